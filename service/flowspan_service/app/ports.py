@@ -1,0 +1,203 @@
+"""What the use cases need of the outside: a store, a clock, a sink for what was committed.
+
+Writing goes through operations. An operation is a callable over a unit of work; the store's one
+writer collects the operations that wait, runs them in the order in which they came, and commits
+them in one transaction (group commit). Their futures are resolved after the commit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from concurrent.futures import Future
+
+    from flowspan_service.app.queries import (
+        FlowInfo,
+        LogQuery,
+        Page,
+        RunFilter,
+        RunQuery,
+    )
+    from flowspan_service.domain.runs import LogEntry, Run, Session, Transition
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now_us(self) -> int:
+        """The wall clock, in microseconds since 1970 UTC."""
+        ...
+
+
+class UnitOfWork(Protocol):
+    """One transaction, as an operation sees it: reads see what was put before, also by the
+    operations before it in the same transaction.
+
+    The records that it returns are shared: change them only to hand them to a method of the unit of
+    work, and decide before changing (an operation that raises has its whole group run again, one by
+    one, each in a transaction of its own).
+    """
+
+    now_us: int
+    """The service's clock when the transaction began."""
+
+    def run(self, run_id: str) -> Run | None:
+        """The run, or None. Cheap for ids that the operation named in `run_ids`."""
+        ...
+
+    def add_run(self, run: Run) -> None:
+        """A run that is new, with its first transition (made from run.state, ordinal 1)."""
+        ...
+
+    def add_transition(self, run: Run) -> None:
+        """The run has been changed to its new state: run.state, attempt, transition_count, cause and so on.
+
+        Writes the transition and the run.
+        """
+        ...
+
+    def update_run(self, run: Run) -> None:
+        """The run has been changed without a transition (session_id)."""
+        ...
+
+    def add_logs(self, entries: Sequence[LogEntry]) -> None:
+        """Log records, in order."""
+        ...
+
+    def session(self, session_id: str) -> Session | None:
+        """The session, or None."""
+        ...
+
+    def save_session(self, session: Session) -> None:
+        """A session, new or changed."""
+        ...
+
+    def open_runs_of(self, session_id: str) -> list[Run]:
+        """The session's runs that are not in a terminal state, the deepest first (by id, descending)."""
+        ...
+
+    def expired_sessions(self, *, at_us: int, limit: int) -> list[Session]:
+        """Sessions that are OPEN and whose lease has expired at that time, the oldest lease first."""
+        ...
+
+    def extend_leases(self, *, until_us: int) -> int:
+        """Lets no OPEN session expire before that time; returns how many were changed."""
+        ...
+
+    def tree(self, run_id: str) -> list[Run]:
+        """The run and all that it called, in any order; empty if there is no such run."""
+        ...
+
+    def delete_runs(self, run_ids: Iterable[str]) -> int:
+        """Deletes runs with their transitions and logs; returns how many there were."""
+        ...
+
+
+class Operation(Protocol[T_co]):
+    """A change to the store. May be run more than once (see UnitOfWork): it must not have effects
+    outside the unit of work and its return value.
+    """
+
+    run_ids: Sequence[str]
+    """The runs that it will ask for, so that a whole group is loaded in one query."""
+    weight: int
+    """Roughly how many rows it writes; the writer bounds a group by it."""
+
+    def __call__(self, uow: UnitOfWork) -> T_co:
+        """Does it."""
+        ...
+
+
+class Store(Protocol):
+    """The database. `submit` never blocks; the reads block and are to be called in a thread."""
+
+    def submit(self, operation: Operation[T]) -> Future[T]:
+        """Queues a change. The future is resolved after the commit.
+
+        It fails with what the operation raised, with StoreUnavailableError when the database could
+        not commit (whether it did is then unknown: submit again, operations are idempotent), or with
+        StoppingError after `close`.
+        """
+        ...
+
+    @property
+    def queued_weight(self) -> int:
+        """The weight of the operations that wait."""
+        ...
+
+    def get_run(self, kind: int, run_id: str) -> Run | None:
+        """One run of that kind."""
+        ...
+
+    def list_runs(self, query: RunQuery) -> Page[Run]:
+        """A page of runs."""
+        ...
+
+    def count_runs(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
+        """How many runs are in states of each type."""
+        ...
+
+    def tree_runs(self, run_id: str, *, after_id: str | None, limit: int) -> list[Run]:
+        """The run and all that it called, by id ascending (parents come before children)."""
+        ...
+
+    def transitions(self, run_id: str) -> list[Transition]:
+        """The history of a run, by ordinal; empty if there is no such run."""
+        ...
+
+    def changes(
+        self, *, after: int, run_id: str | None, limit: int
+    ) -> tuple[list[tuple[Transition, Run]], int]:
+        """Transitions by position, after a position, of all runs or of one run's tree.
+
+        Returns them with their runs (the state of the run may be newer than the transition), and
+        the position up to which everything was looked at: go on from there.
+        """
+        ...
+
+    def position(self) -> int:
+        """The position of the last transition committed; 0 if there is none."""
+        ...
+
+    def list_logs(self, query: LogQuery) -> Page[LogEntry]:
+        """A page of log records."""
+        ...
+
+    def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> FlowInfo | None:
+        """A flow, by either of its keys."""
+        ...
+
+    def list_flows(self, *, after_name: str | None, limit: int) -> list[FlowInfo]:
+        """Flows by name, after a name."""
+        ...
+
+    def on_commit(self, listener: CommitListener) -> None:
+        """Calls the listener after each commit that changed something, in the writer's thread."""
+        ...
+
+    def schema_version(self) -> str:
+        """The version of the schema."""
+        ...
+
+    def close(self) -> None:
+        """Commits what waits, and ends the writer."""
+        ...
+
+
+class CommitListener(Protocol):
+    """Told of what was committed."""
+
+    def __call__(self, *, position: int, log_position: int, ended: Sequence[Run]) -> None:
+        """Must return at once.
+
+        Args:
+            position: Of the last transition.
+            log_position: Of the last log record.
+            ended: Copies of the runs that entered a terminal state.
+        """
+        ...

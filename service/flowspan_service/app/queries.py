@@ -1,0 +1,69 @@
+"""What can be asked of the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs; see flowspan.v1.RunFilter. Empty fields do not filter."""
+
+    state_types: tuple[int, ...] = ()
+    state_names: tuple[str, ...] = ()
+    function_names: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    parent_run_id: str | None = None
+    root_run_id: str | None = None
+    flow_run_id: str | None = None
+    top_level_only: bool = False
+    created_after_us: int | None = None
+    created_before_us: int | None = None
+    run_name: str | None = None
+    id_prefix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """A page of runs of one kind, by id."""
+
+    kind: int
+    filter: RunFilter = field(default_factory=RunFilter)
+    oldest_first: bool = False
+    after_id: str | None = None
+    """The last id of the page before."""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """A page of log records, by position."""
+
+    run_id: str
+    include_descendants: bool = False
+    min_level: int = 0
+    after_position: int = 0
+    limit: int = 1000
+    limit_bytes: int = 2_000_000
+    """A page ends after the record with which its messages exceed this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items, and whether more follow."""
+
+    items: list[T]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInfo:
+    """A flow, as opposed to its runs; see flowspan.v1.Flow."""
+
+    id: str
+    name: str
+    created_us: int
+    last_run_us: int

@@ -1,0 +1,63 @@
+"""States: what a run is doing. The diagram and the rules are in docs/states.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class StateType(IntEnum):
+    """The type of a state; the numbers are those of flowspan.v1.StateType."""
+
+    SCHEDULED = 1
+    PENDING = 2
+    RUNNING = 3
+    PAUSED = 4
+    CANCELLING = 5
+    COMPLETED = 6
+    FAILED = 7
+    CANCELLED = 8
+    CRASHED = 9
+
+
+TERMINAL_TYPES = frozenset(
+    {StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED}
+)
+
+DEFAULT_NAMES: dict[int, str] = {kind: kind.name.capitalize() for kind in StateType}
+
+
+class Cause(IntEnum):
+    """Who caused a transition; the numbers are those of flowspan.v1.TransitionCause."""
+
+    REPORTED = 1
+    REQUESTED = 2
+    SESSION_LOST = 3
+
+
+@dataclass(slots=True)
+class State:
+    """One state of a run. Treat as immutable; it is not frozen because millions are made.
+
+    Attributes:
+        type: A StateType, or its number.
+        name: The name shown to people, never empty.
+        message: Why, for people; may be empty.
+        time_us: When it was entered by the reporter's clock, in microseconds since 1970 UTC.
+        scheduled_us: With SCHEDULED only: when to go on, in microseconds since 1970 UTC.
+        failure: An encoded error, opaque here (the edge encodes flowspan.v1.Failure).
+        result: An encoded reference to the result, opaque here (flowspan.v1.Payload).
+    """
+
+    type: int
+    name: str
+    message: str
+    time_us: int
+    scheduled_us: int | None = None
+    failure: bytes | None = None
+    result: bytes | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether no state of the same attempt follows (but see rule `silence_is_overruled`)."""
+        return self.type in TERMINAL_TYPES
