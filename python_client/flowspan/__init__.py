@@ -1,0 +1,1 @@
+"""flowspan: decorate Python functions, get states, logs, retries and traces."""

@@ -1,0 +1,107 @@
+"""What the engine reports: events, as plain tuples.
+
+A task makes three of them, so they are made and moved as cheaply as Python can: a tuple whose first
+item is one of the codes below, appended to the reporter's queue. The reporter's thread makes wire
+messages of them (`flowspan.reporter.wire`).
+
+The shapes, by code:
+
+- ``(CREATED, run, state_name, time_ns)``: a run came to be, PENDING. ``run`` is the RunRecord.
+- ``(STATE, run_id, attempt, state_type, state_name, message, time_ns, failure, scheduled_ns)``: a run
+  entered a state. ``state_type`` is a number of StateType; ``failure`` is a FailureInfo or None;
+  ``scheduled_ns`` is None but for SCHEDULED.
+- ``(LOG, run_id, attempt, level, time_ns, logger, message, trace_id, span_id)``: a log record.
+  ``trace_id`` and ``span_id`` are hex strings, or empty.
+
+Times are nanoseconds since 1970 UTC. Ids are UUIDs as 36 lower-case characters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CREATED = 0
+STATE = 1
+LOG = 2
+
+Event = tuple[Any, ...]
+
+
+class FailureInfo(NamedTuple):
+    """An error in a form that any language can show; see flowspan.v1.Failure."""
+
+    type: str
+    message: str
+    stack_trace: str
+    cause: FailureInfo | None = None
+
+
+class RunRecord:
+    """What is reported of a run when it is created. Immutable once it was emitted.
+
+    Attributes:
+        id: A UUIDv7.
+        is_flow: Whether it is a flow run (else a task run).
+        function_name: The flow's or task's name.
+        run_name: The run's own name; may be empty.
+        parent_run_id: The run that called it, or None.
+        root_run_id: The run at the top of the tree (its own id at the top).
+        flow_run_id: The flow run that it belongs to; for a flow run, its own id; None for a task outside flows.
+        tags: In order, without repetitions.
+        parameters: JSON text of one object, encoded as UTF-8, or None.
+        version: The version of the code; may be empty.
+        traceparent: W3C traceparent of the run's own span; empty without tracing.
+        tracestate: W3C tracestate; may be empty.
+        parent_span_id: 16 hex digits; empty at the root of a trace.
+    """
+
+    __slots__ = (
+        "flow_run_id",
+        "function_name",
+        "id",
+        "is_flow",
+        "parameters",
+        "parent_run_id",
+        "parent_span_id",
+        "root_run_id",
+        "run_name",
+        "tags",
+        "traceparent",
+        "tracestate",
+        "version",
+    )
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the field's name on the wire
+        *,
+        is_flow: bool,
+        function_name: str,
+        run_name: str,
+        parent_run_id: str | None,
+        root_run_id: str,
+        flow_run_id: str | None,
+        tags: tuple[str, ...] = (),
+        parameters: bytes | None = None,
+        version: str = "",
+    ) -> None:
+        self.id = id
+        self.is_flow = is_flow
+        self.function_name = function_name
+        self.run_name = run_name
+        self.parent_run_id = parent_run_id
+        self.root_run_id = root_run_id
+        self.flow_run_id = flow_run_id
+        self.tags = tags
+        self.parameters = parameters
+        self.version = version
+        self.traceparent = ""
+        self.tracestate = ""
+        self.parent_span_id = ""
+
+
+Emit = Callable[[Event], None] if TYPE_CHECKING else Any
+"""Takes an event. Never blocks for long, never raises, and may be called from any thread."""
