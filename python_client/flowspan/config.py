@@ -1,0 +1,122 @@
+"""The client's settings: read once from the environment, frozen, and passed on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowspan.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What can be set, each by the environment variable FLOWSPAN_<NAME>.
+
+    Attributes:
+        address: ``host:port`` or ``unix:/path`` of the service; None stands for the local one, which
+            is started when needed.
+        home: The folder for the local service's database, its socket and the spool.
+        log_level: The level from which log records of runs are reported: DEBUG, INFO, ….
+        log_prints: Whether prints in runs are logged where neither flow nor task says.
+        tracing: False never makes spans; None (auto) makes them where it is known where they go.
+        otlp_endpoint: An OTLP/gRPC endpoint for spans; the standard OTEL_* variables win over it.
+        spool_max_bytes: How large the spool may grow while the service is away.
+        flush_timeout_s: How long the end of a top-level flow waits for the service before what is
+            not acked is put into the spool and the flow returns.
+        local_idle_timeout_s: After how long without clients the local service ends itself.
+    """
+
+    address: str | None = None
+    home: Path
+    log_level: str = "INFO"
+    log_prints: bool = False
+    tracing: bool | None = None
+    otlp_endpoint: str | None = None
+    spool_max_bytes: int = 1 << 30
+    flush_timeout_s: float = 10.0
+    local_idle_timeout_s: float = 300.0
+
+
+def load(environ: Mapping[str, str]) -> Config:
+    """Reads the settings.
+
+    Raises:
+        ConfigError: A variable has a value that it may not have; the message names it.
+    """
+    values: dict[str, object] = {"home": _home(environ)}
+    for name, convert in _CONVERTERS.items():
+        variable = f"FLOWSPAN_{name.upper()}"
+        text = environ.get(variable, "").strip()
+        if not text:
+            continue
+        try:
+            values[name] = convert(text)
+        except ValueError as error:
+            msg = f"{variable}={text!r}: {error}"
+            raise ConfigError(msg) from None
+    return Config(**values)  # type: ignore[arg-type] # the converters give the types
+
+
+@cache
+def get_config() -> Config:
+    """The settings of this process, read at the first call (tests: `get_config.cache_clear()`)."""
+    return load(os.environ)
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    text = environ.get("FLOWSPAN_HOME", "").strip()
+    if text:
+        return Path(text).expanduser().absolute()
+    from platformdirs import user_data_path  # noqa: PLC0415 - only without FLOWSPAN_HOME
+
+    return user_data_path("flowspan", appauthor=False)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError("expected true or false")
+
+
+def _tracing(text: str) -> bool | None:
+    return None if text.lower() == "auto" else _boolean(text)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise ValueError("expected a number greater than 0")
+    return value
+
+
+def _size(text: str) -> int:
+    return int(_positive(text))
+
+
+def _level(text: str) -> str:
+    if text.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+        raise ValueError("expected DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return text.upper()
+
+
+_CONVERTERS = {
+    "address": str,
+    "log_level": _level,
+    "log_prints": _boolean,
+    "tracing": _tracing,
+    "otlp_endpoint": str,
+    "spool_max_bytes": _size,
+    "flush_timeout_s": _positive,
+    "local_idle_timeout_s": _positive,
+}

@@ -1,0 +1,93 @@
+"""The errors of flowspan: one small tree under FlowspanError, and the signals that stop a run."""
+
+from __future__ import annotations
+
+
+class FlowspanError(Exception):
+    """An error of flowspan's, as opposed to one of user code.
+
+    Attributes:
+        code: A short stable name, for programs.
+        retryable: Whether the same call may succeed later.
+    """
+
+    code = "flowspan"
+    retryable = False
+
+
+class ConfigError(FlowspanError):
+    """A setting has a value that it may not have; the message names it."""
+
+    code = "config"
+
+
+class ServiceUnavailableError(FlowspanError):
+    """The service could not be reached; the message says where, why and what to do."""
+
+    code = "service_unavailable"
+    retryable = True
+
+
+class LocalServiceError(FlowspanError):
+    """The local service could not be started; the message says why and where its log is."""
+
+    code = "local_service"
+
+
+class ParameterError(FlowspanError, TypeError):
+    """The arguments of a call do not fit the flow's or task's parameters; the message says which."""
+
+    code = "parameters"
+
+
+class MissingResult(FlowspanError):  # noqa: N818 - the field's name for it
+    """The state has no result to give."""
+
+    code = "missing_result"
+
+
+class RunFailed(FlowspanError):  # noqa: N818 - named after the state
+    """A run ended as Failed without an exception of its own (it returned a failed state)."""
+
+    code = "run_failed"
+
+
+class UpstreamFailed(FlowspanError):  # noqa: N818 - named after the cause
+    """A run that this one takes its input from did not complete."""
+
+    code = "upstream_failed"
+
+
+class RunTimeout(FlowspanError, TimeoutError):  # noqa: N818 - named after the state
+    """A run took longer than its timeout_seconds."""
+
+    code = "run_timeout"
+
+
+class ApiError(FlowspanError):
+    """The service refused a call.
+
+    Attributes:
+        status: The gRPC status code's name, for example NOT_FOUND.
+        reason: The name of a value of flowspan.v1.ErrorReason without its prefix.
+        advice: What the caller can do; may be empty.
+    """
+
+    code = "api"
+
+    def __init__(
+        self, message: str, *, status: str, reason: str = "", advice: str = "", retryable: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.advice = advice
+        self.retryable = retryable
+
+
+class RunSignal(BaseException):
+    """Stops a run from inside. Not an Exception, so that `except Exception` does not eat it."""
+
+
+class CancelRun(RunSignal):
+    """The run was asked to cancel."""
