@@ -1,0 +1,239 @@
+"""Wire messages to records, and the other way where a request needs it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+from flowspan.api import models
+from flowspan.v1 import run_filter_pb2, state_pb2, watch_service_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from flowspan.v1 import (
+        failure_pb2,
+        flow_pb2,
+        flow_run_pb2,
+        payload_pb2,
+        system_service_pb2,
+        task_run_pb2,
+        trace_pb2,
+        transition_pb2,
+        verdict_pb2,
+    )
+
+_Enum = TypeVar("_Enum", bound=IntEnum)
+
+
+def instant(message: Any, name: str) -> datetime | None:
+    """The Timestamp field of that name, or None where it is not set."""
+    if not message.HasField(name):
+        return None
+    stamp: Timestamp = getattr(message, name)
+    return datetime.fromtimestamp(stamp.seconds, UTC).replace(microsecond=stamp.nanos // 1000)
+
+
+def seconds(duration: Duration) -> float:
+    """A Duration as seconds."""
+    return float(duration.seconds + duration.nanos / 1e9)
+
+
+def identifier(text: str) -> UUID | None:
+    """An id, or None where it is empty."""
+    return UUID(text) if text else None
+
+
+def known(enum: type[_Enum], number: int) -> _Enum:
+    """The enum's value of that number; UNKNOWN for one that this client does not know yet."""
+    try:
+        return enum(number)
+    except ValueError:
+        return enum(0)
+
+
+def failure(message: failure_pb2.Failure) -> models.Failure:
+    """An error with its chain of causes, which the service keeps short."""
+    return models.Failure(
+        type=message.type,
+        message=message.message,
+        stack_trace=message.stack_trace,
+        cause=failure(message.cause) if message.HasField("cause") else None,
+    )
+
+
+def payload(message: payload_pb2.Payload) -> models.Payload:
+    """A value of the user's."""
+    return models.Payload(encoding=message.encoding, data=message.data)
+
+
+def state(message: state_pb2.State) -> models.State:
+    """A state."""
+    return models.State(
+        type=known(models.StateType, message.type),
+        name=message.name,
+        message=message.message,
+        entered_at=instant(message, "time"),
+        scheduled_at=instant(message, "scheduled_time"),
+        failure=failure(message.failure) if message.HasField("failure") else None,
+        result=payload(message.result) if message.HasField("result") else None,
+    )
+
+
+def _trace(message: trace_pb2.TraceContext) -> models.TraceContext:
+    return models.TraceContext(
+        traceparent=message.traceparent,
+        tracestate=message.tracestate,
+        parent_span_id=message.parent_span_id,
+    )
+
+
+def _common(message: flow_run_pb2.FlowRun | task_run_pb2.TaskRun) -> dict[str, Any]:
+    """The fields that both kinds of runs have."""
+    run_id = UUID(message.id)
+    return {
+        "id": run_id,
+        "name": message.name,
+        "state": state(message.state),
+        "attempt": message.attempt,
+        "parent_run_id": identifier(message.parent_run_id),
+        "root_run_id": identifier(message.root_run_id) or run_id,
+        "tags": tuple(message.tags),
+        "created_at": instant(message, "create_time"),
+        "started_at": instant(message, "start_time"),
+        "ended_at": instant(message, "end_time"),
+        "run_duration_s": seconds(message.run_duration),
+        "trace": _trace(message.trace) if message.HasField("trace") else None,
+        "session_id": identifier(message.session_id),
+        "transition_count": message.transition_count,
+    }
+
+
+def flow_run(message: flow_run_pb2.FlowRun) -> models.FlowRun:
+    """A flow run."""
+    return models.FlowRun(
+        flow_id=identifier(message.flow_id),
+        flow_name=message.flow_name,
+        flow_version=message.flow_version,
+        parameters=payload(message.parameters) if message.HasField("parameters") else None,
+        **_common(message),
+    )
+
+
+def task_run(message: task_run_pb2.TaskRun) -> models.TaskRun:
+    """A task run."""
+    return models.TaskRun(
+        task_name=message.task_name,
+        flow_run_id=identifier(message.flow_run_id),
+        **_common(message),
+    )
+
+
+def transition(message: transition_pb2.Transition) -> models.Transition:
+    """A transition."""
+    return models.Transition(
+        run_id=UUID(message.run_id),
+        ordinal=message.ordinal,
+        attempt=message.attempt,
+        state=state(message.state),
+        cause=known(models.TransitionCause, message.cause),
+        position=message.position,
+        committed_at=instant(message, "commit_time"),
+    )
+
+
+def verdict(message: verdict_pb2.Verdict) -> models.Verdict:
+    """A verdict."""
+    return models.Verdict(
+        run_id=UUID(message.run_id),
+        kind=known(models.VerdictKind, message.kind),
+        rule=message.rule,
+        reason=message.reason,
+        current_state=state(message.current_state) if message.HasField("current_state") else None,
+        current_attempt=message.current_attempt,
+        retry_after_s=seconds(message.retry_after) if message.HasField("retry_after") else None,
+    )
+
+
+def flow(message: flow_pb2.Flow) -> models.Flow:
+    """A flow."""
+    return models.Flow(
+        id=UUID(message.id),
+        name=message.name,
+        created_at=instant(message, "create_time"),
+        last_run_at=instant(message, "last_run_time"),
+    )
+
+
+def info(message: system_service_pb2.GetInfoResponse) -> models.ServiceInfo:
+    """What the service says of itself."""
+    return models.ServiceInfo(
+        version=message.version,
+        schema_version=message.schema_version,
+        database=message.database,
+        started_at=instant(message, "start_time"),
+        server_time=instant(message, "server_time"),
+        process_id=message.process_id,
+        connected_session_count=message.connected_session_count,
+        committed_transition_count=message.committed_transition_count,
+        queued_event_count=message.queued_event_count,
+        lease_s=seconds(message.lease),
+        reconnect_grace_s=seconds(message.reconnect_grace),
+        otlp_endpoint=message.otlp_endpoint,
+        max_message_bytes=message.max_message_bytes,
+        capabilities=tuple(message.capabilities),
+    )
+
+
+def watch_item(
+    message: watch_service_pb2.WatchResponse,
+) -> models.RunSnapshot | models.SnapshotEnd | models.Change | None:
+    """An item of a watch; None for a kind that this client does not know yet."""
+    match message.WhichOneof("item"):
+        case "flow_run":
+            return models.RunSnapshot(flow_run(message.flow_run))
+        case "task_run":
+            return models.RunSnapshot(task_run(message.task_run))
+        case "snapshot_end":
+            return models.SnapshotEnd(message.snapshot_end.run_count, message.resume_token)
+        case "change":
+            return _change(message.change, message.resume_token)
+        case _:
+            return None
+
+
+def _change(message: watch_service_pb2.Change, token: str) -> models.Change:
+    run: models.Run | None = None
+    if message.HasField("flow_run"):
+        run = flow_run(message.flow_run)
+    elif message.HasField("task_run"):
+        run = task_run(message.task_run)
+    return models.Change(transition(message.transition), run, token)
+
+
+def wire_filter(value: models.RunFilter | None) -> run_filter_pb2.RunFilter | None:
+    """A filter for the wire."""
+    if value is None:
+        return None
+    return run_filter_pb2.RunFilter(
+        state_types=[state_pb2.StateType.Name(item) for item in value.state_types],
+        state_names=value.state_names,
+        function_names=value.function_names,
+        tags=value.tags,
+        parent_run_id=str(value.parent_run_id or ""),
+        root_run_id=str(value.root_run_id or ""),
+        flow_run_id=str(value.flow_run_id or ""),
+        top_level_only=value.top_level_only,
+        created_after=value.created_after,
+        created_before=value.created_before,
+        run_name=value.run_name,
+        id_prefix=value.id_prefix,
+    )
+
+
+def wire_state(kind: models.StateType, *, name: str, message: str) -> state_pb2.State:
+    """A state to ask for; its time is set by the service."""
+    return state_pb2.State(type=state_pb2.StateType.Name(kind), name=name, message=message)

@@ -1,0 +1,339 @@
+"""What the API client returns: frozen records of plain Python values.
+
+Instants are aware datetimes in UTC, durations are seconds, ids are UUIDs. A value of an enum that
+is newer than this client reads as UNKNOWN: an old client shows what it can.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+
+class StateType(IntEnum):
+    """What a run is doing, as the service's rules understand it (flowspan.v1.StateType)."""
+
+    UNKNOWN = 0
+    SCHEDULED = 1
+    PENDING = 2
+    RUNNING = 3
+    PAUSED = 4
+    CANCELLING = 5
+    COMPLETED = 6
+    FAILED = 7
+    CANCELLED = 8
+    CRASHED = 9
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a run in such a state has ended."""
+        return StateType.COMPLETED <= self <= StateType.CRASHED
+
+
+class TransitionCause(IntEnum):
+    """Who caused a transition (flowspan.v1.TransitionCause)."""
+
+    UNKNOWN = 0
+    REPORTED = 1
+    REQUESTED = 2
+    SESSION_LOST = 3
+
+
+class VerdictKind(IntEnum):
+    """The service's answer to a transition (flowspan.v1.VerdictKind)."""
+
+    UNKNOWN = 0
+    ACCEPTED = 1
+    DUPLICATE = 2
+    REJECTED = 3
+    WAIT = 4
+    ABORT = 5
+
+
+class LogLevel(IntEnum):
+    """The levels with a name; a record may have a number between them (flowspan.v1.LogLevel)."""
+
+    DEBUG = 10
+    INFO = 20
+    WARNING = 30
+    ERROR = 40
+    CRITICAL = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """A value of the user's: bytes, and how they are encoded."""
+
+    encoding: str
+    data: bytes
+
+    def json(self) -> Any:
+        """The value, if its encoding is "json".
+
+        Raises:
+            ValueError: It has another encoding, or is not valid JSON.
+        """
+        if self.encoding != "json":
+            msg = f"the encoding is {self.encoding!r}, not 'json'"
+            raise ValueError(msg)
+        return json.loads(self.data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An error of user code, in a form that every language can show."""
+
+    type: str
+    message: str = ""
+    stack_trace: str = ""
+    cause: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """One state of a run: an immutable record."""
+
+    type: StateType
+    name: str
+    message: str = ""
+    entered_at: datetime | None = None
+    scheduled_at: datetime | None = None
+    failure: Failure | None = None
+    result: Payload | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run has ended."""
+        return self.type.is_terminal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceContext:
+    """Where a run's span is: W3C traceparent and tracestate, and the parent's span id."""
+
+    traceparent: str
+    tracestate: str = ""
+    parent_span_id: str = ""
+
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits, or empty."""
+        parts = self.traceparent.split("-")
+        return parts[1] if len(parts) >= 4 else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What flow runs and task runs have in common."""
+
+    id: UUID
+    name: str
+    state: State
+    attempt: int
+    parent_run_id: UUID | None
+    root_run_id: UUID
+    tags: tuple[str, ...]
+    created_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    run_duration_s: float
+    trace: TraceContext | None
+    session_id: UUID | None
+    transition_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowRun(_Run):
+    """One execution of a flow.
+
+    Attributes:
+        parameters: The arguments after validation, or None; `parameters.json()` decodes them.
+        run_duration_s: The seconds spent in RUNNING, over all attempts, up to the last transition.
+    """
+
+    flow_id: UUID | None
+    flow_name: str
+    flow_version: str
+    parameters: Payload | None
+
+    @property
+    def function_name(self) -> str:
+        """The name of the flow."""
+        return self.flow_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRun(_Run):
+    """One execution of a task.
+
+    Attributes:
+        flow_run_id: The flow run that it belongs to; None for a task called outside flows.
+        run_duration_s: The seconds spent in RUNNING, over all attempts, up to the last transition.
+    """
+
+    task_name: str
+    flow_run_id: UUID | None
+
+    @property
+    def function_name(self) -> str:
+        """The name of the task."""
+        return self.task_name
+
+
+Run: TypeAlias = FlowRun | TaskRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A state entered by a run.
+
+    Attributes:
+        ordinal: The place in the run's history: 1, 2, 3, … without gaps.
+        position: The place in the order of all commits of the service; grows, with gaps.
+        committed_at: By the service's clock; `state.entered_at` is the reporter's.
+    """
+
+    run_id: UUID
+    ordinal: int
+    attempt: int
+    state: State
+    cause: TransitionCause
+    position: int
+    committed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRecord:
+    """One log record, whole: the pieces that a long one travels in are joined again.
+
+    Attributes:
+        position: The place in the order of all log records (of the last piece).
+        level: A LogLevel, or a number between two of them.
+        attempt: The attempt that logged it; 0 where it is not known.
+    """
+
+    position: int
+    run_id: UUID
+    level: int
+    logged_at: datetime | None
+    logger: str
+    message: str
+    trace_id: str = ""
+    span_id: str = ""
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The service's answer to a transition that was asked for.
+
+    Attributes:
+        rule: The name of the rule that decided (docs/states.md); empty when accepted.
+        reason: Why, in a sentence; empty when accepted.
+        current_state: The state in which the run is after this answer.
+        retry_after_s: With WAIT: how long to wait before asking again.
+    """
+
+    run_id: UUID
+    kind: VerdictKind
+    rule: str = ""
+    reason: str = ""
+    current_state: State | None = None
+    current_attempt: int = 0
+    retry_after_s: float | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the run has entered the state, now or before."""
+        return self.kind in {VerdictKind.ACCEPTED, VerdictKind.DUPLICATE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """A flow: the decorated function, as opposed to its runs."""
+
+    id: UUID
+    name: str
+    created_at: datetime | None
+    last_run_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceInfo:
+    """What the service is and how it does."""
+
+    version: str
+    schema_version: str
+    database: str
+    started_at: datetime | None
+    server_time: datetime | None
+    process_id: int
+    connected_session_count: int
+    committed_transition_count: int
+    queued_event_count: int
+    lease_s: float
+    reconnect_grace_s: float
+    otlp_endpoint: str
+    max_message_bytes: int
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs.
+
+    What is set is all to be met; of several values of a field, one is enough, but of tags all.
+
+    Attributes:
+        function_names: Names of flows or tasks.
+        created_after: Created at this time or later; an aware datetime.
+        created_before: Created before this time; an aware datetime.
+        id_prefix: The beginning of the run's id, at least 4 characters.
+    """
+
+    state_types: tuple[StateType, ...] = ()
+    state_names: tuple[str, ...] = ()
+    function_names: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    parent_run_id: UUID | str | None = None
+    root_run_id: UUID | str | None = None
+    flow_run_id: UUID | str | None = None
+    top_level_only: bool = False
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    run_name: str = ""
+    id_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSnapshot:
+    """A watch tells of a run as it is.
+
+    The run may be told of again before the SnapshotEnd, when the connection broke in between; the
+    later one is right.
+    """
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotEnd:
+    """A watch has told of all runs that were there; changes follow."""
+
+    run_count: int
+    resume_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A watch tells of a transition, and with a run's first one of the run."""
+
+    transition: Transition
+    run: Run | None
+    resume_token: str = field(repr=False)
