@@ -94,7 +94,14 @@ class UnitOfWork(Protocol):
         ...
 
     def delete_runs(self, run_ids: Iterable[str]) -> int:
-        """Deletes runs with their transitions and logs; returns how many there were."""
+        """Deletes runs with their transitions and logs; returns how many there were.
+
+        Remembers the ids of those that were not in a terminal state (see `was_deleted`).
+        """
+        ...
+
+    def was_deleted(self, run_id: str) -> bool:
+        """Whether the run was deleted before it had ended. Asked only of runs that do not exist."""
         ...
 
 
