@@ -1,0 +1,96 @@
+"""What every test gets: a home of its own, no settings from outside, no network but loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flowspan.config import get_config
+
+pytest.register_assert_rewrite("tests.support")
+
+from tests.support.service import (  # noqa: E402 - only now its asserts are rewritten
+    ServiceProcess,
+    end_local_service,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_real_connect = socket.socket.connect
+
+
+def _connect_to_loopback(self: socket.socket, address: object) -> None:
+    """Stands in for socket.connect: a test that reaches out of the machine fails, saying where."""
+    if isinstance(address, tuple) and address[0] not in {"localhost", ""}:
+        assert ip_address(address[0].partition("%")[0]).is_loopback, (
+            f"tests talk to this machine alone, not to {address}"
+        )
+    _real_connect(self, address)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _loopback_only() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", _connect_to_loopback)
+        yield
+
+
+@pytest.fixture
+def short_tmp_path() -> Iterator[Path]:
+    """A folder with a short path: the path of a Unix socket has room for about 100 bytes."""
+    base = Path("/tmp") if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it safe
+    path = Path(tempfile.mkdtemp(prefix="flowspan-", dir=base))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def flowspan_home(short_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The test's own FLOWSPAN_HOME. A local service that the test started is ended with it."""
+    for name in list(os.environ):
+        if name.startswith(("FLOWSPAN_", "OTEL_")):
+            monkeypatch.delenv(name)
+    home = short_tmp_path / "home"
+    monkeypatch.setenv("FLOWSPAN_HOME", str(home))
+    get_config.cache_clear()
+    yield home
+    get_config.cache_clear()
+    end_local_service(home)
+
+
+@pytest.fixture
+def start_service(flowspan_home: Path) -> Iterator[Callable[..., ServiceProcess]]:
+    """Starts services of the test: `start_service(lease_s=1.0)` (see ServiceProcess).
+
+    At the end of the test, the history of every run in each of them is checked, and they are ended.
+    """
+    services: list[ServiceProcess] = []
+
+    def start(**options: object) -> ServiceProcess:
+        home = options.pop("home", flowspan_home.parent / f"service-{len(services)}")
+        service = ServiceProcess(home=home, **options)  # type: ignore[arg-type] # the caller's
+        services.append(service)
+        service.start()
+        return service
+
+    try:
+        yield start
+        for service in services:
+            service.check_histories()
+    finally:
+        for service in services:
+            service.end()
+
+
+@pytest.fixture
+def service(start_service: Callable[..., ServiceProcess]) -> ServiceProcess:
+    """A service with the usual settings."""
+    return start_service()

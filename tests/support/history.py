@@ -1,0 +1,200 @@
+"""The history checker: whether what a service says of its runs can be true.
+
+Written from docs/states.md and the comments of the protos, and not from the service's rules, so
+that a mistake there does not hide itself here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from flowspan.v1 import (
+    flow_run_service_pb2,
+    flow_run_service_pb2_grpc,
+    state_pb2,
+    task_run_service_pb2,
+    task_run_service_pb2_grpc,
+    transition_pb2,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import grpc
+
+PAGE_SIZE = 1000
+CALLS_AT_ONCE = 64
+TIMEOUT_S = 60.0
+
+BEGINNINGS = "SCHEDULED PENDING"
+RETRY_BEGINNINGS = "SCHEDULED PENDING RUNNING"
+ENDS = "COMPLETED FAILED CANCELLED CRASHED"
+FOLLOWS = {
+    "SCHEDULED": f"SCHEDULED PENDING RUNNING PAUSED CANCELLING {ENDS}",
+    "PENDING": f"SCHEDULED PENDING RUNNING PAUSED CANCELLING {ENDS}",
+    "RUNNING": f"SCHEDULED RUNNING PAUSED CANCELLING {ENDS}",
+    "PAUSED": f"SCHEDULED PENDING RUNNING CANCELLING {ENDS}",
+    "CANCELLING": ENDS,
+    "COMPLETED": "",
+    "FAILED": "",
+    "CANCELLED": "",
+    "CRASHED": "",
+}
+NOT_TRIED_AGAIN = "COMPLETED CANCELLED CANCELLING"
+
+
+def check_all_histories(channel: grpc.Channel) -> int:
+    """Checks every run of a service; returns how many there are.
+
+    Raises:
+        AssertionError: A history is not legal; the message names the run and has its history.
+    """
+    flow_stub = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
+    task_stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
+    flow_runs = list(
+        _pages(flow_stub.ListFlowRuns, flow_run_service_pb2.ListFlowRunsRequest, "flow_runs")
+    )
+    task_runs = list(
+        _pages(task_stub.ListTaskRuns, task_run_service_pb2.ListTaskRunsRequest, "task_runs")
+    )
+    flow_histories = _histories(
+        flow_stub.ListFlowRunTransitions,
+        flow_run_service_pb2.ListFlowRunTransitionsRequest,
+        flow_runs,
+    )
+    task_histories = _histories(
+        task_stub.ListTaskRunTransitions,
+        task_run_service_pb2.ListTaskRunTransitionsRequest,
+        task_runs,
+    )
+    positions: set[int] = set()
+    runs = [*flow_runs, *task_runs]
+    for run, history in zip(runs, [*flow_histories, *task_histories], strict=True):
+        check_history(run, history)
+        for transition in history:
+            assert transition.position not in positions, f"{transition.position} occurs twice"
+            positions.add(transition.position)
+    return len(runs)
+
+
+def check_history(run: Any, transitions: Sequence[transition_pb2.Transition]) -> None:
+    """Checks one run (FlowRun or TaskRun) against its transitions.
+
+    Raises:
+        AssertionError: See check_all_histories.
+    """
+    try:
+        assert transitions, "there are no transitions"
+        _check_first(transitions[0])
+        for before, after in pairwise(transitions):
+            _check_step(before, after)
+        _check_ends(transitions)
+        _check_row(run, transitions)
+    except AssertionError as error:
+        told = "\n".join(map(describe, transitions))
+        msg = f"run {run.id}: {error}\n{told}\n{run}"
+        raise AssertionError(msg) from error
+
+
+def describe(transition: transition_pb2.Transition) -> str:
+    """A transition on one line."""
+    cause = transition_pb2.TransitionCause.Name(transition.cause)
+    return (
+        f"  {transition.ordinal}. attempt {transition.attempt} {type_name(transition)} "
+        f"{transition.state.name!r} {cause} position {transition.position}"
+    )
+
+
+def type_name(transition: transition_pb2.Transition) -> str:
+    """RUNNING, for instance."""
+    return state_pb2.StateType.Name(transition.state.type).removeprefix("STATE_TYPE_")
+
+
+def _check_first(first: transition_pb2.Transition) -> None:
+    assert first.ordinal == 1, "the first ordinal is not 1"
+    assert first.attempt == 1, "the first attempt is not 1"
+    assert type_name(first) in BEGINNINGS.split(), f"begins with {type_name(first)}"
+
+
+def _check_step(before: transition_pb2.Transition, after: transition_pb2.Transition) -> None:
+    old, new = type_name(before), type_name(after)
+    step = f"step {before.ordinal} to {after.ordinal} ({old} to {new})"
+    assert after.run_id == before.run_id, f"{step}: another run's"
+    assert after.ordinal == before.ordinal + 1, f"{step}: a gap in the ordinals"
+    assert after.position > before.position, f"{step}: the positions do not grow"
+    assert _micros(after.commit_time) >= _micros(before.commit_time), f"{step}: commits go back"
+    if after.attempt == before.attempt:
+        if is_silence(before):
+            assert after.cause == transition_pb2.TRANSITION_CAUSE_REPORTED, (
+                f"{step}: only a report overrules silence"
+            )
+        else:
+            assert new in FOLLOWS[old].split(), f"{step}: not in the table"
+    else:
+        assert after.attempt == before.attempt + 1, f"{step}: attempts count up by one"
+        assert old not in NOT_TRIED_AGAIN.split(), f"{step}: no new attempt after that"
+        assert new in RETRY_BEGINNINGS.split(), f"{step}: no attempt begins so"
+
+
+def _check_ends(transitions: Sequence[transition_pb2.Transition]) -> None:
+    ends: dict[int, int] = {}
+    for transition in transitions:
+        if type_name(transition) in ENDS.split() and not is_silence(transition):
+            ends[transition.attempt] = ends.get(transition.attempt, 0) + 1
+    assert all(count == 1 for count in ends.values()), "an attempt has more than one end"
+
+
+def _check_row(run: Any, transitions: Sequence[transition_pb2.Transition]) -> None:
+    last = transitions[-1]
+    assert run.state == last.state, "the run's state is not that of its last transition"
+    assert run.attempt == last.attempt, "the run's attempt is not that of its last transition"
+    assert run.transition_count == len(transitions), "the run's transition_count is wrong"
+    running = [t for t in transitions if type_name(t) == "RUNNING"]
+    assert run.HasField("start_time") == bool(running), "start_time does not fit"
+    if running:
+        assert run.start_time == running[0].state.time, (
+            "start_time is not that of the first RUNNING"
+        )
+    ended = type_name(last) in ENDS.split()
+    assert run.HasField("end_time") == ended, "end_time does not fit"
+    if ended:
+        assert run.end_time == last.state.time, "end_time is not that of the end"
+    assert _micros(run.create_time) > 0, "there is no create_time"
+    assert run.run_duration.ToMicroseconds() >= 0, "run_duration is negative"
+    if not running:
+        assert run.run_duration.ToMicroseconds() == 0, "run_duration without RUNNING"
+
+
+def is_silence(transition: transition_pb2.Transition) -> bool:
+    """Whether it is the service's verdict about a session that fell silent."""
+    lost = transition_pb2.TRANSITION_CAUSE_SESSION_LOST
+    return type_name(transition) == "CRASHED" and transition.cause == lost
+
+
+def _micros(time: Any) -> int:
+    return int(time.ToMicroseconds())
+
+
+def _pages(call: Callable[..., Any], request: Callable[..., Any], field: str) -> Iterator[Any]:
+    token = ""
+    while True:
+        page = call(request(page_size=PAGE_SIZE, page_token=token), timeout=TIMEOUT_S)
+        yield from getattr(page, field)
+        token = page.next_page_token
+        if not token:
+            return
+
+
+def _histories(
+    call: Any, request: Callable[..., Any], runs: Iterable[Any]
+) -> Iterator[Sequence[transition_pb2.Transition]]:
+    """The histories of the runs, in their order, asked for some at a time."""
+    waiting: deque[Any] = deque()
+    for run in runs:
+        waiting.append(call.future(request(id=run.id), timeout=TIMEOUT_S))
+        if len(waiting) >= CALLS_AT_ONCE:
+            yield waiting.popleft().result().transitions
+    while waiting:
+        yield waiting.popleft().result().transitions

@@ -1,0 +1,213 @@
+"""The real service as a subprocess of a test: started, killed, stopped and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import grpc
+from tests.support.history import check_all_histories
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
+POLL_S = 0.02
+SERVICE_FILE = "service.json"
+
+
+class ServiceProcess:
+    """`python -m flowspan_service` in a home of its own.
+
+    Args:
+        home: The folder for its database and its service file.
+        lease_s: How long a silent session lives; the service's default if None.
+        grace_s: How long a session lives after its connection broke; the default if None.
+        crash_point: before_commit, after_commit or before_ack: the service kills itself there, the
+            first time that it gets there. Gone after a restart.
+        db: The URL of its database; SQLite in the home if None.
+        arguments: Further arguments of the program.
+        env: Further environment variables.
+        check_history: Whether the histories of its runs are checked at the end of the test.
+    """
+
+    def __init__(
+        self,
+        *,
+        home: Path,
+        lease_s: float | None = None,
+        grace_s: float | None = None,
+        crash_point: str | None = None,
+        db: str | None = None,
+        arguments: tuple[str, ...] = (),
+        env: dict[str, str] | None = None,
+        check_history: bool = True,
+    ) -> None:
+        self.home = home
+        self.crash_point = crash_point
+        self.check_history = check_history
+        self.port = 0
+        self._options = {"--lease": lease_s, "--grace": grace_s, "--db": db}
+        self._arguments = arguments
+        self._env = env or {}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log_path(self) -> Path:
+        """What the service printed, over all its starts."""
+        return self.home / "test-service.log"
+
+    @property
+    def log(self) -> str:
+        """What the service printed, over all its starts."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    @property
+    def db_path(self) -> Path:
+        """Its SQLite database."""
+        return self.home / "flowspan.db"
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        assert self.port, "the service was never started"
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None, "the service was never started"
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    @cached_property
+    def channel(self) -> grpc.Channel:
+        """A channel to it, for stubs; closed with it."""
+        return grpc.insecure_channel(
+            self.address,
+            options=[("grpc.max_reconnect_backoff_ms", 200), ("grpc.enable_http_proxy", 0)],
+        )
+
+    def start(self) -> None:
+        """Starts it and waits until it answers. Keeps the port that it had.
+
+        Raises:
+            AssertionError: It ended instead; the message has its log.
+        """
+        assert not self.is_running, "the service runs already"
+        self.home.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "flowspan_service", "--home", str(self.home)]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        for name, value in self._options.items():
+            command += [name, str(value)] if value is not None else []
+        if self.crash_point is not None:
+            command += ["--crash-point", self.crash_point]
+        command += self._arguments
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self._env},
+                start_new_session=True,
+            )
+        self._wait_until_ready()
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye, no flush."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(STOP_TIMEOUT_S)
+
+    def stop(self) -> int:
+        """SIGTERM, and waits for its end; returns its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Waits until it ended by itself (at a crash point, say); returns its exit code."""
+        assert self._process is not None
+        return self._process.wait(STOP_TIMEOUT_S)
+
+    def restart(self) -> None:
+        """Starts it again on the same home and port, without a crash point; kills it if it runs."""
+        if self.is_running:
+            self.kill()
+        self.crash_point = None
+        self.start()
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def check_histories(self) -> None:
+        """Checks the history of every run in it (see history.py); starts it if it has ended."""
+        if not self.check_history:
+            return
+        if not self.is_running:
+            self.restart()
+        check_all_histories(self.channel)
+
+    def end(self) -> None:
+        """Ends it, however it stands."""
+        if "channel" in self.__dict__:
+            self.channel.close()
+        if self.is_running:
+            self.kill()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            found = read_service_file(self.home)
+            if found is not None and found["pid"] == self.pid:
+                break
+            code = self._process.poll() if self._process else None
+            assert code is None, f"the service ended with code {code}:\n{self.log}"
+            assert time.monotonic() < deadline, f"the service does not start:\n{self.log}"
+            time.sleep(POLL_S)
+        self.port = int(str(found["address"]).rpartition(":")[2])
+        grpc.channel_ready_future(self.channel).result(START_TIMEOUT_S)
+
+
+def read_service_file(home: Path) -> dict[str, object] | None:
+    """What a service says of itself in its home, or None if it has not said it (yet)."""
+    try:
+        found = json.loads((home / SERVICE_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def end_local_service(home: Path) -> None:
+    """Ends the local service that a flow started in the home, if there is one, by its pid."""
+    found = read_service_file(home)
+    if found is None:
+        return
+    pid = int(str(found["pid"]))
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while time.monotonic() < deadline:
+            with suppress(ChildProcessError):  # reaped here only if it is this process's child
+                os.waitpid(pid, os.WNOHANG)
+            os.kill(pid, 0)
+            time.sleep(POLL_S)
+        os.kill(pid, signal.SIGKILL)
