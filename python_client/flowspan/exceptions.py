@@ -59,9 +59,23 @@ class UpstreamFailed(FlowspanError):  # noqa: N818 - named after the cause
 
 
 class RunTimeout(FlowspanError, TimeoutError):  # noqa: N818 - named after the state
-    """A run took longer than its timeout_seconds."""
+    """A run took longer than its timeout_seconds.
+
+    Attributes:
+        run_id: The run whose deadline it was; empty where it was the wait for a result.
+    """
 
     code = "run_timeout"
+
+    def __init__(self, message: str, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class NoRunError(FlowspanError, RuntimeError):
+    """Something was asked for that only exists inside a flow or task run."""
+
+    code = "no_run"
 
 
 class ApiError(FlowspanError):
@@ -91,3 +105,15 @@ class RunSignal(BaseException):
 
 class CancelRun(RunSignal):
     """The run was asked to cancel."""
+
+
+class DeadlinePassed(RunSignal):
+    """A run that called this one has passed its timeout_seconds.
+
+    Attributes:
+        run_id: The run whose deadline it was.
+    """
+
+    def __init__(self, message: str, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id

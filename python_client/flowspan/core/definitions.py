@@ -1,0 +1,105 @@
+"""What a decorated function is to the engine: its name and its options, worked out once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowspan.core.retries import RetryPolicy
+
+MAX_NAME_BYTES = 256
+MAX_TAGS = 64
+
+
+class Definition:
+    """The part that flows and tasks have in common; `Flow` and `Task` derive from it.
+
+    Attributes:
+        fn: The function that was decorated.
+        name: Its name in the service and in traces.
+        is_flow: Whether it is a flow (else a task).
+        is_async: Whether calling the function gives a coroutine.
+        description: For people; the docstring by default.
+        version: The version of the code; may be empty.
+        tags: In order, without repetitions.
+        retry: When a failed run is tried again; None if never.
+        timeout_s: How long an attempt may take, in seconds; None without a limit.
+        log_prints: Whether prints are logged; None inherits from the calling run.
+        run_name: A template or a function for the names of runs; None for the default.
+    """
+
+    fn: Callable[..., Any]
+    name: str
+    is_flow: bool
+    is_async: bool
+    description: str | None
+    version: str
+    tags: tuple[str, ...]
+    retry: RetryPolicy | None
+    timeout_s: float | None
+    log_prints: bool | None
+    run_name: str | Callable[..., str] | None
+
+    @property
+    def kind(self) -> str:
+        """What it is called in messages: "Flow" or "Task"."""
+        return "Flow" if self.is_flow else "Task"
+
+
+def checked_name(name: str | None, fn: Callable[..., Any]) -> str:
+    """The name given, or the function's with dashes for underscores.
+
+    Raises:
+        ValueError: The name is empty or longer than 256 bytes.
+        TypeError: The name is not text.
+    """
+    if name is None:
+        name = getattr(fn, "__name__", type(fn).__name__).replace("_", "-")
+        if name == "<lambda>":
+            raise ValueError("a lambda has no name of its own: give one by name=…")
+    if not isinstance(name, str):
+        raise TypeError(f"name must be text, not {name!r}")
+    if not name.strip() or len(name.encode()) > MAX_NAME_BYTES:
+        raise ValueError(f"name must have 1 to {MAX_NAME_BYTES} bytes, not {name!r}")
+    return name
+
+
+def checked_tags(tags: object) -> tuple[str, ...]:
+    """The tags, sorted where they came as a set, without repetitions.
+
+    Raises:
+        ValueError: There are more than 64, or one is empty or longer than 256 bytes.
+        TypeError: A tag is not text, or they are one text instead of several.
+    """
+    if tags is None:
+        return ()
+    if isinstance(tags, str) or not hasattr(tags, "__iter__"):
+        raise TypeError(f"tags must be a list or a set of texts, not {tags!r}")
+    items = sorted(tags) if isinstance(tags, (set, frozenset)) else list(tags)
+    for tag in items:
+        if not isinstance(tag, str):
+            raise TypeError(f"a tag must be text, not {tag!r}")
+        if not tag or len(tag.encode()) > MAX_NAME_BYTES:
+            raise ValueError(f"a tag must have 1 to {MAX_NAME_BYTES} bytes, not {tag!r}")
+    unique = tuple(dict.fromkeys(items))
+    if len(unique) > MAX_TAGS:
+        raise ValueError(f"at most {MAX_TAGS} tags, not {len(unique)}")
+    return unique
+
+
+def checked_timeout(timeout_seconds: float | None) -> float | None:
+    """The timeout in seconds, or None.
+
+    Raises:
+        ValueError: It is not greater than 0.
+        TypeError: It is not a number.
+    """
+    if timeout_seconds is None:
+        return None
+    if isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, (int, float)):
+        raise TypeError(f"timeout_seconds must be a number, not {timeout_seconds!r}")
+    if not timeout_seconds > 0:
+        raise ValueError(f"timeout_seconds must be greater than 0, not {timeout_seconds!r}")
+    return float(timeout_seconds)

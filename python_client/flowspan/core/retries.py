@@ -1,0 +1,126 @@
+"""When a failed run is tried again: one policy for flows and tasks alike."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    RetryDelay = float | Sequence[float] | Callable[[int], Sequence[float]]
+    RetryCondition = Callable[[Any, Any, Any], bool]
+    Uniform = Callable[[float, float], float]
+    """Gives a random number between two."""
+
+MAX_DELAYS = 50
+"""How many delays a list may have, as in Prefect."""
+
+
+class RetryPolicy:
+    """How often, and after which delays, a run is tried again.
+
+    Attributes:
+        retries: How many attempts may follow the first.
+        delays_s: The delay before each retry in seconds; the last is repeated. Never empty.
+        jitter_factor: How much a delay may grow by chance: a factor of 0.5 spreads a delay of 10 s
+            evenly over 10 to 15 s.
+        condition: Asked with (definition, run, state) after each failure; a false answer, or an
+            exception, ends the run. None retries every failure.
+    """
+
+    __slots__ = ("condition", "delays_s", "jitter_factor", "retries")
+
+    def __init__(
+        self,
+        retries: int,
+        delay: RetryDelay = 0,
+        jitter_factor: float | None = None,
+        condition: RetryCondition | None = None,
+    ) -> None:
+        """Checks and keeps the options.
+
+        Args:
+            retries: How many attempts may follow the first.
+            delay: Seconds; or a list of them, of which the last is repeated; or a function that is
+                given the number of retries and returns such a list.
+            jitter_factor: See the class; None is 0.
+            condition: See the class.
+
+        Raises:
+            ValueError: An option has a value that it may not have; the message names it.
+            TypeError: An option has a type that it may not have; the message names it.
+        """
+        self.retries = _checked_retries(retries)
+        self.delays_s = _checked_delays(delay, self.retries)
+        self.jitter_factor = _checked_jitter(jitter_factor)
+        if condition is not None and not callable(condition):
+            raise TypeError(f"retry_condition_fn must be callable, not {condition!r}")
+        self.condition = condition
+
+    def may_retry(self, attempt: int) -> bool:
+        """Whether another attempt may follow the one with this number (1 for the first)."""
+        return attempt <= self.retries
+
+    def delay_s(self, attempt: int, uniform: Uniform) -> float:
+        """How long to wait after the attempt with this number failed, in seconds.
+
+        Args:
+            attempt: The attempt that failed, 1 for the first.
+            uniform: Gives a random number between two; asked only where there is jitter.
+        """
+        base = self.delays_s[min(attempt, len(self.delays_s)) - 1]
+        if not self.jitter_factor or not base:
+            return base
+        return uniform(base, base * (1 + self.jitter_factor))
+
+
+def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
+    """Delays that double: factor, 2 x factor, 4 x factor, …; for `retry_delay_seconds`.
+
+    Args:
+        backoff_factor: The first delay in seconds.
+
+    Raises:
+        ValueError: The factor is negative or not a number.
+    """
+    if not backoff_factor >= 0 or math.isinf(backoff_factor):
+        raise ValueError(f"backoff_factor must be a number of at least 0, not {backoff_factor!r}")
+
+    def delays(retries: int) -> list[float]:
+        return [backoff_factor * 2**step for step in range(min(retries, MAX_DELAYS))]
+
+    return delays
+
+
+def _checked_retries(retries: int) -> int:
+    if isinstance(retries, bool) or not isinstance(retries, int):
+        raise TypeError(f"retries must be a whole number, not {retries!r}")
+    if retries < 0:
+        raise ValueError(f"retries must be at least 0, not {retries}")
+    return retries
+
+
+def _checked_delays(delay: RetryDelay, retries: int) -> tuple[float, ...]:
+    if callable(delay):
+        delay = delay(retries)
+    values = tuple(delay) if isinstance(delay, (list, tuple)) else (delay,)
+    if len(values) > MAX_DELAYS:
+        raise ValueError(f"retry_delay_seconds may have at most {MAX_DELAYS} delays, not {len(values)}")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(
+                "retry_delay_seconds must be a number of seconds, a list of them, or a function that "
+                f"returns such a list, not {value!r}"
+            )
+        if not value >= 0 or math.isinf(value):
+            raise ValueError(f"retry_delay_seconds must be at least 0 and finite, not {value!r}")
+    return tuple(float(value) for value in values) or (0.0,)  # type: ignore[arg-type] # checked above
+
+
+def _checked_jitter(factor: float | None) -> float:
+    if factor is None:
+        return 0.0
+    if not factor >= 0 or math.isinf(factor):
+        raise ValueError(f"retry_jitter_factor must be a number of at least 0, not {factor!r}")
+    return float(factor)

@@ -1,0 +1,165 @@
+"""States: immutable records of what a run is doing."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from flowspan.exceptions import CancelRun, MissingResult, RunFailed, UpstreamFailed
+
+if TYPE_CHECKING:
+    from flowspan.core.events import FailureInfo
+
+class StateType(IntEnum):
+    """The type of a state; the numbers are those of flowspan.v1.StateType."""
+
+    SCHEDULED = 1
+    PENDING = 2
+    RUNNING = 3
+    PAUSED = 4
+    CANCELLING = 5
+    COMPLETED = 6
+    FAILED = 7
+    CANCELLED = 8
+    CRASHED = 9
+
+
+# The members once more, as module names: looking them up in the enum is slower, and each task needs three.
+SCHEDULED = StateType.SCHEDULED
+PENDING = StateType.PENDING
+RUNNING = StateType.RUNNING
+PAUSED = StateType.PAUSED
+CANCELLING = StateType.CANCELLING
+COMPLETED = StateType.COMPLETED
+FAILED = StateType.FAILED
+CANCELLED = StateType.CANCELLED
+CRASHED = StateType.CRASHED
+
+TERMINAL_TYPES = frozenset({COMPLETED, FAILED, CANCELLED, CRASHED})
+
+
+class State:
+    """A state that a run entered, or that a flow or task returns to decide how it ends.
+
+    Attributes:
+        type: What kind of state it is.
+        name: Its name for people: the type's, or a finer one such as "TimedOut".
+        message: Why, for people; may be empty.
+        data: What the run returned, or the exception that ended it.
+        failure: The exception in the form in which it is reported; None if there is none.
+        run_id: The run that entered it; None for a state that was made by hand.
+        time_ns: When it was entered, in nanoseconds since 1970 UTC; None for one made by hand.
+    """
+
+    __slots__ = ("data", "failure", "message", "name", "run_id", "time_ns", "type")
+
+    def __init__(
+        self,
+        type: StateType,  # noqa: A002 - the attribute's name
+        name: str = "",
+        message: str = "",
+        data: Any = None,
+        run_id: str | None = None,
+        time_ns: int | None = None,
+        failure: FailureInfo | None = None,
+    ) -> None:
+        self.type = type
+        self.name = name or type.name.capitalize()
+        self.message = message
+        self.data = data
+        self.run_id = run_id
+        self.time_ns = time_ns
+        self.failure = failure
+
+    def is_scheduled(self) -> bool:
+        """Whether the run waits for a time to come."""
+        return self.type is SCHEDULED
+
+    def is_pending(self) -> bool:
+        """Whether the run has not begun."""
+        return self.type is PENDING
+
+    def is_running(self) -> bool:
+        """Whether user code is running."""
+        return self.type is RUNNING
+
+    def is_paused(self) -> bool:
+        """Whether the run is stopped and can go on."""
+        return self.type is PAUSED
+
+    def is_cancelling(self) -> bool:
+        """Whether the run was asked to stop and has not yet stopped."""
+        return self.type is CANCELLING
+
+    def is_completed(self) -> bool:
+        """Whether the run ended well."""
+        return self.type is COMPLETED
+
+    def is_failed(self) -> bool:
+        """Whether the run ended with an error."""
+        return self.type is FAILED
+
+    def is_cancelled(self) -> bool:
+        """Whether the run was stopped on request."""
+        return self.type is CANCELLED
+
+    def is_crashed(self) -> bool:
+        """Whether the run was broken off from outside its code."""
+        return self.type is CRASHED
+
+    def is_final(self) -> bool:
+        """Whether the run has ended."""
+        return self.type in TERMINAL_TYPES
+
+    def result(self, raise_on_failure: bool = True) -> Any:  # noqa: FBT001, FBT002 - Prefect's signature
+        """What the run returned.
+
+        Args:
+            raise_on_failure: Whether a run that did not complete raises its exception; else the
+                exception is returned.
+
+        Raises:
+            MissingResult: The run has not ended.
+            RunFailed: It failed without an exception of its own.
+            CancelRun: It was cancelled.
+            UpstreamFailed: It never began, because a run before it did not complete.
+        """
+        if self.type is COMPLETED:
+            return self.data
+        error = self.error()
+        if raise_on_failure:
+            raise error
+        return error
+
+    def error(self) -> BaseException:
+        """The exception that stands for this state, which is not COMPLETED."""
+        if isinstance(self.data, BaseException):
+            return self.data
+        text = self.message or f"The run is {self.name}."
+        if self.type is FAILED or self.type is CRASHED:
+            return RunFailed(text)
+        if self.type is CANCELLED:
+            return CancelRun(text)
+        if self.name == "NotReady":
+            return UpstreamFailed(text)
+        return MissingResult(f"The run is {self.name}: it has no result yet.")
+
+    def __repr__(self) -> str:
+        kind = self.type.name
+        inside = repr(self.message) if self.message else ""
+        name = self.name if self.name.upper() == kind else f"{self.name}[{kind}]"
+        return f"{name}({inside})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, State):
+            return NotImplemented
+        return (self.type, self.name, self.message, self.run_id, self.time_ns) == (
+            other.type,
+            other.name,
+            other.message,
+            other.run_id,
+            other.time_ns,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.name, self.message, self.run_id, self.time_ns))
