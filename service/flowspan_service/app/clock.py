@@ -1,0 +1,13 @@
+"""The clock of the machine."""
+
+from __future__ import annotations
+
+import time
+
+
+class SystemClock:
+    """The wall clock; tests bring their own (see ports.Clock)."""
+
+    def now_us(self) -> int:
+        """The wall clock, in microseconds since 1970 UTC."""
+        return time.time_ns() // 1_000

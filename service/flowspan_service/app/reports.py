@@ -1,0 +1,254 @@
+"""What a session reports: a batch of events, decided one by one and stored as a whole.
+
+This is the hot path. An event is a pair of the run's id and what happened to it; what happened is
+a `NewRun`, a `Wish` (a state to enter), a `LogEntry` or a `NotUnderstood`. Plain tuples and slotted
+records keep the cost of an event at a few microseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowspan_service.app.sessions import require_session
+from flowspan_service.domain.errors import BadSequenceError
+from flowspan_service.domain.rules import INITIAL_TYPES, Wish, decide, enter
+from flowspan_service.domain.runs import (
+    LogEntry,
+    Payload,
+    Run,
+    Session,
+    SessionStatus,
+    TraceContext,
+)
+from flowspan_service.domain.states import Cause
+from flowspan_service.domain.verdicts import Verdict, VerdictKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.domain.rules import Objection
+    from flowspan_service.domain.states import State
+
+
+class NewRun(NamedTuple):
+    """What a creation says of a run: the first fields of `Run`, in its order."""
+
+    id: str
+    kind: int
+    function_name: str
+    run_name: str
+    parent_run_id: str | None
+    root_run_id: str
+    flow_run_id: str | None
+    tags: tuple[str, ...]
+    parameters: Payload | None
+    trace: TraceContext | None
+    version: str
+    created_us: int
+    state: State
+
+    def make(self, *, cause: int, session_id: str | None) -> Run:
+        """The run, in its first state."""
+        return Run(*self, 1, 1, cause, session_id)
+
+    def agrees_with(self, run: Run) -> bool:
+        """Whether this would create the run as it was created.
+
+        The time and the first state are left out: they say when and how it was asked for, and a
+        second request may come later.
+        """
+        return (
+            self.function_name == run.function_name
+            and self.kind == run.kind
+            and self.run_name == run.run_name
+            and self.parent_run_id == run.parent_run_id
+            and self.root_run_id == run.root_run_id
+            and self.flow_run_id == run.flow_run_id
+            and self.tags == run.tags
+            and self.parameters == run.parameters
+            and self.trace == run.trace
+            and self.version == run.version
+        )
+
+
+class NotUnderstood(NamedTuple):
+    """An event that a newer client may send and this service does not know."""
+
+    rule: str
+    reason: str
+
+
+ReportedEvent = tuple[str, NewRun | Wish | LogEntry | NotUnderstood]
+"""The id of a run (empty where the event names none), and what happened to it."""
+
+
+@dataclass(slots=True)
+class Applied:
+    """What became of a batch."""
+
+    up_to_sequence: int
+    """All events up to this one are stored."""
+    verdicts: list[Verdict] = field(default_factory=list)
+    """The answers to what was not simply accepted, by sequence."""
+    transition_count: int = 0
+    """How many transitions were written."""
+
+
+class ApplyReport:
+    """Stores a batch of a session's events and moves its watermark, in one transaction.
+
+    Events that the watermark covers are skipped, so that a batch may come any number of times.
+
+    Raises (when called):
+        NotFoundError: There is no such session.
+        SessionTakenOverError: Another connection has the session.
+        BadSequenceError: Events are missing between the watermark and the batch.
+    """
+
+    __slots__ = ("connection_id", "events", "first_sequence", "run_ids", "session_id", "weight")
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        first_sequence: int,
+        events: Sequence[ReportedEvent],
+        run_ids: Sequence[str],
+        connection_id: str | None = None,
+    ) -> None:
+        """Prepares it.
+
+        Args:
+            session_id: Whose events they are.
+            first_sequence: The sequence of the first event.
+            events: The events, in order.
+            run_ids: The runs that the events are about, and the parents of new ones.
+            connection_id: The connection they came over; None for calls without one.
+        """
+        self.session_id = session_id
+        self.first_sequence = first_sequence
+        self.events = events
+        self.run_ids = run_ids
+        self.connection_id = connection_id
+        self.weight = 1 + len(events)
+
+    def __call__(self, uow: UnitOfWork) -> Applied:
+        """Does it."""
+        session = require_session(uow, self.session_id, connection_id=self.connection_id)
+        already = session.last_sequence + 1 - self.first_sequence
+        if already < 0:
+            raise BadSequenceError(
+                f"Event {session.last_sequence + 1} is missing: "
+                f"the batch begins with {self.first_sequence}.",
+                advice="Send the events after the last acknowledged one, without gaps.",
+                expected=str(session.last_sequence + 1),
+            )
+        events = self.events[already:] if already else self.events
+        first = self.first_sequence + already
+        applied = Applied(session.last_sequence)
+        if events:
+            applied.up_to_sequence = session.last_sequence = first + len(events) - 1
+            _apply(uow, session, events, first, applied)
+        session.status = SessionStatus.OPEN
+        session.lease_expires_us = uow.now_us + session.lease_us
+        uow.save_session(session)
+        return applied
+
+
+def _apply(
+    uow: UnitOfWork,
+    session: Session,
+    events: Sequence[ReportedEvent],
+    first: int,
+    applied: Applied,
+) -> None:
+    session_id = session.id
+    find, add_transition = uow.run, uow.add_transition
+    logs: list[LogEntry] = []
+    entered = 0
+    for sequence, (run_id, what) in enumerate(events, first):
+        kind = what.__class__
+        run = find(run_id)
+        objection: Objection | NotUnderstood | tuple[VerdictKind, str, str] | None
+        if run is None:
+            objection = _first_of_run(uow, session_id, run_id, what)
+            if objection is None:
+                entered += 1
+                continue
+        elif kind is Wish:
+            objection = decide(run, what)  # type: ignore[arg-type] # its class was just looked at
+            if objection is None:
+                enter(run, what)  # type: ignore[arg-type] # its class was just looked at
+                run.session_id = session_id
+                add_transition(run)
+                entered += 1
+                continue
+        elif kind is LogEntry:
+            logs.append(what)  # type: ignore[arg-type] # its class was just looked at
+            continue
+        else:
+            objection = _created_again(uow, session_id, run, what)  # type: ignore[arg-type] # what is left
+        verdict_kind, rule, reason = objection
+        applied.verdicts.append(
+            Verdict(
+                verdict_kind,
+                run_id,
+                rule,
+                reason,
+                run.state if run is not None else None,
+                run.attempt if run is not None else 0,
+                sequence,
+            )
+        )
+    if logs:
+        uow.add_logs(logs)
+    applied.transition_count = entered
+
+
+def _first_of_run(
+    uow: UnitOfWork, session_id: str, run_id: str, what: NewRun | Wish | LogEntry | NotUnderstood
+) -> tuple[VerdictKind, str, str] | None:
+    """What becomes of an event about a run that is not there; None if it creates it."""
+    if what.__class__ is NewRun:
+        return _create(uow, session_id, what)  # type: ignore[arg-type] # its class was just looked at
+    if what.__class__ is NotUnderstood:
+        return (VerdictKind.REJECTED, *what)  # type: ignore[return-value] # rule and reason
+    if uow.was_deleted(run_id):
+        return VerdictKind.ABORT, "run_was_deleted", "The run was deleted."
+    return VerdictKind.REJECTED, "run_is_known", "No run with this id was created."
+
+
+def _create(
+    uow: UnitOfWork, session_id: str, new: NewRun
+) -> tuple[VerdictKind, str, str] | None:
+    if new.state.type not in INITIAL_TYPES:
+        return (
+            VerdictKind.REJECTED,
+            "starts_scheduled_or_pending",
+            f"A run begins as Scheduled or Pending, not as {new.state.name}.",
+        )
+    parent_id = new.parent_run_id
+    if parent_id is not None and uow.run(parent_id) is None and uow.was_deleted(parent_id):
+        return VerdictKind.ABORT, "run_was_deleted", "The run that called it was deleted."
+    uow.add_run(new.make(cause=Cause.REPORTED, session_id=session_id))
+    return None
+
+
+def _created_again(
+    uow: UnitOfWork, session_id: str, run: Run, what: NewRun | NotUnderstood
+) -> tuple[VerdictKind, str, str]:
+    """What becomes of a creation of a run that is there; the session takes over its reporting."""
+    if what.__class__ is NotUnderstood:
+        return (VerdictKind.REJECTED, *what)  # type: ignore[return-value] # rule and reason
+    if not what.agrees_with(run):  # type: ignore[union-attr] # the other class is dealt with
+        return (
+            VerdictKind.REJECTED,
+            "creation_agrees",
+            "A run with this id exists and was created with another content.",
+        )
+    if run.session_id != session_id and not run.state.is_terminal:
+        run.session_id = session_id
+        uow.update_run(run)
+    return VerdictKind.DUPLICATE, "creation_agrees", "The run was created before."

@@ -1,0 +1,223 @@
+"""Runs, for everybody but the processes that execute them: create, look at, change, delete."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowspan_service.app.queries import RunFilter, RunQuery
+from flowspan_service.domain.errors import AlreadyExistsError, NotFoundError, StateConflictError
+from flowspan_service.domain.rules import Wish, decide, enter
+from flowspan_service.domain.runs import Run, RunKind, SessionStatus
+from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
+from flowspan_service.domain.verdicts import Verdict, VerdictKind
+
+if TYPE_CHECKING:
+    from flowspan_service.app.ports import Store, UnitOfWork
+    from flowspan_service.app.reports import NewRun
+    from flowspan_service.domain.runs import Transition
+
+MAX_COMMANDS = 1000
+"""At most so many runs are asked to stop at a time, of each kind; the others follow."""
+
+
+@dataclass(slots=True)
+class Created:
+    """A run, and whether it is new."""
+
+    run: Run
+    is_new: bool
+
+
+class CreateRun:
+    """Creates a run that nobody executes yet. Idempotent by the id."""
+
+    __slots__ = ("new", "run_ids", "weight")
+
+    def __init__(self, new: NewRun) -> None:
+        """Prepares it."""
+        self.new = new
+        self.run_ids = (new.id,)
+        self.weight = 2
+
+    def __call__(self, uow: UnitOfWork) -> Created:
+        """Does it.
+
+        Raises:
+            AlreadyExistsError: The id is taken by a run with another content.
+        """
+        run = uow.run(self.new.id)
+        if run is None:
+            run = self.new.make(cause=Cause.REQUESTED, session_id=None)
+            uow.add_run(run)
+            return Created(copy(run), is_new=True)
+        if not self.new.agrees_with(run):
+            raise AlreadyExistsError(
+                f"A run {run.id} exists and was created with another content.",
+                advice="Choose a new id for a new run.",
+                run_id=run.id,
+            )
+        return Created(copy(run), is_new=False)
+
+
+@dataclass(slots=True)
+class StateSet:
+    """What became of a state that was asked for."""
+
+    verdict: Verdict
+    run: Run
+    """The run afterwards."""
+    session_to_tell: str | None = None
+    """The session that is to stop the run."""
+
+
+class SetState:
+    """Asks for a transition.
+
+    CANCELLING cancels: the session that runs the run is told; a run that nobody executes becomes
+    CANCELLED directly.
+    """
+
+    __slots__ = ("kind", "run_id", "run_ids", "state", "weight")
+
+    def __init__(self, kind: int, run_id: str, state: State) -> None:
+        """Prepares it, for a run of a kind; the state's time is set by the service's clock."""
+        self.kind = kind
+        self.run_id = run_id
+        self.state = state
+        self.run_ids = (run_id,)
+        self.weight = 2
+
+    def __call__(self, uow: UnitOfWork) -> StateSet:
+        """Does it.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        run = uow.run(self.run_id)
+        if run is None or run.kind != self.kind:
+            raise run_not_found(self.kind, self.run_id)
+        state = copy(self.state)
+        state.time_us = max(uow.now_us, run.state.time_us)
+        cancels = state.type == StateType.CANCELLING
+        if cancels and not run.state.is_terminal and not _is_executed(uow, run):
+            state.type = StateType.CANCELLED
+            if state.name == DEFAULT_NAMES[StateType.CANCELLING]:
+                state.name = DEFAULT_NAMES[StateType.CANCELLED]
+        wish = Wish(state, run.attempt, Cause.REQUESTED)
+        objection = decide(run, wish)
+        verdict = Verdict(VerdictKind.ACCEPTED, run.id)
+        if objection is None:
+            enter(run, wish)
+            uow.add_transition(run)
+        else:
+            verdict = Verdict(objection.kind, run.id, objection.rule, objection.reason)
+        verdict.state = run.state
+        verdict.attempt = run.attempt
+        told = run.session_id if run.state.type == StateType.CANCELLING else None
+        return StateSet(verdict, copy(run), told)
+
+
+class DeleteRun:
+    """Deletes a flow run with all that it called; nothing, if it is not there."""
+
+    __slots__ = ("force", "run_id", "run_ids", "weight")
+
+    def __init__(self, run_id: str, *, force: bool) -> None:
+        """Prepares it.
+
+        Args:
+            run_id: Which run.
+            force: Whether runs that have not ended are deleted too.
+        """
+        self.run_id = run_id
+        self.force = force
+        self.run_ids = (run_id,)
+        self.weight = 1000
+
+    def __call__(self, uow: UnitOfWork) -> int:
+        """Does it.
+
+        Returns:
+            How many runs were deleted.
+
+        Raises:
+            StateConflictError: A run of the tree has not ended.
+        """
+        root = uow.run(self.run_id)
+        if root is None or root.kind != RunKind.FLOW:
+            return 0
+        tree = uow.tree(self.run_id)
+        if not self.force:
+            for run in tree:
+                if not run.state.is_terminal:
+                    raise StateConflictError(
+                        f"The run {run.id} is {run.state.name} and has not ended.",
+                        advice="Cancel it first, or delete it by force.",
+                        run_id=run.id,
+                        state=run.state.name,
+                    )
+        return uow.delete_runs([run.id for run in tree])
+
+
+def get_run(store: Store, kind: int, run_id: str) -> Run:
+    """One run.
+
+    Raises:
+        NotFoundError: There is no such run.
+    """
+    run = store.get_run(kind, run_id)
+    if run is None:
+        raise run_not_found(kind, run_id)
+    return run
+
+
+def get_run_of_any_kind(store: Store, run_id: str) -> Run:
+    """One run, a flow run or a task run.
+
+    Raises:
+        NotFoundError: There is no such run.
+    """
+    run = store.get_run(RunKind.FLOW, run_id) or store.get_run(RunKind.TASK, run_id)
+    if run is None:
+        raise NotFoundError(f"There is no run {run_id}.", run_id=run_id)
+    return run
+
+
+def history(store: Store, kind: int, run_id: str) -> list[Transition]:
+    """The transitions of a run, by ordinal.
+
+    Raises:
+        NotFoundError: There is no such run.
+    """
+    get_run(store, kind, run_id)
+    transitions = store.transitions(run_id)
+    if not transitions:
+        raise run_not_found(kind, run_id)  # deleted meanwhile: no run is without a transition
+    return transitions
+
+
+def runs_to_cancel(store: Store) -> list[Run]:
+    """The runs that are CANCELLING and that some session executes."""
+    wanted = RunFilter(state_types=(StateType.CANCELLING,))
+    return [
+        run
+        for kind in (RunKind.FLOW, RunKind.TASK)
+        for run in store.list_runs(RunQuery(kind, filter=wanted, limit=MAX_COMMANDS)).items
+        if run.session_id is not None
+    ]
+
+
+def run_not_found(kind: int, run_id: str) -> NotFoundError:
+    """The error for a run that is not there."""
+    noun = "flow run" if kind == RunKind.FLOW else "task run"
+    return NotFoundError(f"There is no {noun} {run_id}.", run_id=run_id)
+
+
+def _is_executed(uow: UnitOfWork, run: Run) -> bool:
+    """Whether a live session executes the run."""
+    if run.session_id is None:
+        return False
+    session = uow.session(run.session_id)
+    return session is not None and session.status == SessionStatus.OPEN

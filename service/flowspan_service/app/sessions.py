@@ -1,0 +1,316 @@
+"""Sessions: opening and ending them, and the leases that say whether their processes live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowspan_service.domain.errors import NotFoundError, SessionTakenOverError
+from flowspan_service.domain.rules import Wish, enter
+from flowspan_service.domain.runs import Session, SessionStatus
+from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.domain.runs import Run
+
+_CONNECTION = "connection_id"
+"""The key in Session.client of the connection that has the session. Kept in the store, so that a
+connection to another service process takes over just as one to this process does."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class LeaseTerms:
+    """How long sessions live, in microseconds.
+
+    Attributes:
+        lease_us: After their last frame, where they do not ask for something else.
+        grace_us: After their connection broke.
+        min_lease_us: The least that a client may ask for.
+        max_lease_us: The most that a client may ask for.
+    """
+
+    lease_us: int
+    grace_us: int
+    min_lease_us: int = 1_000_000
+    max_lease_us: int = 3_600_000_000
+
+    def granted(self, asked_us: int) -> int:
+        """The lease for a client that asks for so much; 0 asks for the default."""
+        if asked_us <= 0:
+            return self.lease_us
+        return max(self.min_lease_us, min(asked_us, self.max_lease_us))
+
+
+@dataclass(slots=True)
+class Opened:
+    """A session that is open."""
+
+    resume_after: int
+    lease_us: int
+    is_new: bool
+
+
+class OpenSession:
+    """Opens a session, or resumes it, and gives it to the connection that asks.
+
+    A session that was LOST or CLOSED is OPEN again.
+    """
+
+    __slots__ = ("client", "connection_id", "lease_us", "run_ids", "session_id", "weight")
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        client: Mapping[str, str],
+        lease_us: int,
+        connection_id: str | None = None,
+    ) -> None:
+        """Prepares it.
+
+        Args:
+            session_id: Which session.
+            client: Who it is, for people.
+            lease_us: The lease granted.
+            connection_id: The connection that has the session from now on; None for calls without
+                one, which take it from nobody.
+        """
+        self.session_id = session_id
+        self.client = client
+        self.lease_us = lease_us
+        self.connection_id = connection_id
+        self.run_ids = ()
+        self.weight = 1
+
+    def __call__(self, uow: UnitOfWork) -> Opened:
+        """Does it."""
+        session = uow.session(self.session_id)
+        is_new = session is None
+        if session is None:
+            session = Session(
+                id=self.session_id,
+                status=SessionStatus.OPEN,
+                last_sequence=0,
+                lease_us=self.lease_us,
+                lease_expires_us=0,
+                created_us=uow.now_us,
+                client=dict(self.client),
+            )
+        else:
+            session.client = {**session.client, **self.client}
+        if self.connection_id is not None:
+            session.client[_CONNECTION] = self.connection_id
+        session.lease_us = self.lease_us
+        _renew(uow, session)
+        return Opened(session.last_sequence, session.lease_us, is_new)
+
+
+class RenewLease:
+    """A sign of life of a session: its lease begins anew."""
+
+    __slots__ = ("connection_id", "run_ids", "session_id", "weight")
+
+    def __init__(self, session_id: str, *, connection_id: str | None = None) -> None:
+        """Prepares it, for a session and the connection that the sign came over."""
+        self.session_id = session_id
+        self.connection_id = connection_id
+        self.run_ids = ()
+        self.weight = 1
+
+    def __call__(self, uow: UnitOfWork) -> None:
+        """Does it.
+
+        Raises:
+            NotFoundError: There is no such session.
+            SessionTakenOverError: Another connection has it.
+        """
+        _renew(uow, require_session(uow, self.session_id, connection_id=self.connection_id))
+
+
+class EndSession:
+    """Goodbye: the session is CLOSED, and what it left open has crashed."""
+
+    __slots__ = ("connection_id", "run_ids", "session_id", "weight")
+
+    def __init__(self, session_id: str, *, connection_id: str | None = None) -> None:
+        """Prepares it, for a session and the connection that the Goodbye came over."""
+        self.session_id = session_id
+        self.connection_id = connection_id
+        self.run_ids = ()
+        self.weight = 100
+
+    def __call__(self, uow: UnitOfWork) -> int:
+        """Does it.
+
+        Returns:
+            How many runs have crashed.
+
+        Raises:
+            NotFoundError: There is no such session.
+            SessionTakenOverError: Another connection has it.
+        """
+        session = require_session(uow, self.session_id, connection_id=self.connection_id)
+        crashed = _crash_open_runs(uow, session, "ended without finishing it")
+        session.status = SessionStatus.CLOSED
+        session.lease_expires_us = uow.now_us
+        uow.save_session(session)
+        return crashed
+
+
+class ConnectionBroken:
+    """A connection ended without Goodbye: the session has the grace to come back."""
+
+    __slots__ = ("connection_id", "grace_us", "run_ids", "session_id", "weight")
+
+    def __init__(self, session_id: str, *, connection_id: str, grace_us: int) -> None:
+        """Prepares it, for a session, the connection that broke, and the grace."""
+        self.session_id = session_id
+        self.connection_id = connection_id
+        self.grace_us = grace_us
+        self.run_ids = ()
+        self.weight = 1
+
+    def __call__(self, uow: UnitOfWork) -> None:
+        """Does it; nothing, if the session came back over another connection meanwhile."""
+        session = uow.session(self.session_id)
+        if session is None or session.status != SessionStatus.OPEN:
+            return
+        if session.client.get(_CONNECTION) != self.connection_id:
+            return
+        expires_us = uow.now_us + self.grace_us
+        if expires_us < session.lease_expires_us:
+            session.lease_expires_us = expires_us
+            uow.save_session(session)
+
+
+@dataclass(slots=True)
+class Reaped:
+    """What a reaping found."""
+
+    sessions: list[str]
+    """The sessions that are lost."""
+    crashed_run_count: int
+    has_more: bool
+    """Whether the limit was reached, so that there may be more."""
+
+
+class Reap:
+    """Sessions whose lease ran out are LOST, and the runs that they left open have CRASHED."""
+
+    __slots__ = ("alive_until_us", "limit", "run_ids", "weight")
+
+    def __init__(self, *, limit: int, alive_until_us: Mapping[str, int]) -> None:
+        """Prepares it.
+
+        Args:
+            limit: How many sessions at most.
+            alive_until_us: The leases of the sessions that are connected to this process, by
+                session: they are renewed in memory with each frame, and stored less often.
+        """
+        self.limit = limit
+        self.alive_until_us = alive_until_us
+        self.run_ids = ()
+        self.weight = 100
+
+    def __call__(self, uow: UnitOfWork) -> Reaped:
+        """Does it."""
+        now_us = uow.now_us
+        expired = uow.expired_sessions(at_us=now_us, limit=self.limit)
+        reaped = Reaped([], 0, len(expired) >= self.limit)
+        for session in expired:
+            alive_until_us = self.alive_until_us.get(session.id, 0)
+            if alive_until_us > now_us:
+                session.lease_expires_us = alive_until_us
+            else:
+                reaped.crashed_run_count += _crash_open_runs(uow, session, "fell silent")
+                reaped.sessions.append(session.id)
+                session.status = SessionStatus.LOST
+            uow.save_session(session)
+        return reaped
+
+
+class ExtendLeases:
+    """All open sessions get a full lease: when the service starts, or was stopped for a while,
+    their silence was the service's own.
+    """
+
+    __slots__ = ("lease_us", "run_ids", "weight")
+
+    def __init__(self, *, lease_us: int) -> None:
+        """Prepares it, with the lease to give."""
+        self.lease_us = lease_us
+        self.run_ids = ()
+        self.weight = 100
+
+    def __call__(self, uow: UnitOfWork) -> int:
+        """Does it; returns how many sessions were extended."""
+        return uow.extend_leases(until_us=uow.now_us + self.lease_us)
+
+
+def require_session(uow: UnitOfWork, session_id: str, *, connection_id: str | None) -> Session:
+    """The session, if the connection may speak for it.
+
+    Args:
+        uow: The transaction.
+        session_id: Which session.
+        connection_id: The connection that speaks; None for calls without one.
+
+    Raises:
+        NotFoundError: There is no such session.
+        SessionTakenOverError: Another connection has it.
+    """
+    session = uow.session(session_id)
+    if session is None:
+        raise NotFoundError(
+            f"There is no session {session_id}.",
+            advice="Begin with Hello.",
+            session_id=session_id,
+        )
+    if connection_id is not None and session.client.get(_CONNECTION) != connection_id:
+        raise taken_over(session_id)
+    return session
+
+
+def taken_over(session_id: str) -> SessionTakenOverError:
+    """The error for a connection whose session another one has taken over."""
+    return SessionTakenOverError(
+        f"Another connection has taken over the session {session_id}.",
+        advice="Do not reconnect; each process needs a session of its own.",
+        session_id=session_id,
+    )
+
+
+def _renew(uow: UnitOfWork, session: Session) -> None:
+    session.status = SessionStatus.OPEN
+    session.lease_expires_us = uow.now_us + session.lease_us
+    uow.save_session(session)
+
+
+def _crash_open_runs(uow: UnitOfWork, session: Session, why: str) -> int:
+    runs = uow.open_runs_of(session.id)
+    message = f"The process that ran it{_who(session)} {why}."
+    for run in runs:
+        _crash(uow, run, message)
+    return len(runs)
+
+
+def _crash(uow: UnitOfWork, run: Run, message: str) -> None:
+    state = State(
+        StateType.CRASHED,
+        DEFAULT_NAMES[StateType.CRASHED],
+        message,
+        # A reporter's clock may be ahead; the history's times do not go back for that.
+        max(uow.now_us, run.state.time_us),
+    )
+    enter(run, Wish(state, run.attempt, Cause.SESSION_LOST))
+    uow.add_transition(run)
+
+
+def _who(session: Session) -> str:
+    host, process = session.client.get("hostname", ""), session.client.get("process_id", "")
+    if process and host:
+        return f" (process {process} on {host})"
+    return f" (on {host})" if host else ""

@@ -1,0 +1,120 @@
+"""Watching runs: a snapshot as of a position, and the changes after it.
+
+The store is the truth and is read in pages, so a slow watcher costs no memory. The snapshot is
+exact: a run that changed while the pages were read is shown as it was at the position, from its
+history. So each change after the position follows exactly once, and any position is a place to
+resume from.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowspan_service.app.queries import RunQuery
+from flowspan_service.domain.rules import Wish, enter
+from flowspan_service.domain.runs import Run, RunKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from flowspan_service.app.ports import Store
+    from flowspan_service.domain.runs import Transition
+
+SNAPSHOT_PAGE = 500
+CHANGES_PAGE = 500
+
+
+@dataclass(slots=True)
+class WatchedChange:
+    """A transition, and with the first one of a run the run as it was created."""
+
+    transition: Transition
+    created: Run | None
+
+
+def snapshot_pages(
+    store: Store, *, at: int, run_id: str | None, flow_runs_only: bool
+) -> Iterator[list[Run]]:
+    """The runs as they were at a position, page by page, parents before their children.
+
+    Args:
+        store: The store; it blocks.
+        at: The position.
+        run_id: The run whose tree is wanted; None for all runs.
+        flow_runs_only: Whether task runs are left out.
+    """
+    pages = _tree_pages(store, run_id) if run_id else _all_pages(store, flow_runs_only)
+    for page in pages:
+        runs = [run for run in page if not flow_runs_only or run.kind == RunKind.FLOW]
+        yield [then for run in runs if (then := _as_of(store, run, at)) is not None]
+
+
+def changes_page(
+    store: Store, *, after: int, run_id: str | None, flow_runs_only: bool
+) -> tuple[list[WatchedChange], int]:
+    """Some of the changes after a position, in order.
+
+    Returns:
+        The changes, and the position to go on from; it is `after` when there is nothing new.
+    """
+    found, looked_at = store.changes(after=after, run_id=run_id, limit=CHANGES_PAGE)
+    changes = [
+        WatchedChange(transition, _as_created(run, transition) if transition.ordinal == 1 else None)
+        for transition, run in found
+        if not flow_runs_only or run.kind == RunKind.FLOW
+    ]
+    return changes, looked_at
+
+
+def replay(run: Run, transitions: Sequence[Transition]) -> Run:
+    """The run as it was after these transitions, which are its first ones."""
+    then = _as_created(run, transitions[0])
+    for transition in transitions[1:]:
+        enter(then, Wish(transition.state, transition.attempt, transition.cause))
+        then.position = transition.position
+    return then
+
+
+def _tree_pages(store: Store, run_id: str) -> Iterator[list[Run]]:
+    after_id: str | None = None
+    while True:
+        page = store.tree_runs(run_id, after_id=after_id, limit=SNAPSHOT_PAGE)
+        yield page
+        if len(page) < SNAPSHOT_PAGE:
+            return
+        after_id = page[-1].id
+
+
+def _all_pages(store: Store, flow_runs_only: bool) -> Iterator[list[Run]]:  # noqa: FBT001 - passed on
+    for kind in (RunKind.FLOW,) if flow_runs_only else (RunKind.FLOW, RunKind.TASK):
+        after_id: str | None = None
+        while True:
+            page = store.list_runs(
+                RunQuery(kind, oldest_first=True, after_id=after_id, limit=SNAPSHOT_PAGE)
+            )
+            yield page.items
+            if not page.has_more or not page.items:
+                break
+            after_id = page.items[-1].id
+
+
+def _as_of(store: Store, run: Run, position: int) -> Run | None:
+    """The run as it was at the position; None if it did not exist then."""
+    if run.position <= position:
+        return run
+    before = [t for t in store.transitions(run.id) if t.position <= position]
+    return replay(run, before) if before else None
+
+
+def _as_created(run: Run, first: Transition) -> Run:
+    then = copy(run)
+    then.state = first.state
+    then.attempt = first.attempt
+    then.transition_count = 1
+    then.cause = first.cause
+    then.started_us = then.ended_us = None
+    then.run_duration_us = 0
+    then.position = first.position
+    return then
