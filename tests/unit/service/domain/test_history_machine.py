@@ -1,0 +1,162 @@
+"""Promise 4, a legal history: the rules against a model that was written without looking at them.
+
+The model keeps the whole history of a run and judges a wish by that alone; the rules see the run's
+The model keeps the whole history of a run and judges a wish by that alone; the rules see the row of
+and counts must follow from the history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from flowspan_service.domain import rules
+from flowspan_service.domain.runs import Run, RunKind
+from flowspan_service.domain.states import Cause, State, StateType
+from flowspan_service.domain.verdicts import VerdictKind
+
+WAITING = {"SCHEDULED", "PENDING"}
+ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+DEAD_ENDS = {"COMPLETED", "CANCELLED", "CANCELLING"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A state in a history, in words."""
+
+    type: str
+    name: str
+    time: int
+    attempt: int
+    cause: str
+
+
+@dataclass
+class Model:
+    """A run as its history."""
+
+    history: list[Entry] = field(default_factory=list)
+
+    @property
+    def last(self) -> Entry:
+        return self.history[-1]
+
+    def answer(self, wish: Entry) -> str:
+        """ACCEPTED, DUPLICATE, REJECTED or ABORT."""
+        last = self.last
+        if wish.attempt < last.attempt:
+            return "ABORT"
+        if wish.attempt > last.attempt:
+            next_one = wish.attempt == last.attempt + 1
+            begins = wish.type in WAITING or wish.type == "RUNNING"
+            return "ACCEPTED" if next_one and begins and last.type not in DEAD_ENDS else "REJECTED"
+        repeated = (wish.type, wish.name) == (last.type, last.name)
+        if repeated and (wish.time == last.time or wish.cause == "REQUESTED"):
+            return "DUPLICATE"
+        return "ACCEPTED" if self._may_follow(wish) else "REJECTED"
+
+    def _may_follow(self, wish: Entry) -> bool:
+        last = self.last
+        if last.type in ENDED:
+            silent = last.type == "CRASHED" and last.cause == "SESSION_LOST"
+            return silent and wish.cause == "REPORTED"
+        if wish.type in ENDED:
+            return True
+        if last.type == "CANCELLING":
+            return False
+        if last.type == "RUNNING":
+            return wish.type != "PENDING"
+        if last.type == "PAUSED":
+            return wish.type != "PAUSED"
+        return True
+
+
+class HistoryMachine(RuleBasedStateMachine):
+    """Wishes at random, mostly near what the run is doing."""
+
+    @initialize(first=st.sampled_from(sorted(WAITING)))
+    def create(self, first: str) -> None:
+        self.time = 1_000
+        entry = Entry(first, first.capitalize(), self.time, 1, "REPORTED")
+        self.model = Model([entry])
+        self.run = Run(
+            id="0190a000-0000-7000-8000-000000000001",
+            kind=RunKind.FLOW,
+            function_name="f",
+            run_name="",
+            parent_run_id=None,
+            root_run_id="0190a000-0000-7000-8000-000000000001",
+            flow_run_id="0190a000-0000-7000-8000-000000000001",
+            tags=(),
+            parameters=None,
+            trace=None,
+            version="",
+            created_us=self.time,
+            state=as_state(entry),
+        )
+
+    @rule(
+        kind=st.sampled_from([kind.name for kind in StateType]),
+        named=st.sampled_from(["", "", "Retrying"]),
+        step=st.sampled_from([0, 1, 1, 10, -5]),
+        attempt=st.sampled_from([0, 0, 0, 0, 1, 1, -1, 2]),
+        cause=st.sampled_from(["REPORTED", "REPORTED", "REPORTED", "REQUESTED"]),
+    )
+    def wish(self, kind: str, named: str, step: int, attempt: int, cause: str) -> None:
+        self.time += step
+        number = max(1, self.model.last.attempt + attempt)
+        self._wish(Entry(kind, named or kind.capitalize(), self.time, number, cause))
+
+    @rule()
+    def repeat(self) -> None:
+        self._wish(self.model.last)
+
+    @rule()
+    def fall_silent(self) -> None:
+        self.time += 1
+        attempt = self.model.last.attempt
+        self._wish(Entry("CRASHED", "Crashed", self.time, attempt, "SESSION_LOST"))
+
+    def _wish(self, entry: Entry) -> None:
+        expected = self.model.answer(entry)
+        wish = rules.Wish(as_state(entry), entry.attempt, Cause[entry.cause])
+        objection = rules.decide(self.run, wish)
+        kind = VerdictKind.ACCEPTED if objection is None else objection.kind
+        assert kind.name == expected, (entry, self.model.history)
+        if objection is None:
+            rules.enter(self.run, wish)
+            self.model.history.append(entry)
+
+    @invariant()
+    def the_row_follows_from_the_history(self) -> None:
+        history, run = self.model.history, self.run
+        starts = [entry.time for entry in history if entry.type == "RUNNING"]
+        ran = sum(max(0, b.time - a.time) for a, b in pairwise(history) if a.type == "RUNNING")
+        assert StateType(run.state.type).name == self.model.last.type
+        assert run.transition_count == len(history)
+        assert run.attempt == self.model.last.attempt
+        assert run.started_us == (starts[0] if starts else None)
+        assert run.ended_us == (run.state.time_us if run.state.is_terminal else None)
+        assert run.run_duration_us == ran
+
+    @invariant()
+    def an_attempt_ends_once(self) -> None:
+        for attempt in {entry.attempt for entry in self.model.history}:
+            entries = [entry for entry in self.model.history if entry.attempt == attempt]
+            ends = [e for e in entries if e.type in ENDED and e.cause != "SESSION_LOST"]
+            assert len(ends) <= 1
+            assert not ends or entries[-1] == ends[0]
+
+
+def as_state(entry: Entry) -> State:
+    return State(StateType[entry.type], entry.name, "", entry.time)
+
+
+test_promise_legal_history_whatever_is_wished = HistoryMachine.TestCase
+test_promise_legal_history_whatever_is_wished.settings = settings(
+    max_examples=200, stateful_step_count=40, deadline=None
+)
