@@ -1,8 +1,8 @@
 """Promise 4, a legal history: the rules against a model that was written without looking at them.
 
-The model keeps the whole history of a run and judges a wish by that alone; the rules see the run's
 The model keeps the whole history of a run and judges a wish by that alone; the rules see the row of
-and counts must follow from the history.
+the run. Whatever is wished, in whatever order, both must agree, and what the row says of times,
+attempts and counts must follow from the history.
 """
 
 from __future__ import annotations
