@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -69,3 +70,34 @@ def test_import_is_quiet_and_starts_nothing(package: str):
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_states_page_names_the_rules_of_the_code():
+    page = (ROOT / "docs" / "states.md").read_text()
+    code = rules_in_code()
+    assert {"order_of_types", "run_is_known"} <= code, "the search is broken"
+    # A permission, not an objection: the code has it inside `terminal_is_final`.
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == code | {"silence_is_overruled"}
+    letters = dict(re.findall(r"^\| ([A-Z]) \|.*\| ([^|]*) \|$", page, re.MULTILINE))
+    assert "".join(letters) == "ABCDEFGHIJKLMNOP"
+    for rules in letters.values():
+        assert set(re.findall(r"`(\w+)`", rules)) <= code | {"silence_is_overruled"}
+
+
+def rules_in_code() -> set[str]:
+    """The names of rules with which the service answers, as its sources have them."""
+    found: set[str] = set()
+    for path in (ROOT / "service").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Tuple):
+                parts, place = [ast.unparse(part) for part in node.elts], node.elts[1:2]
+                if not parts or not parts[0].startswith("VerdictKind."):
+                    continue
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Objection":
+                place = node.args[1:2]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "NotUnderstood":
+                place = node.args[0:1]
+            else:
+                continue
+            found.update(p.value for p in place if isinstance(p, ast.Constant))
+    return found
