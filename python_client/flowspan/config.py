@@ -27,6 +27,8 @@ class Config:
         home: The folder for the local service's database, its socket and the spool.
         log_level: The level from which log records of runs are reported: DEBUG, INFO, ….
         log_prints: Whether prints in runs are logged where neither flow nor task says.
+        console_log: Whether log records of runs are shown on standard error, where the program has
+            no logging of its own that shows them.
         tracing: False never makes spans; None (auto) makes them where it is known where they go.
         otlp_endpoint: An OTLP/gRPC endpoint for spans; the standard OTEL_* variables win over it.
         spool_max_bytes: How large the spool may grow while the service is away.
@@ -39,6 +41,7 @@ class Config:
     home: Path
     log_level: str = "INFO"
     log_prints: bool = False
+    console_log: bool = True
     tracing: bool | None = None
     otlp_endpoint: str | None = None
     spool_max_bytes: int = 1 << 30
@@ -114,6 +117,7 @@ _CONVERTERS = {
     "address": str,
     "log_level": _level,
     "log_prints": _boolean,
+    "console_log": _boolean,
     "tracing": _tracing,
     "otlp_endpoint": str,
     "spool_max_bytes": _size,
