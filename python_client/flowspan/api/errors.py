@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import grpc
 from google.rpc import error_details_pb2
@@ -29,12 +29,13 @@ def translate(error: grpc.RpcError, *, address: str) -> FlowspanError:
     """The error to raise for a call that failed.
 
     Args:
-        error: What grpc raised; also a `grpc.Call`, as all errors of calls are.
+        error: What grpc raised for a call.
         address: Where the service was sought, for the message.
     """
-    status = error.code()
-    details = error.details() or ""
-    info = _error_info(error)
+    call = cast("grpc.Call", error)  # what grpc raises for calls is both
+    status = call.code()
+    details = call.details() or ""
+    info = _error_info(call)
     if info is not None:
         return ApiError(
             details,
@@ -77,10 +78,10 @@ def _unavailable(status: grpc.StatusCode, details: str, address: str) -> Service
     )
 
 
-def _error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo | None:
+def _error_info(call: grpc.Call) -> error_details_pb2.ErrorInfo | None:
     """The ErrorInfo that flowspan adds to its errors, or None if the service did not send one."""
     try:
-        status = rpc_status.from_call(error)
+        status = rpc_status.from_call(call)
     except (ValueError, AttributeError):  # details of something else than flowspan
         return None
     if status is None:

@@ -62,8 +62,15 @@ class Stream(Protocol[T_co]):
     It keeps in mind how far it came: after a broken connection, `request` asks for the rest.
     """
 
-    method: str
-    response: type[Message]
+    @property
+    def method(self) -> str:
+        """The path of the call, as in Unary."""
+        ...
+
+    @property
+    def response(self) -> type[Message]:
+        """The type of the messages that come."""
+        ...
 
     def request(self) -> Message:
         """What to send now."""

@@ -1,0 +1,115 @@
+"""What `--json` prints: one object a line, with the field names of docs/cli.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from flowspan.api.models import (
+    Change,
+    Flow,
+    FlowRun,
+    LogLevel,
+    LogRecord,
+    Payload,
+    RunSnapshot,
+    SnapshotEnd,
+    TaskRun,
+)
+
+if TYPE_CHECKING:
+    from flowspan.cli.tree import Node
+
+
+def line(value: Any) -> str:
+    """A JSON object on one line."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC, with microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def record(value: Any) -> Any:
+    """A record of `flowspan.api.models` as JSON values: the fields by their names."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _fields(value)
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return timestamp(value)
+    if isinstance(value, IntEnum):
+        return value.name
+    if isinstance(value, tuple):
+        return [record(item) for item in value]
+    return value
+
+
+def run(value: FlowRun | TaskRun) -> dict[str, Any]:
+    """A run, with its kind first."""
+    kind = "flow_run" if isinstance(value, FlowRun) else "task_run"
+    return {"kind": kind, **_fields(value)}
+
+
+def tree(node: Node) -> dict[str, Any]:
+    """A run with the runs that it called, in the order of creation, as `children`."""
+    return {**run(node.run), "children": [tree(child) for child in node.children]}
+
+
+def log(value: LogRecord) -> dict[str, Any]:
+    """A log record, its level by name where it has one."""
+    return {**_fields(value), "level": level_name(value.level)}
+
+
+def flow(value: Flow) -> dict[str, Any]:
+    """A flow."""
+    return _fields(value)
+
+
+def watch_item(item: RunSnapshot | SnapshotEnd | Change) -> dict[str, Any]:
+    """An item of a watch; `event` says which kind."""
+    match item:
+        case RunSnapshot():
+            return {"event": "snapshot", "run": run(item.run)}
+        case SnapshotEnd():
+            return {
+                "event": "snapshot_end",
+                "run_count": item.run_count,
+                "resume_token": item.resume_token,
+            }
+        case Change():
+            return {
+                "event": "transition",
+                "transition": record(item.transition),
+                "run": None if item.run is None else run(item.run),
+                "resume_token": item.resume_token,
+            }
+
+
+def level_name(number: int) -> str:
+    """The level's name, or the number as text where it has none."""
+    try:
+        return LogLevel(number).name
+    except ValueError:
+        return str(number)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {
+        field.name: _payload(item) if isinstance(item, Payload) else record(item)
+        for field in dataclasses.fields(value)
+        for item in (getattr(value, field.name),)
+    }
+
+
+def _payload(value: Payload) -> Any:
+    """The value itself where it is JSON, else only how it is encoded and how large it is."""
+    try:
+        return value.json()
+    except ValueError:
+        return {"encoding": value.encoding, "size_bytes": len(value.data)}

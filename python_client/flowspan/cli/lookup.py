@@ -1,0 +1,115 @@
+"""Finds the run that an id, the beginning of one, a name or `latest` stands for."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from flowspan.api.models import RunFilter
+from flowspan.cli import format as fmt
+from flowspan.cli.session import CommandError
+from flowspan.exceptions import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from uuid import UUID
+
+    from flowspan.api.client import ServiceClient
+    from flowspan.api.models import Run
+
+LATEST = "latest"
+_ID = re.compile(
+    r"[0-9a-f]{8}-?[0-9a-f]{0,4}-?[0-9a-f]{0,4}-?[0-9a-f]{0,4}-?[0-9a-f]{0,12}|[0-9a-f]{4,8}"
+)
+_ID_LENGTH = 36
+_SHORT_ID_LENGTH = 13
+_ADVICE = "`flowspan run ls` lists the runs there are; `latest` stands for the newest."
+
+
+def find_run(client: ServiceClient, text: str, *, now: datetime) -> Run:
+    """The run that a text stands for.
+
+    Args:
+        client: The service.
+        text: An id, a unique beginning of one, the name of a run, or `latest`. A beginning stands
+            for a flow run before it stands for a task run: the ids of a run and of the tasks that
+            it called at once begin alike.
+        now: The time, for the message that lists several.
+
+    Raises:
+        CommandError: There is none, or there are several.
+    """
+    text = text.strip()
+    if text == LATEST:
+        return _latest(client)
+    if _ID.fullmatch(text.lower()) is None:
+        candidates = _candidates(client, RunFilter(run_name=text))
+        what = f"is named {text!r}"
+    elif len(text) == _ID_LENGTH:
+        return _by_id(client, text.lower())
+    else:
+        candidates = _candidates(client, RunFilter(id_prefix=text.lower()))
+        what = f"has an id that begins with {text!r}"
+    if not candidates:
+        raise CommandError(f"no run {what}", advice=_ADVICE)
+    if len(candidates) > 1:
+        raise CommandError(f"more than one run {what}:\n{_listed(candidates, now)}")
+    return candidates[0]
+
+
+def short_id(run_id: UUID) -> str:
+    """The beginning of an id by which a top-level run is usually found: its time of creation."""
+    return str(run_id)[:_SHORT_ID_LENGTH]
+
+
+def short_ids(run_ids: list[UUID]) -> list[str]:
+    """Beginnings of ids, long enough to tell these ids apart."""
+    texts = [str(run_id) for run_id in run_ids]
+    for length in (_SHORT_ID_LENGTH, 18, 23):
+        if len({text[:length] for text in texts}) == len(set(texts)):
+            return [text[:length] for text in texts]
+    return texts
+
+
+def _latest(client: ServiceClient) -> Run:
+    newest = next(iter(client.list_flow_runs(RunFilter(top_level_only=True), page_size=1)), None)
+    if newest is None:
+        raise CommandError("no flow has run yet", advice="Run one: python examples/hello.py")
+    return newest
+
+
+def _by_id(client: ServiceClient, text: str) -> Run:
+    for get in (client.get_flow_run, client.get_task_run):
+        try:
+            return get(text)
+        except ApiError as error:
+            if error.reason != "NOT_FOUND":
+                raise
+    raise CommandError(f"there is no run with the id {text}", advice=_ADVICE)
+
+
+def _candidates(client: ServiceClient, run_filter: RunFilter) -> list[Run]:
+    """Runs that fit, of the first kind of which there are any; enough of them for a message."""
+    top_level = RunFilter(
+        id_prefix=run_filter.id_prefix, run_name=run_filter.run_name, top_level_only=True
+    )
+    queries: tuple[Iterator[Run], ...] = (
+        client.list_flow_runs(top_level, page_size=10),
+        client.list_flow_runs(run_filter, page_size=10),
+        client.list_task_runs(run_filter, page_size=10),
+    )
+    for found in queries:
+        runs = list(islice(found, 10))
+        if runs:
+            return runs
+    return []
+
+
+def _listed(runs: list[Run], now: datetime) -> str:
+    return "\n".join(
+        f"  {run.id}  {run.function_name} {run.name}  {run.state.name}  "
+        f"{fmt.ago(run.created_at, now=now)}"
+        for run in runs
+    )

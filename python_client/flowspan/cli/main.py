@@ -1,0 +1,103 @@
+"""The program: every command in one table, and what becomes of errors.
+
+Exit codes: 0 done; 1 it failed, was refused or there is no such thing; 2 the command line is wrong;
+130 interrupted with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from flowspan.cli import flows, run_changes, run_logs, runs
+from flowspan.cli.session import Session, make_console, stop_writing
+from flowspan.exceptions import FlowspanError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_INTERRUPTED = 130
+
+
+class _Commands(TyperGroup):
+    """The program's commands: turns what they raise into messages and exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        this = Session()
+        ctx.obj = this
+        try:
+            return super().invoke(ctx)
+        except FlowspanError as error:
+            _report(error)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(_INTERRUPTED) from None
+        except BrokenPipeError:
+            stop_writing()
+        finally:
+            this.close()
+
+
+def _report(error: FlowspanError) -> None:
+    console = make_console(stderr=True)
+    console.print("Error:", style="bold red", end=" ")
+    console.print(str(error), soft_wrap=True)
+    advice = getattr(error, "advice", "")
+    if advice:
+        console.print(advice, soft_wrap=True)
+
+
+def _group(description: str, **commands: Callable[..., None]) -> typer.Typer:
+    group = typer.Typer(help=description, no_args_is_help=True)
+    for name, command in commands.items():
+        group.command(name)(command)
+    return group
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _options(
+    ctx: typer.Context,
+    *,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="The service to talk to, also unix:/path; FLOWSPAN_ADDRESS if not given, and "
+            "without either the local one.",
+        ),
+    ] = None,
+) -> None:
+    """Flows, their runs and the service that keeps them."""
+    ctx.ensure_object(Session).address = address
+
+
+app.add_typer(
+    _group(
+        "Runs of flows: what happened, and what is happening.",
+        ls=runs.list_runs,
+        show=runs.show_run,
+        logs=run_logs.show_logs,
+        history=runs.show_history,
+        cancel=run_changes.cancel_run,
+        delete=run_changes.delete_run,
+    ),
+    name="run",
+)
+app.add_typer(_group("Runs of tasks.", ls=runs.list_task_runs, show=runs.show_run), name="task")
+app.add_typer(_group("Flows, as opposed to their runs.", ls=flows.list_flows), name="flow")
+
+
+def main() -> None:
+    """Runs the command that the program was called with."""
+    app()

@@ -1,0 +1,72 @@
+"""`flowspan run cancel` and `run delete`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowspan.api.models import FlowRun, StateType
+from flowspan.cli import json_output, options
+from flowspan.cli.lookup import find_run
+from flowspan.cli.session import CommandError, session
+
+if TYPE_CHECKING:
+    from flowspan.api.models import Run
+
+
+def cancel_run(ctx: typer.Context, run_id: options.RunId, *, json: options.Json = False) -> None:
+    """Ask a run to stop.
+
+    The process that runs it is told at once, and stops at the next place where it can.
+
+    Try:
+
+        flowspan run cancel latest && flowspan run watch latest
+    """
+    this = session(ctx)
+    client = this.client()
+    run = find_run(client, run_id, now=this.now)
+    ask = client.set_flow_run_state if isinstance(run, FlowRun) else client.set_task_run_state
+    verdict, after = ask(run.id, StateType.CANCELLING, message="Cancelled from the command line.")
+    if json:
+        this.print_json({"verdict": json_output.record(verdict), "run": json_output.run(after)})
+    if not verdict.is_accepted:
+        raise CommandError(f"{_called(run)} is not cancelled: {verdict.reason}")
+    if not json:
+        this.print(f"{_called(run)} is {after.state.name}.")
+
+
+def delete_run(
+    ctx: typer.Context,
+    run_id: options.RunId,
+    *,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Even if it has not ended; what it still reports is lost."),
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Delete a flow run with all that it called, their histories and logs.
+
+    Try:
+
+        flowspan run delete 0199a1b2-c3d4
+    """
+    this = session(ctx)
+    client = this.client()
+    run = find_run(client, run_id, now=this.now)
+    if not isinstance(run, FlowRun):
+        raise CommandError(
+            f"{_called(run)} is a task run", advice="It is deleted with the flow run it belongs to."
+        )
+    count = client.delete_flow_run(run.id, force=force)
+    if json:
+        this.print_json({"id": str(run.id), "deleted_run_count": count})
+    else:
+        below = f", and {count - 1:,} runs that it called" if count > 1 else ""
+        this.print(f"Deleted {_called(run)}{below}.")
+
+
+def _called(run: Run) -> str:
+    return f"{run.function_name} {run.name} ({run.id})"

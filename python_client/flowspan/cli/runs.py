@@ -1,0 +1,316 @@
+"""`flowspan run ls`, `run show` and `run history`; `task ls`."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from flowspan.api.models import FlowRun, RunFilter, StateType
+from flowspan.cli import format as fmt
+from flowspan.cli import json_output, options, tree, tree_view
+from flowspan.cli.lookup import find_run, short_id, short_ids
+from flowspan.cli.session import session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from flowspan.api.client import ServiceClient
+    from flowspan.api.models import Failure, Payload, Run, Transition
+    from flowspan.cli.session import Session
+    from flowspan.cli.tree import Node, RunTree
+
+_PAGE_SIZE = 1000
+_SHOWN_FAILURES = 3
+_SHOWN_TRACE_LINES = 12
+_PARAMETERS_WIDTH = 300
+
+
+def list_runs(
+    ctx: typer.Context,
+    *,
+    state: options.States = None,
+    flow: Annotated[
+        list[str] | None,
+        typer.Option("--flow", "-f", metavar="NAME", help="Only runs of this flow."),
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", "-t", metavar="TAG", help="Only runs with this tag (with all)."),
+    ] = None,
+    since: options.Since = None,
+    limit: options.Limit = 20,
+    all_: Annotated[
+        bool, typer.Option("--all", "-a", help="Also flow runs that another run called.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """List flow runs, the newest first.
+
+    Try:
+
+        flowspan run ls --state failed --since 1d
+
+        flowspan run ls --flow etl --limit 0 --json | jq -r .id
+    """
+    this = session(ctx)
+    types, names = options.parse_states(state)
+    run_filter = RunFilter(
+        state_types=types,
+        state_names=names,
+        function_names=tuple(flow or ()),
+        tags=tuple(tag or ()),
+        top_level_only=not all_,
+        created_after=options.parse_since(since, now=this.now),
+    )
+    found = this.client().list_flow_runs(run_filter, page_size=_page_size(limit))
+    _print_runs(this, found, limit=limit, json=json, nothing="No flow runs.")
+
+
+def list_task_runs(
+    ctx: typer.Context,
+    *,
+    state: options.States = None,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", metavar="NAME", help="Only runs of this task.")
+    ] = None,
+    flow_run: Annotated[
+        str | None, typer.Option("--run", "-r", metavar="ID", help="Only tasks of this flow run.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", "-t", metavar="TAG", help="Only runs with this tag (with all)."),
+    ] = None,
+    since: options.Since = None,
+    limit: options.Limit = 20,
+    json: options.Json = False,
+) -> None:
+    """List task runs, the newest first.
+
+    Try:
+
+        flowspan task ls --run latest --state failed
+    """
+    this = session(ctx)
+    types, names = options.parse_states(state)
+    owner = None if flow_run is None else find_run(this.client(), flow_run, now=this.now).id
+    run_filter = RunFilter(
+        state_types=types,
+        state_names=names,
+        function_names=tuple(task or ()),
+        tags=tuple(tag or ()),
+        flow_run_id=owner,
+        created_after=options.parse_since(since, now=this.now),
+    )
+    found = this.client().list_task_runs(run_filter, page_size=_page_size(limit))
+    _print_runs(this, found, limit=limit, json=json, nothing="No task runs.")
+
+
+def show_run(
+    ctx: typer.Context,
+    run_id: options.RunId,
+    *,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every run, and errors with their whole stack traces.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Show a run with everything that it called, as a tree.
+
+    Many runs of one function are folded into one line, with those that failed or were retried
+    below it.
+
+    Try:
+
+        flowspan run show latest
+
+        flowspan run show 0199a1b2-c3d4 --full
+    """
+    this = session(ctx)
+    client = this.client()
+    run = find_run(client, run_id, now=this.now)
+    shown = tree.build(run, _runs_of_tree(client, run))
+    if json:
+        this.print_json(json_output.tree(shown.node(run.id)))
+        return
+    for line in _head(run, now=this.now):
+        this.print(line)
+    this.print()
+    detail = tree_view.FULL if full else tree_view.STANDARD
+    drawn = tree_view.lines(shown, now=this.now, detail=detail)
+    for row in tree_view.layout(drawn, width=this.width):
+        this.print(row)
+    _print_totals(this, shown, drawn_count=len(drawn))
+    _print_failures(this, shown, full=full)
+    this.print()
+    this.print(Text(f"Its log: flowspan run logs {short_id(run.id)}", style="dim"))
+
+
+def show_history(ctx: typer.Context, run_id: options.RunId, *, json: options.Json = False) -> None:
+    """Show every state that a run was in.
+
+    Try:
+
+        flowspan run history latest
+    """
+    this = session(ctx)
+    client = this.client()
+    run = find_run(client, run_id, now=this.now)
+    is_flow = isinstance(run, FlowRun)
+    history = (client.flow_run_history if is_flow else client.task_run_history)(run.id)
+    if json:
+        for transition in history:
+            this.print_json(json_output.record(transition))
+        return
+    this.print_table(
+        ("#", "TIME", "STATE", "ATTEMPT", "CAUSE", "WHY"),
+        (_history_row(transition) for transition in history),
+    )
+
+
+def _history_row(transition: Transition) -> tuple[str | Text, ...]:
+    state = transition.state
+    return (
+        str(transition.ordinal),
+        f"{fmt.stamp(state.entered_at).partition(' ')[0]} {fmt.clock(state.entered_at)}",
+        tree_view.state_text(state.type, state.name),
+        str(transition.attempt),
+        transition.cause.name.lower().replace("_", " "),
+        fmt.reason(state),
+    )
+
+
+def _page_size(limit: int) -> int:
+    return min(limit + 1, _PAGE_SIZE) if limit else _PAGE_SIZE
+
+
+def _print_runs(
+    this: Session, found: Iterator[Run], *, limit: int, json: bool, nothing: str
+) -> None:
+    runs = islice(found, limit) if limit else found
+    if json:
+        for run in runs:
+            this.print_json(json_output.run(run))
+        return
+    listed = list(runs)
+    if not listed:
+        this.print(nothing)
+        return
+    is_tagged = any(run.tags for run in listed)
+    header = ("ID", "FLOW" if isinstance(listed[0], FlowRun) else "TASK", "NAME", "STATE")
+    this.print_table(
+        (*header, "STARTED", "TOOK", *(("TAGS",) if is_tagged else ())),
+        (
+            _run_row(run, short, now=this.now, is_tagged=is_tagged)
+            for run, short in zip(listed, short_ids([run.id for run in listed]), strict=True)
+        ),
+    )
+    if limit and next(found, None) is not None:
+        this.print(Text(f"… and more: --limit {limit * 5}, or 0 for all", style="dim"))
+
+
+def _run_row(run: Run, short: str, *, now: datetime, is_tagged: bool) -> tuple[str | Text, ...]:
+    return (
+        short,
+        run.function_name,
+        run.name,
+        tree_view.state_text(run.state.type, run.state.name),
+        fmt.ago(run.started_at or run.created_at, now=now),
+        fmt.run_duration(run, now=now),
+        *((", ".join(run.tags),) if is_tagged else ()),
+    )
+
+
+def _runs_of_tree(client: ServiceClient, run: Run) -> Iterator[Run]:
+    """Everything of the tree that the run is in: what it called is among it."""
+    run_filter = RunFilter(root_run_id=run.root_run_id)
+    yield from client.list_flow_runs(run_filter, oldest_first=True, page_size=_PAGE_SIZE)
+    yield from client.list_task_runs(run_filter, oldest_first=True, page_size=_PAGE_SIZE)
+
+
+def _head(run: Run, *, now: datetime) -> Iterator[Text]:
+    kind = "flow run" if isinstance(run, FlowRun) else "task run"
+    title = Text.assemble((run.function_name, "bold"), f" {run.name}  ")
+    title.append_text(tree_view.state_text(run.state.type, run.state.name))
+    yield title
+    yield _field(kind, str(run.id))
+    if run.parent_run_id is not None:
+        yield _field("called by", str(run.parent_run_id))
+    took = fmt.run_duration(run, now=now)
+    started = fmt.stamp(run.started_at or run.created_at)
+    verb = "took" if run.state.is_terminal else "running for"
+    yield _field(
+        "started" if run.started_at else "created",
+        f"{started} ({fmt.ago(run.started_at or run.created_at, now=now)})"
+        + (f", {verb} {took}" if took else ""),
+    )
+    if run.attempt > 1:
+        yield _field("attempt", str(run.attempt))
+    if run.tags:
+        yield _field("tags", ", ".join(run.tags))
+    if isinstance(run, FlowRun) and run.parameters is not None:
+        yield _field("parameters", _parameters(run.parameters))
+    if run.trace is not None and run.trace.trace_id:
+        yield _field("trace", run.trace.trace_id)
+
+
+def _field(name: str, value: str) -> Text:
+    return Text.assemble((f"  {name:<12}", "dim"), value)
+
+
+def _parameters(payload: Payload) -> str:
+    try:
+        value = payload.json()
+    except ValueError:
+        return f"{len(payload.data):,} bytes, encoded as {payload.encoding!r}"
+    text = ", ".join(f"{name}={json_output.line(item)}" for name, item in value.items())
+    return text if len(text) <= _PARAMETERS_WIDTH else f"{text[:_PARAMETERS_WIDTH]}…"
+
+
+def _print_totals(this: Session, shown: RunTree, *, drawn_count: int) -> None:
+    """How many runs of each function there are, where not every run has a line."""
+    if drawn_count >= len(shown):
+        return
+    this.print()
+    width = max(len(name) for name in shown.counts)
+    for name, counts in shown.counts.items():
+        row = Text.assemble(f"  {name:<{width}}  {sum(counts.values()):>8,}  ")
+        row.append_text(tree_view.counts_text(counts))
+        this.print(row)
+
+
+def _print_failures(this: Session, shown: RunTree, *, full: bool) -> None:
+    """The errors where they arose: not once more for each run that they went through."""
+    failed = [node for node in shown.nodes() if _failed_by_itself(node)]
+    if not failed:
+        return
+    limit = len(failed) if full else _SHOWN_FAILURES
+    for node in failed[:limit]:
+        this.print()
+        state = node.run.state
+        title = tree_view.state_text(state.type, node.run.name or node.run.function_name)
+        title.append(f"  {fmt.reason(state)}")
+        this.print(title)
+        for line in _stack_trace(state.failure, full=full):
+            this.print(Text(f"    {line}", style="dim"))
+    if len(failed) > limit:
+        this.print()
+        this.print(Text(f"… and {len(failed) - limit:,} more failed runs: --full", style="dim"))
+
+
+def _failed_by_itself(node: Node) -> bool:
+    return node.run.state.type in {StateType.FAILED, StateType.CRASHED} and not any(
+        child.run.state.type in {StateType.FAILED, StateType.CRASHED} for child in node.children
+    )
+
+
+def _stack_trace(failure: Failure | None, *, full: bool) -> Iterable[str]:
+    if failure is None or not failure.stack_trace:
+        return ()
+    lines = failure.stack_trace.rstrip().splitlines()
+    if full or len(lines) <= _SHOWN_TRACE_LINES:
+        return lines
+    return ("…", *lines[-_SHOWN_TRACE_LINES:])

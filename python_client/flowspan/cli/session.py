@@ -1,0 +1,136 @@
+"""What every command needs: where the service is, where to write, what time it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from flowspan.cli import json_output
+from flowspan.exceptions import FlowspanError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import typer
+    from rich.console import Console
+    from rich.text import Text
+
+    from flowspan.api.client import ServiceClient
+
+# Wide enough for every line: output that no terminal shows is never cut or wrapped.
+_UNLIMITED_WIDTH = 100_000
+
+
+class CommandError(FlowspanError):
+    """A command cannot do what it was asked for; the message says why, `advice` what to do."""
+
+    code = "command"
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+@dataclass(slots=False)
+class Session:
+    """One call of the `flowspan` command.
+
+    Attributes:
+        address: What `--address` said, or None.
+    """
+
+    address: str | None = None
+    _client: ServiceClient | None = field(default=None, repr=False)
+
+    @cached_property
+    def out(self) -> Console:
+        """The standard output."""
+        return make_console()
+
+    @cached_property
+    def err(self) -> Console:
+        """The standard error."""
+        return make_console(stderr=True)
+
+    @property
+    def now(self) -> datetime:
+        """The time."""
+        return datetime.now(UTC)  # noqa: TID251 - the command's one clock
+
+    @property
+    def width(self) -> int | None:
+        """The width to which lines are cut, or None where they are not."""
+        return self.out.width if self.out.is_terminal else None
+
+    def client(self) -> ServiceClient:
+        """The connection to the service, made at the first call.
+
+        Raises:
+            ServiceUnavailableError: It is not reached; the message says what to do.
+        """
+        if self._client is None:
+            # gRPC takes longer to import than the rest of the command: 170 ms of 300.
+            from flowspan.api.connect import connect  # noqa: PLC0415
+
+            self._client = connect(self.address)
+        return self._client
+
+    def close(self) -> None:
+        """Closes the connection, if there is one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def print(self, *parts: str | Text) -> None:
+        """Prints a line, never wrapped."""
+        self.out.print(*parts, soft_wrap=True)
+
+    def print_json(self, value: Any) -> None:
+        """Prints a JSON object on a line of its own, at once."""
+        sys.stdout.write(json_output.line(value) + "\n")
+        sys.stdout.flush()
+
+    def print_table(self, header: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+        """Prints rows in columns. On a terminal too narrow, columns before the last are cut."""
+        from rich.table import Table  # noqa: PLC0415 - not for --json
+
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for name in header:
+            is_figure = name in {"TOOK", "RUNS", "PID", "EVENTS", "SIZE"}
+            table.add_column(
+                name, no_wrap=True, overflow="ellipsis", justify="right" if is_figure else "left"
+            )
+        for row in rows:
+            table.add_row(*row)
+        with self.out.capture() as capture:
+            self.out.print(table)
+        for text in capture.get().splitlines():
+            self.out.file.write(text.rstrip() + "\n")
+
+
+def session(ctx: typer.Context) -> Session:
+    """The session of a command's context."""
+    return ctx.ensure_object(Session)
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that prints text as it is: what looks like markup or an emoji stays what it is."""
+    from rich.console import Console  # noqa: PLC0415 - 60 ms that `--json` does not need
+
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(
+            stderr=stderr, markup=False, highlight=False, emoji=False, width=_UNLIMITED_WIDTH
+        )
+    return console
+
+
+def stop_writing() -> NoReturn:
+    """Ends quietly after whoever read the output has gone away (`flowspan run ls | head -1`)."""
+    # What is still buffered would raise again at the interpreter's end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(1)

@@ -1,0 +1,169 @@
+"""The tree of a run as the watch tells of it. Pure: no clock, no terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flowspan.api.models import Change, FlowRun, RunSnapshot, StateType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from uuid import UUID
+
+    from flowspan.api.models import Run, SnapshotEnd, Transition
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A run and the runs that it called, in the order of creation."""
+
+    run: Run
+    children: list[Node] = field(default_factory=list)
+    groups: dict[tuple[bool, str], Group] = field(default_factory=dict)
+    """The children by kind and function name, in the order of the first of each."""
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """The children of one run that execute the same function."""
+
+    name: str
+    is_flow: bool
+    nodes: list[Node] = field(default_factory=list)
+    counts: Counter[StateType] = field(default_factory=Counter)
+
+    @property
+    def ended_count(self) -> int:
+        """How many have ended."""
+        return sum(count for kind, count in self.counts.items() if kind.is_terminal)
+
+
+class RunTree:
+    """A run and everything below it, kept up to date from a watch or built from lists.
+
+    Attributes:
+        root: The run asked for; None until the watch has told of it.
+        counts: How many runs of the whole tree are in states of each type, by function name.
+    """
+
+    def __init__(self, root_id: UUID) -> None:
+        self.root: Node | None = None
+        self.counts: dict[str, Counter[StateType]] = {}
+        self._root_id = root_id
+        self._nodes: dict[UUID, Node] = {}
+        self._orphans: dict[UUID, list[Node]] = {}
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def node(self, run_id: UUID) -> Node:
+        """A run of the tree.
+
+        Raises:
+            KeyError: The tree has no such run.
+        """
+        return self._nodes[run_id]
+
+    def nodes(self) -> Iterator[Node]:
+        """All runs, in the order in which they came."""
+        return iter(self._nodes.values())
+
+    def add(self, run: Run) -> None:
+        """Takes a run, or a newer version of it."""
+        node = self._nodes.get(run.id)
+        if node is None:
+            self._insert(Node(run))
+        else:
+            self._replace(node, run)
+
+    def apply(self, item: RunSnapshot | SnapshotEnd | Change) -> Run | None:
+        """Takes an item of a watch; returns the run as it is now if the item changed one."""
+        if isinstance(item, RunSnapshot):
+            self.add(item.run)
+            return item.run
+        if not isinstance(item, Change):
+            return None
+        node = self._nodes.get(item.transition.run_id)
+        if node is None:
+            if item.run is None:
+                return None  # of a run that was deleted since
+            node = Node(item.run)
+            self._insert(node)
+        if item.transition.ordinal > node.run.transition_count:
+            self._replace(node, _after(node.run, item.transition))
+        return node.run
+
+    def _insert(self, node: Node) -> None:
+        run = node.run
+        self._nodes[run.id] = node
+        self._counter(run)[run.state.type] += 1
+        if run.id == self._root_id:
+            self.root = node
+        elif run.parent_run_id in self._nodes:
+            self._attach(self._nodes[run.parent_run_id], node)
+        elif run.parent_run_id is not None:
+            self._orphans.setdefault(run.parent_run_id, []).append(node)
+        for child in self._orphans.pop(run.id, ()):
+            self._attach(node, child)
+
+    def _attach(self, parent: Node, node: Node) -> None:
+        parent.children.append(node)
+        key = _key(node.run)
+        group = parent.groups.get(key)
+        if group is None:
+            group = parent.groups[key] = Group(name=key[1], is_flow=key[0])
+        group.nodes.append(node)
+        group.counts[node.run.state.type] += 1
+
+    def _replace(self, node: Node, run: Run) -> None:
+        before, after = node.run.state.type, run.state.type
+        node.run = run
+        if before is after:
+            return
+        counters = [self._counter(run)]
+        parent = self._nodes.get(run.parent_run_id) if run.parent_run_id is not None else None
+        if parent is not None and run.id != self._root_id:
+            counters.append(parent.groups[_key(run)].counts)
+        for counter in counters:
+            counter[before] -= 1
+            counter[after] += 1
+
+    def _counter(self, run: Run) -> Counter[StateType]:
+        return self.counts.setdefault(run.function_name, Counter())
+
+
+def build(root: Run, runs: Iterable[Run]) -> RunTree:
+    """The tree of a run out of runs in any order; those that are not below it are left out."""
+    called: dict[UUID | None, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.id):
+        called.setdefault(run.parent_run_id, []).append(run)
+    tree = RunTree(root.id)
+    waiting = deque([root])
+    while waiting:
+        run = waiting.popleft()
+        tree.add(run)
+        waiting.extend(called.get(run.id, ()))
+    return tree
+
+
+def _key(run: Run) -> tuple[bool, str]:
+    return isinstance(run, FlowRun), run.function_name
+
+
+def _after(run: Run, transition: Transition) -> Run:
+    """The run after a transition, as far as a transition tells: the times are its own."""
+    state = transition.state
+    started_at = run.started_at
+    if started_at is None and state.type is StateType.RUNNING:
+        started_at = state.entered_at
+    return dataclasses.replace(
+        run,
+        state=state,
+        attempt=transition.attempt,
+        started_at=started_at,
+        ended_at=state.entered_at if state.is_terminal else None,
+        transition_count=transition.ordinal,
+    )
