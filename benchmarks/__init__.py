@@ -1,0 +1,1 @@
+"""What flowspan costs: `python -m benchmarks --help`, explained in docs/performance.md."""

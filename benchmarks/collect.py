@@ -1,0 +1,203 @@
+"""Runs the workloads, each in a fresh process, and collects their figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+
+from benchmarks.counting import completed_runs
+from benchmarks.memory import resident_bytes
+from benchmarks.service import running_service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from benchmarks.figures import Results
+    from benchmarks.service import Service
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKLOAD_TIMEOUT_S = 300.0
+# How long a service that was just started is left alone before its memory is read.
+IDLE_S = 3.0
+MEMORY_POLL_S = 0.2
+
+
+class WorkloadError(Exception):
+    """A workload gave no figures; the message says why."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A module of benchmarks.workloads, and the rows that its figures belong to.
+
+    Attributes:
+        module: Its name.
+        rows: By row, the figure's name and what it is multiplied with.
+        count: How many, in full.
+        quick_count: How many, to try it out.
+    """
+
+    module: str
+    rows: dict[str, tuple[str, float]]
+    count: int
+    quick_count: int
+
+
+WORKLOADS = (
+    Workload("sequential_tasks", {"task": ("task", 1)}, 10_000, 1_000),
+    Workload("traced_tasks", {"traced-task": ("task", 1)}, 10_000, 1_000),
+    Workload(
+        "mapped_tasks", {"mapped": ("task", 10_000), "visible": ("visible", 1)}, 10_000, 1_000
+    ),
+    Workload("subflows", {"subflow": ("subflow", 1)}, 1_000, 100),
+    Workload("top_level_flows", {"flow": ("flow", 1)}, 200, 30),
+)
+
+
+class Collector:
+    """Measures with one kind of database.
+
+    Args:
+        results: Where the figures go.
+        database: Its name.
+        new_database: Makes an empty one, as a context with its URL.
+        rows: Which rows are wanted.
+        quick: Whether small numbers will do.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        database: str,
+        new_database: Callable[[], AbstractContextManager[str | None]],
+        rows: Sequence[str],
+        *,
+        quick: bool,
+    ) -> None:
+        self._results = results
+        self.database = database
+        self._new_database = new_database
+        self._rows = set(rows)
+        self._quick = quick
+
+    def measure_round(self, round_number: int) -> None:
+        """One run of everything that is measured in rounds.
+
+        The order of the workloads changes from round to round, so that none is always the one that
+        runs on the fresh database, or after the heaviest.
+        """
+        wanted = [w for w in WORKLOADS if self._rows & w.rows.keys()]
+        shift = round_number % len(wanted) if wanted else 0
+        if wanted or "hello" in self._rows:
+            with self._new_database() as url, running_service(url) as service:
+                for workload in wanted[shift:] + wanted[:shift]:
+                    self._measure(workload, service)
+                if "hello" in self._rows:
+                    self._attempt(("hello",), lambda: self._hello(service))
+        if self._rows & {"start", "memory-idle", "ingest", "memory-ingest"}:
+            self._attempt(("start", "memory-idle", "ingest", "memory-ingest"), self._service)
+
+    def measure_listing(self) -> None:
+        """Once: it takes a database of a million runs, and reads thousands of pages of it."""
+        self._attempt(("listing",), self._listing)
+
+    def _attempt(self, rows: Sequence[str], measure: Callable[[], None]) -> None:
+        try:
+            measure()
+        except (WorkloadError, RuntimeError, OSError, grpc.RpcError) as error:
+            for row in self._rows.intersection(rows):
+                self._results.void(row, self.database, str(error))
+
+    def _measure(self, workload: Workload, service: Service) -> None:
+        def measure() -> None:
+            count = workload.quick_count if self._quick else workload.count
+            outcome = run_workload(workload.module, "--count", str(count), address=service.address)
+            if outcome["void"]:
+                raise WorkloadError(outcome["void"])
+            figures = {**outcome["notes"], **outcome["figures"]}
+            for row, (name, factor) in workload.rows.items():
+                if row in self._rows:
+                    self._results.add(row, self.database, figures.pop(name) * factor)
+            for name, value in figures.items():
+                self._results.note(f"{self.database}, {workload.module}: {name}", value)
+
+        self._attempt(tuple(workload.rows), measure)
+
+    def _hello(self, service: Service) -> None:
+        script = str(ROOT / "benchmarks" / "workloads" / "hello.py")
+        began_at_s = time.time()
+        began = time.perf_counter()
+        run_process([sys.executable, script], address=service.address)
+        taken_s = time.perf_counter() - began
+        with grpc.insecure_channel(service.address) as channel:
+            seen = completed_runs(channel, since_s=began_at_s)
+        if seen != (1, 2):
+            raise WorkloadError(f"(flow runs, task runs) Completed should be (1, 2), are {seen}")
+        self._results.add("hello", self.database, taken_s)
+
+    def _service(self) -> None:
+        with self._new_database() as url, running_service(url) as service:
+            self._add("start", service.ready_s)
+            if self._rows & {"memory-idle"}:
+                time.sleep(IDLE_S)
+                self._add("memory-idle", resident_bytes(service.process_id))
+            if self._rows & {"ingest", "memory-ingest"}:
+                self._ingest(service)
+
+    def _listing(self) -> None:
+        raise WorkloadError("listing is not there yet")
+
+    def _add(self, row: str, value: float) -> None:
+        if row in self._rows:
+            self._results.add(row, self.database, value)
+
+    def _ingest(self, service: Service) -> None:
+        raise WorkloadError("service_ingest is not there yet")
+
+
+def run_workload(module: str, *arguments: str, address: str | None = None) -> dict:
+    """Runs a workload in a fresh process and home; returns its outcome.
+
+    Raises:
+        WorkloadError: It failed.
+    """
+    command = [sys.executable, "-m", f"benchmarks.workloads.{module}", "--json", *arguments]
+    return json.loads(run_process(command, address=address).splitlines()[-1])
+
+
+def run_process(command: Sequence[str], *, address: str | None = None) -> str:
+    """Runs a program with a fresh home of flowspan's; returns what it printed.
+
+    Raises:
+        WorkloadError: It failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="flowspan-bench-home-") as home:
+        environment = {name: value for name, value in os.environ.items() if "OTEL" not in name}
+        environment["FLOWSPAN_HOME"] = home
+        if address is not None:
+            environment["FLOWSPAN_ADDRESS"] = address
+        try:
+            done = subprocess.run(
+                command,
+                check=False,
+                capture_output=True,
+                text=True,
+                cwd=ROOT,
+                env=environment,
+                timeout=WORKLOAD_TIMEOUT_S,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise WorkloadError(f"took more than {WORKLOAD_TIMEOUT_S} s: {command}") from error
+    if done.returncode != 0:
+        raise WorkloadError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"[-3000:])
+    return done.stdout

@@ -1,0 +1,98 @@
+"""What is measured, and the goals: the rows of the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How figures of a kind are shown.
+
+    Attributes:
+        name: Behind the number.
+        factor: What a figure (seconds, bytes, 1/s) is divided by.
+        digits: After the point.
+    """
+
+    name: str
+    factor: float
+    digits: int
+
+    def show(self, figure: float) -> str:
+        """A figure, for people."""
+        return f"{figure / self.factor:,.{self.digits}f}"
+
+
+MICROSECONDS = Unit("µs", 1e-6, 0)
+MILLISECONDS = Unit("ms", 1e-3, 2)
+SECONDS = Unit("s", 1, 2)
+MEGABYTES = Unit("MB", 1e6, 0)
+PER_SECOND = Unit("/s", 1, 0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure.
+
+    Attributes:
+        name: For --only and programs.
+        title: For people.
+        unit: How it is shown.
+        goals: By the database's name; seconds, bytes or 1/s. Empty: without a goal.
+        more_is_better: For rates.
+        any_database: Whether no database has to do with it: measured once.
+    """
+
+    name: str
+    title: str
+    unit: Unit
+    goals: dict[str, float]
+    more_is_better: bool = False
+    any_database: bool = False
+
+    def ratio(self, database: str, figure: float) -> float | None:
+        """The figure over its goal, such that 1 and less is reached; None without a goal."""
+        goal = self.goals.get(database)
+        if goal is None:
+            return None
+        return goal / figure if self.more_is_better else figure / goal
+
+
+def _both(goal: float) -> dict[str, float]:
+    return {"sqlite": goal, "postgresql": goal}
+
+
+ROWS = (
+    Row("task", "sequential no-op task, tracing off", MICROSECONDS, _both(80e-6)),
+    Row("traced-task", "sequential no-op task, tracing on", MICROSECONDS, _both(130e-6)),
+    Row("mapped", "10,000 mapped no-op tasks on threads", SECONDS, _both(1.5)),
+    Row("subflow", "subflow", MILLISECONDS, _both(1e-3)),
+    Row("flow", "top-level flow of one task", MILLISECONDS, _both(5e-3)),
+    Row("visible", "states visible after a flow's return", MILLISECONDS, {}),
+    Row("import", "`import flowspan`", SECONDS, _both(0.25), any_database=True),
+    Row(
+        "import-names",
+        "`from flowspan import flow, task`",
+        SECONDS,
+        {},
+        any_database=True,
+    ),
+    Row("hello", "a hello flow as a process, service running", SECONDS, _both(0.7)),
+    Row("start", "service from start to ready", SECONDS, _both(1.5)),
+    Row(
+        "ingest",
+        "service ingest, batched: transitions",
+        PER_SECOND,
+        {"sqlite": 100_000, "postgresql": 50_000},
+        more_is_better=True,
+    ),
+    Row("listing", "a page among 1,000,000 task runs, p99", MILLISECONDS, _both(10e-3)),
+    Row("memory-idle", "service memory, idle", MEGABYTES, _both(100e6)),
+    Row("memory-ingest", "service memory, peak under full ingest", MEGABYTES, _both(300e6)),
+)
+
+
+def row(name: str) -> Row:
+    """The row of that name."""
+    return next(row for row in ROWS if row.name == name)

@@ -1,0 +1,205 @@
+"""Measures flowspan beside Prefect and DBOS: `make bench-peers`, `python -m benchmarks.peers`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.databases import databases
+from benchmarks.figures import Sample
+from benchmarks.goals import MEGABYTES, MICROSECONDS, MILLISECONDS, SECONDS, Unit
+from benchmarks.machine import describe
+from benchmarks.output import markdown_table, replace_between_marks
+from benchmarks.peers import engines
+from benchmarks.peers.environments import ROOT, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from benchmarks.peers.engines import Engine
+
+Figures = dict[tuple[str, str], Sample]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table.
+
+    Attributes:
+        figure: Its name in what the workloads print.
+        title: For people.
+        unit: How it is shown.
+    """
+
+    figure: str
+    title: str
+    unit: Unit
+
+
+LINES = (
+    Line("task", "sequential no-op task", MICROSECONDS),
+    Line("visible", "further, until its states are visible, per task", MICROSECONDS),
+    Line("mapped", "mapped no-op task", MICROSECONDS),
+    Line("subflow", "subflow", MILLISECONDS),
+    Line("flow", "top-level flow of one task", MILLISECONDS),
+    Line("fibo(10)", "40 tasks of fibo(10)", SECONDS),
+    Line("fibo(33)", "10 tasks of fibo(33)", SECONDS),
+    Line("import", "a process that imports flow and task", SECONDS),
+    Line("hello", "a hello flow as a process", SECONDS),
+    Line("start", "server from start to ready", SECONDS),
+    Line("memory", "server memory, idle", MEGABYTES),
+)
+
+# How many, by engine: flowspan's are enough to see its cost at all, the others' bounded in time.
+FLOWSPAN_COUNTS = {"task": 10_000, "mapped": 10_000, "subflow": 1_000, "flow": 100}
+PREFECT_COUNTS = {"task": 200, "mapped": 300, "subflow": 5, "flow": 3}
+DBOS_COUNTS = {"task": 500, "mapped": 300, "subflow": 100, "flow": 50}
+WORKLOADS = ("task", "mapped", "subflow", "flow", "fibonacci", "import", "hello")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A column of the table.
+
+    Attributes:
+        title: For people.
+        start: Gives the engine, ready.
+        counts: How many, by workload.
+        workloads: Which.
+    """
+
+    title: str
+    start: Callable[[], AbstractContextManager[Engine]]
+    counts: dict[str, int]
+    workloads: tuple[str, ...] = WORKLOADS
+
+
+def main() -> None:
+    """The command line."""
+    arguments = _parse()
+    facts = describe()
+    facts["peers"] = f"Prefect {version_of('prefect')}, DBOS {version_of('dbos')}"
+    figures: Figures = {}
+    with contextlib.ExitStack() as stack:
+        contenders = [
+            contender
+            for contender in _contenders(stack, postgresql=not arguments.no_postgresql)
+            if not arguments.only or contender.title.startswith(tuple(arguments.only))
+        ]
+        for number in range(arguments.runs):
+            for contender in contenders:
+                print(f"run {number + 1}: {contender.title}", file=sys.stderr)
+                _measure(figures, contender)
+    titles = [contender.title for contender in contenders]
+    if arguments.json:
+        _print_json(figures, facts)
+    else:
+        _print_table(figures, titles, facts)
+    if arguments.write_docs:
+        _write_docs(figures, titles, facts, arguments.runs)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    parser.add_argument("--runs", type=int, default=3, help="how often (default: 3)")
+    parser.add_argument("--only", action="append", help="only columns that begin so; repeatable")
+    parser.add_argument("--no-postgresql", action="store_true", help="leave PostgreSQL out")
+    parser.add_argument("--json", action="store_true", help="for programs, in base units")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the table into docs/performance.md"
+    )
+    return parser.parse_args()
+
+
+def _contenders(stack: contextlib.ExitStack, *, postgresql: bool) -> Iterator[Contender]:
+    yield Contender("flowspan", engines.flowspan, FLOWSPAN_COUNTS)
+    yield Contender("Prefect", partial(engines.prefect, heartbeat=True), PREFECT_COUNTS)
+    yield Contender(
+        "Prefect, no heartbeat",
+        partial(engines.prefect, heartbeat=False),
+        PREFECT_COUNTS,
+        ("task", "mapped", "subflow", "flow", "fibonacci"),
+    )
+    yield Contender("DBOS", engines.dbos, DBOS_COUNTS)
+    if postgresql:
+        new_database = stack.enter_context(databases("postgresql"))
+
+        @contextlib.contextmanager
+        def dbos_on_postgresql() -> Iterator[Engine]:
+            with new_database() as url, engines.dbos(url) as engine:
+                yield engine
+
+        yield Contender("DBOS, PostgreSQL", dbos_on_postgresql, DBOS_COUNTS)
+
+
+def _measure(figures: Figures, contender: Contender) -> None:
+    with contender.start() as engine:
+        found = dict(engine.figures)
+        for workload in contender.workloads:
+            try:
+                found.update(engine.run(workload, contender.counts.get(workload, 10)))
+            except RuntimeError as error:
+                print(f"{contender.title}, {workload}: {error}", file=sys.stderr)
+    for name, value in found.items():
+        figures.setdefault((name, contender.title), Sample()).values.append(value)
+
+
+def _cells(figures: Figures, titles: list[str]) -> Iterator[list[str]]:
+    """A line of the table: the figures, and behind each peer's the ratio to flowspan's."""
+    for line in LINES:
+        ours = figures.get((line.figure, "flowspan"))
+        cells = [f"{line.title} ({line.unit.name})"]
+        for title in titles:
+            sample = figures.get((line.figure, title))
+            if sample is None:
+                cells.append("")
+                continue
+            text = line.unit.show(sample.median)
+            if ours and title != "flowspan" and ours.median > 0:
+                text += f" ({_ratio(sample.median / ours.median)})"
+            cells.append(text)
+        yield cells
+
+
+def _ratio(value: float) -> str:
+    return f"x{value:,.0f}" if value >= 10 else f"x{value:.1f}"
+
+
+def _print_table(figures: Figures, titles: list[str], facts: dict[str, str]) -> None:
+    console = Console()
+    table = Table(title="flowspan and its peers: medians (and how many times flowspan's)")
+    table.add_column("")
+    for title in titles:
+        table.add_column(title, justify="right")
+    for cells in _cells(figures, titles):
+        table.add_row(*cells)
+    console.print(table)
+    for name, value in facts.items():
+        console.print(f"{name}: {value}", highlight=False)
+
+
+def _print_json(figures: Figures, facts: dict[str, str]) -> None:
+    values: dict[str, dict[str, list[float]]] = {}
+    for (name, title), sample in figures.items():
+        values.setdefault(title, {})[name] = sample.values
+    print(json.dumps({"facts": facts, "figures": values}, indent=2))
+
+
+def _write_docs(figures: Figures, titles: list[str], facts: dict[str, str], runs: int) -> None:
+    table = markdown_table(["", *titles], list(_cells(figures, titles)))
+    measured = "; ".join(f"{name}: {value}" for name, value in facts.items())
+    text = f"{table}\nMedians of {runs} runs. {measured}.\n"
+    replace_between_marks(ROOT / "docs" / "performance.md", "peers", text)
+
+
+if __name__ == "__main__":
+    main()

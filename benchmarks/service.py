@@ -1,0 +1,119 @@
+"""A service to measure: started in a folder of its own, stopped by its process id."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
+
+
+@dataclass
+class Service:
+    """A running service.
+
+    Attributes:
+        address: Where it takes gRPC: "host:port".
+        home: Its folder.
+        process_id: Of its process.
+        ready_s: How long it took from the start of the process to the first SERVING.
+    """
+
+    address: str
+    home: Path
+    process_id: int
+    ready_s: float
+
+
+@contextlib.contextmanager
+def running_service(db: str | None = None) -> Iterator[Service]:
+    """Starts a service, as `flowspan server start` does, and stops it.
+
+    Args:
+        db: The URL of its database; None for SQLite in its folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="flowspan-bench-") as folder:
+        home = Path(folder)
+        port = free_port()
+        command = [str(Path(sys.executable).with_name("flowspan")), "server", "start"]
+        command += ["--host", "127.0.0.1", "--port", str(port)]
+        command += ["--db", db] if db else []
+        environment = {name: value for name, value in os.environ.items() if "OTEL" not in name}
+        environment["FLOWSPAN_HOME"] = folder
+        log_path = home / "bench-service.log"
+        with log_path.open("wb") as log:
+            began = time.perf_counter()
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
+        try:
+            _wait_until_serving(process, port, log_path)
+            ready_s = time.perf_counter() - began
+            yield Service(f"127.0.0.1:{port}", home, process.pid, ready_s)
+        finally:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, and SIGKILL if that does not help."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """A TCP port on the loopback interface that nobody uses at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_for_port(
+    process: subprocess.Popen[bytes], port: int, log_path: Path, within_s: float
+) -> None:
+    """Waits until the process takes connections.
+
+    Raises:
+        RuntimeError: It ended, or it took longer; the message has its log.
+    """
+    deadline = time.monotonic() + within_s
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"does not start:\n{log_path.read_text(errors='replace')[-4000:]}")
+        time.sleep(0.002)
+
+
+def _wait_until_serving(process: subprocess.Popen[bytes], port: int, log_path: Path) -> None:
+    # The port first: a gRPC channel that found it closed would wait for its backoff.
+    wait_for_port(process, port, log_path, READY_TIMEOUT_S)
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        while time.monotonic() < deadline:
+            with contextlib.suppress(grpc.RpcError):
+                answer = health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
+            time.sleep(0.002)
+    raise RuntimeError(f"is not SERVING:\n{log_path.read_text(errors='replace')[-4000:]}")
