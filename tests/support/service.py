@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from tests.support.history import check_all_histories
@@ -183,11 +183,12 @@ class ServiceProcess:
             assert code is None, f"the service ended with code {code}:\n{self.log}"
             assert time.monotonic() < deadline, f"the service does not start:\n{self.log}"
             time.sleep(POLL_S)
-        self.port = int(str(found["address"]).rpartition(":")[2])
+        tcp = next(text for text in found["addresses"] if not text.startswith("unix:"))
+        self.port = int(tcp.rpartition(":")[2])
         grpc.channel_ready_future(self.channel).result(START_TIMEOUT_S)
 
 
-def read_service_file(home: Path) -> dict[str, object] | None:
+def read_service_file(home: Path) -> dict[str, Any] | None:
     """What a service says of itself in its home, or None if it has not said it (yet)."""
     try:
         found = json.loads((home / SERVICE_FILE).read_text())
@@ -201,7 +202,7 @@ def end_local_service(home: Path) -> None:
     found = read_service_file(home)
     if found is None:
         return
-    pid = int(str(found["pid"]))
+    pid = int(found["pid"])
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_S
