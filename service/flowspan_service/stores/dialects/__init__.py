@@ -1,0 +1,1 @@
+"""What differs between SQLite and PostgreSQL: connecting, bulk statements, what an error means."""

@@ -1,0 +1,64 @@
+"""The face that both dialects show to the writer and the reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Table
+    from sqlalchemy.engine import Connection, Engine
+
+    from flowspan_service.domain.runs import Run
+    from flowspan_service.stores.rows import Row
+
+
+class Head(NamedTuple):
+    """The row of the table `head`."""
+
+    position: int
+    log_position: int
+    generation: int
+
+
+class Dialect(Protocol):
+    """One kind of database, at one address."""
+
+    name: str
+    writing: Engine
+    """Makes the writer's connection, in autocommit: the writer begins and ends transactions itself."""
+    reading: Engine
+    """A pool of connections for the reads, in autocommit."""
+    begin_sql: str
+    """Begins a transaction that may write."""
+    lock_head_sql: str
+    """Reads position, log_position and generation, and keeps other writers out until the commit."""
+
+    def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Inserts full rows, ids as bytes, in few statements."""
+        ...
+
+    def update_runs(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Updates runs from rows of rows.CHANGING_COLUMNS, in few statements."""
+        ...
+
+    def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
+        """The runs with these ids, as far as there are any, in few statements."""
+        ...
+
+    def explain(self, error: Exception) -> str | None:
+        """Why the database cannot be used at present, for people; None if the error is not about
+        that, but about what was asked of it.
+        """
+        ...
+
+    def dispose(self) -> None:
+        """Closes all connections."""
+        ...
+
+
+def chunks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    """The items in pieces of at most that size."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,156 @@
+"""Opens a store: finds the dialect, checks what can be checked, migrates."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_data_path
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from flowspan_service.stores.dialects.sqlite import SqliteDialect
+from flowspan_service.stores.errors import StoreOpenError
+from flowspan_service.stores.migrate import migrate
+from flowspan_service.stores.store import SqlStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowspan_service.app.ports import Clock
+    from flowspan_service.stores.dialects.base import Dialect
+
+BUSY_TIMEOUT_S = 5.0
+"""How long a stranger, such as a person with the sqlite3 shell, may keep the database locked."""
+
+OLDEST_SQLITE = (3, 35, 0)
+
+
+def default_path() -> Path:
+    """The database that is used when none is named: in the user's data folder."""
+    return user_data_path("flowspan", appauthor=False) / "flowspan.db"
+
+
+def sqlite_path(url: str | None) -> Path | None:
+    """The file of a SQLite database; None if the URL names another kind of database.
+
+    Raises:
+        StoreOpenError: It is not the URL of a database.
+    """
+    if url is None:
+        return default_path()
+    parsed = _parse(url)
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    if not parsed.database or parsed.database == ":memory:":
+        msg = f"{url!r} names no file. Give one, as in sqlite:////var/lib/flowspan/flowspan.db."
+        raise StoreOpenError(msg)
+    return Path(parsed.database).expanduser().absolute()
+
+
+def open_store(
+    url: str | None,
+    *,
+    clock: Clock,
+    on_point: Callable[[str], None] | None = None,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
+) -> SqlStore:
+    """Opens the database, creating or migrating it if need be, and starts its writer.
+
+    Args:
+        url: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or
+            ``postgresql://user:password@host:port/name``; None for the default file.
+        clock: The time of the transactions.
+        on_point: For tests: called with the name of each point that a commit passes, in the writer's
+            thread ("before_commit", "after_commit", "before_resolve"); what it raises counts as an
+            error of the database at that point.
+        busy_timeout_s: How long a lock held by a stranger is waited for (SQLite).
+
+    Raises:
+        StoreOpenError: It cannot be opened; the message says why and what to do.
+    """
+    path = sqlite_path(url)
+    dialect: Dialect
+    if path is not None:
+        _check_file(path)
+        dialect = SqliteDialect(path, busy_timeout_s=busy_timeout_s)
+    else:
+        dialect = _postgresql(_parse(str(url)))
+    try:
+        migrate(dialect.writing)
+    except SQLAlchemyError as error:
+        dialect.dispose()
+        raise StoreOpenError(dialect.explain(error) or f"The database failed: {error}") from error
+    except BaseException:
+        dialect.dispose()
+        raise
+    return SqlStore(dialect, clock=clock, on_point=on_point)
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, SQLAlchemyError) as error:
+        msg = f"{_without_password(url)!r} is not the URL of a database: {error}"
+        raise StoreOpenError(msg) from error
+    if backend not in {"sqlite", "postgresql", "postgres"}:
+        msg = f"{backend!r} is not supported. Use sqlite:///path or postgresql://host/name."
+        raise StoreOpenError(msg)
+    return parsed
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}…@{rest.rpartition('@')[2]}" if "@" in rest else url
+
+
+def _postgresql(url: URL) -> Dialect:
+    # Only who uses PostgreSQL has psycopg, and pays for loading it.
+    try:
+        from flowspan_service.stores.dialects.postgresql import PostgresqlDialect  # noqa: PLC0415
+    except ImportError as error:
+        msg = f"PostgreSQL needs psycopg: pip install 'flowspan[postgres]' ({error})"
+        raise StoreOpenError(msg) from error
+    return PostgresqlDialect(url)
+
+
+def _check_file(path: Path) -> None:
+    """Finds the common obstacles, to name each clearly."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        msg = (
+            f"This Python comes with SQLite {sqlite3.sqlite_version}; flowspan needs 3.35 or newer."
+            " Use a newer Python, or PostgreSQL with --db postgresql://…"
+        )
+        raise StoreOpenError(msg)
+    folder = path.parent
+    if not folder.is_dir():
+        msg = f"The folder {folder} does not exist. Create it, or name another file with --db."
+        raise StoreOpenError(msg)
+    if path.is_dir():
+        msg = f"{path} is a folder. Name a file with --db, such as {path / 'flowspan.db'}."
+        raise StoreOpenError(msg)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        msg = (
+            f"The folder {folder} is read-only for this user, but SQLite keeps files beside the"
+            " database. Change its permissions, or name another file with --db."
+        )
+        raise StoreOpenError(msg)
+    if path.exists():
+        _check_existing(path)
+
+
+def _check_existing(path: Path) -> None:
+    if not os.access(path, os.R_OK | os.W_OK):
+        msg = (
+            f"The database {path} is read-only for this user. Change its permissions, or name"
+            " another file with --db."
+        )
+        raise StoreOpenError(msg)
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start and start != b"SQLite format 3\0":
+        msg = f"The file {path} is not a SQLite database. Name another file with --db."
+        raise StoreOpenError(msg)

@@ -1,0 +1,176 @@
+"""The reads of a store, in threads of the caller, on connections of their own."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from flowspan_service.app.queries import FlowInfo, Page
+from flowspan_service.domain.errors import StoreUnavailableError
+from flowspan_service.stores import trees
+from flowspan_service.stores.lists import count_statement, page_statement
+from flowspan_service.stores.rows import log_of, run_of, transition_of
+from flowspan_service.stores.tables import flow, head, log, run, transition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Select
+    from sqlalchemy.engine import Connection
+
+    from flowspan_service.app.queries import LogQuery, RunFilter, RunQuery
+    from flowspan_service.domain.runs import LogEntry, Run, Transition
+    from flowspan_service.stores.dialects.base import Dialect
+
+SCAN_LIMIT = 20_000
+"""How many positions one look for the changes of a tree goes through."""
+LOG_ROWS_BUFFERED = 64
+"""Log records fetched at once: of the largest, 16 MiB."""
+
+
+class Reads:
+    """See app.ports.Store."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        try:
+            with self._dialect.reading.connect() as connection:
+                yield connection
+        except Exception as error:
+            reason = self._dialect.explain(error)
+            if reason is None:
+                raise
+            raise StoreUnavailableError(reason) from error
+
+    def get_run(self, kind: int, run_id: str) -> Run | None:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            statement = select(run).where(run.c.id == run_id, run.c.kind == kind)
+            row = connection.execute(statement).first()
+        return run_of(row) if row is not None else None
+
+    def list_runs(self, query: RunQuery) -> Page[Run]:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            rows = connection.execute(page_statement(query, limit=query.limit + 1)).all()
+        runs = [run_of(row) for row in rows[: query.limit]]
+        return Page(items=runs, has_more=len(rows) > query.limit)
+
+    def count_runs(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            rows = connection.execute(count_statement(kind, run_filter)).all()
+        return {state_type: count for state_type, count in sorted(tuple(row) for row in rows)}
+
+    def tree_runs(self, run_id: str, *, after_id: str | None, limit: int) -> list[Run]:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            statement = trees.tree_statement(connection, run_id, after_id=after_id, limit=limit)
+            return [run_of(row) for row in connection.execute(statement)]
+
+    def transitions(self, run_id: str) -> list[Transition]:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            last = connection.execute(select(run.c.position).where(run.c.id == run_id)).scalar()
+            if last is None:
+                return []
+            positions = trees.history(last)
+            statement = (
+                select(transition)
+                .join(positions, transition.c.position == positions.c.position)
+                .order_by(transition.c.position)
+            )
+            return [transition_of(row) for row in connection.execute(statement)]
+
+    def changes(
+        self, *, after: int, run_id: str | None, limit: int
+    ) -> tuple[list[tuple[Transition, Run]], int]:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            # First the head: what is committed while we look belongs to the next call.
+            upto = connection.execute(select(head.c.position)).scalar_one()
+            statement = select(transition).where(transition.c.position > after)
+            if run_id is not None:
+                root = trees.root_of(connection, run_id)
+                if root is None:
+                    return [], max(after, upto)
+                upto = min(upto, after + SCAN_LIMIT)
+                statement = statement.join(run, run.c.id == transition.c.run_id)
+                statement = statement.where(run.c.root_run_id == root)
+            statement = statement.where(transition.c.position <= upto)
+            statement = statement.order_by(transition.c.position).limit(limit)
+            found = [transition_of(row) for row in connection.execute(statement)]
+            if len(found) == limit:
+                upto = found[-1].position
+            runs = self._runs_of(connection, found)
+            if run_id is not None and run_id != root:
+                inside = trees.members(connection, runs, of_run=run_id)
+                runs = {key: value for key, value in runs.items() if key in inside}
+        # A run that was deleted in between has no changes to tell of.
+        pairs = [(change, runs[change.run_id]) for change in found if change.run_id in runs]
+        return pairs, max(after, upto)
+
+    def _runs_of(self, connection: Connection, changes: list[Transition]) -> dict[str, Run]:
+        run_ids = {change.run_id for change in changes}
+        return {run.id: run for run in self._dialect.load_runs(connection, run_ids)}
+
+    def position(self) -> int:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            return int(connection.execute(select(head.c.position)).scalar_one())
+
+    def list_logs(self, query: LogQuery) -> Page[LogEntry]:
+        """See app.ports.Store."""
+        items: list[LogEntry] = []
+        size_bytes = 0
+        with self._connection() as connection:
+            statement = self._log_statement(connection, query)
+            # The limits come with the rows, so that a page of large records is not loaded whole.
+            result = connection.execution_options(yield_per=LOG_ROWS_BUFFERED).execute(statement)
+            with result:
+                for row in result:
+                    if len(items) == query.limit or size_bytes > query.limit_bytes:
+                        return Page(items=items, has_more=True)
+                    entry = log_of(row)
+                    items.append(entry)
+                    size_bytes += len(entry.message.encode())
+        return Page(items=items, has_more=False)
+
+    def _log_statement(self, connection: Connection, query: LogQuery) -> Select[*tuple[Any, ...]]:
+        columns = log.c
+        statement = select(log).where(columns.position > query.after_position)
+        if not query.include_descendants:
+            statement = statement.where(columns.run_id == query.run_id)
+        else:
+            root = trees.root_of(connection, query.run_id) or query.run_id
+            statement = statement.where(columns.root_run_id == root)
+            if root != query.run_id:
+                ids = trees.tree_ids(query.run_id, is_root=False)
+                statement = statement.where(columns.run_id.in_(ids))
+        if query.min_level:
+            statement = statement.where(columns.level >= query.min_level)
+        return statement.order_by(columns.position).limit(query.limit + 1)
+
+    def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> FlowInfo | None:
+        """See app.ports.Store."""
+        statement = select(flow)
+        if flow_id is not None:
+            statement = statement.where(flow.c.id == flow_id)
+        if name is not None:
+            statement = statement.where(flow.c.name == name)
+        with self._connection() as connection:
+            row = connection.execute(statement.limit(1)).first()
+        return FlowInfo(*row) if row is not None else None
+
+    def list_flows(self, *, after_name: str | None, limit: int) -> list[FlowInfo]:
+        """See app.ports.Store."""
+        statement = select(flow).order_by(flow.c.name).limit(limit)
+        if after_name is not None:
+            statement = statement.where(flow.c.name > after_name)
+        with self._connection() as connection:
+            return [FlowInfo(*row) for row in connection.execute(statement)]

@@ -1,0 +1,50 @@
+"""The store: the writer and the reads over one database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from flowspan_service.stores.reads import Reads
+from flowspan_service.stores.tables import SCHEMA_VERSION
+from flowspan_service.stores.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from flowspan_service.app.ports import Clock, CommitListener, Operation
+    from flowspan_service.stores.dialects.base import Dialect
+
+T = TypeVar("T")
+
+
+class SqlStore(Reads):
+    """See app.ports.Store. Made by `opening.open_store`."""
+
+    def __init__(
+        self, dialect: Dialect, *, clock: Clock, on_point: Callable[[str], None] | None = None
+    ) -> None:
+        super().__init__(dialect)
+        self._writer = Writer(dialect, clock, on_point)
+
+    def submit(self, operation: Operation[T]) -> Future[T]:
+        """See app.ports.Store."""
+        return self._writer.submit(operation)
+
+    @property
+    def queued_weight(self) -> int:
+        """See app.ports.Store."""
+        return self._writer.queued_weight
+
+    def on_commit(self, listener: CommitListener) -> None:
+        """See app.ports.Store."""
+        self._writer.on_commit(listener)
+
+    def schema_version(self) -> str:
+        """See app.ports.Store."""
+        return SCHEMA_VERSION
+
+    def close(self) -> None:
+        """See app.ports.Store."""
+        self._writer.close()
+        self._dialect.dispose()

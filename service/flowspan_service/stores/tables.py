@@ -1,0 +1,213 @@
+"""The tables and their indexes; docs/decisions/ says why these.
+
+Ids are UUIDv7, so the order of ids is the order of creation, and each list is a range of an index
+that ends in the id. The state's type stands before the id in the indexes that lists use: a list with
+a filter on it is one range for each type, merged (see `lists`).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    and_,
+    text,
+)
+
+from flowspan_service.stores.ids import Id
+
+SCHEMA_VERSION = "0001"
+"""The revision of the last migration in `migrations/versions`."""
+
+metadata = MetaData()
+
+NAME = Text().with_variant(Text(collation="C"), "postgresql")
+"""Names are compared byte by byte in both databases, whatever the locale."""
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("parent_run_id", Id),
+    Column("root_run_id", Id, nullable=False),
+    Column("flow_run_id", Id),
+    Column("session_id", Id),
+    Column("kind", SmallInteger, nullable=False),
+    Column("state_type", SmallInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("transition_count", Integer, nullable=False),
+    Column("cause", SmallInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("run_duration_us", BigInteger, nullable=False),
+    Column("state_time_us", BigInteger, nullable=False),
+    Column("started_us", BigInteger),
+    Column("ended_us", BigInteger),
+    Column("state_scheduled_us", BigInteger),
+    Column("state_name", Text, nullable=False),
+    Column("state_message", Text, nullable=False),
+    Column("state_failure", LargeBinary),
+    Column("state_result", LargeBinary),
+    Column("function_name", NAME, nullable=False),
+    Column("run_name", NAME, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("tags", Text),
+    Column("parameters_encoding", Text),
+    Column("parameters", LargeBinary),
+    Column("traceparent", Text),
+    Column("tracestate", Text),
+    Column("parent_span_id", Text),
+    Column("exported_by_service", Boolean),
+    sqlite_with_rowid=False,
+)
+"""Flow runs and task runs. The five ids come first: `rows` and the dialects count on the order."""
+
+IS_TOP_LEVEL = text("parent_run_id IS NULL")
+IS_BELOW_ROOT = text("root_run_id <> id")
+IS_NOT_CHILD_OF_ROOT = text("(parent_run_id IS NULL OR parent_run_id <> root_run_id)")
+IS_IN_FLOW_RUN = text("flow_run_id IS NOT NULL")
+IS_NOT_CHILD_OF_FLOW_RUN = text("(parent_run_id IS NULL OR parent_run_id <> flow_run_id)")
+IS_OPEN = text("state_type < 6")
+IS_FLOW = text("kind = 1")
+IS_OPEN_SESSION = text("status = 1")
+"""The predicates of the partial indexes. A query that is to use the index repeats its predicate."""
+
+
+def _run_index(name: str, *columns: str, where: object = None) -> Index:
+    return Index(
+        name,
+        *(run.c[column] for column in columns),
+        sqlite_where=where,
+        postgresql_where=where,
+    )
+
+
+_run_index("run_by_state", "kind", "state_type", "id")
+_run_index("run_by_function", "function_name", "kind", "state_type", "id")
+_run_index("run_by_parent", "parent_run_id", "kind", "state_type", "id")
+# The children of a root are found by their parent, and most runs are children of a root: only the
+# others pay for an entry here. Likewise for the tasks whose parent is not their flow run.
+_run_index(
+    "run_by_root",
+    "root_run_id",
+    "kind",
+    "state_type",
+    "id",
+    where=and_(IS_BELOW_ROOT, IS_NOT_CHILD_OF_ROOT),
+)
+_run_index(
+    "run_by_flow_run",
+    "flow_run_id",
+    "kind",
+    "state_type",
+    "id",
+    where=and_(IS_IN_FLOW_RUN, IS_NOT_CHILD_OF_FLOW_RUN),
+)
+_run_index("run_top_level", "kind", "state_type", "id", where=IS_TOP_LEVEL)
+_run_index("run_open", "session_id", "id", where=IS_OPEN)
+_run_index("run_by_name", "run_name", "id", where=IS_FLOW)
+
+run_tag = Table(
+    "run_tag",
+    metadata,
+    Column("tag", NAME, primary_key=True),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("run_id", Id, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Which runs have a tag; the run's own `tags` keep their order."""
+
+transition = Table(
+    "transition",
+    metadata,
+    Column(
+        "position",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("previous", BigInteger, nullable=False),
+    Column("run_id", Id, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state_type", SmallInteger, nullable=False),
+    Column("cause", SmallInteger, nullable=False),
+    Column("commit_us", BigInteger, nullable=False),
+    Column("time_us", BigInteger, nullable=False),
+    Column("scheduled_us", BigInteger),
+    Column("name", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("failure", LargeBinary),
+    Column("result", LargeBinary),
+)
+"""What happened, by the order of the commits. `previous` is the position of the same run's transition
+before (0: none); with run.position it makes a history a chain that needs no index.
+"""
+
+log = Table(
+    "log",
+    metadata,
+    Column("root_run_id", Id, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", Id, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("chunk_index", Integer, nullable=False),
+    Column("chunk_count", Integer, nullable=False),
+    Column("time_us", BigInteger, nullable=False),
+    Column("logger", Text, nullable=False),
+    Column("trace_id", Text, nullable=False),
+    Column("span_id", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Index("log_by_run", "run_id", "position"),
+    sqlite_with_rowid=False,
+)
+"""Log records, those of one tree together: what a whole tree logged is one range."""
+
+session = Table(
+    "session",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("status", SmallInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("lease_us", BigInteger, nullable=False),
+    Column("lease_expires_us", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("client", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index(
+    "session_by_lease",
+    session.c.lease_expires_us,
+    sqlite_where=IS_OPEN_SESSION,
+    postgresql_where=IS_OPEN_SESSION,
+)
+
+flow = Table(
+    "flow",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", NAME, nullable=False, unique=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("last_run_us", BigInteger, nullable=False),
+)
+
+head = Table(
+    "head",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("log_position", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+)
+"""One row: the last positions given out, and a count of the commits. A writer whose memory of
+`generation` is that of the table has missed nothing.
+"""

@@ -1,0 +1,347 @@
+"""The unit of work: one transaction, held in memory until it is flushed in a few large statements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, delete, select, update
+
+from flowspan_service.app.queries import FlowInfo
+from flowspan_service.domain.flows import flow_id
+from flowspan_service.domain.runs import RunKind, SessionStatus
+from flowspan_service.domain.states import TERMINAL_TYPES
+from flowspan_service.stores import tables, trees
+from flowspan_service.stores.dialects.base import Head, chunks
+from flowspan_service.stores.ids import to_bytes
+from flowspan_service.stores.rows import change_row, run_of, run_row, session_of
+from flowspan_service.stores.upserts import upsert_flows, upsert_sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Select
+    from sqlalchemy.engine import Connection
+
+    from flowspan_service.domain.runs import LogEntry, Run, Session
+    from flowspan_service.stores.dialects.base import Dialect
+    from flowspan_service.stores.rows import Row
+
+DELETE_CHUNK = 500
+
+
+class Cache:
+    """What the writer remembers from one transaction to the next: open runs and sessions.
+
+    Valid as long as the generation in the table `head` is the one that this process left there.
+    """
+
+    def __init__(self, *, max_runs: int) -> None:
+        self._max_runs = max_runs
+        self.generation: int | None = None
+        self.runs: dict[str, Run] = {}
+        self.sessions: dict[str, Session] = {}
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.generation = None
+        self.runs.clear()
+        self.sessions.clear()
+
+    def trim(self) -> None:
+        """Forgets the runs that ended, and the oldest of the others if there are too many."""
+        runs = self.runs
+        for run_id in [key for key, run in runs.items() if run.state.type in TERMINAL_TYPES]:
+            del runs[run_id]
+        while len(runs) > self._max_runs:
+            del runs[next(iter(runs))]
+        while len(self.sessions) > self._max_runs:
+            del self.sessions[next(iter(self.sessions))]
+
+
+class Unit:
+    """See app.ports.UnitOfWork. Used by the writer's thread alone."""
+
+    def __init__(
+        self, dialect: Dialect, connection: Connection, head: Head, cache: Cache, now_us: int
+    ) -> None:
+        self.now_us = now_us
+        self.changes = 0
+        """How many calls have changed something: tells whether an operation that failed had begun."""
+        self._dialect = dialect
+        self._connection = connection
+        self._head = head
+        self._position = head.position
+        self._log_position = head.log_position
+        self._cache = cache
+        self._runs = cache.runs
+        self._sessions = cache.sessions
+        self._absent: set[str] = set()
+        self._new: dict[str, Run] = {}
+        self._changed: dict[str, Run] = {}
+        self._moved: dict[str, Run] = {}
+        self._transitions: list[Row] = []
+        self._logs: list[LogEntry] = []
+        self._changed_sessions: dict[str, Session] = {}
+        self._flows: dict[str, tuple[int, int]] = {}
+
+    # Runs
+
+    def preload(self, run_ids: Iterable[str]) -> None:
+        """Loads the runs that are not in memory, in few statements."""
+        wanted = {run_id for run_id in run_ids if run_id not in self._runs}
+        if not wanted:
+            return
+        wanted -= self._absent
+        for run in self._dialect.load_runs(self._connection, wanted):
+            self._runs[run.id] = run
+            wanted.discard(run.id)
+        self._absent |= wanted
+
+    def run(self, run_id: str) -> Run | None:
+        """See app.ports.UnitOfWork."""
+        run = self._runs.get(run_id)
+        if run is None and run_id not in self._absent:
+            self.preload((run_id,))
+            run = self._runs.get(run_id)
+        return run
+
+    def add_run(self, run: Run) -> None:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        run_id = run.id
+        self._runs[run_id] = self._new[run_id] = run
+        if run.kind == RunKind.FLOW:
+            created_us, last_run_us = self._flows.get(run.function_name, (self.now_us, 0))
+            self._flows[run.function_name] = (created_us, max(last_run_us, run.created_us))
+        run.position = 0
+        self._record(run)
+
+    def add_transition(self, run: Run) -> None:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self._keep(run)
+        self._record(run)
+
+    def update_run(self, run: Run) -> None:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self._keep(run)
+
+    def _keep(self, run: Run) -> None:
+        run_id = run.id
+        self._runs[run_id] = run
+        if run_id in self._new:
+            self._new[run_id] = run
+        else:
+            self._changed[run_id] = run
+
+    def _record(self, run: Run) -> None:
+        state = run.state
+        self._position = position = self._position + 1
+        self._transitions.append(
+            (
+                position,
+                run.position,
+                to_bytes(run.id),
+                run.transition_count,
+                run.attempt,
+                state.type,
+                run.cause,
+                self.now_us,
+                state.time_us,
+                state.scheduled_us,
+                state.name,
+                state.message,
+                state.failure,
+                state.result,
+            )
+        )
+        run.position = position
+        self._moved[run.id] = run
+
+    def open_runs_of(self, session_id: str) -> list[Run]:
+        """See app.ports.UnitOfWork."""
+        statement = (
+            select(tables.run)
+            .where(tables.run.c.session_id == session_id, tables.IS_OPEN)
+            .order_by(tables.run.c.id.desc())
+        )
+        return self._query_runs(statement)
+
+    def tree(self, run_id: str) -> list[Run]:
+        """See app.ports.UnitOfWork."""
+        self.flush()
+        return self._query_runs(trees.tree_statement(self._connection, run_id))
+
+    def _query_runs(self, statement: Select[*tuple[object, ...]]) -> list[Run]:
+        self.flush()
+        found = [run_of(row) for row in self._connection.execute(statement)]
+        # What is in memory is the same, as everything was flushed, and is what others hold.
+        return [self._runs.setdefault(run.id, run) for run in found]
+
+    def delete_runs(self, run_ids: Iterable[str]) -> int:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self.flush()
+        deleted = 0
+        for chunk in chunks(list(dict.fromkeys(run_ids)), DELETE_CHUNK):
+            runs = self._dialect.load_runs(self._connection, chunk)
+            if runs:
+                self._delete(runs)
+                deleted += len(runs)
+        return deleted
+
+    def _delete(self, runs: Sequence[Run]) -> None:
+        connection, ids = self._connection, [run.id for run in runs]
+        history = trees.history_positions([run.position for run in runs])
+        connection.execute(
+            delete(tables.transition).where(tables.transition.c.position.in_(history))
+        )
+        connection.execute(delete(tables.log).where(tables.log.c.run_id.in_(ids)))
+        tags = [
+            {"b_tag": tag, "b_kind": run.kind, "b_id": run.id}
+            for run in runs
+            for tag in set(run.tags)
+        ]
+        if tags:
+            key = tables.run_tag.c
+            statement = delete(tables.run_tag).where(
+                key.tag == bindparam("b_tag"),
+                key.kind == bindparam("b_kind"),
+                key.run_id == bindparam("b_id"),
+            )
+            connection.execute(statement, tags)
+        connection.execute(delete(tables.run).where(tables.run.c.id.in_(ids)))
+        for run_id in ids:
+            self._runs.pop(run_id, None)
+            self._moved.pop(run_id, None)
+            self._absent.add(run_id)
+
+    # Logs
+
+    def add_logs(self, entries: Sequence[LogEntry]) -> None:
+        """See app.ports.UnitOfWork."""
+        if entries:
+            self.changes += 1
+            self._logs.extend(entries)
+
+    # Sessions
+
+    def session(self, session_id: str) -> Session | None:
+        """See app.ports.UnitOfWork."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            statement = select(tables.session).where(tables.session.c.id == session_id)
+            row = self._connection.execute(statement).first()
+            if row is not None:
+                session = self._sessions[session_id] = session_of(row)
+        return session
+
+    def save_session(self, session: Session) -> None:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self._sessions[session.id] = self._changed_sessions[session.id] = session
+
+    def expired_sessions(self, *, at_us: int, limit: int) -> list[Session]:
+        """See app.ports.UnitOfWork."""
+        self.flush()
+        columns = tables.session.c
+        statement = (
+            select(tables.session)
+            .where(columns.status == SessionStatus.OPEN, tables.IS_OPEN_SESSION)
+            .where(columns.lease_expires_us <= at_us)
+            .order_by(columns.lease_expires_us)
+            .limit(limit)
+        )
+        found = [session_of(row) for row in self._connection.execute(statement)]
+        return [self._sessions.setdefault(session.id, session) for session in found]
+
+    def extend_leases(self, *, until_us: int) -> int:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self.flush()
+        columns = tables.session.c
+        statement = (
+            update(tables.session)
+            .where(columns.status == SessionStatus.OPEN, tables.IS_OPEN_SESSION)
+            .where(columns.lease_expires_us < until_us)
+            .values(lease_expires_us=until_us)
+        )
+        count = self._connection.execute(statement).rowcount
+        for session in self._sessions.values():
+            if session.status == SessionStatus.OPEN:
+                session.lease_expires_us = max(session.lease_expires_us, until_us)
+        return count
+
+    # The end
+
+    def flush(self) -> None:
+        """Writes what is held in memory, so that queries see it."""
+        dialect, connection = self._dialect, self._connection
+        if self._new:
+            runs = list(self._new.values())
+            dialect.insert(connection, tables.run, [run_row(run) for run in runs])
+            tags = [
+                (tag, run.kind, to_bytes(run.id))
+                for run in runs
+                if run.tags
+                for tag in set(run.tags)
+            ]
+            if tags:
+                dialect.insert(connection, tables.run_tag, tags)
+            self._new.clear()
+        if self._changed:
+            dialect.update_runs(connection, [change_row(run) for run in self._changed.values()])
+            self._changed.clear()
+        if self._transitions:
+            dialect.insert(connection, tables.transition, self._transitions)
+            self._transitions.clear()
+        if self._logs:
+            dialect.insert(connection, tables.log, self._log_rows())
+            self._logs.clear()
+        if self._changed_sessions:
+            upsert_sessions(connection, self._changed_sessions.values())
+            self._changed_sessions.clear()
+        if self._flows:
+            upsert_flows(
+                connection,
+                [FlowInfo(flow_id(name), name, *times) for name, times in self._flows.items()],
+            )
+            self._flows.clear()
+
+    def finish(self) -> Head:
+        """Flushes, and brings the table `head` up to date. Returns what it now says."""
+        self.flush()
+        head = Head(self._position, self._log_position, self._head.generation + 1)
+        self._connection.execute(update(tables.head).values(head._asdict()))
+        return head
+
+    def ended_runs(self) -> list[Run]:
+        """The runs that entered a terminal state, and are in one."""
+        return [run for run in self._moved.values() if run.state.type in TERMINAL_TYPES]
+
+    def _log_rows(self) -> list[Row]:
+        self.preload({entry.run_id for entry in self._logs})
+        rows: list[Row] = []
+        for entry in self._logs:
+            run = self._runs.get(entry.run_id)
+            root = run.root_run_id if run is not None else entry.run_id
+            self._log_position += 1
+            entry.position = self._log_position
+            rows.append(
+                (
+                    to_bytes(root),
+                    entry.position,
+                    to_bytes(entry.run_id),
+                    entry.attempt,
+                    entry.level,
+                    entry.chunk_index,
+                    entry.chunk_count,
+                    entry.time_us,
+                    entry.logger,
+                    entry.trace_id,
+                    entry.span_id,
+                    entry.message,
+                )
+            )
+        return rows

@@ -1,0 +1,48 @@
+"""Rows that are inserted or, if they are there, brought up to date. The SQL is the same for both
+dialects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, text
+
+from flowspan_service.stores.ids import Id
+from flowspan_service.stores.rows import session_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy.engine import Connection
+
+    from flowspan_service.app.queries import FlowInfo
+    from flowspan_service.domain.runs import Session
+
+_SESSIONS = text(
+    "INSERT INTO session"
+    " (id, status, last_sequence, lease_us, lease_expires_us, created_us, client)"
+    " VALUES (:id, :status, :last_sequence, :lease_us, :lease_expires_us, :created_us, :client)"
+    " ON CONFLICT (id) DO UPDATE SET status = excluded.status,"
+    " last_sequence = excluded.last_sequence, lease_us = excluded.lease_us,"
+    " lease_expires_us = excluded.lease_expires_us, client = excluded.client"
+).bindparams(bindparam("id", type_=Id))
+
+_FLOWS = text(
+    "INSERT INTO flow (id, name, created_us, last_run_us)"
+    " VALUES (:id, :name, :created_us, :last_run_us)"
+    " ON CONFLICT (id) DO UPDATE SET last_run_us = CASE"
+    " WHEN excluded.last_run_us > flow.last_run_us THEN excluded.last_run_us"
+    " ELSE flow.last_run_us END"
+).bindparams(bindparam("id", type_=Id))
+
+
+def upsert_sessions(connection: Connection, sessions: Iterable[Session]) -> None:
+    """Writes sessions."""
+    connection.execute(_SESSIONS, [session_values(session) for session in sessions])
+
+
+def upsert_flows(connection: Connection, flows: Iterable[FlowInfo]) -> None:
+    """Writes flows; keeps when each was first seen."""
+    connection.execute(_FLOWS, [asdict(flow) for flow in flows])

@@ -1,0 +1,288 @@
+"""The one writer: a thread that commits what waits in groups."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flowspan_service.domain.errors import ServiceError, StoppingError, StoreUnavailableError
+from flowspan_service.stores.dialects.base import Head
+from flowspan_service.stores.unit import Cache, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from flowspan_service.app.ports import Clock, CommitListener, Operation
+    from flowspan_service.domain.runs import Run
+    from flowspan_service.stores.dialects.base import Dialect
+
+T = TypeVar("T")
+
+GROUP_WEIGHT = 20_000
+"""A group takes no more operations once it weighs this; bounds memory and how long a commit takes."""
+CACHED_RUNS = 20_000
+
+BEFORE_COMMIT = "before_commit"
+AFTER_COMMIT = "after_commit"
+BEFORE_RESOLVE = "before_resolve"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    operation: Operation[Any]
+    future: Future[Any]
+    weight: int
+
+
+@dataclass(slots=True)
+class _Committed:
+    """What a transaction did."""
+
+    outcomes: list[tuple[Future[Any], Any]]
+    refused: list[tuple[Future[Any], Exception]]
+    head: Head
+    ended: list[Run]
+    changed: bool
+
+
+class _UnavailableError(Exception):
+    """The database could not do it; nothing is known to be wrong with the operations."""
+
+
+class Writer:
+    """Runs operations in the order in which they came, in transactions as large as the queue is long.
+
+    While a transaction commits, the next operations gather: the slower the disk, the larger the
+    groups, and nobody waits for a timer.
+    """
+
+    def __init__(
+        self, dialect: Dialect, clock: Clock, on_point: Callable[[str], None] | None
+    ) -> None:
+        self._dialect = dialect
+        self._clock = clock
+        self._on_point = on_point or (lambda _name: None)
+        self._cache = Cache(max_runs=CACHED_RUNS)
+        self._listeners: list[CommitListener] = []
+        self._connection: Connection | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._queued_weight = 0
+        self._thread = threading.Thread(target=self._run, name="flowspan-store-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def queued_weight(self) -> int:
+        """The weight of the operations that wait."""
+        return self._queued_weight
+
+    def on_commit(self, listener: CommitListener) -> None:
+        """See app.ports.Store."""
+        self._listeners.append(listener)
+
+    def submit(self, operation: Operation[T]) -> Future[T]:
+        """See app.ports.Store."""
+        future: Future[T] = Future()
+        waiting = _Waiting(operation, future, operation.weight)
+        with self._wake:
+            if self._stopping:
+                future.set_exception(StoppingError("The service is stopping."))
+                return future
+            self._waiting.append(waiting)
+            self._queued_weight += waiting.weight
+            self._wake.notify()
+        return future
+
+    def close(self) -> None:
+        """Commits what waits, and ends the thread."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+
+    # The thread
+
+    def _run(self) -> None:
+        while group := self._take():
+            try:
+                self._commit(group)
+            except Exception:  # the writer must outlive everything; the futures know
+                _log.exception("The writer met an error that it did not expect")
+                self._reset()
+                for waiting in group:
+                    _fail(waiting.future, StoreUnavailableError("The store failed unexpectedly."))
+        self._reset()
+
+    def _take(self) -> list[_Waiting]:
+        """The next group; waits for one, and is empty at the end."""
+        with self._wake:
+            while not self._waiting and not self._stopping:
+                self._wake.wait()
+            group: list[_Waiting] = []
+            weight = 0
+            while self._waiting and weight < GROUP_WEIGHT:
+                waiting = self._waiting.popleft()
+                weight += waiting.weight
+                group.append(waiting)
+            self._queued_weight -= weight
+            return group
+
+    def _commit(self, group: list[_Waiting]) -> None:
+        group = [waiting for waiting in group if waiting.future.set_running_or_notify_cancel()]
+        if not group:
+            return
+        try:
+            committed = self._transact(group)
+        except _UnavailableError as error:
+            self._reset()
+            for waiting in group:
+                _fail(waiting.future, _unavailable(error))
+        except Exception as error:  # noqa: BLE001 - whatever an operation raises is its caller's
+            self._forget()
+            if len(group) == 1:
+                _fail(group[0].future, error)
+            else:
+                self._commit_singly(group)
+        else:
+            self._tell(committed)
+
+    def _commit_singly(self, group: list[_Waiting]) -> None:
+        """One operation spoils the group: run each in a transaction of its own, to find which."""
+        for waiting in group:
+            try:
+                committed = self._transact([waiting])
+            except _UnavailableError as error:
+                self._reset()
+                _fail(waiting.future, _unavailable(error))
+            except Exception as error:  # noqa: BLE001 - whatever an operation raises is its caller's
+                self._forget()
+                _fail(waiting.future, error)
+            else:
+                self._tell(committed)
+
+    def _transact(self, group: Sequence[_Waiting]) -> _Committed:
+        """One transaction.
+
+        Raises:
+            _UnavailableError: The database could not; whether it committed is then unknown.
+            Exception: An operation's own error; nothing was committed.
+        """
+        try:
+            connection = self._connect()
+            connection.exec_driver_sql(self._dialect.begin_sql)
+            head = Head(*connection.exec_driver_sql(self._dialect.lock_head_sql).one())
+            unit = self._unit(connection, head)
+            unit.preload(chain.from_iterable(waiting.operation.run_ids for waiting in group))
+            outcomes, refused = _run_operations(unit, group)
+            changed = unit.changes > 0
+            if changed:
+                head = unit.finish()
+                self._on_point(BEFORE_COMMIT)
+        except Exception as error:
+            self._raise_unavailable(error)
+            raise
+        try:
+            connection.exec_driver_sql("COMMIT")
+            if changed:
+                self._on_point(AFTER_COMMIT)
+        except Exception as error:
+            reason = self._dialect.explain(error) or f"The commit failed: {error}"
+            raise _UnavailableError(reason) from error
+        ended = unit.ended_runs()
+        self._cache.generation = head.generation
+        self._cache.trim()
+        return _Committed(outcomes, refused, head, ended, changed)
+
+    def _unit(self, connection: Connection, head: Head) -> Unit:
+        if self._cache.generation != head.generation:
+            self._cache.clear()
+        return Unit(self._dialect, connection, head, self._cache, self._clock.now_us())
+
+    def _raise_unavailable(self, error: Exception) -> None:
+        reason = self._dialect.explain(error)
+        if reason is not None:
+            raise _UnavailableError(reason) from error
+
+    def _tell(self, committed: _Committed) -> None:
+        if committed.changed:
+            self._on_point(BEFORE_RESOLVE)
+        for future, result in committed.outcomes:
+            future.set_result(result)
+        for future, error in committed.refused:
+            future.set_exception(error)
+        if not committed.changed:
+            return
+        for listener in self._listeners:
+            try:
+                listener(
+                    position=committed.head.position,
+                    log_position=committed.head.log_position,
+                    ended=committed.ended,
+                )
+            except Exception:  # a listener's fault must not fail what was committed
+                _log.exception("A commit listener failed")
+
+    # The connection
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._dialect.writing.connect()
+        return self._connection
+
+    def _forget(self) -> None:
+        """Takes the transaction back."""
+        self._cache.clear()
+        try:
+            if self._connection is not None:
+                self._connection.exec_driver_sql("ROLLBACK")
+        except Exception:  # noqa: BLE001 - then it goes with the connection
+            self._reset()
+
+    def _reset(self) -> None:
+        """Forgets the connection and all that was remembered; the next transaction starts anew."""
+        self._cache.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.invalidate()
+                connection.close()
+            except Exception:  # noqa: BLE001 - it is of no use any more
+                _log.debug("Closing a broken connection failed", exc_info=True)
+
+
+def _run_operations(
+    unit: Unit, group: Sequence[_Waiting]
+) -> tuple[list[tuple[Future[Any], Any]], list[tuple[Future[Any], Exception]]]:
+    outcomes: list[tuple[Future[Any], Any]] = []
+    refused: list[tuple[Future[Any], Exception]] = []
+    for waiting in group:
+        before = unit.changes
+        try:
+            outcomes.append((waiting.future, waiting.operation(unit)))
+        except ServiceError as error:
+            # A refusal before anything was changed leaves the transaction as it was.
+            if unit.changes != before:
+                raise
+            refused.append((waiting.future, error))
+    return outcomes, refused
+
+
+def _unavailable(error: _UnavailableError) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"The database did not take it: {error}", advice="Nothing to do: it is tried again."
+    )
+
+
+def _fail(future: Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
