@@ -1,0 +1,287 @@
+"""Brings ended spans to their receiver: a queue of encoded spans, and a thread that sends them.
+
+The queue is bounded and nothing waits for it: with the receiver away, the newest spans are dropped
+when it is full. A failed request is repeated, less and less often. The log has one warning for all
+of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+# Set in the exporter's thread, so that an instrumented gRPC or HTTP library makes no spans of the
+# export itself; the name has an underscore until the specification settles how to do it.
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from flowspan.telemetry.otlp import encode_head, encode_request, encode_span
+from flowspan.telemetry.target import SendError, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.context import Context
+
+logger = logging.getLogger("flowspan.telemetry")
+
+Head = tuple[bytes, bytes, bytes]
+
+_SAMPLED = 1
+_MAX_REQUEST_BYTES = 3_000_000
+"""Receivers take 4 MB unless told otherwise (gRPC's default)."""
+EXIT_FLUSH_S = 2.0
+"""How long the end of the process waits for spans to be delivered."""
+_FIRST_PAUSE_S = 0.2
+_MAX_PAUSE_S = 10.0
+
+
+class Limits(NamedTuple):
+    """The bounds of the exporter; OTEL_BSP_* names those of the environment.
+
+    Attributes:
+        delay_s: How long a span waits for others, at most.
+        queue_spans: How many spans wait at most.
+        batch_spans: How many spans go into one request at most.
+        timeout_s: How long a request may take.
+    """
+
+    delay_s: float = 0.2
+    queue_spans: int = 65_536
+    batch_spans: int = 4_096
+    timeout_s: float = 10.0
+
+
+_DEFAULTS = Limits()
+
+
+def limits_of(environ: Mapping[str, str], timeout_s: float) -> Limits:
+    """The limits that the environment sets; a value that is no number greater than 0 is passed
+    over."""
+
+    def number(name: str, default: float) -> float:
+        try:
+            value = float(environ.get(name, ""))
+        except ValueError:
+            return default
+        return value if value > 0 else default
+
+    return Limits(
+        delay_s=number("OTEL_BSP_SCHEDULE_DELAY", _DEFAULTS.delay_s * 1000) / 1000,
+        queue_spans=int(number("OTEL_BSP_MAX_QUEUE_SIZE", _DEFAULTS.queue_spans)),
+        batch_spans=int(number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _DEFAULTS.batch_spans)),
+        timeout_s=timeout_s,
+    )
+
+
+class ExportingProcessor(SpanProcessor):
+    """Takes ended spans from a tracer provider, and exports them.
+
+    Args:
+        transport: How they get there.
+        place: Where that is, for the log.
+        limits: The bounds.
+    """
+
+    def __init__(self, transport: Transport, *, place: str, limits: Limits = _DEFAULTS) -> None:
+        self._transport = transport
+        self._place = place
+        self._limits = limits
+        self._heads: dict[tuple[int, int], tuple[Head, object, object]] = {}
+        self._dropped = 0
+        self._warned = False
+        self._closing = False
+        """Whether the process is about to end: what fails now is not tried again."""
+        self._stopped = False
+        self._prepare()
+        if hasattr(os, "register_at_fork"):
+            reference = weakref.ref(self)
+
+            def after_fork() -> None:
+                processor = reference()
+                if processor is not None:
+                    processor._after_fork()  # noqa: SLF001 - its own
+
+            os.register_at_fork(after_in_child=after_fork)
+
+    def _prepare(self) -> None:
+        self._queue: deque[tuple[Head, bytes] | threading.Event] = deque()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._armed = False
+        """Whether the thread knows that there is something in the queue."""
+        self._arrived = threading.Event()
+        self._hurry = threading.Event()
+        """Ends the thread's waits for more spans and between attempts."""
+
+    def _after_fork(self) -> None:
+        # What waits here waits in the parent too, and is sent there.
+        self._transport.reset()
+        self._prepare()
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Nothing happens before a span ends."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Encodes the span and puts it into the queue."""
+        context = span.context
+        if context is None or not context.trace_flags & _SAMPLED:
+            return
+        waiting = len(self._queue)
+        if waiting >= self._limits.queue_spans or self._closing:
+            self._dropped += 1
+            return
+        try:
+            item = (self._head(span), encode_span(span))
+        except Exception:
+            logger.debug("The span %s could not be encoded.", span.name, exc_info=True)
+            self._dropped += 1
+            return
+        self._queue.append(item)
+        if not self._armed:
+            self._arm()
+        elif waiting == self._limits.batch_spans:
+            self._hurry.set()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Exports what has ended so far; False if it could not be done in time."""
+        if not self._queue and not self._armed:
+            return True
+        done = threading.Event()
+        self._queue.append(done)
+        self._arm()
+        self._hurry.set()
+        return done.wait(timeout_millis / 1000)
+
+    def shutdown(self, timeout_s: float = EXIT_FLUSH_S) -> None:
+        """Exports what is left, within that time, and ends the thread."""
+        if self._closing:
+            return
+        self._closing = True
+        flushed = self.force_flush(int(timeout_s * 1000))
+        self._stopped = True
+        self._arrived.set()
+        self._hurry.set()
+        lost = self._dropped + (0 if flushed else len(self._queue))
+        if lost:
+            logger.warning("At least %d spans were not delivered to %s.", lost, self._place)
+        if flushed:
+            self._transport.close()
+
+    def _head(self, span: ReadableSpan) -> Head:
+        resource, scope = span.resource, span.instrumentation_scope
+        key = (id(resource), id(scope))
+        known = self._heads.get(key)
+        if known is None:
+            # The objects are kept, so that no other gets their ids.
+            known = self._heads[key] = (encode_head(resource, scope), resource, scope)
+        return known[0]
+
+    def _arm(self) -> None:
+        """Tells the thread that there is something to do; starts it if there is none."""
+        with self._lock:
+            self._armed = True
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="flowspan-spans", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the interpreter is ending
+                    return
+                self._thread = thread
+                self._flush_at_end_of_child()
+            self._arrived.set()
+
+    def _flush_at_end_of_child(self) -> None:
+        """A process forked by multiprocessing ends without the functions registered with atexit."""
+        multiprocessing = sys.modules.get("multiprocessing")
+        if multiprocessing is not None and multiprocessing.parent_process() is not None:
+            from multiprocessing.util import Finalize  # noqa: PLC0415 - only in its children
+
+            Finalize(None, self.shutdown, exitpriority=10)
+
+    def _run(self) -> None:
+        attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))
+        while not self._stopped:
+            self._arrived.wait()
+            self._hurry.wait(self._limits.delay_s)
+            self._hurry.clear()
+            self._arrived.clear()
+            self._armed = False
+            while self._queue and not self._stopped:
+                self._export(*self._take())
+
+    def _take(self) -> tuple[dict[Head, list[bytes]], list[threading.Event]]:
+        """The spans for one request, by their heads, and who waits for them."""
+        groups: dict[Head, list[bytes]] = {}
+        waiters: list[threading.Event] = []
+        size = count = 0
+        while self._queue and count < self._limits.batch_spans and size < _MAX_REQUEST_BYTES:
+            item = self._queue.popleft()
+            if isinstance(item, threading.Event):
+                waiters.append(item)
+                continue
+            head, data = item
+            groups.setdefault(head, []).append(data)
+            size += len(data)
+            count += 1
+        return groups, waiters
+
+    def _export(
+        self, groups: Mapping[Head, Sequence[bytes]], waiters: Sequence[threading.Event]
+    ) -> None:
+        if groups:
+            count = sum(len(spans) for spans in groups.values())
+            self._send(encode_request(groups.items()), count)
+        for waiter in waiters:
+            waiter.set()
+
+    def _send(self, body: bytes, count: int) -> None:
+        """Sends until it arrived, was refused for good, or the process ends."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                self._look_at(self._transport.send(body, self._limits.timeout_s))
+            except SendError as error:
+                self._warn(error)
+                if not error.retryable or self._closing:
+                    break
+            except Exception as error:  # noqa: BLE001 - the thread must live on
+                self._warn(error)
+                break
+            else:
+                return
+            self._hurry.wait(pause_s)
+            self._hurry.clear()
+            pause_s = min(pause_s * 2, _MAX_PAUSE_S)
+        self._dropped += count
+
+    def _look_at(self, response: bytes) -> None:
+        """A receiver may take a request and yet refuse some of its spans; mostly it says
+        nothing."""
+        if not response:
+            return
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415 -
+        rare
+            ExportTraceServiceResponse,
+        )
+
+        partial = ExportTraceServiceResponse.FromString(response).partial_success
+        if partial.rejected_spans:
+            self._dropped += partial.rejected_spans
+            self._warn(f"{partial.rejected_spans} spans were refused: {partial.error_message}")
+
+    def _warn(self, why: object) -> None:
+        if self._warned:
+            logger.debug("Spans could not be delivered to %s: %s", self._place, why)
+            return
+        self._warned = True
+        logger.warning(
+            "Spans cannot be delivered to %s: %s. The flow goes on; this is logged only once.",
+            self._place,
+            why,
+        )

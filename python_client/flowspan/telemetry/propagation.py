@@ -1,0 +1,100 @@
+"""W3C Trace Context: the text form of where a span is in its trace, and its way between processes.
+
+Inside a process the context travels with `contextvars`. Between processes it travels as text, in a
+*carrier*: a dict with the keys of the W3C recommendation (https://www.w3.org/TR/trace-context/),
+or the environment variables TRACEPARENT and TRACESTATE. Baggage is not carried.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
+
+_propagator = TraceContextTextMapPropagator()
+
+
+def traceparent(span_context: SpanContext) -> str:
+    """The span as a W3C traceparent."""
+    return (
+        f"00-{span_context.trace_id:032x}-{span_context.span_id:016x}"
+        f"-{span_context.trace_flags & 0xFF:02x}"
+    )
+
+
+def tracestate(span_context: SpanContext) -> str:
+    """The W3C tracestate that belongs to the span; mostly empty."""
+    return span_context.trace_state.to_header() if span_context.trace_state else ""
+
+
+def inject(carrier: dict[str, str] | None = None) -> dict[str, str]:
+    """Writes the current span into a carrier, for another process.
+
+    Args:
+        carrier: Where to write; a new dict by default.
+
+    Returns:
+        The carrier, with ``traceparent`` and, where there is one, ``tracestate``; unchanged where
+        no span is current.
+    """
+    carrier = {} if carrier is None else carrier
+    _propagator.inject(carrier)
+    return carrier
+
+
+def inject_environ(environ: dict[str, str]) -> dict[str, str]:
+    """Writes the current span into the environment for a child process, as TRACEPARENT and
+    TRACESTATE.
+
+    Returns:
+        A copy of the environment; what it said of an older trace is gone.
+    """
+    result = {name: text for name, text in environ.items() if name not in _VARIABLES}
+    result.update((name.upper(), text) for name, text in inject().items())
+    return result
+
+
+def extract(carrier: Mapping[str, str]) -> Context:
+    """The OpenTelemetry context that a carrier holds, on top of the current one.
+
+    Keys may be in lower or upper case. A malformed carrier gives the current context, as W3C asks.
+    """
+    current = otel_context.get_current()
+    lower = {name.lower(): text for name, text in carrier.items() if name.lower() in _KEYS}
+    if not lower:
+        return current
+    return _propagator.extract(lower, context=current)
+
+
+@contextmanager
+def continued(carrier: Mapping[str, str]) -> Iterator[None]:
+    """Within it, runs and spans are children of the span that the carrier names."""
+    token = otel_context.attach(extract(carrier))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
+
+
+def environ_context(environ: Mapping[str, str]) -> Context | None:
+    """The context in which this process was started (TRACEPARENT), or None."""
+    if "TRACEPARENT" not in environ:
+        return None
+    carrier = {name: environ[name] for name in _VARIABLES if name in environ}
+    context = extract(carrier)
+    if not trace.get_current_span(context).get_span_context().is_valid:
+        return None
+    return context
+
+
+_KEYS = frozenset({"traceparent", "tracestate"})
+_VARIABLES = ("TRACEPARENT", "TRACESTATE")

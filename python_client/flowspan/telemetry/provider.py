@@ -1,0 +1,102 @@
+"""The tracer provider that flowspan makes where the program has none."""
+
+from __future__ import annotations
+
+import atexit
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    ConsoleSpanExporter,
+    SimpleSpanProcessor,
+)
+
+from flowspan.exceptions import ConfigError
+from flowspan.telemetry.exporter import ExportingProcessor, limits_of
+from flowspan.telemetry.target import GRPC, Target, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.trace import TracerProvider as AnyProvider
+
+DEFAULT_SERVICE_NAME = "flowspan"
+
+
+def install_provider(
+    exporters: str, target: Target, environ: Mapping[str, str]
+) -> tuple[AnyProvider, Callable[[float], bool] | None]:
+    """Makes a provider and installs it as the global one.
+
+    Samplers, span limits and the resource follow the standard variables; the SDK reads those
+    itself.
+
+    Args:
+        exporters: As OTEL_TRACES_EXPORTER has them: "otlp", "console", or the names of installed
+        ones,
+            with commas between.
+        target: Where OTLP goes.
+        environ: The environment.
+
+    Returns:
+        The provider that is now the global one, and what flushes it; None for that if somebody else
+        was faster, and it is theirs.
+
+    Raises:
+        ConfigError: There is no such exporter.
+    """
+    processors = [_processor(name.strip(), target, environ) for name in exporters.split(",")]
+    provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
+    for processor in processors:
+        provider.add_span_processor(processor)
+    trace.set_tracer_provider(provider)
+    installed = trace.get_tracer_provider()
+    if installed is not provider:
+        provider.shutdown()
+        return installed, None
+    atexit.register(provider.shutdown)
+    return provider, lambda timeout_s: provider.force_flush(int(timeout_s * 1000))
+
+
+def _resource() -> Resource:
+    """What the spans are of: what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say."""
+    resource = Resource.create()
+    # The SDK's word for "nobody said".
+    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+        resource = resource.merge(Resource({SERVICE_NAME: DEFAULT_SERVICE_NAME}))
+    return resource
+
+
+def _processor(name: str, target: Target, environ: Mapping[str, str]) -> SpanProcessor:
+    if name == "otlp":
+        return ExportingProcessor(
+            _transport(target), place=target.url, limits=limits_of(environ, target.timeout_s)
+        )
+    if name == "console":
+        return SimpleSpanProcessor(ConsoleSpanExporter())
+    found = entry_points(group="opentelemetry_traces_exporter", name=name)
+    if not found:
+        msg = (
+            f"OTEL_TRACES_EXPORTER names {name!r}, which is not installed: expected 'otlp',
+            'console', " "'none' or an exporter that a package registers as
+            opentelemetry_traces_exporter"
+        )
+        raise ConfigError(msg)
+    exporter: Any = next(iter(found)).load()
+    return BatchSpanProcessor(exporter())
+
+
+def _transport(target: Target) -> Transport:
+    if target.protocol == GRPC:
+        from flowspan.telemetry.transport_grpc import GrpcTransport  # noqa: PLC0415 - the one that
+        is used
+
+        return GrpcTransport(target)
+    from flowspan.telemetry.transport_http import HttpTransport  # noqa: PLC0415 - see above
+
+    return HttpTransport(target)

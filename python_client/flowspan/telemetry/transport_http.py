@@ -1,0 +1,60 @@
+"""OTLP over HTTP, in its binary form."""
+
+from __future__ import annotations
+
+import gzip
+import ssl
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from flowspan.telemetry.target import SendError
+
+if TYPE_CHECKING:
+    from flowspan.telemetry.target import Target
+
+_RETRYABLE = frozenset({429, 502, 503, 504})
+"""By https://opentelemetry.io/docs/specs/otlp/#failures-1."""
+
+
+class HttpTransport:
+    """One request after the other; the exporter sends few and large ones, so none is kept open."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._ssl: ssl.SSLContext | None = None
+
+    def send(self, body: bytes, timeout_s: float) -> bytes:
+        """See `flowspan.telemetry.target.Transport.send`."""
+        headers = {"content-type": "application/x-protobuf", **dict(self._target.headers)}
+        if self._target.gzip:
+            headers["content-encoding"] = "gzip"
+            body = gzip.compress(body, compresslevel=1)
+        # The scheme is http or https: `target_of` lets nothing else pass.
+        request = Request(self._target.url, data=body, headers=headers, method="POST")  # noqa: S310
+        try:
+            with urlopen(request, timeout=timeout_s, context=self._tls()) as response:  # noqa: S310
+                data: bytes = response.read()
+                return data
+        except HTTPError as error:
+            with error:
+                msg = f"HTTP {error.code}: {error.reason}"
+                raise SendError(msg, retryable=error.code in _RETRYABLE) from None
+        except ssl.SSLError as error:
+            raise SendError(str(error), retryable=False) from None
+        except (URLError, OSError) as error:
+            raise SendError(str(getattr(error, "reason", error)), retryable=True) from None
+
+    def reset(self) -> None:
+        """See `flowspan.telemetry.target.Transport.reset`."""
+
+    def close(self) -> None:
+        """See `flowspan.telemetry.target.Transport.close`."""
+
+    def _tls(self) -> ssl.SSLContext | None:
+        target = self._target
+        if self._ssl is None and target.is_secure:
+            self._ssl = ssl.create_default_context(cafile=target.certificate)
+            if target.client_certificate is not None:
+                self._ssl.load_cert_chain(target.client_certificate, target.client_key)
+        return self._ssl

@@ -1,0 +1,374 @@
+"""The span of a run, as an in-memory exporter sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import StatusCode
+
+from flowspan.core.definitions import Definition
+from flowspan.core.events import RunRecord
+from flowspan.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PENDING
+from flowspan.exceptions import CancelRun, RunTimeout
+from flowspan.telemetry.spans import RunSpan, SpanTracer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+S = 1_000_000_000
+
+
+class Traced:
+    """A tracer over a provider of its own, and what it exported."""
+
+    def __init__(self, *, environ: Mapping[str, str] | None = None, sampler=None) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.tracer = SpanTracer(self.provider, version="0", environ=environ or {})
+
+    def start(self, name: str = "fetch", *, at: int = 0, **fields) -> tuple[RunSpan, RunRecord]:
+        record = make_record(name, **fields)
+        span = self.tracer.start_run(record, make_definition(name), at * S)
+        assert isinstance(span, RunSpan)
+        return span, record
+
+    @property
+    def spans(self) -> dict[str, ReadableSpan]:
+        """What was exported, by name; for tests in which names are unique."""
+        return {span.name: span for span in self.exporter.get_finished_spans()}
+
+
+def make_record(name: str, **fields) -> RunRecord:
+    values = {
+        "is_flow": False,
+        "run_name": f"{name}-1",
+        "parent_run_id": None,
+        "root_run_id": "r1",
+        "flow_run_id": None,
+    }
+    return RunRecord("r1", function_name=name, **(values | fields))
+
+
+def make_definition(name: str) -> Definition:
+    definition = Definition()
+    definition.name, definition.fn = name, sample
+    return definition
+
+
+def sample() -> None:
+    """The function of all runs here."""
+
+
+def event_names(span: ReadableSpan) -> list[str]:
+    return [event.name for event in span.events]
+
+
+@pytest.fixture
+def traced() -> Traced:
+    return Traced()
+
+
+def raised(error: BaseException) -> BaseException:
+    """The error with a traceback."""
+    try:
+        raise error
+    except BaseException as caught:  # noqa: BLE001 - that is what it is for
+        return caught
+
+
+def test_a_run_is_one_span_named_after_its_function(traced: Traced) -> None:
+    span, record = traced.start("fetch", at=10, tags=("a", "b"))
+    span.attempt(1, 10 * S)
+    span.end(COMPLETED, "Completed", "", None, 12 * S)
+
+    (made,) = traced.exporter.get_finished_spans()
+    assert made.name == "fetch"
+    assert (made.start_time, made.end_time) == (10 * S, 12 * S)
+    assert made.status.status_code is StatusCode.UNSET
+    assert made.events == ()
+    assert dict(made.attributes) == {
+        "flowspan.run.id": "r1",
+        "flowspan.run.kind": "task",
+        "flowspan.run.name": "fetch-1",
+        "flowspan.tags": ("a", "b"),
+        "code.function.name": f"{__name__}.sample",
+        "code.file.path": __file__,
+        "code.line.number": sample.__code__.co_firstlineno,
+        "flowspan.state.type": "COMPLETED",
+        "flowspan.state.name": "Completed",
+        "flowspan.attempts": 1,
+    }
+    context = made.context
+    assert record.traceparent.startswith(f"00-{context.trace_id:032x}-{context.span_id:016x}-")
+    assert int(record.traceparent[-2:], 16) & 1, "sampled"
+    assert record.parent_span_id == ""
+
+
+def test_the_current_span_of_the_caller_is_the_parent(traced: Traced) -> None:
+    tracer = traced.provider.get_tracer("web")
+    with tracer.start_as_current_span("GET /") as request:
+        span, record = traced.start("outer")
+    span.end(COMPLETED, "Completed", "", None, 1 * S)
+
+    made = traced.spans["outer"]
+    assert made.parent.span_id == request.get_span_context().span_id
+    assert record.parent_span_id == f"{request.get_span_context().span_id:016x}"
+
+
+def test_what_user_code_traces_is_a_child_of_the_run(traced: Traced) -> None:
+    library = traced.provider.get_tracer("library")
+    span, record = traced.start()
+    span.attempt(1, 0)
+    token = span.enter()
+    with library.start_as_current_span("SELECT"):
+        inner_ids = span.current_ids()
+    outer_ids = span.current_ids()
+    span.leave(token)
+    span.end(COMPLETED, "Completed", "", None, 1 * S)
+
+    query, run = traced.spans["SELECT"], traced.spans["fetch"]
+    assert query.parent.span_id == run.context.span_id
+    assert inner_ids == (f"{query.context.trace_id:032x}", f"{query.context.span_id:016x}")
+    assert outer_ids == tuple(record.traceparent.split("-")[1:3])
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_limit_1_a_retry_that_succeeds_is_not_red_and_every_attempt_has_a_span(
+    traced: Traced,
+) -> None:
+    library = traced.provider.get_tracer("library")
+    span, _ = traced.start(at=10)
+    span.attempt(1, 10 * S)
+    token = span.enter()
+    library.start_span("first call").end()
+    span.leave(token)
+    span.attempt_failed(raised(ValueError("no")), "ValueError: no", 11 * S)
+    span.awaiting_retry(5.0, 11 * S)
+    span.attempt(2, 16 * S)
+    token = span.enter()
+    library.start_span("second call").end()
+    span.leave(token)
+    span.end(COMPLETED, "Completed", "", None, 17 * S)
+
+    spans = traced.exporter.get_finished_spans()
+    run = next(item for item in spans if item.name == "fetch")
+    first, second = [item for item in spans if item.name == "fetch attempt"]
+    assert run.status.status_code is StatusCode.UNSET
+    assert (run.start_time, run.end_time) == (10 * S, 17 * S)
+    assert run.attributes["flowspan.attempts"] == 2
+    assert (first.start_time, first.end_time) == (10 * S, 11 * S)
+    assert first.attributes["flowspan.attempt"] == 1
+    assert first.status.status_code is StatusCode.ERROR
+    assert first.attributes["error.type"] == "ValueError"
+    assert event_names(first) == ["exception"]
+    assert (second.start_time, second.end_time) == (16 * S, 17 * S)
+    assert second.attributes["flowspan.attempt"] == 2
+    assert second.status.status_code is StatusCode.UNSET
+    assert {first.parent.span_id, second.parent.span_id} == {run.context.span_id}
+    assert traced.spans["first call"].parent.span_id == run.context.span_id
+    assert traced.spans["second call"].parent.span_id == second.context.span_id
+
+
+def test_a_run_that_fails_for_good_shows_its_exception(traced: Traced) -> None:
+    span, _ = traced.start()
+    span.attempt(1, 0)
+    span.attempt_failed(raised(KeyError("a")), "KeyError: 'a'", 1 * S)
+    span.attempt(2, 1 * S)
+    span.end(FAILED, "Failed", "ValueError: b", raised(ValueError("b")), 2 * S)
+
+    spans = traced.exporter.get_finished_spans()
+    assert [item.name for item in spans] == ["fetch attempt", "fetch attempt", "fetch"]
+    for item, kind in zip(spans, ["KeyError", "ValueError", "ValueError"], strict=True):
+        assert item.status.status_code is StatusCode.ERROR
+        assert item.attributes["error.type"] == kind
+        (event,) = [event for event in item.events if event.name == "exception"]
+        assert event.attributes["exception.type"] == kind
+        assert "raised" in event.attributes["exception.stacktrace"]
+    assert spans[-1].status.description == "ValueError: b"
+
+
+def test_limit_2_a_run_that_timed_out_ends_its_span_red(traced: Traced) -> None:
+    span, _ = traced.start()
+    span.attempt(1, 0)
+    error = RunTimeout("Exceeded 1 second.")
+    span.end(FAILED, "TimedOut", "Exceeded 1 second.", error, 1 * S)
+
+    made = traced.spans["fetch"]
+    assert made.status.status_code is StatusCode.ERROR
+    assert made.status.description == "Exceeded 1 second."
+    assert made.attributes["flowspan.state.name"] == "TimedOut"
+    assert made.attributes["error.type"] == "flowspan.exceptions.RunTimeout"
+
+
+def test_limit_3_a_run_that_returned_failed_is_red(traced: Traced) -> None:
+    span, _ = traced.start()
+    span.attempt(1, 0)
+    span.end(FAILED, "Failed", "not today", None, 1 * S)
+
+    made = traced.spans["fetch"]
+    assert made.status.status_code is StatusCode.ERROR
+    assert made.status.description == "not today"
+    assert made.attributes["error.type"] == "Failed"
+
+
+def test_limit_4_a_run_that_never_began_ends_its_span(traced: Traced) -> None:
+    span, _ = traced.start()
+    span.end(PENDING, "NotReady", "Upstream failed.", None, 1 * S)
+
+    made = traced.spans["fetch"]
+    assert made.status.status_code is StatusCode.ERROR
+    assert made.attributes["error.type"] == "NotReady"
+    assert made.attributes["flowspan.attempts"] == 0
+
+
+def test_limit_5_the_runs_name_is_an_attribute_only(traced: Traced) -> None:
+    for number in (1, 2):
+        span, _ = traced.start("fetch", run_name=f"brave-otter-{number}")
+        span.end(COMPLETED, "Completed", "", None, 1 * S)
+
+    spans = traced.exporter.get_finished_spans()
+    assert [item.name for item in spans] == ["fetch", "fetch"]
+    assert [item.attributes["flowspan.run.name"] for item in spans] == [
+        "brave-otter-1",
+        "brave-otter-2",
+    ]
+
+
+def test_limit_6_waits_are_events(traced: Traced) -> None:
+    span, _ = traced.start(at=10)
+    span.attempt(1, 13 * S)
+    span.attempt_failed(None, "returned Failed", 14 * S)
+    span.awaiting_retry(2.5, 14 * S)
+    span.attempt(2, 17 * S)
+    span.end(COMPLETED, "Completed", "", None, 18 * S)
+
+    events = [
+        (event.name, event.timestamp, dict(event.attributes))
+        for event in traced.spans["fetch"].events
+    ]
+    assert events == [
+        ("flowspan.running", 13 * S, {"flowspan.waited_s": 3.0}),
+        ("flowspan.awaiting_retry", 14 * S, {"flowspan.delay_s": 2.5, "flowspan.attempt": 2}),
+        ("flowspan.retrying", 17 * S, {"flowspan.attempt": 2}),
+    ]
+
+
+def test_a_wait_that_nobody_notices_is_no_event(traced: Traced) -> None:
+    span, _ = traced.start(at=10)
+    span.attempt(1, 10 * S + 999_999)
+    span.end(COMPLETED, "Completed", "", None, 11 * S)
+
+    assert traced.spans["fetch"].events == ()
+
+
+def test_limit_7_log_ids_are_those_of_the_innermost_span_of_the_trace(traced: Traced) -> None:
+    span, record = traced.start()
+    own = tuple(record.traceparent.split("-")[1:3])
+    assert span.current_ids() == own, "also in a thread that knows nothing of the run"
+
+    with traced.provider.get_tracer("other").start_as_current_span("unrelated"):
+        assert span.current_ids() == own
+    span.attempt(1, 0)
+    span.attempt_failed(None, "", 1 * S)
+    span.attempt(2, 1 * S)
+    token = span.enter()
+    ids = span.current_ids()
+    span.leave(token)
+    span.end(COMPLETED, "Completed", "", None, 2 * S)
+    *_, second, _run = traced.exporter.get_finished_spans()
+    assert ids == (own[0], f"{second.context.span_id:016x}")
+
+
+def test_a_cancelled_run_is_marked_and_not_red(traced: Traced) -> None:
+    span, _ = traced.start()
+    span.attempt(1, 0)
+    span.end(CANCELLED, "Cancelled", "asked to", CancelRun("asked to"), 1 * S)
+
+    made = traced.spans["fetch"]
+    assert made.status.status_code is StatusCode.UNSET
+    assert made.attributes["flowspan.cancelled"] is True
+    assert made.attributes["flowspan.state.type"] == "CANCELLED"
+    assert made.events == ()
+
+
+def test_a_run_broken_off_is_red(traced: Traced) -> None:
+    span, _ = traced.start()
+    span.attempt(1, 0)
+    span.end(CRASHED, "Crashed", "Interrupted.", raised(KeyboardInterrupt()), 1 * S)
+
+    made = traced.spans["fetch"]
+    assert made.status.status_code is StatusCode.ERROR
+    assert made.attributes["error.type"] == "KeyboardInterrupt"
+
+
+def test_cancelled_while_waiting_for_a_retry(traced: Traced) -> None:
+    span, _ = traced.start()
+    span.attempt(1, 0)
+    span.attempt_failed(raised(ValueError("no")), "ValueError: no", 1 * S)
+    span.awaiting_retry(60.0, 1 * S)
+    span.end(CANCELLED, "Cancelled", "", CancelRun(""), 2 * S)
+
+    attempt, run = traced.exporter.get_finished_spans()
+    assert attempt.name == "fetch attempt"
+    assert attempt.attributes["error.type"] == "ValueError"
+    assert run.attributes["flowspan.attempts"] == 1
+    assert run.status.status_code is StatusCode.UNSET
+
+
+def test_an_unsampled_run_has_ids_and_no_span() -> None:
+    traced = Traced(sampler=ALWAYS_OFF)
+    span, record = traced.start()
+    span.attempt(1, 0)
+    token = span.enter()
+    assert span.current_ids() == tuple(record.traceparent.split("-")[1:3])
+    span.leave(token)
+    span.attempt_failed(raised(ValueError("no")), "", 1 * S)
+    span.attempt(2, 1 * S)
+    span.end(FAILED, "Failed", "", raised(ValueError("no")), 2 * S)
+
+    assert int(record.traceparent[-2:], 16) & 1 == 0
+    assert traced.exporter.get_finished_spans() == ()
+
+
+def test_a_provider_that_makes_no_spans_costs_the_run_nothing() -> None:
+    tracer = SpanTracer(trace.NoOpTracerProvider(), version="0", environ={})
+    record = make_record("fetch")
+    assert tracer.start_run(record, make_definition("fetch"), 0) is None
+    assert record.traceparent == ""
+
+
+def test_the_environment_of_the_process_is_the_outermost_parent() -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    traced = Traced(environ={"TRACEPARENT": parent, "TRACESTATE": "vendor=x"})
+    span, record = traced.start()
+    assert record.parent_span_id == "b7ad6b7169203331"
+    assert record.traceparent.split("-")[1] == "0af7651916cd43dd8448eb211c80319c"
+    assert record.tracestate == "vendor=x"
+    token = span.enter()
+    _, inner = traced.start("inner")
+    span.leave(token)
+    assert inner.parent_span_id == record.traceparent.split("-")[2]
+
+
+def test_tracing_that_fails_does_not_fail_the_run(traced: Traced) -> None:
+    class Broken(SimpleSpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            raise OSError("disk full")
+
+    traced.provider.add_span_processor(Broken(traced.exporter))
+    span, _ = traced.start()
+    span.attempt(1, 0)
+    span.end(COMPLETED, "Completed", "", None, 1 * S)
+
+    def breaks(*args: object, **kwargs: object) -> None:
+        raise OSError("no entropy")
+
+    traced.provider.id_generator.generate_span_id = breaks
+    assert traced.tracer.start_run(make_record("x"), make_definition("x"), 0) is None
