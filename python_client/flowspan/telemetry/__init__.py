@@ -34,8 +34,7 @@ def configure(
     *,
     service_endpoint: Callable[[float], str | None] | None = None,
 ) -> None:
-    """Says where to learn, at the first run, whether and where to trace. Cheap; decides nothing
-    yet.
+    """Says where to learn, at the first run, whether and where to trace; decides nothing yet.
 
     Args:
         config: The client's settings; those of the process by default.
@@ -60,8 +59,7 @@ def flush(timeout_s: float = 2.0) -> bool:
 
 
 def _decide() -> None:
-    """Finds out whether and where to trace; at each top-level run again until it is known for
-    good."""
+    """Finds out whether and where to trace; again at each top-level run until it is known."""
     global _tracer, _final, _asked  # noqa: PLW0603 - one per process
     from flowspan.telemetry.setup import WELCOME_WAIT_S, decide  # noqa: PLC0415 - start-up cost
 

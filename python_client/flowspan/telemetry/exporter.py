@@ -261,16 +261,12 @@ class ExportingProcessor(SpanProcessor):
         self._dropped += count
 
     def _look_at(self, response: bytes) -> None:
-        """A receiver may take a request and yet refuse some of its spans; mostly it says
-        nothing."""
+        """A receiver may take a request and yet refuse some of its spans."""
         if not response:
             return
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415 -
-        rare
-            ExportTraceServiceResponse,
-        )
+        from opentelemetry.proto.collector.trace.v1 import trace_service_pb2  # noqa: PLC0415 - rare
 
-        partial = ExportTraceServiceResponse.FromString(response).partial_success
+        partial = trace_service_pb2.ExportTraceServiceResponse.FromString(response).partial_success
         if partial.rejected_spans:
             self._dropped += partial.rejected_spans
             self._warn(f"{partial.rejected_spans} spans were refused: {partial.error_message}")

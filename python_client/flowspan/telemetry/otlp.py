@@ -90,8 +90,7 @@ _KEY_CACHE_SIZE = 4_096
 
 
 def _encoded_key(key: str) -> bytes:
-    """The field `key` of a KeyValue, and the key of its field `value`. The names are few:
-    remembered."""
+    """The field `key` of a KeyValue, and the key of its field `value`; remembered."""
     encoded = _key_cache.get(key)
     if encoded is None:
         encoded = _field(b"\x0a", _text(key)) + b"\x12"

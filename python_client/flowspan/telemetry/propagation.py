@@ -52,11 +52,11 @@ def inject(carrier: dict[str, str] | None = None) -> dict[str, str]:
 
 
 def inject_environ(environ: dict[str, str]) -> dict[str, str]:
-    """Writes the current span into the environment for a child process, as TRACEPARENT and
-    TRACESTATE.
+    """Writes the current span into the environment for a child process.
 
     Returns:
-        A copy of the environment; what it said of an older trace is gone.
+        A copy of the environment with TRACEPARENT and TRACESTATE; what it said of an older trace
+        is gone.
     """
     result = {name: text for name, text in environ.items() if name not in _VARIABLES}
     result.update((name.upper(), text) for name, text in inject().items())

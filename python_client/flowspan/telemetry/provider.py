@@ -82,9 +82,8 @@ def _processor(name: str, target: Target, environ: Mapping[str, str]) -> SpanPro
     found = entry_points(group="opentelemetry_traces_exporter", name=name)
     if not found:
         msg = (
-            f"OTEL_TRACES_EXPORTER names {name!r}, which is not installed: expected 'otlp',
-            'console', " "'none' or an exporter that a package registers as
-            opentelemetry_traces_exporter"
+            f"OTEL_TRACES_EXPORTER names {name!r}, which is not installed: expected 'otlp', "
+            "'console', 'none' or what a package registers as opentelemetry_traces_exporter"
         )
         raise ConfigError(msg)
     exporter: Any = next(iter(found)).load()

@@ -1,8 +1,7 @@
 """Whether to trace, and where to: the first of these that says something decides.
 
 1. ``FLOWSPAN_TRACING=false`` or ``OTEL_SDK_DISABLED=true``: no spans.
-2. A tracer provider that the program installed: its spans are made there, and go where it sends
-them.
+2. A tracer provider that the program installed: it makes the spans, and sends them where it likes.
 3. The standard ``OTEL_TRACES_EXPORTER`` and ``OTEL_EXPORTER_OTLP_*`` variables.
 4. ``FLOWSPAN_OTLP_ENDPOINT``.
 5. The endpoint that the service tells.
@@ -118,8 +117,7 @@ def _own(
 def _told_endpoint(
     config: Config, service_endpoint: Callable[[float], str | None] | None, wait_s: float
 ) -> str | None:
-    """What the service says: the local one in its file, without waiting; a remote one in its
-    Welcome."""
+    """What the service says: the local one in its file, a remote one in its Welcome."""
     if config.address is None:
         try:
             facts = json.loads((config.home / "service.json").read_bytes())
