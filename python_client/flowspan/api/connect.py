@@ -44,7 +44,7 @@ def connect(
 
 def _target(address: str | None, settings: Config, *, start_local: bool) -> Address:
     if address is not None:
-        return parse_address(address, source="the address")
+        return parse_address(address, source="address")
     if start_local:
         return resolve_address(settings)
     found = find_address(settings)

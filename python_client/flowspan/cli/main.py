@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from flowspan.cli import flows, run_changes, run_logs, runs
+from flowspan.cli import about, flows, run_changes, run_logs, run_watch, runs, server
 from flowspan.cli.session import Session, make_console, stop_writing
 from flowspan.exceptions import FlowspanError
 
@@ -84,10 +84,20 @@ def _options(
 
 app.add_typer(
     _group(
+        "The service that keeps the runs.",
+        start=server.start,
+        status=server.status,
+        stop=server.stop,
+    ),
+    name="server",
+)
+app.add_typer(
+    _group(
         "Runs of flows: what happened, and what is happening.",
         ls=runs.list_runs,
         show=runs.show_run,
         logs=run_logs.show_logs,
+        watch=run_watch.watch_run,
         history=runs.show_history,
         cancel=run_changes.cancel_run,
         delete=run_changes.delete_run,
@@ -96,6 +106,8 @@ app.add_typer(
 )
 app.add_typer(_group("Runs of tasks.", ls=runs.list_task_runs, show=runs.show_run), name="task")
 app.add_typer(_group("Flows, as opposed to their runs.", ls=flows.list_flows), name="flow")
+app.add_typer(_group("Settings.", show=about.show_config), name="config")
+app.command("version")(about.version)
 
 
 def main() -> None:

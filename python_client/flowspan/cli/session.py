@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowspan.cli import json_output
+from flowspan.config import get_config
 from flowspan.exceptions import FlowspanError
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from flowspan.api.client import ServiceClient
+
+# What the local service stores in, in its home.
+DATABASE_FILE = "flowspan.db"
 
 # Wide enough for every line: output that no terminal shows is never cut or wrapped.
 _UNLIMITED_WIDTH = 100_000
@@ -66,8 +70,12 @@ class Session:
         """The width to which lines are cut, or None where they are not."""
         return self.out.width if self.out.is_terminal else None
 
-    def client(self) -> ServiceClient:
+    def client(self, *, start_local: bool = True) -> ServiceClient:
         """The connection to the service, made at the first call.
+
+        Args:
+            start_local: Whether the local service may be started where it sleeps. It is not
+                started where it has never stored anything: there is nothing to read then.
 
         Raises:
             ServiceUnavailableError: It is not reached; the message says what to do.
@@ -76,7 +84,8 @@ class Session:
             # gRPC takes longer to import than the rest of the command: 170 ms of 300.
             from flowspan.api.connect import connect  # noqa: PLC0415
 
-            self._client = connect(self.address)
+            may_start = start_local and (get_config().home / DATABASE_FILE).exists()
+            self._client = connect(self.address, start_local=may_start)
         return self._client
 
     def close(self) -> None:

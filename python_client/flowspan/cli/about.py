@@ -1,0 +1,48 @@
+"""`flowspan version` and `flowspan config show`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import typer  # noqa: TC002 - typer reads the annotations
+
+from flowspan.cli import options  # noqa: TC001 - as above
+from flowspan.cli.session import session
+from flowspan.config import get_config
+
+
+def version(ctx: typer.Context, *, json: options.Json = False) -> None:
+    """Show the version."""
+    this = session(ctx)
+    number = metadata.version("flowspan")
+    if json:
+        this.print_json({"version": number, "python": platform.python_version()})
+    else:
+        this.print(f"flowspan {number} (Python {platform.python_version()}, {platform.system()})")
+
+
+def show_config(ctx: typer.Context, *, json: options.Json = False) -> None:
+    """Show the settings, and which environment variable each comes from."""
+    this = session(ctx)
+    config = get_config()
+    settings = {
+        field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)
+    }
+    if json:
+        this.print_json(settings)
+        return
+    rows = []
+    for name, value in settings.items():
+        variable = f"FLOWSPAN_{name.upper()}"
+        source = "environment" if os.environ.get(variable, "").strip() else "default"
+        rows.append((variable, "-" if value is None else str(value), source))
+    this.print_table(("VARIABLE", "VALUE", "FROM"), rows)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
