@@ -61,8 +61,7 @@ _DEFAULTS = Limits()
 
 
 def limits_of(environ: Mapping[str, str], timeout_s: float) -> Limits:
-    """The limits that the environment sets; a value that is no number greater than 0 is passed
-    over."""
+    """The limits that the environment sets; values that are no numbers greater than 0 are not."""
 
     def number(name: str, default: float) -> float:
         try:

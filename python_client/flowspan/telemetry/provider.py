@@ -92,10 +92,9 @@ def _processor(name: str, target: Target, environ: Mapping[str, str]) -> SpanPro
 
 def _transport(target: Target) -> Transport:
     if target.protocol == GRPC:
-        from flowspan.telemetry.transport_grpc import GrpcTransport  # noqa: PLC0415 - the one that
-        is used
+        from flowspan.telemetry.transport_grpc import GrpcTransport  # noqa: PLC0415 - only one
 
         return GrpcTransport(target)
-    from flowspan.telemetry.transport_http import HttpTransport  # noqa: PLC0415 - see above
+    from flowspan.telemetry.transport_http import HttpTransport  # noqa: PLC0415 - of them
 
     return HttpTransport(target)
