@@ -1,8 +1,8 @@
 """The workloads with DBOS, in an environment that has it: a workflow for a flow, a step for a task.
 
 `python with_dbos.py WORKLOAD [--count N]` prints a line of JSON; DBOS_SYSTEM_DATABASE_URL says
-where its database is. DBOS is a library without a server: each step is stored before the next begins.
-Runs in an environment of its own, so it imports nothing of ours.
+where its database is. DBOS is a library without a server: each step is stored before the next
+begins. Runs in an environment of its own, so it imports nothing of ours.
 """
 
 from __future__ import annotations
