@@ -1,0 +1,156 @@
+"""Addresses of services: reading them, connecting to them, and saying why that failed."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowspan.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_HOST_PORT = re.compile(
+    r"(?:\[(?P<ip6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\[\]:/\s]+)):(?P<port>\d{1,5})"
+)
+_USER_TIMEOUT_MS = 15_000
+_KEEPALIVE_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a service listens.
+
+    Attributes:
+        text: As it is written: ``host:port`` or ``unix:/path``. gRPC channels take it as it is.
+        host: The host; empty for a Unix socket.
+        port: The port; 0 for a Unix socket.
+        path: The path of the Unix socket; empty for TCP.
+        is_local: Whether it is the local service's, which may be started when it is needed.
+        home: With is_local: the home that the local service serves.
+    """
+
+    text: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    is_local: bool = False
+    home: Path | None = None
+
+    @property
+    def authority(self) -> str:
+        """What HTTP/2 calls the host."""
+        return "localhost" if self.path else self.text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_address(
+    text: str, *, source: str = "FLOWSPAN_ADDRESS", home: Path | None = None
+) -> Address:
+    """Reads ``host:port``, ``[ip6]:port`` or ``unix:/path``.
+
+    Args:
+        text: The address.
+        source: Where it was given, for the error's message.
+        home: The home of the local service whose address it is; None for any other service.
+
+    Raises:
+        ConfigError: It is neither; the message shows what would be right.
+    """
+    is_local = home is not None
+    if text.startswith("unix:"):
+        path = text[5:]
+        # unix:///path is the form of RFC 3986 that gRPC takes as well.
+        path = path[2:] if path.startswith("///") else path
+        if path.startswith("/") and len(path) > 1:
+            return Address(f"unix:{path}", path=path, is_local=is_local, home=home)
+        raise _nonsense(text, source, "the path of a Unix socket must be absolute")
+    if "://" in text:
+        raise _nonsense(text, source, "it is a gRPC address and not a URL")
+    match = _HOST_PORT.fullmatch(text)
+    if match is None:
+        raise _nonsense(text, source, "it has no port" if ":" not in text else "it is malformed")
+    port = int(match["port"])
+    if not 0 < port < 65536:
+        raise _nonsense(text, source, "the port must be between 1 and 65535")
+    return Address(
+        text, host=match["ip6"] or match["host"], port=port, is_local=is_local, home=home
+    )
+
+
+def _nonsense(text: str, source: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"{source}={text!r}: {why}; expected host:port, as in 127.0.0.1:4600, or unix:/path/to/socket. "
+        "Unset it to use the local service."
+    )
+
+
+def connect_socket(address: Address, *, timeout_s: float) -> socket.socket:
+    """Connects a socket to the service.
+
+    Raises:
+        OSError: It cannot be reached (see `explain`).
+    """
+    if address.path:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout_s)
+            sock.connect(address.path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    sock = socket.create_connection((address.host, address.port), timeout=timeout_s)
+    _keep_alive(sock)
+    return sock
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Lets the kernel notice a peer that is gone without a word, in about a quarter of a minute."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Options by other names, or missing, elsewhere than on Linux: what there is, is used.
+    for name, value in (
+        ("TCP_KEEPIDLE", _KEEPALIVE_S),
+        ("TCP_KEEPALIVE", _KEEPALIVE_S),
+        ("TCP_KEEPINTVL", 2),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", _USER_TIMEOUT_MS),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def is_reachable(address: Address, *, timeout_s: float = 1.0) -> bool:
+    """Whether something accepts connections there."""
+    try:
+        connect_socket(address, timeout_s=timeout_s).close()
+    except OSError:
+        return False
+    return True
+
+
+def explain(address: Address, error: OSError) -> str:
+    """Says in a sentence why the service could not be reached, and what to do."""
+    if isinstance(error, socket.gaierror):
+        why = f"the host name {address.host!r} is not known ({error.strerror})"
+    elif isinstance(error, TimeoutError):
+        why = "it did not answer in time"
+    elif error.errno == errno.ECONNREFUSED:
+        why = "nothing listens there"
+    elif error.errno == errno.ENOENT:
+        why = "there is no such socket"
+    else:
+        why = error.strerror or str(error) or type(error).__name__
+    advice = (
+        "It is started again when it is needed."
+        if address.is_local
+        else "Is it running (flowspan server start), and is FLOWSPAN_ADDRESS right?"
+    )
+    return f"no flowspan service at {address}: {why}. {advice}"

@@ -1,0 +1,39 @@
+"""gRPC channels to the service, for everything but the report stream (see flowspan.reporter.link)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+if TYPE_CHECKING:
+    from flowspan.connection.address import Address
+
+MAX_MESSAGE_BYTES = 64 << 20
+
+_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # A peer that is gone without a word is noticed within a minute; the service permits this rate.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 15_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 3_000),
+)
+
+
+def open_channel(address: Address) -> grpc.Channel:
+    """A blocking channel. It connects when it is first used."""
+    return grpc.insecure_channel(address.text, options=_channel_options(address))
+
+
+def open_aio_channel(address: Address) -> grpc.aio.Channel:
+    """A channel for asyncio, to be made and used within one event loop."""
+    return grpc.aio.insecure_channel(address.text, options=_channel_options(address))
+
+
+def _channel_options(address: Address) -> list[tuple[str, int | str]]:
+    options = list(_OPTIONS)
+    if address.path or address.host in {"localhost", "127.0.0.1", "::1"}:
+        options.append(("grpc.enable_http_proxy", 0))
+    return options

@@ -1,0 +1,143 @@
+"""The local service: finding it by what it published, and starting it when there is none.
+
+The service writes ``<home>/service.json`` when it is ready. A file that nobody answers behind is
+stale and ignored. Of processes that want to start it at once, one does, for it holds the lock of
+``<home>/start.lock``; the others wait and find it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from flowspan.connection.address import is_reachable, parse_address
+from flowspan.exceptions import ConfigError, LocalServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flowspan.config import Config
+    from flowspan.connection.address import Address
+
+START_TIMEOUT_S = 15.0
+_POLL_S = 0.02
+_LOG_LINES = 12
+
+
+def published(home: Path) -> dict[str, Any] | None:
+    """What the service of the home published of itself, alive or not; None if there is nothing to read."""
+    try:
+        info = json.loads((home / "service.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return info if isinstance(info, dict) else None
+
+
+def find_local_service(home: Path) -> Address | None:
+    """The address of the home's service, if it accepts connections; the first that does."""
+    info = published(home) or {}
+    for text in info.get("addresses", ()):
+        try:
+            address = parse_address(str(text), source=str(home / "service.json"), home=home)
+        except ConfigError:
+            continue
+        if is_reachable(address):
+            return address
+    return None
+
+
+def ensure_local_service(config: Config) -> Address:
+    """The address of the home's service, which is started if it is not running.
+
+    Raises:
+        LocalServiceError: It did not start; the message has the end of its log.
+    """
+    found = find_local_service(config.home)
+    if found is not None:
+        return found
+    try:
+        config.home.mkdir(parents=True, exist_ok=True)
+        with _start_lock(config.home):
+            return find_local_service(config.home) or _start(config)
+    except OSError as error:
+        raise LocalServiceError(
+            f"the local service cannot be started: {error}. Its home is {config.home}: make it "
+            "writable, set FLOWSPAN_HOME to another folder, or set FLOWSPAN_ADDRESS to a running service."
+        ) from error
+
+
+@contextlib.contextmanager
+def _start_lock(home: Path) -> Iterator[None]:
+    handle = os.open(home / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S + 1
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                # Whoever holds it starts the service; it is found as soon as it is ready.
+                if time.monotonic() > deadline:
+                    msg = f"another process has held {home / 'start.lock'} for too long"
+                    raise OSError(msg) from None
+                time.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _start(config: Config) -> Address:
+    log_path = config.home / "service.log"
+    with log_path.open("ab") as log:
+        offset = log.tell()
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [
+                *(sys.executable, "-m", "flowspan_service", "--embedded", "--no-tcp"),
+                *("--home", str(config.home)),
+                *("--idle-timeout", f"{config.local_idle_timeout_s:g}"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            close_fds=True,
+            start_new_session=True,
+            cwd=config.home,
+        )
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        address = find_local_service(config.home)
+        if address is not None:
+            # It outlives this process; without this, its object would warn that it was left running.
+            process.returncode = 0
+            return address
+        code = process.poll()
+        if code is not None:
+            raise LocalServiceError(_failure(f"ended at once (code {code})", log_path, offset))
+        time.sleep(_POLL_S)
+    process.kill()
+    process.wait()
+    raise LocalServiceError(
+        _failure(f"was not ready after {START_TIMEOUT_S:g} s", log_path, offset)
+    )
+
+
+def _failure(what: str, log_path: Path, offset: int) -> str:
+    try:
+        with log_path.open("rb") as log:
+            log.seek(offset)
+            lines = log.read().decode(errors="replace").splitlines()[-_LOG_LINES:]
+    except OSError as error:
+        lines = [f"(unreadable: {error})"]
+    tail = "\n".join(f"    {line}" for line in lines) or "    (empty)"
+    return (
+        f"the local service {what}. The end of its log, {log_path}:\n{tail}\n"
+        "Try `flowspan server start` to see it start, set FLOWSPAN_HOME to another folder, or set "
+        "FLOWSPAN_ADDRESS to a running service."
+    )

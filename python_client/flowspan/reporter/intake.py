@@ -1,0 +1,190 @@
+"""Where events wait for the reporter's thread, and what it takes them with.
+
+States and logs wait in queues of their own, so that a flood of logs delays no state. Appending to a
+deque is atomic, so the callers share no lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from flowspan.core.events import LOG, STATE
+from flowspan.reporter.outbox import Batch
+from flowspan.reporter.wire import Encoder, batch_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flowspan.core.events import Event
+
+FLUSH = -1
+"""The code of a mark ``(FLUSH, FlushRequest)`` that passes through both queues like an event."""
+
+MAX_BATCH_EVENTS = 4000
+MAX_BATCH_BYTES = 512 << 10
+"""At which size a batch is closed; it may be larger by its last event."""
+
+_LARGE_MESSAGE_CHARACTERS = 1024
+
+
+class FlushRequest:
+    """Somebody waits until all is acked that was emitted before.
+
+    Attributes:
+        target: The last sequence to be acked; None until both marks have passed.
+        urgent: Whether batches are built at once for it.
+    """
+
+    __slots__ = ("_marks", "done", "spool", "spooled", "target")
+
+    def __init__(self) -> None:
+        self.target: int | None = None
+        self.done = threading.Event()
+        self.spool = False
+        self.spooled = False
+        self._marks = 2
+
+    def passed(self, sequence: int) -> None:
+        """One of the marks has passed, with that sequence before it."""
+        self._marks -= 1
+        if not self._marks:
+            self.target = sequence
+
+
+class Intake:
+    """The two queues.
+
+    Attributes:
+        states: Created runs and entered states.
+        logs: Log records.
+        large_bytes: The size of the long messages that wait, in characters.
+    """
+
+    __slots__ = ("_lock", "large_bytes", "logs", "states")
+
+    def __init__(self) -> None:
+        self.states: deque[Event] = deque()
+        self.logs: deque[Event] = deque()
+        self.large_bytes = 0
+        self._lock = threading.Lock()
+
+    def put_log(self, event: Event) -> None:
+        """Appends a log record."""
+        size = len(event[6])
+        if size > _LARGE_MESSAGE_CHARACTERS:
+            with self._lock:
+                self.large_bytes += size
+        self.logs.append(event)
+
+    def took_log(self, event: Event) -> None:
+        """Notes that a log record was taken out."""
+        size = len(event[6])
+        if size > _LARGE_MESSAGE_CHARACTERS:
+            with self._lock:
+                self.large_bytes -= size
+
+    def __bool__(self) -> bool:
+        """Whether something waits."""
+        return bool(self.states or self.logs)
+
+    def __len__(self) -> int:
+        return len(self.states) + len(self.logs)
+
+
+class Builder:
+    """Makes batches of what waits; owned by the reporter's thread.
+
+    Args:
+        intake: What waits.
+        on_bad_event: Told of an event that cannot be encoded, and why. It is left out.
+    """
+
+    def __init__(self, intake: Intake, on_bad_event: Callable[[Event, Exception], None]) -> None:
+        self._intake = intake
+        self._on_bad_event = on_bad_event
+        self._encoder = Encoder()
+        self._pieces: Iterator[bytes] | None = None
+        self._passed: list[FlushRequest] = []
+
+    def __bool__(self) -> bool:
+        """Whether there is something to build of."""
+        return bool(self._intake) or self._pieces is not None
+
+    def build(
+        self, after: int, *, with_logs: bool = True
+    ) -> tuple[Batch | None, list[FlushRequest]]:
+        """Makes a batch of what waits, the states before the logs.
+
+        Args:
+            after: The last sequence that was given.
+            with_logs: False leaves the logs where they are.
+
+        Returns:
+            The batch, or None if there is nothing; and the flush requests whose marks have both passed.
+        """
+        items: list[bytes] = []
+        self._passed = []
+        size = self._take_states(items, after)
+        if with_logs and len(items) < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
+            self._take_logs(items, size, after)
+        if not items:
+            return None, self._passed
+        return Batch(after + 1, after + len(items), batch_bytes(after + 1, items)), self._passed
+
+    def _take_states(self, items: list[bytes], after: int) -> int:
+        queue = self._intake.states
+        encode_state, encode_created = self._encoder.state, self._encoder.created
+        size = 0
+        for _ in range(min(len(queue), MAX_BATCH_EVENTS)):
+            event = queue.popleft()
+            code = event[0]
+            try:
+                if code == STATE:
+                    item = encode_state(event)
+                elif code == FLUSH:
+                    self._mark(event[1], after + len(items))
+                    continue
+                else:
+                    item = encode_created(event)
+            except Exception as error:  # noqa: BLE001 - a bad event must not stop the reporter
+                self._on_bad_event(event, error)
+                continue
+            items.append(item)
+            size += len(item)
+            if size >= MAX_BATCH_BYTES:
+                break
+        return size
+
+    def _take_logs(self, items: list[bytes], size: int, after: int) -> None:
+        queue = self._intake.logs
+        while len(items) < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
+            if self._pieces is None:
+                if not queue:
+                    return
+                event = queue.popleft()
+                if event[0] == FLUSH:
+                    self._mark(event[1], after + len(items))
+                    continue
+                self._intake.took_log(event)
+                self._pieces = self._guarded(event)
+            for item in self._pieces:
+                items.append(item)
+                size += len(item)
+                if size >= MAX_BATCH_BYTES:
+                    return
+            self._pieces = None
+
+    def _guarded(self, event: Event) -> Iterator[bytes]:
+        try:
+            if event[0] != LOG:
+                raise ValueError("not a log record")
+            yield from self._encoder.log(event)
+        except Exception as error:  # noqa: BLE001 - a bad event must not stop the reporter
+            self._on_bad_event(event, error)
+
+    def _mark(self, request: FlushRequest, sequence: int) -> None:
+        request.passed(sequence)
+        if request.target is not None:
+            self._passed.append(request)

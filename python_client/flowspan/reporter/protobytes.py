@@ -1,0 +1,79 @@
+"""Protobuf's wire format, as far as the encoder of events needs it.
+
+See https://protobuf.dev/programming-guides/encoding/. Fields are made as bytes and joined; a field's
+tag is given as bytes, too, since it is a constant wherever it is used.
+"""
+
+from __future__ import annotations
+
+_NS_PER_S = 1_000_000_000
+_CONTINUED = 0x80_80_80_80
+_MAX_SECONDS = (1 << 35) - 1
+
+
+def varint(value: int) -> bytes:
+    """A number that is not negative, as a varint."""
+    if value < len(_SMALL):
+        return _SMALL[value]
+    return _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+_SMALL = tuple(_varint(value) for value in range(1024))
+
+
+def varint5(value: int) -> bytes:
+    """A number below 2**35 as a varint of five bytes, padded.
+
+    Parsers take padded varints like any other, and a fixed length makes the lengths around it
+    constants. All in one expression, for it is made for each event.
+    """
+    return (
+        (
+            (value & 0x7F)
+            | (value & 0x3F80) << 1
+            | (value & 0x1F_C000) << 2
+            | (value & 0xFE0_0000) << 3
+            | (value & 0x7_F000_0000) << 4
+        )
+        | _CONTINUED
+    ).to_bytes(5, "little")
+
+
+def utf8(text: str) -> bytes:
+    """The text in UTF-8. What is no character (a lone surrogate) is written as an escape."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace")
+
+
+def clipped(text: str, limit_bytes: int) -> bytes:
+    """The text in UTF-8, cut on a character's border and marked with an ellipsis if it is longer."""
+    data = utf8(text)
+    if len(data) <= limit_bytes:
+        return data
+    return data[: limit_bytes - 3].decode(errors="ignore").encode() + "…".encode()
+
+
+def field(tag: bytes, data: bytes) -> bytes:
+    """A field of bytes, text or a message; nothing if it is empty."""
+    return tag + varint(len(data)) + data if data else b""
+
+
+def timestamp(time_ns: int) -> bytes:
+    """A google.protobuf.Timestamp of always twelve bytes."""
+    seconds, nanos = divmod(time_ns, _NS_PER_S)
+    return b"\x08" + varint5(min(max(seconds, 0), _MAX_SECONDS)) + b"\x10" + varint5(nanos)
+
+
+TIMESTAMP_BYTES = 12
+"""The length of each `timestamp`."""
