@@ -1,1 +1,66 @@
-"""flowspan: decorate Python functions, get states, logs, retries and traces."""
+"""flowspan: decorate Python functions, get states, logs, retries and traces.
+
+The names are loaded when they are first used (PEP 562), so that `import flowspan` costs little.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowspan.context import tags
+    from flowspan.core.annotations import allow_failure, unmapped
+    from flowspan.core.states import State
+    from flowspan.flows import Flow, flow
+    from flowspan.logging.run_logger import get_run_logger
+    from flowspan.tasks import Task, task
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Flow",
+    "State",
+    "Task",
+    "__version__",
+    "allow_failure",
+    "flow",
+    "get_run_logger",
+    "tags",
+    "task",
+    "unmapped",
+]
+
+_HOMES = {
+    "Flow": "flowspan.flows",
+    "State": "flowspan.core.states",
+    "Task": "flowspan.tasks",
+    "allow_failure": "flowspan.core.annotations",
+    "flow": "flowspan.flows",
+    "get_run_logger": "flowspan.logging.run_logger",
+    "tags": "flowspan.context",
+    "task": "flowspan.tasks",
+    "unmapped": "flowspan.core.annotations",
+}
+
+
+_MODULES = frozenset(
+    {"context", "exceptions", "flows", "futures", "logging", "runtime", "states", "task_runners", "tasks"}
+)
+"""Modules that can be used after a bare `import flowspan`."""
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None and name not in _MODULES:
+        raise AttributeError(f"module 'flowspan' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - see the module
+
+    if home is None:
+        return import_module(f"flowspan.{name}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

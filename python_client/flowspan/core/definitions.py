@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowspan.core.parameters import Parameters
     from flowspan.core.retries import RetryPolicy
 
 MAX_NAME_BYTES = 256
@@ -46,6 +47,17 @@ class Definition:
     def kind(self) -> str:
         """What it is called in messages: "Flow" or "Task"."""
         return "Flow" if self.is_flow else "Task"
+
+
+class FlowDefinition(Definition):
+    """What flows have besides.
+
+    Attributes:
+        parameters: How the arguments are bound and validated.
+    """
+
+    is_flow = True
+    parameters: Parameters
 
 
 def checked_name(name: str | None, fn: Callable[..., Any]) -> str:

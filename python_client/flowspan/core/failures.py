@@ -6,6 +6,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from flowspan.core.events import FailureInfo
+from flowspan.exceptions import FlowspanError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -82,7 +83,10 @@ def _trace(error: BaseException) -> str:
     frames = list(traceback.walk_tb(error.__traceback__))
     of_user = [item for item in frames if not _is_own(item[0])]
     lines = ["Traceback (most recent call last):\n"]
-    lines += traceback.StackSummary.extract(iter(of_user or frames)).format()
+    if not of_user and isinstance(error, FlowspanError):
+        lines = []  # flowspan's own word to the user: where in flowspan it was said does not matter
+    else:
+        lines += traceback.StackSummary.extract(iter(of_user or frames)).format()
     try:
         lines += traceback.format_exception_only(error)
     except Exception:  # noqa: BLE001 - may run __str__, which is user code

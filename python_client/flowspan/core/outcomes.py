@@ -6,7 +6,7 @@ is a result. Futures were replaced by their states before (`flowspan.arguments`)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowspan.core.failures import failure_info, summary
 from flowspan.core.states import (
@@ -19,10 +19,8 @@ from flowspan.core.states import (
     State,
     StateType,
 )
+from flowspan.core.traversal import find
 from flowspan.exceptions import CancelRun, DeadlinePassed, RunFailed, RunTimeout
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 
@@ -38,7 +36,7 @@ def judge_value(value: Any, run_id: str, time_ns: int) -> State:
     if isinstance(value, State):
         return _judge_state(value, run_id, time_ns)
     if value and isinstance(value, _CONTAINERS):
-        states = list(_states_in(value))
+        states = find(value, (State,))
         bad = [state for state in states if state.type is not COMPLETED]
         if bad:
             return _judge_bad(bad, len(states), run_id, time_ns)
@@ -115,15 +113,3 @@ def _judge_bad(bad: list[State], count: int, run_id: str, time_ns: int) -> State
 
 def _failed(message: str, error: BaseException, run_id: str, time_ns: int) -> State:
     return State(FAILED, "", message, error, run_id, time_ns, failure_info(error))
-
-
-def _states_in(value: Any) -> Iterator[State]:
-    """The states in lists, tuples, sets and values of dictionaries, at any depth."""
-    if isinstance(value, State):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _states_in(item)
-    elif isinstance(value, _CONTAINERS):
-        for item in value:
-            yield from _states_in(item)

@@ -1,0 +1,205 @@
+"""The engine: takes a run from its creation to its terminal state.
+
+It is written as a generator that never waits and never calls user code. It yields what has to be
+done, and the drivers (`flowspan.drivers`) do it, each in its own way, and send the outcome back:
+
+- ``None``: run the function once. Send what it returned, or throw what it raised.
+- a number: wait so many seconds. Send None, or throw what broke the wait off.
+
+It returns the terminal state. What the run is doing is reported by `emit` meanwhile::
+
+    PENDING ──> RUNNING ──> COMPLETED | FAILED | CANCELLED | CRASHED
+                  │  ^
+                  v  │ Retrying (the next attempt)
+               AwaitingRetry
+
+This is the hot path: each task passes here. An ordinary one costs three events and one terminal
+State; whatever is rarer is in a function of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.events import CREATED, STATE
+from flowspan.core.outcomes import judge_error, judge_value
+from flowspan.core.states import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    PENDING,
+    RUNNING,
+    SCHEDULED,
+    State,
+)
+from flowspan.core.traversal import ATOMIC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from flowspan.core.events import Emit, FailureInfo
+    from flowspan.core.retries import Uniform
+    from flowspan.core.runs import Run
+
+    Steps = Generator[float | None, Any, State]
+
+_NS_PER_S = 1_000_000_000
+
+_INFO = 20
+_WARNING = 30
+_ERROR = 40
+
+
+class World:
+    """What the engine needs of the outside world.
+
+    Attributes:
+        emit: Takes the events.
+        now_ns: The clock, in nanoseconds since 1970 UTC.
+        uniform: Gives a random number between two.
+        note: Logs a line about a run: (run, level, message, the error or None).
+    """
+
+    __slots__ = ("emit", "note", "now_ns", "uniform")
+
+    def __init__(
+        self,
+        emit: Emit,
+        now_ns: Callable[[], int],
+        uniform: Uniform,
+        note: Callable[[Run, int, str, BaseException | None], None],
+    ) -> None:
+        self.emit = emit
+        self.now_ns = now_ns
+        self.uniform = uniform
+        self.note = note
+
+
+def execute(run: Run, world: World) -> Steps:
+    """Runs a run that was announced, through all its attempts.
+
+    Args:
+        run: The run; `announce` was called for it.
+        world: The outside world.
+
+    Yields:
+        What is to be done next; see the module.
+
+    Returns:
+        The terminal state. `data` is the result, or the exception that the caller should see.
+    """
+    emit, now_ns = world.emit, world.now_ns
+    run_id, span = run.record.id, run.span
+    name, message = "Running", ""
+    if run.definition.is_flow:
+        world.note(run, _INFO, f"Begins (flow {run.definition.name!r}).", None)
+    while True:
+        now = now_ns()
+        emit((STATE, run_id, run.attempt, RUNNING, name, message, now, None, None))
+        if span is not None:
+            span.attempt(run.attempt, now)
+        try:
+            value = yield None
+        except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
+            state = judge_error(error, run_id, now_ns())
+        else:
+            if type(value) in ATOMIC:
+                state = State(COMPLETED, "Completed", "", value, run_id, now_ns())
+            else:
+                state = judge_value(value, run_id, now_ns())
+        if state.type is FAILED and run.definition.retry is not None:
+            again = yield from _retry(run, world, state)
+            if again is None:
+                name, message = "Retrying", state.message
+                run.attempt += 1
+                continue
+            state = again
+        _end(run, world, state)
+        return state
+
+
+def announce(run: Run, world: World) -> None:
+    """Reports that a run came to be, PENDING."""
+    world.emit((CREATED, run.record, "Pending", run.created_ns))
+
+
+def not_ready(run: Run, world: World, message: str, error: BaseException) -> State:
+    """Ends a run that never begins, because a run that it takes input from did not complete.
+
+    The state for the caller is Pending, named NotReady. The service is told the same, and then that
+    the run is CANCELLED under this name, for nothing more will happen to it.
+    """
+    run_id, now = run.record.id, world.now_ns()
+    world.emit((STATE, run_id, run.attempt, PENDING, "NotReady", message, now, None, None))
+    world.emit((STATE, run_id, run.attempt, CANCELLED, "NotReady", message, now, None, None))
+    if run.span is not None:
+        run.span.end(CANCELLED, "NotReady", message, None, now)
+    return State(PENDING, "NotReady", message, error, run_id, now)
+
+
+def never_run(run: Run, world: World, error: BaseException) -> State:
+    """Ends a run whose function is not called at all, because of the error (wrong arguments, cancelled)."""
+    state = judge_error(error, run.record.id, world.now_ns())
+    _end(run, world, state)
+    return state
+
+
+def _end(run: Run, world: World, state: State) -> None:
+    if run.definition.is_flow or state.type is not COMPLETED:
+        world.note(run, _INFO if state.type is COMPLETED else _ERROR, _closing_words(run, state), None)
+    kind, name, message, now = state.type, state.name, state.message, state.time_ns
+    world.emit((STATE, run.record.id, run.attempt, kind, name, message, now, state.failure, None))
+    if run.span is not None:
+        error = state.data if isinstance(state.data, BaseException) else None
+        run.span.end(kind, name, message, error, now or 0)
+
+
+def _closing_words(run: Run, state: State) -> str:
+    seconds = ((state.time_ns or 0) - run.created_ns) / _NS_PER_S
+    words = f"{state.name} after {seconds:.3g} s"
+    if state.failure is not None:
+        return f"{words}: {state.message}\n{state.failure.stack_trace.rstrip()}"
+    return f"{words}: {state.message}" if state.message else f"{words}."
+
+
+def _retry(run: Run, world: World, state: State) -> Generator[float | None, Any, State | None]:
+    """Decides whether a failed run is tried again, and waits until then.
+
+    Returns:
+        None if the next attempt is to begin; else the state that the run ends in.
+    """
+    policy = run.definition.retry
+    assert policy is not None  # noqa: S101 - asked before
+    if run.scope.cancelled or not policy.may_retry(run.attempt):
+        return state
+    if policy.condition is not None and not _condition_holds(run, world, state):
+        return state
+    delay_s = policy.delay_s(run.attempt, world.uniform)
+    now = world.now_ns()
+    if run.span is not None:
+        run.span.attempt_failed(state.error(), state.message, now)
+    count = f"{run.attempt}/{policy.retries}"
+    if not delay_s:
+        world.note(run, _WARNING, f"{state.message} – retry {count} begins at once.", None)
+        return None
+    world.note(run, _WARNING, f"{state.message} – retry {count} begins in {delay_s:g} s.", None)
+    at_ns = now + int(delay_s * _NS_PER_S)
+    kind, name = SCHEDULED, "AwaitingRetry"
+    world.emit((STATE, run.record.id, run.attempt, kind, name, state.message, now, None, at_ns))
+    if run.span is not None:
+        run.span.awaiting_retry(delay_s, now)
+    try:
+        yield delay_s
+    except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
+        return judge_error(error, run.record.id, world.now_ns())
+    return None
+
+
+def _condition_holds(run: Run, world: World, state: State) -> bool:
+    policy = run.definition.retry
+    assert policy is not None and policy.condition is not None  # noqa: PT018, S101 - asked before
+    try:
+        return bool(policy.condition(run.definition, run, state))
+    except Exception as error:  # noqa: BLE001 - user code
+        world.note(run, _ERROR, "retry_condition_fn raised: the run is not tried again.", error)
+        return False

@@ -1,0 +1,86 @@
+"""Names of runs: an adjective and an animal for flow runs, a counted name for task runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MAX_NAME_BYTES = 256
+
+_ADJECTIVES = (
+    "agile amber ample azure bold brave breezy bright brisk calm candid cheery civil clever coral "
+    "cosmic cozy crimson crisp curious dapper daring deft eager earnest easy elated fair fancy "
+    "fearless festive fluent fond frank free fresh gentle giddy glad gleaming golden graceful "
+    "grand happy hardy hasty honest humble ideal indigo ivory jaunty jolly jovial keen kind "
+    "lively loyal lucid lucky lunar mellow merry mighty mild misty modest neat nimble noble "
+    "observant olive patient placid plucky polite prime proud quick quiet rapid ready robust rosy "
+    "rustic sage serene sharp shiny silent silver sincere smooth snug solar solid spry steady "
+    "stellar sturdy sunny swift tidy tranquil trusty upbeat valiant vivid warm wise witty zesty"
+).split()
+_ANIMALS = (
+    "albatross alpaca antelope badger bat bear beaver bee beetle bison boar buffalo bullfinch "
+    "camel caribou cat chamois cheetah chipmunk cobra condor coot cormorant coyote crab crane "
+    "cricket crow cuckoo curlew deer dingo dolphin donkey dove dragonfly duck eagle egret elk emu "
+    "falcon ferret finch firefly flamingo fox frog gannet gazelle gecko gibbon giraffe gnu goat "
+    "goldfinch goose grouse gull hare hawk hedgehog heron hippo hoopoe hornet horse ibex ibis "
+    "iguana jackal jackdaw jaguar jay kestrel kingfisher kiwi koala lark lemur leopard lion lizard "
+    "llama lobster lynx macaw magpie mallard marmot marten mole mongoose moose moth mouse mule "
+    "narwhal newt nightjar ocelot octopus okapi oriole osprey otter owl oyster panda panther "
+    "parrot peacock pelican penguin pheasant pigeon plover pony porcupine puffin puma quail rabbit "
+    "raccoon raven reindeer robin rook salamander salmon seal shark sheep shrew skylark sloth "
+    "snail sparrow squirrel starling stork swallow swan swift tapir tern thrush tiger toad toucan "
+    "trout turtle viper vole vulture walrus weasel whale wolf wombat woodpecker wren yak zebra"
+).split()
+
+
+def petname(random_below: Callable[[int], int]) -> str:
+    """A name such as "brave-otter".
+
+    Args:
+        random_below: Gives a random number from 0 to below its argument.
+    """
+    return f"{_ADJECTIVES[random_below(len(_ADJECTIVES))]}-{_ANIMALS[random_below(len(_ANIMALS))]}"
+
+
+def made_run_name(
+    template: str | Callable[..., str], arguments: Mapping[str, Any], option: str
+) -> str:
+    """The name of a run whose flow or task says how its runs are named.
+
+    Args:
+        template: A text with the names of parameters in braces ("load-{day}"), or a function that
+            is given nothing, or the parameters if it has one named `parameters`.
+        arguments: The arguments by parameter.
+        option: What to call it in errors: flow_run_name or task_run_name.
+
+    Returns:
+        The name, shortened to 256 bytes.
+
+    Raises:
+        ValueError: The template names something that is not a parameter, or cannot be filled in.
+        TypeError: The function returned something other than a text.
+    """
+    if isinstance(template, str):
+        try:
+            name = template.format(**arguments)
+        except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
+            known = ", ".join(arguments) or "none"
+            raise ValueError(
+                f"{option}={template!r} cannot be filled in ({type(error).__name__}: {error}); "
+                f"parameters: {known}"
+            ) from error
+    else:
+        name = template(parameters=dict(arguments)) if _takes_parameters(template) else template()
+        if not isinstance(name, str):
+            raise TypeError(f"{option} must return text, not {name!r}")
+    data = name.encode("utf-8", "backslashreplace")
+    return data[:MAX_NAME_BYTES].decode("utf-8", "ignore")
+
+
+def _takes_parameters(function: Callable[..., Any]) -> bool:
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return False
+    return "parameters" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]

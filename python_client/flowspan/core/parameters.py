@@ -1,0 +1,188 @@
+"""The parameters of a function: binding, validating and coercing what it is called with.
+
+Each annotated parameter is checked on its own, by pydantic, so that an error names it. pydantic is
+only imported when a value is not already of the type it should have: the import would be a good part
+of the start of a small program.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from typing import TYPE_CHECKING, Any
+
+from flowspan.exceptions import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pydantic import TypeAdapter
+
+_EXACT = frozenset({int, str, float, bool, bytes, complex, type(None)})
+"""Types whose own instances need no validation."""
+
+_MAX_SHOWN = 120
+
+
+class Parameters:
+    """The parameters of a flow's or task's function.
+
+    Args:
+        fn: The function.
+        who: What to call it in errors: "Flow 'census'".
+        validate: Whether values are validated and coerced.
+    """
+
+    def __init__(self, fn: Callable[..., Any], who: str, *, validate: bool) -> None:
+        self._fn = fn
+        self._who = who
+        self._validate = validate
+        self._signature = inspect.signature(fn)
+        self._checks: dict[str, _Check] | None = None
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by parameter, defaults included, validated and coerced.
+
+        Args:
+            args: The positional arguments; gathered in a tuple under a variadic parameter's name.
+            kwargs: The keyword arguments; gathered in a dictionary likewise.
+
+        Raises:
+            ParameterError: They do not fit; the message says which parameter and why.
+        """
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ParameterError(f"{self._who}: {error}.") from None
+        if self._validate:
+            self._validate_in(bound.arguments)
+        bound.apply_defaults()
+        arguments = bound.arguments
+        for name, value in arguments.items():
+            if type(value).__name__ == "FieldInfo" and hasattr(value, "get_default"):
+                arguments[name] = value.get_default(call_default_factory=True)
+        return arguments
+
+    def call_arguments(
+        self, arguments: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """How to call the function with the arguments: the reverse of `bind`."""
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for name, parameter in self._signature.parameters.items():
+            kind = parameter.kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                args.extend(arguments[name])
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                kwargs.update(arguments[name])
+            elif kind is inspect.Parameter.KEYWORD_ONLY:
+                kwargs[name] = arguments[name]
+            else:
+                args.append(arguments[name])
+        return tuple(args), kwargs
+
+    def _validate_in(self, arguments: dict[str, Any]) -> None:
+        if self._checks is None:
+            self._checks = self._make_checks()
+        problems: list[str] = []
+        for name, value in arguments.items():
+            check = self._checks.get(name)
+            if check is None:
+                continue
+            kind = self._signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                arguments[name] = tuple(check(f"{name}[{i}]", v, problems) for i, v in enumerate(value))
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                arguments[name] = {key: check(key, v, problems) for key, v in value.items()}
+            else:
+                arguments[name] = check(name, value, problems)
+        if problems:
+            raise ParameterError(f"{self._who}: " + "; ".join(problems))
+
+    def _make_checks(self) -> dict[str, _Check]:
+        hints = _type_hints(self._fn)
+        checks = {}
+        for name, parameter in self._signature.parameters.items():
+            hint = hints.get(name, Any)
+            if type(parameter.default).__name__ == "FieldInfo":
+                hint = typing.Annotated[hint, parameter.default]
+            if hint is not Any and hint is not object and not isinstance(hint, (str, typing.TypeVar)):
+                checks[name] = _Check(hint)
+        return checks
+
+
+class _Check:
+    """Validates the values of one parameter."""
+
+    def __init__(self, hint: Any) -> None:
+        self._hint = hint
+        self._exact = hint if isinstance(hint, type) and hint in _EXACT else None
+        self._adapter: TypeAdapter[Any] | None = None
+
+    def __call__(self, name: str, value: Any, problems: list[str]) -> Any:
+        """The value, coerced; adds to the problems if it does not fit."""
+        if self._exact is not None and type(value) is self._exact:
+            return value
+        from pydantic import ValidationError  # noqa: PLC0415 - start-up cost, see the module
+
+        if self._adapter is None:
+            self._adapter = _make_adapter(self._hint)
+        try:
+            return self._adapter.validate_python(value)
+        except ValidationError as error:
+            for item in error.errors(include_url=False, include_context=False, include_input=False):
+                inside = "".join(f"[{part!r}]" for part in item["loc"])
+                problems.append(f"parameter {name!r}{inside}: {item['msg']} (got {_shown(value)})")
+            return value
+
+
+def _make_adapter(hint: Any) -> TypeAdapter[Any]:
+    from pydantic import (  # noqa: PLC0415 - start-up cost, see the module
+        ConfigDict,
+        PydanticSchemaGenerationError,
+        PydanticUserError,
+        TypeAdapter,
+    )
+
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError as refused:
+        # Types with a configuration of their own (models, dataclasses) take no other.
+        if isinstance(refused, PydanticSchemaGenerationError):
+            return TypeAdapter(Any)
+    try:
+        return TypeAdapter(hint)
+    except PydanticUserError:
+        # A dataclass of things that pydantic does not know: its instances are good as they are.
+        from pydantic import InstanceOf  # noqa: PLC0415 - start-up cost, see the module
+
+        return TypeAdapter(InstanceOf[hint] if isinstance(hint, type) else Any)
+
+
+def _type_hints(fn: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations with texts evaluated; one that cannot be is left out (its values are not checked)."""
+    target = inspect.unwrap(fn)
+    target = getattr(target, "__func__", target)
+    closure = inspect.getclosurevars(target).nonlocals if inspect.isfunction(target) else {}
+    try:
+        return typing.get_type_hints(target, localns=closure or None, include_extras=True)
+    except Exception:  # noqa: BLE001 - evaluates user code
+        pass
+    hints = {}
+    names = getattr(target, "__globals__", {})
+    for name, hint in getattr(target, "__annotations__", {}).items():
+        try:
+            hints[name] = eval(hint, names, closure) if isinstance(hint, str) else hint  # noqa: S307 - the function's own annotation
+        except Exception:  # noqa: BLE001, S112, PERF203 - see the docstring
+            continue
+    return hints
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - __repr__ is user code
+        text = "a value without a repr"
+    if len(text) > _MAX_SHOWN:
+        text = f"{text[:_MAX_SHOWN]}…"
+    return f"{text} of type {type(value).__name__}"

@@ -1,0 +1,179 @@
+"""The beginning of a run: its id, its name, its place in the tree, its record."""
+
+from __future__ import annotations
+
+import logging
+import random
+from contextvars import ContextVar
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from flowspan import telemetry
+from flowspan.core.engine import announce
+from flowspan.core.events import RunRecord
+from flowspan.core.naming import made_run_name, petname
+from flowspan.core.payloads import encode_parameters
+from flowspan.core.runs import Run
+from flowspan.drivers.scopes import CancelScope
+from flowspan.exceptions import CancelRun, DeadlinePassed
+from flowspan.logging import prints
+from flowspan.logging.capture import note
+
+if TYPE_CHECKING:
+    from flowspan.core.definitions import Definition, FlowDefinition
+    from flowspan.drivers.host import Host
+
+current_tags: ContextVar[tuple[str, ...]] = ContextVar("flowspan_current_tags", default=())
+"""The tags that `with tags(...)` adds to the runs inside of it."""
+
+_MAX_TAGS = 64
+_UNSERIALIZABLE = (
+    "Parameter {0.name!r} (of type {0.type}) is not stored with the run: {0.reason}. The run goes on with "
+    "the value itself; the service keeps a placeholder. To see it there, pass something that JSON can "
+    "hold (a path, an id, plain data), or give the type a pydantic model."
+)
+
+
+def begin_task(
+    host: Host, task: Definition, parent: Run | None, arguments: dict[str, Any] | None
+) -> Run:
+    """Makes and announces a task run.
+
+    Args:
+        host: The process.
+        task: The task.
+        parent: The calling run.
+        arguments: The arguments by parameter, where the run's name is made of them.
+
+    Raises:
+        CancelRun: The calling run was asked to cancel: nothing new begins in it.
+        DeadlinePassed: The calling run was given up at its deadline.
+    """
+    if parent is None:
+        name = f"{task.name}-{random.getrandbits(24):06x}"  # noqa: S311 - a name, not a secret
+    else:
+        if parent.scope.cancelled or parent.abandoned:
+            _refuse(parent)
+        name = _counted_name(parent.flow_run or parent, task.name)
+    if task.run_name is not None:
+        name = made_run_name(task.run_name, arguments or {}, "task_run_name")
+    return _begin(host, task, parent, name, None)
+
+
+class FlowCall:
+    """A call of a flow whose run was begun.
+
+    Attributes:
+        run: The run, announced.
+        args: The validated positional arguments of the function.
+        kwargs: Its validated keyword arguments.
+        error: Why the function cannot be called; None if it can.
+    """
+
+    __slots__ = ("args", "error", "kwargs", "run")
+
+    def __init__(
+        self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception | None
+    ) -> None:
+        self.run = run
+        self.args = args
+        self.kwargs = kwargs
+        self.error = error
+
+
+def begin_flow(
+    host: Host,
+    flow: FlowDefinition,
+    parent: Run | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> FlowCall:
+    """Validates the arguments of a flow, and makes and announces its run.
+
+    Args:
+        host: The process.
+        flow: The flow.
+        parent: The calling run.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
+
+    Raises:
+        CancelRun: The calling run was asked to cancel: nothing new begins in it.
+        DeadlinePassed: The calling run was given up at its deadline.
+    """
+    if parent is not None and (parent.scope.cancelled or parent.abandoned):
+        _refuse(parent)
+    arguments: dict[str, Any] = {}
+    error: Exception | None = None
+    name = petname(random.randrange)
+    try:
+        arguments = flow.parameters.bind(args, kwargs)
+        if flow.run_name is not None:
+            name = made_run_name(flow.run_name, arguments, "flow_run_name")
+        args, kwargs = flow.parameters.call_arguments(arguments)
+    except Exception as problem:  # noqa: BLE001 - validators and name functions are user code
+        error = problem
+    parameters, problems = encode_parameters(arguments) if arguments else (None, [])
+    run = _begin(host, flow, parent, name, parameters)
+    run.arguments = arguments
+    for problem in problems:
+        note(run, logging.WARNING, _UNSERIALIZABLE.format(problem))
+    return FlowCall(run, args, kwargs, error)
+
+
+def _begin(
+    host: Host, definition: Definition, parent: Run | None, name: str, parameters: bytes | None
+) -> Run:
+    run_id = host.new_id()
+    now = host.now_ns()
+    if parent is None:
+        flow_run, parent_id, root_id, flow_run_id = None, None, run_id, None
+        scope: Any = CancelScope()
+    else:
+        flow_run, scope = parent.flow_run, parent.scope
+        parent_id, root_id = parent.record.id, parent.record.root_run_id
+        flow_run_id = flow_run.record.id if flow_run is not None else None
+        if definition.is_flow:
+            scope = CancelScope(scope)
+    tags, extra = definition.tags, current_tags.get()
+    if extra:
+        tags = tuple(dict.fromkeys((*tags, *extra)))[:_MAX_TAGS]
+    log_prints = definition.log_prints
+    if log_prints is None:
+        log_prints = parent.log_prints if parent is not None else host.log_prints
+    if log_prints:
+        prints.install()
+    record = RunRecord(
+        run_id,
+        is_flow=definition.is_flow,
+        function_name=definition.name,
+        run_name=name,
+        parent_run_id=parent_id,
+        root_run_id=root_id,
+        flow_run_id=run_id if definition.is_flow else flow_run_id,
+        tags=tags,
+        parameters=parameters,
+        version=definition.version,
+    )
+    run = Run(record, definition, parent, flow_run, scope, now, log_prints)
+    if definition.is_flow:
+        run.flow_run = run
+    run.span = telemetry.start_run(record, definition, now)
+    announce(run, host)
+    return run
+
+
+def _counted_name(owner: Run, task_name: str) -> str:
+    numbers = owner.task_numbers
+    if numbers is None:
+        numbers = owner.task_numbers = {}
+    number = numbers.get(task_name)
+    if number is None:
+        number = numbers.setdefault(task_name, count())
+    return f"{task_name}-{next(number)}"
+
+
+def _refuse(parent: Run) -> None:
+    if parent.scope.cancelled:
+        raise CancelRun(parent.scope.reason or "The run was cancelled.")  # type: ignore[attr-defined]
+    raise DeadlinePassed("the run that called this one has timed out", parent.record.id)

@@ -1,0 +1,98 @@
+"""The process that runs are executed in: the clock, ids, randomness, the reporter.
+
+There is one `Host` in a process, made at the first run. Tests put one of their own in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from flowspan import config
+from flowspan.core.engine import World
+from flowspan.core.ids import IdMaker
+from flowspan.logging.capture import install, note
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowspan.core.events import Emit
+
+
+class Host(World):
+    """The engine's outside world, and what else the drivers need of it.
+
+    Attributes:
+        new_id: Makes run ids.
+        flush: Returns once all that was emitted is acked or safely spooled.
+        on_cancel: Calls a function with the reason when the service asks to cancel a run.
+        forget: Ends that.
+        log_prints: Whether prints are logged where neither flow nor task says.
+        default_runner: What runs the tasks that were submitted outside of flows; made when needed.
+    """
+
+    __slots__ = ("default_runner", "flush", "forget", "log_prints", "new_id", "on_cancel")
+
+    def __init__(
+        self,
+        emit: Emit,
+        *,
+        flush: Callable[[], object],
+        on_cancel: Callable[[str, Callable[[str], None]], None],
+        forget: Callable[[str], None],
+        log_prints: bool = False,
+    ) -> None:
+        super().__init__(emit, time.time_ns, random.uniform, note)
+        self.new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
+        self.flush = flush
+        self.on_cancel = on_cancel
+        self.forget = forget
+        self.log_prints = log_prints
+        self.default_runner: Any = None
+
+
+_host: Host | None = None
+_lock = threading.Lock()
+
+
+def get_host() -> Host:
+    """The host of this process, made at the first call."""
+    return _host or _make_host()
+
+
+def set_host(host: Host | None) -> Host | None:
+    """Puts another host in its place, for tests; returns the one before."""
+    global _host  # noqa: PLW0603 - one per process
+    before, _host = _host, host
+    return before
+
+
+def _make_host() -> Host:
+    global _host  # noqa: PLW0603 - one per process
+    from flowspan.reporter import get_reporter  # noqa: PLC0415 - not needed to define flows
+
+    with _lock:
+        if _host is None:
+            settings = config.get_config()
+            reporter = get_reporter()
+            install(reporter.emit, settings.log_level, console=settings.console_log)
+            _host = Host(
+                reporter.emit,
+                flush=lambda: reporter.flush(settings.flush_timeout_s),
+                on_cancel=reporter.on_cancel,
+                forget=reporter.forget,
+                log_prints=settings.log_prints,
+            )
+        return _host
+
+
+def _after_fork() -> None:
+    global _host, _lock  # noqa: PLW0603 - one per process
+    _lock = threading.Lock()
+    _host = None
+
+
+os.register_at_fork(after_in_child=_after_fork)

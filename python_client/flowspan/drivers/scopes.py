@@ -1,0 +1,105 @@
+"""What is cancelled together: a flow run with all that it called."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from flowspan.exceptions import CancelRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+_lock = threading.RLock()
+"""Guards the tree of scopes and what hangs on it. Held for moments, and never while user code runs.
+Re-entrant, because a signal handler may interrupt its holder."""
+
+
+class CancelScope:
+    """Says whether a run was asked to cancel, and wakes what waits inside of it.
+
+    The flag is looked at wherever a task or a subflow begins. What waits meanwhile leaves an
+    interrupt here: a function that breaks the wait off.
+
+    Attributes:
+        cancelled: Whether it was asked to cancel. Never goes back.
+        reason: Why, for people.
+    """
+
+    __slots__ = ("_children", "_event", "_interrupts", "_parent", "cancelled", "reason")
+
+    def __init__(self, parent: CancelScope | None = None) -> None:
+        self.cancelled = False
+        self.reason = ""
+        self._parent = parent
+        self._children: set[CancelScope] | None = None
+        self._interrupts: dict[Hashable, Callable[[], object]] | None = None
+        self._event: threading.Event | None = None
+        if parent is not None:
+            with _lock:
+                if parent._children is None:
+                    parent._children = set()
+                parent._children.add(self)
+                self.cancelled, self.reason = parent.cancelled, parent.reason
+
+    def close(self) -> None:
+        """The run has ended: nothing of it is left to cancel."""
+        parent = self._parent
+        if parent is not None and parent._children is not None:
+            with _lock:
+                parent._children.discard(self)
+
+    def check(self) -> None:
+        """Raises:
+        CancelRun: The run was asked to cancel.
+        """
+        if self.cancelled:
+            raise CancelRun(self.reason or "The run was cancelled.")
+
+    def cancel(self, reason: str) -> None:
+        """Asks the run and all that it called to stop. May be called from any thread."""
+        interrupts: dict[Hashable, Callable[[], object]] = {}
+        with _lock:
+            self._mark(reason, interrupts)
+        for interrupt in interrupts.values():
+            interrupt()
+
+    def _mark(self, reason: str, interrupts: dict[Hashable, Callable[[], object]]) -> None:
+        if not self.cancelled:
+            self.cancelled, self.reason = True, reason
+            if self._event is not None:
+                self._event.set()
+            # By key, so that an asyncio task in which several runs are nested is interrupted once.
+            interrupts.update(self._interrupts or {})
+        for child in self._children or ():
+            child._mark(reason, interrupts)
+
+    def add_interrupt(self, key: Hashable, interrupt: Callable[[], object]) -> None:
+        """Leaves a function that breaks a wait off when the run is cancelled; at once if it was."""
+        with _lock:
+            if self._interrupts is None:
+                self._interrupts = {}
+            self._interrupts[key] = interrupt
+            late = self.cancelled
+        if late:
+            interrupt()
+
+    def remove_interrupt(self, key: Hashable) -> None:
+        """Takes it back."""
+        with _lock:
+            if self._interrupts is not None:
+                self._interrupts.pop(key, None)
+
+    def sleep(self, seconds: float) -> None:
+        """Waits.
+
+        Raises:
+            CancelRun: The run was cancelled meanwhile.
+        """
+        with _lock:
+            if self._event is None:
+                self._event = threading.Event()
+                if self.cancelled:
+                    self._event.set()
+        self._event.wait(seconds)
+        self.check()

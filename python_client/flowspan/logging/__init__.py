@@ -1,0 +1,8 @@
+"""Logs of runs: `get_run_logger`, and what is captured of ordinary `logging` and of prints."""
+
+from __future__ import annotations
+
+from flowspan.logging.capture import set_console
+from flowspan.logging.run_logger import RunLogger, get_run_logger
+
+__all__ = ["RunLogger", "get_run_logger", "set_console"]
