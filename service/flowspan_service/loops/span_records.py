@@ -1,0 +1,141 @@
+"""The span of a run, made of what the service knows of it.
+
+The ids are those that the client chose when it created the run, so that the span takes its place in
+the client's trace. Everything else follows from the run alone: made twice, it is the same span.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState
+
+from flowspan_service.domain.runs import RunKind
+from flowspan_service.domain.states import TERMINAL_TYPES, Cause, StateType
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+
+    from flowspan_service.domain.runs import Run
+
+SCOPE = InstrumentationScope("flowspan-service")
+
+CRASHED_ERROR = "flowspan.crashed"
+"""The value of error.type in the span of a run whose process is gone."""
+MAX_MESSAGE_CHARS = 4_096
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_NOTICEABLE_WAIT_US = 1_000
+
+
+def needs_span(run: Run) -> bool:
+    """Whether the service is to export the span of a run that has just ended.
+
+    So it is for a run whose process fell silent, and cannot export its span itself; and for one
+    whose client asked for it. Not for one that its client did not sample.
+    """
+    trace = run.trace
+    if trace is None or run.state.type not in TERMINAL_TYPES:
+        return False
+    return trace.exported_by_service or run.cause == Cause.SESSION_LOST
+
+
+def span_of(run: Run, resource: Resource) -> ReadableSpan | None:
+    """The span of a run that has ended.
+
+    Args:
+        run: The run.
+        resource: What the span is said to come from.
+
+    Returns:
+        The span; None if the run is not to have one: not sampled, or ids that are none.
+    """
+    context = _context_of(run)
+    if context is None or not context.trace_flags.sampled:
+        return None
+    start_ns = run.created_us * 1000
+    return ReadableSpan(
+        run.function_name,
+        context=context,
+        parent=_parent_of(run, context),
+        resource=resource,
+        attributes=_attributes_of(run),
+        events=_events_of(run),
+        status=_status_of(run),
+        start_time=start_ns,
+        end_time=max(start_ns, (run.ended_us or run.state.time_us) * 1000),
+        instrumentation_scope=SCOPE,
+    )
+
+
+def _context_of(run: Run) -> SpanContext | None:
+    if run.trace is None:
+        return None
+    match = _TRACEPARENT.fullmatch(run.trace.traceparent)
+    if match is None:
+        return None
+    context = SpanContext(
+        int(match[1], 16),
+        int(match[2], 16),
+        is_remote=False,
+        trace_flags=TraceFlags(int(match[3], 16)),
+        trace_state=_state_of(run.trace.tracestate),
+    )
+    return context if context.is_valid else None
+
+
+def _state_of(text: str) -> TraceState:
+    return TraceState.from_header([text]) if text else TraceState()
+
+
+def _parent_of(run: Run, own: SpanContext) -> SpanContext | None:
+    text = run.trace.parent_span_id if run.trace is not None else ""
+    if not text:
+        return None
+    parent_id = int(text, 16)
+    if not parent_id:
+        return None
+    return SpanContext(own.trace_id, parent_id, is_remote=True, trace_flags=own.trace_flags)
+
+
+def _attributes_of(run: Run) -> dict[str, str | int | bool | tuple[str, ...]]:
+    """The attributes that the client's own span has, as far as the service knows them."""
+    attributes: dict[str, str | int | bool | tuple[str, ...]] = {
+        "flowspan.run.id": run.id,
+        "flowspan.run.kind": "flow" if run.kind == RunKind.FLOW else "task",
+        "flowspan.attempts": run.attempt if run.started_us is not None else 0,
+        "flowspan.state.type": StateType(run.state.type).name,
+        "flowspan.state.name": run.state.name,
+    }
+    if run.run_name:
+        attributes["flowspan.run.name"] = run.run_name
+    if run.tags:
+        attributes["flowspan.tags"] = run.tags
+    if run.state.type == StateType.CANCELLED:
+        attributes["flowspan.cancelled"] = True
+    if run.cause == Cause.SESSION_LOST:
+        attributes["flowspan.span.synthetic"] = True
+        attributes["error.type"] = CRASHED_ERROR
+    elif _is_error(run):
+        attributes["error.type"] = run.state.name
+    return attributes
+
+
+def _events_of(run: Run) -> tuple[Event, ...]:
+    if run.started_us is None or run.started_us - run.created_us < _NOTICEABLE_WAIT_US:
+        return ()
+    waited_s = (run.started_us - run.created_us) / 1e6
+    return (Event("flowspan.running", {"flowspan.waited_s": waited_s}, run.started_us * 1000),)
+
+
+def _status_of(run: Run) -> Status:
+    if not _is_error(run):
+        return Status(StatusCode.UNSET)
+    return Status(StatusCode.ERROR, (run.state.message or run.state.name)[:MAX_MESSAGE_CHARS])
+
+
+def _is_error(run: Run) -> bool:
+    return run.state.type in {StateType.FAILED, StateType.CRASHED}
