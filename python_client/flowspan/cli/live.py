@@ -1,7 +1,6 @@
 """The live view of a run: its tree, drawn anew while the run goes on.
 
-Programs may use it too: `live_view` follows a run of theirs in the background, through the service
-and not through their own memory, and so shows what anybody would see.
+Programs may use it too: see `LiveView`.
 """
 
 from __future__ import annotations
@@ -36,17 +35,20 @@ _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class LiveTree:
-    """A tree that one thread changes while another draws it.
+    """A tree that one thread changes while another draws it."""
 
-    Attributes:
-        expected: How many runs of a function there will be below one parent, by the function's
-            name, for the progress bars; see `tree_view.lines`.
-        root_id: The run that is shown.
-    """
+    def __init__(
+        self, run_id: UUID, console: Console, *, expected: Mapping[str, int] | None = None
+    ) -> None:
+        """Begins with nothing known of the run.
 
-    def __init__(self, run_id: UUID, console: Console) -> None:
-        self.expected: dict[str, int] = {}
-        self.root_id = run_id
+        Args:
+            run_id: The run that is shown.
+            console: The terminal that it is drawn for.
+            expected: How many runs of a function there will be below one parent; see
+                `tree_view.lines`. May change.
+        """
+        self._expected = expected if expected is not None else {}
         self._tree = RunTree(run_id)
         self._console = console
         self._lock = threading.Lock()
@@ -69,7 +71,7 @@ class LiveTree:
         with self._lock:
             totals = self._totals(now)
             room = max(height - len(totals) - 3, 4)
-            drawn = tree_view.fitting(self._tree, now=now, max_lines=room, expected=self.expected)
+            drawn = tree_view.fitting(self._tree, now=now, max_lines=room, expected=self._expected)
             rows = tree_view.layout(drawn, width=width - 1)
             if len(drawn) < len(self._tree):
                 rows += [Text(), *totals]
@@ -106,62 +108,56 @@ def follow(client: ServiceClient, run_id: UUID, console: Console) -> Run | None:
     return shown.run
 
 
-@contextlib.contextmanager
-def live_view(
-    run_id: UUID | str,
-    *,
-    console: Console | None = None,
-    address: str | None = None,
-    expected: Mapping[str, int] | None = None,
-) -> Iterator[LiveTree]:
-    """Shows a run in the background while the code below runs; ends with the run.
+class LiveView:
+    """Shows a run of this program while it goes on: `with LiveView() as view: view.show(run_id)`.
 
-    Nothing that goes wrong with it disturbs the code: a view that cannot go on says why, and ends.
+    The view follows the run in the background, through the service: what it shows is what anybody
+    would see. Nothing that goes wrong with it disturbs the program: a view that cannot go on says
+    why, and ends.
 
     Args:
-        run_id: The run; it may be reported a little later.
-        console: Where to draw; the terminal if None.
+        console: Where to draw; the terminal if None. Nothing is drawn where there is no terminal.
         address: Where the service is; the configured one if None.
-        expected: See `LiveTree.expected`.
     """
-    target = console or Console(markup=False, highlight=False, emoji=False)
-    shown = LiveTree(UUID(str(run_id)), target)
-    shown.expected.update(expected or {})
-    view = _Background(shown, target, address)
-    view.start()
-    try:
-        yield shown
-    finally:
-        view.stop()
-
-
-class _Background(threading.Thread):
-    """Follows a run in a thread of its own."""
 
     _LINGER_S = 5.0
 
-    def __init__(self, shown: LiveTree, console: Console, address: str | None) -> None:
-        super().__init__(name="flowspan-live", daemon=True)
-        self._shown = shown
-        self._console = console
+    def __init__(self, *, console: Console | None = None, address: str | None = None) -> None:
+        self._console = console or Console(markup=False, highlight=False, emoji=False)
         self._address = address
+        self._expected: dict[str, int] = {}
         self._is_stopping = threading.Event()
+        self._thread: threading.Thread | None = None
 
-    def run(self) -> None:
+    def __enter__(self) -> LiveView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Waits until the run's end is drawn, but not for long."""
+        self._is_stopping.set()
+        if self._thread is not None:
+            self._thread.join(self._LINGER_S)
+
+    def show(self, run_id: UUID | str) -> None:
+        """Begins to show a run, which may be reported a little later."""
+        if self._thread is None and self._console.is_terminal:
+            self._thread = threading.Thread(
+                target=self._run, args=(UUID(str(run_id)),), name="flowspan-live", daemon=True
+            )
+            self._thread.start()
+
+    def expect(self, function_name: str, count: int) -> None:
+        """Says how many runs of a function one parent will call, for the progress bars."""
+        self._expected[function_name] = count
+
+    def _run(self, run_id: UUID) -> None:
+        shown = LiveTree(run_id, self._console, expected=self._expected)
         try:
-            with connect(self._address) as client, _drawing(self._shown, self._console):
-                self._follow(client)
+            with connect(self._address) as client, _drawing(shown, self._console):
+                for item in _watch_when_there(client, run_id, self._is_stopping):
+                    shown.apply(item)
         except FlowspanError as error:
             self._console.print(f"The live view ended: {error}", style="dim")
-
-    def stop(self) -> None:
-        """Waits for the run's end to be drawn, but not for long."""
-        self._is_stopping.set()
-        self.join(self._LINGER_S)
-
-    def _follow(self, client: ServiceClient) -> None:
-        for item in _watch_when_there(client, self._shown.root_id, self._is_stopping):
-            self._shown.apply(item)
 
 
 def _watch_when_there(

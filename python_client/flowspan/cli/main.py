@@ -82,15 +82,16 @@ def _options(
     ctx.ensure_object(Session).address = address
 
 
-app.add_typer(
-    _group(
-        "The service that keeps the runs.",
-        start=server.start,
-        status=server.status,
-        stop=server.stop,
-    ),
-    name="server",
-)
+_server = typer.Typer(help="The service that keeps the runs.", no_args_is_help=True)
+# What follows `server start` is for the service to read, and to explain with --help.
+_server.command(
+    "start",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(server.start)
+_server.command("status")(server.status)
+_server.command("stop")(server.stop)
+app.add_typer(_server, name="server")
 app.add_typer(
     _group(
         "Runs of flows: what happened, and what is happening.",

@@ -7,107 +7,31 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import typer  # noqa: TC002 - typer reads the annotations
 
 from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options
 from flowspan.cli.session import CommandError, session
-from flowspan.config import get_config
 from flowspan.connection.address import parse_address
-from flowspan.connection.local_service import find_local_service
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from flowspan.api.models import ServiceInfo
     from flowspan.cli.session import Session
 
-_START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.05
-_LOG_LINES = 15
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def start(
-    ctx: typer.Context,
-    *,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST", help="Where to listen: 127.0.0.1 if not given; 0.0.0.0 for everybody."
-        ),
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(metavar="PORT", help="The port for gRPC: 4600 if not given.")
-    ] = None,
-    http_port: Annotated[
-        int | None, typer.Option(metavar="PORT", help="The port for HTTP: 4680 if not given.")
-    ] = None,
-    db: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="postgresql://user:password@host/name, or the path of an SQLite file; a file in "
-            "the home if not given.",
-        ),
-    ] = None,
-    otlp_endpoint: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Where spans go, of the service and of its clients: http://localhost:4317.",
-        ),
-    ] = None,
-    home: Annotated[
-        str | None,
-        typer.Option(metavar="FOLDER", help="The folder for its data; FLOWSPAN_HOME if not given."),
-    ] = None,
-    log_level: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")
-    ] = None,
-    log_format: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="text, or json for one object a line.")
-    ] = None,
-    background: Annotated[
-        bool,
-        typer.Option("--background", help="Return when it is ready, and leave it running."),
-    ] = False,
-) -> None:
-    """Start a service, until Ctrl-C.
-
-    Flows of the same home find it without an address; others by FLOWSPAN_ADDRESS.
-
-    Try:
-
-        flowspan server start
-
-        flowspan server start --db postgresql://localhost/flowspan --host 0.0.0.0
-    """
-    home = home or str(get_config().home)
-    flags = {
-        "--home": home,
-        "--host": host,
-        "--port": port,
-        "--http-port": http_port,
-        "--db": db,
-        "--otlp-endpoint": otlp_endpoint,
-        "--log-level": log_level,
-        "--log-format": log_format,
-    }
-    command = [sys.executable, "-m", "flowspan_service"]
-    for flag, value in flags.items():
-        if value is not None:
-            command += [flag, str(value)]
-    if background:
-        _start_in_background(session(ctx), command, home)
-    else:
-        # It takes this process's place: signals and the terminal are its own.
-        sys.stdout.flush()
-        os.execv(command[0], command)  # noqa: S606 - our own interpreter and module
+def start(ctx: typer.Context) -> None:
+    """Start a service, until Ctrl-C; `flowspan server start --help` has its flags."""
+    # It takes this process's place, so that signals and the terminal are its own. It reads its
+    # flags itself, `--help` among them: they are its settings.
+    command = [sys.executable, "-m", "flowspan_service", *ctx.args]
+    sys.stdout.flush()
+    os.execv(command[0], command)  # noqa: S606 - our own interpreter and module
 
 
 def status(ctx: typer.Context, *, json: options.Json = False) -> None:
@@ -158,39 +82,6 @@ def stop(ctx: typer.Context, *, json: options.Json = False) -> None:
         this.print_json({"address": client.address, "process_id": pid, "stopped": True})
     else:
         this.print(f"Stopped the service at {client.address} (process {pid}).")
-
-
-def _start_in_background(this: Session, command: Sequence[str], home: str) -> None:
-    folder = Path(home)
-    folder.mkdir(parents=True, exist_ok=True)
-    log_path = folder / "server.log"
-    with log_path.open("ab") as log:
-        offset = log.tell()
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    deadline_s = time.monotonic() + _START_TIMEOUT_S
-    while time.monotonic() < deadline_s:
-        found = find_local_service(folder)
-        if found is not None and process.poll() is None:
-            this.print(f"A service runs at {found} (process {process.pid}); its log: {log_path}")
-            process.returncode = 0  # it outlives this process
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(_POLL_S)
-    raise CommandError(f"the service did not start:\n{_end_of(log_path, offset)}")
-
-
-def _end_of(log_path: Path, offset: int) -> str:
-    with log_path.open("rb") as log:
-        log.seek(offset)
-        lines = log.read().decode(errors="replace").splitlines()
-    return "\n".join(f"    {line}" for line in lines[-_LOG_LINES:]) or "    (its log is empty)"
 
 
 def _facts(this: Session, address: str, info: ServiceInfo) -> list[tuple[str, str]]:

@@ -1,0 +1,80 @@
+"""What a program prints at the end of a run: how it went, and how to look further."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from flowspan.api.connect import connect
+from flowspan.cli import format as fmt
+from flowspan.cli import tree_view
+from flowspan.cli.lookup import short_id
+from flowspan.config import get_config
+from flowspan.exceptions import FlowspanError
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from rich.console import Console
+
+    from flowspan.api.models import FlowRun, ServiceInfo
+
+_ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+def print_summary(console: Console, run_id: UUID | str, *, address: str | None = None) -> None:
+    """Prints the outcome of a flow run as the service knows it, and the commands to look further.
+
+    Never raises for a service that is away: it says so.
+
+    Args:
+        console: Where to print.
+        run_id: The flow run.
+        address: Where the service is; the configured one if None.
+    """
+    try:
+        with connect(address) as client:
+            run = client.get_flow_run(run_id)
+            info = client.get_info()
+    except FlowspanError as error:
+        console.print(f"run {run_id}: {error}", soft_wrap=True, markup=False)
+        return
+    for line in _lines(run, info):
+        console.print(line, soft_wrap=True)
+
+
+def _lines(run: FlowRun, info: ServiceInfo) -> list[Text]:
+    now = datetime.now(UTC)  # noqa: TID251 - for a run that goes on still
+    outcome = Text.assemble((run.flow_name, "bold"), f" {run.name}  ")
+    outcome.append_text(tree_view.state_text(run.state.type, run.state.name))
+    outcome.append(f" in {fmt.run_duration(run, now=now)}")
+    reason = fmt.reason(run.state) if run.state.failure is not None else ""
+    if reason:
+        outcome.append(f"  {reason}", style="red")
+    short = short_id(run.id)
+    return [
+        outcome,
+        _field("run", str(run.id)),
+        _field("trace", _trace(run, info)),
+        _field("tree", f"flowspan run show {short}"),
+        _field("log", f"flowspan run logs {short}"),
+        _field("history", f"flowspan run history {short}"),
+    ]
+
+
+def _trace(run: FlowRun, info: ServiceInfo) -> str:
+    if run.trace is None or not run.trace.trace_id:
+        return (
+            "none: set OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 to get one "
+            "(docs/tracing.md)"
+        )
+    endpoint = next(filter(None, map(os.environ.get, _ENDPOINT_VARIABLES)), None)
+    endpoint = endpoint or get_config().otlp_endpoint or info.otlp_endpoint
+    return f"{run.trace.trace_id}, sent to {endpoint}" if endpoint else run.trace.trace_id
+
+
+def _field(name: str, value: str) -> Text:
+    return Text.assemble((f"  {name:<8}", "dim"), value)
