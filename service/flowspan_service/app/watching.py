@@ -34,6 +34,17 @@ class WatchedChange:
     created: Run | None
 
 
+@dataclass(slots=True)
+class ChangesPage:
+    """Some changes."""
+
+    changes: list[WatchedChange]
+    looked_at: int
+    """The position to go on from."""
+    is_last: bool
+    """Whether there were no more when it was read."""
+
+
 def snapshot_pages(
     store: Store, *, at: int, run_id: str | None, flow_runs_only: bool
 ) -> Iterator[list[Run]]:
@@ -53,19 +64,15 @@ def snapshot_pages(
 
 def changes_page(
     store: Store, *, after: int, run_id: str | None, flow_runs_only: bool
-) -> tuple[list[WatchedChange], int]:
-    """Some of the changes after a position, in order.
-
-    Returns:
-        The changes, and the position to go on from; it is `after` when there is nothing new.
-    """
+) -> ChangesPage:
+    """Some of the changes after a position, in order."""
     found, looked_at = store.changes(after=after, run_id=run_id, limit=CHANGES_PAGE)
     changes = [
         WatchedChange(transition, _as_created(run, transition) if transition.ordinal == 1 else None)
         for transition, run in found
         if not flow_runs_only or run.kind == RunKind.FLOW
     ]
-    return changes, looked_at
+    return ChangesPage(changes, looked_at, is_last=len(found) < CHANGES_PAGE)
 
 
 def replay(run: Run, transitions: Sequence[Transition]) -> Run:

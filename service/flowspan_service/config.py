@@ -1,0 +1,216 @@
+"""The settings of the service: read once from flags and environment, frozen, and passed on."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_LEVELS = ("debug", "info", "warning", "error")
+_FORMATS = ("text", "console", "json")
+
+_DESCRIPTION = """\
+The flowspan service: takes what flows report, keeps it, and answers for it over gRPC.
+
+Each flag may also be given as an environment variable, in capitals after FLOWSPAN_: --http-port is
+FLOWSPAN_HTTP_PORT. Flags win. (--log-level is FLOWSPAN_SERVICE_LOG_LEVEL and --log-format is
+FLOWSPAN_SERVICE_LOG_FORMAT, for FLOWSPAN_LOG_LEVEL is about the logs of runs.)"""
+
+_EPILOGUE = """\
+exit codes:
+  0  stopped, or idle and embedded     3  another service uses the database
+  2  a flag has a wrong value          4  a port or socket cannot be listened on
+                                       5  the database cannot be opened"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What can be set.
+
+    Attributes:
+        host: The address to listen on.
+        port: The port of gRPC; 0 is any that is free.
+        http_port: The port of HTTP.
+        db: The database's URL.
+        home: The folder for the database, the socket and the published address.
+        socket: The Unix socket to listen on, too; None for none.
+        listens_on_tcp: Whether to listen on host and port.
+        is_embedded: Whether a client library started it, and not a person.
+        idle_timeout_s: After how long without clients it ends by itself; None for never.
+        otlp_endpoint: Where spans go, of the service and of its clients; empty for nowhere.
+        lease_s: How long a session lives after its last frame.
+        grace_s: How long a session lives after its connection broke.
+        log_level: The level from which the service logs: debug, info, warning or error.
+        log_format: console, or json.
+        crash_point: For tests: the name of a point at which the service kills itself.
+        crash_at: For tests: at which time that the point is reached.
+    """
+
+    host: str
+    port: int
+    http_port: int
+    db: str
+    home: Path
+    socket: Path | None
+    listens_on_tcp: bool
+    is_embedded: bool
+    idle_timeout_s: float | None
+    otlp_endpoint: str
+    lease_s: float
+    grace_s: float
+    log_level: str
+    log_format: str
+    crash_point: str | None = None
+    crash_at: int = 1
+
+
+def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
+    """Reads the settings. Ends the program (code 2, or 0 after --help) where they are wrong.
+
+    Args:
+        arguments: The command line, without the program's name.
+        environ: The environment.
+    """
+    parser = _parser()
+    parser.set_defaults(**_from_environment(parser, environ))
+    flags = parser.parse_args(arguments)
+    home: Path = flags.home or _default_home()
+    default_db = f"sqlite:///{home / 'flowspan.db'}"
+    db = flags.db or default_db
+    socket = flags.socket
+    if socket is None and db == default_db:
+        socket = home / "service.sock"
+    if flags.no_tcp and socket is None:
+        parser.error("--no-tcp with another --db than the default needs a --socket")
+    name, _, at = (flags.crash_point or "").partition(":")
+    values = {
+        "db": db,
+        "home": home,
+        "socket": socket,
+        "listens_on_tcp": not flags.no_tcp,
+        "is_embedded": flags.embedded,
+        "idle_timeout_s": flags.idle_timeout,
+        "otlp_endpoint": flags.otlp_endpoint or "",
+        "lease_s": flags.lease,
+        "grace_s": flags.grace,
+        "log_format": "console" if flags.log_format == "text" else flags.log_format,
+        "crash_point": name or None,
+        "crash_at": int(at or 1),
+    }
+    same = {field.name: getattr(flags, field.name) for field in fields(Config) if field.name not in values and hasattr(flags, field.name)}
+    return Config(**values, **same)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flowspan server start",
+        description=_DESCRIPTION,
+        epilog=_EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    where = parser.add_argument_group("where it listens")
+    _add(where, "--host", "HOST", "the address to listen on; loopback alone if not given", default="127.0.0.1")
+    _add(where, "--port", "PORT", "the port of gRPC; 0 is any free one (default 4600)", type=_port, default=4600)
+    _add(where, "--http-port", "PORT", "the port of HTTP (default 4680); not served yet", type=_port, default=4680)
+    _add(where, "--socket", "PATH", "a Unix socket to listen on; in the home if the database is", type=_path)
+    where.add_argument("--no-tcp", action="store_true", help="listen on the Unix socket alone")
+    data = parser.add_argument_group("what it keeps")
+    _add(data, "--db", "URL", "sqlite:///PATH or postgresql://…; a SQLite file in the home if not given")
+    _add(data, "--home", "FOLDER", "for the database, the socket and the published address", type=_path)
+    _add(data, "--otlp-endpoint", "URL", "where spans go: http://localhost:4317")
+    life = parser.add_argument_group("how it lives")
+    _add(life, "--lease", "S", "how long a silent process counts as alive (default 30)", type=_positive, default=30.0)
+    _add(life, "--grace", "S", "how long after its connection broke (default 10)", type=_positive, default=10.0)
+    life.add_argument("--embedded", action="store_true", help="a client library started it; a person's service may take over")
+    _add(life, "--idle-timeout", "S", "end after so long without clients; never if not given", type=_positive)
+    logs = parser.add_argument_group("what it says")
+    _add(logs, "--log-level", "LEVEL", "debug, info, warning or error (default info)", type=str.lower, choices=_LEVELS, default="info")
+    _add(logs, "--log-format", "FORMAT", "text, or json for one object a line (default text)", choices=_FORMATS, default="text")
+    parser.add_argument("--crash-point", type=_crash_point, help=argparse.SUPPRESS)
+    return parser
+
+
+def _add(group: Any, flag: str, metavar: str, text: str, **options: Any) -> None:
+    group.add_argument(flag, metavar=metavar, help=text, **options)
+
+
+def _from_environment(
+    parser: argparse.ArgumentParser, environ: Mapping[str, str]
+) -> dict[str, object]:
+    """The defaults that the environment gives."""
+    found: dict[str, object] = {}
+    for name, convert in _VARIABLES.items():
+        prefix = "FLOWSPAN_SERVICE_" if name.startswith("log_") else "FLOWSPAN_"
+        variable = prefix + name.upper()
+        text = environ.get(variable, "").strip()
+        if not text:
+            continue
+        try:
+            found[name] = convert(text)
+        except (ValueError, argparse.ArgumentTypeError) as error:
+            parser.error(f"{variable}={text!r}: {error}")
+    return found
+
+
+def _default_home() -> Path:
+    from platformdirs import user_data_path  # noqa: PLC0415 - only without --home and FLOWSPAN_HOME
+
+    return user_data_path("flowspan", appauthor=False)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds greater than 0")
+    return value
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _crash_point(text: str) -> str:
+    name, separator, at = text.partition(":")
+    if not name or (separator and not (at.isdecimal() and int(at) > 0)):
+        raise argparse.ArgumentTypeError("expected NAME or NAME:N")
+    return text
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return text.lower()
+
+    return convert
+
+
+_VARIABLES: dict[str, Callable[[str], object]] = {
+    "host": str,
+    "port": _port,
+    "http_port": _port,
+    "socket": _path,
+    "db": str,
+    "home": _path,
+    "otlp_endpoint": str,
+    "lease": _positive,
+    "grace": _positive,
+    "idle_timeout": _positive,
+    "log_level": _one_of(*_LEVELS),
+    "log_format": _one_of(*_FORMATS),
+}
+"""The settings that the environment may give, and how their text is read."""

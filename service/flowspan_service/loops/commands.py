@@ -1,0 +1,43 @@
+"""Commands that other service processes over the same database have given: brings them to the
+sessions that are connected here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from flowspan_service.app.runs import runs_to_cancel
+from flowspan_service.domain.errors import ServiceError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from flowspan_service.app.live import LiveSessions
+    from flowspan_service.app.ports import Store
+
+log = structlog.get_logger("flowspan.commands")
+
+INTERVAL_S = 1.0
+
+
+async def bring_commands(
+    store: Store, live: LiveSessions, readers: Executor, *, interval_s: float = INTERVAL_S
+) -> None:
+    """Looks every interval, until it is cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(interval_s)
+        if not len(live):
+            continue
+        try:
+            runs = await loop.run_in_executor(readers, runs_to_cancel, store)
+        except ServiceError as error:
+            log.warning("commands could not be looked for", error=str(error))
+            continue
+        for run in runs:
+            connection = live.get(run.session_id)
+            if connection is not None:
+                connection.cancel(run.id, run.state.message)

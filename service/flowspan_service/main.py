@@ -1,0 +1,323 @@
+"""The wiring: store, use cases, servers and loops, from one Config."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from importlib.metadata import version
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from flowspan_service.app.clock import SystemClock
+from flowspan_service.app.hub import CommitHub
+from flowspan_service.app.live import LiveSessions
+from flowspan_service.app.log_setup import set_up_logging
+from flowspan_service.app.publication import publish, unpublish
+from flowspan_service.app.sessions import LeaseTerms
+from flowspan_service.domain.errors import ServiceError
+from flowspan_service.loops.commands import bring_commands
+from flowspan_service.loops.idle import until_idle
+from flowspan_service.loops.reaper import Reaper
+from flowspan_service.rpc.backend import About, Activity, Backend
+from flowspan_service.rpc.server import ListenError, Server
+from flowspan_service.stores import (
+    StoreLock,
+    StoreLockedError,
+    StoreOpenError,
+    open_store,
+    sqlite_path,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+
+    from flowspan_service.app.ports import Store
+    from flowspan_service.config import Config
+
+log = structlog.get_logger("flowspan.service")
+
+EXIT_LOCKED = 3
+EXIT_ADDRESS = 4
+EXIT_DATABASE = 5
+
+STOP_GRACE_S = 3.0
+"""How long calls may take to end when the service stops."""
+TAKE_OVER_S = 10.0
+"""How long the local service may take to make room for one that a person starts."""
+READERS = 8
+_MAX_SOCKET_PATH = 100
+"""In bytes: the system's limit is 104 or 108, and gRPC needs some of it."""
+
+
+def main(config: Config) -> int:
+    """Runs the service until it is stopped; returns the exit code."""
+    set_up_logging(level=config.log_level, as_json=config.log_format == "json")
+    try:
+        with _home_and_lock(config) as lock:
+            store = open_store(
+                config.db, clock=SystemClock(), on_point=_crash_point(config, "before_ack")
+            )
+            try:
+                asyncio.run(_serve(config, store, lock))
+            finally:
+                store.close()
+    except StoreLockedError as error:
+        holder = error.holder
+        if config.is_embedded and (holder is None or holder.embedded):
+            log.info("another local service was faster", error=str(error))
+            return 0
+        return _complain(str(error), EXIT_LOCKED)
+    except StoreOpenError as error:
+        return _complain(str(error), EXIT_DATABASE)
+    except ListenError as error:
+        return _complain(str(error), EXIT_ADDRESS)
+    except ServiceError as error:
+        return _complain(f"The database failed at the start: {error}", EXIT_DATABASE)
+    return 0
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"flowspan: {message}\n")
+    return code
+
+
+@contextlib.contextmanager
+def _home_and_lock(config: Config) -> Iterator[StoreLock | None]:
+    """Makes the home, and takes the lock of a SQLite database; None for other databases."""
+    try:
+        config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreOpenError(
+            f"The home {config.home} cannot be made ({error.strerror}). Name another one with --home "
+            "or FLOWSPAN_HOME."
+        ) from error
+    path = sqlite_path(config.db)
+    if path is None:
+        yield None
+        return
+    with _take_lock(path, is_embedded=config.is_embedded) as lock:
+        yield lock
+
+
+def _take_lock(path: Path, *, is_embedded: bool) -> StoreLock:
+    """The lock; a local service that has it is asked to stop, if a person starts this one."""
+    deadline = time.monotonic() + TAKE_OVER_S
+    asked: int | None = None
+    while True:
+        try:
+            return StoreLock(path, embedded=is_embedded)
+        except StoreLockedError as error:
+            holder = error.holder
+            if is_embedded or time.monotonic() > deadline:
+                raise
+            if holder is None:
+                # It was just taken, and not yet signed; or given back a moment ago.
+                time.sleep(0.02)
+                continue
+            if not holder.embedded:
+                raise
+            if holder.pid != asked:
+                log.info("taking over from the local service", process_id=holder.pid)
+                asked = holder.pid
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(holder.pid, signal.SIGTERM)
+            time.sleep(0.02)
+
+
+async def _serve(config: Config, store: Store, lock: StoreLock | None) -> None:
+    """Serves until somebody stops it, or nobody has used it for long enough."""
+    loop = asyncio.get_running_loop()
+    clock = SystemClock()
+    with ThreadPoolExecutor(READERS, thread_name_prefix="flowspan-read") as readers:
+        backend = Backend(
+            store=store,
+            clock=clock,
+            readers=readers,
+            terms=LeaseTerms(
+                lease_us=round(config.lease_s * 1e6), grace_us=round(config.grace_s * 1e6)
+            ),
+            hub=CommitHub(loop),
+            live=LiveSessions(),
+            about=About(
+                version=version("flowspan"),
+                database=config.db.partition(":")[0].partition("+")[0],
+                started_us=clock.now_us(),
+                process_id=os.getpid(),
+                otlp_endpoint=config.otlp_endpoint,
+            ),
+            activity=Activity(last_call_us=clock.now_us()),
+            on_point=_crash_point(config, "before_commit", "after_commit"),
+        )
+        store.on_commit(backend.hub)
+        reaper = Reaper(store, clock, backend.live, backend.terms)
+        await reaper.extend()
+        server = Server(backend)
+        addresses = _listen(server, config)
+        await server.start()
+        _announce(config, backend, lock, addresses)
+        try:
+            async with _loops(backend, reaper):
+                await _until_stopped(config, backend)
+        finally:
+            unpublish(config.home)
+            log.info("stopping")
+            await server.stop(grace_s=STOP_GRACE_S)
+
+
+def _listen(server: Server, config: Config) -> list[str]:
+    """Listens; returns the addresses, the nearest first."""
+    addresses = []
+    if config.socket is not None:
+        path = _short_enough(config.socket)
+        server.listen_on_socket(path)
+        addresses.append(f"unix:{path}")
+    if config.listens_on_tcp:
+        if not _is_loopback(config.host):
+            log.warning(
+                "anybody who reaches this address may read and change everything: there is no "
+                "authentication yet",
+                host=config.host,
+            )
+        port = server.listen(config.host, config.port)
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        addresses.append(f"{host}:{port}")
+    return addresses
+
+
+def _announce(
+    config: Config, backend: Backend, lock: StoreLock | None, addresses: list[str]
+) -> None:
+    """Says that the service is ready: to clients, to those who find the lock taken, to people."""
+    about = backend.about
+    if lock is not None:
+        lock.announce(addresses[-1])
+    publish(
+        config.home,
+        version=about.version,
+        addresses=addresses,
+        is_embedded=config.is_embedded,
+        otlp_endpoint=config.otlp_endpoint,
+        started_at=datetime.fromtimestamp(about.started_us / 1e6, UTC).isoformat(),
+    )
+    database = _without_password(config.db)
+    log.info("ready", addresses=addresses, database=database, version=about.version)
+    if config.listens_on_tcp:
+        log.info("nothing is served over HTTP yet", http_port=config.http_port)
+    if not config.is_embedded:
+        sys.stdout.write(
+            f"flowspan {about.version} is ready at {addresses[-1]}, with {database}. Ctrl-C stops it.\n"
+        )
+        sys.stdout.flush()
+    # What was made so far stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+
+
+@contextlib.asynccontextmanager
+async def _loops(backend: Backend, reaper: Reaper) -> AsyncIterator[None]:
+    """Runs what the service does by itself."""
+    work: list[Coroutine[None, None, None]] = [reaper.run()]
+    if backend.about.database != "sqlite":
+        work.append(bring_commands(backend.store, backend.live, backend.readers))
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _until_stopped(config: Config, backend: Backend) -> None:
+    """Returns at the first signal, or when the service was idle for long enough."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+
+    def stop(number: int) -> None:
+        if stopped.is_set():
+            os._exit(128 + number)  # the second signal: at once
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    waits = [asyncio.create_task(stopped.wait())]
+    if config.idle_timeout_s is not None:
+        activity, live = backend.activity, backend.live
+
+        def idle_since_us() -> int | None:
+            return None if activity.open_calls or len(live) else activity.last_call_us
+
+        waits.append(
+            asyncio.create_task(
+                until_idle(idle_since_us, backend.clock.now_us, timeout_s=config.idle_timeout_s)
+            )
+        )
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    stopped.set()
+    for wait in waits:
+        wait.cancel()
+
+
+def _crash_point(config: Config, *not_here: str) -> Callable[[str], None] | None:
+    """For tests: what kills the process when the point is reached for the given time.
+
+    Args:
+        config: Names the point.
+        not_here: Points that are reached elsewhere.
+    """
+    point, left = config.crash_point, config.crash_at
+    if point is None or point in not_here:
+        return None
+
+    def reached(name: str) -> None:
+        nonlocal left
+        if name == point:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached
+
+
+def _short_enough(path: Path) -> Path:
+    """The socket's path, or one in the user's own temporary folder where it is too long."""
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
+        return path
+    folder = Path(tempfile.gettempdir()) / f"flowspan-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise ListenError(f"The folder {folder} cannot be made: {error}. Use --socket.") from error
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():
+        raise ListenError(f"The folder {folder} is not this user's alone. Use --socket.")
+    digest = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
+    return folder / f"{digest}.sock"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{separator}{user}{':…' if colon else ''}{at}{place}"

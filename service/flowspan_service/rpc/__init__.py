@@ -1,0 +1,1 @@
+"""The gRPC edge: translate, call one use case, translate back."""

@@ -1,0 +1,102 @@
+"""What the servicers work with."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from flowspan_service.domain.errors import StoppingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from flowspan_service.app.hub import CommitHub
+    from flowspan_service.app.live import LiveSessions
+    from flowspan_service.app.ports import Clock, Operation, Store
+    from flowspan_service.app.sessions import LeaseTerms
+
+_LOOK_ANYWAY_S = 0.5
+_COALESCE_S = 0.02
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What the service says of itself."""
+
+    version: str
+    database: str
+    started_us: int
+    process_id: int
+    otlp_endpoint: str = ""
+
+
+@dataclass(slots=True)
+class Activity:
+    """When the service was last used, and how much it has done. For the event loop's thread only."""
+
+    last_call_us: int
+    open_calls: int = 0
+    committed_transition_count: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Backend:
+    """The store and what belongs to it, as the servicers see them.
+
+    Attributes:
+        store: The store.
+        clock: The time.
+        readers: Threads for reads, which block.
+        terms: How long sessions live.
+        hub: Wakes whoever waits for a commit.
+        live: The connected sessions.
+        about: What the service says of itself.
+        activity: How it is used.
+        stopping: Set when the service stops.
+        on_point: Told of the named points of the write path, for tests that crash there.
+    """
+
+    store: Store
+    clock: Clock
+    readers: Executor
+    terms: LeaseTerms
+    hub: CommitHub
+    live: LiveSessions
+    about: About
+    activity: Activity
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    on_point: Callable[[str], None] | None = None
+
+    async def write(self, operation: Operation[T]) -> T:
+        """Does an operation; returns after its commit.
+
+        A caller that goes away does not stop it: whether it was committed would be unknown.
+        """
+        return await asyncio.shield(asyncio.wrap_future(self.store.submit(operation)))
+
+    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Calls a function that reads, in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.readers, lambda: function(*args, **kwargs))
+
+    async def next_commit(self, *, after: int) -> None:
+        """Returns soon after the next commit, or when it is time to look anyway.
+
+        Other service processes over the same database commit without a word to this one.
+
+        Args:
+            after: The hub's generation before the store was read.
+
+        Raises:
+            StoppingError: The service stops.
+        """
+        await self.hub.wait(after=after, timeout_s=_LOOK_ANYWAY_S)
+        if self.stopping.is_set():
+            raise StoppingError("The service is stopping.", advice="Call again.")
+        # Commits come in quick succession; one look serves several.
+        await asyncio.sleep(_COALESCE_S)

@@ -1,0 +1,169 @@
+"""What every call goes through: parse, check, call, and map errors, once for all methods."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+
+from flowspan_service.domain.errors import InvalidFieldError, ServiceError
+from flowspan_service.rpc import validate
+from flowspan_service.rpc.errors import code_of, details_of, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from flowspan_service.rpc.backend import Activity
+
+log = structlog.get_logger("flowspan.rpc")
+
+_OURS = "/flowspan.v1."
+
+
+class Edge(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types of its own
+    """Wraps the methods of flowspan's services; those of health and reflection pass as they are.
+
+    Requests are parsed here and not by gRPC, so that bytes which are no message are answered like
+    any other bad request. The frames of a stream reach its method unparsed.
+
+    Args:
+        activity: Told of each call.
+        now_us: The service's clock.
+    """
+
+    def __init__(self, activity: Activity, now_us: Callable[[], int]) -> None:
+        self._activity = activity
+        self._now_us = now_us
+        self._wrapped: dict[str, grpc.RpcMethodHandler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """Finds the method that is called, wrapped."""
+        name = handler_call_details.method
+        if not name.startswith(_OURS):
+            return await continuation(handler_call_details)
+        wrapped = self._wrapped.get(name)
+        if wrapped is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            wrapped = self._wrapped[name] = self._wrap(name, handler)
+        return wrapped
+
+    def _wrap(self, name: str, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+        if handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._wrap_call(name, handler.stream_stream, None),
+                response_serializer=handler.response_serializer,
+            )
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._wrap_stream(name, handler.unary_stream, handler.request_deserializer),
+                response_serializer=handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._wrap_call(name, handler.unary_unary, handler.request_deserializer),
+            response_serializer=handler.response_serializer,
+        )
+
+    def _wrap_call(
+        self,
+        name: str,
+        method: Callable[[Any, Any], Awaitable[Any]],
+        parse: Callable[[bytes], Any] | None,
+    ) -> Callable[[Any, Any], Awaitable[Any]]:
+        async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            ended = self._began(name)
+            try:
+                if parse is not None:
+                    request = _parse(parse, request)
+                return await method(request, context)
+            except Exception as error:  # noqa: BLE001 - the edge answers for all of them
+                await _answer(name, error, context)
+            finally:
+                ended()
+
+        return call
+
+    def _wrap_stream(
+        self,
+        name: str,
+        method: Callable[[Any, Any], AsyncIterator[Any]],
+        parse: Callable[[bytes], Any],
+    ) -> Callable[[Any, Any], AsyncIterator[Any]]:
+        async def call(request: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            ended = self._began(name)
+            try:
+                async for response in method(_parse(parse, request), context):
+                    yield response
+            except Exception as error:  # noqa: BLE001 - the edge answers for all of them
+                await _answer(name, error, context)
+            finally:
+                ended()
+
+        return call
+
+    def _began(self, name: str) -> Callable[[], None]:
+        started = time.perf_counter()
+        activity = self._activity
+        activity.last_call_us = self._now_us()
+        activity.open_calls += 1
+
+        def ended() -> None:
+            activity.last_call_us = self._now_us()
+            activity.open_calls -= 1
+            log.debug("call", method=name, ms=round((time.perf_counter() - started) * 1000, 2))
+
+        return ended
+
+
+def _parse(parse: Callable[[bytes], Any], data: bytes) -> Any:
+    request = parse_message(parse, data)
+    validate.check(request)
+    return request
+
+
+def parse_message(parse: Callable[[bytes], Any], data: bytes) -> Any:
+    """A message from its bytes.
+
+    Raises:
+        InvalidFieldError: They are no such message.
+    """
+    try:
+        return parse(data)
+    except DecodeError:
+        raise InvalidFieldError(
+            "The bytes received are not a message of the type that this method takes.",
+            advice="Check that text is UTF-8 and that both sides were made from the same protos.",
+        ) from None
+
+
+async def _answer(name: str, error: Exception, context: grpc.aio.ServicerContext) -> None:
+    """Ends the call with the status of the error. Never returns normally."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if not isinstance(error, ServiceError):
+        error = _unexpected(name, error)
+    await context.abort(
+        code_of(error), shorten(str(error)), trailing_metadata=details_of(error)
+    )
+
+
+def _unexpected(name: str, error: Exception) -> ServiceError:
+    """Logs a defect; the caller learns only where to look for it."""
+    error_id = uuid.uuid4().hex[:12]
+    log.error("unexpected error", method=name, error_id=error_id, exc_info=error)
+    return ServiceError(
+        f"Unexpected error; the service's log has it as {error_id}.",
+        advice="Report it with what the log says.",
+        error_id=error_id,
+    )
+
+

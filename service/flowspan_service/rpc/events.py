@@ -1,0 +1,229 @@
+"""The events of a report, checked and translated. The hot path of the edge: each line counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan_service.app.reports import NewRun, NotUnderstood
+from flowspan_service.domain.errors import InvalidFieldError, ServiceError, TooLargeError
+from flowspan_service.domain.rules import Wish
+from flowspan_service.domain.runs import LogEntry, RunKind
+from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
+from flowspan_service.rpc import limits, validate
+from flowspan_service.rpc.translate import new_trace, payload_of
+
+if TYPE_CHECKING:
+    from flowspan.v1 import report_pb2
+    from flowspan.v1.log_pb2 import LogRecord
+    from flowspan.v1.state_pb2 import State as WireState
+    from flowspan_service.app.reports import ReportedEvent
+
+_REPORTED = int(Cause.REPORTED)
+_NAMES = {int(key): value for key, value in DEFAULT_NAMES.items()}
+_FAILED, _CRASHED, _COMPLETED, _SCHEDULED = (
+    int(StateType.FAILED),
+    int(StateType.CRASHED),
+    int(StateType.COMPLETED),
+    int(StateType.SCHEDULED),
+)
+_MAX_SECONDS = validate.MAX_SECONDS
+_SURELY_SHORT = limits.STATE_NAME // 4
+"""Texts with no more characters than this need not be measured."""
+_MAX_ATTEMPT = 1_000_000
+_INFO = 20
+
+
+def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]:
+    """The events of a batch, and the ids of the runs that they need.
+
+    Raises:
+        InvalidFieldError: An event is malformed; the message names its sequence.
+        TooLargeError: A field of an event, or the batch, is larger than its limit.
+    """
+    if batch.first_sequence < 1:
+        raise validate.invalid("batch.first_sequence", "is required, and counts from 1")
+    wire_events = batch.events
+    if len(wire_events) > limits.MAX_UNACKED_EVENTS:
+        raise TooLargeError(
+            f"batch.events: {len(wire_events)} events are more than the limit of "
+            f"{limits.MAX_UNACKED_EVENTS}",
+            field="batch.events",
+        )
+    events: list[ReportedEvent] = []
+    append = events.append
+    ids: set[str] = set()
+    try:
+        for event in wire_events:
+            which = event.WhichOneof("event")
+            if which == "state_entered":
+                entered = event.state_entered
+                run_id = entered.run_id
+                if run_id not in ids:
+                    validate.check_id(run_id, "run_id")
+                    ids.add(run_id)
+                attempt = entered.attempt or 1
+                if not 0 < attempt < _MAX_ATTEMPT:
+                    raise validate.invalid("attempt", f"{attempt} is not a possible attempt")
+                state = _read_state(entered.state)
+                append(
+                    (run_id, state if state.__class__ is NotUnderstood else Wish(state, attempt, _REPORTED))  # type: ignore[arg-type] # its class was just looked at
+                )
+            elif which == "run_created":
+                append(_read_created(event.run_created, ids))
+            elif which == "log":
+                append(_read_log(event.log, ids))
+            else:
+                append(_read_unknown(event))
+    except ServiceError as error:
+        raise _with_sequence(error, batch.first_sequence + len(events)) from None
+    return events, list(ids)
+
+
+def _read_state(wire: WireState) -> State | NotUnderstood:
+    kind = wire.type
+    name = wire.name
+    if not name:
+        name = _NAMES.get(kind, "")
+    elif len(name) > _SURELY_SHORT:
+        validate.check_text(name, "state.name", limits.STATE_NAME)
+    message = wire.message
+    if message:
+        validate.check_text(message, "state.message", limits.STATE_MESSAGE)
+    time = wire.time
+    seconds, nanos = time.seconds, time.nanos
+    if not (0 < seconds <= _MAX_SECONDS and 0 <= nanos <= 999_999_999):
+        validate.check_time(time, "state.time")
+    if kind not in _NAMES:
+        if kind == 0:
+            raise validate.invalid("state.type", "is required")
+        return NotUnderstood("type_is_known", f"This service knows no state of type {kind}.")
+    state = State(kind, name, message, seconds * 1_000_000 + nanos // 1000)
+    if kind >= _COMPLETED or kind == _SCHEDULED:
+        _read_rarer(wire, kind, state)
+    return state
+
+
+def _read_rarer(wire: WireState, kind: int, state: State) -> None:
+    """The fields that states of some types may have; with other types they are not looked at."""
+    if kind == _COMPLETED:
+        if wire.HasField("result"):
+            validate.check_payload(wire.result, "state.result", limits.PAYLOAD)
+            state.result = wire.result.SerializeToString()
+    elif kind in (_FAILED, _CRASHED):
+        if wire.HasField("failure"):
+            validate.check_failure(wire.failure, "state.failure")
+            state.failure = wire.failure.SerializeToString()
+    elif kind == _SCHEDULED and wire.HasField("scheduled_time"):
+        time = wire.scheduled_time
+        validate.check_time(time, "state.scheduled_time")
+        state.scheduled_us = time.seconds * 1_000_000 + time.nanos // 1000
+
+
+def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
+    run_id = wire.run_id
+    if run_id not in ids:
+        validate.check_id(run_id, "run_id")
+        ids.add(run_id)
+    parent_id = wire.parent_run_id
+    if parent_id and parent_id not in ids:
+        validate.check_id(parent_id, "parent_run_id")
+        ids.add(parent_id)
+    root_id = wire.root_run_id
+    if root_id and root_id not in ids:
+        validate.check_id(root_id, "root_run_id")
+    flow_run_id = wire.flow_run_id
+    if flow_run_id and flow_run_id not in ids:
+        validate.check_id(flow_run_id, "flow_run_id")
+    function_name = wire.function_name
+    validate.check_required_text(function_name, "function_name", limits.NAME)
+    run_name = wire.run_name
+    if run_name:
+        validate.check_text(run_name, "run_name", limits.NAME)
+    version = wire.version
+    if version:
+        validate.check_text(version, "version", limits.NAME)
+    tags = tuple(wire.tags)
+    if tags:
+        validate.check_tags(tags, "tags")
+    parameters = trace = None
+    if wire.HasField("parameters"):
+        validate.check_payload(wire.parameters, "parameters", limits.PARAMETERS)
+        parameters = payload_of(wire.parameters)
+    if wire.HasField("trace"):
+        validate.check_trace(wire.trace, "trace")
+        trace = new_trace(wire.trace)
+    state = _read_state(wire.state)
+    if state.__class__ is NotUnderstood:
+        return run_id, state  # type: ignore[return-value] # its class was just looked at
+    kind = wire.kind
+    if kind not in (RunKind.FLOW, RunKind.TASK):
+        if kind == 0:
+            raise validate.invalid("kind", "is required")
+        return run_id, NotUnderstood("kind_is_known", f"This service knows no run of kind {kind}.")
+    return run_id, NewRun(
+        run_id,
+        kind,
+        function_name,
+        run_name,
+        parent_id or None,
+        root_id or run_id,
+        (flow_run_id or None) if kind == RunKind.TASK else None,
+        tags,
+        parameters,
+        trace,
+        version,
+        state.time_us,  # type: ignore[union-attr] # its class was just looked at
+        state,  # type: ignore[arg-type] # its class was just looked at
+    )
+
+
+def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
+    run_id = wire.run_id
+    if run_id not in ids:
+        validate.check_id(run_id, "run_id")
+        ids.add(run_id)
+    level, attempt = wire.level or _INFO, wire.attempt
+    if level < 0 or not 0 <= attempt < _MAX_ATTEMPT:
+        raise validate.invalid("level or attempt", "is not possible")
+    time = wire.time
+    seconds, nanos = time.seconds, time.nanos
+    if not (0 < seconds <= _MAX_SECONDS and 0 <= nanos <= 999_999_999):
+        validate.check_time(time, "time")
+    logger, message = wire.logger, wire.message
+    validate.check_text(logger, "logger", limits.NAME)
+    validate.check_text(message, "message", limits.LOG_MESSAGE)
+    trace_id, span_id = wire.trace_id, wire.span_id
+    if trace_id or span_id:
+        validate.check_hex(trace_id, "trace_id", 32)
+        validate.check_hex(span_id, "span_id", 16)
+    index, count = wire.chunk_index, wire.chunk_count
+    if index < 0 or count < 0:
+        raise validate.invalid("chunk_index or chunk_count", "is negative")
+    return run_id, LogEntry(
+        run_id,
+        attempt,
+        level,
+        seconds * 1_000_000 + nanos // 1000,
+        logger,
+        message,
+        trace_id,
+        span_id,
+        index,
+        count,
+    )
+
+
+def _read_unknown(event: report_pb2.Event) -> ReportedEvent:
+    if not event.ByteSize():
+        raise validate.invalid("event", "is required")
+    return "", NotUnderstood("event_is_known", "This service does not know this kind of event.")
+
+
+def _with_sequence(error: ServiceError, sequence: int) -> ServiceError:
+    """The error, saying which event it is about."""
+    made = InvalidFieldError if isinstance(error, InvalidFieldError) else type(error)
+    return made(
+        f"Event {sequence}: {error}",
+        advice=error.advice or "Nothing of the batch was applied.",
+        **{**error.metadata, "sequence": str(sequence)},
+    )

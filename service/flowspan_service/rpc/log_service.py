@@ -1,0 +1,91 @@
+"""LogService: the logs of runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan.v1 import log_service_pb2, log_service_pb2_grpc
+from flowspan_service.app.queries import LogQuery
+from flowspan_service.app.runs import get_run_of_any_kind
+from flowspan_service.rpc import limits
+from flowspan_service.rpc.tokens import seal, unseal
+from flowspan_service.rpc.translate import log_message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import grpc
+
+    from flowspan_service.rpc.backend import Backend
+
+
+class LogService(log_service_pb2_grpc.LogServiceServicer):  # type: ignore[misc] # generated
+    """See log_service.proto."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def ListLogs(  # noqa: N802 - the name in the proto
+        self, request: log_service_pb2.ListLogsRequest, context: grpc.aio.ServicerContext
+    ) -> log_service_pb2.ListLogsResponse:
+        """A page of log records."""
+        del context
+        backend = self._backend
+        bound_to = b"logs\0%s\0%d\0%d" % (
+            request.run_id.encode(),
+            request.include_descendants,
+            request.min_level,
+        )
+        after = 0
+        if request.page_token:
+            after = int(unseal(request.page_token, query=bound_to, field="page_token"))
+        await backend.read(get_run_of_any_kind, backend.store, request.run_id)
+        page = await backend.read(
+            backend.store.list_logs,
+            LogQuery(
+                run_id=request.run_id,
+                include_descendants=request.include_descendants,
+                min_level=request.min_level,
+                after_position=after,
+                limit=request.page_size or limits.PAGE_LOGS_DEFAULT,
+                limit_bytes=limits.PAGE_MESSAGE,
+            ),
+        )
+        token = ""
+        if page.has_more and page.items:
+            token = seal(str(page.items[-1].position), query=bound_to)
+        return log_service_pb2.ListLogsResponse(
+            logs=[log_message(entry) for entry in page.items], next_page_token=token
+        )
+
+    async def TailLogs(  # noqa: N802 - the name in the proto
+        self, request: log_service_pb2.TailLogsRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[log_service_pb2.TailLogsResponse]:
+        """Log records as they arrive, until the run has ended."""
+        del context
+        backend = self._backend
+        after = request.after_position
+        while True:
+            generation = backend.hub.generation
+            # The run is looked at first: when it had ended by then, all that it logged is read.
+            run = await backend.read(get_run_of_any_kind, backend.store, request.run_id)
+            page = await backend.read(
+                backend.store.list_logs,
+                LogQuery(
+                    run_id=request.run_id,
+                    include_descendants=request.include_descendants,
+                    min_level=request.min_level,
+                    after_position=after,
+                    limit=limits.PAGE_LOGS_DEFAULT,
+                    limit_bytes=limits.PAGE_MESSAGE,
+                ),
+            )
+            if page.items:
+                after = page.items[-1].position
+                yield log_service_pb2.TailLogsResponse(
+                    logs=[log_message(entry) for entry in page.items]
+                )
+            if not page.has_more:
+                if run.state.is_terminal:
+                    return
+                await backend.next_commit(after=generation)

@@ -1,0 +1,133 @@
+"""ReportService: what client processes report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc
+from flowspan_service.app.reports import ApplyReport
+from flowspan_service.app.runs import runs_to_cancel
+from flowspan_service.app.sessions import EndSession, OpenSession
+from flowspan_service.domain.errors import BadSequenceError, StoppingError
+from flowspan_service.rpc import limits, validate
+from flowspan_service.rpc.edge import parse_message
+from flowspan_service.rpc.events import read_batch
+from flowspan_service.rpc.report_stream import ReportStream, cancel_command
+from flowspan_service.rpc.translate import duration, microseconds, timestamp, verdict_message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import grpc
+
+    from flowspan_service.app.sessions import Opened
+    from flowspan_service.domain.runs import Run
+    from flowspan_service.rpc.backend import Backend
+
+_Response = report_service_pb2.ReportResponse
+
+
+class ReportService(report_service_pb2_grpc.ReportServiceServicer):  # type: ignore[misc] # generated
+    """See report_service.proto."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def Report(  # noqa: N802 - the name in the proto
+        self, frames: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+    ) -> None:
+        """The stream of a client process; its frames come unparsed."""
+        hello = await _read_hello(frames)
+        backend = self._backend
+        if backend.stopping.is_set():
+            raise StoppingError("The service is stopping.", advice="Reconnect and resume.")
+        stream = ReportStream(backend, hello.session_id)
+        opened = await backend.write(_open(backend, hello, stream.connection_id))
+        stream.begin(resume_after=opened.resume_after, lease_us=opened.lease_us)
+        backend.live.connect(stream)
+        try:
+            await context.write(_Response(welcome=self._welcome(opened)))
+            for run in await self._to_cancel(hello.session_id):
+                stream.cancel(run.id, run.state.message)
+            await stream.run(frames, context)
+        finally:
+            stream.end()
+
+    async def ReportBatch(  # noqa: N802 - the name in the proto
+        self, request: report_service_pb2.ReportBatchRequest, context: grpc.aio.ServicerContext
+    ) -> report_service_pb2.ReportBatchResponse:
+        """One batch of a client that keeps no stream."""
+        del context
+        backend = self._backend
+        session_id = request.hello.session_id
+        report = None
+        if request.HasField("batch") and (request.batch.events or request.batch.first_sequence):
+            events, run_ids = read_batch(request.batch)
+            report = ApplyReport(
+                session_id,
+                first_sequence=request.batch.first_sequence,
+                events=events,
+                run_ids=run_ids,
+            )
+        opened = await backend.write(_open(backend, request.hello, None))
+        ack = report_pb2.Ack(up_to_sequence=opened.resume_after)
+        if report is not None:
+            applied = await backend.write(report)
+            backend.activity.committed_transition_count += applied.transition_count
+            ack.up_to_sequence = applied.up_to_sequence
+            ack.verdicts.extend(verdict_message(each) for each in applied.verdicts)
+        if request.goodbye:
+            await backend.write(EndSession(session_id))
+        return report_service_pb2.ReportBatchResponse(
+            ack=ack,
+            commands=[
+                cancel_command(run.id, run.state.message)
+                for run in await self._to_cancel(session_id)
+            ],
+            lease=duration(opened.lease_us),
+        )
+
+    async def _to_cancel(self, session_id: str) -> list[Run]:
+        """The session's runs that it is to stop, and has not."""
+        runs = await self._backend.read(runs_to_cancel, self._backend.store)
+        return [run for run in runs if run.session_id == session_id]
+
+    def _welcome(self, opened: Opened) -> report_pb2.Welcome:
+        backend = self._backend
+        return report_pb2.Welcome(
+            resume_after=opened.resume_after,
+            max_batch_bytes=limits.MAX_BATCH,
+            max_unacked_events=limits.MAX_UNACKED_EVENTS,
+            lease=duration(opened.lease_us),
+            reconnect_grace=duration(backend.terms.grace_us),
+            server_time=timestamp(backend.clock.now_us()),
+            otlp_endpoint=backend.about.otlp_endpoint,
+            server_version=backend.about.version,
+        )
+
+
+async def _read_hello(frames: AsyncIterator[bytes]) -> report_pb2.Hello:
+    data = await anext(aiter(frames), None)
+    if data is None:
+        raise BadSequenceError("The stream ended before its first frame.", advice="Send Hello.")
+    request = parse_message(report_service_pb2.ReportRequest.FromString, data)
+    if request.WhichOneof("frame") != "hello":
+        raise BadSequenceError("The first frame is not Hello.", advice="Begin with Hello.")
+    validate.check_hello(request.hello, "hello")
+    return request.hello
+
+
+def _open(backend: Backend, hello: report_pb2.Hello, connection_id: str | None) -> OpenSession:
+    client = {
+        "name": hello.client_name,
+        "version": hello.client_version,
+        "language": hello.client_language,
+        "hostname": hello.hostname,
+        "process_id": str(hello.process_id) if hello.process_id else "",
+    }
+    return OpenSession(
+        hello.session_id,
+        client={key: value for key, value in client.items() if value},
+        lease_us=backend.terms.granted(microseconds(hello.lease)),
+        connection_id=connection_id,
+    )

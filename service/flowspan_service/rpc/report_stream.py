@@ -1,0 +1,271 @@
+"""The stream of one client process: batches in, acks and commands out.
+
+Batches are handed to the writer as they come, several at a time; acks follow the commits and are
+cumulative, so that one ack answers for all batches of a commit. A reading task and the call itself,
+which writes, share the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING
+
+from flowspan.v1 import report_pb2, report_service_pb2
+from flowspan_service.app.reports import ApplyReport
+from flowspan_service.app.sessions import ConnectionBroken, EndSession, RenewLease, taken_over
+from flowspan_service.domain.errors import BadSequenceError, StoppingError
+from flowspan_service.rpc import limits, validate
+from flowspan_service.rpc.edge import parse_message
+from flowspan_service.rpc.events import read_batch
+from flowspan_service.rpc.translate import verdict_message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from concurrent.futures import Future
+
+    import grpc
+
+    from flowspan_service.app.reports import Applied
+    from flowspan_service.domain.verdicts import Verdict
+    from flowspan_service.rpc.backend import Backend
+
+_Request = report_service_pb2.ReportRequest
+_Response = report_service_pb2.ReportResponse
+
+_IN_A_THREAD = 128 * limits.KIB
+"""Frames larger than this are read in a thread, so that other streams need not wait for them."""
+
+
+class ReportStream:
+    """A connected session (see app.live.Connection).
+
+    Args:
+        backend: The store and what belongs to it.
+        session_id: Whose connection it is.
+    """
+
+    def __init__(self, backend: Backend, session_id: str) -> None:
+        self.session_id = session_id
+        self.connection_id = uuid.uuid4().hex
+        self.alive_until_us = 0
+        self._backend = backend
+        self._loop = asyncio.get_running_loop()
+        self._lease_us = backend.terms.lease_us
+        self._stored_lease_at_us = 0
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._next_sequence = 1
+        self._unacked = 0
+        self._in_flight = 0
+        self._committed: deque[tuple[int, Applied]] = deque()
+        self._acked = 0
+        self._commands: deque[report_pb2.Command] = deque()
+        self._asked_to_cancel: set[str] = set()
+        self._failure: BaseException | None = None
+        self._is_draining = False
+        self._said_goodbye = False
+
+    def begin(self, *, resume_after: int, lease_us: int) -> None:
+        """The session is open, up to an event, and lives for so long."""
+        self._next_sequence = resume_after + 1
+        self._acked = resume_after
+        self._lease_us = lease_us
+        self._stored_lease_at_us = self._sign_of_life()
+
+    def be_taken_over(self) -> None:
+        """Another connection has the session now."""
+        self._fail(taken_over(self.session_id))
+
+    def cancel(self, run_id: str, reason: str) -> None:
+        """Asks for a run to be stopped; nothing, if this connection was asked already."""
+        if run_id in self._asked_to_cancel:
+            return
+        self._asked_to_cancel.add(run_id)
+        self._commands.append(cancel_command(run_id, reason))
+        self._wake.set()
+
+    def drain(self) -> None:
+        """The service stops: no more events are taken; ends when all that was taken is acked."""
+        self._is_draining = True
+        self._commands.append(report_pb2.Command(id="drain", drain=report_pb2.Drain()))
+        self._wake.set()
+
+    async def run(self, frames: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+        """Serves the stream until its end.
+
+        Raises:
+            ServiceError: The stream ends with this.
+        """
+        reader = asyncio.create_task(self._read(frames))
+        reader.add_done_callback(lambda _: self._wake.set())
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._send(context)
+                if self._failure is not None:
+                    raise self._failure
+                if self._is_draining:
+                    reader.cancel()
+                if reader.done() and not self._in_flight and not self._committed:
+                    break
+            if self._is_draining:
+                raise StoppingError("The service is stopping.", advice="Reconnect and resume.")
+            await reader
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    def end(self) -> None:
+        """The call has ended, in whatever way: without Goodbye, the grace begins."""
+        self._backend.live.disconnect(self)
+        if self._said_goodbye or self._backend.stopping.is_set():
+            return
+        self._backend.store.submit(
+            ConnectionBroken(
+                self.session_id,
+                connection_id=self.connection_id,
+                grace_us=self._backend.terms.grace_us,
+            )
+        )
+
+    async def _read(self, frames: AsyncIterator[bytes]) -> None:
+        async for data in frames:
+            now_us = self._sign_of_life()
+            if len(data) > limits.MAX_BATCH:
+                raise validate.too_large("frame", len(data), limits.MAX_BATCH)
+            request = await self._parse(data)
+            frame = request.WhichOneof("frame")
+            if frame == "batch":
+                await self._take(request.batch, len(data))
+            elif frame == "heartbeat":
+                self._store_lease(now_us)
+            elif frame == "goodbye":
+                self._said_goodbye = True
+                end = EndSession(self.session_id, connection_id=self.connection_id)
+                self._submit(end, 0)
+                return
+            elif frame == "hello":
+                raise BadSequenceError("A second Hello came.", advice="Send Hello once.")
+            elif not data:
+                raise validate.invalid("frame", "is required")
+            # Else it is a frame of a newer client, which it can do without.
+
+    async def _parse(self, data: bytes) -> report_service_pb2.ReportRequest:
+        if len(data) <= _IN_A_THREAD:
+            return parse_message(_Request.FromString, data)
+        return await self._backend.read(parse_message, _Request.FromString, data)
+
+    async def _take(self, batch: report_pb2.Batch, size: int) -> None:
+        """Hands a batch to the writer, when there is room for it."""
+        if size <= _IN_A_THREAD:
+            events, run_ids = read_batch(batch)
+        else:
+            events, run_ids = await self._backend.read(read_batch, batch)
+        first = batch.first_sequence
+        if first > self._next_sequence:
+            raise BadSequenceError(
+                f"Event {self._next_sequence} is missing: the batch begins with {first}.",
+                advice="Send the events after the last acknowledged one, without gaps.",
+                expected=str(self._next_sequence),
+            )
+        self._next_sequence = max(self._next_sequence, first + len(events))
+        while self._unacked and self._unacked + len(events) > limits.MAX_UNACKED_EVENTS:
+            self._room.clear()
+            await self._room.wait()
+        self._unacked += len(events)
+        self._stored_lease_at_us = self._backend.clock.now_us()
+        self._submit(
+            ApplyReport(
+                self.session_id,
+                first_sequence=first,
+                events=events,
+                run_ids=run_ids,
+                connection_id=self.connection_id,
+            ),
+            len(events),
+        )
+
+    def _submit(self, operation: ApplyReport | EndSession | RenewLease, events: int) -> None:
+        self._in_flight += 1
+        future: Future[Applied | int | None] = self._backend.store.submit(operation)  # type: ignore[arg-type] # any of their results
+        future.add_done_callback(lambda done: self._in_loop(done, events))
+
+    def _in_loop(self, future: Future[Applied | int | None], events: int) -> None:
+        """Called in the writer's thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._done, future, events)
+        except RuntimeError:
+            return  # the loop is closed: nobody waits for the answer any more
+
+    def _done(self, future: Future[Applied | int | None], events: int) -> None:
+        self._in_flight -= 1
+        error = future.exception()
+        if error is not None:
+            self._fail(error)
+            return
+        applied = future.result()
+        if applied is not None and not isinstance(applied, int):
+            self._sign_of_life()
+            self._backend.activity.committed_transition_count += applied.transition_count
+            self._committed.append((events, applied))
+        self._wake.set()
+
+    async def _send(self, context: grpc.aio.ServicerContext) -> None:
+        if self._committed:
+            if self._backend.on_point is not None:
+                self._backend.on_point("before_ack")
+            events, verdicts = 0, []
+            while self._committed:
+                count, applied = self._committed.popleft()
+                events += count
+                verdicts += applied.verdicts
+                self._acked = max(self._acked, applied.up_to_sequence)
+            for ack in acks(self._acked, verdicts):
+                await context.write(_Response(ack=ack))
+            self._unacked -= events
+            self._room.set()
+        while self._commands:
+            await context.write(_Response(command=self._commands.popleft()))
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._wake.set()
+
+    def _sign_of_life(self) -> int:
+        now_us = self._backend.clock.now_us()
+        self.alive_until_us = now_us + self._lease_us
+        return now_us
+
+    def _store_lease(self, now_us: int) -> None:
+        """Stores that the session lives, but not more often than it matters."""
+        if now_us - self._stored_lease_at_us >= self._lease_us // 4:
+            self._stored_lease_at_us = now_us
+            self._submit(RenewLease(self.session_id, connection_id=self.connection_id), 0)
+
+
+def acks(up_to_sequence: int, verdicts: list[Verdict]) -> Iterator[report_pb2.Ack]:
+    """Acks that together say what is stored, none of them much larger than the limit."""
+    ack, size = report_pb2.Ack(), 0
+    for verdict in verdicts:
+        message = verdict_message(verdict)
+        size += message.ByteSize()
+        if size > limits.MAX_ACK_VERDICTS and ack.verdicts:
+            # What is stored up to here is said by the verdict itself: all before it is decided.
+            ack.up_to_sequence = verdict.sequence - 1
+            yield ack
+            ack, size = report_pb2.Ack(), message.ByteSize()
+        ack.verdicts.append(message)
+    ack.up_to_sequence = up_to_sequence
+    yield ack
+
+
+def cancel_command(run_id: str, reason: str) -> report_pb2.Command:
+    """The command to stop a run."""
+    return report_pb2.Command(
+        id=f"cancel:{run_id}", cancel_run=report_pb2.CancelRun(run_id=run_id, reason=reason)
+    )
+

@@ -1,0 +1,174 @@
+"""The gRPC server: services, options, addresses."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from flowspan.v1 import (
+    flow_run_service_pb2_grpc,
+    flow_service_pb2_grpc,
+    log_service_pb2_grpc,
+    report_service_pb2_grpc,
+    system_service_pb2_grpc,
+    task_run_service_pb2_grpc,
+    watch_service_pb2_grpc,
+)
+from flowspan_service.rpc import limits
+from flowspan_service.rpc.edge import Edge
+from flowspan_service.rpc.flow_service import FlowService
+from flowspan_service.rpc.log_service import LogService
+from flowspan_service.rpc.report_service import ReportService
+from flowspan_service.rpc.run_services import FlowRunService, TaskRunService
+from flowspan_service.rpc.system_service import SystemService
+from flowspan_service.rpc.watch_service import WatchService
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flowspan_service.rpc.backend import Backend
+
+SERVICE_NAMES = (
+    "flowspan.v1.ReportService",
+    "flowspan.v1.FlowRunService",
+    "flowspan.v1.TaskRunService",
+    "flowspan.v1.FlowService",
+    "flowspan.v1.LogService",
+    "flowspan.v1.WatchService",
+    "flowspan.v1.SystemService",
+)
+
+_KEEPALIVE_MS = 10_000
+_MIN_KEEPALIVE_TIMEOUT_MS = 20_000
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; the message says which, why and what to do."""
+
+
+class Server:
+    """All services, over one backend.
+
+    Args:
+        backend: What the servicers work with.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=[Edge(backend.activity, backend.clock.now_us)],
+            options=_options(backend.terms.lease_us),
+        )
+        server = self._server
+        report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportService(backend), server)
+        flow_run_service_pb2_grpc.add_FlowRunServiceServicer_to_server(
+            FlowRunService(backend), server
+        )
+        task_run_service_pb2_grpc.add_TaskRunServiceServicer_to_server(
+            TaskRunService(backend), server
+        )
+        flow_service_pb2_grpc.add_FlowServiceServicer_to_server(FlowService(backend), server)
+        log_service_pb2_grpc.add_LogServiceServicer_to_server(LogService(backend), server)
+        watch_service_pb2_grpc.add_WatchServiceServicer_to_server(WatchService(backend), server)
+        system_service_pb2_grpc.add_SystemServiceServicer_to_server(SystemService(backend), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
+        reflection.enable_server_reflection(
+            (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
+
+    def listen(self, host: str, port: int) -> int:
+        """Listens on a TCP port; returns it (0 asks for any that is free).
+
+        Raises:
+            ListenError: It cannot.
+        """
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        _check_port(host, port)
+        try:
+            return int(self._server.add_insecure_port(address))
+        except RuntimeError as error:
+            raise ListenError(f"Cannot listen on {address}: {error}") from error
+
+    def listen_on_socket(self, path: Path) -> None:
+        """Listens on a Unix socket; the file of a service that is gone is replaced.
+
+        Raises:
+            ListenError: It cannot.
+        """
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            self._server.add_insecure_port(f"unix:{path}")
+        except (OSError, RuntimeError) as error:
+            raise ListenError(
+                f"Cannot listen on the socket {path}: {error}. Name another with --socket."
+            ) from error
+
+    async def start(self) -> None:
+        """Begins to answer."""
+        for name in ("", *SERVICE_NAMES):
+            await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._server.start()
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Ends: streams are drained, what was taken is acked, and then calls are cut."""
+        await self.health.enter_graceful_shutdown()
+        self._backend.stopping.set()
+        self._backend.hub.wake()
+        for connection in self._backend.live:
+            connection.drain()
+        await self._server.stop(grace_s)
+
+
+def _options(lease_us: int) -> list[tuple[str, int]]:
+    """The options of the server.
+
+    Dead peers are noticed by pings, but not before a stopped process would lose its lease: until
+    then, it may go on where it was.
+    """
+    timeout_ms = max(_MIN_KEEPALIVE_TIMEOUT_MS, lease_us // 1000 + 5_000)
+    return [
+        ("grpc.max_receive_message_length", limits.MAX_MESSAGE),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ]
+
+
+def _check_port(host: str, port: int) -> None:
+    """Tries the port, for gRPC does not say why it cannot have it."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        raise ListenError(_why_not(host, port, error)) from error
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} is in use. Stop what uses it (if it is flowspan: flowspan server stop), or "
+            "choose another one with --port; --port 0 takes any that is free."
+        )
+    if error.errno == errno.EACCES:
+        return f"Port {port} is reserved for the system's services. Choose one above 1023 with --port."
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{host!r} is not an address of this machine. Choose another one with --host."
+    return f"Cannot listen on {host}, port {port}: {os.strerror(error.errno or 0)}."

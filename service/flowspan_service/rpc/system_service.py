@@ -1,0 +1,44 @@
+"""SystemService: the service itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan.v1 import system_service_pb2, system_service_pb2_grpc
+from flowspan_service.rpc import limits
+from flowspan_service.rpc.translate import duration, timestamp
+
+if TYPE_CHECKING:
+    import grpc
+
+    from flowspan_service.rpc.backend import Backend
+
+
+class SystemService(system_service_pb2_grpc.SystemServiceServicer):  # type: ignore[misc] # generated
+    """See system_service.proto."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def GetInfo(  # noqa: N802 - the name in the proto
+        self, request: system_service_pb2.GetInfoRequest, context: grpc.aio.ServicerContext
+    ) -> system_service_pb2.GetInfoResponse:
+        """What the service is and how it does."""
+        del request, context
+        backend = self._backend
+        about = backend.about
+        return system_service_pb2.GetInfoResponse(
+            version=about.version,
+            schema_version=await backend.read(backend.store.schema_version),
+            database=about.database,
+            start_time=timestamp(about.started_us),
+            server_time=timestamp(backend.clock.now_us()),
+            process_id=about.process_id,
+            connected_session_count=len(backend.live),
+            committed_transition_count=backend.activity.committed_transition_count,
+            queued_event_count=backend.store.queued_weight,
+            lease=duration(backend.terms.lease_us),
+            reconnect_grace=duration(backend.terms.grace_us),
+            otlp_endpoint=about.otlp_endpoint,
+            max_message_bytes=limits.MAX_MESSAGE,
+        )

@@ -1,0 +1,266 @@
+"""Between the records of the domain and the messages of the wire."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan.v1 import (
+    failure_pb2,
+    flow_pb2,
+    flow_run_pb2,
+    log_pb2,
+    payload_pb2,
+    run_filter_pb2,
+    state_pb2,
+    task_run_pb2,
+    trace_pb2,
+    transition_pb2,
+    verdict_pb2,
+)
+from flowspan_service.app.queries import RunFilter
+from flowspan_service.app.reports import NewRun
+from flowspan_service.domain.flows import flow_id
+from flowspan_service.domain.runs import LogEntry, Payload, Run, RunKind, TraceContext
+from flowspan_service.domain.states import DEFAULT_NAMES, State
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowspan_service.app.queries import FlowInfo
+    from flowspan_service.domain.runs import Transition
+    from flowspan_service.domain.verdicts import Verdict
+
+_SECOND = 1_000_000
+
+
+def timestamp(at_us: int) -> Timestamp:
+    """A time."""
+    seconds, rest = divmod(at_us, _SECOND)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def optional_timestamp(at_us: int | None) -> Timestamp | None:
+    """A time that may not be known."""
+    return None if at_us is None else timestamp(at_us)
+
+
+def duration(length_us: int) -> Duration:
+    """A length of time."""
+    seconds, rest = divmod(length_us, _SECOND)
+    return Duration(seconds=seconds, nanos=rest * 1000)
+
+
+def microseconds(wire: Timestamp | Duration) -> int:
+    """A time, or a length of time."""
+    return wire.seconds * _SECOND + wire.nanos // 1000
+
+
+def payload_of(wire: payload_pb2.Payload) -> Payload:
+    """A value of the user's, from the wire."""
+    return Payload(wire.encoding, wire.data)
+
+
+def new_trace(wire: trace_pb2.TraceContext) -> TraceContext:
+    """A place in a trace, from the wire."""
+    return TraceContext(
+        wire.traceparent, wire.tracestate, wire.parent_span_id, wire.exported_by_service
+    )
+
+
+def new_state(wire: state_pb2.State) -> State:
+    """A state that somebody asks for, from the wire; its time, if it has none, is 0."""
+    return State(
+        wire.type,
+        wire.name or DEFAULT_NAMES[wire.type],
+        wire.message,
+        microseconds(wire.time),
+        microseconds(wire.scheduled_time) if wire.HasField("scheduled_time") else None,
+        wire.failure.SerializeToString() if wire.HasField("failure") else None,
+        wire.result.SerializeToString() if wire.HasField("result") else None,
+    )
+
+
+def new_flow_run(wire: flow_run_pb2.FlowRun, *, now_us: int) -> NewRun:
+    """A flow run to create, from the wire."""
+    state = new_state(wire.state)
+    if not state.time_us:
+        state.time_us = now_us
+    return NewRun(
+        id=wire.id,
+        kind=RunKind.FLOW,
+        function_name=wire.flow_name,
+        run_name=wire.name,
+        parent_run_id=wire.parent_run_id or None,
+        root_run_id=wire.root_run_id or wire.id,
+        flow_run_id=None,
+        tags=tuple(wire.tags),
+        parameters=payload_of(wire.parameters) if wire.HasField("parameters") else None,
+        trace=new_trace(wire.trace) if wire.HasField("trace") else None,
+        version=wire.flow_version,
+        created_us=state.time_us,
+        state=state,
+    )
+
+
+def run_filter(wire: run_filter_pb2.RunFilter) -> RunFilter:
+    """Which runs, from the wire."""
+    return RunFilter(
+        state_types=tuple(wire.state_types),
+        state_names=tuple(wire.state_names),
+        function_names=tuple(wire.function_names),
+        tags=tuple(wire.tags),
+        parent_run_id=wire.parent_run_id or None,
+        root_run_id=wire.root_run_id or None,
+        flow_run_id=wire.flow_run_id or None,
+        top_level_only=wire.top_level_only,
+        created_after_us=(
+            microseconds(wire.created_after) if wire.HasField("created_after") else None
+        ),
+        created_before_us=(
+            microseconds(wire.created_before) if wire.HasField("created_before") else None
+        ),
+        run_name=wire.run_name or None,
+        id_prefix=wire.id_prefix or None,
+    )
+
+
+def state_message(state: State) -> state_pb2.State:
+    """A state."""
+    wire = state_pb2.State(
+        type=state.type,  # type: ignore[arg-type] # an int, as enums of protobuf are
+        name=state.name,
+        message=state.message,
+        time=timestamp(state.time_us),
+    )
+    if state.scheduled_us is not None:
+        wire.scheduled_time.CopyFrom(timestamp(state.scheduled_us))
+    if state.failure is not None:
+        wire.failure.CopyFrom(failure_pb2.Failure.FromString(state.failure))
+    if state.result is not None:
+        wire.result.CopyFrom(payload_pb2.Payload.FromString(state.result))
+    return wire
+
+
+def trace_message(trace: TraceContext | None) -> trace_pb2.TraceContext | None:
+    """A place in a trace."""
+    if trace is None:
+        return None
+    return trace_pb2.TraceContext(
+        traceparent=trace.traceparent,
+        tracestate=trace.tracestate,
+        parent_span_id=trace.parent_span_id,
+        exported_by_service=trace.exported_by_service,
+    )
+
+
+def flow_run_message(run: Run) -> flow_run_pb2.FlowRun:
+    """A flow run."""
+    payload = run.parameters
+    return flow_run_pb2.FlowRun(
+        id=run.id,
+        flow_id=flow_id(run.function_name),
+        flow_name=run.function_name,
+        name=run.run_name,
+        parent_run_id=run.parent_run_id or "",
+        root_run_id=run.root_run_id,
+        state=state_message(run.state),
+        attempt=run.attempt,
+        tags=run.tags,
+        parameters=(
+            payload_pb2.Payload(encoding=payload.encoding, data=payload.data) if payload else None
+        ),
+        create_time=timestamp(run.created_us),
+        start_time=optional_timestamp(run.started_us),
+        end_time=optional_timestamp(run.ended_us),
+        run_duration=duration(run.run_duration_us),
+        trace=trace_message(run.trace),
+        flow_version=run.version,
+        session_id=run.session_id or "",
+        transition_count=run.transition_count,
+    )
+
+
+def task_run_message(run: Run) -> task_run_pb2.TaskRun:
+    """A task run."""
+    return task_run_pb2.TaskRun(
+        id=run.id,
+        task_name=run.function_name,
+        name=run.run_name,
+        flow_run_id=run.flow_run_id or "",
+        parent_run_id=run.parent_run_id or "",
+        root_run_id=run.root_run_id,
+        state=state_message(run.state),
+        attempt=run.attempt,
+        tags=run.tags,
+        create_time=timestamp(run.created_us),
+        start_time=optional_timestamp(run.started_us),
+        end_time=optional_timestamp(run.ended_us),
+        run_duration=duration(run.run_duration_us),
+        trace=trace_message(run.trace),
+        session_id=run.session_id or "",
+        transition_count=run.transition_count,
+    )
+
+
+def transition_message(transition: Transition) -> transition_pb2.Transition:
+    """A transition."""
+    return transition_pb2.Transition(
+        run_id=transition.run_id,
+        ordinal=transition.ordinal,
+        attempt=transition.attempt,
+        state=state_message(transition.state),
+        cause=transition.cause,  # type: ignore[arg-type] # an int, as enums of protobuf are
+        position=transition.position,
+        commit_time=timestamp(transition.commit_us),
+    )
+
+
+def log_message(entry: LogEntry) -> log_pb2.LogRecord:
+    """A log record."""
+    return log_pb2.LogRecord(
+        position=entry.position,
+        run_id=entry.run_id,
+        level=entry.level,  # type: ignore[arg-type] # an int, as enums of protobuf are
+        time=timestamp(entry.time_us),
+        logger=entry.logger,
+        message=entry.message,
+        trace_id=entry.trace_id,
+        span_id=entry.span_id,
+        chunk_index=entry.chunk_index,
+        chunk_count=entry.chunk_count,
+        attempt=entry.attempt,
+    )
+
+
+def flow_message(flow: FlowInfo) -> flow_pb2.Flow:
+    """A flow."""
+    return flow_pb2.Flow(
+        id=flow.id,
+        name=flow.name,
+        create_time=timestamp(flow.created_us),
+        last_run_time=timestamp(flow.last_run_us),
+    )
+
+
+def verdict_message(verdict: Verdict) -> verdict_pb2.Verdict:
+    """An answer."""
+    return verdict_pb2.Verdict(
+        sequence=verdict.sequence,
+        run_id=verdict.run_id,
+        kind=verdict.kind,  # type: ignore[arg-type] # an int, as enums of protobuf are
+        rule=verdict.rule,
+        reason=verdict.reason,
+        current_state=None if verdict.state is None else state_message(verdict.state),
+        current_attempt=verdict.attempt,
+    )
+
+
+def state_counts(counts: Mapping[int, int]) -> list[run_filter_pb2.StateCount]:
+    """How many runs are in which state, by type."""
+    return [
+        run_filter_pb2.StateCount(type=kind, count=counts[kind])  # type: ignore[arg-type] # an int
+        for kind in sorted(counts)
+        if counts[kind]
+    ]

@@ -1,0 +1,321 @@
+"""What requests may say. Every request is checked here, before its method sees it.
+
+The events of reports are checked where they are read (`rpc.events`), with the functions below.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from flowspan.v1 import (
+    flow_run_service_pb2,
+    flow_service_pb2,
+    log_service_pb2,
+    report_service_pb2,
+    system_service_pb2,
+    task_run_service_pb2,
+    watch_service_pb2,
+)
+from flowspan_service.domain.errors import InvalidFieldError, TooLargeError
+from flowspan_service.domain.rules import INITIAL_TYPES
+from flowspan_service.domain.states import StateType
+from flowspan_service.rpc import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flowspan.v1.failure_pb2 import Failure
+    from flowspan.v1.flow_run_pb2 import FlowRun
+    from flowspan.v1.payload_pb2 import Payload
+    from flowspan.v1.report_pb2 import Hello
+    from flowspan.v1.run_filter_pb2 import RunFilter
+    from flowspan.v1.state_pb2 import State
+    from flowspan.v1.trace_pb2 import TraceContext
+    from google.protobuf.duration_pb2 import Duration
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+_HEX = re.compile(r"[0-9a-f]*").fullmatch
+_ID_PREFIX = re.compile(r"[0-9a-f-]{4,36}").fullmatch
+
+MAX_SECONDS = 253_402_300_799
+"""The end of the year 9999, the last that a Timestamp may have."""
+
+STATE_TYPES = frozenset(int(each) for each in StateType)
+_ORDERS = (0, 1, 2)
+
+
+def check(request: Any) -> None:
+    """Checks a request of any type.
+
+    Raises:
+        InvalidFieldError: A field has a value that it may not have; the message names it.
+        TooLargeError: A field is larger than its limit.
+    """
+    checker = _CHECKERS.get(type(request))
+    if checker is not None:
+        checker(request)
+
+
+def invalid(field: str, why: str) -> InvalidFieldError:
+    """The error for a field with a value that it may not have."""
+    return InvalidFieldError(f"{field}: {why}", field=field)
+
+
+def check_id(value: str, field: str) -> None:
+    """An id that is required."""
+    if not value:
+        raise invalid(field, "is required")
+    if not _UUID(value):
+        raise invalid(field, f"{_shown(value)} is not a UUID in lower-case canonical form")
+
+
+def check_optional_id(value: str, field: str) -> None:
+    """An id that may be empty."""
+    if value:
+        check_id(value, field)
+
+
+def check_text(value: str, field: str, limit: int) -> None:
+    """A text of at most so many bytes."""
+    # A character has at most four bytes, so most texts need not be encoded to be measured.
+    if len(value) * 4 > limit and len(value.encode()) > limit:
+        raise too_large(field, len(value.encode()), limit)
+
+
+def check_required_text(value: str, field: str, limit: int) -> None:
+    """A text that may not be empty."""
+    if not value:
+        raise invalid(field, "is required")
+    check_text(value, field, limit)
+
+
+def check_tags(tags: Sequence[str], field: str) -> None:
+    """Labels of a run."""
+    if len(tags) > limits.TAG_COUNT:
+        raise TooLargeError(
+            f"{field}: {len(tags)} tags are more than {limits.TAG_COUNT}", field=field
+        )
+    for tag in tags:
+        check_required_text(tag, field, limits.NAME)
+
+
+def check_payload(payload: Payload, field: str, limit: int) -> None:
+    """A value of the user's."""
+    check_required_text(payload.encoding, f"{field}.encoding", limits.SHORT_NAME)
+    size = len(payload.data)
+    if size > limit:
+        raise too_large(f"{field}.data", size, limit)
+
+
+def check_trace(trace: TraceContext, field: str) -> None:
+    """A run's place in a trace."""
+    if not _TRACEPARENT(trace.traceparent):
+        raise invalid(f"{field}.traceparent", f"{_shown(trace.traceparent)} is not a W3C traceparent")
+    check_text(trace.tracestate, f"{field}.tracestate", limits.TRACESTATE)
+    check_hex(trace.parent_span_id, f"{field}.parent_span_id", 16)
+
+
+def check_hex(value: str, field: str, length: int) -> None:
+    """So many lower-case hex digits, or none."""
+    if value and (len(value) != length or not _HEX(value)):
+        raise invalid(field, f"{_shown(value)} is not {length} lower-case hex digits")
+
+
+def check_failure(failure: Failure, field: str) -> None:
+    """An error of user code, with its causes."""
+    depth = 1
+    while True:
+        check_text(failure.type, f"{field}.type", limits.FAILURE_TYPE)
+        check_text(failure.message, f"{field}.message", limits.FAILURE_MESSAGE)
+        check_text(failure.stack_trace, f"{field}.stack_trace", limits.FAILURE_STACK_TRACE)
+        if not failure.HasField("cause"):
+            return
+        depth += 1
+        if depth > limits.FAILURE_DEPTH:
+            raise TooLargeError(
+                f"{field}: a chain of more than {limits.FAILURE_DEPTH} failures", field=field
+            )
+        failure = failure.cause
+
+
+def check_time(time: Timestamp, field: str) -> None:
+    """A time that is required, between the years 1970 and 9999."""
+    if not time.seconds and not time.nanos:
+        raise invalid(field, "is required")
+    if not (0 <= time.seconds <= MAX_SECONDS and 0 <= time.nanos <= 999_999_999):
+        raise invalid(field, "is not a time between the years 1970 and 9999")
+
+
+def check_duration(duration: Duration, field: str) -> None:
+    """A duration that is not negative."""
+    if not (0 <= duration.seconds <= MAX_SECONDS and 0 <= duration.nanos <= 999_999_999):
+        raise invalid(field, "is not a positive duration")
+
+
+def check_state(state: State, field: str) -> None:
+    """A state that somebody asks for; its time is not looked at."""
+    if state.type not in STATE_TYPES:
+        raise invalid(f"{field}.type", "is required" if not state.type else "is not known")
+    check_text(state.name, f"{field}.name", limits.STATE_NAME)
+    check_text(state.message, f"{field}.message", limits.STATE_MESSAGE)
+    if state.HasField("scheduled_time"):
+        check_time(state.scheduled_time, f"{field}.scheduled_time")
+    if state.HasField("failure"):
+        check_failure(state.failure, f"{field}.failure")
+    if state.HasField("result"):
+        check_payload(state.result, f"{field}.result", limits.PAYLOAD)
+
+
+def check_hello(hello: Hello, field: str) -> None:
+    """Who reports."""
+    check_id(hello.session_id, f"{field}.session_id")
+    for name in ("client_name", "client_version", "client_language"):
+        check_text(getattr(hello, name), f"{field}.{name}", limits.SHORT_NAME)
+    check_text(hello.hostname, f"{field}.hostname", limits.NAME)
+    if len(hello.capabilities) > limits.CAPABILITIES:
+        raise TooLargeError(
+            f"{field}.capabilities: more than {limits.CAPABILITIES}", field=f"{field}.capabilities"
+        )
+    if hello.HasField("lease"):
+        check_duration(hello.lease, f"{field}.lease")
+
+
+def too_large(field: str, size: int, limit: int) -> TooLargeError:
+    """The error for a field that is larger than its limit."""
+    return TooLargeError(
+        f"{field}: {size} bytes are more than the limit of {limit}", field=field, limit=str(limit)
+    )
+
+
+def _check_flow_run(run: FlowRun, field: str) -> None:
+    check_id(run.id, f"{field}.id")
+    check_required_text(run.flow_name, f"{field}.flow_name", limits.NAME)
+    check_text(run.name, f"{field}.name", limits.NAME)
+    check_optional_id(run.parent_run_id, f"{field}.parent_run_id")
+    check_optional_id(run.root_run_id, f"{field}.root_run_id")
+    check_tags(run.tags, f"{field}.tags")
+    check_text(run.flow_version, f"{field}.flow_version", limits.NAME)
+    if not run.HasField("state"):
+        raise invalid(f"{field}.state", "is required")
+    check_state(run.state, f"{field}.state")
+    if run.state.type not in INITIAL_TYPES:
+        raise invalid(f"{field}.state.type", "a run begins as SCHEDULED or PENDING")
+    if run.state.HasField("time"):
+        check_time(run.state.time, f"{field}.state.time")
+    if run.HasField("parameters"):
+        check_payload(run.parameters, f"{field}.parameters", limits.PARAMETERS)
+    if run.HasField("trace"):
+        check_trace(run.trace, f"{field}.trace")
+
+
+def _check_filter(wanted: RunFilter, field: str) -> None:
+    for name in ("state_types", "state_names", "function_names", "tags"):
+        if len(getattr(wanted, name)) > limits.FILTER_VALUES:
+            raise TooLargeError(
+                f"{field}.{name}: more than {limits.FILTER_VALUES} values", field=f"{field}.{name}"
+            )
+    for state_type in wanted.state_types:
+        if state_type not in STATE_TYPES:
+            raise invalid(f"{field}.state_types", f"{state_type} is not known")
+    for name in ("state_names", "function_names", "tags"):
+        for value in getattr(wanted, name):
+            check_text(value, f"{field}.{name}", limits.NAME)
+    for name in ("parent_run_id", "root_run_id", "flow_run_id"):
+        check_optional_id(getattr(wanted, name), f"{field}.{name}")
+    for name in ("created_after", "created_before"):
+        if wanted.HasField(name):  # type: ignore[arg-type] # one of its fields
+            check_time(getattr(wanted, name), f"{field}.{name}")
+    check_text(wanted.run_name, f"{field}.run_name", limits.NAME)
+    if wanted.id_prefix and not _ID_PREFIX(wanted.id_prefix):
+        raise invalid(
+            f"{field}.id_prefix",
+            f"{_shown(wanted.id_prefix)} is not the beginning of an id, of 4 characters or more",
+        )
+
+
+def _check_page(page_size: int, limit: int) -> None:
+    if not 0 <= page_size <= limit:
+        raise invalid("page_size", f"{page_size} is not between 1 and {limit} (or 0)")
+
+
+def _check_list(request: Any) -> None:
+    _check_filter(request.filter, "filter")
+    if request.order not in _ORDERS:
+        raise invalid("order", f"{request.order} is not known")
+    _check_page(request.page_size, limits.PAGE_RUNS)
+
+
+def _check_create(request: flow_run_service_pb2.CreateFlowRunRequest) -> None:
+    if not request.HasField("flow_run"):
+        raise invalid("flow_run", "is required")
+    _check_flow_run(request.flow_run, "flow_run")
+
+
+def _check_set_state(request: Any) -> None:
+    check_id(request.id, "id")
+    if not request.HasField("state"):
+        raise invalid("state", "is required")
+    check_state(request.state, "state")
+
+
+def _check_get_flow(request: flow_service_pb2.GetFlowRequest) -> None:
+    if request.WhichOneof("key") is None:
+        raise invalid("key", "id or name is required")
+    if request.HasField("id"):
+        check_id(request.id, "id")
+    else:
+        check_required_text(request.name, "name", limits.NAME)
+
+
+def _check_logs(request: Any) -> None:
+    check_id(request.run_id, "run_id")
+    if request.min_level < 0:
+        raise invalid("min_level", "is negative")
+
+
+def _check_list_logs(request: log_service_pb2.ListLogsRequest) -> None:
+    _check_logs(request)
+    _check_page(request.page_size, limits.PAGE_LOGS)
+
+
+def _check_tail_logs(request: log_service_pb2.TailLogsRequest) -> None:
+    _check_logs(request)
+    if request.after_position < 0:
+        raise invalid("after_position", "is negative")
+
+
+def _check_report_batch(request: report_service_pb2.ReportBatchRequest) -> None:
+    if not request.HasField("hello"):
+        raise invalid("hello", "is required")
+    check_hello(request.hello, "hello")
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= 80 else value[:80] + "…")
+
+
+_CHECKERS: dict[type[Any], Callable[[Any], None]] = {
+    flow_run_service_pb2.CreateFlowRunRequest: _check_create,
+    flow_run_service_pb2.GetFlowRunRequest: lambda request: check_id(request.id, "id"),
+    flow_run_service_pb2.ListFlowRunsRequest: _check_list,
+    flow_run_service_pb2.CountFlowRunsRequest: lambda r: _check_filter(r.filter, "filter"),
+    flow_run_service_pb2.DeleteFlowRunRequest: lambda request: check_id(request.id, "id"),
+    flow_run_service_pb2.SetFlowRunStateRequest: _check_set_state,
+    flow_run_service_pb2.ListFlowRunTransitionsRequest: lambda r: check_id(r.id, "id"),
+    task_run_service_pb2.GetTaskRunRequest: lambda request: check_id(request.id, "id"),
+    task_run_service_pb2.ListTaskRunsRequest: _check_list,
+    task_run_service_pb2.CountTaskRunsRequest: lambda r: _check_filter(r.filter, "filter"),
+    task_run_service_pb2.SetTaskRunStateRequest: _check_set_state,
+    task_run_service_pb2.ListTaskRunTransitionsRequest: lambda r: check_id(r.id, "id"),
+    flow_service_pb2.GetFlowRequest: _check_get_flow,
+    flow_service_pb2.ListFlowsRequest: lambda r: _check_page(r.page_size, limits.PAGE_RUNS),
+    log_service_pb2.ListLogsRequest: _check_list_logs,
+    log_service_pb2.TailLogsRequest: _check_tail_logs,
+    watch_service_pb2.WatchRequest: lambda r: check_optional_id(r.run_id, "run_id"),
+    report_service_pb2.ReportBatchRequest: _check_report_batch,
+    system_service_pb2.GetInfoRequest: lambda _: None,
+}
+"""A checker for the request of each unary request there is."""

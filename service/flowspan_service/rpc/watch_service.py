@@ -1,0 +1,103 @@
+"""WatchService: changes as they happen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan.v1 import watch_service_pb2, watch_service_pb2_grpc
+from flowspan_service.app.runs import get_run_of_any_kind
+from flowspan_service.app.watching import changes_page, snapshot_pages
+from flowspan_service.domain.runs import RunKind
+from flowspan_service.rpc.tokens import seal, unseal
+from flowspan_service.rpc.translate import flow_run_message, task_run_message, transition_message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import grpc
+
+    from flowspan_service.app.watching import WatchedChange
+    from flowspan_service.domain.runs import Run
+    from flowspan_service.rpc.backend import Backend
+
+_Response = watch_service_pb2.WatchResponse
+
+
+class WatchService(watch_service_pb2_grpc.WatchServiceServicer):  # type: ignore[misc] # generated
+    """See watch_service.proto."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def Watch(  # noqa: N802 - the name in the proto
+        self, request: watch_service_pb2.WatchRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[watch_service_pb2.WatchResponse]:
+        """The runs as they are, a mark, and then every transition."""
+        del context
+        backend, run_id = self._backend, request.run_id or None
+        bound_to = b"watch\0" + request.run_id.encode()
+        if request.resume_token:
+            after = int(unseal(request.resume_token, query=bound_to, field="resume_token"))
+        else:
+            if run_id is not None:
+                await backend.read(get_run_of_any_kind, backend.store, run_id)
+            after = await backend.read(backend.store.position)
+            count = 0
+            async for run in self._snapshot(after, request):
+                count += 1
+                yield _snapshot_message(run)
+            yield _Response(
+                snapshot_end=watch_service_pb2.SnapshotEnd(run_count=count),
+                resume_token=seal(str(after), query=bound_to),
+            )
+        while True:
+            generation = backend.hub.generation
+            # The run is looked at first: when it had ended by then, its last change is read.
+            root = None
+            if run_id is not None:
+                root = await backend.read(get_run_of_any_kind, backend.store, run_id)
+            page = await backend.read(
+                changes_page,
+                backend.store,
+                after=after,
+                run_id=run_id,
+                flow_runs_only=request.flow_runs_only,
+            )
+            after = page.looked_at
+            for change in page.changes:
+                token = seal(str(change.transition.position), query=bound_to)
+                yield _Response(change=_change_message(change), resume_token=token)
+            if page.is_last:
+                if root is not None and root.state.is_terminal:
+                    return
+                await backend.next_commit(after=generation)
+
+    async def _snapshot(
+        self, at: int, request: watch_service_pb2.WatchRequest
+    ) -> AsyncIterator[Run]:
+        backend = self._backend
+        pages = snapshot_pages(
+            backend.store,
+            at=at,
+            run_id=request.run_id or None,
+            flow_runs_only=request.flow_runs_only,
+        )
+        while (page := await backend.read(next, pages, None)) is not None:
+            for run in page:
+                yield run
+
+
+def _snapshot_message(run: Run) -> watch_service_pb2.WatchResponse:
+    if run.kind == RunKind.FLOW:
+        return _Response(flow_run=flow_run_message(run))
+    return _Response(task_run=task_run_message(run))
+
+
+def _change_message(change: WatchedChange) -> watch_service_pb2.Change:
+    message = watch_service_pb2.Change(transition=transition_message(change.transition))
+    if change.created is not None:
+        if change.created.kind == RunKind.FLOW:
+            message.flow_run.CopyFrom(flow_run_message(change.created))
+        else:
+            message.task_run.CopyFrom(task_run_message(change.created))
+    return message

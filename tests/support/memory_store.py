@@ -1,0 +1,280 @@
+"""A store in memory for unit tests: each operation is a transaction of its own, done at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from copy import copy, deepcopy
+from typing import TYPE_CHECKING, TypeVar
+
+from flowspan_service.app.queries import FlowInfo, LogQuery, Page, RunFilter, RunQuery
+from flowspan_service.domain.flows import flow_id
+from flowspan_service.domain.runs import LogEntry, Run, RunKind, Session, SessionStatus, Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from flowspan_service.app.ports import Clock, CommitListener, Operation
+
+T = TypeVar("T")
+
+
+class ManualClock:
+    """A clock that stands still until it is told otherwise."""
+
+    def __init__(self, now_us: int = 1_700_000_000_000_000) -> None:
+        self.us = now_us
+
+    def now_us(self) -> int:
+        return self.us
+
+    def advance(self, seconds: float) -> None:
+        self.us += round(seconds * 1e6)
+
+
+class _Data:
+    """What is stored."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, Run] = {}
+        self.history: list[Transition] = []
+        self.logs: list[LogEntry] = []
+        self.sessions: dict[str, Session] = {}
+        self.deleted: set[str] = set()
+
+
+class MemoryUnitOfWork:
+    """One transaction over a copy of the data."""
+
+    def __init__(self, data: _Data, now_us: int) -> None:
+        self.data = data
+        self.now_us = now_us
+        self.ended: list[Run] = []
+        self.writes = 0
+
+    def run(self, run_id: str) -> Run | None:
+        return self.data.runs.get(run_id)
+
+    def add_run(self, run: Run) -> None:
+        assert run.id not in self.data.runs
+        self.data.runs[run.id] = run
+        self.add_transition(run)
+
+    def add_transition(self, run: Run) -> None:
+        assert self.data.runs[run.id] is run
+        self.writes += 1
+        run.position = len(self.data.history) + 1
+        self.data.history.append(
+            Transition(
+                run.id,
+                run.transition_count,
+                run.attempt,
+                run.state,
+                run.cause,
+                self.now_us,
+                run.position,
+            )
+        )
+        if run.state.is_terminal:
+            self.ended.append(copy(run))
+
+    def update_run(self, run: Run) -> None:
+        assert self.data.runs[run.id] is run
+        self.writes += 1
+
+    def add_logs(self, entries: Sequence[LogEntry]) -> None:
+        self.writes += 1
+        for entry in entries:
+            stored = copy(entry)
+            stored.position = len(self.data.logs) + 1
+            self.data.logs.append(stored)
+
+    def session(self, session_id: str) -> Session | None:
+        return self.data.sessions.get(session_id)
+
+    def save_session(self, session: Session) -> None:
+        self.data.sessions[session.id] = session
+
+    def open_runs_of(self, session_id: str) -> list[Run]:
+        runs = [
+            run
+            for run in self.data.runs.values()
+            if run.session_id == session_id and not run.state.is_terminal
+        ]
+        return sorted(runs, key=lambda run: run.id, reverse=True)
+
+    def expired_sessions(self, *, at_us: int, limit: int) -> list[Session]:
+        expired = [
+            session
+            for session in self.data.sessions.values()
+            if session.status == SessionStatus.OPEN and session.lease_expires_us <= at_us
+        ]
+        return sorted(expired, key=lambda session: session.lease_expires_us)[:limit]
+
+    def extend_leases(self, *, until_us: int) -> int:
+        changed = 0
+        for session in self.data.sessions.values():
+            if session.status == SessionStatus.OPEN and session.lease_expires_us < until_us:
+                session.lease_expires_us = until_us
+                changed += 1
+        return changed
+
+    def tree(self, run_id: str) -> list[Run]:
+        return _tree(self.data, run_id)
+
+    def delete_runs(self, run_ids: Iterable[str]) -> int:
+        gone = {run_id: self.data.runs.pop(run_id) for run_id in run_ids}
+        self.data.deleted |= {key for key, run in gone.items() if not run.state.is_terminal}
+        self.data.history = [each for each in self.data.history if each.run_id not in gone]
+        self.data.logs = [each for each in self.data.logs if each.run_id not in gone]
+        return len(gone)
+
+    def was_deleted(self, run_id: str) -> bool:
+        return run_id in self.data.deleted
+
+
+class MemoryStore:
+    """See flowspan_service.app.ports.Store."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.data = _Data()
+        self.listeners: list[CommitListener] = []
+        self.queued_weight = 0
+
+    def do(self, operation: Operation[T]) -> T:
+        """Runs the operation; raises what it raises, and then nothing was changed."""
+        data = deepcopy(self.data)
+        uow = MemoryUnitOfWork(data, self.clock.now_us())
+        answer = operation(uow)
+        self.data = data
+        for listener in self.listeners:
+            listener(position=self.position(), log_position=len(data.logs), ended=uow.ended)
+        return answer
+
+    def submit(self, operation: Operation[T]) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(self.do(operation))
+        except Exception as error:  # noqa: BLE001 - the future carries it
+            future.set_exception(error)
+        return future
+
+    def get_run(self, kind: int, run_id: str) -> Run | None:
+        run = self.data.runs.get(run_id)
+        return copy(run) if run is not None and run.kind == kind else None
+
+    def list_runs(self, query: RunQuery) -> Page[Run]:
+        runs = sorted(
+            (
+                copy(run)
+                for run in self.data.runs.values()
+                if run.kind == query.kind and _meets(run, query.filter)
+            ),
+            key=lambda run: run.id,
+            reverse=not query.oldest_first,
+        )
+        if query.after_id is not None:
+            after = query.after_id
+            runs = [r for r in runs if (r.id > after if query.oldest_first else r.id < after)]
+        return Page(runs[: query.limit], has_more=len(runs) > query.limit)
+
+    def count_runs(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
+        counts: dict[int, int] = {}
+        for run in self.data.runs.values():
+            if run.kind == kind and _meets(run, run_filter):
+                counts[run.state.type] = counts.get(run.state.type, 0) + 1
+        return counts
+
+    def tree_runs(self, run_id: str, *, after_id: str | None, limit: int) -> list[Run]:
+        runs = sorted(_tree(self.data, run_id), key=lambda run: run.id)
+        return [copy(run) for run in runs if after_id is None or run.id > after_id][:limit]
+
+    def transitions(self, run_id: str) -> list[Transition]:
+        return [each for each in self.data.history if each.run_id == run_id]
+
+    def changes(
+        self, *, after: int, run_id: str | None, limit: int
+    ) -> tuple[list[tuple[Transition, Run]], int]:
+        wanted = None if run_id is None else {run.id for run in _tree(self.data, run_id)}
+        found = [
+            (each, copy(self.data.runs[each.run_id]))
+            for each in self.data.history
+            if each.position > after and (wanted is None or each.run_id in wanted)
+        ]
+        if len(found) > limit:
+            return found[:limit], found[limit - 1][0].position
+        return found, max(after, self.position())
+
+    def position(self) -> int:
+        return len(self.data.history)
+
+    def list_logs(self, query: LogQuery) -> Page[LogEntry]:
+        wanted = {query.run_id}
+        if query.include_descendants:
+            wanted = {run.id for run in _tree(self.data, query.run_id)}
+        found = [
+            entry
+            for entry in self.data.logs
+            if entry.run_id in wanted
+            and entry.level >= query.min_level
+            and entry.position > query.after_position
+        ]
+        return Page(found[: query.limit], has_more=len(found) > query.limit)
+
+    def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> FlowInfo | None:
+        for flow in self.list_flows(after_name=None, limit=1 << 30):
+            if flow_id == flow.id or name == flow.name:
+                return flow
+        return None
+
+    def list_flows(self, *, after_name: str | None, limit: int) -> list[FlowInfo]:
+        flows: dict[str, FlowInfo] = {}
+        for run in self.data.runs.values():
+            if run.kind == RunKind.FLOW:
+                name = run.function_name
+                at = run.created_us
+                flow = flows.setdefault(name, FlowInfo(flow_id(name), name, at, at))
+                flows[name] = FlowInfo(
+                    flow.id, name, min(at, flow.created_us), max(at, flow.last_run_us)
+                )
+        names = sorted(name for name in flows if after_name is None or name > after_name)
+        return [flows[name] for name in names[:limit]]
+
+    def on_commit(self, listener: CommitListener) -> None:
+        self.listeners.append(listener)
+
+    def schema_version(self) -> str:
+        return "memory"
+
+    def close(self) -> None:
+        """Nothing waits here."""
+
+
+def _tree(data: _Data, run_id: str) -> list[Run]:
+    """The run and all that it called, directly or not."""
+    if run_id not in data.runs:
+        return []
+    wanted = {run_id}
+    grew = True
+    while grew:
+        more = {run.id for run in data.runs.values() if run.parent_run_id in wanted} - wanted
+        wanted |= more
+        grew = bool(more)
+    return [data.runs[key] for key in wanted]
+
+
+def _meets(run: Run, wanted: RunFilter) -> bool:
+    return (
+        (not wanted.state_types or run.state.type in wanted.state_types)
+        and (not wanted.state_names or run.state.name in wanted.state_names)
+        and (not wanted.function_names or run.function_name in wanted.function_names)
+        and set(wanted.tags) <= set(run.tags)
+        and wanted.parent_run_id in {None, run.parent_run_id}
+        and wanted.root_run_id in {None, run.root_run_id}
+        and wanted.flow_run_id in {None, run.flow_run_id}
+        and (not wanted.top_level_only or run.parent_run_id is None)
+        and (wanted.created_after_us is None or run.created_us >= wanted.created_after_us)
+        and (wanted.created_before_us is None or run.created_us < wanted.created_before_us)
+        and wanted.run_name in {None, run.run_name}
+        and (wanted.id_prefix is None or run.id.startswith(wanted.id_prefix))
+    )
