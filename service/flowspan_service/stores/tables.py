@@ -200,6 +200,14 @@ flow = Table(
     Column("last_run_us", BigInteger, nullable=False),
 )
 
+deleted_run = Table(
+    "deleted_run",
+    metadata,
+    Column("id", Id, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Runs that were deleted before they had ended: their processes are told to stop."""
+
 head = Table(
     "head",
     metadata,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from flowspan_service.app.queries import FlowInfo
 from flowspan_service.domain.flows import flow_id
@@ -212,10 +212,26 @@ class Unit:
             )
             connection.execute(statement, tags)
         connection.execute(delete(tables.run).where(tables.run.c.id.in_(ids)))
+        self._remember([run.id for run in runs if run.state.type not in TERMINAL_TYPES])
         for run_id in ids:
             self._runs.pop(run_id, None)
             self._moved.pop(run_id, None)
             self._absent.add(run_id)
+
+    def _remember(self, open_ids: Sequence[str]) -> None:
+        """Notes that runs were deleted before they had ended."""
+        buried = tables.deleted_run.c.id
+        known = set(
+            self._connection.scalars(select(buried).where(buried.in_(open_ids)))
+        )
+        rows = [{"id": run_id} for run_id in open_ids if run_id not in known]
+        if rows:
+            self._connection.execute(insert(tables.deleted_run), rows)
+
+    def was_deleted(self, run_id: str) -> bool:
+        """See app.ports.UnitOfWork."""
+        statement = select(tables.deleted_run.c.id).where(tables.deleted_run.c.id == run_id)
+        return self._connection.execute(statement).first() is not None
 
     # Logs
 

@@ -27,7 +27,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Back to nothing."""
-    for name in ("run", "run_tag", "transition", "log", "session", "flow", "head"):
+    for name in ("run", "run_tag", "transition", "log", "session", "flow", "deleted_run", "head"):
         op.drop_table(name)
 
 
@@ -149,6 +149,11 @@ def _create_rest() -> None:
         sa.Column("name", NAME, nullable=False, unique=True),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.Column("last_run_us", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
+        "deleted_run",
+        sa.Column("id", Id(), primary_key=True),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "head",
