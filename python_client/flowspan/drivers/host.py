@@ -82,8 +82,10 @@ def _make_host() -> Host:
             _host = Host(
                 reporter.emit,
                 flush=lambda: reporter.flush(settings.flush_timeout_s),
-                on_cancel=reporter.on_cancel,
-                forget=reporter.forget,
+                on_cancel=lambda run_id, cancel: reporter.on_cancel(
+                    run_id, lambda request: cancel(request.reason)
+                ),
+                forget=reporter.off_cancel,
                 log_prints=settings.log_prints,
             )
         return _host
