@@ -199,5 +199,6 @@ def run_process(command: Sequence[str], *, address: str | None = None) -> str:
         except subprocess.TimeoutExpired as error:
             raise WorkloadError(f"took more than {WORKLOAD_TIMEOUT_S} s: {command}") from error
     if done.returncode != 0:
-        raise WorkloadError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"[-3000:])
+        ending = (done.stdout + done.stderr)[-500:].strip()
+        raise WorkloadError(f"{' '.join(command)} ended with {done.returncode}: … {ending}")
     return done.stdout
