@@ -31,8 +31,9 @@ class ServiceProcess:
         home: The folder for its database and its service file.
         lease_s: How long a silent session lives; the service's default if None.
         grace_s: How long a session lives after its connection broke; the default if None.
-        crash_point: before_commit, after_commit or before_ack: the service kills itself there, the
-            first time that it gets there. Gone after a restart.
+        crash_point: before_commit, after_commit or before_ack, or one of them with a number, as in
+            before_commit:3: the service kills itself when it gets there for that time. Gone after
+            a restart.
         db: The URL of its database; SQLite in the home if None.
         arguments: Further arguments of the program.
         env: Further environment variables.
