@@ -126,18 +126,23 @@ class Builder:
         """
         items: list[bytes] = []
         self._passed = []
+        # Counted before the states are taken: a log that comes meanwhile may be of a run that is
+        # created meanwhile, and must not overtake that.
+        log_count = len(self._intake.logs) if with_logs else 0
         size = self._take_states(items, after)
-        if with_logs and len(items) < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
-            self._take_logs(items, size, after)
+        if size is not None:
+            self._take_logs(items, size, after, log_count)
         if not items:
             return None, self._passed
         return Batch(after + 1, after + len(items), batch_bytes(after + 1, items)), self._passed
 
-    def _take_states(self, items: list[bytes], after: int) -> int:
+    def _take_states(self, items: list[bytes], after: int) -> int | None:
+        """Takes states; returns how large they are, or None if the batch is full before the end."""
         queue = self._intake.states
         encode_state, encode_created = self._encoder.state, self._encoder.created
         size = 0
-        for _ in range(min(len(queue), MAX_BATCH_EVENTS)):
+        waiting = len(queue)
+        for _ in range(min(waiting, MAX_BATCH_EVENTS)):
             event = queue.popleft()
             code = event[0]
             try:
@@ -154,15 +159,17 @@ class Builder:
             items.append(item)
             size += len(item)
             if size >= MAX_BATCH_BYTES:
-                break
-        return size
+                return None
+        return size if waiting < MAX_BATCH_EVENTS else None
 
-    def _take_logs(self, items: list[bytes], size: int, after: int) -> None:
+    def _take_logs(self, items: list[bytes], size: int, after: int, count: int) -> None:
+        """Takes the first logs, so many at most, after what is left of a long one."""
         queue = self._intake.logs
         while len(items) < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
             if self._pieces is None:
-                if not queue:
+                if not count:
                     return
+                count -= 1
                 event = queue.popleft()
                 if event[0] == FLUSH:
                     self._mark(event[1], after + len(items))
