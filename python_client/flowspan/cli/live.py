@@ -31,6 +31,7 @@ _FRAMES_PER_S = 8
 # A run is reported some milliseconds after it began.
 _APPEARS_WITHIN_S = 10.0
 _POLL_S = 0.05
+_SHOWN_TOTALS = 5
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
@@ -83,14 +84,11 @@ class LiveTree:
         run = self.run
         if run is None:
             return [Text("waiting for the run …", style="dim")]
-        names = sorted(self._tree.counts, key=lambda name: -sum(self._tree.counts[name].values()))
-        mark = " " if run.state.is_terminal else _SPINNER[int(now.timestamp() * 8) % len(_SPINNER)]
+        frame = int(now.timestamp() * _FRAMES_PER_S) % len(_SPINNER)
+        mark = " " if run.state.is_terminal else _SPINNER[frame]
         rows: list[Text] = []
-        for name in names[:5]:
-            counts = self._tree.counts[name]
-            row = Text.assemble((f"{mark} ", "cyan"), f"{sum(counts.values()):>7,} {name}  ")
-            row.append_text(tree_view.counts_text(counts))
-            rows.append(row)
+        for row in tree_view.totals(self._tree)[:_SHOWN_TOTALS]:
+            rows.append(Text.assemble((f"{mark} ", "cyan"), row))
             mark = " "
         return rows
 

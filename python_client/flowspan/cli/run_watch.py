@@ -51,6 +51,7 @@ def watch_run(
         from flowspan.cli.live import follow  # noqa: PLC0415
 
         ended = follow(client, run.id, this.out)
+        this.print()
         this.print(Text(f"Its log: flowspan run logs {short_id(run.id)}", style="dim"))
     else:
         ended = _print_changes(this, run, client.watch(run.id))

@@ -275,11 +275,8 @@ def _print_totals(this: Session, shown: RunTree, *, drawn_count: int) -> None:
     if drawn_count >= len(shown):
         return
     this.print()
-    width = max(len(name) for name in shown.counts)
-    for name, counts in shown.counts.items():
-        row = Text.assemble(f"  {name:<{width}}  {sum(counts.values()):>8,}  ")
-        row.append_text(tree_view.counts_text(counts))
-        this.print(row)
+    for row in tree_view.totals(shown):
+        this.print(Text.assemble("  ", row))
 
 
 def _print_failures(this: Session, shown: RunTree, *, full: bool) -> None:

@@ -189,6 +189,19 @@ def counts_text(counts: Counter[StateType], *, with_names: bool = True) -> Text:
     return text
 
 
+def totals(tree: RunTree) -> list[Text]:
+    """How many runs of each function a tree has, and their states; the most frequent first."""
+    sums = {name: sum(counts.values()) for name, counts in tree.counts.items()}
+    if tree.root is not None and sums.get(tree.root.run.function_name) == 1 and len(sums) > 1:
+        del sums[tree.root.run.function_name]  # the root has a line of its own
+    name_width = max(map(len, sums), default=0)
+    rows = []
+    for name in sorted(sums, key=lambda name: -sums[name]):
+        row = Text(f"{sums[name]:>7,}  {name:<{name_width}}  ")
+        rows.append(row.append_text(counts_text(tree.counts[name])))
+    return rows
+
+
 def progress_text(done: int, total: int, *, room: int | None) -> Text:
     """How much of the whole is done, with a bar where there is room for it."""
     figures = f"{done:,}/{total:,}"
