@@ -15,8 +15,11 @@ _HEX_DIGITS = 32
 
 
 @lru_cache(maxsize=16_384)
-def to_bytes(text: str) -> bytes:
-    """The 16 bytes of an id.
+def to_bytes(text: str) -> bytearray:
+    """The 16 bytes of an id, not to be changed.
+
+    A bytearray, as Python's sqlite3 module binds that five times as fast as bytes: it looks for an
+    adapter for whatever is not exactly an int, float, str or bytearray.
 
     Raises:
         ValueError: It is not a UUID.
@@ -25,7 +28,7 @@ def to_bytes(text: str) -> bytes:
     if len(digits) != _HEX_DIGITS:
         msg = f"{text!r} is not a UUID"
         raise ValueError(msg)
-    return bytes.fromhex(digits)
+    return bytearray.fromhex(digits)
 
 
 def to_text(raw: bytes) -> str:

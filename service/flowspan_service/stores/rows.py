@@ -18,43 +18,46 @@ ID_COLUMNS = 5
 """How many ids a row of `run` begins with."""
 
 
-def run_row(run: Run) -> Row:
-    """A row of `run`, ids as bytes."""
-    state = run.state
-    parent, flow_run, session = run.parent_run_id, run.flow_run_id, run.session_id
-    parameters, trace = run.parameters, run.trace
+def run_row(run: Run, null: object) -> Row:
+    """A row of `run`, ids as bytes, with `null` for what is not set."""
+    state, parameters, trace = run.state, run.parameters, run.trace
     return (
         to_bytes(run.id),
-        to_bytes(parent) if parent else None,
+        to_bytes(run.parent_run_id) if run.parent_run_id else null,
         to_bytes(run.root_run_id),
-        to_bytes(flow_run) if flow_run else None,
-        to_bytes(session) if session else None,
-        run.kind,
-        state.type,
+        to_bytes(run.flow_run_id) if run.flow_run_id else null,
+        to_bytes(run.session_id) if run.session_id else null,
+        int(run.kind),
+        int(state.type),
         run.attempt,
         run.transition_count,
-        run.cause,
+        int(run.cause),
         run.position,
         run.created_us,
         run.run_duration_us,
         state.time_us,
-        run.started_us,
-        run.ended_us,
-        state.scheduled_us,
+        null if run.started_us is None else run.started_us,
+        null if run.ended_us is None else run.ended_us,
+        null if state.scheduled_us is None else state.scheduled_us,
         state.name,
         state.message,
-        state.failure,
-        state.result,
+        null if state.failure is None else state.failure,
+        null if state.result is None else state.result,
         run.function_name,
         run.run_name,
         run.version,
-        json.dumps(run.tags, ensure_ascii=False) if run.tags else None,
-        *((parameters.encoding, parameters.data) if parameters else (None, None)),
-        *(
-            (trace.traceparent, trace.tracestate, trace.parent_span_id, trace.exported_by_service)
-            if trace
-            else (None, None, None, None)
-        ),
+        json.dumps(run.tags, ensure_ascii=False) if run.tags else null,
+        *((parameters.encoding, parameters.data) if parameters else (null, null)),
+        *(_trace_values(trace) if trace else (null, null, null, null)),
+    )
+
+
+def _trace_values(trace: TraceContext) -> Row:
+    return (
+        trace.traceparent,
+        trace.tracestate,
+        trace.parent_span_id,
+        int(trace.exported_by_service),
     )
 
 
@@ -79,26 +82,26 @@ CHANGING_COLUMNS = (
 """The run's id, and the columns that may change after it was created."""
 
 
-def change_row(run: Run) -> Row:
-    """The values of CHANGING_COLUMNS, ids as bytes."""
+def change_row(run: Run, null: object) -> Row:
+    """The values of CHANGING_COLUMNS, ids as bytes, with `null` for what is not set."""
     state = run.state
     return (
         to_bytes(run.id),
-        to_bytes(run.session_id) if run.session_id else None,
-        state.type,
+        to_bytes(run.session_id) if run.session_id else null,
+        int(state.type),
         run.attempt,
         run.transition_count,
-        run.cause,
+        int(run.cause),
         run.position,
         run.run_duration_us,
         state.time_us,
-        run.started_us,
-        run.ended_us,
-        state.scheduled_us,
+        null if run.started_us is None else run.started_us,
+        null if run.ended_us is None else run.ended_us,
+        null if state.scheduled_us is None else state.scheduled_us,
         state.name,
         state.message,
-        state.failure,
-        state.result,
+        null if state.failure is None else state.failure,
+        null if state.result is None else state.result,
     )
 
 

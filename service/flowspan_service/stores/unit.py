@@ -68,6 +68,7 @@ class Unit:
         self.changes = 0
         """How many calls have changed something: tells whether an operation that failed had begun."""
         self._dialect = dialect
+        self._null = dialect.null
         self._connection = connection
         self._head = head
         self._position = head.position
@@ -136,7 +137,7 @@ class Unit:
             self._changed[run_id] = run
 
     def _record(self, run: Run) -> None:
-        state = run.state
+        state, null = run.state, self._null
         self._position = position = self._position + 1
         self._transitions.append(
             (
@@ -145,15 +146,15 @@ class Unit:
                 to_bytes(run.id),
                 run.transition_count,
                 run.attempt,
-                state.type,
-                run.cause,
+                int(state.type),
+                int(run.cause),
                 self.now_us,
                 state.time_us,
-                state.scheduled_us,
+                null if state.scheduled_us is None else state.scheduled_us,
                 state.name,
                 state.message,
-                state.failure,
-                state.result,
+                null if state.failure is None else state.failure,
+                null if state.result is None else state.result,
             )
         )
         run.position = position
@@ -293,12 +294,12 @@ class Unit:
 
     def flush(self) -> None:
         """Writes what is held in memory, so that queries see it."""
-        dialect, connection = self._dialect, self._connection
+        dialect, connection, null = self._dialect, self._connection, self._dialect.null
         if self._new:
             runs = list(self._new.values())
-            dialect.insert(connection, tables.run, [run_row(run) for run in runs])
+            dialect.insert(connection, tables.run, [run_row(run, null) for run in runs])
             tags = [
-                (tag, run.kind, to_bytes(run.id))
+                (tag, int(run.kind), to_bytes(run.id))
                 for run in runs
                 if run.tags
                 for tag in set(run.tags)
@@ -307,7 +308,7 @@ class Unit:
                 dialect.insert(connection, tables.run_tag, tags)
             self._new.clear()
         if self._changed:
-            dialect.update_runs(connection, [change_row(run) for run in self._changed.values()])
+            dialect.update_runs(connection, [change_row(run, null) for run in self._changed.values()])
             self._changed.clear()
         if self._transitions:
             dialect.insert(connection, tables.transition, self._transitions)

@@ -35,6 +35,9 @@ class Dialect(Protocol):
     lock_head_sql: str
     """Reads position, log_position and generation, and keeps other writers out until the commit."""
 
+    null: object
+    """What stands for NULL in the rows given to `insert` and `update_runs`."""
+
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Inserts full rows, ids as bytes, in few statements."""
         ...
