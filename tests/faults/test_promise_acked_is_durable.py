@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from tests.support.queries import flow_history
 from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
-
-from flowspan.v1 import flow_run_service_pb2, flow_run_service_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +26,6 @@ CRASH_POINTS = [
     *("after_commit:2", "after_commit:3"),
     "before_ack",
 ]
-
-
-def history(service: ServiceProcess, run_id: str) -> list[str]:
-    stub = flow_run_service_pb2_grpc.FlowRunServiceStub(service.channel)
-    request = flow_run_service_pb2.ListFlowRunTransitionsRequest(id=run_id)
-    transitions = stub.ListFlowRunTransitions(request, wait_for_ready=True).transitions
-    return [transition.state.name for transition in transitions]
 
 
 @pytest.mark.parametrize("crash_point", CRASH_POINTS)
@@ -65,7 +57,7 @@ def test_promise_acked_is_durable_at(
     stream.goodbye()
     assert stream.verdicts == []
     for run_id in run_ids:
-        assert history(service, run_id) == ["Pending", "Running", "Completed"]
+        assert flow_history(service.channel, run_id) == ["Pending", "Running", "Completed"]
 
 
 def test_promise_acked_is_durable_when_killed_at_any_moment(service: ServiceProcess) -> None:
@@ -95,7 +87,7 @@ def test_promise_acked_is_durable_when_killed_at_any_moment(service: ServiceProc
     stream.wait_for_ack(len(events))
     stream.goodbye()
     for run_id in run_ids:
-        assert history(service, run_id) == ["Pending", "Running", "Completed"]
+        assert flow_history(service.channel, run_id) == ["Pending", "Running", "Completed"]
 
 
 def test_promise_exactly_once_when_everything_is_sent_again(service: ServiceProcess) -> None:
@@ -116,5 +108,5 @@ def test_promise_exactly_once_when_everything_is_sent_again(service: ServiceProc
     stream.wait_for_ack(5)
     stream.goodbye()
     expected = ["Pending", "Running", "Failed", "Scheduled", "Running", "Crashed"]
-    assert history(service, run_id) == expected
+    assert flow_history(service.channel, run_id) == expected
     assert stream.verdicts == []

@@ -1,0 +1,91 @@
+"""What tests ask a service about its runs, over the stubs and without the client."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from flowspan.v1 import (
+    flow_run_service_pb2,
+    flow_run_service_pb2_grpc,
+    log_service_pb2,
+    log_service_pb2_grpc,
+    run_filter_pb2,
+    task_run_service_pb2,
+    task_run_service_pb2_grpc,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import grpc
+
+WAIT_S = 90.0
+"""How long is waited for what must come at some time; nothing is judged by it."""
+POLL_S = 0.05
+OLDEST_FIRST = run_filter_pb2.RUN_ORDER_OLDEST_FIRST
+
+
+def flow_runs(channel: grpc.Channel) -> list[Any]:
+    """The flow runs, the oldest first: the first thousand."""
+    stub = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
+    request = flow_run_service_pb2.ListFlowRunsRequest(page_size=1000, order=OLDEST_FIRST)
+    return list(stub.ListFlowRuns(request, wait_for_ready=True).flow_runs)
+
+
+def task_runs(channel: grpc.Channel) -> list[Any]:
+    """The task runs, the oldest first: the first thousand."""
+    stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
+    request = task_run_service_pb2.ListTaskRunsRequest(page_size=1000, order=OLDEST_FIRST)
+    return list(stub.ListTaskRuns(request, wait_for_ready=True).task_runs)
+
+
+def count_task_runs(channel: grpc.Channel) -> dict[int, int]:
+    """How many task runs are in states of each type."""
+    stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
+    counts = stub.CountTaskRuns(task_run_service_pb2.CountTaskRunsRequest(), wait_for_ready=True)
+    return {each.type: each.count for each in counts.counts}
+
+
+def flow_history(channel: grpc.Channel, run_id: str) -> list[str]:
+    """The names of the states that a flow run went through."""
+    stub = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
+    request = flow_run_service_pb2.ListFlowRunTransitionsRequest(id=run_id)
+    answer = stub.ListFlowRunTransitions(request, wait_for_ready=True)
+    return [transition.state.name for transition in answer.transitions]
+
+
+def task_history(channel: grpc.Channel, run_id: str) -> list[str]:
+    """The names of the states that a task run went through."""
+    stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
+    request = task_run_service_pb2.ListTaskRunTransitionsRequest(id=run_id)
+    answer = stub.ListTaskRunTransitions(request, wait_for_ready=True)
+    return [transition.state.name for transition in answer.transitions]
+
+
+def logs(channel: grpc.Channel, run_id: str, *, descendants: bool = False) -> Iterator[Any]:
+    """The log records of a run, page by page."""
+    stub = log_service_pb2_grpc.LogServiceStub(channel)
+    token = ""
+    while True:
+        request = log_service_pb2.ListLogsRequest(
+            run_id=run_id, include_descendants=descendants, page_size=10_000, page_token=token
+        )
+        page = stub.ListLogs(request, wait_for_ready=True)
+        yield from page.logs
+        token = page.next_page_token
+        if not token:
+            return
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
+    """Asks again and again, until the answer is truthy, and returns that.
+
+    Raises:
+        AssertionError: It never was; the message says what was waited for.
+    """
+    deadline = time.monotonic() + WAIT_S
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(POLL_S)
+    return answer
