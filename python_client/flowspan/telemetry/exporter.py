@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
+    from flowspan.telemetry.lean import LeanSpan
+
 logger = logging.getLogger("flowspan.telemetry")
 
 Head = tuple[bytes, bytes, bytes]
@@ -126,7 +128,7 @@ class ExportingProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Nothing happens before a span ends."""
 
-    def on_end(self, span: ReadableSpan) -> None:
+    def on_end(self, span: ReadableSpan | LeanSpan) -> None:
         """Encodes the span and puts it into the queue."""
         context = span.context
         if context is None or not context.trace_flags & _SAMPLED:
@@ -172,7 +174,7 @@ class ExportingProcessor(SpanProcessor):
         if flushed:
             self._transport.close()
 
-    def _head(self, span: ReadableSpan) -> Head:
+    def _head(self, span: ReadableSpan | LeanSpan) -> Head:
         resource, scope = span.resource, span.instrumentation_scope
         key = (id(resource), id(scope))
         known = self._heads.get(key)

@@ -16,6 +16,10 @@ from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.attributes import BoundedAttributes
+
+from flowspan.telemetry.attributes import RUN_ID
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import Link, SpanContext
     from opentelemetry.trace.status import Status
+
+    from flowspan.telemetry.lean import LeanSpan
 
 # One-byte keys of the fields (number << 3 | wire type) of Span; those above 15 take two bytes.
 _TIMES = Struct("<BQBQ")  # start_time_unix_nano = 7, end_time_unix_nano = 8: fixed64
@@ -127,11 +133,51 @@ def _key_values(field_key: bytes, attributes: Mapping[str, Any]) -> bytes:
     return b"".join(parts)
 
 
-def encode_span(span: ReadableSpan) -> bytes:
+_REPEATED = frozenset(
+    {
+        "code.function.name",
+        "code.file.path",
+        "code.line.number",
+        "flowspan.run.kind",
+        "flowspan.state.type",
+        "flowspan.state.name",
+        "flowspan.attempts",
+    }
+)
+"""Attributes with few values, each of one type: remembered as they are encoded."""
+
+_pair_cache: dict[tuple[str, Any], bytes] = {}
+_PAIR_CACHE_SIZE = 4_096
+
+
+def _span_attributes(attributes: Mapping[str, Any]) -> bytes:
+    """The field `attributes` of a Span."""
+    if type(attributes) is not dict and isinstance(attributes, BoundedAttributes):
+        attributes = attributes.copy()  # a plain dict, which is faster to go through
+    if RUN_ID not in attributes:
+        return _key_values(b"\x4a", attributes)
+    parts = []
+    rest = {}
+    for key, value in attributes.items():
+        if key in _REPEATED:
+            encoded = _pair_cache.get((key, value))
+            if encoded is None:
+                encoded = _key_values(b"\x4a", {key: value})
+                if len(_pair_cache) < _PAIR_CACHE_SIZE:
+                    _pair_cache[key, value] = encoded
+            parts.append(encoded)
+        else:
+            rest[key] = value
+    parts.append(_key_values(b"\x4a", rest))
+    return b"".join(parts)
+
+
+def encode_span(span: ReadableSpan | LeanSpan) -> bytes:
     """A span as the field `spans` of ScopeSpans: with its key and its length."""
-    context, parent = span.get_span_context(), span.parent
+    context, parent = span.context, span.parent
     if context is None:
         return b""
+    attributes = span.attributes
     name = _text(span.name)
     parts = [
         b"\x0a\x10",
@@ -151,9 +197,8 @@ def encode_span(span: ReadableSpan) -> bytes:
         _KINDS[span.kind.value],
         _TIMES.pack(0x39, span.start_time or 0, 0x41, span.end_time or 0),
     )
-    attributes = span.attributes
     if attributes:
-        parts.append(_key_values(b"\x4a", attributes))
+        parts.append(_span_attributes(attributes))
     _append_lists(parts, span)
     parts.append(_status(span.status))
     parts.append(_FLAGS.pack(_FLAGS_KEY, _span_flags(parent)))
@@ -161,7 +206,7 @@ def encode_span(span: ReadableSpan) -> bytes:
     return b"\x12" + _length(len(data)) + data
 
 
-def _append_lists(parts: list[bytes], span: ReadableSpan) -> None:
+def _append_lists(parts: list[bytes], span: ReadableSpan | LeanSpan) -> None:
     """Events, links, and how many of the limited things were dropped."""
     if span.dropped_attributes:
         parts += (b"\x50", _varint(span.dropped_attributes))

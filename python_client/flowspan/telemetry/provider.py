@@ -4,63 +4,81 @@ from __future__ import annotations
 
 import atexit
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     ConsoleSpanExporter,
     SimpleSpanProcessor,
 )
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from flowspan.exceptions import ConfigError
 from flowspan.telemetry.exporter import ExportingProcessor, limits_of
+from flowspan.telemetry.lean import LeanTracer, Processors
+from flowspan.telemetry.spans import SCOPE_NAME
 from flowspan.telemetry.target import GRPC, Target, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from opentelemetry.sdk.trace import SpanProcessor
-    from opentelemetry.trace import TracerProvider as AnyProvider
+    from opentelemetry.trace import Tracer
 
 DEFAULT_SERVICE_NAME = "flowspan"
 
 
+class Installed(NamedTuple):
+    """A provider that is the global one.
+
+    Attributes:
+        tracer: What makes the spans of runs.
+        flush: Exports what has ended within so many seconds; None if that is somebody else's.
+    """
+
+    tracer: Tracer
+    flush: Callable[[float], bool] | None
+
+
 def install_provider(
-    exporters: str, target: Target, environ: Mapping[str, str]
-) -> tuple[AnyProvider, Callable[[float], bool] | None]:
+    exporters: str, target: Target, environ: Mapping[str, str], version: str
+) -> Installed:
     """Makes a provider and installs it as the global one.
 
-    Samplers, span limits and the resource follow the standard variables; the SDK reads those
-    itself.
+    Sampler, span limits and resource follow the standard variables; the SDK reads those itself.
 
     Args:
         exporters: As OTEL_TRACES_EXPORTER has them: "otlp", "console", or the names of installed
-        ones,
-            with commas between.
+            ones, with commas between.
         target: Where OTLP goes.
         environ: The environment.
-
-    Returns:
-        The provider that is now the global one, and what flushes it; None for that if somebody else
-        was faster, and it is theirs.
+        version: The version of flowspan, for the instrumentation scope.
 
     Raises:
         ConfigError: There is no such exporter.
     """
-    processors = [_processor(name.strip(), target, environ) for name in exporters.split(",")]
-    provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
-    for processor in processors:
-        provider.add_span_processor(processor)
+    limits, processors = SpanLimits(), Processors()
+    for name in exporters.split(","):
+        processors.add_span_processor(_processor(name.strip(), target, environ))
+    provider = TracerProvider(
+        resource=_resource(),
+        active_span_processor=processors,
+        span_limits=limits,
+        shutdown_on_exit=False,
+    )
     trace.set_tracer_provider(provider)
     installed = trace.get_tracer_provider()
-    if installed is not provider:
+    if installed is not provider:  # Somebody else was faster.
         provider.shutdown()
-        return installed, None
+        return Installed(installed.get_tracer(SCOPE_NAME, version), None)
     atexit.register(provider.shutdown)
-    return provider, lambda timeout_s: provider.force_flush(int(timeout_s * 1000))
+    return Installed(
+        LeanTracer(provider, processors, limits, InstrumentationScope(SCOPE_NAME, version)),
+        lambda timeout_s: provider.force_flush(int(timeout_s * 1000)),
+    )
 
 
 def _resource() -> Resource:

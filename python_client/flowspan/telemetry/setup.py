@@ -25,7 +25,7 @@ from flowspan.config import Config, get_config
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from opentelemetry.trace import TracerProvider
+    from opentelemetry.trace import Tracer, TracerProvider
 
     from flowspan.telemetry.spans import SpanTracer
 
@@ -70,7 +70,8 @@ def decide(
             return Decision(None, is_final=True)
         provider = installed_provider(environ)
         if provider is not None:
-            return Decision(_tracer(provider, environ), is_final=True)
+            tracer = provider.get_tracer("flowspan", _version())
+            return Decision(_tracer(tracer, environ), is_final=True)
         return _own(config, service_endpoint, wait_s, environ)
     except Exception as error:
         logger.warning("Tracing is off: %s", error, exc_info=logger.isEnabledFor(logging.DEBUG))
@@ -110,8 +111,8 @@ def _own(
         exporters, target = "otlp", target_of(environ, endpoint or DEFAULT_ENDPOINT)
     from flowspan.telemetry.provider import install_provider  # noqa: PLC0415 - imports the SDK
 
-    provider, flush = install_provider(exporters, target, environ)
-    return Decision(_tracer(provider, environ, flush), is_final=True)
+    installed = install_provider(exporters, target, environ, _version())
+    return Decision(_tracer(installed.tracer, environ, installed.flush), is_final=True)
 
 
 def _told_endpoint(
@@ -128,13 +129,11 @@ def _told_endpoint(
 
 
 def _tracer(
-    provider: TracerProvider,
-    environ: Mapping[str, str],
-    flush: Callable[[float], bool] | None = None,
+    tracer: Tracer, environ: Mapping[str, str], flush: Callable[[float], bool] | None = None
 ) -> SpanTracer:
     from flowspan.telemetry.spans import SpanTracer  # noqa: PLC0415 - imports OpenTelemetry
 
-    return SpanTracer(provider, version=_version(), environ=environ, flush=flush)
+    return SpanTracer(tracer, environ=environ, flush=flush)
 
 
 def _version() -> str:

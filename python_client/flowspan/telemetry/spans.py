@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from contextvars import Token
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer, TracerProvider
+    from opentelemetry.trace import Span, Tracer
 
     from flowspan.core.definitions import Definition
     from flowspan.core.events import RunRecord
@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger("flowspan.telemetry")
 
+SCOPE_NAME = "flowspan"
+"""The instrumentation scope of the spans of runs."""
 NOTICEABLE_WAIT_NS = 1_000_000
 """A run that waited less than this before its first try gets no event for it."""
 
@@ -57,21 +59,19 @@ class SpanTracer:
     """Makes the spans of runs; a `flowspan.core.tracing.Tracer`.
 
     Args:
-        provider: The provider of OpenTelemetry's that makes them.
-        version: The version of flowspan, for the instrumentation scope.
+        tracer: The tracer of OpenTelemetry's that makes them.
         environ: The environment of the process; its TRACEPARENT is the parent of top-level runs.
         flush: Exports what has ended within so many seconds; see `flowspan.telemetry.flush`.
     """
 
     def __init__(
         self,
-        provider: TracerProvider,
+        tracer: Tracer,
         *,
-        version: str,
         environ: Mapping[str, str],
         flush: Callable[[float], bool] | None = None,
     ) -> None:
-        self._tracer = provider.get_tracer("flowspan", version)
+        self._tracer = tracer
         self._outer = environ_context(environ)
         self._flush = flush
 
@@ -204,7 +204,9 @@ class RunSpan:
     ) -> None:
         """See `flowspan.core.tracing.RunSpan.end`."""
         spans = (self._span,) if self._current is self._span else (self._current, self._span)
-        self._span.set_attributes(
+        # A lean span takes flowspan's own attributes without a check.
+        put = getattr(self._span, "put", self._span.set_attributes)
+        put(
             {
                 names.STATE_TYPE: names.STATE_TYPE_NAMES[state_type],
                 names.STATE_NAME: state_name,

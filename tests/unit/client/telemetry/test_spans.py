@@ -31,7 +31,7 @@ class Traced:
         self.exporter = InMemorySpanExporter()
         self.provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.tracer = SpanTracer(self.provider, version="0", environ=environ or {})
+        self.tracer = SpanTracer(self.provider.get_tracer("flowspan"), environ=environ or {})
 
     def start(self, name: str = "fetch", *, at: int = 0, **fields) -> tuple[RunSpan, RunRecord]:
         record = make_record(name, **fields)
@@ -338,7 +338,7 @@ def test_an_unsampled_run_has_ids_and_no_span() -> None:
 
 
 def test_a_provider_that_makes_no_spans_costs_the_run_nothing() -> None:
-    tracer = SpanTracer(trace.NoOpTracerProvider(), version="0", environ={})
+    tracer = SpanTracer(trace.NoOpTracer(), environ={})
     record = make_record("fetch")
     assert tracer.start_run(record, make_definition("fetch"), 0) is None
     assert record.traceparent == ""

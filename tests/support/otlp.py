@@ -1,0 +1,186 @@
+"""A receiver of spans for tests: the collector's TraceService, keeping what it gets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+WAIT_S = 60.0
+POLL_S = 0.02
+ERROR = 2
+"""The status code of a span that failed."""
+
+
+@dataclass(frozen=True)
+class ReceivedSpan:
+    """A span as it was received, in plain Python."""
+
+    name: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    start_ns: int
+    end_ns: int
+    status: int
+    status_message: str
+    attributes: dict[str, Any]
+    events: list[tuple[str, int, dict[str, Any]]]
+    service_name: str
+    scope: str
+    trace_state: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """The run that it is the span of; empty for other spans."""
+        return str(self.attributes.get("flowspan.run.id", ""))
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the service made it, for a process that could not."""
+        return bool(self.attributes.get("flowspan.span.synthetic", False))
+
+
+@dataclass
+class OtlpReceiver(TraceServiceServicer):
+    """A TraceService on a free port of loopback; use it in a `with`.
+
+    Attributes:
+        spans: All spans received, in the order of their arrival.
+        metadata: The metadata of each request.
+        answer: Called with each request before it is kept; may abort it with its context.
+    """
+
+    spans: list[ReceivedSpan] = field(default_factory=list)
+    metadata: list[dict[str, str]] = field(default_factory=list)
+    answer: Callable[[ExportTraceServiceRequest, grpc.ServicerContext], None] | None = None
+    port: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _server: grpc.Server | None = None
+
+    def __enter__(self) -> OtlpReceiver:
+        """Starts it; again on the same port if it was stopped."""
+        server = grpc.server(ThreadPoolExecutor(max_workers=4), options=[("grpc.so_reuseport", 0)])
+        add_TraceServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call] # generated
+        self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
+        server.start()
+        self._server = server
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stops it."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Stops listening; what was received is kept."""
+        if self._server is not None:
+            self._server.stop(grace=None).wait()
+            self._server = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where it is, as OTEL_EXPORTER_OTLP_ENDPOINT takes it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def Export(  # noqa: N802 - gRPC's name
+        self, request: ExportTraceServiceRequest, context: grpc.ServicerContext
+    ) -> ExportTraceServiceResponse:
+        """Keeps the spans of a request."""
+        if self.answer is not None:
+            self.answer(request, context)
+        received = list(spans_of(request))
+        with self._lock:
+            self.metadata.append({key: str(value) for key, value in context.invocation_metadata()})
+            self.spans += received
+        return ExportTraceServiceResponse()
+
+    def named(self, name: str) -> list[ReceivedSpan]:
+        """The spans with a name, by their start."""
+        return sorted((s for s in list(self.spans) if s.name == name), key=lambda s: s.start_ns)
+
+    def one(self, name: str) -> ReceivedSpan:
+        """The only span with a name."""
+        found = self.named(name)
+        assert len(found) == 1, f"{len(found)} spans named {name!r} among {self.names}"
+        return found[0]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all spans."""
+        return [span.name for span in list(self.spans)]
+
+    def wait_for(
+        self,
+        condition: Callable[[Sequence[ReceivedSpan]], bool],
+        what: str,
+        timeout_s: float = WAIT_S,
+    ) -> None:
+        """Waits until the spans meet a condition; fails, saying what was waited for, if not in time."""
+        deadline = time.monotonic() + timeout_s
+        while not condition(list(self.spans)):
+            assert time.monotonic() < deadline, f"no {what} among the spans {self.names}"
+            time.sleep(POLL_S)
+
+
+def spans_of(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
+    """The spans of a request."""
+    for resource_spans in request.resource_spans:
+        resource = _attributes(resource_spans.resource.attributes)
+        for scope_spans in resource_spans.scope_spans:
+            for span in scope_spans.spans:
+                yield _received(span, str(resource.get("service.name", "")), scope_spans.scope.name)
+
+
+def _received(span: Span, service_name: str, scope: str) -> ReceivedSpan:
+    return ReceivedSpan(
+        name=span.name,
+        trace_id=span.trace_id.hex(),
+        span_id=span.span_id.hex(),
+        parent_id=span.parent_span_id.hex(),
+        start_ns=span.start_time_unix_nano,
+        end_ns=span.end_time_unix_nano,
+        status=span.status.code,
+        status_message=span.status.message,
+        attributes=_attributes(span.attributes),
+        events=[(e.name, e.time_unix_nano, _attributes(e.attributes)) for e in span.events],
+        service_name=service_name,
+        scope=scope,
+        trace_state=span.trace_state,
+    )
+
+
+def _attributes(pairs: Sequence[KeyValue]) -> dict[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _value(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [_value(item) for item in value.array_value.values]
+    if kind == "kvlist_value":
+        return _attributes(value.kvlist_value.values)
+    return getattr(value, kind) if kind else None
