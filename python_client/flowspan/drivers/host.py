@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from flowspan import config
+from flowspan import config, telemetry
 from flowspan.core.engine import World
 from flowspan.core.ids import IdMaker
 from flowspan.logging.capture import install, note
@@ -79,6 +79,12 @@ def _make_host() -> Host:
             settings = config.get_config()
             reporter = get_reporter()
             install(reporter.emit, settings.log_level, console=settings.console_log)
+            telemetry.configure(
+                settings,
+                service_endpoint=lambda timeout_s: getattr(
+                    reporter.wait_welcome(timeout_s), "otlp_endpoint", None
+                ),
+            )
             _host = Host(
                 reporter.emit,
                 flush=lambda: reporter.flush(settings.flush_timeout_s),
