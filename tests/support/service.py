@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from tests.support.history import check_all_histories
+from tests.support.history import check_all_histories, watch_from_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +60,7 @@ class ServiceProcess:
         self._arguments = arguments
         self._env = env or {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._watch_token = ""
 
     @property
     def log_path(self) -> Path:
@@ -165,7 +166,7 @@ class ServiceProcess:
             return
         if not self.is_running:
             self.restart()
-        check_all_histories(self.channel)
+        check_all_histories(self.channel, token=self._watch_token)
 
     def end(self) -> None:
         """Ends it, however it stands."""
@@ -187,6 +188,8 @@ class ServiceProcess:
         tcp = next(text for text in found["addresses"] if not text.startswith("unix:"))
         self.port = int(tcp.rpartition(":")[2])
         grpc.channel_ready_future(self.channel).result(START_TIMEOUT_S)
+        if self.check_history and not self._watch_token:
+            self._watch_token = watch_from_here(self.channel)
 
 
 def read_service_file(home: Path) -> dict[str, Any] | None:
