@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import random
+import threading
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from flowspan.core.ids import IdMaker
 from flowspan.v1 import (
     failure_pb2,
     log_pb2,
@@ -145,15 +146,5 @@ class Reporter:
         self._events.append(report_pb2.Event(**event))
 
 
-_last_ms = 0
-_count = 0
-
-
-def new_id() -> str:
-    """A UUIDv7, greater than those before."""
-    global _last_ms, _count
-    now_ms = time.time_ns() // 1_000_000
-    _count = _count + 1 if now_ms <= _last_ms else 0
-    _last_ms = max(now_ms, _last_ms)
-    value = _last_ms << 80 | 7 << 76 | (_count & 0xFFF) << 64 | 2 << 62
-    return str(uuid.UUID(int=value | int.from_bytes(os.urandom(7), "big")))
+new_id = IdMaker(time.time_ns, random.getrandbits, threading.Lock())
+"""A UUIDv7 as text, greater than those before."""
