@@ -1,0 +1,135 @@
+"""Records and operations for the tests of the store."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from flowspan_service.domain.runs import LogEntry, Run, RunKind, Session, SessionStatus
+from flowspan_service.domain.states import DEFAULT_NAMES, TERMINAL_TYPES, Cause, State, StateType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.stores.store import SqlStore
+
+START_US = 1_790_000_000_000_000
+
+_counter = itertools.count(1)
+
+
+class FakeClock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.time_us = START_US
+
+    def now_us(self) -> int:
+        return self.time_us
+
+
+class Op:
+    """An operation made of a function."""
+
+    def __init__(
+        self, function: Callable[[UnitOfWork], Any], run_ids: Sequence[str] = (), weight: int = 1
+    ) -> None:
+        self.function = function
+        self.run_ids = list(run_ids)
+        self.weight = weight
+        self.calls = 0
+
+    def __call__(self, uow: UnitOfWork) -> Any:
+        self.calls += 1
+        return self.function(uow)
+
+
+def do(store: SqlStore, function: Callable[[UnitOfWork], Any], *run_ids: str) -> Any:
+    """Has a function done in a transaction, and gives its result."""
+    return store.submit(Op(function, run_ids)).result(timeout=60)
+
+
+def new_id(time_us: int = START_US) -> str:
+    """A UUIDv7 made at that time; later ones of the same time are greater."""
+    count = next(_counter)
+    digits = f"{time_us // 1000:012x}7{count >> 60:03x}8{count & ((1 << 60) - 1):015x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def a_state(state_type: int, time_us: int = START_US, **values: Any) -> State:
+    values = {"name": DEFAULT_NAMES[state_type], "message": ""} | values
+    return State(type=int(state_type), time_us=time_us, **values)
+
+
+def a_run(**values: Any) -> Run:
+    """A run at the top level, PENDING, unless said otherwise."""
+    run_id = values.pop("id", None) or new_id()
+    parent: Run | None = values.pop("parent", None)
+    defaults: dict[str, Any] = {
+        "id": run_id,
+        "kind": RunKind.TASK if parent else RunKind.FLOW,
+        "function_name": "load",
+        "run_name": "brave-otter",
+        "parent_run_id": parent.id if parent else None,
+        "root_run_id": parent.root_run_id if parent else run_id,
+        "flow_run_id": None,
+        "tags": (),
+        "parameters": None,
+        "trace": None,
+        "version": "",
+        "created_us": START_US,
+        "state": a_state(StateType.PENDING),
+    }
+    if parent and values.get("kind", RunKind.TASK) == RunKind.TASK:
+        defaults["flow_run_id"] = parent.id if parent.kind == RunKind.FLOW else parent.flow_run_id
+    return Run(**defaults | values)
+
+
+def a_session(**values: Any) -> Session:
+    defaults: dict[str, Any] = {
+        "id": new_id(),
+        "status": SessionStatus.OPEN,
+        "last_sequence": 0,
+        "lease_us": 30_000_000,
+        "lease_expires_us": START_US + 30_000_000,
+        "created_us": START_US,
+        "client": {"language": "python", "hostname": "hübsch"},
+    }
+    return Session(**defaults | values)
+
+
+def a_log(run: Run, message: str = "hello", **values: Any) -> LogEntry:
+    defaults = {"attempt": 1, "level": 20, "time_us": START_US, "logger": "flow"}
+    return LogEntry(run_id=run.id, message=message, **defaults | values)
+
+
+def enter(run: Run, state_type: int, *, cause: int = Cause.REPORTED, **values: Any) -> Run:
+    """Moves a run to a state, without asking the rules."""
+    run.state = a_state(state_type, **values)
+    run.transition_count += 1
+    run.cause = cause
+    run.ended_us = run.state.time_us if state_type in TERMINAL_TYPES else None
+    return run
+
+
+def add_runs(store: SqlStore, runs: Sequence[Run]) -> None:
+    """Stores new runs."""
+
+    def add(uow: UnitOfWork) -> None:
+        for run in runs:
+            uow.add_run(run)
+
+    do(store, add)
+
+
+def move(store: SqlStore, run_id: str, *state_types: int) -> None:
+    """Has a run enter states, in one transaction."""
+
+    def transit(uow: UnitOfWork) -> None:
+        for state_type in state_types:
+            run = uow.run(run_id)
+            assert run is not None
+            uow.add_transition(enter(run, state_type))
+
+    do(store, transit, run_id)
