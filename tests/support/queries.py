@@ -40,6 +40,13 @@ def task_runs(channel: grpc.Channel) -> list[Any]:
     return list(stub.ListTaskRuns(request, wait_for_ready=True).task_runs)
 
 
+def count_flow_runs(channel: grpc.Channel) -> dict[int, int]:
+    """How many flow runs are in states of each type."""
+    stub = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
+    counts = stub.CountFlowRuns(flow_run_service_pb2.CountFlowRunsRequest(), wait_for_ready=True)
+    return {each.type: each.count for each in counts.counts}
+
+
 def count_task_runs(channel: grpc.Channel) -> dict[int, int]:
     """How many task runs are in states of each type."""
     stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
