@@ -187,11 +187,12 @@ class Writer:
             changed = unit.changes > 0
             if changed:
                 head = unit.finish()
-                self._on_point(BEFORE_COMMIT)
         except Exception as error:
             self._raise_unavailable(error)
             raise
         try:
+            if changed:
+                self._on_point(BEFORE_COMMIT)
             connection.exec_driver_sql("COMMIT")
             if changed:
                 self._on_point(AFTER_COMMIT)

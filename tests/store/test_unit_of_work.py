@@ -1,0 +1,169 @@
+"""The unit of work against a model made of dictionaries."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flowspan_service.app.queries import LogQuery
+from flowspan_service.domain.states import TERMINAL_TYPES, StateType
+from tests.store.builders import Op, a_log, a_run, a_session, enter, new_id
+
+if TYPE_CHECKING:
+    from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.domain.runs import Run
+    from flowspan_service.stores.store import SqlStore
+
+NAMES = st.integers(0, 5)
+ACTIONS = st.one_of(
+    st.tuples(st.just("add"), NAMES, st.none() | NAMES),
+    st.tuples(st.just("move"), NAMES, st.sampled_from(list(StateType))),
+    st.tuples(st.just("adopt"), NAMES, st.booleans()),
+    st.tuples(st.just("log"), NAMES, st.text(st.characters(exclude_characters="\0", codec="utf-8"))),
+    st.tuples(st.just("delete"), NAMES, st.none()),
+    st.tuples(st.just("session"), NAMES, st.integers(0, 1 << 60)),
+    st.tuples(st.just("look"), NAMES, st.none()),
+)
+TRANSACTIONS = st.lists(st.tuples(st.lists(ACTIONS, max_size=6), st.booleans()), max_size=6)
+
+
+class _Undone(Exception):
+    """Raised at the end of an operation to have it taken back."""
+
+
+@dataclass
+class Model:
+    """What the store ought to hold."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    histories: dict[str, list[int]] = field(default_factory=dict)
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    sessions: dict[str, int] = field(default_factory=dict)
+
+
+class Example:
+    """One example: names stand for ids of its own, so that examples share a database."""
+
+    def __init__(self) -> None:
+        self.run_ids = [new_id() for _ in range(6)]
+        self.session_ids = [new_id() for _ in range(6)]
+        self.model = Model()
+
+    def operation(self, actions: list[tuple], *, undone: bool) -> Op:
+        def act(uow: UnitOfWork) -> Model:
+            model = deepcopy(self.model)
+            for action, name, argument in actions:
+                getattr(self, f"_{action}")(uow, model, name, argument)
+            if undone:
+                raise _Undone
+            return model
+
+        return Op(act, self.run_ids[:3])
+
+    def _add(self, uow: UnitOfWork, model: Model, name: int, parent: int | None) -> None:
+        run_id = self.run_ids[name]
+        found = uow.run(run_id)
+        assert (found is None) == (run_id not in model.runs)
+        if found is not None:
+            return
+        above = uow.run(self.run_ids[parent]) if parent is not None else None
+        run = a_run(id=run_id, parent=above, session_id=self.session_ids[0])
+        uow.add_run(run)
+        model.runs[run_id] = deepcopy(run)
+        model.histories[run_id] = [run.state.type]
+        model.logs[run_id] = []
+
+    def _move(self, uow: UnitOfWork, model: Model, name: int, state_type: int) -> None:
+        run = uow.run(self.run_ids[name])
+        if run is None:
+            assert self.run_ids[name] not in model.runs
+            return
+        uow.add_transition(enter(run, state_type, message=f"{name}"))
+        model.runs[run.id] = deepcopy(run)
+        model.histories[run.id].append(int(state_type))
+
+    def _adopt(self, uow: UnitOfWork, model: Model, name: int, given: bool) -> None:
+        run = uow.run(self.run_ids[name])
+        if run is None:
+            return
+        run.session_id = self.session_ids[1] if given else None
+        uow.update_run(run)
+        model.runs[run.id] = deepcopy(run)
+
+    def _log(self, uow: UnitOfWork, model: Model, name: int, text: str) -> None:
+        run = uow.run(self.run_ids[name])
+        if run is not None:
+            uow.add_logs([a_log(run, text)])
+            model.logs[run.id].append(text)
+
+    def _delete(self, uow: UnitOfWork, model: Model, name: int, _: None) -> None:
+        run_id = self.run_ids[name]
+        assert uow.delete_runs([run_id, run_id]) == int(run_id in model.runs)
+        for kept in (model.runs, model.histories, model.logs):
+            kept.pop(run_id, None)
+
+    def _session(self, uow: UnitOfWork, model: Model, name: int, sequence: int) -> None:
+        session_id = self.session_ids[name]
+        found = uow.session(session_id)
+        assert (found.last_sequence if found else None) == model.sessions.get(session_id)
+        uow.save_session(a_session(id=session_id, last_sequence=sequence))
+        model.sessions[session_id] = sequence
+
+    def _look(self, uow: UnitOfWork, model: Model, name: int, _: None) -> None:
+        run_id = self.run_ids[name]
+        assert uow.run(run_id) == model.runs.get(run_id)
+        assert {run.id: run for run in uow.tree(run_id)} == self._tree(model, run_id)
+        session_id = self.session_ids[name]
+        open_ids = [
+            run.id
+            for run in model.runs.values()
+            if run.session_id == session_id and run.state.type not in TERMINAL_TYPES
+        ]
+        found = [run.id for run in uow.open_runs_of(session_id)]
+        assert found == sorted(open_ids, reverse=True)
+
+    @staticmethod
+    def _tree(model: Model, run_id: str) -> dict[str, Run]:
+        if run_id not in model.runs:
+            return {}
+        if model.runs[run_id].root_run_id == run_id:
+            return {key: run for key, run in model.runs.items() if run.root_run_id == run_id}
+        inside = {run_id}
+        for _ in model.runs:
+            inside |= {key for key, run in model.runs.items() if run.parent_run_id in inside}
+        return {key: model.runs[key] for key in inside}
+
+    def check(self, store: SqlStore) -> None:
+        """Compares the store with the model."""
+        for run_id in self.run_ids:
+            expected = self.model.runs.get(run_id)
+            found = [store.get_run(kind, run_id) for kind in (1, 2)]
+            assert found[expected.kind - 1 if expected else 0] == expected
+            history = store.transitions(run_id)
+            assert [one.state.type for one in history] == self.model.histories.get(run_id, [])
+            assert [one.ordinal for one in history] == list(range(1, len(history) + 1))
+            logs = store.list_logs(LogQuery(run_id=run_id)).items
+            assert [entry.message for entry in logs] == self.model.logs.get(run_id, [])
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(transactions=TRANSACTIONS)
+def test_the_store_does_what_dictionaries_would(
+    store: SqlStore, transactions: list[tuple[list[tuple], bool]]
+) -> None:
+    example = Example()
+    for actions, undone in transactions:
+        future = store.submit(example.operation(actions, undone=undone))
+        if undone:
+            assert isinstance(future.exception(60), _Undone)
+        else:
+            example.model = future.result(60)
+    example.check(store)
