@@ -58,6 +58,18 @@ class UpstreamFailed(FlowspanError):  # noqa: N818 - named after the cause
     code = "upstream_failed"
 
 
+class MappingMissingIterable(FlowspanError, TypeError):  # noqa: N818 - Prefect's name
+    """`map` was given nothing to map over."""
+
+    code = "mapping_missing_iterable"
+
+
+class MappingLengthMismatch(FlowspanError, ValueError):  # noqa: N818 - Prefect's name
+    """`map` was given iterables of different lengths."""
+
+    code = "mapping_length_mismatch"
+
+
 class RunTimeout(FlowspanError, TimeoutError):  # noqa: N818 - named after the state
     """A run took longer than its timeout_seconds.
 
@@ -111,9 +123,9 @@ class DeadlinePassed(RunSignal):
     """A run that called this one has passed its timeout_seconds.
 
     Attributes:
-        run_id: The run whose deadline it was.
+        run_id: The run whose deadline it was; empty where that is not known.
     """
 
-    def __init__(self, message: str, run_id: str) -> None:
+    def __init__(self, message: str = "A deadline has passed.", run_id: str = "") -> None:
         super().__init__(message)
         self.run_id = run_id

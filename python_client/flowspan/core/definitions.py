@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
+
+from flowspan.core.parameters import Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flowspan.core.parameters import Parameters
     from flowspan.core.retries import RetryPolicy
 
 MAX_NAME_BYTES = 256
@@ -49,15 +51,31 @@ class Definition:
         return "Flow" if self.is_flow else "Task"
 
 
+class TaskDefinition(Definition):
+    """A task."""
+
+    is_flow = False
+    _parameters: Parameters | None = None
+
+    @property
+    def parameters(self) -> Parameters:
+        """How the arguments are bound to parameters; only worked out where something needs it."""
+        if self._parameters is None:
+            self._parameters = Parameters(self.fn, f"Task {self.name!r}", validate=False)
+        return self._parameters
+
+
 class FlowDefinition(Definition):
-    """What flows have besides.
+    """A flow.
 
     Attributes:
         parameters: How the arguments are bound and validated.
+        task_runner: What runs the tasks that it submits.
     """
 
     is_flow = True
     parameters: Parameters
+    task_runner: Any
 
 
 def checked_name(name: str | None, fn: Callable[..., Any]) -> str:
@@ -76,6 +94,46 @@ def checked_name(name: str | None, fn: Callable[..., Any]) -> str:
     if not name.strip() or len(name.encode()) > MAX_NAME_BYTES:
         raise ValueError(f"name must have 1 to {MAX_NAME_BYTES} bytes, not {name!r}")
     return name
+
+
+def is_async_function(fn: Callable[..., Any]) -> bool:
+    """Whether calling a function, method or object gives a coroutine."""
+    fn = inspect.unwrap(fn)
+    return inspect.iscoroutinefunction(getattr(fn, "__func__", fn)) or (
+        not inspect.isfunction(fn) and inspect.iscoroutinefunction(getattr(fn, "__call__", None))
+    )
+
+
+def made_description(description: str | None, fn: Callable[..., Any]) -> str | None:
+    """The description given, or the docstring."""
+    return description if description is not None else inspect.getdoc(fn)
+
+
+def check_parameter_names(fn: Callable[..., Any]) -> None:
+    """Checks that a function can be called with the options of a call beside its parameters.
+
+    Raises:
+        TypeError: It cannot be called, or gives coroutines of its own kind (generators), or a parameter
+            is named like an option of calls.
+    """
+    if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
+        raise TypeError(f"@flow and @task take a function, not {fn!r}")
+    function = inspect.unwrap(getattr(fn, "__func__", fn))
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{getattr(function, '__name__', function)!r} is a generator; flows and tasks return their "
+            "result: let it return a list."
+        )
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return
+    count = code.co_argcount + code.co_kwonlyargcount
+    for reserved in ("return_state", "wait_for"):
+        if reserved in code.co_varnames[:count]:
+            raise TypeError(
+                f"{code.co_name!r} has a parameter named {reserved!r}, which is an option of every call "
+                "of a flow or task; give it another name."
+            )
 
 
 def checked_tags(tags: object) -> tuple[str, ...]:

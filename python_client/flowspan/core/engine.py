@@ -48,6 +48,13 @@ _NS_PER_S = 1_000_000_000
 _INFO = 20
 _WARNING = 30
 _ERROR = 40
+_LEVELS = {COMPLETED: _INFO, CANCELLED: _WARNING}
+
+# Plain numbers: an enum's member is slow to hash, and whoever encodes the events looks its bytes up by it.
+_RUNNING = int(RUNNING)
+_SCHEDULED = int(SCHEDULED)
+_PENDING = int(PENDING)
+_CANCELLED = int(CANCELLED)
 
 
 class World:
@@ -95,7 +102,7 @@ def execute(run: Run, world: World) -> Steps:
         world.note(run, _INFO, f"Begins (flow {run.definition.name!r}).", None)
     while True:
         now = now_ns()
-        emit((STATE, run_id, run.attempt, RUNNING, name, message, now, None, None))
+        emit((STATE, run_id, run.attempt, _RUNNING, name, message, now, None, None))
         if span is not None:
             span.attempt(run.attempt, now)
         try:
@@ -130,10 +137,10 @@ def not_ready(run: Run, world: World, message: str, error: BaseException) -> Sta
     the run is CANCELLED under this name, for nothing more will happen to it.
     """
     run_id, now = run.record.id, world.now_ns()
-    world.emit((STATE, run_id, run.attempt, PENDING, "NotReady", message, now, None, None))
-    world.emit((STATE, run_id, run.attempt, CANCELLED, "NotReady", message, now, None, None))
+    world.emit((STATE, run_id, run.attempt, _PENDING, "NotReady", message, now, None, None))
+    world.emit((STATE, run_id, run.attempt, _CANCELLED, "NotReady", message, now, None, None))
     if run.span is not None:
-        run.span.end(CANCELLED, "NotReady", message, None, now)
+        run.span.end(_CANCELLED, "NotReady", message, None, now)
     return State(PENDING, "NotReady", message, error, run_id, now)
 
 
@@ -146,8 +153,8 @@ def never_run(run: Run, world: World, error: BaseException) -> State:
 
 def _end(run: Run, world: World, state: State) -> None:
     if run.definition.is_flow or state.type is not COMPLETED:
-        world.note(run, _INFO if state.type is COMPLETED else _ERROR, _closing_words(run, state), None)
-    kind, name, message, now = state.type, state.name, state.message, state.time_ns
+        world.note(run, _LEVELS.get(state.type, _ERROR), _closing_words(run, state), None)
+    kind, name, message, now = int(state.type), state.name, state.message, state.time_ns
     world.emit((STATE, run.record.id, run.attempt, kind, name, message, now, state.failure, None))
     if run.span is not None:
         error = state.data if isinstance(state.data, BaseException) else None
@@ -184,7 +191,7 @@ def _retry(run: Run, world: World, state: State) -> Generator[float | None, Any,
         return None
     world.note(run, _WARNING, f"{state.message} – retry {count} begins in {delay_s:g} s.", None)
     at_ns = now + int(delay_s * _NS_PER_S)
-    kind, name = SCHEDULED, "AwaitingRetry"
+    kind, name = _SCHEDULED, "AwaitingRetry"
     world.emit((STATE, run.record.id, run.attempt, kind, name, state.message, now, None, at_ns))
     if run.span is not None:
         run.span.awaiting_retry(delay_s, now)

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     from flowspan.core.definitions import Definition
     from flowspan.core.events import RunRecord
@@ -18,6 +18,24 @@ class Scope(Protocol):
 
     cancelled: bool
     reason: str
+
+    def check(self) -> None:
+        """Raises CancelRun or DeadlinePassed if it was cancelled."""
+
+    def sleep(self, seconds: float) -> None:
+        """Waits; raises like `check` if it is cancelled meanwhile."""
+
+    def cancel(self, reason: str, deadline_of: str = "") -> None:
+        """Cancels it; see flowspan.drivers.scopes."""
+
+    def close(self) -> None:
+        """The run has ended."""
+
+    def add_interrupt(self, key: Hashable, interrupt: Callable[[], object]) -> None:
+        """Leaves what is to be called when it is cancelled."""
+
+    def remove_interrupt(self, key: Hashable) -> None:
+        """Takes it back."""
 
 
 class Run:
@@ -37,14 +55,13 @@ class Run:
         task_runner: For a flow run that submitted tasks: what runs them.
         task_numbers: For the outermost run and for flow runs: counts the runs of each task, for their names.
         loop: The event loop that was running in the thread when a synchronous run began, or None.
-        abandoned: True once its attempt was given up (at its deadline) while its code may still be
-            running in a thread that cannot be interrupted.
+        begin_error: Why its function cannot be called (wrong arguments); None if it can.
     """
 
     __slots__ = (
-        "abandoned",
         "arguments",
         "attempt",
+        "begin_error",
         "created_ns",
         "definition",
         "flow_run",
@@ -81,7 +98,29 @@ class Run:
         self.task_runner: Any = None
         self.task_numbers: dict[str, Iterator[int]] | None = None
         self.loop: object = None
-        self.abandoned = False
+        self.begin_error: Exception | None = None
+
+    def copy_for_attempt(self, scope: Scope) -> Run:
+        """The run as the code of one attempt sees it, if that is to be cancelled apart from the run."""
+        run = Run(
+            self.record,
+            self.definition,
+            self.parent,
+            self.flow_run,
+            scope,
+            self.created_ns,
+            self.log_prints,
+        )
+        if self.flow_run is self:
+            run.flow_run = run
+        run.span = self.span
+        run.attempt = self.attempt
+        run.arguments = self.arguments
+        if self.task_numbers is None:
+            self.task_numbers = {}
+        run.task_numbers = self.task_numbers
+        run.loop = self.loop
+        return run
 
     @property
     def id(self) -> str:

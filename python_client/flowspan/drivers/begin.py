@@ -15,12 +15,11 @@ from flowspan.core.naming import made_run_name, petname
 from flowspan.core.payloads import encode_parameters
 from flowspan.core.runs import Run
 from flowspan.drivers.scopes import CancelScope
-from flowspan.exceptions import CancelRun, DeadlinePassed
 from flowspan.logging import prints
 from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
-    from flowspan.core.definitions import Definition, FlowDefinition
+    from flowspan.core.definitions import Definition, FlowDefinition, TaskDefinition
     from flowspan.drivers.host import Host
 
 current_tags: ContextVar[tuple[str, ...]] = ContextVar("flowspan_current_tags", default=())
@@ -35,7 +34,11 @@ _UNSERIALIZABLE = (
 
 
 def begin_task(
-    host: Host, task: Definition, parent: Run | None, arguments: dict[str, Any] | None
+    host: Host,
+    task: TaskDefinition,
+    parent: Run | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Run:
     """Makes and announces a task run.
 
@@ -43,21 +46,32 @@ def begin_task(
         host: The process.
         task: The task.
         parent: The calling run.
-        arguments: The arguments by parameter, where the run's name is made of them.
+        args: The positional arguments, for the name of the run.
+        kwargs: The keyword arguments, likewise.
 
     Raises:
         CancelRun: The calling run was asked to cancel: nothing new begins in it.
-        DeadlinePassed: The calling run was given up at its deadline.
+        DeadlinePassed: The time of the calling run is over.
     """
     if parent is None:
         name = f"{task.name}-{random.getrandbits(24):06x}"  # noqa: S311 - a name, not a secret
     else:
-        if parent.scope.cancelled or parent.abandoned:
-            _refuse(parent)
+        if parent.scope.cancelled:
+            parent.scope.check()
         name = _counted_name(parent.flow_run or parent, task.name)
-    if task.run_name is not None:
-        name = made_run_name(task.run_name, arguments or {}, "task_run_name")
-    return _begin(host, task, parent, name, None)
+    if task.run_name is None:
+        return _begin(host, task, parent, name, None)
+    arguments: dict[str, Any] = {}
+    error: Exception | None = None
+    try:
+        arguments = task.parameters.bind(args, kwargs)
+        name = made_run_name(task.run_name, arguments, "task_run_name")
+    except Exception as problem:  # noqa: BLE001 - the function that makes the name is user code
+        error = problem
+    run = _begin(host, task, parent, name, None)
+    run.arguments = arguments
+    run.begin_error = error
+    return run
 
 
 class FlowCall:
@@ -67,18 +81,14 @@ class FlowCall:
         run: The run, announced.
         args: The validated positional arguments of the function.
         kwargs: Its validated keyword arguments.
-        error: Why the function cannot be called; None if it can.
     """
 
-    __slots__ = ("args", "error", "kwargs", "run")
+    __slots__ = ("args", "kwargs", "run")
 
-    def __init__(
-        self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception | None
-    ) -> None:
+    def __init__(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.run = run
         self.args = args
         self.kwargs = kwargs
-        self.error = error
 
 
 def begin_flow(
@@ -87,6 +97,8 @@ def begin_flow(
     parent: Run | None,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    *,
+    unresolved: bool = False,
 ) -> FlowCall:
     """Validates the arguments of a flow, and makes and announces its run.
 
@@ -96,29 +108,32 @@ def begin_flow(
         parent: The calling run.
         args: The positional arguments.
         kwargs: The keyword arguments.
+        unresolved: Whether the arguments are not to be looked at, because a run behind them failed.
 
     Raises:
         CancelRun: The calling run was asked to cancel: nothing new begins in it.
-        DeadlinePassed: The calling run was given up at its deadline.
+        DeadlinePassed: The time of the calling run is over.
     """
-    if parent is not None and (parent.scope.cancelled or parent.abandoned):
-        _refuse(parent)
+    if parent is not None:
+        parent.scope.check()
     arguments: dict[str, Any] = {}
     error: Exception | None = None
     name = petname(random.randrange)
-    try:
-        arguments = flow.parameters.bind(args, kwargs)
-        if flow.run_name is not None:
-            name = made_run_name(flow.run_name, arguments, "flow_run_name")
-        args, kwargs = flow.parameters.call_arguments(arguments)
-    except Exception as problem:  # noqa: BLE001 - validators and name functions are user code
-        error = problem
+    if not unresolved:
+        try:
+            arguments = flow.parameters.bind(args, kwargs)
+            if flow.run_name is not None:
+                name = made_run_name(flow.run_name, arguments, "flow_run_name")
+            args, kwargs = flow.parameters.call_arguments(arguments)
+        except Exception as problem:  # noqa: BLE001 - validators and name functions are user code
+            error = problem
     parameters, problems = encode_parameters(arguments) if arguments else (None, [])
     run = _begin(host, flow, parent, name, parameters)
     run.arguments = arguments
+    run.begin_error = error
     for problem in problems:
         note(run, logging.WARNING, _UNSERIALIZABLE.format(problem))
-    return FlowCall(run, args, kwargs, error)
+    return FlowCall(run, args, kwargs)
 
 
 def _begin(
@@ -171,9 +186,3 @@ def _counted_name(owner: Run, task_name: str) -> str:
     if number is None:
         number = numbers.setdefault(task_name, count())
     return f"{task_name}-{next(number)}"
-
-
-def _refuse(parent: Run) -> None:
-    if parent.scope.cancelled:
-        raise CancelRun(parent.scope.reason or "The run was cancelled.")  # type: ignore[attr-defined]
-    raise DeadlinePassed("the run that called this one has timed out", parent.record.id)

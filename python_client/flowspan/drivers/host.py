@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.core.events import Emit
+    from flowspan.reporter import Reporter
 
 
 class Host(World):
@@ -29,12 +30,12 @@ class Host(World):
         new_id: Makes run ids.
         flush: Returns once all that was emitted is acked or safely spooled.
         on_cancel: Calls a function with the reason when the service asks to cancel a run.
-        forget: Ends that.
+        off_cancel: Ends that.
         log_prints: Whether prints are logged where neither flow nor task says.
-        default_runner: What runs the tasks that were submitted outside of flows; made when needed.
+        task_runner: What runs the tasks that were submitted outside of flows; made when needed.
     """
 
-    __slots__ = ("default_runner", "flush", "forget", "log_prints", "new_id", "on_cancel")
+    __slots__ = ("flush", "log_prints", "new_id", "off_cancel", "on_cancel", "task_runner")
 
     def __init__(
         self,
@@ -42,16 +43,16 @@ class Host(World):
         *,
         flush: Callable[[], object],
         on_cancel: Callable[[str, Callable[[str], None]], None],
-        forget: Callable[[str], None],
+        off_cancel: Callable[[str], None],
         log_prints: bool = False,
     ) -> None:
         super().__init__(emit, time.time_ns, random.uniform, note)
         self.new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
         self.flush = flush
         self.on_cancel = on_cancel
-        self.forget = forget
+        self.off_cancel = off_cancel
         self.log_prints = log_prints
-        self.default_runner: Any = None
+        self.task_runner: Any = None
 
 
 _host: Host | None = None
@@ -78,6 +79,7 @@ def _make_host() -> Host:
         if _host is None:
             settings = config.get_config()
             reporter = get_reporter()
+            telemetry.configure(settings, service_endpoint=_endpoint_of(reporter))
             install(reporter.emit, settings.log_level, console=settings.console_log)
             telemetry.configure(
                 settings,
@@ -91,10 +93,20 @@ def _make_host() -> Host:
                 on_cancel=lambda run_id, cancel: reporter.on_cancel(
                     run_id, lambda request: cancel(request.reason)
                 ),
-                forget=reporter.off_cancel,
+                off_cancel=reporter.off_cancel,
                 log_prints=settings.log_prints,
             )
         return _host
+
+
+def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
+    """Where the service wants spans to be sent, once it has said so."""
+
+    def endpoint(timeout_s: float) -> str | None:
+        welcome = reporter.wait_welcome(timeout_s)
+        return welcome.otlp_endpoint if welcome is not None else None
+
+    return endpoint
 
 
 def _after_fork() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from flowspan.exceptions import CancelRun
+from flowspan.drivers.interrupts import block
+from flowspan.exceptions import CancelRun, DeadlinePassed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -24,13 +25,23 @@ class CancelScope:
     Attributes:
         cancelled: Whether it was asked to cancel. Never goes back.
         reason: Why, for people.
+        deadline_of: The id of the run whose deadline it was; empty if the run is to be cancelled.
     """
 
-    __slots__ = ("_children", "_event", "_interrupts", "_parent", "cancelled", "reason")
+    __slots__ = (
+        "_children",
+        "_event",
+        "_interrupts",
+        "_parent",
+        "cancelled",
+        "deadline_of",
+        "reason",
+    )
 
     def __init__(self, parent: CancelScope | None = None) -> None:
         self.cancelled = False
         self.reason = ""
+        self.deadline_of = ""
         self._parent = parent
         self._children: set[CancelScope] | None = None
         self._interrupts: dict[Hashable, Callable[[], object]] | None = None
@@ -40,7 +51,8 @@ class CancelScope:
                 if parent._children is None:
                     parent._children = set()
                 parent._children.add(self)
-                self.cancelled, self.reason = parent.cancelled, parent.reason
+                self.cancelled = parent.cancelled
+                self.reason, self.deadline_of = parent.reason, parent.deadline_of
 
     def close(self) -> None:
         """The run has ended: nothing of it is left to cancel."""
@@ -50,29 +62,43 @@ class CancelScope:
                 parent._children.discard(self)
 
     def check(self) -> None:
-        """Raises:
-        CancelRun: The run was asked to cancel.
-        """
-        if self.cancelled:
-            raise CancelRun(self.reason or "The run was cancelled.")
+        """Does nothing unless it was cancelled.
 
-    def cancel(self, reason: str) -> None:
-        """Asks the run and all that it called to stop. May be called from any thread."""
+        Raises:
+            CancelRun: The run was asked to cancel.
+            DeadlinePassed: The time of a run that called it was over.
+        """
+        if not self.cancelled:
+            return
+        if self.deadline_of:
+            raise DeadlinePassed(self.reason, self.deadline_of)
+        raise CancelRun(self.reason or "The run was cancelled.")
+
+    def cancel(self, reason: str, deadline_of: str = "") -> None:
+        """Asks the run and all that it called to stop. May be called from any thread.
+
+        Args:
+            reason: Why, for people.
+            deadline_of: The id of the run whose deadline it was, if it was one.
+        """
         interrupts: dict[Hashable, Callable[[], object]] = {}
         with _lock:
-            self._mark(reason, interrupts)
+            self._mark(reason, deadline_of, interrupts)
         for interrupt in interrupts.values():
             interrupt()
 
-    def _mark(self, reason: str, interrupts: dict[Hashable, Callable[[], object]]) -> None:
+    def _mark(
+        self, reason: str, deadline_of: str, interrupts: dict[Hashable, Callable[[], object]]
+    ) -> None:
         if not self.cancelled:
-            self.cancelled, self.reason = True, reason
+            self.reason, self.deadline_of = reason, deadline_of
+            self.cancelled = True
             if self._event is not None:
                 self._event.set()
             # By key, so that an asyncio task in which several runs are nested is interrupted once.
             interrupts.update(self._interrupts or {})
         for child in self._children or ():
-            child._mark(reason, interrupts)
+            child._mark(reason, deadline_of, interrupts)
 
     def add_interrupt(self, key: Hashable, interrupt: Callable[[], object]) -> None:
         """Leaves a function that breaks a wait off when the run is cancelled; at once if it was."""
@@ -101,5 +127,5 @@ class CancelScope:
                 self._event = threading.Event()
                 if self.cancelled:
                     self._event.set()
-        self._event.wait(seconds)
+        block(self._event, seconds)
         self.check()

@@ -1,23 +1,33 @@
-"""The driver for plain functions."""
+"""The driver for plain functions; `flowspan.drivers.aio` is its twin for coroutines."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.engine import execute, never_run
+from flowspan.core.engine import execute, never_run, not_ready
 from flowspan.core.runs import current_run
+from flowspan.core.traversal import ATOMIC
+from flowspan.drivers.arguments import futures_in, has_upstream, require_completed, resolve, settle
 from flowspan.drivers.begin import begin_flow, begin_task
+from flowspan.drivers.bridge import running_loop
+from flowspan.drivers.closing import cancel_with, close_attempt
+from flowspan.drivers.deadlines import call_within
+from flowspan.drivers.futures import wait_until_done
 from flowspan.drivers.host import get_host
+from flowspan.drivers.interrupts import calls_user_code
+from flowspan.drivers.scopes import CancelScope
+from flowspan.exceptions import UpstreamFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from flowspan.core.definitions import Definition, FlowDefinition
+    from flowspan.core.definitions import FlowDefinition, TaskDefinition
     from flowspan.core.runs import Run
     from flowspan.core.states import State
     from flowspan.drivers.host import Host
 
 
+@calls_user_code
 def drive(
     host: Host, run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> State:
@@ -34,8 +44,10 @@ def drive(
         The terminal state. Nothing that the function raises comes out of here.
     """
     steps = execute(run, host)
-    # What needs more than the bare call: a span to be made current, a deadline, the end of a flow.
-    bare = run.span is None and run.definition.timeout_s is None and not run.definition.is_flow
+    definition = run.definition
+    # Most tasks need no more than the call: no span to make current, no deadline, no end of a flow.
+    is_bare = run.span is None and definition.timeout_s is None and not definition.is_flow
+    run.loop = running_loop()
     token = current_run.set(run)
     try:
         step = next(steps)
@@ -43,8 +55,10 @@ def drive(
             try:
                 if step is not None:
                     outcome = run.scope.sleep(step)
-                elif bare:
+                elif is_bare:
                     outcome = fn(*args, **kwargs)
+                    if type(outcome) not in ATOMIC:
+                        outcome = settle(outcome)
                 else:
                     outcome = _call(run, fn, args, kwargs)
             except BaseException as error:  # noqa: BLE001 - the engine decides what it means
@@ -58,44 +72,98 @@ def drive(
         current_run.reset(token)
 
 
-def _call(run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    span = run.span
-    token = span.enter() if span is not None else None
-    try:
-        return fn(*args, **kwargs)
-    finally:
-        if span is not None:
-            span.leave(token)
-
-
 def run_task(
-    task: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]
+    task: TaskDefinition,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wait_for: Iterable[Any] | None,
 ) -> State:
     """Runs a task whose function is a plain one, here and now."""
     host = get_host()
     parent = current_run.get()
-    run = begin_task(host, task, parent, None)
-    state = drive(host, run, task.fn, args, kwargs)
-    if parent is None:
-        host.flush()
-    return state
+    upstream = None
+    if wait_for is not None or has_upstream(args, kwargs):
+        upstream = _upstream(args, kwargs, wait_for)
+    run = begin_task(host, task, parent, args, kwargs)
+    if upstream is None and run.begin_error is None and parent is not None:
+        return drive(host, run, task.fn, args, kwargs)
+    try:
+        if upstream is not None:
+            require_completed(upstream)
+            args, kwargs = resolve((args, kwargs))
+        if run.begin_error is not None:
+            return never_run(run, host, run.begin_error)
+        if parent is not None:
+            return drive(host, run, task.fn, args, kwargs)
+        with cancel_with(host, run):
+            return drive(host, run, task.fn, args, kwargs)
+    except UpstreamFailed as error:
+        return not_ready(run, host, str(error), error)
+    finally:
+        if parent is None:
+            host.flush()
 
 
-def run_flow(flow: FlowDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> State:
+def run_flow(
+    flow: FlowDefinition,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wait_for: Iterable[Any] | None,
+) -> State:
     """Runs a flow whose function is a plain one, here and now."""
     host = get_host()
     parent = current_run.get()
-    call = begin_flow(host, flow, parent, args, kwargs)
+    error: UpstreamFailed | None = None
+    if wait_for is not None or has_upstream(args, kwargs):
+        try:
+            require_completed(_upstream(args, kwargs, wait_for))
+            args, kwargs = resolve((args, kwargs))
+        except UpstreamFailed as failed:
+            error = failed
+    call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run = call.run
-    host.on_cancel(run.record.id, run.scope.cancel)
     try:
-        if call.error is not None:
-            state = never_run(run, host, call.error)
-        else:
-            state = drive(host, run, flow.fn, call.args, call.kwargs)
+        if error is not None:
+            return not_ready(run, host, str(error), error)
+        if run.begin_error is not None:
+            return never_run(run, host, run.begin_error)
+        with cancel_with(host, run):
+            return drive(host, run, flow.fn, call.args, call.kwargs)
     finally:
-        host.forget(run.record.id)
         run.scope.close()
-    if parent is None:
-        host.flush()
-    return state
+        if parent is None:
+            host.flush()
+
+
+@calls_user_code
+def _call(run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Calls the function once, with its span, its deadline, and what it leaves behind."""
+    span, timeout_s = run.span, run.definition.timeout_s
+    # With a deadline, what the attempt calls hangs on a scope of its own, to be stopped with it.
+    attempt = run if timeout_s is None else run.copy_for_attempt(CancelScope(run.scope))
+    current = current_run.set(attempt)
+    token = span.enter() if span is not None else None
+    error: BaseException | None = None
+    try:
+        if timeout_s is None:
+            value = fn(*args, **kwargs)
+        else:
+            value = call_within(run, timeout_s, fn, args, kwargs)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        if span is not None:
+            span.leave(token)
+        close_attempt(run, attempt, error)
+        current_run.reset(current)
+    return value if type(value) in ATOMIC else settle(value)
+
+
+def _upstream(
+    args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None
+) -> tuple[Any, ...]:
+    """Waits for the futures in the arguments; returns what else must have completed."""
+    others = tuple(wait_for or ())
+    wait_until_done(tuple(futures_in(args, kwargs, others)))
+    return others

@@ -1,0 +1,244 @@
+"""The driver for coroutines; the twin of `flowspan.drivers.sync`, which says more."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.engine import execute, never_run, not_ready
+from flowspan.core.runs import current_run
+from flowspan.core.traversal import ATOMIC
+from flowspan.drivers.arguments import futures_in, has_upstream, require_completed, resolve, settle
+from flowspan.drivers.begin import begin_flow, begin_task
+from flowspan.drivers.closing import cancel_with, close_attempt, timed_out
+from flowspan.drivers.host import get_host
+from flowspan.drivers.scopes import CancelScope
+from flowspan.exceptions import CancelRun, UpstreamFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from flowspan.core.definitions import FlowDefinition, TaskDefinition
+    from flowspan.core.runs import Run
+    from flowspan.core.states import State
+    from flowspan.drivers.host import Host
+
+
+async def drive(
+    host: Host, run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> State:
+    """Runs a run whose function gives a coroutine to its end, in this asyncio task.
+
+    Args:
+        host: The process.
+        run: The run, announced.
+        fn: What to call in each attempt.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+
+    Returns:
+        The terminal state.
+
+    Raises:
+        asyncio.CancelledError: The asyncio task was cancelled, and not because the run was.
+    """
+    steps = execute(run, host)
+    broken_off: asyncio.CancelledError | None = None
+    token = current_run.set(run)
+    try:
+        step = next(steps)
+        while True:
+            try:
+                if step is None:
+                    outcome = await _call(run, fn, args, kwargs)
+                else:
+                    outcome = await asyncio.sleep(step)
+                    run.scope.check()
+            except asyncio.CancelledError as error:
+                stop = _as_cancel(run, error)
+                broken_off = None if run.scope.cancelled else error
+                step = steps.throw(stop)
+            except BaseException as error:  # noqa: BLE001 - the engine decides what it means
+                step = steps.throw(error)
+            else:
+                step = steps.send(outcome)
+    except StopIteration as stop:
+        if broken_off is not None:
+            raise broken_off from None
+        state: State = stop.value
+        return state
+    finally:
+        current_run.reset(token)
+
+
+async def run_task(
+    task: TaskDefinition,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wait_for: Iterable[Any] | None,
+) -> State:
+    """Runs a task whose function gives a coroutine, here and now."""
+    host = get_host()
+    parent = current_run.get()
+    upstream = await _upstream(args, kwargs, wait_for)
+    run = begin_task(host, task, parent, args, kwargs)
+    try:
+        if upstream is not None:
+            require_completed(upstream)
+            args, kwargs = resolve((args, kwargs))
+        if run.begin_error is not None:
+            state = never_run(run, host, run.begin_error)
+        elif parent is None:
+            with cancel_with(host, run, *_interrupt()):
+                state = await drive(host, run, task.fn, args, kwargs)
+        else:
+            state = await drive(host, run, task.fn, args, kwargs)
+    except UpstreamFailed as error:
+        state = not_ready(run, host, str(error), error)
+    finally:
+        if parent is None:
+            await _flush(host)
+    return state
+
+
+async def run_flow(
+    flow: FlowDefinition,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wait_for: Iterable[Any] | None,
+) -> State:
+    """Runs a flow whose function gives a coroutine, here and now."""
+    host = get_host()
+    parent = current_run.get()
+    upstream = await _upstream(args, kwargs, wait_for)
+    error: UpstreamFailed | None = None
+    if upstream is not None:
+        try:
+            require_completed(upstream)
+            args, kwargs = resolve((args, kwargs))
+        except UpstreamFailed as failed:
+            error = failed
+    call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
+    run = call.run
+    try:
+        if error is not None:
+            return not_ready(run, host, str(error), error)
+        if run.begin_error is not None:
+            return never_run(run, host, run.begin_error)
+        with cancel_with(host, run, *_interrupt()):
+            return await drive(host, run, flow.fn, call.args, call.kwargs)
+    finally:
+        run.scope.close()
+        if parent is None:
+            await _flush(host)
+
+
+async def _call(
+    run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Calls the function once, with its span, its deadline, and what it leaves behind."""
+    span, timeout_s = run.span, run.definition.timeout_s
+    attempt = run if timeout_s is None else run.copy_for_attempt(CancelScope(run.scope))
+    current = current_run.set(attempt)
+    token = span.enter() if span is not None else None
+    error: BaseException | None = None
+    try:
+        if timeout_s is None:
+            value = await fn(*args, **kwargs)
+        else:
+            value = await _within(run, timeout_s, fn(*args, **kwargs))
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        if span is not None:
+            span.leave(token)
+        if attempt.task_runner is not None:
+            await _in_thread(lambda: close_attempt(run, attempt, error))
+        elif attempt is not run:
+            close_attempt(run, attempt, error)
+        current_run.reset(current)
+    if type(value) not in ATOMIC:
+        futures = futures_in(value)
+        if futures:
+            await _ended(futures)
+            value = settle(value)
+    return value
+
+
+async def _within(run: Run, timeout_s: float, coroutine: Any) -> Any:
+    try:
+        async with asyncio.timeout(timeout_s) as deadline:
+            value = await coroutine
+    except TimeoutError:
+        if deadline.expired():
+            raise timed_out(run) from None
+        raise
+    if deadline.expired():  # the code went on although it was told to stop
+        raise timed_out(run)
+    return value
+
+
+def _as_cancel(run: Run, error: asyncio.CancelledError) -> CancelRun:
+    """What the engine is told when the asyncio task was cancelled."""
+    if run.scope.cancelled:
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        return CancelRun(run.scope.reason or "The run was cancelled.")
+    stop = CancelRun("The asyncio task that ran it was cancelled.")
+    stop.__cause__ = error
+    return stop
+
+
+def _interrupt() -> tuple[object, Callable[[], object]]:
+    """What breaks the current asyncio task off, and its key; to be called from any thread."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 - only called in coroutines
+
+    def interrupt() -> None:
+        loop.call_soon_threadsafe(task.cancel)
+
+    return task, interrupt
+
+
+async def _upstream(
+    args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None
+) -> tuple[Any, ...] | None:
+    """Waits for the futures in the arguments; what else must have completed, or None if nothing."""
+    if wait_for is None and not has_upstream(args, kwargs):
+        return None
+    others = tuple(wait_for or ())
+    await _ended(futures_in(args, kwargs, others))
+    return others
+
+
+async def _ended(futures: Iterable[Any]) -> None:
+    loop = asyncio.get_running_loop()
+    missing = [future for future in futures if not future.done()]
+    if not missing:
+        return
+    waits = []
+    for future in missing:
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def tell(_: object, ended: asyncio.Future[None] = ended) -> None:
+            loop.call_soon_threadsafe(_set, ended)
+
+        future.add_done_callback(tell)
+        waits.append(ended)
+    await asyncio.gather(*waits)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def _flush(host: Host) -> None:
+    """Flushes without holding up what else runs on the loop."""
+    await asyncio.shield(_in_thread(host.flush))
+
+
+async def _in_thread(function: Callable[[], object]) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, function)

@@ -1,0 +1,84 @@
+"""Futures and states in the arguments of a call: waited for, and replaced by their results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.annotations import Annotation, allow_failure
+from flowspan.core.states import COMPLETED, State
+from flowspan.core.traversal import find, is_plain, replace
+from flowspan.drivers.futures import TaskFuture, wait_until_done
+from flowspan.exceptions import UpstreamFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_KINDS = (TaskFuture, State, Annotation)
+
+
+def has_upstream(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether there is a future, a state or an annotation anywhere in the arguments."""
+    if is_plain(args) and (not kwargs or is_plain(kwargs.values())):
+        return False
+    return bool(find((args, kwargs), _KINDS))
+
+
+def futures_in(*values: Any) -> list[TaskFuture[Any]]:
+    """The futures anywhere in the values, also inside of annotations."""
+    found: list[TaskFuture[Any]] = []
+    for item in find(values, _KINDS):
+        if isinstance(item, TaskFuture):
+            found.append(item)
+        elif isinstance(item, Annotation):
+            found += futures_in(item.unwrap())
+    return found
+
+
+def resolve(value: Any) -> Any:
+    """The value with results in the place of futures, which have ended, and of states.
+
+    Raises:
+        UpstreamFailed: One of them did not complete.
+    """
+    return replace(value, _KINDS, _result_of)
+
+
+def require_completed(upstream: Iterable[Any]) -> None:
+    """Checks what a run is to come after (`wait_for`).
+
+    Raises:
+        UpstreamFailed: One of them did not complete.
+    """
+    for item in upstream:
+        resolve(item)
+
+
+def settle(value: Any) -> Any:
+    """What a function returned, with states in the place of futures; waits for them."""
+    futures = find(value, (TaskFuture,))
+    if not futures:
+        return value
+    wait_until_done(tuple(futures))
+    return replace(value, (TaskFuture,), lambda future: future.state)
+
+
+def _result_of(item: Any) -> Any:
+    if isinstance(item, allow_failure):
+        return replace(item.unwrap(), _KINDS, _result_or_error)
+    if isinstance(item, Annotation):
+        return resolve(item.unwrap())
+    state = item.state if isinstance(item, TaskFuture) else item
+    if state.type is COMPLETED:
+        return state.data
+    which = f"Task run {item.run.record.run_name!r}" if isinstance(item, TaskFuture) else "A run"
+    message = f": {state.message}" if state.message else "."
+    error = UpstreamFailed(f"{which}, whose result is needed, ended as {state.name}{message}")
+    error.__cause__ = state.error()
+    raise error
+
+
+def _result_or_error(item: Any) -> Any:
+    if isinstance(item, Annotation):
+        return replace(item.unwrap(), _KINDS, _result_or_error)
+    state = item.state if isinstance(item, TaskFuture) else item
+    return state.data if state.type is COMPLETED else state.error()

@@ -1,0 +1,59 @@
+"""Between plain code and asyncio: what the call of an asynchronous flow or task gives."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.runs import current_run
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+
+def running_loop() -> object:
+    """The event loop that runs in this thread, or None. Does not import asyncio."""
+    events = sys.modules.get("asyncio.events")
+    return events._get_running_loop() if events is not None else None  # noqa: SLF001 - the documented way without an exception
+
+
+def call_async(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The coroutine, to be awaited; or, where nobody could, what it returns.
+
+    A plain flow or task that calls an asynchronous one cannot await it, so there it runs to its end
+    here and now: on a loop of its own, in a thread of its own if a loop runs in this one already (then
+    the plain one is itself called from a coroutine, and blocks that as any plain call would).
+    """
+    run = current_run.get()
+    if run is None:
+        return coroutine
+    loop = running_loop()
+    if loop is None:
+        import asyncio  # noqa: PLC0415 - most programs have no use for it
+
+        return asyncio.run(coroutine)
+    if run.definition.is_async or run.loop is not loop:
+        return coroutine
+    return _run_in_thread(coroutine)
+
+
+def _run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio  # noqa: PLC0415 - most programs have no use for it
+
+    outcome: list[Any] = []
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(asyncio.run(coroutine))
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(work,), name="flowspan-async")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]

@@ -1,0 +1,184 @@
+"""Deadlines of plain functions.
+
+What can be done depends on the thread:
+
+- In the main thread an alarm signal (`signal.setitimer`) raises DeadlinePassed in the function, also
+  while it sleeps or waits for input. Only where nobody else uses the alarm; it is restored afterwards.
+- Elsewhere Python cannot interrupt a call that blocks. So the function gets a thread of its own, and
+  at the deadline its run ends and goes on without it. DeadlinePassed is raised in that thread at its
+  next step of Python code; a call that blocks in C goes on until it returns, and what it returns is
+  thrown away. Every task that it calls afterwards is refused.
+
+Either way the run ends as TimedOut: in the second at the deadline, in the first when the function has
+cleaned up, or returned from a C function that cannot be interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from flowspan.drivers.closing import timed_out
+from flowspan.drivers.interrupts import block, calls_user_code, may_be_broken_off, may_interrupt
+from flowspan.drivers.thread_pool import be_worker, is_worker
+from flowspan.exceptions import DeadlinePassed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from flowspan.core.runs import Run
+
+_PUT_OFF_S = 0.002
+_PUT_OFF_TIMES = 25
+
+
+class _Alarm:
+    """A deadline of a run in the main thread."""
+
+    def __init__(self, run: Run, at_s: float) -> None:
+        self.run = run
+        self.at_s = at_s
+        self.is_over = False
+
+
+_alarms: list[_Alarm] = []
+"""Those that are set, the outermost run first. Only touched in the main thread."""
+
+
+def call_within(
+    run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Calls a function that may take so many seconds.
+
+    Raises:
+        RunTimeout: It did not return in time.
+        DeadlinePassed: The time of a run that called this one was over.
+    """
+    if threading.current_thread() is threading.main_thread() and _alarm_is_free():
+        return _call_with_alarm(run, timeout_s, fn, args, kwargs)
+    return _call_in_thread(run, timeout_s, fn, args, kwargs)
+
+
+@may_be_broken_off
+def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return fn(*args, **kwargs)
+
+
+def _alarm_is_free() -> bool:
+    if not hasattr(signal, "setitimer"):  # Windows
+        return False
+    if _alarms:
+        return True
+    unused = signal.getsignal(signal.SIGALRM) in {signal.SIG_DFL, signal.SIG_IGN}
+    return unused and signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+@calls_user_code
+def _call_with_alarm(
+    run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    alarm = _Alarm(run, time.monotonic() + timeout_s)
+    before = None if _alarms else signal.signal(signal.SIGALRM, _on_alarm)
+    _alarms.append(alarm)
+    _arm()
+    try:
+        value = _call(fn, args, kwargs)
+    except DeadlinePassed as passed:
+        if passed.run_id == run.record.id:
+            raise timed_out(run) from None
+        raise
+    finally:
+        _alarms.remove(alarm)
+        if _alarms:
+            _arm()
+        else:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+    if time.monotonic() >= alarm.at_s:
+        raise timed_out(run)
+    return value
+
+
+def _arm() -> None:
+    """Sets the timer for the next deadline that is not over."""
+    left = [alarm.at_s for alarm in _alarms if not alarm.is_over]
+    delay = max(min(left) - time.monotonic(), 1e-6) if left else 0
+    signal.setitimer(signal.ITIMER_REAL, delay)
+
+
+def _on_alarm(_signal: int, frame: FrameType | None) -> None:
+    now = time.monotonic()
+    over = next((alarm for alarm in _alarms if not alarm.is_over and alarm.at_s <= now), None)
+    if over is None:
+        _arm()
+    elif may_interrupt(frame):
+        over.is_over = True
+        _arm()
+        raise DeadlinePassed(str(timed_out(over.run)), over.run.record.id)
+    else:
+        signal.setitimer(signal.ITIMER_REAL, _PUT_OFF_S)
+
+
+def _call_in_thread(
+    run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    values: list[Any] = []
+    errors: list[BaseException] = []
+    ended = threading.Event()
+    is_pool_thread = is_worker()
+
+    @calls_user_code
+    def work() -> None:
+        be_worker(is_pool_thread)
+        try:
+            values.append(_call(fn, args, kwargs))
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            errors.append(error)
+        ended.set()
+
+    thread = threading.Thread(
+        target=_unless_passed, args=(copy_context().run, work), name=run.record.run_name, daemon=True
+    )
+    thread.start()
+    try:
+        block(ended, timeout_s)
+    except BaseException:
+        _break_off(thread)
+        raise
+    if not ended.is_set():
+        _break_off(thread)
+        raise timed_out(run)
+    if errors:
+        raise errors[0]
+    return values[0]
+
+
+def _unless_passed(run: Callable[..., object], work: Callable[[], None]) -> None:
+    try:
+        run(work)
+    except DeadlinePassed:
+        pass  # it came too late, between the function's end and the thread's
+
+
+def _break_off(thread: threading.Thread) -> None:
+    """Raises DeadlinePassed in a thread, if that is possible there soon."""
+    import ctypes  # noqa: PLC0415 - rare, and takes a while to import
+
+    for _ in range(_PUT_OFF_TIMES):
+        ident = thread.ident
+        frame = sys._current_frames().get(ident) if ident is not None else None  # noqa: SLF001 - the documented name
+        if frame is None:
+            return
+        # Both calls hold the interpreter's lock, so the thread is still where it was seen.
+        if may_interrupt(frame):
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(ident or 0), ctypes.py_object(DeadlinePassed)
+            )
+            return
+        del frame
+        time.sleep(_PUT_OFF_S)

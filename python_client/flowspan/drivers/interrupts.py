@@ -1,0 +1,67 @@
+"""Where a deadline may break a thread off.
+
+A deadline raises an exception in the middle of whatever a thread is doing. In user code that is what
+is wanted; in flowspan's own code it could leave a lock or a queue in disorder, so there it is put off.
+Which of the two it is, is read off the thread's frames.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from queue import SimpleQueue
+    from threading import Event
+    from types import CodeType, FrameType
+
+T = TypeVar("T")
+F = TypeVar("F", bound="Callable[..., object]")
+
+_PACKAGE = __name__.partition(".")[0]
+_calling: set[CodeType] = set()
+_waiting: set[CodeType] = set()
+
+
+def calls_user_code(function: F) -> F:
+    """Marks a function of flowspan's: what it calls may be broken off, but not itself."""
+    _calling.add(function.__code__)
+    return function
+
+
+def may_be_broken_off(function: F) -> F:
+    """Marks a function of flowspan's that may be broken off anywhere: one that only waits or calls."""
+    _waiting.add(function.__code__)
+    return function
+
+
+def may_interrupt(frame: FrameType | None) -> bool:
+    """Whether an exception may be raised in a thread.
+
+    Args:
+        frame: The innermost frame of the thread.
+    """
+    is_innermost = True
+    while frame is not None:
+        name = frame.f_globals.get("__name__") or ""
+        if name == _PACKAGE or name.startswith(_PACKAGE + "."):
+            code = frame.f_code
+            return code in _waiting or (code in _calling and not is_innermost)
+        frame, is_innermost = frame.f_back, False
+    return True
+
+
+@may_be_broken_off
+def block(event: Event, timeout_s: float | None) -> None:
+    """Waits for an event; a deadline may break the wait off."""
+    event.wait(timeout_s)
+
+
+@may_be_broken_off
+def take(queue: SimpleQueue[T], timeout_s: float | None) -> T:
+    """Takes the next thing out of a queue; a deadline may break the wait off.
+
+    Raises:
+        queue.Empty: The time was over.
+    """
+    return queue.get(timeout=timeout_s)

@@ -1,0 +1,73 @@
+"""An event loop in a thread of its own, for submitted asynchronous tasks.
+
+They do not run on the loop of the flow, so that a flow that blocks on `future.result()` does not stop
+the very tasks that it waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from contextvars import Context
+
+
+class LoopThread:
+    """A thread with an event loop.
+
+    Args:
+        max_tasks: How many coroutines run at the same time; None for no bound.
+        name: The thread's name.
+    """
+
+    def __init__(self, max_tasks: int | None, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._room = asyncio.Semaphore(max_tasks) if max_tasks is not None else None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def is_current(self) -> bool:
+        """Whether the calling thread is this one."""
+        return threading.current_thread() is self._thread
+
+    def put(self, start: Callable[[], Coroutine[Any, Any, None]], context: Context) -> None:
+        """Runs a coroutine in a context. May be called from any thread."""
+        self._loop.call_soon_threadsafe(self._start, start, context)
+
+    def cancel(self) -> None:
+        """Cancels all coroutines that run. May be called from any thread."""
+        self._loop.call_soon_threadsafe(self._cancel)
+
+    def close(self) -> None:
+        """Ends the thread; what still runs is cancelled."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            self._cancel()
+            if self._tasks:
+                self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    def _start(self, start: Callable[[], Coroutine[Any, Any, None]], context: Context) -> None:
+        task = self._loop.create_task(self._bounded(start), context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _bounded(self, start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self._room is None:
+            await start()
+            return
+        async with self._room:
+            await start()
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()

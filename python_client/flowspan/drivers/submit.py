@@ -1,0 +1,195 @@
+"""Submitting tasks: the way from `task.submit` to a future that is done."""
+
+from __future__ import annotations
+
+import threading
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.engine import never_run, not_ready
+from flowspan.core.runs import current_run
+from flowspan.drivers import sync
+from flowspan.drivers.arguments import futures_in, has_upstream, require_completed, resolve
+from flowspan.drivers.begin import begin_task
+from flowspan.drivers.futures import TaskFuture
+from flowspan.drivers.host import get_host
+from flowspan.drivers.task_runner import OpenTaskRunner
+from flowspan.drivers.thread_pool import is_worker
+from flowspan.exceptions import CancelRun, DeadlinePassed, UpstreamFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextvars import Context
+
+    from flowspan.core.definitions import TaskDefinition
+    from flowspan.core.runs import Run
+    from flowspan.core.states import State
+    from flowspan.drivers.host import Host
+
+_opening = threading.Lock()
+
+
+def submit(
+    task: TaskDefinition,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wait_for: Iterable[Any] | None,
+) -> TaskFuture[Any]:
+    """Begins a run of a task that is executed elsewhere: on a thread, or on a loop.
+
+    Args:
+        task: The task.
+        args: The positional arguments; futures and states anywhere in them are resolved.
+        kwargs: The keyword arguments, likewise.
+        wait_for: Futures and states that are to complete before.
+
+    Raises:
+        CancelRun: The calling run was asked to cancel.
+    """
+    host = get_host()
+    parent = current_run.get()
+    runner = _runner_for(host, parent)
+    run = begin_task(host, task, parent, args, kwargs)
+    job = _Job(host, runner, run, task, args, kwargs)
+    future = job.future
+    runner.expect()
+    if wait_for is None and not has_upstream(args, kwargs):
+        job.ready()
+        return future
+    job.check_upstream(tuple(wait_for or ()))
+    return future
+
+
+def _runner_for(host: Host, parent: Run | None) -> OpenTaskRunner:
+    """What runs the tasks that are submitted here: the flow run's own runner, else the process's."""
+    owner: Any = host if parent is None or parent.flow_run is None else parent.flow_run
+    runner: OpenTaskRunner | None = owner.task_runner
+    if runner is None:
+        with _opening:
+            runner = owner.task_runner
+            if runner is None:
+                options = owner.definition.task_runner if owner is not host else None
+                name = owner.record.run_name if owner is not host else "flowspan"
+                runner = options.open(name) if options is not None else OpenTaskRunner(None, name)
+                owner.task_runner = runner
+    return runner
+
+
+class _Job:
+    """A submitted run on its way."""
+
+    __slots__ = (
+        "args",
+        "context",
+        "future",
+        "host",
+        "kwargs",
+        "run",
+        "runner",
+        "task",
+        "ticket",
+        "upstream",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        host: Host,
+        runner: OpenTaskRunner,
+        run: Run,
+        task: TaskDefinition,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.host = host
+        self.runner = runner
+        self.run = run
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs
+        self.context: Context = copy_context()
+        self.future: TaskFuture[Any] = TaskFuture(run, self.help)
+        self.upstream: tuple[Any, ...] | None = None
+        self.waiting: list[None] = []
+        # Whoever takes the ticket runs the task; taking it out of the list is atomic.
+        self.ticket = [None]
+
+    def check_upstream(self, wait_for: tuple[Any, ...]) -> None:
+        """Makes the job ready once all that it needs has ended."""
+        self.upstream = wait_for
+        missing = [f for f in futures_in(self.args, self.kwargs, wait_for) if not f.done()]
+        if not missing:
+            self.ready()
+            return
+        # One more than there are futures, so that none of them gets to the last before all are told.
+        self.waiting = [None] * (len(missing) + 1)
+        for future in missing:
+            future.add_done_callback(self._one_done)
+        self._one_done(None)
+
+    def _one_done(self, _: object) -> None:
+        self.waiting.pop()
+        # Only one thread sees the list become empty last, but two may see it empty: the ticket decides.
+        if not self.waiting:
+            self.ready()
+
+    def ready(self) -> None:
+        """Gives the job to a thread or a loop."""
+        if self.task.is_async:
+            self.runner.put_async(self._run_async, self.context)
+        else:
+            self.runner.put(self._run_on_thread)
+
+    def help(self) -> None:
+        """Runs the job in this thread, if it is one of a task runner's: a full pool must not wait for itself."""
+        if not self.task.is_async and not self.waiting and is_worker():
+            self._run_on_thread()
+
+    def _run_on_thread(self) -> None:
+        if self._take():
+            self.context.run(self._run)
+
+    def _take(self) -> bool:
+        try:
+            self.ticket.pop()
+        except IndexError:
+            return False
+        return True
+
+    def _run(self) -> None:
+        state = self._prepare()
+        if state is None:
+            state = sync.drive(self.host, self.run, self.task.fn, self.args, self.kwargs)
+        self._finish(state)
+
+    async def _run_async(self) -> None:
+        if not self._take():
+            return
+        from flowspan.drivers import aio  # noqa: PLC0415 - imports asyncio
+
+        state = self._prepare()
+        if state is None:
+            state = await aio.drive(self.host, self.run, self.task.fn, self.args, self.kwargs)
+        self._finish(state)
+
+    def _prepare(self) -> State | None:
+        """Resolves the arguments; the state if the run ends here."""
+        self.future.started = True
+        try:
+            self.run.scope.check()
+            if self.run.begin_error is not None:
+                return never_run(self.run, self.host, self.run.begin_error)
+            if self.upstream is not None:
+                require_completed(self.upstream)
+                self.args, self.kwargs = resolve((self.args, self.kwargs))
+        except UpstreamFailed as error:
+            return not_ready(self.run, self.host, str(error), error)
+        except (CancelRun, DeadlinePassed) as error:
+            return never_run(self.run, self.host, error)
+        return None
+
+    def _finish(self, state: State) -> None:
+        # Nothing of the run is kept alive by what only asks for its state.
+        del self.args, self.kwargs, self.context
+        self.future.finish(state)
+        self.runner.settled()

@@ -1,0 +1,95 @@
+"""What runs the submitted tasks of one flow run: threads for plain functions, a loop for coroutines."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from flowspan.drivers.interrupts import block
+from flowspan.drivers.thread_pool import ThreadPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from contextvars import Context
+
+    from flowspan.drivers.loop_thread import LoopThread
+
+
+class OpenTaskRunner:
+    """The running side of a ThreadPoolTaskRunner, opened for a flow run.
+
+    Args:
+        max_workers: How many tasks run at the same time; None for no bound.
+        name: For the names of threads.
+    """
+
+    def __init__(self, max_workers: int | None, name: str) -> None:
+        self._max_workers = max_workers
+        self._name = name
+        self._pool: ThreadPool | None = None
+        self._loops: list[LoopThread] = []
+        self._lock = threading.Lock()
+        self._outstanding = 0
+        self._all_done: threading.Event | None = None
+
+    def expect(self) -> None:
+        """Counts a task that was submitted; `settled` is to be called for it."""
+        with self._lock:
+            self._outstanding += 1
+
+    def settled(self) -> None:
+        """A task that was submitted has ended."""
+        with self._lock:
+            self._outstanding -= 1
+            if not self._outstanding and self._all_done is not None:
+                self._all_done.set()
+
+    def put(self, job: Callable[[], object]) -> None:
+        """Runs a job on a thread."""
+        pool = self._pool
+        if pool is None:
+            with self._lock:
+                pool = self._pool
+                if pool is None:
+                    pool = self._pool = ThreadPool(self._max_workers, self._name)
+        pool.put(job)
+
+    def put_async(self, start: Callable[[], Coroutine[Any, Any, None]], context: Context) -> None:
+        """Runs a coroutine on a loop in another thread than this one."""
+        self._loop_beyond().put(start, context)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Waits until all tasks that were submitted have ended, or until the time is over."""
+        with self._lock:
+            if not self._outstanding:
+                return
+            self._all_done = threading.Event()
+        block(self._all_done, timeout_s)
+
+    def cancel(self) -> None:
+        """Breaks off the coroutines that run; plain functions stop at their next task."""
+        with self._lock:
+            loops = list(self._loops)
+        for loop in loops:
+            loop.cancel()
+
+    def close(self) -> None:
+        """Ends the threads once they have nothing to do."""
+        if self._pool is not None:
+            self._pool.close()
+        for loop in self._loops:
+            loop.close()
+
+    def _loop_beyond(self) -> LoopThread:
+        """The loop for tasks that are submitted in this thread.
+
+        A task on a loop that blocks for one that it submitted must not wait for its own thread, so
+        what is submitted on a loop runs on the next one.
+        """
+        with self._lock:
+            level = next((i + 1 for i, loop in enumerate(self._loops) if loop.is_current()), 0)
+            if level == len(self._loops):
+                from flowspan.drivers.loop_thread import LoopThread  # noqa: PLC0415 - imports asyncio
+
+                self._loops.append(LoopThread(self._max_workers, f"{self._name}-loop-{level}"))
+            return self._loops[level]
