@@ -85,8 +85,8 @@ def parse_address(
 
 def _nonsense(text: str, source: str, why: str) -> ConfigError:
     return ConfigError(
-        f"{source}={text!r}: {why}; expected host:port, as in 127.0.0.1:4600, or unix:/path/to/socket. "
-        "Unset it to use the local service."
+        f"{source}={text!r}: {why}; expected host:port, as in 127.0.0.1:4600, or "
+        "unix:/path/to/socket. Unset it to use the local service."
     )
 
 

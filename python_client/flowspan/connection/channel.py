@@ -1,4 +1,4 @@
-"""gRPC channels to the service, for everything but the report stream (see flowspan.reporter.link)."""
+"""gRPC channels to the service, for everything but the report stream (see `reporter.link`)."""
 
 from __future__ import annotations
 

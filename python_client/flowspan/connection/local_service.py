@@ -32,7 +32,7 @@ _LOG_LINES = 12
 
 
 def published(home: Path) -> dict[str, Any] | None:
-    """What the service of the home published of itself, alive or not; None if there is nothing to read."""
+    """What the service of the home published of itself, alive or not; None if nothing is there."""
     try:
         info = json.loads((home / "service.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -69,7 +69,8 @@ def ensure_local_service(config: Config) -> Address:
     except OSError as error:
         raise LocalServiceError(
             f"the local service cannot be started: {error}. Its home is {config.home}: make it "
-            "writable, set FLOWSPAN_HOME to another folder, or set FLOWSPAN_ADDRESS to a running service."
+            "writable, set FLOWSPAN_HOME to another folder, or set FLOWSPAN_ADDRESS to a running "
+            "service."
         ) from error
 
 
@@ -114,7 +115,7 @@ def _start(config: Config) -> Address:
     while time.monotonic() < deadline:
         address = find_local_service(config.home)
         if address is not None:
-            # It outlives this process; without this, its object would warn that it was left running.
+            # It outlives this process; its object would warn that it was left running.
             process.returncode = 0
             return address
         code = process.poll()

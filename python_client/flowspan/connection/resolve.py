@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def resolve_address(config: Config) -> Address:
-    """The address of the service: the one configured, else that of the local one, started if needed.
+    """The address of the service: the configured one, else the local one's, started if needed.
 
     Call it again after a connection broke: the service may have been restarted or replaced.
 

@@ -65,6 +65,10 @@ class Connector:
         self._lost_at = self._next_at = time.monotonic()
         self._attempts = 0
 
+    def be_patient(self) -> None:
+        """The next attempt may wait: what the last connection broke over will come again."""
+        self._delay(patiently=True)
+
     @property
     def next_at(self) -> float | None:
         """When the next attempt is due, by the monotonic clock; None while one is under way."""

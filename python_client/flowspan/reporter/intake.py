@@ -26,6 +26,11 @@ MAX_BATCH_EVENTS = 4000
 MAX_BATCH_BYTES = 512 << 10
 """At which size a batch is closed; it may be larger by its last event."""
 
+MAX_WAITING_STATES = 100_000
+MAX_WAITING_LOGS = 50_000
+MAX_WAITING_LARGE_CHARACTERS = 64 << 20
+"""What may wait for the reporter's thread; a producer that is faster than that is slowed down."""
+
 _LARGE_MESSAGE_CHARACTERS = 1024
 
 
@@ -34,16 +39,20 @@ class FlushRequest:
 
     Attributes:
         target: The last sequence to be acked; None until both marks have passed.
-        urgent: Whether batches are built at once for it.
+        done: Set when all is acked, or, if that is asked for, in the spool.
+        to_spool: Set by whoever waits when it has waited long enough: the spool will do.
+        is_acked: Whether all is acked.
+        is_spooled: Whether all is acked or in the spool.
     """
 
-    __slots__ = ("_marks", "done", "spool", "spooled", "target")
+    __slots__ = ("_marks", "done", "is_acked", "is_spooled", "target", "to_spool")
 
     def __init__(self) -> None:
         self.target: int | None = None
         self.done = threading.Event()
-        self.spool = False
-        self.spooled = False
+        self.to_spool = False
+        self.is_acked = False
+        self.is_spooled = False
         self._marks = 2
 
     def passed(self, sequence: int) -> None:
@@ -92,6 +101,15 @@ class Intake:
     def __len__(self) -> int:
         return len(self.states) + len(self.logs)
 
+    @property
+    def is_overfull(self) -> bool:
+        """Whether whoever adds to it should wait a little."""
+        return (
+            len(self.states) > MAX_WAITING_STATES
+            or len(self.logs) > MAX_WAITING_LOGS
+            or self.large_bytes > MAX_WAITING_LARGE_CHARACTERS
+        )
+
 
 class Builder:
     """Makes batches of what waits; owned by the reporter's thread.
@@ -122,7 +140,8 @@ class Builder:
             with_logs: False leaves the logs where they are.
 
         Returns:
-            The batch, or None if there is nothing; and the flush requests whose marks have both passed.
+            The batch, or None if there is nothing; and the flush requests whose marks have both
+            passed.
         """
         items: list[bytes] = []
         self._passed = []
@@ -135,6 +154,36 @@ class Builder:
         if not items:
             return None, self._passed
         return Batch(after + 1, after + len(items), batch_bytes(after + 1, items)), self._passed
+
+    def discard_logs(self, after: int) -> tuple[int, list[FlushRequest]]:
+        """Throws away the logs that wait, because there is no place for them.
+
+        Returns:
+            How many, and the flush requests whose marks have both passed.
+        """
+        self._passed = []
+        count = self._discard(self._intake.logs, after)
+        if self._pieces is not None:
+            self._pieces = None
+            count += 1
+        return count, self._passed
+
+    def discard_states(self, after: int) -> tuple[int, list[FlushRequest]]:
+        """Throws away the states that wait; see `discard_logs`."""
+        self._passed = []
+        return self._discard(self._intake.states, after), self._passed
+
+    def _discard(self, queue: deque[Event], after: int) -> int:
+        count = 0
+        for _ in range(len(queue)):
+            event = queue.popleft()
+            if event[0] == FLUSH:
+                self._mark(event[1], after)
+                continue
+            if event[0] == LOG:
+                self._intake.took_log(event)
+            count += 1
+        return count
 
     def _take_states(self, items: list[bytes], after: int) -> int | None:
         """Takes states; returns how large they are, or None if the batch is full before the end."""

@@ -9,6 +9,7 @@ A Link never blocks, but for `connect` and `wait`; it belongs to one thread at a
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import selectors
@@ -50,7 +51,25 @@ _MAX_ANSWER_BYTES = 16 << 20
 _PREFIX = struct.Struct(">BI")
 _HTTP_OK = "200"
 
-STATUS_NAMES = ["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"]
+STATUS_NAMES = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+]
 """The names of gRPC's status codes, by number."""
 
 _links: weakref.WeakSet[Link] = weakref.WeakSet()
@@ -62,12 +81,15 @@ class LinkClosedError(Exception):
     Attributes:
         status: The name of the gRPC status; UNAVAILABLE where the connection broke; NOT_GRPC where
             the peer does not speak it.
+        message: What the service said.
+        sequence: The event that it is about, where the service named one.
     """
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: str, message: str, *, sequence: int | None = None) -> None:
         super().__init__(f"{status}: {message}" if message else status)
         self.status = status
         self.message = message
+        self.sequence = sequence
 
 
 class Link:
@@ -81,7 +103,7 @@ class Link:
         """Wraps a socket that is connected. Use `connect`."""
         self.address = address
         self._socket = sock
-        sock.setblocking(False)
+        sock.settimeout(0)
         self._unsent: deque[memoryview] = deque()
         self._output: memoryview = memoryview(b"")
         self._input = bytearray()
@@ -92,7 +114,7 @@ class Link:
             H2Configuration(
                 client_side=True,
                 header_encoding="utf-8",
-                # What this side makes is right as it is, and a peer that errs is told by its status.
+                # What this side makes is right as it is; of the peer, the status counts.
                 validate_outbound_headers=False,
                 normalize_outbound_headers=False,
                 validate_inbound_headers=False,
@@ -176,7 +198,7 @@ class Link:
         """Reads what is there and returns the messages that it completes, in order.
 
         Raises:
-            LinkClosedError: The stream is over; messages before its end were returned by earlier calls.
+            LinkClosedError: The stream is over; earlier calls returned all its messages.
         """
         if self._status is not None:
             raise self._status
@@ -191,10 +213,7 @@ class Link:
         try:
             self._take(self._http.receive_data(data))
         except ProtocolError as error:
-            status = LinkClosedError(
-                "NOT_GRPC", f"what listens there does not speak HTTP/2 ({error})"
-            )
-            self._status = self._status or status
+            self._closed(f"it does not speak HTTP/2 ({error})", status="NOT_GRPC")
         messages = self._messages()
         if self._status is None:
             self.pump()
@@ -244,7 +263,7 @@ class Link:
             self._output = self._output[sent:]
 
     def _feed(self) -> bool:
-        """Gives h2 the next piece of the next message; False if there is none, or no room for it."""
+        """Gives h2 the next piece of a message; False if there is none, or no room for it."""
         if not self._unsent:
             if self._half_closing and not self._half_closed:
                 self._half_closed = True
@@ -281,11 +300,10 @@ class Link:
             code = int(headers["grpc-status"]) if headers["grpc-status"].isdigit() else 2
             name = STATUS_NAMES[code] if code < len(STATUS_NAMES) else "UNKNOWN"
             message = unquote(headers.get("grpc-message", ""))
-            self._status = self._status or LinkClosedError(name, message)
+            sequence = _sequence(headers.get("grpc-status-details-bin", ""))
+            self._closed(message, status=name, sequence=sequence)
         elif headers.get(":status", _HTTP_OK) != _HTTP_OK:
-            self._status = LinkClosedError(
-                "NOT_GRPC", f"what listens there answered with HTTP status {headers[':status']}"
-            )
+            self._closed(f"it answered with HTTP status {headers[':status']}", status="NOT_GRPC")
 
     def _messages(self) -> list[bytes]:
         messages = []
@@ -301,11 +319,30 @@ class Link:
             del self._input[:end]
         return messages
 
-    def _closed(self, why: str) -> LinkClosedError:
+    def _closed(
+        self, why: str, *, status: str = "UNAVAILABLE", sequence: int | None = None
+    ) -> LinkClosedError:
         """Remembers the first reason why the stream is over, and returns it."""
         if self._status is None:
-            self._status = LinkClosedError("UNAVAILABLE", why)
+            self._status = LinkClosedError(status, why, sequence=sequence)
         return self._status
+
+
+def _sequence(details: str) -> int | None:
+    """The event that an error is about, from the google.rpc.ErrorInfo in its details."""
+    if not details:
+        return None
+    from google.rpc import error_details_pb2, status_pb2  # noqa: PLC0415 - only for errors
+
+    try:
+        status = status_pb2.Status.FromString(base64.b64decode(details + "=" * (-len(details) % 4)))
+        info = error_details_pb2.ErrorInfo()
+        for detail in status.details:
+            if detail.Unpack(info) and info.metadata["sequence"].isdigit():
+                return int(info.metadata["sequence"])
+    except Exception:  # noqa: BLE001 - DecodeError, whose home depends on protobuf's implementation
+        return None
+    return None
 
 
 def _forget_links() -> None:

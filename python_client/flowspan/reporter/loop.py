@@ -1,7 +1,11 @@
 """The reporter's thread: takes events in, sends batches, reads acks, keeps the session alive.
 
-All that is not acked is in the outbox; the link comes and goes. One pass of the loop waits for
+All that is not acked is in the backlog; the link comes and goes. One pass of the loop waits for
 something to do, reads the link, builds batches, writes, and looks at the clock.
+
+The thread needs the interpreter's lock for a moment every third of the lease. Pure Python code
+gives it up by itself; C code that holds it for longer than the lease makes the process look dead.
+Its runs are then CRASHED until the next report, which overrules that.
 """
 
 from __future__ import annotations
@@ -15,10 +19,10 @@ import time
 from typing import TYPE_CHECKING
 
 from flowspan.exceptions import FlowspanError, ServiceUnavailableError
+from flowspan.reporter.backlog import MAX_SENT_BYTES, Backlog
 from flowspan.reporter.connector import Connected, Connector
-from flowspan.reporter.intake import Builder
 from flowspan.reporter.link import LinkClosedError
-from flowspan.reporter.outbox import Outbox
+from flowspan.reporter.orphans import adopt_spools
 from flowspan.reporter.session import read_response
 from flowspan.reporter.wire import GOODBYE_FRAME, HEARTBEAT_FRAME, batch_frame
 
@@ -26,8 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.config import Config
-    from flowspan.core.events import Event
-    from flowspan.reporter.intake import FlushRequest, Intake
+    from flowspan.reporter.intake import Intake
     from flowspan.reporter.link import Link
     from flowspan.reporter.session import WelcomeInfo
     from flowspan.v1 import report_pb2, verdict_pb2
@@ -37,13 +40,21 @@ logger = logging.getLogger("flowspan.reporter")
 LINGER_S = 0.004
 """How long events wait for others to share a batch with."""
 
+FIRST_GRACE_S = 0.1
+"""How long a new process waits for its first connection before it begins to spool."""
+
+STALL_S = 2.0
+"""After how long without an answer what waits is spooled, though there is a connection."""
+
+ACK_TIMEOUT_S = 20.0
+"""After how long without an answer the connection is given up."""
+
 _URGENT_EVENTS = 2000
 _MAX_UNSENT_BYTES = 1 << 20
-_MAX_SENT_BYTES = 8 << 20
-_ACK_TIMEOUT_S = 20.0
 _GOODBYE_TIMEOUT_S = 0.5
+_ADOPTER_TIMEOUT_S = 1.0
 _WARN_AFTER_S = 5.0
-_TERMINAL_FROM = 6
+_FULL_S = 0.05
 _VERDICT_REJECTED = 3
 _VERDICT_ABORT = 5
 
@@ -55,15 +66,12 @@ class Loop:
         idle: Whether the thread sleeps and wants to be woken by the next event.
         welcome: What the service said last; None before it said anything.
         welcomed: Set when the service has answered for the first time.
-        connected: Whether there is a link.
+        backlog: What the service has not got.
+        trouble: Why there is no connection, for people; empty while there is one.
     """
 
     def __init__(
-        self,
-        config: Config,
-        session_id: str,
-        intake: Intake,
-        stop_run: Callable[[str, str, bool], None],
+        self, config: Config, session_id: str, intake: Intake, stop_run: Callable[[str, str], None]
     ) -> None:
         """Prepares it; `start` starts it.
 
@@ -71,19 +79,16 @@ class Loop:
             config: The settings.
             session_id: The session that it reports in.
             intake: Where events come from.
-            stop_run: Called with a run's id, a reason, and whether it was an ABORT, when the service
-                wants a run to stop.
+            stop_run: Called with a run's id and a reason when the service wants a run to stop.
         """
         self.idle = False
         self.welcome: WelcomeInfo | None = None
         self.welcomed = threading.Event()
-        self.session_id = session_id
+        self.backlog = Backlog(config, session_id, intake)
+        self.trouble = "no connection yet"
         self._config = config
         self._intake = intake
         self._stop_run = stop_run
-        self._builder = Builder(intake, self._bad_event)
-        self._outbox = Outbox()
-        self._flushes: list[FlushRequest] = []
         self._link: Link | None = None
         self._wake_reader, self._wake_writer = os.pipe()
         for handle in (self._wake_reader, self._wake_writer):
@@ -92,12 +97,13 @@ class Loop:
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
         self._connector = Connector(config, session_id, self.wake)
         self._due_at: float | None = None
-        self._flush_wanted = 0
+        self._spool_at = time.monotonic() + FIRST_GRACE_S
         self._last_frame_at = 0.0
         self._last_answer_at = 0.0
         self._down_since = time.monotonic()
         self._warned: set[str] = set()
-        self._closing = False
+        self._is_closing = False
+        self._adopter = threading.Thread(target=self._adopt, name="flowspan-adopter", daemon=True)
         self._thread = threading.Thread(target=self._run, name="flowspan-reporter", daemon=True)
 
     # What other threads call.
@@ -112,105 +118,95 @@ class Loop:
         with contextlib.suppress(OSError):  # full: it is awake; closed: it is no more
             os.write(self._wake_writer, b"\0")
 
-    def flush(self, request: FlushRequest) -> None:
-        """Starts a flush whose marks are in the queues."""
-        self._flush_wanted += 1
-        self.wake()
-
     @property
-    def connected(self) -> bool:
-        """Whether there is a connection to the service."""
-        return self._link is not None
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
 
     def close(self, timeout_s: float) -> None:
         """Ends the session with a Goodbye, if there is a connection, and the thread."""
-        self._closing = True
+        self._is_closing = True
         self.wake()
         self._thread.join(timeout_s)
+        if self._adopter.ident is not None:
+            self._adopter.join(_ADOPTER_TIMEOUT_S)
 
     def forget(self) -> None:
         """In a forked child, of the parent's loop: closes the copies of its descriptors."""
-        for handle in self.descriptors():
-            os.close(handle)
         self._selector.close()
-
-    def descriptors(self) -> tuple[int, int]:
-        """The ends of the wake-up pipe, for a forked child to close."""
-        return self._wake_reader, self._wake_writer
+        for handle in (self._wake_reader, self._wake_writer):
+            os.close(handle)
 
     # The thread.
 
     def _run(self) -> None:
-        while not self._closing:
+        while not self._is_closing:
             try:
                 self._pass()
             except Exception:
                 logger.exception("the reporter had an error of its own; it goes on")
-                self._drop_link("an error of the reporter's")
+                self._drop_link("an error of the reporter's own")
                 time.sleep(0.1)
-        self._end()
+        try:
+            self._end()
+        except Exception:
+            logger.exception("the reporter had an error of its own at its end")
 
     def _pass(self) -> None:
         self._wait()
         self._connect()
-        if self._link is not None:
-            try:
+        try:
+            if self._link is not None:
                 self._read(self._link)
-            except LinkClosedError as error:
-                self._drop_link(str(error))
-        self._build()
-        if self._link is not None:
-            try:
+            self._build()
+            if self._link is not None:
                 self._send(self._link)
                 self._keep_alive(self._link)
-            except LinkClosedError as error:
-                self._drop_link(str(error))
-        self._resolve_flushes()
+        except LinkClosedError as error:
+            self._ended(error)
+        self.backlog.resolve_flushes()
 
     def _wait(self) -> None:
         timeout = self._timeout()
         if timeout > 0:
-            self.idle = not self._builder
+            self.idle = not self.backlog.has_unbuilt
             if self.idle and self._intake:  # something came between the look and the note
                 self.idle = False
                 timeout = 0.0
         for key, _ in self._selector.select(timeout):
             if key.fd == self._wake_reader:
                 with contextlib.suppress(BlockingIOError):
-                    while len(os.read(self._wake_reader, 4096)) == 4096:
-                        pass
+                    os.read(self._wake_reader, 4096)
         self.idle = False
 
     def _timeout(self) -> float:
         """How long the thread may sleep."""
         now = time.monotonic()
-        times = [now + 60.0]
-        if self._builder:
-            if self._may_build():
-                if self._flush_wanted or len(self._intake) >= _URGENT_EVENTS:
-                    return 0.0
-                if self._due_at is None:
-                    self._due_at = now + LINGER_S
-                times.append(self._due_at)
+        until = now + 60.0
+        if self.backlog.has_unbuilt:
+            if self._due_at is None:
+                self._due_at = now + LINGER_S
+            if not self._is_ready():
+                until = now + _FULL_S
+            elif self._is_hurried():
+                return 0.0
             else:
-                times.append(now + 0.05)
+                until = self._due_at
         if self._link is None:
-            at = self._connector.next_at
-            if at is not None:
-                times.append(at)
+            until = min(until, self._connector.next_at or until)
         elif self.welcome is not None:
-            times.append(self._last_frame_at + self.welcome.lease_s / 3)
-            if self._outbox.unacked_events:
-                times.append(self._last_answer_at + _ACK_TIMEOUT_S)
-        return max(0.0, min(times) - now)
+            until = min(until, self._last_frame_at + self.welcome.lease_s / 3)
+            if self.backlog.outbox.unacked_events:
+                until = min(until, self._last_answer_at + ACK_TIMEOUT_S)
+        return max(0.0, until - now)
 
     # Connecting.
 
     def _connect(self) -> None:
         if self._link is not None:
             return
-        # A local service is not started just because an idle process lost it.
-        may_start = bool(self._builder) or not self._outbox.is_empty or not self.welcomed.is_set()
+        # A local service is not started just because an idle process has lost it.
+        may_start = not self.backlog.is_empty or not self.welcomed.is_set()
         result = self._connector.advance(may_start=may_start)
         if isinstance(result, Connected):
             self._take_link(result)
@@ -218,26 +214,49 @@ class Loop:
             self._not_connected(result)
 
     def _take_link(self, connected: Connected) -> None:
-        now = time.monotonic()
         self._link = connected.link
         self._selector.register(self._link, selectors.EVENT_READ)
         self.welcome = connected.welcome
-        self._last_frame_at = self._last_answer_at = now
-        self._outbox.rewind()
-        self._outbox.ack(connected.welcome.resume_after)
+        self._last_frame_at = self._last_answer_at = time.monotonic()
+        self.backlog.resume(connected.welcome.resume_after)
+        self.trouble = ""
+        if not self.welcomed.is_set():
+            with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
+                self._adopter.start()
         self.welcomed.set()
         if "down" in self._warned:
-            logger.warning("connected to the flowspan service at %s again", self._link.address)
+            logger.warning("the flowspan service at %s answers again", self._link.address)
         self._warned.clear()
 
+    def _adopt(self) -> None:
+        """In a thread of its own: brings what earlier processes left behind."""
+        try:
+            assert self.welcome is not None  # noqa: S101 - started by it
+            adopt_spools(self._config, self.welcome.address)
+        except Exception:
+            logger.exception("the spools of earlier processes could not be looked through")
+
     def _not_connected(self, error: FlowspanError) -> None:
-        text = str(error)
-        patient = isinstance(error, ServiceUnavailableError)
-        if patient and time.monotonic() - self._down_since < _WARN_AFTER_S:
+        self.trouble = str(error)
+        if isinstance(error, ServiceUnavailableError) and (
+            self.backlog.is_empty or time.monotonic() - self._down_since < _WARN_AFTER_S
+        ):
             return
-        if patient and self._outbox.is_empty and not self._builder:
+        self._warn("down", "%s Until it answers, events are kept in %s.", error, self._spool_path)
+
+    def _ended(self, error: LinkClosedError) -> None:
+        """The stream is over: connect again, without an event that the service cannot read."""
+        address = self._link.address if self._link is not None else None
+        self._drop_link(str(error))
+        if error.status != "INVALID_ARGUMENT":
             return
-        self._warn("down", "%s Events are kept until it answers.", text)
+        is_replaced = error.sequence is not None and self.backlog.replace(error.sequence)
+        logger.error(
+            "the service at %s refused what was reported (%s): %s",
+            *(address, error.message, "the event is left out" if is_replaced else "trying again"),
+        )
+        if not is_replaced:
+            self._connector.be_patient()
 
     def _drop_link(self, why: str) -> None:
         link, self._link = self._link, None
@@ -247,9 +266,12 @@ class Loop:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(link)
         link.close()
-        self._down_since = time.monotonic()
-        self._outbox.rewind()
+        self.trouble = f"the connection to {link.address} broke: {why}"
+        self._down_since = self._spool_at = time.monotonic()
+        self.backlog.outbox.rewind()
         self._connector.lost()
+        # Before anything else may happen to this process.
+        self.backlog.build_and_keep()
 
     # Reading.
 
@@ -261,7 +283,7 @@ class Loop:
                 response = read_response(message)
                 frame = response.WhichOneof("frame")
                 if frame == "ack":
-                    self._outbox.ack(response.ack.up_to_sequence)
+                    self.backlog.ack(response.ack.up_to_sequence)
                     for verdict in response.ack.verdicts:
                         self._take_verdict(verdict)
                 elif frame == "command":
@@ -278,62 +300,66 @@ class Loop:
                 "run %s is to be stopped: %s (%s)",
                 *(verdict.run_id, verdict.reason, verdict.rule),
             )
-            self._stop_run(verdict.run_id, verdict.reason, True)  # noqa: FBT003 - a callback's
+            self._stop_run(verdict.run_id, verdict.reason)
         elif verdict.kind == _VERDICT_REJECTED:
             self._warn(
                 f"rejected {verdict.run_id} {verdict.rule}",
-                "the service did not take a state of run %s: %s (%s)",
+                "the service did not take an event of run %s: %s (%s)",
                 *(verdict.run_id, verdict.reason, verdict.rule),
             )
 
     def _take_command(self, command: report_pb2.Command) -> None:
         if command.WhichOneof("command") == "cancel_run":
-            cancel = command.cancel_run
-            self._stop_run(cancel.run_id, cancel.reason, False)  # noqa: FBT003 - a callback's
+            self._stop_run(command.cancel_run.run_id, command.cancel_run.reason)
         # Drain asks for nothing yet: the service ends the stream, and the session is resumed.
 
     # Building and sending.
 
-    def _may_build(self) -> bool:
-        """Whether what waits is to be taken in: not while the service has enough to do."""
-        return self._link is None or (
-            self._outbox.next is None and self._outbox.sent_bytes < _MAX_SENT_BYTES
-        )
+    def _is_spooling(self) -> bool:
+        """Whether what waits goes to the disk: the service is away, stalls, or is left behind."""
+        now = time.monotonic()
+        if self._link is None:
+            return now >= self._spool_at
+        is_stalled = self.backlog.outbox.unacked_events > 0 and now - self._last_answer_at > STALL_S
+        return is_stalled or self.backlog.is_crowded
+
+    def _is_ready(self) -> bool:
+        """Whether what waits may be put into batches now."""
+        return (self._link is not None and self.backlog.may_build) or self._is_spooling()
+
+    def _is_hurried(self) -> bool:
+        return self.backlog.is_flush_wanted or len(self._intake) >= _URGENT_EVENTS
 
     def _build(self) -> None:
-        now = time.monotonic()
-        if not self._builder:
-            self._due_at = None
-            return
-        hurried = self._flush_wanted or len(self._intake) >= _URGENT_EVENTS
-        if not hurried and (self._due_at is None or now < self._due_at):
-            return
-        while self._builder and self._may_build():
-            batch, passed = self._builder.build(self._outbox.built)
-            if batch is not None:
-                self._outbox.add(batch)
-                if self._link is not None:
-                    self._send(self._link)
-            self._flush_wanted -= len(passed)
-            self._flushes += passed
-        if not self._builder:
+        backlog = self.backlog
+        if backlog.has_unbuilt and not self._is_hurried():
+            now = time.monotonic()
+            if self._due_at is None or now < self._due_at:
+                return
+        if self._is_spooling():
+            backlog.build_and_keep()
+        elif self._link is not None:
+            while backlog.has_unbuilt and backlog.may_build:
+                backlog.build()
+                self._send(self._link)
+        if not backlog.has_unbuilt:
             self._due_at = None
 
     def _send(self, link: Link) -> None:
         welcome = self.welcome
         assert welcome is not None  # noqa: S101 - there is no link without
-        outbox = self._outbox
+        backlog, outbox = self.backlog, self.backlog.outbox
         while (batch := outbox.next) is not None:
-            if link.unsent_bytes >= _MAX_UNSENT_BYTES or outbox.sent_bytes >= _MAX_SENT_BYTES:
+            if link.unsent_bytes >= _MAX_UNSENT_BYTES or outbox.sent_bytes >= MAX_SENT_BYTES:
                 break
-            count = batch.last - batch.first + 1
-            if outbox.unacked_events and outbox.unacked_events + count > welcome.max_unacked_events:
+            unacked = outbox.unacked_events
+            if unacked and unacked + batch.last - batch.first >= welcome.max_unacked_events:
                 break
-            assert batch.data is not None  # noqa: S101 - loaded
-            if not outbox.unacked_events:
+            if not unacked:
                 self._last_answer_at = time.monotonic()
+            data = backlog.spool.load(outbox, batch)
             outbox.sent(batch)
-            link.send(batch_frame(batch.data))
+            link.send(batch_frame(data))
             self._last_frame_at = time.monotonic()
         link.pump()
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.wants_to_write else 0)
@@ -342,20 +368,11 @@ class Loop:
     def _keep_alive(self, link: Link) -> None:
         now = time.monotonic()
         assert self.welcome is not None  # noqa: S101 - there is no link without
-        if self._outbox.unacked_events and now - self._last_answer_at > _ACK_TIMEOUT_S:
-            raise LinkClosedError("DEADLINE_EXCEEDED", f"no ack within {_ACK_TIMEOUT_S:g} s")
+        if self.backlog.outbox.unacked_events and now - self._last_answer_at > ACK_TIMEOUT_S:
+            raise LinkClosedError("DEADLINE_EXCEEDED", f"no ack within {ACK_TIMEOUT_S:g} s")
         if now - self._last_frame_at >= self.welcome.lease_s / 3:
             link.send(HEARTBEAT_FRAME)
             self._last_frame_at = now
-
-    def _resolve_flushes(self) -> None:
-        waiting = []
-        for request in self._flushes:
-            if request.target is not None and request.target <= self._outbox.acked:
-                request.done.set()
-            else:
-                waiting.append(request)
-        self._flushes = waiting
 
     # Ending.
 
@@ -364,19 +381,23 @@ class Loop:
         link = self._link
         if link is not None:
             with contextlib.suppress(LinkClosedError):
-                if self._outbox.is_empty and not self._builder:
+                if self.backlog.is_empty:
                     link.send(GOODBYE_FRAME)
                     link.half_close()
                     deadline = time.monotonic() + _GOODBYE_TIMEOUT_S
                     while time.monotonic() < deadline:
                         link.wait(_GOODBYE_TIMEOUT_S)
             link.close()
+        if not self.backlog.is_empty:
+            self.backlog.keep_for_good()
+        self.backlog.spool.close()
         self._selector.close()
-        for handle in self.descriptors():
+        for handle in (self._wake_reader, self._wake_writer):
             os.close(handle)
 
-    def _bad_event(self, event: Event, error: Exception) -> None:
-        logger.error("an event could not be encoded and is left out: %.200r (%r)", event, error)
+    @property
+    def _spool_path(self) -> str:
+        return str(self.backlog.spool.path)
 
     def _warn(self, key: str, text: str, *args: object) -> None:
         """Warns, once for each key between two connections."""

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 
 class Batch:
@@ -94,6 +94,12 @@ class Outbox:
         self._sent.clear()
         self.sent_bytes = 0
 
+    def fill(self, after: int, batches: list[Batch]) -> None:
+        """Puts batches before all others: the service has forgotten what came after a sequence."""
+        self.acked = after
+        self._waiting.extendleft(reversed(batches))
+        self.memory_bytes += sum(batch.size for batch in batches)
+
     def release(self, batch: Batch) -> None:
         """Lets go of a batch's bytes."""
         if batch.data is not None:
@@ -111,6 +117,24 @@ class Outbox:
         yield from self._sent
         yield from self._waiting
 
-    def waiting(self) -> Iterable[Batch]:
-        """Those that wait to be sent, in order."""
-        return self._waiting
+    def find(self, sequence: int) -> Batch | None:
+        """The batch that has the event."""
+        return next((batch for batch in self if batch.first <= sequence <= batch.last), None)
+
+    def not_on_disk(self) -> list[Batch]:
+        """The batches that are not in the spool, in order: they are the last ones."""
+        missing: list[Batch] = []
+        for queue in (self._waiting, self._sent):
+            for batch in reversed(queue):
+                if batch.offset is not None:
+                    missing.reverse()
+                    return missing
+                missing.append(batch)
+        missing.reverse()
+        return missing
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether something of it is in the spool: then its first batch is."""
+        first = self._sent[0] if self._sent else self.next
+        return first is not None and first.offset is not None

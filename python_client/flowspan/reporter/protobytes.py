@@ -1,7 +1,7 @@
 """Protobuf's wire format, as far as the encoder of events needs it.
 
-See https://protobuf.dev/programming-guides/encoding/. Fields are made as bytes and joined; a field's
-tag is given as bytes, too, since it is a constant wherever it is used.
+See https://protobuf.dev/programming-guides/encoding/. Fields are made as bytes and joined; a
+field's tag is given as bytes, too, since it is a constant wherever it is used.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def utf8(text: str) -> bytes:
 
 
 def clipped(text: str, limit_bytes: int) -> bytes:
-    """The text in UTF-8, cut on a character's border and marked with an ellipsis if it is longer."""
+    """The text in UTF-8; a longer one is cut on a character's border and marked with "…"."""
     data = utf8(text)
     if len(data) <= limit_bytes:
         return data

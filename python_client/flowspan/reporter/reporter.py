@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
+import sys
 import threading
 import time
 import uuid
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan.config import get_config
 from flowspan.core.events import LOG
-from flowspan.reporter.intake import FLUSH, FlushRequest, Intake
+from flowspan.reporter.intake import FLUSH, MAX_WAITING_STATES, FlushRequest, Intake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,29 +28,16 @@ if TYPE_CHECKING:
     from flowspan.reporter.loop import Loop
     from flowspan.reporter.session import WelcomeInfo
 
-_EXIT_TIMEOUT_S = 2.0
-MAX_WAITING_STATES = 100_000
-MAX_WAITING_LOGS = 50_000
-MAX_WAITING_LARGE = 64 << 20
-"""What may wait for the reporter's thread; a producer that is faster than that is slowed down."""
+logger = logging.getLogger("flowspan.reporter")
+
+EXIT_TIMEOUT_S = 2.0
+"""How long the end of the process waits for the service, as long as that says nothing."""
 
 _SLOW_DOWN_S = 0.1
 _SLOW_DOWN_STEP_S = 0.002
-
-
-class StopRequest(NamedTuple):
-    """The service wants a run to stop.
-
-    Attributes:
-        run_id: Which.
-        reason: Why, for people.
-        is_abort: Whether nothing more of this attempt is accepted (a newer attempt exists, or the
-            run was deleted), rather than that somebody asked for the run to be cancelled.
-    """
-
-    run_id: str
-    reason: str
-    is_abort: bool
+_SPOOL_TIMEOUT_S = 30.0
+_SHORT_TIMEOUT_S = 0.05
+_POLL_S = 0.25
 
 
 class FlushOutcome(NamedTuple):
@@ -56,7 +45,7 @@ class FlushOutcome(NamedTuple):
 
     Attributes:
         acked: Whether the service has stored all of it.
-        spooled: Whether what it has not is safe in the spool.
+        spooled: Whether it is safe all the same: what the service has not stored is on disk.
     """
 
     acked: bool
@@ -68,31 +57,37 @@ class Reporter:
 
     Args:
         config: The settings; None reads those of the process at the first event.
+
+    Attributes:
+        session_id: The session that it reports in.
     """
 
     def __init__(self, config: Config | None = None) -> None:
         self._config = config
-        self._stoppers: dict[str, Callable[[StopRequest], None]] = {}
         self._reset()
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
+        self._stoppers: dict[str, Callable[[str], None]] = {}
         self._intake = Intake()
         self._states = self._intake.states
         self._loop: Loop | None = None
-        self._pid = os.getpid()
+        self._has_given_up = False
         self.session_id = str(uuid.uuid4())
 
     def emit(self, event: Event) -> None:
         """Takes an event (see flowspan.core.events). Never raises.
 
-        It blocks only where events are made faster than they can be encoded: then each call waits a
-        tenth of a second at most, so that memory does not run out.
+        It blocks only where events are made faster than they can be taken in, and a hundred
+        thousand states or fifty thousand log records wait: then each call waits for room, for a
+        tenth of a second at most, so that memory does not run out. Logs are so slowed down to the
+        pace of the service as long as that answers; states, and all events while it does not, go
+        to the disk.
         """
         if event[0] == LOG:
             intake = self._intake
             intake.put_log(event)
-            if len(intake.logs) > MAX_WAITING_LOGS or intake.large_bytes > MAX_WAITING_LARGE:
+            if intake.is_overfull:
                 self._slow_down()
         else:
             states = self._states
@@ -109,19 +104,33 @@ class Reporter:
         """Waits until the service has stored all that was emitted before, or until it is spooled.
 
         Args:
-            timeout_s: How long to wait for the service; the setting flush_timeout_s if None.
+            timeout_s: How long the service may say nothing before what it has not stored is put
+                into the spool; the setting flush_timeout_s if None. Once it has stayed silent for
+                so long, further calls do not wait for it until it answers again.
         """
         loop = self._loop
-        if loop is None:
-            return FlushOutcome(acked=True, spooled=False)
+        if loop is None or not loop.is_alive:
+            return FlushOutcome(acked=not self._intake, spooled=not self._intake)
         if timeout_s is None:
             timeout_s = self._get_config().flush_timeout_s
+        if self._has_given_up and loop.trouble:
+            timeout_s = min(timeout_s, _SHORT_TIMEOUT_S)
         request = FlushRequest()
-        self._intake.states.append((FLUSH, request))
-        self._intake.logs.append((FLUSH, request))
-        loop.flush(request)
-        acked = request.done.wait(timeout_s)
-        return FlushOutcome(acked=acked, spooled=False)
+        with self._lock:
+            self._intake.states.append((FLUSH, request))
+            self._intake.logs.append((FLUSH, request))
+            loop.backlog.flushes_asked += 1
+        loop.wake()
+        if _wait_for_acks(loop, request, timeout_s):
+            self._has_given_up = False
+            return FlushOutcome(acked=True, spooled=True)
+        request.to_spool = True
+        loop.wake()
+        request.done.wait(_SPOOL_TIMEOUT_S)
+        if request.is_acked:
+            return FlushOutcome(acked=True, spooled=True)
+        self._say_what_is_missing(loop, is_spooled=request.is_spooled, timeout_s=timeout_s)
+        return FlushOutcome(acked=False, spooled=request.is_spooled)
 
     def wait_welcome(self, timeout_s: float) -> WelcomeInfo | None:
         """What the service said of itself; connects if that was not done yet.
@@ -136,26 +145,33 @@ class Reporter:
             return None
         return loop.welcome
 
-    def on_cancel(self, run_id: str, stop: Callable[[StopRequest], None]) -> None:
-        """Registers what is called when the service wants a run to stop.
+    def on_cancel(self, run_id: str, stop: Callable[[str], None]) -> None:
+        """Registers what is called, with a reason, when the service wants a run to stop.
 
-        It is called in the reporter's thread and must return at once. One for each run; the last counts.
+        That is when somebody asked for it, and when nothing more of the run will be accepted,
+        since a newer attempt of it exists or it was deleted. It is called in the reporter's thread
+        and must return at once. There is one for each run; the last counts.
         """
         self._stoppers[run_id] = stop
 
-    def off_cancel(self, run_id: str) -> None:
+    def forget(self, run_id: str) -> None:
         """Takes the registration of `on_cancel` back; nothing happens if there is none."""
         self._stoppers.pop(run_id, None)
 
-    def close(self, timeout_s: float = _EXIT_TIMEOUT_S) -> FlushOutcome:
-        """Flushes, says Goodbye and ends the thread. An event emitted later starts a new session."""
+    def close(self, timeout_s: float = EXIT_TIMEOUT_S) -> FlushOutcome:
+        """Flushes, says Goodbye and ends the thread. A later event begins a new session."""
         loop = self._loop
         if loop is None:
-            return FlushOutcome(acked=True, spooled=False)
-        deadline = time.monotonic() + timeout_s
-        outcome = self.flush(timeout_s)
-        loop.close(max(0.1, deadline - time.monotonic()))
-        self._reset()
+            return FlushOutcome(acked=True, spooled=True)
+        outcome = FlushOutcome(acked=False, spooled=False)
+        try:
+            outcome = self.flush(timeout_s)
+        except KeyboardInterrupt:
+            # Whoever presses Ctrl-C here wants an end now: what is missing goes to the spool.
+            outcome = self.flush(0.0)
+        finally:
+            loop.close(timeout_s)
+            self._reset()
         return outcome
 
     def _get_config(self) -> Config:
@@ -174,28 +190,68 @@ class Reporter:
             with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
                 loop.start()
                 self._loop = loop
+        _close_with_multiprocessing(self)
 
     def _slow_down(self) -> None:
         deadline = time.monotonic() + _SLOW_DOWN_S
-        intake = self._intake
-        while time.monotonic() < deadline and (
-            len(intake.states) > MAX_WAITING_STATES
-            or len(intake.logs) > MAX_WAITING_LOGS
-            or intake.large_bytes > MAX_WAITING_LARGE
-        ):
+        while self._intake.is_overfull and time.monotonic() < deadline:
             time.sleep(_SLOW_DOWN_STEP_S)
 
-    def _stop_run(self, run_id: str, reason: str, is_abort: bool) -> None:  # noqa: FBT001 - a callback's
+    def _stop_run(self, run_id: str, reason: str) -> None:
         stop = self._stoppers.get(run_id)
         if stop is not None:
-            stop(StopRequest(run_id, reason, is_abort))
+            stop(reason)
+
+    def _say_what_is_missing(self, loop: Loop, *, is_spooled: bool, timeout_s: float) -> None:
+        """One line for each time that the service goes away, with what to do."""
+        if self._has_given_up and is_spooled:
+            return
+        self._has_given_up = True
+        backlog = loop.backlog
+        missing = backlog.outbox.built - backlog.outbox.acked
+        why = loop.trouble or f"the service did not answer within {timeout_s:g} s"
+        if is_spooled:
+            where = (
+                f"they are in {backlog.spool.path} and are sent as soon as it answers, by this "
+                "process or the next that uses flowspan (or by `flowspan spool push`)"
+            )
+        else:
+            where = "they are in memory only, and lost if this process ends before it answers"
+        lost = ""
+        if backlog.lost_logs or backlog.lost_states:
+            lost = f". Left out: {backlog.lost_logs} log records, {backlog.lost_states} states"
+        logger.warning(
+            "%d events are not stored by the service (%s): %s%s", missing, why, where, lost
+        )
 
     def _after_fork(self) -> None:
         loop = self._loop
-        self._stoppers = {}
         self._reset()
         if loop is not None:
             loop.forget()
+
+
+def _wait_for_acks(loop: Loop, request: FlushRequest, timeout_s: float) -> bool:
+    """Waits for a flush as long as the service goes on answering."""
+    outbox = loop.backlog.outbox
+    acked = outbox.acked
+    deadline = time.monotonic() + timeout_s
+    while not request.done.wait(max(0.0, min(_POLL_S, deadline - time.monotonic()))):
+        now = time.monotonic()
+        if outbox.acked != acked:
+            acked = outbox.acked
+            deadline = now + timeout_s
+        if now >= deadline or not loop.is_alive:
+            return False
+    return request.is_acked
+
+
+def _close_with_multiprocessing(reporter: Reporter) -> None:
+    """Children of multiprocessing end without atexit, but run finalizers of their own."""
+    util = sys.modules.get("multiprocessing.util")
+    process = sys.modules.get("multiprocessing.process")
+    if util is not None and process is not None and process.parent_process() is not None:
+        util.Finalize(None, reporter.close, exitpriority=0)
 
 
 _reporter = Reporter()

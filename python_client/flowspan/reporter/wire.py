@@ -79,14 +79,16 @@ class Encoder:
         shape = self._shapes.get((attempt, state_type, name))
         if shape is None:
             shape = self._make_shape(attempt, state_type, name)
-        run = run_id.encode()
+        run: bytes = run_id.encode()
         if len(run) != _UUID_CHARACTERS:
             return self._full_state(event)
-        return shape[0] + run + shape[1] + self._time(time_ns)
+        before, after = shape
+        return before + run + after + self._time(time_ns)
 
     def created(self, event: Event) -> bytes:
         """The item of a CREATED event."""
-        _, run, state_name, time_ns = event
+        run: RunRecord = event[1]
+        state_name, time_ns = event[2], event[3]
         body = b"".join(
             (
                 field(b"\x0a", run.id.encode()),
@@ -123,7 +125,9 @@ class Encoder:
                 b"\x58" + varint(attempt),
             )
         )
-        if len(message) * 4 <= MAX_LOG_BYTES or (message.isascii() and len(message) <= MAX_LOG_BYTES):
+        if len(message) * 4 <= MAX_LOG_BYTES or (
+            message.isascii() and len(message) <= MAX_LOG_BYTES
+        ):
             yield _log_item(before, utf8(message), after)
             return
         pieces, piece_length = _pieces(message)
@@ -145,7 +149,7 @@ class Encoder:
         return self._second_bytes + varint5(time_ns - second * _NS_PER_S)
 
     def _make_shape(self, attempt: int, state_type: int, name: str) -> tuple[bytes, bytes]:
-        """What stands before and after the run's id in a state without message: all but the time."""
+        """What stands before and after the run's id in a state without message, up to the time."""
         state = (
             b"\x08"
             + varint(state_type)

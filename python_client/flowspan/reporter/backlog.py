@@ -1,0 +1,194 @@
+"""All that the service has not got yet: built from the intake, kept in memory or in the spool."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from flowspan.reporter.intake import MAX_BATCH_EVENTS, MAX_WAITING_STATES, Builder
+from flowspan.reporter.outbox import Batch, Outbox
+from flowspan.reporter.placeholders import placeholder_batch, without_event
+from flowspan.reporter.spool import Room, Spool
+
+if TYPE_CHECKING:
+    from flowspan.config import Config
+    from flowspan.core.events import Event
+    from flowspan.reporter.intake import FlushRequest, Intake
+
+logger = logging.getLogger("flowspan.reporter")
+
+MAX_SENT_BYTES = 8 << 20
+"""How much may be sent and not acked."""
+
+
+class Backlog:
+    """The outbox with what fills it and what keeps it; owned by the reporter's thread.
+
+    Attributes:
+        outbox: The batches.
+        spool: Where they are kept.
+        flushes_asked: How many flushes were asked for; other threads count, under a lock of theirs.
+        lost_logs: How many log records had to be left out.
+        lost_states: How many states had to be left out.
+    """
+
+    def __init__(self, config: Config, session_id: str, intake: Intake) -> None:
+        self.outbox = Outbox()
+        self.spool = Spool(config, session_id)
+        self.flushes_asked = 0
+        self.lost_logs = 0
+        self.lost_states = 0
+        self._intake = intake
+        self._builder = Builder(intake, _bad_event)
+        self._flushes: list[FlushRequest] = []
+        self._flushes_built = 0
+
+    @property
+    def has_unbuilt(self) -> bool:
+        """Whether events wait to be put into batches."""
+        return bool(self._builder)
+
+    @property
+    def is_flush_wanted(self) -> bool:
+        """Whether somebody waits for what is not built yet."""
+        return self.flushes_asked > self._flushes_built
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the service has all."""
+        return self.outbox.is_empty and not self._builder
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many states wait that they are to go to the disk."""
+        return len(self._intake.states) > MAX_WAITING_STATES // 2
+
+    @property
+    def may_build(self) -> bool:
+        """Whether the service can take another batch soon.
+
+        If not, what waits is left in its queues, so that states still overtake logs.
+        """
+        return self.outbox.next is None and self.outbox.sent_bytes < MAX_SENT_BYTES
+
+    def build(self, *, with_logs: bool = True) -> None:
+        """Builds one batch of what waits."""
+        batch, passed = self._builder.build(self.outbox.built, with_logs=with_logs)
+        if batch is not None:
+            self.outbox.add(batch)
+        self._passed(passed)
+
+    def build_and_keep(self) -> bool:
+        """Builds batches of all that waits, and writes all that is not acked into the spool.
+
+        Returns:
+            Whether all is on disk.
+        """
+        is_kept = self.spool.persist(self.outbox)
+        while self._builder:
+            room = self.spool.room(self.outbox)
+            if room is Room.ALL:
+                self.build()
+            else:
+                self._lose(states=room is Room.NOTHING)
+                if self._intake.states:
+                    self.build(with_logs=False)
+            is_kept = self.spool.persist(self.outbox)
+        return is_kept
+
+    def ack(self, up_to: int) -> None:
+        """The service has all up to there."""
+        self.outbox.ack(up_to)
+        self.spool.tidy(self.outbox)
+
+    def resume(self, after: int) -> None:
+        """The session goes on after that event, on a new connection."""
+        outbox = self.outbox
+        outbox.rewind()
+        if after < outbox.acked:
+            count = outbox.acked - after
+            logger.warning(
+                "the service has lost %d events of this session that it had stored: "
+                "is its database another one than before? What follows is reported all the same.",
+                count,
+            )
+            outbox.fill(after, _placeholders(after, count))
+        self.ack(after)
+
+    def replace(self, sequence: int) -> bool:
+        """Puts a placeholder in place of an event that the service refuses to read."""
+        batch = self.outbox.find(sequence)
+        if batch is None:
+            return False
+        data = without_event(self.spool.load(self.outbox, batch), sequence)
+        if data is None:
+            return False
+        self.outbox.memory_bytes += len(data) - batch.size
+        batch.data, batch.size = data, len(data)
+        return True
+
+    def resolve_flushes(self) -> None:
+        """Tells those who wait for something what has become of it."""
+        if not self._flushes:
+            return
+        waiting = []
+        for request in self._flushes:
+            assert request.target is not None  # noqa: S101 - both marks have passed
+            if request.target <= self.outbox.acked:
+                request.is_acked = request.is_spooled = True
+                request.done.set()
+            elif request.to_spool:
+                request.is_spooled = self.keep_for_good()
+                request.done.set()
+            else:
+                waiting.append(request)
+        self._flushes = waiting
+
+    def keep_for_good(self) -> bool:
+        """Writes all that is not acked into the spool, and the spool onto the disk.
+
+        Returns:
+            Whether that worked for all.
+        """
+        is_kept = self.build_and_keep()
+        self.spool.sync()
+        return is_kept
+
+    def _lose(self, *, states: bool) -> None:
+        count, passed = self._builder.discard_logs(self.outbox.built)
+        self._passed(passed)
+        if count and not self.lost_logs:
+            logger.warning(
+                "the spool %s has no room for logs any more (FLOWSPAN_SPOOL_MAX_BYTES is %d): they "
+                "are left out until the service answers. Start it, or raise the limit.",
+                *(self.spool.path, self.spool.limit_bytes),
+            )
+        self.lost_logs += count
+        if states:
+            count, passed = self._builder.discard_states(self.outbox.built)
+            self._passed(passed)
+            if count and not self.lost_states:
+                logger.error(
+                    "the spool %s is full and so is the memory kept for it: states of runs are "
+                    "left out until the service answers. Start it.",
+                    self.spool.path,
+                )
+            self.lost_states += count
+
+    def _passed(self, requests: list[FlushRequest]) -> None:
+        self._flushes_built += len(requests)
+        self._flushes += requests
+
+
+def _placeholders(after: int, count: int) -> list[Batch]:
+    batches = []
+    end = after + count
+    while after < end:
+        size = min(MAX_BATCH_EVENTS, end - after)
+        batches.append(Batch(after + 1, after + size, placeholder_batch(after + 1, size)))
+        after += size
+    return batches
+
+
+def _bad_event(event: Event, error: Exception) -> None:
+    logger.error("an event could not be encoded and is left out: %.200r (%r)", event, error)

@@ -1,0 +1,34 @@
+"""What stands in for events that cannot be sent: the sequences of a session may have no gaps.
+
+A placeholder is an event of a kind that no service knows; the protocol has it answered as REJECTED
+and passed over.
+"""
+
+from __future__ import annotations
+
+from flowspan.reporter.protobytes import varint
+from flowspan.reporter.wire import batch_bytes
+from flowspan.v1 import report_pb2
+
+PLACEHOLDER = b"\xc2\x3e\x00"
+"""A flowspan.v1.Event with nothing but an empty message as field 1000."""
+
+_ITEM = b"\x12" + varint(len(PLACEHOLDER)) + PLACEHOLDER
+
+
+def placeholder_batch(first: int, count: int) -> bytes:
+    """A batch of nothing but placeholders."""
+    return batch_bytes(first, [_ITEM] * count)
+
+
+def without_event(batch: bytes, sequence: int) -> bytes | None:
+    """The batch with a placeholder in place of one event; None if the event is not in it."""
+    message = report_pb2.Batch.FromString(batch)
+    index = sequence - message.first_sequence
+    if not 0 <= index < len(message.events):
+        return None
+    items = []
+    for place, event in enumerate(message.events):
+        data = PLACEHOLDER if place == index else event.SerializeToString()
+        items.append(b"\x12" + varint(len(data)) + data)
+    return batch_bytes(message.first_sequence, items)

@@ -1,0 +1,176 @@
+"""Keeps what is not acked on disk while it must be, within its limits.
+
+While there is no connection, every batch is in the file as soon as it is built; what was under way
+when the connection broke is appended at once. The file is deleted when all of it is acked. Where
+the file is full, states still get a reserve that logs do not; where it cannot be written, memory
+keeps some. What has no place then is left out, and that is said, in numbers.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from flowspan.reporter.placeholders import placeholder_batch
+from flowspan.reporter.session import client_info
+from flowspan.reporter.spool_file import SUFFIX, SpoolFile, SpoolHeader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flowspan.config import Config
+    from flowspan.reporter.outbox import Batch, Outbox
+
+logger = logging.getLogger("flowspan.reporter")
+
+_RESERVE_BYTES = 64 << 20
+_RELEASE_ABOVE_BYTES = 8 << 20
+"""From this size on, batches that are on disk are not kept in memory, too."""
+
+_MEMORY_BYTES = 64 << 20
+_MEMORY_RESERVE_BYTES = 32 << 20
+_RETRY_S = 5.0
+
+
+class Room(enum.Enum):
+    """What there is room for."""
+
+    ALL = "all"
+    STATES = "states"
+    NOTHING = "nothing"
+
+
+def spool_folder(home: Path) -> Path:
+    """Where the spools of a home are."""
+    return home / "spool"
+
+
+class Spool:
+    """The spool of this process's session; owned by the reporter's thread.
+
+    Args:
+        config: Where it is and how large it may be.
+        session_id: Whose it is.
+    """
+
+    def __init__(self, config: Config, session_id: str) -> None:
+        self._folder = spool_folder(config.home)
+        self._header = SpoolHeader(session_id, config.address or "")
+        self._limit = config.spool_max_bytes
+        self._reserve = min(_RESERVE_BYTES, self._limit // 8)
+        self._file: SpoolFile | None = None
+        self._others_bytes = 0
+        self._retry_at = 0.0
+        self._is_full = False
+        self._unsynced = False
+
+    @property
+    def limit_bytes(self) -> int:
+        """How large it may grow."""
+        return self._limit
+
+    @property
+    def path(self) -> Path:
+        """Where its file is, or would be."""
+        return self._folder / f"{self._header.session_id}{SUFFIX}"
+
+    def room(self, outbox: Outbox) -> Room:
+        """What may be built while there is no connection."""
+        if not self._is_full and time.monotonic() >= self._retry_at:
+            used = self._others_bytes + (self._file.size if self._file is not None else 0)
+            return Room.ALL if used < self._limit - self._reserve else Room.STATES
+        # What is built now stays in memory. For logs a file that cannot be written is a reason to
+        # keep them there; one that is full, as the user wished it, is not.
+        if outbox.memory_bytes >= _MEMORY_BYTES + _MEMORY_RESERVE_BYTES:
+            return Room.NOTHING
+        is_short = self._is_full or outbox.memory_bytes >= _MEMORY_BYTES
+        return Room.STATES if is_short else Room.ALL
+
+    def persist(self, outbox: Outbox) -> bool:
+        """Writes what is not on disk yet.
+
+        Returns:
+            Whether all is on disk now.
+        """
+        missing = outbox.not_on_disk()
+        if not missing:
+            return True
+        if self._is_full or time.monotonic() < self._retry_at:
+            return False
+        try:
+            spool = self._open()
+            for batch in missing:
+                if self._others_bytes + spool.size + batch.size > self._limit:
+                    self._is_full = True
+                    return False
+                assert batch.data is not None  # noqa: S101 - what is not on disk is in memory
+                batch.offset = spool.append(batch.first, batch.last - batch.first + 1, batch.data)
+                self._unsynced = True
+                if outbox.memory_bytes > _RELEASE_ABOVE_BYTES:
+                    outbox.release(batch)
+        except OSError as error:
+            self._retry_at = time.monotonic() + _RETRY_S
+            logger.warning(
+                "the spool %s cannot be written (%s): what the service has not got is kept in "
+                "memory and lost if this process ends first. Free some space there, or set "
+                "FLOWSPAN_HOME to a folder that can be written.",
+                *(self.path, error.strerror or error),
+            )
+            return False
+        return True
+
+    def sync(self) -> None:
+        """Makes what was written safe against a crash of the machine, as far as it can be."""
+        if self._file is not None and self._unsynced:
+            try:
+                self._file.sync()
+                self._unsynced = False
+            except OSError as error:
+                logger.warning("the spool %s could not be synced: %s", self.path, error)
+
+    def load(self, outbox: Outbox, batch: Batch) -> bytes:
+        """The bytes of a batch, read from the file if they are only there."""
+        if batch.data is not None:
+            return batch.data
+        found = None
+        if self._file is not None and batch.offset is not None:
+            try:
+                found = self._file.read(batch.offset)
+            except OSError as error:
+                logger.warning("the spool %s could not be read: %s", self.path, error)
+        if found is None:
+            # The sequences must not have a gap, or nothing after it would be taken.
+            count = batch.last - batch.first + 1
+            logger.error("the spool %s is damaged: %d events are lost", self.path, count)
+            data = placeholder_batch(batch.first, count)
+        else:
+            data = found[1]
+        outbox.load(batch, data)
+        return data
+
+    def tidy(self, outbox: Outbox) -> None:
+        """Deletes the file when nothing of it is missing at the service any more."""
+        if self._file is not None and not outbox.is_on_disk:
+            self._file.delete()
+            self._file = None
+            self._is_full = self._unsynced = False
+
+    def close(self) -> None:
+        """Lets go of the file: the next process may take it over."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> SpoolFile:
+        if self._file is None:
+            if not self._header.client:
+                self._header.client.update(client_info())
+            self._file = SpoolFile.create(self._folder, self._header)
+            self._others_bytes = sum(
+                path.stat().st_size
+                for path in self._folder.glob(f"*{SUFFIX}")
+                if path != self._file.path and path.exists()
+            )
+        return self._file
