@@ -139,7 +139,7 @@ class OtlpReceiver(TraceServiceServicer):
         what: str,
         timeout_s: float = WAIT_S,
     ) -> None:
-        """Waits until the spans meet a condition; fails, saying what was waited for, if not in time."""
+        """Waits until the spans meet a condition; fails, saying what is missing, if not in time."""
         deadline = time.monotonic() + timeout_s
         while not condition(list(self.spans)):
             assert time.monotonic() < deadline, f"no {what} among the spans {self.names}"

@@ -275,12 +275,12 @@ class LeanSpan(trace.Span):
     @property
     def events(self) -> Sequence[Event]:
         """Its events."""
-        return () if self._events is None else tuple(self._events)
+        return () if self._events is None else self._events
 
     @property
     def links(self) -> Sequence[Link]:
         """Its links."""
-        return () if self._links is None else tuple(self._links)
+        return () if self._links is None else self._links
 
     @property
     def dropped_attributes(self) -> int:

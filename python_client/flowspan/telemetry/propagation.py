@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
 
+MAX_TRACESTATE_BYTES = 512
+"""See flowspan.v1.TraceContext."""
+
 _propagator = TraceContextTextMapPropagator()
 
 
@@ -32,8 +35,13 @@ def traceparent(span_context: SpanContext) -> str:
 
 
 def tracestate(span_context: SpanContext) -> str:
-    """The W3C tracestate that belongs to the span; mostly empty."""
-    return span_context.trace_state.to_header() if span_context.trace_state else ""
+    """The W3C tracestate that belongs to the span; mostly empty.
+
+    Left out where the service would not take it: the recommendation asks for 512 characters, and
+    lets who cannot pass it on leave it out.
+    """
+    header = span_context.trace_state.to_header() if span_context.trace_state else ""
+    return header if len(header) <= MAX_TRACESTATE_BYTES else ""
 
 
 def inject(carrier: dict[str, str] | None = None) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -96,7 +97,7 @@ def _processor(name: str, target: Target, environ: Mapping[str, str]) -> SpanPro
             _transport(target), place=target.url, limits=limits_of(environ, target.timeout_s)
         )
     if name == "console":
-        return SimpleSpanProcessor(ConsoleSpanExporter())
+        return SimpleSpanProcessor(ConsoleSpanExporter(out=sys.stdout))
     found = entry_points(group="opentelemetry_traces_exporter", name=name)
     if not found:
         msg = (

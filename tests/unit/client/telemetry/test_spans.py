@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import StatusCode
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import StatusCode, TraceState
 
 from flowspan.core.definitions import Definition
 from flowspan.core.events import RunRecord
 from flowspan.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PENDING
 from flowspan.exceptions import CancelRun, RunTimeout
+from flowspan.telemetry.lean import LeanTracer, Processors
 from flowspan.telemetry.spans import RunSpan, SpanTracer
 
 if TYPE_CHECKING:
@@ -27,11 +29,25 @@ S = 1_000_000_000
 class Traced:
     """A tracer over a provider of its own, and what it exported."""
 
-    def __init__(self, *, environ: Mapping[str, str] | None = None, sampler=None) -> None:
+    def __init__(
+        self, *, is_lean: bool, environ: Mapping[str, str] | None = None, sampler=None
+    ) -> None:
         self.exporter = InMemorySpanExporter()
-        self.provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+        processors, limits = Processors(), SpanLimits()
+        self.provider = TracerProvider(
+            sampler=sampler,
+            active_span_processor=processors,
+            span_limits=limits,
+            shutdown_on_exit=False,
+        )
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.tracer = SpanTracer(self.provider.get_tracer("flowspan"), environ=environ or {})
+        scope = InstrumentationScope("flowspan", "1")
+        tracer = (
+            LeanTracer(self.provider, processors, limits, scope)
+            if is_lean
+            else self.provider.get_tracer("flowspan", "1")
+        )
+        self.tracer = SpanTracer(tracer, environ=environ or {})
 
     def start(self, name: str = "fetch", *, at: int = 0, **fields) -> tuple[RunSpan, RunRecord]:
         record = make_record(name, **fields)
@@ -70,9 +86,15 @@ def event_names(span: ReadableSpan) -> list[str]:
     return [event.name for event in span.events]
 
 
+@pytest.fixture(params=[True, False], ids=["lean", "sdk"])
+def is_lean(request: pytest.FixtureRequest) -> bool:
+    """Whether the provider is flowspan's own, or the program's."""
+    return request.param
+
+
 @pytest.fixture
-def traced() -> Traced:
-    return Traced()
+def traced(is_lean: bool) -> Traced:
+    return Traced(is_lean=is_lean)
 
 
 def raised(error: BaseException) -> BaseException:
@@ -322,8 +344,8 @@ def test_cancelled_while_waiting_for_a_retry(traced: Traced) -> None:
     assert run.status.status_code is StatusCode.UNSET
 
 
-def test_an_unsampled_run_has_ids_and_no_span() -> None:
-    traced = Traced(sampler=ALWAYS_OFF)
+def test_an_unsampled_run_has_ids_and_no_span(is_lean: bool) -> None:
+    traced = Traced(is_lean=is_lean, sampler=ALWAYS_OFF)
     span, record = traced.start()
     span.attempt(1, 0)
     token = span.enter()
@@ -344,9 +366,9 @@ def test_a_provider_that_makes_no_spans_costs_the_run_nothing() -> None:
     assert record.traceparent == ""
 
 
-def test_the_environment_of_the_process_is_the_outermost_parent() -> None:
+def test_the_environment_of_the_process_is_the_outermost_parent(is_lean: bool) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    traced = Traced(environ={"TRACEPARENT": parent, "TRACESTATE": "vendor=x"})
+    traced = Traced(is_lean=is_lean, environ={"TRACEPARENT": parent, "TRACESTATE": "vendor=x"})
     span, record = traced.start()
     assert record.parent_span_id == "b7ad6b7169203331"
     assert record.traceparent.split("-")[1] == "0af7651916cd43dd8448eb211c80319c"
@@ -372,3 +394,83 @@ def test_tracing_that_fails_does_not_fail_the_run(traced: Traced) -> None:
 
     traced.provider.id_generator.generate_span_id = breaks
     assert traced.tracer.start_run(make_record("x"), make_definition("x"), 0) is None
+
+
+def test_what_user_code_puts_on_the_current_span_is_there(traced: Traced) -> None:
+    span, _ = traced.start("fetch")
+    span.attempt(1, 0)
+    token = span.enter()
+    current = trace.get_current_span()
+    assert current.is_recording()
+    current.set_attribute("items", 3)
+    current.set_attributes({"tags": ["a", "b"], "flowspan.run.name": "renamed"})
+    current.add_event("checkpoint", {"at": 1}, 5)
+    current.add_link(trace.SpanContext(1, 2, is_remote=True), {"why": "because"})
+    current.record_exception(raised(KeyError("k")))
+    current.set_status(StatusCode.OK)
+    current.set_status(StatusCode.ERROR, "comes too late: OK is final")
+    current.update_name("better")
+    span.leave(token)
+    span.end(COMPLETED, "Completed", "", None, 1 * S)
+    current.set_attribute("late", 1)
+    current.add_event("late")
+    current.end()
+
+    (made,) = traced.exporter.get_finished_spans()
+    assert made.name == "better"
+    assert made.attributes["items"] == 3
+    assert made.attributes["tags"] == ("a", "b")
+    assert made.attributes["flowspan.run.name"] == "renamed"
+    assert "late" not in made.attributes
+    assert event_names(made) == ["checkpoint", "exception"]
+    assert made.events[0].timestamp == 5
+    assert dict(made.events[0].attributes) == {"at": 1}
+    assert made.events[1].attributes["exception.type"] == "KeyError"
+    (link,) = made.links
+    assert (link.context.span_id, dict(link.attributes)) == (2, {"why": "because"})
+    assert made.status.status_code is StatusCode.OK
+    assert made.instrumentation_scope.name == "flowspan"
+    assert made.resource is traced.provider.resource
+
+
+def test_user_code_is_held_to_the_limits(
+    is_lean: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "2")
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "100")
+    traced = Traced(is_lean=is_lean)
+    span, _ = traced.start("fetch")
+    token = span.enter()
+    for number in range(5):
+        trace.get_current_span().add_event(str(number))
+    trace.get_current_span().set_attribute("long", "x" * 1_000)
+    span.leave(token)
+    span.end(COMPLETED, "Completed", "", None, 1 * S)
+
+    (made,) = traced.exporter.get_finished_spans()
+    assert event_names(made) == ["3", "4"]
+    assert made.dropped_events == 3
+    assert made.attributes["long"] == "x" * 100
+
+
+def test_a_sampler_sees_runs_and_may_add_to_them(is_lean: bool) -> None:
+    class Picky(Sampler):
+        def should_sample(self, context, trace_id, name, kind=None, attributes=None, links=None):
+            if name != "fetch" or attributes["flowspan.run.kind"] != "task":
+                return SamplingResult(Decision.DROP)
+            return SamplingResult(
+                Decision.RECORD_AND_SAMPLE, {**attributes, "picked": True}, TraceState([("p", "1")])
+            )
+
+        def get_description(self) -> str:
+            return "picky"
+
+    traced = Traced(is_lean=is_lean, sampler=Picky())
+    span, record = traced.start("fetch")
+    span.end(COMPLETED, "Completed", "", None, 1 * S)
+    other, _ = traced.start("other")
+    other.end(COMPLETED, "Completed", "", None, 1 * S)
+
+    (made,) = traced.exporter.get_finished_spans()
+    assert made.attributes["picked"] is True
+    assert record.tracestate == "p=1"

@@ -1,0 +1,273 @@
+"""Whether to trace and where to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.util._once import Once
+
+from flowspan import telemetry
+from flowspan.config import Config
+from flowspan.core.definitions import Definition
+from flowspan.core.events import RunRecord
+from flowspan.telemetry import provider as provider_module
+from flowspan.telemetry.lean import LeanTracer
+from flowspan.telemetry.setup import decide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flowspan.telemetry.target import Target
+
+ENDPOINT = "http://collector:4317"
+
+
+@pytest.fixture(autouse=True)
+def no_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a fresh process: no global provider."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+
+
+@pytest.fixture
+def targets(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Target]]:
+    """Where spans would be sent; nothing is."""
+    seen: list[Target] = []
+
+    class Nowhere:
+        def __init__(self, target: Target) -> None:
+            seen.append(target)
+
+        def send(self, body: bytes, timeout_s: float) -> bytes:
+            return b""
+
+        def reset(self) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    registered: list[Any] = []
+    monkeypatch.setattr(provider_module, "_transport", Nowhere)
+    monkeypatch.setattr(provider_module.atexit, "register", registered.append)
+    yield seen
+    for shutdown in registered:
+        shutdown()
+
+
+def config(home: Path, **settings: Any) -> Config:
+    return Config(home=home, **settings)
+
+
+def silent(timeout_s: float) -> str | None:
+    raise AssertionError("the service must not be asked")
+
+
+def test_false_wins_over_everything(tmp_path: Path) -> None:
+    trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT}
+    decision = decide(config(tmp_path, tracing=False), silent, environ=environ)
+    assert decision == (None, True)
+
+
+def test_the_sdk_can_be_disabled(tmp_path: Path) -> None:
+    environ = {"OTEL_SDK_DISABLED": "True", "OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT}
+    assert decide(config(tmp_path), silent, environ=environ) == (None, True)
+
+
+def test_a_provider_that_is_there_wins_over_the_variables(
+    tmp_path: Path, targets: list[Target]
+) -> None:
+    mine = TracerProvider(shutdown_on_exit=False)
+    trace.set_tracer_provider(mine)
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT}
+    tracer, is_final = decide(config(tmp_path), silent, environ=environ)
+    assert tracer is not None
+    assert is_final
+    assert targets == []
+    assert trace.get_tracer_provider() is mine
+
+
+def test_the_variables_win_over_the_settings(tmp_path: Path, targets: list[Target]) -> None:
+    settings = config(tmp_path, otlp_endpoint="http://setting:4317")
+    tracer, is_final = decide(settings, silent, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT})
+    assert tracer is not None
+    assert is_final
+    assert [target.url for target in targets] == [ENDPOINT]
+    assert isinstance(tracer._tracer, LeanTracer)
+    assert trace.get_tracer_provider() is tracer._tracer.provider, "for libraries, too"
+
+
+def test_the_setting_wins_over_the_service(tmp_path: Path, targets: list[Target]) -> None:
+    settings = config(tmp_path, address="far:4600", otlp_endpoint="setting:4317")
+    assert decide(settings, silent, environ={}).tracer is not None
+    assert [target.url for target in targets] == ["http://setting:4317"]
+
+
+def test_a_remote_service_tells_where(tmp_path: Path, targets: list[Target]) -> None:
+    waits = []
+
+    def told(timeout_s: float) -> str:
+        waits.append(timeout_s)
+        return ENDPOINT
+
+    settings = config(tmp_path, address="far:4600")
+    assert decide(settings, told, wait_s=0.25, environ={}).tracer is not None
+    assert waits == [0.25]
+    assert [target.url for target in targets] == [ENDPOINT]
+
+
+def test_the_local_service_tells_in_its_file(tmp_path: Path, targets: list[Target]) -> None:
+    (tmp_path / "service.json").write_text(json.dumps({"pid": 1, "otlp_endpoint": ENDPOINT}))
+    assert decide(config(tmp_path), silent, environ={}).tracer is not None
+    assert [target.url for target in targets] == [ENDPOINT]
+
+
+def test_a_local_service_that_only_starts_is_not_waited_for(tmp_path: Path) -> None:
+    waits = []
+    decision = decide(config(tmp_path), waits.append, wait_s=0.25, environ={})
+    assert decision == (None, False), "off, and to be asked again"
+    assert waits == [0.0]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"otlp_endpoint": null}', '{"pid": 1}'])
+def test_a_local_service_that_knows_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "service.json").write_text(text)
+    assert decide(config(tmp_path), None, environ={}) == (None, False)
+
+
+def test_true_falls_back_to_the_default_endpoint(tmp_path: Path, targets: list[Target]) -> None:
+    assert decide(config(tmp_path, tracing=True), None, environ={}).tracer is not None
+    assert [target.url for target in targets] == ["http://localhost:4317"]
+
+
+def test_the_standard_exporters(tmp_path: Path, targets: list[Target]) -> None:
+    none = {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT}
+    assert decide(config(tmp_path), silent, environ=none) == (None, True)
+    otlp = {"OTEL_TRACES_EXPORTER": "otlp"}
+    assert decide(config(tmp_path), silent, environ=otlp).tracer is not None
+    assert [target.url for target in targets] == ["http://localhost:4317"]
+
+
+def test_to_the_console(
+    tmp_path: Path, targets: list[Target], capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = {"OTEL_TRACES_EXPORTER": "console"}
+    tracer, _ = decide(config(tmp_path), silent, environ=environ)
+    assert tracer is not None
+    span = tracer.start_run(record(), definition(), 1)
+    assert span is not None
+    span.end(6, "Completed", "", None, 2)
+    assert json.loads(capsys.readouterr().out)["name"] == "fetch"
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "nonsense"}, "nonsense"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://x"}, "ftp://x"),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "http/json"),
+    ],
+)
+def test_a_bad_variable_is_one_warning_and_no_failure(
+    tmp_path: Path, environ: dict[str, str], named: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert decide(config(tmp_path), silent, environ=environ) == (None, True)
+    (warning,) = caplog.records
+    assert "Tracing is off" in warning.getMessage()
+    assert named in warning.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({}, "flowspan"),
+        ({"OTEL_SERVICE_NAME": "shop"}, "shop"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=shop,team=a"}, "shop"),
+    ],
+)
+def test_the_name_of_the_service(
+    tmp_path: Path,
+    targets: list[Target],
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+    name: str,
+) -> None:
+    for variable, text in environ.items():
+        monkeypatch.setenv(variable, text)
+    tracer, _ = decide(config(tmp_path, otlp_endpoint=ENDPOINT), silent)
+    assert tracer is not None
+    assert isinstance(tracer._tracer, LeanTracer)
+    assert tracer._tracer.provider.resource.attributes["service.name"] == name
+
+
+def record(parent: str | None = None) -> RunRecord:
+    return RunRecord(
+        "r1",
+        is_flow=False,
+        function_name="fetch",
+        run_name="",
+        parent_run_id=parent,
+        root_run_id="r1",
+        flow_run_id=None,
+    )
+
+
+def definition() -> Definition:
+    made = Definition()
+    made.name, made.fn = "fetch", record
+    return made
+
+
+@pytest.fixture
+def configured() -> Iterator[None]:
+    yield
+    telemetry.configure()
+
+
+def test_who_does_not_know_is_asked_again_at_the_next_top_level_run(
+    tmp_path: Path, targets: list[Target], configured: None
+) -> None:
+    waits: list[float] = []
+    answers = iter(["", "", ENDPOINT])
+
+    def told(timeout_s: float) -> str:
+        waits.append(timeout_s)
+        return next(answers)
+
+    telemetry.configure(config(tmp_path, address="far:4600"), service_endpoint=told)
+    assert telemetry.start_run(record(), definition(), 1) is None
+    assert telemetry.start_run(record(parent="r0"), definition(), 1) is None, "not asked: nested"
+    assert telemetry.start_run(record(), definition(), 1) is None
+    traced = record()
+    assert telemetry.start_run(traced, definition(), 1) is not None
+    assert traced.traceparent
+    assert telemetry.start_run(record(), definition(), 1) is not None
+    assert waits == [0.25, 0.0, 0.0], "waited for once, and not asked when it is known"
+    assert telemetry.flush()
+
+
+def test_without_tracing_opentelemetry_is_not_imported(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from flowspan import telemetry
+from flowspan.config import Config
+from flowspan.core.definitions import Definition
+from flowspan.core.events import RunRecord
+telemetry.configure(Config(home=Path(sys.argv[1])), service_endpoint=lambda timeout_s: None)
+record = RunRecord("r1", is_flow=True, function_name="f", run_name="", parent_run_id=None,
+                   root_run_id="r1", flow_run_id="r1")
+assert telemetry.start_run(record, Definition(), 1) is None
+assert record.traceparent == ""
+loaded = [name for name in sys.modules if name.startswith(("opentelemetry", "grpc"))]
+assert not loaded, loaded
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)

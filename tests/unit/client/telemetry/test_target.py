@@ -1,0 +1,102 @@
+"""The standard variables of the OTLP exporter."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowspan.exceptions import ConfigError
+from flowspan.telemetry.target import Target, names_endpoint, target_of
+
+
+@pytest.mark.parametrize(
+    ("environ", "endpoint", "url"),
+    [
+        ({}, None, "http://localhost:4317"),
+        ({}, "collector:4317", "http://collector:4317"),
+        ({}, "https://collector", "https://collector"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1"}, None, "http://a:1"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1"}, "http://b:2", "http://b:2"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "a:1"}, None, "https://a:1"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "a:1", "OTEL_EXPORTER_OTLP_INSECURE": "true"},
+            None,
+            "http://a:1",
+        ),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1",
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://t:1",
+            },
+            None,
+            "http://t:1",
+        ),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, None, "http://localhost:4318/v1/traces"),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1/base/",
+            },
+            None,
+            "http://a:1/base/v1/traces",
+        ),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a:1/mine",
+            },
+            None,
+            "http://a:1/mine",
+        ),
+    ],
+)
+def test_the_endpoint(environ: dict[str, str], endpoint: str | None, url: str) -> None:
+    assert target_of(environ, endpoint).url == url
+
+
+def test_everything_else() -> None:
+    target = target_of(
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "https://a:1",
+            "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20x, k=v=w,",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "2.5",
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+            "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "gzip",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE": "ca.pem",
+            "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": "me.pem",
+            "OTEL_EXPORTER_OTLP_CLIENT_KEY": "me.key",
+        }
+    )
+    assert target == Target(
+        url="https://a:1",
+        headers=(("authorization", "Bearer x"), ("k", "v=w")),
+        timeout_s=2.5,
+        gzip=True,
+        certificate="ca.pem",
+        client_certificate="me.pem",
+        client_key="me.key",
+    )
+    assert target.is_secure
+    assert target.authority == "a:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PROTOCOL", "http/json"),
+        ("COMPRESSION", "brotli"),
+        ("TIMEOUT", "soon"),
+        ("TIMEOUT", "-1"),
+        ("HEADERS", "no-equals-sign"),
+        ("ENDPOINT", "ftp://a"),
+        ("ENDPOINT", "http://"),
+    ],
+)
+def test_a_value_that_is_wrong_is_named(name: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        target_of({f"OTEL_EXPORTER_OTLP_{name}": text})
+    assert text in str(caught.value)
+
+
+def test_who_names_an_endpoint() -> None:
+    assert not names_endpoint({"OTEL_EXPORTER_OTLP_ENDPOINT": " "})
+    assert names_endpoint({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a"})
