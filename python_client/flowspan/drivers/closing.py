@@ -37,7 +37,7 @@ def cancel_with(
     try:
         yield
     finally:
-        host.off_cancel(run.record.id)
+        host.forget(run.record.id)
         if interrupt is not None:
             scope.remove_interrupt(key)
 

@@ -30,12 +30,12 @@ class Host(World):
         new_id: Makes run ids.
         flush: Returns once all that was emitted is acked or safely spooled.
         on_cancel: Calls a function with the reason when the service asks to cancel a run.
-        off_cancel: Ends that.
+        forget: Ends that.
         log_prints: Whether prints are logged where neither flow nor task says.
         task_runner: What runs the tasks that were submitted outside of flows; made when needed.
     """
 
-    __slots__ = ("flush", "log_prints", "new_id", "off_cancel", "on_cancel", "task_runner")
+    __slots__ = ("flush", "log_prints", "new_id", "forget", "on_cancel", "task_runner")
 
     def __init__(
         self,
@@ -43,14 +43,14 @@ class Host(World):
         *,
         flush: Callable[[], object],
         on_cancel: Callable[[str, Callable[[str], None]], None],
-        off_cancel: Callable[[str], None],
+        forget: Callable[[str], None],
         log_prints: bool = False,
     ) -> None:
         super().__init__(emit, time.time_ns, random.uniform, note)
         self.new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
         self.flush = flush
         self.on_cancel = on_cancel
-        self.off_cancel = off_cancel
+        self.forget = forget
         self.log_prints = log_prints
         self.task_runner: Any = None
 
@@ -90,10 +90,8 @@ def _make_host() -> Host:
             _host = Host(
                 reporter.emit,
                 flush=lambda: reporter.flush(settings.flush_timeout_s),
-                on_cancel=lambda run_id, cancel: reporter.on_cancel(
-                    run_id, lambda request: cancel(request.reason)
-                ),
-                off_cancel=reporter.off_cancel,
+                on_cancel=reporter.on_cancel,
+                forget=reporter.forget,
                 log_prints=settings.log_prints,
             )
         return _host
