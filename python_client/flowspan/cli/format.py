@@ -102,16 +102,23 @@ def run_duration(run: Run, *, now: datetime) -> str:
     return "" if seconds is None else duration(seconds)
 
 
+def visible(text: str) -> str:
+    """Text of the user's on one line, without what a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " if char in "\n\r\t" else "" for char in text)
+
+
 def failure_line(failure: Failure | None) -> str:
     """The type and the first line of the message of an error."""
     if failure is None:
         return ""
     first = failure.message.strip().partition("\n")[0]
-    return f"{failure.type}: {first}" if first else failure.type
+    return visible(f"{failure.type}: {first}" if first else failure.type)
 
 
 def reason(state: State) -> str:
     """Why a run is in its state, in one line; empty where it needs no reason."""
     if state.failure is not None:
         return failure_line(state.failure)
-    return state.message.strip().partition("\n")[0]
+    return visible(state.message.strip().partition("\n")[0])

@@ -134,5 +134,5 @@ class _Names:
 
 def _name(run: Run) -> str:
     if not run.name or isinstance(run, FlowRun):
-        return f"{run.function_name} {run.name}".rstrip()
-    return run.name
+        return fmt.visible(f"{run.function_name} {run.name}".rstrip())
+    return fmt.visible(run.name)

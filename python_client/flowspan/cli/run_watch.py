@@ -91,7 +91,8 @@ def _line(run: Run) -> Text:
     line = Text.assemble((fmt.clock(state.entered_at), "dim"), "  ")
     line.append_text(tree_view.state_text(state.type, f"{state.name:<{_STATE_WIDTH}}"))
     is_flow = isinstance(run, FlowRun)
-    line.append(f"{run.function_name} {run.name}" if is_flow else run.name or run.function_name)
+    name = f"{run.function_name} {run.name}" if is_flow else run.name or run.function_name
+    line.append(fmt.visible(name))
     if state.is_terminal and run.started_at is not None and run.ended_at is not None:
         took_s = (run.ended_at - run.started_at).total_seconds()
         line.append(f"  {fmt.duration(took_s)}")

@@ -233,7 +233,7 @@ def _runs_of_tree(client: ServiceClient, run: Run) -> Iterator[Run]:
 
 def _head(run: Run, *, now: datetime) -> Iterator[Text]:
     kind = "flow run" if isinstance(run, FlowRun) else "task run"
-    title = Text.assemble((run.function_name, "bold"), f" {run.name}  ")
+    title = Text.assemble((fmt.visible(run.function_name), "bold"), f" {fmt.visible(run.name)}  ")
     title.append_text(tree_view.state_text(run.state.type, run.state.name))
     yield title
     yield _field(kind, str(run.id))
@@ -258,7 +258,7 @@ def _head(run: Run, *, now: datetime) -> Iterator[Text]:
 
 
 def _field(name: str, value: str) -> Text:
-    return Text.assemble((f"  {name:<12}", "dim"), value)
+    return Text.assemble((f"  {name:<12}", "dim"), fmt.visible(value))
 
 
 def _parameters(payload: Payload) -> str:

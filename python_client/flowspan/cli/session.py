@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from flowspan.cli import format as fmt
 from flowspan.cli import json_output
 from flowspan.config import get_config
 from flowspan.exceptions import FlowspanError
@@ -114,7 +115,7 @@ class Session:
                 name, no_wrap=True, overflow="ellipsis", justify="right" if is_figure else "left"
             )
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*(fmt.visible(cell) if isinstance(cell, str) else cell for cell in row))
         with self.out.capture() as capture:
             self.out.print(table)
         for text in capture.get().splitlines():

@@ -114,10 +114,11 @@ class _Drawing:
 
     def node(self, node: Node, guide: str, below: str) -> Iterator[Line]:
         run = node.run
-        if run.name.startswith(run.function_name):  # "parse-3" says it all
-            label = Text.assemble((guide, "dim"), run.name)
+        function_name, run_name = fmt.visible(run.function_name), fmt.visible(run.name)
+        if run_name.startswith(function_name):  # "parse-3" says it all
+            label = Text.assemble((guide, "dim"), run_name)
         else:
-            label = Text.assemble((guide, "dim"), run.function_name, (f" {run.name}", "dim"))
+            label = Text.assemble((guide, "dim"), function_name, (f" {run_name}", "dim"))
             label.rstrip()
         state = state_text(run.state.type, run.state.name)
         yield Line(
@@ -158,9 +159,7 @@ class _Drawing:
     def _folded(self, group: Group, guide: str) -> Line:
         total = max(len(group.nodes), self._expected.get(group.name, 0))
         return Line(
-            label=Text.assemble(
-                (guide, "dim"), group.name, (f" \N{MULTIPLICATION SIGN}{total:,}", "bold")
-            ),
+            label=Text.assemble((guide, "dim"), fmt.visible(group.name), (f" ×{total:,}", "bold")),
             state=counts_text(group.counts),
             short_state=counts_text(group.counts, with_names=False),
             time=_span(group, self._now),
@@ -171,7 +170,7 @@ class _Drawing:
 
 def state_text(kind: StateType, name: str) -> Text:
     """A state with its symbol, in its colour."""
-    return Text.assemble((f"{fmt.SYMBOLS[kind]} {name}", fmt.STYLES[kind]))
+    return Text.assemble((f"{fmt.SYMBOLS[kind]} {fmt.visible(name)}", fmt.STYLES[kind]))
 
 
 def counts_text(counts: Counter[StateType], *, with_names: bool = True) -> Text:

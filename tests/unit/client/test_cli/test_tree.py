@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from tests.unit.client.test_cli.records import make_change, make_run, run_id
+
+from flowspan.api import RunSnapshot, SnapshotEnd, StateType
+from flowspan.cli.tree import RunTree, build
+
+
+def family():
+    return [
+        make_run(0, "root", is_flow=True, kind=StateType.RUNNING),
+        make_run(1, "find", parent=0),
+        make_run(2, "package", parent=0, is_flow=True, kind=StateType.RUNNING),
+        make_run(3, "parse", parent=2),
+        make_run(4, "parse", parent=2, kind=StateType.FAILED),
+        make_run(5, "parse", parent=2, kind=StateType.PENDING),
+    ]
+
+
+def shape(node):
+    return {node.run.name: [shape(child) for child in node.children]}
+
+
+FAMILY_SHAPE = {
+    "root-0": [{"find-1": []}, {"package-2": [{"parse-3": []}, {"parse-4": []}, {"parse-5": []}]}]
+}
+
+
+def test_runs_find_their_parents_in_any_order():
+    runs = family()
+    for seed in range(20):
+        random.Random(seed).shuffle(runs)  # noqa: S311 - a test
+        tree = build(next(run for run in runs if run.id == run_id(0)), runs)
+        assert shape(tree.node(run_id(0))) == FAMILY_SHAPE
+
+
+def test_a_child_may_be_told_of_before_its_parent():
+    tree = RunTree(run_id(0))
+    for run in reversed(family()):
+        tree.apply(RunSnapshot(run))
+    assert len(tree) == 6
+    group = tree.node(run_id(2)).groups[False, "parse"]
+    assert {node.run.name for node in group.nodes} == {"parse-3", "parse-4", "parse-5"}
+
+
+def test_only_what_is_below_the_root_belongs_to_a_tree():
+    runs = family()
+    tree = build(runs[2], runs)
+    assert [node.run.name for node in tree.nodes()] == [
+        "package-2",
+        "parse-3",
+        "parse-4",
+        "parse-5",
+    ]
+    assert set(tree.counts) == {"package", "parse"}
+
+
+def test_changes_move_the_counts():
+    tree = build(family()[0], family())
+    tree.apply(SnapshotEnd(6, "t"))
+    group = tree.node(run_id(2)).groups[False, "parse"]
+    assert group.ended_count == 2
+    tree.apply(make_change(5, StateType.RUNNING, ordinal=3, at_s=1))
+    changed = tree.apply(make_change(5, StateType.COMPLETED, ordinal=4, at_s=3))
+    assert changed is not None
+    assert changed.started_at is not None
+    assert changed.ended_at is not None
+    assert (changed.ended_at - changed.started_at).total_seconds() == 2
+    assert group.counts == {
+        StateType.COMPLETED: 2,
+        StateType.FAILED: 1,
+        StateType.PENDING: 0,
+        StateType.RUNNING: 0,
+    }
+    assert tree.counts["parse"] == group.counts
+    assert group.ended_count == 3
+
+
+def test_a_new_run_comes_with_its_first_change():
+    tree = build(family()[0], family())
+    new = make_run(9, "parse", parent=2, kind=StateType.PENDING, transition_count=1)
+    tree.apply(make_change(9, StateType.PENDING, ordinal=1, run=new))
+    assert tree.node(run_id(9)).run is new
+    assert tree.node(run_id(2)).groups[False, "parse"].counts[StateType.PENDING] == 2
+
+
+def test_a_change_that_is_known_already_changes_nothing():
+    tree = build(family()[0], family())
+    before = tree.node(run_id(4)).run
+    tree.apply(make_change(4, StateType.RUNNING, ordinal=2))
+    assert tree.node(run_id(4)).run is before
+
+
+def test_a_new_attempt_takes_back_the_end():
+    tree = build(family()[0], family())
+    tree.apply(make_change(4, StateType.RUNNING, ordinal=4, attempt=2))
+    run = tree.node(run_id(4)).run
+    assert (run.attempt, run.ended_at, run.state.type) == (2, None, StateType.RUNNING)
+    assert tree.counts["parse"][StateType.FAILED] == 0
+
+
+def test_a_change_of_a_run_that_was_deleted_is_left_out():
+    tree = build(family()[0], family())
+    assert tree.apply(make_change(77, StateType.RUNNING, ordinal=2)) is None
+    with pytest.raises(KeyError):
+        tree.node(run_id(77))
+
+
+def test_a_snapshot_that_comes_again_replaces():
+    tree = build(family()[0], family())
+    tree.apply(RunSnapshot(make_run(5, "parse", parent=2)))
+    assert len(tree) == 6
+    assert tree.counts["parse"][StateType.COMPLETED] == 2
+    assert len(tree.node(run_id(2)).children) == 3
