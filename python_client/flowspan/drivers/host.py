@@ -35,7 +35,7 @@ class Host(World):
         task_runner: What runs the tasks that were submitted outside of flows; made when needed.
     """
 
-    __slots__ = ("flush", "log_prints", "new_id", "forget", "on_cancel", "task_runner")
+    __slots__ = ("flush", "forget", "log_prints", "new_id", "on_cancel", "task_runner")
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ def get_host() -> Host:
 
 def set_host(host: Host | None) -> Host | None:
     """Puts another host in its place, for tests; returns the one before."""
-    global _host  # noqa: PLW0603 - one per process
+    global _host
     before, _host = _host, host
     return before
 
@@ -81,12 +81,6 @@ def _make_host() -> Host:
             reporter = get_reporter()
             telemetry.configure(settings, service_endpoint=_endpoint_of(reporter))
             install(reporter.emit, settings.log_level, console=settings.console_log)
-            telemetry.configure(
-                settings,
-                service_endpoint=lambda timeout_s: getattr(
-                    reporter.wait_welcome(timeout_s), "otlp_endpoint", None
-                ),
-            )
             _host = Host(
                 reporter.emit,
                 flush=lambda: reporter.flush(settings.flush_timeout_s),

@@ -55,7 +55,13 @@ def start_run(record: RunRecord, definition: Definition, time_ns: int) -> RunSpa
 
 def flush(timeout_s: float = 2.0) -> bool:
     """Exports what has ended, within that time; False if something had to be left."""
-    return True if _tracer is None else _tracer.flush(timeout_s)
+    if _tracer is None:
+        return True
+    from opentelemetry import trace  # noqa: PLC0415 - imported already
+
+    provider = trace.get_tracer_provider()
+    force_flush = getattr(provider, "force_flush", None)
+    return True if force_flush is None else bool(force_flush(int(timeout_s * 1000)))
 
 
 def _decide() -> None:

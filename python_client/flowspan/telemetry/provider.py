@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import sys
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -24,29 +24,46 @@ from flowspan.telemetry.spans import SCOPE_NAME
 from flowspan.telemetry.target import GRPC, Target, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import Tracer
+    from opentelemetry.trace import TracerProvider as AnyProvider
+    from opentelemetry.util.types import Attributes
 
 DEFAULT_SERVICE_NAME = "flowspan"
 
 
-class Installed(NamedTuple):
-    """A provider that is the global one.
+class FlowspanProvider(TracerProvider):
+    """The SDK's provider, but for the spans of runs, which it makes faster (see `LeanTracer`)."""
 
-    Attributes:
-        tracer: What makes the spans of runs.
-        flush: Exports what has ended within so many seconds; None if that is somebody else's.
-    """
+    def __init__(self, resource: Resource, processors: Processors) -> None:
+        limits = SpanLimits()
+        super().__init__(
+            resource=resource,
+            active_span_processor=processors,
+            span_limits=limits,
+            shutdown_on_exit=False,
+        )
+        self._processors, self._limits = processors, limits
 
-    tracer: Tracer
-    flush: Callable[[float], bool] | None
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> Tracer:
+        """See `opentelemetry.trace.TracerProvider.get_tracer`."""
+        if instrumenting_module_name != SCOPE_NAME:
+            return super().get_tracer(
+                instrumenting_module_name, instrumenting_library_version, schema_url, attributes
+            )
+        scope = InstrumentationScope(SCOPE_NAME, instrumenting_library_version)
+        return LeanTracer(self, self._processors, self._limits, scope)
 
 
-def install_provider(
-    exporters: str, target: Target, environ: Mapping[str, str], version: str
-) -> Installed:
+def install_provider(exporters: str, target: Target, environ: Mapping[str, str]) -> AnyProvider:
     """Makes a provider and installs it as the global one.
 
     Sampler, span limits and resource follow the standard variables; the SDK reads those itself.
@@ -56,30 +73,24 @@ def install_provider(
             ones, with commas between.
         target: Where OTLP goes.
         environ: The environment.
-        version: The version of flowspan, for the instrumentation scope.
+
+    Returns:
+        The provider that is now the global one: another one if somebody was faster.
 
     Raises:
         ConfigError: There is no such exporter.
     """
-    limits, processors = SpanLimits(), Processors()
+    processors = Processors()
     for name in exporters.split(","):
         processors.add_span_processor(_processor(name.strip(), target, environ))
-    provider = TracerProvider(
-        resource=_resource(),
-        active_span_processor=processors,
-        span_limits=limits,
-        shutdown_on_exit=False,
-    )
+    provider = FlowspanProvider(_resource(), processors)
     trace.set_tracer_provider(provider)
     installed = trace.get_tracer_provider()
-    if installed is not provider:  # Somebody else was faster.
+    if installed is provider:
+        atexit.register(provider.shutdown)
+    else:
         provider.shutdown()
-        return Installed(installed.get_tracer(SCOPE_NAME, version), None)
-    atexit.register(provider.shutdown)
-    return Installed(
-        LeanTracer(provider, processors, limits, InstrumentationScope(SCOPE_NAME, version)),
-        lambda timeout_s: provider.force_flush(int(timeout_s * 1000)),
-    )
+    return installed
 
 
 def _resource() -> Resource:

@@ -25,7 +25,7 @@ from flowspan.config import Config, get_config
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from opentelemetry.trace import Tracer, TracerProvider
+    from opentelemetry.trace import TracerProvider
 
     from flowspan.telemetry.spans import SpanTracer
 
@@ -70,8 +70,7 @@ def decide(
             return Decision(None, is_final=True)
         provider = installed_provider(environ)
         if provider is not None:
-            tracer = provider.get_tracer("flowspan", _version())
-            return Decision(_tracer(tracer, environ), is_final=True)
+            return Decision(_tracer(provider, environ), is_final=True)
         return _own(config, service_endpoint, wait_s, environ)
     except Exception as error:
         logger.warning("Tracing is off: %s", error, exc_info=logger.isEnabledFor(logging.DEBUG))
@@ -111,8 +110,8 @@ def _own(
         exporters, target = "otlp", target_of(environ, endpoint or DEFAULT_ENDPOINT)
     from flowspan.telemetry.provider import install_provider  # noqa: PLC0415 - imports the SDK
 
-    installed = install_provider(exporters, target, environ, _version())
-    return Decision(_tracer(installed.tracer, environ, installed.flush), is_final=True)
+    provider = install_provider(exporters, target, environ)
+    return Decision(_tracer(provider, environ), is_final=True)
 
 
 def _told_endpoint(
@@ -128,18 +127,13 @@ def _told_endpoint(
     return service_endpoint(wait_s) if service_endpoint is not None else None
 
 
-def _tracer(
-    tracer: Tracer, environ: Mapping[str, str], flush: Callable[[float], bool] | None = None
-) -> SpanTracer:
-    from flowspan.telemetry.spans import SpanTracer  # noqa: PLC0415 - imports OpenTelemetry
+def _tracer(provider: TracerProvider, environ: Mapping[str, str]) -> SpanTracer:
+    from importlib.metadata import version  # noqa: PLC0415 - start-up cost
 
-    return SpanTracer(tracer, environ=environ, flush=flush)
+    from flowspan.telemetry.spans import SCOPE_NAME, SpanTracer  # noqa: PLC0415 - start-up cost
 
-
-def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - only where spans are made
-
-    return version("flowspan")
+    tracer = provider.get_tracer(SCOPE_NAME, version("flowspan"))
+    return SpanTracer(tracer, environ=environ)
 
 
 def _is_true(text: str) -> bool:

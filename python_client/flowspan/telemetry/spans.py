@@ -61,19 +61,11 @@ class SpanTracer:
     Args:
         tracer: The tracer of OpenTelemetry's that makes them.
         environ: The environment of the process; its TRACEPARENT is the parent of top-level runs.
-        flush: Exports what has ended within so many seconds; see `flowspan.telemetry.flush`.
     """
 
-    def __init__(
-        self,
-        tracer: Tracer,
-        *,
-        environ: Mapping[str, str],
-        flush: Callable[[float], bool] | None = None,
-    ) -> None:
+    def __init__(self, tracer: Tracer, *, environ: Mapping[str, str]) -> None:
         self._tracer = tracer
         self._outer = environ_context(environ)
-        self._flush = flush
 
     def start_run(self, record: RunRecord, definition: Definition, time_ns: int) -> RunSpan | None:
         """See `flowspan.core.tracing.Tracer.start_run`."""
@@ -106,10 +98,6 @@ class SpanTracer:
         if parent.is_valid:
             record.parent_span_id = f"{parent.span_id:016x}"
         return RunSpan(self._tracer, span, record.function_name, time_ns)
-
-    def flush(self, timeout_s: float) -> bool:
-        """See `flowspan.telemetry.flush`."""
-        return self._flush(timeout_s) if self._flush is not None else True
 
 
 class RunSpan:

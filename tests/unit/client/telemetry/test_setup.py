@@ -102,7 +102,13 @@ def test_the_variables_win_over_the_settings(tmp_path: Path, targets: list[Targe
     assert is_final
     assert [target.url for target in targets] == [ENDPOINT]
     assert isinstance(tracer._tracer, LeanTracer)
-    assert trace.get_tracer_provider() is tracer._tracer.provider, "for libraries, too"
+    provider = trace.get_tracer_provider()
+    assert provider is tracer._tracer.provider, "for libraries, too"
+
+    again, _ = decide(settings, silent, environ={})
+    assert again is not None
+    assert isinstance(again._tracer, LeanTracer), "the provider that is there is flowspan's own"
+    assert trace.get_tracer_provider() is provider
 
 
 def test_the_setting_wins_over_the_service(tmp_path: Path, targets: list[Target]) -> None:
