@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from benchmarks.counting import completed_runs
-from benchmarks.memory import resident_bytes
+from benchmarks.memory import resident_bytes, watch_peak
 from benchmarks.service import running_service
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent
 WORKLOAD_TIMEOUT_S = 300.0
 # How long a service that was just started is left alone before its memory is read.
 IDLE_S = 3.0
-MEMORY_POLL_S = 0.2
+INGEST_TASKS = 100_000
+# How many batches of 1000 events are between the states of a run, in the harder half of the load.
+INGEST_SPREAD = 3
 
 
 class WorkloadError(Exception):
@@ -162,7 +164,22 @@ class Collector:
             self._results.add(row, self.database, value)
 
     def _ingest(self, service: Service) -> None:
-        raise WorkloadError("service_ingest is not there yet")
+        """The memory is that under both loads: runs written at once, and runs updated later."""
+        tasks = INGEST_TASKS // 10 if self._quick else INGEST_TASKS
+        rates = {}
+        with watch_peak(service.process_id) as peak:
+            for spread in (0, INGEST_SPREAD):
+                command = [sys.executable, "-m", "benchmarks.service_ingest", "--json"]
+                command += ["--address", service.address, "--rounds", "1"]
+                command += ["--tasks", str(tasks), "--spread", str(spread)]
+                printed = run_process(command).splitlines()[-1]
+                rates[spread] = json.loads(printed)["transitions_per_s"]
+        self._add("ingest", rates[0])
+        self._add("memory-ingest", peak.size_bytes)
+        self._results.note(
+            f"{self.database}, service_ingest: transitions/s, {INGEST_SPREAD} batches apart",
+            rates[INGEST_SPREAD],
+        )
 
 
 def run_workload(module: str, *arguments: str, address: str | None = None) -> dict:

@@ -2,9 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POLL_S = 0.1
+
+
+class Peak:
+    """The most resident memory that was seen.
+
+    Attributes:
+        size_bytes: So much; filled at the end of the watch.
+    """
+
+    size_bytes: int = 0
+
+
+@contextlib.contextmanager
+def watch_peak(process_id: int) -> Iterator[Peak]:
+    """Watches a process meanwhile: asks the system at the end where it keeps count, else polls."""
+    peak = Peak()
+    ended = threading.Event()
+
+    def poll() -> None:
+        while not ended.wait(POLL_S):
+            peak.size_bytes = max(peak.size_bytes, resident_bytes(process_id))
+
+    poller = threading.Thread(target=poll, daemon=True)
+    if sys.platform != "linux":
+        poller.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        if poller.is_alive():
+            poller.join()
+        peak.size_bytes = max(peak.size_bytes, peak_bytes(process_id) or 0)
 
 
 def resident_bytes(process_id: int) -> int:

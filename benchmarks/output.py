@@ -55,7 +55,7 @@ def print_table(results: Results, facts: Mapping[str, str], *, runs: int) -> Non
         title=f"flowspan, medians of {runs} runs (ratio to the goal: 1 and less is reached)"
     )
     for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading == "" else "right")
+        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
     for cells in lines(results):
         reached = cells[-1] and float(cells[-1]) <= 1
         style = "green" if reached else ("red" if cells[-1] or cells[3] == "void" else "")

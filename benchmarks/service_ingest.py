@@ -196,9 +196,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         address = flags.address or stack.enter_context(running_service(flags.db)).address
         rates = [
-            measure(
-                address, tasks=flags.tasks, batch_size=flags.batch_size, spread=flags.spread
-            )
+            measure(address, tasks=flags.tasks, batch_size=flags.batch_size, spread=flags.spread)
             for _ in range(flags.rounds)
         ]
     median = statistics.median(rates)
