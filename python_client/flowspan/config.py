@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,8 @@ from flowspan.exceptions import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
+_MAX_PORT = 65535
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -75,6 +78,39 @@ def get_config() -> Config:
     return load(os.environ)
 
 
+def split_address(text: str) -> tuple[str, int, str]:
+    """Reads ``host:port``, ``[ip6]:port`` or ``unix:/path``.
+
+    Returns:
+        Host, port and path; for a Unix socket the path alone (else it is empty).
+
+    Raises:
+        ValueError: It is none of these; the message says why, and what would be right.
+    """
+    if text.startswith("unix:"):
+        # unix:///path is the form of RFC 3986 that gRPC takes as well.
+        path = text[7:] if text.startswith("unix:///") else text[5:]
+        if path.startswith("/") and len(path) > 1:
+            return "", 0, path
+        why = "the path of a Unix socket must be absolute"
+    elif "://" in text:
+        why = "it is a gRPC address and not a URL"
+    else:
+        match = _HOST_PORT.fullmatch(text)
+        if match is not None and 0 < int(match[3]) <= _MAX_PORT:
+            return match[1] or match[2], int(match[3]), ""
+        why = "it has no port" if ":" not in text else "the host or the port is malformed"
+    raise ValueError(
+        f"{why}; expected host:port, as in 127.0.0.1:4600, or unix:/path/to/socket "
+        "(without an address, the local service is used)"
+    )
+
+
+def _address(text: str) -> str:
+    split_address(text)
+    return text
+
+
 def _home(environ: Mapping[str, str]) -> Path:
     text = environ.get("FLOWSPAN_HOME", "").strip()
     if text:
@@ -114,7 +150,7 @@ def _level(text: str) -> str:
 
 
 _CONVERTERS = {
-    "address": str,
+    "address": _address,
     "log_level": _level,
     "log_prints": _boolean,
     "console_log": _boolean,

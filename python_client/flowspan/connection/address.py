@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import errno
-import re
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowspan.config import split_address
 from flowspan.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_HOST_PORT = re.compile(
-    r"(?:\[(?P<ip6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\[\]:/\s]+)):(?P<port>\d{1,5})"
-)
 _USER_TIMEOUT_MS = 15_000
 _KEEPALIVE_S = 10
 
@@ -62,31 +59,18 @@ def parse_address(
     Raises:
         ConfigError: It is neither; the message shows what would be right.
     """
+    try:
+        host, port, path = split_address(text)
+    except ValueError as error:
+        raise ConfigError(f"{source}={text!r}: {error}") from None
     is_local = home is not None
-    if text.startswith("unix:"):
-        path = text[5:]
-        # unix:///path is the form of RFC 3986 that gRPC takes as well.
-        path = path[2:] if path.startswith("///") else path
-        if path.startswith("/") and len(path) > 1:
-            return Address(f"unix:{path}", path=path, is_local=is_local, home=home)
-        raise _nonsense(text, source, "the path of a Unix socket must be absolute")
-    if "://" in text:
-        raise _nonsense(text, source, "it is a gRPC address and not a URL")
-    match = _HOST_PORT.fullmatch(text)
-    if match is None:
-        raise _nonsense(text, source, "it has no port" if ":" not in text else "it is malformed")
-    port = int(match["port"])
-    if not 0 < port < 65536:
-        raise _nonsense(text, source, "the port must be between 1 and 65535")
     return Address(
-        text, host=match["ip6"] or match["host"], port=port, is_local=is_local, home=home
-    )
-
-
-def _nonsense(text: str, source: str, why: str) -> ConfigError:
-    return ConfigError(
-        f"{source}={text!r}: {why}; expected host:port, as in 127.0.0.1:4600, or "
-        "unix:/path/to/socket. Unset it to use the local service."
+        f"unix:{path}" if path else text,
+        host=host,
+        port=port,
+        path=path,
+        is_local=is_local,
+        home=home,
     )
 
 
