@@ -101,7 +101,11 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         "crash_point": name or None,
         "crash_at": int(at or 1),
     }
-    same = {field.name: getattr(flags, field.name) for field in fields(Config) if field.name not in values and hasattr(flags, field.name)}
+    same = {
+        field.name: getattr(flags, field.name)
+        for field in fields(Config)
+        if field.name not in values and hasattr(flags, field.name)
+    }
     return Config(**values, **same)
 
 
@@ -114,23 +118,99 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     where = parser.add_argument_group("where it listens")
-    _add(where, "--host", "HOST", "the address to listen on; loopback alone if not given", default="127.0.0.1")
-    _add(where, "--port", "PORT", "the port of gRPC; 0 is any free one (default 4600)", type=_port, default=4600)
-    _add(where, "--http-port", "PORT", "the port of HTTP (default 4680); not served yet", type=_port, default=4680)
-    _add(where, "--socket", "PATH", "a Unix socket to listen on; in the home if the database is", type=_path)
+    _add(
+        where,
+        "--host",
+        "HOST",
+        "the address to listen on; loopback alone if not given",
+        default="127.0.0.1",
+    )
+    _add(
+        where,
+        "--port",
+        "PORT",
+        "the port of gRPC; 0 is any free one (default 4600)",
+        type=_port,
+        default=4600,
+    )
+    _add(
+        where,
+        "--http-port",
+        "PORT",
+        "the port of HTTP (default 4680); not served yet",
+        type=_port,
+        default=4680,
+    )
+    _add(
+        where,
+        "--socket",
+        "PATH",
+        "a Unix socket to listen on; in the home if the database is",
+        type=_path,
+    )
     where.add_argument("--no-tcp", action="store_true", help="listen on the Unix socket alone")
     data = parser.add_argument_group("what it keeps")
-    _add(data, "--db", "URL", "sqlite:///PATH or postgresql://…; a SQLite file in the home if not given")
-    _add(data, "--home", "FOLDER", "for the database, the socket and the published address", type=_path)
+    _add(
+        data,
+        "--db",
+        "URL",
+        "sqlite:///PATH or postgresql://…; a SQLite file in the home if not given",
+    )
+    _add(
+        data,
+        "--home",
+        "FOLDER",
+        "for the database, the socket and the published address",
+        type=_path,
+    )
     _add(data, "--otlp-endpoint", "URL", "where spans go: http://localhost:4317")
     life = parser.add_argument_group("how it lives")
-    _add(life, "--lease", "S", "how long a silent process counts as alive (default 30)", type=_positive, default=30.0)
-    _add(life, "--grace", "S", "how long after its connection broke (default 10)", type=_positive, default=10.0)
-    life.add_argument("--embedded", action="store_true", help="a client library started it; a person's service may take over")
-    _add(life, "--idle-timeout", "S", "end after so long without clients; never if not given", type=_positive)
+    _add(
+        life,
+        "--lease",
+        "S",
+        "how long a silent process counts as alive (default 30)",
+        type=_positive,
+        default=30.0,
+    )
+    _add(
+        life,
+        "--grace",
+        "S",
+        "how long after its connection broke (default 10)",
+        type=_positive,
+        default=10.0,
+    )
+    life.add_argument(
+        "--embedded",
+        action="store_true",
+        help="a client library started it; a person's service may take over",
+    )
+    _add(
+        life,
+        "--idle-timeout",
+        "S",
+        "end after so long without clients; never if not given",
+        type=_positive,
+    )
     logs = parser.add_argument_group("what it says")
-    _add(logs, "--log-level", "LEVEL", "debug, info, warning or error (default info)", type=str.lower, choices=_LEVELS, default="info")
-    _add(logs, "--log-format", "FORMAT", "text, or json for one object a line (default text)", choices=_FORMATS, default="text")
+    _add(
+        logs,
+        "--log-level",
+        "LEVEL",
+        "debug, info, warning or error (default info)",
+        type=str.lower,
+        choices=_LEVELS,
+        default="info",
+    )
+    _add(
+        logs,
+        "--log-format",
+        "FORMAT",
+        "text, or json for one object a line (default text)",
+        choices=_FORMATS,
+        default="text",
+    )
     parser.add_argument("--crash-point", type=_crash_point, help=argparse.SUPPRESS)
     return parser
 

@@ -43,7 +43,7 @@ from flowspan_service.stores import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
-    from flowspan_service.app.ports import Store
+    from flowspan_service.app.ports import Clock, Store
     from flowspan_service.config import Config
 
 log = structlog.get_logger("flowspan.service")
@@ -144,7 +144,10 @@ async def _serve(config: Config, store: Store, lock: StoreLock | None) -> None:
     # First of all, so that whoever finds the service announced may stop it.
     stopped = _stopped_by_signals(loop)
     clock = SystemClock()
-    with ThreadPoolExecutor(READERS, thread_name_prefix="flowspan-read") as readers:
+    with contextlib.ExitStack() as stack:
+        readers = stack.enter_context(
+            ThreadPoolExecutor(READERS, thread_name_prefix="flowspan-read")
+        )
         backend = Backend(
             store=store,
             clock=clock,
@@ -167,6 +170,7 @@ async def _serve(config: Config, store: Store, lock: StoreLock | None) -> None:
         store.on_commit(backend.hub)
         reaper = Reaper(store, clock, backend.live, backend.terms)
         await reaper.extend()
+        stack.enter_context(_spans(config, store, clock))
         server = Server(backend)
         addresses = _listen(server, config)
         await server.start()
@@ -178,6 +182,33 @@ async def _serve(config: Config, store: Store, lock: StoreLock | None) -> None:
             unpublish(config.home)
             log.info("stopping")
             await server.stop(grace_s=STOP_GRACE_S)
+
+
+@contextlib.contextmanager
+def _spans(config: Config, store: Store, clock: Clock) -> Iterator[None]:
+    """Exports the spans that clients cannot, if it is known where spans go."""
+    variables = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if not config.otlp_endpoint and not any(os.environ.get(name) for name in variables):
+        yield
+        return
+    # OpenTelemetry's exporter takes long to load, and is not often needed.
+    from flowspan_service.loops.spans import span_exporter  # noqa: PLC0415
+
+    exporter = span_exporter(
+        store,
+        clock,
+        endpoint=config.otlp_endpoint or None,
+        home=config.home,
+        environ=os.environ,
+    )
+    if exporter is None:
+        yield
+        return
+    exporter.start()
+    try:
+        yield
+    finally:
+        exporter.close()
 
 
 def _listen(server: Server, config: Config) -> list[str]:
@@ -267,7 +298,7 @@ def _stopped_by_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
 
 async def _until_stopped(config: Config, backend: Backend, stopped: asyncio.Event) -> None:
     """Returns when somebody stops the service, or when it was idle for long enough."""
-    waits = [asyncio.create_task(stopped.wait())]
+    waits: list[asyncio.Task[object]] = [asyncio.create_task(stopped.wait())]
     if config.idle_timeout_s is not None:
         activity, live = backend.activity, backend.live
 

@@ -46,7 +46,7 @@ def publish(
     handle, name = tempfile.mkstemp(dir=home, prefix=".service-", suffix=".json")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(content, file)
-    os.replace(name, home / FILE_NAME)  # noqa: PTH105 - the name is text
+    os.replace(name, home / FILE_NAME)
 
 
 def unpublish(home: Path) -> None:

@@ -130,7 +130,7 @@ class ApplyReport:
         self.session_id = session_id
         self.first_sequence = first_sequence
         self.events = events
-        self.run_ids = run_ids
+        self.run_ids: Sequence[str] = run_ids
         self.connection_id = connection_id
         self.weight = 1 + len(events)
 
@@ -220,9 +220,7 @@ def _first_of_run(
     return VerdictKind.REJECTED, "run_is_known", "No run with this id was created."
 
 
-def _create(
-    uow: UnitOfWork, session_id: str, new: NewRun
-) -> tuple[VerdictKind, str, str] | None:
+def _create(uow: UnitOfWork, session_id: str, new: NewRun) -> tuple[VerdictKind, str, str] | None:
     if new.state.type not in INITIAL_TYPES:
         return (
             VerdictKind.REJECTED,

@@ -14,6 +14,8 @@ from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateTyp
 from flowspan_service.domain.verdicts import Verdict, VerdictKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flowspan_service.app.ports import Store, UnitOfWork
     from flowspan_service.app.reports import NewRun
     from flowspan_service.domain.runs import Transition
@@ -38,7 +40,7 @@ class CreateRun:
     def __init__(self, new: NewRun) -> None:
         """Prepares it."""
         self.new = new
-        self.run_ids = (new.id,)
+        self.run_ids: Sequence[str] = (new.id,)
         self.weight = 2
 
     def __call__(self, uow: UnitOfWork) -> Created:
@@ -86,7 +88,7 @@ class SetState:
         self.kind = kind
         self.run_id = run_id
         self.state = state
-        self.run_ids = (run_id,)
+        self.run_ids: Sequence[str] = (run_id,)
         self.weight = 2
 
     def __call__(self, uow: UnitOfWork) -> StateSet:
@@ -133,7 +135,7 @@ class DeleteRun:
         """
         self.run_id = run_id
         self.force = force
-        self.run_ids = (run_id,)
+        self.run_ids: Sequence[str] = (run_id,)
         self.weight = 1000
 
     def __call__(self, uow: UnitOfWork) -> int:

@@ -11,7 +11,7 @@ from flowspan_service.domain.runs import Session, SessionStatus
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from flowspan_service.app.ports import UnitOfWork
     from flowspan_service.domain.runs import Run
@@ -82,7 +82,7 @@ class OpenSession:
         self.client = client
         self.lease_us = lease_us
         self.connection_id = connection_id
-        self.run_ids = ()
+        self.run_ids: Sequence[str] = ()
         self.weight = 1
 
     def __call__(self, uow: UnitOfWork) -> Opened:
@@ -117,7 +117,7 @@ class RenewLease:
         """Prepares it, for a session and the connection that the sign came over."""
         self.session_id = session_id
         self.connection_id = connection_id
-        self.run_ids = ()
+        self.run_ids: Sequence[str] = ()
         self.weight = 1
 
     def __call__(self, uow: UnitOfWork) -> None:
@@ -139,7 +139,7 @@ class EndSession:
         """Prepares it, for a session and the connection that the Goodbye came over."""
         self.session_id = session_id
         self.connection_id = connection_id
-        self.run_ids = ()
+        self.run_ids: Sequence[str] = ()
         self.weight = 100
 
     def __call__(self, uow: UnitOfWork) -> int:
@@ -170,7 +170,7 @@ class ConnectionBroken:
         self.session_id = session_id
         self.connection_id = connection_id
         self.grace_us = grace_us
-        self.run_ids = ()
+        self.run_ids: Sequence[str] = ()
         self.weight = 1
 
     def __call__(self, uow: UnitOfWork) -> None:
@@ -212,7 +212,7 @@ class Reap:
         """
         self.limit = limit
         self.alive_until_us = alive_until_us
-        self.run_ids = ()
+        self.run_ids: Sequence[str] = ()
         self.weight = 100
 
     def __call__(self, uow: UnitOfWork) -> Reaped:
@@ -242,7 +242,7 @@ class ExtendLeases:
     def __init__(self, *, lease_us: int) -> None:
         """Prepares it, with the lease to give."""
         self.lease_us = lease_us
-        self.run_ids = ()
+        self.run_ids: Sequence[str] = ()
         self.weight = 100
 
     def __call__(self, uow: UnitOfWork) -> int:

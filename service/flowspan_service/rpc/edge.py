@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 import structlog
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
     from flowspan_service.rpc.backend import Activity
 
+CallContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
 log = structlog.get_logger("flowspan.rpc")
 
 _OURS = "/flowspan.v1."
 
 
-class Edge(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types of its own
+class Edge(grpc.aio.ServerInterceptor):
     """Wraps the methods of flowspan's services; those of health and reflection pass as they are.
 
     Requests are parsed here and not by gRPC, so that bytes which are no message are answered like
@@ -38,13 +41,13 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no type
     def __init__(self, activity: Activity, now_us: Callable[[], int]) -> None:
         self._activity = activity
         self._now_us = now_us
-        self._wrapped: dict[str, grpc.RpcMethodHandler] = {}
+        self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
+    ) -> Handler | None:
         """Finds the method that is called, wrapped."""
         name = handler_call_details.method
         if not name.startswith(_OURS):
@@ -57,19 +60,24 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no type
             wrapped = self._wrapped[name] = self._wrap(name, handler)
         return wrapped
 
-    def _wrap(self, name: str, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+    def _wrap(self, name: str, handler: Handler) -> Handler:
+        method: Any  # one of the four kinds, as the flags say
+        parse: Any = handler.request_deserializer
         if handler.request_streaming:
+            method = handler.stream_stream
             return grpc.stream_stream_rpc_method_handler(
-                self._wrap_call(name, handler.stream_stream, None),
+                self._wrap_call(name, method, None),
                 response_serializer=handler.response_serializer,
             )
         if handler.response_streaming:
+            method = handler.unary_stream
             return grpc.unary_stream_rpc_method_handler(
-                self._wrap_stream(name, handler.unary_stream, handler.request_deserializer),
+                self._wrap_stream(name, method, parse),
                 response_serializer=handler.response_serializer,
             )
+        method = handler.unary_unary
         return grpc.unary_unary_rpc_method_handler(
-            self._wrap_call(name, handler.unary_unary, handler.request_deserializer),
+            self._wrap_call(name, method, parse),
             response_serializer=handler.response_serializer,
         )
 
@@ -79,7 +87,7 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no type
         method: Callable[[Any, Any], Awaitable[Any]],
         parse: Callable[[bytes], Any] | None,
     ) -> Callable[[Any, Any], Awaitable[Any]]:
-        async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async def call(request: Any, context: CallContext) -> Any:
             ended = self._began(name)
             try:
                 if parse is not None:
@@ -98,7 +106,7 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no type
         method: Callable[[Any, Any], AsyncIterator[Any]],
         parse: Callable[[bytes], Any],
     ) -> Callable[[Any, Any], AsyncIterator[Any]]:
-        async def call(request: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        async def call(request: bytes, context: CallContext) -> AsyncIterator[Any]:
             ended = self._began(name)
             try:
                 async for response in method(_parse(parse, request), context):
@@ -145,15 +153,13 @@ def parse_message(parse: Callable[[bytes], Any], data: bytes) -> Any:
         ) from None
 
 
-async def _answer(name: str, error: Exception, context: grpc.aio.ServicerContext) -> None:
+async def _answer(name: str, error: Exception, context: CallContext) -> None:
     """Ends the call with the status of the error. Never returns normally."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
     if not isinstance(error, ServiceError):
         error = _unexpected(name, error)
-    await context.abort(
-        code_of(error), shorten(str(error)), trailing_metadata=details_of(error)
-    )
+    await context.abort(code_of(error), shorten(str(error)), trailing_metadata=details_of(error))
 
 
 def _unexpected(name: str, error: Exception) -> ServiceError:
@@ -165,5 +171,3 @@ def _unexpected(name: str, error: Exception) -> ServiceError:
         advice="Report it with what the log says.",
         error_id=error_id,
     )
-
-

@@ -27,8 +27,9 @@ _FAILED, _CRASHED, _COMPLETED, _SCHEDULED = (
     int(StateType.SCHEDULED),
 )
 _MAX_SECONDS = validate.MAX_SECONDS
-_SURELY_SHORT = limits.STATE_NAME // 4
-"""Texts with no more characters than this need not be measured."""
+_SHORT_STATE_NAME = limits.STATE_NAME // 4
+_SHORT_NAME = limits.NAME // 4
+"""Texts with no more characters than these need not be measured: a character has up to 4 bytes."""
 _MAX_ATTEMPT = 1_000_000
 _INFO = 20
 
@@ -50,7 +51,7 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
             field="batch.events",
         )
     events: list[ReportedEvent] = []
-    append = events.append
+    append, read_state, new_wish = events.append, _read_state, tuple.__new__
     ids: set[str] = set()
     try:
         for event in wire_events:
@@ -64,10 +65,11 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
                 attempt = entered.attempt or 1
                 if not 0 < attempt < _MAX_ATTEMPT:
                     raise validate.invalid("attempt", f"{attempt} is not a possible attempt")
-                state = _read_state(entered.state)
-                append(
-                    (run_id, state if state.__class__ is NotUnderstood else Wish(state, attempt, _REPORTED))  # type: ignore[arg-type] # its class was just looked at
-                )
+                state = read_state(entered.state)
+                if state.__class__ is NotUnderstood:
+                    append((run_id, state))  # type: ignore[arg-type] # its class was just looked at
+                else:
+                    append((run_id, new_wish(Wish, (state, attempt, _REPORTED))))
             elif which == "run_created":
                 append(_read_created(event.run_created, ids))
             elif which == "log":
@@ -84,7 +86,7 @@ def _read_state(wire: WireState) -> State | NotUnderstood:
     name = wire.name
     if not name:
         name = _NAMES.get(kind, "")
-    elif len(name) > _SURELY_SHORT:
+    elif len(name) > _SHORT_STATE_NAME:
         validate.check_text(name, "state.name", limits.STATE_NAME)
     message = wire.message
     if message:
@@ -134,13 +136,12 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
     flow_run_id = wire.flow_run_id
     if flow_run_id and flow_run_id not in ids:
         validate.check_id(flow_run_id, "flow_run_id")
-    function_name = wire.function_name
-    validate.check_required_text(function_name, "function_name", limits.NAME)
-    run_name = wire.run_name
-    if run_name:
+    function_name, run_name, version = wire.function_name, wire.run_name, wire.version
+    if not 0 < len(function_name) <= _SHORT_NAME:
+        validate.check_required_text(function_name, "function_name", limits.NAME)
+    if len(run_name) > _SHORT_NAME:
         validate.check_text(run_name, "run_name", limits.NAME)
-    version = wire.version
-    if version:
+    if len(version) > _SHORT_NAME:
         validate.check_text(version, "version", limits.NAME)
     tags = tuple(wire.tags)
     if tags:
@@ -155,7 +156,7 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
     state = _read_state(wire.state)
     if state.__class__ is NotUnderstood:
         return run_id, state  # type: ignore[return-value] # its class was just looked at
-    kind = wire.kind
+    kind = int(wire.kind)
     if kind not in (RunKind.FLOW, RunKind.TASK):
         if kind == 0:
             raise validate.invalid("kind", "is required")

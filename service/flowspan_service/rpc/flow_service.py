@@ -11,21 +11,20 @@ from flowspan_service.rpc.tokens import seal, unseal
 from flowspan_service.rpc.translate import flow_message
 
 if TYPE_CHECKING:
-    import grpc
-
     from flowspan_service.rpc.backend import Backend
+    from flowspan_service.rpc.edge import CallContext
 
 _QUERY = b"flows"
 
 
-class FlowService(flow_service_pb2_grpc.FlowServiceServicer):  # type: ignore[misc] # generated
+class FlowService(flow_service_pb2_grpc.FlowServiceServicer):
     """See flow_service.proto."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     async def GetFlow(  # noqa: N802 - the name in the proto
-        self, request: flow_service_pb2.GetFlowRequest, context: grpc.aio.ServicerContext
+        self, request: flow_service_pb2.GetFlowRequest, context: CallContext
     ) -> flow_service_pb2.GetFlowResponse:
         """One flow, by id or by name."""
         del context
@@ -37,7 +36,7 @@ class FlowService(flow_service_pb2_grpc.FlowServiceServicer):  # type: ignore[mi
         return flow_service_pb2.GetFlowResponse(flow=flow_message(flow))
 
     async def ListFlows(  # noqa: N802 - the name in the proto
-        self, request: flow_service_pb2.ListFlowsRequest, context: grpc.aio.ServicerContext
+        self, request: flow_service_pb2.ListFlowsRequest, context: CallContext
     ) -> flow_service_pb2.ListFlowsResponse:
         """Flows, by name."""
         del context

@@ -14,19 +14,18 @@ from flowspan_service.rpc.translate import log_message
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import grpc
-
     from flowspan_service.rpc.backend import Backend
+    from flowspan_service.rpc.edge import CallContext
 
 
-class LogService(log_service_pb2_grpc.LogServiceServicer):  # type: ignore[misc] # generated
+class LogService(log_service_pb2_grpc.LogServiceServicer):
     """See log_service.proto."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     async def ListLogs(  # noqa: N802 - the name in the proto
-        self, request: log_service_pb2.ListLogsRequest, context: grpc.aio.ServicerContext
+        self, request: log_service_pb2.ListLogsRequest, context: CallContext
     ) -> log_service_pb2.ListLogsResponse:
         """A page of log records."""
         del context
@@ -59,7 +58,7 @@ class LogService(log_service_pb2_grpc.LogServiceServicer):  # type: ignore[misc]
         )
 
     async def TailLogs(  # noqa: N802 - the name in the proto
-        self, request: log_service_pb2.TailLogsRequest, context: grpc.aio.ServicerContext
+        self, request: log_service_pb2.TailLogsRequest, context: CallContext
     ) -> AsyncIterator[log_service_pb2.TailLogsResponse]:
         """Log records as they arrive, until the run has ended."""
         del context

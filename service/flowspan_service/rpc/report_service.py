@@ -18,23 +18,22 @@ from flowspan_service.rpc.translate import duration, microseconds, timestamp, ve
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import grpc
-
     from flowspan_service.app.sessions import Opened
     from flowspan_service.domain.runs import Run
     from flowspan_service.rpc.backend import Backend
+    from flowspan_service.rpc.edge import CallContext
 
 _Response = report_service_pb2.ReportResponse
 
 
-class ReportService(report_service_pb2_grpc.ReportServiceServicer):  # type: ignore[misc] # generated
+class ReportService(report_service_pb2_grpc.ReportServiceServicer):
     """See report_service.proto."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     async def Report(  # noqa: N802 - the name in the proto
-        self, frames: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+        self, frames: AsyncIterator[bytes], context: CallContext
     ) -> None:
         """The stream of a client process; its frames come unparsed."""
         hello = await _read_hello(frames)
@@ -54,7 +53,7 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):  # type: ign
             stream.end()
 
     async def ReportBatch(  # noqa: N802 - the name in the proto
-        self, request: report_service_pb2.ReportBatchRequest, context: grpc.aio.ServicerContext
+        self, request: report_service_pb2.ReportBatchRequest, context: CallContext
     ) -> report_service_pb2.ReportBatchResponse:
         """One batch of a client that keeps no stream."""
         del context

@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from concurrent.futures import Future
 
-    import grpc
-
     from flowspan_service.app.reports import Applied
     from flowspan_service.domain.verdicts import Verdict
     from flowspan_service.rpc.backend import Backend
+    from flowspan_service.rpc.edge import CallContext
 
 _Request = report_service_pb2.ReportRequest
 _Response = report_service_pb2.ReportResponse
@@ -92,7 +91,7 @@ class ReportStream:
         self._commands.append(report_pb2.Command(id="drain", drain=report_pb2.Drain()))
         self._wake.set()
 
-    async def run(self, frames: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+    async def run(self, frames: AsyncIterator[bytes], context: CallContext) -> None:
         """Serves the stream until its end.
 
         Raises:
@@ -213,7 +212,7 @@ class ReportStream:
             self._committed.append((events, applied))
         self._wake.set()
 
-    async def _send(self, context: grpc.aio.ServicerContext) -> None:
+    async def _send(self, context: CallContext) -> None:
         if self._committed:
             if self._backend.on_point is not None:
                 self._backend.on_point("before_ack")
@@ -268,4 +267,3 @@ def cancel_command(run_id: str, reason: str) -> report_pb2.Command:
     return report_pb2.Command(
         id=f"cancel:{run_id}", cancel_run=report_pb2.CancelRun(run_id=run_id, reason=reason)
     )
-

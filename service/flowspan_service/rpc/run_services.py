@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 from flowspan.v1 import (
     flow_run_service_pb2 as flow_runs,
+)
+from flowspan.v1 import (
     flow_run_service_pb2_grpc,
-    task_run_service_pb2 as task_runs,
     task_run_service_pb2_grpc,
+)
+from flowspan.v1 import (
+    task_run_service_pb2 as task_runs,
 )
 from flowspan_service.app.runs import CreateRun, DeleteRun, SetState, get_run, history
 from flowspan_service.domain.runs import RunKind
@@ -26,23 +30,22 @@ from flowspan_service.rpc.translate import (
 )
 
 if TYPE_CHECKING:
-    import grpc
-
     from flowspan.v1.state_pb2 import State
     from flowspan_service.app.runs import StateSet
     from flowspan_service.rpc.backend import Backend
+    from flowspan_service.rpc.edge import CallContext
 
 # ruff: noqa: N802 - methods are named as in the protos
 
 
-class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):  # type: ignore[misc] # generated
+class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):
     """See flow_run_service.proto."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     async def CreateFlowRun(
-        self, request: flow_runs.CreateFlowRunRequest, context: grpc.aio.ServicerContext
+        self, request: flow_runs.CreateFlowRunRequest, context: CallContext
     ) -> flow_runs.CreateFlowRunResponse:
         """Creates a run that nobody executes yet."""
         del context
@@ -54,7 +57,7 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):  # type:
         )
 
     async def GetFlowRun(
-        self, request: flow_runs.GetFlowRunRequest, context: grpc.aio.ServicerContext
+        self, request: flow_runs.GetFlowRunRequest, context: CallContext
     ) -> flow_runs.GetFlowRunResponse:
         """One run."""
         del context
@@ -62,7 +65,7 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):  # type:
         return flow_runs.GetFlowRunResponse(flow_run=flow_run_message(run))
 
     async def ListFlowRuns(
-        self, request: flow_runs.ListFlowRunsRequest, context: grpc.aio.ServicerContext
+        self, request: flow_runs.ListFlowRunsRequest, context: CallContext
     ) -> flow_runs.ListFlowRunsResponse:
         """A page of runs."""
         del context
@@ -72,7 +75,7 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):  # type:
         return flow_runs.ListFlowRunsResponse(flow_runs=messages, next_page_token=token)
 
     async def CountFlowRuns(
-        self, request: flow_runs.CountFlowRunsRequest, context: grpc.aio.ServicerContext
+        self, request: flow_runs.CountFlowRunsRequest, context: CallContext
     ) -> flow_runs.CountFlowRunsResponse:
         """How many runs are in which state."""
         del context
@@ -81,7 +84,7 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):  # type:
         return flow_runs.CountFlowRunsResponse(counts=state_counts(counts))
 
     async def DeleteFlowRun(
-        self, request: flow_runs.DeleteFlowRunRequest, context: grpc.aio.ServicerContext
+        self, request: flow_runs.DeleteFlowRunRequest, context: CallContext
     ) -> flow_runs.DeleteFlowRunResponse:
         """Deletes a run with all that it called."""
         del context
@@ -89,7 +92,7 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):  # type:
         return flow_runs.DeleteFlowRunResponse(deleted_run_count=deleted)
 
     async def SetFlowRunState(
-        self, request: flow_runs.SetFlowRunStateRequest, context: grpc.aio.ServicerContext
+        self, request: flow_runs.SetFlowRunStateRequest, context: CallContext
     ) -> flow_runs.SetFlowRunStateResponse:
         """Asks for a transition."""
         del context
@@ -99,7 +102,7 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):  # type:
         )
 
     async def ListFlowRunTransitions(
-        self, request: flow_runs.ListFlowRunTransitionsRequest, context: grpc.aio.ServicerContext
+        self, request: flow_runs.ListFlowRunTransitionsRequest, context: CallContext
     ) -> flow_runs.ListFlowRunTransitionsResponse:
         """The history of one run."""
         del context
@@ -109,14 +112,14 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):  # type:
         )
 
 
-class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):  # type: ignore[misc] # generated
+class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):
     """See task_run_service.proto."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     async def GetTaskRun(
-        self, request: task_runs.GetTaskRunRequest, context: grpc.aio.ServicerContext
+        self, request: task_runs.GetTaskRunRequest, context: CallContext
     ) -> task_runs.GetTaskRunResponse:
         """One run."""
         del context
@@ -124,7 +127,7 @@ class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):  # type:
         return task_runs.GetTaskRunResponse(task_run=task_run_message(run))
 
     async def ListTaskRuns(
-        self, request: task_runs.ListTaskRunsRequest, context: grpc.aio.ServicerContext
+        self, request: task_runs.ListTaskRunsRequest, context: CallContext
     ) -> task_runs.ListTaskRunsResponse:
         """A page of runs."""
         del context
@@ -134,7 +137,7 @@ class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):  # type:
         return task_runs.ListTaskRunsResponse(task_runs=messages, next_page_token=token)
 
     async def CountTaskRuns(
-        self, request: task_runs.CountTaskRunsRequest, context: grpc.aio.ServicerContext
+        self, request: task_runs.CountTaskRunsRequest, context: CallContext
     ) -> task_runs.CountTaskRunsResponse:
         """How many runs are in which state."""
         del context
@@ -143,7 +146,7 @@ class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):  # type:
         return task_runs.CountTaskRunsResponse(counts=state_counts(counts))
 
     async def SetTaskRunState(
-        self, request: task_runs.SetTaskRunStateRequest, context: grpc.aio.ServicerContext
+        self, request: task_runs.SetTaskRunStateRequest, context: CallContext
     ) -> task_runs.SetTaskRunStateResponse:
         """Asks for a transition."""
         del context
@@ -153,7 +156,7 @@ class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):  # type:
         )
 
     async def ListTaskRunTransitions(
-        self, request: task_runs.ListTaskRunTransitionsRequest, context: grpc.aio.ServicerContext
+        self, request: task_runs.ListTaskRunTransitionsRequest, context: CallContext
     ) -> task_runs.ListTaskRunTransitionsResponse:
         """The history of one run."""
         del context

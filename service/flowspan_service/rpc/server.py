@@ -168,7 +168,9 @@ def _why_not(host: str, port: int, error: OSError) -> str:
             "choose another one with --port; --port 0 takes any that is free."
         )
     if error.errno == errno.EACCES:
-        return f"Port {port} is reserved for the system's services. Choose one above 1023 with --port."
+        return (
+            f"Port {port} is reserved for the system's services. Choose one above 1023 with --port."
+        )
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
         return f"{host!r} is not an address of this machine. Choose another one with --host."
     return f"Cannot listen on {host}, port {port}: {os.strerror(error.errno or 0)}."

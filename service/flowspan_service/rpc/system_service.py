@@ -9,19 +9,18 @@ from flowspan_service.rpc import limits
 from flowspan_service.rpc.translate import duration, timestamp
 
 if TYPE_CHECKING:
-    import grpc
-
     from flowspan_service.rpc.backend import Backend
+    from flowspan_service.rpc.edge import CallContext
 
 
-class SystemService(system_service_pb2_grpc.SystemServiceServicer):  # type: ignore[misc] # generated
+class SystemService(system_service_pb2_grpc.SystemServiceServicer):
     """See system_service.proto."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     async def GetInfo(  # noqa: N802 - the name in the proto
-        self, request: system_service_pb2.GetInfoRequest, context: grpc.aio.ServicerContext
+        self, request: system_service_pb2.GetInfoRequest, context: CallContext
     ) -> system_service_pb2.GetInfoResponse:
         """What the service is and how it does."""
         del request, context

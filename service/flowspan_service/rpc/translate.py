@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from flowspan.v1 import (
     failure_pb2,
     flow_pb2,
@@ -22,8 +25,6 @@ from flowspan_service.app.reports import NewRun
 from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.runs import LogEntry, Payload, Run, RunKind, TraceContext
 from flowspan_service.domain.states import DEFAULT_NAMES, State
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

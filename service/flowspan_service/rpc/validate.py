@@ -25,6 +25,9 @@ from flowspan_service.rpc import limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from google.protobuf.duration_pb2 import Duration
+    from google.protobuf.timestamp_pb2 import Timestamp
+
     from flowspan.v1.failure_pb2 import Failure
     from flowspan.v1.flow_run_pb2 import FlowRun
     from flowspan.v1.payload_pb2 import Payload
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
     from flowspan.v1.run_filter_pb2 import RunFilter
     from flowspan.v1.state_pb2 import State
     from flowspan.v1.trace_pb2 import TraceContext
-    from google.protobuf.duration_pb2 import Duration
-    from google.protobuf.timestamp_pb2 import Timestamp
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
@@ -113,7 +114,9 @@ def check_payload(payload: Payload, field: str, limit: int) -> None:
 def check_trace(trace: TraceContext, field: str) -> None:
     """A run's place in a trace."""
     if not _TRACEPARENT(trace.traceparent):
-        raise invalid(f"{field}.traceparent", f"{_shown(trace.traceparent)} is not a W3C traceparent")
+        raise invalid(
+            f"{field}.traceparent", f"{_shown(trace.traceparent)} is not a W3C traceparent"
+        )
     check_text(trace.tracestate, f"{field}.tracestate", limits.TRACESTATE)
     check_hex(trace.parent_span_id, f"{field}.parent_span_id", 16)
 

@@ -14,23 +14,22 @@ from flowspan_service.rpc.translate import flow_run_message, task_run_message, t
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import grpc
-
     from flowspan_service.app.watching import WatchedChange
     from flowspan_service.domain.runs import Run
     from flowspan_service.rpc.backend import Backend
+    from flowspan_service.rpc.edge import CallContext
 
 _Response = watch_service_pb2.WatchResponse
 
 
-class WatchService(watch_service_pb2_grpc.WatchServiceServicer):  # type: ignore[misc] # generated
+class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
     """See watch_service.proto."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     async def Watch(  # noqa: N802 - the name in the proto
-        self, request: watch_service_pb2.WatchRequest, context: grpc.aio.ServicerContext
+        self, request: watch_service_pb2.WatchRequest, context: CallContext
     ) -> AsyncIterator[watch_service_pb2.WatchResponse]:
         """The runs as they are, a mark, and then every transition."""
         del context
