@@ -80,6 +80,7 @@ def _make_host() -> Host:
             settings = config.get_config()
             reporter = get_reporter()
             telemetry.configure(settings, service_endpoint=_endpoint_of(reporter))
+            telemetry.prepare()
             install(reporter.emit, settings.log_level, console=settings.console_log)
             _host = Host(
                 reporter.emit,

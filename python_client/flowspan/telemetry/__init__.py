@@ -46,6 +46,15 @@ def configure(
     _tracer, _final, _asked = None, False, False
 
 
+def prepare() -> None:
+    """Does now what the first run would do: finds out where spans go, and loads what makes them.
+
+    So that this is not in the first run's span.
+    """
+    if not _final:
+        _decide()
+
+
 def start_run(record: RunRecord, definition: Definition, time_ns: int) -> RunSpan | None:
     """See `flowspan.core.tracing.Tracer.start_run`."""
     if not _final and record.parent_run_id is None:

@@ -54,12 +54,12 @@ def _varint(value: int) -> bytes:
     return bytes(parts)
 
 
-_LENGTHS = tuple(_varint(n) for n in range(16_384))
+_LENGTHS = tuple(_varint(n) for n in range(1_024))
 """The varints that lengths mostly are."""
 
 
 def _length(size: int) -> bytes:
-    return _LENGTHS[size] if size < 16_384 else _varint(size)
+    return _LENGTHS[size] if size < 1_024 else _varint(size)
 
 
 def _field(key: bytes, data: bytes) -> bytes:
@@ -114,7 +114,7 @@ def _key_values(field_key: bytes, attributes: Mapping[str, Any]) -> bytes:
         if type(value) is str:
             data = value.encode("utf-8", "replace")
             size = len(data)
-            if size < 16_000:
+            if len(encoded_key) + size < 1_000:
                 size_bytes = lengths[size]
                 inner = lengths[1 + len(size_bytes) + size]
                 parts += (

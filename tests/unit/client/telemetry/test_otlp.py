@@ -133,7 +133,9 @@ def test_the_attributes_of_runs() -> None:
         assert ours(span) == theirs(span)
 
 
-@pytest.mark.parametrize("size", [0, 1, 126, 127, 128, 16_000, 16_383, 16_384, 70_000])
+@pytest.mark.parametrize(
+    "size", [0, 1, 126, 127, 128, 498, 990, 999, 1_000, 1_023, 1_024, 16_383, 16_384, 70_000]
+)
 def test_lengths_around_the_steps_of_varints(size: int) -> None:
     span = make_span(name="n" * size, attributes={"k" * max(1, size): "v" * size, "b": b"x" * size})
     assert ours(span) == theirs(span)
