@@ -1,0 +1,247 @@
+"""A census of the Python standard library: the lines, functions, classes, the most complex code.
+
+A real job on input that every machine has. One flow finds the packages; each package is a subflow;
+each source file is a task that really parses it; a last task puts the figures together. Files are
+read through a mirror that fails now and then, as mirrors do: those tasks are retried.
+
+    python examples/stdlib_census.py                  # all packages
+    python examples/stdlib_census.py --packages 5     # the five largest
+    python examples/stdlib_census.py --tests          # with Python's own tests: three times as much
+
+On a terminal it shows the tree of its runs while they go on, as `flowspan run watch` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import os
+import random
+import sys
+import sysconfig
+import tokenize
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from flowspan import flow, get_run_logger, task, unmapped
+from flowspan.cli.live import LiveView
+from flowspan.cli.summary import print_summary
+from flowspan.context import get_run_context
+from flowspan.task_runners import ThreadPoolTaskRunner
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+NOT_STDLIB = {"site-packages", "dist-packages", "__pycache__"}
+TOP_LEVEL_MODULES = "(modules)"
+FAILURE_RATE = 0.02
+BRANCHES = (
+    ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.comprehension,
+    ast.match_case, ast.Assert,
+)  # fmt: skip
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass
+class Package:
+    """A package of the standard library and its source files."""
+
+    name: str
+    files: list[Path]
+
+
+@dataclass
+class FileCensus:
+    """What one source file holds."""
+
+    path: Path
+    lines: int = 0
+    functions: int = 0
+    classes: int = 0
+    complexity: dict[str, int] = field(default_factory=dict)
+    syntax_error: str | None = None
+
+
+@dataclass
+class Census:
+    """What a package holds, or the whole library."""
+
+    name: str
+    files: int = 0
+    lines: int = 0
+    functions: int = 0
+    classes: int = 0
+    most_complex: list[tuple[int, str]] = field(default_factory=list)
+    syntax_errors: list[str] = field(default_factory=list)
+
+    def add(self, other: FileCensus | Census) -> None:
+        self.lines += other.lines
+        self.functions += other.functions
+        self.classes += other.classes
+        if isinstance(other, Census):
+            self.files += other.files
+            self.most_complex = sorted(self.most_complex + other.most_complex)[-10:]
+            self.syntax_errors += other.syntax_errors
+            return
+        self.files += 1
+        where = other.path.relative_to(STDLIB)
+        found = [(value, f"{where}:{name}") for name, value in other.complexity.items()]
+        self.most_complex = sorted(self.most_complex + found)[-10:]
+        if other.syntax_error:
+            self.syntax_errors.append(f"{where}: {other.syntax_error}")
+
+
+def read_from_mirror(path: Path, seed: int) -> bytes:
+    """Reads a file as if over a bad line: now and then, that fails.
+
+    Which reads fail is drawn from the seed, the file and the attempt, and so the same every time.
+    """
+    attempt = get_run_context().attempt
+    draw = random.Random(f"{seed} {path.relative_to(STDLIB)} {attempt}").random()  # noqa: S311 - a game
+    if draw < FAILURE_RATE:
+        raise ConnectionResetError(f"the mirror hung up while it sent {path.name}")
+    return path.read_bytes()
+
+
+@task
+def find_packages(limit: int | None, *, with_tests: bool) -> list[Package]:
+    packages: dict[str, Package] = {}
+    for path in sorted(STDLIB.rglob("*.py")):
+        parts = path.relative_to(STDLIB).parts
+        if NOT_STDLIB.intersection(parts) or parts[0].startswith("config-"):
+            continue
+        if parts[0] == "test" and not with_tests:
+            continue
+        name = parts[0] if len(parts) > 1 else TOP_LEVEL_MODULES
+        packages.setdefault(name, Package(name, [])).files.append(path)
+    largest = sorted(packages.values(), key=lambda package: -len(package.files))[:limit]
+    print(f"{len(largest)} packages with {sum(len(p.files) for p in largest)} files in {STDLIB}")
+    return largest
+
+
+@task(retries=4, retry_delay_seconds=[0.05, 0.1, 0.2], tags=["parse"])
+def parse_file(path: Path, seed: int) -> FileCensus:
+    source = read_from_mirror(path, seed)
+    census = FileCensus(path)
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+        text = source.decode(encoding)
+        tree = ast.parse(text)
+    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+        # The library's tests hold files that are wrong on purpose: a finding, not a failure.
+        census.syntax_error = str(error)
+        get_run_logger().warning("%s cannot be parsed: %s", path.name, error)
+        return census
+    census.lines = text.count("\n") + (not text.endswith("\n"))
+    count(tree, census)
+    return census
+
+
+def count(tree: ast.Module, census: FileCensus) -> None:
+    """Counts functions and classes, and each function's cyclomatic complexity (McCabe, 1976)."""
+    waiting: list[tuple[ast.AST, str]] = [(tree, "")]
+    while waiting:
+        node, owner = waiting.pop()
+        if isinstance(node, ast.ClassDef):
+            census.classes += 1
+            owner = f"{owner}.{node.name}".lstrip(".")
+        elif isinstance(node, FUNCTIONS):
+            census.functions += 1
+            owner = f"{owner}.{node.name}".lstrip(".")
+            census.complexity[owner] = 1
+        elif owner in census.complexity:
+            if isinstance(node, BRANCHES):
+                census.complexity[owner] += 1
+            elif isinstance(node, ast.BoolOp):
+                census.complexity[owner] += len(node.values) - 1
+        waiting.extend((child, owner) for child in ast.iter_child_nodes(node))
+
+
+@flow(flow_run_name="{name}", log_prints=True)
+def census_package(name: str, files: list[Path], seed: int) -> Census:
+    census = Census(name)
+    for parsed in parse_file.map(files, unmapped(seed)):
+        census.add(parsed.result())
+    print(f"{name}: {census.lines:,} lines in {census.files} files")
+    return census
+
+
+@task
+def put_together(packages: list[Census]) -> Census:
+    whole = Census("all")
+    for package in packages:
+        whole.add(package)
+    return whole
+
+
+@flow(log_prints=True)
+def stdlib_census(
+    packages: int | None = None, *, workers: int = 4, seed: int = 1, with_tests: bool = False
+) -> list[Census]:
+    VIEW.show(get_run_context().id)
+    todo = find_packages(packages, with_tests=with_tests)
+    VIEW.expect("census-package", len(todo))
+    runner = ThreadPoolTaskRunner(max_workers=workers)
+    package_flow = census_package.with_options(task_runner=runner)
+    done = [package_flow(package.name, package.files, seed) for package in todo]
+    return [*done, put_together(done)]
+
+
+def show_findings(console: Console, packages: list[Census]) -> None:
+    *packages, whole = packages
+    table = Table("package", title="The Python standard library", box=None, pad_edge=False)
+    for figure in ("files", "lines", "functions", "classes"):
+        table.add_column(figure, justify="right")
+    largest = sorted(packages, key=lambda package: -package.lines)[:10]
+    for census in (*largest, whole):
+        figures = (census.files, census.lines, census.functions, census.classes)
+        table.add_row(
+            census.name, *(f"{figure:,}" for figure in figures), style="bold" * (census is whole)
+        )
+    console.print(table)
+    console.print()
+    console.print("The most complex functions:", style="bold")
+    for complexity, where in reversed(whole.most_complex):
+        console.print(f"  {complexity:>4}  {where}", soft_wrap=True)
+    console.print()
+    console.print(f"{len(whole.syntax_errors)} files cannot be parsed:", style="bold")
+    for finding in whole.syntax_errors:
+        console.print(f"  {finding}", soft_wrap=True)
+    console.print()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--packages", type=int, metavar="N", help="only the N with the most files")
+    parser.add_argument("--workers", type=int, default=4, help="threads for the tasks (4)")
+    parser.add_argument("--seed", type=int, default=1, help="which reads fail (1)")
+    parser.add_argument("--tests", action="store_true", help="also Python's own tests")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")  # what the parser thinks of old sources
+    with VIEW:
+        state = stdlib_census(
+            args.packages,
+            workers=args.workers,
+            seed=args.seed,
+            with_tests=args.tests,
+            return_state=True,
+        )
+    if state.is_completed():
+        show_findings(CONSOLE, state.result())
+    print_summary(CONSOLE, state.run_id)
+    return 0 if state.is_completed() else 1
+
+
+CONSOLE = Console(highlight=False, markup=False)
+VIEW = LiveView(console=CONSOLE)
+
+if __name__ == "__main__":
+    if CONSOLE.is_terminal:
+        # The live tree takes the place of log lines; `flowspan run logs` has them all.
+        os.environ.setdefault("FLOWSPAN_CONSOLE_LOG", "false")
+    sys.exit(main())
