@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowspan import runtime
     from flowspan.context import tags
     from flowspan.core.annotations import allow_failure, unmapped
     from flowspan.core.states import State
@@ -25,6 +26,7 @@ __all__ = [
     "allow_failure",
     "flow",
     "get_run_logger",
+    "runtime",
     "tags",
     "task",
     "unmapped",
@@ -44,7 +46,17 @@ _HOMES = {
 
 
 _MODULES = frozenset(
-    {"context", "exceptions", "flows", "futures", "logging", "runtime", "states", "task_runners", "tasks"}
+    {
+        "context",
+        "exceptions",
+        "flows",
+        "futures",
+        "logging",
+        "runtime",
+        "states",
+        "task_runners",
+        "tasks",
+    }
 )
 """Modules that can be used after a bare `import flowspan`."""
 

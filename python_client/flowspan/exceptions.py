@@ -35,7 +35,7 @@ class LocalServiceError(FlowspanError):
 
 
 class ParameterError(FlowspanError, TypeError):
-    """The arguments of a call do not fit the flow's or task's parameters; the message says which."""
+    """The arguments do not fit the parameters of the flow or task; the message says which."""
 
     code = "parameters"
 
@@ -102,7 +102,13 @@ class ApiError(FlowspanError):
     code = "api"
 
     def __init__(
-        self, message: str, *, status: str, reason: str = "", advice: str = "", retryable: bool = False
+        self,
+        message: str,
+        *,
+        status: str,
+        reason: str = "",
+        advice: str = "",
+        retryable: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status

@@ -36,7 +36,7 @@ R = TypeVar("R")
 class Flow(FlowDefinition, Generic[P, R]):
     """A function whose calls are flow runs. Made by `@flow`, which says what the options mean."""
 
-    def __init__(  # noqa: PLR0913 - Prefect's signature
+    def __init__(
         self,
         fn: Callable[P, R],
         *,
@@ -89,14 +89,14 @@ class Flow(FlowDefinition, Generic[P, R]):
         A run at the top returns once the service has stored how it ended, or that is safe on disk.
 
         Args:
-            *args: The function's arguments, validated and coerced; futures and states anywhere in them
-                are waited for and replaced by their results.
-            **kwargs: The function's; and `return_state=True` to get the terminal state whatever it is,
-                and `wait_for=[…]`, futures that are to complete before.
+            *args: The function's arguments, validated and coerced; futures and states anywhere in
+                them are waited for and replaced by their results.
+            **kwargs: The function's; and `return_state=True` to get the terminal state whatever it
+                is, and `wait_for=[…]`, futures that are to complete before.
 
         Returns:
-            What the function returns. For an asynchronous function a coroutine, but in a plain flow or
-            task, which could not await it, the result.
+            What the function returns. For an asynchronous function a coroutine, but in a plain flow
+            or task, which could not await it, the result.
 
         Raises:
             BaseException: What the function raised, after the last retry.
@@ -148,7 +148,7 @@ class Flow(FlowDefinition, Generic[P, R]):
             return self
         bound = copy.copy(self)
         bound.fn = self.fn.__get__(instance, owner)
-        bound.parameters = bound._make_parameters()
+        bound.parameters = bound._make_parameters()  # noqa: SLF001 - a copy of this one
         return bound
 
     def _make_parameters(self) -> Parameters:
@@ -177,25 +177,29 @@ def flow(
     validate_parameters: bool = True,
     log_prints: bool | None = None,
 ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
-def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def flow(  # noqa: D417 - the options are described one by one
+    fn: Callable[..., Any] | None = None, /, **options: Any
+) -> Any:
     """Makes a flow of a function, plain or asynchronous; with and without parentheses.
 
     Args:
         fn: The function.
         name: The flow's name; the function's, with dashes for underscores, by default.
         version: The version of the code.
-        flow_run_name: How its runs are named: a template with parameters in braces ("load-{day}"), or
-            a function that returns the name; else they are given one ("brave-otter").
+        flow_run_name: How its runs are named: a template with parameters in braces ("load-{day}"),
+            or a function that returns the name; else they are given one ("brave-otter").
         retries: How many times a failed run is tried again.
-        retry_delay_seconds: How long to wait before that: a number, a list whose last is repeated, or
-            a function of the number of retries that returns such a list (`exponential_backoff`).
+        retry_delay_seconds: How long to wait before that: a number, a list whose last is repeated,
+            or a function of the number of retries that returns such a list (`exponential_backoff`).
         retry_jitter_factor: By which part of itself a delay may grow by chance.
-        retry_condition_fn: Called with (flow, run, state) after a failure; only a true answer retries.
+        retry_condition_fn: Called with (flow, run, state) after a failure; only a true answer
+            retries.
         task_runner: What runs the tasks that it submits; threads without a bound by default.
         description: For people; the docstring by default.
         timeout_seconds: How long one attempt may take. A plain function in another than the main
             thread cannot be interrupted where it blocks: its run ends at the deadline all the same.
-        validate_parameters: Whether arguments are validated and coerced to the annotations by pydantic.
+        validate_parameters: Whether arguments are validated and coerced to the annotations by
+            pydantic.
         log_prints: Whether prints are logged too; None does as the calling run does.
 
     Returns:

@@ -40,7 +40,9 @@ class TaskFutureList(list[TaskFuture[R]]):
         self.wait(timeout)
         missing = sum(not future.done() for future in self)
         if missing:
-            raise RunTimeout(f"{missing} of {len(self)} task runs did not end within {timeout:g} s.")
+            raise RunTimeout(
+                f"{missing} of {len(self)} task runs did not end within {timeout:g} s."
+            )
         return [future.result(raise_on_failure=raise_on_failure) for future in self]
 
 
@@ -95,7 +97,9 @@ def as_completed(
             try:
                 one = take(ended, remaining)
             except Empty:
-                raise RunTimeout(f"{len(left)} task runs did not end within {timeout:g} s.") from None
+                raise RunTimeout(
+                    f"{len(left)} task runs did not end within {timeout:g} s."
+                ) from None
             if one is not None:
                 del left[one]
                 yield one

@@ -10,8 +10,8 @@ __all__ = ["ThreadPoolTaskRunner"]
 class ThreadPoolTaskRunner:
     """Runs the submitted tasks of a flow on threads, and asynchronous ones on an event loop.
 
-    Threads are made as the work needs them. A task whose inputs are not ready holds none, and a task
-    that waits for one that it submitted runs that itself rather than block the pool.
+    Threads are made as the work needs them. A task whose inputs are not ready holds none, and a
+    task that waits for one that it submitted runs that itself rather than block the pool.
 
     Args:
         max_workers: How many tasks may run at the same time; None for no bound.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -50,7 +49,7 @@ T = TypeVar("T")
 class Task(TaskDefinition, Generic[P, R]):
     """A function whose calls are task runs. Made by `@task`, which says what the options mean."""
 
-    def __init__(  # noqa: PLR0913 - Prefect's signature
+    def __init__(
         self,
         fn: Callable[P, R],
         *,
@@ -100,12 +99,12 @@ class Task(TaskDefinition, Generic[P, R]):
         Args:
             *args: The function's arguments; futures and states anywhere in them are waited for and
                 replaced by their results.
-            **kwargs: The function's; and `return_state=True` to get the terminal state whatever it is,
-                and `wait_for=[…]`, futures that are to complete before.
+            **kwargs: The function's; and `return_state=True` to get the terminal state whatever it
+                is, and `wait_for=[…]`, futures that are to complete before.
 
         Returns:
-            What the function returns. For an asynchronous function a coroutine, but in a plain flow or
-            task, which could not await it, the result.
+            What the function returns. For an asynchronous function a coroutine, but in a plain flow
+            or task, which could not await it, the result.
 
         Raises:
             BaseException: What the function raised, after the last retry.
@@ -143,7 +142,9 @@ class Task(TaskDefinition, Generic[P, R]):
     @overload
     def submit(self: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> TaskFuture[T]: ...
     @overload
-    def submit(self: Task[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> TaskFuture[T]: ...
+    def submit(
+        self: Task[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any
+    ) -> TaskFuture[T]: ...
     @overload
     def submit(self, *args: Any, **kwargs: Any) -> TaskFuture[R]: ...
     def submit(self, *args: Any, **kwargs: Any) -> Any:
@@ -171,10 +172,12 @@ class Task(TaskDefinition, Generic[P, R]):
         """Submits the task once for each element of the iterables among the arguments.
 
         Args:
-            *args: The function's arguments. Iterables (not texts and bytes) are gone through side by
-                side and must be of the same length; `unmapped(…)` and everything else is given to each
-                call as it is. A future that is an argument itself is waited for, and its result mapped.
-            **kwargs: The function's, likewise; and `wait_for=[…]` and `return_state=True` as in `submit`.
+            *args: The function's arguments. Iterables (not texts and bytes) are gone through side
+                by side and must be of the same length; `unmapped(…)` and everything else is given
+                to each call as it is. A future that is an argument itself is waited for, and its
+                result mapped.
+            **kwargs: The function's, likewise; and `wait_for=[…]` and `return_state=True` as in
+                `submit`.
 
         Returns:
             The futures in the order of the elements; with return_state, their terminal states.
@@ -206,7 +209,7 @@ class Task(TaskDefinition, Generic[P, R]):
             return self
         bound = copy.copy(self)
         bound.fn = self.fn.__get__(instance, owner)
-        bound._parameters = None
+        bound._parameters = None  # noqa: SLF001 - a copy of this one
         return bound
 
     def __repr__(self) -> str:
@@ -230,7 +233,9 @@ def task(
     timeout_seconds: float | None = None,
     log_prints: bool | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def task(  # noqa: D417 - the options are described one by one
+    fn: Callable[..., Any] | None = None, /, **options: Any
+) -> Any:
     """Makes a task of a function, plain or asynchronous; with and without parentheses.
 
     Args:
@@ -239,15 +244,17 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         description: For people; the docstring by default.
         tags: Labels of its runs, for people and filters.
         version: The version of the code.
-        task_run_name: How its runs are named: a template with parameters in braces ("load-{day}"), or
-            a function that returns the name; else they are counted ("load-0").
+        task_run_name: How its runs are named: a template with parameters in braces ("load-{day}"),
+            or a function that returns the name; else they are counted ("load-0").
         retries: How many times a failed run is tried again.
-        retry_delay_seconds: How long to wait before that: a number, a list whose last is repeated, or
-            a function of the number of retries that returns such a list (`exponential_backoff`).
+        retry_delay_seconds: How long to wait before that: a number, a list whose last is repeated,
+            or a function of the number of retries that returns such a list (`exponential_backoff`).
         retry_jitter_factor: By which part of itself a delay may grow by chance.
-        retry_condition_fn: Called with (task, run, state) after a failure; only a true answer retries.
-        timeout_seconds: How long one attempt may take. A plain function that blocks in a thread cannot
-            be interrupted: its run ends at the deadline all the same, without waiting for it.
+        retry_condition_fn: Called with (task, run, state) after a failure; only a true answer
+            retries.
+        timeout_seconds: How long one attempt may take. A plain function that blocks in a thread
+            cannot be interrupted: its run ends at the deadline all the same, without waiting for
+            it.
         log_prints: Whether prints are logged too; None does as the calling run does.
 
     Returns:

@@ -30,7 +30,7 @@ class unmapped(Annotation[T]):  # noqa: N801 - used like a function
 
 
 class allow_failure(Annotation[T]):  # noqa: N801 - used like a function
-    """`task(allow_failure(future))`: the task runs even if the run behind the future did not complete.
+    """`task(allow_failure(future))`: the task runs even if the run behind it did not complete.
 
     It is given the exception in place of the result.
     """

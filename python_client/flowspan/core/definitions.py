@@ -100,7 +100,7 @@ def is_async_function(fn: Callable[..., Any]) -> bool:
     """Whether calling a function, method or object gives a coroutine."""
     fn = inspect.unwrap(fn)
     return inspect.iscoroutinefunction(getattr(fn, "__func__", fn)) or (
-        not inspect.isfunction(fn) and inspect.iscoroutinefunction(getattr(fn, "__call__", None))
+        not inspect.isroutine(fn) and inspect.iscoroutinefunction(type(fn).__call__)
     )
 
 
@@ -113,16 +113,16 @@ def check_parameter_names(fn: Callable[..., Any]) -> None:
     """Checks that a function can be called with the options of a call beside its parameters.
 
     Raises:
-        TypeError: It cannot be called, or gives coroutines of its own kind (generators), or a parameter
-            is named like an option of calls.
+        TypeError: It cannot be called, or gives coroutines of its own kind (generators), or a
+            parameter is named like an option of calls.
     """
     if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
         raise TypeError(f"@flow and @task take a function, not {fn!r}")
     function = inspect.unwrap(getattr(fn, "__func__", fn))
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
-            f"{getattr(function, '__name__', function)!r} is a generator; flows and tasks return their "
-            "result: let it return a list."
+            f"{getattr(function, '__name__', function)!r} is a generator; flows and tasks return "
+            "their result: let it return a list."
         )
     code = getattr(function, "__code__", None)
     if code is None:
@@ -131,8 +131,8 @@ def check_parameter_names(fn: Callable[..., Any]) -> None:
     for reserved in ("return_state", "wait_for"):
         if reserved in code.co_varnames[:count]:
             raise TypeError(
-                f"{code.co_name!r} has a parameter named {reserved!r}, which is an option of every call "
-                "of a flow or task; give it another name."
+                f"{code.co_name!r} has a parameter named {reserved!r}, which is an option of every "
+                "call of a flow or task; give it another name."
             )
 
 

@@ -37,7 +37,7 @@ from flowspan.core.traversal import ATOMIC
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from flowspan.core.events import Emit, FailureInfo
+    from flowspan.core.events import Emit
     from flowspan.core.retries import Uniform
     from flowspan.core.runs import Run
 
@@ -50,7 +50,8 @@ _WARNING = 30
 _ERROR = 40
 _LEVELS = {COMPLETED: _INFO, CANCELLED: _WARNING}
 
-# Plain numbers: an enum's member is slow to hash, and whoever encodes the events looks its bytes up by it.
+# Plain numbers: an enum's member is slow to hash, and whoever encodes the events looks its bytes up
+# by it.
 _RUNNING = int(RUNNING)
 _SCHEDULED = int(SCHEDULED)
 _PENDING = int(PENDING)
@@ -145,7 +146,7 @@ def not_ready(run: Run, world: World, message: str, error: BaseException) -> Sta
 
 
 def never_run(run: Run, world: World, error: BaseException) -> State:
-    """Ends a run whose function is not called at all, because of the error (wrong arguments, cancelled)."""
+    """Ends a run whose function is not called at all: wrong arguments, or cancelled before."""
     state = judge_error(error, run.record.id, world.now_ns())
     _end(run, world, state)
     return state
@@ -187,9 +188,9 @@ def _retry(run: Run, world: World, state: State) -> Generator[float | None, Any,
         run.span.attempt_failed(state.error(), state.message, now)
     count = f"{run.attempt}/{policy.retries}"
     if not delay_s:
-        world.note(run, _WARNING, f"{state.message} – retry {count} begins at once.", None)
+        world.note(run, _WARNING, f"{state.message} | Retry {count} begins at once.", None)
         return None
-    world.note(run, _WARNING, f"{state.message} – retry {count} begins in {delay_s:g} s.", None)
+    world.note(run, _WARNING, f"{state.message} | Retry {count} begins in {delay_s:g} s.", None)
     at_ns = now + int(delay_s * _NS_PER_S)
     kind, name = _SCHEDULED, "AwaitingRetry"
     world.emit((STATE, run.record.id, run.attempt, kind, name, state.message, now, None, at_ns))

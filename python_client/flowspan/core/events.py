@@ -7,7 +7,8 @@ messages of them (`flowspan.reporter.wire`).
 The shapes, by code:
 
 - ``(CREATED, run, state_name, time_ns)``: a run came to be, PENDING. ``run`` is the RunRecord.
-- ``(STATE, run_id, attempt, state_type, state_name, message, time_ns, failure, scheduled_ns)``: a run
+- ``(STATE, run_id, attempt, state_type, state_name, message, time_ns, failure, scheduled_ns)``: a
+run
   entered a state. ``state_type`` is a number of StateType; ``failure`` is a FailureInfo or None;
   ``scheduled_ns`` is None but for SCHEDULED.
 - ``(LOG, run_id, attempt, level, time_ns, logger, message, trace_id, span_id)``: a log record.
@@ -18,7 +19,7 @@ Times are nanoseconds since 1970 UTC. Ids are UUIDs as 36 lower-case characters.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,8 @@ class RunRecord:
         run_name: The run's own name; may be empty.
         parent_run_id: The run that called it, or None.
         root_run_id: The run at the top of the tree (its own id at the top).
-        flow_run_id: The flow run that it belongs to; for a flow run, its own id; None for a task outside flows.
+        flow_run_id: The flow run that it belongs to; for a flow run, its own id; None for a task
+            outside flows.
         tags: In order, without repetitions.
         parameters: JSON text of one object, encoded as UTF-8, or None.
         version: The version of the code; may be empty.
@@ -103,5 +105,5 @@ class RunRecord:
         self.parent_span_id = ""
 
 
-Emit = Callable[[Event], None] if TYPE_CHECKING else Any
+Emit: TypeAlias = "Callable[[Event], None]"
 """Takes an event. Never blocks for long, never raises, and may be called from any thread."""

@@ -95,5 +95,5 @@ def _trace(error: BaseException) -> str:
 
 
 def _is_own(frame: FrameType) -> bool:
-    module = frame.f_globals.get("__name__", "")
+    module: str = frame.f_globals.get("__name__") or ""
     return module == _PACKAGE or module.startswith(_PACKAGE + ".")

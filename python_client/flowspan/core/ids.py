@@ -19,8 +19,9 @@ _NS_PER_MS = 1_000_000
 class IdMaker:
     """Makes UUIDv7s as text, each greater than those that the same thread made before.
 
-    An id is the time in milliseconds (48 bits), the version, 26 random bits that are drawn anew each
-    millisecond, and a counter (48 bits) that starts at a random place in the lower half of its range.
+    An id is the time in milliseconds (48 bits), the version, 26 random bits that are drawn anew
+    each millisecond, and a counter (48 bits) that starts at a random place in the lower half of its
+    range.
 
     Args:
         now_ns: The clock, in nanoseconds since 1970 UTC. It may go backwards: ids do not.

@@ -9,30 +9,32 @@ if TYPE_CHECKING:
 
 MAX_NAME_BYTES = 256
 
-_ADJECTIVES = (
-    "agile amber ample azure bold brave breezy bright brisk calm candid cheery civil clever coral "
-    "cosmic cozy crimson crisp curious dapper daring deft eager earnest easy elated fair fancy "
-    "fearless festive fluent fond frank free fresh gentle giddy glad gleaming golden graceful "
-    "grand happy hardy hasty honest humble ideal indigo ivory jaunty jolly jovial keen kind "
-    "lively loyal lucid lucky lunar mellow merry mighty mild misty modest neat nimble noble "
-    "observant olive patient placid plucky polite prime proud quick quiet rapid ready robust rosy "
-    "rustic sage serene sharp shiny silent silver sincere smooth snug solar solid spry steady "
-    "stellar sturdy sunny swift tidy tranquil trusty upbeat valiant vivid warm wise witty zesty"
-).split()
-_ANIMALS = (
-    "albatross alpaca antelope badger bat bear beaver bee beetle bison boar buffalo bullfinch "
-    "camel caribou cat chamois cheetah chipmunk cobra condor coot cormorant coyote crab crane "
-    "cricket crow cuckoo curlew deer dingo dolphin donkey dove dragonfly duck eagle egret elk emu "
-    "falcon ferret finch firefly flamingo fox frog gannet gazelle gecko gibbon giraffe gnu goat "
-    "goldfinch goose grouse gull hare hawk hedgehog heron hippo hoopoe hornet horse ibex ibis "
-    "iguana jackal jackdaw jaguar jay kestrel kingfisher kiwi koala lark lemur leopard lion lizard "
-    "llama lobster lynx macaw magpie mallard marmot marten mole mongoose moose moth mouse mule "
-    "narwhal newt nightjar ocelot octopus okapi oriole osprey otter owl oyster panda panther "
-    "parrot peacock pelican penguin pheasant pigeon plover pony porcupine puffin puma quail rabbit "
-    "raccoon raven reindeer robin rook salamander salmon seal shark sheep shrew skylark sloth "
-    "snail sparrow squirrel starling stork swallow swan swift tapir tern thrush tiger toad toucan "
-    "trout turtle viper vole vulture walrus weasel whale wolf wombat woodpecker wren yak zebra"
-).split()
+_ADJECTIVES_TEXT = """
+agile amber ample azure bold brave breezy bright brisk calm candid cheery civil clever coral
+cosmic cozy crimson crisp curious dapper daring deft eager earnest easy elated fair fancy
+fearless festive fluent fond frank free fresh gentle giddy glad gleaming golden graceful grand
+happy hardy hasty honest humble ideal indigo ivory jaunty jolly jovial keen kind lively loyal
+lucid lucky lunar mellow merry mighty mild misty modest neat nimble noble observant olive
+patient placid plucky polite prime proud quick quiet rapid ready robust rosy rustic sage serene
+sharp shiny silent silver sincere smooth snug solar solid spry steady stellar sturdy sunny swift
+tidy tranquil trusty upbeat valiant vivid warm wise witty zesty
+"""
+_ANIMALS_TEXT = """
+albatross alpaca antelope badger bat bear beaver bee beetle bison boar buffalo bullfinch camel
+caribou cat chamois cheetah chipmunk cobra condor coot cormorant coyote crab crane cricket crow
+cuckoo curlew deer dingo dolphin donkey dove dragonfly duck eagle egret elk emu falcon ferret
+finch firefly flamingo fox frog gannet gazelle gecko gibbon giraffe gnu goat goldfinch goose
+grouse gull hare hawk hedgehog heron hippo hoopoe hornet horse ibex ibis iguana jackal jackdaw
+jaguar jay kestrel kingfisher kiwi koala lark lemur leopard lion lizard llama lobster lynx macaw
+magpie mallard marmot marten mole mongoose moose moth mouse mule narwhal newt nightjar ocelot
+octopus okapi oriole osprey otter owl oyster panda panther parrot peacock pelican penguin
+pheasant pigeon plover pony porcupine puffin puma quail rabbit raccoon raven reindeer robin rook
+salamander salmon seal shark sheep shrew skylark sloth snail sparrow squirrel starling stork
+swallow swan swift tapir tern thrush tiger toad toucan trout turtle viper vole vulture walrus
+weasel whale wolf wombat woodpecker wren yak zebra
+"""
+_ADJECTIVES = _ADJECTIVES_TEXT.split()
+_ANIMALS = _ANIMALS_TEXT.split()
 
 
 def petname(random_below: Callable[[int], int]) -> str:

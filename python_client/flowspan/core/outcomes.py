@@ -48,7 +48,8 @@ def judge_error(error: BaseException, run_id: str, time_ns: int) -> State:
 
     Args:
         error: What it raised. RunTimeout stands for the run's own deadline only if
-            `error.run_id` is this run; DeadlinePassed for the deadline of a run that called this one.
+            `error.run_id` is this run; DeadlinePassed for the deadline of a run that called this
+            one.
         run_id: The run.
         time_ns: Now.
     """
@@ -85,7 +86,11 @@ def _judge_state(state: State, run_id: str, time_ns: int) -> State:
         message = f"It returned the state {state!r}, which is not one to end with."
         return _failed(message, RunFailed(message), run_id, time_ns)
     failure = state.failure
-    if failure is None and isinstance(state.data, BaseException) and state.type in {FAILED, CRASHED}:
+    if (
+        failure is None
+        and isinstance(state.data, BaseException)
+        and state.type in {FAILED, CRASHED}
+    ):
         failure = failure_info(state.data)
     message = state.message
     if not message and isinstance(state.data, BaseException) and state.type is FAILED:

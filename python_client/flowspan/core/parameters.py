@@ -1,8 +1,8 @@
 """The parameters of a function: binding, validating and coercing what it is called with.
 
 Each annotated parameter is checked on its own, by pydantic, so that an error names it. pydantic is
-only imported when a value is not already of the type it should have: the import would be a good part
-of the start of a small program.
+only imported when a value is not already of the type it should have: the import would be a good
+part of the start of a small program.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ class Parameters:
                 continue
             kind = self._signature.parameters[name].kind
             if kind is inspect.Parameter.VAR_POSITIONAL:
-                arguments[name] = tuple(check(f"{name}[{i}]", v, problems) for i, v in enumerate(value))
+                arguments[name] = tuple(
+                    check(f"{name}[{i}]", v, problems) for i, v in enumerate(value)
+                )
             elif kind is inspect.Parameter.VAR_KEYWORD:
                 arguments[name] = {key: check(key, v, problems) for key, v in value.items()}
             else:
@@ -106,7 +108,11 @@ class Parameters:
             hint = hints.get(name, Any)
             if type(parameter.default).__name__ == "FieldInfo":
                 hint = typing.Annotated[hint, parameter.default]
-            if hint is not Any and hint is not object and not isinstance(hint, (str, typing.TypeVar)):
+            if (
+                hint is not Any
+                and hint is not object
+                and not isinstance(hint, (str, typing.TypeVar))
+            ):
                 checks[name] = _Check(hint)
         return checks
 
@@ -160,20 +166,23 @@ def _make_adapter(hint: Any) -> TypeAdapter[Any]:
 
 
 def _type_hints(fn: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations with texts evaluated; one that cannot be is left out (its values are not checked)."""
+    """The annotations, those that are texts evaluated.
+
+    One that cannot be evaluated is left out: the values of its parameter are not checked.
+    """
     target = inspect.unwrap(fn)
     target = getattr(target, "__func__", target)
     closure = inspect.getclosurevars(target).nonlocals if inspect.isfunction(target) else {}
     try:
         return typing.get_type_hints(target, localns=closure or None, include_extras=True)
-    except Exception:  # noqa: BLE001 - evaluates user code
+    except Exception:  # noqa: BLE001, S110 - evaluates user code; each for itself below
         pass
     hints = {}
     names = getattr(target, "__globals__", {})
     for name, hint in getattr(target, "__annotations__", {}).items():
         try:
             hints[name] = eval(hint, names, closure) if isinstance(hint, str) else hint  # noqa: S307 - the function's own annotation
-        except Exception:  # noqa: BLE001, S112, PERF203 - see the docstring
+        except Exception:  # noqa: BLE001, S112 - see the docstring
             continue
     return hints
 

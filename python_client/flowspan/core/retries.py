@@ -106,16 +106,17 @@ def _checked_delays(delay: RetryDelay, retries: int) -> tuple[float, ...]:
         delay = delay(retries)
     values = tuple(delay) if isinstance(delay, (list, tuple)) else (delay,)
     if len(values) > MAX_DELAYS:
-        raise ValueError(f"retry_delay_seconds may have at most {MAX_DELAYS} delays, not {len(values)}")
+        count = len(values)
+        raise ValueError(f"retry_delay_seconds may have at most {MAX_DELAYS} delays, not {count}")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(
-                "retry_delay_seconds must be a number of seconds, a list of them, or a function that "
-                f"returns such a list, not {value!r}"
+                "retry_delay_seconds must be a number of seconds, a list of them, or a function "
+                f"that returns such a list, not {value!r}"
             )
         if not value >= 0 or math.isinf(value):
             raise ValueError(f"retry_delay_seconds must be at least 0 and finite, not {value!r}")
-    return tuple(float(value) for value in values) or (0.0,)  # type: ignore[arg-type] # checked above
+    return tuple(float(value) for value in values) or (0.0,)
 
 
 def _checked_jitter(factor: float | None) -> float:

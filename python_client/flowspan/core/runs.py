@@ -19,6 +19,9 @@ class Scope(Protocol):
     cancelled: bool
     reason: str
 
+    def child(self) -> Scope:
+        """A scope that is cancelled with this one, and also for itself."""
+
     def check(self) -> None:
         """Raises CancelRun or DeadlinePassed if it was cancelled."""
 
@@ -51,9 +54,11 @@ class Run:
         attempt: The attempt that is going on, 1 for the first.
         created_ns: When it was created.
         log_prints: Whether its prints are logged.
-        arguments: The arguments by the names of parameters; for tasks only where something needs them.
+        arguments: The arguments by the names of parameters; for tasks only where something needs
+            them.
         task_runner: For a flow run that submitted tasks: what runs them.
-        task_numbers: For the outermost run and for flow runs: counts the runs of each task, for their names.
+        task_numbers: For the outermost run and for flow runs: counts the runs of each task, for
+            their names.
         loop: The event loop that was running in the thread when a synchronous run began, or None.
         begin_error: Why its function cannot be called (wrong arguments); None if it can.
     """
@@ -75,7 +80,7 @@ class Run:
         "task_runner",
     )
 
-    def __init__(  # noqa: PLR0913 - made for each task: keyword dictionaries would cost
+    def __init__(
         self,
         record: RunRecord,
         definition: Definition,
@@ -101,7 +106,7 @@ class Run:
         self.begin_error: Exception | None = None
 
     def copy_for_attempt(self, scope: Scope) -> Run:
-        """The run as the code of one attempt sees it, if that is to be cancelled apart from the run."""
+        """The run as the code of one attempt sees it, to be cancelled apart from the run."""
         run = Run(
             self.record,
             self.definition,

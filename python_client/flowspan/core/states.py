@@ -10,6 +10,7 @@ from flowspan.exceptions import CancelRun, MissingResult, RunFailed, UpstreamFai
 if TYPE_CHECKING:
     from flowspan.core.events import FailureInfo
 
+
 class StateType(IntEnum):
     """The type of a state; the numbers are those of flowspan.v1.StateType."""
 
@@ -24,7 +25,8 @@ class StateType(IntEnum):
     CRASHED = 9
 
 
-# The members once more, as module names: looking them up in the enum is slower, and each task needs three.
+# The members once more, as module names: looking them up in the enum is slower, and each task needs
+# three.
 SCHEDULED = StateType.SCHEDULED
 PENDING = StateType.PENDING
 RUNNING = StateType.RUNNING

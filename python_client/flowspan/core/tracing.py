@@ -41,7 +41,12 @@ class RunSpan(Protocol):
         """The trace id and span id, in hex, that a log record made here and now belongs to."""
 
     def end(
-        self, state_type: int, state_name: str, message: str, error: BaseException | None, time_ns: int
+        self,
+        state_type: int,
+        state_name: str,
+        message: str,
+        error: BaseException | None,
+        time_ns: int,
     ) -> None:
         """The run ended. Called exactly once."""
 

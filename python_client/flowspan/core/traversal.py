@@ -21,7 +21,7 @@ _SEQUENCES = (list, tuple, set, frozenset)
 
 
 def is_plain(values: Iterable[Any]) -> bool:
-    """Whether all values are of types that hold nothing else. Fast: this looks at every argument."""
+    """Whether all values are of types that hold nothing else. Fast: it sees every argument."""
     return ATOMIC.issuperset(map(type, values))
 
 
@@ -94,9 +94,9 @@ def _rebuilt(value: Any, parts: list[Any]) -> Any:
         copied.update(zip(value, parts, strict=True))
         return copied
     if isinstance(value, tuple) and hasattr(value, "_make"):
-        return value._make(parts)  # type: ignore[attr-defined] # a named tuple's
+        return value._make(parts)
     if isinstance(value, _SEQUENCES):
-        return type(value)(parts)  # type: ignore[arg-type] # each of them takes a list
+        return type(value)(parts)
     from copy import copy  # noqa: PLC0415 - rare
 
     fresh = copy(value)

@@ -1,1 +1,1 @@
-"""The drivers: they do what the engine (`flowspan.core.engine`) asks for, plainly or with asyncio."""
+"""The drivers: they do what `flowspan.core.engine` asks for, plainly or with asyncio."""

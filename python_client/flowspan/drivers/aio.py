@@ -12,7 +12,6 @@ from flowspan.drivers.arguments import futures_in, has_upstream, require_complet
 from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.closing import cancel_with, close_attempt, timed_out
 from flowspan.drivers.host import get_host
-from flowspan.drivers.scopes import CancelScope
 from flowspan.exceptions import CancelRun, UpstreamFailed
 
 if TYPE_CHECKING:
@@ -52,8 +51,9 @@ async def drive(
                 if step is None:
                     outcome = await _call(run, fn, args, kwargs)
                 else:
-                    outcome = await asyncio.sleep(step)
+                    await asyncio.sleep(step)
                     run.scope.check()
+                    outcome = None
             except asyncio.CancelledError as error:
                 stop = _as_cancel(run, error)
                 broken_off = None if run.scope.cancelled else error
@@ -138,7 +138,7 @@ async def _call(
 ) -> Any:
     """Calls the function once, with its span, its deadline, and what it leaves behind."""
     span, timeout_s = run.span, run.definition.timeout_s
-    attempt = run if timeout_s is None else run.copy_for_attempt(CancelScope(run.scope))
+    attempt = run if timeout_s is None else run.copy_for_attempt(run.scope.child())
     current = current_run.set(attempt)
     token = span.enter() if span is not None else None
     error: BaseException | None = None
@@ -167,8 +167,9 @@ async def _call(
 
 
 async def _within(run: Run, timeout_s: float, coroutine: Any) -> Any:
+    deadline = asyncio.timeout(timeout_s)
     try:
-        async with asyncio.timeout(timeout_s) as deadline:
+        async with deadline:
             value = await coroutine
     except TimeoutError:
         if deadline.expired():

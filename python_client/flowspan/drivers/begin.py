@@ -20,6 +20,7 @@ from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
     from flowspan.core.definitions import Definition, FlowDefinition, TaskDefinition
+    from flowspan.core.runs import Scope
     from flowspan.drivers.host import Host
 
 current_tags: ContextVar[tuple[str, ...]] = ContextVar("flowspan_current_tags", default=())
@@ -27,9 +28,9 @@ current_tags: ContextVar[tuple[str, ...]] = ContextVar("flowspan_current_tags", 
 
 _MAX_TAGS = 64
 _UNSERIALIZABLE = (
-    "Parameter {0.name!r} (of type {0.type}) is not stored with the run: {0.reason}. The run goes on with "
-    "the value itself; the service keeps a placeholder. To see it there, pass something that JSON can "
-    "hold (a path, an id, plain data), or give the type a pydantic model."
+    "Parameter {0.name!r} (of type {0.type}) is not stored with the run: {0.reason}. The run goes "
+    "on with the value itself; the service keeps a placeholder. To see it there, pass something "
+    "that JSON can hold (a path, an id, plain data), or make it a pydantic model or a dataclass."
 )
 
 
@@ -54,7 +55,7 @@ def begin_task(
         DeadlinePassed: The time of the calling run is over.
     """
     if parent is None:
-        name = f"{task.name}-{random.getrandbits(24):06x}"  # noqa: S311 - a name, not a secret
+        name = f"{task.name}-{random.getrandbits(24):06x}"
     else:
         if parent.scope.cancelled:
             parent.scope.check()
@@ -131,8 +132,8 @@ def begin_flow(
     run = _begin(host, flow, parent, name, parameters)
     run.arguments = arguments
     run.begin_error = error
-    for problem in problems:
-        note(run, logging.WARNING, _UNSERIALIZABLE.format(problem))
+    for item in problems:
+        note(run, logging.WARNING, _UNSERIALIZABLE.format(item))
     return FlowCall(run, args, kwargs)
 
 
@@ -143,13 +144,13 @@ def _begin(
     now = host.now_ns()
     if parent is None:
         flow_run, parent_id, root_id, flow_run_id = None, None, run_id, None
-        scope: Any = CancelScope()
+        scope: Scope = CancelScope()
     else:
         flow_run, scope = parent.flow_run, parent.scope
         parent_id, root_id = parent.record.id, parent.record.root_run_id
         flow_run_id = flow_run.record.id if flow_run is not None else None
         if definition.is_flow:
-            scope = CancelScope(scope)
+            scope = scope.child()
     tags, extra = definition.tags, current_tags.get()
     if extra:
         tags = tuple(dict.fromkeys((*tags, *extra)))[:_MAX_TAGS]

@@ -23,8 +23,8 @@ def call_async(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """The coroutine, to be awaited; or, where nobody could, what it returns.
 
     A plain flow or task that calls an asynchronous one cannot await it, so there it runs to its end
-    here and now: on a loop of its own, in a thread of its own if a loop runs in this one already (then
-    the plain one is itself called from a coroutine, and blocks that as any plain call would).
+    here and now: on a loop of its own, in a thread of its own if a loop runs in this one already
+    (then the plain one is itself called from a coroutine, and blocks that as any plain call would).
     """
     run = current_run.get()
     if run is None:

@@ -73,7 +73,6 @@ def close_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
 def timed_out(run: Run) -> RunTimeout:
     """The error of a run that passed its deadline."""
     definition = run.definition
-    return RunTimeout(
-        f"{definition.kind} run {run.record.run_name!r} exceeded its timeout of {definition.timeout_s:g} s.",
-        run.record.id,
-    )
+    who = f"{definition.kind} run {run.record.run_name!r}"
+    message = f"{who} exceeded its timeout of {definition.timeout_s:g} s."
+    return RunTimeout(message, run.record.id)

@@ -2,15 +2,18 @@
 
 What can be done depends on the thread:
 
-- In the main thread an alarm signal (`signal.setitimer`) raises DeadlinePassed in the function, also
-  while it sleeps or waits for input. Only where nobody else uses the alarm; it is restored afterwards.
-- Elsewhere Python cannot interrupt a call that blocks. So the function gets a thread of its own, and
-  at the deadline its run ends and goes on without it. DeadlinePassed is raised in that thread at its
-  next step of Python code; a call that blocks in C goes on until it returns, and what it returns is
-  thrown away. Every task that it calls afterwards is refused.
+- In the main thread an alarm signal (`signal.setitimer`) raises DeadlinePassed in the function,
+also
+  while it sleeps or waits for input. Only where nobody else uses the alarm; it is restored
+  afterwards.
+- Elsewhere Python cannot interrupt a call that blocks. So the function gets a thread of its own,
+and
+  at the deadline its run ends and goes on without it. DeadlinePassed is raised in that thread at
+  its next step of Python code; a call that blocks in C goes on until it returns, and what it
+  returns is thrown away. Every task that it calls afterwards is refused.
 
-Either way the run ends as TimedOut: in the second at the deadline, in the first when the function has
-cleaned up, or returned from a C function that cannot be interrupted.
+Either way the run ends as TimedOut: in the second at the deadline, in the first when the function
+has cleaned up, or returned from a C function that cannot be interrupted.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +55,11 @@ _alarms: list[_Alarm] = []
 
 
 def call_within(
-    run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    run: Run,
+    timeout_s: float,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Any:
     """Calls a function that may take so many seconds.
 
@@ -80,7 +88,11 @@ def _alarm_is_free() -> bool:
 
 @calls_user_code
 def _call_with_alarm(
-    run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    run: Run,
+    timeout_s: float,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Any:
     alarm = _Alarm(run, time.monotonic() + timeout_s)
     before = None if _alarms else signal.signal(signal.SIGALRM, _on_alarm)
@@ -125,7 +137,11 @@ def _on_alarm(_signal: int, frame: FrameType | None) -> None:
 
 
 def _call_in_thread(
-    run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    run: Run,
+    timeout_s: float,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Any:
     values: list[Any] = []
     errors: list[BaseException] = []
@@ -142,7 +158,10 @@ def _call_in_thread(
         ended.set()
 
     thread = threading.Thread(
-        target=_unless_passed, args=(copy_context().run, work), name=run.record.run_name, daemon=True
+        target=_unless_passed,
+        args=(copy_context().run, work),
+        name=run.record.run_name,
+        daemon=True,
     )
     thread.start()
     try:
@@ -159,10 +178,9 @@ def _call_in_thread(
 
 
 def _unless_passed(run: Callable[..., object], work: Callable[[], None]) -> None:
-    try:
+    # It may come too late, between the function's end and the thread's.
+    with suppress(DeadlinePassed):
         run(work)
-    except DeadlinePassed:
-        pass  # it came too late, between the function's end and the thread's
 
 
 def _break_off(thread: threading.Thread) -> None:

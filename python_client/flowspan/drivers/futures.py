@@ -37,7 +37,8 @@ class TaskFuture(Generic[R]):
 
         Args:
             run: The run.
-            help_: Runs the task in the calling thread if no thread has taken it; None if that is not done.
+            help_: Runs the task in the calling thread if no thread has taken it; None if that is
+                not done.
         """
         self.run = run
         self.started = False
@@ -87,7 +88,9 @@ class TaskFuture(Generic[R]):
         """
         self.wait(timeout)
         if self._state is None:
-            raise RunTimeout(f"Task run {self.run.record.run_name!r} did not end within {timeout:g} s.")
+            raise RunTimeout(
+                f"Task run {self.run.record.run_name!r} did not end within {timeout:g} s."
+            )
         result: R = self._state.result(raise_on_failure)
         return result
 

@@ -1,8 +1,8 @@
 """Where a deadline may break a thread off.
 
-A deadline raises an exception in the middle of whatever a thread is doing. In user code that is what
-is wanted; in flowspan's own code it could leave a lock or a queue in disorder, so there it is put off.
-Which of the two it is, is read off the thread's frames.
+A deadline raises an exception in the middle of whatever a thread is doing. In user code that is
+what is wanted; in flowspan's own code it could leave a lock or a queue in disorder, so there it is
+put off. Which of the two it is, is read off the thread's frames.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def calls_user_code(function: F) -> F:
 
 
 def may_be_broken_off(function: F) -> F:
-    """Marks a function of flowspan's that may be broken off anywhere: one that only waits or calls."""
+    """Marks a function of flowspan's that may be broken off itself: it only waits or calls."""
     _waiting.add(function.__code__)
     return function
 

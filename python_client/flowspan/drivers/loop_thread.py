@@ -1,7 +1,7 @@
 """An event loop in a thread of its own, for submitted asynchronous tasks.
 
-They do not run on the loop of the flow, so that a flow that blocks on `future.result()` does not stop
-the very tasks that it waits for.
+They do not run on the loop of the flow, so that a flow that blocks on `future.result()` does not
+stop the very tasks that it waits for.
 """
 
 from __future__ import annotations

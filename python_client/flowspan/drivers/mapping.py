@@ -35,11 +35,13 @@ def split_calls(task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     lengths = [len(column) for column, is_mapped in columns if is_mapped]
     if not lengths:
         raise MappingMissingIterable(
-            f"Task {task_name!r}: map needs at least one iterable among its arguments; to run the task "
-            "once, call it or use submit."
+            f"Task {task_name!r}: map needs at least one iterable among its arguments; to run the "
+            "task once, call it or use submit."
         )
     if len(set(lengths)) > 1:
-        labels = [f"argument {i}" for i in range(1, len(args) + 1)] + [f"{name!r}" for name in kwargs]
+        labels = [f"argument {i}" for i in range(1, len(args) + 1)] + [
+            f"{name!r}" for name in kwargs
+        ]
         sizes = ", ".join(
             f"{label} has {len(column)}"
             for label, (column, is_mapped) in zip(labels, columns, strict=True)

@@ -1,5 +1,6 @@
 """What is cancelled together: a flow run with all that it called."""
 
+# ruff: noqa: SLF001 - scopes of one tree know each other
 from __future__ import annotations
 
 import threading
@@ -53,6 +54,10 @@ class CancelScope:
                 parent._children.add(self)
                 self.cancelled = parent.cancelled
                 self.reason, self.deadline_of = parent.reason, parent.deadline_of
+
+    def child(self) -> CancelScope:
+        """A scope that is cancelled with this one, and also for itself."""
+        return CancelScope(self)
 
     def close(self) -> None:
         """The run has ended: nothing of it is left to cancel."""

@@ -61,7 +61,7 @@ def submit(
 
 
 def _runner_for(host: Host, parent: Run | None) -> OpenTaskRunner:
-    """What runs the tasks that are submitted here: the flow run's own runner, else the process's."""
+    """What runs the tasks that are submitted here: the flow run's runner, or the process's."""
     owner: Any = host if parent is None or parent.flow_run is None else parent.flow_run
     runner: OpenTaskRunner | None = owner.task_runner
     if runner is None:
@@ -121,7 +121,8 @@ class _Job:
         if not missing:
             self.ready()
             return
-        # One more than there are futures, so that none of them gets to the last before all are told.
+        # One more than there are futures, so that none of them gets to the last before all are
+        # told.
         self.waiting = [None] * (len(missing) + 1)
         for future in missing:
             future.add_done_callback(self._one_done)
@@ -129,7 +130,8 @@ class _Job:
 
     def _one_done(self, _: object) -> None:
         self.waiting.pop()
-        # Only one thread sees the list become empty last, but two may see it empty: the ticket decides.
+        # Only one thread sees the list become empty last, but two may see it empty: the ticket
+        # decides.
         if not self.waiting:
             self.ready()
 
@@ -141,7 +143,7 @@ class _Job:
             self.runner.put(self._run_on_thread)
 
     def help(self) -> None:
-        """Runs the job in this thread, if it is one of a task runner's: a full pool must not wait for itself."""
+        """Runs the job here if this is a pool's thread: a full pool must not wait for itself."""
         if not self.task.is_async and not self.waiting and is_worker():
             self._run_on_thread()
 

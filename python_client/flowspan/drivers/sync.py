@@ -15,7 +15,6 @@ from flowspan.drivers.deadlines import call_within
 from flowspan.drivers.futures import wait_until_done
 from flowspan.drivers.host import get_host
 from flowspan.drivers.interrupts import calls_user_code
-from flowspan.drivers.scopes import CancelScope
 from flowspan.exceptions import UpstreamFailed
 
 if TYPE_CHECKING:
@@ -54,7 +53,8 @@ def drive(
         while True:
             try:
                 if step is not None:
-                    outcome = run.scope.sleep(step)
+                    run.scope.sleep(step)
+                    outcome = None
                 elif is_bare:
                     outcome = fn(*args, **kwargs)
                     if type(outcome) not in ATOMIC:
@@ -140,7 +140,7 @@ def _call(run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     """Calls the function once, with its span, its deadline, and what it leaves behind."""
     span, timeout_s = run.span, run.definition.timeout_s
     # With a deadline, what the attempt calls hangs on a scope of its own, to be stopped with it.
-    attempt = run if timeout_s is None else run.copy_for_attempt(CancelScope(run.scope))
+    attempt = run if timeout_s is None else run.copy_for_attempt(run.scope.child())
     current = current_run.set(attempt)
     token = span.enter() if span is not None else None
     error: BaseException | None = None

@@ -1,4 +1,4 @@
-"""What runs the submitted tasks of one flow run: threads for plain functions, a loop for coroutines."""
+"""What runs the submitted tasks of a flow run: threads for plain functions, a loop for others."""
 
 from __future__ import annotations
 

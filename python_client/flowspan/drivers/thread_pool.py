@@ -2,8 +2,9 @@
 
 More threads than that only fight for the interpreter: ten thousand tasks that do nothing are done
 soonest by one. So a thread is added when a job has to wait while those that run do not get done:
-quickly up to the number of processors and a few; beyond that only while the processor is idle, which is
-when the jobs wait for something. Up to the bound, if there is one, else as far as the system lets us.
+quickly up to the number of processors and a few; beyond that only while the processor is idle,
+which is when the jobs wait for something. Up to the bound, if there is one, else as far as the
+system lets us.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class ThreadPool:
                 return
             try:
                 job()
-            except BaseException:  # noqa: BLE001 - a thread less would be a deadlock later
+            except BaseException:
                 _logger.exception("A job of the task runner raised.")
             del job
             done.append(None)

@@ -1,8 +1,8 @@
 """Capturing the log records of runs, and showing them on the console.
 
 Two handlers on the root logger, put there at the first run: `ReportHandler` reports the records of
-runs to the service; `ConsoleHandler` shows them on standard error, unless the program has logging of
-its own that shows them.
+runs to the service; `ConsoleHandler` shows them on standard error, unless the program has logging
+of its own that shows them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,14 @@ class ReportHandler(logging.Handler):
         except Exception:  # noqa: BLE001 - the record's arguments are user code
             self.handleError(record)
             return
-        report(self.emit_event, run, record.levelno, int(record.created * _NS_PER_S), record.name, message)
+        report(
+            self.emit_event,
+            run,
+            record.levelno,
+            int(record.created * _NS_PER_S),
+            record.name,
+            message,
+        )
 
 
 class ConsoleHandler(logging.Handler):
@@ -122,7 +129,7 @@ def install(emit: Emit, level: str, *, console: bool) -> None:
 
 
 def ensure_installed() -> None:
-    """Puts the handlers back if something has taken them off (`logging.basicConfig(force=True)`)."""
+    """Puts the handlers back if something took them off (`logging.basicConfig(force=True)`)."""
     root = logging.getLogger()
     for handler in _own:
         if handler not in root.handlers:

@@ -17,7 +17,7 @@ _installed = False
 
 
 def install() -> None:
-    """Puts `builtins.print` under watch; done at the first run with log_prints, and then for good."""
+    """Puts `builtins.print` under watch: at the first run with log_prints, and then for good."""
     global _installed, _original  # noqa: PLW0603 - one per process
     if not _installed:
         _original, builtins.print = builtins.print, _print

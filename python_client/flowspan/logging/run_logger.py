@@ -43,8 +43,9 @@ def get_run_logger() -> RunLogger:
     run = current_run.get()
     if run is None:
         raise NoRunError(
-            "get_run_logger() was called outside of a flow or task run. Call it inside of the function "
-            "that is decorated with @flow or @task; elsewhere, use logging.getLogger(__name__)."
+            "get_run_logger() was called outside of a flow or task run. Call it inside of the "
+            "function that is decorated with @flow or @task; elsewhere, use "
+            "logging.getLogger(__name__)."
         )
     return RunLogger(logger_of(run), run)
 
