@@ -1,4 +1,7 @@
-"""Records to rows and back. The order of the values is that of the columns in `tables`."""
+"""Records to rows and back. The order of the values is that of the columns in `tables`.
+
+The unary plus makes plain ints of enums and bools, which drivers take for something special.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ def run_row(run: Run, null: object) -> Row:
         to_bytes(run.root_run_id),
         to_bytes(run.flow_run_id) if run.flow_run_id else null,
         to_bytes(run.session_id) if run.session_id else null,
-        int(run.kind),
-        int(state.type),
+        +run.kind,
+        +state.type,
         run.attempt,
         run.transition_count,
-        int(run.cause),
+        +run.cause,
         run.position,
         run.created_us,
         run.run_duration_us,
@@ -57,7 +60,7 @@ def _trace_values(trace: TraceContext) -> Row:
         trace.traceparent,
         trace.tracestate,
         trace.parent_span_id,
-        int(trace.exported_by_service),
+        +trace.exported_by_service,
     )
 
 
@@ -88,10 +91,10 @@ def change_row(run: Run, null: object) -> Row:
     return (
         to_bytes(run.id),
         to_bytes(run.session_id) if run.session_id else null,
-        int(state.type),
+        +state.type,
         run.attempt,
         run.transition_count,
-        int(run.cause),
+        +run.cause,
         run.position,
         run.run_duration_us,
         state.time_us,

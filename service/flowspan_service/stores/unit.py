@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from flowspan_service.domain.runs import LogEntry, Run, Session
     from flowspan_service.stores.dialects.base import Dialect
-    from flowspan_service.stores.rows import Row
 
 DELETE_CHUNK = 500
 
@@ -80,7 +80,7 @@ class Unit:
         self._new: dict[str, Run] = {}
         self._changed: dict[str, Run] = {}
         self._moved: dict[str, Run] = {}
-        self._transitions: list[Row] = []
+        self._transitions: list[Any] = []
         self._logs: list[LogEntry] = []
         self._changed_sessions: dict[str, Session] = {}
         self._flows: dict[str, tuple[int, int]] = {}
@@ -139,23 +139,22 @@ class Unit:
     def _record(self, run: Run) -> None:
         state, null = run.state, self._null
         self._position = position = self._position + 1
-        self._transitions.append(
-            (
-                position,
-                run.position,
-                to_bytes(run.id),
-                run.transition_count,
-                run.attempt,
-                int(state.type),
-                int(run.cause),
-                self.now_us,
-                state.time_us,
-                null if state.scheduled_us is None else state.scheduled_us,
-                state.name,
-                state.message,
-                null if state.failure is None else state.failure,
-                null if state.result is None else state.result,
-            )
+        # One flat list, as millions of tuples would keep the garbage collector busy.
+        self._transitions += (
+            position,
+            run.position,
+            to_bytes(run.id),
+            run.transition_count,
+            run.attempt,
+            +state.type,
+            +run.cause,
+            self.now_us,
+            state.time_us,
+            null if state.scheduled_us is None else state.scheduled_us,
+            state.name,
+            state.message,
+            null if state.failure is None else state.failure,
+            null if state.result is None else state.result,
         )
         run.position = position
         self._moved[run.id] = run
@@ -295,26 +294,26 @@ class Unit:
         dialect, connection, null = self._dialect, self._connection, self._dialect.null
         if self._new:
             runs = list(self._new.values())
-            dialect.insert(connection, tables.run, [run_row(run, null) for run in runs])
-            tags = [
-                (tag, int(run.kind), to_bytes(run.id))
+            dialect.insert(connection, tables.run, flat(run_row(run, null) for run in runs))
+            tags = flat(
+                (tag, +run.kind, to_bytes(run.id))
                 for run in runs
                 if run.tags
                 for tag in set(run.tags)
-            ]
+            )
             if tags:
                 dialect.insert(connection, tables.run_tag, tags)
             self._new.clear()
         if self._changed:
-            dialect.update_runs(
-                connection, [change_row(run, null) for run in self._changed.values()]
-            )
+            changes = flat(change_row(run, null) for run in self._changed.values())
+            if dialect.update_runs(connection, changes) != len(self._changed):
+                raise RuntimeError("a run that was changed is not in the database")
             self._changed.clear()
         if self._transitions:
             dialect.insert(connection, tables.transition, self._transitions)
             self._transitions.clear()
         if self._logs:
-            dialect.insert(connection, tables.log, self._log_rows())
+            dialect.insert(connection, tables.log, self._log_values())
             self._logs.clear()
         if self._changed_sessions:
             upsert_sessions(connection, self._changed_sessions.values())
@@ -337,28 +336,31 @@ class Unit:
         """The runs that entered a terminal state, and are in one."""
         return [run for run in self._moved.values() if run.state.type in TERMINAL_TYPES]
 
-    def _log_rows(self) -> list[Row]:
+    def _log_values(self) -> list[Any]:
         self.preload({entry.run_id for entry in self._logs})
-        rows: list[Row] = []
+        values: list[Any] = []
         for entry in self._logs:
             run = self._runs.get(entry.run_id)
             root = run.root_run_id if run is not None else entry.run_id
             self._log_position += 1
             entry.position = self._log_position
-            rows.append(
-                (
-                    to_bytes(root),
-                    entry.position,
-                    to_bytes(entry.run_id),
-                    entry.attempt,
-                    entry.level,
-                    entry.chunk_index,
-                    entry.chunk_count,
-                    entry.time_us,
-                    entry.logger,
-                    entry.trace_id,
-                    entry.span_id,
-                    entry.message,
-                )
+            values += (
+                to_bytes(root),
+                entry.position,
+                to_bytes(entry.run_id),
+                entry.attempt,
+                entry.level,
+                entry.chunk_index,
+                entry.chunk_count,
+                entry.time_us,
+                entry.logger,
+                entry.trace_id,
+                entry.span_id,
+                entry.message,
             )
-        return rows
+        return values
+
+
+def flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
+    """The values of the rows, one after the other."""
+    return list(chain.from_iterable(rows))

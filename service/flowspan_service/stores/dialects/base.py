@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
     from flowspan_service.domain.runs import Run
-    from flowspan_service.stores.rows import Row
 
 
 class Head(NamedTuple):
@@ -36,14 +35,25 @@ class Dialect(Protocol):
     """Reads position, log_position and generation, and keeps other writers out until the commit."""
 
     null: object
-    """What stands for NULL in the rows given to `insert` and `update_runs`."""
+    """What stands for NULL in the values given to `insert` and `update_runs`."""
 
-    def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        """Inserts full rows, ids as bytes, in few statements."""
+    def insert(self, connection: Connection, table: Table, values: Sequence[Any]) -> None:
+        """Inserts rows in few statements.
+
+        Args:
+            connection: The writer's.
+            table: Where to.
+            values: Of all columns for each row, one after the other, ids as bytes.
+        """
         ...
 
-    def update_runs(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Updates runs from rows of rows.CHANGING_COLUMNS, in few statements."""
+    def update_runs(self, connection: Connection, values: Sequence[Any]) -> int:
+        """Updates runs in few statements; returns how many there were.
+
+        Args:
+            connection: The writer's.
+            values: Of rows.CHANGING_COLUMNS for each run, one after the other.
+        """
         ...
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:

@@ -54,6 +54,7 @@ class RowEncoder:
     """Encodes rows of these columns. Strings may not be longer than 1 GiB."""
 
     def __init__(self, columns: Sequence[Column[Any]]) -> None:
+        self.width = len(columns)
         self._count = struct.pack(">h", len(columns))
         self._parts: list[tuple[slice, Callable[[Sequence[Sequence[Any]]], Iterable[bytes]]]] = []
         start = 0
@@ -68,11 +69,12 @@ class RowEncoder:
                 self._parts.append((slice(start, start + 1), _pack_alone(columns[start])))
                 start += 1
 
-    def encode(self, rows: Sequence[Sequence[Any]]) -> bytes:
-        """The rows, ready to be sent with COPY … FROM STDIN (FORMAT binary)."""
-        values = list(zip(*rows, strict=True))
-        fields = [encode(values[part]) for part, encode in self._parts]
-        lines = zip(repeat(self._count, len(rows)), *fields, strict=True)
+    def encode(self, values: Sequence[Any]) -> bytes:
+        """Rows, given as their values one after the other, ready for COPY … FROM STDIN (FORMAT binary)."""
+        columns = [values[index :: self.width] for index in range(self.width)]
+        # The last column is the shortest if values are missing: strict finds it.
+        fields = [encode(columns[part]) for part, encode in self._parts]
+        lines = zip(repeat(self._count, len(columns[0])), *fields, strict=True)
         return b"".join((SIGNATURE, *chain.from_iterable(lines), TRAILER))
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Engine
 
     from flowspan_service.domain.runs import Run
-    from flowspan_service.stores.rows import Row
 
 READERS = 8
 CONNECT_TIMEOUT_S = 10
@@ -111,27 +110,29 @@ class PostgresqlDialect:
 
         return engine
 
-    def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    def insert(self, connection: Connection, table: Table, values: Sequence[Any]) -> None:
         """See dialects.base.Dialect."""
         encoder = self._encoders.get(table.name)
         if encoder is None:
             encoder = self._encoders[table.name] = RowEncoder(list(table.c))
-        self._copy(connection, f"COPY {table.name} FROM STDIN (FORMAT binary)", encoder, rows)
+        self._copy(connection, f"COPY {table.name} FROM STDIN (FORMAT binary)", encoder, values)
 
-    def update_runs(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def update_runs(self, connection: Connection, values: Sequence[Any]) -> int:
         """See dialects.base.Dialect."""
         connection.exec_driver_sql(_CREATE_CHANGE_TABLE)
         copy_sql = f"COPY {_CHANGE_TABLE} FROM STDIN (FORMAT binary)"
-        self._copy(connection, copy_sql, self._change_encoder, rows)
-        connection.exec_driver_sql(_UPDATE_RUNS)
+        self._copy(connection, copy_sql, self._change_encoder, values)
+        updated = connection.exec_driver_sql(_UPDATE_RUNS).rowcount
         connection.exec_driver_sql(f"TRUNCATE {_CHANGE_TABLE}")
+        return updated
 
     def _copy(
-        self, connection: Connection, sql: str, encoder: RowEncoder, rows: Sequence[Row]
+        self, connection: Connection, sql: str, encoder: RowEncoder, values: Sequence[Any]
     ) -> None:
         driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment] # it is psycopg's
-        for start in range(0, len(rows), COPY_CHUNK_ROWS):
-            data = encoder.encode(rows[start : start + COPY_CHUNK_ROWS])
+        step = COPY_CHUNK_ROWS * encoder.width
+        for start in range(0, len(values), step):
+            data = encoder.encode(values[start : start + step])
             with driver.cursor() as cursor, cursor.copy(sql.encode()) as copy:
                 copy.write(data)
 

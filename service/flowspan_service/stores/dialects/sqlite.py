@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from functools import lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
     from flowspan_service.domain.runs import Run
-    from flowspan_service.stores.rows import Row
 
 CHUNK_SIZES = (1024, 256, 64, 16, 4, 1)
 """Rows per statement: few sizes, so that the prepared statements of all of them stay cached.
@@ -90,22 +88,24 @@ class SqliteDialect:
 
         return engine
 
-    def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    def insert(self, connection: Connection, table: Table, values: Sequence[Any]) -> None:
         """See dialects.base.Dialect."""
-        for chunk in _ladder(rows):
-            sql = _insert_sql(table.name, len(table.c), len(chunk))
-            connection.exec_driver_sql(sql, tuple(chain.from_iterable(chunk)))
+        width = len(table.c)
+        for rows, chunk in _ladder(values, width):
+            connection.exec_driver_sql(_insert_sql(table.name, width, rows), chunk)
 
-    def update_runs(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def update_runs(self, connection: Connection, values: Sequence[Any]) -> int:
         """See dialects.base.Dialect."""
-        for chunk in _ladder(rows):
-            connection.exec_driver_sql(_update_sql(len(chunk)), tuple(chain.from_iterable(chunk)))
+        return sum(
+            connection.exec_driver_sql(_update_sql(rows), chunk).rowcount
+            for rows, chunk in _ladder(values, len(CHANGING_COLUMNS))
+        )
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
         """See dialects.base.Dialect."""
         runs: list[Run] = []
-        for chunk in _ladder([to_bytes(run_id) for run_id in run_ids]):
-            cursor = connection.exec_driver_sql(_load_sql(len(chunk)), tuple(chunk))
+        for count, chunk in _ladder([to_bytes(run_id) for run_id in run_ids], 1):
+            cursor = connection.exec_driver_sql(_load_sql(count), chunk)
             for row in cursor.fetchall():
                 ids = [raw and to_text(raw) for raw in row[:ID_COLUMNS]]
                 runs.append(run_of((*ids, *row[ID_COLUMNS:])))
@@ -143,13 +143,17 @@ def _pragmas(*, read_only: bool) -> Iterator[str]:
     yield "temp_store = MEMORY"
 
 
-def _ladder(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """The rows in pieces of CHUNK_SIZES, the largest first."""
-    start, total = 0, len(rows)
-    for size in CHUNK_SIZES:
-        while total - start >= size:
-            yield rows[start : start + size]
-            start += size
+def _ladder(values: Sequence[Any], width: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Cuts rows of that width in pieces of CHUNK_SIZES, the largest first; gives size and values."""
+    start, total = 0, len(values)
+    if total % width:
+        msg = f"{total} values do not make rows of {width}"
+        raise ValueError(msg)
+    for rows in CHUNK_SIZES:
+        step = rows * width
+        while total - start >= step:
+            yield rows, tuple(values[start : start + step])
+            start += step
 
 
 @lru_cache(maxsize=STATEMENT_CACHE_SIZE)
