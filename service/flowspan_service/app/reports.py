@@ -170,7 +170,7 @@ def _apply(
     entered = 0
     for sequence, (run_id, what) in enumerate(events, first):
         kind = what.__class__
-        run = find(run_id)
+        run = find(run_id) if run_id else None
         objection: Objection | NotUnderstood | tuple[VerdictKind, str, str] | None
         if run is None:
             objection = _first_of_run(uow, session_id, run_id, what)
