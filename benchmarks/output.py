@@ -48,14 +48,20 @@ def _figures(row: Row, database: str, sample: Sample) -> tuple[str, str, str, st
     )
 
 
+def wide_console() -> Console:
+    """The terminal; where the output goes elsewhere, wide enough for a table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=130)
+
+
 def print_table(results: Results, facts: Mapping[str, str], *, runs: int) -> None:
     """The table on the terminal, then what was void, then what was noted beside."""
-    console = Console()
+    console = wide_console()
     table = Table(
         title=f"flowspan, medians of {runs} runs (ratio to the goal: 1 and less is reached)"
     )
     for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
+        table.add_column(heading, justify="left" if heading == "" else "right")
     for cells in lines(results):
         reached = cells[-1] and float(cells[-1]) <= 1
         style = "green" if reached else ("red" if cells[-1] or cells[3] == "void" else "")

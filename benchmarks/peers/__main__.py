@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.databases import databases
 from benchmarks.figures import Sample
 from benchmarks.goals import MEGABYTES, MICROSECONDS, MILLISECONDS, SECONDS, Unit
 from benchmarks.machine import describe
-from benchmarks.output import markdown_table, replace_between_marks
+from benchmarks.output import markdown_table, replace_between_marks, wide_console
 from benchmarks.peers import engines
 from benchmarks.peers.environments import ROOT, version_of
 
@@ -175,7 +174,7 @@ def _ratio(value: float) -> str:
 
 
 def _print_table(figures: Figures, titles: list[str], facts: dict[str, str]) -> None:
-    console = Console()
+    console = wide_console()
     table = Table(title="flowspan and its peers: medians (and how many times flowspan's)")
     table.add_column("")
     for title in titles:
