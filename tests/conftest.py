@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from ipaddress import ip_address
 from pathlib import Path
@@ -88,6 +89,8 @@ def start_service(flowspan_home: Path) -> Iterator[Callable[..., ServiceProcess]
     finally:
         for service in services:
             service.end()
+            # Shown where the test has failed.
+            sys.stdout.write(f"The log of the service in {service.home}:\n{service.log}\n")
 
 
 @pytest.fixture
