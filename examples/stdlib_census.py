@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import ast
 import io
-import os
 import random
 import sys
 import sysconfig
@@ -29,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flowspan import flow, get_run_logger, task, unmapped
-from flowspan.cli.live import LiveView
+from flowspan.cli.live_view import LiveView
 from flowspan.cli.summary import print_summary
 from flowspan.context import get_run_context
 from flowspan.task_runners import ThreadPoolTaskRunner
@@ -54,20 +53,8 @@ class Package:
 
 
 @dataclass
-class FileCensus:
-    """What one source file holds."""
-
-    path: Path
-    lines: int = 0
-    functions: int = 0
-    classes: int = 0
-    complexity: dict[str, int] = field(default_factory=dict)
-    syntax_error: str | None = None
-
-
-@dataclass
 class Census:
-    """What a package holds, or the whole library."""
+    """What a file, a package or the whole library holds."""
 
     name: str
     files: int = 0
@@ -77,21 +64,13 @@ class Census:
     most_complex: list[tuple[int, str]] = field(default_factory=list)
     syntax_errors: list[str] = field(default_factory=list)
 
-    def add(self, other: FileCensus | Census) -> None:
-        self.lines += other.lines
-        self.functions += other.functions
-        self.classes += other.classes
-        if isinstance(other, Census):
-            self.files += other.files
-            self.most_complex = sorted(self.most_complex + other.most_complex)[-10:]
-            self.syntax_errors += other.syntax_errors
-            return
-        self.files += 1
-        where = other.path.relative_to(STDLIB)
-        found = [(value, f"{where}:{name}") for name, value in other.complexity.items()]
-        self.most_complex = sorted(self.most_complex + found)[-10:]
-        if other.syntax_error:
-            self.syntax_errors.append(f"{where}: {other.syntax_error}")
+    def add(self, part: Census) -> None:
+        self.files += part.files
+        self.lines += part.lines
+        self.functions += part.functions
+        self.classes += part.classes
+        self.most_complex = sorted(self.most_complex + part.most_complex)[-10:]
+        self.syntax_errors += part.syntax_errors
 
 
 def read_from_mirror(path: Path, seed: int) -> bytes:
@@ -123,25 +102,26 @@ def find_packages(limit: int | None, *, with_tests: bool) -> list[Package]:
 
 
 @task(retries=4, retry_delay_seconds=[0.05, 0.1, 0.2], tags=["parse"])
-def parse_file(path: Path, seed: int) -> FileCensus:
+def parse_file(path: Path, seed: int) -> Census:
     source = read_from_mirror(path, seed)
-    census = FileCensus(path)
+    census = Census(str(path.relative_to(STDLIB)), files=1)
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
         text = source.decode(encoding)
         tree = ast.parse(text)
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
         # The library's tests hold files that are wrong on purpose: a finding, not a failure.
-        census.syntax_error = str(error)
-        get_run_logger().warning("%s cannot be parsed: %s", path.name, error)
+        census.syntax_errors = [f"{census.name}: {error}"]
+        get_run_logger().warning("%s cannot be parsed: %s", census.name, error)
         return census
     census.lines = text.count("\n") + (not text.endswith("\n"))
     count(tree, census)
     return census
 
 
-def count(tree: ast.Module, census: FileCensus) -> None:
+def count(tree: ast.Module, census: Census) -> None:
     """Counts functions and classes, and each function's cyclomatic complexity (McCabe, 1976)."""
+    complexity: dict[str, int] = {}
     waiting: list[tuple[ast.AST, str]] = [(tree, "")]
     while waiting:
         node, owner = waiting.pop()
@@ -151,13 +131,15 @@ def count(tree: ast.Module, census: FileCensus) -> None:
         elif isinstance(node, FUNCTIONS):
             census.functions += 1
             owner = f"{owner}.{node.name}".lstrip(".")
-            census.complexity[owner] = 1
-        elif owner in census.complexity:
+            complexity[owner] = 1
+        elif owner in complexity:
             if isinstance(node, BRANCHES):
-                census.complexity[owner] += 1
+                complexity[owner] += 1
             elif isinstance(node, ast.BoolOp):
-                census.complexity[owner] += len(node.values) - 1
+                complexity[owner] += len(node.values) - 1
         waiting.extend((child, owner) for child in ast.iter_child_nodes(node))
+    found = sorted((value, f"{census.name}:{name}") for name, value in complexity.items())
+    census.most_complex = found[-10:]
 
 
 @flow(flow_run_name="{name}", log_prints=True)
@@ -205,11 +187,11 @@ def show_findings(console: Console, packages: list[Census]) -> None:
     console.print()
     console.print("The most complex functions:", style="bold")
     for complexity, where in reversed(whole.most_complex):
-        console.print(f"  {complexity:>4}  {where}", soft_wrap=True)
+        console.print(f"  {complexity:>4}  {where}", no_wrap=True, overflow="ellipsis")
     console.print()
     console.print(f"{len(whole.syntax_errors)} files cannot be parsed:", style="bold")
     for finding in whole.syntax_errors:
-        console.print(f"  {finding}", soft_wrap=True)
+        console.print(f"  {finding}", no_wrap=True, overflow="ellipsis")
     console.print()
 
 
@@ -238,10 +220,7 @@ def main() -> int:
 
 
 CONSOLE = Console(highlight=False, markup=False)
-VIEW = LiveView(console=CONSOLE)
+VIEW = LiveView()
 
 if __name__ == "__main__":
-    if CONSOLE.is_terminal:
-        # The live tree takes the place of log lines; `flowspan run logs` has them all.
-        os.environ.setdefault("FLOWSPAN_CONSOLE_LOG", "false")
     sys.exit(main())

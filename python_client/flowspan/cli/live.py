@@ -1,7 +1,4 @@
-"""The live view of a run: its tree, drawn anew while the run goes on.
-
-Programs may use it too: see `LiveView`.
-"""
+"""The live view of a run: its tree, drawn anew while the run goes on."""
 
 from __future__ import annotations
 
@@ -9,20 +6,20 @@ import contextlib
 import threading
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from flowspan.api.connect import connect
 from flowspan.cli import tree_view
 from flowspan.cli.tree import RunTree
-from flowspan.exceptions import ApiError, FlowspanError
+from flowspan.exceptions import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from uuid import UUID
+
+    from rich.console import Console
 
     from flowspan.api.client import ServiceClient
     from flowspan.api.models import Change, Run, RunSnapshot, SnapshotEnd
@@ -100,68 +97,22 @@ def follow(client: ServiceClient, run_id: UUID, console: Console) -> Run | None:
         The run as it ended; None if it was deleted meanwhile.
     """
     shown = LiveTree(run_id, console)
-    with _drawing(shown, console):
+    with drawing(shown, console):
         for item in client.watch(run_id):
             shown.apply(item)
     return shown.run
 
 
-class LiveView:
-    """Shows a run of this program while it goes on: `with LiveView() as view: view.show(run_id)`.
-
-    The view follows the run in the background, through the service: what it shows is what anybody
-    would see. Nothing that goes wrong with it disturbs the program: a view that cannot go on says
-    why, and ends.
+def watch_when_there(
+    client: ServiceClient, run_id: UUID, is_stopping: threading.Event
+) -> Iterator[RunSnapshot | SnapshotEnd | Change]:
+    """Watches a run that the service may not know yet.
 
     Args:
-        console: Where to draw; the terminal if None. Nothing is drawn where there is no terminal.
-        address: Where the service is; the configured one if None.
+        client: The service.
+        run_id: The run.
+        is_stopping: Nobody waits any longer for a run that is not there.
     """
-
-    _LINGER_S = 5.0
-
-    def __init__(self, *, console: Console | None = None, address: str | None = None) -> None:
-        self._console = console or Console(markup=False, highlight=False, emoji=False)
-        self._address = address
-        self._expected: dict[str, int] = {}
-        self._is_stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> LiveView:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Waits until the run's end is drawn, but not for long."""
-        self._is_stopping.set()
-        if self._thread is not None:
-            self._thread.join(self._LINGER_S)
-
-    def show(self, run_id: UUID | str) -> None:
-        """Begins to show a run, which may be reported a little later."""
-        if self._thread is None and self._console.is_terminal:
-            self._thread = threading.Thread(
-                target=self._run, args=(UUID(str(run_id)),), name="flowspan-live", daemon=True
-            )
-            self._thread.start()
-
-    def expect(self, function_name: str, count: int) -> None:
-        """Says how many runs of a function one parent will call, for the progress bars."""
-        self._expected[function_name] = count
-
-    def _run(self, run_id: UUID) -> None:
-        shown = LiveTree(run_id, self._console, expected=self._expected)
-        try:
-            with connect(self._address) as client, _drawing(shown, self._console):
-                for item in _watch_when_there(client, run_id, self._is_stopping):
-                    shown.apply(item)
-        except FlowspanError as error:
-            self._console.print(f"The live view ended: {error}", style="dim")
-
-
-def _watch_when_there(
-    client: ServiceClient, run_id: UUID, is_stopping: threading.Event
-) -> Iterator[Any]:
-    """Watches a run that the service may not know yet."""
     deadline_s = time.monotonic() + _APPEARS_WITHIN_S
     while True:
         try:
@@ -175,7 +126,8 @@ def _watch_when_there(
 
 
 @contextlib.contextmanager
-def _drawing(shown: LiveTree, console: Console) -> Iterator[None]:
+def drawing(shown: LiveTree, console: Console) -> Iterator[None]:
+    """Draws a tree anew while the code inside of the block runs, and a last time at its end."""
     with Live(
         console=console,
         get_renderable=shown.draw,

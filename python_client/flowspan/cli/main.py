@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from flowspan.cli import about, flows, run_changes, run_logs, run_watch, runs, server
+from flowspan.cli import about, flows, run_changes, run_logs, run_watch, runs, server, spool
 from flowspan.cli.session import Session, make_console, stop_writing
 from flowspan.exceptions import FlowspanError
 
@@ -107,6 +107,14 @@ app.add_typer(
 )
 app.add_typer(_group("Runs of tasks.", ls=runs.list_task_runs, show=runs.show_run), name="task")
 app.add_typer(_group("Flows, as opposed to their runs.", ls=flows.list_flows), name="flow")
+app.add_typer(
+    _group(
+        "What flows could not report while the service was away.",
+        ls=spool.list_spools,
+        push=spool.push_spools,
+    ),
+    name="spool",
+)
 app.add_typer(_group("Settings.", show=about.show_config), name="config")
 app.command("version")(about.version)
 

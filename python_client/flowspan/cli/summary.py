@@ -50,7 +50,8 @@ def _lines(run: FlowRun, info: ServiceInfo) -> list[Text]:
     now = datetime.now(UTC)  # noqa: TID251 - for a run that goes on still
     outcome = Text.assemble((run.flow_name, "bold"), f" {run.name}  ")
     outcome.append_text(tree_view.state_text(run.state.type, run.state.name))
-    outcome.append(f" in {fmt.run_duration(run, now=now)}")
+    took = fmt.run_duration(run, now=now)
+    outcome.append(f" in {took}" if took else "")
     reason = fmt.reason(run.state) if run.state.failure is not None else ""
     if reason:
         outcome.append(f"  {reason}", style="red")
@@ -67,10 +68,7 @@ def _lines(run: FlowRun, info: ServiceInfo) -> list[Text]:
 
 def _trace(run: FlowRun, info: ServiceInfo) -> str:
     if run.trace is None or not run.trace.trace_id:
-        return (
-            "none: set OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 to get one "
-            "(docs/tracing.md)"
-        )
+        return "none; OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 gets one"
     endpoint = next(filter(None, map(os.environ.get, _ENDPOINT_VARIABLES)), None)
     endpoint = endpoint or get_config().otlp_endpoint or info.otlp_endpoint
     return f"{run.trace.trace_id}, sent to {endpoint}" if endpoint else run.trace.trace_id
