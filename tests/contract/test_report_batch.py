@@ -1,0 +1,140 @@
+"""ReportService.ReportBatch: reporting without a stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from tests.support.harness import LEASE_S, refused
+from tests.support.queries import flow_history
+from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
+
+from flowspan.v1 import flow_run_service_pb2, report_pb2, report_service_pb2, state_pb2
+
+if TYPE_CHECKING:
+    from tests.support.harness import Harness, Stubs
+
+
+class ThinClient:
+    """A session that reports batch by batch."""
+
+    def __init__(self, stubs: Stubs, **hello: Any) -> None:
+        self.stubs = stubs
+        self.hello = report_pb2.Hello(session_id=new_id(), **hello)
+        self.next_sequence = 1
+
+    def report(
+        self, *events: report_pb2.Event, at: int | None = None, goodbye: bool = False
+    ) -> report_service_pb2.ReportBatchResponse:
+        first = at or self.next_sequence
+        request = report_service_pb2.ReportBatchRequest(
+            hello=self.hello,
+            batch=report_pb2.Batch(first_sequence=first, events=events) if events else None,
+            goodbye=goodbye,
+        )
+        response = self.stubs.reports.ReportBatch(request)
+        self.next_sequence = first + len(events)
+        return response
+
+
+@pytest.fixture
+def client(stubs: Stubs) -> ThinClient:
+    return ThinClient(stubs)
+
+
+def test_batch_is_stored_and_acked(harness: Harness, client: ThinClient) -> None:
+    run_id = new_id()
+    response = client.report(*whole_run(run_id))
+    assert response.ack.up_to_sequence == 3
+    assert not response.ack.verdicts
+    assert response.lease.seconds == LEASE_S
+    assert flow_history(harness.channel, run_id) == ["Pending", "Running", "Completed"]
+
+
+def test_promise_exactly_once_when_a_batch_is_sent_again(
+    harness: Harness, client: ThinClient
+) -> None:
+    run_id = new_id()
+    for _ in range(3):
+        response = client.report(*whole_run(run_id), at=1)
+        assert response.ack.up_to_sequence == 3
+        assert not response.ack.verdicts
+    assert flow_history(harness.channel, run_id) == ["Pending", "Running", "Completed"]
+
+
+def test_empty_batch_is_a_heartbeat(harness: Harness, client: ThinClient) -> None:
+    client.report(created(new_id()))
+    for _ in range(3):
+        harness.clock.advance(LEASE_S - 1)
+        assert client.report().ack.up_to_sequence == 1
+        assert harness.reap() == []
+    harness.clock.advance(LEASE_S + 1)
+    assert harness.reap() == [client.hello.session_id]
+
+
+def test_gap_is_refused(client: ThinClient) -> None:
+    client.report(created(new_id()))
+    metadata = refused(
+        lambda: client.report(created(new_id()), at=3),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "BAD_SEQUENCE",
+    )
+    assert metadata["expected"] == "2"
+
+
+def test_malformed_event_is_refused(harness: Harness, client: ThinClient) -> None:
+    run_id = new_id()
+    metadata = refused(
+        lambda: client.report(created(run_id), entered(run_id, "RUNNING", name="n" * 200)),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "TOO_LARGE",
+    )
+    assert metadata["sequence"] == "2"
+    refused(
+        lambda: flow_history(harness.channel, run_id), grpc.StatusCode.NOT_FOUND, "NOT_FOUND"
+    )
+
+
+def test_verdicts_are_in_the_answer(client: ThinClient) -> None:
+    verdicts = client.report(entered(new_id(), "RUNNING")).ack.verdicts
+    assert [verdict.rule for verdict in verdicts] == ["run_is_known"]
+
+
+def test_goodbye_ends_the_session(harness: Harness, client: ThinClient) -> None:
+    run_id = new_id()
+    client.report(created(run_id), goodbye=True)
+    assert flow_history(harness.channel, run_id) == ["Pending", "Crashed"]
+
+
+def test_commands_are_in_the_answer_until_confirmed(stubs: Stubs, client: ThinClient) -> None:
+    run_id = new_id()
+    client.report(created(run_id), entered(run_id, "RUNNING"))
+    wanted = state_pb2.State(type=state_pb2.STATE_TYPE_CANCELLING)
+    stubs.flow_runs.SetFlowRunState(
+        flow_run_service_pb2.SetFlowRunStateRequest(id=run_id, state=wanted)
+    )
+    for _ in range(2):
+        (command,) = client.report().commands
+        assert command.cancel_run.run_id == run_id
+    assert not client.report(entered(run_id, "CANCELLED")).commands
+
+
+def test_stream_and_batches_share_a_session(harness: Harness, client: ThinClient) -> None:
+    run_id = new_id()
+    client.report(created(run_id))
+    stream = ReportStream(harness.channel, session_id=client.hello.session_id)
+    assert stream.welcome.resume_after == 1
+    stream.wait_for_ack(stream.report(entered(run_id, "RUNNING")))
+    assert client.report(entered(run_id, "COMPLETED"), at=3).ack.up_to_sequence == 3
+    stream.next_sequence = 4
+    stream.goodbye()
+    assert flow_history(harness.channel, run_id) == ["Pending", "Running", "Completed"]
+
+
+def test_hello_is_required(stubs: Stubs) -> None:
+    refused(
+        lambda: stubs.reports.ReportBatch(report_service_pb2.ReportBatchRequest()),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_FIELD",
+    )

@@ -1,0 +1,212 @@
+"""The real gRPC server over a real SQLite store, in a thread of the test: started in milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import ErrorInfo
+from grpc_status import rpc_status
+from flowspan.v1 import (
+    flow_run_service_pb2_grpc,
+    flow_service_pb2_grpc,
+    log_service_pb2_grpc,
+    report_service_pb2_grpc,
+    system_service_pb2_grpc,
+    task_run_service_pb2_grpc,
+    watch_service_pb2_grpc,
+)
+from flowspan_service.app.clock import SystemClock
+from flowspan_service.app.hub import CommitHub
+from flowspan_service.app.live import LiveSessions
+from flowspan_service.app.sessions import ExtendLeases, LeaseTerms, OpenSession
+from flowspan_service.loops.reaper import Reaper
+from flowspan_service.rpc.backend import About, Activity, Backend
+from flowspan_service.rpc.server import Server
+from flowspan_service.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+    from typing import Any
+
+    from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.domain.runs import Session
+
+LEASE_S = 30.0
+GRACE_S = 10.0
+TIMEOUT_S = 60.0
+
+
+class ShiftedClock:
+    """The machine's clock, and what a test adds to it."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+        self.ahead_us = 0
+
+    def now_us(self) -> int:
+        return self._clock.now_us() + self.ahead_us
+
+    def advance(self, seconds: float) -> None:
+        """Lets time pass."""
+        self.ahead_us += round(seconds * 1e6)
+
+
+class _Look:
+    """An operation that reads a session."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.run_ids = ()
+        self.weight = 1
+
+    def __call__(self, uow: UnitOfWork) -> Session | None:
+        return copy(uow.session(self.session_id))
+
+
+class Harness:
+    """A server, its store and its clock. No loop runs in it: `reap` is called by the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = ShiftedClock()
+        self.store = open_store(f"sqlite:///{folder / 'flowspan.db'}", clock=self.clock)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="server")
+        self._thread.start()
+        self._readers = ThreadPoolExecutor(4)
+        self.points: list[str] = []
+        self.backend: Backend
+        self.server: Server
+        self.port = self.run(self._start())
+        self.is_running = True
+        self.channel = self.new_channel()
+
+    def new_channel(self) -> grpc.Channel:
+        """A connection of its own."""
+        options = [
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.max_receive_message_length", 64 << 20),
+            ("grpc.max_send_message_length", 64 << 20),
+        ]
+        return grpc.insecure_channel(f"127.0.0.1:{self.port}", options=options)
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Runs a coroutine in the server's loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(TIMEOUT_S)
+
+    def reap(self) -> list[str]:
+        """Looks for expired leases once; returns the sessions that are lost."""
+        return self.run(self._reaper().reap())
+
+    def extend(self) -> None:
+        """What the service does when it starts."""
+        self.run(self._reaper().extend())
+
+    def extend_nothing(self) -> None:
+        """Returns when all that the server has handed to the store is done."""
+        self.store.submit(ExtendLeases(lease_us=-(1 << 50))).result(TIMEOUT_S)
+
+    def open_session(self, session_id: str, *, connection_id: str) -> None:
+        """What another service process over the same database does when a client says Hello."""
+        operation = OpenSession(
+            session_id, client={}, lease_us=round(LEASE_S * 1e6), connection_id=connection_id
+        )
+        self.store.submit(operation).result(TIMEOUT_S)
+
+    def session(self, session_id: str) -> Session:
+        """A session as it is stored."""
+        found = self.store.submit(_Look(session_id)).result(TIMEOUT_S)
+        assert found is not None
+        return found
+
+    def connected(self) -> int:
+        """How many sessions are connected."""
+
+        async def count() -> int:
+            return len(self.backend.live)
+
+        return self.run(count())
+
+    def stop_server(self) -> None:
+        """Stops it as SIGTERM does."""
+        if self.is_running:
+            self.is_running = False
+            self.run(self.server.stop(grace_s=3.0))
+
+    def close(self) -> None:
+        """Ends everything."""
+        self.channel.close()
+        self.stop_server()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(TIMEOUT_S)
+        self._loop.close()
+        self._readers.shutdown()
+        self.store.close()
+
+    def _reaper(self) -> Reaper:
+        return Reaper(self.store, self.clock, self.backend.live, self.backend.terms)
+
+    async def _start(self) -> int:
+        self.backend = Backend(
+            store=self.store,
+            clock=self.clock,
+            readers=self._readers,
+            terms=LeaseTerms(lease_us=round(LEASE_S * 1e6), grace_us=round(GRACE_S * 1e6)),
+            hub=CommitHub(self._loop),
+            live=LiveSessions(),
+            about=About(
+                version="1.2.3",
+                database="sqlite",
+                started_us=self.clock.now_us(),
+                process_id=42,
+                otlp_endpoint="http://spans:4317",
+            ),
+            activity=Activity(last_call_us=self.clock.now_us()),
+            on_point=self.points.append,
+        )
+        self.store.on_commit(self.backend.hub)
+        self.server = Server(self.backend)
+        port = self.server.listen("127.0.0.1", 0)
+        await self.server.start()
+        return port
+
+
+class Stubs:
+    """The stubs of all services over one channel."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.flow_runs = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
+        self.task_runs = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
+        self.flows = flow_service_pb2_grpc.FlowServiceStub(channel)
+        self.logs = log_service_pb2_grpc.LogServiceStub(channel)
+        self.reports = report_service_pb2_grpc.ReportServiceStub(channel)
+        self.watch = watch_service_pb2_grpc.WatchServiceStub(channel)
+        self.system = system_service_pb2_grpc.SystemServiceStub(channel)
+
+
+def error_info(error: grpc.RpcError) -> Any:
+    """The ErrorInfo that an error carries; fails if it carries none."""
+    status = rpc_status.from_call(error)
+    assert status is not None, f"{error.code()} without details: {error.details()}"
+    assert len(status.details) == 1
+    info = ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert info.domain == "flowspan.v1"
+    return info
+
+
+def refused(call: Callable[[], object], code: grpc.StatusCode, reason: str) -> Any:
+    """Calls, and expects to be refused so; returns the metadata of the ErrorInfo."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    assert caught.value.code() is code, caught.value
+    info = error_info(caught.value)
+    assert info.reason == reason, caught.value
+    assert caught.value.details()
+    return info.metadata
