@@ -110,9 +110,10 @@ def test_promise_old_and_new_client_takes_an_older_service(path: Path) -> None:
     with replaying(load(path)) as address:
         lines = run_cli("run", "ls", "--json", address=address).splitlines()
         assert {json.loads(line)["flow_name"] for line in lines} == {"recorded"}
-        assert "recorded" in run_cli("run", "show", "latest", address=address)
-        assert "hello" in run_cli("run", "logs", "latest", address=address)
-        assert address in run_cli("server", "status", address=address)
+        assert "recorded" in run_cli("run", "show", "latest", "--json", address=address)
+        assert "hello" in run_cli("run", "logs", "latest", "--json", address=address)
+        status = json.loads(run_cli("server", "status", "--json", address=address))
+        assert path.stem == f"v{status['version']}"
 
 
 def test_promise_old_and_new_service_takes_a_newer_client(
