@@ -47,7 +47,7 @@ class Flow(FlowDefinition, Generic[P, R]):
         retry_delay_seconds: RetryDelay = 0,
         retry_jitter_factor: float | None = None,
         retry_condition_fn: RetryCondition | None = None,
-        task_runner: ThreadPoolTaskRunner | None = None,
+        task_runner: ThreadPoolTaskRunner | type[ThreadPoolTaskRunner] | None = None,
         description: str | None = None,
         timeout_seconds: float | None = None,
         validate_parameters: bool = True,
@@ -69,7 +69,7 @@ class Flow(FlowDefinition, Generic[P, R]):
         self.log_prints = log_prints
         self.is_async = is_async_function(fn)
         self.parameters = self._make_parameters()
-        self.task_runner = task_runner
+        self.task_runner = task_runner() if isinstance(task_runner, type) else task_runner
         functools.update_wrapper(cast("Callable[P, R]", self), fn, updated=())
 
     @overload
@@ -112,7 +112,7 @@ class Flow(FlowDefinition, Generic[P, R]):
             return call_async(self._run_async(args, kwargs, wait_for, return_state))
         state = run_flow(self, args, kwargs, wait_for)
         if return_state:
-            return state
+            return state.returned()
         return state.data if state.type is COMPLETED else state.result()
 
     async def _run_async(
@@ -125,7 +125,7 @@ class Flow(FlowDefinition, Generic[P, R]):
         from flowspan.drivers import aio  # noqa: PLC0415 - imports asyncio
 
         state = await aio.run_flow(self, args, kwargs, wait_for)
-        return state if return_state else state.result()
+        return state.returned() if return_state else state.result()
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters as the function would get them, defaults included.
@@ -171,7 +171,7 @@ def flow(
     retry_delay_seconds: RetryDelay = 0,
     retry_jitter_factor: float | None = None,
     retry_condition_fn: RetryCondition | None = None,
-    task_runner: ThreadPoolTaskRunner | None = None,
+    task_runner: ThreadPoolTaskRunner | type[ThreadPoolTaskRunner] | None = None,
     description: str | None = None,
     timeout_seconds: float | None = None,
     validate_parameters: bool = True,

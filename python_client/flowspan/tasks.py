@@ -120,7 +120,7 @@ class Task(TaskDefinition, Generic[P, R]):
             return call_async(self._run_async(args, kwargs, wait_for, return_state))
         state = run_task(self, args, kwargs, wait_for)
         if return_state:
-            return state
+            return state.returned()
         return state.data if state.type is COMPLETED else state.result()
 
     async def _run_async(
@@ -133,7 +133,7 @@ class Task(TaskDefinition, Generic[P, R]):
         from flowspan.drivers import aio  # noqa: PLC0415 - imports asyncio
 
         state = await aio.run_task(self, args, kwargs, wait_for)
-        return state if return_state else state.result()
+        return state.returned() if return_state else state.result()
 
     @overload
     def submit(

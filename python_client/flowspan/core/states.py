@@ -146,6 +146,19 @@ class State:
             return UpstreamFailed(text)
         return MissingResult(f"The run is {self.name}: it has no result yet.")
 
+    def returned(self) -> State:
+        """The state itself, for a caller that asked for it instead of the result.
+
+        Raises:
+            BaseException: What ended the run is not its own matter, but is to end its callers too:
+                Ctrl-C, the exit of the interpreter, the deadline of a run that called it.
+        """
+        if isinstance(self.data, BaseException) and not isinstance(
+            self.data, (Exception, CancelRun)
+        ):
+            raise self.data
+        return self
+
     def __repr__(self) -> str:
         kind = self.type.name
         inside = repr(self.message) if self.message else ""

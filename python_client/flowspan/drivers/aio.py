@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_run, not_ready
@@ -15,7 +16,7 @@ from flowspan.drivers.host import get_host
 from flowspan.exceptions import CancelRun, UpstreamFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from flowspan.core.definitions import FlowDefinition, TaskDefinition
     from flowspan.core.runs import Run
@@ -36,13 +37,14 @@ async def drive(
         kwargs: Its keyword arguments.
 
     Returns:
-        The terminal state.
+        The terminal state. If the asyncio task was cancelled, and not because the run was, its data
+        is a CancelRun whose cause is the CancelledError.
 
     Raises:
-        asyncio.CancelledError: The asyncio task was cancelled, and not because the run was.
+        GeneratorExit: The coroutine was closed; that cannot be held up.
     """
     steps = execute(run, host)
-    broken_off: asyncio.CancelledError | None = None
+    closed: GeneratorExit | None = None
     token = current_run.set(run)
     try:
         step = next(steps)
@@ -55,20 +57,22 @@ async def drive(
                     run.scope.check()
                     outcome = None
             except asyncio.CancelledError as error:
-                stop = _as_cancel(run, error)
-                broken_off = None if run.scope.cancelled else error
-                step = steps.throw(stop)
+                step = steps.throw(_as_cancel(run, error))
+            except GeneratorExit as error:
+                closed = error
+                step = steps.throw(error)
             except BaseException as error:  # noqa: BLE001 - the engine decides what it means
                 step = steps.throw(error)
             else:
                 step = steps.send(outcome)
     except StopIteration as stop:
-        if broken_off is not None:
-            raise broken_off from None
+        if closed is not None:
+            raise closed from None
         state: State = stop.value
         return state
     finally:
-        current_run.reset(token)
+        with suppress(ValueError):  # a coroutine may be closed in another context
+            current_run.reset(token)
 
 
 async def run_task(
@@ -82,23 +86,19 @@ async def run_task(
     parent = current_run.get()
     upstream = await _upstream(args, kwargs, wait_for)
     run = begin_task(host, task, parent, args, kwargs)
-    try:
-        if upstream is not None:
-            require_completed(upstream)
-            args, kwargs = resolve((args, kwargs))
+    async with _flushing(host, parent):
+        try:
+            if upstream is not None:
+                require_completed(upstream)
+                args, kwargs = resolve((args, kwargs))
+        except UpstreamFailed as error:
+            return not_ready(run, host, str(error), error)
         if run.begin_error is not None:
-            state = never_run(run, host, run.begin_error)
-        elif parent is None:
-            with cancel_with(host, run, *_interrupt()):
-                state = await drive(host, run, task.fn, args, kwargs)
-        else:
-            state = await drive(host, run, task.fn, args, kwargs)
-    except UpstreamFailed as error:
-        state = not_ready(run, host, str(error), error)
-    finally:
-        if parent is None:
-            await _flush(host)
-    return state
+            return never_run(run, host, run.begin_error)
+        if parent is not None:
+            return _passed_on(await drive(host, run, task.fn, args, kwargs))
+        with cancel_with(host, run, *_interrupt()):
+            return _passed_on(await drive(host, run, task.fn, args, kwargs))
 
 
 async def run_flow(
@@ -111,26 +111,52 @@ async def run_flow(
     host = get_host()
     parent = current_run.get()
     upstream = await _upstream(args, kwargs, wait_for)
-    error: UpstreamFailed | None = None
+    failed: UpstreamFailed | None = None
     if upstream is not None:
         try:
             require_completed(upstream)
             args, kwargs = resolve((args, kwargs))
-        except UpstreamFailed as failed:
-            error = failed
-    call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
+        except UpstreamFailed as error:
+            failed = error
+    call = begin_flow(host, flow, parent, args, kwargs, unresolved=failed is not None)
     run = call.run
+    async with _flushing(host, parent):
+        try:
+            if failed is not None:
+                return not_ready(run, host, str(failed), failed)
+            if run.begin_error is not None:
+                return never_run(run, host, run.begin_error)
+            with cancel_with(host, run, *_interrupt()):
+                return _passed_on(await drive(host, run, flow.fn, call.args, call.kwargs))
+        finally:
+            run.scope.close()
+
+
+@asynccontextmanager
+async def _flushing(host: Host, parent: Run | None) -> AsyncIterator[None]:
+    """Flushes at the end of an outermost run, without holding up what else runs on the loop."""
     try:
-        if error is not None:
-            return not_ready(run, host, str(error), error)
-        if run.begin_error is not None:
-            return never_run(run, host, run.begin_error)
-        with cancel_with(host, run, *_interrupt()):
-            return await drive(host, run, flow.fn, call.args, call.kwargs)
-    finally:
-        run.scope.close()
+        yield
+    except GeneratorExit:  # nothing may be awaited any more
+        raise
+    except BaseException:
         if parent is None:
-            await _flush(host)
+            await _in_thread(host.flush)
+        raise
+    if parent is None:
+        await _in_thread(host.flush)
+
+
+def _passed_on(state: State) -> State:
+    """The state; but an asyncio task that was cancelled must end so.
+
+    Raises:
+        asyncio.CancelledError: It was cancelled, and not because the run was.
+    """
+    cause = state.data.__cause__ if isinstance(state.data, CancelRun) else None
+    if isinstance(cause, asyncio.CancelledError):
+        raise cause
+    return state
 
 
 async def _call(
@@ -153,11 +179,12 @@ async def _call(
     finally:
         if span is not None:
             span.leave(token)
-        if attempt.task_runner is not None:
+        if attempt.task_runner is not None and not isinstance(error, GeneratorExit):
             await _in_thread(lambda: close_attempt(run, attempt, error))
-        elif attempt is not run:
+        else:
             close_attempt(run, attempt, error)
-        current_run.reset(current)
+        with suppress(ValueError):  # a coroutine may be closed in another context
+            current_run.reset(current)
     if type(value) not in ATOMIC:
         futures = futures_in(value)
         if futures:
@@ -234,11 +261,6 @@ async def _ended(futures: Iterable[Any]) -> None:
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-async def _flush(host: Host) -> None:
-    """Flushes without holding up what else runs on the loop."""
-    await asyncio.shield(_in_thread(host.flush))
 
 
 async def _in_thread(function: Callable[[], object]) -> None:

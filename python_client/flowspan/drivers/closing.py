@@ -63,7 +63,7 @@ def close_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
     if runner is not None:
         if attempt.scope.cancelled:
             runner.cancel()
-        if not is_timeout:
+        if not is_timeout and not isinstance(error, GeneratorExit):
             runner.wait(_BREAK_OFF_WAIT_S if is_broken_off else None)
         runner.close()
     if attempt is not run:

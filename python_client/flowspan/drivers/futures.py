@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -200,3 +201,12 @@ def wait_until_done(futures: tuple[TaskFuture[Any], ...], timeout: float | None 
             future.remove_done_callback(one_done)
     if left:
         run.scope.check()
+
+
+def _renew_lock() -> None:
+    """A forked child may find the lock held by a thread that it does not have."""
+    global _lock  # noqa: PLW0603 - one per process
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

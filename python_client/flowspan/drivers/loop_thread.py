@@ -34,9 +34,20 @@ class LoopThread:
         """Whether the calling thread is this one."""
         return threading.current_thread() is self._thread
 
-    def put(self, start: Callable[[], Coroutine[Any, Any, None]], context: Context) -> None:
-        """Runs a coroutine in a context. May be called from any thread."""
-        self._loop.call_soon_threadsafe(self._start, start, context)
+    def put(
+        self,
+        start: Callable[[], Coroutine[Any, Any, None]],
+        context: Context,
+        at_end: Callable[[], None],
+    ) -> None:
+        """Runs a coroutine in a context. May be called from any thread.
+
+        Args:
+            start: Makes the coroutine.
+            context: Where it runs.
+            at_end: Called when it has ended, also if it was cancelled before its first step.
+        """
+        self._loop.call_soon_threadsafe(self._start, start, context, at_end)
 
     def cancel(self) -> None:
         """Cancels all coroutines that run. May be called from any thread."""
@@ -56,10 +67,20 @@ class LoopThread:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
 
-    def _start(self, start: Callable[[], Coroutine[Any, Any, None]], context: Context) -> None:
+    def _start(
+        self,
+        start: Callable[[], Coroutine[Any, Any, None]],
+        context: Context,
+        at_end: Callable[[], None],
+    ) -> None:
         task = self._loop.create_task(self._bounded(start), context=context)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            at_end()
+
+        task.add_done_callback(ended)
 
     async def _bounded(self, start: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if self._room is None:

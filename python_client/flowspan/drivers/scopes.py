@@ -3,6 +3,7 @@
 # ruff: noqa: SLF001 - scopes of one tree know each other
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -134,3 +135,12 @@ class CancelScope:
                     self._event.set()
         block(self._event, seconds)
         self.check()
+
+
+def _renew_lock() -> None:
+    """A forked child may find the lock held by a thread that it does not have."""
+    global _lock  # noqa: PLW0603 - one per process
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

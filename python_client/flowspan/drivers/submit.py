@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -64,14 +66,17 @@ def _runner_for(host: Host, parent: Run | None) -> OpenTaskRunner:
     """What runs the tasks that are submitted here: the flow run's runner, or the process's."""
     owner: Any = host if parent is None or parent.flow_run is None else parent.flow_run
     runner: OpenTaskRunner | None = owner.task_runner
-    if runner is None:
+    if runner is None or runner.process_id != os.getpid():
         with _opening:
             runner = owner.task_runner
-            if runner is None:
+            if runner is None or runner.process_id != os.getpid():
                 options = owner.definition.task_runner if owner is not host else None
                 name = owner.record.run_name if owner is not host else "flowspan"
                 runner = options.open(name) if options is not None else OpenTaskRunner(None, name)
                 owner.task_runner = runner
+                if owner is host:
+                    # Daemon threads: what was submitted last would be lost with the process.
+                    atexit.register(runner.wait)
     return runner
 
 
@@ -138,7 +143,7 @@ class _Job:
     def ready(self) -> None:
         """Gives the job to a thread or a loop."""
         if self.task.is_async:
-            self.runner.put_async(self._run_async, self.context)
+            self.runner.put_async(self._run_async, self.context, self._ensure_finished)
         else:
             self.runner.put(self._run_on_thread)
 
@@ -159,9 +164,12 @@ class _Job:
         return True
 
     def _run(self) -> None:
-        state = self._prepare()
-        if state is None:
-            state = sync.drive(self.host, self.run, self.task.fn, self.args, self.kwargs)
+        try:
+            state = self._prepare()
+            if state is None:
+                state = sync.drive(self.host, self.run, self.task.fn, self.args, self.kwargs)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it must not wait for ever
+            state = never_run(self.run, self.host, error)
         self._finish(state)
 
     async def _run_async(self) -> None:
@@ -173,6 +181,12 @@ class _Job:
         if state is None:
             state = await aio.drive(self.host, self.run, self.task.fn, self.args, self.kwargs)
         self._finish(state)
+
+    def _ensure_finished(self) -> None:
+        """Ends a run whose coroutine was cancelled before it could do that itself."""
+        if self._take():
+            stop = CancelRun(self.run.scope.reason or "It was cancelled before it began.")
+            self._finish(never_run(self.run, self.host, stop))
 
     def _prepare(self) -> State | None:
         """Resolves the arguments; the state if the run ends here."""

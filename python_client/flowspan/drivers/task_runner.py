@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
 class OpenTaskRunner:
     """The running side of a ThreadPoolTaskRunner, opened for a flow run.
 
+    Attributes:
+        process_id: The process that it belongs to; a fork leaves its threads behind.
+
     Args:
         max_workers: How many tasks run at the same time; None for no bound.
         name: For the names of threads.
     """
 
     def __init__(self, max_workers: int | None, name: str) -> None:
+        self.process_id = os.getpid()
         self._max_workers = max_workers
         self._name = name
         self._pool: ThreadPool | None = None
@@ -54,9 +59,14 @@ class OpenTaskRunner:
                     pool = self._pool = ThreadPool(self._max_workers, self._name)
         pool.put(job)
 
-    def put_async(self, start: Callable[[], Coroutine[Any, Any, None]], context: Context) -> None:
-        """Runs a coroutine on a loop in another thread than this one."""
-        self._loop_beyond().put(start, context)
+    def put_async(
+        self,
+        start: Callable[[], Coroutine[Any, Any, None]],
+        context: Context,
+        at_end: Callable[[], None],
+    ) -> None:
+        """Runs a coroutine on a loop in another thread than this one; see `LoopThread.put`."""
+        self._loop_beyond().put(start, context, at_end)
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Waits until all tasks that were submitted have ended, or until the time is over."""
