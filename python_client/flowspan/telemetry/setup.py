@@ -20,6 +20,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowspan import __version__
 from flowspan.config import Config, get_config
 
 if TYPE_CHECKING:
@@ -128,11 +129,9 @@ def _told_endpoint(
 
 
 def _tracer(provider: TracerProvider, environ: Mapping[str, str]) -> SpanTracer:
-    from importlib.metadata import version  # noqa: PLC0415 - start-up cost
-
     from flowspan.telemetry.spans import SCOPE_NAME, SpanTracer  # noqa: PLC0415 - start-up cost
 
-    tracer = provider.get_tracer(SCOPE_NAME, version("flowspan"))
+    tracer = provider.get_tracer(SCOPE_NAME, __version__)
     return SpanTracer(tracer, environ=environ)
 
 
