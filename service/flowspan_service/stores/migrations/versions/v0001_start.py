@@ -83,7 +83,7 @@ def _create_run() -> None:
     )
     _create_index("run_top_level", by_state, "parent_run_id IS NULL")
     _create_index("run_open", ["session_id", "id"], "state_type < 6")
-    _create_index("run_by_name", ["run_name", "id"], "kind = 1")
+    _create_index("run_by_name", ["run_name", "id"], "kind <> 2")
     op.create_table(
         "run_tag",
         sa.Column("tag", NAME, primary_key=True),
