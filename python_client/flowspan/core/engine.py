@@ -33,6 +33,7 @@ from flowspan.core.states import (
     State,
 )
 from flowspan.core.traversal import ATOMIC
+from flowspan.exceptions import UpstreamFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -143,6 +144,13 @@ def not_ready(run: Run, world: World, message: str, error: BaseException) -> Sta
     if run.span is not None:
         run.span.end(_CANCELLED, "NotReady", message, None, now)
     return State(PENDING, "NotReady", message, error, run_id, now)
+
+
+def never_begin(run: Run, world: World, error: Exception) -> State:
+    """Ends a run whose arguments are in the way: NotReady if a run behind them did not complete."""
+    if isinstance(error, UpstreamFailed):
+        return not_ready(run, world, str(error), error)
+    return never_run(run, world, error)
 
 
 def never_run(run: Run, world: World, error: BaseException) -> State:

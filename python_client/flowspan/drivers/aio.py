@@ -6,14 +6,14 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.engine import execute, never_run, not_ready
+from flowspan.core.engine import execute, never_begin
 from flowspan.core.runs import current_run
 from flowspan.core.traversal import ATOMIC
-from flowspan.drivers.arguments import futures_in, has_upstream, require_completed, resolve, settle
+from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
 from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.closing import cancel_with, close_attempt, timed_out
 from flowspan.drivers.host import get_host
-from flowspan.exceptions import CancelRun, UpstreamFailed
+from flowspan.exceptions import CancelRun
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -84,17 +84,12 @@ async def run_task(
     """Runs a task whose function gives a coroutine, here and now."""
     host = get_host()
     parent = current_run.get()
-    upstream = await _upstream(args, kwargs, wait_for)
+    args, kwargs, error = await _resolved(args, kwargs, wait_for)
     run = begin_task(host, task, parent, args, kwargs)
     async with _flushing(host, parent):
-        try:
-            if upstream is not None:
-                require_completed(upstream)
-                args, kwargs = resolve((args, kwargs))
-        except UpstreamFailed as error:
-            return not_ready(run, host, str(error), error)
-        if run.begin_error is not None:
-            return never_run(run, host, run.begin_error)
+        error = error or run.begin_error
+        if error is not None:
+            return never_begin(run, host, error)
         if parent is not None:
             return _passed_on(await drive(host, run, task.fn, args, kwargs))
         with cancel_with(host, run, *_interrupt()):
@@ -110,22 +105,14 @@ async def run_flow(
     """Runs a flow whose function gives a coroutine, here and now."""
     host = get_host()
     parent = current_run.get()
-    upstream = await _upstream(args, kwargs, wait_for)
-    failed: UpstreamFailed | None = None
-    if upstream is not None:
-        try:
-            require_completed(upstream)
-            args, kwargs = resolve((args, kwargs))
-        except UpstreamFailed as error:
-            failed = error
-    call = begin_flow(host, flow, parent, args, kwargs, unresolved=failed is not None)
+    args, kwargs, error = await _resolved(args, kwargs, wait_for)
+    call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run = call.run
     async with _flushing(host, parent):
         try:
-            if failed is not None:
-                return not_ready(run, host, str(failed), failed)
-            if run.begin_error is not None:
-                return never_run(run, host, run.begin_error)
+            error = error or run.begin_error
+            if error is not None:
+                return never_begin(run, host, error)
             with cancel_with(host, run, *_interrupt()):
                 return _passed_on(await drive(host, run, flow.fn, call.args, call.kwargs))
         finally:
@@ -230,15 +217,15 @@ def _interrupt() -> tuple[object, Callable[[], object]]:
     return task, interrupt
 
 
-async def _upstream(
+async def _resolved(
     args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None
-) -> tuple[Any, ...] | None:
-    """Waits for the futures in the arguments; what else must have completed, or None if nothing."""
+) -> tuple[tuple[Any, ...], dict[str, Any], Exception | None]:
+    """Waits for the futures in the arguments; the arguments with results, or what is in the way."""
     if wait_for is None and not has_upstream(args, kwargs):
-        return None
+        return args, kwargs, None
     others = tuple(wait_for or ())
     await _ended(futures_in(args, kwargs, others))
-    return others
+    return resolve_call(args, kwargs, others)
 
 
 async def _ended(futures: Iterable[Any]) -> None:

@@ -43,14 +43,26 @@ def resolve(value: Any) -> Any:
     return replace(value, _KINDS, _result_of)
 
 
-def require_completed(upstream: Iterable[Any]) -> None:
-    """Checks what a run is to come after (`wait_for`).
+def resolve_call(
+    args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], Exception | None]:
+    """The arguments of a call with results in the place of futures, which have ended.
 
-    Raises:
-        UpstreamFailed: One of them did not complete.
+    Args:
+        args: The positional arguments.
+        kwargs: The keyword arguments.
+        wait_for: What must have completed besides.
+
+    Returns:
+        The arguments; and what is in the way of the call, UpstreamFailed in most cases, or None.
     """
-    for item in upstream:
-        resolve(item)
+    try:
+        for item in wait_for:
+            resolve(item)
+        args, kwargs = resolve((args, kwargs))
+    except Exception as error:  # noqa: BLE001 - copies containers, which may be user code
+        return args, kwargs, error
+    return args, kwargs, None
 
 
 def settle(value: Any) -> Any:

@@ -8,16 +8,16 @@ import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.engine import never_run, not_ready
+from flowspan.core.engine import never_begin, never_run
 from flowspan.core.runs import current_run
 from flowspan.drivers import sync
-from flowspan.drivers.arguments import futures_in, has_upstream, require_completed, resolve
+from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call
 from flowspan.drivers.begin import begin_task
 from flowspan.drivers.futures import TaskFuture
 from flowspan.drivers.host import get_host
 from flowspan.drivers.task_runner import OpenTaskRunner
 from flowspan.drivers.thread_pool import is_worker
-from flowspan.exceptions import CancelRun, DeadlinePassed, UpstreamFailed
+from flowspan.exceptions import CancelRun, DeadlinePassed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -193,16 +193,13 @@ class _Job:
         self.future.started = True
         try:
             self.run.scope.check()
-            if self.run.begin_error is not None:
-                return never_run(self.run, self.host, self.run.begin_error)
-            if self.upstream is not None:
-                require_completed(self.upstream)
-                self.args, self.kwargs = resolve((self.args, self.kwargs))
-        except UpstreamFailed as error:
-            return not_ready(self.run, self.host, str(error), error)
-        except (CancelRun, DeadlinePassed) as error:
-            return never_run(self.run, self.host, error)
-        return None
+        except (CancelRun, DeadlinePassed) as stop:
+            return never_run(self.run, self.host, stop)
+        error = None
+        if self.upstream is not None:
+            self.args, self.kwargs, error = resolve_call(self.args, self.kwargs, self.upstream)
+        error = error or self.run.begin_error
+        return None if error is None else never_begin(self.run, self.host, error)
 
     def _finish(self, state: State) -> None:
         # Nothing of the run is kept alive by what only asks for its state.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.engine import execute, never_run, not_ready
+from flowspan.core.engine import execute, never_begin, never_run
 from flowspan.core.runs import current_run
 from flowspan.core.traversal import ATOMIC
-from flowspan.drivers.arguments import futures_in, has_upstream, require_completed, resolve, settle
+from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
 from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.bridge import running_loop
 from flowspan.drivers.closing import cancel_with, close_attempt
@@ -15,7 +15,6 @@ from flowspan.drivers.deadlines import call_within
 from flowspan.drivers.futures import wait_until_done
 from flowspan.drivers.host import get_host
 from flowspan.drivers.interrupts import calls_user_code
-from flowspan.exceptions import UpstreamFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -81,24 +80,33 @@ def run_task(
     """Runs a task whose function is a plain one, here and now."""
     host = get_host()
     parent = current_run.get()
-    upstream = None
-    if wait_for is not None or has_upstream(args, kwargs):
-        upstream = _upstream(args, kwargs, wait_for)
+    if parent is None or wait_for is not None or has_upstream(args, kwargs):
+        return _run_task_with_care(host, task, parent, args, kwargs, wait_for)
     run = begin_task(host, task, parent, args, kwargs)
-    if upstream is None and run.begin_error is None and parent is not None:
-        return drive(host, run, task.fn, args, kwargs)
+    if run.begin_error is not None:
+        return never_run(run, host, run.begin_error)
+    return drive(host, run, task.fn, args, kwargs)
+
+
+def _run_task_with_care(
+    host: Host,
+    task: TaskDefinition,
+    parent: Run | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wait_for: Iterable[Any] | None,
+) -> State:
+    """Runs a task that takes results of other runs, or that nobody called but the user."""
+    args, kwargs, error = _resolved(args, kwargs, wait_for)
+    run = begin_task(host, task, parent, args, kwargs)
     try:
-        if upstream is not None:
-            require_completed(upstream)
-            args, kwargs = resolve((args, kwargs))
-        if run.begin_error is not None:
-            return never_run(run, host, run.begin_error)
+        error = error or run.begin_error
+        if error is not None:
+            return never_begin(run, host, error)
         if parent is not None:
             return drive(host, run, task.fn, args, kwargs)
         with cancel_with(host, run):
             return drive(host, run, task.fn, args, kwargs)
-    except UpstreamFailed as error:
-        return not_ready(run, host, str(error), error)
     finally:
         if parent is None:
             host.flush()
@@ -113,20 +121,13 @@ def run_flow(
     """Runs a flow whose function is a plain one, here and now."""
     host = get_host()
     parent = current_run.get()
-    error: UpstreamFailed | None = None
-    if wait_for is not None or has_upstream(args, kwargs):
-        try:
-            require_completed(_upstream(args, kwargs, wait_for))
-            args, kwargs = resolve((args, kwargs))
-        except UpstreamFailed as failed:
-            error = failed
+    args, kwargs, error = _resolved(args, kwargs, wait_for)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run = call.run
     try:
+        error = error or run.begin_error
         if error is not None:
-            return not_ready(run, host, str(error), error)
-        if run.begin_error is not None:
-            return never_run(run, host, run.begin_error)
+            return never_begin(run, host, error)
         with cancel_with(host, run):
             return drive(host, run, flow.fn, call.args, call.kwargs)
     finally:
@@ -160,10 +161,12 @@ def _call(run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     return value if type(value) in ATOMIC else settle(value)
 
 
-def _upstream(
+def _resolved(
     args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None
-) -> tuple[Any, ...]:
-    """Waits for the futures in the arguments; returns what else must have completed."""
+) -> tuple[tuple[Any, ...], dict[str, Any], Exception | None]:
+    """Waits for the futures in the arguments; the arguments with results, or what is in the way."""
+    if wait_for is None and not has_upstream(args, kwargs):
+        return args, kwargs, None
     others = tuple(wait_for or ())
     wait_until_done(tuple(futures_in(args, kwargs, others)))
-    return others
+    return resolve_call(args, kwargs, others)

@@ -1,0 +1,37 @@
+"""A host that keeps what the engine emits, and checks at the end of each test that it is legal."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.unit.client.engine.recorder import Recorder
+
+from flowspan.drivers.host import Host, set_host
+from flowspan.logging import capture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    """What flows and tasks of the test report; the service's rules must accept all of it."""
+    recorder = Recorder()
+    host = Host(
+        recorder.events.append,
+        flush=recorder.flush,
+        on_cancel=recorder.on_cancel,
+        forget=recorder.forget,
+    )
+    before = set_host(host)
+    level = logging.getLogger().level
+    capture.install(recorder.events.append, "INFO", console=False)
+    try:
+        yield recorder
+        recorder.check_legal()
+    finally:
+        capture.uninstall()
+        logging.getLogger().setLevel(level)
+        set_host(before)

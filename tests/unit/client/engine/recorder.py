@@ -1,0 +1,120 @@
+"""Keeps events, shows them in short, and judges them by the rules of the service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.events import CREATED, LOG, STATE, Event, RunRecord
+from flowspan_service.domain.rules import Wish, decide, enter
+from flowspan_service.domain.runs import Run, RunKind
+from flowspan_service.domain.states import TERMINAL_TYPES, Cause, State, StateType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class Recorder:
+    """Stands in for the reporter."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.flushes = 0
+        self.cancels: dict[str, Callable[[str], Any]] = {}
+
+    def flush(self) -> None:
+        self.flushes += 1
+
+    def on_cancel(self, run_id: str, cancel: Callable[[str], Any]) -> None:
+        self.cancels[run_id] = cancel
+
+    def forget(self, run_id: str) -> None:
+        del self.cancels[run_id]
+
+    @property
+    def runs(self) -> list[RunRecord]:
+        """The runs in the order in which they were created."""
+        return [event[1] for event in self.events if event[0] == CREATED]
+
+    def run(self, name: str) -> RunRecord:
+        """The one run of a flow or task."""
+        (found,) = [run for run in self.runs if run.function_name == name]
+        return found
+
+    def states(self, run: RunRecord | str) -> list[tuple[str, int]]:
+        """The names of the states that a run entered after Pending, each with its attempt."""
+        record = self.run(run) if isinstance(run, str) else run
+        return [(e[4], e[2]) for e in self.events if e[0] == STATE and e[1] == record.id]
+
+    def end(self, run: RunRecord | str) -> tuple[str, str]:
+        """The type and the name of a run's last state."""
+        record = self.run(run) if isinstance(run, str) else run
+        event = [e for e in self.events if e[0] == STATE and e[1] == record.id][-1]
+        return StateType(event[3]).name, event[4]
+
+    def last_event(self, run: RunRecord | str) -> Event:
+        """A run's last state as it was emitted."""
+        record = self.run(run) if isinstance(run, str) else run
+        return [e for e in self.events if e[0] == STATE and e[1] == record.id][-1]
+
+    def logs(self, run: RunRecord | str | None = None, level: int = 0) -> list[str]:
+        """The messages that a run logged, or all."""
+        record = self.run(run) if isinstance(run, str) else run
+        return [
+            event[6]
+            for event in self.events
+            if event[0] == LOG and event[3] >= level and (not record or event[1] == record.id)
+        ]
+
+    def check_legal(self) -> None:
+        """Every run was created before it entered states, and the service accepts each of them."""
+        for run in check_legal(self.events):
+            assert run.state.type in TERMINAL_TYPES, f"{run.run_name} was left {run.state.name}"
+        assert not self.cancels, "runs that have ended can still be cancelled"
+
+
+def check_legal(events: Iterable[Event]) -> list[Run]:
+    """Plays events to the service's rules; returns the runs as the service would have them.
+
+    Raises:
+        AssertionError: A rule objects.
+    """
+    runs: dict[str, Run] = {}
+    for event in events:
+        if event[0] == CREATED:
+            run = _created(event)
+            assert run.id not in runs, "created twice"
+            assert run.parent_run_id is None or run.parent_run_id in runs
+            assert run.root_run_id in runs or run.root_run_id == run.id
+            runs[run.id] = run
+        elif event[0] == STATE:
+            _, run_id, attempt, kind, name, message, time_ns, _failure, scheduled_ns = event
+            assert type(kind) is int
+            state = State(StateType(kind), name, message, time_ns // 1000)
+            assert (scheduled_ns is not None) == (kind == StateType.SCHEDULED)
+            wish = Wish(state, attempt, Cause.REPORTED)
+            objection = decide(runs[run_id], wish)
+            assert objection is None, f"{runs[run_id]}: {name}: {objection}"
+            enter(runs[run_id], wish)
+        else:
+            assert event[0] == LOG
+            assert event[1] in runs
+    return list(runs.values())
+
+
+def _created(event: Event) -> Run:
+    _, record, name, time_ns = event
+    return Run(
+        id=record.id,
+        kind=RunKind.FLOW if record.is_flow else RunKind.TASK,
+        function_name=record.function_name,
+        run_name=record.run_name,
+        parent_run_id=record.parent_run_id,
+        root_run_id=record.root_run_id,
+        flow_run_id=record.flow_run_id,
+        tags=record.tags,
+        parameters=None,
+        trace=None,
+        version=record.version,
+        created_us=time_ns // 1000,
+        state=State(StateType.PENDING, name, "", time_ns // 1000),
+    )

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+
+from flowspan.core.failures import MAX_CHAIN, MAX_MESSAGE_BYTES, failure_info, shorten, summary
+from flowspan.exceptions import ParameterError
+
+
+def caught(function, *args) -> BaseException:
+    try:
+        function(*args)
+    except BaseException as error:  # noqa: BLE001 - what the test is about
+        return error
+    raise AssertionError("it did not raise")
+
+
+def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+def test_type_message_and_trace() -> None:
+    info = failure_info(caught(fail, "no"))
+    assert info.type == "ValueError"
+    assert info.message == "no"
+    assert "in fail" in info.stack_trace
+    assert info.stack_trace.startswith("Traceback (most recent call last):")
+    assert info.stack_trace.endswith("ValueError: no\n")
+    assert info.cause is None
+
+
+def test_a_cause_and_what_was_being_handled_are_linked() -> None:
+    def with_cause() -> None:
+        try:
+            fail("first")
+        except ValueError as error:
+            raise KeyError("second") from error
+
+    def while_handling() -> None:
+        try:
+            fail("first")
+        except ValueError:
+            raise KeyError("second")  # noqa: B904 - what the test is about
+
+    def suppressed() -> None:
+        try:
+            fail("first")
+        except ValueError:
+            raise KeyError("second") from None
+
+    for function in (with_cause, while_handling):
+        info = failure_info(caught(function))
+        assert info.type == "KeyError"
+        assert info.cause is not None
+        assert info.cause.message == "first"
+    assert failure_info(caught(suppressed)).cause is None
+
+
+def test_long_and_circular_chains_end() -> None:
+    error: BaseException = ValueError("0")
+    for i in range(40):
+        later = ValueError(str(i + 1))
+        later.__cause__ = error
+        error = later
+    length, info = 0, failure_info(error)
+    while info is not None:
+        length, info = length + 1, info.cause
+    assert length == MAX_CHAIN
+
+    first, second = ValueError("1"), ValueError("2")
+    first.__cause__, second.__cause__ = second, first
+    info = failure_info(first)
+    assert info.cause is not None
+    assert info.cause.cause is None
+
+
+def test_flowspans_own_frames_are_left_out() -> None:
+    from flowspan.core.retries import RetryPolicy
+
+    info = failure_info(caught(RetryPolicy, 1, lambda _: fail("in a callback")))
+    assert "retries.py" not in info.stack_trace
+    assert "in fail" in info.stack_trace
+
+
+def test_flowspans_own_errors_need_no_trace_of_its_frames() -> None:
+    from flowspan.core.parameters import Parameters
+
+    error = caught(lambda: Parameters(fail, "Flow 'x'", validate=True).bind((), {}))
+    assert isinstance(error, ParameterError)
+    assert "parameters.py" not in failure_info(error).stack_trace
+
+
+def test_an_error_that_cannot_say_what_it_is() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    info = failure_info(caught(lambda: (_ for _ in ()).throw(Mute())))
+    assert "RuntimeError" in info.message
+    assert "Mute" in info.stack_trace
+
+
+@pytest.mark.parametrize("letter", ["x", "ä", "\N{PILE OF POO}"])
+def test_long_texts_keep_both_ends(letter: str) -> None:
+    text = "begin " + letter * MAX_MESSAGE_BYTES + " end"
+    short = shorten(text, MAX_MESSAGE_BYTES)
+    assert len(short.encode()) <= MAX_MESSAGE_BYTES
+    assert short.startswith("begin ")
+    assert short.endswith(" end")
+    assert "left out" in short
+    assert shorten("short", MAX_MESSAGE_BYTES) == "short"
+
+
+def test_half_a_surrogate_pair_does_no_harm() -> None:
+    assert shorten("\ud83d" * 30_000, MAX_MESSAGE_BYTES)
+
+
+def test_summary() -> None:
+    assert summary(ValueError("no")) == "ValueError: no"
+    assert summary(ValueError()) == "ValueError"
