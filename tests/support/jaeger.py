@@ -1,0 +1,191 @@
+"""A real Jaeger for tests: in memory, on free ports, asked over its query API."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+BUILD_SCRIPT = Path(__file__).parents[2] / "scripts" / "build-jaeger.sh"
+NO_JAEGER = 3
+"""The code with which the script ends where there is no Jaeger, and no Go to build one."""
+WAIT_S = 60.0
+POLL_S = 0.05
+
+CONFIG = """
+service:
+  extensions: [jaeger_storage, jaeger_query]
+  pipelines:
+    traces: {{receivers: [otlp], exporters: [jaeger_storage_exporter]}}
+  telemetry:
+    metrics: {{level: none}}
+    logs: {{level: warn}}
+extensions:
+  jaeger_query:
+    storage: {{traces: memory}}
+    http: {{endpoint: "127.0.0.1:{query}"}}
+    grpc: {{endpoint: "127.0.0.1:{query_grpc}"}}
+  jaeger_storage:
+    backends:
+      memory: {{memory: {{max_traces: 10000}}}}
+receivers:
+  otlp:
+    protocols:
+      grpc: {{endpoint: "127.0.0.1:{otlp}"}}
+      http: {{endpoint: "127.0.0.1:{otlp_http}"}}
+exporters:
+  jaeger_storage_exporter: {{trace_storage: memory}}
+"""
+
+
+@dataclass(frozen=True)
+class JaegerSpan:
+    """A span as Jaeger shows it."""
+
+    name: str
+    span_id: str
+    parent_id: str
+    start_us: int
+    duration_us: int
+    tags: dict[str, Any]
+    events: list[dict[str, Any]]
+    service_name: str
+    warnings: list[str]
+
+    @property
+    def is_error(self) -> bool:
+        """Whether Jaeger draws it red."""
+        return self.tags.get("error") is True
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether flowspan's service made it."""
+        return self.tags.get("flowspan.span.synthetic") is True
+
+
+@dataclass
+class Jaeger:
+    """A process of Jaeger's.
+
+    Attributes:
+        program: The program.
+        folder: Where its settings and its log are put.
+        ports: Its ports, by name.
+    """
+
+    program: Path
+    folder: Path
+    ports: dict[str, int] = field(default_factory=dict)
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where spans go (OTLP/gRPC)."""
+        return f"http://127.0.0.1:{self.ports['otlp']}"
+
+    @property
+    def http_endpoint(self) -> str:
+        """Where spans go (OTLP/HTTP)."""
+        return f"http://127.0.0.1:{self.ports['otlp_http']}"
+
+    @property
+    def log(self) -> str:
+        """What it printed."""
+        return (self.folder / "jaeger.log").read_text(errors="replace")
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        self.ports = free_ports("query", "query_grpc", "otlp", "otlp_http")
+        config = self.folder / "jaeger.yaml"
+        config.write_text(CONFIG.format(**self.ports))
+        with (self.folder / "jaeger.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [self.program, "--config", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                self.get("/api/services")
+                break
+            except (URLError, ConnectionError):
+                code = self._process.poll()
+                assert code is None, f"Jaeger ended with code {code}:\n{self.log}"
+                assert time.monotonic() < deadline, f"Jaeger does not start:\n{self.log}"
+                time.sleep(POLL_S)
+
+    def end(self) -> None:
+        """Ends it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(WAIT_S)
+
+    def get(self, path: str) -> Any:
+        """The answer of the query API."""
+        url = f"http://127.0.0.1:{self.ports['query']}{path}"
+        with urlopen(url, timeout=WAIT_S) as response:
+            return json.load(response)
+
+    def trace(self, trace_id: str) -> list[JaegerSpan]:
+        """The spans of a trace by their start; empty if Jaeger has none (yet)."""
+        try:
+            (found,) = self.get(f"/api/traces/{trace_id}")["data"]
+        except HTTPError as error:
+            if error.code != 404:
+                raise
+            return []
+        services = {key: value["serviceName"] for key, value in found["processes"].items()}
+        spans = [_span(item, services) for item in found["spans"]]
+        return sorted(spans, key=lambda span: span.start_us)
+
+    def wait_for_trace(self, trace_id: str, names: list[str]) -> list[JaegerSpan]:
+        """The spans of a trace, once there are spans of these names, no more and no fewer."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            spans = self.trace(trace_id)
+            if sorted(span.name for span in spans) == sorted(names):
+                return spans
+            shown = [span.name for span in spans]
+            assert time.monotonic() < deadline, f"the trace has {shown} instead of {names}"
+            time.sleep(POLL_S)
+
+
+def find_jaeger() -> Path | None:
+    """The program, built if need be; None where that is not possible."""
+    done = subprocess.run([BUILD_SCRIPT], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode == NO_JAEGER:
+        return None
+    assert done.returncode == 0, f"{BUILD_SCRIPT.name} ended with code {done.returncode}"
+    return Path(done.stdout.strip())
+
+
+def free_ports(*names: str) -> dict[str, int]:
+    """Ports that nobody listens on just now."""
+    sockets = [socket.socket() for _ in names]
+    try:
+        for item in sockets:
+            item.bind(("127.0.0.1", 0))
+        return {name: item.getsockname()[1] for name, item in zip(names, sockets, strict=True)}
+    finally:
+        for item in sockets:
+            item.close()
+
+
+def _span(item: dict[str, Any], services: dict[str, str]) -> JaegerSpan:
+    parents = [ref["spanID"] for ref in item["references"] if ref["refType"] == "CHILD_OF"]
+    return JaegerSpan(
+        name=item["operationName"],
+        span_id=item["spanID"],
+        parent_id=parents[0] if parents else "",
+        start_us=item["startTime"],
+        duration_us=item["duration"],
+        tags={tag["key"]: tag["value"] for tag in item["tags"]},
+        events=[{pair["key"]: pair["value"] for pair in log["fields"]} for log in item["logs"]],
+        service_name=services[item["processID"]],
+        warnings=item.get("warnings") or [],
+    )
