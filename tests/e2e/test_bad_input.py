@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.cli import run_cli
+from tests.support.command import run_cli
 from tests.support.flows import FlowProcess, run_code
 from tests.support.queries import flow_history, flow_runs, logs
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.cli import run_cli
+from tests.support.command import run_cli
 from tests.support.flows import FlowProcess
 from tests.support.queries import flow_history, flow_runs, logs, task_history, task_runs
 from tests.support.reporting import ReportStream, created, entered, new_id

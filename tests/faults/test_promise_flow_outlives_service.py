@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
-from flowspan.v1 import state_pb2
 from tests.support.flows import FlowProcess
 from tests.support.queries import count_task_runs, flow_history, flow_runs
+
+from flowspan.v1 import state_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.cli import run_cli
+from tests.support.command import run_cli
 from tests.support.flows import run_code
 from tests.support.service import ServiceProcess
 from tests.support.skew import SkewProxy
