@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.store_ingest import IdMaker, SystemClock
-
 from flowspan_service.app.queries import RunFilter, RunQuery
 from flowspan_service.domain.runs import Run, RunKind
 from flowspan_service.domain.states import DEFAULT_NAMES, State, StateType
@@ -215,8 +214,9 @@ def main() -> None:
     sys.stdout.write(f"{database}, {arguments.runs:,} task runs (filled in {filled_s:.0f} s)\n")
     for result in results:
         sys.stdout.write(
-            f"  {result['filter']:28} p50 {result['p50_ms']:6.2f} ms   p99 {result['p99_ms']:6.2f} ms"
-            f"   max {result['max_ms']:6.2f} ms   (mean page {result['mean_page']})\n"
+            f"  {result['filter']:28} p50 {result['p50_ms']:6.2f} ms"
+            f"   p99 {result['p99_ms']:6.2f} ms   max {result['max_ms']:6.2f} ms"
+            f"   (mean page {result['mean_page']})\n"
         )
 
 

@@ -123,7 +123,7 @@ def make_batches(runs: int, batch_events: int, spread: int) -> Iterator[Batch]:
 
 
 def ingest(store: Store, batches: list[Batch]) -> float:
-    """Submits the batches, a bounded number at a time; returns the seconds until all are committed."""
+    """Submits the batches, so many at a time; returns the seconds until all are committed."""
     in_flight: deque[Future[Any]] = deque()
     start = time.perf_counter()
     for batch in batches:
