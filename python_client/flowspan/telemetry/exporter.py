@@ -151,8 +151,10 @@ class ExportingProcessor(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Exports what has ended so far; False if it could not be done in time."""
-        if not self._queue and not self._armed:
+        if self._thread is None and not self._queue:
             return True
+        if self._stopped:
+            return False
         done = threading.Event()
         self._queue.append(done)
         self._arm()

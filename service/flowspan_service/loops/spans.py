@@ -44,6 +44,8 @@ SAVE_INTERVAL_S = 1.0
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
+MAX_LOOK_BACK = 1_000_000
+"""How many positions a service looks back at most: a database may have been used without one."""
 UNKNOWN_LOOK_BACK = 10_000
 """How many positions a service looks back that does not know how far its predecessor came …"""
 UNKNOWN_LOOK_BACK_US = 600_000_000
@@ -152,7 +154,7 @@ class SpanExporter:
         if done is None or done > head:
             done = max(0, head - UNKNOWN_LOOK_BACK)
             oldest_us = self._clock.now_us() - UNKNOWN_LOOK_BACK_US
-        self._done = done
+        self._done = max(done, head - MAX_LOOK_BACK)
         self._catch_up(oldest_us)
 
     def _catch_up(self, oldest_us: int = 0) -> None:
@@ -173,7 +175,9 @@ class SpanExporter:
     def _export_waiting(self) -> None:
         # In this order: what was committed up to here is in the queue already.
         committed = self._committed
-        runs = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        # What was caught up on while it waited has been exported.
+        runs = [run for run in waiting if run.position > self._done]
         if self._export(runs) and not self._overflowed:
             self._done = max(self._done, committed)
 

@@ -105,6 +105,17 @@ def test_a_flush_delivers_all_that_ended(make: Make) -> None:
     assert len(transport.requests) == 1
 
 
+def test_a_flush_waits_for_what_is_on_its_way(make: Make) -> None:
+    processor, transport, end = make()
+    transport.gate = threading.Event()
+    end("a")
+    assert transport.tried.acquire(timeout=WAIT_S), "the queue is empty now"
+    assert not processor.force_flush(1)
+    transport.gate.set()
+    assert processor.force_flush(WAIT_S * 1000)
+    assert transport.names == ["a"]
+
+
 def test_a_flush_with_nothing_to_do_is_done(make: Make) -> None:
     processor, transport, _ = make()
     assert processor.force_flush(0)
@@ -200,6 +211,7 @@ def test_after_shutdown_spans_are_passed_over(make: Make) -> None:
     processor.shutdown(WAIT_S)
     end("b")
     processor.shutdown(WAIT_S)
+    assert not processor.force_flush(WAIT_S * 1000)
     assert transport.names == ["a"]
 
 
