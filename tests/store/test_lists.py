@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.stores.lists import Statement
     from flowspan_service.domain.runs import Run
     from flowspan_service.stores.store import SqlStore
 
@@ -127,7 +128,9 @@ def test_pages_and_counts_are_those_of_a_sorted_list(store: SqlStore, seed: int)
         kind, oldest_first = chance.choice([1, 2]), chance.random() < 0.5
         wanted = [run for run in runs if matches(run, kind, run_filter)]
         wanted.sort(key=lambda run: run.id, reverse=not oldest_first)
-        query = RunQuery(kind, run_filter, oldest_first=oldest_first, limit=chance.choice([1, 7, 100]))
+        query = RunQuery(
+            kind, run_filter, oldest_first=oldest_first, limit=chance.choice([1, 7, 100])
+        )
         assert [run.id for run in walk(store, query)] == [run.id for run in wanted], run_filter
         counts: dict[int, int] = {}
         for run in wanted:
@@ -163,7 +166,10 @@ COMMON = {
     "state": (RunFilter(state_types=(7,)), "run_by_state"),
     "states": (RunFilter(state_types=(2, 3)), "run_by_state"),
     "function": (RunFilter(function_names=("load",)), "run_by_function"),
-    "function and state": (RunFilter(function_names=("load",), state_types=(7,)), "run_by_function"),
+    "function and state": (
+        RunFilter(function_names=("load",), state_types=(7,)),
+        "run_by_function",
+    ),
     "parent": (RunFilter(parent_run_id=ID), "run_by_parent"),
     "parent and state": (RunFilter(parent_run_id=ID, state_types=(7,)), "run_by_parent"),
     "root": (RunFilter(root_run_id=ID), "run_by_root"),
@@ -186,12 +192,12 @@ def test_sqlite_reads_common_lists_from_an_index(
 ) -> None:
     run_filter, index = COMMON[case]
     query = RunQuery(1, run_filter, oldest_first=oldest_first, after_id=ID)
-    plan = explain(sqlite_store, page_statement(query, limit=101))
+    plan = explain(sqlite_store, page_statement(query, sqlite_store._dialect, limit=101))
     assert index in plan, plan
     # Each search is narrowed by all that the list is about, and nothing is looked at from end to end.
     reads = [line for line in plan.splitlines() if line.startswith(("SEARCH", "SCAN"))]
     scans = [line for line in reads if line.startswith("SCAN")]
-    assert all("anon_" in line for line in scans), plan
+    assert all(line.split()[1] in {"page", "part"} for line in scans), plan
     ranges = [line for line in reads if index in line and "run_id=?)" not in line]
     assert all("id<?" in line or "id>?" in line for line in ranges), plan
     # Sorting is only for the page itself.
@@ -201,24 +207,15 @@ def test_sqlite_reads_common_lists_from_an_index(
 @pytest.mark.parametrize("case", COMMON)
 def test_sqlite_counts_from_an_index(sqlite_store: SqlStore, case: str) -> None:
     run_filter, index = COMMON[case]
-    plan = explain(sqlite_store, count_statement(1, run_filter))
+    plan = explain(sqlite_store, count_statement(1, run_filter, sqlite_store._dialect))
     assert index in plan, plan
 
 
-def explain(store: SqlStore, statement: object) -> str:
+def explain(store: SqlStore, statement: Statement) -> str:
     with store._dialect.reading.connect() as connection:
-        compiled = statement.compile(connection.engine)  # type: ignore[attr-defined] # a statement
-        parameters = compiled.construct_expanded_state().parameters
-        sql = compiled.construct_expanded_state().statement
-        order = compiled.construct_expanded_state().positiontup
-        bind = compiled._process_parameters_for_postcompile
-        assert bind is not None
-        processors = compiled._bind_processors
-        values = tuple(
-            processors[name](parameters[name]) if name in processors else parameters[name]
-            for name in order
+        rows = connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {statement.sql}", statement.parameters
         )
-        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)
         return "\n".join(row[3] for row in rows)
 
 

@@ -37,7 +37,9 @@ FULL = {
     "run_name": "näme 🦦",
     "tags": ("b", "a", "b", 'q"uote'),
     "parameters": Payload("json", b'{"x": "\\u0000"}\x00\xff'),
-    "trace": TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a=b", "c1", True),
+    "trace": TraceContext(
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a=b", "c1", True
+    ),
     "version": "1.2",
     "session_id": new_id(),
     "state": a_state(
@@ -251,5 +253,7 @@ def test_leases_are_extended_but_never_cut(store: SqlStore) -> None:
 
     do(store, save)
     assert do(store, lambda uow: uow.extend_leases(until_us=START_US + 10**8)) == 1
-    expiries = do(store, lambda u: [u.session(s.id).lease_expires_us for s in (short, long, closed)])
+    expiries = do(
+        store, lambda u: [u.session(s.id).lease_expires_us for s in (short, long, closed)]
+    )
     assert expiries == [START_US + 10**8, START_US + 10**9, START_US + 30_000_000]

@@ -23,7 +23,9 @@ ACTIONS = st.one_of(
     st.tuples(st.just("add"), NAMES, st.none() | NAMES),
     st.tuples(st.just("move"), NAMES, st.sampled_from(list(StateType))),
     st.tuples(st.just("adopt"), NAMES, st.booleans()),
-    st.tuples(st.just("log"), NAMES, st.text(st.characters(exclude_characters="\0", codec="utf-8"))),
+    st.tuples(
+        st.just("log"), NAMES, st.text(st.characters(exclude_characters="\0", codec="utf-8"))
+    ),
     st.tuples(st.just("delete"), NAMES, st.none()),
     st.tuples(st.just("session"), NAMES, st.integers(0, 1 << 60)),
     st.tuples(st.just("look"), NAMES, st.none()),

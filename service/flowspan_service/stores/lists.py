@@ -4,22 +4,22 @@ A list is sorted by id and cut by a key (the last id of the page before), so its
 on where the page is. Each index that a list uses ends in (state_type, id); so a list is one range
 for each type of state, each giving at most a page of ids, merged: page 10,000 costs what page 1
 costs, with a filter on the state and without one.
+
+The SQL is put together as text: as an expression of SQLAlchemy's, a list of all states took longer to
+build than to run. Values are parameters throughout.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from sqlalchemy import func, select, union_all
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
 from flowspan_service.stores import tables
 from flowspan_service.stores.ids import prefix_range, time_floor
-from flowspan_service.stores.tables import run, run_tag
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, FromClause, Select
+    from collections.abc import Sequence
 
     from flowspan_service.app.queries import RunFilter, RunQuery
 
@@ -29,190 +29,216 @@ MAX_MERGED_NAMES = 16
 CLOCK_SLACK_US = 3_600_000_000
 """How far a run's created_us may be from the time in its id, so that the id narrows the search."""
 
-Condition = Any
+RUN_COLUMNS = ", ".join(f"run.{column.name}" for column in tables.run.c)
 
 
-class Range(NamedTuple):
+class Syntax(Protocol):
+    """How a dialect writes parameters."""
+
+    def parameter(self, name: str) -> str:
+        """The parameter of that name, in SQL."""
+        ...
+
+    def id_parameter(self, name: str) -> str:
+        """The same, for an id."""
+        ...
+
+    def id_value(self, run_id: str) -> object:
+        """An id as the value of a parameter."""
+        ...
+
+
+class Statement(NamedTuple):
+    """SQL with its parameters."""
+
+    sql: str
+    parameters: dict[str, Any]
+
+
+class _Range(NamedTuple):
     """A part of an index: conditions that say which, and whether the state's type is a part of it."""
 
-    conditions: tuple[Condition, ...]
-    source: FromClause = run
-    id_column: ColumnElement[str] = run.c.id
+    conditions: tuple[str, ...]
+    source: str = "run"
+    id_column: str = "run.id"
     by_state: bool = True
 
 
-def page_statement(query: RunQuery, *, limit: int) -> Select[*tuple[Any, ...]]:
-    """The runs of a page, in their order."""
-    wanted = _Wanted(query.kind, query.filter)
-    bounds = wanted.bounds
+def page_statement(query: RunQuery, syntax: Syntax, *, limit: int) -> Statement:
+    """The runs of a page, in their order: the columns of `run`."""
+    wanted = _Wanted(query.kind, query.filter, syntax)
     if query.after_id is not None:
-        bounds = (*bounds, ("gt" if query.oldest_first else "lt", query.after_id))
+        wanted.bound(">" if query.oldest_first else "<", query.after_id)
+    limited = f"LIMIT {wanted.value('limit', limit)}"
+    direction = "ASC" if query.oldest_first else "DESC"
     parts = [
-        _part(one, state_type, wanted, bounds)
-        .order_by(_direction(one.id_column, query))
-        .limit(limit)
-        for one in wanted.ranges
-        for state_type in (wanted.state_types if one.by_state else (None,))
+        f"SELECT {part.id_column} AS id {body} ORDER BY {part.id_column} {direction} {limited}"
+        for part, body in wanted.parts()
     ]
-    ids = parts[0].subquery() if len(parts) == 1 else _merged(parts)
-    statement = select(run).join(ids, run.c.id == ids.c.id)
-    return statement.order_by(_direction(ids.c.id, query)).limit(limit)
-
-
-def count_statement(kind: int, run_filter: RunFilter) -> Select[*tuple[Any, ...]]:
-    """How many runs there are, by the type of their state."""
-    wanted = _Wanted(kind, run_filter)
-    parts = [
-        _part(one, state_type, wanted, wanted.bounds, run.c.state_type)
-        for one in wanted.ranges
-        for state_type in (wanted.state_types if one.by_state else (None,))
-    ]
-    ids = parts[0].subquery() if len(parts) == 1 else union_all(*parts).subquery()
-    return select(ids.c.state_type, func.count()).group_by(ids.c.state_type)
-
-
-def _merged(parts: list[Select[Any]]) -> FromClause:
     # A SELECT with ORDER BY may stand in a UNION only as a subquery, says SQLite.
-    return union_all(*(select(part.subquery()) for part in parts)).subquery()
+    ids = " UNION ALL ".join(f"SELECT id FROM ({part}) AS part" for part in parts)  # noqa: S608 - no values in it
+    sql = (
+        f"SELECT {RUN_COLUMNS} FROM ({ids}) AS page JOIN run ON run.id = page.id"  # noqa: S608 - no values in it
+        f" ORDER BY page.id {direction} {limited}"
+    )
+    return Statement(sql, wanted.parameters)
 
 
-def _direction(column: ColumnElement[str], query: RunQuery) -> ColumnElement[str]:
-    return column.asc() if query.oldest_first else column.desc()
-
-
-def _part(
-    one: Range,
-    state_type: int | None,
-    wanted: _Wanted,
-    bounds: tuple[tuple[str, str], ...],
-    *more: ColumnElement[Any],
-) -> Select[*tuple[Any, ...]]:
-    statement = select(one.id_column.label("id"), *more).select_from(one.source)
-    conditions = [*one.conditions, *wanted.residual]
-    if state_type is not None:
-        conditions.append(run.c.state_type == state_type)
-    elif len(wanted.state_types) < len(ALL_TYPES):
-        conditions.append(run.c.state_type.in_(wanted.state_types))
-    conditions += [_compare(one.id_column, how, run_id) for how, run_id in bounds]
-    return statement.where(*conditions)
-
-
-def _compare(column: ColumnElement[str], how: str, run_id: str) -> ColumnElement[bool]:
-    if how == "lt":
-        return column < run_id
-    if how == "le":
-        return column <= run_id
-    return column > run_id if how == "gt" else column >= run_id
+def count_statement(kind: int, run_filter: RunFilter, syntax: Syntax) -> Statement:
+    """How many runs there are, by the type of their state: rows of type and count."""
+    wanted = _Wanted(kind, run_filter, syntax)
+    parts = [f"SELECT run.state_type AS state_type {body}" for _, body in wanted.parts()]
+    sql = (
+        f"SELECT state_type, count(*) FROM ({' UNION ALL '.join(parts)}) AS counted"  # noqa: S608 - no values in it
+        " GROUP BY state_type"
+    )
+    return Statement(sql, wanted.parameters)
 
 
 class _Wanted:
     """What a filter asks for: ranges to read, bounds of the id, and conditions to check on each run."""
 
-    def __init__(self, kind: int, run_filter: RunFilter) -> None:
+    def __init__(self, kind: int, run_filter: RunFilter, syntax: Syntax) -> None:
+        self.parameters: dict[str, Any] = {}
+        self._syntax = syntax
         self._kind = kind
         self._filter = run_filter
-        self.state_types = run_filter.state_types or ALL_TYPES
-        self.ranges = self._choose_ranges()
-        self.residual = tuple(self._residual())
-        self.bounds = tuple(self._bounds())
+        self._bounds: list[tuple[str, str]] = []
+        self._is_kind = f"run.kind = {self.value('kind', kind)}"
+        self._state_types = run_filter.state_types or ALL_TYPES
+        self._ranges = self._choose_ranges()
+        self._residual = self._list_residual()
+        self._add_bounds()
 
-    def _choose_ranges(self) -> tuple[Range, ...]:
+    def value(self, name: str, value: object) -> str:
+        """A parameter with its value; a name stands for one value throughout."""
+        self.parameters[name] = value
+        return self._syntax.parameter(name)
+
+    def values(self, name: str, values: Sequence[object]) -> list[str]:
+        """Parameters for several values."""
+        return [self.value(f"{name}_{index}", value) for index, value in enumerate(values)]
+
+    def id_value(self, name: str, run_id: str) -> str:
+        """A parameter that is an id."""
+        self.parameters[name] = self._syntax.id_value(run_id)
+        return self._syntax.id_parameter(name)
+
+    def bound(self, comparison: str, run_id: str) -> None:
+        """Narrows all ranges to the ids that compare so."""
+        self._bounds.append((comparison, self.id_value(f"bound_{len(self._bounds)}", run_id)))
+
+    def parts(self) -> list[tuple[_Range, str]]:
+        """For each range and type of state: FROM and WHERE."""
+        return [
+            (one, self._body(one, state_type))
+            for one in self._ranges
+            for state_type in (self._state_types if one.by_state else (None,))
+        ]
+
+    def _body(self, one: _Range, state_type: int | None) -> str:
+        conditions = [*one.conditions]
+        if state_type is not None:
+            conditions.append(f"run.state_type = {int(state_type)}")
+        elif len(self._state_types) < len(ALL_TYPES):
+            types = ", ".join(str(int(one_type)) for one_type in self._state_types)
+            conditions.append(f"run.state_type IN ({types})")
+        conditions += [f"{one.id_column} {how} {run_id}" for how, run_id in self._bounds]
+        conditions += [one for one in self._residual if one not in conditions]
+        return f"FROM {one.source} WHERE {' AND '.join(conditions)}"
+
+    def _choose_ranges(self) -> list[_Range]:
         """The most selective ranges that the filter allows."""
-        f, kind = self._filter, run.c.kind == self._kind
+        f, kind = self._filter, self._is_kind
         if f.parent_run_id is not None:
-            return (Range((run.c.parent_run_id == f.parent_run_id, kind)),)
+            return [_Range((self._is("parent_run_id", f.parent_run_id), kind))]
         if f.flow_run_id is not None:
-            return _flow_run_ranges(f.flow_run_id, kind)
+            return self._flow_run_ranges(f.flow_run_id)
         if f.run_name is not None and self._kind == RunKind.FLOW:
-            conditions = (run.c.run_name == f.run_name, tables.IS_FLOW)
-            return (Range(conditions, by_state=False),)
+            name = f"run.run_name = {self.value('run_name', f.run_name)}"
+            return [_Range((name, str(tables.IS_FLOW)), by_state=False)]
         if f.tags:
-            return (self._tag_range(f.tags[0]),)
+            return [self._tag_range(f.tags[0])]
         if f.root_run_id is not None:
-            return _root_ranges(f.root_run_id, kind)
+            return self._root_ranges(f.root_run_id)
         if f.function_names and len(f.function_names) <= MAX_MERGED_NAMES:
-            return tuple(
-                Range((run.c.function_name == name, kind))
-                for name in dict.fromkeys(f.function_names)
-            )
+            names = self.values("function", list(dict.fromkeys(f.function_names)))
+            return [_Range((f"run.function_name = {name}", kind)) for name in names]
         if f.top_level_only:
-            return (Range((kind, tables.IS_TOP_LEVEL)),)
-        return (Range((kind,)),)
+            return [_Range((kind, str(tables.IS_TOP_LEVEL)))]
+        return [_Range((kind,))]
 
-    def _tag_range(self, tag: str) -> Range:
-        return Range(
-            (run_tag.c.tag == tag, run_tag.c.kind == self._kind),
-            source=run_tag.join(run, run.c.id == run_tag.c.run_id),
-            id_column=run_tag.c.run_id,
+    def _is(self, column: str, run_id: str) -> str:
+        return f"run.{column} = {self.id_value(column, run_id)}"
+
+    def _flow_run_ranges(self, flow_run_id: str) -> list[_Range]:
+        """Most tasks of a flow run are its children; the others have an index of their own."""
+        here = self._is("flow_run_id", flow_run_id)
+        elsewhere = (here, str(tables.IS_IN_FLOW_RUN), str(tables.IS_NOT_CHILD_OF_FLOW_RUN))
+        return [
+            _Range(
+                (f"run.parent_run_id = {self.id_value('flow_run_id', flow_run_id)}", self._is_kind)
+            ),
+            _Range((*elsewhere, self._is_kind)),
+        ]
+
+    def _root_ranges(self, root_run_id: str) -> list[_Range]:
+        """The root itself, its children, and those further down."""
+        root = self.id_value("root_run_id", root_run_id)
+        below = (str(tables.IS_BELOW_ROOT), str(tables.IS_NOT_CHILD_OF_ROOT))
+        return [
+            _Range((f"run.id = {root}", self._is_kind), by_state=False),
+            _Range((f"run.parent_run_id = {root}", self._is_kind)),
+            _Range((f"run.root_run_id = {root}", *below, self._is_kind)),
+        ]
+
+    def _tag_range(self, tag: str) -> _Range:
+        kind = f"run_tag.kind = {self.value('kind', self._kind)}"
+        return _Range(
+            (f"run_tag.tag = {self.value('tag', tag)}", kind),
+            source="run_tag JOIN run ON run.id = run_tag.run_id",
+            id_column="run_tag.run_id",
             by_state=False,
         )
 
-    def _residual(self) -> list[Condition]:
-        """All conditions but those on the id; a range repeats its own, which costs nothing."""
+    def _list_residual(self) -> list[str]:
+        """All conditions but those on the id; a range that says the same says it once."""
         f = self._filter
-        found: list[Condition] = []
+        found: list[str] = []
         if f.state_names:
-            found.append(run.c.state_name.in_(f.state_names))
+            found.append(f"run.state_name IN ({', '.join(self.values('state', f.state_names))})")
         if f.function_names:
-            found.append(run.c.function_name.in_(f.function_names))
-        for column in ("parent_run_id", "root_run_id", "flow_run_id", "run_name"):
-            value = getattr(f, column)
-            if value is not None:
-                found.append(run.c[column] == value)
+            names = ", ".join(self.values("name", f.function_names))
+            found.append(f"run.function_name IN ({names})")
+        for column in ("parent_run_id", "root_run_id", "flow_run_id"):
+            run_id = getattr(f, column)
+            if run_id is not None:
+                found.append(self._is(column, run_id))
+        if f.run_name is not None:
+            found.append(f"run.run_name = {self.value('run_name', f.run_name)}")
         if f.top_level_only:
-            found.append(tables.IS_TOP_LEVEL)
+            found.append(str(tables.IS_TOP_LEVEL))
         if f.created_after_us is not None:
-            found.append(run.c.created_us >= f.created_after_us)
+            found.append(f"run.created_us >= {self.value('after_us', f.created_after_us)}")
         if f.created_before_us is not None:
-            found.append(run.c.created_us < f.created_before_us)
-        found += [self._has_tag(tag) for tag in f.tags]
+            found.append(f"run.created_us < {self.value('before_us', f.created_before_us)}")
+        found += [self._has_tag(tag) for tag in self.values("tags", f.tags)]
         return found
 
-    def _has_tag(self, tag: str) -> Condition:
-        alias = run_tag.alias()
+    def _has_tag(self, tag: str) -> str:
+        kind = self.value("kind", self._kind)
         return (
-            select(1)
-            .where(alias.c.tag == tag, alias.c.kind == self._kind, alias.c.run_id == run.c.id)
-            .exists()
+            "EXISTS (SELECT 1 FROM run_tag AS other"  # noqa: S608 - no values in it
+            f" WHERE other.tag = {tag} AND other.kind = {kind} AND other.run_id = run.id)"
         )
 
-    def _bounds(self) -> list[tuple[str, str]]:
+    def _add_bounds(self) -> None:
         f = self._filter
-        found: list[tuple[str, str]] = []
         if f.id_prefix is not None:
             first, last = prefix_range(f.id_prefix)
-            found += [("ge", first), ("le", last)]
+            self.bound(">=", first)
+            self.bound("<=", last)
         if f.created_after_us is not None:
-            found.append(("ge", time_floor(f.created_after_us - CLOCK_SLACK_US)))
+            self.bound(">=", time_floor(f.created_after_us - CLOCK_SLACK_US))
         if f.created_before_us is not None:
-            found.append(("lt", time_floor(f.created_before_us + CLOCK_SLACK_US)))
-        return found
-
-
-def _flow_run_ranges(flow_run_id: str, kind: Condition) -> tuple[Range, ...]:
-    return (
-        Range((run.c.parent_run_id == flow_run_id, kind)),
-        Range(
-            (
-                run.c.flow_run_id == flow_run_id,
-                tables.IS_IN_FLOW_RUN,
-                tables.IS_NOT_CHILD_OF_FLOW_RUN,
-                kind,
-            )
-        ),
-    )
-
-
-def _root_ranges(root_run_id: str, kind: Condition) -> tuple[Range, ...]:
-    return (
-        Range((run.c.id == root_run_id, kind), by_state=False),
-        Range((run.c.parent_run_id == root_run_id, kind)),
-        Range(
-            (
-                run.c.root_run_id == root_run_id,
-                tables.IS_BELOW_ROOT,
-                tables.IS_NOT_CHILD_OF_ROOT,
-                kind,
-            )
-        ),
-    )
+            self.bound("<", time_floor(f.created_before_us + CLOCK_SLACK_US))

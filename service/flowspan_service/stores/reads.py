@@ -57,14 +57,15 @@ class Reads:
     def list_runs(self, query: RunQuery) -> Page[Run]:
         """See app.ports.Store."""
         with self._connection() as connection:
-            rows = connection.execute(page_statement(query, limit=query.limit + 1)).all()
-        runs = [run_of(row) for row in rows[: query.limit]]
-        return Page(items=runs, has_more=len(rows) > query.limit)
+            statement = page_statement(query, self._dialect, limit=query.limit + 1)
+            runs = self._dialect.fetch_runs(connection, statement)
+        return Page(items=runs[: query.limit], has_more=len(runs) > query.limit)
 
     def count_runs(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
         """See app.ports.Store."""
         with self._connection() as connection:
-            rows = connection.execute(count_statement(kind, run_filter)).all()
+            sql, parameters = count_statement(kind, run_filter, self._dialect)
+            rows = connection.exec_driver_sql(sql, parameters).all()
         return {state_type: count for state_type, count in sorted(tuple(row) for row in rows)}
 
     def tree_runs(self, run_id: str, *, after_id: str | None, limit: int) -> list[Run]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
     from flowspan_service.domain.runs import Run
+    from flowspan_service.stores.lists import Statement
 
 
 class Head(NamedTuple):
@@ -58,6 +59,22 @@ class Dialect(Protocol):
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
         """The runs with these ids, as far as there are any, in few statements."""
+        ...
+
+    def fetch_runs(self, connection: Connection, statement: Statement) -> list[Run]:
+        """The runs in the answer to a statement that selects the columns of `run`."""
+        ...
+
+    def parameter(self, name: str) -> str:
+        """See lists.Syntax."""
+        ...
+
+    def id_parameter(self, name: str) -> str:
+        """See lists.Syntax."""
+        ...
+
+    def id_value(self, run_id: str) -> object:
+        """See lists.Syntax."""
         ...
 
     def explain(self, error: Exception) -> str | None:

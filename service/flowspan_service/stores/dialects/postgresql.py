@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Engine
 
     from flowspan_service.domain.runs import Run
+    from flowspan_service.stores.lists import Statement
 
 READERS = 8
 CONNECT_TIMEOUT_S = 10
@@ -141,6 +142,22 @@ class PostgresqlDialect:
         # One string is sent faster than a list of ids.
         cursor = connection.exec_driver_sql(_LOAD_RUNS, ("{" + ",".join(run_ids) + "}",))
         return [run_of(row) for row in cursor]
+
+    def fetch_runs(self, connection: Connection, statement: Statement) -> list[Run]:
+        """See dialects.base.Dialect."""
+        return [run_of(row) for row in connection.exec_driver_sql(*statement)]
+
+    def parameter(self, name: str) -> str:
+        """See lists.Syntax."""
+        return f"%({name})s"
+
+    def id_parameter(self, name: str) -> str:
+        """See lists.Syntax."""
+        return f"%({name})s::uuid"
+
+    def id_value(self, run_id: str) -> object:
+        """See lists.Syntax."""
+        return run_id
 
     def explain(self, error: Exception) -> str | None:
         """See dialects.base.Dialect."""

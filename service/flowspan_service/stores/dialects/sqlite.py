@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Table
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Connection, CursorResult, Engine
 
     from flowspan_service.domain.runs import Run
+    from flowspan_service.stores.lists import Statement
 
 CHUNK_SIZES = (1024, 256, 64, 16, 4, 1)
 """Rows per statement: few sizes, so that the prepared statements of all of them stay cached.
@@ -105,11 +106,24 @@ class SqliteDialect:
         """See dialects.base.Dialect."""
         runs: list[Run] = []
         for count, chunk in _ladder([to_bytes(run_id) for run_id in run_ids], 1):
-            cursor = connection.exec_driver_sql(_load_sql(count), chunk)
-            for row in cursor.fetchall():
-                ids = [raw and to_text(raw) for raw in row[:ID_COLUMNS]]
-                runs.append(run_of((*ids, *row[ID_COLUMNS:])))
+            runs += _runs_of(connection.exec_driver_sql(_load_sql(count), chunk))
         return runs
+
+    def fetch_runs(self, connection: Connection, statement: Statement) -> list[Run]:
+        """See dialects.base.Dialect."""
+        return _runs_of(connection.exec_driver_sql(*statement))
+
+    def parameter(self, name: str) -> str:
+        """See lists.Syntax."""
+        return f":{name}"
+
+    def id_parameter(self, name: str) -> str:
+        """See lists.Syntax."""
+        return f":{name}"
+
+    def id_value(self, run_id: str) -> object:
+        """See lists.Syntax."""
+        return to_bytes(run_id)
 
     def explain(self, error: Exception) -> str | None:
         """See dialects.base.Dialect."""
@@ -124,6 +138,17 @@ class SqliteDialect:
         """See dialects.base.Dialect."""
         self.reading.dispose()
         self.writing.dispose()
+
+
+def _runs_of(cursor: CursorResult[Any]) -> list[Run]:
+    rows = cursor.fetchall()
+    return [run_of((*map(_id_text, row[:ID_COLUMNS]), *row[ID_COLUMNS:])) for row in rows]
+
+
+@lru_cache(maxsize=4096)
+def _id_text(raw: bytes | None) -> str | None:
+    # Remembered, as many runs of a list share a parent, a root, a flow run and a session.
+    return None if raw is None else to_text(raw)
 
 
 def _pragmas(*, read_only: bool) -> Iterator[str]:
