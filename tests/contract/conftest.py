@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from tests.support.harness import Harness, Stubs
 from tests.support.history import check_all_histories, watch_from_here
+
+from flowspan_service.app.clock import SystemClock
+from flowspan_service.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _quiet() -> None:
+    """The service's log is looked at in tests of processes, not here."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without runs, to copy: making one takes longer than most tests."""
+    path = tmp_path_factory.mktemp("empty") / "flowspan.db"
+    open_store(f"sqlite:///{path}", clock=SystemClock()).close()
+    return path
+
+
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[Harness]:
+def harness(tmp_path: Path, empty_database: Path) -> Iterator[Harness]:
     """A server; at the end of the test, the history of every run in it is checked."""
+    shutil.copy(empty_database, tmp_path)
     harness = Harness(tmp_path)
     try:
         token = watch_from_here(harness.channel)

@@ -91,9 +91,7 @@ def test_malformed_event_is_refused(harness: Harness, client: ThinClient) -> Non
         "TOO_LARGE",
     )
     assert metadata["sequence"] == "2"
-    refused(
-        lambda: flow_history(harness.channel, run_id), grpc.StatusCode.NOT_FOUND, "NOT_FOUND"
-    )
+    refused(lambda: flow_history(harness.channel, run_id), grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 
 
 def test_verdicts_are_in_the_answer(client: ThinClient) -> None:

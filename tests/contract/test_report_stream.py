@@ -130,9 +130,7 @@ def test_gap_ends_the_stream_and_applies_nothing(harness: Harness, stubs: Stubs)
     )
     assert metadata["expected"] == "1"
     assert metadata["advice"]
-    assert not stubs.flow_runs.ListFlowRuns(
-        flow_run_service_pb2.ListFlowRunsRequest()
-    ).flow_runs
+    assert not stubs.flow_runs.ListFlowRuns(flow_run_service_pb2.ListFlowRunsRequest()).flow_runs
 
 
 def test_malformed_event_names_its_sequence_and_applies_nothing(
@@ -167,9 +165,7 @@ def test_first_frame_must_be_hello(stubs: Stubs) -> None:
 
 def test_second_hello_is_refused(stubs: Stubs) -> None:
     frame = hello(new_id())
-    refused(
-        lambda: exchange(stubs, frame, frame), grpc.StatusCode.INVALID_ARGUMENT, "BAD_SEQUENCE"
-    )
+    refused(lambda: exchange(stubs, frame, frame), grpc.StatusCode.INVALID_ARGUMENT, "BAD_SEQUENCE")
 
 
 def test_empty_frame_is_refused(stubs: Stubs) -> None:

@@ -52,9 +52,7 @@ def flow_run(**fields: Any) -> flow_run_pb2.FlowRun:
 
 
 def create(stubs: Stubs, run: flow_run_pb2.FlowRun) -> flow_run_service_pb2.CreateFlowRunResponse:
-    return stubs.flow_runs.CreateFlowRun(
-        flow_run_service_pb2.CreateFlowRunRequest(flow_run=run)
-    )
+    return stubs.flow_runs.CreateFlowRun(flow_run_service_pb2.CreateFlowRunRequest(flow_run=run))
 
 
 def get(stubs: Stubs, run_id: str) -> flow_run_pb2.FlowRun:
@@ -213,9 +211,7 @@ def test_flow_run_is_no_task_run(stubs: Stubs) -> None:
 
 @pytest.mark.parametrize("order", [0, 1, 2])
 @pytest.mark.parametrize("page_size", [1, 3, 100])
-def test_pages_have_every_run_once_and_in_order(
-    stubs: Stubs, order: int, page_size: int
-) -> None:
+def test_pages_have_every_run_once_and_in_order(stubs: Stubs, order: int, page_size: int) -> None:
     ids = sorted(create(stubs, flow_run()).flow_run.id for _ in range(7))
     found = list_ids(stubs, order=order, page_size=page_size)
     assert found == (ids if order == 2 else ids[::-1])
@@ -234,7 +230,9 @@ def test_filters_select(stubs: Stubs) -> None:
     parent = create(stubs, flow_run(tags=["x", "y"])).flow_run
     child = create(
         stubs,
-        flow_run(flow_name="other", name="", parent_run_id=parent.id, root_run_id=parent.id, tags=[]),
+        flow_run(
+            flow_name="other", name="", parent_run_id=parent.id, root_run_id=parent.id, tags=[]
+        ),
     ).flow_run
     scheduled = create(
         stubs, flow_run(tags=["x"], state=state("SCHEDULED", name="Late", scheduled_time=now()))

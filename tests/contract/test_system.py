@@ -60,9 +60,7 @@ def test_reflection_lists_and_describes_the_services(harness: Harness) -> None:
         "grpc.reflection.v1alpha.ServerReflection",
     }
     asked = [Reflect(file_containing_symbol=name) for name in SERVICE_NAMES]
-    for name, answer in zip(
-        SERVICE_NAMES, stub.ServerReflectionInfo(iter(asked)), strict=True
-    ):
+    for name, answer in zip(SERVICE_NAMES, stub.ServerReflectionInfo(iter(asked)), strict=True):
         files = [
             descriptor_pb2.FileDescriptorProto.FromString(each)
             for each in answer.file_descriptor_response.file_descriptor_proto

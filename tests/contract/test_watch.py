@@ -123,7 +123,7 @@ def report_a_tree(stream: ReportStream, root: str, chance: random.Random) -> lis
 
 @pytest.mark.parametrize("seed", range(4))
 def test_promise_watch_is_gapless_and_ordered(harness: Harness, stubs: Stubs, seed: int) -> None:
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - to be the same each time
     root, noise = new_id(), new_id()
     stream = ReportStream(harness.channel)
     stream.wait_for_ack(stream.report(created(noise), created(root)))
@@ -136,7 +136,7 @@ def test_promise_watch_is_gapless_and_ordered(harness: Harness, stubs: Stubs, se
 
     threads = [threading.Thread(target=go_on)]
     threads += [
-        threading.Thread(target=watcher.follow, kwargs={"breaks_off": random.Random(seed + 9)})
+        threading.Thread(target=watcher.follow, kwargs={"breaks_off": chance})
         for watcher in watchers
     ]
     for thread in threads:
@@ -218,7 +218,8 @@ def test_watching_everything_sees_new_trees(harness: Harness, stubs: Stubs) -> N
 def test_only_flow_runs_if_wanted(harness: Harness, stubs: Stubs) -> None:
     root, task = new_id(), new_id()
     stream = ReportStream(harness.channel)
-    stream.wait_for_ack(stream.report(created(root), created(task, kind="TASK", parent_run_id=root, root_run_id=root)))
+    below = {"kind": "TASK", "parent_run_id": root, "root_run_id": root}
+    stream.wait_for_ack(stream.report(created(root), created(task, **below)))
     watcher = Watcher(stubs, root, flow_runs_only=True)
     call = stubs.watch.Watch(watcher.request)
     while not watcher.request.resume_token:

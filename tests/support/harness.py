@@ -1,4 +1,4 @@
-"""The real gRPC server over a real SQLite store, in a thread of the test: started in milliseconds."""
+"""The real gRPC server over a real SQLite store, in a thread of the test."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
+
 from flowspan.v1 import (
     flow_run_service_pb2_grpc,
     flow_service_pb2_grpc,
