@@ -16,7 +16,7 @@ from flowspan_service.stores.tables import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import CTE, Select
+    from sqlalchemy import CTE, Select, SelectBase
     from sqlalchemy.engine import Connection
 
 
@@ -25,7 +25,7 @@ def root_of(connection: Connection, run_id: str) -> str | None:
     return connection.execute(select(run.c.root_run_id).where(run.c.id == run_id)).scalar()
 
 
-def tree_ids(run_id: str, *, is_root: bool) -> Select[tuple[str]] | Any:
+def tree_ids(run_id: str, *, is_root: bool) -> SelectBase:
     """The ids of the run and of all that it called, in any order."""
     if is_root:
         # Three ranges of indexes instead of a walk from parent to child.
