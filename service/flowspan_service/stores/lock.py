@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 MAX_CONTENT_BYTES = 4096
+ATTEMPTS = 5
+ATTEMPT_INTERVAL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +78,21 @@ class StoreLock:
                 " exists and can be written, or name another database with --db."
             )
             raise StoreOpenError(msg) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not self._take():
             os.close(self._file)
-            raise StoreLockedError(path, _read(path)) from error
+            raise StoreLockedError(path, _read(path))
         self._write()
+
+    def _take(self) -> bool:
+        # More than once, as `lock_holder` holds it for a moment to see whether anybody does.
+        for _ in range(ATTEMPTS):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(ATTEMPT_INTERVAL_S)
+            else:
+                return True
+        return False
 
     def announce(self, address: str) -> None:
         """Says where the holder listens, for those who find the database locked."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platformdirs import user_data_path
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from flowspan_service.stores.dialects.sqlite import SqliteDialect
@@ -18,6 +18,8 @@ from flowspan_service.stores.store import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sqlalchemy.engine import URL
 
     from flowspan_service.app.ports import Clock
     from flowspan_service.stores.dialects.base import Dialect
@@ -41,13 +43,14 @@ def sqlite_path(url: str | None) -> Path | None:
     """
     if url is None:
         return default_path()
-    parsed = _parse(url)
-    if parsed.get_backend_name() != "sqlite":
+    if not url.startswith("sqlite:"):
         return None
-    if not parsed.database or parsed.database == ":memory:":
+    # What follows is a path as it is, whatever characters it has.
+    path = url.removeprefix("sqlite:///")
+    if path in {url, "", ":memory:"}:
         msg = f"{url!r} names no file. Give one, as in sqlite:////var/lib/flowspan/flowspan.db."
         raise StoreOpenError(msg)
-    return Path(parsed.database).expanduser().absolute()
+    return Path(path).expanduser().absolute()
 
 
 def open_store(
@@ -92,19 +95,21 @@ def open_store(
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-        backend = parsed.get_backend_name()
-    except (ArgumentError, SQLAlchemyError) as error:
-        msg = f"{_without_password(url)!r} is not the URL of a database: {error}"
+    except (ArgumentError, ValueError) as error:
+        # Without the URL and the cause: both may hold parts of a password.
+        msg = (
+            "The address of the database is not a URL such as sqlite:///path or"
+            " postgresql://user:password@host:5432/name (in which special characters of the password"
+            " are percent-encoded)."
+        )
         raise StoreOpenError(msg) from error
-    if backend not in {"sqlite", "postgresql", "postgres"}:
-        msg = f"{backend!r} is not supported. Use sqlite:///path or postgresql://host/name."
+    if parsed.drivername.partition("+")[0] not in {"postgresql", "postgres"}:
+        msg = (
+            f"Databases of the kind {parsed.drivername!r} are not supported. Use sqlite:///path or"
+            " postgresql://host/name."
+        )
         raise StoreOpenError(msg)
     return parsed
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}…@{rest.rpartition('@')[2]}" if "@" in rest else url
 
 
 def _postgresql(url: URL) -> Dialect:

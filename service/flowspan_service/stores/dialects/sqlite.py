@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
@@ -80,7 +81,9 @@ class SqliteDialect:
             if read_only
             else {"poolclass": StaticPool}
         )
-        engine = create_engine(f"sqlite:///{self.path}", connect_args=arguments, **pool)
+        engine = create_engine(
+            URL.create("sqlite", database=str(self.path)), connect_args=arguments, **pool
+        )
 
         @event.listens_for(engine, "connect")
         def _on_connect(connection: sqlite3.Connection, _record: object) -> None:

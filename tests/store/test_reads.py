@@ -1,0 +1,197 @@
+"""Trees, changes and logs, as they are read page by page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flowspan_service.app.queries import LogQuery
+from flowspan_service.domain.runs import RunKind
+from flowspan_service.domain.states import StateType
+from flowspan_service.stores import reads
+from tests.store.builders import a_log, a_run, add_runs, do, move, new_id
+
+if TYPE_CHECKING:
+    from flowspan_service.domain.runs import Run, Transition
+    from flowspan_service.stores.store import SqlStore
+
+
+class Family:
+    """A tree with a subflow, and a stranger."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self.root = a_run()
+        self.task = a_run(parent=self.root)
+        self.subflow = a_run(parent=self.task, kind=RunKind.FLOW)
+        self.deep = a_run(parent=self.subflow)
+        self.deepest = a_run(parent=self.deep)
+        self.stranger = a_run()
+        self.all = [self.root, self.task, self.subflow, self.deep, self.deepest, self.stranger]
+        add_runs(store, self.all)
+
+    def under(self, run: Run) -> list[str]:
+        tree = [self.root, self.task, self.subflow, self.deep, self.deepest]
+        return [one.id for one in tree[tree.index(run) :]] if run in tree else [run.id]
+
+
+@pytest.fixture
+def family(store: SqlStore) -> Family:
+    return Family(store)
+
+
+def test_a_tree_comes_parents_first_page_by_page(store: SqlStore, family: Family) -> None:
+    for run in family.all:
+        whole = [one.id for one in store.tree_runs(run.id, after_id=None, limit=100)]
+        assert whole == family.under(run)
+        paged: list[str] = []
+        while page := store.tree_runs(run.id, after_id=paged[-1] if paged else None, limit=2):
+            paged += [one.id for one in page]
+        assert paged == whole
+        assert sorted(one.id for one in do(store, lambda uow, key=run.id: uow.tree(key))) == whole
+    assert store.tree_runs(new_id(), after_id=None, limit=10) == []
+
+
+def test_a_circle_of_parents_harms_nobody(store: SqlStore) -> None:
+    root, one, two = a_run(), a_run(), a_run()
+    for run, parent in ((one, two), (two, one)):
+        run.parent_run_id, run.root_run_id = parent.id, root.id
+    add_runs(store, [root, one, two])
+    assert len(store.tree_runs(one.id, after_id=None, limit=10)) == 2
+    assert len(store.tree_runs(root.id, after_id=None, limit=10)) == 3
+    changes, _ = store.changes(after=0, run_id=one.id, limit=10)
+    assert [change.run_id for change, _ in changes] == [one.id, two.id]
+
+
+def changed(store: SqlStore, run_id: str | None, limit: int) -> list[Transition]:
+    """All changes, call by call."""
+    found: list[Transition] = []
+    after = 0
+    while after < store.position():
+        pairs, upto = store.changes(after=after, run_id=run_id, limit=limit)
+        assert upto > after
+        assert all(after < change.position <= upto for change, _ in pairs)
+        assert all(change.run_id == run.id for change, run in pairs)
+        found += [change for change, _ in pairs]
+        after = upto
+    assert store.changes(after=after, run_id=run_id, limit=limit) == ([], after)
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+@pytest.mark.parametrize("scan_limit", [2, 20_000])
+def test_promise_a_watch_is_gapless_and_ordered_in_the_store(
+    store: SqlStore,
+    family: Family,
+    limit: int,
+    scan_limit: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reads, "SCAN_LIMIT", scan_limit)
+    for run in family.all:
+        move(store, run.id, StateType.RUNNING)
+    for run in reversed(family.all):
+        move(store, run.id, StateType.COMPLETED)
+    everything = changed(store, None, limit)
+    assert [change.position for change in everything] == list(range(1, 19))
+    for run in family.all:
+        inside = set(family.under(run))
+        expected = [change for change in everything if change.run_id in inside]
+        assert changed(store, run.id, limit) == expected
+
+
+def test_changes_of_deleted_runs_are_gone_and_nothing_else(store: SqlStore, family: Family) -> None:
+    do(store, lambda uow: uow.delete_runs([family.task.id, family.stranger.id]))
+    left = [change.run_id for change in changed(store, None, 2)]
+    gone = {family.task.id, family.stranger.id}
+    assert left == [run.id for run in family.all if run.id not in gone]
+    assert store.changes(after=0, run_id=family.stranger.id, limit=5) == ([], 6)
+
+
+def test_deleting_a_tree_leaves_nothing_of_it(store: SqlStore, family: Family) -> None:
+    add_runs(store, [a_run(parent=family.root, tags=("red", "red", "blue"))])
+    for run in family.all:
+        move(store, run.id, StateType.RUNNING, StateType.FAILED)
+        do(store, lambda uow, run=run: uow.add_logs([a_log(run)]))
+
+    def delete(uow: object) -> int:
+        ids = [run.id for run in uow.tree(family.root.id)]  # type: ignore[attr-defined] # a UnitOfWork
+        return uow.delete_runs([*ids, new_id()])  # type: ignore[attr-defined, no-any-return]
+
+    assert do(store, delete) == 6
+    assert do(store, delete) == 0
+    with store._dialect.reading.connect() as connection:
+        counts = {
+            table: connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar()
+            for table in ("run", "transition", "log", "run_tag")
+        }
+    assert counts == {"run": 1, "transition": 3, "log": 1, "run_tag": 0}
+
+
+def logged(store: SqlStore, query: LogQuery) -> list[str]:
+    """All pages of messages, one after the other."""
+    messages: list[str] = []
+    after = 0
+    while True:
+        page = store.list_logs(
+            LogQuery(
+                run_id=query.run_id,
+                include_descendants=query.include_descendants,
+                min_level=query.min_level,
+                after_position=after,
+                limit=query.limit,
+                limit_bytes=query.limit_bytes,
+            )
+        )
+        assert len(page.items) <= query.limit
+        messages += [entry.message for entry in page.items]
+        if not page.has_more:
+            return messages
+        assert page.items
+        after = page.items[-1].position
+
+
+@pytest.mark.parametrize("limit", [1, 4, 1000])
+@pytest.mark.parametrize("limit_bytes", [1, 20, 2_000_000])
+def test_logs_of_a_tree_come_by_position(
+    store: SqlStore, family: Family, limit: int, limit_bytes: int
+) -> None:
+    lines: list[tuple[str, int, str]] = []
+    for number in range(24):
+        run = family.all[number * 5 % 6]
+        level = (10, 20, 40)[number % 3]
+        lines.append((run.id, level, f"line {number}"))
+        entry = a_log(run, f"line {number}", level=level)
+        do(store, lambda uow, entry=entry: uow.add_logs([entry]))
+    for run in family.all:
+        for include in (False, True):
+            for min_level in (0, 20):
+                inside = set(family.under(run)) if include else {run.id}
+                expected = [
+                    text for key, level, text in lines if key in inside and level >= min_level
+                ]
+                query = LogQuery(
+                    run.id,
+                    include_descendants=include,
+                    min_level=min_level,
+                    limit=limit,
+                    limit_bytes=limit_bytes,
+                )
+                assert logged(store, query) == expected
+
+
+def test_a_page_of_logs_ends_with_the_record_that_exceeds_its_bytes(store: SqlStore) -> None:
+    run = a_run()
+    add_runs(store, [run])
+    do(store, lambda uow: uow.add_logs([a_log(run, "ä" * 50) for _ in range(5)]))
+    page = store.list_logs(LogQuery(run.id, limit_bytes=150))
+    assert (len(page.items), page.has_more) == (2, True)
+    page = store.list_logs(LogQuery(run.id, limit_bytes=500))
+    assert (len(page.items), page.has_more) == (5, False)
+
+
+def test_logs_of_a_run_that_is_not_there_are_kept_under_its_id(store: SqlStore) -> None:
+    ghost = a_run()
+    do(store, lambda uow: uow.add_logs([a_log(ghost)]))
+    assert len(store.list_logs(LogQuery(ghost.id)).items) == 1
+    assert store.list_logs(LogQuery(new_id(), include_descendants=True)).items == []
