@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from flowspan_service.domain.states import State
 
 
+_REPORTED = int(Cause.REPORTED)
+
+
 class NewRun(NamedTuple):
     """What a creation says of a run: the first fields of `Run`, in its order."""
 
@@ -212,9 +215,9 @@ def _first_of_run(
 ) -> tuple[VerdictKind, str, str] | None:
     """What becomes of an event about a run that is not there; None if it creates it."""
     if what.__class__ is NewRun:
-        return _create(uow, session_id, what)  # type: ignore[arg-type] # its class was just looked at
+        return _create(uow, session_id, what)
     if what.__class__ is NotUnderstood:
-        return (VerdictKind.REJECTED, *what)  # type: ignore[return-value] # rule and reason
+        return (VerdictKind.REJECTED, *what)
     if uow.was_deleted(run_id):
         return VerdictKind.ABORT, "run_was_deleted", "The run was deleted."
     return VerdictKind.REJECTED, "run_is_known", "No run with this id was created."
@@ -230,7 +233,7 @@ def _create(uow: UnitOfWork, session_id: str, new: NewRun) -> tuple[VerdictKind,
     parent_id = new.parent_run_id
     if parent_id is not None and uow.run(parent_id) is None and uow.was_deleted(parent_id):
         return VerdictKind.ABORT, "run_was_deleted", "The run that called it was deleted."
-    uow.add_run(new.make(cause=Cause.REPORTED, session_id=session_id))
+    uow.add_run(new.make(cause=_REPORTED, session_id=session_id))
     return None
 
 
@@ -239,7 +242,7 @@ def _created_again(
 ) -> tuple[VerdictKind, str, str]:
     """What becomes of a creation of a run that is there; the session takes over its reporting."""
     if what.__class__ is NotUnderstood:
-        return (VerdictKind.REJECTED, *what)  # type: ignore[return-value] # rule and reason
+        return (VerdictKind.REJECTED, *what)
     if not what.agrees_with(run):  # type: ignore[union-attr] # the other class is dealt with
         return (
             VerdictKind.REJECTED,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc
 import structlog
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CallContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+M = TypeVar("M")
 
 log = structlog.get_logger("flowspan.rpc")
 
@@ -138,7 +140,7 @@ def _parse(parse: Callable[[bytes], Any], data: bytes) -> Any:
     return request
 
 
-def parse_message(parse: Callable[[bytes], Any], data: bytes) -> Any:
+def parse_message(parse: Callable[[bytes], M], data: bytes) -> M:
     """A message from its bytes.
 
     Raises:

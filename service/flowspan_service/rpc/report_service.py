@@ -41,10 +41,10 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
         if backend.stopping.is_set():
             raise StoppingError("The service is stopping.", advice="Reconnect and resume.")
         stream = ReportStream(backend, hello.session_id)
-        opened = await backend.write(_open(backend, hello, stream.connection_id))
-        stream.begin(resume_after=opened.resume_after, lease_us=opened.lease_us)
-        backend.live.connect(stream)
         try:
+            opened = await backend.write(_open(backend, hello, stream.connection_id))
+            stream.begin(resume_after=opened.resume_after, lease_us=opened.lease_us)
+            backend.live.connect(stream)
             await context.write(_Response(welcome=self._welcome(opened)))
             for run in await self._to_cancel(hello.session_id):
                 stream.cancel(run.id, run.state.message)

@@ -189,7 +189,7 @@ class ReportStream:
 
     def _submit(self, operation: ApplyReport | EndSession | RenewLease, events: int) -> None:
         self._in_flight += 1
-        future: Future[Applied | int | None] = self._backend.store.submit(operation)  # type: ignore[arg-type] # any of their results
+        future: Future[Applied | int | None] = self._backend.store.submit(operation)
         future.add_done_callback(lambda done: self._in_loop(done, events))
 
     def _in_loop(self, future: Future[Applied | int | None], events: int) -> None:

@@ -204,7 +204,7 @@ def _check_flow_run(run: FlowRun, field: str) -> None:
     if not run.HasField("state"):
         raise invalid(f"{field}.state", "is required")
     check_state(run.state, f"{field}.state")
-    if run.state.type not in INITIAL_TYPES:
+    if int(run.state.type) not in INITIAL_TYPES:
         raise invalid(f"{field}.state.type", "a run begins as SCHEDULED or PENDING")
     if run.state.HasField("time"):
         check_time(run.state.time, f"{field}.state.time")
@@ -229,7 +229,7 @@ def _check_filter(wanted: RunFilter, field: str) -> None:
     for name in ("parent_run_id", "root_run_id", "flow_run_id"):
         check_optional_id(getattr(wanted, name), f"{field}.{name}")
     for name in ("created_after", "created_before"):
-        if wanted.HasField(name):  # type: ignore[arg-type] # one of its fields
+        if wanted.HasField(name):
             check_time(getattr(wanted, name), f"{field}.{name}")
     check_text(wanted.run_name, f"{field}.run_name", limits.NAME)
     if wanted.id_prefix and not _ID_PREFIX(wanted.id_prefix):
