@@ -1,34 +1,155 @@
-"""The command `flowspan` as a subprocess."""
+"""The `flowspan` command: in this process, in one of its own, or on a terminal."""
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import pty
+import select
+import struct
 import subprocess
 import sys
-from pathlib import Path
+import termios
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from fcntl import ioctl
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
-TIMEOUT_S = 120.0
-COMMAND = str(Path(sys.executable).with_name("flowspan"))
+from flowspan.cli.main import app
+from flowspan.config import get_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+TIMEOUT_S = 60.0
+COMMAND = (sys.executable, "-m", "flowspan")
 
 
-def run_cli(*arguments: str, address: str | None = None, expected_code: int = 0) -> str:
-    """Runs `flowspan` in the test's home; returns its output, or its complaint if it is to fail.
+@dataclass(frozen=True)
+class Outcome:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def objects(self) -> list[Any]:
+        """The JSON objects that it printed, one a line."""
+        return [json.loads(line) for line in self.lines]
+
+
+def flowspan(
+    *arguments: str, code: int | None = 0, env: Mapping[str, str] | None = None
+) -> Outcome:
+    """Runs the command in this process, as if with its output in pipes: a second of work less.
 
     Raises:
-        AssertionError: It ended with another code than expected, or with a traceback.
+        AssertionError: It ended with another code than expected; None stands for any.
     """
-    env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
-    if address is not None:
-        env["FLOWSPAN_ADDRESS"] = address
+    out, err, ended = io.StringIO(), io.StringIO(), None
+    with mock.patch.dict(os.environ, env or {}), redirect_stdout(out), redirect_stderr(err):
+        get_config.cache_clear()
+        try:
+            app(args=list(arguments), prog_name="flowspan")
+        except SystemExit as exit_:
+            ended = exit_.code
+        finally:
+            get_config.cache_clear()
+    outcome = Outcome(int(ended or 0), out.getvalue(), err.getvalue())
+    assert code is None or outcome.code == code, outcome
+    return outcome
+
+
+def flowspan_process(
+    *arguments: str, code: int | None = 0, env: Mapping[str, str] | None = None
+) -> Outcome:
+    """The same in a process of its own."""
     done = subprocess.run(
-        [COMMAND, *arguments],
+        [*COMMAND, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
-        env=env,
+        encoding="utf-8",
+        env={**os.environ, **(env or {})},
         timeout=TIMEOUT_S,
         check=False,
     )
-    assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == expected_code, (done.returncode, done.stdout, done.stderr)
-    return done.stdout if expected_code == 0 else done.stderr
+    outcome = Outcome(done.returncode, done.stdout, done.stderr)
+    assert code is None or outcome.code == code, outcome
+    return outcome
+
+
+def on_terminal(
+    command: Sequence[str],
+    *,
+    columns: int = 80,
+    rows: int = 24,
+    env: Mapping[str, str] | None = None,
+    when: tuple[str, Callable[[], bytes]] = ("", bytes),
+) -> Outcome:
+    """Runs a program on a terminal of its own; `out` has all that it wrote there.
+
+    Args:
+        command: The program and its arguments.
+        columns: The width of the terminal.
+        rows: Its height.
+        env: Further environment variables.
+        when: When this text has appeared, the function is called, once; what it returns is typed:
+            b"\\x03" is Ctrl-C.
+    """
+    leader, follower = pty.openpty()
+    ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    clean = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "LINES", "NO_COLOR"}}
+    process = subprocess.Popen(
+        command,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**clean, "TERM": "xterm-256color", **(env or {})},
+        preexec_fn=_take_terminal,  # noqa: PLW1509 - Ctrl-C needs a controlling terminal
+        close_fds=True,
+    )
+    os.close(follower)
+    try:
+        written = _read_all(leader, process, *when)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        os.close(leader)
+    return Outcome(process.returncode, written.replace("\r\n", "\n"), "")
+
+
+def _take_terminal() -> None:
+    os.setsid()
+    ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _read_all(leader: int, process: subprocess.Popen, text: str, act: Callable[[], bytes]) -> str:
+    written = b""
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        assert time.monotonic() < deadline, f"the program does not end:\n{written.decode()}"
+        ready, _, _ = select.select([leader], [], [], 0.1)
+        if not ready:
+            if process.poll() is not None:
+                return written.decode()
+            continue
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:  # Linux: everything that had it open has ended
+            piece = b""
+        if not piece:
+            process.wait(TIMEOUT_S)
+            return written.decode()
+        written += piece
+        if text and text in written.decode(errors="replace"):
+            os.write(leader, act())
+            text = ""

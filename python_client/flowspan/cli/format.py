@@ -43,9 +43,11 @@ SYMBOLS: dict[StateType, str] = {
 
 
 def duration(seconds: float) -> str:
-    """A duration in seven characters: "0.4ms", "850ms", "12.3s", "2m 05s", "1h 02m", "3d 04h"."""
+    """A duration in seven characters: "25µs", "0.4ms", "850ms", "12.3s", "2m 05s", "3d 04h"."""
+    if seconds < 0.0000995:
+        return f"{max(seconds, 0.0) * 1e6:.0f}µs"
     if seconds < 0.00995:
-        return f"{max(seconds, 0.0) * 1000:.1f}ms"
+        return f"{seconds * 1000:.1f}ms"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f}ms"
     if seconds < _MINUTE_S - 0.05:

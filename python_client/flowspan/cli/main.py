@@ -121,4 +121,4 @@ app.command("version")(about.version)
 
 def main() -> None:
     """Runs the command that the program was called with."""
-    app()
+    app(prog_name="flowspan")

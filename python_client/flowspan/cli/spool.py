@@ -67,7 +67,7 @@ def push_spools(
     for result in results:
         if json:
             this.print_json(
-                {**json_output.record(dataclasses.replace(result)), "path": str(result.path)}
+                {**json_output.record(result), "path": str(result.path)}
             )
         else:
             this.print(_outcome(result))

@@ -12,8 +12,10 @@ from flowspan.cli import format as fmt
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (-0.1, "0.0ms"),
-        (0, "0.0ms"),
+        (-0.1, "0µs"),
+        (0, "0µs"),
+        (0.000025, "25µs"),
+        (0.0000996, "0.1ms"),
         (0.00042, "0.4ms"),
         (0.0099, "9.9ms"),
         (0.00996, "10ms"),

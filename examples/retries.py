@@ -1,0 +1,46 @@
+"""Retries: a task that fails now and then, tried again after ever longer delays.
+
+    python examples/retries.py
+
+`flowspan run show latest` shows the attempts, `flowspan run history ID` each state of a task.
+"""
+
+from __future__ import annotations
+
+from flowspan import flow, get_run_logger, task
+from flowspan.context import get_run_context
+
+
+class ServerBusyError(Exception):
+    """The server asks to come back later."""
+
+
+@task(retries=3, retry_delay_seconds=[0.1, 0.2, 0.4], retry_jitter_factor=0.5)
+def fetch(page: int) -> str:
+    """Fetches a page from a server that is busy at first."""
+    attempt = get_run_context().attempt
+    if attempt <= page:
+        raise ServerBusyError(f"page {page}, attempt {attempt}")
+    return f"page {page} after {attempt} attempts"
+
+
+@task(retries=5, retry_condition_fn=lambda task, run, state: False)
+def check(text: str) -> None:
+    """Is never tried again, for the condition says no: what is wrong now stays wrong."""
+    raise ValueError(f"{text!r} is not what was expected")
+
+
+@flow(retries=1)
+def crawl() -> list[str]:
+    pages = [fetch(page) for page in range(4)]
+    if get_run_context().attempt == 1:
+        # A flow can be tried again as a whole, too.
+        raise ServerBusyError("the whole flow, at its first attempt")
+    state = check(pages[0], return_state=True)
+    get_run_logger().warning("the check ended as %s: %s", state.name, state.message)
+    return pages
+
+
+if __name__ == "__main__":
+    for line in crawl():
+        print(line)

@@ -1,0 +1,8 @@
+"""`python -m flowspan` is the `flowspan` command."""
+
+from __future__ import annotations
+
+from flowspan.cli.main import main
+
+if __name__ == "__main__":
+    main()

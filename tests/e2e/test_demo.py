@@ -1,0 +1,208 @@
+"""The examples, as their readers run them: from a shell, with nothing configured."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.cli import flowspan, on_terminal
+from tests.support.flows import run_code
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+TIMEOUT_S = 120
+
+
+def run_example(name: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return done.stdout
+
+
+def newest_run() -> dict:
+    (tree,) = flowspan("run", "show", "latest", "--json").objects
+    assert tree["state"]["type"] == "COMPLETED"
+    return tree
+
+
+def states(tree: dict, name: str) -> list[str]:
+    """The types of the states of a run's children of that function."""
+    return [
+        child["state"]["type"]
+        for child in tree["children"]
+        if child.get("task_name", child.get("flow_name")) == name
+    ]
+
+
+def test_hello():
+    assert run_example("hello.py", "Ada").splitlines()[-1] == "HELLO, ADA!"
+    tree = newest_run()
+    assert tree["parameters"] == {"name": "Ada"}
+    assert [child["task_name"] for child in tree["children"]] == ["compose", "emphasize"]
+    logs = flowspan("run", "logs", "latest").out
+    assert "emphasizing 'Hello, Ada!'" in logs
+    assert "11 letters" in logs
+
+
+def test_retries():
+    assert "page 3 after 4 attempts" in run_example("retries.py")
+    tree = newest_run()
+    assert tree["attempt"] == 2
+    fetched = [child["attempt"] for child in tree["children"] if child["task_name"] == "fetch"]
+    assert fetched == [1, 2, 3, 4, 1, 2, 3, 4]
+    assert states(tree, "check") == ["FAILED"]
+    history = flowspan("run", "history", "fetch-1", "--json").objects
+    assert [state["state"]["name"] for state in history] == [
+        "Pending",
+        "Running",
+        "AwaitingRetry",
+        "Retrying",
+        "Completed",
+    ]
+
+
+def test_subflows():
+    assert "Rostock" in run_example("subflows.py")
+    tree = newest_run()
+    assert [child["name"] for child in tree["children"]] == ["Ulm", "Kiel", "Rostock"]
+    assert all(child["tags"] == ["weather"] for child in tree["children"])
+    assert [len(child["children"]) for child in tree["children"]] == [3, 3, 3]
+    assert len(flowspan("run", "ls", "--json").objects) == 1
+
+
+def test_mapping():
+    assert run_example("mapping.py").splitlines() == [
+        "1 of 12 failed: ZeroDivisionError: division by zero",
+        "the mean is 32.94",
+    ]
+    assert sorted(states(newest_run(), "divide")) == ["COMPLETED"] * 11 + ["FAILED"]
+
+
+def test_async_flow():
+    assert run_example("async_flow.py").startswith("328350 after")
+    assert states(newest_run(), "ask") == ["COMPLETED"] * 100
+
+
+def test_the_census_of_real_packages():
+    out = run_example("stdlib_census.py", "--packages", "2", "--seed", "1")
+    total = re.search(r"^all +([\d,]+) +([\d,]+)", out, re.MULTILINE)
+    assert total, out
+    files = int(total[1].replace(",", ""))
+    assert int(total[2].replace(",", "")) > files
+    assert "The most complex functions:" in out
+
+    tree = newest_run()
+    run_id = tree["id"]
+    assert f"run     {run_id}" in out
+    assert f"flowspan run show {run_id[:13]}" in out
+    assert "trace   none" in out
+    assert tree["parameters"]["packages"] == 2
+    packages = [child for child in tree["children"] if child["kind"] == "flow_run"]
+    assert len(packages) == 2
+    parsed = [task for package in packages for task in package["children"]]
+    assert len(parsed) == files
+    assert {task["state"]["type"] for task in parsed} == {"COMPLETED"}
+    assert any(task["attempt"] > 1 for task in parsed)
+
+    logs = [record["message"] for record in flowspan("run", "logs", "latest", "--json").objects]
+    assert any("lines in" in message for message in logs)
+    assert any("the mirror hung up" in message for message in logs)
+
+
+SMALL_LIBRARY = """
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, {examples!r})
+    import stdlib_census
+
+    stdlib_census.STDLIB = Path({library!r})
+    sys.argv = ["stdlib_census.py", "--seed", "7", "--workers", "2"]
+    sys.exit(stdlib_census.main())
+"""
+
+
+@pytest.fixture
+def small_library(tmp_path):
+    """A library with everything that makes parsing hard."""
+    files = {
+        "plain.py": b"def f(x):\n    if x and x > 1:\n        return [y for y in x if y]\n",
+        "empty.py": b"",
+        "package/latin.py": "# coding: latin-1\nclass Ü:\n    pass\n".encode("latin-1"),
+        "package/marked.py": "\ufeffdef ä(): pass".encode(),
+        "package/deep/er/nested.py": b"async def g():\n    async for _ in h(): pass\n",
+        "bad/syntax.py": b"print 'hello'\n",
+        "bad/undeclared.py": "# coding: ascii\nname = 'ü'\n".encode(),
+        "bad/unknown.py": b"# coding: uft-8\n",
+        "bad/nul.py": b"x = 1\x00\n",
+        "test/test_it.py": b"def not_counted(): pass\n",
+        "site-packages/other.py": b"def not_counted(): pass\n",
+    }
+    for name, content in files.items():
+        path = tmp_path / "library" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path / "library"
+
+
+def test_the_census_of_difficult_files(small_library, flowspan_home):
+    code = SMALL_LIBRARY.format(examples=str(EXAMPLES), library=str(small_library))
+    out = run_code(code, home=flowspan_home)
+    assert re.search(r"^bad +4 +0 +0 +0$", out, re.MULTILINE)
+    assert re.search(r"^package +3 +6 +2 +1$", out, re.MULTILINE)
+    assert re.search(r"^\(modules\) +2 +3 +1 +0$", out, re.MULTILINE)
+    assert re.search(r"^all +9 +9 +3 +1$", out, re.MULTILINE)
+    assert "     5  plain.py:f\n" in out
+    assert "4 files cannot be parsed:" in out
+    for name in ("syntax", "undeclared", "unknown", "nul"):
+        assert f"bad/{name}.py: " in out
+
+
+def test_the_same_seed_draws_the_same_failures(small_library, flowspan_home):
+    code = SMALL_LIBRARY.format(examples=str(EXAMPLES), library=str(small_library)).replace(
+        "import stdlib_census\n", "import stdlib_census\n    stdlib_census.FAILURE_RATE = 0.4\n"
+    )
+    attempts = []
+    for _ in range(2):
+        run_code(code, home=flowspan_home)
+        tasks = flowspan("task", "ls", "--task", "parse-file", "--json", "--limit", "9").objects
+        attempts.append(
+            sorted((task["name"], task["flow_run_id"], task["attempt"]) for task in tasks)
+        )
+    drawn = [sorted(attempt for _, _, attempt in of_run) for of_run in attempts]
+    assert drawn[0] == drawn[1]
+    assert max(drawn[0]) > 1
+
+
+def test_the_census_on_a_terminal_shows_a_live_tree():
+    shown = on_terminal(
+        [sys.executable, str(EXAMPLES / "stdlib_census.py"), "--packages", "1"], columns=100
+    )
+    assert shown.code == 0, shown.out
+    text = ESCAPE.sub("", shown.out)
+    assert "▸ Running" in text
+    assert re.search(r"└─ parse-file ×\d+", text)
+    assert "━" in text
+    assert text.rindex("The most complex functions:") > text.rindex("└─ parse-file")
+    assert "stdlib-census" in text.splitlines()[-6]
+    assert "✓ Completed in" in text
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_every_example_says_how_it_is_run(path):
+    description = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert description is not None
+    assert f"python examples/{path.name}" in description
+    assert f"def test_{path.stem.replace('stdlib_', 'the_')}" in Path(__file__).read_text()
+    assert os.access(path, os.R_OK)
