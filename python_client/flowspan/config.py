@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flowspan.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
 _MAX_PORT = 65535
@@ -35,8 +35,8 @@ class Config:
         tracing: False never makes spans; None (auto) makes them where it is known where they go.
         otlp_endpoint: An OTLP/gRPC endpoint for spans; the standard OTEL_* variables win over it.
         spool_max_bytes: How large the spool may grow while the service is away.
-        flush_timeout_s: How long the end of a top-level flow waits for the service before what is
-            not acked is put into the spool and the flow returns.
+        flush_timeout_s: How long the service may say nothing at the end of a top-level flow before
+            what is not acked is put into the spool and the flow returns.
         local_idle_timeout_s: After how long without clients the local service ends itself.
     """
 
@@ -149,7 +149,7 @@ def _level(text: str) -> str:
     return text.upper()
 
 
-_CONVERTERS = {
+_CONVERTERS: dict[str, Callable[[str], object]] = {
     "address": _address,
     "log_level": _level,
     "log_prints": _boolean,

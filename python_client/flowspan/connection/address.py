@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Imported for sockets, which would import it when they first connect to a name: in a thread, where
+# a fork at that moment would leave the child with a module that is half imported for good.
+import encodings.idna  # noqa: F401 - see above
 import errno
 import socket
 from dataclasses import dataclass

@@ -20,7 +20,6 @@ from flowspan.connection.address import is_reachable, parse_address
 from flowspan.exceptions import ConfigError, LocalServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from flowspan.config import Config
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 15.0
 _POLL_S = 0.02
 _LOG_LINES = 12
+
+_open_locks: set[int] = set()
 
 
 def published(home: Path) -> dict[str, Any] | None:
@@ -64,8 +65,7 @@ def ensure_local_service(config: Config) -> Address:
         return found
     try:
         config.home.mkdir(parents=True, exist_ok=True)
-        with _start_lock(config.home):
-            return find_local_service(config.home) or _start(config)
+        return _start_or_wait(config)
     except OSError as error:
         raise LocalServiceError(
             f"the local service cannot be started: {error}. Its home is {config.home}: make it "
@@ -74,24 +74,30 @@ def ensure_local_service(config: Config) -> Address:
         ) from error
 
 
-@contextlib.contextmanager
-def _start_lock(home: Path) -> Iterator[None]:
-    handle = os.open(home / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _start_or_wait(config: Config) -> Address:
+    """Starts the service, or waits for the process that does."""
+    path = config.home / "start.lock"
+    deadline = time.monotonic() + START_TIMEOUT_S + 1
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    _open_locks.add(lock)
     try:
-        deadline = time.monotonic() + START_TIMEOUT_S + 1
-        while True:
+        while time.monotonic() < deadline:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                # Whoever holds it starts the service; it is found as soon as it is ready.
-                if time.monotonic() > deadline:
-                    msg = f"another process has held {home / 'start.lock'} for too long"
-                    raise OSError(msg) from None
+                found = find_local_service(config.home)
+                if found is not None:
+                    return found
                 time.sleep(_POLL_S)
-        yield
+            else:
+                return find_local_service(config.home) or _start(config)
     finally:
-        os.close(handle)
+        _open_locks.discard(lock)
+        os.close(lock)
+    raise LocalServiceError(
+        f"another process is starting the local service, and was not done after "
+        f"{START_TIMEOUT_S:g} s. See {config.home / 'service.log'}."
+    )
 
 
 def _start(config: Config) -> Address:
@@ -142,3 +148,14 @@ def _failure(what: str, log_path: Path, offset: int) -> str:
         "Try `flowspan server start` to see it start, set FLOWSPAN_HOME to another folder, or set "
         "FLOWSPAN_ADDRESS to a running service."
     )
+
+
+def _forget_locks() -> None:
+    """In a forked child: closes the parent's locks, which would be held by the child, too."""
+    for lock in _open_locks:
+        with contextlib.suppress(OSError):
+            os.close(lock)
+    _open_locks.clear()
+
+
+os.register_at_fork(after_in_child=_forget_locks)

@@ -12,6 +12,28 @@ in which an event passes them:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from flowspan.reporter.reporter import FlushOutcome, Reporter, get_reporter
 
-__all__ = ["FlushOutcome", "Reporter", "get_reporter"]
+if TYPE_CHECKING:
+    from flowspan.reporter.orphans import PushResult, SpoolInfo, list_spools, push_spools
+
+__all__ = [
+    "FlushOutcome",
+    "PushResult",
+    "Reporter",
+    "SpoolInfo",
+    "get_reporter",
+    "list_spools",
+    "push_spools",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what is seldom needed when it is (PEP 562): it brings HTTP/2 and the stubs with it."""
+    if name in __all__:
+        from flowspan.reporter import orphans  # noqa: PLC0415 - see above
+
+        return getattr(orphans, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

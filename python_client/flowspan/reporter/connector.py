@@ -60,10 +60,18 @@ class Connector:
         self._next_at = self._lost_at
         self._abandoned = False
 
-    def lost(self) -> None:
-        """The connection broke: attempts may begin at once."""
-        self._lost_at = self._next_at = time.monotonic()
-        self._attempts = 0
+    def lost(self, *, was_of_use: bool) -> None:
+        """The connection broke.
+
+        Args:
+            was_of_use: Whether something was acked over it. Then the next attempt may begin at
+                once; else it was no better than an attempt that failed.
+        """
+        if was_of_use:
+            self._lost_at = self._next_at = time.monotonic()
+            self._attempts = 0
+        else:
+            self._delay(patiently=False)
 
     def be_patient(self) -> None:
         """The next attempt may wait: what the last connection broke over will come again."""

@@ -55,6 +55,8 @@ _GOODBYE_TIMEOUT_S = 0.5
 _ADOPTER_TIMEOUT_S = 1.0
 _WARN_AFTER_S = 5.0
 _FULL_S = 0.05
+_OF_USE_AFTER_S = 1.0
+_MAX_VERDICTS_SAID = 10
 _VERDICT_REJECTED = 3
 _VERDICT_ABORT = 5
 
@@ -101,8 +103,11 @@ class Loop:
         self._last_frame_at = 0.0
         self._last_answer_at = 0.0
         self._down_since = time.monotonic()
-        self._warned: set[str] = set()
+        self._has_warned = False
+        self._verdicts_said: dict[str, int] = {}
         self._is_closing = False
+        self._is_of_use = False
+        self._taken_at = 0.0
         self._adopter = threading.Thread(target=self._adopt, name="flowspan-adopter", daemon=True)
         self._thread = threading.Thread(target=self._run, name="flowspan-reporter", daemon=True)
 
@@ -217,16 +222,17 @@ class Loop:
         self._link = connected.link
         self._selector.register(self._link, selectors.EVENT_READ)
         self.welcome = connected.welcome
-        self._last_frame_at = self._last_answer_at = time.monotonic()
+        self._taken_at = self._last_frame_at = self._last_answer_at = time.monotonic()
         self.backlog.resume(connected.welcome.resume_after)
         self.trouble = ""
+        self._is_of_use = False
         if not self.welcomed.is_set():
             with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
                 self._adopter.start()
         self.welcomed.set()
-        if "down" in self._warned:
+        if self._has_warned:
             logger.warning("the flowspan service at %s answers again", self._link.address)
-        self._warned.clear()
+            self._has_warned = False
 
     def _adopt(self) -> None:
         """In a thread of its own: brings what earlier processes left behind."""
@@ -242,7 +248,10 @@ class Loop:
             self.backlog.is_empty or time.monotonic() - self._down_since < _WARN_AFTER_S
         ):
             return
-        self._warn("down", "%s Until it answers, events are kept in %s.", error, self._spool_path)
+        if not self._has_warned:
+            self._has_warned = True
+            path = self.backlog.spool.path
+            logger.warning("%s Until it answers, events are kept in %s.", error, path)
 
     def _ended(self, error: LinkClosedError) -> None:
         """The stream is over: connect again, without an event that the service cannot read."""
@@ -267,9 +276,14 @@ class Loop:
             self._selector.unregister(link)
         link.close()
         self.trouble = f"the connection to {link.address} broke: {why}"
-        self._down_since = self._spool_at = time.monotonic()
+        now = self._spool_at = time.monotonic()
+        is_of_use = self._is_of_use or now - self._taken_at > _OF_USE_AFTER_S
+        if is_of_use:
+            self._down_since = now
         self.backlog.outbox.rewind()
-        self._connector.lost()
+        self._connector.lost(was_of_use=is_of_use)
+        if not is_of_use:
+            self._not_connected(ServiceUnavailableError(f"{self.trouble}."))
         # Before anything else may happen to this process.
         self.backlog.build_and_keep()
 
@@ -283,6 +297,7 @@ class Loop:
                 response = read_response(message)
                 frame = response.WhichOneof("frame")
                 if frame == "ack":
+                    self._is_of_use = True
                     self.backlog.ack(response.ack.up_to_sequence)
                     for verdict in response.ack.verdicts:
                         self._take_verdict(verdict)
@@ -295,18 +310,18 @@ class Loop:
 
     def _take_verdict(self, verdict: verdict_pb2.Verdict) -> None:
         if verdict.kind == _VERDICT_ABORT:
-            self._warn(
-                f"abort {verdict.run_id}",
-                "run %s is to be stopped: %s (%s)",
-                *(verdict.run_id, verdict.reason, verdict.rule),
-            )
+            self._say_verdict("run %s is to be stopped: %s (%s)", verdict)
             self._stop_run(verdict.run_id, verdict.reason)
-        elif verdict.kind == _VERDICT_REJECTED:
-            self._warn(
-                f"rejected {verdict.run_id} {verdict.rule}",
-                "the service did not take an event of run %s: %s (%s)",
-                *(verdict.run_id, verdict.reason, verdict.rule),
-            )
+        elif verdict.kind == _VERDICT_REJECTED and verdict.run_id:  # placeholders are of no run
+            self._say_verdict("the service did not take an event of run %s: %s (%s)", verdict)
+
+    def _say_verdict(self, text: str, verdict: verdict_pb2.Verdict) -> None:
+        """Warns, but not a thousand times for a thousand runs."""
+        said = self._verdicts_said[verdict.rule] = self._verdicts_said.get(verdict.rule, 0) + 1
+        level = logging.WARNING if said <= _MAX_VERDICTS_SAID else logging.DEBUG
+        logger.log(level, text, verdict.run_id, verdict.reason, verdict.rule)
+        if said == _MAX_VERDICTS_SAID:
+            logger.warning("what else is answered by %s is not said any more", verdict.rule)
 
     def _take_command(self, command: report_pb2.Command) -> None:
         if command.WhichOneof("command") == "cancel_run":
@@ -394,13 +409,3 @@ class Loop:
         self._selector.close()
         for handle in (self._wake_reader, self._wake_writer):
             os.close(handle)
-
-    @property
-    def _spool_path(self) -> str:
-        return str(self.backlog.spool.path)
-
-    def _warn(self, key: str, text: str, *args: object) -> None:
-        """Warns, once for each key between two connections."""
-        if key not in self._warned:
-            self._warned.add(key)
-            logger.warning(text, *args)

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+ON_DISK_ELSEWHERE = -1
+"""The offset of a batch that need not be written, for it can be made again."""
+
+
 class Batch:
     """A run of events, encoded.
 
@@ -97,6 +101,8 @@ class Outbox:
     def fill(self, after: int, batches: list[Batch]) -> None:
         """Puts batches before all others: the service has forgotten what came after a sequence."""
         self.acked = after
+        for batch in batches:
+            batch.offset = ON_DISK_ELSEWHERE  # a spool of what comes after them is one of them, too
         self._waiting.extendleft(reversed(batches))
         self.memory_bytes += sum(batch.size for batch in batches)
 

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowspan import __version__
 from flowspan.reporter.link import Link, LinkClosedError
 from flowspan.v1 import report_pb2, report_service_pb2
 
@@ -41,18 +42,9 @@ class WelcomeInfo:
 
 def client_info() -> dict[str, str]:
     """Who this process is, by the names of Hello's fields."""
-    from importlib.metadata import (  # noqa: PLC0415 - 20 ms, here spent beside the user's code
-        PackageNotFoundError,
-        version,
-    )
-
-    try:
-        client_version = version("flowspan")
-    except PackageNotFoundError:  # run from its sources
-        client_version = "0"
     return {
         "client_name": "flowspan-python",
-        "client_version": client_version,
+        "client_version": __version__,
         "client_language": "python",
         "hostname": socket.gethostname()[:256],
         "process_id": str(os.getpid()),
