@@ -96,7 +96,7 @@ def fill(store: Store, count: int) -> None:
     """Adds the runs, unless there are some."""
     if store.position() > 0:
         return
-    chance = random.Random(1)  # noqa: S311 - for a benchmark
+    chance = random.Random(1)
     in_flight: deque[Future[Any]] = deque()
     batch: list[Run] = []
     for run in make_runs(count, chance):
@@ -157,7 +157,7 @@ def sample(store: Store, count: int, chance: random.Random) -> list[Run]:
 
 def measure(store: Store, pages: int) -> list[dict[str, Any]]:
     """Times pages; one figure for each filter."""
-    chance = random.Random(2)  # noqa: S311 - for a benchmark
+    chance = random.Random(2)
     places = sample(store, pages, chance)
     results = []
     for name, make_filter in filters(store).items():

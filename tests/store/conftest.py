@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from flowspan_service.stores import open_store
 from tests.store.builders import FakeClock
 from tests.support.postgres import postgres_server, postgres_url
+
+from flowspan_service.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

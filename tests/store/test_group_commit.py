@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.store.builders import Op, a_log, a_run, a_session, add_runs, do, enter, move, new_id
 
 from flowspan_service.domain.errors import (
     AlreadyExistsError,
@@ -17,7 +18,6 @@ from flowspan_service.domain.errors import (
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
 from flowspan_service.stores.writer import AFTER_COMMIT, BEFORE_COMMIT, BEFORE_RESOLVE
-from tests.store.builders import Op, a_log, a_run, a_session, add_runs, do, enter, move, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,19 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.store.builders import START_US, a_run, a_state, add_runs, do, enter, new_id
 
 from flowspan_service.app.queries import RunFilter, RunQuery
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
 from flowspan_service.stores.lists import count_statement, page_statement
-from tests.store.builders import START_US, a_run, a_state, add_runs, do, enter, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan_service.app.ports import UnitOfWork
-    from flowspan_service.stores.lists import Statement
     from flowspan_service.domain.runs import Run
+    from flowspan_service.stores.lists import Statement
     from flowspan_service.stores.store import SqlStore
 
 SECOND_US = 1_000_000
@@ -29,7 +29,7 @@ TAGS = ("red", "green", "blue", 'q"uote', "per%cent")
 
 def random_forest(seed: int, size: int) -> list[Run]:
     """Runs of all sorts, in a random order of arrival, as a database might have them."""
-    chance = random.Random(seed)  # noqa: S311 - for a test
+    chance = random.Random(seed)
     runs: list[Run] = []
     for number in range(size):
         time_us = START_US + number * 3600 * SECOND_US
@@ -114,14 +114,14 @@ def test_pages_and_counts_are_those_of_a_sorted_list(store: SqlStore, seed: int)
     runs = random_forest(seed, 120)
     add_runs(store, runs)
     # Some go on, so that rows are found where they moved to.
-    moved = random.Random(seed).sample(runs, 30)  # noqa: S311 - for a test
+    moved = random.Random(seed).sample(runs, 30)
 
     def move(uow: UnitOfWork) -> None:
         for run in moved:
             uow.add_transition(enter(run, StateType.COMPLETED))
 
     do(store, move)
-    chance = random.Random(seed)  # noqa: S311 - for a test
+    chance = random.Random(seed)
     hits = 0
     for _ in range(80):
         run_filter = random_filter(chance, runs)
@@ -194,7 +194,7 @@ def test_sqlite_reads_common_lists_from_an_index(
     query = RunQuery(1, run_filter, oldest_first=oldest_first, after_id=ID)
     plan = explain(sqlite_store, page_statement(query, sqlite_store._dialect, limit=101))
     assert index in plan, plan
-    # Each search is narrowed by all that the list is about, and nothing is looked at from end to end.
+    # Each search is narrowed to where the page begins, and nothing is read from end to end.
     reads = [line for line in plan.splitlines() if line.startswith(("SEARCH", "SCAN"))]
     scans = [line for line in reads if line.startswith("SCAN")]
     assert all(line.split()[1] in {"page", "part"} for line in scans), plan

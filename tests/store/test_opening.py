@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.store.builders import FakeClock, a_run, add_runs
+from tests.store.conftest import sqlite_url
 
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.stores import StoreOpenError, open_store, sqlite_path
 from flowspan_service.stores.tables import SCHEMA_VERSION, metadata
-from tests.store.builders import FakeClock, a_run, add_runs
-from tests.store.conftest import sqlite_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.store.builders import a_log, a_run, add_runs, do, move, new_id
 
 from flowspan_service.app.queries import LogQuery
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
-from flowspan_service.stores import reads
-from tests.store.builders import a_log, a_run, add_runs, do, move, new_id
+from flowspan_service.stores import reads, tables
 
 if TYPE_CHECKING:
     from flowspan_service.domain.runs import Run, Transition
@@ -122,8 +122,8 @@ def test_deleting_a_tree_leaves_nothing_of_it(store: SqlStore, family: Family) -
     assert do(store, delete) == 0
     with store._dialect.reading.connect() as connection:
         counts = {
-            table: connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar()
-            for table in ("run", "transition", "log", "run_tag")
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar()
+            for table in (tables.run, tables.transition, tables.log, tables.run_tag)
         }
     assert counts == {"run": 1, "transition": 3, "log": 1, "run_tag": 0}
 

@@ -6,11 +6,6 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import pytest
-
-from flowspan_service.app.queries import LogQuery
-from flowspan_service.domain.flows import flow_id
-from flowspan_service.domain.runs import Payload, RunKind, SessionStatus, TraceContext
-from flowspan_service.domain.states import Cause, StateType
 from tests.store.builders import (
     START_US,
     Op,
@@ -25,12 +20,18 @@ from tests.store.builders import (
     new_id,
 )
 
+from flowspan_service.app.queries import LogQuery
+from flowspan_service.domain.flows import flow_id
+from flowspan_service.domain.runs import Payload, RunKind, SessionStatus, TraceContext
+from flowspan_service.domain.states import Cause, StateType
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.store.builders import FakeClock
+
     from flowspan_service.app.ports import UnitOfWork
     from flowspan_service.stores.store import SqlStore
-    from tests.store.builders import FakeClock
 
 FULL = {
     "function_name": "größe",

@@ -6,13 +6,13 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.store.builders import Op, a_log, a_run, add_runs, move
+from tests.store.conftest import sqlite_url
 
 from flowspan_service.app.queries import RunFilter, RunQuery
 from flowspan_service.domain.errors import StoreUnavailableError
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
-from tests.store.builders import Op, a_log, a_run, add_runs, move
-from tests.store.conftest import sqlite_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable

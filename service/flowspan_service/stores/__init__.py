@@ -1,7 +1,8 @@
 """The store: what the service remembers, in SQLite or PostgreSQL.
 
-`open_store` makes one. A transition's way through it: `writer` (queue, group commit) → `unit` (the
-transaction in memory) → `rows` → `dialects` (bulk statements); reads go through `reads` and `lists`.
+`open_store` makes one. A transition's way through it: `writer` (queue, group commit) → `unit`
+(the transaction in memory) → `rows` → `dialects` (bulk statements); reads go through `reads` and
+`lists`.
 """
 
 from flowspan_service.stores.errors import StoreOpenError

@@ -1,12 +1,12 @@
 """Lists of runs, as merged ranges of indexes.
 
-A list is sorted by id and cut by a key (the last id of the page before), so its cost must not depend
-on where the page is. Each index that a list uses ends in (state_type, id); so a list is one range
-for each type of state, each giving at most a page of ids, merged: page 10,000 costs what page 1
-costs, with a filter on the state and without one.
+A list is sorted by id and cut by a key (the last id of the page before), so its cost must not
+depend on where the page is. Each index that a list uses ends in (state_type, id); so a list is one
+range for each type of state, each giving at most a page of ids, merged: page 10,000 costs what page
+1 costs, with a filter on the state and without one.
 
-The SQL is put together as text: as an expression of SQLAlchemy's, a list of all states took longer to
-build than to run. Values are parameters throughout.
+The SQL is put together as text: as an expression of SQLAlchemy's, a list of all states took longer
+to build than to run. Values are parameters throughout.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Statement(NamedTuple):
 
 
 class _Range(NamedTuple):
-    """A part of an index: conditions that say which, and whether the state's type is a part of it."""
+    """A part of an index: conditions that say which, and whether the state's type is in it."""
 
     conditions: tuple[str, ...]
     source: str = "run"
@@ -96,7 +96,7 @@ def count_statement(kind: int, run_filter: RunFilter, syntax: Syntax) -> Stateme
 
 
 class _Wanted:
-    """What a filter asks for: ranges to read, bounds of the id, and conditions to check on each run."""
+    """What a filter asks for: ranges to read, bounds of the id, conditions to check on a run."""
 
     def __init__(self, kind: int, run_filter: RunFilter, syntax: Syntax) -> None:
         self.parameters: dict[str, Any] = {}

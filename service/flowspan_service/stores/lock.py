@@ -1,4 +1,4 @@
-"""One service per SQLite file: a lock on ``<database>.lock`` that ends with the process, however it ends."""
+"""One service per SQLite file: a lock on ``<database>.lock`` that ends with the process."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class StoreLock:
             self._file = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             msg = (
-                f"The lock {_lock_path(path)} cannot be made ({error.strerror}). Check that its folder"
-                " exists and can be written, or name another database with --db."
+                f"The lock {_lock_path(path)} cannot be made ({error.strerror}). Check that its"
+                " folder exists and can be written, or name another database with --db."
             )
             raise StoreOpenError(msg) from error
         if not self._take():
@@ -102,7 +102,7 @@ class StoreLock:
         self._write()
 
     def release(self) -> None:
-        """Gives the lock back. The file stays: removing it would let two processes hold two locks."""
+        """Gives the lock back. The file stays: without it, two processes could hold two locks."""
         if self._file >= 0:
             os.ftruncate(self._file, 0)
             os.close(self._file)

@@ -66,9 +66,9 @@ def open_store(
         url: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or
             ``postgresql://user:password@host:port/name``; None for the default file.
         clock: The time of the transactions.
-        on_point: For tests: called with the name of each point that a commit passes, in the writer's
-            thread ("before_commit", "after_commit", "before_resolve"); what it raises counts as an
-            error of the database at that point.
+        on_point: For tests: called in the writer's thread with the name of each point that a commit
+            passes: "before_commit", "after_commit", "before_resolve". What it raises at the first
+            two counts as an error of the database.
         busy_timeout_s: How long a lock held by a stranger is waited for (SQLite).
 
     Raises:
@@ -99,8 +99,8 @@ def _parse(url: str) -> URL:
         # Without the URL and the cause: both may hold parts of a password.
         msg = (
             "The address of the database is not a URL such as sqlite:///path or"
-            " postgresql://user:password@host:5432/name (in which special characters of the password"
-            " are percent-encoded)."
+            " postgresql://user:password@host:5432/name (special characters of the password are"
+            " percent-encoded)."
         )
         raise StoreOpenError(msg) from error
     if parsed.drivername.partition("+")[0] not in {"postgresql", "postgres"}:

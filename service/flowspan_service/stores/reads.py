@@ -66,7 +66,7 @@ class Reads:
         with self._connection() as connection:
             sql, parameters = count_statement(kind, run_filter, self._dialect)
             rows = connection.exec_driver_sql(sql, parameters).all()
-        return {state_type: count for state_type, count in sorted(tuple(row) for row in rows)}
+        return dict(sorted(tuple(row) for row in rows))
 
     def tree_runs(self, run_id: str, *, after_id: str | None, limit: int) -> list[Run]:
         """See app.ports.Store."""
@@ -96,8 +96,8 @@ class Reads:
             # First the head: what is committed while we look belongs to the next call.
             upto = connection.execute(select(head.c.position)).scalar_one()
             statement = select(transition).where(transition.c.position > after)
+            root = None if run_id is None else trees.root_of(connection, run_id)
             if run_id is not None:
-                root = trees.root_of(connection, run_id)
                 if root is None:
                     return [], max(after, upto)
                 upto = min(upto, after + SCAN_LIMIT)
@@ -109,8 +109,8 @@ class Reads:
             if len(found) == limit:
                 upto = found[-1].position
             runs = self._runs_of(connection, found)
-            if run_id is not None and run_id != root:
-                inside = trees.members(connection, runs, of_run=run_id)
+            if run_id not in (None, root):
+                inside = trees.members(connection, runs, of_run=str(run_id))
                 runs = {key: value for key, value in runs.items() if key in inside}
         # A run that was deleted in between has no changes to tell of.
         pairs = [(change, runs[change.run_id]) for change in found if change.run_id in runs]

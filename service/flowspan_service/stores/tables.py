@@ -1,8 +1,8 @@
 """The tables and their indexes; docs/decisions/ says why these.
 
 Ids are UUIDv7, so the order of ids is the order of creation, and each list is a range of an index
-that ends in the id. The state's type stands before the id in the indexes that lists use: a list with
-a filter on it is one range for each type, merged (see `lists`).
+that ends in the id. The state's type stands before the id in the indexes that lists use: a list is
+one range for each type, merged (see `lists`).
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ transition = Table(
     Column("failure", LargeBinary),
     Column("result", LargeBinary),
 )
-"""What happened, by the order of the commits. `previous` is the position of the same run's transition
-before (0: none); with run.position it makes a history a chain that needs no index.
+"""What happened, by the order of the commits. `previous` is the position of the same run's
+transition before (0: none); with run.position it makes a history a chain that needs no index.
 """
 
 log = Table(

@@ -1,4 +1,4 @@
-"""Queries along the two chains in the tables: runs and their parents, transitions and those before."""
+"""Queries along the two chains in the tables: runs to parents, transitions to those before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The unit of work: one transaction, held in memory until it is flushed in a few large statements."""
+"""The unit of work: a transaction, held in memory until it is written in a few large statements."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Unit:
     ) -> None:
         self.now_us = now_us
         self.changes = 0
-        """How many calls have changed something: tells whether an operation that failed had begun."""
+        """How many calls have changed something: tells whether a failed operation had begun."""
         self._dialect = dialect
         self._null = dialect.null
         self._connection = connection

@@ -1,5 +1,6 @@
-"""Rows that are inserted or, if they are there, brought up to date. The SQL is the same for both
-dialects.
+"""Rows that are inserted or, if they are there, brought up to date.
+
+The SQL is the same for both dialects.
 """
 
 from __future__ import annotations

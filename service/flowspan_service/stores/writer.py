@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 GROUP_WEIGHT = 20_000
-"""A group takes no more operations once it weighs this; bounds memory and how long a commit takes."""
+"""A group takes no more operations once it weighs this; bounds memory and the time of a commit."""
 CACHED_RUNS = 20_000
 
 BEFORE_COMMIT = "before_commit"
@@ -59,7 +59,7 @@ class _UnavailableError(Exception):
 
 
 class Writer:
-    """Runs operations in the order in which they came, in transactions as large as the queue is long.
+    """Runs operations in the order in which they came, in transactions as large as the queue.
 
     While a transaction commits, the next operations gather: the slower the disk, the larger the
     groups, and nobody waits for a timer.
@@ -116,7 +116,7 @@ class Writer:
         while group := self._take():
             try:
                 self._commit(group)
-            except Exception:  # the writer must outlive everything; the futures know
+            except Exception:  # noqa: BLE001 - the writer must outlive everything
                 _log.exception("The writer met an error that it did not expect")
                 self._reset()
                 for waiting in group:
@@ -230,7 +230,7 @@ class Writer:
                     log_position=committed.head.log_position,
                     ended=committed.ended,
                 )
-            except Exception:  # a listener's fault must not fail what was committed
+            except Exception:  # noqa: BLE001 - what is committed is not a listener's to fail
                 _log.exception("A commit listener failed")
 
     # The connection

@@ -27,7 +27,7 @@ class Dialect(Protocol):
 
     name: str
     writing: Engine
-    """Makes the writer's connection, in autocommit: the writer begins and ends transactions itself."""
+    """Makes the writer's connection, in autocommit: the writer itself begins and commits."""
     reading: Engine
     """A pool of connections for the reads, in autocommit."""
     begin_sql: str
@@ -78,8 +78,9 @@ class Dialect(Protocol):
         ...
 
     def explain(self, error: Exception) -> str | None:
-        """Why the database cannot be used at present, for people; None if the error is not about
-        that, but about what was asked of it.
+        """Why the database cannot be used at present, for people.
+
+        None if the error is not about the database, but about what was asked of it.
         """
         ...
 

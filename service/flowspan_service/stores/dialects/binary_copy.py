@@ -1,7 +1,7 @@
-"""Rows in PostgreSQL's binary COPY format (postgresql.org/docs/current/sql-copy.html, "Binary Format").
+"""Rows in PostgreSQL's binary COPY format.
 
-Made column by column, so that most of the work is done by loops in C; psycopg's own writer goes value
-by value and takes several times as long.
+See "Binary Format" in postgresql.org/docs/current/sql-copy.html. Made column by column, so that
+most of the work is done by loops in C; psycopg's own writer goes value by value and takes longer.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class RowEncoder:
                 start += 1
 
     def encode(self, values: Sequence[Any]) -> bytes:
-        """Rows, given as their values one after the other, ready for COPY … FROM STDIN (FORMAT binary)."""
+        """Rows, given as their values one after the other, as COPY … (FORMAT binary) takes them."""
         columns = [values[index :: self.width] for index in range(self.width)]
         # The last column is the shortest if values are missing: strict finds it.
         fields = [encode(columns[part]) for part, encode in self._parts]
@@ -81,7 +81,7 @@ class RowEncoder:
 def _pack_together(
     columns: Sequence[Column[Any]],
 ) -> Callable[[Sequence[Sequence[Any]]], Iterable[bytes]]:
-    """For columns side by side whose values are never NULL: one call of struct for a row's values."""
+    """For columns side by side that are never NULL: one call of struct for a row's values."""
     kinds = [kind for kind in map(_fixed, columns) if kind is not None]
     pack = struct.Struct(">" + "".join(f"i{kind.code}" for kind in kinds)).pack
 

@@ -1,4 +1,4 @@
-"""PostgreSQL over psycopg 3: bulk writes with COPY, and a row lock that makes writers take turns."""
+"""PostgreSQL over psycopg 3: bulk writes with COPY; a row lock makes writers take turns."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class PostgresqlDialect:
     name = "postgresql"
     begin_sql = "BEGIN"
     lock_head_sql = "SELECT position, log_position, generation FROM head FOR UPDATE"
-    null = None
+    null: object = None
 
     def __init__(self, url: URL) -> None:
         """Prepares the connections; makes none.

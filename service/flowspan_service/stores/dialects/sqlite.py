@@ -42,10 +42,10 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_LOCKED: "The database {path} is locked.",
     sqlite3.SQLITE_FULL: "The disk that holds {path} is full. Free some space.",
     sqlite3.SQLITE_IOERR: "Reading or writing {path} failed ({error}). Check the disk.",
-    sqlite3.SQLITE_READONLY: "The database {path} cannot be written: the file or its folder is"
-    " read-only. Change its permissions.",
-    sqlite3.SQLITE_CANTOPEN: "The database {path} cannot be opened. Check that the folder exists and"
-    " can be written.",
+    sqlite3.SQLITE_READONLY: "The database {path} cannot be written: the file or its folder"
+    " is read-only. Change its permissions.",
+    sqlite3.SQLITE_CANTOPEN: "The database {path} cannot be opened. Check that the folder exists"
+    " and can be written.",
     sqlite3.SQLITE_CORRUPT: "The database {path} is damaged ({error}). Restore a backup.",
     sqlite3.SQLITE_NOTADB: "The file {path} is not a SQLite database.",
     sqlite3.SQLITE_NOMEM: "SQLite is out of memory.",
@@ -61,7 +61,7 @@ class SqliteDialect:
     lock_head_sql = "SELECT position, log_position, generation FROM head"
     # SQLite stores NaN as NULL (sqlite.org/floatingpoint.html), and Python's sqlite3 binds a float
     # five times as fast as None, for which it looks for an adapter each time.
-    null = float("nan")
+    null: object = float("nan")
 
     def __init__(self, path: Path, *, busy_timeout_s: float) -> None:
         self.path = path
@@ -172,7 +172,7 @@ def _pragmas(*, read_only: bool) -> Iterator[str]:
 
 
 def _ladder(values: Sequence[Any], width: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """Cuts rows of that width in pieces of CHUNK_SIZES, the largest first; gives size and values."""
+    """Cuts rows of that width into pieces of CHUNK_SIZES; gives their sizes and values."""
     start, total = 0, len(values)
     if total % width:
         msg = f"{total} values do not make rows of {width}"
