@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import func, select
 from tests.store.builders import a_log, a_run, add_runs, do, move, new_id
 
 from flowspan_service.app.queries import LogQuery
