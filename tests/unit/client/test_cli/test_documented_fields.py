@@ -13,7 +13,8 @@ from flowspan.cli.main import app
 from flowspan.reporter.orphans import PushResult, SpoolInfo
 
 PAGE = (Path(__file__).parents[4] / "docs" / "cli.md").read_text(encoding="utf-8")
-NAMED = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`]+)`", PAGE))))
+WITHOUT_CODE = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
+NAMED = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`]+)`", WITHOUT_CODE))))
 RECORDS = (
     api.FlowRun,
     api.TaskRun,
