@@ -79,7 +79,7 @@ def assert_calm(error: Any) -> None:
 
 @pytest.mark.parametrize("path", METHODS)
 def test_promise_bad_input_random_bytes(harness: Harness, stubs: Stubs, path: str) -> None:
-    chance = random.Random(path)  # noqa: S311 - to be the same each time
+    chance = random.Random(path)
     message = GetMessageClass(METHODS[path].input_type)
     refused_count = 0
     for size in (1, 2, 3, 7, 30, 300):
@@ -136,7 +136,7 @@ def test_promise_bad_input_larger_than_a_message_may_be(harness: Harness, path: 
 def test_promise_bad_input_any_message(harness: Harness, stubs: Stubs, path: str) -> None:
     """Messages that are well-formed, and senseless."""
     method = METHODS[path]
-    chance = random.Random(path)  # noqa: S311 - to be the same each time
+    chance = random.Random(path)
     for _ in range(25):
         request = GetMessageClass(method.input_type)()
         _fill(request, chance)

@@ -123,7 +123,7 @@ def report_a_tree(stream: ReportStream, root: str, chance: random.Random) -> lis
 
 @pytest.mark.parametrize("seed", range(4))
 def test_promise_watch_is_gapless_and_ordered(harness: Harness, stubs: Stubs, seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311 - to be the same each time
+    chance = random.Random(seed)
     root, noise = new_id(), new_id()
     stream = ReportStream(harness.channel)
     stream.wait_for_ack(stream.report(created(noise), created(root)))

@@ -163,21 +163,26 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
         if kind == 0:
             raise validate.invalid("kind", "is required")
         return run_id, NotUnderstood("kind_is_known", f"This service knows no run of kind {kind}.")
-    return run_id, NewRun(
-        run_id,
-        kind,
-        function_name,
-        run_name,
-        parent_id or None,
-        root_id or run_id,
-        (flow_run_id or None) if kind == _TASK else None,
-        tags,
-        parameters,
-        trace,
-        version,
-        state.time_us,  # type: ignore[union-attr] # its class was just looked at
-        state,  # type: ignore[arg-type] # its class was just looked at
+    # As NewRun(…), without the call through its own __new__.
+    new: NewRun = tuple.__new__(
+        NewRun,
+        (
+            run_id,
+            kind,
+            function_name,
+            run_name,
+            parent_id or None,
+            root_id or run_id,
+            (flow_run_id or None) if kind == _TASK else None,
+            tags,
+            parameters,
+            trace,
+            version,
+            state.time_us,  # type: ignore[union-attr] # its class was just looked at
+            state,
+        ),
     )
+    return run_id, new
 
 
 def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
