@@ -16,7 +16,7 @@ from flowspan.core.payloads import encode_parameters
 from flowspan.core.runs import Run
 from flowspan.drivers.scopes import CancelScope
 from flowspan.logging import prints
-from flowspan.logging.capture import note
+from flowspan.logging.capture import ensure_installed, note
 
 if TYPE_CHECKING:
     from flowspan.core.definitions import Definition, FlowDefinition, TaskDefinition
@@ -143,6 +143,7 @@ def _begin(
     run_id = host.new_id()
     now = host.now_ns()
     if parent is None:
+        ensure_installed()
         flow_run, parent_id, root_id, flow_run_id = None, None, run_id, None
         scope: Scope = CancelScope()
     else:

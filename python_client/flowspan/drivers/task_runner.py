@@ -36,6 +36,7 @@ class OpenTaskRunner:
         self._lock = threading.Lock()
         self._outstanding = 0
         self._all_done: threading.Event | None = None
+        self._closing = False
 
     def expect(self) -> None:
         """Counts a task that was submitted; `settled` is to be called for it."""
@@ -46,8 +47,13 @@ class OpenTaskRunner:
         """A task that was submitted has ended."""
         with self._lock:
             self._outstanding -= 1
-            if not self._outstanding and self._all_done is not None:
+            if self._outstanding:
+                return
+            if self._all_done is not None:
                 self._all_done.set()
+            is_over = self._closing
+        if is_over:
+            self._end_threads()
 
     def put(self, job: Callable[[], object]) -> None:
         """Runs a job on a thread."""
@@ -84,7 +90,14 @@ class OpenTaskRunner:
             loop.cancel()
 
     def close(self) -> None:
-        """Ends the threads once they have nothing to do."""
+        """Ends the threads once all tasks that were submitted have ended."""
+        with self._lock:
+            self._closing = True
+            if self._outstanding:
+                return
+        self._end_threads()
+
+    def _end_threads(self) -> None:
         if self._pool is not None:
             self._pool.close()
         for loop in self._loops:

@@ -132,7 +132,7 @@ def ensure_installed() -> None:
     """Puts the handlers back if something took them off (`logging.basicConfig(force=True)`)."""
     root = logging.getLogger()
     for handler in _own:
-        if handler not in root.handlers:
+        if handler not in root.handlers and _report_handler.emit_event is not None:
             root.addHandler(handler)
 
 

@@ -69,5 +69,7 @@ def test_threads_never_get_the_same() -> None:
 
 
 def test_makers_with_other_randomness_make_other_ids() -> None:
-    one, two = (IdMaker(lambda: START_NS, random.Random(s).getrandbits, nullcontext()) for s in "ab")
+    one, two = (
+        IdMaker(lambda: START_NS, random.Random(s).getrandbits, nullcontext()) for s in "ab"
+    )
     assert not {one() for _ in range(100)} & {two() for _ in range(100)}

@@ -58,7 +58,8 @@ good, bad = states.Completed(data=1), states.Failed(message="bad")
 
 
 @pytest.mark.parametrize(
-    "value", [[good, bad], (bad, good), {"x": bad, "y": good}, [[good], {"z": (bad,)}], [1, good, bad]]
+    "value",
+    [[good, bad], (bad, good), {"x": bad, "y": good}, [[good], {"z": (bad,)}], [1, good, bad]],
 )
 def test_one_failed_state_in_a_collection_fails_the_run(value: object) -> None:
     end = judged(value)

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import datetime
+import enum
+import subprocess
+import sys
+from collections.abc import Sequence  # noqa: TC003 - evaluated by the tests
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+
+from flowspan.core.parameters import Parameters
+from flowspan.exceptions import ParameterError
+
+
+class Item(BaseModel):
+    name: str
+    size: int = 1
+
+
+@dataclass
+class Point:
+    x: int
+    y: int = 0
+
+
+class Opaque:
+    """pydantic knows nothing of it."""
+
+
+@dataclass
+class Holder:
+    inside: Opaque
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+def bind(function, *args, validate: bool = True, **kwargs) -> dict[str, Any]:
+    return dict(Parameters(function, "Flow 'f'", validate=validate).bind(args, kwargs))
+
+
+def test_coerced_to_the_annotations() -> None:
+    def function(
+        n: int, day: datetime.date, names: list[str], item: Item, point: Point, colour: Colour
+    ) -> None: ...
+
+    bound = bind(
+        function, "5", "2026-01-02", ("a", "b"), {"name": "x", "size": "3"}, {"x": "1"}, "red"
+    )
+    assert bound == {
+        "n": 5,
+        "day": datetime.date(2026, 1, 2),
+        "names": ["a", "b"],
+        "item": Item(name="x", size=3),
+        "point": Point(1, 0),
+        "colour": Colour.RED,
+    }
+
+
+def test_defaults_are_filled_in_and_not_validated() -> None:
+    def function(a: int, b: str = 5, *, c: list[int] | None = None) -> None: ...  # type: ignore[assignment]
+
+    assert bind(function, 1) == {"a": 1, "b": 5, "c": None}
+
+
+def test_variadics_are_validated_one_by_one() -> None:
+    def function(first: int, *rest: int, flag: bool = False, **more: float) -> None: ...
+
+    parameters = Parameters(function, "Flow 'f'", validate=True)
+    bound = parameters.bind(("1", "2", 3), {"flag": "true", "x": "1.5"})
+    assert bound == {"first": 1, "rest": (2, 3), "flag": True, "more": {"x": 1.5}}
+    assert parameters.call_arguments(bound) == ((1, 2, 3), {"flag": True, "x": 1.5})
+    with pytest.raises(ParameterError, match=r"'rest\[1\]'.*parameter 'x'"):
+        bind(function, 1, 2, "no", x="no")
+
+
+def test_positional_only_and_names_that_models_do_not_allow() -> None:
+    def function(_hidden: int, schema: int, /, model_config: int, copy: int) -> None: ...
+
+    bound = bind(function, "1", "2", model_config="3", copy="4")
+    assert list(bound.values()) == [1, 2, 3, 4]
+
+
+def test_annotations_with_constraints() -> None:
+    def function(n: Annotated[int, Field(gt=0)], kind: Literal["a", "b"] = "a") -> None: ...
+
+    assert bind(function, "3", kind="b") == {"n": 3, "kind": "b"}
+    with pytest.raises(ParameterError, match="parameter 'n': Input should be greater than 0"):
+        bind(function, 0)
+    with pytest.raises(ParameterError, match="parameter 'kind'"):
+        bind(function, 1, kind="c")
+
+
+def test_a_pydantic_field_as_the_default() -> None:
+    def function(n: int = Field(default=4, gt=0), m: list[int] = Field(default_factory=list)): ...
+
+    assert bind(function) == {"n": 4, "m": []}
+    with pytest.raises(ParameterError, match="parameter 'n'"):
+        bind(function, 0)
+
+
+def test_instances_of_types_that_pydantic_does_not_know() -> None:
+    def function(a: Opaque, b: list[Opaque], c: Holder) -> None: ...
+
+    opaque = Opaque()
+    holder = Holder(opaque)
+    bound = bind(function, opaque, [opaque], holder)
+    assert bound == {"a": opaque, "b": [opaque], "c": holder}
+    with pytest.raises(ParameterError, match="parameter 'a'"):
+        bind(function, 1, [], holder)
+
+
+def test_models_and_dataclasses_are_passed_as_they_are() -> None:
+    def function(item: Item, point: Point) -> None: ...
+
+    item, point = Item(name="x"), Point(1)
+    bound = bind(function, item, point)
+    assert bound["item"] is item
+    assert bound["point"] is point
+
+
+def test_a_class_of_the_defining_function_in_an_annotation() -> None:
+    class Local(BaseModel):
+        n: int
+
+    def function(local: Local, items: Sequence[Local]) -> object:
+        return Local  # so that it is in the closure
+
+    assert bind(function, {"n": "1"}, [{"n": 2}])["local"] == Local(n=1)
+
+
+def test_an_annotation_that_cannot_be_evaluated_is_not_checked() -> None:
+    def function(a: Missing, b: int) -> None: ...  # type: ignore[name-defined] # noqa: F821
+
+    assert bind(function, "x", "5") == {"a": "x", "b": 5}
+
+
+def test_the_message_names_each_parameter_and_what_it_got() -> None:
+    def function(n: int, item: Item, text: str) -> None: ...
+
+    with pytest.raises(ParameterError) as caught:
+        bind(function, "x", {"name": "y", "size": "z"}, "fine")
+    message = str(caught.value)
+    assert message.startswith("Flow 'f': parameter 'n': Input should be a valid integer")
+    assert "(got 'x' of type str)" in message
+    assert "parameter 'item'['size']" in message
+    assert "text" not in message
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "words"),
+    [
+        ((), {}, "missing a required argument: 'a'"),
+        ((1, 2, 3), {}, "too many positional arguments"),
+        ((1,), {"c": 1}, "unexpected keyword argument 'c'"),
+        ((1,), {"a": 1}, "multiple values for argument 'a'"),
+    ],
+)
+def test_arguments_that_do_not_fit_the_signature(args, kwargs, words: str) -> None:
+    def function(a: int, b: int = 0) -> None: ...
+
+    with pytest.raises(ParameterError, match=f"Flow 'f': .*{words}"):
+        bind(function, *args, **kwargs)
+
+
+def test_no_validation_on_request() -> None:
+    def function(n: int) -> None: ...
+
+    assert bind(function, "x", validate=False) == {"n": "x"}
+
+
+def test_a_value_with_a_broken_repr() -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    def function(n: int) -> None: ...
+
+    with pytest.raises(ParameterError, match="a value without a repr of type Broken"):
+        bind(function, Broken())
+
+
+def test_values_of_the_right_type_do_not_import_pydantic() -> None:
+    code = (
+        "import sys\n"
+        "from flowspan.core.parameters import Parameters\n"
+        "def f(name: str, n: int = 3, x=None): ...\n"
+        "Parameters(f, 'Flow', validate=True).bind(('ada', 5), {})\n"
+        "assert 'pydantic' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,294 @@
+"""What is captured of logs and prints, and what is shown on the console."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flowspan import flow, get_run_logger, task
+from flowspan.core.events import LOG
+from flowspan.exceptions import NoRunError
+from flowspan.logging import capture, set_console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.unit.client.engine.recorder import Recorder
+
+OWN = {"Begins (flow 'outer').", "Begins (flow 'inner')."}
+
+
+def said(recorder: Recorder, name: str) -> list[str]:
+    """What user code logged in a run."""
+    logs = recorder.logs(name)
+    return [text for text in logs if text not in OWN and not text.startswith("Completed after")]
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """The handlers of pytest taken off the root logger, as in a program without logging."""
+    root = logging.getLogger()
+    others = [handler for handler in root.handlers if handler not in capture._own]
+    for handler in others:
+        root.removeHandler(handler)
+    set_console(True)
+    try:
+        yield
+    finally:
+        set_console(False)
+        for handler in others:
+            root.addHandler(handler)
+
+
+def test_the_run_logger_and_ordinary_logging(recorder: Recorder) -> None:
+    logging.getLogger().setLevel(logging.INFO)
+
+    @task
+    def inner() -> None:
+        logging.getLogger("my.module").info("from %s", "logging")
+        logging.getLogger("my.module").debug("too fine")
+        get_run_logger().error("bad", exc_info=ValueError("no"))
+
+    @flow
+    def outer() -> None:
+        get_run_logger().warning("in the flow")
+        inner()
+
+    logging.getLogger("my.module").info("outside")
+    outer()
+    assert said(recorder, "outer") == ["in the flow"]
+    first, second = said(recorder, "inner")
+    assert first == "from logging"
+    assert second.startswith("bad\n")
+    assert "ValueError: no" in second
+    events = [event for event in recorder.events if event[0] == LOG]
+    by_text = {event[6].split("\n")[0]: event for event in events}
+    _, run_id, attempt, level, time_ns, logger, _, trace_id, span_id = by_text["bad"]
+    assert (run_id, attempt, level) == (recorder.run("inner").id, 1, logging.ERROR)
+    assert logger == "flowspan.task_runs"
+    assert (trace_id, span_id) == ("", "")
+    assert abs(time_ns - recorder.last_event("inner")[6]) < 60e9
+    assert by_text["from logging"][5] == "my.module"
+    assert by_text["in the flow"][5] == "flowspan.flow_runs"
+
+
+def test_the_attempt_that_logged_is_known(recorder: Recorder) -> None:
+    @task(retries=1)
+    def flaky() -> None:
+        get_run_logger().info("here")
+        if len(said(recorder, "flaky")) < 2:
+            raise ValueError
+
+    flaky()
+    attempts = [event[2] for event in recorder.events if event[0] == LOG and event[6] == "here"]
+    assert attempts == [1, 2]
+
+
+def test_a_run_logger_keeps_its_run_in_other_threads(recorder: Recorder) -> None:
+    @flow
+    def outer() -> None:
+        logger = get_run_logger()
+        thread = threading.Thread(target=lambda: logger.info("elsewhere", extra={"mine": 1}))
+        thread.start()
+        thread.join()
+
+    outer()
+    assert said(recorder, "outer") == ["elsewhere"]
+
+
+def test_there_is_no_run_logger_outside_of_runs() -> None:
+    with pytest.raises(NoRunError, match=r"logging\.getLogger"):
+        get_run_logger()
+
+
+def test_flowspans_own_workings_are_not_reported(recorder: Recorder) -> None:
+    @flow
+    def outer() -> None:
+        for name in ("grpc", "grpc.aio", "flowspan", "flowspan.reporter.link", "opentelemetry.sdk"):
+            logging.getLogger(name).error("not for the run")
+        logging.getLogger("grpcurl").error("for the run")
+
+    outer()
+    assert said(recorder, "outer") == ["for the run"]
+
+
+def test_installing_twice_does_not_double(recorder: Recorder) -> None:
+    capture.install(recorder.events.append, "INFO", console=False)
+
+    @flow
+    def outer() -> None:
+        get_run_logger().info("once")
+
+    outer()
+    assert said(recorder, "outer") == ["once"]
+
+
+def test_a_message_that_cannot_be_formatted_does_no_harm(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+
+    @flow
+    def outer() -> int:
+        logger = logging.getLogger("my.module")
+        logger.propagate = True
+        record = logger.makeRecord("my.module", 40, "f", 1, "%d", ("x",), None)
+        capture._report_handler.handle(record)
+        capture._console_handler.handle(record)
+        return 1
+
+    assert outer() == 1
+    assert said(recorder, "outer") == []
+
+
+def test_prints_are_logged_where_it_is_asked_for(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @task
+    def inherits() -> None:
+        print("from the task", 1, sep="-")
+
+    @task(log_prints=False)
+    def refuses() -> None:
+        print("not logged")
+
+    @flow
+    def inner() -> None:
+        print("inner")
+
+    @flow(log_prints=True)
+    def outer() -> None:
+        print("hello\n", end="")
+        print("to stderr", file=sys.stderr)
+        with open("/dev/null", "w") as file:
+            print("to a file", file=file)
+        print()
+        inherits()
+        refuses()
+        inner()
+        inherits.submit().wait()
+
+    outer()
+    print("outside")
+    assert said(recorder, "outer") == ["hello", "to stderr"]
+    assert said(recorder, "inner") == ["inner"]
+    tasks = [run for run in recorder.runs if run.function_name == "inherits"]
+    assert [recorder.logs(run) for run in tasks] == [["from the task-1"]] * 2
+    assert said(recorder, "refuses") == []
+    captured = capsys.readouterr()
+    assert "hello" in captured.out
+    assert "not logged" in captured.out
+    assert "to stderr" in captured.err
+
+
+def test_prints_are_not_logged_by_default(recorder: Recorder) -> None:
+    @flow
+    def outer() -> None:
+        print("quietly")
+
+    outer()
+    assert said(recorder, "outer") == []
+
+
+def test_prints_of_asynchronous_runs(recorder: Recorder) -> None:
+    @flow(log_prints=True)
+    async def inner(x: int) -> None:
+        await asyncio.sleep(0)
+        print(x)
+
+    async def main() -> None:
+        await asyncio.gather(inner(1), inner(2))
+
+    asyncio.run(main())
+    assert sorted(text for run in recorder.runs for text in recorder.logs(run))[-2:] != ["1", "2"]
+    assert {t for run in recorder.runs for t in recorder.logs(run) if len(t) == 1} == {"1", "2"}
+
+
+def test_the_console_shows_runs_once(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @flow(flow_run_name="the-run", log_prints=True)
+    def outer() -> None:
+        get_run_logger().warning("look here")
+        print("printed")
+
+    with alone():
+        outer()
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in lines if "look here" in line]
+    clock, level, rest = line.split(" | ")
+    assert len(clock) == len("12:34:56.789")
+    assert (level.strip(), rest) == ("WARNING", "Flow run 'the-run' - look here")
+    assert not any("printed" in line for line in lines)  # it is on standard output already
+
+    with alone():
+        before = set_console(False)
+        outer()
+    assert before is True
+    assert capsys.readouterr().err == ""
+
+
+def test_the_console_is_quiet_where_the_program_shows_its_logs(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+
+    @flow
+    def outer() -> None:
+        get_run_logger().warning("look here")
+
+    with alone():
+        logging.getLogger().addHandler(handler)
+        outer()
+        logging.getLogger().removeHandler(handler)
+    assert capsys.readouterr().err.count("look here") == 1
+
+
+def test_warnings_outside_of_runs_are_shown_as_before(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with alone():
+        logging.getLogger("my.module").warning("outside")
+        logging.getLogger("my.module").info("not shown by Python either")
+    assert capsys.readouterr().err == "outside\n"
+
+
+def test_the_root_level_is_lowered_only_where_nobody_set_logging_up(recorder: Recorder) -> None:
+    root = logging.getLogger()
+    others = [handler for handler in root.handlers if handler not in capture._own]
+    root.setLevel(logging.WARNING)
+    capture.install(recorder.events.append, "INFO", console=False)
+    assert root.level == logging.WARNING  # pytest has handlers
+    for handler in others:
+        root.removeHandler(handler)
+    try:
+        capture.install(recorder.events.append, "INFO", console=False)
+        assert root.level == logging.INFO
+    finally:
+        for handler in others:
+            root.addHandler(handler)
+
+
+def test_handlers_come_back_after_basic_config_with_force(recorder: Recorder) -> None:
+    root = logging.getLogger()
+    before = list(root.handlers)
+
+    @flow
+    def outer() -> None:
+        get_run_logger().warning("still here")
+
+    try:
+        for handler in before:
+            root.removeHandler(handler)
+        outer()
+    finally:
+        for handler in before:
+            if handler not in root.handlers:
+                root.addHandler(handler)
+    assert said(recorder, "outer") == ["still here"]

@@ -1,0 +1,158 @@
+"""`flowspan.runtime`, `flowspan.context`, what `import flowspan` gives, and life after a fork."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import flowspan
+from flowspan import flow, runtime, task
+from flowspan.context import get_run_context
+from flowspan.exceptions import NoRunError
+from flowspan.states import AwaitingRetry, Completed, Failed, Pending, Running, State
+
+if TYPE_CHECKING:
+    from tests.unit.client.engine.recorder import Recorder
+
+
+def test_runtime_facts(recorder: Recorder) -> None:
+    @task(tags=["t"], retries=1)
+    def inner() -> dict[str, Any]:
+        if runtime.task_run.run_count == 1:
+            raise ValueError
+        return {
+            "task": (runtime.task_run.name, runtime.task_run.task_name, runtime.task_run.tags),
+            "flow": (runtime.flow_run.flow_name, runtime.flow_run.parameters),
+            "ids": (runtime.task_run.id, runtime.flow_run.id),
+        }
+
+    @flow(version="7")
+    def middle(x: int) -> dict[str, Any]:
+        assert runtime.flow_run.flow_version == "7"
+        assert runtime.flow_run.parent_flow_run_id == recorder.run("outer").id
+        assert runtime.flow_run.root_flow_run_id == recorder.run("outer").id
+        assert runtime.flow_run.run_count == 1
+        assert runtime.task_run.id is None
+        return inner()
+
+    @flow
+    def outer() -> dict[str, Any]:
+        assert runtime.flow_run.parent_flow_run_id is None
+        return middle("3")  # type: ignore[arg-type]
+
+    facts = outer()
+    assert facts["task"] == ("inner-0", "inner", ["t"])
+    assert facts["flow"] == ("middle", {"x": 3})
+    assert facts["ids"] == (recorder.run("inner").id, recorder.run("middle").id)
+
+
+def test_runtime_outside_of_runs() -> None:
+    assert (runtime.flow_run.id, runtime.flow_run.run_count) == (None, 0)
+    assert (runtime.flow_run.parameters, runtime.flow_run.tags) == ({}, [])
+    assert (runtime.task_run.name, runtime.task_run.tags) == (None, [])
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = runtime.flow_run.nonsense
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = runtime.task_run.nonsense
+    assert "id" in dir(runtime.flow_run)
+    assert "id" in dir(runtime.task_run)
+
+
+def test_the_run_context(recorder: Recorder) -> None:
+    @flow
+    def outer() -> str:
+        return get_run_context().id
+
+    assert outer() == recorder.run("outer").id
+    with pytest.raises(NoRunError):
+        get_run_context()
+
+
+def test_states_show_themselves() -> None:
+    assert repr(Completed()) == "Completed()"
+    assert repr(Failed(message="no")) == "Failed('no')"
+    assert repr(Completed(name="Skipped")) == "Skipped[COMPLETED]()"
+    assert Failed(message="no") == Failed(message="no") != Failed(message="yes")
+    assert len({Failed(message="no"), Failed(message="no")}) == 1
+    assert Failed() != "Failed"
+    assert AwaitingRetry().is_scheduled()
+    assert not AwaitingRetry().is_final()
+    with pytest.raises(flowspan.exceptions.MissingResult, match="no result yet"):
+        Running().result()
+    assert isinstance(Pending().result(raise_on_failure=False), flowspan.exceptions.MissingResult)
+    assert isinstance(Completed(), State)
+
+
+def test_every_public_name_is_there() -> None:
+    for name in flowspan.__all__:
+        assert getattr(flowspan, name) is not None
+    assert sorted(flowspan.__all__) == dir(flowspan)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = flowspan.nonsense
+
+
+def test_importing_flowspan_is_light() -> None:
+    code = (
+        "import sys, flowspan\n"
+        "assert not {'asyncio', 'pydantic', 'logging'} & set(sys.modules)\n"
+        "from flowspan import flow, task\n"
+        "flow(task(lambda: 1, name='x').fn, name='y')\n"
+        "heavy = {'asyncio', 'pydantic', 'grpc', 'opentelemetry', 'google.protobuf', 'rich'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "assert flowspan.states.Completed().is_completed()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_child_submits_to_threads_of_its_own(recorder: Recorder) -> None:
+    @task
+    def double(x: int) -> int:
+        return 2 * x
+
+    @flow
+    def outer() -> int:
+        assert double.submit(1).result() == 2
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: it has threads
+            child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                # What the child emits is not the recorder's; it makes a host of its own.
+                flowspan.drivers.host.set_host(recorder_of_child())
+                code = 0 if double.map([1, 2]).result(20) == [2, 4] else 2
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    assert outer() == 0
+
+
+def recorder_of_child() -> Any:
+    from flowspan.drivers.host import Host
+
+    events: list[Any] = []
+    return Host(
+        events.append,
+        flush=lambda: None,
+        on_cancel=lambda run_id, cancel: None,
+        forget=lambda run_id: None,
+    )
+
+
+def test_outermost_runs_of_two_loops_do_not_mix(recorder: Recorder) -> None:
+    @flow
+    async def outer(x: int) -> int:
+        await asyncio.sleep(0)
+        return x
+
+    assert [asyncio.run(outer(n)) for n in (1, 2)] == [1, 2]
+    assert all(run.parent_run_id is None for run in recorder.runs)
