@@ -25,7 +25,7 @@ class Config:
     """What can be set, each by the environment variable FLOWSPAN_<NAME>.
 
     Attributes:
-        address: ``host:port`` or ``unix:/path`` of the service; None stands for the local one, which
+        address: ``host:port`` or ``unix:/path`` of the service; None stands for the local one, that
             is started when needed.
         home: The folder for the local service's database, its socket and the spool.
         log_level: The level from which log records of runs are reported: DEBUG, INFO, ….

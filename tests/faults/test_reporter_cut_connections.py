@@ -25,7 +25,7 @@ TIMEOUT_S = 60.0
 def test_promise_exactly_once_when_connections_are_cut_anywhere(
     seed: int, service: ServiceProcess, flowspan_home: Path
 ) -> None:
-    dice = random.Random(seed)  # noqa: S311 - no secret
+    dice = random.Random(seed)
     with Proxy(service.address) as proxy:
         # From the middle of the preface to the middle of a batch or of an ack.
         proxy.cut_after = lambda: int(10 ** dice.uniform(1.0, 5.0))

@@ -32,6 +32,7 @@ MAX_NAME_BYTES = 256
 MAX_STATE_NAME_BYTES = 128
 MAX_MESSAGE_BYTES = 32 << 10
 MAX_STACK_TRACE_BYTES = 64 << 10
+MAX_FAILURE_TYPE_BYTES = 1 << 10
 MAX_TRACESTATE_BYTES = 512
 MAX_PARAMETERS_BYTES = 512 << 10
 MAX_TAGS = 64
@@ -93,7 +94,7 @@ class Encoder:
             (
                 field(b"\x0a", run.id.encode()),
                 b"\x10\x01" if run.is_flow else b"\x10\x02",
-                self._name(b"\x1a", run.function_name),
+                self._name(b"\x1a", run.function_name or "unnamed"),
                 field(b"\x22", clipped(run.run_name, MAX_NAME_BYTES)),
                 field(b"\x2a", run.parent_run_id.encode()) if run.parent_run_id else b"",
                 field(b"\x32", run.root_run_id.encode()),
@@ -208,7 +209,7 @@ def _remember(cache: dict[K, V], key: K, value: V) -> V:
 
 def _rest_of_run(run: RunRecord) -> bytes:
     """What many runs do not have: tags, parameters, trace, version."""
-    parts = [field(b"\x4a", clipped(tag, MAX_NAME_BYTES)) for tag in run.tags[:MAX_TAGS]]
+    parts = [field(b"\x4a", clipped(tag, MAX_NAME_BYTES)) for tag in run.tags if tag][:MAX_TAGS]
     if run.parameters and len(run.parameters) <= MAX_PARAMETERS_BYTES:
         parts.append(field(b"\x52", b"\x0a\x04json" + field(b"\x12", run.parameters)))
     if run.traceparent:
@@ -229,7 +230,7 @@ def _failure(failure: FailureInfo, depth: int = 1) -> bytes:
         stack = _without_middle(stack)
     cause = failure.cause
     return (
-        field(b"\x0a", clipped(failure.type, MAX_NAME_BYTES))
+        field(b"\x0a", clipped(failure.type or "Error", MAX_FAILURE_TYPE_BYTES))
         + field(b"\x12", clipped(failure.message, MAX_MESSAGE_BYTES))
         + field(b"\x1a", stack)
         + (field(b"\x22", _failure(cause, depth + 1)) if cause and depth < MAX_CAUSES else b"")

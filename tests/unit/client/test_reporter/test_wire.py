@@ -1,0 +1,290 @@
+"""The encoder: the generated classes read from it what was emitted."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowspan.core.events import CREATED, LOG, STATE, FailureInfo, RunRecord
+from flowspan.reporter import wire
+from flowspan.reporter.placeholders import placeholder_batch, without_event
+from flowspan.reporter.protobytes import clipped, varint, varint5
+from flowspan.v1 import report_pb2, report_service_pb2, state_pb2
+
+# Any text that a str can be, also one that is no Unicode.
+texts = st.text(st.characters(codec=None, exclude_categories=[]), max_size=40)
+ids = st.uuids().map(str)
+times = st.integers(0, (1 << 35) * 10**9 - 1)
+hex_ids = st.sampled_from(["", "0af7651916cd43dd8448eb211c80319c"])
+failures = st.recursive(
+    st.builds(FailureInfo, texts.filter(bool), texts, texts, st.none()),
+    lambda causes: st.builds(FailureInfo, texts.filter(bool), texts, texts, causes),
+    max_leaves=4,
+)
+
+
+def readable(text: str) -> str:
+    """The text as it arrives: what is no character is an escape."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def decode(*events: tuple[Any, ...], first: int = 1) -> list[Any]:
+    encoder = wire.Encoder()
+    items = [item for event in events for item in encoder.encode(event)]
+    frame = wire.batch_frame(wire.batch_bytes(first, items))
+    batch = report_service_pb2.ReportRequest.FromString(frame).batch
+    assert batch.first_sequence == first
+    return list(batch.events)
+
+
+@given(
+    ids,
+    st.integers(1, 300),
+    st.integers(1, 9),
+    texts,
+    texts,
+    times,
+    failures | st.none(),
+    times | st.none(),
+)
+def test_states(
+    run_id: str,
+    attempt: int,
+    state_type: int,
+    name: str,
+    message: str,
+    time_ns: int,
+    failure: FailureInfo | None,
+    scheduled_ns: int | None,
+) -> None:
+    event = (STATE, run_id, attempt, state_type, name, message, time_ns, failure, scheduled_ns)
+    (read,) = decode(event)
+    entered = read.state_entered
+    state = entered.state
+    assert (entered.run_id, entered.attempt, state.type) == (run_id, attempt, state_type)
+    assert (state.name, state.message) == (readable(name), readable(message))
+    assert state.time.ToNanoseconds() == time_ns
+    assert state.HasField("scheduled_time") == (scheduled_ns is not None)
+    if scheduled_ns is not None:
+        assert state.scheduled_time.ToNanoseconds() == scheduled_ns
+    check_failure(failure, state.failure if state.HasField("failure") else None)
+
+
+def check_failure(expected: FailureInfo | None, read: Any) -> None:
+    if expected is None:
+        assert read is None
+        return
+    assert (read.type, read.message) == (readable(expected.type), readable(expected.message))
+    assert read.stack_trace == readable(expected.stack_trace)
+    check_failure(expected.cause, read.cause if read.HasField("cause") else None)
+
+
+@given(
+    st.tuples(ids, ids | st.none(), ids, ids | st.none()),
+    st.booleans(),
+    texts.filter(bool),
+    texts,
+    st.lists(texts.filter(bool), max_size=5),
+    st.binary(max_size=100) | st.none(),
+    texts,
+    st.booleans(),
+    times,
+)
+def test_created_runs(
+    run_ids: tuple[str, str | None, str, str | None],
+    is_flow: bool,
+    function_name: str,
+    run_name: str,
+    tags: list[str],
+    parameters: bytes | None,
+    version: str,
+    is_traced: bool,
+    time_ns: int,
+) -> None:
+    run_id, parent_id, root_id, flow_run_id = run_ids
+    record = RunRecord(
+        run_id,
+        is_flow=is_flow,
+        function_name=function_name,
+        run_name=run_name,
+        parent_run_id=parent_id,
+        root_run_id=root_id,
+        flow_run_id=flow_run_id,
+        tags=tuple(tags),
+        parameters=parameters,
+        version=version,
+    )
+    if is_traced:
+        record.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        record.tracestate = "vendor=1"
+        record.parent_span_id = "00f067aa0ba902b7"
+    (read,) = decode((CREATED, record, "Pending", time_ns))
+    run = read.run_created
+    assert run.kind == (report_pb2.RUN_KIND_FLOW if is_flow else report_pb2.RUN_KIND_TASK)
+    assert (run.run_id, run.parent_run_id or None) == (run_id, parent_id)
+    assert (run.root_run_id, run.flow_run_id or None) == (root_id, flow_run_id)
+    assert (run.function_name, run.run_name) == (readable(function_name), readable(run_name))
+    assert list(run.tags) == [readable(tag) for tag in tags]
+    assert run.HasField("parameters") == bool(parameters)
+    if parameters:
+        assert (run.parameters.encoding, run.parameters.data) == ("json", parameters)
+    assert run.version == readable(version)
+    assert run.HasField("trace") == is_traced
+    assert (run.trace.traceparent, run.trace.tracestate, run.trace.parent_span_id) == (
+        (record.traceparent, record.tracestate, record.parent_span_id)
+    )
+    assert (run.state.type, run.state.name) == (state_pb2.STATE_TYPE_PENDING, "Pending")
+    assert run.state.time.ToNanoseconds() == time_ns
+
+
+@given(ids, st.integers(0, 5), st.integers(0, 50), times, texts, texts, hex_ids, hex_ids)
+def test_logs(
+    run_id: str,
+    attempt: int,
+    level: int,
+    time_ns: int,
+    logger: str,
+    message: str,
+    trace_id: str,
+    span_id: str,
+) -> None:
+    (read,) = decode((LOG, run_id, attempt, level, time_ns, logger, message, trace_id, span_id))
+    log = read.log
+    assert (log.run_id, log.attempt, log.level) == (run_id, attempt, level)
+    assert log.time.ToNanoseconds() == time_ns
+    assert (log.logger, log.message) == (readable(logger), readable(message))
+    assert (log.trace_id, log.span_id) == (trace_id, span_id)
+    assert log.chunk_count == 0
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "a" * wire.MAX_LOG_BYTES,
+        "a" * (wire.MAX_LOG_BYTES + 1),
+        "😀" * wire.MAX_LOG_BYTES,
+        "aé€😀" * 100_000,
+        "\udcff" * wire.MAX_LOG_BYTES,
+        "x" * (5 * wire.MAX_LOG_BYTES),
+    ],
+    ids=["just-fits", "one-more", "emoji", "mixed", "surrogates", "five"],
+)
+def test_long_logs_come_in_pieces_and_whole(message: str) -> None:
+    run_id = str(uuid.uuid4())
+    events = decode((LOG, run_id, 1, 20, 10**18, "logger", message, "", ""))
+    logs = [event.log for event in events]
+    assert "".join(log.message for log in logs) == readable(message)
+    assert all(len(log.message.encode()) <= wire.MAX_LOG_BYTES for log in logs)
+    if len(logs) > 1:
+        assert [log.chunk_index for log in logs] == list(range(len(logs)))
+        assert {log.chunk_count for log in logs} == {len(logs)}
+    assert {(log.run_id, log.time.ToNanoseconds()) for log in logs} == {(run_id, 10**18)}
+
+
+def test_what_the_service_would_refuse_is_shortened() -> None:
+    run_id = str(uuid.uuid4())
+    long = "é" * 100_000
+    failure = None
+    for _ in range(50):
+        failure = FailureInfo(long, long, long, failure)
+    record = RunRecord(
+        run_id,
+        is_flow=True,
+        function_name=long,
+        run_name=long,
+        parent_run_id=None,
+        root_run_id=run_id,
+        flow_run_id=run_id,
+        tags=("", *(f"{number}{long}" for number in range(100))),
+        parameters=b"x" * (wire.MAX_PARAMETERS_BYTES + 1),
+        version=long,
+    )
+    created, entered = decode(
+        (CREATED, record, "Pending", 1),
+        (STATE, run_id, 1, 7, long, long, 1, failure, None),
+    )
+    run, state = created.run_created, entered.state_entered.state
+    for text in (run.function_name, run.run_name, run.version, *run.tags):
+        assert 200 < len(text.encode()) <= wire.MAX_NAME_BYTES
+        assert text.endswith("…")
+    assert len(run.tags) == wire.MAX_TAGS
+    assert not run.HasField("parameters")
+    assert len(state.name.encode()) <= wire.MAX_STATE_NAME_BYTES
+    assert len(state.message.encode()) <= wire.MAX_MESSAGE_BYTES
+    depth, read = 0, state.failure
+    while read.type:
+        depth += 1
+        assert len(read.message.encode()) <= wire.MAX_MESSAGE_BYTES
+        assert len(read.stack_trace.encode()) <= wire.MAX_STACK_TRACE_BYTES
+        assert "…" in read.stack_trace
+        read = read.cause
+    assert depth == wire.MAX_CAUSES
+
+
+def test_the_caches_are_bounded() -> None:
+    encoder = wire.Encoder()
+    run_id = str(uuid.uuid4())
+    for number in range(5000):
+        encoder.encode((STATE, run_id, 1, 3, f"name {number}", "", 1, None, None))
+        encoder.encode((LOG, run_id, 1, 20, 1, f"logger {number}", "", "", ""))
+    assert len(encoder._shapes) <= 1000
+    assert len(encoder._loggers) <= 1000
+
+
+def test_an_unknown_event_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown event"):
+        wire.Encoder().encode((99,))
+
+
+@given(st.integers(0, 1 << 62))
+def test_varints(value: int) -> None:
+    data = b"\x08" + varint(value)
+    assert report_pb2.Batch.FromString(data).first_sequence == value
+
+
+@given(st.integers(0, (1 << 35) - 1))
+def test_padded_varints(value: int) -> None:
+    data = varint5(value)
+    assert len(data) == 5
+    assert report_pb2.Batch.FromString(b"\x08" + data).first_sequence == value
+
+
+@given(st.text(max_size=30), st.integers(3, 40))
+def test_clipping_keeps_characters_whole(text: str, limit: int) -> None:
+    data = clipped(text, limit)
+    assert len(data) <= limit
+    assert text.startswith(data.decode().removesuffix("…")) or data.decode() == text
+
+
+def test_placeholders_are_events_that_nobody_knows() -> None:
+    batch = report_pb2.Batch.FromString(placeholder_batch(7, 3))
+    assert batch.first_sequence == 7
+    assert [event.WhichOneof("event") for event in batch.events] == [None] * 3
+    assert all(event.ByteSize() for event in batch.events)
+
+
+def test_an_event_can_be_taken_out_of_a_batch() -> None:
+    run_id = str(uuid.uuid4())
+    encoder = wire.Encoder()
+    items = [
+        encoder.state((STATE, run_id, 1, 3, f"{number}", "", 1, None, None)) for number in range(3)
+    ]
+    data = wire.batch_bytes(10, items)
+    assert without_event(data, 13) is None
+    changed = without_event(data, 11)
+    assert changed is not None
+    batch = report_pb2.Batch.FromString(changed)
+    assert batch.first_sequence == 10
+    names = [event.state_entered.state.name for event in batch.events]
+    assert names == ["0", "", "2"]
+    assert batch.events[1].ByteSize() > 0
+
+
+def test_the_frames_without_content() -> None:
+    read = report_service_pb2.ReportRequest.FromString
+    assert read(wire.HEARTBEAT_FRAME).WhichOneof("frame") == "heartbeat"
+    assert read(wire.GOODBYE_FRAME).WhichOneof("frame") == "goodbye"
