@@ -12,6 +12,7 @@ from flowspan import flow, task
 from flowspan.drivers.scopes import CancelScope
 from flowspan.exceptions import CancelRun, DeadlinePassed
 from flowspan.futures import as_completed
+from flowspan.task_runners import ThreadPoolTaskRunner
 
 if TYPE_CHECKING:
     from tests.unit.client.engine.recorder import Recorder
@@ -181,8 +182,6 @@ def test_promise_an_asynchronous_flow_is_broken_off_where_it_waits(recorder: Rec
 
 
 def test_asynchronous_tasks_that_wait_for_room_are_cancelled_too(recorder: Recorder) -> None:
-    from flowspan.task_runners import ThreadPoolTaskRunner
-
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
     def outer() -> None:
         futures = [wait_later.submit() for _ in range(3)]

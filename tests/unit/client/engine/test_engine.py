@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,10 +15,12 @@ from flowspan.core.engine import World, announce, execute, never_run, not_ready
 from flowspan.core.events import STATE, RunRecord
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.runs import Run
-from flowspan.core.states import State
 from flowspan.drivers.scopes import CancelScope
 from flowspan.exceptions import CancelRun, DeadlinePassed, RunTimeout, UpstreamFailed
 from flowspan.tasks import Task
+
+if TYPE_CHECKING:
+    from flowspan.core.states import State
 
 START_NS = 1_700_000_000_000_000_000
 SECOND = 1_000_000_000

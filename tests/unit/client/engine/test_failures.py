@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from flowspan.core.failures import MAX_CHAIN, MAX_MESSAGE_BYTES, failure_info, shorten, summary
+from flowspan.core.parameters import Parameters
+from flowspan.core.retries import RetryPolicy
 from flowspan.exceptions import ParameterError
 
 
@@ -74,29 +76,25 @@ def test_long_and_circular_chains_end() -> None:
 
 
 def test_flowspans_own_frames_are_left_out() -> None:
-    from flowspan.core.retries import RetryPolicy
-
     info = failure_info(caught(RetryPolicy, 1, lambda _: fail("in a callback")))
     assert "retries.py" not in info.stack_trace
     assert "in fail" in info.stack_trace
 
 
 def test_flowspans_own_errors_need_no_trace_of_its_frames() -> None:
-    from flowspan.core.parameters import Parameters
-
     error = caught(lambda: Parameters(fail, "Flow 'x'", validate=True).bind((), {}))
     assert isinstance(error, ParameterError)
     assert "parameters.py" not in failure_info(error).stack_trace
 
 
 def test_an_error_that_cannot_say_what_it_is() -> None:
-    class Mute(Exception):
+    class MuteError(Exception):
         def __str__(self) -> str:
             raise RuntimeError
 
-    info = failure_info(caught(lambda: (_ for _ in ()).throw(Mute())))
+    info = failure_info(caught(lambda: (_ for _ in ()).throw(MuteError())))
     assert "RuntimeError" in info.message
-    assert "Mute" in info.stack_trace
+    assert "MuteError" in info.stack_trace
 
 
 @pytest.mark.parametrize("letter", ["x", "ä", "\N{PILE OF POO}"])

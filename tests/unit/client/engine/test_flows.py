@@ -632,6 +632,8 @@ def test_asynchronous_methods_and_objects(recorder: Recorder) -> None:
 
 
 def test_cancelling_the_asyncio_task_cancels_the_run(recorder: Recorder) -> None:
+    again = asyncio.Event()
+
     @task
     async def slow() -> None:
         await asyncio.sleep(60)
@@ -640,12 +642,12 @@ def test_cancelling_the_asyncio_task_cancels_the_run(recorder: Recorder) -> None
     async def outer() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(slow(), 0.01)
+        asyncio.get_running_loop().call_later(0.01, again.set)
         await slow()
 
     async def main() -> None:
         running = asyncio.ensure_future(outer())
-        while len(recorder.runs) < 3:
-            await asyncio.sleep(0.001)
+        await again.wait()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from flowspan import states
 from flowspan.core.outcomes import judge_value
-from flowspan.core.states import State
 from flowspan.exceptions import CancelRun, RunFailed, UpstreamFailed
+
+if TYPE_CHECKING:
+    from flowspan.core.states import State
 
 
 def judged(value: object) -> State:

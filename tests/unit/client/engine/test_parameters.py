@@ -96,7 +96,9 @@ def test_annotations_with_constraints() -> None:
 
 
 def test_a_pydantic_field_as_the_default() -> None:
-    def function(n: int = Field(default=4, gt=0), m: list[int] = Field(default_factory=list)): ...
+    several = Field(default_factory=list)
+
+    def function(n: int = Field(default=4, gt=0), m: list[int] = several) -> None: ...
 
     assert bind(function) == {"n": 4, "m": []}
     with pytest.raises(ParameterError, match="parameter 'n'"):

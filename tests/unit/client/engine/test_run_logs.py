@@ -1,5 +1,6 @@
 """What is captured of logs and prints, and what is shown on the console."""
 
+# ruff: noqa: T201 - prints are what is tested
 from __future__ import annotations
 
 import asyncio

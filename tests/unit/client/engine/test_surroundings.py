@@ -14,6 +14,7 @@ import pytest
 import flowspan
 from flowspan import flow, runtime, task
 from flowspan.context import get_run_context
+from flowspan.drivers.host import Host, set_host
 from flowspan.exceptions import NoRunError
 from flowspan.states import AwaitingRetry, Completed, Failed, Pending, Running, State
 
@@ -126,7 +127,7 @@ def test_a_forked_child_submits_to_threads_of_its_own(recorder: Recorder) -> Non
             code = 1
             try:
                 # What the child emits is not the recorder's; it makes a host of its own.
-                flowspan.drivers.host.set_host(recorder_of_child())
+                set_host(host_of_child())
                 code = 0 if double.map([1, 2]).result(20) == [2, 4] else 2
             finally:
                 os._exit(code)
@@ -136,9 +137,7 @@ def test_a_forked_child_submits_to_threads_of_its_own(recorder: Recorder) -> Non
     assert outer() == 0
 
 
-def recorder_of_child() -> Any:
-    from flowspan.drivers.host import Host
-
+def host_of_child() -> Host:
     events: list[Any] = []
     return Host(
         events.append,

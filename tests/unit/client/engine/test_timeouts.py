@@ -116,11 +116,11 @@ def test_a_flows_deadline_ends_what_it_called(recorder: Recorder, is_async: bool
     async def outer_later() -> None:
         await slow_later()
 
+    def run() -> None:
+        asyncio.run(outer_later()) if is_async else outer()
+
     with pytest.raises(RunTimeout, match="Flow run"):
-        if is_async:
-            asyncio.run(outer_later())
-        else:
-            outer()
+        run()
     top, child = recorder.runs
     assert recorder.end(top) == ("FAILED", "TimedOut")
     assert recorder.end(child) == ("CANCELLED", "Cancelled")
