@@ -1,0 +1,118 @@
+"""What the span of one task costs in CPU time, in three ways: `python -m benchmarks.tracing_cost`.
+
+From the start of the span to its encoded bytes, without the network. CPU time of all threads is
+measured, and the least of several runs is shown, so that what else the machine does hardly matters.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from flowspan.core.definitions import Definition
+from flowspan.core.events import RunRecord
+from flowspan.core.states import COMPLETED
+from flowspan.telemetry.exporter import ExportingProcessor
+from flowspan.telemetry.lean import LeanTracer, Processors
+from flowspan.telemetry.spans import SpanTracer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+RUNS = 5
+SPANS = 3_000
+WAIT_MS = 60_000
+
+
+class Nowhere(SpanExporter):
+    """Encodes with the official encoder, and sends nothing. As a transport, sends nothing."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        encode_spans(spans).SerializeToString()
+        return SpanExportResult.SUCCESS
+
+    def send(self, body: bytes, timeout_s: float) -> bytes:
+        return b""
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def official() -> tuple[SpanTracer, Callable[[], object]]:
+    provider = TracerProvider(shutdown_on_exit=False)
+    batches = BatchSpanProcessor(Nowhere(), max_queue_size=100_000)
+    provider.add_span_processor(batches)
+    return SpanTracer(provider.get_tracer("flowspan"), environ={}), batches.force_flush
+
+
+def own_exporter() -> tuple[SpanTracer, Callable[[], object]]:
+    provider = TracerProvider(shutdown_on_exit=False)
+    exporter = ExportingProcessor(Nowhere(), place="nowhere")
+    provider.add_span_processor(exporter)
+    tracer = SpanTracer(provider.get_tracer("flowspan"), environ={})
+    return tracer, lambda: exporter.force_flush(WAIT_MS)
+
+
+def lean() -> tuple[SpanTracer, Callable[[], object]]:
+    processors, exporter = Processors(), ExportingProcessor(Nowhere(), place="nowhere")
+    processors.add_span_processor(exporter)
+    provider = TracerProvider(active_span_processor=processors, shutdown_on_exit=False)
+    tracer = LeanTracer(provider, processors, SpanLimits(), InstrumentationScope("flowspan"))
+    return SpanTracer(tracer, environ={}), lambda: exporter.force_flush(WAIT_MS)
+
+
+def trace_tasks(tracer: SpanTracer, task: Definition, count: int) -> None:
+    """Does with spans what the drivers do for so many tasks that succeed."""
+    for _ in range(count):
+        record = RunRecord(
+            "01990000-0000-7000-8000-000000000000",
+            is_flow=False,
+            function_name=task.name,
+            run_name="noop-12",
+            parent_run_id="p",
+            root_run_id="p",
+            flow_run_id="p",
+        )
+        now = time.time_ns()
+        span = tracer.start_run(record, task, now)
+        assert span is not None
+        span.attempt(1, now)
+        token = span.enter()
+        span.leave(token)
+        span.end(COMPLETED, "Completed", "", None, time.time_ns())
+
+
+def main() -> None:
+    """Prints a line for each way."""
+    task = Definition()
+    task.name, task.fn = "noop", main
+    print("CPU time of one task's span, from its start to its bytes")
+    for title, make in (
+        ("SDK span, BatchSpanProcessor, official encoder (a provider of your own)", official),
+        ("SDK span, flowspan's exporter (what libraries trace)", own_exporter),
+        ("flowspan's span and exporter (what flowspan traces)", lean),
+    ):
+        tracer, flush = make()
+        trace_tasks(tracer, task, 300)
+        flush()
+        best_s = float("inf")
+        for _ in range(RUNS):
+            began = time.process_time()
+            trace_tasks(tracer, task, SPANS)
+            flush()
+            best_s = min(best_s, (time.process_time() - began) / SPANS)
+        print(f"  {best_s * 1e6:6.1f} µs  {title}")
+
+
+if __name__ == "__main__":
+    main()
