@@ -102,8 +102,8 @@ def _home_and_lock(config: Config) -> Iterator[StoreLock | None]:
         config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreOpenError(
-            f"The home {config.home} cannot be made ({error.strerror}). Name another one with --home "
-            "or FLOWSPAN_HOME."
+            f"The home {config.home} cannot be made ({error.strerror}). Name another one with "
+            "--home or FLOWSPAN_HOME."
         ) from error
     path = sqlite_path(config.db)
     if path is None:
@@ -252,15 +252,18 @@ def _announce(
         log.info("nothing is served over HTTP yet", http_port=config.http_port)
     if not config.is_embedded:
         sys.stdout.write(
-            f"flowspan {about.version} is ready at {addresses[-1]}, with {database}. Ctrl-C stops it.\n"
+            f"flowspan {about.version} is ready at {addresses[-1]}, with {database}. "
+            "Ctrl-C stops it.\n"
         )
         sys.stdout.flush()
     _tune_collector()
 
 
 def _tune_collector() -> None:
-    """Lets the garbage collector look less often: what events are made of has no cycles, but makes
-    so many objects that the collector, left alone, takes half of the time.
+    """Lets the garbage collector look less often.
+
+    What events are made of has no cycles, but makes so many objects that the collector, left alone,
+    takes half of the time.
     """
     gc.collect()
     gc.freeze()

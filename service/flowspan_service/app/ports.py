@@ -35,8 +35,9 @@ class Clock(Protocol):
 
 
 class UnitOfWork(Protocol):
-    """One transaction, as an operation sees it: reads see what was put before, also by the
-    operations before it in the same transaction.
+    """One transaction, as an operation sees it.
+
+    Reads see what was put before, also by the operations before it in the same transaction.
 
     The records that it returns are shared: change them only to hand them to a method of the unit of
     work, and decide before changing (an operation that raises has its whole group run again, one by
@@ -55,7 +56,7 @@ class UnitOfWork(Protocol):
         ...
 
     def add_transition(self, run: Run) -> None:
-        """The run has been changed to its new state: run.state, attempt, transition_count, cause and so on.
+        """The run has been changed to its new state: run.state, attempt, cause and so on.
 
         Writes the transition and the run.
         """
@@ -78,11 +79,11 @@ class UnitOfWork(Protocol):
         ...
 
     def open_runs_of(self, session_id: str) -> list[Run]:
-        """The session's runs that are not in a terminal state, the deepest first (by id, descending)."""
+        """The session's runs that have not ended, the deepest first (by id, descending)."""
         ...
 
     def expired_sessions(self, *, at_us: int, limit: int) -> list[Session]:
-        """Sessions that are OPEN and whose lease has expired at that time, the oldest lease first."""
+        """OPEN sessions whose lease has expired at that time, the oldest lease first."""
         ...
 
     def extend_leases(self, *, until_us: int) -> int:
@@ -106,8 +107,10 @@ class UnitOfWork(Protocol):
 
 
 class Operation(Protocol[T_co]):
-    """A change to the store. May be run more than once (see UnitOfWork): it must not have effects
-    outside the unit of work and its return value.
+    """A change to the store.
+
+    May be run more than once (see UnitOfWork): it must not have effects outside the unit of work
+    and its return value.
     """
 
     run_ids: Sequence[str]
@@ -127,8 +130,8 @@ class Store(Protocol):
         """Queues a change. The future is resolved after the commit.
 
         It fails with what the operation raised, with StoreUnavailableError when the database could
-        not commit (whether it did is then unknown: submit again, operations are idempotent), or with
-        StoppingError after `close`.
+        not commit (whether it did is then unknown: submit again, operations are idempotent), or
+        with StoppingError after `close`.
         """
         ...
 

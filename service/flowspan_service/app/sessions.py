@@ -233,8 +233,9 @@ class Reap:
 
 
 class ExtendLeases:
-    """All open sessions get a full lease: when the service starts, or was stopped for a while,
-    their silence was the service's own.
+    """All open sessions get a full lease.
+
+    When the service starts, or was stopped for a while, their silence was the service's own.
     """
 
     __slots__ = ("lease_us", "run_ids", "weight")

@@ -1,6 +1,4 @@
-"""Commands that other service processes over the same database have given: brings them to the
-sessions that are connected here.
-"""
+"""Brings commands of other service processes to the sessions that are connected to this one."""
 
 from __future__ import annotations
 

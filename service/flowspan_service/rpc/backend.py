@@ -37,7 +37,7 @@ class About:
 
 @dataclass(slots=True)
 class Activity:
-    """When the service was last used, and how much it has done. For the event loop's thread only."""
+    """When the service was last used, and what it has done. For the event loop's thread only."""
 
     last_call_us: int
     open_calls: int = 0

@@ -43,15 +43,8 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
         InvalidFieldError: An event is malformed; the message names its sequence.
         TooLargeError: A field of an event, or the batch, is larger than its limit.
     """
-    if batch.first_sequence < 1:
-        raise validate.invalid("batch.first_sequence", "is required, and counts from 1")
     wire_events = batch.events
-    if len(wire_events) > limits.MAX_UNACKED_EVENTS:
-        raise TooLargeError(
-            f"batch.events: {len(wire_events)} events are more than the limit of "
-            f"{limits.MAX_UNACKED_EVENTS}",
-            field="batch.events",
-        )
+    _check_size(batch.first_sequence, len(wire_events))
     events: list[ReportedEvent] = []
     append, read_state, new_wish = events.append, _read_state, tuple.__new__
     ids: set[str] = set()
@@ -81,6 +74,16 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
     except ServiceError as error:
         raise _with_sequence(error, batch.first_sequence + len(events)) from None
     return events, list(ids)
+
+
+def _check_size(first_sequence: int, count: int) -> None:
+    if first_sequence < 1:
+        raise validate.invalid("batch.first_sequence", "is required, and counts from 1")
+    if count > limits.MAX_UNACKED_EVENTS:
+        raise TooLargeError(
+            f"batch.events: {count} events are more than the limit of {limits.MAX_UNACKED_EVENTS}",
+            field="batch.events",
+        )
 
 
 def _read_state(wire: WireState) -> State | NotUnderstood:
@@ -128,23 +131,16 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
     if run_id not in ids:
         validate.check_id(run_id, "run_id")
         ids.add(run_id)
-    parent_id = wire.parent_run_id
-    if parent_id and parent_id not in ids:
-        validate.check_id(parent_id, "parent_run_id")
-        ids.add(parent_id)
-    root_id = wire.root_run_id
-    if root_id and root_id not in ids:
-        validate.check_id(root_id, "root_run_id")
-    flow_run_id = wire.flow_run_id
-    if flow_run_id and flow_run_id not in ids:
-        validate.check_id(flow_run_id, "flow_run_id")
+    parent_id, root_id, flow_run_id = wire.parent_run_id, wire.root_run_id, wire.flow_run_id
+    if not (parent_id in ids and root_id in ids and flow_run_id in ids):
+        _check_family(parent_id, root_id, flow_run_id, ids)
     function_name, run_name, version = wire.function_name, wire.run_name, wire.version
-    if not 0 < len(function_name) <= _SHORT_NAME:
-        validate.check_required_text(function_name, "function_name", limits.NAME)
-    if len(run_name) > _SHORT_NAME:
-        validate.check_text(run_name, "run_name", limits.NAME)
-    if len(version) > _SHORT_NAME:
-        validate.check_text(version, "version", limits.NAME)
+    if not (
+        0 < len(function_name) <= _SHORT_NAME
+        and len(run_name) <= _SHORT_NAME
+        and len(version) <= _SHORT_NAME
+    ):
+        _check_names(function_name, run_name, version)
     tags = tuple(wire.tags)
     if tags:
         validate.check_tags(tags, "tags")
@@ -183,6 +179,21 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
         ),
     )
     return run_id, new
+
+
+def _check_family(parent_id: str, root_id: str, flow_run_id: str, ids: set[str]) -> None:
+    """The ids of other runs; the parent's is among those that the batch needs."""
+    if parent_id:
+        validate.check_id(parent_id, "parent_run_id")
+        ids.add(parent_id)
+    validate.check_optional_id(root_id, "root_run_id")
+    validate.check_optional_id(flow_run_id, "flow_run_id")
+
+
+def _check_names(function_name: str, run_name: str, version: str) -> None:
+    validate.check_required_text(function_name, "function_name", limits.NAME)
+    validate.check_text(run_name, "run_name", limits.NAME)
+    validate.check_text(version, "version", limits.NAME)
 
 
 def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:

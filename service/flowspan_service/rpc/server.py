@@ -164,8 +164,8 @@ def _check_port(host: str, port: int) -> None:
 def _why_not(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"Port {port} is in use. Stop what uses it (if it is flowspan: flowspan server stop), or "
-            "choose another one with --port; --port 0 takes any that is free."
+            f"Port {port} is in use. Stop what uses it (if it is flowspan: flowspan server stop), "
+            "or choose another one with --port; --port 0 takes any that is free."
         )
     if error.errno == errno.EACCES:
         return (

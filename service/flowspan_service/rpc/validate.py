@@ -216,27 +216,30 @@ def _check_flow_run(run: FlowRun, field: str) -> None:
 
 def _check_filter(wanted: RunFilter, field: str) -> None:
     for name in ("state_types", "state_names", "function_names", "tags"):
-        if len(getattr(wanted, name)) > limits.FILTER_VALUES:
-            raise TooLargeError(
-                f"{field}.{name}: more than {limits.FILTER_VALUES} values", field=f"{field}.{name}"
-            )
-    for state_type in wanted.state_types:
-        if state_type not in STATE_TYPES:
-            raise invalid(f"{field}.state_types", f"{state_type} is not known")
-    for name in ("state_names", "function_names", "tags"):
-        for value in getattr(wanted, name):
-            check_text(value, f"{field}.{name}", limits.NAME)
+        _check_values(getattr(wanted, name), f"{field}.{name}")
     for name in ("parent_run_id", "root_run_id", "flow_run_id"):
         check_optional_id(getattr(wanted, name), f"{field}.{name}")
-    for name in ("created_after", "created_before"):
-        if wanted.HasField(name):
-            check_time(getattr(wanted, name), f"{field}.{name}")
+    if wanted.HasField("created_after"):
+        check_time(wanted.created_after, f"{field}.created_after")
+    if wanted.HasField("created_before"):
+        check_time(wanted.created_before, f"{field}.created_before")
     check_text(wanted.run_name, f"{field}.run_name", limits.NAME)
     if wanted.id_prefix and not _ID_PREFIX(wanted.id_prefix):
         raise invalid(
             f"{field}.id_prefix",
             f"{_shown(wanted.id_prefix)} is not the beginning of an id, of 4 characters or more",
         )
+
+
+def _check_values(values: Sequence[str | int], field: str) -> None:
+    """Texts to look for, or types of states."""
+    if len(values) > limits.FILTER_VALUES:
+        raise TooLargeError(f"{field}: more than {limits.FILTER_VALUES} values", field=field)
+    for value in values:
+        if isinstance(value, str):
+            check_text(value, field, limits.NAME)
+        elif value not in STATE_TYPES:
+            raise invalid(field, f"{value} is not known")
 
 
 def _check_page(page_size: int, limit: int) -> None:
