@@ -39,12 +39,15 @@ class Cache:
     def __init__(self, *, max_runs: int) -> None:
         self._max_runs = max_runs
         self.generation: int | None = None
+        self.newest_id: str | None = None
+        """No run in the database has a greater id: who asks for one needs no query."""
         self.runs: dict[str, Run] = {}
         self.sessions: dict[str, Session] = {}
 
     def clear(self) -> None:
         """Forgets everything."""
         self.generation = None
+        self.newest_id = None
         self.runs.clear()
         self.sessions.clear()
 
@@ -90,14 +93,24 @@ class Unit:
 
     def preload(self, run_ids: Iterable[str]) -> None:
         """Loads the runs that are not in memory, in few statements."""
-        wanted = {run_id for run_id in run_ids if run_id not in self._runs}
-        if not wanted:
+        runs, absent = self._runs, self._absent
+        unknown = {run_id for run_id in run_ids if run_id not in runs}
+        if not unknown:
             return
-        wanted -= self._absent
-        for run in self._dialect.load_runs(self._connection, wanted):
-            self._runs[run.id] = run
-            wanted.discard(run.id)
-        self._absent |= wanted
+        newest_id = self._newest_id()
+        # Most that are asked for are about to be created, with ids that count up.
+        wanted = [run_id for run_id in unknown if run_id <= newest_id and run_id not in absent]
+        absent |= unknown
+        if wanted:
+            for run in self._dialect.load_runs(self._connection, wanted):
+                runs[run.id] = run
+                absent.discard(run.id)
+
+    def _newest_id(self) -> str:
+        if self._cache.newest_id is None:
+            statement = select(tables.run.c.id).order_by(tables.run.c.id.desc()).limit(1)
+            self._cache.newest_id = self._connection.execute(statement).scalar() or ""
+        return self._cache.newest_id
 
     def run(self, run_id: str) -> Run | None:
         """See app.ports.UnitOfWork."""
@@ -112,6 +125,8 @@ class Unit:
         self.changes += 1
         run_id = run.id
         self._runs[run_id] = self._new[run_id] = run
+        if run_id > self._newest_id():
+            self._cache.newest_id = run_id
         if run.kind == _FLOW:
             created_us, last_run_us = self._flows.get(run.function_name, (self.now_us, 0))
             self._flows[run.function_name] = (created_us, max(last_run_us, run.created_us))

@@ -70,12 +70,12 @@ class RowEncoder:
                 start += 1
 
     def encode(self, values: Sequence[Any]) -> bytes:
-        """Rows, given as their values one after the other, as COPY … (FORMAT binary) takes them."""
+        """Rows, given as their values one after the other; SIGNATURE and TRAILER go around."""
         columns = [values[index :: self.width] for index in range(self.width)]
         # The last column is the shortest if values are missing: strict finds it.
         fields = [encode(columns[part]) for part, encode in self._parts]
         lines = zip(repeat(self._count, len(columns[0])), *fields, strict=True)
-        return b"".join((SIGNATURE, *chain.from_iterable(lines), TRAILER))
+        return b"".join(chain.from_iterable(lines))
 
 
 def _pack_together(

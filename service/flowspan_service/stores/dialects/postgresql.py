@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from flowspan_service.stores import tables
-from flowspan_service.stores.dialects.binary_copy import RowEncoder
+from flowspan_service.stores.dialects.binary_copy import SIGNATURE, TRAILER, RowEncoder
 from flowspan_service.stores.rows import CHANGING_COLUMNS, run_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ LOCK_TIMEOUT_MS = 15_000
 IDLE_TIMEOUT_MS = 30_000
 """A process that was stopped in a transaction loses it after this, as the others wait for it."""
 
-COPY_CHUNK_ROWS = 5_000
+COPY_CHUNK_ROWS = 1_000
 """Rows encoded at once: some megabytes."""
 
 _WRITER_SETTINGS = (
@@ -132,10 +132,12 @@ class PostgresqlDialect:
     ) -> None:
         driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment] # it is psycopg's
         step = COPY_CHUNK_ROWS * encoder.width
-        for start in range(0, len(values), step):
-            data = encoder.encode(values[start : start + step])
-            with driver.cursor() as cursor, cursor.copy(sql.encode()) as copy:
-                copy.write(data)
+        with driver.cursor() as cursor, cursor.copy(sql.encode()) as copy:
+            copy.write(SIGNATURE)
+            # The server works on one chunk while the next is encoded.
+            for start in range(0, len(values), step):
+                copy.write(encoder.encode(values[start : start + step]))
+            copy.write(TRAILER)
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
         """See dialects.base.Dialect."""
