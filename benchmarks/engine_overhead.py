@@ -1,0 +1,124 @@
+"""What the engine itself costs: flows and tasks whose events nobody sends.
+
+`python -m benchmarks.engine_overhead [--json]`. The figures are CPU time of the process, so that
+other programs on the machine disturb them little: the median of several rounds. What a run costs
+with everything stored by a service is measured by the workloads (`make bench`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import statistics
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from flowspan import flow, task
+from flowspan.drivers.host import Host, set_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROUNDS = 7
+TASKS = 5_000
+FLOWS = 500
+
+events: deque[Any] = deque()
+
+
+def nothing(x: int) -> None:
+    """The function whose call is compared."""
+
+
+noop = task(name="noop")(nothing)
+subflow = flow(name="subflow")(nothing)
+
+
+@task
+async def noop_later(x: int) -> None:
+    """Does nothing, asynchronously."""
+
+
+@flow
+def bare_calls(count: int) -> None:
+    """Calls the bare function."""
+    for i in range(count):
+        nothing(i)
+
+
+@flow
+def task_calls(count: int) -> None:
+    """Calls a task, one after the other."""
+    for i in range(count):
+        noop(i)
+
+
+@flow
+def task_map(count: int) -> None:
+    """Maps a task over threads."""
+    noop.map(range(count))
+
+
+@flow
+def subflow_calls(count: int) -> None:
+    """Calls a subflow, one after the other."""
+    for i in range(count):
+        subflow(i)
+
+
+@flow
+async def async_task_calls(count: int) -> None:
+    """Awaits an asynchronous task, one after the other."""
+    for i in range(count):
+        await noop_later(i)
+
+
+def cpu_us(function: Callable[[int], Any], count: int) -> float:
+    """The CPU time of one of `count` calls in microseconds: the median of the rounds."""
+    figures = []
+    for _ in range(ROUNDS + 1):
+        events.clear()
+        gc.collect()
+        began = time.process_time()
+        function(count)
+        figures.append((time.process_time() - began) / count * 1e6)
+    return statistics.median(figures[1:])
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    arguments = parser.parse_args()
+    host = Host(
+        events.append,
+        flush=lambda: None,
+        on_cancel=lambda run_id, cancel: None,
+        forget=lambda run_id: None,
+    )
+    before = set_host(host)
+    try:
+        figures = {
+            "bare function call": cpu_us(bare_calls, TASKS),
+            "task, sequential": cpu_us(task_calls, TASKS),
+            "task, asynchronous": cpu_us(lambda n: asyncio.run(async_task_calls(n)), TASKS),
+            "task, mapped on threads": cpu_us(task_map, TASKS),
+            "subflow": cpu_us(subflow_calls, FLOWS),
+            "top-level flow, not flushed": cpu_us(lambda n: [subflow(i) for i in range(n)], FLOWS),
+        }
+    finally:
+        set_host(before)
+    if arguments.json:
+        json.dump({name: round(value, 2) for name, value in figures.items()}, sys.stdout)
+        sys.stdout.write("\n")
+        return
+    for name, value in figures.items():
+        sys.stdout.write(f"{name:<28} {value:8.2f} µs\n")
+
+
+if __name__ == "__main__":
+    main()
