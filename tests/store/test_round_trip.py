@@ -24,6 +24,7 @@ from flowspan_service.app.queries import LogQuery
 from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.runs import Payload, RunKind, SessionStatus, TraceContext
 from flowspan_service.domain.states import Cause, StateType
+from flowspan_service.stores import unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -258,3 +259,14 @@ def test_leases_are_extended_but_never_cut(store: SqlStore) -> None:
         store, lambda u: [u.session(s.id).lease_expires_us for s in (short, long, closed)]
     )
     assert expiries == [START_US + 10**8, START_US + 10**9, START_US + 30_000_000]
+
+
+def test_many_large_logs_are_written_in_several_statements(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unit, "LOG_STATEMENT_CHARACTERS", 100)
+    run = a_run()
+    entries = [a_log(run, str(number) * 40) for number in range(10)]
+    add_runs(store, [run])
+    do(store, lambda uow: uow.add_logs(entries))
+    assert store.list_logs(LogQuery(run_id=run.id)).items == entries

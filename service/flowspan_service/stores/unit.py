@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flowspan_service.stores.dialects.base import Dialect
 
 DELETE_CHUNK = 500
+LOG_STATEMENT_CHARACTERS = 4_000_000
 _FLOW = int(RunKind.FLOW)  # for add_run: reading a member from its class takes its time
 
 
@@ -329,8 +330,7 @@ class Unit:
             dialect.insert(connection, tables.transition, self._transitions)
             self._transitions.clear()
         if self._logs:
-            dialect.insert(connection, tables.log, self._log_values())
-            self._logs.clear()
+            self._insert_logs()
         if self._changed_sessions:
             upsert_sessions(connection, self._changed_sessions.values())
             self._changed_sessions.clear()
@@ -352,29 +352,38 @@ class Unit:
         """The runs that entered a terminal state, and are in one."""
         return [run for run in self._moved.values() if run.state.type in TERMINAL_TYPES]
 
-    def _log_values(self) -> list[Any]:
+    def _insert_logs(self) -> None:
+        # Messages may be large and drivers copy them: no statement takes too many at once.
         self.preload({entry.run_id for entry in self._logs})
         values: list[Any] = []
+        size = 0
         for entry in self._logs:
-            run = self._runs.get(entry.run_id)
-            root = run.root_run_id if run is not None else entry.run_id
-            self._log_position += 1
-            entry.position = self._log_position
-            values += (
-                to_bytes(root),
-                entry.position,
-                to_bytes(entry.run_id),
-                entry.attempt,
-                entry.level,
-                entry.chunk_index,
-                entry.chunk_count,
-                entry.time_us,
-                entry.logger,
-                entry.trace_id,
-                entry.span_id,
-                entry.message,
-            )
-        return values
+            values += self._log_row(entry)
+            size += len(entry.message)
+            if size > LOG_STATEMENT_CHARACTERS:
+                self._dialect.insert(self._connection, tables.log, values)
+                values, size = [], 0
+        self._dialect.insert(self._connection, tables.log, values)
+        self._logs.clear()
+
+    def _log_row(self, entry: LogEntry) -> tuple[Any, ...]:
+        run = self._runs.get(entry.run_id)
+        self._log_position += 1
+        entry.position = self._log_position
+        return (
+            to_bytes(run.root_run_id if run is not None else entry.run_id),
+            entry.position,
+            to_bytes(entry.run_id),
+            entry.attempt,
+            entry.level,
+            entry.chunk_index,
+            entry.chunk_count,
+            entry.time_us,
+            entry.logger,
+            entry.trace_id,
+            entry.span_id,
+            entry.message,
+        )
 
 
 def flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
