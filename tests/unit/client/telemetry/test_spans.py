@@ -15,7 +15,7 @@ from opentelemetry.trace import StatusCode, TraceState
 
 from flowspan.core.definitions import Definition
 from flowspan.core.events import RunRecord
-from flowspan.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, PENDING
+from flowspan.core.states import CANCELLED, COMPLETED, CRASHED, FAILED
 from flowspan.exceptions import CancelRun, RunTimeout
 from flowspan.telemetry.lean import LeanTracer, Processors
 from flowspan.telemetry.spans import RunSpan, SpanTracer
@@ -242,11 +242,12 @@ def test_limit_3_a_run_that_returned_failed_is_red(traced: Traced) -> None:
 
 def test_limit_4_a_run_that_never_began_ends_its_span(traced: Traced) -> None:
     span, _ = traced.start()
-    span.end(PENDING, "NotReady", "Upstream failed.", None, 1 * S)
+    span.end(CANCELLED, "NotReady", "Upstream failed.", None, 1 * S)
 
     made = traced.spans["fetch"]
-    assert made.status.status_code is StatusCode.ERROR
-    assert made.attributes["error.type"] == "NotReady"
+    assert made.end_time == 1 * S
+    assert made.status.status_code is StatusCode.UNSET
+    assert made.attributes["flowspan.state.name"] == "NotReady"
     assert made.attributes["flowspan.attempts"] == 0
 
 

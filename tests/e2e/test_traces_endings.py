@@ -1,0 +1,125 @@
+"""However a run ends, it has one span that says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.support.flows import FlowProcess, run_code
+from tests.support.otlp import ERROR, OtlpReceiver
+from tests.support.queries import flow_runs, task_runs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.service import ServiceProcess
+
+ENDINGS = """
+    import asyncio
+    import time
+    from flowspan import flow, task
+    from flowspan.states import Failed
+
+    @task
+    def fails():
+        raise ValueError("no")
+
+    @task
+    def needs(value):
+        return value
+
+    @task(timeout_seconds=0.05)
+    def slow():
+        time.sleep(0.2)
+
+    @task(timeout_seconds=0.05)
+    async def slow_too():
+        await asyncio.sleep(60)
+
+    @task
+    def refuses():
+        return Failed(message="not today")
+
+    @flow(retries=1)
+    def second_time_lucky(calls=[]):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("once")
+
+    @flow
+    def wrong_arguments(number: int):
+        return number
+
+    @flow
+    def everything():
+        failed = fails.submit()
+        needs.submit(failed).wait()
+        slow(return_state=True)
+        slow_too.submit().wait()
+        refuses(return_state=True)
+        second_time_lucky()
+        wrong_arguments("x", return_state=True)
+
+    everything(return_state=True)
+"""
+
+
+def test_every_ending_has_its_span(service: ServiceProcess, flowspan_home: Path) -> None:
+    with OtlpReceiver() as receiver:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
+        run_code(ENDINGS, home=flowspan_home, address=service.address, env=env)
+
+    ended = [span for span in receiver.spans if span.run_id]
+    shown = {
+        span.name: (
+            span.attributes["flowspan.state.name"],
+            span.status == ERROR,
+            span.attributes.get("error.type"),
+        )
+        for span in ended
+    }
+    timeout = "flowspan.exceptions.RunTimeout"
+    assert shown == {
+        "fails": ("Failed", True, "ValueError"),
+        "needs": ("NotReady", False, None),
+        "slow": ("TimedOut", True, timeout),
+        "slow-too": ("TimedOut", True, timeout),
+        "refuses": ("Failed", True, "Failed"),
+        "second-time-lucky": ("Completed", False, None),
+        "wrong-arguments": ("Failed", True, "flowspan.exceptions.ParameterError"),
+        "everything": ("Completed", False, None),
+    }
+    runs = [*flow_runs(service.channel), *task_runs(service.channel)]
+    assert sorted(span.run_id for span in ended) == sorted(run.id for run in runs)
+    assert [span.status for span in receiver.named("second-time-lucky attempt")] == [ERROR, 0]
+
+
+def test_a_flow_that_is_interrupted_has_its_span(
+    service: ServiceProcess, flowspan_home: Path
+) -> None:
+    code = """
+        import os
+        import signal
+        from flowspan import flow, task
+
+        @task
+        def interrupts():
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(1_000_000):
+                pass
+
+        @flow
+        def broken_off():
+            interrupts()
+
+        broken_off()
+    """
+    with OtlpReceiver() as receiver:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
+        with FlowProcess(code, home=flowspan_home, address=service.address, env=env) as process:
+            process.finish(expected_code=None)
+    for name in ("interrupts", "broken-off"):
+        span = receiver.one(name)
+        assert span.attributes["flowspan.state.type"] == "CRASHED"
+        assert span.attributes["error.type"] == "KeyboardInterrupt"
+        assert span.status == ERROR
+        assert not span.is_synthetic
