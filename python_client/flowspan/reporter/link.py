@@ -227,6 +227,8 @@ class Link:
         Raises:
             LinkClosedError: The stream is over.
         """
+        if self._status is not None:
+            raise self._status
         deadline = time.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
             selector.register(self, selectors.EVENT_READ)

@@ -1,0 +1,310 @@
+"""What is built, kept, acked and lost: the backlog without thread and network."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.support.emitting import RUNNING, created, entered, flow_record, logged
+
+from flowspan.config import Config
+from flowspan.reporter import spool as spool_module
+from flowspan.reporter.backlog import MAX_SENT_BYTES, Backlog
+from flowspan.reporter.intake import FLUSH, MAX_BATCH_BYTES, FlushRequest, Intake
+from flowspan.reporter.orphans import list_spools
+from flowspan.v1 import report_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+RUN_ID = str(uuid.uuid4())
+SESSION_ID = str(uuid.uuid4())
+STARTED = entered(RUN_ID, RUNNING, "Running")
+
+
+@pytest.fixture
+def intake() -> Intake:
+    return Intake()
+
+
+@pytest.fixture
+def make_backlog(tmp_path: Path, intake: Intake) -> Callable[..., Backlog]:
+    def make(**settings: Any) -> Backlog:
+        config = Config(home=tmp_path, address="127.0.0.1:1", **settings)
+        return Backlog(config, SESSION_ID, intake)
+
+    return make
+
+
+@pytest.fixture
+def backlog(make_backlog: Callable[..., Backlog]) -> Backlog:
+    return make_backlog()
+
+
+def events_of(backlog: Backlog) -> list[Any]:
+    """All events that are not acked, checked for their sequences."""
+    events: list[Any] = []
+    for batch in backlog.outbox:
+        read = report_pb2.Batch.FromString(backlog.spool.load(backlog.outbox, batch))
+        assert read.first_sequence == batch.first == backlog.outbox.acked + len(events) + 1
+        assert len(read.events) == batch.last - batch.first + 1
+        events += read.events
+    return events
+
+
+def kinds_of(backlog: Backlog) -> list[str | None]:
+    return [event.WhichOneof("event") for event in events_of(backlog)]
+
+
+def ask_for_flush(intake: Intake) -> FlushRequest:
+    request = FlushRequest()
+    intake.states.append((FLUSH, request))
+    intake.logs.append((FLUSH, request))
+    return request
+
+
+def send_all(backlog: Backlog) -> None:
+    while (batch := backlog.outbox.next) is not None:
+        backlog.outbox.sent(batch)
+
+
+def test_states_overtake_logs(backlog: Backlog, intake: Intake) -> None:
+    intake.put_log(logged(RUN_ID, "early"))
+    intake.states += [created(flow_record(RUN_ID)), STARTED]
+    backlog.build()
+    assert kinds_of(backlog) == ["run_created", "state_entered", "log"]
+
+
+def test_a_flood_of_logs_fills_one_batch_before_the_next_state(
+    backlog: Backlog, intake: Intake
+) -> None:
+    for _ in range(20):
+        intake.put_log(logged(RUN_ID, "x" * 100_000))
+    backlog.build()
+    intake.states.append(STARTED)
+    backlog.build()
+    first, second = backlog.outbox
+    assert MAX_BATCH_BYTES <= first.size < MAX_BATCH_BYTES + 110_000
+    read = report_pb2.Batch.FromString(second.data or b"")
+    assert read.events[0].WhichOneof("event") == "state_entered"
+
+
+def test_the_pieces_of_a_long_log_go_on_in_the_next_batch(backlog: Backlog, intake: Intake) -> None:
+    intake.put_log(logged(RUN_ID, "y" * (5 << 18)))
+    assert intake.large_bytes == 5 << 18
+    backlog.build()
+    assert intake.large_bytes == 0
+    assert backlog.has_unbuilt
+    intake.states.append(STARTED)
+    while backlog.has_unbuilt:
+        backlog.build()
+    kinds = kinds_of(backlog)
+    assert kinds.count("log") == 5
+    assert kinds.index("state_entered") < 4, "the state had to wait for the whole log"
+    indexes = [e.log.chunk_index for e in events_of(backlog) if e.WhichOneof("event") == "log"]
+    assert indexes == [0, 1, 2, 3, 4]
+
+
+def test_a_flush_waits_for_both_queues(backlog: Backlog, intake: Intake) -> None:
+    intake.put_log(logged(RUN_ID, "before"))
+    intake.states.append(STARTED)
+    request = ask_for_flush(intake)
+    backlog.flushes_asked += 1
+    intake.put_log(logged(RUN_ID, "after"))
+    assert backlog.is_flush_wanted
+    backlog.build()
+    assert not backlog.is_flush_wanted
+    assert request.target == 2
+    send_all(backlog)
+    backlog.ack(1)
+    backlog.resolve_flushes()
+    assert not request.done.is_set()
+    backlog.ack(2)
+    backlog.resolve_flushes()
+    assert request.done.is_set()
+    assert request.is_acked
+
+
+def test_an_event_that_cannot_be_encoded_is_left_out(
+    backlog: Backlog, intake: Intake, caplog: pytest.LogCaptureFixture
+) -> None:
+    intake.states += [(1, None), STARTED, (77, "what is this?")]
+    intake.put_log(logged(None, "of no run"))  # type: ignore[arg-type] # that is what is wrong
+    intake.put_log(logged(RUN_ID, "fine"))
+    backlog.build()
+    assert kinds_of(backlog) == ["state_entered", "log"]
+    assert len(caplog.records) == 3
+
+
+def test_building_stops_when_the_service_has_enough(backlog: Backlog, intake: Intake) -> None:
+    assert backlog.may_build
+    for _ in range(2 * MAX_SENT_BYTES // 200_000):
+        intake.put_log(logged(RUN_ID, "z" * 200_000))
+    while backlog.may_build:
+        backlog.build()
+        send_all(backlog)
+    assert MAX_SENT_BYTES <= backlog.outbox.memory_bytes < MAX_SENT_BYTES + 2 * MAX_BATCH_BYTES
+    assert backlog.has_unbuilt
+    backlog.ack(backlog.outbox.built)
+    assert backlog.may_build
+    assert backlog.outbox.memory_bytes == backlog.outbox.sent_bytes == 0
+
+
+def test_what_was_under_way_is_sent_again_from_where_the_service_is(
+    backlog: Backlog, intake: Intake
+) -> None:
+    for _ in range(4):
+        intake.states.append(STARTED)
+        backlog.build()
+    send_all(backlog)
+    backlog.ack(1)
+    backlog.resume(3)
+    assert backlog.outbox.acked == 3
+    assert [(batch.first, batch.last) for batch in backlog.outbox] == [(4, 4)]
+    assert backlog.outbox.next is not None
+    assert backlog.outbox.unacked_events == 0
+
+
+def test_all_is_on_disk_while_there_is_no_connection(
+    backlog: Backlog, intake: Intake, tmp_path: Path
+) -> None:
+    intake.states.append(STARTED)
+    backlog.build()
+    send_all(backlog)
+    backlog.outbox.rewind()
+    intake.put_log(logged(RUN_ID, "later"))
+    assert backlog.build_and_keep()
+    (spool,) = list_spools(Config(home=tmp_path))
+    assert (spool.session_id, spool.address) == (SESSION_ID, "127.0.0.1:1")
+    assert kinds_of(backlog) == ["state_entered", "log"]
+    send_all(backlog)
+    backlog.ack(1)
+    assert list_spools(Config(home=tmp_path)) != []
+    backlog.ack(2)
+    assert list_spools(Config(home=tmp_path)) == []
+
+
+def test_what_is_on_disk_does_not_stay_in_memory(backlog: Backlog, intake: Intake) -> None:
+    for number in range(300):
+        intake.put_log(logged(RUN_ID, f"{number} " + "x" * 100_000))
+    assert backlog.build_and_keep()
+    assert backlog.outbox.memory_bytes < 10 << 20
+    texts = [event.log.message for event in events_of(backlog)]
+    assert [text.split()[0] for text in texts] == [str(number) for number in range(300)]
+
+
+def test_a_full_spool_keeps_a_reserve_for_states_and_says_what_is_lost(
+    make_backlog: Callable[..., Backlog], intake: Intake, caplog: pytest.LogCaptureFixture
+) -> None:
+    backlog = make_backlog(spool_max_bytes=2 << 20)
+    for _ in range(40):
+        intake.put_log(logged(RUN_ID, "x" * 100_000))
+        backlog.build_and_keep()
+    assert 15 < backlog.lost_logs < 30
+    (record,) = caplog.records
+    assert "FLOWSPAN_SPOOL_MAX_BYTES" in record.getMessage()
+    for _ in range(100):
+        intake.states.append(STARTED)
+        assert backlog.build_and_keep()
+    assert backlog.lost_states == 0
+    kinds = kinds_of(backlog)
+    assert kinds.count("state_entered") == 100
+    assert kinds.count("log") == 40 - backlog.lost_logs
+
+
+def test_a_flush_passes_though_its_logs_are_lost(
+    make_backlog: Callable[..., Backlog], intake: Intake
+) -> None:
+    backlog = make_backlog(spool_max_bytes=1)
+    intake.put_log(logged(RUN_ID, "no place for this"))
+    intake.states.append(STARTED)
+    request = ask_for_flush(intake)
+    request.to_spool = True
+    backlog.build_and_keep()
+    backlog.resolve_flushes()
+    assert request.done.is_set()
+    assert not request.is_spooled
+
+
+def test_a_folder_that_cannot_be_written_leaves_it_in_memory_up_to_a_limit(
+    make_backlog: Callable[..., Backlog],
+    intake: Intake,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "spool").write_text("a file where a folder should be")
+    monkeypatch.setattr(spool_module, "_MEMORY_BYTES", 1 << 20)
+    monkeypatch.setattr(spool_module, "_MEMORY_RESERVE_BYTES", 150_000)
+    backlog = make_backlog()
+    intake.states.append(STARTED)
+    assert not backlog.build_and_keep()
+    assert "cannot be written" in caplog.text
+    assert "FLOWSPAN_HOME" in caplog.text
+    for _ in range(30):
+        intake.put_log(logged(RUN_ID, "x" * 100_000))
+        backlog.build_and_keep()
+    assert 15 < backlog.lost_logs < 25
+    for _ in range(3000):
+        intake.states.append(STARTED)
+        backlog.build_and_keep()
+    assert 0 < backlog.lost_states < 3000
+    assert backlog.outbox.memory_bytes < 2 << 20
+    # What was kept is whole: no gap in the sequences.
+    assert kinds_of(backlog)[0] == "state_entered"
+
+
+def test_it_goes_to_the_disk_when_that_works_again(
+    backlog: Backlog, intake: Intake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "_RETRY_S", 0.0)
+    (tmp_path / "spool").write_text("in the way")
+    intake.states.append(STARTED)
+    assert not backlog.build_and_keep()
+    (tmp_path / "spool").unlink()
+    assert backlog.build_and_keep()
+    assert len(list_spools(Config(home=tmp_path))) == 1
+
+
+def test_a_damaged_spool_costs_what_is_damaged_and_no_more(
+    backlog: Backlog, intake: Intake, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        intake.states.append(STARTED)
+        backlog.build_and_keep()
+    damaged = list(backlog.outbox)[1]
+    for batch in backlog.outbox:
+        backlog.outbox.release(batch)
+    data = bytearray(backlog.spool.path.read_bytes())
+    assert damaged.offset is not None
+    data[damaged.offset + 30] ^= 1
+    backlog.spool.path.write_bytes(data)
+    assert kinds_of(backlog) == ["state_entered", None, "state_entered"]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_a_service_that_forgot_the_session_gets_placeholders(
+    backlog: Backlog, intake: Intake, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        intake.states.append(STARTED)
+        backlog.build()
+    send_all(backlog)
+    backlog.ack(2)
+    backlog.resume(0)
+    assert kinds_of(backlog) == [None, None, "state_entered"]
+    assert "database" in caplog.text
+
+
+def test_an_event_that_the_service_refuses_is_replaced(backlog: Backlog, intake: Intake) -> None:
+    intake.states += [STARTED, STARTED, STARTED]
+    backlog.build()
+    assert backlog.replace(2)
+    assert kinds_of(backlog) == ["state_entered", None, "state_entered"]
+    assert not backlog.replace(4)
+    send_all(backlog)
+    backlog.ack(3)
+    assert backlog.outbox.memory_bytes == 0

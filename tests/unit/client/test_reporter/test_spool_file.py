@@ -1,0 +1,158 @@
+"""The spool's file: what was written is read, whatever happened to the rest."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from flowspan.reporter.spool_file import (
+    SpoolFile,
+    SpoolFormatError,
+    SpoolHeader,
+    is_owned,
+    read_header,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEADER = SpoolHeader("session-1", "127.0.0.1:4600", {"hostname": "here"}, 12.5)
+BATCHES = [(1, 3, b"one"), (4, 1, b""), (5, 100, b"\0" * 5000)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A spool with the batches, without an owner."""
+    spool = SpoolFile.create(tmp_path / "spool", HEADER)
+    for batch in BATCHES:
+        spool.append(*batch)
+    spool.sync()
+    spool.close()
+    return spool.path
+
+
+def contents(path: Path) -> list[tuple[int, int, bytes]]:
+    spool = SpoolFile.adopt(path)
+    assert spool is not None
+    try:
+        return [(record.first, record.events, data) for record, data in spool.records()]
+    finally:
+        spool.close()
+
+
+def test_what_was_written_is_read(path: Path) -> None:
+    assert contents(path) == BATCHES
+    assert read_header(path) == HEADER
+    assert path.name == "session-1.spool"
+    assert path.stat().st_mode & 0o077 == 0, "others could read the user's logs"
+
+
+def test_a_record_is_read_by_its_offset(tmp_path: Path) -> None:
+    spool = SpoolFile.create(tmp_path, HEADER)
+    offsets = [spool.append(*batch) for batch in BATCHES]
+    found = [spool.read(offset) for offset in offsets]
+    assert [each and each[1] for each in found] == [data for _, _, data in BATCHES]
+    assert spool.read(spool.size) is None
+    spool.close()
+
+
+def test_a_torn_tail_is_ignored_wherever_it_is_torn(path: Path) -> None:
+    whole = path.read_bytes()
+    last = len(BATCHES[2][2]) + 20
+    for cut in (1, 19, 20, 21, last - 1, last):
+        path.write_bytes(whole[:-cut])
+        assert contents(path) == BATCHES[:2]
+
+
+def test_damage_ends_the_reading(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[-2500] ^= 1
+    path.write_bytes(whole)
+    assert contents(path) == BATCHES[:2]
+
+
+@pytest.mark.parametrize("data", [b"", b"flowspan", b"PK\x03\x04" + b"x" * 100])
+def test_other_files_are_no_spools(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "other.spool"
+    path.write_bytes(data)
+    with pytest.raises(SpoolFormatError):
+        SpoolFile.adopt(path)
+    with pytest.raises(SpoolFormatError):
+        read_header(path)
+
+
+def test_a_damaged_header_is_no_spool(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"session_id"', b'"session_XX"'))
+    with pytest.raises(SpoolFormatError, match="header"):
+        read_header(path)
+
+
+def test_a_spool_has_one_owner(path: Path) -> None:
+    assert not is_owned(path)
+    owner = SpoolFile.adopt(path)
+    assert owner is not None
+    assert is_owned(path)
+    assert SpoolFile.adopt(path) is None
+    owner.close()
+    assert not is_owned(path)
+
+
+def test_a_new_spool_is_owned_from_the_first_moment(tmp_path: Path) -> None:
+    spool = SpoolFile.create(tmp_path, HEADER)
+    assert is_owned(spool.path)
+    assert [each.name for each in tmp_path.iterdir()] == [spool.path.name]
+    spool.close()
+
+
+def test_what_was_deleted_meanwhile_is_not_adopted(path: Path) -> None:
+    owner = SpoolFile.adopt(path)
+    assert owner is not None
+    owner.delete()
+    assert not path.exists()
+    assert SpoolFile.adopt(path) is None
+
+
+def test_an_append_that_fails_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = SpoolFile.create(tmp_path, HEADER)
+    spool.append(1, 1, b"first")
+    write = os.pwrite
+
+    def half(handle: int, data: memoryview, offset: int) -> int:
+        if len(data) > 10:
+            return write(handle, data[:10], offset)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", half)
+    with pytest.raises(OSError, match="space"):
+        spool.append(2, 1, b"second")
+    monkeypatch.undo()
+    spool.append(2, 1, b"second again")
+    assert [data for _, data in spool.records()] == [b"first", b"second again"]
+    spool.close()
+
+
+def _wait(started: Any, ended: Any) -> None:
+    started.set()
+    ended.wait()
+
+
+def test_a_forked_child_does_not_own_the_parents_spool(path: Path) -> None:
+    owner = SpoolFile.adopt(path)
+    assert owner is not None
+    context = multiprocessing.get_context("fork")
+    started, ended = context.Event(), context.Event()
+    child = context.Process(target=_wait, args=(started, ended))
+    child.start()
+    try:
+        started.wait()
+        owner.close()
+        assert not is_owned(path)
+    finally:
+        ended.set()
+        child.join()
