@@ -8,7 +8,7 @@ import json
 import sys
 
 from benchmarks import collect, output
-from benchmarks.databases import databases
+from benchmarks.databases import NoDatabaseError, databases
 from benchmarks.figures import Results
 from benchmarks.goals import ROWS
 from benchmarks.machine import describe
@@ -78,7 +78,12 @@ def _measure(
     with contextlib.ExitStack() as stack:
         collectors = []
         for name in names:
-            new_database = stack.enter_context(databases(name))
+            try:
+                new_database = stack.enter_context(databases(name))
+            except NoDatabaseError as error:
+                for row in rows:
+                    results.void(row, name, str(error))
+                continue
             collectors.append(collect.Collector(results, name, new_database, rows, quick=quick))
         for number in range(runs):
             for collector in collectors:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from benchmarks.databases import databases
+from benchmarks.databases import NoDatabaseError, databases
 from benchmarks.figures import Sample
 from benchmarks.goals import MEGABYTES, MICROSECONDS, MILLISECONDS, SECONDS, Unit
 from benchmarks.machine import describe
@@ -130,7 +130,11 @@ def _contenders(stack: contextlib.ExitStack, *, postgresql: bool) -> Iterator[Co
     )
     yield Contender("DBOS", engines.dbos, DBOS_COUNTS)
     if postgresql:
-        new_database = stack.enter_context(databases("postgresql"))
+        try:
+            new_database = stack.enter_context(databases("postgresql"))
+        except NoDatabaseError as error:
+            print(f"without PostgreSQL: {error}", file=sys.stderr)
+            return
 
         @contextlib.contextmanager
         def dbos_on_postgresql() -> Iterator[Engine]:
