@@ -113,7 +113,8 @@ class Collector:
 
     def measure_listing(self) -> None:
         """Once: it takes a database of a million runs, and reads thousands of pages of it."""
-        self._attempt(("listing",), self._listing)
+        if "listing" in self._rows:
+            self._attempt(("listing",), self._listing)
 
     def _attempt(self, rows: Sequence[str], measure: Callable[[], None]) -> None:
         try:

@@ -70,7 +70,7 @@ def places(
 def measure(count: int) -> Outcome:
     with grpc.insecure_channel(os.environ["FLOWSPAN_ADDRESS"]) as channel:
         stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
-        chance = random.Random(1)  # noqa: S311 - for a benchmark
+        chance = random.Random(1)
         requests = []
         for name, wanted in filters(stub).items():
             tokens = list(places(stub, name, wanted))
