@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
+ORPHAN_TIMEOUT_S = 900.0
+"""A service whose test was killed ends itself after this time without clients."""
 POLL_S = 0.02
 SERVICE_FILE = "service.json"
 
@@ -116,7 +118,7 @@ class ServiceProcess:
             command += [name, str(value)] if value is not None else []
         if self.crash_point is not None:
             command += ["--crash-point", self.crash_point]
-        command += self._arguments
+        command += ["--idle-timeout", str(ORPHAN_TIMEOUT_S), *self._arguments]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
