@@ -251,7 +251,7 @@ def test_output_in_a_pipe_has_no_colours_and_is_never_cut(address, service):
 
 
 def test_output_on_a_terminal_fits_it(census):
-    for columns, command in ((40, ("run", "ls")), (80, ("run", "show", census))):
+    for columns, command in ((70, ("run", "ls")), (80, ("run", "show", census))):
         written = on_terminal((*COMMAND, *command), columns=columns).out
         assert "\x1b[" in written
         body = ESCAPE.sub("", written).split("\n\n✗")[0]  # stack traces are left as they are

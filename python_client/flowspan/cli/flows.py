@@ -26,7 +26,7 @@ def list_flows(ctx: typer.Context, *, json: options.Json = False) -> None:
         (
             flow.name,
             fmt.ago(flow.last_run_at, now=this.now),
-            fmt.stamp(flow.created_at),
+            fmt.ago(flow.created_at, now=this.now),
             str(flow.id),
         )
         for flow in flows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from flowspan.api.models import StateType
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86400
+_RECENT = timedelta(hours=12)
 
 STYLES: dict[StateType, str] = {
     StateType.UNKNOWN: "dim",
@@ -83,6 +85,13 @@ def clock(moment: datetime | None) -> str:
     if moment is None:
         return "--:--:--.---"
     return moment.astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def moment(at: datetime | None, *, now: datetime) -> str:
+    """A time of day to the millisecond, with the date if it is not of the last hours."""
+    if at is None or now - at < _RECENT:
+        return clock(at)
+    return f"{at.astimezone():%Y-%m-%d} {clock(at)}"
 
 
 def stamp(moment: datetime | None) -> str:

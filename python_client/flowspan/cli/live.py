@@ -67,6 +67,8 @@ class LiveTree:
         now = datetime.now(UTC)  # noqa: TID251 - a live view shows the time that passes
         width, height = self._console.size
         with self._lock:
+            if self._tree.root is None:
+                return Text.assemble(("waiting for the run …", "dim"))
             totals = self._totals(now)
             room = max(height - len(totals) - 3, 4)
             drawn = tree_view.fitting(self._tree, now=now, max_lines=room, expected=self._expected)
@@ -79,10 +81,8 @@ class LiveTree:
 
     def _totals(self, now: datetime) -> list[Text]:
         run = self.run
-        if run is None:
-            return [Text("waiting for the run …", style="dim")]
         frame = int(now.timestamp() * _FRAMES_PER_S) % len(_SPINNER)
-        mark = " " if run.state.is_terminal else _SPINNER[frame]
+        mark = " " if run is not None and run.state.is_terminal else _SPINNER[frame]
         rows: list[Text] = []
         for row in tree_view.totals(self._tree)[:_SHOWN_TOTALS]:
             rows.append(Text.assemble((f"{mark} ", "cyan"), row))

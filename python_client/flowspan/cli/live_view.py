@@ -61,6 +61,8 @@ class LiveView:
         """Waits until the run's end is drawn, but not for long."""
         if self._process is None:
             return
+        if isinstance(sys.stdout, _Above):
+            sys.stdout.finish()
         sys.stdout = self._stdout
         set_console(self._had_console)
         assert self._process.stdin is not None  # noqa: S101 - it was asked for
@@ -120,6 +122,11 @@ class _Above(io.TextIOBase):
         for line in lines:
             self.send({"print": line})
         return len(text)
+
+    def finish(self) -> None:
+        """Sends what has no end of line yet."""
+        if self._line:
+            self.write("\n")
 
     def send(self, message: dict[str, Any]) -> None:
         """Sends a message to the view; prints it where there is no view any more."""

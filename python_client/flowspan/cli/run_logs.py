@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from flowspan.api.models import FlowRun, RunFilter
+from flowspan.api.models import RunFilter
 from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options
 from flowspan.cli.lookup import find_run
 from flowspan.cli.session import session
+from flowspan.cli.tree_view import title
 from flowspan.exceptions import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from uuid import UUID
 
     from flowspan.api.client import ServiceClient
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _LEVEL_STYLES = ((50, "bold red"), (40, "red"), (30, "yellow"), (20, ""), (0, "dim"))
 _LEVEL_WIDTH = 8
-_OLD = timedelta(hours=12)
 
 
 def show_logs(
@@ -74,23 +74,18 @@ def _print_records(
     this: Session, client: ServiceClient, run: Run, records: Iterator[LogRecord]
 ) -> None:
     names = _Names(client, run)
-    began_at = run.started_at or run.created_at
-    is_old = began_at is not None and this.now - began_at > _OLD
     is_empty = True
     for record in records:
         is_empty = False
-        this.print(_line(record, names.of(record.run_id), with_date=is_old))
+        this.print(_line(record, names.of(record.run_id), now=this.now))
     if is_empty:
         this.err.print("No log records.", style="dim")
 
 
-def _line(record: LogRecord, name: str, *, with_date: bool) -> Text:
-    time = fmt.clock(record.logged_at)
-    if with_date:
-        time = f"{fmt.stamp(record.logged_at).partition(' ')[0]} {time}"
+def _line(record: LogRecord, name: str, *, now: datetime) -> Text:
     style = next(style for least, style in _LEVEL_STYLES if record.level >= least)
     return Text.assemble(
-        (time, "dim"),
+        (fmt.moment(record.logged_at, now=now), "dim"),
         "  ",
         (f"{json_output.level_name(record.level):<{_LEVEL_WIDTH}}", style),
         (f"{name}", "cyan"),
@@ -133,6 +128,4 @@ class _Names:
 
 
 def _name(run: Run) -> str:
-    if not run.name or isinstance(run, FlowRun):
-        return fmt.visible(f"{run.function_name} {run.name}".rstrip())
-    return fmt.visible(run.name)
+    return title(run).plain

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from flowspan.api.models import Change, FlowRun, SnapshotEnd, StateType
+from flowspan.api.models import Change, SnapshotEnd, StateType
 from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options, tree_view
 from flowspan.cli.lookup import find_run, short_id
@@ -90,9 +90,7 @@ def _line(run: Run) -> Text:
     state = run.state
     line = Text.assemble((fmt.clock(state.entered_at), "dim"), "  ")
     line.append_text(tree_view.state_text(state.type, f"{state.name:<{_STATE_WIDTH}}"))
-    is_flow = isinstance(run, FlowRun)
-    name = f"{run.function_name} {run.name}" if is_flow else run.name or run.function_name
-    line.append(fmt.visible(name))
+    line.append(tree_view.title(run).plain)
     if state.is_terminal and run.started_at is not None and run.ended_at is not None:
         took_s = (run.ended_at - run.started_at).total_seconds()
         line.append(f"  {fmt.duration(took_s)}")

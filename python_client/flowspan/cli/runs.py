@@ -167,15 +167,15 @@ def show_history(ctx: typer.Context, run_id: options.RunId, *, json: options.Jso
         return
     this.print_table(
         ("#", "TIME", "STATE", "ATTEMPT", "CAUSE", "WHY"),
-        (_history_row(transition) for transition in history),
+        (_history_row(transition, now=this.now) for transition in history),
     )
 
 
-def _history_row(transition: Transition) -> tuple[str | Text, ...]:
+def _history_row(transition: Transition, *, now: datetime) -> tuple[str | Text, ...]:
     state = transition.state
     return (
         str(transition.ordinal),
-        f"{fmt.stamp(state.entered_at).partition(' ')[0]} {fmt.clock(state.entered_at)}",
+        fmt.moment(state.entered_at, now=now),
         tree_view.state_text(state.type, state.name),
         str(transition.attempt),
         transition.cause.name.lower().replace("_", " "),
@@ -200,9 +200,9 @@ def _print_runs(
         this.print(nothing)
         return
     is_tagged = any(run.tags for run in listed)
-    header = ("ID", "FLOW" if isinstance(listed[0], FlowRun) else "TASK", "NAME", "STATE")
+    names = ("FLOW", "NAME") if isinstance(listed[0], FlowRun) else ("TASK",)
     this.print_table(
-        (*header, "STARTED", "TOOK", *(("TAGS",) if is_tagged else ())),
+        ("ID", *names, "STATE", "STARTED", "TOOK", *(("TAGS",) if is_tagged else ())),
         (
             _run_row(run, short, now=this.now, is_tagged=is_tagged)
             for run, short in zip(listed, short_ids([run.id for run in listed]), strict=True)
@@ -213,10 +213,10 @@ def _print_runs(
 
 
 def _run_row(run: Run, short: str, *, now: datetime, is_tagged: bool) -> tuple[str | Text, ...]:
+    is_flow = isinstance(run, FlowRun)
     return (
         short,
-        run.function_name,
-        run.name,
+        *((run.function_name, run.name) if is_flow else (tree_view.title(run).plain,)),
         tree_view.state_text(run.state.type, run.state.name),
         fmt.ago(run.started_at or run.created_at, now=now),
         fmt.run_duration(run, now=now),

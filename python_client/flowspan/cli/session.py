@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flowspan.cli import format as fmt
 from flowspan.cli import json_output
 from flowspan.config import get_config
 from flowspan.exceptions import FlowspanError
@@ -105,21 +104,11 @@ class Session:
         sys.stdout.flush()
 
     def print_table(self, header: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-        """Prints rows in columns. On a terminal too narrow, columns before the last are cut."""
-        from rich.table import Table  # noqa: PLC0415 - not for --json
+        """Prints rows in columns, which on a terminal fit its width."""
+        from flowspan.cli.table import draw  # noqa: PLC0415 - rich is not needed for --json
 
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for name in header:
-            is_figure = name in {"TOOK", "RUNS", "PID", "EVENTS", "SIZE"}
-            table.add_column(
-                name, no_wrap=True, overflow="ellipsis", justify="right" if is_figure else "left"
-            )
-        for row in rows:
-            table.add_row(*(fmt.visible(cell) if isinstance(cell, str) else cell for cell in row))
-        with self.out.capture() as capture:
-            self.out.print(table)
-        for text in capture.get().splitlines():
-            self.out.file.write(text.rstrip() + "\n")
+        for line in draw(header, rows, width=self.width):
+            self.print(line)
 
 
 def session(ctx: typer.Context) -> Session:

@@ -66,9 +66,7 @@ def push_spools(
     results = orphans.push_spools(_config(this), any_address=any_address)
     for result in results:
         if json:
-            this.print_json(
-                {**json_output.record(result), "path": str(result.path)}
-            )
+            this.print_json({**json_output.record(result), "path": str(result.path)})
         else:
             this.print(_outcome(result))
     if not results and not json:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -55,15 +59,25 @@ def _lines(run: FlowRun, info: ServiceInfo) -> list[Text]:
     reason = fmt.reason(run.state) if run.state.failure is not None else ""
     if reason:
         outcome.append(f"  {reason}", style="red")
-    short = short_id(run.id)
+    short, command = short_id(run.id), _command()
     return [
         outcome,
         _field("run", str(run.id)),
         _field("trace", _trace(run, info)),
-        _field("tree", f"flowspan run show {short}"),
-        _field("log", f"flowspan run logs {short}"),
-        _field("history", f"flowspan run history {short}"),
+        _field("tree", f"{command} run show {short}"),
+        _field("log", f"{command} run logs {short}"),
+        _field("history", f"{command} run history {short}"),
     ]
+
+
+def _command() -> str:
+    """How the command is called from here: by its path, where the shell does not find it."""
+    beside = Path(sys.executable).with_name("flowspan")
+    if shutil.which("flowspan") is not None or not beside.exists():
+        return "flowspan"
+    with contextlib.suppress(ValueError):
+        return str(beside.relative_to(Path.cwd()))
+    return str(beside)
 
 
 def _trace(run: FlowRun, info: ServiceInfo) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from flowspan.api.models import Run
     from flowspan.cli.tree import Group, RunTree
 
 _TROUBLE = frozenset({StateType.FAILED, StateType.CRASHED, StateType.CANCELLED})
@@ -114,12 +115,7 @@ class _Drawing:
 
     def node(self, node: Node, guide: str, below: str) -> Iterator[Line]:
         run = node.run
-        function_name, run_name = fmt.visible(run.function_name), fmt.visible(run.name)
-        if run_name.startswith(function_name):  # "parse-3" says it all
-            label = Text.assemble((guide, "dim"), run_name)
-        else:
-            label = Text.assemble((guide, "dim"), function_name, (f" {run_name}", "dim"))
-            label.rstrip()
+        label = Text.assemble((guide, "dim"), title(run))
         state = state_text(run.state.type, run.state.name)
         yield Line(
             label=label,
@@ -166,6 +162,16 @@ class _Drawing:
             note=Text(),
             progress=None if group.ended_count == total else (group.ended_count, total),
         )
+
+
+def title(run: Run) -> Text:
+    """The names of a run: of its function, and its own."""
+    function_name, run_name = fmt.visible(run.function_name), fmt.visible(run.name)
+    if run_name.startswith(function_name):  # "parse-3" says it all
+        return Text(run_name)
+    text = Text.assemble(function_name, (f" {run_name}", "dim"))
+    text.rstrip()
+    return text
 
 
 def state_text(kind: StateType, name: str) -> Text:

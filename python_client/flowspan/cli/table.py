@@ -1,0 +1,67 @@
+"""Rows in columns that fit the terminal: names are cut, never ids, states or figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from flowspan.cli import format as fmt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_GAP = 2
+_LEAST_WIDTH = 6
+_FIGURES = frozenset({"TOOK", "SIZE", "ATTEMPT", "#"})
+_MAY_BE_CUT = frozenset({"FLOW", "TASK", "NAME", "TAGS", "WHY", "PROCESS", "FOR", "STATUS", "PATH"})
+
+
+def draw(
+    header: Sequence[str], rows: Iterable[Sequence[str | Text]], *, width: int | None
+) -> list[Text]:
+    """The lines of a table.
+
+    Args:
+        header: The names of the columns, which also say what may be cut and what are figures.
+        rows: The cells; plain text is shown without what a terminal would obey.
+        width: The width of the terminal; None never cuts.
+    """
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    cells.insert(0, [Text.assemble((name, "bold")) for name in header])
+    widths = [max(row[index].cell_len for row in cells) for index in range(len(header))]
+    if width is not None:
+        widths = _fitted(header, widths, width)
+    return [_line(header, row, widths) for row in cells]
+
+
+def _cell(cell: str | Text) -> Text:
+    return cell if isinstance(cell, Text) else Text(fmt.visible(cell))
+
+
+def _fitted(header: Sequence[str], widths: Sequence[int], width: int) -> list[int]:
+    """Takes from the widest of the columns that may be cut, until all fit or all are narrow."""
+    fitted = list(widths)
+    flexible = [index for index, name in enumerate(header) if name in _MAY_BE_CUT]
+    excess = sum(fitted) + _GAP * (len(fitted) - 1) - width
+    while excess > 0 and flexible:
+        widest = max(flexible, key=lambda index: fitted[index])
+        if fitted[widest] <= _LEAST_WIDTH:
+            break
+        fitted[widest] -= 1
+        excess -= 1
+    return fitted
+
+
+def _line(header: Sequence[str], row: Sequence[Text], widths: Sequence[int]) -> Text:
+    line = Text()
+    for index, (name, cell, width) in enumerate(zip(header, row, widths, strict=True)):
+        fitted = cell.copy()
+        fitted.truncate(width, overflow="ellipsis")
+        missing = " " * (width - fitted.cell_len)
+        line.append(" " * _GAP if index else "")
+        line.append(missing if name in _FIGURES else "")
+        line.append_text(fitted)
+        line.append("" if name in _FIGURES else missing)
+    line.rstrip()
+    return line
