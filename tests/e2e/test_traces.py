@@ -231,6 +231,28 @@ def test_tracing_can_be_switched_off(
     assert {run.trace.traceparent for run in flow_runs(service.channel)} == {""}
 
 
+def test_without_tracing_a_flow_does_not_load_opentelemetry(
+    service: ServiceProcess, flowspan_home: Path
+) -> None:
+    code = """
+        import sys
+        from flowspan import flow, task
+
+        @task
+        def one():
+            return 1
+
+        @flow
+        def untraced():
+            return one()
+
+        untraced()
+        print([name for name in sys.modules if name.startswith("opentelemetry")])
+    """
+    output = run_code(code, home=flowspan_home, address=service.address)
+    assert output.splitlines()[-1] == "[]"
+
+
 def test_what_is_not_sampled_is_not_exported(
     start_service: Callable[..., ServiceProcess], receiver: OtlpReceiver, flowspan_home: Path
 ) -> None:

@@ -95,6 +95,8 @@ class ExportingProcessor(SpanProcessor):
         self._limits = limits
         self._heads: dict[tuple[int, int], tuple[Head, object, object]] = {}
         self._dropped = 0
+        self._on_its_way = 0
+        """How many spans are being sent."""
         self._warned = False
         self._closing = False
         """Whether the process is about to end: what fails now is not tried again."""
@@ -170,9 +172,13 @@ class ExportingProcessor(SpanProcessor):
         self._stopped = True
         self._arrived.set()
         self._hurry.set()
-        lost = self._dropped + (0 if flushed else len(self._queue))
+        lost = self._dropped
+        if not flushed:
+            waiting = sum(isinstance(item, tuple) for item in tuple(self._queue))
+            lost += self._on_its_way + waiting
         if lost:
-            logger.warning("At least %d spans were not delivered to %s.", lost, self._place)
+            level = logging.INFO if self._warned else logging.WARNING
+            logger.log(level, "%d spans were not delivered to %s.", lost, self._place)
         if flushed:
             self._transport.close()
 
@@ -238,8 +244,9 @@ class ExportingProcessor(SpanProcessor):
         self, groups: Mapping[Head, Sequence[bytes]], waiters: Sequence[threading.Event]
     ) -> None:
         if groups:
-            count = sum(len(spans) for spans in groups.values())
-            self._send(encode_request(groups.items()), count)
+            self._on_its_way = sum(len(spans) for spans in groups.values())
+            self._send(encode_request(groups.items()), self._on_its_way)
+            self._on_its_way = 0
         for waiter in waiters:
             waiter.set()
 

@@ -183,26 +183,35 @@ def test_a_full_queue_drops_what_is_new(make: Make, caplog: pytest.LogCaptureFix
     transport.gate.set()
     processor.shutdown()
     assert transport.names == ["first", "0", "1", "2"]
-    assert "At least 2 spans were not delivered" in caplog.text
+    assert "2 spans were not delivered to nowhere" in caplog.text
 
 
-def test_the_end_of_the_process_gives_up_on_a_receiver_that_is_away(make: Make) -> None:
+def test_the_end_of_the_process_gives_up_on_a_receiver_that_is_away(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     processor, transport, end = make(Limits(delay_s=3600))
     transport.failures = [SendError("away", retryable=True) for _ in range(100)]
     end("a")
     processor.shutdown(WAIT_S)
     assert len(transport.failures) == 99, "tried once"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert processor._thread is not None
     processor._thread.join(WAIT_S)
     assert not processor._thread.is_alive()
 
 
-def test_the_end_of_the_process_does_not_wait_for_a_receiver_that_hangs(make: Make) -> None:
-    processor, transport, end = make(Limits(delay_s=3600))
+def test_the_end_of_the_process_does_not_wait_for_a_receiver_that_hangs(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    processor, transport, end = make(Limits(delay_s=3600, batch_spans=1))
     transport.gate = threading.Event()
     end("a")
+    end("b")
+    assert transport.tried.acquire(timeout=WAIT_S)
+    end("c")
     processor.shutdown(0.01)
     assert transport.names == [], "it hangs still, and shutdown has returned"
+    assert "3 spans were not delivered to nowhere" in caplog.text
 
 
 def test_after_shutdown_spans_are_passed_over(make: Make) -> None:
