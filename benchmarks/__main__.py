@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import subprocess
 import sys
 
 from benchmarks import collect, output
@@ -13,12 +14,19 @@ from benchmarks.figures import Results
 from benchmarks.goals import ROWS
 from benchmarks.machine import describe
 
+PARTS = ("engine_overhead", "tracing_cost", "store_ingest")
 DOCUMENT = collect.ROOT / "docs" / "performance.md"
 
 
 def main() -> None:
     """The command line."""
     arguments = _parse()
+    if arguments.parts:
+        for part in PARTS:
+            subprocess.run(
+                [sys.executable, "-m", f"benchmarks.{part}"], check=True, cwd=collect.ROOT
+            )
+        return
     facts = describe()
     rows = arguments.only or [row.name for row in ROWS]
     results = Results()
@@ -50,6 +58,7 @@ def _parse() -> argparse.Namespace:
         metavar="NAME",
         help=f"only this row, may be repeated: {', '.join(names)}",
     )
+    parser.add_argument("--parts", action="store_true", help="the parts alone: engine, store, …")
     parser.add_argument("--quick", action="store_true", help="small numbers, to try it out")
     parser.add_argument("--json", action="store_true", help="for programs, in base units")
     parser.add_argument("--markdown", action="store_true", help="as in docs/performance.md")
