@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,6 +38,8 @@ Head = tuple[bytes, bytes, bytes]
 _SAMPLED = 1
 _MAX_REQUEST_BYTES = 3_000_000
 """Receivers take 4 MB unless told otherwise (gRPC's default)."""
+_GATHER_S = 0.02
+"""How long the first spans after a while wait for others."""
 EXIT_FLUSH_S = 2.0
 """How long the end of the process waits for spans to be delivered."""
 _FIRST_PAUSE_S = 0.2
@@ -47,7 +50,7 @@ class Limits(NamedTuple):
     """The bounds of the exporter; OTEL_BSP_* names those of the environment.
 
     Attributes:
-        delay_s: How long a span waits for others, at most.
+        delay_s: How long a span waits for others at most, and the least time between requests.
         queue_spans: How many spans wait at most.
         batch_spans: How many spans go into one request at most.
         timeout_s: How long a request may take.
@@ -215,14 +218,19 @@ class ExportingProcessor(SpanProcessor):
 
     def _run(self) -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))
+        sent_s = 0.0
         while not self._stopped:
             self._arrived.wait()
-            self._hurry.wait(self._limits.delay_s)
+            # The first spans after a while leave soon, in case the process is killed; further ones
+            # wait for each other.
+            rest_s = sent_s + self._limits.delay_s - time.monotonic()
+            self._hurry.wait(max(rest_s, min(_GATHER_S, self._limits.delay_s)))
             self._hurry.clear()
             self._arrived.clear()
             self._armed = False
             while self._queue and not self._stopped:
                 self._export(*self._take())
+            sent_s = time.monotonic()
 
     def _take(self) -> tuple[dict[Head, list[bytes]], list[threading.Event]]:
         """The spans for one request, by their heads, and who waits for them."""

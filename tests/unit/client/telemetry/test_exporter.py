@@ -70,6 +70,7 @@ Make = "Callable[..., tuple[ExportingProcessor, FakeTransport, Callable[[str], N
 def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Makes a processor over a fake transport, and what ends a span with a name."""
     monkeypatch.setattr(exporter_module, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(exporter_module, "_GATHER_S", 3600)
     made = []
 
     def build(limits: Limits | None = None, *, sampler=None):
