@@ -95,7 +95,9 @@ def main() -> None:
             if not arguments.only or contender.title.startswith(tuple(arguments.only))
         ]
         for number in range(arguments.runs):
-            for contender in contenders:
+            # In turns, so that a slow minute of the machine is not always the same one's.
+            shift = number % len(contenders)
+            for contender in contenders[shift:] + contenders[:shift]:
                 print(f"run {number + 1}: {contender.title}", file=sys.stderr)
                 _measure(figures, contender)
     titles = [contender.title for contender in contenders]
@@ -167,7 +169,7 @@ def _cells(figures: Figures, titles: list[str]) -> Iterator[list[str]]:
                 cells.append("")
                 continue
             text = line.unit.show(sample.median)
-            if ours and title != "flowspan" and ours.median > 0:
+            if ours and title != "flowspan" and ours.median > 0 and sample.median > 0:
                 text += f" ({_ratio(sample.median / ours.median)})"
             cells.append(text)
         yield cells
