@@ -74,6 +74,8 @@ def main(config: Config) -> int:
             try:
                 asyncio.run(_serve(config, store, lock))
             finally:
+                # The loop's handlers are gone with it; Ctrl-C is to end this too, without a word.
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
                 store.close()
     except StoreLockedError as error:
         holder = error.holder

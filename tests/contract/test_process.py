@@ -1,0 +1,203 @@
+"""The service as a process: how it starts, makes room, is found, and ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import stat
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tests.support.queries import flow_history
+from tests.support.reporting import ReportStream, created, new_id, whole_run
+from tests.support.service import read_service_file
+
+from flowspan.v1 import system_service_pb2, system_service_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.service import ServiceProcess
+
+TIMEOUT_S = 60.0
+EMBEDDED = ("--embedded", "--no-tcp")
+
+
+@contextmanager
+def started(home: Path, *arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of the service; killed at the end if it still runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowspan_service", "--home", str(home), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environ},
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(found: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        value = found()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def published(home: Path, process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What the process publishes, when it is ready."""
+
+    def mine() -> dict[str, Any] | None:
+        assert process.poll() is None, process.communicate()
+        found = read_service_file(home)
+        return found if found and found["pid"] == process.pid else None
+
+    return wait_for(mine, "the service to publish itself")
+
+
+def process_id_at(address: str) -> int:
+    """Who answers there."""
+    with grpc.insecure_channel(address) as channel:
+        stub = system_service_pb2_grpc.SystemServiceStub(channel)
+        return stub.GetInfo(system_service_pb2.GetInfoRequest(), timeout=TIMEOUT_S).process_id
+
+
+def test_it_is_found_says_so_and_ends_with_a_signal(flowspan_home: Path) -> None:
+    with started(flowspan_home, "--port", "0", "--log-format", "json") as process:
+        info = published(flowspan_home, process)
+        unix, tcp = info["addresses"]
+        assert unix == f"unix:{flowspan_home / 'service.sock'}"
+        assert tcp.startswith("127.0.0.1:")
+        assert not info["embedded"]
+        assert info["version"]
+        assert info["started_at"]
+        assert process_id_at(unix) == process_id_at(tcp) == process.pid
+        assert stat.S_IMODE(flowspan_home.stat().st_mode) == 0o700
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
+    assert output.count("\n") == 1
+    assert tcp in output
+    assert "flowspan.db" in output
+    assert "Ctrl-C" in output
+    lines = [json.loads(line) for line in errors.splitlines()]
+    events = [line["event"] for line in lines]
+    assert "ready" in events
+    assert events[-1] == "stopping"
+    assert any(line.get("http_port") == 4680 for line in lines)
+    assert read_service_file(flowspan_home) is None
+
+
+def test_it_listens_on_a_short_socket_where_the_homes_path_is_long(tmp_path: Path) -> None:
+    home = tmp_path / ("long" * 30)
+    with started(home, *EMBEDDED) as process:
+        (address,) = published(home, process)["addresses"]
+        assert len(address) < 100
+        folder = os.path.dirname(address.removeprefix("unix:"))
+        assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+        assert process_id_at(address) == process.pid
+
+
+def test_local_service_makes_room_for_a_persons(flowspan_home: Path) -> None:
+    run_id = new_id()
+    with started(flowspan_home, *EMBEDDED) as embedded:
+        (address,) = published(flowspan_home, embedded)["addresses"]
+        with grpc.insecure_channel(address) as channel:
+            stream = ReportStream(channel)
+            stream.wait_for_ack(stream.report(*whole_run(run_id)))
+            with started(flowspan_home, "--port", "0") as persons:
+                info = published(flowspan_home, persons)
+                assert not info["embedded"]
+                assert stream.receive("command").HasField("drain")
+                assert embedded.wait(TIMEOUT_S) == 0
+                for each in info["addresses"]:
+                    assert process_id_at(each) == persons.pid
+                with grpc.insecure_channel(info["addresses"][0]) as again:
+                    assert flow_history(again, run_id)[-1] == "Completed"
+
+
+def test_of_two_local_services_one_ends_quietly(flowspan_home: Path) -> None:
+    with (
+        started(flowspan_home, *EMBEDDED) as one,
+        started(flowspan_home, *EMBEDDED) as two,
+    ):
+        loser = wait_for(
+            lambda: next((each for each in (one, two) if each.poll() is not None), None),
+            "one of them to end",
+        )
+        winner = two if loser is one else one
+        assert loser.returncode == 0
+        (address,) = published(flowspan_home, winner)["addresses"]
+        assert process_id_at(address) == winner.pid
+
+
+def test_local_service_does_not_push_a_persons_aside(service: ServiceProcess) -> None:
+    with started(service.home, *EMBEDDED) as process:
+        output, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 3
+    assert not output
+    assert str(service.pid) in errors
+    assert "Traceback" not in errors
+    assert service.is_running
+
+
+def test_local_service_ends_when_nobody_needs_it(flowspan_home: Path) -> None:
+    with started(flowspan_home, *EMBEDDED, "--idle-timeout", "1.5") as process:
+        (address,) = published(flowspan_home, process)["addresses"]
+        with grpc.insecure_channel(address) as channel:
+            stream = ReportStream(channel)
+            stream.wait_for_ack(stream.report(created(new_id())))
+            # Longer than the timeout: a connected session keeps it.
+            time.sleep(2.5)
+            assert process.poll() is None
+            stream.goodbye()
+            assert process.wait(TIMEOUT_S) == 0
+    assert read_service_file(flowspan_home) is None
+
+
+def test_second_signal_ends_it_at_once(start_service: Callable[..., ServiceProcess]) -> None:
+    service = start_service(check_history=False)
+    # A call that its client does not end: the first signal gives it some time.
+    requests: queue.SimpleQueue[reflection_pb2.ServerReflectionRequest | None]
+    requests = queue.SimpleQueue()
+    requests.put(reflection_pb2.ServerReflectionRequest(list_services=""))
+    stub = reflection_pb2_grpc.ServerReflectionStub(service.channel)
+    call = stub.ServerReflectionInfo(iter(requests.get, None))
+    next(call)
+    os.kill(service.pid, signal.SIGTERM)
+    wait_for(lambda: "stopping" in service.log, "the service to begin to stop")
+    os.kill(service.pid, signal.SIGTERM)
+    assert service.wait() == 128 + signal.SIGTERM
+    requests.put(None)
+
+
+def test_address_that_others_reach_is_warned_about(flowspan_home: Path) -> None:
+    everywhere = "0.0.0.0"  # noqa: S104 - that is what the warning is for
+    with started(flowspan_home, "--host", everywhere, "--port", "0") as process:
+        published(flowspan_home, process)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
+    assert "authentication" in errors
+
+
+def test_restarted_service_takes_the_socket_of_one_that_was_killed(flowspan_home: Path) -> None:
+    for _ in range(2):
+        with started(flowspan_home, *EMBEDDED) as process:
+            (address,) = published(flowspan_home, process)["addresses"]
+            assert process_id_at(address) == process.pid

@@ -1,0 +1,188 @@
+"""What becomes of a session's batch, over a store in memory."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.memory_store import ManualClock, MemoryStore
+
+from flowspan_service.app.reports import ApplyReport, NewRun, NotUnderstood, ReportedEvent
+from flowspan_service.app.sessions import EndSession, OpenSession, Reap
+from flowspan_service.domain.errors import (
+    BadSequenceError,
+    NotFoundError,
+    SessionTakenOverError,
+)
+from flowspan_service.domain.rules import Wish
+from flowspan_service.domain.runs import LogEntry, RunKind, SessionStatus
+from flowspan_service.domain.states import Cause, State, StateType
+from flowspan_service.domain.verdicts import VerdictKind
+
+LEASE_US = 30_000_000
+S = StateType
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore(ManualClock())
+
+
+def opened(store: MemoryStore, session_id: str = "s", connection_id: str = "c") -> None:
+    store.do(OpenSession(session_id, client={}, lease_us=LEASE_US, connection_id=connection_id))
+
+
+def state(kind: StateType, at: int = 1) -> State:
+    return State(kind, kind.name.capitalize(), "", at)
+
+
+def new(run_id: str, *, parent: str | None = None, kind: StateType = S.PENDING) -> ReportedEvent:
+    return run_id, NewRun(
+        run_id, RunKind.FLOW, "f", "", parent, parent or run_id, None, (), None, None, "", 1,
+        state(kind),
+    )  # fmt: skip
+
+
+def enters(run_id: str, kind: StateType, *, attempt: int = 1, at: int = 2) -> ReportedEvent:
+    return run_id, Wish(state(kind, at), attempt, Cause.REPORTED)
+
+
+def logs(run_id: str) -> ReportedEvent:
+    return run_id, LogEntry(run_id, 1, 20, 5, "l", "m")
+
+
+def report(store: MemoryStore, first: int, *events: ReportedEvent, session_id: str = "s"):
+    return store.do(
+        ApplyReport(
+            session_id,
+            first_sequence=first,
+            events=events,
+            run_ids=[run_id for run_id, _ in events],
+            connection_id="c",
+        )
+    )
+
+
+def test_events_are_applied_and_counted(store: MemoryStore) -> None:
+    opened(store)
+    applied = report(
+        store, 1, new("r"), enters("r", S.RUNNING), logs("r"), enters("r", S.COMPLETED)
+    )
+    assert applied.up_to_sequence == 4
+    assert applied.verdicts == []
+    assert applied.transition_count == 3
+    run = store.get_run(RunKind.FLOW, "r")
+    assert run is not None
+    assert (run.state.type, run.transition_count, run.session_id) == (S.COMPLETED, 3, "s")
+    assert [each.ordinal for each in store.transitions("r")] == [1, 2, 3]
+    assert len(store.data.logs) == 1
+
+
+def test_what_the_watermark_covers_is_skipped(store: MemoryStore) -> None:
+    opened(store)
+    events = [new("r"), enters("r", S.RUNNING), enters("r", S.COMPLETED)]
+    report(store, 1, *events[:2])
+    assert report(store, 1, *events).transition_count == 1
+    again = report(store, 2, *events[1:])
+    assert (again.up_to_sequence, again.transition_count, again.verdicts) == (3, 0, [])
+    assert len(store.transitions("r")) == 3
+
+
+def test_batch_wholly_behind_the_watermark_does_not_move_it(store: MemoryStore) -> None:
+    opened(store)
+    events = [new("r"), enters("r", S.RUNNING), enters("r", S.COMPLETED)]
+    report(store, 1, *events)
+    assert report(store, 1, events[0]).up_to_sequence == 3
+    assert store.data.sessions["s"].last_sequence == 3
+
+
+def test_gap_changes_nothing(store: MemoryStore) -> None:
+    opened(store)
+    with pytest.raises(BadSequenceError) as caught:
+        report(store, 2, new("r"))
+    assert caught.value.metadata == {"expected": "1"}
+    assert store.data.runs == {}
+    assert store.data.sessions["s"].last_sequence == 0
+
+
+def test_running_it_twice_does_the_same(store: MemoryStore) -> None:
+    """A group that fails is run again: the operation must not have spoiled its own events."""
+    opened(store)
+    events = (new("r"), enters("r", S.RUNNING), enters("r", S.COMPLETED))
+    operation = ApplyReport("s", first_sequence=1, events=events, run_ids=["r"])
+    before = store.data
+    first = store.do(operation)
+    store.data = before
+    second = store.do(operation)
+    assert first == second
+    assert [each.state.type for each in store.transitions("r")] == [2, 3, 6]
+
+
+def test_session_is_required(store: MemoryStore) -> None:
+    with pytest.raises(NotFoundError):
+        report(store, 1, new("r"))
+
+
+def test_connection_that_lost_the_session_is_refused(store: MemoryStore) -> None:
+    opened(store)
+    opened(store, connection_id="d")
+    with pytest.raises(SessionTakenOverError):
+        report(store, 1, new("r"))
+
+
+def test_verdicts_do_not_stop_the_others(store: MemoryStore) -> None:
+    opened(store)
+    applied = report(
+        store,
+        1,
+        enters("nobody", S.RUNNING),
+        new("r"),
+        ("", NotUnderstood("event_is_known", "no idea")),
+        new("early", kind=S.RUNNING),
+        enters("r", S.RUNNING),
+    )
+    assert [(v.sequence, v.kind, v.rule) for v in applied.verdicts] == [
+        (1, VerdictKind.REJECTED, "run_is_known"),
+        (3, VerdictKind.REJECTED, "event_is_known"),
+        (4, VerdictKind.REJECTED, "starts_scheduled_or_pending"),
+    ]
+    assert applied.transition_count == 2
+
+
+def test_run_is_taken_over_by_who_reports_it(store: MemoryStore) -> None:
+    opened(store)
+    report(store, 1, new("r"))
+    opened(store, "t")
+    report(store, 1, enters("r", S.RUNNING), session_id="t")
+    store.do(EndSession("s"))
+    assert store.data.runs["r"].state.type == S.RUNNING
+    store.do(EndSession("t"))
+    assert store.data.runs["r"].state.type == S.CRASHED
+
+
+def test_report_brings_a_lost_session_back(store: MemoryStore) -> None:
+    opened(store)
+    report(store, 1, new("r"), enters("r", S.RUNNING))
+    store.clock.advance(31)
+    reaped = store.do(Reap(limit=10, alive_until_us={}))
+    assert (reaped.sessions, reaped.crashed_run_count, reaped.has_more) == (["s"], 1, False)
+    assert store.data.sessions["s"].status == SessionStatus.LOST
+    assert store.data.runs["r"].cause == Cause.SESSION_LOST
+    report(store, 3, enters("r", S.COMPLETED))
+    session = store.data.sessions["s"]
+    assert session.status == SessionStatus.OPEN
+    assert session.lease_expires_us == store.clock.now_us() + LEASE_US
+    assert store.data.runs["r"].state.type == S.COMPLETED
+
+
+def test_second_attempt_fences_the_first(store: MemoryStore) -> None:
+    opened(store)
+    applied = report(
+        store,
+        1,
+        new("r"),
+        enters("r", S.RUNNING),
+        enters("r", S.RUNNING, attempt=2),
+        enters("r", S.COMPLETED, attempt=1),
+    )
+    (verdict,) = applied.verdicts
+    assert (verdict.kind, verdict.rule) == (VerdictKind.ABORT, "older_attempt_is_fenced")
+    assert verdict.attempt == 2

@@ -1,0 +1,91 @@
+"""The service's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flowspan_service.config import Config, load
+
+
+def loaded(*arguments: str, **environ: str) -> Config:
+    return load(arguments, environ)
+
+
+def test_defaults() -> None:
+    config = loaded("--home", "/h")
+    assert (config.host, config.port, config.http_port) == ("127.0.0.1", 4600, 4680)
+    assert config.db == "sqlite:////h/flowspan.db"
+    assert config.socket == Path("/h/service.sock")
+    assert (config.lease_s, config.grace_s) == (30.0, 10.0)
+    assert config.listens_on_tcp
+    assert not config.is_embedded
+    assert config.idle_timeout_s is None
+    assert (config.log_level, config.log_format) == ("info", "console")
+    assert config.crash_point is None
+
+
+def test_home_is_the_users_data_folder_if_nothing_is_said() -> None:
+    assert loaded().home.name == "flowspan"
+    assert loaded(FLOWSPAN_HOME="/elsewhere").home == Path("/elsewhere")
+
+
+def test_flags_win_over_the_environment() -> None:
+    environ = {"FLOWSPAN_PORT": "1", "FLOWSPAN_LEASE": "5", "FLOWSPAN_SERVICE_LOG_LEVEL": "Debug"}
+    config = loaded("--port", "2", **environ)
+    assert (config.port, config.lease_s, config.log_level) == (2, 5.0, "debug")
+
+
+def test_log_level_of_runs_is_not_the_services() -> None:
+    assert loaded(FLOWSPAN_LOG_LEVEL="DEBUG").log_level == "info"
+
+
+def test_other_database_has_no_socket_unless_named() -> None:
+    assert loaded("--db", "postgresql://x/y").socket is None
+    named = loaded("--db", "postgresql://x/y", "--socket", "/s", "--no-tcp")
+    assert named.socket == Path("/s")
+    assert not named.listens_on_tcp
+
+
+@pytest.mark.parametrize(("text", "name", "at"), [("p", "p", 1), ("p:3", "p", 3)])
+def test_crash_point(text: str, name: str, at: int) -> None:
+    config = loaded("--crash-point", text)
+    assert (config.crash_point, config.crash_at) == (name, at)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "told"),
+    [
+        (["--port", "70000"], {}, "--port: '70000' is not a port"),
+        (["--port", "x"], {}, "'x' is not a port"),
+        (["--lease", "0"], {}, "--lease: '0' is not a number of seconds greater than 0"),
+        (["--grace", "nan"], {}, "'nan' is not a number of seconds"),
+        (["--log-level", "loud"], {}, "--log-level"),
+        (["--crash-point", "p:0"], {}, "expected NAME or NAME:N"),
+        (["--db", "postgresql://x/y", "--no-tcp"], {}, "needs a --socket"),
+        (["--prot", "1"], {}, "--prot"),
+        ([], {"FLOWSPAN_PORT": "many"}, "FLOWSPAN_PORT='many'"),
+        ([], {"FLOWSPAN_SERVICE_LOG_FORMAT": "xml"}, "FLOWSPAN_SERVICE_LOG_FORMAT='xml'"),
+    ],
+)
+def test_wrong_values_are_named(
+    arguments: list[str],
+    environ: dict[str, str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        loaded(*arguments, **environ)
+    assert caught.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_help_names_every_flag_but_that_of_tests(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        loaded("--help")
+    assert caught.value.code == 0
+    told = capsys.readouterr().out
+    for flag in ("--host", "--port", "--http-port", "--db", "--home", "--otlp-endpoint"):
+        assert flag in told
+    assert "crash" not in told
