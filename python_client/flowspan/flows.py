@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import copy
 import functools
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from flowspan.core.definitions import (
     FlowDefinition,
@@ -30,15 +40,16 @@ if TYPE_CHECKING:
 __all__ = ["Flow", "flow"]
 
 P = ParamSpec("P")
-R = TypeVar("R")
+P2 = ParamSpec("P2")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Flow(FlowDefinition, Generic[P, R]):
+class Flow(FlowDefinition, Generic[P, R_co]):
     """A function whose calls are flow runs. Made by `@flow`, which says what the options mean."""
 
     def __init__(
         self,
-        fn: Callable[P, R],
+        fn: Callable[P, R_co],
         *,
         name: str | None = None,
         version: str | None = None,
@@ -70,10 +81,10 @@ class Flow(FlowDefinition, Generic[P, R]):
         self.is_async = is_async_function(fn)
         self.parameters = self._make_parameters()
         self.task_runner = task_runner() if isinstance(task_runner, type) else task_runner
-        functools.update_wrapper(cast("Callable[P, R]", self), fn, updated=())
+        functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload
     def __call__(
         self: Flow[..., Coroutine[Any, Any, Any]],
@@ -83,6 +94,8 @@ class Flow(FlowDefinition, Generic[P, R]):
     ) -> Coroutine[Any, Any, State]: ...
     @overload
     def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> State: ...
+    @overload
+    def __call__(self, *args: Any, wait_for: Iterable[Any], **kwargs: Any) -> R_co: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the flow here and now, at the top or inside of another run.
 
@@ -138,11 +151,17 @@ class Flow(FlowDefinition, Generic[P, R]):
         """
         return dict(self.parameters.bind((), parameters))
 
-    def with_options(self, **options: Any) -> Flow[P, R]:
+    def with_options(self, **options: Any) -> Flow[P, R_co]:
         """A copy of the flow with other options; see `flow` for them."""
         return type(self)(self.fn, **{**self._options, **options})
 
-    def __get__(self, instance: object, owner: type | None = None) -> Flow[P, R]:
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Flow[P, R_co]: ...
+    @overload
+    def __get__(
+        self: Flow[Concatenate[Any, P2], R_co], instance: object, owner: type | None = None
+    ) -> Flow[P2, R_co]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         """The flow with its function bound, for flows that are methods."""
         if instance is None and not isinstance(self.fn, (classmethod, staticmethod)):
             return self
@@ -160,7 +179,7 @@ class Flow(FlowDefinition, Generic[P, R]):
 
 
 @overload
-def flow(fn: Callable[P, R], /) -> Flow[P, R]: ...
+def flow(fn: Callable[P, R_co], /) -> Flow[P, R_co]: ...
 @overload
 def flow(
     *,
@@ -176,7 +195,7 @@ def flow(
     timeout_seconds: float | None = None,
     validate_parameters: bool = True,
     log_prints: bool | None = None,
-) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+) -> Callable[[Callable[P, R_co]], Flow[P, R_co]]: ...
 def flow(  # noqa: D417 - the options are described one by one
     fn: Callable[..., Any] | None = None, /, **options: Any
 ) -> Any:

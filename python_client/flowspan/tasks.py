@@ -7,6 +7,7 @@ import functools
 from typing import (
     TYPE_CHECKING,
     Any,
+    Concatenate,
     Generic,
     Literal,
     ParamSpec,
@@ -42,16 +43,17 @@ if TYPE_CHECKING:
 __all__ = ["Task", "exponential_backoff", "task"]
 
 P = ParamSpec("P")
-R = TypeVar("R")
+P2 = ParamSpec("P2")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 
-class Task(TaskDefinition, Generic[P, R]):
+class Task(TaskDefinition, Generic[P, R_co]):
     """A function whose calls are task runs. Made by `@task`, which says what the options mean."""
 
     def __init__(
         self,
-        fn: Callable[P, R],
+        fn: Callable[P, R_co],
         *,
         name: str | None = None,
         description: str | None = None,
@@ -80,10 +82,10 @@ class Task(TaskDefinition, Generic[P, R]):
         self.timeout_s = checked_timeout(timeout_seconds)
         self.log_prints = log_prints
         self.is_async = is_async_function(fn)
-        functools.update_wrapper(cast("Callable[P, R]", self), fn, updated=())
+        functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload
     def __call__(
         self: Task[..., Coroutine[Any, Any, Any]],
@@ -93,6 +95,8 @@ class Task(TaskDefinition, Generic[P, R]):
     ) -> Coroutine[Any, Any, State]: ...
     @overload
     def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> State: ...
+    @overload
+    def __call__(self, *args: Any, wait_for: Iterable[Any], **kwargs: Any) -> R_co: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the task here and now, inside of a flow or not.
 
@@ -146,7 +150,7 @@ class Task(TaskDefinition, Generic[P, R]):
         self: Task[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any
     ) -> TaskFuture[T]: ...
     @overload
-    def submit(self, *args: Any, **kwargs: Any) -> TaskFuture[R]: ...
+    def submit(self, *args: Any, **kwargs: Any) -> TaskFuture[R_co]: ...
     def submit(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the task on the flow's task runner: on a thread, or on a loop if it is asynchronous.
 
@@ -199,11 +203,17 @@ class Task(TaskDefinition, Generic[P, R]):
             return [future.state for future in futures]  # type: ignore[return-value] # documented above
         return futures
 
-    def with_options(self, **options: Any) -> Task[P, R]:
+    def with_options(self, **options: Any) -> Task[P, R_co]:
         """A copy of the task with other options; see `task` for them."""
         return type(self)(self.fn, **{**self._options, **options})
 
-    def __get__(self, instance: object, owner: type | None = None) -> Task[P, R]:
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Task[P, R_co]: ...
+    @overload
+    def __get__(
+        self: Task[Concatenate[Any, P2], R_co], instance: object, owner: type | None = None
+    ) -> Task[P2, R_co]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         """The task with its function bound, for tasks that are methods."""
         if instance is None and not isinstance(self.fn, (classmethod, staticmethod)):
             return self
@@ -217,7 +227,7 @@ class Task(TaskDefinition, Generic[P, R]):
 
 
 @overload
-def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+def task(fn: Callable[P, R_co], /) -> Task[P, R_co]: ...
 @overload
 def task(
     *,
@@ -232,7 +242,7 @@ def task(
     retry_condition_fn: RetryCondition | None = None,
     timeout_seconds: float | None = None,
     log_prints: bool | None = None,
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+) -> Callable[[Callable[P, R_co]], Task[P, R_co]]: ...
 def task(  # noqa: D417 - the options are described one by one
     fn: Callable[..., Any] | None = None, /, **options: Any
 ) -> Any:

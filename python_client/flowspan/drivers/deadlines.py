@@ -24,6 +24,7 @@ import threading
 import time
 from contextlib import suppress
 from contextvars import copy_context
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.drivers.closing import timed_out
@@ -102,7 +103,7 @@ def _call_with_alarm(
         value = _call(fn, args, kwargs)
     except DeadlinePassed as passed:
         if passed.run_id == run.record.id:
-            raise timed_out(run) from None
+            raise timed_out(run).with_traceback(passed.__traceback__) from None
         raise
     finally:
         _alarms.remove(alarm)
@@ -170,8 +171,9 @@ def _call_in_thread(
         _break_off(thread)
         raise
     if not ended.is_set():
+        where = _where(thread)
         _break_off(thread)
-        raise timed_out(run)
+        raise timed_out(run).with_traceback(where)
     if errors:
         raise errors[0]
     return values[0]
@@ -181,6 +183,16 @@ def _unless_passed(run: Callable[..., object], work: Callable[[], None]) -> None
     # It may come too late, between the function's end and the thread's.
     with suppress(DeadlinePassed):
         run(work)
+
+
+def _where(thread: threading.Thread) -> TracebackType | None:
+    """What a thread is doing, as a traceback from the function that was called."""
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the documented name
+    trace: TracebackType | None = None
+    while frame is not None and frame.f_code is not _call.__code__:
+        trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno)
+        frame = frame.f_back
+    return trace
 
 
 def _break_off(thread: threading.Thread) -> None:

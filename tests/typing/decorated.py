@@ -1,0 +1,85 @@
+"""Read by type checkers, never run: what they are to see of decorated functions.
+
+`assert_type` says what a call gives; an unused `type: ignore` is an error, so each of them says
+that the line is wrong in the eyes of the checker.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, assert_type
+
+from flowspan import State, allow_failure, flow, task, unmapped
+from flowspan.futures import TaskFuture, TaskFutureList
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+
+@task
+def add(a: int, b: str = "") -> float:
+    return a + len(b)
+
+
+@task(retries=2, retry_delay_seconds=[1, 2])
+async def later(a: int) -> list[str]:
+    return [str(a)]
+
+
+@flow
+def plain(x: int) -> str:
+    return str(x)
+
+
+@flow(name="named", log_prints=True)
+async def asynchronous(x: int) -> str:
+    return str(x)
+
+
+class Store:
+    @task
+    def get(self, key: int) -> str:
+        return str(key)
+
+    @flow
+    def fill(self, key: int) -> str:
+        return self.get(key)
+
+
+async def calls() -> None:
+    assert_type(add(1), float)
+    assert_type(add(a=1, b="x"), float)
+    assert_type(add(1, return_state=True), State)
+    assert_type(await later(1), list[str])
+    assert_type(await later(1, return_state=True), State)
+    assert_type(plain(1), str)
+    assert_type(plain(1, return_state=True), State)
+    assert_type(await asynchronous(1), str)
+    assert_type(await asynchronous(1, return_state=True), State)
+    assert_type(add.with_options(retries=1)(1), float)
+    assert_type(plain.with_options(name="x")(1), str)
+    assert_type(Store().get(1), str)
+    assert_type(Store().fill(1), str)
+    coroutine: Coroutine[Any, Any, str] = asynchronous(1)
+    await coroutine
+
+
+def futures() -> None:
+    future = add.submit(1)
+    assert_type(future, TaskFuture[float])
+    assert_type(future.result(), float)
+    assert_type(future.state, State)
+    assert_type(later.submit(1), TaskFuture[list[str]])
+    assert_type(later.submit(future), TaskFuture[list[str]])
+    assert_type(add.submit(1, wait_for=[future]), TaskFuture[float])
+    assert_type(add(1, wait_for=[allow_failure(future)]), float)
+    assert_type(add.map([1, 2], unmapped("x")), TaskFutureList[Any])
+
+
+def mistakes() -> None:
+    add("x")  # type: ignore[call-overload] # not an int
+    add()  # type: ignore[call-overload] # an argument is missing
+    add(1, c=2)  # type: ignore[call-overload] # no such parameter
+    plain(x="y")  # type: ignore[call-overload] # not an int
+    Store().get("x")  # type: ignore[call-overload] # not an int
+    task(retry=1)  # type: ignore[call-overload] # no such option
+    flow(tags=["x"])  # type: ignore[call-overload] # flows get theirs from `with tags(...)`
