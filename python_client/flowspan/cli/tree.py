@@ -11,34 +11,78 @@ from flowspan.api.models import Change, FlowRun, RunSnapshot, StateType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
     from uuid import UUID
 
     from flowspan.api.models import Run, SnapshotEnd, Transition
 
 
+TROUBLE = frozenset({StateType.FAILED, StateType.CRASHED, StateType.CANCELLED})
+ACTIVE = frozenset({StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED})
+
+
 @dataclass(slots=True, eq=False)
 class Node:
-    """A run and the runs that it called, in the order of creation."""
+    """A run and the runs that it called, in the order of creation.
+
+    Attributes:
+        groups: The children by kind and function name, in the order of the first of each.
+        trouble_below: How many of the runs below it are in trouble.
+    """
 
     run: Run
+    parent: Node | None = None
     children: list[Node] = field(default_factory=list)
     groups: dict[tuple[bool, str], Group] = field(default_factory=dict)
-    """The children by kind and function name, in the order of the first of each."""
+    trouble_below: int = 0
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether the run ended otherwise than it should."""
+        return self.run.state.type in TROUBLE
+
+    @property
+    def attention(self) -> int:
+        """How much it deserves to be looked at: 3 in trouble, 2 running, 1 tried again, 0 not."""
+        if self.is_in_trouble or self.trouble_below:
+            return 3
+        if self.run.state.type in ACTIVE:
+            return 2
+        return 1 if self.run.attempt > 1 else 0
 
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """The children of one run that execute the same function."""
+    """The children of one run that execute the same function. Large ones are looked at as a whole.
+
+    Attributes:
+        counts: How many are in states of each type.
+        notable: Those whose `attention` is not 0, in no order.
+        started_at: When the first began.
+        ended_at: When the last of those that have ended did so.
+    """
 
     name: str
     is_flow: bool
     nodes: list[Node] = field(default_factory=list)
     counts: Counter[StateType] = field(default_factory=Counter)
+    notable: set[Node] = field(default_factory=set)
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
 
     @property
     def ended_count(self) -> int:
         """How many have ended."""
         return sum(count for kind, count in self.counts.items() if kind.is_terminal)
+
+    def look_at(self, node: Node) -> None:
+        """Takes note of what a node of the group is now."""
+        (self.notable.add if node.attention else self.notable.discard)(node)
+        run = node.run
+        if run.started_at is not None:
+            self.started_at = min(self.started_at or run.started_at, run.started_at)
+        if run.ended_at is not None:
+            self.ended_at = max(self.ended_at or run.ended_at, run.ended_at)
 
 
 class RunTree:
@@ -110,6 +154,7 @@ class RunTree:
             self._attach(node, child)
 
     def _attach(self, parent: Node, node: Node) -> None:
+        node.parent = parent
         parent.children.append(node)
         key = _key(node.run)
         group = parent.groups.get(key)
@@ -117,19 +162,28 @@ class RunTree:
             group = parent.groups[key] = Group(name=key[1], is_flow=key[0])
         group.nodes.append(node)
         group.counts[node.run.state.type] += 1
+        group.look_at(node)
+        self._add_trouble(node, node.trouble_below + node.is_in_trouble)
 
     def _replace(self, node: Node, run: Run) -> None:
-        before, after = node.run.state.type, run.state.type
+        before, was_in_trouble = node.run.state.type, node.is_in_trouble
         node.run = run
-        if before is after:
-            return
-        counters = [self._counter(run)]
-        parent = self._nodes.get(run.parent_run_id) if run.parent_run_id is not None else None
-        if parent is not None and run.id != self._root_id:
-            counters.append(parent.groups[_key(run)].counts)
-        for counter in counters:
-            counter[before] -= 1
-            counter[after] += 1
+        group = None if node.parent is None else node.parent.groups[_key(run)]
+        for counts in (self._counter(run), *(() if group is None else (group.counts,))):
+            counts[before] -= 1
+            counts[run.state.type] += 1
+        if group is not None:
+            group.look_at(node)
+        self._add_trouble(node, node.is_in_trouble - was_in_trouble)
+
+    def _add_trouble(self, node: Node, count: int) -> None:
+        """Tells those above a node that there is more, or less, trouble below them."""
+        parent = node.parent
+        while count and parent is not None:
+            parent.trouble_below += count
+            if parent.parent is not None:
+                parent.parent.groups[_key(parent.run)].look_at(parent)
+            parent = parent.parent
 
     def _counter(self, run: Run) -> Counter[StateType]:
         return self.counts.setdefault(run.function_name, Counter())

@@ -6,6 +6,7 @@ went well, the more is folded the more there is.
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from flowspan.api.models import StateType
 from flowspan.cli import format as fmt
-from flowspan.cli.tree import Node
+from flowspan.cli.tree import ACTIVE, TROUBLE, Node
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from flowspan.api.models import Run
     from flowspan.cli.tree import Group, RunTree
 
-_TROUBLE = frozenset({StateType.FAILED, StateType.CRASHED, StateType.CANCELLED})
-_ACTIVE = frozenset({StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED})
 _TIME_WIDTH = 7
 _LEAST_LABEL_WIDTH = 16
 _USUAL_STATE_WIDTH = 14
@@ -127,7 +126,7 @@ class _Drawing:
         if (
             self._detail.expand_ended
             or run.state.type is not StateType.COMPLETED
-            or _has_trouble_below(node)
+            or node.trouble_below
         ):
             yield from self._siblings(self._entries(node), below)
 
@@ -185,7 +184,7 @@ def counts_text(counts: Counter[StateType], *, with_names: bool = True) -> Text:
     if len(present) == 1:
         kind, _ = present[0]
         return state_text(kind, kind.name.capitalize())
-    present.sort(key=lambda item: (item[0] not in _TROUBLE, item[0] not in _ACTIVE, item[0]))
+    present.sort(key=lambda item: (item[0] not in TROUBLE, item[0] not in ACTIVE, item[0]))
     text = Text()
     for kind, count in present:
         name = f" {kind.name.capitalize()}" if with_names else ""
@@ -274,39 +273,15 @@ def _note(node: Node) -> Text:
 
 
 def _notable(group: Group, limit: int) -> list[Node]:
-    """Those of a group that deserve a line: in trouble, then running, then retried."""
-    ranked: list[tuple[int, int, Node]] = []
-    for index, node in enumerate(group.nodes):
-        rank = _rank(node)
-        if rank is not None:
-            ranked.append((rank, index, node))
-    chosen = sorted(ranked, key=lambda item: item[:2])[:limit]
-    return [node for _, _, node in sorted(chosen, key=lambda item: item[1])]
-
-
-def _rank(node: Node) -> int | None:
-    kind = node.run.state.type
-    if kind in _TROUBLE or _has_trouble_below(node):
-        return 0
-    if kind in _ACTIVE:
-        return 1
-    if node.run.attempt > 1:
-        return 2
-    return None
-
-
-def _has_trouble_below(node: Node) -> bool:
-    return any(
-        any(group.counts[kind] for kind in _TROUBLE) or any(map(_has_trouble_below, group.nodes))
-        for group in node.groups.values()
-    )
+    """Those of a group that deserve a line the most, in the order of creation."""
+    chosen = heapq.nsmallest(limit, group.notable, key=lambda node: (-node.attention, node.run.id))
+    return sorted(chosen, key=lambda node: node.run.id)
 
 
 def _span(group: Group, now: datetime) -> str:
     """The time from the first start in a group to its last end."""
-    started = [node.run for node in group.nodes if node.run.started_at is not None]
-    if not started:
+    if group.started_at is None:
         return ""
-    first = min(run.started_at for run in started if run.started_at is not None)
-    last = max(now if run.ended_at is None else run.ended_at for run in started)
-    return fmt.duration((last - first).total_seconds())
+    is_over = group.ended_count == len(group.nodes)
+    end = group.ended_at if is_over and group.ended_at is not None else now
+    return fmt.duration((end - group.started_at).total_seconds())

@@ -115,3 +115,38 @@ def test_a_snapshot_that_comes_again_replaces():
     assert len(tree) == 6
     assert tree.counts["parse"][StateType.COMPLETED] == 2
     assert len(tree.node(run_id(2)).children) == 3
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_kept_up_to_date_is_what_would_be_built_anew(seed):
+    draw = random.Random(seed)
+    runs = [make_run(0, "root", is_flow=True, kind=StateType.RUNNING)]
+    for number in range(1, 40):
+        parent = draw.choice([run for run in runs if run.name.startswith(("root", "flow"))])
+        is_flow = draw.random() < 0.3
+        runs.append(
+            make_run(
+                number,
+                "flow" if is_flow else "task",
+                parent=parent.id.int - run_id(0).int,
+                is_flow=is_flow,
+                kind=draw.choice([StateType.PENDING, StateType.RUNNING, StateType.FAILED]),
+            )
+        )
+    tree = RunTree(run_id(0))
+    for run in draw.sample(runs, len(runs)):
+        tree.apply(RunSnapshot(run))
+    for step in range(100):
+        kind = draw.choice([StateType.RUNNING, StateType.FAILED, StateType.COMPLETED])
+        number, attempt = draw.randrange(40), draw.randint(1, 3)
+        tree.apply(make_change(number, kind, ordinal=step + 4, attempt=attempt, at_s=step))
+    anew = build(tree.node(run_id(0)).run, [node.run for node in tree.nodes()])
+    assert tree.counts == anew.counts
+    for node in tree.nodes():
+        same = anew.node(node.run.id)
+        assert node.trouble_below == same.trouble_below
+        assert {child.run.id for child in node.children} == {c.run.id for c in same.children}
+        for key, group in node.groups.items():
+            assert {n.run.id for n in group.notable} == {n.run.id for n in same.groups[key].notable}
+            assert +group.counts == +same.groups[key].counts
+            assert group.started_at == same.groups[key].started_at
