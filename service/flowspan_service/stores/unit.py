@@ -84,7 +84,7 @@ class Unit:
         self._absent: set[str] = set()
         self._new: dict[str, Run] = {}
         self._changed: dict[str, Run] = {}
-        self._moved: dict[str, Run] = {}
+        self._written: dict[str, Run] = {}
         self._transitions: list[Any] = []
         self._logs: list[LogEntry] = []
         self._changed_sessions: dict[str, Session] = {}
@@ -136,16 +136,12 @@ class Unit:
 
     def add_transition(self, run: Run) -> None:
         """See app.ports.UnitOfWork."""
-        self.changes += 1
-        self._keep(run)
+        self.update_run(run)
         self._record(run)
 
     def update_run(self, run: Run) -> None:
         """See app.ports.UnitOfWork."""
         self.changes += 1
-        self._keep(run)
-
-    def _keep(self, run: Run) -> None:
         run_id = run.id
         self._runs[run_id] = run
         if run_id in self._new:
@@ -154,6 +150,7 @@ class Unit:
             self._changed[run_id] = run
 
     def _record(self, run: Run) -> None:
+        """Notes the run's last transition, and links it with the one before."""
         state, null = run.state, self._null
         self._position = position = self._position + 1
         # One flat list, as millions of tuples would keep the garbage collector busy.
@@ -174,7 +171,6 @@ class Unit:
             null if state.result is None else state.result,
         )
         run.position = position
-        self._moved[run.id] = run
 
     def open_runs_of(self, session_id: str) -> list[Run]:
         """See app.ports.UnitOfWork."""
@@ -232,7 +228,7 @@ class Unit:
         self._remember([run.id for run in runs if run.state.type not in TERMINAL_TYPES])
         for run_id in ids:
             self._runs.pop(run_id, None)
-            self._moved.pop(run_id, None)
+            self._written.pop(run_id, None)
             self._absent.add(run_id)
 
     def _remember(self, open_ids: Sequence[str]) -> None:
@@ -320,11 +316,13 @@ class Unit:
             )
             if tags:
                 dialect.insert(connection, tables.run_tag, tags)
+            self._written |= self._new
             self._new.clear()
         if self._changed:
             changes = flat(change_row(run, null) for run in self._changed.values())
             if dialect.update_runs(connection, changes) != len(self._changed):
                 raise RuntimeError("a run that was changed is not in the database")
+            self._written |= self._changed
             self._changed.clear()
         if self._transitions:
             dialect.insert(connection, tables.transition, self._transitions)
@@ -349,8 +347,13 @@ class Unit:
         return head
 
     def ended_runs(self) -> list[Run]:
-        """The runs that entered a terminal state, and are in one."""
-        return [run for run in self._moved.values() if run.state.type in TERMINAL_TYPES]
+        """The runs that entered a terminal state, and are in one; after `finish`."""
+        before = self._head.position
+        return [
+            run
+            for run in self._written.values()
+            if run.position > before and run.state.type in TERMINAL_TYPES
+        ]
 
     def _insert_logs(self) -> None:
         # Messages may be large and drivers copy them: no statement takes too many at once.

@@ -7,6 +7,7 @@ most of the work is done by loops in C; psycopg's own writer goes value by value
 from __future__ import annotations
 
 import struct
+from functools import partial
 from itertools import chain, repeat, starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,7 @@ TRAILER = struct.pack(">h", -1)
 
 _NULL = struct.pack(">i", -1)
 _LENGTH = struct.Struct(">i")
+_ID_LENGTH = struct.pack(">i", 16)
 _SYMBOL_FOR_NUL = "\N{SYMBOL FOR NULL}"
 
 
@@ -94,25 +96,37 @@ def _pack_together(
 
 
 def _pack_alone(column: Column[Any]) -> Callable[[Sequence[Sequence[Any]]], Iterable[bytes]]:
-    fixed = _fixed(column)
-    if fixed is None:
-        one = _text if isinstance(column.type, Text) else _bytes
-        if not isinstance(column.type, Text | LargeBinary):
-            msg = f"column {column.name}: no encoding for {column.type!r}"
-            raise TypeError(msg)
-    elif fixed.code == "16s":
-        one = _bytes
-    else:
-        pack, size = struct.Struct(f">i{fixed.code}").pack, fixed.size
-
-        def one(value: Any) -> bytes:
-            return pack(size, value)
+    """For a column of its own, whose values may be NULL or of any length."""
+    one = _encoder_of_values(column)
 
     def encode(values: Sequence[Sequence[Any]]) -> Iterable[bytes]:
         (column_values,) = values
         return [_NULL if value is None else one(value) for value in column_values]
 
-    return encode
+    def encode_each_once(values: Sequence[Sequence[Any]]) -> Iterable[bytes]:
+        # Names, times that are not set and the like repeat themselves.
+        (column_values,) = values
+        distinct = set(column_values)
+        if len(distinct) > len(column_values) // 2:
+            return encode(values)
+        known = {value: _NULL if value is None else one(value) for value in distinct}
+        return map(known.__getitem__, column_values)
+
+    return encode if isinstance(column.type, Id | LargeBinary) else encode_each_once
+
+
+def _encoder_of_values(column: Column[Any]) -> Callable[[Any], bytes]:
+    fixed = _fixed(column)
+    if isinstance(column.type, Id):
+        return _ID_LENGTH.__add__
+    if fixed is not None:
+        return partial(struct.Struct(f">i{fixed.code}").pack, fixed.size)
+    if isinstance(column.type, Text):
+        return _text
+    if isinstance(column.type, LargeBinary):
+        return _bytes
+    msg = f"column {column.name}: no encoding for {column.type!r}"
+    raise TypeError(msg)
 
 
 def _text(value: str) -> bytes:
