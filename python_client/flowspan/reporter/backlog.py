@@ -159,8 +159,9 @@ class Backlog:
         self._passed(passed)
         if count and not self.lost_logs:
             logger.warning(
-                "there is no room for logs any more, in the spool %s (FLOWSPAN_SPOOL_MAX_BYTES is %d) "
-                "or in memory: they are left out until the service answers. Start it, or make room.",
+                "there is no room for logs any more, in the spool %s (FLOWSPAN_SPOOL_MAX_BYTES is "
+                "%d) or in memory: they are left out until the service answers. Start it, or make "
+                "room.",
                 *(self.spool.path, self.spool.limit_bytes),
             )
         self.lost_logs += count

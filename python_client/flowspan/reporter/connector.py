@@ -166,4 +166,4 @@ def explain_refusal(address: Address, error: LinkClosedError) -> FlowspanError:
             f"what listens at {address} is a gRPC server, but not a flowspan service, or one of "
             f"another age: it does not know flowspan.v1.ReportService. {advice}"
         )
-    return ServiceUnavailableError(f"the service at {address} did not take the session: {error}")
+    return ServiceUnavailableError(f"the service at {address} did not take the session: {error}.")

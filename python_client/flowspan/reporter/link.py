@@ -50,6 +50,9 @@ _RECEIVE_WINDOW = 1 << 20
 _MAX_ANSWER_BYTES = 16 << 20
 _PREFIX = struct.Struct(">BI")
 _HTTP_OK = "200"
+_FRAME_TYPE = 3
+"""Where the type of a frame stands in its bytes."""
+_SETTINGS = 4
 
 STATUS_NAMES = [
     "OK",
@@ -107,6 +110,7 @@ class Link:
         self._unsent: deque[memoryview] = deque()
         self._output: memoryview = memoryview(b"")
         self._input = bytearray()
+        self._preface = b""
         self._status: LinkClosedError | None = None
         self._half_closing = False
         self._half_closed = False
@@ -210,6 +214,7 @@ class Link:
             raise self._closed(error.strerror or str(error)) from error
         if not data:
             raise self._closed("the connection was closed")
+        self._check_preface(data)
         try:
             self._take(self._http.receive_data(data))
         except ProtocolError as error:
@@ -306,6 +311,13 @@ class Link:
             self._closed(message, status=name, sequence=sequence)
         elif headers.get(":status", _HTTP_OK) != _HTTP_OK:
             self._closed(f"it answered with HTTP status {headers[':status']}", status="NOT_GRPC")
+
+    def _check_preface(self, data: bytes) -> None:
+        """Looks whether the peer speaks HTTP/2: its first frame is SETTINGS (RFC 9113, 3.4)."""
+        if len(self._preface) < _FRAME_TYPE + 1:
+            self._preface += data[: _FRAME_TYPE + 1]
+            if len(self._preface) > _FRAME_TYPE and self._preface[_FRAME_TYPE] != _SETTINGS:
+                raise self._closed("it does not speak HTTP/2", status="NOT_GRPC")
 
     def _messages(self) -> list[bytes]:
         messages = []
