@@ -64,6 +64,12 @@ def task_map(count: int) -> None:
 
 
 @flow
+def async_task_map(count: int) -> None:
+    """Maps an asynchronous task over a loop."""
+    noop_later.map(range(count))
+
+
+@flow
 def subflow_calls(count: int) -> None:
     """Calls a subflow, one after the other."""
     for i in range(count):
@@ -107,6 +113,7 @@ def main() -> None:
             "task, sequential": cpu_us(task_calls, TASKS),
             "task, asynchronous": cpu_us(lambda n: asyncio.run(async_task_calls(n)), TASKS),
             "task, mapped on threads": cpu_us(task_map, TASKS),
+            "task, asynchronous, mapped": cpu_us(async_task_map, TASKS),
             "subflow": cpu_us(subflow_calls, FLOWS),
             "top-level flow, not flushed": cpu_us(lambda n: [subflow(i) for i in range(n)], FLOWS),
         }
