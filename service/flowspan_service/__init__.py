@@ -1,1 +1,1 @@
-"""The flowspan service: takes reports of runs, keeps their histories, answers questions about them."""
+"""The flowspan service: takes reports of runs, keeps their histories, answers for them."""

@@ -24,11 +24,12 @@ _RUNNING = int(_S.RUNNING)  # reading a member from its class takes as long as a
 INITIAL_TYPES = frozenset({_S.SCHEDULED, _S.PENDING})
 """The types of a run's first state."""
 
+_LIVE = (_S.SCHEDULED, _S.PENDING, _S.RUNNING, _S.PAUSED, _S.CANCELLING)
 _ENDS = frozenset({_S.COMPLETED, _S.FAILED, _S.CANCELLED, _S.CRASHED})
 
 ALLOWED: dict[int, frozenset[StateType]] = {
-    _S.SCHEDULED: frozenset({_S.SCHEDULED, _S.PENDING, _S.RUNNING, _S.PAUSED, _S.CANCELLING}) | _ENDS,
-    _S.PENDING: frozenset({_S.SCHEDULED, _S.PENDING, _S.RUNNING, _S.PAUSED, _S.CANCELLING}) | _ENDS,
+    _S.SCHEDULED: frozenset(_LIVE) | _ENDS,
+    _S.PENDING: frozenset(_LIVE) | _ENDS,
     _S.RUNNING: frozenset({_S.SCHEDULED, _S.RUNNING, _S.PAUSED, _S.CANCELLING}) | _ENDS,
     _S.PAUSED: frozenset({_S.SCHEDULED, _S.PENDING, _S.RUNNING, _S.CANCELLING}) | _ENDS,
     _S.CANCELLING: _ENDS,
@@ -39,7 +40,9 @@ ALLOWED: dict[int, frozenset[StateType]] = {
 }
 """Which types may follow a type within one attempt."""
 
-RETRYABLE_TYPES = frozenset({_S.SCHEDULED, _S.PENDING, _S.RUNNING, _S.PAUSED, _S.FAILED, _S.CRASHED})
+RETRYABLE_TYPES = frozenset(
+    {_S.SCHEDULED, _S.PENDING, _S.RUNNING, _S.PAUSED, _S.FAILED, _S.CRASHED}
+)
 """The types after which a newer attempt may begin."""
 
 RETRY_STARTS = frozenset({_S.SCHEDULED, _S.PENDING, _S.RUNNING})
@@ -87,11 +90,13 @@ def older_attempt_is_fenced(run: Run, wish: Wish) -> Objection | None:
 
 
 def newer_attempt_starts_fresh(run: Run, wish: Wish) -> Objection | None:
-    """A newer attempt is the next one, begins with a starting state, and only where a retry makes sense."""
+    """A newer attempt is the next one, begins as one does, and only where a retry makes sense."""
     if wish.attempt == run.attempt:
         return None
     if wish.attempt != run.attempt + 1:
-        reason = f"Attempt {wish.attempt} cannot follow attempt {run.attempt}: attempts count up by one."
+        reason = (
+            f"Attempt {wish.attempt} cannot follow attempt {run.attempt}: attempts count up by one."
+        )
     elif run.state.type not in RETRYABLE_TYPES:
         reason = f"A run that is {run.state.name} is not tried again."
     elif wish.state.type not in RETRY_STARTS:
@@ -102,7 +107,7 @@ def newer_attempt_starts_fresh(run: Run, wish: Wish) -> Objection | None:
 
 
 def terminal_is_final(run: Run, wish: Wish) -> Objection | None:
-    """A terminal state is final for its attempt, unless it is the service's own verdict about silence.
+    """A terminal state is final for its attempt, but for the service's own verdict about silence.
 
     A run that was CRASHED because its session fell silent is overruled by the later report of the
     same attempt (`silence_is_overruled`): the process was alive after all.
@@ -174,11 +179,7 @@ def decide(run: Run, wish: Wish) -> Objection | None:
     # The common case, first: the same attempt goes on, by the table. No rule objects to it, for
     # `same_again` cannot hold between different types.
     now = run.state.type
-    if (
-        wish.attempt == run.attempt
-        and wish.state.type != now
-        and wish.state.type in ALLOWED[now]
-    ):
+    if wish.attempt == run.attempt and wish.state.type != now and wish.state.type in ALLOWED[now]:
         return None
     for rule in RULES:
         objection = rule(run, wish)
@@ -190,8 +191,8 @@ def decide(run: Run, wish: Wish) -> Objection | None:
 def enter(run: Run, wish: Wish) -> None:
     """Moves the run to the state; to be called only after `decide` had no objection.
 
-    Keeps the times: started_us at the first RUNNING, ended_us at a terminal state (and taken back when the run
-    goes on after all), and the time spent in RUNNING.
+    Keeps the times: started_us at the first RUNNING, ended_us at a terminal state (and taken back
+    when the run goes on after all), and the time spent in RUNNING.
     """
     before, after = run.state, wish.state
     if before.type == _RUNNING:
