@@ -451,3 +451,37 @@ def test_session_of_another_service_process_takes_over(harness: Harness) -> None
         stream.receive("ack")
     assert caught.value.code() is grpc.StatusCode.ABORTED
     assert error_info(caught.value).reason == "SESSION_TAKEN_OVER"
+
+
+def test_flood_of_logs_is_held_back_and_taken_wholly(harness: Harness) -> None:
+    """What waits for its commit is bounded in bytes, too."""
+    run_id = new_id()
+    stream = ReportStream(harness.channel)
+    stream.report(created(run_id), entered(run_id, "RUNNING"))
+    line = log(run_id, "x" * (256 << 10))
+    most = 0
+    for _ in range(20):
+        last = stream.report(*[line] * 15)
+        most = max(most, harness.backend.activity.queued_bytes)
+    last = stream.report(entered(run_id, "COMPLETED"))
+    stream.wait_for_ack(last)
+    stream.goodbye()
+    assert stream.verdicts == []
+    assert most <= limits.MAX_UNACKED
+    assert harness.backend.activity.queued_bytes == 0
+
+
+def test_overload_holds_streams_and_refuses_batches(harness: Harness, stubs: Stubs) -> None:
+    stream = ReportStream(harness.channel)
+    harness.backend.activity.queued_bytes = limits.MAX_QUEUED + 1
+    last = stream.report(*whole_run(new_id()))
+    batch = report_service_pb2.ReportBatchRequest(hello=report_pb2.Hello(session_id=new_id()))
+    refused(
+        lambda: stubs.reports.ReportBatch(batch),
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "OVERLOADED",
+    )
+    assert harness.session(stream.session_id).last_sequence == 0
+    harness.backend.activity.queued_bytes = 0
+    stream.wait_for_ack(last)
+    stream.goodbye()

@@ -42,6 +42,8 @@ class Activity:
     last_call_us: int
     open_calls: int = 0
     committed_transition_count: int = 0
+    queued_bytes: int = 0
+    """How much that was reported waits for its commit."""
 
 
 @dataclass(slots=True, kw_only=True)

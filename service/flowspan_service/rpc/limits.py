@@ -9,6 +9,10 @@ MAX_MESSAGE = 8 * MIB
 MAX_BATCH = 4 * MIB
 MAX_UNACKED_EVENTS = 20_000
 """How many events of a session may wait for their commit; a batch has no more than this either."""
+MAX_UNACKED = 16 * MIB
+"""How much of a session may wait for its commit; what is more is not read from the connection."""
+MAX_QUEUED = 96 * MIB
+"""How much of all sessions together may wait for its commit."""
 MAX_ACK_VERDICTS = MIB
 """The verdicts of a batch are spread over several acks of about this size."""
 

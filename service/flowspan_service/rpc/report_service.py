@@ -8,7 +8,7 @@ from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.runs import runs_to_cancel
 from flowspan_service.app.sessions import EndSession, OpenSession
-from flowspan_service.domain.errors import BadSequenceError, StoppingError
+from flowspan_service.domain.errors import BadSequenceError, OverloadedError, StoppingError
 from flowspan_service.rpc import limits, validate
 from flowspan_service.rpc.edge import parse_message
 from flowspan_service.rpc.events import read_batch
@@ -59,6 +59,10 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
         del context
         backend = self._backend
         session_id = request.hello.session_id
+        if backend.activity.queued_bytes > limits.MAX_QUEUED:
+            raise OverloadedError(
+                "More is reported than can be stored.", advice="Send it again in a moment."
+            )
         report = None
         if request.HasField("batch") and (request.batch.events or request.batch.first_sequence):
             events, run_ids = read_batch(request.batch)
@@ -71,7 +75,12 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
         opened = await backend.write(_open(backend, request.hello, None))
         ack = report_pb2.Ack(up_to_sequence=opened.resume_after)
         if report is not None:
-            applied = await backend.write(report)
+            size = request.ByteSize()
+            backend.activity.queued_bytes += size
+            try:
+                applied = await backend.write(report)
+            finally:
+                backend.activity.queued_bytes -= size
             backend.activity.committed_transition_count += applied.transition_count
             ack.up_to_sequence = applied.up_to_sequence
             ack.verdicts.extend(verdict_message(each) for each in applied.verdicts)

@@ -36,6 +36,8 @@ _Response = report_service_pb2.ReportResponse
 _IN_A_THREAD = 128 * limits.KIB
 """Frames larger than this are read in a thread, so that other streams need not wait for them."""
 
+_LOOK_FOR_ROOM_S = 0.01
+
 
 class ReportStream:
     """A connected session (see app.live.Connection).
@@ -57,8 +59,10 @@ class ReportStream:
         self._room = asyncio.Event()
         self._next_sequence = 1
         self._unacked = 0
+        self._unacked_bytes = 0
         self._in_flight = 0
-        self._committed: deque[tuple[int, Applied]] = deque()
+        self._committed: deque[tuple[int, int, Applied]] = deque()
+        """What is committed and not yet acked: how many events, how many bytes, and the outcome."""
         self._acked = 0
         self._commands: deque[report_pb2.Command] = deque()
         self._asked_to_cancel: set[str] = set()
@@ -144,7 +148,7 @@ class ReportStream:
             elif frame == "goodbye":
                 self._said_goodbye = True
                 end = EndSession(self.session_id, connection_id=self.connection_id)
-                self._submit(end, 0)
+                self._submit(end)
                 return
             elif frame == "hello":
                 raise BadSequenceError("A second Hello came.", advice="Send Hello once.")
@@ -171,10 +175,9 @@ class ReportStream:
                 expected=str(self._next_sequence),
             )
         self._next_sequence = max(self._next_sequence, first + len(events))
-        while self._unacked and self._unacked + len(events) > limits.MAX_UNACKED_EVENTS:
-            self._room.clear()
-            await self._room.wait()
+        await self._wait_for_room(len(events), size)
         self._unacked += len(events)
+        self._unacked_bytes += size
         self._stored_lease_at_us = self._backend.clock.now_us()
         self._submit(
             ApplyReport(
@@ -185,22 +188,39 @@ class ReportStream:
                 connection_id=self.connection_id,
             ),
             len(events),
+            size,
         )
 
-    def _submit(self, operation: ApplyReport | EndSession | RenewLease, events: int) -> None:
-        self._in_flight += 1
-        future: Future[Applied | int | None] = self._backend.store.submit(operation)
-        future.add_done_callback(lambda done: self._in_loop(done, events))
+    async def _wait_for_room(self, events: int, size: int) -> None:
+        """Returns when so much more may wait for its commit; meanwhile nothing is read."""
+        while self._unacked and (
+            self._unacked + events > limits.MAX_UNACKED_EVENTS
+            or self._unacked_bytes + size > limits.MAX_UNACKED
+        ):
+            self._room.clear()
+            await self._room.wait()
+        while self._backend.activity.queued_bytes > limits.MAX_QUEUED:
+            await asyncio.sleep(_LOOK_FOR_ROOM_S)
+            self._sign_of_life()  # it is the service that keeps its client waiting
 
-    def _in_loop(self, future: Future[Applied | int | None], events: int) -> None:
+    def _submit(
+        self, operation: ApplyReport | EndSession | RenewLease, events: int = 0, size: int = 0
+    ) -> None:
+        self._in_flight += 1
+        self._backend.activity.queued_bytes += size
+        future: Future[Applied | int | None] = self._backend.store.submit(operation)
+        future.add_done_callback(lambda done: self._in_loop(done, events, size))
+
+    def _in_loop(self, future: Future[Applied | int | None], events: int, size: int) -> None:
         """Called in the writer's thread."""
         try:
-            self._loop.call_soon_threadsafe(self._done, future, events)
+            self._loop.call_soon_threadsafe(self._done, future, events, size)
         except RuntimeError:
             return  # the loop is closed: nobody waits for the answer any more
 
-    def _done(self, future: Future[Applied | int | None], events: int) -> None:
+    def _done(self, future: Future[Applied | int | None], events: int, size: int) -> None:
         self._in_flight -= 1
+        self._backend.activity.queued_bytes -= size
         error = future.exception()
         if error is not None:
             self._fail(error)
@@ -209,22 +229,24 @@ class ReportStream:
         if applied is not None and not isinstance(applied, int):
             self._sign_of_life()
             self._backend.activity.committed_transition_count += applied.transition_count
-            self._committed.append((events, applied))
+            self._committed.append((events, size, applied))
         self._wake.set()
 
     async def _send(self, context: CallContext) -> None:
         if self._committed:
             if self._backend.on_point is not None:
                 self._backend.on_point("before_ack")
-            events, verdicts = 0, []
+            verdicts: list[Verdict] = []
+            events = size = 0
             while self._committed:
-                count, applied = self._committed.popleft()
-                events += count
+                some_events, some_bytes, applied = self._committed.popleft()
+                events, size = events + some_events, size + some_bytes
                 verdicts += applied.verdicts
                 self._acked = max(self._acked, applied.up_to_sequence)
             for ack in acks(self._acked, verdicts):
                 await context.write(_Response(ack=ack))
             self._unacked -= events
+            self._unacked_bytes -= size
             self._room.set()
         while self._commands:
             await context.write(_Response(command=self._commands.popleft()))
@@ -243,7 +265,7 @@ class ReportStream:
         """Stores that the session lives, but not more often than it matters."""
         if now_us - self._stored_lease_at_us >= self._lease_us // 4:
             self._stored_lease_at_us = now_us
-            self._submit(RenewLease(self.session_id, connection_id=self.connection_id), 0)
+            self._submit(RenewLease(self.session_id, connection_id=self.connection_id))
 
 
 def acks(up_to_sequence: int, verdicts: list[Verdict]) -> Iterator[report_pb2.Ack]:
