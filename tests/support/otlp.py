@@ -68,12 +68,15 @@ class OtlpReceiver(TraceServiceServicer):
         spans: All spans received, in the order of their arrival.
         metadata: The metadata of each request.
         answer: Called with each request before it is kept; may abort it with its context.
+        port: Where it listens.
+        tls: Its certificate and key; clients must have the same certificate. None without TLS.
     """
 
     spans: list[ReceivedSpan] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
     answer: Callable[[ExportTraceServiceRequest, grpc.ServicerContext], None] | None = None
     port: int = 0
+    tls: tuple[bytes, bytes] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: grpc.Server | None = None
 
@@ -81,7 +84,15 @@ class OtlpReceiver(TraceServiceServicer):
         """Starts it; again on the same port if it was stopped."""
         server = grpc.server(ThreadPoolExecutor(max_workers=4), options=[("grpc.so_reuseport", 0)])
         add_TraceServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call] # generated
-        self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
+        place = f"127.0.0.1:{self.port}"
+        if self.tls is None:
+            self.port = server.add_insecure_port(place)
+        else:
+            certificate, key = self.tls
+            credentials = grpc.ssl_server_credentials(
+                [(key, certificate)], root_certificates=certificate, require_client_auth=True
+            )
+            self.port = server.add_secure_port(place, credentials)
         server.start()
         self._server = server
         return self
