@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 ATOMIC: frozenset[type] = frozenset(
     {type(None), bool, int, float, complex, str, bytes, bytearray, type, range, type(...)}
 )
 """Types whose values hold nothing else: the fast path."""
 
-_SEQUENCES = (list, tuple, set, frozenset)
+_SETS = (set, frozenset)
 
 
 def is_plain(values: Iterable[Any]) -> bool:
@@ -77,10 +77,12 @@ def _replace(
     return _rebuilt(value, fresh)
 
 
-def _parts(value: Any) -> list[Any]:
+def _parts(value: Any) -> Sequence[Any]:
     if isinstance(value, dict):
         return list(value.values())
-    if isinstance(value, _SEQUENCES):
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, _SETS):
         return list(value)
     if isinstance(value, type):
         return []
@@ -95,7 +97,7 @@ def _rebuilt(value: Any, parts: list[Any]) -> Any:
         return copied
     if isinstance(value, tuple) and hasattr(value, "_make"):
         return value._make(parts)
-    if isinstance(value, _SEQUENCES):
+    if isinstance(value, (list, tuple, *_SETS)):
         return type(value)(parts)
     from copy import copy  # noqa: PLC0415 - rare
 

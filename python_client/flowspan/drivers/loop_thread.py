@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextvars import Context
+
+    _Item = tuple[Callable[[], Coroutine[Any, Any, None]], Context, Callable[[], None]]
 
 
 class LoopThread:
@@ -26,6 +29,8 @@ class LoopThread:
     def __init__(self, max_tasks: int | None, name: str) -> None:
         self._loop = asyncio.new_event_loop()
         self._room = asyncio.Semaphore(max_tasks) if max_tasks is not None else None
+        self._new: deque[_Item] = deque()
+        self._is_woken = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -47,7 +52,11 @@ class LoopThread:
             context: Where it runs.
             at_end: Called when it has ended, also if it was cancelled before its first step.
         """
-        self._loop.call_soon_threadsafe(self._start, start, context, at_end)
+        self._new.append((start, context, at_end))
+        # Waking the loop costs a system call: once for all that come before it looks.
+        if not self._is_woken:
+            self._is_woken = True
+            self._loop.call_soon_threadsafe(self._start_new)
 
     def cancel(self) -> None:
         """Cancels all coroutines that run. May be called from any thread."""
@@ -66,6 +75,11 @@ class LoopThread:
                 self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
+
+    def _start_new(self) -> None:
+        self._is_woken = False
+        while self._new:
+            self._start(*self._new.popleft())
 
     def _start(
         self,
