@@ -106,7 +106,7 @@ def _is_service(pid: int) -> bool:
     """Whether the process of that id on this machine is a service."""
     if pid <= 1:
         return False
-    told = subprocess.run(  # noqa: S603
+    told = subprocess.run(  # noqa: S603 - our own program
         ["ps", "-p", str(pid), "-o", "args="],  # noqa: S607 - ps is where the system has it
         capture_output=True,
         text=True,
