@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import os
 import random
 import sys
 import sysconfig
@@ -88,14 +89,17 @@ def read_from_mirror(path: Path, seed: int) -> bytes:
 @task
 def find_packages(limit: int | None, *, with_tests: bool) -> list[Package]:
     packages: dict[str, Package] = {}
-    for path in sorted(STDLIB.rglob("*.py")):
-        parts = path.relative_to(STDLIB).parts
-        if NOT_STDLIB.intersection(parts) or parts[0].startswith("config-"):
-            continue
-        if parts[0] == "test" and not with_tests:
-            continue
-        name = parts[0] if len(parts) > 1 else TOP_LEVEL_MODULES
-        packages.setdefault(name, Package(name, [])).files.append(path)
+    left_out = NOT_STDLIB if with_tests else {*NOT_STDLIB, "test"}
+    for folder, folders, files in os.walk(STDLIB):
+        # os.walk goes into these alone.
+        folders[:] = sorted(
+            set(folders) - left_out - {f for f in folders if f.startswith("config-")}
+        )
+        inside = Path(folder).relative_to(STDLIB)
+        name = inside.parts[0] if inside.parts else TOP_LEVEL_MODULES
+        sources = sorted(Path(folder, file) for file in files if file.endswith(".py"))
+        if sources:
+            packages.setdefault(name, Package(name, [])).files.extend(sources)
     largest = sorted(packages.values(), key=lambda package: -len(package.files))[:limit]
     print(f"{len(largest)} packages with {sum(len(p.files) for p in largest)} files in {STDLIB}")
     return largest
@@ -187,12 +191,17 @@ def show_findings(console: Console, packages: list[Census]) -> None:
     console.print()
     console.print("The most complex functions:", style="bold")
     for complexity, where in reversed(whole.most_complex):
-        console.print(f"  {complexity:>4}  {where}", no_wrap=True, overflow="ellipsis")
+        show_line(console, f"  {complexity:>4}  {where}")
     console.print()
     console.print(f"{len(whole.syntax_errors)} files cannot be parsed:", style="bold")
     for finding in whole.syntax_errors:
-        console.print(f"  {finding}", no_wrap=True, overflow="ellipsis")
+        show_line(console, f"  {finding}")
     console.print()
+
+
+def show_line(console: Console, text: str) -> None:
+    """Prints a line: cut to the terminal's width, or as it is where there is none."""
+    console.print(text, no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)
 
 
 def main() -> int:

@@ -91,11 +91,13 @@ class RunTree:
     Attributes:
         root: The run asked for; None until the watch has told of it.
         counts: How many runs of the whole tree are in states of each type, by function name.
+        retried: How many runs of the whole tree were tried more than once, by function name.
     """
 
     def __init__(self, root_id: UUID) -> None:
         self.root: Node | None = None
         self.counts: dict[str, Counter[StateType]] = {}
+        self.retried: Counter[str] = Counter()
         self._root_id = root_id
         self._nodes: dict[UUID, Node] = {}
         self._orphans: dict[UUID, list[Node]] = {}
@@ -144,6 +146,7 @@ class RunTree:
         run = node.run
         self._nodes[run.id] = node
         self._counter(run)[run.state.type] += 1
+        self.retried[run.function_name] += run.attempt > 1
         if run.id == self._root_id:
             self.root = node
         elif run.parent_run_id in self._nodes:
@@ -167,6 +170,7 @@ class RunTree:
 
     def _replace(self, node: Node, run: Run) -> None:
         before, was_in_trouble = node.run.state.type, node.is_in_trouble
+        self.retried[run.function_name] += (run.attempt > 1) - (node.run.attempt > 1)
         node.run = run
         group = None if node.parent is None else node.parent.groups[_key(run)]
         for counts in (self._counter(run), *(() if group is None else (group.counts,))):

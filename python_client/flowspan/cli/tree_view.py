@@ -199,10 +199,13 @@ def totals(tree: RunTree) -> list[Text]:
     if tree.root is not None and sums.get(tree.root.run.function_name) == 1 and len(sums) > 1:
         del sums[tree.root.run.function_name]  # the root has a line of its own
     name_width = max(map(len, sums), default=0)
-    rows = []
+    rows: list[Text] = []
     for name in sorted(sums, key=lambda name: -sums[name]):
         row = Text(f"{sums[name]:>7,}  {name:<{name_width}}  ")
-        rows.append(row.append_text(counts_text(tree.counts[name])))
+        row.append_text(counts_text(tree.counts[name]))
+        if tree.retried[name]:
+            row.append(f"  {tree.retried[name]:,} retried", style="yellow")
+        rows.append(row)
     return rows
 
 

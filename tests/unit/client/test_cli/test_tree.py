@@ -142,6 +142,7 @@ def test_what_is_kept_up_to_date_is_what_would_be_built_anew(seed):
         tree.apply(make_change(number, kind, ordinal=step + 4, attempt=attempt, at_s=step))
     anew = build(tree.node(run_id(0)).run, [node.run for node in tree.nodes()])
     assert tree.counts == anew.counts
+    assert +tree.retried == +anew.retried
     for node in tree.nodes():
         same = anew.node(node.run.id)
         assert node.trouble_below == same.trouble_below

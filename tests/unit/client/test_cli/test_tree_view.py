@@ -141,7 +141,7 @@ def test_expected_runs_count_for_the_progress():
 def test_totals_count_by_function():
     runs = fan_out()
     assert [row.plain for row in tree_view.totals(build(runs[0], runs))] == [
-        "     40  parse  ✗ 1 Failed  ▸ 1 Running  ○ 3 Pending  ✓ 35 Completed"
+        "     40  parse  ✗ 1 Failed  ▸ 1 Running  ○ 3 Pending  ✓ 35 Completed  1 retried"
     ]
 
 
