@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowspan.version import __version__
+
 if TYPE_CHECKING:
     from flowspan import runtime
     from flowspan.context import tags
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from flowspan.flows import Flow, flow
     from flowspan.logging.run_logger import get_run_logger
     from flowspan.tasks import Task, task
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Flow",

@@ -7,9 +7,9 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowspan import __version__
 from flowspan.reporter.link import Link, LinkClosedError
 from flowspan.v1 import report_pb2, report_service_pb2
+from flowspan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

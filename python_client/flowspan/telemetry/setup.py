@@ -20,8 +20,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowspan import __version__
 from flowspan.config import Config, get_config
+from flowspan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
