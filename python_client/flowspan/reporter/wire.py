@@ -51,12 +51,22 @@ _CACHE_SIZE = 1000
 class Encoder:
     """Encodes events. For one thread: it keeps what it made for the events to come."""
 
-    __slots__ = ("_loggers", "_names", "_second", "_second_bytes", "_shapes")
+    __slots__ = (
+        "_family",
+        "_family_bytes",
+        "_loggers",
+        "_names",
+        "_second",
+        "_second_bytes",
+        "_shapes",
+    )
 
     def __init__(self) -> None:
         self._shapes: dict[tuple[int, int, str], tuple[bytes, bytes]] = {}
         self._names: dict[str, bytes] = {}
         self._loggers: dict[str, bytes] = {}
+        self._family: tuple[str | None, str, str | None] | None = None
+        self._family_bytes = b""
         self._second = -1
         self._second_bytes = b""
 
@@ -90,18 +100,21 @@ class Encoder:
         """The item of a CREATED event."""
         run: RunRecord = event[1]
         state_name, time_ns = event[2], event[3]
+        family = (run.parent_run_id, run.root_run_id, run.flow_run_id)
+        if family != self._family:
+            self._make_family(family)
         body = b"".join(
             (
                 field(b"\x0a", run.id.encode()),
                 b"\x10\x01" if run.is_flow else b"\x10\x02",
                 self._name(b"\x1a", run.function_name or "unnamed"),
                 field(b"\x22", clipped(run.run_name, MAX_NAME_BYTES)),
-                field(b"\x2a", run.parent_run_id.encode()) if run.parent_run_id else b"",
-                field(b"\x32", run.root_run_id.encode()),
-                field(b"\x3a", run.flow_run_id.encode()) if run.flow_run_id else b"",
+                self._family_bytes,
                 self._first_state(state_name),
                 self._time(time_ns),
-                _rest_of_run(run),
+                _rest_of_run(run)
+                if run.tags or run.parameters or run.traceparent or run.version
+                else b"",
             )
         )
         size = varint(len(body))
@@ -164,6 +177,16 @@ class Encoder:
         size = varint(body_size)
         before = b"\x12" + varint(1 + len(size) + body_size) + b"\x12" + size + b"\x0a\x24"
         return _remember(self._shapes, (attempt, state_type, name), (before, after))
+
+    def _make_family(self, family: tuple[str | None, str, str | None]) -> None:
+        """The ids that a run shares with the others that its parent called."""
+        parent_run_id, root_run_id, flow_run_id = family
+        self._family = family
+        self._family_bytes = (
+            field(b"\x2a", (parent_run_id or "").encode())
+            + field(b"\x32", root_run_id.encode())
+            + field(b"\x3a", (flow_run_id or "").encode())
+        )
 
     def _full_state(self, event: Event) -> bytes:
         _, run_id, attempt, state_type, name, message, time_ns, failure, scheduled_ns = event
