@@ -201,7 +201,10 @@ def show_findings(console: Console, packages: list[Census]) -> None:
 
 def show_line(console: Console, text: str) -> None:
     """Prints a line: cut to the terminal's width, or as it is where there is none."""
-    console.print(text, no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)
+    if console.is_terminal:
+        console.print(text, no_wrap=True, overflow="ellipsis")
+    else:
+        console.print(text, soft_wrap=True)
 
 
 def main() -> int:

@@ -1,8 +1,9 @@
 """The API client: what the service knows, as plain Python values.
 
-`ServiceClient` is the face for plain code. Each thing that can be asked is one function in
-`flowspan.api.operations` that says what to send and how to read the answer, without doing either;
-a face (`flowspan.api.client`) only does the calling. A face for asyncio is another such table.
+Each thing that can be asked is one function in `flowspan.api.operations`, which says what to send
+and how to read the answer, without doing either. The faces only do the calling: `ServiceClient`
+(`flowspan.api.client`) for plain code, `AsyncServiceClient` (`flowspan.api.aio`) for asyncio.
+`flowspan.api.connect` opens the former on the service that is configured.
 
 Ids are `uuid.UUID` in what comes back, so that no name is ever taken for an id; arguments take a
 UUID or its text. Instants are aware datetimes in UTC, durations seconds.

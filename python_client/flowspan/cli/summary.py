@@ -85,7 +85,7 @@ def _trace(run: FlowRun, info: ServiceInfo) -> str:
         return "none; OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 gets one"
     endpoint = next(filter(None, map(os.environ.get, _ENDPOINT_VARIABLES)), None)
     endpoint = endpoint or get_config().otlp_endpoint or info.otlp_endpoint
-    return f"{run.trace.trace_id}, sent to {endpoint}" if endpoint else run.trace.trace_id
+    return f"{run.trace.trace_id}; spans go to {endpoint}" if endpoint else run.trace.trace_id
 
 
 def _field(name: str, value: str) -> Text:

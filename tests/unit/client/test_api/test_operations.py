@@ -8,6 +8,7 @@ import pytest
 from google.protobuf import descriptor_pool
 
 from flowspan.api import StateType, operations
+from flowspan.api.aio import AsyncServiceClient
 from flowspan.api.client import ServiceClient
 
 ARGUMENTS = {"run_id": "r", "state_type": StateType.CANCELLING}
@@ -43,7 +44,8 @@ def test_the_method_is_that_of_the_protos(name):
     assert call.response.DESCRIPTOR.full_name == found.output_type.full_name
 
 
+@pytest.mark.parametrize("face", [ServiceClient, AsyncServiceClient])
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
-def test_the_client_has_every_operation(name):
-    method = getattr(ServiceClient, name)
+def test_each_face_has_every_operation(name, face):
+    method = getattr(face, name)
     assert method.__doc__ == OPERATIONS[name].__doc__

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowspan.api.client import Reconnect
+from flowspan.api.reconnect import Reconnect
 from flowspan.exceptions import ApiError, ServiceUnavailableError
 
 GONE = ServiceUnavailableError("gone")
