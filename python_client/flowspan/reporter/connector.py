@@ -30,6 +30,7 @@ _FIRST_DELAY_S = 0.02
 _EAGER_FOR_S = 30.0
 _EAGER_DELAY_S = 0.25
 _PATIENT_DELAY_S = 3.0
+_HOPELESS_DELAY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +121,10 @@ class Connector:
 
     def _delay(self, *, patiently: bool) -> None:
         now = time.monotonic()
-        eager = now - self._lost_at < _EAGER_FOR_S and not patiently
-        longest = _EAGER_DELAY_S if eager else _PATIENT_DELAY_S
+        longest = _EAGER_DELAY_S if now - self._lost_at < _EAGER_FOR_S else _PATIENT_DELAY_S
         delay = min(_FIRST_DELAY_S * 2 ** min(self._attempts, 10), longest)
         if patiently:
-            delay = longest
+            delay = _HOPELESS_DELAY_S
         self._attempts += 1
         # With jitter: clients that lost their service together do not come back together.
         self._next_at = now + delay * random.uniform(0.7, 1.3)  # noqa: S311 - no secret

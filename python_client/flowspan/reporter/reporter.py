@@ -199,8 +199,12 @@ class Reporter:
 
     def _stop_run(self, run_id: str, reason: str) -> None:
         stop = self._stoppers.get(run_id)
-        if stop is not None:
+        if stop is None:
+            return
+        try:
             stop(reason)
+        except Exception:
+            logger.exception("run %s could not be told to stop", run_id)
 
     def _say_what_is_missing(self, loop: Loop, *, is_spooled: bool, timeout_s: float) -> None:
         """One line for each time that the service goes away, with what to do."""

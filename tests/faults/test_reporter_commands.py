@@ -1,0 +1,152 @@
+"""What the service says to a process: cancel, abort, drain, and that an event is not understood."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.emitting import COMPLETED, Journal, created, entered, flow_record
+from tests.support.queries import flow_history, flow_runs, wait_until
+
+from flowspan.config import Config
+from flowspan.reporter import Reporter
+from flowspan.v1 import flow_run_service_pb2, flow_run_service_pb2_grpc, state_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.service import ServiceProcess
+
+TIMEOUT_S = 60.0
+
+
+@pytest.fixture
+def reporter(service: ServiceProcess, flowspan_home: Path) -> Iterator[Reporter]:
+    reporter = Reporter(Config(address=service.address, home=flowspan_home))
+    yield reporter
+    reporter.close()
+
+
+class Stopped:
+    """Takes the call of `on_cancel`."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.is_set = threading.Event()
+
+    def __call__(self, reason: str) -> None:
+        self.reason = reason
+        self.is_set.set()
+
+
+def cancel(service: ServiceProcess, run_id: str) -> None:
+    state = state_pb2.State(type=state_pb2.STATE_TYPE_CANCELLING, message="it is late")
+    flow_run_service_pb2_grpc.FlowRunServiceStub(service.channel).SetFlowRunState(
+        flow_run_service_pb2.SetFlowRunStateRequest(id=run_id, state=state)
+    )
+
+
+def test_a_run_is_told_to_stop_when_somebody_asks_for_it(
+    service: ServiceProcess, reporter: Reporter
+) -> None:
+    run_id, other_id = Journal(reporter).begin(), Journal(reporter).begin()
+    stopped, other = Stopped(), Stopped()
+    reporter.on_cancel(run_id, stopped)
+    reporter.on_cancel(other_id, other)
+    assert reporter.flush(TIMEOUT_S).acked
+    cancel(service, run_id)
+    assert stopped.is_set.wait(TIMEOUT_S)
+    assert stopped.reason == "it is late"
+    assert not other.is_set.is_set()
+
+
+def test_a_run_is_told_to_stop_after_a_reconnect(
+    service: ServiceProcess, reporter: Reporter
+) -> None:
+    run_id = Journal(reporter).begin()
+    assert reporter.flush(TIMEOUT_S).acked
+    cancel(service, run_id)
+    stopped = Stopped()
+    reporter.on_cancel(run_id, stopped)
+    service.restart()
+    assert stopped.is_set.wait(TIMEOUT_S)
+
+
+def test_a_run_that_was_forgotten_or_stops_badly_harms_nobody(
+    service: ServiceProcess, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    forgotten, bad = Journal(reporter).begin(), Journal(reporter).begin()
+
+    def fail(reason: str) -> None:
+        raise RuntimeError(reason)
+
+    stopped = Stopped()
+    reporter.on_cancel(forgotten, stopped)
+    reporter.forget(forgotten)
+    reporter.forget(forgotten)
+    reporter.on_cancel(bad, fail)
+    assert reporter.flush(TIMEOUT_S).acked
+    cancel(service, forgotten)
+    cancel(service, bad)
+    wait_until(lambda: bad in caplog.text, "the complaint")
+    Journal(reporter).run()
+    assert reporter.flush(TIMEOUT_S).acked
+    assert not stopped.is_set.is_set()
+
+
+def test_a_run_that_was_deleted_is_told_to_stop(
+    service: ServiceProcess, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = Journal(reporter).begin()
+    stopped = Stopped()
+    reporter.on_cancel(run_id, stopped)
+    assert reporter.flush(TIMEOUT_S).acked
+    flow_run_service_pb2_grpc.FlowRunServiceStub(service.channel).DeleteFlowRun(
+        flow_run_service_pb2.DeleteFlowRunRequest(id=run_id, force=True)
+    )
+    reporter.emit(entered(run_id, COMPLETED, "Completed"))
+    assert reporter.flush(TIMEOUT_S).acked
+    assert stopped.is_set.wait(TIMEOUT_S)
+    assert "deleted" in stopped.reason
+    assert run_id in caplog.text
+
+
+def test_a_state_against_the_rules_is_said_and_changes_nothing(
+    service: ServiceProcess, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_ids = [Journal(reporter).run(log_count=0) for _ in range(30)]
+    for run_id in run_ids:
+        reporter.emit(entered(run_id, COMPLETED, "Again"))
+    assert reporter.flush(TIMEOUT_S).acked
+    assert flow_history(service.channel, run_ids[0]) == ["Pending", "Running", "Completed"]
+    warnings = [record for record in caplog.records if "terminal_is_final" in record.getMessage()]
+    assert 1 < len(warnings) < 15, "each is said, or none"
+
+
+def test_an_event_that_the_service_cannot_read_is_left_out_and_said(
+    service: ServiceProcess, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Journal(reporter).run()
+    reporter.emit(created(flow_record("no-uuid")))
+    second = Journal(reporter).run()
+    assert reporter.flush(TIMEOUT_S).acked
+    assert "left out" in caplog.text
+    assert {run.id for run in flow_runs(service.channel)} == {first, second}
+    for run_id in (first, second):
+        assert flow_history(service.channel, run_id) == ["Pending", "Running", "Completed"]
+
+
+def test_a_service_that_stops_is_found_again(
+    service: ServiceProcess, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(reporter)
+    journal.run()
+    assert reporter.flush(TIMEOUT_S).acked
+    assert service.stop() == 0
+    journal.run()
+    service.start()
+    assert reporter.flush(TIMEOUT_S).acked
+    journal.check(service.channel)
+    assert not caplog.records, "a restart is nothing to speak of"
