@@ -11,17 +11,18 @@ from flowspan.core.runs import current_run
 from flowspan.core.traversal import ATOMIC
 from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
 from flowspan.drivers.begin import begin_flow, begin_task
-from flowspan.drivers.closing import cancel_with, close_attempt, timed_out
+from flowspan.drivers.closing import cancel_with, close_attempt, stop_attempt, timed_out
 from flowspan.drivers.host import get_host
 from flowspan.exceptions import CancelRun
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
     from flowspan.core.definitions import FlowDefinition, TaskDefinition
     from flowspan.core.runs import Run
     from flowspan.core.states import State
     from flowspan.drivers.host import Host
+    from flowspan.drivers.task_runner import OpenTaskRunner
 
 
 async def drive(
@@ -156,20 +157,14 @@ async def _call(
     token = span.enter() if span is not None else None
     error: BaseException | None = None
     try:
-        if timeout_s is None:
-            value = await fn(*args, **kwargs)
-        else:
-            value = await _within(run, timeout_s, fn(*args, **kwargs))
+        value = await _within(run, timeout_s, _call_to_the_end(attempt, fn, args, kwargs))
     except BaseException as raised:
         error = raised
         raise
     finally:
         if span is not None:
             span.leave(token)
-        if attempt.task_runner is not None and not isinstance(error, GeneratorExit):
-            await _in_thread(lambda: close_attempt(run, attempt, error))
-        else:
-            close_attempt(run, attempt, error)
+        await _finish_attempt(run, attempt, error)
         with suppress(ValueError):  # a coroutine may be closed in another context
             current_run.reset(current)
     if type(value) not in ATOMIC:
@@ -180,7 +175,32 @@ async def _call(
     return value
 
 
-async def _within(run: Run, timeout_s: float, coroutine: Any) -> Any:
+async def _call_to_the_end(
+    attempt: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Calls the function and waits for the tasks that it submitted."""
+    value = await fn(*args, **kwargs)
+    if attempt.task_runner is not None:
+        await _done(attempt.task_runner)
+    return value
+
+
+async def _finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
+    patience_s = stop_attempt(run, attempt, error)
+    try:
+        if attempt.task_runner is not None and patience_s != 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(_done(attempt.task_runner), patience_s)
+    except BaseException as broken_off:
+        stop_attempt(run, attempt, broken_off)
+        raise
+    finally:
+        close_attempt(run, attempt)
+
+
+async def _within(run: Run, timeout_s: float | None, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    if timeout_s is None:
+        return await coroutine
     deadline = asyncio.timeout(timeout_s)
     try:
         async with deadline:
@@ -238,7 +258,8 @@ async def _ended(futures: Iterable[Any]) -> None:
         ended: asyncio.Future[None] = loop.create_future()
 
         def tell(_: object, ended: asyncio.Future[None] = ended) -> None:
-            loop.call_soon_threadsafe(_set, ended)
+            with suppress(RuntimeError):  # the loop was closed, and nobody waits any more
+                loop.call_soon_threadsafe(_set, ended)
 
         future.add_done_callback(tell)
         waits.append(ended)
@@ -248,6 +269,18 @@ async def _ended(futures: Iterable[Any]) -> None:
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+async def _done(runner: OpenTaskRunner) -> None:
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        with suppress(RuntimeError):  # the loop was closed, and nobody waits any more
+            loop.call_soon_threadsafe(_set, ended)
+
+    runner.call_when_done(tell)
+    await ended
 
 
 async def _in_thread(function: Callable[[], object]) -> None:

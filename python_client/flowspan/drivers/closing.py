@@ -42,8 +42,8 @@ def cancel_with(
             scope.remove_interrupt(key)
 
 
-def close_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
-    """Waits for the tasks that a run submitted, and lets their threads go.
+def stop_attempt(run: Run, attempt: Run, error: BaseException | None) -> float | None:
+    """Stops what an attempt leaves behind, as far as that is right.
 
     Tasks that were submitted go on even if the function raised an exception. But where the run was
     cancelled or broken off nothing new begins, and where it is over time they are not waited for.
@@ -52,20 +52,34 @@ def close_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
         run: The run.
         attempt: The run as the code of this attempt saw it.
         error: What the function raised; None if it returned.
+
+    Returns:
+        How long to wait for the tasks that it submitted, in seconds; None is as long as it takes.
     """
-    is_timeout = isinstance(error, RunTimeout) and error.run_id == run.record.id
-    is_broken_off = error is not None and not isinstance(error, Exception)
-    if is_timeout:
+    patience_s: float | None = None
+    if isinstance(error, RunTimeout) and error.run_id == run.record.id:
         attempt.scope.cancel(str(error), run.record.id)
-    elif is_broken_off and run.definition.is_flow:
-        attempt.scope.cancel(f"{run.definition.kind} run {run.record.run_name!r} was broken off.")
-    runner, attempt.task_runner = attempt.task_runner, None
-    if runner is not None:
-        if attempt.scope.cancelled:
-            runner.cancel()
-        if not is_timeout and not isinstance(error, GeneratorExit):
-            runner.wait(_BREAK_OFF_WAIT_S if is_broken_off else None)
-        runner.close()
+        patience_s = 0
+    elif error is not None and not isinstance(error, Exception):
+        if run.definition.is_flow:
+            who = f"{run.definition.kind} run {run.record.run_name!r}"
+            attempt.scope.cancel(f"{who} was broken off.")
+        patience_s = 0 if isinstance(error, GeneratorExit) else _BREAK_OFF_WAIT_S
+    if attempt.task_runner is not None and attempt.scope.cancelled:
+        attempt.task_runner.cancel()
+    return patience_s
+
+
+def close_attempt(run: Run, attempt: Run) -> None:
+    """Lets the threads of an attempt's task runner go, and its scope.
+
+    Args:
+        run: The run.
+        attempt: The run as the code of this attempt saw it.
+    """
+    if attempt.task_runner is not None:
+        attempt.task_runner.close()
+        attempt.task_runner = None
     if attempt is not run:
         attempt.scope.close()
 

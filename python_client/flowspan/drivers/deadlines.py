@@ -55,13 +55,7 @@ _alarms: list[_Alarm] = []
 """Those that are set, the outermost run first. Only touched in the main thread."""
 
 
-def call_within(
-    run: Run,
-    timeout_s: float,
-    fn: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
+def call_within(run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """Calls a function that may take so many seconds.
 
     Raises:
@@ -69,13 +63,13 @@ def call_within(
         DeadlinePassed: The time of a run that called this one was over.
     """
     if threading.current_thread() is threading.main_thread() and _alarm_is_free():
-        return _call_with_alarm(run, timeout_s, fn, args, kwargs)
-    return _call_in_thread(run, timeout_s, fn, args, kwargs)
+        return _call_with_alarm(run, timeout_s, fn, args)
+    return _call_in_thread(run, timeout_s, fn, args)
 
 
 @may_be_broken_off
-def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return fn(*args, **kwargs)
+def _call(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    return fn(*args)
 
 
 def _alarm_is_free() -> bool:
@@ -89,18 +83,14 @@ def _alarm_is_free() -> bool:
 
 @calls_user_code
 def _call_with_alarm(
-    run: Run,
-    timeout_s: float,
-    fn: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...]
 ) -> Any:
     alarm = _Alarm(run, time.monotonic() + timeout_s)
     before = None if _alarms else signal.signal(signal.SIGALRM, _on_alarm)
     _alarms.append(alarm)
     _arm()
     try:
-        value = _call(fn, args, kwargs)
+        value = _call(fn, args)
     except DeadlinePassed as passed:
         if passed.run_id == run.record.id:
             raise timed_out(run).with_traceback(passed.__traceback__) from None
@@ -138,11 +128,7 @@ def _on_alarm(_signal: int, frame: FrameType | None) -> None:
 
 
 def _call_in_thread(
-    run: Run,
-    timeout_s: float,
-    fn: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...]
 ) -> Any:
     values: list[Any] = []
     errors: list[BaseException] = []
@@ -153,7 +139,7 @@ def _call_in_thread(
     def work() -> None:
         be_worker(is_pool_thread)
         try:
-            values.append(_call(fn, args, kwargs))
+            values.append(_call(fn, args))
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             errors.append(error)
         ended.set()

@@ -10,7 +10,7 @@ from flowspan.core.traversal import ATOMIC
 from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
 from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.bridge import running_loop
-from flowspan.drivers.closing import cancel_with, close_attempt
+from flowspan.drivers.closing import cancel_with, close_attempt, stop_attempt
 from flowspan.drivers.deadlines import call_within
 from flowspan.drivers.futures import wait_until_done
 from flowspan.drivers.host import get_host
@@ -147,18 +147,41 @@ def _call(run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     error: BaseException | None = None
     try:
         if timeout_s is None:
-            value = fn(*args, **kwargs)
+            value = _call_to_the_end(attempt, fn, args, kwargs)
         else:
-            value = call_within(run, timeout_s, fn, args, kwargs)
+            value = call_within(run, timeout_s, _call_to_the_end, (attempt, fn, args, kwargs))
     except BaseException as raised:
         error = raised
         raise
     finally:
         if span is not None:
             span.leave(token)
-        close_attempt(run, attempt, error)
+        _finish_attempt(run, attempt, error)
         current_run.reset(current)
     return value if type(value) in ATOMIC else settle(value)
+
+
+@calls_user_code
+def _call_to_the_end(
+    attempt: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Calls the function and waits for the tasks that it submitted."""
+    value = fn(*args, **kwargs)
+    if attempt.task_runner is not None:
+        attempt.task_runner.wait()
+    return value
+
+
+def _finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
+    patience_s = stop_attempt(run, attempt, error)
+    try:
+        if attempt.task_runner is not None and patience_s != 0:
+            attempt.task_runner.wait(patience_s)
+    except BaseException as broken_off:
+        stop_attempt(run, attempt, broken_off)
+        raise
+    finally:
+        close_attempt(run, attempt)
 
 
 def _resolved(

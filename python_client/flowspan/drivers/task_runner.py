@@ -35,7 +35,7 @@ class OpenTaskRunner:
         self._loops: list[LoopThread] = []
         self._lock = threading.Lock()
         self._outstanding = 0
-        self._all_done: threading.Event | None = None
+        self._when_done: list[Callable[[], object]] = []
         self._closing = False
 
     def expect(self) -> None:
@@ -49,9 +49,10 @@ class OpenTaskRunner:
             self._outstanding -= 1
             if self._outstanding:
                 return
-            if self._all_done is not None:
-                self._all_done.set()
+            callbacks, self._when_done = self._when_done, []
             is_over = self._closing
+        for callback in callbacks:
+            callback()
         if is_over:
             self._end_threads()
 
@@ -76,11 +77,17 @@ class OpenTaskRunner:
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Waits until all tasks that were submitted have ended, or until the time is over."""
+        ended = threading.Event()
+        self.call_when_done(ended.set)
+        block(ended, timeout_s)
+
+    def call_when_done(self, callback: Callable[[], object]) -> None:
+        """Calls a function once, when all tasks that were submitted have ended: perhaps at once."""
         with self._lock:
-            if not self._outstanding:
+            if self._outstanding:
+                self._when_done.append(callback)
                 return
-            self._all_done = threading.Event()
-        block(self._all_done, timeout_s)
+        callback()
 
     def cancel(self) -> None:
         """Breaks off the coroutines that run; plain functions stop at their next task."""

@@ -192,6 +192,29 @@ def test_asynchronous_tasks_that_wait_for_room_are_cancelled_too(recorder: Recor
     assert {recorder.end(run)[0] for run in recorder.runs} == {"CANCELLED"}
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_flow_that_is_broken_off_lets_nothing_new_begin(
+    recorder: Recorder, error: type[BaseException]
+) -> None:
+    go = threading.Event()
+
+    @task
+    def stuck() -> None:
+        go.wait(WAIT_S)
+
+    @flow
+    def outer() -> None:
+        first = stuck.submit()
+        work.submit(wait_for=[first])
+        threading.Timer(0.01, go.set).start()
+        raise error
+
+    with pytest.raises(error):
+        outer()
+    assert recorder.end("outer") == ("CRASHED", "Crashed")
+    assert recorder.end("work") == ("CANCELLED", "Cancelled")
+
+
 def test_a_flow_that_ends_by_itself_stays_completed(recorder: Recorder) -> None:
     @flow
     def outer() -> int:

@@ -331,16 +331,18 @@ def test_a_bounded_pool_runs_no_more_than_its_bound(recorder: Recorder) -> None:
             now += change
             most = max(now, most)
 
+    two = threading.Barrier(2)
+
     @task
     def plain(x: int) -> None:
         enter(1)
-        time.sleep(0.005)
+        two.wait(WAIT_S)  # passes only when two of them run at the same time
         enter(-1)
 
     @task
     async def later(x: int) -> None:
         enter(1)
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.001)
         enter(-1)
 
     for work in (plain, later):

@@ -157,6 +157,34 @@ def test_a_flow_that_waits_for_a_future_is_broken_off(recorder: Recorder) -> Non
     assert "exceeded its timeout" in recorder.last_event("after")[5]
 
 
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "asynchronous"])
+def test_the_time_for_what_a_flow_submitted_counts(recorder: Recorder, is_async: bool) -> None:
+    go = threading.Event()
+
+    @task
+    def stuck() -> None:
+        go.wait(WAIT_S)
+
+    @flow(timeout_seconds=DEADLINE_S)
+    def outer() -> None:
+        stuck.submit()
+
+    @flow(timeout_seconds=DEADLINE_S)
+    async def outer_later() -> None:
+        stuck.submit()
+
+    def run() -> None:
+        asyncio.run(outer_later()) if is_async else outer()
+
+    with pytest.raises(RunTimeout):
+        run()
+    assert not go.is_set()
+    ended = threading.Event()
+    go.set()
+    while recorder.end("stuck")[0] == "RUNNING":
+        ended.wait(0.001)
+
+
 def test_the_inner_deadline_comes_first_and_the_outer_one_still_holds(recorder: Recorder) -> None:
     @flow(timeout_seconds=DEADLINE_S * 6)
     def outer() -> None:
