@@ -276,3 +276,11 @@ def test_a_reader_that_goes_away_is_no_error(census):
         _, errors = process.communicate(timeout=60)
         assert errors == b""
         assert process.returncode == 1
+
+
+def test_a_terminal_without_the_symbols_gets_something_readable(census):
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    shown = flowspan_process("run", "ls", env=ascii_only).out
+    assert "? Completed" in shown
+    (tree,) = flowspan_process("run", "show", census, "--json", env=ascii_only).objects
+    assert tree["id"] == census

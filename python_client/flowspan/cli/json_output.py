@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from flowspan.cli.tree import Node
 
 
-def line(value: Any) -> str:
-    """A JSON object on one line."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def line(value: Any, *, escaped: bool = False) -> str:
+    """A JSON object on one line; with `escaped`, in ASCII alone."""
+    return json.dumps(value, ensure_ascii=escaped, separators=(",", ":"))
 
 
 def timestamp(moment: datetime) -> str:

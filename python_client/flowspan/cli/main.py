@@ -6,6 +6,8 @@ Exit codes: 0 done; 1 it failed, was refused or there is no such thing; 2 the co
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -121,4 +123,7 @@ app.command("version")(about.version)
 
 def main() -> None:
     """Runs the command that the program was called with."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # where the terminal cannot show it, "?"
+            stream.reconfigure(errors="replace")
     app(prog_name="flowspan")

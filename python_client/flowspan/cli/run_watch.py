@@ -10,6 +10,7 @@ from rich.text import Text
 from flowspan.api.models import Change, SnapshotEnd, StateType
 from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options, tree_view
+from flowspan.cli.live import follow
 from flowspan.cli.lookup import find_run, short_id
 from flowspan.cli.session import session
 from flowspan.cli.tree import RunTree
@@ -47,9 +48,6 @@ def watch_run(
     if json:
         ended = _print_items(this, run, client.watch(run.id))
     elif this.out.is_terminal:
-        # The view is of no use to a script, and costs it 50 ms.
-        from flowspan.cli.live import follow  # noqa: PLC0415
-
         ended = follow(client, run.id, this.out)
         this.print()
         this.print(Text(f"Its log: flowspan run logs {short_id(run.id)}", style="dim"))

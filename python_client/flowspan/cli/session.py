@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rich.console import Console
+
 from flowspan.cli import json_output
+from flowspan.cli.table import draw
 from flowspan.config import get_config
 from flowspan.exceptions import FlowspanError
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import typer
-    from rich.console import Console
     from rich.text import Text
 
     from flowspan.api.client import ServiceClient
@@ -39,7 +40,6 @@ class CommandError(FlowspanError):
         self.advice = advice
 
 
-@dataclass(slots=False)
 class Session:
     """One call of the `flowspan` command.
 
@@ -47,8 +47,9 @@ class Session:
         address: What `--address` said, or None.
     """
 
-    address: str | None = None
-    _client: ServiceClient | None = field(default=None, repr=False)
+    def __init__(self) -> None:
+        self.address: str | None = None
+        self._client: ServiceClient | None = None
 
     @cached_property
     def out(self) -> Console:
@@ -81,7 +82,7 @@ class Session:
             ServiceUnavailableError: It is not reached; the message says what to do.
         """
         if self._client is None:
-            # gRPC takes longer to import than the rest of the command: 170 ms of 300.
+            # gRPC takes nearly as long to import as all the rest, and not every command calls.
             from flowspan.api.connect import connect  # noqa: PLC0415
 
             may_start = start_local and (get_config().home / DATABASE_FILE).exists()
@@ -100,13 +101,12 @@ class Session:
 
     def print_json(self, value: Any) -> None:
         """Prints a JSON object on a line of its own, at once."""
-        sys.stdout.write(json_output.line(value) + "\n")
+        is_unicode = sys.stdout.encoding is None or sys.stdout.encoding.lower().startswith("utf")
+        sys.stdout.write(json_output.line(value, escaped=not is_unicode) + "\n")
         sys.stdout.flush()
 
     def print_table(self, header: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
         """Prints rows in columns, which on a terminal fit its width."""
-        from flowspan.cli.table import draw  # noqa: PLC0415 - rich is not needed for --json
-
         for line in draw(header, rows, width=self.width):
             self.print(line)
 
@@ -118,8 +118,6 @@ def session(ctx: typer.Context) -> Session:
 
 def make_console(*, stderr: bool = False) -> Console:
     """A console that prints text as it is: what looks like markup or an emoji stays what it is."""
-    from rich.console import Console  # noqa: PLC0415 - 60 ms that `--json` does not need
-
     console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console = Console(
