@@ -8,6 +8,7 @@ part of the start of a small program.
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ class Parameters:
         self._fn = fn
         self._who = who
         self._validate = validate
-        self._signature = inspect.signature(fn)
+        self._signature = _signature_of(fn)
         self._checks: dict[str, _Check] | None = None
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,6 +164,15 @@ def _make_adapter(hint: Any) -> TypeAdapter[Any]:
         from pydantic import InstanceOf  # noqa: PLC0415 - start-up cost, see the module
 
         return TypeAdapter(InstanceOf[hint] if isinstance(hint, type) else Any)
+
+
+def _signature_of(fn: Callable[..., Any]) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format  # noqa: PLC0415 - only there
+
+        # An annotation may name what is only imported for type checkers.
+        return inspect.signature(fn, annotation_format=Format.FORWARDREF)
+    return inspect.signature(fn)
 
 
 def _type_hints(fn: Callable[..., Any]) -> dict[str, Any]:

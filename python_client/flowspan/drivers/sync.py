@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flowspan.core.definitions import FlowDefinition, TaskDefinition
     from flowspan.core.runs import Run
     from flowspan.core.states import State
+    from flowspan.core.tracing import RunSpan
     from flowspan.drivers.host import Host
 
 
@@ -43,8 +44,9 @@ def drive(
     """
     steps = execute(run, host)
     definition = run.definition
-    # Most tasks need no more than the call: no span to make current, no deadline, no end of a flow.
-    is_bare = run.span is None and definition.timeout_s is None and not definition.is_flow
+    # Most tasks need no more than the call: no deadline, no end of a flow.
+    is_bare = definition.timeout_s is None and not definition.is_flow
+    span = run.span
     run.loop = running_loop()
     token = current_run.set(run)
     try:
@@ -54,12 +56,14 @@ def drive(
                 if step is not None:
                     run.scope.sleep(step)
                     outcome = None
-                elif is_bare:
-                    outcome = fn(*args, **kwargs)
-                    if type(outcome) not in ATOMIC:
-                        outcome = settle(outcome)
-                else:
+                elif not is_bare:
                     outcome = _call(run, fn, args, kwargs)
+                elif span is None:
+                    outcome = fn(*args, **kwargs)
+                else:
+                    outcome = _call_in_span(span, fn, args, kwargs)
+                if type(outcome) not in ATOMIC:
+                    outcome = settle(outcome)
             except BaseException as error:  # noqa: BLE001 - the engine decides what it means
                 step = steps.throw(error)
             else:
@@ -158,7 +162,18 @@ def _call(run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
             span.leave(token)
         _finish_attempt(run, attempt, error)
         current_run.reset(current)
-    return value if type(value) in ATOMIC else settle(value)
+    return value
+
+
+@calls_user_code
+def _call_in_span(
+    span: RunSpan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    token = span.enter()
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        span.leave(token)
 
 
 @calls_user_code
