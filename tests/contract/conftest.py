@@ -10,6 +10,7 @@ import pytest
 import structlog
 from tests.support.harness import Harness, Stubs
 from tests.support.history import check_all_histories, watch_from_here
+from tests.support.postgres import postgres_server, postgres_url
 
 from flowspan_service.app.clock import SystemClock
 from flowspan_service.stores import open_store
@@ -17,6 +18,9 @@ from flowspan_service.stores import open_store
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+__all__ = ["postgres_server", "postgres_url"]
 
 
 @pytest.fixture(autouse=True, scope="session")

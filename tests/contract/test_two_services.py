@@ -1,0 +1,94 @@
+"""Two service processes over one PostgreSQL: no state lives only in one of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from tests.support.harness import refused
+from tests.support.queries import flow_history
+from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
+
+from flowspan.v1 import (
+    flow_run_service_pb2,
+    flow_run_service_pb2_grpc,
+    state_pb2,
+    watch_service_pb2,
+    watch_service_pb2_grpc,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.service import ServiceProcess
+
+
+@pytest.fixture
+def two_services(
+    postgres_url: str, start_service: Callable[..., ServiceProcess]
+) -> tuple[ServiceProcess, ServiceProcess]:
+    """Two processes over one database, which goes after them."""
+    one = start_service(db=postgres_url)
+    return one, start_service(db=postgres_url, check_history=False)
+
+
+def test_command_reaches_a_session_of_the_other_process(
+    two_services: tuple[ServiceProcess, ServiceProcess],
+) -> None:
+    here, there = two_services
+    run_id = new_id()
+    stream = ReportStream(there.channel)
+    stream.wait_for_ack(stream.report(created(run_id), entered(run_id, "RUNNING")))
+    wanted = state_pb2.State(type=state_pb2.STATE_TYPE_CANCELLING)
+    answer = flow_run_service_pb2_grpc.FlowRunServiceStub(here.channel).SetFlowRunState(
+        flow_run_service_pb2.SetFlowRunStateRequest(id=run_id, state=wanted)
+    )
+    assert answer.flow_run.state.name == "Cancelling"
+    assert stream.receive("command").cancel_run.run_id == run_id
+    stream.report(entered(run_id, "CANCELLED"))
+    stream.goodbye()
+    assert flow_history(here.channel, run_id)[-1] == "Cancelled"
+
+
+def test_session_goes_on_at_the_other_process(
+    two_services: tuple[ServiceProcess, ServiceProcess],
+) -> None:
+    here, there = two_services
+    run_id = new_id()
+    events = whole_run(run_id)
+    stream = ReportStream(here.channel)
+    stream.wait_for_ack(stream.report(*events[:2]))
+    again = ReportStream(there.channel, session_id=stream.session_id)
+    assert again.welcome.resume_after == 2
+    again.wait_for_ack(again.report(events[2]))
+    # The first connection does not know yet; what it still sends is refused.
+    stream.report(created(new_id()))
+    refused(lambda: stream.receive("ack"), grpc.StatusCode.ABORTED, "SESSION_TAKEN_OVER")
+    again.goodbye()
+    assert flow_history(here.channel, run_id) == ["Pending", "Running", "Completed"]
+
+
+def test_promise_watch_is_gapless_over_processes(
+    two_services: tuple[ServiceProcess, ServiceProcess],
+) -> None:
+    here, there = two_services
+    run_ids = [new_id() for _ in range(30)]
+    call = watch_service_pb2_grpc.WatchServiceStub(here.channel).Watch(
+        watch_service_pb2.WatchRequest()
+    )
+    assert next(call).HasField("snapshot_end")
+    streams = [ReportStream(here.channel), ReportStream(there.channel)]
+    for number, run_id in enumerate(run_ids):
+        streams[number % 2].report(*whole_run(run_id))
+    for stream in streams:
+        stream.goodbye()
+    seen: dict[str, list[int]] = {run_id: [] for run_id in run_ids}
+    last = 0
+    while sum(map(len, seen.values())) < 90:
+        transition = next(call).change.transition
+        assert transition.position > last
+        last = transition.position
+        seen[transition.run_id].append(transition.ordinal)
+    call.cancel()
+    assert all(ordinals == [1, 2, 3] for ordinals in seen.values())
