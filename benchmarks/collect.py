@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from benchmarks.counting import completed_runs
+from benchmarks.environment import clean_environment
 from benchmarks.memory import resident_bytes, watch_peak
 from benchmarks.service import running_service
 
@@ -224,8 +224,7 @@ def run_process(command: Sequence[str], *, address: str | None = None) -> str:
         WorkloadError: It failed.
     """
     with tempfile.TemporaryDirectory(prefix="flowspan-bench-home-") as home:
-        environment = {name: value for name, value in os.environ.items() if "OTEL" not in name}
-        environment["FLOWSPAN_HOME"] = home
+        environment = clean_environment(FLOWSPAN_HOME=home)
         if address is not None:
             environment["FLOWSPAN_ADDRESS"] = address
         try:

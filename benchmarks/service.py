@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from benchmarks.environment import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +55,7 @@ def running_service(db: str | None = None) -> Iterator[Service]:
         command = [str(Path(sys.executable).with_name("flowspan")), "server", "start"]
         command += ["--host", "127.0.0.1", "--port", str(port)]
         command += ["--db", db] if db else []
-        environment = {name: value for name, value in os.environ.items() if "OTEL" not in name}
-        environment["FLOWSPAN_HOME"] = folder
+        environment = clean_environment(FLOWSPAN_HOME=folder)
         log_path = home / "bench-service.log"
         with log_path.open("wb") as log:
             began = time.perf_counter()
