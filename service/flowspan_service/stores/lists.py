@@ -104,6 +104,7 @@ class _Wanted:
         self._kind = kind
         self._filter = run_filter
         self._bounds: list[tuple[str, str]] = []
+        self._tag_read: str | None = None
         self._is_kind = f"run.kind = {self.value('kind', kind)}"
         self._state_types = run_filter.state_types or ALL_TYPES
         self._ranges = self._choose_ranges()
@@ -193,6 +194,7 @@ class _Wanted:
         ]
 
     def _tag_range(self, tag: str) -> _Range:
+        self._tag_read = tag
         kind = f"run_tag.kind = {self.value('kind', self._kind)}"
         return _Range(
             (f"run_tag.tag = {self.value('tag', tag)}", kind),
@@ -222,7 +224,8 @@ class _Wanted:
             found.append(f"run.created_us >= {self.value('after_us', f.created_after_us)}")
         if f.created_before_us is not None:
             found.append(f"run.created_us < {self.value('before_us', f.created_before_us)}")
-        found += [self._has_tag(tag) for tag in self.values("tags", f.tags)]
+        rest = [tag for tag in dict.fromkeys(f.tags) if tag != self._tag_read]
+        found += [self._has_tag(tag) for tag in self.values("tags", rest)]
         return found
 
     def _has_tag(self, tag: str) -> str:
