@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 from psycopg.types.string import TextLoader
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -12,7 +14,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from flowspan_service.stores import tables
-from flowspan_service.stores.dialects.binary_copy import SIGNATURE, TRAILER, RowEncoder
+from flowspan_service.stores.dialects.binary import (
+    SIGNATURE,
+    TRAILER,
+    ArrayEncoder,
+    RowEncoder,
+)
 from flowspan_service.stores.rows import CHANGING_COLUMNS, run_of
 
 if TYPE_CHECKING:
@@ -42,8 +49,7 @@ _WRITER_SETTINGS = (
     " WHERE current_setting('synchronous_commit') IN ('off', 'local')",
 )
 
-_CHANGE_TABLE = "flowspan_run_change"
-_CHANGED = [tables.run.c[name] for name in CHANGING_COLUMNS]
+_CHANGES = ArrayEncoder([tables.run.c[name] for name in CHANGING_COLUMNS])
 
 _UNAVAILABLE_CLASSES = {
     "08": "The connection to PostgreSQL {where} broke",
@@ -75,7 +81,6 @@ class PostgresqlDialect:
         """
         self._url = url.set(drivername="postgresql+psycopg")
         self._encoders: dict[str, RowEncoder] = {}
-        self._change_encoder = RowEncoder(_CHANGED)
         self.writing: Engine = self._engine(
             _WRITER_SETTINGS, isolation_level="AUTOCOMMIT", poolclass=NullPool
         )
@@ -105,6 +110,7 @@ class PostgresqlDialect:
         def _on_connect(connection: psycopg.Connection[Any], _record: object) -> None:
             # Ids are text in Python; making UUID objects of them takes longer than all the rest.
             connection.adapters.register_loader("uuid", TextLoader)
+            connection.adapters.register_dumper(_Encoded, _EncodedDumper)
             for setting in settings:
                 connection.execute(setting.encode())
             connection.commit()
@@ -120,12 +126,8 @@ class PostgresqlDialect:
 
     def update_runs(self, connection: Connection, values: Sequence[Any]) -> int:
         """See dialects.base.Dialect."""
-        connection.exec_driver_sql(_CREATE_CHANGE_TABLE)
-        copy_sql = f"COPY {_CHANGE_TABLE} FROM STDIN (FORMAT binary)"
-        self._copy(connection, copy_sql, self._change_encoder, values)
-        updated = connection.exec_driver_sql(_UPDATE_RUNS).rowcount
-        connection.exec_driver_sql(f"TRUNCATE {_CHANGE_TABLE}")
-        return updated
+        arrays = tuple(_Encoded(array) for array in _CHANGES.encode(values))
+        return connection.exec_driver_sql(_UPDATE_RUNS, arrays).rowcount
 
     def _copy(
         self, connection: Connection, sql: str, encoder: RowEncoder, values: Sequence[Any]
@@ -199,15 +201,29 @@ class PostgresqlDialect:
         self.writing.dispose()
 
 
-def _assignments() -> str:
-    return ", ".join(f"{name} = new.{name}" for name in CHANGING_COLUMNS if name != "id")
+class _Encoded(bytes):
+    """A parameter that is in the server's binary format already."""
 
 
-_CREATE_CHANGE_TABLE = (
-    f"CREATE TEMPORARY TABLE IF NOT EXISTS {_CHANGE_TABLE}"  # noqa: S608 - own names only
-    f" AS SELECT {', '.join(CHANGING_COLUMNS)} FROM run WITH NO DATA"
-)
-_UPDATE_RUNS = f"UPDATE run SET {_assignments()} FROM {_CHANGE_TABLE} AS new WHERE run.id = new.id"  # noqa: S608 - own names only
+class _EncodedDumper(Dumper):
+    """Hands it over as it is; the statement says of which type it is."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: bytes) -> bytes:
+        return obj
+
+
+def _update_runs_sql() -> str:
+    assignments = ", ".join(f"{name} = new.{name}" for name in CHANGING_COLUMNS if name != "id")
+    arrays = ", ".join(f"%b::{array_type}" for array_type in _CHANGES.types)
+    return (
+        f"UPDATE run SET {assignments}"  # noqa: S608 - own names only
+        f" FROM unnest({arrays}) AS new ({', '.join(CHANGING_COLUMNS)}) WHERE run.id = new.id"
+    )
+
+
+_UPDATE_RUNS = _update_runs_sql()
 _LOAD_RUNS = (
     f"SELECT {', '.join(column.name for column in tables.run.c)} FROM run"  # noqa: S608 - own names only
     " WHERE id = ANY(%s::uuid[])"

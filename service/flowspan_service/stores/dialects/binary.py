@@ -1,7 +1,8 @@
-"""Rows in PostgreSQL's binary COPY format.
+"""Values in PostgreSQL's binary formats: rows for COPY, and arrays for parameters.
 
-See "Binary Format" in postgresql.org/docs/current/sql-copy.html. Made column by column, so that
-most of the work is done by loops in C; psycopg's own writer goes value by value and takes longer.
+See "Binary Format" in postgresql.org/docs/current/sql-copy.html; arrays are as `array_recv` in the
+server's source reads them. Made column by column, so that most of the work is done by loops in C;
+psycopg's own way goes value by value and takes longer.
 """
 
 from __future__ import annotations
@@ -29,27 +30,34 @@ _ID_LENGTH = struct.pack(">i", 16)
 _SYMBOL_FOR_NUL = "\N{SYMBOL FOR NULL}"
 
 
-class _Fixed(NamedTuple):
-    """A type whose values all have the same length."""
+class _Kind(NamedTuple):
+    """A type of PostgreSQL's (the oids are those of its catalog pg_type)."""
 
-    code: str
-    size: int
+    sql: str
+    oid: int
+    code: str = ""
+    """Of the module struct, if all values have the same length."""
+    size: int = 0
 
 
-_FIXED: tuple[tuple[type, _Fixed], ...] = (
-    (Id, _Fixed("16s", 16)),
-    (Boolean, _Fixed("b", 1)),
-    (BigInteger, _Fixed("q", 8)),
-    (SmallInteger, _Fixed("h", 2)),
-    (Integer, _Fixed("i", 4)),
+# The first that fits counts, as BigInteger and SmallInteger are Integers too.
+_KINDS: tuple[tuple[type, _Kind], ...] = (
+    (Id, _Kind("uuid", 2950, "16s", 16)),
+    (Boolean, _Kind("bool", 16, "b", 1)),
+    (BigInteger, _Kind("int8", 20, "q", 8)),
+    (SmallInteger, _Kind("int2", 21, "h", 2)),
+    (Integer, _Kind("int4", 23, "i", 4)),
+    (Text, _Kind("text", 25)),
+    (LargeBinary, _Kind("bytea", 17)),
 )
 
 
-def _fixed(column: Column[Any]) -> _Fixed | None:
-    for kind, fixed in _FIXED:
+def _kind(column: Column[Any]) -> _Kind:
+    for kind, found in _KINDS:
         if isinstance(column.type, kind):
-            return fixed
-    return None
+            return found
+    msg = f"column {column.name}: no encoding for {column.type!r}"
+    raise TypeError(msg)
 
 
 class RowEncoder:
@@ -62,7 +70,7 @@ class RowEncoder:
         start = 0
         while start < len(columns):
             end = start
-            while end < len(columns) and not columns[end].nullable and _fixed(columns[end]):
+            while end < len(columns) and not columns[end].nullable and _kind(columns[end]).size:
                 end += 1
             if end > start:
                 self._parts.append((slice(start, end), _pack_together(columns[start:end])))
@@ -80,11 +88,41 @@ class RowEncoder:
         return b"".join(chain.from_iterable(lines))
 
 
+class ArrayEncoder:
+    """Encodes rows of these columns as one array for each column."""
+
+    def __init__(self, columns: Sequence[Column[Any]]) -> None:
+        kinds = [_kind(column) for column in columns]
+        self.types = [f"{kind.sql}[]" for kind in kinds]
+        """The arrays' types, in SQL."""
+        self._parts = [
+            (kind.oid, _pack_alone(column)) for kind, column in zip(kinds, columns, strict=True)
+        ]
+
+    def encode(self, values: Sequence[Any]) -> list[bytes]:
+        """Rows, given as their values one after the other, as arrays."""
+        width = len(self._parts)
+        return [
+            self._array(oid, values[index::width], encode)
+            for index, (oid, encode) in enumerate(self._parts)
+        ]
+
+    @staticmethod
+    def _array(
+        oid: int,
+        column: Sequence[Any],
+        encode: Callable[[Sequence[Sequence[Any]]], Iterable[bytes]],
+    ) -> bytes:
+        # Dimensions, whether there may be NULLs, the type; then the size, and the first index.
+        header = struct.pack(">iiIii", 1, 1, oid, len(column), 1)
+        return b"".join((header, *encode((column,))))
+
+
 def _pack_together(
     columns: Sequence[Column[Any]],
 ) -> Callable[[Sequence[Sequence[Any]]], Iterable[bytes]]:
     """For columns side by side that are never NULL: one call of struct for a row's values."""
-    kinds = [kind for kind in map(_fixed, columns) if kind is not None]
+    kinds = [_kind(column) for column in columns]
     pack = struct.Struct(">" + "".join(f"i{kind.code}" for kind in kinds)).pack
 
     def encode(values: Sequence[Sequence[Any]]) -> Iterable[bytes]:
@@ -116,17 +154,12 @@ def _pack_alone(column: Column[Any]) -> Callable[[Sequence[Sequence[Any]]], Iter
 
 
 def _encoder_of_values(column: Column[Any]) -> Callable[[Any], bytes]:
-    fixed = _fixed(column)
     if isinstance(column.type, Id):
         return _ID_LENGTH.__add__
-    if fixed is not None:
-        return partial(struct.Struct(f">i{fixed.code}").pack, fixed.size)
-    if isinstance(column.type, Text):
-        return _text
-    if isinstance(column.type, LargeBinary):
-        return _bytes
-    msg = f"column {column.name}: no encoding for {column.type!r}"
-    raise TypeError(msg)
+    kind = _kind(column)
+    if kind.size:
+        return partial(struct.Struct(f">i{kind.code}").pack, kind.size)
+    return _text if isinstance(column.type, Text) else _bytes
 
 
 def _text(value: str) -> bytes:

@@ -1,4 +1,4 @@
-"""PostgreSQL's binary COPY format, byte by byte."""
+"""PostgreSQL's binary formats, byte by byte."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import (
     Text,
 )
 
-from flowspan_service.stores.dialects.binary_copy import RowEncoder
+from flowspan_service.stores.dialects.binary import ArrayEncoder, RowEncoder
 from flowspan_service.stores.ids import Id, to_bytes
 
 RUN_ID = "0190aabb-ccdd-7eef-8011-223344556677"
@@ -72,3 +72,15 @@ def test_missing_values_and_unknown_types_are_errors() -> None:
         RowEncoder(columns).encode([1, "a", 2])
     with pytest.raises(TypeError, match="no encoding"):
         RowEncoder([Column("number", Numeric)])
+
+
+def test_arrays_have_a_header_and_elements_with_lengths() -> None:
+    encoder = ArrayEncoder([Column("big", BigInteger), Column("text", Text, nullable=False)])
+    assert encoder.types == ["int8[]", "text[]"]
+    first, second = encoder.encode([7, "a", None, "bc"])
+    assert first.hex(" ", 4) == (
+        "00000001 00000001 00000014 00000002 00000001 00000008 00000000 00000007 ffffffff"
+    )
+    assert second.hex() == (
+        "0000000100000001000000190000000200000001" + "0000000161" + "000000026263"
+    )
