@@ -201,3 +201,15 @@ def test_restarted_service_takes_the_socket_of_one_that_was_killed(flowspan_home
         with started(flowspan_home, *EMBEDDED) as process:
             (address,) = published(flowspan_home, process)["addresses"]
             assert process_id_at(address) == process.pid
+
+
+def test_socket_that_another_service_answers_is_not_taken(
+    service: ServiceProcess, flowspan_home: Path
+) -> None:
+    socket = service.home / "service.sock"
+    with started(flowspan_home, "--no-tcp", "--socket", str(socket)) as process:
+        _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 4
+    assert str(socket) in errors
+    assert "--socket" in errors
+    assert process_id_at(f"unix:{socket}") == service.pid

@@ -226,9 +226,12 @@ class ReportStream:
             self._fail(error)
             return
         applied = future.result()
-        if applied is not None and not isinstance(applied, int):
+        activity = self._backend.activity
+        if isinstance(applied, int):  # the runs that Goodbye has left
+            activity.committed_transition_count += applied
+        elif applied is not None:
             self._sign_of_life()
-            self._backend.activity.committed_transition_count += applied.transition_count
+            activity.committed_transition_count += applied.transition_count
             self._committed.append((events, size, applied))
         self._wake.set()
 

@@ -102,6 +102,10 @@ class Server:
         Raises:
             ListenError: It cannot.
         """
+        if _is_answered(path):
+            raise ListenError(
+                f"The socket {path} is in use by another service. Name another with --socket."
+            )
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
@@ -159,6 +163,16 @@ def _check_port(host: str, port: int) -> None:
             probe.listen(1)
     except OSError as error:
         raise ListenError(_why_not(host, port, error)) from error
+
+
+def _is_answered(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True
 
 
 def _why_not(host: str, port: int, error: OSError) -> str:
