@@ -166,16 +166,16 @@ def test_promise_flow_outlives_service_and_only_one_process_brings_what_was_left
     service: ServiceProcess, flowspan_home: Path
 ) -> None:
     service.kill()
-    for _ in range(5):
+    for _ in range(3):
         run_code(EMIT_AND_END, home=flowspan_home, address=service.address, env=IMPATIENT)
-    assert len(list_spools(Config(home=flowspan_home))) == 5
+    assert len(list_spools(Config(home=flowspan_home))) == 3
     service.restart()
     code = EMIT_AND_END + "\n    get_reporter().flush()\n    input()\n"
     with (
         FlowProcess(code, home=flowspan_home, address=service.address, env=ENV) as one,
         FlowProcess(code, home=flowspan_home, address=service.address, env=ENV) as other,
     ):
-        wait_until(lambda: len(flow_runs(service.channel)) == 7, "all runs")
+        wait_until(lambda: len(flow_runs(service.channel)) == 5, "all runs")
         for process in (one, other):
             process.say("")
             process.finish()

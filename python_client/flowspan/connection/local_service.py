@@ -30,6 +30,7 @@ _POLL_S = 0.02
 _LOG_LINES = 12
 
 _open_locks: set[int] = set()
+_children: set[int] = set()
 
 
 def published(home: Path) -> dict[str, Any] | None:
@@ -43,6 +44,7 @@ def published(home: Path) -> dict[str, Any] | None:
 
 def find_local_service(home: Path) -> Address | None:
     """The address of the home's service, if it accepts connections; the first that does."""
+    _reap()
     info = published(home) or {}
     for text in info.get("addresses", ()):
         try:
@@ -123,6 +125,7 @@ def _start(config: Config) -> Address:
         if address is not None:
             # It outlives this process; its object would warn that it was left running.
             process.returncode = 0
+            _children.add(process.pid)
             return address
         code = process.poll()
         if code is not None:
@@ -133,6 +136,17 @@ def _start(config: Config) -> Address:
     raise LocalServiceError(
         _failure(f"was not ready after {START_TIMEOUT_S:g} s", log_path, offset)
     )
+
+
+def _reap() -> None:
+    """Collects services that this process started and that ended: they would stay as zombies."""
+    for process_id in list(_children):
+        try:
+            has_ended = os.waitpid(process_id, os.WNOHANG)[0] == process_id
+        except ChildProcessError:  # somebody else did, or it is the child of the parent of a fork
+            has_ended = True
+        if has_ended:
+            _children.discard(process_id)
 
 
 def _failure(what: str, log_path: Path, offset: int) -> str:

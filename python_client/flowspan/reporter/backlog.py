@@ -133,8 +133,7 @@ class Backlog:
             return
         waiting = []
         for request in self._flushes:
-            assert request.target is not None  # noqa: S101 - both marks have passed
-            if request.target <= self.outbox.acked:
+            if request.is_overtaken_by(self.outbox.acked):
                 request.is_acked = request.is_spooled = True
                 request.done.set()
             elif request.to_spool:

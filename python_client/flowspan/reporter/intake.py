@@ -55,6 +55,10 @@ class FlushRequest:
         self.is_spooled = False
         self._marks = 2
 
+    def is_overtaken_by(self, acked: int) -> bool:
+        """Whether an ack covers it."""
+        return self.target is not None and self.target <= acked
+
     def passed(self, sequence: int) -> None:
         """One of the marks has passed, with that sequence before it."""
         self._marks -= 1

@@ -203,6 +203,8 @@ class Loop:
             until = min(until, self._last_frame_at + self.welcome.lease_s / 3)
             if self.backlog.outbox.unacked_events:
                 until = min(until, self._last_answer_at + ACK_TIMEOUT_S)
+                if now <= self._last_answer_at + STALL_S:
+                    until = min(until, self._last_answer_at + STALL_S + _FULL_S)
         return max(0.0, until - now)
 
     # Connecting.

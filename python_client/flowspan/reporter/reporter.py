@@ -127,7 +127,7 @@ class Reporter:
         request.to_spool = True
         loop.wake()
         request.done.wait(_SPOOL_TIMEOUT_S)
-        if request.is_acked:
+        if request.is_acked or request.is_overtaken_by(loop.backlog.outbox.acked):
             return FlushOutcome(acked=True, spooled=True)
         self._say_what_is_missing(loop, is_spooled=request.is_spooled, timeout_s=timeout_s)
         return FlushOutcome(acked=False, spooled=request.is_spooled)
@@ -158,11 +158,17 @@ class Reporter:
         """Takes the registration of `on_cancel` back; nothing happens if there is none."""
         self._stoppers.pop(run_id, None)
 
-    def close(self, timeout_s: float = EXIT_TIMEOUT_S) -> FlushOutcome:
-        """Flushes, says Goodbye and ends the thread. A later event begins a new session."""
+    def close(self, timeout_s: float | None = None) -> FlushOutcome:
+        """Flushes, says Goodbye and ends the thread. A later event begins a new session.
+
+        Args:
+            timeout_s: As for `flush`; two seconds, or flush_timeout_s if that is less, if None.
+        """
         loop = self._loop
         if loop is None:
             return FlushOutcome(acked=True, spooled=True)
+        if timeout_s is None:
+            timeout_s = min(EXIT_TIMEOUT_S, self._get_config().flush_timeout_s)
         outcome = FlushOutcome(acked=False, spooled=False)
         try:
             outcome = self.flush(timeout_s)
@@ -170,7 +176,7 @@ class Reporter:
             # Whoever presses Ctrl-C here wants an end now: what is missing goes to the spool.
             outcome = self.flush(0.0)
         finally:
-            loop.close(timeout_s)
+            loop.close(max(timeout_s, EXIT_TIMEOUT_S))
             self._reset()
         return outcome
 

@@ -1,0 +1,93 @@
+"""Addresses: what is one, what is none, and what is said when nobody is there."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flowspan.config import Config
+from flowspan.connection.address import explain, parse_address
+from flowspan.connection.resolve import find_address, resolve_address
+from flowspan.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "path", "as_grpc"),
+    [
+        ("localhost:4600", "localhost", 4600, "", "localhost:4600"),
+        ("10.0.0.1:1", "10.0.0.1", 1, "", "10.0.0.1:1"),
+        ("[::1]:65535", "::1", 65535, "", "[::1]:65535"),
+        ("[fe80::1%eth0]:4600", "fe80::1%eth0", 4600, "", "[fe80::1%eth0]:4600"),
+        ("unix:/run/flowspan.sock", "", 0, "/run/flowspan.sock", "unix:/run/flowspan.sock"),
+        ("unix:///run/a b.sock", "", 0, "/run/a b.sock", "unix:/run/a b.sock"),
+    ],
+)
+def test_addresses(text: str, host: str, port: int, path: str, as_grpc: str) -> None:
+    address = parse_address(text)
+    assert (address.host, address.port, address.path) == (host, port, path)
+    assert str(address) == address.text == as_grpc
+    assert not address.is_local
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "no port"),
+        ("localhost", "no port"),
+        ("localhost:", "malformed"),
+        ("localhost:0", "malformed"),
+        ("localhost:65536", "malformed"),
+        ("::1:4600", "malformed"),
+        ("grpc://localhost:4600", "URL"),
+        ("unix:", "absolute"),
+        ("unix:/", "absolute"),
+        ("unix:here", "absolute"),
+        ("host:46 00", "malformed"),
+    ],
+)
+def test_what_is_no_address(text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as caught:
+        parse_address(text, source="--address")
+    assert str(caught.value).startswith(f"--address={text!r}: ")
+
+
+def test_the_configured_address_wins_over_the_local_service(tmp_path: Path) -> None:
+    config = Config(home=tmp_path, address="127.0.0.1:4600")
+    assert resolve_address(config).text == "127.0.0.1:4600"
+    assert find_address(config) == resolve_address(config)
+
+
+def test_without_an_address_and_without_a_service_nothing_is_found(tmp_path: Path) -> None:
+    assert find_address(Config(home=tmp_path)) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "nothing listens there"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), "no such socket"),
+        (TimeoutError(), "did not answer in time"),
+        (socket.gaierror(-2, "Name or service not known"), "host name 'where' is not known"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "No route to host"),
+    ],
+)
+def test_why_nobody_was_reached(error: OSError, why: str) -> None:
+    text = explain(parse_address("where:4600"), error)
+    assert "where:4600" in text
+    assert "flowspan server start" in text
+    assert why in text
+
+
+def test_a_local_service_needs_nobody_to_start_it(tmp_path: Path) -> None:
+    address = parse_address("unix:/nowhere", home=tmp_path)
+    assert address.is_local
+    assert "server start" not in explain(
+        address, ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+    )
