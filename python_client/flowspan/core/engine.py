@@ -33,7 +33,7 @@ from flowspan.core.states import (
     State,
 )
 from flowspan.core.traversal import ATOMIC
-from flowspan.exceptions import UpstreamFailed
+from flowspan.exceptions import RunSignal, UpstreamFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -186,8 +186,12 @@ def _retry(run: Run, world: World, state: State) -> Generator[float | None, Any,
     """
     policy = run.definition.retry
     assert policy is not None  # noqa: S101 - asked before
-    if run.scope.cancelled or not policy.may_retry(run.attempt):
+    if not policy.may_retry(run.attempt):
         return state
+    try:
+        run.scope.check()
+    except RunSignal as stop:  # it would be tried again, but was cancelled meanwhile
+        return judge_error(stop, run.record.id, world.now_ns())
     if policy.condition is not None and not _condition_holds(run, world, state):
         return state
     delay_s = policy.delay_s(run.attempt, world.uniform)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import never_begin, never_run
 from flowspan.core.runs import current_run
+from flowspan.core.states import CRASHED, State
 from flowspan.drivers import sync
 from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call
 from flowspan.drivers.begin import begin_task
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from flowspan.core.definitions import TaskDefinition
     from flowspan.core.runs import Run
-    from flowspan.core.states import State
     from flowspan.drivers.host import Host
 
 _opening = threading.Lock()
@@ -126,8 +126,7 @@ class _Job:
         if not missing:
             self.ready()
             return
-        # One more than there are futures, so that none of them gets to the last before all are
-        # told.
+        # One more than there are futures, so that the last is not reached before all are told.
         self.waiting = [None] * (len(missing) + 1)
         for future in missing:
             future.add_done_callback(self._one_done)
@@ -135,8 +134,7 @@ class _Job:
 
     def _one_done(self, _: object) -> None:
         self.waiting.pop()
-        # Only one thread sees the list become empty last, but two may see it empty: the ticket
-        # decides.
+        # Two threads may see the list empty; then the ticket decides.
         if not self.waiting:
             self.ready()
 
@@ -183,10 +181,14 @@ class _Job:
         self._finish(state)
 
     def _ensure_finished(self) -> None:
-        """Ends a run whose coroutine was cancelled before it could do that itself."""
-        if self._take():
-            stop = CancelRun(self.run.scope.reason or "It was cancelled before it began.")
+        """Sees to it that the future is done, however the coroutine ended."""
+        if self.future.done():
+            return
+        stop = CancelRun(self.run.scope.reason or "Its event loop was closed.")
+        if self._take():  # it was cancelled before its first step
             self._finish(never_run(self.run, self.host, stop))
+        else:  # it was closed; the engine has reported that
+            self._finish(State(CRASHED, message=str(stop), data=stop, run_id=self.run.record.id))
 
     def _prepare(self) -> State | None:
         """Resolves the arguments; the state if the run ends here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -103,8 +104,13 @@ def test_a_subflow_alone(recorder: Recorder) -> None:
 def test_promise_a_retry_that_waits_is_woken(recorder: Recorder) -> None:
     @task(retries=3, retry_delay_seconds=FOREVER_S)
     def flaky() -> None:
-        threading.Timer(0.01, cancel, (recorder, "outer")).start()
+        threading.Thread(target=cancel_while_it_waits).start()
         raise ValueError
+
+    def cancel_while_it_waits() -> None:
+        while recorder.states("flaky")[-1][0] != "AwaitingRetry":
+            time.sleep(0.001)
+        cancel(recorder, "outer")
 
     @flow
     def outer() -> None:

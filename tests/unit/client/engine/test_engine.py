@@ -204,7 +204,12 @@ def test_cancelling_a_wait_ends_the_run() -> None:
 def test_a_cancelled_run_is_not_tried_again() -> None:
     bench = Bench(RetryPolicy(5))
     bench.run.scope.cancel("enough")
-    bench.drive([ValueError()])
+    assert bench.drive([ValueError()]).message == "enough"
+    assert bench.history == [("Running", 1), ("Cancelled", 1)]
+
+    bench = Bench()
+    bench.run.scope.cancel("enough")
+    bench.drive([ValueError("its own end")])
     assert bench.history == [("Running", 1), ("Failed", 1)]
 
 
