@@ -213,6 +213,15 @@ def test_the_service_tells_its_clients_where_spans_go(
     assert len(receiver.named("query")) == 4
 
 
+def test_a_local_service_passes_on_what_its_starter_knew(
+    receiver: OtlpReceiver, flowspan_home: Path
+) -> None:
+    run_code(NESTED, home=flowspan_home, env={"FLOWSPAN_OTLP_ENDPOINT": receiver.endpoint})
+    assert len(receiver.spans) == 10
+    run_code(NESTED, home=flowspan_home)
+    assert len(receiver.spans) == 20
+
+
 @pytest.mark.parametrize(
     "env",
     [
