@@ -86,6 +86,7 @@ test: $(INSTALLED) ## All tests but those with Jaeger
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not jaeger" $(ARGS)
 
 test-jaeger: $(INSTALLED) ## The tests with a real Jaeger (found, or built with Go: minutes)
+	@scripts/build-jaeger.sh > /dev/null || test $$? -eq 3 # 3: none here, and no Go: they are skipped
 	$(BIN)/pytest -m jaeger $(ARGS)
 
 check: gen-check lint types test ## All that CI checks

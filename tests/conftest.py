@@ -57,7 +57,7 @@ def short_tmp_path() -> Iterator[Path]:
 def flowspan_home(short_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The test's own FLOWSPAN_HOME. A local service that the test started is ended with it."""
     for name in list(os.environ):
-        if name.startswith(("FLOWSPAN_", "OTEL_")):
+        if name.startswith(("FLOWSPAN_", "OTEL_")) and not name.startswith("FLOWSPAN_TEST_"):
             monkeypatch.delenv(name)
     home = short_tmp_path / "home"
     monkeypatch.setenv("FLOWSPAN_HOME", str(home))
