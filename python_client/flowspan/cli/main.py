@@ -30,7 +30,9 @@ class _Commands(TyperGroup):
         this = Session()
         ctx.obj = this
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where it is known what to do when nobody reads it
+            return result
         except FlowspanError as error:
             _report(error)
             raise typer.Exit(1) from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from flowspan.api.models import RunFilter
 from flowspan.cli import format as fmt
@@ -65,30 +64,28 @@ def show_logs(
     records = fetch(run.id, include_descendants=not own, min_level=min_level)
     if json:
         for record in records:
-            this.print_json(json_output.log(record))
+            this.print_json(json_output.log(record), at_once=follow)
         return
-    _print_records(this, client, run, records)
+    _print_records(this, _Names(client, run), records, at_once=follow)
 
 
 def _print_records(
-    this: Session, client: ServiceClient, run: Run, records: Iterator[LogRecord]
+    this: Session, names: _Names, records: Iterator[LogRecord], *, at_once: bool
 ) -> None:
-    names = _Names(client, run)
-    is_empty = True
+    is_empty, now = True, this.now
     for record in records:
         is_empty = False
-        this.print(_line(record, names.of(record.run_id), now=this.now))
+        this.print_parts(*_parts(record, names.of(record.run_id), now=now), at_once=at_once)
     if is_empty:
         this.err.print("No log records.", style="dim")
 
 
-def _line(record: LogRecord, name: str, *, now: datetime) -> Text:
+def _parts(record: LogRecord, name: str, *, now: datetime) -> tuple[tuple[str, str], ...]:
     style = next(style for least, style in _LEVEL_STYLES if record.level >= least)
-    return Text.assemble(
-        (fmt.moment(record.logged_at, now=now), "dim"),
-        "  ",
+    return (
+        (f"{fmt.moment(record.logged_at, now=now)}  ", "dim"),
         (f"{json_output.level_name(record.level):<{_LEVEL_WIDTH}}", style),
-        (f"{name}", "cyan"),
+        (name, "cyan"),
         (" | ", "dim"),
         (record.message, style if record.level >= 30 else ""),
     )

@@ -63,7 +63,7 @@ def _print_items(
     tree = RunTree(run.id)
     for item in items:
         tree.apply(item)
-        this.print_json(json_output.watch_item(item))
+        this.print_json(json_output.watch_item(item), at_once=True)
     return None if tree.root is None else tree.root.run
 
 
@@ -78,9 +78,9 @@ def _print_changes(
             root = tree.root
             if root is not None:
                 this.print(_line(root.run))
-                this.print(Text(f"({item.run_count:,} runs so far)", style="dim"))
+                this.print(Text(f"({item.run_count:,} runs so far)", style="dim"), at_once=True)
         elif isinstance(item, Change) and changed is not None:
-            this.print(_line(changed))
+            this.print(_line(changed), at_once=True)
     return None if tree.root is None else tree.root.run
 
 

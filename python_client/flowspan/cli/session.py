@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
+from rich.text import Text
 
 from flowspan.cli import json_output
 from flowspan.cli.table import draw
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import typer
-    from rich.text import Text
 
     from flowspan.api.client import ServiceClient
 
@@ -95,15 +95,39 @@ class Session:
             self._client.close()
             self._client = None
 
-    def print(self, *parts: str | Text) -> None:
-        """Prints a line, never wrapped."""
-        self.out.print(*parts, soft_wrap=True)
+    def print(self, line: str | Text = "", *, at_once: bool = False) -> None:
+        """Prints a line, never wrapped.
 
-    def print_json(self, value: Any) -> None:
-        """Prints a JSON object on a line of its own, at once."""
+        Args:
+            line: The line.
+            at_once: Whether somebody may be waiting for it, rather than for the whole output.
+        """
+        if self._is_terminal:
+            self.out.print(line, soft_wrap=True)
+        else:
+            self._write(str(line), at_once=at_once)
+
+    def print_parts(self, *parts: tuple[str, str], at_once: bool = False) -> None:
+        """Prints a line made of texts, each with its style; for `at_once` see `print`."""
+        if self._is_terminal:
+            self.out.print(Text.assemble(*parts), soft_wrap=True)
+        else:
+            # Several times as fast as by way of rich: a log may have a million lines.
+            self._write("".join([text for text, _ in parts]), at_once=at_once)
+
+    def print_json(self, value: Any, *, at_once: bool = False) -> None:
+        """Prints a JSON object on a line of its own; for `at_once` see `print`."""
         is_unicode = sys.stdout.encoding is None or sys.stdout.encoding.lower().startswith("utf")
-        sys.stdout.write(json_output.line(value, escaped=not is_unicode) + "\n")
-        sys.stdout.flush()
+        self._write(json_output.line(value, escaped=not is_unicode), at_once=at_once)
+
+    @cached_property
+    def _is_terminal(self) -> bool:
+        return self.out.is_terminal
+
+    def _write(self, line: str, *, at_once: bool) -> None:
+        sys.stdout.write(line + "\n")
+        if at_once:
+            sys.stdout.flush()
 
     def print_table(self, header: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
         """Prints rows in columns, which on a terminal fit its width."""
