@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -73,7 +75,7 @@ class Flow(FlowDefinition, Generic[P, R_co]):
         self.name = checked_name(name, fn)
         self.description = made_description(description, fn)
         self.tags = ()
-        self.version = version or ""
+        self.version = _file_version(fn) if version is None else version
         self.run_name = flow_run_name
         self.retry = policy if retries else None
         self.timeout_s = checked_timeout(timeout_seconds)
@@ -204,7 +206,7 @@ def flow(  # noqa: D417 - the options are described one by one
     Args:
         fn: The function.
         name: The flow's name; the function's, with dashes for underscores, by default.
-        version: The version of the code.
+        version: The version of the code; a hash of the file that it is in by default.
         flow_run_name: How its runs are named: a template with parameters in braces ("load-{day}"),
             or a function that returns the name; else they are given one ("brave-otter").
         retries: How many times a failed run is tried again.
@@ -230,3 +232,17 @@ def flow(  # noqa: D417 - the options are described one by one
     if fn is None:
         return functools.partial(Flow, **options)
     return Flow(fn, **options)
+
+
+def _file_version(fn: Callable[..., Any]) -> str:
+    """A hash of the file that a function is in; empty where there is none."""
+    code = getattr(getattr(fn, "__wrapped__", fn), "__code__", None)
+    return _hash_of(code.co_filename) if code is not None else ""
+
+
+@functools.cache
+def _hash_of(file_name: str) -> str:
+    try:
+        return hashlib.sha256(Path(file_name).read_bytes()).hexdigest()[:16]
+    except OSError:  # typed in, or read from an archive
+        return ""

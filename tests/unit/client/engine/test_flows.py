@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -151,6 +153,23 @@ def test_a_name_that_cannot_be_made_fails_the_run(recorder: Recorder, template: 
         assert state.is_failed()
         with pytest.raises((ValueError, TypeError, ZeroDivisionError)):
             state.result()
+
+
+def test_the_version_is_a_hash_of_the_file(recorder: Recorder) -> None:
+    @flow
+    def by_default() -> None: ...
+
+    @flow(version="7")
+    def given() -> None: ...
+
+    by_default()
+    given()
+    content = Path(__file__).read_bytes()
+    assert recorder.run("by-default").version == hashlib.sha256(content).hexdigest()[:16]
+    assert recorder.run("given").version == "7"
+    names: dict[str, Any] = {"flow": flow}
+    exec("@flow\ndef typed_in(): ...", names)  # noqa: S102 - what is typed into an interpreter
+    assert names["typed_in"].version == ""
 
 
 def test_tags(recorder: Recorder) -> None:
