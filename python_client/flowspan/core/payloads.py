@@ -7,20 +7,14 @@ Never fails: what cannot be written is replaced by a placeholder that says what 
 
 from __future__ import annotations
 
-import base64
-import dataclasses
-import datetime
-import decimal
-import enum
 import json
-import pathlib
-import uuid
+from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan.core.failures import error_text, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MAX_PARAMETERS_BYTES = 512 * 1024
 PLACEHOLDER = "$unserializable"
@@ -93,15 +87,19 @@ def _dumps(value: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     """What JSON writes for a type that it does not know."""
-    for kinds, convert in _CONVERTERS:
-        if isinstance(value, kinds):
+    for kind in type(value).__mro__:
+        convert = _CONVERTERS.get((kind.__module__, kind.__name__))
+        if convert is not None:
             return convert(value)
+    if hasattr(value, "__fspath__"):
+        return value.__fspath__()
     if hasattr(value, "get_secret_value"):
         return "**********"
     if hasattr(type(value), "model_dump"):
         return value.model_dump(mode="json")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    if fields is not None:
+        return {name: getattr(value, name) for name in fields if hasattr(value, name)}
     raise TypeError(f"{type_name(type(value))} has no form in JSON")
 
 
@@ -109,17 +107,23 @@ def _bytes(value: bytes | bytearray) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return base64.b64encode(value).decode()
+        return b2a_base64(value, newline=False).decode()
 
 
-_CONVERTERS: tuple[tuple[tuple[type, ...], Any], ...] = (
-    ((datetime.datetime, datetime.date, datetime.time), lambda value: value.isoformat()),
-    ((datetime.timedelta,), lambda value: value.total_seconds()),
-    ((uuid.UUID, pathlib.PurePath, decimal.Decimal), str),
-    ((enum.Enum,), lambda value: value.value),
-    ((set, frozenset), list),
-    ((bytes, bytearray), _bytes),
-)
+# By name, for importing all these modules would be a part of the start of a small program.
+_CONVERTERS: dict[tuple[str, str], Callable[[Any], Any]] = {
+    ("builtins", "bytearray"): _bytes,
+    ("builtins", "bytes"): _bytes,
+    ("builtins", "frozenset"): list,
+    ("builtins", "set"): list,
+    ("datetime", "date"): lambda value: value.isoformat(),
+    ("datetime", "datetime"): lambda value: value.isoformat(),
+    ("datetime", "time"): lambda value: value.isoformat(),
+    ("datetime", "timedelta"): lambda value: value.total_seconds(),
+    ("decimal", "Decimal"): str,
+    ("enum", "Enum"): lambda value: value.value,
+    ("uuid", "UUID"): str,
+}
 
 
 def _placeholder(value: Any) -> bytes:
