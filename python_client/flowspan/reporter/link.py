@@ -111,6 +111,7 @@ class Link:
         self._output: memoryview = memoryview(b"")
         self._input = bytearray()
         self._preface = b""
+        self._put_back: list[bytes] = []
         self._status: LinkClosedError | None = None
         self._half_closing = False
         self._half_closed = False
@@ -204,6 +205,9 @@ class Link:
         Raises:
             LinkClosedError: The stream is over; earlier calls returned all its messages.
         """
+        if self._put_back:
+            messages, self._put_back = self._put_back, []
+            return messages
         if self._status is not None:
             raise self._status
         try:
@@ -232,8 +236,8 @@ class Link:
         Raises:
             LinkClosedError: The stream is over.
         """
-        if self._status is not None:
-            raise self._status
+        if self._put_back or self._status is not None:
+            return self.receive()
         deadline = time.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
             selector.register(self, selectors.EVENT_READ)
@@ -248,6 +252,10 @@ class Link:
                         return messages
                 elif left <= 0:
                     return []
+
+    def put_back(self, messages: list[bytes]) -> None:
+        """Takes messages back, for the next `receive` to return."""
+        self._put_back = messages + self._put_back
 
     def close(self) -> None:
         """Closes the socket; what was queued and not written is lost."""

@@ -77,7 +77,9 @@ def open_session(
             raise LinkClosedError(
                 "DEADLINE_EXCEEDED", f"the service did not answer within {WELCOME_TIMEOUT_S:g} s"
             )
-        return link, _read_welcome(address, messages[0])
+        welcome = _read_welcome(address, messages[0])
+        link.put_back(messages[1:])  # commands may follow at its heels
+        return link, welcome
     except BaseException:
         link.close()
         raise

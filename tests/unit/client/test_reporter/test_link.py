@@ -242,6 +242,20 @@ def test_a_message_beyond_all_measure_is_no_grpc(ends: tuple[Link, Peer]) -> Non
     assert ended(link).status == "NOT_GRPC"
 
 
+def test_messages_that_were_put_back_come_again(ends: tuple[Link, Peer]) -> None:
+    link, peer = ends
+    peer.read_until(lambda: bool(peer.headers))
+    peer.answer(b"welcome", b"command")
+    first, second = link.wait(WAIT_S)
+    assert (first, second) == (b"welcome", b"command")
+    link.put_back([second])
+    assert link.wait(WAIT_S) == [b"command"]
+    link.put_back([second])
+    peer.end(0, "")
+    assert link.receive() == [b"command"]
+    assert ended(link).status == "OK"
+
+
 def test_waiting_ends_with_the_time(ends: tuple[Link, Peer]) -> None:
     link, _ = ends
     assert link.wait(0.0) == []
