@@ -47,15 +47,16 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
     _check_size(batch.first_sequence, len(wire_events))
     events: list[ReportedEvent] = []
     append, read_state, new_wish = events.append, _read_state, tuple.__new__
+    is_id = validate.is_id
     ids: set[str] = set()
     try:
         for event in wire_events:
-            which = event.WhichOneof("event")
-            if which == "state_entered":
+            if event.HasField("state_entered"):
                 entered = event.state_entered
                 run_id = entered.run_id
                 if run_id not in ids:
-                    validate.check_id(run_id, "run_id")
+                    if not is_id(run_id):
+                        validate.check_id(run_id, "run_id")
                     ids.add(run_id)
                 attempt = entered.attempt or 1
                 if not 0 < attempt < _MAX_ATTEMPT:
@@ -65,9 +66,9 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
                     append((run_id, state))
                 else:
                     append((run_id, new_wish(Wish, (state, attempt, _REPORTED))))
-            elif which == "run_created":
+            elif event.HasField("run_created"):
                 append(_read_created(event.run_created, ids))
-            elif which == "log":
+            elif event.HasField("log"):
                 append(_read_log(event.log, ids))
             else:
                 append(_read_unknown(event))
@@ -154,7 +155,7 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
     state = _read_state(wire.state)
     if state.__class__ is NotUnderstood:
         return run_id, state
-    kind = int(wire.kind)
+    kind: int = wire.kind
     if kind not in (_FLOW, _TASK):
         if kind == 0:
             raise validate.invalid("kind", "is required")

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from flowspan.v1.state_pb2 import State
     from flowspan.v1.trace_pb2 import TraceContext
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+is_id = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+"""Matches a UUID in lower-case canonical form."""
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 _HEX = re.compile(r"[0-9a-f]*").fullmatch
 _ID_PREFIX = re.compile(r"[0-9a-f-]{4,36}").fullmatch
@@ -69,7 +70,7 @@ def check_id(value: str, field: str) -> None:
     """An id that is required."""
     if not value:
         raise invalid(field, "is required")
-    if not _UUID(value):
+    if not is_id(value):
         raise invalid(field, f"{_shown(value)} is not a UUID in lower-case canonical form")
 
 
