@@ -30,7 +30,6 @@ WORKLOAD_TIMEOUT_S = 300.0
 # How long a service that was just started is left alone before its memory is read.
 IDLE_S = 3.0
 LISTED_RUNS = 1_000_000
-LISTING_RUNS = 3
 INGEST_TASKS = 100_000
 # How many batches of 1000 events are between the states of a run, in the harder half of the load.
 INGEST_SPREAD = 3
@@ -178,11 +177,10 @@ class Collector:
                 name = f"{self.database}, listing, store alone: {listed['filter']}, p99"
                 self._results.note(name, listed["p99_ms"] / 1000)
             with running_service(url) as service:
-                for _ in range(LISTING_RUNS):
-                    outcome = run_workload("list_pages", address=service.address)
-                    self._add("listing", outcome["figures"]["page"])
-                    for name, value in outcome["notes"].items():
-                        self._results.note(f"{self.database}, list_pages: {name}", value)
+                outcome = run_workload("list_pages", address=service.address)
+                self._add("listing", outcome["figures"]["page"])
+                for name, value in outcome["notes"].items():
+                    self._results.note(f"{self.database}, list_pages: {name}", value)
 
     def _add(self, row: str, value: float) -> None:
         if row in self._rows:
