@@ -123,8 +123,7 @@ class Backlog:
         data = without_event(self.spool.load(self.outbox, batch), sequence)
         if data is None:
             return False
-        self.outbox.memory_bytes += len(data) - batch.size
-        batch.data, batch.size = data, len(data)
+        self.outbox.load(batch, data)
         return True
 
     def resolve_flushes(self) -> None:

@@ -21,7 +21,8 @@ class Batch:
         last: The sequence of its last event.
         data: The bytes of the flowspan.v1.Batch; None while they are only in the spool.
         size: How many bytes those are.
-        offset: Where the batch is in the spool; None while it is not there.
+        offset: Where the batch is in the spool, in one record or in several on end; None while it
+            is not there.
     """
 
     __slots__ = ("data", "first", "last", "offset", "size")
@@ -113,10 +114,27 @@ class Outbox:
             batch.data = None
 
     def load(self, batch: Batch, data: bytes) -> None:
-        """Gives a batch its bytes back."""
-        if batch.data is None:
-            self.memory_bytes += batch.size
-        batch.data = data
+        """Gives a batch its bytes back, or others."""
+        self.memory_bytes += len(data) - (batch.size if batch.data is not None else 0)
+        batch.data, batch.size = data, len(data)
+
+    def join_last(self, *, max_events: int, max_bytes: int) -> None:
+        """Makes one batch of the last two, where both are on disk alone and not large.
+
+        A long outage would else leave a million small batches to remember, and to send.
+        """
+        if len(self._waiting) < 2:
+            return
+        before, last = self._waiting[-2], self._waiting[-1]
+        if (
+            before.data is None
+            and last.data is None
+            and last.last - before.first < max_events
+            and before.size + last.size <= max_bytes
+        ):
+            before.last = last.last
+            before.size += last.size
+            self._waiting.pop()
 
     def __iter__(self) -> Iterator[Batch]:
         """All batches, in order."""

@@ -16,9 +16,14 @@ PLACEHOLDER = b"\xc2\x3e\x00"
 _ITEM = b"\x12" + varint(len(PLACEHOLDER)) + PLACEHOLDER
 
 
+def placeholder_items(count: int) -> bytes:
+    """So many placeholders, for a batch that has other events, too."""
+    return _ITEM * count
+
+
 def placeholder_batch(first: int, count: int) -> bytes:
     """A batch of nothing but placeholders."""
-    return batch_bytes(first, [_ITEM] * count)
+    return batch_bytes(first, [placeholder_items(count)])
 
 
 def without_event(batch: bytes, sequence: int) -> bytes | None:

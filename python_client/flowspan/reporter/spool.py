@@ -13,9 +13,11 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from flowspan.reporter.placeholders import placeholder_batch
+from flowspan.reporter.intake import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
+from flowspan.reporter.placeholders import placeholder_batch, placeholder_items
 from flowspan.reporter.session import client_info
 from flowspan.reporter.spool_file import SUFFIX, SpoolFile, SpoolHeader
+from flowspan.reporter.wire import batch_bytes, items_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +112,7 @@ class Spool:
                 self._unsynced = True
                 if outbox.memory_bytes > _RELEASE_ABOVE_BYTES:
                     outbox.release(batch)
+            outbox.join_last(max_events=MAX_BATCH_EVENTS, max_bytes=MAX_BATCH_BYTES)
         except OSError as error:
             self._retry_at = time.monotonic() + _RETRY_S
             logger.warning(
@@ -134,21 +137,33 @@ class Spool:
         """The bytes of a batch, read from the file if they are only there."""
         if batch.data is not None:
             return batch.data
-        found = None
-        if self._file is not None and batch.offset is not None:
-            try:
-                found = self._file.read(batch.offset)
-            except OSError as error:
-                logger.warning("the spool %s could not be read: %s", self.path, error)
-        if found is None:
-            # The sequences must not have a gap, or nothing after it would be taken.
-            count = batch.last - batch.first + 1
-            logger.error("the spool %s is damaged: %d events are lost", self.path, count)
-            data = placeholder_batch(batch.first, count)
-        else:
-            data = found[1]
+        try:
+            data = self._read(batch)
+        except OSError as error:
+            logger.warning("the spool %s could not be read: %s", self.path, error)
+            data = placeholder_batch(batch.first, batch.last - batch.first + 1)
         outbox.load(batch, data)
         return data
+
+    def _read(self, batch: Batch) -> bytes:
+        """The batch from its records, with placeholders for what is damaged.
+
+        The sequences must not have a gap, or nothing after it would be taken.
+        """
+        pieces = []
+        sequence, offset = batch.first, batch.offset or 0
+        while sequence <= batch.last:
+            found = self._file.read(offset) if self._file is not None else None
+            if found is None:
+                count = batch.last - sequence + 1
+                logger.error("the spool %s is damaged: %d events are lost", self.path, count)
+                pieces.append(placeholder_items(count))
+                break
+            record, data = found
+            pieces.append(items_of(record.first, data))
+            sequence = record.first + record.events
+            offset = record.end
+        return batch_bytes(batch.first, pieces)
 
     def tidy(self, outbox: Outbox) -> None:
         """Deletes the file when nothing of it is missing at the service any more."""

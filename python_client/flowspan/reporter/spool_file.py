@@ -67,6 +67,11 @@ class Record(NamedTuple):
     events: int
     size: int
 
+    @property
+    def end(self) -> int:
+        """Where the next record begins."""
+        return self.offset + _RECORD.size + self.size
+
 
 class SpoolFormatError(Exception):
     """The file is not a spool, or not one that this version reads."""
@@ -191,7 +196,7 @@ class SpoolFile:
         offset = self._start
         while (found := self.read(offset)) is not None:
             yield found
-            offset += _RECORD.size + found[0].size
+            offset = found[0].end
 
     def sync(self) -> None:
         """Returns when what was written survives a crash of the machine, too.

@@ -301,6 +301,11 @@ def batch_bytes(first_sequence: int, items: list[bytes]) -> bytes:
     return b"\x08" + varint(first_sequence) + b"".join(items)
 
 
+def items_of(first_sequence: int, batch: bytes) -> bytes:
+    """The events of a batch that `batch_bytes` made, for another one that has more."""
+    return batch[1 + len(varint(first_sequence)) :]
+
+
 def batch_frame(batch: bytes) -> bytes:
     """A flowspan.v1.ReportRequest with a batch."""
     return b"\x12" + varint(len(batch)) + batch

@@ -196,6 +196,26 @@ def test_what_is_on_disk_does_not_stay_in_memory(backlog: Backlog, intake: Intak
     assert [text.split()[0] for text in texts] == [str(number) for number in range(300)]
 
 
+def test_many_small_batches_on_disk_are_remembered_and_sent_as_few(
+    backlog: Backlog, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "_RELEASE_ABOVE_BYTES", 0)
+    for number in range(9000):
+        intake.put_log(logged(RUN_ID, f"{number}"))
+        assert backlog.build_and_keep()
+    assert len(list(backlog.outbox)) == 3
+    assert backlog.outbox.memory_bytes == 0
+    assert [event.log.message for event in events_of(backlog)] == [str(n) for n in range(9000)]
+    backlog.resume(5000)
+    assert backlog.outbox.next is not None
+    assert backlog.outbox.next.first == 4001
+    send_all(backlog)
+    backlog.ack(9000)
+    assert backlog.is_empty
+    assert backlog.outbox.memory_bytes == backlog.outbox.sent_bytes == 0
+    assert not backlog.spool.path.exists()
+
+
 def test_a_full_spool_keeps_a_reserve_for_states_and_says_what_is_lost(
     make_backlog: Callable[..., Backlog], intake: Intake, caplog: pytest.LogCaptureFixture
 ) -> None:
