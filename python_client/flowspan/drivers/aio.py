@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin
@@ -16,7 +16,7 @@ from flowspan.drivers.host import get_host
 from flowspan.exceptions import CancelRun
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 
     from flowspan.core.definitions import FlowDefinition, TaskDefinition
     from flowspan.core.runs import Run
@@ -93,7 +93,7 @@ async def run_task(
             return never_begin(run, host, error)
         if parent is not None:
             return _passed_on(await drive(host, run, task.fn, args, kwargs))
-        with cancel_with(host, run, *_interrupt()):
+        with _cancellable(host, run):
             return _passed_on(await drive(host, run, task.fn, args, kwargs))
 
 
@@ -114,7 +114,7 @@ async def run_flow(
             error = error or run.begin_error
             if error is not None:
                 return never_begin(run, host, error)
-            with cancel_with(host, run, *_interrupt()):
+            with _cancellable(host, run):
                 return _passed_on(await drive(host, run, flow.fn, call.args, call.kwargs))
         finally:
             run.scope.close()
@@ -226,15 +226,25 @@ def _as_cancel(run: Run, error: asyncio.CancelledError) -> CancelRun:
     return stop
 
 
-def _interrupt() -> tuple[object, Callable[[], object]]:
-    """What breaks the current asyncio task off, and its key; to be called from any thread."""
+@contextmanager
+def _cancellable(host: Host, run: Run) -> Iterator[None]:
+    """Lets the service cancel a run: what it awaits is broken off."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None  # noqa: S101 - only called in coroutines
+    assert task is not None  # noqa: S101 - only used in coroutines
+    is_going_on = True
 
     def interrupt() -> None:
-        loop.call_soon_threadsafe(task.cancel)
+        loop.call_soon_threadsafe(cancel)
 
-    return task, interrupt
+    def cancel() -> None:
+        if is_going_on:  # what the asyncio task does after the run is not to be cancelled
+            task.cancel()
+
+    with cancel_with(host, run, task, interrupt):
+        try:
+            yield
+        finally:
+            is_going_on = False
 
 
 async def _resolved(

@@ -101,8 +101,10 @@ class CancelScope:
             self.cancelled = True
             if self._event is not None:
                 self._event.set()
-            # By key, so that an asyncio task in which several runs are nested is interrupted once.
-            interrupts.update(self._interrupts or {})
+            # By key, so that an asyncio task in which several runs are nested is interrupted once:
+            # by the outermost of them that is cancelled.
+            for key, interrupt in (self._interrupts or {}).items():
+                interrupts.setdefault(key, interrupt)
         for child in self._children or ():
             child._mark(reason, deadline_of, interrupts)
 
