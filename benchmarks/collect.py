@@ -162,17 +162,9 @@ class Collector:
         runs = LISTED_RUNS // 20 if self._quick else LISTED_RUNS
         with self._new_database() as server_url, tempfile.TemporaryDirectory() as folder:
             url = server_url or f"sqlite:///{Path(folder) / 'flowspan.db'}"
-            fill = [
-                sys.executable,
-                "-m",
-                "benchmarks.listing",
-                "--json",
-                "--pages",
-                "100",
-                "--db",
-                url,
-            ]
-            filled = json.loads(run_process([*fill, "--runs", str(runs)]).splitlines()[-1])
+            fill = [sys.executable, "-m", "benchmarks.listing", "--json", "--db", url]
+            fill += ["--runs", str(runs), "--pages", "100"]
+            filled = json.loads(run_process(fill).splitlines()[-1])
             for listed in filled["lists"]:
                 name = f"{self.database}, listing, store alone: {listed['filter']}, p99"
                 self._results.note(name, listed["p99_ms"] / 1000)

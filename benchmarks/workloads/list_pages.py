@@ -1,8 +1,9 @@
 """How long a page of 100 task runs takes over the API: any page, without and with filters.
 
 The service should hold many: `python -m benchmarks.listing --db sqlite:////tmp/million.db` makes a
-million. Pages are timed in random order, one at a time, at places all over the list: the tokens of
-the places come from walking through it first.
+million, and `flowspan server start --db sqlite:////tmp/million.db` serves them. Pages are timed in
+random order, one at a time, at places all over the list; the tokens of the places come from walking
+through it first.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ def filters(
 ) -> dict[str, run_filter_pb2.RunFilter]:
     """Filters by name."""
     oldest = run_filter_pb2.RUN_ORDER_OLDEST_FIRST
-    some = stub.ListTaskRuns(Request(order=oldest, page_size=1)).task_runs[0]
+    first = stub.ListTaskRuns(Request(order=oldest, page_size=1)).task_runs
+    if not first:
+        raise SystemExit("the service holds no task runs: see the module's first lines")
+    some = first[0]
     made = run_filter_pb2.RunFilter
     return {
         "none": made(),
