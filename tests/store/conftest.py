@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,18 +15,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.support.postgres import PostgresServer
+
     from flowspan_service.stores.store import SqlStore
 
 __all__ = ["postgres_server", "postgres_url"]
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with all tables, to copy: migrating takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("migrated")
+    open_store(sqlite_url(folder), clock=FakeClock()).close()
+    return folder / "flowspan.db"
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: PostgresServer) -> Iterator[str]:
+    """The same for PostgreSQL: the URL of a database."""
+    with postgres_server.new_database() as url:
+        open_store(url, clock=FakeClock()).close()
+        yield url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database of the test's own."""
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database of the test's own, without rows."""
     if request.param == "sqlite":
-        return sqlite_url(tmp_path)
-    url: str = request.getfixturevalue("postgres_url")
-    return url
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path)
+        yield sqlite_url(tmp_path)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    template = request.getfixturevalue("migrated_postgres")
+    with server.new_database(template=template) as url:
+        yield url
 
 
 def sqlite_url(folder: Path) -> str:

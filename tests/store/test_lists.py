@@ -111,7 +111,7 @@ def walk(store: SqlStore, query: RunQuery) -> list[Run]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_pages_and_counts_are_those_of_a_sorted_list(store: SqlStore, seed: int) -> None:
-    runs = random_forest(seed, 120)
+    runs = random_forest(seed, 90)
     add_runs(store, runs)
     # Some go on, so that rows are found where they moved to.
     moved = random.Random(seed).sample(runs, 30)
@@ -123,13 +123,13 @@ def test_pages_and_counts_are_those_of_a_sorted_list(store: SqlStore, seed: int)
     do(store, move)
     chance = random.Random(seed)
     hits = 0
-    for _ in range(80):
+    for _ in range(50):
         run_filter = random_filter(chance, runs)
         kind, oldest_first = chance.choice([1, 2]), chance.random() < 0.5
         wanted = [run for run in runs if matches(run, kind, run_filter)]
         wanted.sort(key=lambda run: run.id, reverse=not oldest_first)
         query = RunQuery(
-            kind, run_filter, oldest_first=oldest_first, limit=chance.choice([1, 7, 100])
+            kind, run_filter, oldest_first=oldest_first, limit=chance.choice([3, 7, 100])
         )
         assert [run.id for run in walk(store, query)] == [run.id for run in wanted], run_filter
         counts: dict[int, int] = {}
@@ -137,7 +137,7 @@ def test_pages_and_counts_are_those_of_a_sorted_list(store: SqlStore, seed: int)
             counts[run.state.type] = counts.get(run.state.type, 0) + 1
         assert store.count_runs(kind, run_filter) == counts, run_filter
         hits += len(wanted)
-    assert hits > 500
+    assert hits > 200
 
 
 def test_a_page_is_whole_runs(store: SqlStore) -> None:

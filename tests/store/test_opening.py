@@ -33,12 +33,21 @@ def opening(url: str) -> str:
     return str(caught.value)
 
 
-def test_a_database_is_found_again(store_url: str, open_url: Callable[..., SqlStore]) -> None:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database that has no tables yet."""
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path)
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+def test_a_database_is_found_again(new_url: str, open_url: Callable[..., SqlStore]) -> None:
     run = a_run()
-    first = open_url(store_url)
+    first = open_url(new_url)
     add_runs(first, [run])
     first.close()
-    again = open_url(store_url)
+    again = open_url(new_url)
     assert again.get_run(RunKind.FLOW, run.id) is not None
     assert again.schema_version() == SCHEMA_VERSION
     assert again.position() == 1
@@ -137,12 +146,12 @@ def test_a_database_of_a_newer_program_is_left_alone(
 
 
 def test_the_migrations_make_what_the_tables_say(
-    store_url: str, open_url: Callable[..., SqlStore]
+    new_url: str, open_url: Callable[..., SqlStore]
 ) -> None:
     from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - slow to load
     from alembic.migration import MigrationContext  # noqa: PLC0415 - slow to load
 
-    store = open_url(store_url)
+    store = open_url(new_url)
     with store._dialect.writing.connect() as connection:
         options = {"compare_type": True, "version_table": "schema_version"}
         context = MigrationContext.configure(connection, opts=options)

@@ -88,10 +88,15 @@ class PostgresServer:
         return f"{self.url.rpartition('/')[0]}/{database}"
 
     @contextlib.contextmanager
-    def new_database(self) -> Iterator[str]:
-        """An empty database of its own; gives its URL, and drops it at the end."""
+    def new_database(self, *, template: str | None = None) -> Iterator[str]:
+        """A database of its own, empty or a copy; gives its URL, and drops it at the end.
+
+        Args:
+            template: The URL of the database to copy. Nobody may be connected to it.
+        """
         name = f"flowspan_test_{secrets.token_hex(8)}"
-        self._execute(f"CREATE DATABASE {name}")
+        like = "" if template is None else f" TEMPLATE {template.rpartition('/')[2]}"
+        self._execute(f"CREATE DATABASE {name}{like}")
         try:
             yield self.url_of(name)
         finally:
@@ -164,9 +169,7 @@ def _start(programs: Path, folder: Path, *, fsync: bool) -> PostgresServer:
     }
     command = [str(programs / "initdb"), "-D", str(data), "-U", "flowspan"]
     command += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
-    made = subprocess.run(
-        command, capture_output=True, check=False, cwd=folder, **_as(user)
-    )
+    made = subprocess.run(command, capture_output=True, check=False, cwd=folder, **_as(user))
     if made.returncode:
         msg = f"initdb failed: {made.stderr.decode(errors='replace').strip()}"
         raise NoPostgresError(msg)
@@ -244,7 +247,8 @@ def postgres_server() -> Iterator[PostgresServer]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            server = stack.enter_context(running_postgres())
+            # No test cuts the power, and what was written survives the end of any process.
+            server = stack.enter_context(running_postgres(fsync=False))
         except NoPostgresError as error:
             if os.environ.get("CI"):
                 pytest.fail(str(error))
