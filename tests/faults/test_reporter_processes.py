@@ -95,6 +95,47 @@ def test_children_report_in_sessions_of_their_own(
         assert flow_history(service.channel, run_id) == COMPLETE
 
 
+FLOWS = """
+    import multiprocessing, sys
+    from concurrent.futures import ProcessPoolExecutor
+    from flowspan import flow, task
+
+    @task
+    def double(number):
+        return number * 2
+
+    @flow
+    def inner(number):
+        return double(number)
+
+    def work(number):
+        return inner(number)
+
+    @flow
+    def outer():
+        first = inner(0)
+        context = multiprocessing.get_context({method!r})
+        with ProcessPoolExecutor(2, mp_context=context) as pool:
+            return first + sum(pool.map(work, range(1, 7)))
+
+    if __name__ == "__main__":
+        print("total", outer())
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_flows_in_parent_and_children(
+    method: str, service: ServiceProcess, flowspan_home: Path
+) -> None:
+    code = FLOWS.format(method=method)
+    output = run_code(code, home=flowspan_home, address=service.address, env=ENV)
+    assert "total 42" in output
+    runs = flow_runs(service.channel)
+    assert len(runs) == 8
+    for run in runs:
+        assert flow_history(service.channel, run.id) == COMPLETE
+
+
 def test_forks_in_the_middle_of_reporting(service: ServiceProcess, flowspan_home: Path) -> None:
     run_code(FORK_IN_A_FLOW, home=flowspan_home, address=service.address, env=ENV)
     runs = flow_runs(service.channel)
@@ -191,6 +232,29 @@ def test_ctrl_c_during_a_flush_leaves_everything_in_the_spool(flowspan_home: Pat
     (spool,) = list_spools(Config(home=flowspan_home))
     assert not spool.is_owned
     assert spool.size_bytes > 500
+
+
+def test_busy_code_does_not_keep_the_reporter_from_its_heartbeats(
+    start_service: Callable[..., ServiceProcess], flowspan_home: Path
+) -> None:
+    service = start_service(lease_s=1.5, grace_s=3600.0)
+    code = """
+        import time
+        from flowspan.reporter import get_reporter
+        from tests.support.emitting import COMPLETED, Journal, entered
+
+        reporter = get_reporter()
+        run_id = Journal(reporter).begin()
+        assert reporter.flush(60).acked
+        end = time.monotonic() + 5.0
+        while time.monotonic() < end:
+            sum(range(10_000))
+        reporter.emit(entered(run_id, COMPLETED, "Completed"))
+        print(run_id)
+    """
+    output = run_code(code, home=flowspan_home, address=service.address, env=ENV)
+    # Not Crashed in between, though it said nothing for three leases.
+    assert flow_history(service.channel, output.strip()) == COMPLETE
 
 
 def test_many_processes_start_one_local_service(flowspan_home: Path) -> None:
