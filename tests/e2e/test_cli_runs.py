@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from tests.support.cli import COMMAND, flowspan, flowspan_process, on_terminal
+from tests.support.flows import FlowProcess
 from tests.support.reports import Reporter, new_id
 from tests.support.service import ServiceProcess
 
@@ -236,6 +237,47 @@ def test_cancel_is_a_wish_to_a_process_and_an_order_without_one(address, service
     reporter.finish()
     refused = flowspan("run", "cancel", run, code=1)
     assert "not cancelled" in refused.err
+
+
+def test_cancel_stops_a_flow_that_runs(service, flowspan_home):
+    code = """
+        from flowspan import flow, task
+
+        @task
+        def step(number):
+            if number == 3:
+                print("waits", flush=True)
+                input()
+
+        @flow
+        def patient():
+            for number in range(1000):
+                step(number)
+
+        patient(return_state=True)
+    """
+    to_service = ("--address", service.address)
+    with FlowProcess(code, home=flowspan_home, address=service.address) as process:
+        process.wait_for_line("waits")
+        run_id = wait_for_run(to_service)
+        assert "is Cancelling" in flowspan(*to_service, "run", "cancel", run_id).out
+        process.say("go on")
+        process.finish(expected_code=None)
+    (tree,) = flowspan(*to_service, "run", "show", run_id, "--json").objects
+    assert tree["state"]["type"] == "CANCELLED"
+    assert tree["state"]["message"] == "Cancelled from the command line."
+    assert len(tree["children"]) < 1000
+
+
+def wait_for_run(to_service: tuple[str, ...]) -> str:
+    """The id of the one run there is; what happens is reported some milliseconds later."""
+    deadline = time.monotonic() + 60
+    while True:
+        runs = flowspan(*to_service, "run", "ls", "--json").objects
+        if runs:
+            return runs[0]["id"]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_output_in_a_pipe_has_no_colours_and_is_never_cut(address, service):

@@ -18,14 +18,11 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_S = 5.0
 
 
-def connect(
-    address: str | None = None, *, config: Config | None = None, start_local: bool = True
-) -> ServiceClient:
+def connect(address: str | None = None, *, start_local: bool = True) -> ServiceClient:
     """Connects to the service, and makes sure that it is there.
 
     Args:
         address: ``host:port`` or ``unix:/path``; the configured one if None.
-        config: The settings; those of the process if None.
         start_local: Whether the local service may be started, where it is meant and does not run.
 
     Raises:
@@ -33,8 +30,7 @@ def connect(
         LocalServiceError: The local service did not start.
         ServiceUnavailableError: Nothing answers there, or no local service runs.
     """
-    settings = config or get_config()
-    target = _target(address, settings, start_local=start_local)
+    target = _target(address, get_config(), start_local=start_local)
     try:
         connect_socket(target, timeout_s=_CONNECT_TIMEOUT_S).close()
     except OSError as error:
