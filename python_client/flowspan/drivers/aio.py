@@ -189,13 +189,26 @@ async def _finish_attempt(run: Run, attempt: Run, error: BaseException | None) -
     patience_s = stop_attempt(run, attempt, error)
     try:
         if attempt.task_runner is not None and patience_s != 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(_done(attempt.task_runner), patience_s)
+            await _wait_for_submitted(run, attempt.task_runner, patience_s)
     except BaseException as broken_off:
         stop_attempt(run, attempt, broken_off)
         raise
     finally:
         close_attempt(run, attempt)
+
+
+async def _wait_for_submitted(run: Run, runner: OpenTaskRunner, patience_s: float | None) -> None:
+    with suppress(TimeoutError):
+        try:
+            await asyncio.wait_for(_done(runner), patience_s)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not run.scope.cancelled or task is None:
+                raise
+            # The run learnt that it is cancelled from a call of a task, and only now comes what
+            # was to break off what it awaits.
+            task.uncancel()
+            await asyncio.wait_for(_done(runner), patience_s)
 
 
 async def _within(run: Run, timeout_s: float | None, coroutine: Coroutine[Any, Any, Any]) -> Any:
