@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.emitting import COMPLETED, Journal, created, entered, flow_record
 from tests.support.queries import flow_history, flow_runs, wait_until
+from tests.support.reporting import ReportStream
 
 from flowspan.config import Config
 from flowspan.reporter import Reporter
@@ -150,3 +151,22 @@ def test_a_service_that_stops_is_found_again(
     assert reporter.flush(TIMEOUT_S).acked
     journal.check(service.channel)
     assert not caplog.records, "a restart is nothing to speak of"
+
+
+def test_a_session_that_another_connection_took_is_not_fought_for(
+    service: ServiceProcess, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(reporter)
+    journal.run()
+    assert reporter.flush(TIMEOUT_S).acked
+    other = ReportStream(service.channel, session_id=reporter.session_id)
+    assert other.welcome.resume_after == 5
+    wait_until(lambda: "gave the session away" in caplog.text, "the complaint")
+    journal.run()
+    outcome = reporter.flush(0.5)
+    assert not outcome.acked
+    assert outcome.spooled
+    # It comes back when the other one is gone, though not at once.
+    other.break_off()
+    wait_until(lambda: reporter.flush(1.0).acked, "all to be acked")
+    journal.check(service.channel)

@@ -269,6 +269,11 @@ class Loop:
         """The stream is over: connect again, without an event that the service cannot read."""
         address = self._link.address if self._link is not None else None
         self._drop_link(str(error))
+        if error.status == "ABORTED":
+            # A copy of this process (of a machine's snapshot, say) reports in its session. Not to
+            # fight for it with a connection a millisecond is all that can be done here.
+            logger.error("the service at %s gave the session away: %s", address, error.message)
+            self._connector.be_patient()
         if error.status != "INVALID_ARGUMENT":
             return
         is_replaced = error.sequence is not None and self.backlog.replace(error.sequence)
