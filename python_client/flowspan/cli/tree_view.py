@@ -134,7 +134,7 @@ class _Drawing:
         """The children, or their group where there are too many of a kind."""
         entries: list[Node | Group] = []
         for group in node.groups.values():
-            if len(group.nodes) > self._detail.fold_above:
+            if self._total(group) > self._detail.fold_above:
                 entries.append(group)
             else:
                 entries.extend(group.nodes)
@@ -151,8 +151,11 @@ class _Drawing:
                 yield self._folded(entry, guide)
                 yield from self._siblings(_notable(entry, self._detail.notable), deeper)
 
+    def _total(self, group: Group) -> int:
+        return max(len(group.nodes), self._expected.get(group.name, 0))
+
     def _folded(self, group: Group, guide: str) -> Line:
-        total = max(len(group.nodes), self._expected.get(group.name, 0))
+        total = self._total(group)
         return Line(
             label=Text.assemble((guide, "dim"), fmt.visible(group.name), (f" ×{total:,}", "bold")),
             state=counts_text(group.counts),

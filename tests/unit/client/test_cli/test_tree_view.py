@@ -148,3 +148,11 @@ def test_totals_count_by_function():
 def test_names_cannot_move_the_cursor():
     runs = [make_run(0, "root", is_flow=True, run_name="a\x1b[2J\nb")]
     assert text(runs) == ["root a[2J b  ✓ Completed     1.0s"]
+
+
+def test_a_group_that_will_be_large_is_folded_from_the_first():
+    runs = fan_out(5)
+    drawn = tree_view.lines(
+        build(runs[0], runs), now=NOW, detail=tree_view.STANDARD, expected={"parse": 50}
+    )
+    assert drawn[1].label.plain == "└─ parse ×50"
