@@ -158,6 +158,10 @@ async def _call(
     error: BaseException | None = None
     try:
         value = await _within(run, timeout_s, _call_to_the_end(attempt, fn, args, kwargs))
+    except asyncio.CancelledError as cancelled:
+        # What it means is to be seen now: stopping what the attempt left behind cancels its scope.
+        error = _as_cancel(run, cancelled)
+        raise error from error.__cause__
     except BaseException as raised:
         error = raised
         raise
