@@ -59,6 +59,26 @@ def make_reporter(flowspan_home: Path) -> Iterator[Callable[..., Reporter]]:
         reporter.close()
 
 
+@pytest.mark.parametrize("crash_point", ["before_commit:4", "after_commit:4", "before_ack:2"])
+def test_promise_acked_is_durable_and_the_rest_is_sent_again(
+    crash_point: str,
+    start_service: Callable[..., ServiceProcess],
+    make_reporter: Callable[..., Reporter],
+) -> None:
+    service = start_service(crash_point=crash_point)
+    reporter = make_reporter(service.address)
+    journal = Journal(reporter)
+    for _ in range(200):
+        journal.run(log_count=1)
+        reporter.flush(0.02)
+        if not service.is_running:
+            break
+    assert service.wait() == -9
+    service.restart()
+    wait_until(lambda: reporter.flush(1.0).acked, "all to be acked")
+    journal.check(service.channel)
+
+
 def test_promise_flow_outlives_service_that_is_down_at_launch(
     service: ServiceProcess, make_reporter: Callable[..., Reporter], flowspan_home: Path
 ) -> None:
