@@ -41,8 +41,8 @@ LINGER_S = 0.004
 """How long events wait for others to share a batch with."""
 
 BUSY_LINGER_S = 0.01
-"""The same while there is a connection and one batch follows another: a batch has a cost of its own,
-and takes the interpreter's lock from user code, so fewer and larger ones are better."""
+"""The same while there is a connection and one batch follows another: a batch has a cost of its
+own, and takes the interpreter's lock from user code, so fewer and larger ones are better."""
 
 FIRST_GRACE_S = 0.1
 """How long a new process waits for its first connection before it begins to spool."""
