@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from functools import lru_cache
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event
@@ -35,6 +36,22 @@ WRITER_CACHE_KIB = 32_768
 READER_CACHE_KIB = 4_096
 CHECKPOINT_PAGES = 8_000
 JOURNAL_LIMIT_BYTES = 128 << 20
+
+_MOSTLY_THE_SAME = {
+    tables.run: (
+        *("kind", "attempt", "cause", "state_scheduled_us", "state_message", "state_failure"),
+        *("state_result", "version", "tags", "parameters_encoding", "parameters", "tracestate"),
+        "exported_by_service",
+    ),
+    tables.transition: (
+        *("attempt", "cause", "commit_us", "scheduled_us", "message", "failure", "result"),
+    ),
+}
+"""Columns that mostly have one value throughout a statement: to bind one takes 50 ns each time."""
+_FOLDABLE = {
+    table.name: tuple(index for index, column in enumerate(table.c) if column.name in names)
+    for table, names in _MOSTLY_THE_SAME.items()
+}
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: "The database {path} is locked by another program (a sqlite3 shell with an"
@@ -94,22 +111,24 @@ class SqliteDialect:
 
     def insert(self, connection: Connection, table: Table, values: Sequence[Any]) -> None:
         """See dialects.base.Dialect."""
-        width = len(table.c)
+        width, foldable = len(table.c), _FOLDABLE.get(table.name, ())
         for rows, chunk in _ladder(values, width):
-            connection.exec_driver_sql(_insert_sql(table.name, width, rows), chunk)
+            folded, parameters = _fold(chunk, rows, foldable)
+            sql = _insert_sql(table.name, width, rows, folded)
+            connection.exec_driver_sql(sql, tuple(parameters))
 
     def update_runs(self, connection: Connection, values: Sequence[Any]) -> int:
         """See dialects.base.Dialect."""
         return sum(
-            connection.exec_driver_sql(_update_sql(rows), chunk).rowcount
+            connection.exec_driver_sql(_update_sql(rows), tuple(chunk)).rowcount
             for rows, chunk in _ladder(values, len(CHANGING_COLUMNS))
         )
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
         """See dialects.base.Dialect."""
         runs: list[Run] = []
-        for count, chunk in _ladder([to_bytes(run_id) for run_id in run_ids], 1):
-            runs += _runs_of(connection.exec_driver_sql(_load_sql(count), chunk))
+        for size, chunk in _ladder([to_bytes(run_id) for run_id in run_ids], 1):
+            runs += _runs_of(connection.exec_driver_sql(_load_sql(size), tuple(chunk)))
         return runs
 
     def fetch_runs(self, connection: Connection, statement: Statement) -> list[Run]:
@@ -171,7 +190,7 @@ def _pragmas(*, read_only: bool) -> Iterator[str]:
     yield "temp_store = MEMORY"
 
 
-def _ladder(values: Sequence[Any], width: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
+def _ladder(values: Sequence[Any], width: int) -> Iterator[tuple[int, list[Any]]]:
     """Cuts rows of that width into pieces of CHUNK_SIZES; gives their sizes and values."""
     start, total = 0, len(values)
     if total % width:
@@ -180,14 +199,44 @@ def _ladder(values: Sequence[Any], width: int) -> Iterator[tuple[int, tuple[Any,
     for rows in CHUNK_SIZES:
         step = rows * width
         while total - start >= step:
-            yield rows, tuple(values[start : start + step])
+            yield rows, list(values[start : start + step])
             start += step
 
 
+def _fold(
+    chunk: list[Any], rows: int, columns: tuple[int, ...]
+) -> tuple[tuple[int, ...], list[Any]]:
+    """Has columns whose value is the same in all rows said once, in front.
+
+    All of them or none, so that there are two statements for each number of rows.
+
+    Args:
+        chunk: The values of the rows, one after the other; may be changed.
+        rows: How many rows it has.
+        columns: The columns, ascending.
+
+    Returns:
+        The columns that were folded, and the values: first theirs, then those of the rows.
+    """
+    width = len(chunk) // rows
+    constants = [chunk[column] for column in columns]
+    for column, value in zip(columns, constants, strict=True):
+        if chunk[column::width].count(value) != rows:
+            return (), chunk
+    for removed, column in enumerate(reversed(columns)):
+        del chunk[column :: width - removed]
+    return columns, constants + chunk
+
+
 @lru_cache(maxsize=STATEMENT_CACHE_SIZE)
-def _insert_sql(table: str, columns: int, rows: int) -> str:
-    row = f"({','.join('?' * columns)})"
-    return f"INSERT INTO {table} VALUES {','.join([row] * rows)}"  # noqa: S608 - own names only
+def _insert_sql(table: str, width: int, rows: int, folded: tuple[int, ...]) -> str:
+    shared = {column: f"?{number}" for number, column in enumerate(folded, 1)}
+    numbers = count(len(folded) + 1)
+    values = ",".join(
+        "(" + ",".join(shared.get(column) or f"?{next(numbers)}" for column in range(width)) + ")"
+        for _ in range(rows)
+    )
+    return f"INSERT INTO {table} VALUES {values}"  # noqa: S608 - own names only
 
 
 @lru_cache(maxsize=STATEMENT_CACHE_SIZE)
