@@ -77,6 +77,9 @@ def page_statement(query: RunQuery, syntax: Syntax, *, limit: int) -> Statement:
     ]
     # A SELECT with ORDER BY may stand in a UNION only as a subquery, says SQLite.
     ids = " UNION ALL ".join(f"SELECT id FROM ({part}) AS part" for part in parts)  # noqa: S608 - no values in it
+    if len(parts) > 1:
+        # Merged before the rows are fetched, so that no more of them are than the page has.
+        ids = f"SELECT id FROM ({ids}) AS merged ORDER BY id {direction} {limited}"  # noqa: S608 - as above
     sql = (
         f"SELECT {RUN_COLUMNS} FROM ({ids}) AS page JOIN run ON run.id = page.id"  # noqa: S608 - no values in it
         f" ORDER BY page.id {direction} {limited}"
