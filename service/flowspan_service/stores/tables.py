@@ -1,4 +1,4 @@
-"""The tables and their indexes; docs/decisions/ says why these.
+"""The tables and their indexes; docs/decisions/store.md says why these.
 
 Ids are UUIDv7, so the order of ids is the order of creation, and each list is a range of an index
 that ends in the id. The state's type stands before the id in the indexes that lists use: a list is
