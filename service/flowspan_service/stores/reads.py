@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from flowspan_service.app.queries import FlowInfo, Page
 from flowspan_service.domain.errors import StoreUnavailableError
@@ -41,6 +42,8 @@ class Reads:
         try:
             with self._dialect.reading.connect() as connection:
                 yield connection
+        except PoolTimeoutError as error:
+            raise StoreUnavailableError("All connections to the database are busy.") from error
         except Exception as error:
             reason = self._dialect.explain(error)
             if reason is None:

@@ -10,7 +10,6 @@ from psycopg.pq import Format
 from psycopg.types.string import TextLoader
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from flowspan_service.stores import tables
@@ -165,8 +164,6 @@ class PostgresqlDialect:
 
     def explain(self, error: Exception) -> str | None:
         """See dialects.base.Dialect."""
-        if isinstance(error, PoolTimeoutError):
-            return "All connections to PostgreSQL are busy."
         original = error.orig if isinstance(error, DBAPIError) else error
         if not isinstance(original, psycopg.Error):
             return None
