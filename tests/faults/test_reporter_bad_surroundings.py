@@ -170,20 +170,19 @@ def test_a_full_disk_loses_nothing_when_the_service_comes_back(
 
 def test_a_log_line_of_100_mb_arrives_whole(service: ServiceProcess, flowspan_home: Path) -> None:
     code = """
-        import resource, sys
         from flowspan.reporter import get_reporter
         from tests.support.emitting import COMPLETED, Journal, entered, logged
+        from tests.support.memory import peak_mib
 
         reporter = get_reporter()
         run_id = Journal(reporter).begin()
         line = "0123456789" * 10_000_000
         reporter.flush(60)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_mib()
         reporter.emit(logged(run_id, line))
         reporter.emit(entered(run_id, COMPLETED, "Completed"))
         assert reporter.flush(60).acked
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        print(run_id, grown // (1024 if sys.platform == "linux" else 1 << 20))
+        print(run_id, peak_mib() - before)
     """
     output = run_code(code, home=flowspan_home, address=service.address, env=ENV)
     run_id, grown_mib = output.split()
@@ -199,9 +198,9 @@ def test_a_log_line_of_100_mb_arrives_whole(service: ServiceProcess, flowspan_ho
 
 
 FLOOD = """
-    import resource, sys, time
     from flowspan.reporter import get_reporter
     from tests.support.emitting import COMPLETED, Journal, entered, logged
+    from tests.support.memory import peak_mib
 
     reporter = get_reporter()
     run_id = Journal(reporter).begin()
@@ -210,8 +209,7 @@ FLOOD = """
     reporter.emit(entered(run_id, COMPLETED, "Completed"))
     print("emitted", flush=True)
     outcome = reporter.flush({timeout})
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(run_id, peak // (1024 if sys.platform == "linux" else 1 << 20), outcome.acked)
+    print(run_id, peak_mib(), outcome.acked)
 """
 LINES = 100_000
 
