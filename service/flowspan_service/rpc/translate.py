@@ -42,15 +42,16 @@ def timestamp(at_us: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=rest * 1000)
 
 
-def optional_timestamp(at_us: int | None) -> Timestamp | None:
-    """A time that may not be known."""
-    return None if at_us is None else timestamp(at_us)
-
-
 def duration(length_us: int) -> Duration:
     """A length of time."""
     seconds, rest = divmod(length_us, _SECOND)
     return Duration(seconds=seconds, nanos=rest * 1000)
+
+
+def _put_time(wire: Timestamp | Duration, at_us: int) -> None:
+    """Sets a time, or a length of time, where it is: cheaper than making one and copying it."""
+    wire.seconds, rest = divmod(at_us, _SECOND)
+    wire.nanos = rest * 1000
 
 
 def microseconds(wire: Timestamp | Duration) -> int:
@@ -129,19 +130,33 @@ def run_filter(wire: run_filter_pb2.RunFilter) -> RunFilter:
 
 def state_message(state: State) -> state_pb2.State:
     """A state."""
-    wire = state_pb2.State(
-        type=state.type,  # type: ignore[arg-type] # an int, as enums of protobuf are
-        name=state.name,
-        message=state.message,
-        time=timestamp(state.time_us),
-    )
+    wire = state_pb2.State()
+    _put_state(wire, state)
+    return wire
+
+
+def _put_state(wire: state_pb2.State, state: State) -> None:
+    wire.type = state.type  # type: ignore[assignment] # an int, as enums of protobuf are
+    wire.name = state.name
+    wire.message = state.message
+    _put_time(wire.time, state.time_us)
     if state.scheduled_us is not None:
-        wire.scheduled_time.CopyFrom(timestamp(state.scheduled_us))
+        _put_time(wire.scheduled_time, state.scheduled_us)
     if state.failure is not None:
         wire.failure.CopyFrom(failure_pb2.Failure.FromString(state.failure))
     if state.result is not None:
         wire.result.CopyFrom(payload_pb2.Payload.FromString(state.result))
-    return wire
+
+
+def _put_course(wire: flow_run_pb2.FlowRun | task_run_pb2.TaskRun, run: Run) -> None:
+    """What flow runs and task runs say of their course."""
+    _put_state(wire.state, run.state)
+    _put_time(wire.create_time, run.created_us)
+    if run.started_us is not None:
+        _put_time(wire.start_time, run.started_us)
+    if run.ended_us is not None:
+        _put_time(wire.end_time, run.ended_us)
+    _put_time(wire.run_duration, run.run_duration_us)
 
 
 def trace_message(trace: TraceContext | None) -> trace_pb2.TraceContext | None:
@@ -159,50 +174,44 @@ def trace_message(trace: TraceContext | None) -> trace_pb2.TraceContext | None:
 def flow_run_message(run: Run) -> flow_run_pb2.FlowRun:
     """A flow run."""
     payload = run.parameters
-    return flow_run_pb2.FlowRun(
+    wire = flow_run_pb2.FlowRun(
         id=run.id,
         flow_id=flow_id(run.function_name),
         flow_name=run.function_name,
         name=run.run_name,
         parent_run_id=run.parent_run_id or "",
         root_run_id=run.root_run_id,
-        state=state_message(run.state),
         attempt=run.attempt,
         tags=run.tags,
         parameters=(
             payload_pb2.Payload(encoding=payload.encoding, data=payload.data) if payload else None
         ),
-        create_time=timestamp(run.created_us),
-        start_time=optional_timestamp(run.started_us),
-        end_time=optional_timestamp(run.ended_us),
-        run_duration=duration(run.run_duration_us),
         trace=trace_message(run.trace),
         flow_version=run.version,
         session_id=run.session_id or "",
         transition_count=run.transition_count,
     )
+    _put_course(wire, run)
+    return wire
 
 
 def task_run_message(run: Run) -> task_run_pb2.TaskRun:
     """A task run."""
-    return task_run_pb2.TaskRun(
+    wire = task_run_pb2.TaskRun(
         id=run.id,
         task_name=run.function_name,
         name=run.run_name,
         flow_run_id=run.flow_run_id or "",
         parent_run_id=run.parent_run_id or "",
         root_run_id=run.root_run_id,
-        state=state_message(run.state),
         attempt=run.attempt,
         tags=run.tags,
-        create_time=timestamp(run.created_us),
-        start_time=optional_timestamp(run.started_us),
-        end_time=optional_timestamp(run.ended_us),
-        run_duration=duration(run.run_duration_us),
         trace=trace_message(run.trace),
         session_id=run.session_id or "",
         transition_count=run.transition_count,
     )
+    _put_course(wire, run)
+    return wire
 
 
 def transition_message(transition: Transition) -> transition_pb2.Transition:
