@@ -147,7 +147,7 @@ def test_an_operation_that_the_database_refuses_fails_alone(store: SqlStore) -> 
     run = a_run()
     good = store.submit(adding(run))
     # Does not look whether the run is there: the database must object.
-    bad = store.submit(Op(lambda uow: uow.add_run(a_run(function_name=None))))
+    bad = store.submit(Op(lambda uow: uow.add_run(a_run(run_name=None))))
     other = store.submit(adding(a_run()))
     gate.open()
     with pytest.raises(Exception, match=r"(?i)null|encode"):

@@ -304,6 +304,26 @@ class Unit:
 
     def flush(self) -> None:
         """Writes what is held in memory, so that queries see it."""
+        if self._logs:
+            self.preload({entry.run_id for entry in self._logs})
+        with self._dialect.together(self._connection, row_count=self._row_count()):
+            self._write()
+
+    def finish(self) -> Head:
+        """Flushes, and brings the table `head` up to date. Returns what it now says."""
+        if self._logs:
+            self.preload({entry.run_id for entry in self._logs})
+        with self._dialect.together(self._connection, row_count=self._row_count()):
+            self._write()
+            head = Head(self._position, self._log_position, self._head.generation + 1)
+            self._connection.execute(update(tables.head).values(head._asdict()))
+        return head
+
+    def _row_count(self) -> int:
+        transitions = len(self._transitions) // len(tables.transition.c)
+        return transitions + len(self._new) + len(self._changed) + len(self._logs)
+
+    def _write(self) -> None:
         dialect, connection, null = self._dialect, self._connection, self._dialect.null
         if self._new:
             runs = list(self._new.values())
@@ -320,8 +340,7 @@ class Unit:
             self._new.clear()
         if self._changed:
             changes = flat(change_row(run, null) for run in self._changed.values())
-            if dialect.update_runs(connection, changes) != len(self._changed):
-                raise RuntimeError("a run that was changed is not in the database")
+            dialect.update_runs(connection, changes)
             self._written |= self._changed
             self._changed.clear()
         if self._transitions:
@@ -339,13 +358,6 @@ class Unit:
             )
             self._flows.clear()
 
-    def finish(self) -> Head:
-        """Flushes, and brings the table `head` up to date. Returns what it now says."""
-        self.flush()
-        head = Head(self._position, self._log_position, self._head.generation + 1)
-        self._connection.execute(update(tables.head).values(head._asdict()))
-        return head
-
     def ended_runs(self) -> list[Run]:
         """The runs that entered a terminal state, and are in one; after `finish`."""
         before = self._head.position
@@ -357,7 +369,6 @@ class Unit:
 
     def _insert_logs(self) -> None:
         # Messages may be large and drivers copy them: no statement takes too many at once.
-        self.preload({entry.run_id for entry in self._logs})
         values: list[Any] = []
         size = 0
         for entry in self._logs:

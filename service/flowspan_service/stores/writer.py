@@ -11,7 +11,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowspan_service.domain.errors import ServiceError, StoppingError, StoreUnavailableError
-from flowspan_service.stores.dialects.base import Head
 from flowspan_service.stores.unit import Cache, Unit
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports import Clock, CommitListener, Operation
     from flowspan_service.domain.runs import Run
-    from flowspan_service.stores.dialects.base import Dialect
+    from flowspan_service.stores.dialects.base import Dialect, Head
 
 T = TypeVar("T")
 
@@ -179,8 +178,7 @@ class Writer:
         """
         try:
             connection = self._connect()
-            connection.exec_driver_sql(self._dialect.begin_sql)
-            head = Head(*connection.exec_driver_sql(self._dialect.lock_head_sql).one())
+            head = self._dialect.begin(connection)
             unit = self._unit(connection, head)
             unit.preload(chain.from_iterable(waiting.operation.run_ids for waiting in group))
             outcomes, refused = _run_operations(unit, group)

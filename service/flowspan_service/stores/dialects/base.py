@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Table
@@ -30,13 +31,25 @@ class Dialect(Protocol):
     """Makes the writer's connection, in autocommit: the writer itself begins and commits."""
     reading: Engine
     """A pool of connections for the reads, in autocommit."""
-    begin_sql: str
-    """Begins a transaction that may write."""
-    lock_head_sql: str
-    """Reads position, log_position and generation, and keeps other writers out until the commit."""
-
     null: object
     """What stands for NULL in the values given to `insert` and `update_runs`."""
+
+    def begin(self, connection: Connection) -> Head:
+        """Begins a transaction that writes, and keeps other writers out until its end."""
+        ...
+
+    def together(
+        self, connection: Connection, *, row_count: int
+    ) -> contextlib.AbstractContextManager[None]:
+        """Statements in here may be sent without waiting for the answers of those before.
+
+        Their errors are raised at the latest where the context ends.
+
+        Args:
+            connection: The writer's.
+            row_count: About how many rows they write.
+        """
+        ...
 
     def insert(self, connection: Connection, table: Table, values: Sequence[Any]) -> None:
         """Inserts rows in few statements.
@@ -48,12 +61,15 @@ class Dialect(Protocol):
         """
         ...
 
-    def update_runs(self, connection: Connection, values: Sequence[Any]) -> int:
-        """Updates runs in few statements; returns how many there were.
+    def update_runs(self, connection: Connection, values: Sequence[Any]) -> None:
+        """Updates runs in few statements.
 
         Args:
             connection: The writer's.
             values: Of rows.CHANGING_COLUMNS for each run, one after the other.
+
+        Raises:
+            RuntimeError: One of them is not in the database.
         """
         ...
 
@@ -87,6 +103,17 @@ class Dialect(Protocol):
     def dispose(self) -> None:
         """Closes all connections."""
         ...
+
+
+def check_updated(row_count: int, expected: int) -> None:
+    """Checks that an update found all the runs that it was to change.
+
+    Raises:
+        RuntimeError: It did not.
+    """
+    if row_count != expected:
+        msg = f"of {expected} runs that were changed, {row_count} are in the database"
+        raise RuntimeError(msg)
 
 
 def chunks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from flowspan_service.stores import tables
+from flowspan_service.stores.dialects.base import Head, check_updated
 from flowspan_service.stores.dialects.binary import (
     SIGNATURE,
     TRAILER,
@@ -22,7 +24,7 @@ from flowspan_service.stores.dialects.binary import (
 from flowspan_service.stores.rows import CHANGING_COLUMNS, run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import Table
     from sqlalchemy.engine import URL, Connection, Engine
@@ -39,6 +41,11 @@ IDLE_TIMEOUT_MS = 30_000
 
 COPY_CHUNK_ROWS = 1_000
 """Rows encoded at once: some megabytes."""
+
+PIPELINE_ROWS = 500
+"""Up to so many rows, waiting for answers takes longer than the work: all is sent at once."""
+
+_LOCK_HEAD = b"SELECT position, log_position, generation FROM head FOR UPDATE"
 
 _WRITER_SETTINGS = (
     f"SET lock_timeout = {LOCK_TIMEOUT_MS}",
@@ -68,8 +75,6 @@ class PostgresqlDialect:
     """See dialects.base.Dialect."""
 
     name = "postgresql"
-    begin_sql = "BEGIN"
-    lock_head_sql = "SELECT position, log_position, generation FROM head FOR UPDATE"
     null: object = None
 
     def __init__(self, url: URL) -> None:
@@ -80,6 +85,9 @@ class PostgresqlDialect:
         """
         self._url = url.set(drivername="postgresql+psycopg")
         self._encoders: dict[str, RowEncoder] = {}
+        self._inserts: dict[str, tuple[bytes, ArrayEncoder]] = {}
+        self._updates: list[tuple[psycopg.Cursor[Any], int]] | None = None
+        """Inside of `together`: updates whose counts are not known yet."""
         self.writing: Engine = self._engine(
             _WRITER_SETTINGS, isolation_level="AUTOCOMMIT", poolclass=NullPool
         )
@@ -116,24 +124,64 @@ class PostgresqlDialect:
 
         return engine
 
+    def begin(self, connection: Connection) -> Head:
+        """See dialects.base.Dialect."""
+        driver = _driver_of(connection)
+        with driver.pipeline():
+            driver.execute(b"BEGIN")
+            head = driver.execute(_LOCK_HEAD)
+        (row,) = head.fetchall()
+        return Head(*row)
+
+    @contextlib.contextmanager
+    def together(self, connection: Connection, *, row_count: int) -> Iterator[None]:
+        """See dialects.base.Dialect."""
+        if row_count > PIPELINE_ROWS:  # COPY is faster then, and cannot be used in a pipeline
+            yield
+            return
+        self._updates = []
+        try:
+            with _driver_of(connection).pipeline():
+                yield
+            for cursor, expected in self._updates:
+                check_updated(cursor.rowcount, expected)
+                cursor.close()
+        finally:
+            self._updates = None
+
     def insert(self, connection: Connection, table: Table, values: Sequence[Any]) -> None:
         """See dialects.base.Dialect."""
+        if not values:
+            return
+        if self._updates is not None:
+            if table.name not in self._inserts:
+                columns = ArrayEncoder(list(table.c))
+                self._inserts[table.name] = _insert_sql(table.name, columns), columns
+            sql, columns = self._inserts[table.name]
+            with _driver_of(connection).cursor() as cursor:
+                cursor.execute(sql, _encoded(columns, values))
+            return
         encoder = self._encoders.get(table.name)
         if encoder is None:
             encoder = self._encoders[table.name] = RowEncoder(list(table.c))
         self._copy(connection, f"COPY {table.name} FROM STDIN (FORMAT binary)", encoder, values)
 
-    def update_runs(self, connection: Connection, values: Sequence[Any]) -> int:
+    def update_runs(self, connection: Connection, values: Sequence[Any]) -> None:
         """See dialects.base.Dialect."""
-        arrays = tuple(_Encoded(array) for array in _CHANGES.encode(values))
-        return connection.exec_driver_sql(_UPDATE_RUNS, arrays).rowcount
+        expected = len(values) // len(CHANGING_COLUMNS)
+        cursor = _driver_of(connection).cursor()
+        cursor.execute(_UPDATE_RUNS, _encoded(_CHANGES, values))
+        if self._updates is not None:
+            self._updates.append((cursor, expected))
+            return
+        check_updated(cursor.rowcount, expected)
+        cursor.close()
 
     def _copy(
         self, connection: Connection, sql: str, encoder: RowEncoder, values: Sequence[Any]
     ) -> None:
-        driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment] # it is psycopg's
         step = COPY_CHUNK_ROWS * encoder.width
-        with driver.cursor() as cursor, cursor.copy(sql.encode()) as copy:
+        with _driver_of(connection).cursor() as cursor, cursor.copy(sql.encode()) as copy:
             copy.write(SIGNATURE)
             # The server works on one chunk while the next is encoded.
             for start in range(0, len(values), step):
@@ -198,6 +246,15 @@ class PostgresqlDialect:
         self.writing.dispose()
 
 
+def _driver_of(connection: Connection) -> psycopg.Connection[Any]:
+    """Psycopg's connection: what goes through it costs less, and can be pipelined."""
+    return connection.connection.driver_connection  # type: ignore[return-value] # it is psycopg's
+
+
+def _encoded(encoder: ArrayEncoder, values: Sequence[Any]) -> tuple[_Encoded, ...]:
+    return tuple(_Encoded(array) for array in encoder.encode(values))
+
+
 class _Encoded(bytes):
     """A parameter that is in the server's binary format already."""
 
@@ -211,13 +268,20 @@ class _EncodedDumper(Dumper):
         return obj
 
 
-def _update_runs_sql() -> str:
+def _unnest(encoder: ArrayEncoder) -> str:
+    return f"unnest({', '.join(f'%b::{array_type}' for array_type in encoder.types)})"
+
+
+def _insert_sql(table: str, encoder: ArrayEncoder) -> bytes:
+    return f"INSERT INTO {table} SELECT * FROM {_unnest(encoder)}".encode()  # noqa: S608 - own names only
+
+
+def _update_runs_sql() -> bytes:
     assignments = ", ".join(f"{name} = new.{name}" for name in CHANGING_COLUMNS if name != "id")
-    arrays = ", ".join(f"%b::{array_type}" for array_type in _CHANGES.types)
     return (
         f"UPDATE run SET {assignments}"  # noqa: S608 - own names only
-        f" FROM unnest({arrays}) AS new ({', '.join(CHANGING_COLUMNS)}) WHERE run.id = new.id"
-    )
+        f" FROM {_unnest(_CHANGES)} AS new ({', '.join(CHANGING_COLUMNS)}) WHERE run.id = new.id"
+    ).encode()
 
 
 _UPDATE_RUNS = _update_runs_sql()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from functools import lru_cache
 from itertools import count
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from flowspan_service.stores import tables
+from flowspan_service.stores.dialects.base import Head, check_updated
 from flowspan_service.stores.ids import to_bytes, to_text
 from flowspan_service.stores.rows import CHANGING_COLUMNS, ID_COLUMNS, run_of
 
@@ -36,6 +38,8 @@ WRITER_CACHE_KIB = 32_768
 READER_CACHE_KIB = 4_096
 CHECKPOINT_PAGES = 8_000
 JOURNAL_LIMIT_BYTES = 128 << 20
+
+_HEAD = "SELECT position, log_position, generation FROM head"
 
 _MOSTLY_THE_SAME = {
     tables.run: (
@@ -74,8 +78,6 @@ class SqliteDialect:
     """See dialects.base.Dialect."""
 
     name = "sqlite"
-    begin_sql = "BEGIN IMMEDIATE"
-    lock_head_sql = "SELECT position, log_position, generation FROM head"
     # SQLite stores NaN as NULL (sqlite.org/floatingpoint.html), and Python's sqlite3 binds a float
     # five times as fast as None, for which it looks for an adapter each time.
     null: object = float("nan")
@@ -109,6 +111,18 @@ class SqliteDialect:
 
         return engine
 
+    def begin(self, connection: Connection) -> Head:
+        """See dialects.base.Dialect."""
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return Head(*connection.exec_driver_sql(_HEAD).one())
+
+    def together(
+        self, connection: Connection, *, row_count: int
+    ) -> contextlib.AbstractContextManager[None]:
+        """See dialects.base.Dialect."""
+        del connection, row_count  # there is nobody to wait for
+        return contextlib.nullcontext()
+
     def insert(self, connection: Connection, table: Table, values: Sequence[Any]) -> None:
         """See dialects.base.Dialect."""
         width, foldable = len(table.c), _FOLDABLE.get(table.name, ())
@@ -117,12 +131,11 @@ class SqliteDialect:
             sql = _insert_sql(table.name, width, rows, folded)
             connection.exec_driver_sql(sql, tuple(parameters))
 
-    def update_runs(self, connection: Connection, values: Sequence[Any]) -> int:
+    def update_runs(self, connection: Connection, values: Sequence[Any]) -> None:
         """See dialects.base.Dialect."""
-        return sum(
-            connection.exec_driver_sql(_update_sql(rows), tuple(chunk)).rowcount
-            for rows, chunk in _ladder(values, len(CHANGING_COLUMNS))
-        )
+        for rows, chunk in _ladder(values, len(CHANGING_COLUMNS)):
+            updated = connection.exec_driver_sql(_update_sql(rows), tuple(chunk)).rowcount
+            check_updated(updated, rows)
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
         """See dialects.base.Dialect."""
