@@ -5,6 +5,7 @@ done, and the drivers (`flowspan.drivers`) do it, each in its own way, and send 
 
 - ``None``: run the function once. Send what it returned, or throw what it raised.
 - a number: wait so many seconds. Send None, or throw what broke the wait off.
+- a `Do` (`flowspan.core.steps`): make that call. Send what it returned, or throw what it raised.
 
 It returns the terminal state. What the run is doing is reported by `emit` meanwhile::
 
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
     from flowspan.core.events import Emit
     from flowspan.core.retries import Uniform
     from flowspan.core.runs import Run
+    from flowspan.core.steps import Do
 
-    Steps = Generator[float | None, Any, State]
+    Steps = Generator[float | Do | None, Any, State]
 
 _NS_PER_S = 1_000_000_000
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin
 from flowspan.core.runs import current_run
+from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
 from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
 from flowspan.drivers.begin import begin_flow, begin_task
@@ -53,6 +55,9 @@ async def drive(
             try:
                 if step is None:
                     outcome = await _call(run, fn, args, kwargs)
+                elif isinstance(step, Do):
+                    # A coroutine that was closed may not await any more.
+                    outcome = None if closed is not None else await _do(step)
                 else:
                     await asyncio.sleep(step)
                     run.scope.check()
@@ -145,6 +150,14 @@ def _passed_on(state: State) -> State:
     if isinstance(cause, asyncio.CancelledError):
         raise cause
     return state
+
+
+async def _do(step: Do) -> Any:
+    """Makes a call for the engine."""
+    if not step.is_user_code:
+        return await asyncio.to_thread(step.fn, *step.args)
+    value = step.fn(*step.args)
+    return await value if inspect.iscoroutine(value) else value
 
 
 async def _call(

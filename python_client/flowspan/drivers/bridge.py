@@ -30,13 +30,18 @@ def call_async(coroutine: Coroutine[Any, Any, Any]) -> Any:
     if run is None:
         return coroutine
     loop = running_loop()
-    if loop is None:
-        import asyncio  # noqa: PLC0415 - most programs have no use for it
-
-        return asyncio.run(coroutine)
-    if run.definition.is_async or run.loop is not loop:
+    if loop is not None and (run.definition.is_async or run.loop is not loop):
         return coroutine
-    return _run_in_thread(coroutine)
+    return run_coroutine(coroutine)
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Runs a coroutine to its end, on a loop of its own; blocks the calling thread."""
+    if running_loop() is not None:
+        return _run_in_thread(coroutine)
+    import asyncio  # noqa: PLC0415 - most programs have no use for it
+
+    return asyncio.run(coroutine)
 
 
 def _run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:

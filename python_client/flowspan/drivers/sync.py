@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin, never_run
 from flowspan.core.runs import current_run
+from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
 from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
 from flowspan.drivers.begin import begin_flow, begin_task
-from flowspan.drivers.bridge import running_loop
+from flowspan.drivers.bridge import run_coroutine, running_loop
 from flowspan.drivers.closing import cancel_with, close_attempt, stop_attempt
 from flowspan.drivers.deadlines import call_within
 from flowspan.drivers.futures import wait_until_done
@@ -54,16 +56,16 @@ def drive(
         while True:
             try:
                 if step is not None:
-                    run.scope.sleep(step)
-                    outcome = None
-                elif not is_bare:
-                    outcome = _call(run, fn, args, kwargs)
-                elif span is None:
-                    outcome = fn(*args, **kwargs)
+                    outcome = _do_or_wait(run, step)
                 else:
-                    outcome = _call_in_span(span, fn, args, kwargs)
-                if type(outcome) not in ATOMIC:
-                    outcome = settle(outcome)
+                    if not is_bare:
+                        outcome = _call(run, fn, args, kwargs)
+                    elif span is None:
+                        outcome = fn(*args, **kwargs)
+                    else:
+                        outcome = _call_in_span(span, fn, args, kwargs)
+                    if type(outcome) not in ATOMIC:
+                        outcome = settle(outcome)
             except BaseException as error:  # noqa: BLE001 - the engine decides what it means
                 step = steps.throw(error)
             else:
@@ -138,6 +140,18 @@ def run_flow(
         run.scope.close()
         if parent is None:
             host.flush()
+
+
+@calls_user_code
+def _do_or_wait(run: Run, step: Do | float) -> Any:
+    """Does what the engine asks for; a coroutine of user code runs to its end here."""
+    if not isinstance(step, Do):
+        run.scope.sleep(step)
+        return None
+    value = step.fn(*step.args)
+    if step.is_user_code and inspect.iscoroutine(value):
+        return run_coroutine(value)
+    return value
 
 
 @calls_user_code
