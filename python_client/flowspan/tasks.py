@@ -28,6 +28,7 @@ from flowspan.core.definitions import (
 from flowspan.core.retries import RetryPolicy, exponential_backoff
 from flowspan.core.states import COMPLETED
 from flowspan.drivers.bridge import call_async
+from flowspan.drivers.links import Mapped, mapped_sources
 from flowspan.drivers.mapping import split_calls
 from flowspan.drivers.submit import submit
 from flowspan.drivers.sync import run_task
@@ -194,9 +195,10 @@ class Task(TaskDefinition, Generic[P, R_co]):
         return_state = kwargs.pop("return_state", False)
         wait_for = kwargs.pop("wait_for", None)
         wait_for = None if wait_for is None else tuple(wait_for)
+        sources = mapped_sources(self, args, kwargs)
         futures = TaskFutureList(
-            submit(self, call_args, call_kwargs, wait_for)
-            for call_args, call_kwargs in split_calls(self.name, args, kwargs)
+            submit(self, call_args, call_kwargs, wait_for, Mapped(index, sources))
+            for index, (call_args, call_kwargs) in enumerate(split_calls(self.name, args, kwargs))
         )
         if return_state:
             futures.wait()

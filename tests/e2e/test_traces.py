@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.flows import FlowProcess, run_code
-from tests.support.otlp import ERROR, OtlpReceiver
+from tests.support.otlp import ERROR, OtlpReceiver, ReceivedSpan
 from tests.support.queries import flow_runs, task_runs, wait_until
 from tests.support.reports import Reporter
 
@@ -135,6 +135,83 @@ def test_attempts_in_their_order(
     assert receiver.one("patient").status == 0
     for before, after in pairwise(attempts):
         assert before.end_ns <= after.start_ns
+
+
+PLAIN_INPUTS = """
+    from flowspan import flow, task
+
+    calls = []
+
+    @task(retries=1)
+    def load(day):
+        calls.append(day)
+        if len(calls) == 1:
+            raise ConnectionError("not yet")
+        return day
+
+    @task
+    def total(days, floor=0):
+        return sum(days)
+
+    @flow
+    def report():
+        first = load(1, return_state=True)
+        others = load.map([2, 3])
+        submitted = total.submit([first, *others], wait_for=[first])
+        total([1], floor=submitted)
+
+    report()
+"""
+
+LATER_INPUTS = """
+    import asyncio
+    from flowspan import flow, task
+
+    calls = []
+
+    @task(retries=1)
+    async def load(day):
+        calls.append(day)
+        if len(calls) == 1:
+            raise ConnectionError("not yet")
+        return day
+
+    @task
+    async def total(days, floor=0):
+        return sum(days)
+
+    @flow
+    async def report():
+        first = await load(1, return_state=True)
+        others = load.map([2, 3])
+        submitted = total.submit([first, *others], wait_for=[first])
+        await total([1], floor=submitted)
+
+    asyncio.run(report())
+"""
+
+
+@pytest.mark.parametrize("code", [PLAIN_INPUTS, LATER_INPUTS], ids=["plain", "async"])
+def test_a_task_links_to_those_whose_results_it_takes(
+    service: ServiceProcess, receiver: OtlpReceiver, flowspan_home: Path, code: str
+) -> None:
+    run_code(code, home=flowspan_home, address=service.address, env=endpoint_of(receiver))
+
+    report = receiver.one("report")
+    loads = {span.attributes["flowspan.run.name"]: span for span in receiver.named("load")}
+    totals = {span.attributes["flowspan.run.name"]: span for span in receiver.named("total")}
+    assert {span.parent_id for span in (*loads.values(), *totals.values())} == {report.span_id}
+    indexes = {name: span.attributes.get("flowspan.map.index") for name, span in loads.items()}
+    assert indexes == {"load-0": None, "load-1": 0, "load-2": 1}
+
+    def link(span: ReceivedSpan, name: str) -> tuple[str, dict[str, str]]:
+        return span.span_id, {"flowspan.input.name": name, "flowspan.run.id": span.run_id}
+
+    taken = [link(loads[f"load-{number}"], "days") for number in range(3)]
+    assert totals["total-0"].links == [*taken, link(loads["load-0"], "wait_for")]
+    assert totals["total-1"].links == [link(totals["total-0"], "floor")]
+    assert loads["load-0"].attributes["flowspan.attempts"] == 2
+    assert report.links == []
 
 
 def test_asynchronous_tasks_keep_their_parents_apart(

@@ -52,6 +52,28 @@ NESTED = """
     outer()
 """
 
+LINKED = """
+    from flowspan import flow, task
+
+    @task
+    def load(day):
+        return day
+
+    @task
+    def total(days):
+        return sum(days)
+
+    @task
+    def show(result):
+        return str(result)
+
+    @flow
+    def linked():
+        show(total.submit(load.map([1, 2, 3])))
+
+    linked()
+"""
+
 WAITING = """
     from flowspan import flow, task
 
@@ -104,6 +126,24 @@ def test_jaeger_shows_runs_as_they_were_nested(
     assert {span.service_name for span in spans} == {"flowspan"}
     assert [span.warnings for span in spans] == [[]] * len(spans)
     assert "outer" in jaeger.get("/api/services/flowspan/operations")["data"]
+
+
+def test_jaeger_shows_what_a_task_took_its_input_from(
+    service: ServiceProcess, jaeger: Jaeger, flowspan_home: Path
+) -> None:
+    run_code(LINKED, home=flowspan_home, address=service.address)
+
+    names = ["linked", "load", "load", "load", "total", "show"]
+    spans = jaeger.wait_for_trace(trace_id_of(service, "linked"), names)
+    by_name = {span.name: span for span in spans}
+    linked, total, show = by_name["linked"], by_name["total"], by_name["show"]
+    loads = [span for span in spans if span.name == "load"]
+    assert {span.parent_id for span in (*loads, total, show)} == {linked.span_id}
+    assert sorted(span.tags["flowspan.map.index"] for span in loads) == [0, 1, 2]
+    assert sorted(total.links) == sorted(span.span_id for span in loads)
+    assert show.links == [total.span_id]
+    assert [span.links for span in loads] == [[]] * 3
+    assert [span.warnings for span in spans] == [[]] * len(spans)
 
 
 def test_logs_lead_to_jaeger(service: ServiceProcess, jaeger: Jaeger, flowspan_home: Path) -> None:

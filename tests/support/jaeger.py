@@ -57,6 +57,8 @@ class JaegerSpan:
     events: list[dict[str, Any]]
     service_name: str
     warnings: list[str]
+    links: list[str]
+    """The ids of the spans of the same trace that it links to."""
 
     @property
     def is_error(self) -> bool:
@@ -188,4 +190,9 @@ def _span(item: dict[str, Any], services: dict[str, str]) -> JaegerSpan:
         events=[{pair["key"]: pair["value"] for pair in log["fields"]} for log in item["logs"]],
         service_name=services[item["processID"]],
         warnings=item.get("warnings") or [],
+        links=[
+            ref["spanID"]
+            for ref in item["references"]
+            if ref["refType"] == "FOLLOWS_FROM" and ref["traceID"] == item["traceID"]
+        ],
     )

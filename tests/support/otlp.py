@@ -48,6 +48,8 @@ class ReceivedSpan:
     service_name: str
     scope: str
     trace_state: str = ""
+    links: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """The ids of the spans that it links to, and the attributes of the links."""
 
     @property
     def run_id(self) -> str:
@@ -181,6 +183,7 @@ def _received(span: Span, service_name: str, scope: str) -> ReceivedSpan:
         service_name=service_name,
         scope=scope,
         trace_state=span.trace_state,
+        links=[(link.span_id.hex(), _attributes(link.attributes)) for link in span.links],
     )
 
 

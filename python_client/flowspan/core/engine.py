@@ -143,9 +143,11 @@ def not_ready(run: Run, world: World, message: str, error: BaseException) -> Sta
     run_id, now = run.record.id, world.now_ns()
     world.emit((STATE, run_id, run.attempt, _PENDING, "NotReady", message, now, None, None))
     world.emit((STATE, run_id, run.attempt, _CANCELLED, "NotReady", message, now, None, None))
+    state = State(PENDING, "NotReady", message, error, run_id, now)
     if run.span is not None:
         run.span.end(_CANCELLED, "NotReady", message, None, now)
-    return State(PENDING, "NotReady", message, error, run_id, now)
+        state.traceparent = run.record.traceparent
+    return state
 
 
 def never_begin(run: Run, world: World, error: Exception) -> State:
@@ -170,6 +172,7 @@ def _end(run: Run, world: World, state: State) -> None:
     if run.span is not None:
         error = state.data if isinstance(state.data, BaseException) else None
         run.span.end(kind, name, message, error, now or 0)
+        state.traceparent = run.record.traceparent
 
 
 def _closing_words(run: Run, state: State) -> str:

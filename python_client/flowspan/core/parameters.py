@@ -64,6 +64,22 @@ class Parameters:
                 arguments[name] = value.get_default(call_default_factory=True)
         return arguments
 
+    def positional_names(self, count: int) -> list[str]:
+        """The parameters that take so many positional arguments, in order.
+
+        A variadic parameter stands for all that it takes; what no parameter takes has no name.
+        """
+        names: list[str] = []
+        for name, parameter in self._signature.parameters.items():
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                return names[:count] + [name] * (count - len(names))
+            if parameter.kind in {
+                inspect.Parameter.POSITIONAL_ONLY,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            }:
+                names.append(name)
+        return names[:count]
+
     def call_arguments(
         self, arguments: Mapping[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:

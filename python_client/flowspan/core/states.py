@@ -51,9 +51,19 @@ class State:
         failure: The exception in the form in which it is reported; None if there is none.
         run_id: The run that entered it; None for a state that was made by hand.
         time_ns: When it was entered, in nanoseconds since 1970 UTC; None for one made by hand.
+        traceparent: W3C traceparent of the span of the run that ended in it; empty without tracing.
     """
 
-    __slots__ = ("data", "failure", "message", "name", "run_id", "time_ns", "type")
+    __slots__ = (
+        "data",
+        "failure",
+        "message",
+        "name",
+        "run_id",
+        "time_ns",
+        "traceparent",
+        "type",
+    )
 
     def __init__(
         self,
@@ -72,6 +82,7 @@ class State:
         self.run_id = run_id
         self.time_ns = time_ns
         self.failure = failure
+        self.traceparent = ""
 
     def is_scheduled(self) -> bool:
         """Whether the run waits for a time to come."""

@@ -24,6 +24,18 @@ class RunSpan(Protocol):
     def attempt_failed(self, error: BaseException | None, message: str, time_ns: int) -> None:
         """The attempt failed and another one follows; the run's span stays open and is not red."""
 
+    def link(self, traceparent: str, run_id: str, input_name: str) -> None:
+        """The run takes the result of another one, or waits for it.
+
+        Args:
+            traceparent: The other run's, as its record has it; empty if it has none.
+            run_id: The other run's id.
+            input_name: The parameter that takes the result; "wait_for" if none does.
+        """
+
+    def mapped(self, index: int) -> None:
+        """The run is one of those that `map` made; 0 for the first."""
+
     def awaiting_retry(self, delay_s: float, time_ns: int) -> None:
         """The run waits before its next attempt."""
 

@@ -15,6 +15,7 @@ from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, s
 from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.closing import cancel_with, close_attempt, stop_attempt, timed_out
 from flowspan.drivers.host import get_host
+from flowspan.drivers.links import link_inputs
 from flowspan.exceptions import CancelRun
 
 if TYPE_CHECKING:
@@ -90,8 +91,10 @@ async def run_task(
     """Runs a task whose function gives a coroutine, here and now."""
     host = get_host()
     parent = current_run.get()
-    args, kwargs, error = await _resolved(args, kwargs, wait_for)
+    inputs = args, kwargs, tuple(wait_for or ())
+    args, kwargs, error = await _resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
+    link_inputs(run, task, *inputs)
     async with _flushing(host, parent):
         error = error or run.begin_error
         if error is not None:
@@ -111,9 +114,11 @@ async def run_flow(
     """Runs a flow whose function gives a coroutine, here and now."""
     host = get_host()
     parent = current_run.get()
-    args, kwargs, error = await _resolved(args, kwargs, wait_for)
+    inputs = args, kwargs, tuple(wait_for or ())
+    args, kwargs, error = await _resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run = call.run
+    link_inputs(run, flow, *inputs)
     async with _flushing(host, parent):
         try:
             error = error or run.begin_error
@@ -278,14 +283,13 @@ def _cancellable(host: Host, run: Run) -> Iterator[None]:
 
 
 async def _resolved(
-    args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None
+    args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: tuple[Any, ...]
 ) -> tuple[tuple[Any, ...], dict[str, Any], Exception | None]:
     """Waits for the futures in the arguments; the arguments with results, or what is in the way."""
-    if wait_for is None and not has_upstream(args, kwargs):
+    if not wait_for and not has_upstream(args, kwargs):
         return args, kwargs, None
-    others = tuple(wait_for or ())
-    await _ended(futures_in(args, kwargs, others))
-    return resolve_call(args, kwargs, others)
+    await _ended(futures_in(args, kwargs, wait_for))
+    return resolve_call(args, kwargs, wait_for)
 
 
 async def _ended(futures: Iterable[Any]) -> None:

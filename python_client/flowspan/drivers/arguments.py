@@ -23,15 +23,20 @@ def has_upstream(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return bool(find((args, kwargs), _KINDS))
 
 
+def upstream_in(*values: Any) -> list[TaskFuture[Any] | State]:
+    """The futures and states anywhere in the values, also inside of annotations."""
+    found: list[TaskFuture[Any] | State] = []
+    for item in find(values, _KINDS):
+        if isinstance(item, Annotation):
+            found += upstream_in(item.unwrap())
+        else:
+            found.append(item)
+    return found
+
+
 def futures_in(*values: Any) -> list[TaskFuture[Any]]:
     """The futures anywhere in the values, also inside of annotations."""
-    found: list[TaskFuture[Any]] = []
-    for item in find(values, _KINDS):
-        if isinstance(item, TaskFuture):
-            found.append(item)
-        elif isinstance(item, Annotation):
-            found += futures_in(item.unwrap())
-    return found
+    return [item for item in upstream_in(*values) if isinstance(item, TaskFuture)]
 
 
 def resolve(value: Any) -> Any:

@@ -16,6 +16,7 @@ from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call
 from flowspan.drivers.begin import begin_task
 from flowspan.drivers.futures import TaskFuture
 from flowspan.drivers.host import get_host
+from flowspan.drivers.links import link_inputs
 from flowspan.drivers.task_runner import OpenTaskRunner
 from flowspan.drivers.thread_pool import is_worker
 from flowspan.exceptions import CancelRun, DeadlinePassed
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from flowspan.core.definitions import TaskDefinition
     from flowspan.core.runs import Run
     from flowspan.drivers.host import Host
+    from flowspan.drivers.links import Mapped
 
 _opening = threading.Lock()
 
@@ -36,6 +38,7 @@ def submit(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     wait_for: Iterable[Any] | None,
+    mapped: Mapped | None = None,
 ) -> TaskFuture[Any]:
     """Begins a run of a task that is executed elsewhere: on a thread, or on a loop.
 
@@ -44,6 +47,7 @@ def submit(
         args: The positional arguments; futures and states anywhere in them are resolved.
         kwargs: The keyword arguments, likewise.
         wait_for: Futures and states that are to complete before.
+        mapped: For a run that `map` makes: its place among them.
 
     Raises:
         CancelRun: The calling run was asked to cancel.
@@ -51,14 +55,17 @@ def submit(
     host = get_host()
     parent = current_run.get()
     runner = _runner_for(host, parent)
+    others = tuple(wait_for or ())
     run = begin_task(host, task, parent, args, kwargs)
+    if run.span is not None:
+        link_inputs(run, task, args, kwargs, others, mapped)
     job = _Job(host, runner, run, task, args, kwargs)
     future = job.future
     runner.expect()
-    if wait_for is None and not has_upstream(args, kwargs):
+    if not others and not has_upstream(args, kwargs):
         job.ready()
-        return future
-    job.check_upstream(tuple(wait_for or ()))
+    else:
+        job.check_upstream(others)
     return future
 
 

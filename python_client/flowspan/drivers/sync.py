@@ -17,6 +17,7 @@ from flowspan.drivers.deadlines import call_within
 from flowspan.drivers.futures import wait_until_done
 from flowspan.drivers.host import get_host
 from flowspan.drivers.interrupts import calls_user_code
+from flowspan.drivers.links import link_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -103,8 +104,10 @@ def _run_task_with_care(
     wait_for: Iterable[Any] | None,
 ) -> State:
     """Runs a task that takes results of other runs, or that nobody called but the user."""
-    args, kwargs, error = _resolved(args, kwargs, wait_for)
+    inputs = args, kwargs, tuple(wait_for or ())
+    args, kwargs, error = _resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
+    link_inputs(run, task, *inputs)
     try:
         error = error or run.begin_error
         if error is not None:
@@ -127,9 +130,11 @@ def run_flow(
     """Runs a flow whose function is a plain one, here and now."""
     host = get_host()
     parent = current_run.get()
-    args, kwargs, error = _resolved(args, kwargs, wait_for)
+    inputs = args, kwargs, tuple(wait_for or ())
+    args, kwargs, error = _resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run = call.run
+    link_inputs(run, flow, *inputs)
     try:
         error = error or run.begin_error
         if error is not None:
@@ -214,11 +219,10 @@ def _finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None
 
 
 def _resolved(
-    args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None
+    args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: tuple[Any, ...]
 ) -> tuple[tuple[Any, ...], dict[str, Any], Exception | None]:
     """Waits for the futures in the arguments; the arguments with results, or what is in the way."""
-    if wait_for is None and not has_upstream(args, kwargs):
+    if not wait_for and not has_upstream(args, kwargs):
         return args, kwargs, None
-    others = tuple(wait_for or ())
-    wait_until_done(tuple(futures_in(args, kwargs, others)))
-    return resolve_call(args, kwargs, others)
+    wait_until_done(tuple(futures_in(args, kwargs, wait_for)))
+    return resolve_call(args, kwargs, wait_for)

@@ -29,6 +29,8 @@ STATE_TYPE = "flowspan.state.type"
 WAITED = "flowspan.waited_s"
 DELAY = "flowspan.delay_s"
 CANCELLED = "flowspan.cancelled"
+INPUT_NAME = "flowspan.input.name"
+MAP_INDEX = "flowspan.map.index"
 ERROR_TYPE = "error.type"
 
 RUNNING_EVENT = "flowspan.running"
@@ -38,6 +40,8 @@ AWAITING_RETRY_EVENT = "flowspan.awaiting_retry"
 RETRYING_EVENT = "flowspan.retrying"
 """Another attempt began."""
 EXCEPTION_EVENT = "exception"
+NAMED_COMPLETIONS = {"Cached": "flowspan.cached", "RolledBack": "flowspan.rolled_back"}
+"""Events of runs that completed, but did not run or were undone, by the names of their states."""
 
 STATE_TYPE_NAMES = {int(kind): kind.name for kind in StateType}
 

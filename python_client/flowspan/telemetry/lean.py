@@ -222,12 +222,16 @@ class LeanSpan(trace.Span):
         if self.end_time is not None or not context.is_valid:
             return
         limits = self._tracer.limits
-        if self._links is None:
-            self._links = BoundedList(limits.max_links)
         bounded = BoundedAttributes(
             limits.max_link_attributes, attributes, max_value_len=limits.max_attribute_length
         )
-        self._links.append(Link(context, bounded))
+        self.put_link(context, bounded)
+
+    def put_link(self, context: SpanContext, attributes: Mapping[str, Any]) -> None:
+        """Adds a link of flowspan's own, whose attributes need no checks."""
+        if self._links is None:
+            self._links = BoundedList(self._tracer.limits.max_links)
+        self._links.append(Link(context, attributes))
 
     def update_name(self, name: str) -> None:
         """See `opentelemetry.trace.Span`."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import SpanContext
 
 MAX_TRACESTATE_BYTES = 512
 """See flowspan.v1.TraceContext."""
@@ -31,6 +31,14 @@ def traceparent(span_context: SpanContext) -> str:
     return (
         f"00-{span_context.trace_id:032x}-{span_context.span_id:016x}"
         f"-{span_context.trace_flags & 0xFF:02x}"
+    )
+
+
+def span_context(traceparent: str) -> SpanContext:
+    """The span that a traceparent of flowspan's own names: the reverse of `traceparent`."""
+    _, trace_id, span_id, flags = traceparent.split("-")
+    return SpanContext(
+        int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=TraceFlags(int(flags, 16))
     )
 
 

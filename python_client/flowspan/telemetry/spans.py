@@ -19,7 +19,12 @@ from opentelemetry.trace import StatusCode
 from flowspan.core.failures import summary
 from flowspan.core.states import CANCELLED, COMPLETED
 from flowspan.telemetry import attributes as names
-from flowspan.telemetry.propagation import environ_context, traceparent, tracestate
+from flowspan.telemetry.propagation import (
+    environ_context,
+    span_context,
+    traceparent,
+    tracestate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -157,6 +162,19 @@ class RunSpan:
         self._started_ns = None
 
     @never_fails
+    def link(self, traceparent: str, run_id: str, input_name: str) -> None:
+        """See `flowspan.core.tracing.RunSpan.link`."""
+        if traceparent:
+            put = getattr(self._span, "put_link", self._span.add_link)
+            context = span_context(traceparent)
+            put(context, {names.INPUT_NAME: input_name, names.RUN_ID: run_id})
+
+    @never_fails
+    def mapped(self, index: int) -> None:
+        """See `flowspan.core.tracing.RunSpan.mapped`."""
+        self._put({names.MAP_INDEX: index})
+
+    @never_fails
     def awaiting_retry(self, delay_s: float, time_ns: int) -> None:
         """See `flowspan.core.tracing.RunSpan.awaiting_retry`."""
         self._span.add_event(
@@ -192,15 +210,16 @@ class RunSpan:
     ) -> None:
         """See `flowspan.core.tracing.RunSpan.end`."""
         spans = (self._span,) if self._current is self._span else (self._current, self._span)
-        # A lean span takes flowspan's own attributes without a check.
-        put = getattr(self._span, "put", self._span.set_attributes)
-        put(
+        self._put(
             {
                 names.STATE_TYPE: names.STATE_TYPE_NAMES[state_type],
                 names.STATE_NAME: state_name,
                 names.ATTEMPTS: self._tries,
             }
         )
+        event = names.NAMED_COMPLETIONS.get(state_name)
+        if event is not None and state_type == COMPLETED:
+            self._span.add_event(event, {"message": message} if message else None, time_ns)
         if state_type == CANCELLED:
             self._span.set_attribute(names.CANCELLED, value=True)
         for span in spans:
@@ -208,6 +227,10 @@ class RunSpan:
                 _set_error(span, state_name, message, error, time_ns)
             span.end(time_ns)
         self._current = self._span
+
+    def _put(self, attributes: dict[str, Any]) -> None:
+        # A lean span takes flowspan's own attributes without a check.
+        getattr(self._span, "put", self._span.set_attributes)(attributes)
 
     def _start_attempt(self, start_ns: int) -> Span:
         return self._tracer.start_span(

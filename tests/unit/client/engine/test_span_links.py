@@ -1,0 +1,254 @@
+"""Spans of runs link to those of the runs whose results they take."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from flowspan import allow_failure, flow, task, telemetry, unmapped
+from flowspan.exceptions import UpstreamFailed
+from flowspan.states import Completed
+from flowspan.telemetry.lean import LeanTracer, Processors
+from flowspan.telemetry.spans import SpanTracer
+
+if TYPE_CHECKING:
+    from tests.unit.client.engine.recorder import Recorder
+
+pytestmark = pytest.mark.usefixtures("recorder")
+
+
+class Spans:
+    """What was exported."""
+
+    def __init__(self, exporter: InMemorySpanExporter) -> None:
+        self._exporter = exporter
+
+    def one(self, run_name: str) -> ReadableSpan:
+        """The span of the run with that name."""
+        (found,) = [
+            span
+            for span in self._exporter.get_finished_spans()
+            if span.attributes.get("flowspan.run.name") == run_name
+        ]
+        return found
+
+    def links(self, run_name: str) -> list[tuple[str, str]]:
+        """For each link of a run's span: the parameter, and the name of the other run."""
+        by_id = {
+            span.context.span_id: span.attributes for span in self._exporter.get_finished_spans()
+        }
+        links = []
+        for link in self.one(run_name).links:
+            other = by_id[link.context.span_id]
+            assert link.attributes["flowspan.run.id"] == other["flowspan.run.id"]
+            assert set(link.attributes) == {"flowspan.run.id", "flowspan.input.name"}
+            links.append((link.attributes["flowspan.input.name"], other["flowspan.run.name"]))
+        return links
+
+
+@pytest.fixture(params=["lean", "sdk"])
+def spans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Spans:
+    """Runs of the test are traced, by flowspan's own provider or by another."""
+    processors, limits = Processors(), SpanLimits()
+    provider = TracerProvider(active_span_processor=processors, shutdown_on_exit=False)
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer: Any = provider.get_tracer("flowspan")
+    if request.param == "lean":
+        tracer = LeanTracer(provider, processors, limits, InstrumentationScope("flowspan"))
+    monkeypatch.setattr(telemetry, "_tracer", SpanTracer(tracer, environ={}))
+    monkeypatch.setattr(telemetry, "_final", True)
+    return Spans(exporter)
+
+
+@task
+def load(day: int) -> int:
+    return day
+
+
+@task
+def total(first: Any, *more: Any, weight: Any = 1, **rest: Any) -> Any:
+    return first
+
+
+@task
+async def load_later(day: int) -> int:
+    return day
+
+
+@task
+async def total_later(first: Any, *more: Any, weight: Any = 1, **rest: Any) -> Any:
+    return first
+
+
+@task
+def broken() -> None:
+    raise ValueError("no data")
+
+
+@dataclass
+class Batch:
+    parts: list[Any]
+
+
+def test_submitted_tasks_link_to_what_they_wait_for(spans: Spans) -> None:
+    @flow
+    def days() -> None:
+        a, b, c, d = (load.submit(day) for day in range(4))
+        total.submit(a, 5, b, weight={"nested": [c]}, other=Batch([d]), wait_for=[a]).result()
+
+    days()
+    assert spans.links("total-0") == [
+        ("first", "load-0"),
+        ("more", "load-1"),
+        ("weight", "load-2"),
+        ("other", "load-3"),
+        ("wait_for", "load-0"),
+    ]
+    assert spans.links("load-0") == []
+
+
+def test_called_tasks_and_flows_link_to_futures_and_states(spans: Spans) -> None:
+    @flow(flow_run_name="inner")
+    def inner(a: int, b: int) -> int:
+        return a + b
+
+    @flow
+    def days() -> None:
+        future, state = load.submit(1), load(2, return_state=True)
+        assert total(future, state) == 1
+        assert inner(future, b=state) == 3
+        total(5, wait_for=[state])
+        total(future, weight=future)
+
+    days()
+    both = [("first", "load-0"), ("more", "load-1")]
+    assert spans.links("total-0") == both
+    assert spans.links("inner") == [("a", "load-0"), ("b", "load-1")]
+    assert spans.links("total-1") == [("wait_for", "load-1")]
+    assert spans.links("total-2") == [("first", "load-0"), ("weight", "load-0")]
+
+
+def test_coroutines_link_to_futures_and_states(spans: Spans) -> None:
+    @flow(flow_run_name="inner")
+    async def inner(a: int, b: int) -> int:
+        return a + b
+
+    @flow
+    async def days() -> None:
+        future, state = load_later.submit(1), await load_later(2, return_state=True)
+        assert await total_later(future, [state]) == 1
+        assert await inner(future, b=state) == 3
+        await total_later(5, wait_for=[state])
+        await total_later.submit(future, wait_for=[state])
+
+    asyncio.run(days())
+    assert spans.links("total-later-0") == [("first", "load-later-0"), ("more", "load-later-1")]
+    assert spans.links("inner") == [("a", "load-later-0"), ("b", "load-later-1")]
+    assert spans.links("total-later-1") == [("wait_for", "load-later-1")]
+    assert spans.links("total-later-2") == [
+        ("first", "load-later-0"),
+        ("wait_for", "load-later-1"),
+    ]
+
+
+def test_mapped_tasks_have_their_number_and_each_its_own_link(spans: Spans) -> None:
+    @task
+    def days_of(month: int) -> list[int]:
+        return [month, month + 1]
+
+    @flow(flow_run_name="mapping")
+    def mapping() -> None:
+        loaded = load.map([10, 20])
+        total.map(loaded, unmapped(loaded[0])).wait()
+        total.map(days_of.submit(3), allow_failure(days_of.submit(4))).wait()
+
+    mapping()
+    parent = spans.one("mapping").context.span_id
+    for kind in ("load", "total"):
+        for number in range(2):
+            span = spans.one(f"{kind}-{number}")
+            assert span.parent.span_id == parent
+            assert span.attributes["flowspan.map.index"] == number
+    assert spans.links("total-0") == [("first", "load-0"), ("more", "load-0")]
+    assert spans.links("total-1") == [("first", "load-1"), ("more", "load-0")]
+    # The result of a future was gone through: each takes a part of it.
+    for name in ("total-2", "total-3"):
+        assert spans.links(name) == [("first", "days-of-0"), ("more", "days-of-1")]
+    assert "flowspan.map.index" not in spans.one("days-of-0").attributes
+
+
+def test_runs_that_failed_are_linked_too(spans: Spans) -> None:
+    @flow
+    def unlucky() -> None:
+        failed = broken.submit()
+        total.submit(failed).wait()
+        with pytest.raises(UpstreamFailed):
+            total(failed)
+        total(allow_failure(failed))
+        state = total(broken(return_state=True), return_state=True)
+        total(allow_failure([state]))
+
+    unlucky()
+    for number, broken_run in ((0, "broken-0"), (1, "broken-0"), (2, "broken-0"), (3, "broken-1")):
+        assert spans.links(f"total-{number}") == [("first", broken_run)]
+    assert spans.one("total-0").attributes["flowspan.state.name"] == "NotReady"
+    assert spans.links("total-4") == [("first", "total-3")]
+
+
+def test_a_retried_run_is_linked_as_a_whole(spans: Spans) -> None:
+    calls = []
+
+    @task(retries=1)
+    def flaky() -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("once")
+        return 1
+
+    @flow
+    def patient() -> None:
+        total.submit(flaky.submit()).wait()
+
+    patient()
+    assert spans.links("total-0") == [("first", "flaky-0")]
+    assert spans.one("flaky-0").attributes["flowspan.attempts"] == 2
+
+
+def test_what_is_not_of_a_run_is_no_link(spans: Spans) -> None:
+    @flow
+    def days() -> None:
+        total(Completed(data=3))
+        total.submit([1, 2], weight={"a": "b"}).wait()
+
+    days()
+    assert spans.links("total-0") == spans.links("total-1") == []
+
+
+def test_a_wrong_call_is_linked_and_fails_as_ever(spans: Spans) -> None:
+    @flow
+    def days() -> None:
+        future = load.submit(1)
+        state = load(future, future, return_state=True)
+        assert state.is_failed()
+
+    days()
+    assert spans.links("load-1") == [("day", "load-0"), ("1", "load-0")]
+
+
+def test_without_tracing_nothing_is_linked(recorder: Recorder) -> None:
+    @flow
+    def days() -> None:
+        state = load(1, return_state=True)
+        assert state.traceparent == ""
+        total(state, wait_for=[load.submit(2)])
+
+    days()
+    assert recorder.run("total").traceparent == ""
