@@ -2,52 +2,51 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Concatenate,
-    Generic,
-    Literal,
-    ParamSpec,
-    TypeVar,
-    cast,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, overload
 
-from flowspan.core.definitions import (
-    FlowDefinition,
-    check_parameter_names,
-    checked_name,
-    checked_timeout,
-    is_async_function,
-    made_description,
-)
+from flowspan.core.definitions import FlowDefinition
 from flowspan.core.parameters import Parameters
-from flowspan.core.retries import RetryPolicy
-from flowspan.core.states import COMPLETED
-from flowspan.drivers.bridge import call_async
+from flowspan.decorated import Decorated, options_in
 from flowspan.drivers.sync import run_flow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable
+    from typing import Self, Unpack
 
     from flowspan.core.retries import RetryCondition, RetryDelay
-    from flowspan.core.states import State
     from flowspan.task_runners import ThreadPoolTaskRunner
 
-__all__ = ["Flow", "flow"]
+__all__ = ["Flow", "FlowOptions", "flow"]
 
 P = ParamSpec("P")
 P2 = ParamSpec("P2")
 R_co = TypeVar("R_co", covariant=True)
 
 
-class Flow(FlowDefinition, Generic[P, R_co]):
+class FlowOptions(TypedDict, total=False):
+    """The options of `@flow`, which says what they mean; `Flow` has their defaults."""
+
+    name: str | None
+    version: str | None
+    flow_run_name: str | Callable[..., str] | None
+    retries: int
+    retry_delay_seconds: RetryDelay
+    retry_jitter_factor: float | None
+    retry_condition_fn: RetryCondition | None
+    task_runner: ThreadPoolTaskRunner | type[ThreadPoolTaskRunner] | None
+    description: str | None
+    timeout_seconds: float | None
+    validate_parameters: bool
+    log_prints: bool | None
+
+
+class Flow(Decorated[P, R_co], FlowDefinition):
     """A function whose calls are flow runs. Made by `@flow`, which says what the options mean."""
+
+    _run = staticmethod(run_flow)
 
     def __init__(
         self,
@@ -66,81 +65,12 @@ class Flow(FlowDefinition, Generic[P, R_co]):
         validate_parameters: bool = True,
         log_prints: bool | None = None,
     ) -> None:
-        self._options = {
-            key: value for key, value in locals().items() if key not in {"self", "fn", "__class__"}
-        }
-        check_parameter_names(fn)
-        policy = RetryPolicy(retries, retry_delay_seconds, retry_jitter_factor, retry_condition_fn)
-        self.fn = fn
-        self.name = checked_name(name, fn)
-        self.description = made_description(description, fn)
+        super().__init__(fn, options_in(locals()))
         self.tags = ()
         self.version = _file_version(fn) if version is None else version
         self.run_name = flow_run_name
-        self.retry = policy if retries else None
-        self.timeout_s = checked_timeout(timeout_seconds)
-        self.log_prints = log_prints
-        self.is_async = is_async_function(fn)
-        self.parameters = self._make_parameters()
         self.task_runner = task_runner() if isinstance(task_runner, type) else task_runner
-        functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
-
-    @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-    @overload
-    def __call__(
-        self: Flow[..., Coroutine[Any, Any, Any]],
-        *args: Any,
-        return_state: Literal[True],
-        **kwargs: Any,
-    ) -> Coroutine[Any, Any, State]: ...
-    @overload
-    def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> State: ...
-    @overload
-    def __call__(self, *args: Any, wait_for: Iterable[Any], **kwargs: Any) -> R_co: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the flow here and now, at the top or inside of another run.
-
-        A run at the top returns once the service has stored how it ended, or that is safe on disk.
-
-        Args:
-            *args: The function's arguments, validated and coerced; futures and states anywhere in
-                them are waited for and replaced by their results.
-            **kwargs: The function's; and `return_state=True` to get the terminal state whatever it
-                is, and `wait_for=[…]`, futures that are to complete before.
-
-        Returns:
-            What the function returns. For an asynchronous function a coroutine, but in a plain flow
-            or task, which could not await it, the result.
-
-        Raises:
-            BaseException: What the function raised, after the last retry.
-            ParameterError: The arguments do not fit; the message says which. It is a TypeError.
-            RunFailed: It returned states or futures some of which failed.
-            RunTimeout: It took longer than timeout_seconds.
-            UpstreamFailed: A run behind a future in the arguments did not complete.
-            CancelRun: The run, or the one that calls it, was cancelled.
-        """
-        return_state = kwargs.pop("return_state", False)
-        wait_for = kwargs.pop("wait_for", None)
-        if self.is_async:
-            return call_async(self._run_async(args, kwargs, wait_for, return_state))
-        state = run_flow(self, args, kwargs, wait_for)
-        if return_state:
-            return state.returned()
-        return state.data if state.type is COMPLETED else state.result()
-
-    async def _run_async(
-        self,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        wait_for: Iterable[Any] | None,
-        return_state: bool,  # noqa: FBT001 - private
-    ) -> Any:
-        from flowspan.drivers import aio  # noqa: PLC0415 - imports asyncio
-
-        state = await aio.run_flow(self, args, kwargs, wait_for)
-        return state.returned() if return_state else state.result()
+        self._rebind()
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters as the function would get them, defaults included.
@@ -153,9 +83,9 @@ class Flow(FlowDefinition, Generic[P, R_co]):
         """
         return dict(self.parameters.bind((), parameters))
 
-    def with_options(self, **options: Any) -> Flow[P, R_co]:
-        """A copy of the flow with other options; see `flow` for them."""
-        return type(self)(self.fn, **{**self._options, **options})
+    def with_options(self, **options: Unpack[FlowOptions]) -> Self:
+        """A copy with other options; those that are not given stay as they are. See `flow`."""
+        return self._copy_with(options)
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Flow[P, R_co]: ...
@@ -165,38 +95,18 @@ class Flow(FlowDefinition, Generic[P, R_co]):
     ) -> Flow[P2, R_co]: ...
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """The flow with its function bound, for flows that are methods."""
-        if instance is None and not isinstance(self.fn, (classmethod, staticmethod)):
-            return self
-        bound = copy.copy(self)
-        bound.fn = self.fn.__get__(instance, owner)
-        bound.parameters = bound._make_parameters()  # noqa: SLF001 - a copy of this one
-        return bound
+        return self._bound_to(instance, owner)
 
-    def _make_parameters(self) -> Parameters:
+    def _rebind(self) -> None:
         validate = self._options["validate_parameters"]
-        return Parameters(self.fn, f"Flow {self.name!r}", validate=bool(validate))
-
-    def __repr__(self) -> str:
-        return f"<Flow {self.name!r}>"
+        self.parameters = Parameters(self.fn, f"Flow {self.name!r}", validate=bool(validate))
 
 
 @overload
 def flow(fn: Callable[P, R_co], /) -> Flow[P, R_co]: ...
 @overload
 def flow(
-    *,
-    name: str | None = None,
-    version: str | None = None,
-    flow_run_name: str | Callable[..., str] | None = None,
-    retries: int = 0,
-    retry_delay_seconds: RetryDelay = 0,
-    retry_jitter_factor: float | None = None,
-    retry_condition_fn: RetryCondition | None = None,
-    task_runner: ThreadPoolTaskRunner | type[ThreadPoolTaskRunner] | None = None,
-    description: str | None = None,
-    timeout_seconds: float | None = None,
-    validate_parameters: bool = True,
-    log_prints: bool | None = None,
+    **options: Unpack[FlowOptions],
 ) -> Callable[[Callable[P, R_co]], Flow[P, R_co]]: ...
 def flow(  # noqa: D417 - the options are described one by one
     fn: Callable[..., Any] | None = None, /, **options: Any

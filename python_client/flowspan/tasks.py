@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Concatenate,
-    Generic,
-    Literal,
-    ParamSpec,
-    TypeVar,
-    cast,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, overload
 
-from flowspan.core.definitions import (
-    TaskDefinition,
-    check_parameter_names,
-    checked_name,
-    checked_tags,
-    checked_timeout,
-    is_async_function,
-    made_description,
-)
-from flowspan.core.retries import RetryPolicy, exponential_backoff
-from flowspan.core.states import COMPLETED
-from flowspan.drivers.bridge import call_async
+from flowspan.core.definitions import TaskDefinition, checked_tags
+from flowspan.core.retries import exponential_backoff
+from flowspan.decorated import Decorated, options_in
 from flowspan.drivers.links import Mapped, mapped_sources
 from flowspan.drivers.mapping import split_calls
 from flowspan.drivers.submit import submit
@@ -36,12 +16,12 @@ from flowspan.futures import TaskFutureList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
+    from typing import Self, Unpack
 
     from flowspan.core.retries import RetryCondition, RetryDelay
-    from flowspan.core.states import State
     from flowspan.futures import TaskFuture
 
-__all__ = ["Task", "exponential_backoff", "task"]
+__all__ = ["Task", "TaskOptions", "exponential_backoff", "task"]
 
 P = ParamSpec("P")
 P2 = ParamSpec("P2")
@@ -49,8 +29,26 @@ R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 
-class Task(TaskDefinition, Generic[P, R_co]):
+class TaskOptions(TypedDict, total=False):
+    """The options of `@task`, which says what they mean; `Task` has their defaults."""
+
+    name: str | None
+    description: str | None
+    tags: Iterable[str] | None
+    version: str | None
+    task_run_name: str | Callable[..., str] | None
+    retries: int
+    retry_delay_seconds: RetryDelay
+    retry_jitter_factor: float | None
+    retry_condition_fn: RetryCondition | None
+    timeout_seconds: float | None
+    log_prints: bool | None
+
+
+class Task(Decorated[P, R_co], TaskDefinition):
     """A function whose calls are task runs. Made by `@task`, which says what the options mean."""
+
+    _run = staticmethod(run_task)
 
     def __init__(
         self,
@@ -68,77 +66,10 @@ class Task(TaskDefinition, Generic[P, R_co]):
         timeout_seconds: float | None = None,
         log_prints: bool | None = None,
     ) -> None:
-        self._options = {
-            key: value for key, value in locals().items() if key not in {"self", "fn", "__class__"}
-        }
-        check_parameter_names(fn)
-        policy = RetryPolicy(retries, retry_delay_seconds, retry_jitter_factor, retry_condition_fn)
-        self.fn = fn
-        self.name = checked_name(name, fn)
-        self.description = made_description(description, fn)
+        super().__init__(fn, options_in(locals()))
         self.tags = checked_tags(tags)
         self.version = version or ""
         self.run_name = task_run_name
-        self.retry = policy if retries else None
-        self.timeout_s = checked_timeout(timeout_seconds)
-        self.log_prints = log_prints
-        self.is_async = is_async_function(fn)
-        functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
-
-    @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-    @overload
-    def __call__(
-        self: Task[..., Coroutine[Any, Any, Any]],
-        *args: Any,
-        return_state: Literal[True],
-        **kwargs: Any,
-    ) -> Coroutine[Any, Any, State]: ...
-    @overload
-    def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> State: ...
-    @overload
-    def __call__(self, *args: Any, wait_for: Iterable[Any], **kwargs: Any) -> R_co: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the task here and now, inside of a flow or not.
-
-        Args:
-            *args: The function's arguments; futures and states anywhere in them are waited for and
-                replaced by their results.
-            **kwargs: The function's; and `return_state=True` to get the terminal state whatever it
-                is, and `wait_for=[…]`, futures that are to complete before.
-
-        Returns:
-            What the function returns. For an asynchronous function a coroutine, but in a plain flow
-            or task, which could not await it, the result.
-
-        Raises:
-            BaseException: What the function raised, after the last retry.
-            RunTimeout: It took longer than timeout_seconds.
-            UpstreamFailed: A run behind a future in the arguments did not complete.
-            CancelRun: The run, or the one that calls it, was cancelled.
-        """
-        return_state, wait_for = False, None
-        if kwargs:
-            return_state = kwargs.pop("return_state", False)
-            wait_for = kwargs.pop("wait_for", None)
-        if self.is_async:
-            return call_async(self._run_async(args, kwargs, wait_for, return_state))
-        state = run_task(self, args, kwargs, wait_for)
-        if return_state:
-            return state.returned()
-        return state.data if state.type is COMPLETED else state.result()
-
-    async def _run_async(
-        self,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        wait_for: Iterable[Any] | None,
-        return_state: bool,  # noqa: FBT001 - private
-    ) -> Any:
-        from flowspan.drivers import aio  # noqa: PLC0415 - imports asyncio
-
-        state = await aio.run_task(self, args, kwargs, wait_for)
-        return state.returned() if return_state else state.result()
 
     @overload
     def submit(
@@ -205,9 +136,9 @@ class Task(TaskDefinition, Generic[P, R_co]):
             return [future.state for future in futures]  # type: ignore[return-value] # documented above
         return futures
 
-    def with_options(self, **options: Any) -> Task[P, R_co]:
-        """A copy of the task with other options; see `task` for them."""
-        return type(self)(self.fn, **{**self._options, **options})
+    def with_options(self, **options: Unpack[TaskOptions]) -> Self:
+        """A copy with other options; those that are not given stay as they are. See `task`."""
+        return self._copy_with(options)
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Task[P, R_co]: ...
@@ -217,33 +148,17 @@ class Task(TaskDefinition, Generic[P, R_co]):
     ) -> Task[P2, R_co]: ...
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """The task with its function bound, for tasks that are methods."""
-        if instance is None and not isinstance(self.fn, (classmethod, staticmethod)):
-            return self
-        bound = copy.copy(self)
-        bound.fn = self.fn.__get__(instance, owner)
-        bound._parameters = None  # noqa: SLF001 - a copy of this one
-        return bound
+        return self._bound_to(instance, owner)
 
-    def __repr__(self) -> str:
-        return f"<Task {self.name!r}>"
+    def _rebind(self) -> None:
+        self._parameters = None
 
 
 @overload
 def task(fn: Callable[P, R_co], /) -> Task[P, R_co]: ...
 @overload
 def task(
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    tags: Iterable[str] | None = None,
-    version: str | None = None,
-    task_run_name: str | Callable[..., str] | None = None,
-    retries: int = 0,
-    retry_delay_seconds: RetryDelay = 0,
-    retry_jitter_factor: float | None = None,
-    retry_condition_fn: RetryCondition | None = None,
-    timeout_seconds: float | None = None,
-    log_prints: bool | None = None,
+    **options: Unpack[TaskOptions],
 ) -> Callable[[Callable[P, R_co]], Task[P, R_co]]: ...
 def task(  # noqa: D417 - the options are described one by one
     fn: Callable[..., Any] | None = None, /, **options: Any

@@ -83,3 +83,5 @@ def mistakes() -> None:
     Store().get("x")  # type: ignore[call-overload] # not an int
     task(retry=1)  # type: ignore[call-overload] # no such option
     flow(tags=["x"])  # type: ignore[call-overload] # flows get theirs from `with tags(...)`
+    add.with_options(retry=1)  # type: ignore[call-arg] # no such option
+    plain.with_options(retries="x")  # type: ignore[arg-type] # not a number

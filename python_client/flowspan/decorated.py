@@ -1,0 +1,161 @@
+"""What `Flow` and `Task` have in common: calling them, methods, copies with other options."""
+
+from __future__ import annotations
+
+import functools
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    cast,
+    overload,
+)
+
+from flowspan.core.definitions import (
+    Definition,
+    check_parameter_names,
+    checked_name,
+    checked_timeout,
+    is_async_function,
+    made_description,
+)
+from flowspan.core.retries import RetryPolicy
+from flowspan.core.states import COMPLETED
+from flowspan.drivers.bridge import call_async
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from typing import Self
+
+    from flowspan.core.states import State
+
+    Args = tuple[Any, ...]
+    Kwargs = dict[str, Any]
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Decorated(Definition, Generic[P, R_co]):
+    """A function whose calls are runs."""
+
+    _run: ClassVar[Callable[..., State]]
+    """Runs a plain function of this kind: (definition, args, kwargs, wait_for)."""
+
+    def __init__(self, fn: Callable[P, R_co], options: dict[str, Any]) -> None:
+        """Takes the options that flows and tasks have in common.
+
+        Args:
+            fn: The function.
+            options: All options that the constructor was given, by name (see `options_in`).
+
+        Raises:
+            TypeError, ValueError: An option has a value that it may not have.
+        """
+        check_parameter_names(fn)
+        self._options = options
+        self.fn = fn
+        self.name = checked_name(options["name"], fn)
+        self.description = made_description(options["description"], fn)
+        policy = RetryPolicy(
+            options["retries"],
+            options["retry_delay_seconds"],
+            options["retry_jitter_factor"],
+            options["retry_condition_fn"],
+        )
+        self.retry = policy if options["retries"] else None
+        self.timeout_s = checked_timeout(options["timeout_seconds"])
+        self.log_prints = options["log_prints"]
+        self.is_async = is_async_function(fn)
+        functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __call__(
+        self: Decorated[..., Coroutine[Any, Any, Any]],
+        *args: Any,
+        return_state: Literal[True],
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, State]: ...
+    @overload
+    def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> State: ...
+    @overload
+    def __call__(self, *args: Any, wait_for: Iterable[Any], **kwargs: Any) -> R_co: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs it here and now, at the top or inside of another run.
+
+        A run at the top returns once the service has stored how it ended, or that is safe on disk.
+
+        Args:
+            *args: The function's arguments; futures and states anywhere in them are waited for and
+                replaced by their results. A flow's are then validated and coerced.
+            **kwargs: The function's; and `return_state=True` to get the terminal state whatever it
+                is, and `wait_for=[…]`, futures that are to complete before.
+
+        Returns:
+            What the function returns. For an asynchronous function a coroutine, but in a plain flow
+            or task, which could not await it, the result.
+
+        Raises:
+            BaseException: What the function raised, after the last retry.
+            ParameterError: The arguments do not fit; the message says which. It is a TypeError.
+            RunFailed: It returned states or futures some of which failed.
+            RunTimeout: It took longer than timeout_seconds.
+            UpstreamFailed: A run behind a future in the arguments did not complete.
+            CancelRun: The run, or the one that calls it, was cancelled.
+        """
+        return_state, wait_for = False, None
+        if kwargs:
+            return_state = kwargs.pop("return_state", False)
+            wait_for = kwargs.pop("wait_for", None)
+        if self.is_async:
+            return call_async(self._run_async(args, kwargs, wait_for, return_state))
+        state = self._run(self, args, kwargs, wait_for)
+        if return_state:
+            return state.returned()
+        return state.data if state.type is COMPLETED else state.result()
+
+    async def _run_async(
+        self,
+        args: Args,
+        kwargs: Kwargs,
+        wait_for: Iterable[Any] | None,
+        return_state: bool,  # noqa: FBT001 - private
+    ) -> Any:
+        from flowspan.drivers import aio  # noqa: PLC0415 - imports asyncio
+
+        run: Any = aio.run_flow if self.is_flow else aio.run_task
+        state = await run(self, args, kwargs, wait_for)
+        return state.returned() if return_state else state.result()
+
+    def _copy_with(self, options: Mapping[str, Any]) -> Self:
+        """A copy with other options; those that are not given stay as they are."""
+        return cast("Self", cast("Any", type(self))(self.fn, **{**self._options, **options}))
+
+    def _bound_to(self, instance: object, owner: type | None) -> Self:
+        """A copy whose function is bound, for flows and tasks that are methods."""
+        if instance is None and not isinstance(self.fn, (classmethod, staticmethod)):
+            return self
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
+        bound.fn = self.fn.__get__(instance, owner)
+        bound.__dict__["__wrapped__"] = bound.fn
+        bound._rebind()
+        return bound
+
+    def _rebind(self) -> None:
+        """The function has another signature than before."""
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name!r}>"
+
+
+def options_in(names: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a constructor, given its `locals()`."""
+    others = {"self", "fn", "__class__"}
+    return {name: value for name, value in names.items() if name not in others}
