@@ -1,4 +1,4 @@
-"""Asynchronous flows and tasks: a thousand waits at the same time, without threads.
+"""Asynchronous flows and tasks: a hundred waits at the same time, without threads.
 
 python examples/async_flow.py && flowspan run show latest
 """

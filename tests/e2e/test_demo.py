@@ -1,9 +1,7 @@
-"""The examples, as their readers run them: from a shell, with nothing configured."""
+"""The first example and the demo, as their readers run them: with nothing configured."""
 
 from __future__ import annotations
 
-import ast
-import os
 import re
 import subprocess
 import sys
@@ -36,15 +34,6 @@ def newest_run() -> dict:
     return tree
 
 
-def states(tree: dict, name: str) -> list[str]:
-    """The types of the states of a run's children of that function."""
-    return [
-        child["state"]["type"]
-        for child in tree["children"]
-        if child.get("task_name", child.get("flow_name")) == name
-    ]
-
-
 def test_hello():
     assert run_example("hello.py", "Ada").splitlines()[-1] == "HELLO, ADA!"
     tree = newest_run()
@@ -53,45 +42,6 @@ def test_hello():
     logs = flowspan("run", "logs", "latest").out
     assert "emphasizing 'Hello, Ada!'" in logs
     assert "11 letters" in logs
-
-
-def test_retries():
-    assert "page 3 after 4 attempts" in run_example("retries.py")
-    tree = newest_run()
-    assert tree["attempt"] == 2
-    fetched = [child["attempt"] for child in tree["children"] if child["task_name"] == "fetch"]
-    assert fetched == [1, 2, 3, 4, 1, 2, 3, 4]
-    assert states(tree, "check") == ["FAILED"]
-    history = flowspan("run", "history", "fetch-1", "--json").objects
-    assert [state["state"]["name"] for state in history] == [
-        "Pending",
-        "Running",
-        "AwaitingRetry",
-        "Retrying",
-        "Completed",
-    ]
-
-
-def test_subflows():
-    assert "Rostock" in run_example("subflows.py")
-    tree = newest_run()
-    assert [child["name"] for child in tree["children"]] == ["Ulm", "Kiel", "Rostock"]
-    assert all(child["tags"] == ["weather"] for child in tree["children"])
-    assert [len(child["children"]) for child in tree["children"]] == [3, 3, 3]
-    assert len(flowspan("run", "ls", "--json").objects) == 1
-
-
-def test_mapping():
-    assert run_example("mapping.py").splitlines() == [
-        "1 of 12 failed: ZeroDivisionError: division by zero",
-        "the mean is 32.94",
-    ]
-    assert sorted(states(newest_run(), "divide")) == ["COMPLETED"] * 11 + ["FAILED"]
-
-
-def test_async_flow():
-    assert run_example("async_flow.py").startswith("328350 after")
-    assert states(newest_run(), "ask") == ["COMPLETED"] * 100
 
 
 def test_the_census_of_real_packages():
@@ -197,12 +147,3 @@ def test_the_census_on_a_terminal_shows_a_live_tree():
     assert text.rindex("The most complex functions:") > text.rindex("└─ parse-file")
     assert "stdlib-census" in text.splitlines()[-6]
     assert "✓ Completed in" in text
-
-
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
-def test_every_example_says_how_it_is_run(path):
-    description = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    assert description is not None
-    assert f"python examples/{path.name}" in description
-    assert f"def test_{path.stem.replace('stdlib_', 'the_')}" in Path(__file__).read_text()
-    assert os.access(path, os.R_OK)
