@@ -6,6 +6,7 @@ from __future__ import annotations
 # a fork at that moment would leave the child with a module that is half imported for good.
 import encodings.idna  # noqa: F401 - see above
 import errno
+import os
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -93,6 +94,11 @@ def connect_socket(address: Address, *, timeout_s: float) -> socket.socket:
             raise
         return sock
     sock = socket.create_connection((address.host, address.port), timeout=timeout_s)
+    if sock.getsockname() == sock.getpeername():
+        # The kernel chose the very port as the near end, and connected the socket with itself (TCP
+        # has that: RFC 9293, 3.5). The port must be free for the service that is about to start.
+        sock.close()
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     _keep_alive(sock)
     return sock
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.config import Config
+    from flowspan.connection.address import Address
     from flowspan.reporter.intake import Intake
     from flowspan.reporter.link import Link
     from flowspan.reporter.session import WelcomeInfo
@@ -60,6 +61,9 @@ _ADOPTER_TIMEOUT_S = 1.0
 _WARN_AFTER_S = 5.0
 _FULL_S = 0.05
 _OF_USE_AFTER_S = 1.0
+_GIVEN_AWAY_S = 60.0
+_MAX_GIVEN_AWAY = 2
+"""How often the session may be given away within a minute without a word."""
 _MAX_VERDICTS_SAID = 10
 _VERDICT_REJECTED = 3
 _VERDICT_ABORT = 5
@@ -113,6 +117,7 @@ class Loop:
         self._is_closing = False
         self._is_of_use = False
         self._taken_at = 0.0
+        self._given_away_at: list[float] = []
         self._adopter = threading.Thread(target=self._adopt, name="flowspan-adopter", daemon=True)
         self._thread = threading.Thread(target=self._run, name="flowspan-reporter", daemon=True)
 
@@ -155,12 +160,19 @@ class Loop:
                 self._pass()
             except Exception:
                 logger.exception("the reporter had an error of its own; it goes on")
-                self._drop_link("an error of the reporter's own")
+                self._recover()
                 time.sleep(0.1)
         try:
             self._end()
         except Exception:
             logger.exception("the reporter had an error of its own at its end")
+
+    def _recover(self) -> None:
+        """After an error of its own: begins with a new connection. The thread must not end here."""
+        try:
+            self._drop_link("an error of the reporter's own")
+        except Exception:
+            logger.exception("the reporter could not even keep what it has; it goes on")
 
     def _pass(self) -> None:
         self._wait()
@@ -270,10 +282,7 @@ class Loop:
         address = self._link.address if self._link is not None else None
         self._drop_link(str(error))
         if error.status == "ABORTED":
-            # A copy of this process (of a machine's snapshot, say) reports in its session. Not to
-            # fight for it with a connection a millisecond is all that can be done here.
-            logger.error("the service at %s gave the session away: %s", address, error.message)
-            self._connector.be_patient()
+            self._session_given_away(address, error)
         if error.status != "INVALID_ARGUMENT":
             return
         is_replaced = error.sequence is not None and self.backlog.replace(error.sequence)
@@ -282,6 +291,21 @@ class Loop:
             *(address, error.message, "the event is left out" if is_replaced else "trying again"),
         )
         if not is_replaced:
+            self._connector.be_patient()
+
+    def _session_given_away(self, address: Address | None, error: LinkClosedError) -> None:
+        """Another connection has the session.
+
+        Mostly it is one that this process has given up, which the service came to late (it was
+        stopped, or busy): then the next one gets the session back. If that goes on, a copy of this
+        process (of a machine's snapshot, say) reports in its session. Not to fight for it with a
+        connection a millisecond is all that can be done here.
+        """
+        now = time.monotonic()
+        self._given_away_at = [at for at in self._given_away_at if now - at < _GIVEN_AWAY_S]
+        self._given_away_at.append(now)
+        if len(self._given_away_at) > _MAX_GIVEN_AWAY:
+            logger.error("the service at %s gave the session away: %s", address, error.message)
             self._connector.be_patient()
 
     def _drop_link(self, why: str) -> None:

@@ -113,15 +113,15 @@ class Reporter:
             return FlushOutcome(acked=not self._intake, spooled=not self._intake)
         if timeout_s is None:
             timeout_s = self._get_config().flush_timeout_s
-        if self._has_given_up and loop.trouble:
-            timeout_s = min(timeout_s, _SHORT_TIMEOUT_S)
+        is_known_to_be_away = self._has_given_up and bool(loop.trouble)
         request = FlushRequest()
         with self._lock:
             self._intake.states.append((FLUSH, request))
             self._intake.logs.append((FLUSH, request))
             loop.backlog.flushes_asked += 1
         loop.wake()
-        if _wait_for_acks(loop, request, timeout_s):
+        silence_s = min(timeout_s, _SHORT_TIMEOUT_S) if is_known_to_be_away else timeout_s
+        if _wait_for_acks(loop, request, silence_s=silence_s, timeout_s=timeout_s):
             self._has_given_up = False
             return FlushOutcome(acked=True, spooled=True)
         request.to_spool = True
@@ -129,7 +129,7 @@ class Reporter:
         request.done.wait(_SPOOL_TIMEOUT_S)
         if request.is_acked or request.is_overtaken_by(loop.backlog.outbox.acked):
             return FlushOutcome(acked=True, spooled=True)
-        self._say_what_is_missing(loop, is_spooled=request.is_spooled, timeout_s=timeout_s)
+        self._say_what_is_missing(loop, is_spooled=request.is_spooled, timeout_s=silence_s)
         return FlushOutcome(acked=False, spooled=request.is_spooled)
 
     def wait_welcome(self, timeout_s: float) -> WelcomeInfo | None:
@@ -188,6 +188,8 @@ class Reporter:
     def _start(self) -> None:
         with self._lock:
             if self._loop is not None:
+                # It may have looked, and gone to sleep, before the caller saw that it is there.
+                self._loop.wake()
                 return
             # HTTP/2 and the stubs take 60 ms to import: not before something is reported.
             from flowspan.reporter.loop import Loop  # noqa: PLC0415 - measured, see above
@@ -241,15 +243,27 @@ class Reporter:
             loop.forget()
 
 
-def _wait_for_acks(loop: Loop, request: FlushRequest, timeout_s: float) -> bool:
-    """Waits for a flush as long as the service goes on answering."""
+def _wait_for_acks(
+    loop: Loop, request: FlushRequest, *, silence_s: float, timeout_s: float
+) -> bool:
+    """Waits for a flush as long as the service goes on answering.
+
+    Args:
+        loop: The reporter's loop.
+        request: The flush, under way.
+        silence_s: How long the service may say nothing at first.
+        timeout_s: How long it may from its first answer on (or from the connection on, if there was
+            none before): whoever has been away for long is not left in the middle of catching up.
+    """
     outbox = loop.backlog.outbox
-    acked = outbox.acked
-    deadline = time.monotonic() + timeout_s
+    acked, was_away = outbox.acked, bool(loop.trouble)
+    deadline = time.monotonic() + silence_s
     while not request.done.wait(max(0.0, min(_POLL_S, deadline - time.monotonic()))):
         now = time.monotonic()
-        if outbox.acked != acked:
-            acked = outbox.acked
+        # That it is back counts once only: it may be one that breaks over what it is sent.
+        is_back = was_away and not loop.trouble
+        if outbox.acked != acked or is_back:
+            acked, was_away = outbox.acked, was_away and not is_back
             deadline = now + timeout_s
         if now >= deadline or not loop.is_alive:
             return False

@@ -31,6 +31,8 @@ _LENGTH = struct.Struct(">I")
 _RECORD = struct.Struct(">IIqI")
 _MAX_HEADER_BYTES = 1 << 16
 _MAX_RECORD_BYTES = 64 << 20
+_LOCK_ATTEMPTS = 5
+_LOCK_PAUSE_S = 0.002
 
 _files: weakref.WeakSet[SpoolFile] = weakref.WeakSet()
 
@@ -143,9 +145,7 @@ class SpoolFile:
         except FileNotFoundError:
             return None
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _take_lock(handle):
                 os.close(handle)
                 return None
             if not _is_same_file(handle, path):  # somebody was faster, and is done with it
@@ -247,6 +247,18 @@ def is_owned(path: Path) -> bool:
         return True
     finally:
         os.close(handle)
+    return False
+
+
+def _take_lock(handle: int) -> bool:
+    """Locks a file that seems to be without an owner; False if it has one all the same."""
+    for _ in range(_LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)  # somebody may just be looking (`is_owned`)
+        else:
+            return True
     return False
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flowspan.config import Config
-from flowspan.connection.address import explain, parse_address
+from flowspan.connection.address import connect_socket, explain, parse_address
 from flowspan.connection.resolve import find_address, resolve_address
 from flowspan.exceptions import ConfigError
 
@@ -91,3 +91,17 @@ def test_a_local_service_needs_nobody_to_start_it(tmp_path: Path) -> None:
     assert "server start" not in explain(
         address, ConnectionRefusedError(errno.ECONNREFUSED, "refused")
     )
+
+
+def test_a_socket_that_was_connected_with_itself_is_no_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernel may choose the service's port for the near end while nobody listens there."""
+    alone = socket.socket()
+    alone.bind(("127.0.0.1", 0))
+    host, port = alone.getsockname()
+    alone.connect((host, port))
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: alone)
+    with pytest.raises(ConnectionRefusedError):
+        connect_socket(parse_address(f"{host}:{port}"), timeout_s=5.0)
+    assert alone.fileno() == -1, "it is in the way of the service"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flowspan.reporter import spool_file
 from flowspan.reporter.spool_file import (
     SpoolFile,
     SpoolFormatError,
@@ -99,6 +101,18 @@ def test_a_spool_has_one_owner(path: Path) -> None:
     assert SpoolFile.adopt(path) is None
     owner.close()
     assert not is_owned(path)
+
+
+def test_a_spool_that_somebody_looks_at_is_adopted(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks whether it is owned holds a lock for a moment, and is no owner."""
+    with path.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        monkeypatch.setattr(spool_file.time, "sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
+        spool = SpoolFile.adopt(path)
+    assert spool is not None
+    spool.close()
 
 
 def test_a_new_spool_is_owned_from_the_first_moment(tmp_path: Path) -> None:
