@@ -23,6 +23,7 @@ from flowspan.core.definitions import (
     is_async_function,
     made_description,
 )
+from flowspan.core.hooks import HookDecorator, kept_hooks, made_hooks
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.states import COMPLETED
 from flowspan.drivers.bridge import call_async
@@ -42,6 +43,10 @@ R_co = TypeVar("R_co", covariant=True)
 
 class Decorated(Definition, Generic[P, R_co]):
     """A function whose calls are runs."""
+
+    on_completion = HookDecorator("on_completion")
+    on_failure = HookDecorator("on_failure")
+    on_running = HookDecorator("on_running")
 
     _run: ClassVar[Callable[..., State]]
     """Runs a plain function of this kind: (definition, args, kwargs, wait_for)."""
@@ -70,6 +75,7 @@ class Decorated(Definition, Generic[P, R_co]):
         self.retry = policy if options["retries"] else None
         self.timeout_s = checked_timeout(options["timeout_seconds"])
         self.log_prints = options["log_prints"]
+        self.hooks = made_hooks(options)
         self.is_async = is_async_function(fn)
         functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
 
@@ -135,7 +141,8 @@ class Decorated(Definition, Generic[P, R_co]):
 
     def _copy_with(self, options: Mapping[str, Any]) -> Self:
         """A copy with other options; those that are not given stay as they are."""
-        return cast("Self", cast("Any", type(self))(self.fn, **{**self._options, **options}))
+        options = {**self._options, **kept_hooks(self.hooks, options)}
+        return cast("Self", cast("Any", type(self))(self.fn, **options))
 
     def _bound_to(self, instance: object, owner: type | None) -> Self:
         """A copy whose function is bound, for flows and tasks that are methods."""

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, overload
 
 from flowspan.core.definitions import FlowDefinition
+from flowspan.core.hooks import HookDecorator
 from flowspan.core.parameters import Parameters
 from flowspan.decorated import Decorated, options_in
 from flowspan.drivers.sync import run_flow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Self, Unpack
 
+    from flowspan.core.hooks import Hook
     from flowspan.core.retries import RetryCondition, RetryDelay
     from flowspan.task_runners import ThreadPoolTaskRunner
 
@@ -41,10 +43,18 @@ class FlowOptions(TypedDict, total=False):
     timeout_seconds: float | None
     validate_parameters: bool
     log_prints: bool | None
+    on_completion: Sequence[Hook] | None
+    on_failure: Sequence[Hook] | None
+    on_cancellation: Sequence[Hook] | None
+    on_crashed: Sequence[Hook] | None
+    on_running: Sequence[Hook] | None
 
 
 class Flow(Decorated[P, R_co], FlowDefinition):
     """A function whose calls are flow runs. Made by `@flow`, which says what the options mean."""
+
+    on_cancellation = HookDecorator("on_cancellation")
+    on_crashed = HookDecorator("on_crashed")
 
     _run = staticmethod(run_flow)
 
@@ -64,6 +74,11 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         timeout_seconds: float | None = None,
         validate_parameters: bool = True,
         log_prints: bool | None = None,
+        on_completion: Sequence[Hook] | None = None,
+        on_failure: Sequence[Hook] | None = None,
+        on_cancellation: Sequence[Hook] | None = None,
+        on_crashed: Sequence[Hook] | None = None,
+        on_running: Sequence[Hook] | None = None,
     ) -> None:
         super().__init__(fn, options_in(locals()))
         self.tags = ()
@@ -132,6 +147,12 @@ def flow(  # noqa: D417 - the options are described one by one
         validate_parameters: Whether arguments are validated and coerced to the annotations by
             pydantic.
         log_prints: Whether prints are logged too; None does as the calling run does.
+        on_completion: Functions to call when a run has completed: each is given (flow, run, state),
+            may be asynchronous, and changes nothing about the run if it raises.
+        on_failure: Likewise when a run has failed, after the last retry.
+        on_cancellation: Likewise when a run was cancelled.
+        on_crashed: Likewise when a run was broken off, as far as the process still can.
+        on_running: Likewise when an attempt begins, before the function is called.
 
     Returns:
         The flow; without `fn`, a decorator.

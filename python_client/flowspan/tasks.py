@@ -15,9 +15,10 @@ from flowspan.drivers.sync import run_task
 from flowspan.futures import TaskFutureList
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
     from typing import Self, Unpack
 
+    from flowspan.core.hooks import Hook
     from flowspan.core.retries import RetryCondition, RetryDelay
     from flowspan.futures import TaskFuture
 
@@ -43,6 +44,9 @@ class TaskOptions(TypedDict, total=False):
     retry_condition_fn: RetryCondition | None
     timeout_seconds: float | None
     log_prints: bool | None
+    on_completion: Sequence[Hook] | None
+    on_failure: Sequence[Hook] | None
+    on_running: Sequence[Hook] | None
 
 
 class Task(Decorated[P, R_co], TaskDefinition):
@@ -65,6 +69,9 @@ class Task(Decorated[P, R_co], TaskDefinition):
         retry_condition_fn: RetryCondition | None = None,
         timeout_seconds: float | None = None,
         log_prints: bool | None = None,
+        on_completion: Sequence[Hook] | None = None,
+        on_failure: Sequence[Hook] | None = None,
+        on_running: Sequence[Hook] | None = None,
     ) -> None:
         super().__init__(fn, options_in(locals()))
         self.tags = checked_tags(tags)
@@ -183,6 +190,10 @@ def task(  # noqa: D417 - the options are described one by one
             cannot be interrupted: its run ends at the deadline all the same, without waiting for
             it.
         log_prints: Whether prints are logged too; None does as the calling run does.
+        on_completion: Functions to call when a run has completed: each is given (task, run, state),
+            may be asynchronous, and changes nothing about the run if it raises.
+        on_failure: Likewise when a run has failed, after the last retry.
+        on_running: Likewise when an attempt begins, before the function is called.
 
     Returns:
         The task; without `fn`, a decorator.

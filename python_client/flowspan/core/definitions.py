@@ -10,6 +10,7 @@ from flowspan.core.parameters import Parameters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowspan.core.hooks import Hooks
     from flowspan.core.retries import RetryPolicy
 
 MAX_NAME_BYTES = 256
@@ -31,6 +32,7 @@ class Definition:
         timeout_s: How long an attempt may take, in seconds; None without a limit.
         log_prints: Whether prints are logged; None inherits from the calling run.
         run_name: A template or a function for the names of runs; None for the default.
+        hooks: What is called when a run enters a state; None if nothing is.
     """
 
     fn: Callable[..., Any]
@@ -44,6 +46,7 @@ class Definition:
     timeout_s: float | None
     log_prints: bool | None
     run_name: str | Callable[..., str] | None
+    hooks: Hooks | None = None
 
     @property
     def kind(self) -> str:

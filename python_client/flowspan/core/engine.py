@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.events import CREATED, STATE
+from flowspan.core.hooks import run_hooks
 from flowspan.core.outcomes import judge_error, judge_value
 from flowspan.core.states import (
     CANCELLED,
@@ -86,7 +87,7 @@ class World:
         self.note = note
 
 
-def execute(run: Run, world: World) -> Steps:
+def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in one piece
     """Runs a run that was announced, through all its attempts.
 
     Args:
@@ -100,16 +101,20 @@ def execute(run: Run, world: World) -> Steps:
         The terminal state. `data` is the result, or the exception that the caller should see.
     """
     emit, now_ns = world.emit, world.now_ns
-    run_id, span = run.record.id, run.span
+    run_id, span, definition = run.record.id, run.span, run.definition
+    hooks = definition.hooks
     name, message = "Running", ""
-    if run.definition.is_flow:
-        world.note(run, _INFO, f"Begins (flow {run.definition.name!r}).", None)
+    if definition.is_flow:
+        world.note(run, _INFO, f"Begins (flow {definition.name!r}).", None)
     while True:
         now = now_ns()
         emit((STATE, run_id, run.attempt, _RUNNING, name, message, now, None, None))
         if span is not None:
             span.attempt(run.attempt, now)
         try:
+            if hooks is not None:
+                state = State(RUNNING, name, message, None, run_id, now)
+                yield from run_hooks(run, world, state)
             value = yield None
         except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
             state = judge_error(error, run_id, now_ns())
@@ -118,7 +123,7 @@ def execute(run: Run, world: World) -> Steps:
                 state = State(COMPLETED, "Completed", "", value, run_id, now_ns())
             else:
                 state = judge_value(value, run_id, now_ns())
-        if state.type is FAILED and run.definition.retry is not None:
+        if state.type is FAILED and definition.retry is not None:
             again = yield from _retry(run, world, state)
             if again is None:
                 name, message = "Retrying", state.message
@@ -126,6 +131,8 @@ def execute(run: Run, world: World) -> Steps:
                 continue
             state = again
         _end(run, world, state)
+        if hooks is not None:
+            yield from run_hooks(run, world, state)
         return state
 
 
@@ -150,15 +157,30 @@ def not_ready(run: Run, world: World, message: str, error: BaseException) -> Sta
     return state
 
 
-def never_begin(run: Run, world: World, error: Exception) -> State:
-    """Ends a run whose arguments are in the way: NotReady if a run behind them did not complete."""
+def never_begin(run: Run, world: World, error: BaseException) -> Steps:
+    """Ends a run whose function is not called at all, and calls its hooks.
+
+    Args:
+        run: The run; `announce` was called for it.
+        world: The outside world.
+        error: Why: wrong arguments, cancelled before, or UpstreamFailed if a run that it takes
+            input from did not complete; then it is NotReady, for which there are no hooks.
+
+    Yields:
+        As `execute`.
+
+    Returns:
+        As `execute`.
+    """
     if isinstance(error, UpstreamFailed):
         return not_ready(run, world, str(error), error)
-    return never_run(run, world, error)
+    state = never_run(run, world, error)
+    yield from run_hooks(run, world, state)
+    return state
 
 
 def never_run(run: Run, world: World, error: BaseException) -> State:
-    """Ends a run whose function is not called at all: wrong arguments, or cancelled before."""
+    """Ends a run whose function is not called, where no hooks can be called either."""
     state = judge_error(error, run.record.id, world.now_ns())
     _end(run, world, state)
     return state

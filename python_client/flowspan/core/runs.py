@@ -5,11 +5,14 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flowspan.core.states import RUNNING, State
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
     from flowspan.core.definitions import Definition
     from flowspan.core.events import RunRecord
+    from flowspan.core.states import StateType
     from flowspan.core.tracing import RunSpan
 
 
@@ -30,6 +33,9 @@ class Scope(Protocol):
 
     def cancel(self, reason: str, deadline_of: str = "") -> None:
         """Cancels it; see flowspan.drivers.scopes."""
+
+    def apart(self) -> Scope:
+        """A scope that is cancelled with none: for what is done after the end of a run."""
 
     def close(self) -> None:
         """The run has ended."""
@@ -61,6 +67,8 @@ class Run:
             their names.
         loop: The event loop that was running in the thread when a synchronous run began, or None.
         begin_error: Why its function cannot be called (wrong arguments); None if it can.
+        entered: The state that it entered last, as far as user code was told of it (hooks, retry
+            conditions); not set before. `state` is what to read.
     """
 
     __slots__ = (
@@ -69,6 +77,7 @@ class Run:
         "begin_error",
         "created_ns",
         "definition",
+        "entered",
         "flow_run",
         "log_prints",
         "loop",
@@ -79,6 +88,8 @@ class Run:
         "task_numbers",
         "task_runner",
     )
+
+    entered: State
 
     def __init__(
         self,
@@ -136,6 +147,46 @@ class Run:
     def name(self) -> str:
         """The run's own name."""
         return self.record.run_name
+
+    @property
+    def state(self) -> State:
+        """The state that user code was last told of (hooks, retry conditions); else Running."""
+        return getattr(self, "entered", None) or State(RUNNING, run_id=self.record.id)
+
+    @property
+    def state_type(self) -> StateType:
+        """The type of `state`."""
+        return self.state.type
+
+    @property
+    def state_name(self) -> str:
+        """The name of `state`."""
+        return self.state.name
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The arguments by parameter; of a task, only where something needed them."""
+        return dict(self.arguments or {})
+
+    @property
+    def tags(self) -> list[str]:
+        """Its tags."""
+        return list(self.record.tags)
+
+    @property
+    def run_count(self) -> int:
+        """The number of the attempt that is going on or was the last, 1 for the first."""
+        return self.attempt
+
+    @property
+    def flow_run_id(self) -> str | None:
+        """The flow run that it belongs to; its own id for a flow run; None outside flows."""
+        return self.record.flow_run_id
+
+    @property
+    def parent_run_id(self) -> str | None:
+        """The run that called it; None at the top."""
+        return self.record.parent_run_id
 
     def __repr__(self) -> str:
         return f"<{self.definition.kind.lower()} run {self.name!r} ({self.id})>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from flowspan.drivers.closing import cancel_with, close_attempt, stop_attempt, t
 from flowspan.drivers.host import get_host
 from flowspan.drivers.links import link_inputs
 from flowspan.exceptions import CancelRun
+from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
@@ -29,7 +31,12 @@ if TYPE_CHECKING:
 
 
 async def drive(
-    host: Host, run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    host: Host,
+    run: Run,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    in_the_way: BaseException | None = None,
 ) -> State:
     """Runs a run whose function gives a coroutine to its end, in this asyncio task.
 
@@ -39,6 +46,7 @@ async def drive(
         fn: What to call in each attempt.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
+        in_the_way: Why the function is not called at all; None if it is.
 
     Returns:
         The terminal state. If the asyncio task was cancelled, and not because the run was, its data
@@ -46,8 +54,9 @@ async def drive(
 
     Raises:
         GeneratorExit: The coroutine was closed; that cannot be held up.
+        BaseException: What broke off the hooks that are called after the end.
     """
-    steps = execute(run, host)
+    steps = execute(run, host) if in_the_way is None else never_begin(run, host, in_the_way)
     closed: GeneratorExit | None = None
     token = current_run.set(run)
     try:
@@ -56,20 +65,14 @@ async def drive(
             try:
                 if step is None:
                     outcome = await _call(run, fn, args, kwargs)
-                elif isinstance(step, Do):
-                    # A coroutine that was closed may not await any more.
-                    outcome = None if closed is not None else await _do(step)
+                elif closed is None:
+                    outcome = await _do_or_wait(run, step)
                 else:
-                    await asyncio.sleep(step)
-                    run.scope.check()
-                    outcome = None
-            except asyncio.CancelledError as error:
-                step = steps.throw(_as_cancel(run, error))
-            except GeneratorExit as error:
-                closed = error
-                step = steps.throw(error)
+                    outcome = _do_at_once(run, step)
             except BaseException as error:  # noqa: BLE001 - the engine decides what it means
-                step = steps.throw(error)
+                if isinstance(error, GeneratorExit):
+                    closed = error
+                step = steps.throw(_as_cancel(run, error))
             else:
                 step = steps.send(outcome)
     except StopIteration as stop:
@@ -77,6 +80,8 @@ async def drive(
             raise closed from None
         state: State = stop.value
         return state
+    except CancelRun as stop:  # while hooks of the end ran
+        raise (_cancelled_error(stop) or stop) from None
     finally:
         with suppress(ValueError):  # a coroutine may be closed in another context
             current_run.reset(token)
@@ -97,12 +102,10 @@ async def run_task(
     link_inputs(run, task, *inputs)
     async with _flushing(host, parent):
         error = error or run.begin_error
-        if error is not None:
-            return never_begin(run, host, error)
         if parent is not None:
-            return _passed_on(await drive(host, run, task.fn, args, kwargs))
+            return _passed_on(await drive(host, run, task.fn, args, kwargs, error))
         with _cancellable(host, run):
-            return _passed_on(await drive(host, run, task.fn, args, kwargs))
+            return _passed_on(await drive(host, run, task.fn, args, kwargs, error))
 
 
 async def run_flow(
@@ -117,17 +120,19 @@ async def run_flow(
     inputs = args, kwargs, tuple(wait_for or ())
     args, kwargs, error = await _resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
-    run = call.run
+    run, scope = call.run, call.run.scope
     link_inputs(run, flow, *inputs)
     async with _flushing(host, parent):
         try:
-            error = error or run.begin_error
-            if error is not None:
-                return never_begin(run, host, error)
             with _cancellable(host, run):
-                return _passed_on(await drive(host, run, flow.fn, call.args, call.kwargs))
+                error = error or run.begin_error
+                state = await drive(host, run, flow.fn, call.args, call.kwargs, error)
+                if run.task_runner is not None:  # its hooks submitted tasks
+                    await _done(run.task_runner)
+                return _passed_on(state)
         finally:
-            run.scope.close()
+            close_attempt(run, run)
+            scope.close()
 
 
 @asynccontextmanager
@@ -151,18 +156,46 @@ def _passed_on(state: State) -> State:
     Raises:
         asyncio.CancelledError: It was cancelled, and not because the run was.
     """
-    cause = state.data.__cause__ if isinstance(state.data, CancelRun) else None
-    if isinstance(cause, asyncio.CancelledError):
+    cause = _cancelled_error(state.data)
+    if cause is not None:
         raise cause
     return state
 
 
-async def _do(step: Do) -> Any:
-    """Makes a call for the engine."""
+def _cancelled_error(stop: object) -> asyncio.CancelledError | None:
+    """What cancelled the asyncio task, where that is why a run was cancelled."""
+    cause = stop.__cause__ if isinstance(stop, CancelRun) else None
+    return cause if isinstance(cause, asyncio.CancelledError) else None
+
+
+async def _do_or_wait(run: Run, step: Do | float) -> Any:
+    """Does what the engine asks for."""
+    if not isinstance(step, Do):
+        await asyncio.sleep(step)
+        run.scope.check()
+        return None
     if not step.is_user_code:
         return await asyncio.to_thread(step.fn, *step.args)
+    token = run.span.enter() if run.span is not None else None
+    try:
+        value = step.fn(*step.args)
+        return await value if inspect.iscoroutine(value) else value
+    finally:
+        if run.span is not None:
+            run.span.leave(token)
+
+
+def _do_at_once(run: Run, step: Do | float) -> Any:
+    """Does what can be done in a coroutine that was closed, and may not await any more."""
+    if not isinstance(step, Do) or not step.is_user_code:
+        return None
     value = step.fn(*step.args)
-    return await value if inspect.iscoroutine(value) else value
+    if inspect.iscoroutine(value):
+        value.close()
+        name = getattr(step.fn, "__name__", repr(step.fn))
+        note(run, logging.WARNING, f"{name!r} was not awaited: the coroutine of the run is closed.")
+        return None
+    return value
 
 
 async def _call(
@@ -249,8 +282,10 @@ async def _within(run: Run, timeout_s: float | None, coroutine: Coroutine[Any, A
     return value
 
 
-def _as_cancel(run: Run, error: asyncio.CancelledError) -> CancelRun:
-    """What the engine is told when the asyncio task was cancelled."""
+def _as_cancel(run: Run, error: BaseException) -> BaseException:
+    """What the engine is told of an error: CancelRun when the asyncio task was cancelled."""
+    if not isinstance(error, asyncio.CancelledError):
+        return error
     if run.scope.cancelled:
         task = asyncio.current_task()
         if task is not None:
@@ -272,7 +307,8 @@ def _cancellable(host: Host, run: Run) -> Iterator[None]:
         loop.call_soon_threadsafe(cancel)
 
     def cancel() -> None:
-        if is_going_on:  # what the asyncio task does after the run is not to be cancelled
+        # What the asyncio task does after the run is not to be cancelled, nor the run's last hooks.
+        if is_going_on and not run.state.is_final():
             task.cancel()
 
     with cancel_with(host, run, task, interrupt):

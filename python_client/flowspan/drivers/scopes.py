@@ -60,6 +60,10 @@ class CancelScope:
         """A scope that is cancelled with this one, and also for itself."""
         return CancelScope(self)
 
+    def apart(self) -> CancelScope:
+        """A scope that is cancelled with none: for what is done after the end of a run."""
+        return CancelScope()
+
     def close(self) -> None:
         """The run has ended: nothing of it is left to cancel."""
         parent = self._parent

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.engine import never_begin, never_run
+from flowspan.core.engine import never_run
 from flowspan.core.runs import current_run
 from flowspan.core.states import CRASHED, State
 from flowspan.drivers import sync
@@ -20,6 +21,7 @@ from flowspan.drivers.links import link_inputs
 from flowspan.drivers.task_runner import OpenTaskRunner
 from flowspan.drivers.thread_pool import is_worker
 from flowspan.exceptions import CancelRun, DeadlinePassed
+from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -170,11 +172,10 @@ class _Job:
 
     def _run(self) -> None:
         try:
-            state = self._prepare()
-            if state is None:
-                state = sync.drive(self.host, self.run, self.task.fn, self.args, self.kwargs)
+            error = self._prepare()
+            state = sync.drive(self.host, self.run, self.task.fn, self.args, self.kwargs, error)
         except BaseException as error:  # noqa: BLE001 - whoever waits for it must not wait for ever
-            state = never_run(self.run, self.host, error)
+            state = self._broken_off(error)
         self._finish(state)
 
     async def _run_async(self) -> None:
@@ -182,9 +183,15 @@ class _Job:
             return
         from flowspan.drivers import aio  # noqa: PLC0415 - imports asyncio
 
-        state = self._prepare()
-        if state is None:
-            state = await aio.drive(self.host, self.run, self.task.fn, self.args, self.kwargs)
+        error = self._prepare()
+        try:
+            state = await aio.drive(
+                self.host, self.run, self.task.fn, self.args, self.kwargs, error
+            )
+        except GeneratorExit:
+            raise
+        except BaseException as stop:  # noqa: BLE001 - what its hooks raise must not end the loop
+            state = self._broken_off(stop)
         self._finish(state)
 
     def _ensure_finished(self) -> None:
@@ -192,23 +199,31 @@ class _Job:
         if self.future.done():
             return
         stop = CancelRun(self.run.scope.reason or "Its event loop was closed.")
-        if self._take():  # it was cancelled before its first step
+        if self.run.state.is_final():
+            self._finish(self._broken_off(stop))
+        elif self._take():  # it was cancelled before its first step
             self._finish(never_run(self.run, self.host, stop))
         else:  # it was closed; the engine has reported that
             self._finish(State(CRASHED, message=str(stop), data=stop, run_id=self.run.record.id))
 
-    def _prepare(self) -> State | None:
-        """Resolves the arguments; the state if the run ends here."""
+    def _broken_off(self, error: BaseException) -> State:
+        """How a run ended that the driver gave up: perhaps only its hooks were broken off."""
+        if not self.run.state.is_final():
+            return never_run(self.run, self.host, error)
+        note(self.run, logging.ERROR, "Its hooks were broken off.", error)
+        return self.run.state
+
+    def _prepare(self) -> BaseException | None:
+        """Resolves the arguments; what is in the way if the function is not to be called."""
         self.future.started = True
         try:
             self.run.scope.check()
         except (CancelRun, DeadlinePassed) as stop:
-            return never_run(self.run, self.host, stop)
+            return stop
         error = None
         if self.upstream is not None:
             self.args, self.kwargs, error = resolve_call(self.args, self.kwargs, self.upstream)
-        error = error or self.run.begin_error
-        return None if error is None else never_begin(self.run, self.host, error)
+        return error or self.run.begin_error
 
     def _finish(self, state: State) -> None:
         # Nothing of the run is kept alive by what only asks for its state.

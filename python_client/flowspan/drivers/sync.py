@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.engine import execute, never_begin, never_run
+from flowspan.core.engine import execute, never_begin
 from flowspan.core.runs import current_run
 from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 @calls_user_code
 def drive(
-    host: Host, run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    host: Host,
+    run: Run,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    in_the_way: BaseException | None = None,
 ) -> State:
     """Runs a run whose function is a plain one to its end, in this thread.
 
@@ -41,11 +46,15 @@ def drive(
         fn: What to call in each attempt.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
+        in_the_way: Why the function is not called at all; None if it is.
 
     Returns:
         The terminal state. Nothing that the function raises comes out of here.
+
+    Raises:
+        BaseException: What broke off the hooks that are called after the end (Ctrl-C).
     """
-    steps = execute(run, host)
+    steps = execute(run, host) if in_the_way is None else never_begin(run, host, in_the_way)
     definition = run.definition
     # Most tasks need no more than the call: no deadline, no end of a flow.
     is_bare = definition.timeout_s is None and not definition.is_flow
@@ -90,9 +99,7 @@ def run_task(
     if parent is None or wait_for is not None or has_upstream(args, kwargs):
         return _run_task_with_care(host, task, parent, args, kwargs, wait_for)
     run = begin_task(host, task, parent, args, kwargs)
-    if run.begin_error is not None:
-        return never_run(run, host, run.begin_error)
-    return drive(host, run, task.fn, args, kwargs)
+    return drive(host, run, task.fn, args, kwargs, run.begin_error)
 
 
 def _run_task_with_care(
@@ -110,12 +117,10 @@ def _run_task_with_care(
     link_inputs(run, task, *inputs)
     try:
         error = error or run.begin_error
-        if error is not None:
-            return never_begin(run, host, error)
         if parent is not None:
-            return drive(host, run, task.fn, args, kwargs)
+            return drive(host, run, task.fn, args, kwargs, error)
         with cancel_with(host, run):
-            return drive(host, run, task.fn, args, kwargs)
+            return drive(host, run, task.fn, args, kwargs, error)
     finally:
         if parent is None:
             host.flush()
@@ -133,16 +138,18 @@ def run_flow(
     inputs = args, kwargs, tuple(wait_for or ())
     args, kwargs, error = _resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
-    run = call.run
+    run, scope = call.run, call.run.scope
     link_inputs(run, flow, *inputs)
     try:
-        error = error or run.begin_error
-        if error is not None:
-            return never_begin(run, host, error)
         with cancel_with(host, run):
-            return drive(host, run, flow.fn, call.args, call.kwargs)
+            error = error or run.begin_error
+            state = drive(host, run, flow.fn, call.args, call.kwargs, error)
+            if run.task_runner is not None:  # its hooks submitted tasks
+                run.task_runner.wait()
+            return state
     finally:
-        run.scope.close()
+        close_attempt(run, run)
+        scope.close()
         if parent is None:
             host.flush()
 
@@ -153,10 +160,17 @@ def _do_or_wait(run: Run, step: Do | float) -> Any:
     if not isinstance(step, Do):
         run.scope.sleep(step)
         return None
-    value = step.fn(*step.args)
-    if step.is_user_code and inspect.iscoroutine(value):
-        return run_coroutine(value)
-    return value
+    if not step.is_user_code:
+        return step.fn(*step.args)
+    if run.span is None:
+        value = step.fn(*step.args)
+        return run_coroutine(value) if inspect.iscoroutine(value) else value
+    token = run.span.enter()
+    try:
+        value = step.fn(*step.args)
+        return run_coroutine(value) if inspect.iscoroutine(value) else value
+    finally:
+        run.span.leave(token)
 
 
 @calls_user_code

@@ -1,0 +1,211 @@
+"""Hooks: functions of the user's that are called when a run has entered a state.
+
+They belong to a flow or task (`Definition.hooks`, None where there are none) and are called in the
+process that runs it: `run_hooks` is a part of the engine's generator, and asks the driver for each
+call. A hook that raises an exception is logged; the others are called all the same, and the run's
+state stays what it is.
+
+What is not an Exception (Ctrl-C, an exit, the signals that stop a run) is not a hook's own matter:
+it ends the hooks and goes on to whoever called the run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from flowspan.core.failures import failure_info
+from flowspan.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, RUNNING, TERMINAL_TYPES
+from flowspan.core.steps import Do
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from typing import TypeAlias
+
+    from flowspan.core.definitions import Definition
+    from flowspan.core.engine import World
+    from flowspan.core.runs import Run
+    from flowspan.core.states import State
+
+    Hook: TypeAlias = Callable[..., Any]
+    """A plain or asynchronous function; what it returns is thrown away."""
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_ERROR = 40
+_OPTIONS = {
+    RUNNING: "on_running",
+    COMPLETED: "on_completion",
+    FAILED: "on_failure",
+    CANCELLED: "on_cancellation",
+    CRASHED: "on_crashed",
+}
+
+
+class Hooks:
+    """The hooks of a flow or task. Immutable: adding one gives another record.
+
+    Attributes:
+        by_option: The hooks in the order of their calls, by the option that names them
+            ("on_failure").
+    """
+
+    __slots__ = ("by_option",)
+
+    def __init__(self, by_option: Mapping[str, tuple[Hook, ...]]) -> None:
+        self.by_option = by_option
+
+    def of(self, option: str) -> tuple[Hook, ...]:
+        """The hooks for an option; none where it is not given."""
+        return self.by_option.get(option, ())
+
+
+def made_hooks(options: Mapping[str, Any]) -> Hooks | None:
+    """The record of the hooks that a decorator was given.
+
+    Args:
+        options: All its options; those that begin with "on_" are lists of hooks, or None.
+
+    Returns:
+        None if there is no hook at all.
+
+    Raises:
+        TypeError: An option is no list, or an item cannot be called; the message names it.
+    """
+    by_option = {
+        name: _checked(name, hooks)
+        for name, hooks in options.items()
+        if name.startswith("on_") and hooks
+    }
+    return Hooks(by_option) if by_option else None
+
+
+def with_hook(hooks: Hooks | None, option: str, hook: Hook) -> Hooks:
+    """The hooks with one more, called after those that there are.
+
+    Raises:
+        TypeError: It cannot be called.
+    """
+    before = hooks.by_option if hooks is not None else {}
+    return Hooks({**before, option: (*before.get(option, ()), *_checked(option, [hook]))})
+
+
+def kept_hooks(hooks: Hooks | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for a copy of a flow or task that keeps the hooks it is not given.
+
+    Args:
+        hooks: The original's.
+        options: What the copy is given; an empty list takes hooks away, None keeps them.
+    """
+    kept: dict[str, Any] = {}
+    if hooks is not None:
+        kept = {name: list(of) for name, of in hooks.by_option.items() if options.get(name) is None}
+    return {**options, **kept}
+
+
+def run_hooks(run: Run, world: World, state: State) -> Generator[Do, Any, None]:
+    """Calls the hooks of a run for the state that it has entered, in the order of the list.
+
+    Args:
+        run: The run.
+        world: The outside world.
+        state: What was reported.
+
+    Yields:
+        The calls to be made.
+    """
+    hooks = run.definition.hooks
+    option = _OPTIONS.get(state.type)
+    if hooks is None or option is None:
+        return
+    run.entered = state
+    if run.scope.cancelled and state.type in TERMINAL_TYPES:
+        # What ended the run is not to hold up what its hooks call.
+        run.scope = run.scope.apart()
+    yield from call_hooks(run, world, option, (run.definition, run, state))
+
+
+def call_hooks(
+    run: Run, world: World, option: str, args: tuple[Any, ...]
+) -> Generator[Do, Any, None]:
+    """Calls the hooks of one option; what one of them raises is logged.
+
+    Args:
+        run: The run, for the hooks and the logs.
+        world: The outside world.
+        option: The option, for example "on_failure".
+        args: What each hook is given.
+
+    Yields:
+        The calls to be made.
+    """
+    hooks = run.definition.hooks
+    for hook in hooks.of(option) if hooks is not None else ():
+        try:
+            yield Do(hook, args, is_user_code=True)
+        except Exception as error:  # noqa: BLE001 - user code
+            name = getattr(hook, "__name__", None) or repr(hook)
+            trace = failure_info(error).stack_trace.rstrip()
+            world.note(run, _ERROR, f"The {option} hook {name!r} raised:\n{trace}", None)
+
+
+class HookDecorator:
+    """`@my_flow.on_failure`: adds the function to the hooks of the flow or task.
+
+    Args:
+        option: Which hooks.
+    """
+
+    def __init__(self, option: str) -> None:
+        self._option = option
+
+    def __get__(self, definition: Definition | None, owner: type | None = None) -> AddHook:
+        """The decorator of one flow or task."""
+        return AddHook(definition, self._option)
+
+
+class AddHook:
+    """Decorates a function that is to be a hook, with and without parentheses; returns it.
+
+    Args:
+        definition: The flow or task that gets the hook.
+        option: Which of its hooks.
+    """
+
+    def __init__(self, definition: Definition | None, option: str) -> None:
+        self._definition = definition
+        self._option = option
+
+    @overload
+    def __call__(self, fn: F, /) -> F: ...
+    @overload
+    def __call__(self, fn: None = None, /) -> AddHook: ...
+    def __call__(self, fn: Any = None, /) -> Any:
+        """Adds the function.
+
+        Args:
+            fn: Called with (flow or task, run, state); plain or asynchronous.
+
+        Returns:
+            The function as it is; without one, a decorator.
+
+        Raises:
+            TypeError: It cannot be called, or there is no flow or task to add it to.
+        """
+        if fn is None:
+            return self
+        if self._definition is None:
+            raise TypeError(f"{self._option} is used on a flow or task: @my_flow.{self._option}")
+        self._definition.hooks = with_hook(self._definition.hooks, self._option, fn)
+        return fn
+
+
+def _checked(option: str, hooks: object) -> tuple[Hook, ...]:
+    if not isinstance(hooks, (list, tuple, set, frozenset)):
+        raise TypeError(f"{option} must be a list of functions ({option}=[…]), not {hooks!r}")
+    for hook in hooks:
+        if not callable(hook):
+            raise TypeError(
+                f"{option} must be a list of functions that take (flow or task, run, state); "
+                f"{hook!r} cannot be called"
+            )
+    return tuple(hooks)
