@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.events import CREATED, STATE
 from flowspan.core.hooks import run_hooks
+from flowspan.core.origins import remember
 from flowspan.core.outcomes import judge_error, judge_value
 from flowspan.core.states import (
     CANCELLED,
@@ -195,6 +196,7 @@ def _end(run: Run, world: World, state: State) -> None:
         error = state.data if isinstance(state.data, BaseException) else None
         run.span.end(kind, name, message, error, now or 0)
         state.traceparent = run.record.traceparent
+        remember(state)
 
 
 def _closing_words(run: Run, state: State) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan.core.annotations import allow_failure
-from flowspan.drivers.arguments import has_upstream, upstream_in
+from flowspan.core.origins import origins_of
+from flowspan.core.traversal import is_plain
+from flowspan.drivers.arguments import upstream_in
 from flowspan.drivers.futures import TaskFuture
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ def link_inputs(
     Args:
         run: The run, announced.
         definition: The flow or task, for the names of parameters.
-        args: The positional arguments as they were given, with futures and states in them.
+        args: The positional arguments as they were given, with futures, states and results of
+            other runs in them.
         kwargs: The keyword arguments, likewise.
         wait_for: What is waited for besides.
         mapped: For a run that `map` made: its place among them.
@@ -72,7 +75,7 @@ def link_inputs(
     if mapped is not None:
         span.mapped(mapped.number)
         inputs += mapped.sources
-    if has_upstream(args, kwargs):
+    if not (is_plain(args) and is_plain(kwargs.values())):
         inputs += zip(_positional_names(definition, len(args)), args, strict=True)
         inputs += kwargs.items()
     inputs += [(WAIT_FOR, item) for item in wait_for]
@@ -88,6 +91,8 @@ def _upstream_runs(inputs: list[tuple[str, Any]]) -> Iterator[tuple[str, str, st
                 yield item.run.record.id, item.run.record.traceparent, name
             elif item.run_id is not None:
                 yield item.run_id, item.traceparent, name
+        for run_id, traceparent in origins_of(value):
+            yield run_id, traceparent, name
 
 
 def _positional_names(definition: FlowDefinition | TaskDefinition, count: int) -> list[str]:

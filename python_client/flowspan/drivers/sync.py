@@ -99,6 +99,8 @@ def run_task(
     if parent is None or wait_for is not None or has_upstream(args, kwargs):
         return _run_task_with_care(host, task, parent, args, kwargs, wait_for)
     run = begin_task(host, task, parent, args, kwargs)
+    if run.span is not None:
+        link_inputs(run, task, args, kwargs, ())
     return drive(host, run, task.fn, args, kwargs, run.begin_error)
 
 

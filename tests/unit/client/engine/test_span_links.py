@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from flowspan import allow_failure, flow, task, telemetry, unmapped
+from flowspan.core import origins
 from flowspan.exceptions import UpstreamFailed
 from flowspan.states import Completed
 from flowspan.telemetry.lean import LeanTracer, Processors
@@ -220,6 +221,68 @@ def test_a_retried_run_is_linked_as_a_whole(spans: Spans) -> None:
     patient()
     assert spans.links("total-0") == [("first", "flaky-0")]
     assert spans.one("flaky-0").attributes["flowspan.attempts"] == 2
+
+
+class Frame:
+    """Stands for a data frame: a result that is not a plain value."""
+
+
+@task
+def read() -> Frame:
+    return Frame()
+
+
+@task
+async def read_later() -> Frame:
+    return Frame()
+
+
+def test_results_that_are_passed_on_as_they_are(spans: Spans) -> None:
+    @flow(flow_run_name="inner")
+    def inner(frame: Any) -> Any:
+        return frame
+
+    @flow
+    def frames() -> Frame:
+        one, other = read(), read.submit().result()
+        total(one, [5, other], weight={"frame": other})
+        total.submit(one).wait()
+        total.map([one, other]).wait()
+        total(inner(one))
+        return other
+
+    total(frames())
+    assert spans.links("total-0") == [("first", "read-0"), ("more", "read-1"), ("weight", "read-1")]
+    # `total` gave its first argument back: from then on it is its result.
+    assert spans.links("total-1") == [("first", "total-0")]
+    assert spans.links("inner")[0][0] == "frame"
+    assert spans.links("total-4") == [("first", "inner")]
+
+
+def test_results_of_coroutines_that_are_passed_on_as_they_are(spans: Spans) -> None:
+    @flow
+    async def frames() -> None:
+        one = await read_later()
+        await total_later([one])
+        total(one)
+
+    asyncio.run(frames())
+    assert spans.links("total-later-0") == [("first", "read-later-0")]
+    assert spans.links("total-0") == [("first", "read-later-0")]
+
+
+def test_an_object_that_is_gone_is_no_link(spans: Spans) -> None:
+    @flow
+    def frames() -> None:
+        for number in range(10):
+            gone = id(read())
+            frame = Frame()
+            total(frame)
+            assert spans.links(f"total-{number}") == [], gone == id(frame)
+            del frame
+
+    frames()
+    assert not [entry for entry in origins._origins.values() if entry[0]() is None]
 
 
 def test_what_is_not_of_a_run_is_no_link(spans: Spans) -> None:
