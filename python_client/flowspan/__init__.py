@@ -11,6 +11,7 @@ from flowspan.version import __version__
 
 if TYPE_CHECKING:
     from flowspan import runtime
+    from flowspan.api.client import get_client
     from flowspan.context import tags
     from flowspan.core.annotations import allow_failure, unmapped
     from flowspan.core.states import State
@@ -25,6 +26,7 @@ __all__ = [
     "__version__",
     "allow_failure",
     "flow",
+    "get_client",
     "get_run_logger",
     "runtime",
     "tags",
@@ -38,6 +40,7 @@ _HOMES = {
     "Task": "flowspan.tasks",
     "allow_failure": "flowspan.core.annotations",
     "flow": "flowspan.flows",
+    "get_client": "flowspan.api.client",
     "get_run_logger": "flowspan.logging.run_logger",
     "tags": "flowspan.context",
     "task": "flowspan.tasks",
@@ -47,8 +50,10 @@ _HOMES = {
 
 _MODULES = frozenset(
     {
+        "client",
         "context",
         "exceptions",
+        "flow_runs",
         "flows",
         "futures",
         "logging",

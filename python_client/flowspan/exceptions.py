@@ -117,6 +117,24 @@ class ApiError(FlowspanError):
         self.retryable = retryable
 
 
+class ObjectNotFound(ApiError):  # noqa: N818 - Prefect's name
+    """The service does not know what was asked for; the message says what."""
+
+    code = "not_found"
+
+
+class ObjectAlreadyExists(ApiError):  # noqa: N818 - Prefect's name
+    """The id or name is taken by something with another content."""
+
+    code = "already_exists"
+
+
+class FlowRunWaitTimeout(FlowspanError, TimeoutError):  # noqa: N818 - Prefect's name
+    """A flow run had not ended when the time to wait for it was over."""
+
+    code = "flow_run_wait_timeout"
+
+
 class RunSignal(BaseException):
     """Stops a run from inside. Not an Exception, so that `except Exception` does not eat it."""
 

@@ -1,9 +1,12 @@
-"""The API client: what the service knows, as plain Python values.
+"""The API client, from within: `flowspan.client` is the way in.
 
-Each thing that can be asked is one function in `flowspan.api.operations`, which says what to send
-and how to read the answer, without doing either. The faces only do the calling: `ServiceClient`
-(`flowspan.api.client`) for plain code, `AsyncServiceClient` (`flowspan.api.aio`) for asyncio.
-`flowspan.api.connect` opens the former on the service that is configured.
+- `operations`: each thing that can be asked, as a generator that says what to send and how to read
+  the answer, without doing either; and the table of them all.
+- `steps`: what operations yield, and how pages, streams and waiting are made of it.
+- `blocking`, `asynchronous`: the two drivers that carry operations out.
+- `methods`: makes the table of operations methods of both clients, with their types.
+- `client`: the two clients.
+- `models`, `convert`, `chunks`, `errors`: what comes back.
 
 Ids are `uuid.UUID` in what comes back, so that no name is ever taken for an id; arguments take a
 UUID or its text. Instants are aware datetimes in UTC, durations seconds.
@@ -25,6 +28,7 @@ from flowspan.api.models import (
     ServiceInfo,
     SnapshotEnd,
     State,
+    StateAnswer,
     StateType,
     TaskRun,
     TraceContext,
@@ -48,6 +52,7 @@ __all__ = [
     "ServiceInfo",
     "SnapshotEnd",
     "State",
+    "StateAnswer",
     "StateType",
     "TaskRun",
     "TraceContext",

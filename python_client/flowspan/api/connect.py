@@ -1,25 +1,17 @@
-"""Opens the API client on the service that is configured."""
+"""Finds the service that a client talks to."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from flowspan.api.client import ServiceClient
 from flowspan.config import get_config
-from flowspan.connection.address import connect_socket, explain, parse_address
-from flowspan.connection.channel import open_channel
+from flowspan.connection.address import Address, connect_socket, explain, parse_address
 from flowspan.connection.resolve import find_address, resolve_address
 from flowspan.exceptions import ServiceUnavailableError
-
-if TYPE_CHECKING:
-    from flowspan.config import Config
-    from flowspan.connection.address import Address
 
 _CONNECT_TIMEOUT_S = 5.0
 
 
-def connect(address: str | None = None, *, start_local: bool = True) -> ServiceClient:
-    """Connects to the service, and makes sure that it is there.
+def reach(address: str | None = None, *, start_local: bool = True) -> Address:
+    """Where the service is, once something answers there.
 
     Args:
         address: ``host:port`` or ``unix:/path``; the configured one if None.
@@ -30,17 +22,18 @@ def connect(address: str | None = None, *, start_local: bool = True) -> ServiceC
         LocalServiceError: The local service did not start.
         ServiceUnavailableError: Nothing answers there, or no local service runs.
     """
-    target = _target(address, get_config(), start_local=start_local)
+    target = _target(address, start_local=start_local)
     try:
         connect_socket(target, timeout_s=_CONNECT_TIMEOUT_S).close()
     except OSError as error:
         raise ServiceUnavailableError(explain(target, error)) from None
-    return ServiceClient(open_channel(target), address=target.text)
+    return target
 
 
-def _target(address: str | None, settings: Config, *, start_local: bool) -> Address:
+def _target(address: str | None, *, start_local: bool) -> Address:
     if address is not None:
         return parse_address(address, source="address")
+    settings = get_config()
     if start_local:
         return resolve_address(settings)
     found = find_address(settings)

@@ -11,6 +11,8 @@ from flowspan.api import models
 from flowspan.v1 import run_filter_pb2, state_pb2, watch_service_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
         failure_pb2,
         flow_pb2,
         flow_run_pb2,
+        log_pb2,
         payload_pb2,
         system_service_pb2,
         task_run_pb2,
@@ -188,6 +191,11 @@ def info(message: system_service_pb2.GetInfoResponse) -> models.ServiceInfo:
     )
 
 
+def counts(items: Iterable[run_filter_pb2.StateCount]) -> dict[models.StateType, int]:
+    """How many runs are in states of each type."""
+    return {known(models.StateType, item.type): item.count for item in items}
+
+
 def watch_item(
     message: watch_service_pb2.WatchResponse,
 ) -> models.RunSnapshot | models.SnapshotEnd | models.Change | None:
@@ -232,6 +240,19 @@ def wire_filter(value: models.RunFilter | None) -> run_filter_pb2.RunFilter | No
         run_name=value.run_name,
         id_prefix=value.id_prefix,
     )
+
+
+def wire_order(*, oldest_first: bool) -> run_filter_pb2.RunOrder:
+    """An order of runs for the wire."""
+    if oldest_first:
+        return run_filter_pb2.RUN_ORDER_OLDEST_FIRST
+    return run_filter_pb2.RUN_ORDER_NEWEST_FIRST
+
+
+def wire_level(number: int) -> log_pb2.LogLevel:
+    """A level of log records for the wire."""
+    # An open enum: numbers between the names are allowed, which the generated type cannot say.
+    return number  # type: ignore[return-value]
 
 
 def wire_state(kind: models.StateType, *, name: str, message: str) -> state_pb2.State:

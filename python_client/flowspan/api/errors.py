@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from flowspan.exceptions import ApiError, FlowspanError, ServiceUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from flowspan.exceptions import (
+    ApiError,
+    FlowspanError,
+    ObjectAlreadyExists,
+    ObjectNotFound,
+    ServiceUnavailableError,
+)
 
 _DOMAIN = "flowspan.v1"
 
@@ -20,6 +23,12 @@ _RETRYABLE_REASONS = frozenset({"OVERLOADED", "STOPPING", "STORE_UNAVAILABLE"})
 
 # What gRPC itself says when the connection broke, or was never there.
 _BROKEN = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+
+# Errors that have a class of their own.
+_KINDS = {
+    grpc.StatusCode.NOT_FOUND: ObjectNotFound,
+    grpc.StatusCode.ALREADY_EXISTS: ObjectAlreadyExists,
+}
 
 # Signs in gRPC's own messages that something else than gRPC listens at the address.
 _NOT_GRPC = ("http2 header", "http1", "http/1", "http response", "frame header", "settings frame")
@@ -37,13 +46,7 @@ def translate(error: grpc.RpcError, *, address: str) -> FlowspanError:
     details = call.details() or ""
     info = _error_info(call)
     if info is not None:
-        return ApiError(
-            details,
-            status=status.name,
-            reason=info.reason,
-            advice=_advice(info.metadata),
-            retryable=info.reason in _RETRYABLE_REASONS,
-        )
+        return _refusal(details, status, info.reason, info.metadata.get("advice", ""))
     if any(sign in details.lower() for sign in _NOT_GRPC):
         return ApiError(
             f"what listens at {address} is not a flowspan service ({details})",
@@ -59,6 +62,25 @@ def translate(error: grpc.RpcError, *, address: str) -> FlowspanError:
             advice="It is older than this client, or not flowspan: see `flowspan server status`.",
         )
     return ApiError(details or status.name, status=status.name)
+
+
+def closed() -> FlowspanError:
+    """The error of a call on a client that was closed."""
+    return FlowspanError("this client was closed; make another one with flowspan.get_client()")
+
+
+def _refusal(message: str, status: grpc.StatusCode, reason: str, advice: str) -> ApiError:
+    kind = _KINDS.get(status, ApiError)
+    error = kind(
+        message,
+        status=status.name,
+        reason=reason,
+        advice=advice,
+        retryable=reason in _RETRYABLE_REASONS,
+    )
+    if advice:
+        error.add_note(advice)  # shown with the traceback
+    return error
 
 
 def _is_torn_down(status: grpc.StatusCode, details: str) -> bool:
@@ -91,7 +113,3 @@ def _error_info(call: grpc.Call) -> error_details_pb2.ErrorInfo | None:
         if detail.Is(info.DESCRIPTOR) and detail.Unpack(info) and info.domain == _DOMAIN:
             return info
     return None
-
-
-def _advice(metadata: Mapping[str, str]) -> str:
-    return metadata.get("advice", "")

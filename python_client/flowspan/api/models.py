@@ -9,31 +9,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+from flowspan.core.state_types import StateQuestions
+from flowspan.core.state_types import StateType as StateType  # noqa: PLC0414 - given on
 
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
-
-
-class StateType(IntEnum):
-    """What a run is doing, as the service's rules understand it (flowspan.v1.StateType)."""
-
-    UNKNOWN = 0
-    SCHEDULED = 1
-    PENDING = 2
-    RUNNING = 3
-    PAUSED = 4
-    CANCELLING = 5
-    COMPLETED = 6
-    FAILED = 7
-    CANCELLED = 8
-    CRASHED = 9
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether a run in such a state has ended."""
-        return StateType.COMPLETED <= self <= StateType.CRASHED
 
 
 class TransitionCause(IntEnum):
@@ -96,8 +79,15 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """One state of a run: an immutable record."""
+class State(StateQuestions):
+    """One state of a run: an immutable record. It answers what `flowspan.State` answers.
+
+    Attributes:
+        entered_at: By the clock of whoever entered it.
+        scheduled_at: With SCHEDULED: when the run is to go on.
+        failure: With FAILED and CRASHED: the error behind it.
+        result: With COMPLETED: a reference to the result.
+    """
 
     type: StateType
     name: str
@@ -106,11 +96,6 @@ class State:
     scheduled_at: datetime | None = None
     failure: Failure | None = None
     result: Payload | None = None
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the run has ended."""
-        return self.type.is_terminal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +172,7 @@ class TaskRun(_Run):
 
 
 Run: TypeAlias = FlowRun | TaskRun
+AnyRun = TypeVar("AnyRun", FlowRun, TaskRun)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +238,14 @@ class Verdict:
     def is_accepted(self) -> bool:
         """Whether the run has entered the state, now or before."""
         return self.kind in {VerdictKind.ACCEPTED, VerdictKind.DUPLICATE}
+
+
+class StateAnswer(NamedTuple, Generic[AnyRun]):
+    """What became of a transition that was asked for."""
+
+    verdict: Verdict
+    run: AnyRun
+    """The run afterwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ def list_flows(ctx: typer.Context, *, json: options.Json = False) -> None:
         flowspan flow ls --json | jq -r .name
     """
     this = session(ctx)
-    flows = this.client().list_flows(page_size=1000)
+    flows = this.client().read_flows(page_size=1000)
     if json:
         for flow in flows:
             this.print_json(json_output.flow(flow))

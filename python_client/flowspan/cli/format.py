@@ -103,7 +103,7 @@ def elapsed_s(run: Run, *, now: datetime) -> float | None:
     """The seconds from a run's start to its end, or to now; None if it did not start."""
     if run.started_at is None:
         return None
-    end = run.ended_at if run.state.is_terminal and run.ended_at is not None else now
+    end = run.ended_at if run.state.is_final() and run.ended_at is not None else now
     return (end - run.started_at).total_seconds()
 
 

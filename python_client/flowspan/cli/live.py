@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from flowspan.api.client import ServiceClient
+    from flowspan.api.client import SyncFlowspanClient
     from flowspan.api.models import Change, Run, RunSnapshot, SnapshotEnd
 
 _FRAMES_PER_S = 8
@@ -82,7 +82,7 @@ class LiveTree:
     def _totals(self, now: datetime) -> list[Text]:
         run = self.run
         frame = int(now.timestamp() * _FRAMES_PER_S) % len(_SPINNER)
-        mark = " " if run is not None and run.state.is_terminal else _SPINNER[frame]
+        mark = " " if run is not None and run.state.is_final() else _SPINNER[frame]
         rows: list[Text] = []
         for row in tree_view.totals(self._tree)[:_SHOWN_TOTALS]:
             rows.append(Text.assemble((f"{mark} ", "cyan"), row))
@@ -90,7 +90,7 @@ class LiveTree:
         return rows
 
 
-def follow(client: ServiceClient, run_id: UUID, console: Console) -> Run | None:
+def follow(client: SyncFlowspanClient, run_id: UUID, console: Console) -> Run | None:
     """Shows a run until it has ended.
 
     Returns:
@@ -104,7 +104,7 @@ def follow(client: ServiceClient, run_id: UUID, console: Console) -> Run | None:
 
 
 def watch_when_there(
-    client: ServiceClient, run_id: UUID, is_stopping: threading.Event
+    client: SyncFlowspanClient, run_id: UUID, is_stopping: threading.Event
 ) -> Iterator[RunSnapshot | SnapshotEnd | Change]:
     """Watches a run that the service may not know yet.
 

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from rich.console import Console
 
-from flowspan.api.connect import connect
+from flowspan.api.client import SyncFlowspanClient
 from flowspan.cli.live import LiveTree, drawing, watch_when_there
 from flowspan.exceptions import FlowspanError
 from flowspan.logging import set_console
@@ -146,7 +146,7 @@ def main() -> None:
     reader = threading.Thread(target=_read, args=(console, expected, is_stopping), daemon=True)
     try:
         shown = LiveTree(run_id, console, expected=expected)
-        with connect(address) as client, drawing(shown, console):
+        with SyncFlowspanClient(address) as client, drawing(shown, console):
             reader.start()
             for item in watch_when_there(client, run_id, is_stopping):
                 shown.apply(item)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from flowspan.api.client import ServiceClient
+    from flowspan.api.client import SyncFlowspanClient
     from flowspan.api.models import Run
 
 LATEST = "latest"
@@ -28,7 +28,7 @@ _SHORT_ID_LENGTH = 13
 _ADVICE = "`flowspan run ls` lists the runs there are; `latest` stands for the newest."
 
 
-def find_run(client: ServiceClient, text: str, *, now: datetime) -> Run:
+def find_run(client: SyncFlowspanClient, text: str, *, now: datetime) -> Run:
     """The run that a text stands for.
 
     Args:
@@ -73,15 +73,15 @@ def short_ids(run_ids: list[UUID]) -> list[str]:
     return texts
 
 
-def _latest(client: ServiceClient) -> Run:
-    newest = next(iter(client.list_flow_runs(RunFilter(top_level_only=True), page_size=1)), None)
+def _latest(client: SyncFlowspanClient) -> Run:
+    newest = next(iter(client.read_flow_runs(RunFilter(top_level_only=True), page_size=1)), None)
     if newest is None:
         raise CommandError("no flow has run yet", advice="Run one: python examples/hello.py")
     return newest
 
 
-def _by_id(client: ServiceClient, text: str) -> Run:
-    for get in (client.get_flow_run, client.get_task_run):
+def _by_id(client: SyncFlowspanClient, text: str) -> Run:
+    for get in (client.read_flow_run, client.read_task_run):
         try:
             return get(text)
         except ApiError as error:
@@ -90,15 +90,15 @@ def _by_id(client: ServiceClient, text: str) -> Run:
     raise CommandError(f"there is no run with the id {text}", advice=_ADVICE)
 
 
-def _candidates(client: ServiceClient, run_filter: RunFilter) -> list[Run]:
+def _candidates(client: SyncFlowspanClient, run_filter: RunFilter) -> list[Run]:
     """Runs that fit, of the first kind of which there are any; enough of them for a message."""
     top_level = RunFilter(
         id_prefix=run_filter.id_prefix, run_name=run_filter.run_name, top_level_only=True
     )
     queries: tuple[Iterator[Run], ...] = (
-        client.list_flow_runs(top_level, page_size=10),
-        client.list_flow_runs(run_filter, page_size=10),
-        client.list_task_runs(run_filter, page_size=10),
+        client.read_flow_runs(top_level, page_size=10),
+        client.read_flow_runs(run_filter, page_size=10),
+        client.read_task_runs(run_filter, page_size=10),
     )
     for found in queries:
         runs = list(islice(found, 10))

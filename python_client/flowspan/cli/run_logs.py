@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from flowspan.api.client import ServiceClient
+    from flowspan.api.client import SyncFlowspanClient
     from flowspan.api.models import LogRecord, Run
     from flowspan.cli.session import Session
 
@@ -60,7 +60,7 @@ def show_logs(
     client = this.client()
     min_level = options.parse_level(level)
     run = find_run(client, run_id, now=this.now)
-    fetch = client.tail_logs if follow else client.list_logs
+    fetch = client.tail_logs if follow else client.read_logs
     records = fetch(run.id, include_descendants=not own, min_level=min_level)
     if json:
         for record in records:
@@ -94,7 +94,7 @@ def _parts(record: LogRecord, name: str, *, now: datetime) -> tuple[tuple[str, s
 class _Names:
     """The names of the runs in a tree, fetched when one is first needed."""
 
-    def __init__(self, client: ServiceClient, run: Run) -> None:
+    def __init__(self, client: SyncFlowspanClient, run: Run) -> None:
         self._client = client
         self._root_run_id = run.root_run_id
         self._names = {run.id: _name(run)}
@@ -106,8 +106,8 @@ class _Names:
             self._is_loaded = True
             tree = RunFilter(root_run_id=self._root_run_id)
             for runs in (
-                self._client.list_flow_runs(tree, page_size=1000),
-                self._client.list_task_runs(tree, page_size=1000),
+                self._client.read_flow_runs(tree, page_size=1000),
+                self._client.read_task_runs(tree, page_size=1000),
             ):
                 self._names.update((run.id, _name(run)) for run in runs)
         if run_id not in self._names:
@@ -115,7 +115,7 @@ class _Names:
         return self._names[run_id]
 
     def _fetch(self, run_id: UUID) -> str:
-        for get in (self._client.get_task_run, self._client.get_flow_run):
+        for get in (self._client.read_task_run, self._client.read_flow_run):
             try:
                 return _name(get(run_id))
             except ApiError as error:

@@ -89,7 +89,7 @@ def _line(run: Run) -> Text:
     line = Text.assemble((fmt.clock(state.entered_at), "dim"), "  ")
     line.append_text(tree_view.state_text(state.type, f"{state.name:<{_STATE_WIDTH}}"))
     line.append(tree_view.title(run).plain)
-    if state.is_terminal and run.started_at is not None and run.ended_at is not None:
+    if state.is_final() and run.started_at is not None and run.ended_at is not None:
         took_s = (run.ended_at - run.started_at).total_seconds()
         line.append(f"  {fmt.duration(took_s)}")
     reason = fmt.reason(state) if state.type is not StateType.COMPLETED else ""

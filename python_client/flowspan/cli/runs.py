@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from flowspan.api.client import ServiceClient
+    from flowspan.api.client import SyncFlowspanClient
     from flowspan.api.models import Failure, Payload, Run, Transition
     from flowspan.cli.session import Session
     from flowspan.cli.tree import Node, RunTree
@@ -66,7 +66,7 @@ def list_runs(
         top_level_only=not all_,
         created_after=options.parse_since(since, now=this.now),
     )
-    found = this.client().list_flow_runs(run_filter, page_size=_page_size(limit))
+    found = this.client().read_flow_runs(run_filter, page_size=_page_size(limit))
     _print_runs(this, found, limit=limit, json=json, nothing="No flow runs.")
 
 
@@ -105,7 +105,7 @@ def list_task_runs(
         flow_run_id=owner,
         created_after=options.parse_since(since, now=this.now),
     )
-    found = this.client().list_task_runs(run_filter, page_size=_page_size(limit))
+    found = this.client().read_task_runs(run_filter, page_size=_page_size(limit))
     _print_runs(this, found, limit=limit, json=json, nothing="No task runs.")
 
 
@@ -160,7 +160,9 @@ def show_history(ctx: typer.Context, run_id: options.RunId, *, json: options.Jso
     client = this.client()
     run = find_run(client, run_id, now=this.now)
     is_flow = isinstance(run, FlowRun)
-    history = (client.flow_run_history if is_flow else client.task_run_history)(run.id)
+    history = (client.read_flow_run_transitions if is_flow else client.read_task_run_transitions)(
+        run.id
+    )
     if json:
         for transition in history:
             this.print_json(json_output.record(transition))
@@ -224,11 +226,11 @@ def _run_row(run: Run, short: str, *, now: datetime, is_tagged: bool) -> tuple[s
     )
 
 
-def _runs_of_tree(client: ServiceClient, run: Run) -> Iterator[Run]:
+def _runs_of_tree(client: SyncFlowspanClient, run: Run) -> Iterator[Run]:
     """Everything of the tree that the run is in: what it called is among it."""
     run_filter = RunFilter(root_run_id=run.root_run_id)
-    yield from client.list_flow_runs(run_filter, oldest_first=True, page_size=_PAGE_SIZE)
-    yield from client.list_task_runs(run_filter, oldest_first=True, page_size=_PAGE_SIZE)
+    yield from client.read_flow_runs(run_filter, oldest_first=True, page_size=_PAGE_SIZE)
+    yield from client.read_task_runs(run_filter, oldest_first=True, page_size=_PAGE_SIZE)
 
 
 def _head(run: Run, *, now: datetime) -> Iterator[Text]:
@@ -241,7 +243,7 @@ def _head(run: Run, *, now: datetime) -> Iterator[Text]:
         yield _field("called by", str(run.parent_run_id))
     took = fmt.run_duration(run, now=now)
     started = fmt.stamp(run.started_at or run.created_at)
-    verb = "took" if run.state.is_terminal else "running for"
+    verb = "took" if run.state.is_final() else "running for"
     yield _field(
         "started" if run.started_at else "created",
         f"{started} ({fmt.ago(run.started_at or run.created_at, now=now)})"

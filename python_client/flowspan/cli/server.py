@@ -43,7 +43,7 @@ def status(ctx: typer.Context, *, json: options.Json = False) -> None:
     """
     this = session(ctx)
     client = this.client(start_local=False)
-    info = client.get_info()
+    info = client.read_service_info()
     if json:
         this.print_json({"address": client.address, **json_output.record(info)})
         return
@@ -69,7 +69,7 @@ def stop(ctx: typer.Context, *, json: options.Json = False) -> None:
             f"the service at {client.address} runs on another machine",
             advice="Stop it there: `flowspan server stop` on that machine.",
         )
-    pid = client.get_info().process_id
+    pid = client.read_service_info().process_id
     this.close()
     if not _is_service(pid):
         raise CommandError(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import typer
 
-    from flowspan.api.client import ServiceClient
+    from flowspan.api.client import SyncFlowspanClient
 
 # What the local service stores in, in its home.
 DATABASE_FILE = "flowspan.db"
@@ -49,7 +49,7 @@ class Session:
 
     def __init__(self) -> None:
         self.address: str | None = None
-        self._client: ServiceClient | None = None
+        self._client: SyncFlowspanClient | None = None
 
     @cached_property
     def out(self) -> Console:
@@ -71,7 +71,7 @@ class Session:
         """The width to which lines are cut, or None where they are not."""
         return self.out.width if self.out.is_terminal else None
 
-    def client(self, *, start_local: bool = True) -> ServiceClient:
+    def client(self, *, start_local: bool = True) -> SyncFlowspanClient:
         """The connection to the service, made at the first call.
 
         Args:
@@ -83,10 +83,11 @@ class Session:
         """
         if self._client is None:
             # gRPC takes nearly as long to import as all the rest, and not every command calls.
-            from flowspan.api.connect import connect  # noqa: PLC0415
+            from flowspan.api.client import SyncFlowspanClient  # noqa: PLC0415
 
             may_start = start_local and (get_config().home / DATABASE_FILE).exists()
-            self._client = connect(self.address, start_local=may_start)
+            client = SyncFlowspanClient(self.address, start_local=may_start)
+            self._client = client.open()
         return self._client
 
     def close(self) -> None:

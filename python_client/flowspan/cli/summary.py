@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from flowspan.api.connect import connect
+from flowspan.api.client import SyncFlowspanClient
 from flowspan.cli import format as fmt
 from flowspan.cli import tree_view
 from flowspan.cli.lookup import short_id
@@ -40,9 +40,9 @@ def print_summary(console: Console, run_id: UUID | str, *, address: str | None =
         address: Where the service is; the configured one if None.
     """
     try:
-        with connect(address) as client:
-            run = client.get_flow_run(run_id)
-            info = client.get_info()
+        with SyncFlowspanClient(address) as client:
+            run = client.read_flow_run(run_id)
+            info = client.read_service_info()
     except FlowspanError as error:
         console.print(f"run {run_id}: {error}", soft_wrap=True, markup=False)
         return

@@ -222,6 +222,6 @@ def _after(run: Run, transition: Transition) -> Run:
         state=state,
         attempt=transition.attempt,
         started_at=started_at,
-        ended_at=state.entered_at if state.is_terminal else None,
+        ended_at=state.entered_at if state.is_final() else None,
         transition_count=transition.ordinal,
     )

@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.state_types import (
+    CANCELLED,
+    CANCELLING,
+    COMPLETED,
+    CRASHED,
+    FAILED,
+    PAUSED,
+    PENDING,
+    RUNNING,
+    SCHEDULED,
+    TERMINAL_TYPES,
+    StateQuestions,
+    StateType,
+)
 from flowspan.exceptions import CancelRun, MissingResult, RunFailed, UpstreamFailed
 
 if TYPE_CHECKING:
     from flowspan.core.events import FailureInfo
 
 
-class StateType(IntEnum):
-    """The type of a state; the numbers are those of flowspan.v1.StateType."""
-
-    SCHEDULED = 1
-    PENDING = 2
-    RUNNING = 3
-    PAUSED = 4
-    CANCELLING = 5
-    COMPLETED = 6
-    FAILED = 7
-    CANCELLED = 8
-    CRASHED = 9
-
-
-# The members once more, as module names: looking them up in the enum is slower, and each task needs
-# three.
-SCHEDULED = StateType.SCHEDULED
-PENDING = StateType.PENDING
-RUNNING = StateType.RUNNING
-PAUSED = StateType.PAUSED
-CANCELLING = StateType.CANCELLING
-COMPLETED = StateType.COMPLETED
-FAILED = StateType.FAILED
-CANCELLED = StateType.CANCELLED
-CRASHED = StateType.CRASHED
-
-TERMINAL_TYPES = frozenset({COMPLETED, FAILED, CANCELLED, CRASHED})
+__all__ = [
+    "CANCELLED",
+    "CANCELLING",
+    "COMPLETED",
+    "CRASHED",
+    "FAILED",
+    "PAUSED",
+    "PENDING",
+    "RUNNING",
+    "SCHEDULED",
+    "TERMINAL_TYPES",
+    "State",
+    "StateType",
+]
 
 
-class State:
+class State(StateQuestions):
     """A state that a run entered, or that a flow or task returns to decide how it ends.
 
     Attributes:
@@ -83,46 +83,6 @@ class State:
         self.time_ns = time_ns
         self.failure = failure
         self.traceparent = ""
-
-    def is_scheduled(self) -> bool:
-        """Whether the run waits for a time to come."""
-        return self.type is SCHEDULED
-
-    def is_pending(self) -> bool:
-        """Whether the run has not begun."""
-        return self.type is PENDING
-
-    def is_running(self) -> bool:
-        """Whether user code is running."""
-        return self.type is RUNNING
-
-    def is_paused(self) -> bool:
-        """Whether the run is stopped and can go on."""
-        return self.type is PAUSED
-
-    def is_cancelling(self) -> bool:
-        """Whether the run was asked to stop and has not yet stopped."""
-        return self.type is CANCELLING
-
-    def is_completed(self) -> bool:
-        """Whether the run ended well."""
-        return self.type is COMPLETED
-
-    def is_failed(self) -> bool:
-        """Whether the run ended with an error."""
-        return self.type is FAILED
-
-    def is_cancelled(self) -> bool:
-        """Whether the run was stopped on request."""
-        return self.type is CANCELLED
-
-    def is_crashed(self) -> bool:
-        """Whether the run was broken off from outside its code."""
-        return self.type is CRASHED
-
-    def is_final(self) -> bool:
-        """Whether the run has ended."""
-        return self.type in TERMINAL_TYPES
 
     def result(self, raise_on_failure: bool = True) -> Any:  # noqa: FBT001, FBT002 - Prefect's signature
         """What the run returned.

@@ -11,7 +11,7 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from flowspan.api.client import ServiceClient
+from flowspan.api.client import SyncFlowspanClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ class Scripted(grpc.GenericRpcHandler):
 
 
 @contextmanager
-def scripted_client(folder: Path, script: Scripted, **options) -> Iterator[ServiceClient]:
+def scripted_client(folder: Path, script: Scripted, **options) -> Iterator[SyncFlowspanClient]:
     """A client of a server that answers by the script, over a Unix socket in the folder."""
     address = f"unix:{folder}/scripted.sock"
     server = grpc.server(ThreadPoolExecutor(4))
@@ -65,7 +65,7 @@ def scripted_client(folder: Path, script: Scripted, **options) -> Iterator[Servi
     server.add_insecure_port(address)
     server.start()
     try:
-        with ServiceClient(grpc.insecure_channel(address), address=address, **options) as client:
+        with SyncFlowspanClient(address, **options) as client:
             yield client
     finally:
         server.stop(None).wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import traceback
 from itertools import islice
 from uuid import UUID
 
@@ -12,8 +13,8 @@ import pytest
 from tests.unit.client.test_api.scripted_server import Scripted, fail, scripted_client
 
 from flowspan.api import Change, RunSnapshot, SnapshotEnd, StateType
-from flowspan.api.client import ServiceClient
-from flowspan.exceptions import ApiError, ServiceUnavailableError
+from flowspan.api.client import SyncFlowspanClient
+from flowspan.exceptions import ApiError, FlowspanError, ObjectNotFound, ServiceUnavailableError
 from flowspan.v1 import (
     flow_run_pb2,
     flow_run_service_pb2,
@@ -47,7 +48,7 @@ def test_an_answer_becomes_a_record(short_tmp_path):
         lambda request, _: flow_run_service_pb2.GetFlowRunResponse(flow_run=flow_run()),
     )
     with scripted_client(short_tmp_path, script) as client:
-        run = client.get_flow_run(UUID(RUN_ID))
+        run = client.read_flow_run(UUID(RUN_ID))
     assert script.requests[GET][0].id == RUN_ID
     assert run.flow_name == "etl"
     assert run.state.type is StateType.RUNNING
@@ -63,7 +64,7 @@ def test_a_refusal_has_status_reason_and_advice(short_tmp_path):
         ),
     )
     with scripted_client(short_tmp_path, script) as client, pytest.raises(ApiError) as caught:
-        client.get_flow_run(RUN_ID)
+        client.read_flow_run(RUN_ID)
     error = caught.value
     assert str(error) == "no such run"
     assert (error.status, error.reason, error.advice) == (
@@ -82,17 +83,14 @@ def test_what_may_succeed_later_says_so(short_tmp_path, reason):
         lambda _, context: fail(context, "UNAVAILABLE", "not now", reason=reason),
     )
     with scripted_client(short_tmp_path, script) as client, pytest.raises(ApiError) as caught:
-        client.get_flow_run(RUN_ID)
+        client.read_flow_run(RUN_ID)
     assert caught.value.retryable
 
 
 def test_nobody_there_names_the_address_and_the_way_out(short_tmp_path):
     address = f"unix:{short_tmp_path}/nobody.sock"
-    with (
-        ServiceClient(grpc.insecure_channel(address), address=address) as client,
-        pytest.raises(ServiceUnavailableError) as caught,
-    ):
-        client.get_info()
+    with pytest.raises(ServiceUnavailableError) as caught:
+        SyncFlowspanClient(address).read_service_info()
     assert address in str(caught.value)
     assert "flowspan server start" in str(caught.value)
 
@@ -109,7 +107,7 @@ def test_a_service_that_is_too_slow_is_not_waited_for(short_tmp_path):
     with scripted_client(short_tmp_path, script, timeout_s=0.2) as client:
         try:
             with pytest.raises(ServiceUnavailableError, match="in time"):
-                client.get_flow_run(RUN_ID)
+                client.read_flow_run(RUN_ID)
         finally:
             released.set()
 
@@ -129,18 +127,17 @@ def test_something_else_that_listens_is_called_by_its_name():
                     connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
         threading.Thread(target=answer, daemon=True).start()
-        channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
         with (
-            ServiceClient(channel, address=address, timeout_s=20) as client,
+            SyncFlowspanClient(address, timeout_s=20) as client,
             pytest.raises(ApiError, match="not a flowspan service") as caught,
         ):
-            client.get_info()
+            client.read_service_info()
         assert address in str(caught.value)
 
 
 def test_a_call_that_an_older_service_does_not_know(short_tmp_path):
     with scripted_client(short_tmp_path, Scripted()) as client, pytest.raises(ApiError) as caught:
-        client.get_info()
+        client.read_service_info()
     assert caught.value.status == "UNIMPLEMENTED"
     assert "older" in caught.value.advice
 
@@ -157,9 +154,9 @@ def test_pages_are_fetched_when_they_are_needed(short_tmp_path):
         ),
     )
     with scripted_client(short_tmp_path, script) as client:
-        first = list(islice(client.list_flow_runs(page_size=2), 2))
+        first = list(islice(client.read_flow_runs(page_size=2), 2))
         assert len(script.requests[LIST]) == 1
-        everything = list(client.list_flow_runs(page_size=2))
+        everything = list(client.read_flow_runs(page_size=2))
     assert [run.id.int & 0xFFFF for run in first] == [0, 1]
     assert [run.id.int & 0xFFFF for run in everything] == [0, 1, 2, 3, 4, 5]
 
@@ -314,5 +311,58 @@ def test_a_flow_is_asked_for_by_name_or_by_id(short_tmp_path):
         ),
     )
     with scripted_client(short_tmp_path, script) as client:
-        assert client.get_flow(name="etl").name == "etl"
-        assert client.get_flow(flow_id=RUN_ID).id == UUID(RUN_ID)
+        assert client.read_flow_by_name("etl").name == "etl"
+        assert client.read_flow(RUN_ID).id == UUID(RUN_ID)
+
+
+def test_the_states_of_a_run_that_is_waited_for_are_logged_if_wished(short_tmp_path, caplog):
+    script = Scripted()
+    ended = flow_run()
+    ended.state.type = state_pb2.STATE_TYPE_COMPLETED
+    answers = iter([flow_run(), ended])
+    script.unary[GET] = (
+        flow_run_service_pb2.GetFlowRunRequest,
+        lambda *_: flow_run_service_pb2.GetFlowRunResponse(flow_run=next(answers)),
+    )
+    own, other = change(1), change(2)
+    own.change.transition.run_id = flow_run().id
+    other.change.transition.state.name = "Another's"
+    script.streams[WATCH] = (watch_service_pb2.WatchRequest, lambda *_: iter([own, other]))
+    caplog.set_level("INFO", "flowspan.client")
+    with scripted_client(short_tmp_path, script) as client:
+        run = client.wait_for_flow_run(RUN_ID, log_states=True)
+    assert run.state.is_completed()
+    (line,) = caplog.messages
+    assert line.endswith("is Running")
+
+
+def test_a_copy_with_other_options_shares_the_connection(short_tmp_path):
+    script = Scripted()
+    released = threading.Event()
+
+    def sleepy(*_):
+        released.wait(30)
+        return flow_run_service_pb2.GetFlowRunResponse(flow_run=flow_run())
+
+    script.unary[GET] = (flow_run_service_pb2.GetFlowRunRequest, sleepy)
+    with scripted_client(short_tmp_path, script) as client:
+        hasty = client.with_options(timeout_s=0.1)
+        try:
+            with pytest.raises(ServiceUnavailableError, match="in time"):
+                hasty.read_flow_run(RUN_ID)
+        finally:
+            released.set()
+        assert client.read_flow_run(RUN_ID).flow_name == "etl"
+    with pytest.raises(FlowspanError, match="was closed"):
+        hasty.read_flow_run(RUN_ID)
+
+
+def test_an_error_shows_its_advice_in_the_traceback(short_tmp_path):
+    script = Scripted()
+    script.unary[GET] = (
+        flow_run_service_pb2.GetFlowRunRequest,
+        lambda _, context: fail(context, "NOT_FOUND", "gone", reason="NOT_FOUND", advice="look!"),
+    )
+    with scripted_client(short_tmp_path, script) as client, pytest.raises(ObjectNotFound) as caught:
+        client.read_flow_run(RUN_ID)
+    assert traceback.format_exception_only(caught.value)[-1] == "look!\n"

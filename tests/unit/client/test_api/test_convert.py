@@ -32,7 +32,7 @@ def test_a_run_in_plain_values():
     assert run.started_at is None
     assert run.parent_run_id is None
     assert run.state.type is StateType.FAILED
-    assert run.state.is_terminal
+    assert run.state.is_final()
     assert run.state.failure is not None
     assert run.state.failure.cause is not None
     assert run.state.failure.cause.type == "OSError"
@@ -50,7 +50,7 @@ def test_a_state_of_tomorrow_reads_as_unknown():
     state = convert.state(message)
     assert state.type is StateType.UNKNOWN
     assert state.name == "Hibernating"
-    assert not state.is_terminal
+    assert not state.is_final()
 
 
 def test_an_item_of_tomorrow_is_left_out():

@@ -1,51 +1,106 @@
-"""Every operation names a method that the protos have, with the messages that it takes."""
+"""Every operation names a method that the protos have, and both clients have every operation."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pool
 
-from flowspan.api import StateType, operations
-from flowspan.api.aio import AsyncServiceClient
-from flowspan.api.client import ServiceClient
+import flowspan.v1 as stubs
+from flowspan.api import StateType
+from flowspan.api.client import FlowspanClient, SyncFlowspanClient
+from flowspan.api.operations import Operations
+from flowspan.api.steps import Call, GetOptions, Open, Options
+from flowspan.states import Cancelling
+from flowspan.v1 import report_service_pb2, state_pb2
 
-ARGUMENTS = {"run_id": "r", "state_type": StateType.CANCELLING}
-OPERATIONS = {
-    name: function
-    for name, function in inspect.getmembers(operations, inspect.isfunction)
-    if not name.startswith("_")
-    and function.__module__ == operations.__name__
-    and name not in {"dataclass"}
+ARGUMENTS = {
+    "flow": "etl",
+    "flow_id": "f",
+    "flow_name": "etl",
+    "flow_run_id": "r",
+    "run_id": "r",
+    "state": StateType.CANCELLING,
+    "task_run_id": "r",
 }
+OPERATIONS = {
+    name: getattr(Operations, name) for name in vars(Operations) if not name.startswith("_")
+}
+REPORTING = set(report_service_pb2.DESCRIPTOR.services_by_name)
+"""What the reporter speaks, for runs that this process executes."""
 
 
-def call_of(function):
+def first_call(function) -> Call | Open:
     wanted = inspect.signature(function).parameters.values()
-    needed = {
-        parameter.name: ARGUMENTS[parameter.name]
-        for parameter in wanted
-        if parameter.default is inspect.Parameter.empty
-    }
-    made = function(**needed)
-    if isinstance(made, operations.Paged):
-        return made.page("")
-    return made
+    steps = function(
+        **{
+            parameter.name: ARGUMENTS[parameter.name]
+            for parameter in wanted
+            if parameter.default is inspect.Parameter.empty
+        }
+    )
+    step = next(steps)
+    while isinstance(step, GetOptions):
+        step = steps.send(Options())
+    return step
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
 def test_the_method_is_that_of_the_protos(name):
-    call = call_of(OPERATIONS[name])
-    service, _, method = call.method.removeprefix("/").partition("/")
+    step = first_call(OPERATIONS[name])
+    service, _, method = step.path.removeprefix("/").partition("/")
     found = descriptor_pool.Default().FindServiceByName(service).methods_by_name[method]
-    request = call.request if isinstance(call, operations.Unary) else call.request()
-    assert request.DESCRIPTOR.full_name == found.input_type.full_name
-    assert call.response.DESCRIPTOR.full_name == found.output_type.full_name
+    assert step.request.DESCRIPTOR.full_name == found.input_type.full_name
+    assert step.response.DESCRIPTOR.full_name == found.output_type.full_name
+    assert isinstance(step, Open) == found.server_streaming
 
 
-@pytest.mark.parametrize("face", [ServiceClient, AsyncServiceClient])
+def test_every_method_of_the_protos_has_an_operation():
+    called = {first_call(function).path for function in OPERATIONS.values()}
+    (folder,) = stubs.__path__
+    pool = descriptor_pool.Default()
+    services = [
+        service
+        for path in Path(folder).glob("*_service_pb2.py")
+        for service in pool.FindFileByName(
+            f"flowspan/v1/{path.name.removesuffix('_pb2.py')}.proto"
+        ).services_by_name.values()
+    ]
+    offered = {
+        f"/{service.full_name}/{method.name}"
+        for service in services
+        if service.name not in REPORTING
+        for method in service.methods
+    }
+    assert offered
+    assert offered <= called
+
+
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
-def test_each_face_has_every_operation(name, face):
-    method = getattr(face, name)
-    assert method.__doc__ == OPERATIONS[name].__doc__
+def test_both_clients_have_every_operation(name):
+    for client in (FlowspanClient("127.0.0.1:1"), SyncFlowspanClient("127.0.0.1:1")):
+        method = getattr(client, name)
+        assert method.__doc__ == OPERATIONS[name].__doc__
+        assert method.__name__ == name
+
+
+def test_a_state_may_be_one_of_flowspan_states():
+    by_state = first_call(
+        lambda: Operations.set_flow_run_state("r", Cancelling(message="enough"))
+    ).request.state
+    by_type = first_call(
+        lambda: Operations.set_flow_run_state("r", StateType.CANCELLING, message="enough")
+    ).request.state
+    assert by_state.type == by_type.type == state_pb2.STATE_TYPE_CANCELLING
+    assert by_state.message == by_type.message == "enough"
+    assert by_state.name == "Cancelling"
+
+
+def test_the_async_client_gives_coroutines():
+    client = FlowspanClient("127.0.0.1:1")
+    waiting = client.read_flow_run("r")
+    assert asyncio.iscoroutine(waiting)
+    waiting.close()

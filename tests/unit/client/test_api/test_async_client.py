@@ -9,7 +9,7 @@ import grpc
 import pytest
 from tests.unit.client.test_api.scripted_server import Scripted, fail, scripted_client
 
-from flowspan.api.aio import AsyncServiceClient
+from flowspan.api.client import FlowspanClient
 from flowspan.exceptions import ApiError, ServiceUnavailableError
 from flowspan.v1 import (
     flow_service_pb2,
@@ -29,8 +29,7 @@ pytestmark = pytest.mark.asyncio
 @asynccontextmanager
 async def client_of(folder, script, **options):
     with scripted_client(folder, script) as blocking:
-        channel = grpc.aio.insecure_channel(blocking.address)
-        async with AsyncServiceClient(channel, address=blocking.address, **options) as client:
+        async with FlowspanClient(blocking.address, **options) as client:
             yield client
 
 
@@ -50,7 +49,7 @@ async def test_pages(short_tmp_path):
         ),
     )
     async with client_of(short_tmp_path, script) as client:
-        names = [flow.name async for flow in client.list_flows()]
+        names = [flow.name async for flow in client.read_flows()]
     assert names == ["after nothing", "after one"]
 
 
@@ -64,16 +63,15 @@ async def test_a_refusal_has_status_reason_and_advice(short_tmp_path):
     )
     async with client_of(short_tmp_path, script) as client:
         with pytest.raises(ApiError, match="no such flow") as caught:
-            await client.get_flow(name="etl")
+            await client.read_flow_by_name("etl")
     assert (caught.value.status, caught.value.reason) == ("NOT_FOUND", "NOT_FOUND")
     assert caught.value.advice == "look elsewhere"
 
 
 async def test_nobody_there(short_tmp_path):
     address = f"unix:{short_tmp_path}/nobody.sock"
-    async with AsyncServiceClient(grpc.aio.insecure_channel(address), address=address) as client:
-        with pytest.raises(ServiceUnavailableError, match=r"nobody\.sock"):
-            await client.get_info()
+    with pytest.raises(ServiceUnavailableError, match=r"nobody\.sock"):
+        await FlowspanClient(address).read_service_info()
 
 
 async def test_promise_a_watch_goes_on_where_it_broke_off(short_tmp_path):

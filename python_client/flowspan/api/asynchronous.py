@@ -1,0 +1,208 @@
+"""The driver of operations for asyncio; the twin of `flowspan.api.blocking`, which says more."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, assert_never
+
+import grpc
+
+from flowspan.api.blocking import changed
+from flowspan.api.connect import reach
+from flowspan.api.errors import closed, translate
+from flowspan.api.steps import Call, GetOptions, Give, Open, Options, Receive, Sleep
+from flowspan.connection.channel import open_aio_channel
+from flowspan.exceptions import FlowspanError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+    from types import TracebackType
+    from typing import Self
+
+    from flowspan.api.steps import Answer, Items, Step
+
+T = TypeVar("T")
+
+
+class AsyncPages(Generic[T]):
+    """The items of a list: `async for` takes them page by page, `await` all of them at once."""
+
+    def __init__(self, items: AsyncGenerator[T, None]) -> None:
+        self._items = items
+
+    def __aiter__(self) -> AsyncPages[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        return await anext(self._items)
+
+    def __await__(self) -> Generator[Any, None, list[T]]:
+        return self._all().__await__()
+
+    async def aclose(self) -> None:
+        """Asks for no further page."""
+        await self._items.aclose()
+
+    async def _all(self) -> list[T]:
+        return [item async for item in self._items]
+
+
+class AsyncDriver:
+    """Carries operations out on an event loop: the one in which it is first used.
+
+    The connection is made by `open`, by `async with`, or by the first call.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout_s: float | None = 30.0,
+        reconnect_s: float = 60.0,
+        start_local: bool = True,
+    ) -> None:
+        """Notes where the service is; the arguments are those of `BlockingDriver`."""
+        self._connection = _Connection(address, start_local=start_local)
+        self._options = Options(timeout_s, reconnect_s)
+
+    @property
+    def address(self) -> str:
+        """Where the service is; empty as long as that was not asked for and is not known."""
+        return self._connection.address
+
+    def with_options(
+        self, *, timeout_s: float | None = None, reconnect_s: float | None = None
+    ) -> Self:
+        """The same client on the same connection; see `BlockingDriver.with_options`."""
+        other = copy.copy(self)
+        other._options = changed(self._options, timeout_s, reconnect_s)  # noqa: SLF001 - a copy
+        return other
+
+    async def open(self) -> Self:
+        """Connects, where that was not done yet; see `BlockingDriver.open`."""
+        await self._connection.channel()
+        return self
+
+    async def close(self) -> None:
+        """Closes the connection; streams that are open end with an error."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def answer(self, steps: Answer[T]) -> T:
+        """Carries out an operation that has one answer."""
+        with closing(steps):
+            try:
+                step = next(steps)
+                while True:
+                    step = await self._advance(steps, step)
+            except _Ended as end:
+                value: T = end.value
+                return value
+
+    async def items(self, steps: Items[T]) -> AsyncGenerator[T, None]:
+        """Carries out an operation that gives items, as far as they are asked for."""
+        with closing(steps):
+            step: Step | Give[T] | None = next(steps, None)
+            while step is not None:
+                if isinstance(step, Give):
+                    for item in step.items:
+                        yield item
+                    step = next(steps, None)
+                else:
+                    try:
+                        step = await self._advance(steps, step)
+                    except _Ended:
+                        return
+
+    def pages(self, steps: Items[T]) -> AsyncPages[T]:
+        """Carries out an operation that gives a list, as far as it is asked for."""
+        return AsyncPages(self.items(steps))
+
+    async def _advance(self, steps: Any, step: Any) -> Any:
+        """Does a step, and tells the operation what came of it; gives its next step."""
+        try:
+            try:
+                outcome = await self._do(step)
+            except FlowspanError as error:
+                return steps.throw(error)
+            return steps.send(outcome)
+        except StopIteration as stop:
+            # A coroutine may not let a StopIteration out.
+            raise _Ended(stop.value) from None
+
+    async def _do(self, step: Step) -> Any:
+        try:
+            match step:
+                case Call():
+                    channel = await self._connection.channel()
+                    invoke = channel.unary_unary(
+                        step.path, type(step.request).SerializeToString, step.response.FromString
+                    )
+                    return await invoke(step.request, timeout=self._options.timeout_s)
+                case Open():
+                    channel = await self._connection.channel()
+                    begin = channel.unary_stream(
+                        step.path, type(step.request).SerializeToString, step.response.FromString
+                    )
+                    return begin(step.request, timeout=step.timeout_s)
+                case Receive():
+                    stream: Any = step.stream
+                    message = await stream.read()
+                    return None if message is grpc.aio.EOF else message
+                case Sleep():
+                    return await asyncio.sleep(step.seconds)
+                case GetOptions():
+                    return self._options
+                case _:
+                    assert_never(step)
+        except grpc.RpcError as error:
+            raise translate(error, address=self.address) from None
+
+
+class _Ended(Exception):  # noqa: N818 - says what happened
+    """An operation has returned."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _Connection:
+    """A channel that is made when it is needed, shared by a client and its copies."""
+
+    def __init__(self, address: str | None, *, start_local: bool) -> None:
+        self.address = address or ""
+        self._wanted = address
+        self._start_local = start_local
+        self._channel: grpc.aio.Channel | None = None
+        self._is_closed = False
+        self._lock = asyncio.Lock()
+
+    async def channel(self) -> grpc.aio.Channel:
+        async with self._lock:
+            if self._is_closed:
+                raise closed()
+            if self._channel is None:
+                # Starting the local service takes a moment, which the loop is not to stand still.
+                target = await asyncio.to_thread(reach, self._wanted, start_local=self._start_local)
+                self.address = target.text
+                self._channel = open_aio_channel(target)
+            return self._channel
+
+    async def close(self) -> None:
+        async with self._lock:
+            self._is_closed = True
+            channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()

@@ -1,0 +1,198 @@
+"""The driver of operations for plain code: each step blocks until it is done."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
+
+import grpc
+
+from flowspan.api.connect import reach
+from flowspan.api.errors import closed, translate
+from flowspan.api.steps import Call, GetOptions, Give, Open, Options, Receive, Sleep
+from flowspan.connection.channel import open_channel
+from flowspan.exceptions import FlowspanError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from flowspan.api.steps import Answer, Items, Step
+
+T = TypeVar("T")
+
+
+class BlockingDriver:
+    """Carries operations out in the calling thread. May be shared between threads.
+
+    The connection is made by `open`, by `with`, or by the first call.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout_s: float | None = 30.0,
+        reconnect_s: float = 60.0,
+        start_local: bool = True,
+    ) -> None:
+        """Notes where the service is; connects to nothing yet.
+
+        Args:
+            address: ``host:port`` or ``unix:/path``. None stands for FLOWSPAN_ADDRESS, and where
+                that is not set, for the local service.
+            timeout_s: How long a call with one answer may take; None without a limit.
+            reconnect_s: How long a stream tries to go on after its connection broke.
+            start_local: Whether the local service may be started, where it is meant and does not
+                run.
+        """
+        self._connection = _Connection(address, start_local=start_local)
+        self._options = Options(timeout_s, reconnect_s)
+
+    @property
+    def address(self) -> str:
+        """Where the service is; empty as long as that was not asked for and is not known."""
+        return self._connection.address
+
+    def with_options(
+        self, *, timeout_s: float | None = None, reconnect_s: float | None = None
+    ) -> Self:
+        """The same client on the same connection, with other patience.
+
+        Args:
+            timeout_s: How long a call with one answer may take; as it is if None.
+            reconnect_s: How long a stream tries to go on; as it is if None.
+        """
+        other = copy.copy(self)
+        other._options = changed(self._options, timeout_s, reconnect_s)  # noqa: SLF001 - a copy
+        return other
+
+    def open(self) -> Self:
+        """Connects, where that was not done yet.
+
+        Raises:
+            ConfigError: The address is none.
+            LocalServiceError: The local service did not start.
+            ServiceUnavailableError: Nothing answers there, or no local service runs.
+        """
+        self._connection.channel()
+        return self
+
+    def close(self) -> None:
+        """Closes the connection; streams that are open end with an error."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def answer(self, steps: Answer[T]) -> T:
+        """Carries out an operation that has one answer."""
+        try:
+            step = next(steps)
+            while True:
+                step = self._advance(steps, step)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+        finally:
+            steps.close()
+
+    def items(self, steps: Items[T]) -> Iterator[T]:
+        """Carries out an operation that gives items, as far as they are asked for."""
+        with closing(steps):
+            step: Step | Give[T] | None = next(steps, None)
+            while step is not None:
+                if isinstance(step, Give):
+                    yield from step.items
+                    step = next(steps, None)
+                else:
+                    try:
+                        step = self._advance(steps, step)
+                    except StopIteration:
+                        return
+
+    pages = items
+
+    def _advance(self, steps: Any, step: Any) -> Any:
+        """Does a step, and tells the operation what came of it; gives its next step."""
+        try:
+            outcome = self._do(step)
+        except FlowspanError as error:
+            return steps.throw(error)
+        return steps.send(outcome)
+
+    def _do(self, step: Step) -> Any:
+        try:
+            match step:
+                case Call():
+                    invoke = self._connection.channel().unary_unary(
+                        step.path, type(step.request).SerializeToString, step.response.FromString
+                    )
+                    return invoke(step.request, timeout=self._options.timeout_s)
+                case Open():
+                    begin = self._connection.channel().unary_stream(
+                        step.path, type(step.request).SerializeToString, step.response.FromString
+                    )
+                    return begin(step.request, timeout=step.timeout_s)
+                case Receive():
+                    stream: Any = step.stream
+                    return next(stream, None)
+                case Sleep():
+                    return time.sleep(step.seconds)
+                case GetOptions():
+                    return self._options
+                case _:
+                    assert_never(step)
+        except grpc.RpcError as error:
+            raise translate(error, address=self.address) from None
+
+
+class _Connection:
+    """A channel that is made when it is needed, shared by a client and its copies."""
+
+    def __init__(self, address: str | None, *, start_local: bool) -> None:
+        self.address = address or ""
+        self._wanted = address
+        self._start_local = start_local
+        self._channel: grpc.Channel | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()
+
+    def channel(self) -> grpc.Channel:
+        with self._lock:
+            if self._is_closed:
+                raise closed()
+            if self._channel is None:
+                target = reach(self._wanted, start_local=self._start_local)
+                self.address = target.text
+                self._channel = open_channel(target)
+            return self._channel
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
+
+
+def changed(options: Options, timeout_s: float | None, reconnect_s: float | None) -> Options:
+    """Options with what is not None."""
+    if timeout_s is not None:
+        options = replace(options, timeout_s=timeout_s)
+    if reconnect_s is not None:
+        options = replace(options, reconnect_s=reconnect_s)
+    return options

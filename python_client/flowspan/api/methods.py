@@ -1,0 +1,85 @@
+"""Turns operations into methods: plain ones on the blocking client, coroutines on the other.
+
+The table of operations (`flowspan.api.operations`) is written once, and both clients inherit it;
+which kind of method an operation is, is decided by the client that it is looked up on. Type
+checkers see the same.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+
+    from flowspan.api.asynchronous import AsyncDriver, AsyncPages
+    from flowspan.api.blocking import BlockingDriver
+    from flowspan.api.steps import Answer, Items
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class asks(Generic[P, T]):  # noqa: N801 - reads as what it makes
+    """Makes a method of an operation that has one answer."""
+
+    def __init__(self, operation: Callable[P, Answer[T]]) -> None:
+        self.operation = operation
+        self.__doc__ = operation.__doc__
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Callable[P, Answer[T]]: ...
+    @overload
+    def __get__(self, client: BlockingDriver, owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, client: AsyncDriver, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, client: Any, owner: type) -> Any:
+        return _bound(self.operation, client, "answer")
+
+
+class lists(Generic[P, T]):  # noqa: N801 - see asks
+    """Makes a method of an operation that gives a list, page by page."""
+
+    def __init__(self, operation: Callable[P, Items[T]]) -> None:
+        self.operation = operation
+        self.__doc__ = operation.__doc__
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Callable[P, Items[T]]: ...
+    @overload
+    def __get__(self, client: BlockingDriver, owner: type) -> Callable[P, Iterator[T]]: ...
+    @overload
+    def __get__(self, client: AsyncDriver, owner: type) -> Callable[P, AsyncPages[T]]: ...
+    def __get__(self, client: Any, owner: type) -> Any:
+        return _bound(self.operation, client, "pages")
+
+
+class streams(Generic[P, T]):  # noqa: N801 - see asks
+    """Makes a method of an operation that gives items as they happen."""
+
+    def __init__(self, operation: Callable[P, Items[T]]) -> None:
+        self.operation = operation
+        self.__doc__ = operation.__doc__
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Callable[P, Items[T]]: ...
+    @overload
+    def __get__(self, client: BlockingDriver, owner: type) -> Callable[P, Iterator[T]]: ...
+    @overload
+    def __get__(self, client: AsyncDriver, owner: type) -> Callable[P, AsyncIterator[T]]: ...
+    def __get__(self, client: Any, owner: type) -> Any:
+        return _bound(self.operation, client, "items")
+
+
+def _bound(operation: Callable[..., Any], client: Any, kind: str) -> Callable[..., Any]:
+    """The method of a client that carries an operation out; the operation itself for a class."""
+    if client is None:
+        return operation
+    carry_out = getattr(client, kind)
+
+    @functools.wraps(operation)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        return carry_out(operation(*args, **kwargs))
+
+    return method

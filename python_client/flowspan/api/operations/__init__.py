@@ -1,0 +1,40 @@
+"""Every operation of the API: what to ask of the service, and what to make of the answers.
+
+One module for each noun; each function is documented there. This table makes methods of them, on
+both clients at once (`flowspan.api.methods`).
+"""
+
+from __future__ import annotations
+
+from flowspan.api.methods import asks, lists, streams
+from flowspan.api.operations import flow_runs, flows, logs, service, task_runs, watching
+
+
+class Operations:
+    """The methods of a client."""
+
+    create_flow_run = asks(flow_runs.create_flow_run)
+    read_flow_run = asks(flow_runs.read_flow_run)
+    read_flow_runs = lists(flow_runs.read_flow_runs)
+    count_flow_runs = asks(flow_runs.count_flow_runs)
+    delete_flow_run = asks(flow_runs.delete_flow_run)
+    set_flow_run_state = asks(flow_runs.set_flow_run_state)
+    read_flow_run_states = asks(flow_runs.read_flow_run_states)
+    read_flow_run_transitions = asks(flow_runs.read_flow_run_transitions)
+    wait_for_flow_run = asks(watching.wait_for_flow_run)
+
+    read_task_run = asks(task_runs.read_task_run)
+    read_task_runs = lists(task_runs.read_task_runs)
+    count_task_runs = asks(task_runs.count_task_runs)
+    set_task_run_state = asks(task_runs.set_task_run_state)
+    read_task_run_states = asks(task_runs.read_task_run_states)
+    read_task_run_transitions = asks(task_runs.read_task_run_transitions)
+
+    read_flow = asks(flows.read_flow)
+    read_flow_by_name = asks(flows.read_flow_by_name)
+    read_flows = lists(flows.read_flows)
+
+    read_logs = lists(logs.read_logs)
+    tail_logs = streams(logs.tail_logs)
+    watch = streams(watching.watch)
+    read_service_info = asks(service.read_service_info)

@@ -1,0 +1,208 @@
+"""What can be asked about flow runs."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from flowspan.api import convert, models
+from flowspan.api.operations.states import wanted_state
+from flowspan.api.steps import call, pages
+from flowspan.core.ids import IdMaker
+from flowspan.core.naming import petname
+from flowspan.core.payloads import encode_parameters
+from flowspan.exceptions import ParameterError
+from flowspan.v1 import flow_run_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from uuid import UUID
+
+    from flowspan.api.steps import Answer, Items
+    from flowspan.core.definitions import FlowDefinition
+    from flowspan.core.states import State
+
+
+_new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
+
+
+def create_flow_run(
+    flow: FlowDefinition | str,
+    *,
+    name: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    tags: Iterable[str] = (),
+    state: State | models.StateType = models.StateType.SCHEDULED,
+    flow_run_id: UUID | str | None = None,
+) -> Answer[models.FlowRun]:
+    """Creates a flow run that nobody executes yet.
+
+    Args:
+        flow: A decorated function, or the name of a flow.
+        name: The name of the run; made up if None.
+        parameters: The arguments by parameter; values that JSON can hold.
+        tags: Labels for people and filters.
+        state: Its first state, of type SCHEDULED or PENDING.
+        flow_run_id: Its id, a UUIDv7; made if None. Creating the same run again with the same id
+            changes nothing.
+
+    Returns:
+        The run as stored.
+
+    Raises:
+        ParameterError: JSON cannot hold a parameter.
+        ObjectAlreadyExists: The id is taken by a run with another content.
+        ApiError: INVALID_ARGUMENT, a value may not be as it is.
+    """
+    request = pb.CreateFlowRunRequest()
+    run = request.flow_run
+    run.id = str(flow_run_id or _new_id())
+    run.name = name if name is not None else petname(random.randrange)
+    run.flow_name = flow if isinstance(flow, str) else flow.name
+    run.flow_version = "" if isinstance(flow, str) else flow.version
+    run.tags.extend(tags)
+    run.state.CopyFrom(wanted_state(state))
+    if parameters:
+        run.parameters.encoding, run.parameters.data = "json", _encoded(parameters)
+    answer = yield from call("FlowRunService/CreateFlowRun", request, pb.CreateFlowRunResponse)
+    return convert.flow_run(answer.flow_run)
+
+
+def _encoded(parameters: Mapping[str, Any]) -> bytes:
+    data, problems = encode_parameters(parameters)
+    if problems:
+        name, kind, reason = problems[0]
+        raise ParameterError(
+            f"parameter {name!r} (of type {kind}) cannot be stored with the run: {reason}"
+        )
+    return data
+
+
+def read_flow_run(flow_run_id: UUID | str) -> Answer[models.FlowRun]:
+    """One flow run.
+
+    Raises:
+        ObjectNotFound: There is none.
+    """
+    request = pb.GetFlowRunRequest(id=str(flow_run_id))
+    answer = yield from call("FlowRunService/GetFlowRun", request, pb.GetFlowRunResponse)
+    return convert.flow_run(answer.flow_run)
+
+
+def read_flow_runs(
+    run_filter: models.RunFilter | None = None,
+    *,
+    oldest_first: bool = False,
+    limit: int | None = None,
+    page_size: int = 0,
+) -> Items[models.FlowRun]:
+    """Flow runs in the order of creation, the newest first.
+
+    Args:
+        run_filter: Which; all of them if None.
+        oldest_first: Turns the order around.
+        limit: How many at most; None is all of them.
+        page_size: How many are fetched at a time, 1 to 1000; 0 leaves it to the service.
+
+    Returns:
+        An iterator that fetches a page when it gets there.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT, the filter has a value that it may not have.
+    """
+    request = pb.ListFlowRunsRequest(
+        filter=convert.wire_filter(run_filter),
+        order=convert.wire_order(oldest_first=oldest_first),
+        page_size=page_size,
+    )
+    yield from pages(
+        "FlowRunService/ListFlowRuns",
+        request,
+        pb.ListFlowRunsResponse,
+        lambda page: map(convert.flow_run, page.flow_runs),
+        limit=limit,
+    )
+
+
+def count_flow_runs(
+    run_filter: models.RunFilter | None = None,
+) -> Answer[dict[models.StateType, int]]:
+    """How many flow runs are in states of each type; types without runs are left out.
+
+    Args:
+        run_filter: Which; all of them if None.
+    """
+    request = pb.CountFlowRunsRequest(filter=convert.wire_filter(run_filter))
+    answer = yield from call("FlowRunService/CountFlowRuns", request, pb.CountFlowRunsResponse)
+    return convert.counts(answer.counts)
+
+
+def delete_flow_run(flow_run_id: UUID | str, *, force: bool = False) -> Answer[int]:
+    """Deletes a flow run with all that it called, their histories and logs.
+
+    Args:
+        flow_run_id: Which. Deleting what is not there succeeds and deletes nothing.
+        force: Whether runs that have not ended are deleted too.
+
+    Returns:
+        How many runs were deleted.
+
+    Raises:
+        ApiError: FAILED_PRECONDITION, a run of the tree has not ended.
+    """
+    request = pb.DeleteFlowRunRequest(id=str(flow_run_id), force=force)
+    answer = yield from call("FlowRunService/DeleteFlowRun", request, pb.DeleteFlowRunResponse)
+    return answer.deleted_run_count
+
+
+def set_flow_run_state(
+    flow_run_id: UUID | str,
+    state: State | models.StateType,
+    *,
+    name: str = "",
+    message: str = "",
+) -> Answer[models.StateAnswer[models.FlowRun]]:
+    """Asks for a transition of a flow run. CANCELLING is how a run is cancelled.
+
+    Args:
+        flow_run_id: Which.
+        state: What to enter: a state of `flowspan.states`, or only its type.
+        name: With a type: the name of the state; the type's if empty.
+        message: With a type: why, for people.
+
+    Returns:
+        The verdict (a refusal is an answer, not an error), and the run afterwards.
+
+    Raises:
+        ObjectNotFound: There is no such run.
+    """
+    request = pb.SetFlowRunStateRequest(
+        id=str(flow_run_id), state=wanted_state(state, name=name, message=message)
+    )
+    answer = yield from call("FlowRunService/SetFlowRunState", request, pb.SetFlowRunStateResponse)
+    return models.StateAnswer(convert.verdict(answer.verdict), convert.flow_run(answer.flow_run))
+
+
+def read_flow_run_transitions(flow_run_id: UUID | str) -> Answer[list[models.Transition]]:
+    """The history of a flow run: all its transitions, by ordinal.
+
+    Raises:
+        ObjectNotFound: There is no such run.
+    """
+    request = pb.ListFlowRunTransitionsRequest(id=str(flow_run_id))
+    answer = yield from call(
+        "FlowRunService/ListFlowRunTransitions", request, pb.ListFlowRunTransitionsResponse
+    )
+    return [convert.transition(item) for item in answer.transitions]
+
+
+def read_flow_run_states(flow_run_id: UUID | str) -> Answer[list[models.State]]:
+    """All states that a flow run entered, in order.
+
+    Raises:
+        ObjectNotFound: There is no such run.
+    """
+    history = yield from read_flow_run_transitions(flow_run_id)
+    return [transition.state for transition in history]

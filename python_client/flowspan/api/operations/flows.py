@@ -1,0 +1,53 @@
+"""What can be asked about flows, as opposed to their runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan.api import convert
+from flowspan.api.steps import call, pages
+from flowspan.v1 import flow_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from flowspan.api import models
+    from flowspan.api.steps import Answer, Items
+
+
+def read_flow(flow_id: UUID | str) -> Answer[models.Flow]:
+    """One flow, by its id.
+
+    Raises:
+        ObjectNotFound: No run of it was ever seen.
+    """
+    request = pb.GetFlowRequest(id=str(flow_id))
+    answer = yield from call("FlowService/GetFlow", request, pb.GetFlowResponse)
+    return convert.flow(answer.flow)
+
+
+def read_flow_by_name(flow_name: str) -> Answer[models.Flow]:
+    """One flow, by its name.
+
+    Raises:
+        ObjectNotFound: No run of it was ever seen.
+    """
+    request = pb.GetFlowRequest(name=flow_name)
+    answer = yield from call("FlowService/GetFlow", request, pb.GetFlowResponse)
+    return convert.flow(answer.flow)
+
+
+def read_flows(*, limit: int | None = None, page_size: int = 0) -> Items[models.Flow]:
+    """Flows, by name.
+
+    Args:
+        limit: How many at most; None is all of them.
+        page_size: How many are fetched at a time, 1 to 1000; 0 leaves it to the service.
+    """
+    yield from pages(
+        "FlowService/ListFlows",
+        pb.ListFlowsRequest(page_size=page_size),
+        pb.ListFlowsResponse,
+        lambda page: map(convert.flow, page.flows),
+        limit=limit,
+    )

@@ -1,0 +1,19 @@
+"""What can be asked about the service itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan.api import convert
+from flowspan.api.steps import call
+from flowspan.v1 import system_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from flowspan.api import models
+    from flowspan.api.steps import Answer
+
+
+def read_service_info() -> Answer[models.ServiceInfo]:
+    """What the service is and how it does."""
+    answer = yield from call("SystemService/GetInfo", pb.GetInfoRequest(), pb.GetInfoResponse)
+    return convert.info(answer)

@@ -1,0 +1,120 @@
+"""What can be asked about task runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan.api import convert, models
+from flowspan.api.operations.states import wanted_state
+from flowspan.api.steps import call, pages
+from flowspan.v1 import task_run_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from flowspan.api.steps import Answer, Items
+    from flowspan.core.states import State
+
+
+def read_task_run(task_run_id: UUID | str) -> Answer[models.TaskRun]:
+    """One task run.
+
+    Raises:
+        ObjectNotFound: There is none.
+    """
+    request = pb.GetTaskRunRequest(id=str(task_run_id))
+    answer = yield from call("TaskRunService/GetTaskRun", request, pb.GetTaskRunResponse)
+    return convert.task_run(answer.task_run)
+
+
+def read_task_runs(
+    run_filter: models.RunFilter | None = None,
+    *,
+    oldest_first: bool = False,
+    limit: int | None = None,
+    page_size: int = 0,
+) -> Items[models.TaskRun]:
+    """Task runs in the order of creation, the newest first.
+
+    Args:
+        run_filter: Which; all of them if None.
+        oldest_first: Turns the order around.
+        limit: How many at most; None is all of them.
+        page_size: How many are fetched at a time, 1 to 1000; 0 leaves it to the service.
+
+    Returns:
+        An iterator that fetches a page when it gets there.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT, the filter has a value that it may not have.
+    """
+    request = pb.ListTaskRunsRequest(
+        filter=convert.wire_filter(run_filter),
+        order=convert.wire_order(oldest_first=oldest_first),
+        page_size=page_size,
+    )
+    yield from pages(
+        "TaskRunService/ListTaskRuns",
+        request,
+        pb.ListTaskRunsResponse,
+        lambda page: map(convert.task_run, page.task_runs),
+        limit=limit,
+    )
+
+
+def count_task_runs(
+    run_filter: models.RunFilter | None = None,
+) -> Answer[dict[models.StateType, int]]:
+    """How many task runs are in states of each type; types without runs are left out.
+
+    Args:
+        run_filter: Which; all of them if None.
+    """
+    request = pb.CountTaskRunsRequest(filter=convert.wire_filter(run_filter))
+    answer = yield from call("TaskRunService/CountTaskRuns", request, pb.CountTaskRunsResponse)
+    return convert.counts(answer.counts)
+
+
+def set_task_run_state(
+    task_run_id: UUID | str,
+    state: State | models.StateType,
+    *,
+    name: str = "",
+    message: str = "",
+) -> Answer[models.StateAnswer[models.TaskRun]]:
+    """Asks for a transition of a task run; the arguments are those of `set_flow_run_state`.
+
+    Returns:
+        The verdict (a refusal is an answer, not an error), and the run afterwards.
+
+    Raises:
+        ObjectNotFound: There is no such run.
+    """
+    request = pb.SetTaskRunStateRequest(
+        id=str(task_run_id), state=wanted_state(state, name=name, message=message)
+    )
+    answer = yield from call("TaskRunService/SetTaskRunState", request, pb.SetTaskRunStateResponse)
+    return models.StateAnswer(convert.verdict(answer.verdict), convert.task_run(answer.task_run))
+
+
+def read_task_run_transitions(task_run_id: UUID | str) -> Answer[list[models.Transition]]:
+    """The history of a task run: all its transitions, by ordinal.
+
+    Raises:
+        ObjectNotFound: There is no such run.
+    """
+    request = pb.ListTaskRunTransitionsRequest(id=str(task_run_id))
+    answer = yield from call(
+        "TaskRunService/ListTaskRunTransitions", request, pb.ListTaskRunTransitionsResponse
+    )
+    return [convert.transition(item) for item in answer.transitions]
+
+
+def read_task_run_states(task_run_id: UUID | str) -> Answer[list[models.State]]:
+    """All states that a task run entered, in order.
+
+    Raises:
+        ObjectNotFound: There is no such run.
+    """
+    history = yield from read_task_run_transitions(task_run_id)
+    return [transition.state for transition in history]

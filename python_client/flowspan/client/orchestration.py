@@ -1,0 +1,7 @@
+"""The clients by the name of the module in which Prefect has them."""
+
+from __future__ import annotations
+
+from flowspan.api.client import FlowspanClient, SyncFlowspanClient, get_client
+
+__all__ = ["FlowspanClient", "SyncFlowspanClient", "get_client"]

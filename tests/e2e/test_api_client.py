@@ -1,0 +1,294 @@
+"""The API client against a real service: each question in plain code and in asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+from tests.support.flows import run_code
+
+from flowspan import flow, get_client
+from flowspan.client import Change, LogLevel, RunFilter, SnapshotEnd, StateType, VerdictKind
+from flowspan.exceptions import (
+    ApiError,
+    FlowRunWaitTimeout,
+    FlowspanError,
+    ObjectAlreadyExists,
+    ObjectNotFound,
+    ParameterError,
+)
+from flowspan.flow_runs import wait_for_flow_run
+from flowspan.states import Cancelling, Pending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.service import ServiceProcess
+
+NOWHERE = "01a202d9-d289-7000-80f1-12b060cb7443"
+
+
+class Face:
+    """Asks each question by a client of its own; gives lists for iterators."""
+
+    def __init__(self, address: str | None, *, is_sync: bool) -> None:
+        self._address = address
+        self._is_sync = is_sync
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def ask(*args: Any, **kwargs: Any) -> Any:
+            if not self._is_sync:
+                return asyncio.run(self._ask(name, args, kwargs))
+            with get_client(sync_client=True, address=self._address) as client:
+                answer = getattr(client, name)(*args, **kwargs)
+                return list(answer) if isinstance(answer, Iterator) else answer
+
+        return ask
+
+    async def _ask(self, name: str, args: Any, kwargs: Any) -> Any:
+        async with get_client(address=self._address) as client:
+            answer = getattr(client, name)(*args, **kwargs)
+            if hasattr(answer, "__aiter__"):
+                return [item async for item in answer]
+            return await answer
+
+
+def faces(address: str | None) -> tuple[Face, Face]:
+    return Face(address, is_sync=True), Face(address, is_sync=False)
+
+
+TREE = """
+    import logging
+    from flowspan import flow, get_run_logger, task
+
+    @task
+    def step(number):
+        get_run_logger().info("step %d", number)
+        if number == 2:
+            raise ValueError("two")
+
+    @flow(version="7")
+    def etl(day: str):
+        logging.getLogger("mine").warning("w" * 100_000)
+        for number in range(3):
+            step(number, return_state=True)
+
+    etl("monday")
+"""
+
+
+def test_what_ran_can_be_read(service: ServiceProcess) -> None:
+    run_code(TREE, home=service.home / "client", address=service.address)
+    for ask in faces(service.address):
+        (run,) = ask.read_flow_runs()
+        assert isinstance(run.id, UUID)
+        assert run.created_at.tzinfo is UTC
+        assert run.state.is_completed()
+        assert run.state.is_final()
+        assert run.state.type is StateType.COMPLETED
+        assert (run.flow_name, run.flow_version) == ("etl", "7")
+        assert run.parameters.json() == {"day": "monday"}
+        assert ask.read_flow_run(run.id) == run
+        assert ask.read_flow_run(str(run.id)) == run
+
+        tasks = ask.read_task_runs(oldest_first=True, page_size=1)
+        assert [found.name for found in tasks] == ["step-0", "step-1", "step-2"]
+        assert {found.flow_run_id for found in tasks} == {run.id}
+        assert ask.read_task_runs(limit=2, page_size=1) == tasks[:0:-1]
+        assert ask.read_task_run(tasks[2].id) == tasks[2]
+        assert tasks[2].state.is_failed()
+        assert tasks[2].state.failure.type == "ValueError"
+        bad = RunFilter(state_types=(StateType.FAILED,), flow_run_id=run.id)
+        assert ask.read_task_runs(bad) == [tasks[2]]
+        assert ask.count_task_runs() == {
+            StateType.COMPLETED: 2,
+            StateType.FAILED: 1,
+        }
+        assert ask.count_flow_runs(bad) == {}
+
+        states = ask.read_flow_run_states(run.id)
+        assert [state.name for state in states] == ["Pending", "Running", "Completed"]
+        history = ask.read_flow_run_transitions(run.id)
+        assert [(item.ordinal, item.state) for item in history] == list(enumerate(states, 1))
+        history = ask.read_task_run_transitions(tasks[2].id)
+        assert history[-1].state.name == "Failed"
+        states = ask.read_task_run_states(tasks[2].id)
+        assert states == [item.state for item in history]
+
+        known = ask.read_flow_by_name("etl")
+        assert ask.read_flow(known.id) == known
+        assert ask.read_flows() == [known]
+
+        logs = ask.read_logs(run.id, include_descendants=True)
+        assert {log.message for log in logs} >= {"w" * 100_000, "step 0", "step 1", "step 2"}
+        grave = ask.read_logs(run.id, min_level=LogLevel.WARNING)
+        assert [log.message for log in grave] == ["w" * 100_000]
+        assert ask.tail_logs(run.id, min_level=30) == grave
+        (first,) = ask.read_logs(tasks[0].id, limit=1)
+        assert (first.message, first.run_id) == ("step 0", tasks[0].id)
+
+        assert ask.wait_for_flow_run(run.id) == run
+        items = ask.watch(run.id, flow_runs_only=True)
+        assert items[0].run == run
+        assert items[1].run_count == 1
+        assert ask.read_service_info().database == "sqlite"
+
+
+def test_runs_are_created_changed_and_deleted(service: ServiceProcess) -> None:
+    @flow(name="planned", version="3")
+    def planned(day: str) -> None: ...
+
+    for ask in faces(service.address):
+        run = ask.create_flow_run(planned, name="mine", parameters={"day": "monday"}, tags=["a"])
+        assert (run.flow_name, run.flow_version, run.name) == ("planned", "3", "mine")
+        assert (run.tags, run.parameters.json()) == (("a",), {"day": "monday"})
+        assert run.state.is_scheduled()
+
+        same = {"parameters": {"day": "monday"}, "tags": ["a"], "flow_run_id": run.id}
+        assert ask.create_flow_run(planned, name="mine", **same) == run
+        with pytest.raises(ObjectAlreadyExists) as caught:
+            ask.create_flow_run(planned, name="another", **same)
+        assert caught.value.reason == "ALREADY_EXISTS"
+        with pytest.raises(ParameterError, match="'day'"):
+            ask.create_flow_run("x", parameters={"day": object()})
+
+        assert ask.create_flow_run("x", state=Pending()).state.is_pending()
+        with pytest.raises(ApiError) as refused:
+            ask.delete_flow_run(run.id)
+        assert refused.value.status == "FAILED_PRECONDITION"
+        verdict, after = ask.set_flow_run_state(run.id, Cancelling(message="enough"))
+        assert verdict.is_accepted
+        assert after.state.is_cancelled()
+        answer = ask.set_flow_run_state(run.id, StateType.RUNNING)
+        assert answer.verdict.kind in {VerdictKind.REJECTED, VerdictKind.ABORT}
+        assert answer.verdict.reason
+        assert answer.run.state.is_cancelled()
+        assert ask.delete_flow_run(run.id) == 1
+        with pytest.raises(ObjectNotFound):
+            ask.read_flow_run(run.id)
+
+
+def test_errors_say_what_is_wrong_and_what_to_do(service: ServiceProcess) -> None:
+    for ask in faces(service.address):
+        for name, *args in (
+            ("read_flow_run", NOWHERE),
+            ("read_task_run", NOWHERE),
+            ("read_flow_run_states", NOWHERE),
+            ("read_flow", NOWHERE),
+            ("read_flow_by_name", "nowhere"),
+            ("read_logs", NOWHERE),
+            ("tail_logs", NOWHERE),
+            ("watch", NOWHERE),
+            ("wait_for_flow_run", NOWHERE, 5),
+            ("set_task_run_state", NOWHERE, StateType.CANCELLING),
+        ):
+            with pytest.raises(ObjectNotFound) as caught:
+                getattr(ask, name)(*args)
+            error = caught.value
+            assert (error.code, error.status, error.reason) == (
+                "not_found",
+                "NOT_FOUND",
+                "NOT_FOUND",
+            )
+        with pytest.raises(ApiError, match="id_prefix") as caught:
+            ask.read_flow_runs(RunFilter(id_prefix="x"))
+        assert caught.value.status == "INVALID_ARGUMENT"
+
+
+def test_a_closed_client_says_so(service: ServiceProcess) -> None:
+    with get_client(sync_client=True, address=service.address) as client:
+        pass
+    with pytest.raises(FlowspanError, match="was closed"):
+        client.read_service_info()
+
+    async def closed() -> None:
+        async with get_client(address=service.address) as client:
+            assert await client.read_flow_runs(limit=1) == []
+        with pytest.raises(FlowspanError, match="was closed"):
+            await client.read_service_info()
+
+    asyncio.run(closed())
+
+
+def test_waiting_for_a_run_ends_with_it(service: ServiceProcess) -> None:
+    with get_client(sync_client=True, address=service.address) as other:
+        for ask in faces(service.address):
+            run = other.create_flow_run("etl")
+            with pytest.raises(FlowRunWaitTimeout, match=r"not ended after 0\.2 s") as caught:
+                ask.wait_for_flow_run(run.id, 0.2)
+            assert isinstance(caught.value, TimeoutError)
+            with ThreadPoolExecutor() as threads:
+                ended = threads.submit(ask.wait_for_flow_run, run.id, 60)
+                other.set_flow_run_state(run.id, StateType.CANCELLING)
+            assert ended.result().state.is_cancelled()
+
+
+def test_waiting_where_prefect_has_it(
+    service: ServiceProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWSPAN_ADDRESS", service.address)
+
+    async def waits() -> None:
+        async with get_client() as client:
+            run = await client.create_flow_run("etl")
+            with pytest.raises(FlowRunWaitTimeout):
+                await wait_for_flow_run(run.id, timeout=0.1)
+            waiting = asyncio.create_task(
+                wait_for_flow_run(run.id, 60, poll_interval=1, client=client)
+            )
+            await client.set_flow_run_state(run.id, StateType.CANCELLING)
+            assert (await waiting).state.is_cancelled()
+
+    asyncio.run(waits())
+
+
+def test_promise_a_watch_goes_on_over_a_restart_of_the_service(service: ServiceProcess) -> None:
+    address = service.address
+    with get_client(sync_client=True, address=address) as client:
+        run = client.create_flow_run("etl")
+        items = client.watch(run.id)
+        assert next(items).run == run
+        assert isinstance(next(items), SnapshotEnd)
+        service.restart()
+        with get_client(sync_client=True, address=address) as other:
+            other.set_flow_run_state(run.id, StateType.CANCELLING)
+        (change,) = list(items)
+        assert isinstance(change, Change)
+        assert change.transition.state.is_cancelled()
+
+    async def asynchronously() -> None:
+        async with get_client(address=address) as client:
+            run = await client.create_flow_run("etl")
+            items = client.watch(run.id)
+            assert (await anext(items)).run == run
+            token = (await anext(items)).resume_token
+            await asyncio.to_thread(service.restart)
+            await client.set_flow_run_state(run.id, StateType.CANCELLING)
+            changes = [item async for item in items]
+            assert [item.transition.state.type for item in changes] == [StateType.CANCELLED]
+            # By its token, another watch goes on where this one began.
+            again = [item async for item in client.watch(run.id, resume_token=token)]
+            assert again == changes
+
+    asyncio.run(asynchronously())
+
+
+def test_without_an_address_the_local_service_is_started() -> None:
+    with get_client(sync_client=True) as client:
+        process_id = client.read_service_info().process_id
+        assert client.address.startswith("unix:")
+
+    async def again() -> None:
+        # As a coroutine, without `async with`: it connects at the first call.
+        client = get_client()
+        try:
+            assert (await client.read_service_info()).process_id == process_id
+        finally:
+            await client.close()
+
+    asyncio.run(again())
