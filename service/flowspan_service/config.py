@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-_LEVELS = ("debug", "info", "warning", "error")
-_FORMATS = ("text", "console", "json")
 
 _DESCRIPTION = """\
 The flowspan service: takes what flows report, keeps it, and answers for it over gRPC.
@@ -117,106 +115,21 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    where = parser.add_argument_group("where it listens")
-    _add(
-        where,
-        "--host",
-        "HOST",
-        "the address to listen on; loopback alone if not given",
-        default="127.0.0.1",
-    )
-    _add(
-        where,
-        "--port",
-        "PORT",
-        "the port of gRPC; 0 is any free one (default 4600)",
-        type=_port,
-        default=4600,
-    )
-    _add(
-        where,
-        "--http-port",
-        "PORT",
-        "the port of HTTP (default 4680); not served yet",
-        type=_port,
-        default=4680,
-    )
-    _add(
-        where,
-        "--socket",
-        "PATH",
-        "a Unix socket to listen on; in the home if the database is",
-        type=_path,
-    )
-    where.add_argument("--no-tcp", action="store_true", help="listen on the Unix socket alone")
-    data = parser.add_argument_group("what it keeps")
-    _add(
-        data,
-        "--db",
-        "URL",
-        "sqlite:///PATH or postgresql://…; a SQLite file in the home if not given",
-    )
-    _add(
-        data,
-        "--home",
-        "FOLDER",
-        "for the database, the socket and the published address",
-        type=_path,
-    )
-    _add(data, "--otlp-endpoint", "URL", "where spans go: http://localhost:4317")
-    life = parser.add_argument_group("how it lives")
-    _add(
-        life,
-        "--lease",
-        "S",
-        "how long a silent process counts as alive (default 30)",
-        type=_positive,
-        default=30.0,
-    )
-    _add(
-        life,
-        "--grace",
-        "S",
-        "how long after its connection broke (default 10)",
-        type=_positive,
-        default=10.0,
-    )
-    life.add_argument(
-        "--embedded",
-        action="store_true",
-        help="a client library started it; a person's service may take over",
-    )
-    _add(
-        life,
-        "--idle-timeout",
-        "S",
-        "end after so long without clients; never if not given",
-        type=_positive,
-    )
-    logs = parser.add_argument_group("what it says")
-    _add(
-        logs,
-        "--log-level",
-        "LEVEL",
-        "debug, info, warning or error (default info)",
-        type=str.lower,
-        choices=_LEVELS,
-        default="info",
-    )
-    _add(
-        logs,
-        "--log-format",
-        "FORMAT",
-        "text, or json for one object a line (default text)",
-        choices=_FORMATS,
-        default="text",
-    )
+    for title, options in _OPTIONS.items():
+        group = parser.add_argument_group(title)
+        for option in options:
+            if isinstance(option, _Switch):
+                group.add_argument(option.flag, action="store_true", help=option.text)
+                continue
+            group.add_argument(
+                option.flag,
+                metavar=option.metavar,
+                help=option.text,
+                type=option.convert,
+                default=option.default,
+            )
     parser.add_argument("--crash-point", type=_crash_point, help=argparse.SUPPRESS)
     return parser
-
-
-def _add(group: Any, flag: str, metavar: str, text: str, **options: Any) -> None:
-    group.add_argument(flag, metavar=metavar, help=text, **options)
 
 
 def _from_environment(
@@ -224,15 +137,18 @@ def _from_environment(
 ) -> dict[str, object]:
     """The defaults that the environment gives."""
     found: dict[str, object] = {}
-    for name, convert in _VARIABLES.items():
+    for setting in chain.from_iterable(_OPTIONS.values()):
+        if isinstance(setting, _Switch):
+            continue
+        name = setting.flag.removeprefix("--").replace("-", "_")
         prefix = "FLOWSPAN_SERVICE_" if name.startswith("log_") else "FLOWSPAN_"
         variable = prefix + name.upper()
         text = environ.get(variable, "").strip()
         if not text:
             continue
         try:
-            found[name] = convert(text)
-        except (ValueError, argparse.ArgumentTypeError) as error:
+            found[name] = setting.convert(text)
+        except argparse.ArgumentTypeError as error:
             parser.error(f"{variable}={text!r}: {error}")
     return found
 
@@ -273,24 +189,93 @@ def _crash_point(text: str) -> str:
 def _one_of(*choices: str) -> Callable[[str], str]:
     def convert(text: str) -> str:
         if text.lower() not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}")
+            raise argparse.ArgumentTypeError(f"expected one of {', '.join(choices)}")
         return text.lower()
 
     return convert
 
 
-_VARIABLES: dict[str, Callable[[str], object]] = {
-    "host": str,
-    "port": _port,
-    "http_port": _port,
-    "socket": _path,
-    "db": str,
-    "home": _path,
-    "otlp_endpoint": str,
-    "lease": _positive,
-    "grace": _positive,
-    "idle_timeout": _positive,
-    "log_level": _one_of(*_LEVELS),
-    "log_format": _one_of(*_FORMATS),
+class _Setting(NamedTuple):
+    """A setting with a value: a flag, and a variable of the environment."""
+
+    flag: str
+    metavar: str
+    text: str
+    convert: Callable[[str], object] = str
+    default: object = None
+
+
+class _Switch(NamedTuple):
+    """A flag that is given or not."""
+
+    flag: str
+    text: str
+
+
+_OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
+    "where it listens": (
+        _Setting(
+            "--host",
+            "HOST",
+            "the address to listen on; loopback alone if not given",
+            default="127.0.0.1",
+        ),
+        _Setting(
+            "--port", "PORT", "the port of gRPC; 0 is any free one (default 4600)", _port, 4600
+        ),
+        _Setting(
+            "--http-port", "PORT", "the port of HTTP (default 4680); not served yet", _port, 4680
+        ),
+        _Setting(
+            "--socket", "PATH", "a Unix socket to listen on; in the home if the database is", _path
+        ),
+        _Switch("--no-tcp", "listen on the Unix socket alone"),
+    ),
+    "what it keeps": (
+        _Setting(
+            "--db",
+            "URL",
+            "sqlite:///PATH or postgresql://…; a SQLite file in the home if not given",
+        ),
+        _Setting(
+            "--home", "FOLDER", "for the database, the socket and the published address", _path
+        ),
+        _Setting("--otlp-endpoint", "URL", "where spans go: http://localhost:4317"),
+    ),
+    "how it lives": (
+        _Setting(
+            "--lease",
+            "S",
+            "how long a silent process counts as alive (default 30)",
+            _positive,
+            30.0,
+        ),
+        _Setting(
+            "--grace", "S", "how long after its connection broke (default 10)", _positive, 10.0
+        ),
+        _Switch("--embedded", "a client library started it; a person's service may take over"),
+        _Setting(
+            "--idle-timeout",
+            "S",
+            "end after so long without clients; never if not given",
+            _positive,
+        ),
+    ),
+    "what it says": (
+        _Setting(
+            "--log-level",
+            "LEVEL",
+            "debug, info, warning or error (default info)",
+            _one_of("debug", "info", "warning", "error"),
+            "info",
+        ),
+        _Setting(
+            "--log-format",
+            "FORMAT",
+            "text, or json for one object a line (default text)",
+            _one_of("text", "console", "json"),
+            "text",
+        ),
+    ),
 }
-"""The settings that the environment may give, and how their text is read."""
+"""The flags, by the headings of the help. What has a value may also come from the environment."""

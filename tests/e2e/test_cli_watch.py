@@ -10,7 +10,7 @@ import time
 
 import pytest
 from tests.support.cli import COMMAND, flowspan, on_terminal
-from tests.support.reports import Reporter
+from tests.support.reporting import Reporter
 
 from flowspan.v1 import failure_pb2
 

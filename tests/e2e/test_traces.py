@@ -10,7 +10,7 @@ import pytest
 from tests.support.flows import FlowProcess, run_code
 from tests.support.otlp import ERROR, OtlpReceiver, ReceivedSpan
 from tests.support.queries import flow_runs, task_runs, wait_until
-from tests.support.reports import Reporter
+from tests.support.reporting import Reporter
 
 from flowspan.v1 import log_service_pb2, log_service_pb2_grpc, state_pb2, trace_pb2
 

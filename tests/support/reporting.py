@@ -1,15 +1,26 @@
-"""A client of the report stream in a few lines, for tests that must see every frame."""
+"""Reports as any client could, without the engine: frame by frame, or in batches."""
 
 from __future__ import annotations
 
 import queue
+import random
+import threading
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc, state_pb2
+from flowspan.core.ids import IdMaker
+from flowspan.v1 import (
+    failure_pb2,
+    log_pb2,
+    payload_pb2,
+    report_pb2,
+    report_service_pb2,
+    report_service_pb2_grpc,
+    state_pb2,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,11 +30,8 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT_S = 60.0
 
 
-def new_id() -> str:
-    """A UUIDv7."""
-    millis = time.time_ns() // 1_000_000
-    number = millis << 80 | 0x7 << 76 | uuid.uuid4().int & ((1 << 76) - 1)
-    return str(uuid.UUID(int=number & ~(0b11 << 62) | 0b10 << 62))
+new_id = IdMaker(time.time_ns, random.getrandbits, threading.Lock())
+"""A UUIDv7 as text, greater than those before."""
 
 
 def now() -> Timestamp:
@@ -131,3 +139,114 @@ class ReportStream:
     def _outgoing(self) -> Iterator[report_service_pb2.ReportRequest]:
         while (request := self._requests.get()) is not None:
             yield request
+
+
+class Reporter:
+    """A session over ReportBatch. Events wait until `send`; `finish` ends the session.
+
+    Args:
+        channel: A channel to the service.
+        now_s: The time of the first event; each further one is a millisecond later.
+    """
+
+    def __init__(self, channel: grpc.Channel, *, now_s: float | None = None) -> None:
+        self._stub = report_service_pb2_grpc.ReportServiceStub(channel)
+        self._hello = report_pb2.Hello(session_id=new_id(), client_name="flowspan-test")
+        self._events: list[report_pb2.Event] = []
+        self._sequence = 1
+        self._now_ns = int((time.time() if now_s is None else now_s) * 1e9)
+        self._roots: dict[str, str] = {}
+        self._flows: dict[str, str] = {}
+
+    def flow_run(self, name: str, run_name: str = "", *, parent: str = "", **fields) -> str:
+        """A flow run that has just been created; returns its id."""
+        return self._created("FLOW", name, run_name, parent, fields)
+
+    def task_run(self, name: str, run_name: str = "", *, parent: str = "", **fields) -> str:
+        """A task run that has just been created; returns its id."""
+        return self._created("TASK", name, run_name, parent, fields)
+
+    def state(
+        self,
+        run_id: str,
+        kind: str,
+        *,
+        name: str = "",
+        message: str = "",
+        attempt: int = 1,
+        failure: failure_pb2.Failure | None = None,
+        wait_s: float = 0.001,
+    ) -> None:
+        """The run enters a state, `wait_s` after the event before."""
+        self._now_ns += int(wait_s * 1e9)
+        fields = {"name": name, "message": message, "failure": failure, "time": self._time()}
+        self._events.append(entered(run_id, kind, attempt=attempt, **fields))
+
+    def log(self, run_id: str, message: str, *, level: int = log_pb2.LOG_LEVEL_INFO, **fields):
+        """The run logs something."""
+        self._now_ns += 1_000_000
+        record = log_pb2.LogRecord(
+            run_id=run_id,
+            message=message,
+            level=level,  # type: ignore[arg-type] # levels between the names are allowed
+            logger="flowspan.runs",
+            time=self._time(),
+            attempt=1,
+            **fields,
+        )
+        self._events.append(report_pb2.Event(log=record))
+
+    def completed(self, *run_ids: str) -> None:
+        """The runs run and complete."""
+        for run_id in run_ids:
+            self.state(run_id, "RUNNING")
+            self.state(run_id, "COMPLETED")
+
+    def send(self) -> None:
+        """Reports what waits; everything is to be accepted."""
+        answer = self._report(goodbye=False)
+        assert not answer.ack.verdicts, answer
+
+    def finish(self) -> None:
+        """Reports what waits, and ends the session: what has not ended crashes."""
+        answer = self._report(goodbye=True)
+        assert not answer.ack.verdicts, answer
+
+    def _report(self, *, goodbye: bool) -> report_service_pb2.ReportBatchResponse:
+        batch = report_pb2.Batch(first_sequence=self._sequence, events=self._events)
+        answer = self._stub.ReportBatch(
+            report_service_pb2.ReportBatchRequest(hello=self._hello, batch=batch, goodbye=goodbye),
+            timeout=30,
+        )
+        self._sequence += len(self._events)
+        self._events = []
+        assert answer.ack.up_to_sequence == self._sequence - 1, answer
+        return answer
+
+    def _created(self, kind, name: str, run_name: str, parent: str, fields: dict) -> str:
+        run_id = new_id()
+        self._roots[run_id] = self._roots.get(parent, run_id)
+        is_flow = kind == "FLOW"
+        self._flows[run_id] = run_id if is_flow else self._flows.get(parent, "")
+        parameters = fields.pop("parameters", None)
+        if parameters is not None:
+            fields["parameters"] = payload_pb2.Payload(encoding="json", data=parameters)
+        self._events.append(
+            created(
+                run_id,
+                kind=kind,
+                function_name=name,
+                run_name=run_name,
+                parent_run_id=parent,
+                root_run_id=self._roots[run_id],
+                flow_run_id="" if is_flow else self._flows[run_id],
+                state=state("PENDING", time=self._time()),
+                **fields,
+            )
+        )
+        return run_id
+
+    def _time(self) -> Timestamp:
+        stamp = Timestamp()
+        stamp.FromNanoseconds(self._now_ns)
+        return stamp

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flowspan.v1 import (
     flow_run_service_pb2 as flow_runs,
@@ -30,12 +30,70 @@ from flowspan_service.rpc.translate import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowspan.v1.run_filter_pb2 import RunFilter, StateCount
     from flowspan.v1.state_pb2 import State
-    from flowspan_service.app.runs import StateSet
+    from flowspan.v1.transition_pb2 import Transition
+    from flowspan.v1.verdict_pb2 import Verdict
+    from flowspan_service.domain.runs import Run
     from flowspan_service.rpc.backend import Backend
     from flowspan_service.rpc.edge import CallContext
 
 # ruff: noqa: N802 - methods are named as in the protos
+
+
+M = TypeVar("M")
+
+
+class _Runs(Generic[M]):
+    """What the two services do alike, for one kind of runs.
+
+    Args:
+        backend: The store and what belongs to it.
+        kind: The kind.
+        message: Makes the message of a run.
+    """
+
+    def __init__(self, backend: Backend, kind: RunKind, message: Callable[[Run], M]) -> None:
+        self._backend = backend
+        self._kind = kind
+        self._message = message
+
+    async def get(self, run_id: str) -> M:
+        """One run."""
+        backend = self._backend
+        return self._message(await backend.read(get_run, backend.store, self._kind, run_id))
+
+    async def page(self, request: Any) -> tuple[list[M], str]:
+        """The runs of a page, and the token of the next."""
+        backend = self._backend
+        page = await backend.read(backend.store.list_runs, run_query(request, self._kind))
+        return run_page(request, self._kind, page, self._message)
+
+    async def counts(self, wanted: RunFilter) -> list[StateCount]:
+        """How many runs are in which state."""
+        backend = self._backend
+        return state_counts(
+            await backend.read(backend.store.count_runs, self._kind, run_filter(wanted))
+        )
+
+    async def set_state(self, run_id: str, state: State) -> tuple[Verdict, M]:
+        """Asks for a transition, and tells the session that runs the run if it is to stop."""
+        backend = self._backend
+        outcome = await backend.write(SetState(self._kind, run_id, new_state(state)))
+        accepted = outcome.verdict.kind == VerdictKind.ACCEPTED
+        backend.activity.committed_transition_count += accepted
+        connection = backend.live.get(outcome.session_to_tell)
+        if connection is not None:
+            connection.cancel(outcome.run.id, outcome.run.state.message)
+        return verdict_message(outcome.verdict), self._message(outcome.run)
+
+    async def history(self, run_id: str) -> list[Transition]:
+        """All transitions of a run."""
+        backend = self._backend
+        found = await backend.read(history, backend.store, self._kind, run_id)
+        return [transition_message(each) for each in found]
 
 
 class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):
@@ -43,6 +101,7 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._runs = _Runs(backend, RunKind.FLOW, flow_run_message)
 
     async def CreateFlowRun(
         self, request: flow_runs.CreateFlowRunRequest, context: CallContext
@@ -61,17 +120,14 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):
     ) -> flow_runs.GetFlowRunResponse:
         """One run."""
         del context
-        run = await self._backend.read(get_run, self._backend.store, RunKind.FLOW, request.id)
-        return flow_runs.GetFlowRunResponse(flow_run=flow_run_message(run))
+        return flow_runs.GetFlowRunResponse(flow_run=await self._runs.get(request.id))
 
     async def ListFlowRuns(
         self, request: flow_runs.ListFlowRunsRequest, context: CallContext
     ) -> flow_runs.ListFlowRunsResponse:
         """A page of runs."""
         del context
-        query = run_query(request, RunKind.FLOW)
-        page = await self._backend.read(self._backend.store.list_runs, query)
-        messages, token = run_page(request, RunKind.FLOW, page, flow_run_message)
+        messages, token = await self._runs.page(request)
         return flow_runs.ListFlowRunsResponse(flow_runs=messages, next_page_token=token)
 
     async def CountFlowRuns(
@@ -79,9 +135,7 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):
     ) -> flow_runs.CountFlowRunsResponse:
         """How many runs are in which state."""
         del context
-        wanted = run_filter(request.filter)
-        counts = await self._backend.read(self._backend.store.count_runs, RunKind.FLOW, wanted)
-        return flow_runs.CountFlowRunsResponse(counts=state_counts(counts))
+        return flow_runs.CountFlowRunsResponse(counts=await self._runs.counts(request.filter))
 
     async def DeleteFlowRun(
         self, request: flow_runs.DeleteFlowRunRequest, context: CallContext
@@ -96,19 +150,16 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):
     ) -> flow_runs.SetFlowRunStateResponse:
         """Asks for a transition."""
         del context
-        outcome = await _set_state(self._backend, RunKind.FLOW, request.id, request.state)
-        return flow_runs.SetFlowRunStateResponse(
-            verdict=verdict_message(outcome.verdict), flow_run=flow_run_message(outcome.run)
-        )
+        verdict, run = await self._runs.set_state(request.id, request.state)
+        return flow_runs.SetFlowRunStateResponse(verdict=verdict, flow_run=run)
 
     async def ListFlowRunTransitions(
         self, request: flow_runs.ListFlowRunTransitionsRequest, context: CallContext
     ) -> flow_runs.ListFlowRunTransitionsResponse:
         """The history of one run."""
         del context
-        found = await self._backend.read(history, self._backend.store, RunKind.FLOW, request.id)
         return flow_runs.ListFlowRunTransitionsResponse(
-            transitions=[transition_message(each) for each in found]
+            transitions=await self._runs.history(request.id)
         )
 
 
@@ -116,24 +167,21 @@ class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):
     """See task_run_service.proto."""
 
     def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+        self._runs = _Runs(backend, RunKind.TASK, task_run_message)
 
     async def GetTaskRun(
         self, request: task_runs.GetTaskRunRequest, context: CallContext
     ) -> task_runs.GetTaskRunResponse:
         """One run."""
         del context
-        run = await self._backend.read(get_run, self._backend.store, RunKind.TASK, request.id)
-        return task_runs.GetTaskRunResponse(task_run=task_run_message(run))
+        return task_runs.GetTaskRunResponse(task_run=await self._runs.get(request.id))
 
     async def ListTaskRuns(
         self, request: task_runs.ListTaskRunsRequest, context: CallContext
     ) -> task_runs.ListTaskRunsResponse:
         """A page of runs."""
         del context
-        query = run_query(request, RunKind.TASK)
-        page = await self._backend.read(self._backend.store.list_runs, query)
-        messages, token = run_page(request, RunKind.TASK, page, task_run_message)
+        messages, token = await self._runs.page(request)
         return task_runs.ListTaskRunsResponse(task_runs=messages, next_page_token=token)
 
     async def CountTaskRuns(
@@ -141,37 +189,21 @@ class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):
     ) -> task_runs.CountTaskRunsResponse:
         """How many runs are in which state."""
         del context
-        wanted = run_filter(request.filter)
-        counts = await self._backend.read(self._backend.store.count_runs, RunKind.TASK, wanted)
-        return task_runs.CountTaskRunsResponse(counts=state_counts(counts))
+        return task_runs.CountTaskRunsResponse(counts=await self._runs.counts(request.filter))
 
     async def SetTaskRunState(
         self, request: task_runs.SetTaskRunStateRequest, context: CallContext
     ) -> task_runs.SetTaskRunStateResponse:
         """Asks for a transition."""
         del context
-        outcome = await _set_state(self._backend, RunKind.TASK, request.id, request.state)
-        return task_runs.SetTaskRunStateResponse(
-            verdict=verdict_message(outcome.verdict), task_run=task_run_message(outcome.run)
-        )
+        verdict, run = await self._runs.set_state(request.id, request.state)
+        return task_runs.SetTaskRunStateResponse(verdict=verdict, task_run=run)
 
     async def ListTaskRunTransitions(
         self, request: task_runs.ListTaskRunTransitionsRequest, context: CallContext
     ) -> task_runs.ListTaskRunTransitionsResponse:
         """The history of one run."""
         del context
-        found = await self._backend.read(history, self._backend.store, RunKind.TASK, request.id)
         return task_runs.ListTaskRunTransitionsResponse(
-            transitions=[transition_message(each) for each in found]
+            transitions=await self._runs.history(request.id)
         )
-
-
-async def _set_state(backend: Backend, kind: int, run_id: str, state: State) -> StateSet:
-    """Asks for a transition, and tells the session that runs the run if it is to stop."""
-    outcome = await backend.write(SetState(kind, run_id, new_state(state)))
-    accepted = outcome.verdict.kind == VerdictKind.ACCEPTED
-    backend.activity.committed_transition_count += accepted
-    connection = backend.live.get(outcome.session_to_tell)
-    if connection is not None:
-        connection.cancel(outcome.run.id, outcome.run.state.message)
-    return outcome

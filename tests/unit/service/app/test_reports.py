@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
@@ -13,7 +15,7 @@ from flowspan_service.domain.errors import (
     SessionTakenOverError,
 )
 from flowspan_service.domain.rules import Wish
-from flowspan_service.domain.runs import LogEntry, RunKind, SessionStatus
+from flowspan_service.domain.runs import LogEntry, Run, RunKind, SessionStatus
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.domain.verdicts import VerdictKind
 
@@ -186,3 +188,9 @@ def test_second_attempt_fences_the_first(store: MemoryStore) -> None:
     (verdict,) = applied.verdicts
     assert (verdict.kind, verdict.rule) == (VerdictKind.ABORT, "older_attempt_is_fenced")
     assert verdict.attempt == 2
+
+
+def test_a_creation_has_the_first_fields_of_a_run_in_their_order():
+    """`NewRun.make` counts on it."""
+    names = [field.name for field in fields(Run)]
+    assert names[: len(NewRun._fields)] == list(NewRun._fields)
