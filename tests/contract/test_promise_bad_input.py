@@ -17,6 +17,7 @@ from tests.support.harness import error_info, refused
 from tests.support.reporting import ReportStream, created, entered, new_id, now, state, whole_run
 
 from flowspan.v1 import (
+    artifact_pb2,
     failure_pb2,
     flow_run_service_pb2,
     log_pb2,
@@ -193,6 +194,16 @@ def log(**fields: Any) -> report_pb2.Event:
     return report_pb2.Event(log=log_pb2.LogRecord(**values))
 
 
+def artifact(**fields: Any) -> report_pb2.Event:
+    values = {"id": new_id(), "type": "link", "create_time": now(), **fields}
+    return report_pb2.Event(artifact_created=artifact_pb2.Artifact(**values))
+
+
+def artifact_change(**fields: Any) -> report_pb2.Event:
+    values = {"id": new_id(), "change_time": now(), **fields}
+    return report_pb2.Event(artifact_changed=artifact_pb2.ArtifactChange(**values))
+
+
 ID = "018f4b1e-7c1a-7000-8000-000000000001"
 BAD_EVENTS = {
     "no id": created(""),
@@ -248,6 +259,19 @@ BAD_EVENTS = {
     "log span id": log(span_id="g" * 16),
     "log level": log(level=-10),
     "log chunk": log(chunk_index=-1),
+    "artifact without id": artifact(id=""),
+    "artifact without type": artifact(type=""),
+    "artifact without time": artifact(create_time=None),
+    "artifact's key": artifact(key="Key"),
+    "artifact's run": artifact(run_id="run"),
+    "artifact's long description": artifact(description="d" * 32_769),
+    "artifact's large data": artifact(
+        data=payload_pb2.Payload(encoding="json", data=bytes((1 << 20) + 1))
+    ),
+    "artifact's data without encoding": artifact(data=payload_pb2.Payload(data=b"1")),
+    "change without id": artifact_change(id=""),
+    "change without time": artifact_change(change_time=None),
+    "change's long description": artifact_change(description="d" * 32_769),
     "nothing": report_pb2.Event(),
 }
 

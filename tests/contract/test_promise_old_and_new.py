@@ -60,7 +60,7 @@ def test_promise_old_and_new_fields_are_ignored(harness: Harness, stubs: Stubs) 
 def test_promise_old_and_new_events_are_answered_one_by_one(harness: Harness) -> None:
     """What is not known is refused as data: the stream and its other runs go on."""
     run_id, paused, odd = new_id(), new_id(), new_id()
-    artifact = report_pb2.Event.FromString(b"\x22\x02\x08\x01")  # field 4, reserved for more
+    custom = report_pb2.Event.FromString(b"\x32\x02\x08\x01")  # field 6, reserved for more
     asleep = entered(paused, "RUNNING")
     asleep.state_entered.state.type = 42  # type: ignore[assignment] # a newer state
     workflow = created(odd)
@@ -69,7 +69,7 @@ def test_promise_old_and_new_events_are_answered_one_by_one(harness: Harness) ->
     newborn.run_created.state.type = 42  # type: ignore[assignment] # a newer state
     stream = ReportStream(harness.channel)
     last = stream.report(
-        artifact, created(run_id), created(paused), asleep, workflow, newborn,
+        custom, created(run_id), created(paused), asleep, workflow, newborn,
         entered(run_id, "RUNNING"), entered(run_id, "COMPLETED"), entered(paused, "COMPLETED"),
     )  # fmt: skip
     stream.wait_for_ack(last)

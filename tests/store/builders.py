@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from flowspan_service.domain.runs import LogEntry, Run, RunKind, Session, SessionStatus
+from flowspan_service.domain.artifacts import Artifact
+from flowspan_service.domain.runs import LogEntry, Payload, Run, RunKind, Session, SessionStatus
 from flowspan_service.domain.states import DEFAULT_NAMES, TERMINAL_TYPES, Cause, State, StateType
 
 if TYPE_CHECKING:
@@ -102,6 +103,34 @@ def a_session(**values: Any) -> Session:
 def a_log(run: Run, message: str = "hello", **values: Any) -> LogEntry:
     defaults = {"attempt": 1, "level": 20, "time_us": START_US, "logger": "flow"}
     return LogEntry(run_id=run.id, message=message, **defaults | values)
+
+
+def an_artifact(run: Run | None = None, **values: Any) -> Artifact:
+    """A Markdown artifact of the run, without a key unless said otherwise."""
+    defaults: dict[str, Any] = {
+        "id": new_id(),
+        "key": None,
+        "type": "markdown",
+        "description": "",
+        "data": Payload("json", b'"# hello"'),
+        "run_id": run.id if run else None,
+        "flow_run_id": run.id if run and run.kind == RunKind.FLOW else None,
+        "root_run_id": run.root_run_id if run else None,
+        "created_us": START_US,
+        "updated_us": START_US,
+    }
+    return Artifact(**defaults | values)
+
+
+def put_artifacts(store: SqlStore, *artifacts: Artifact) -> None:
+    """Stores artifacts, new or changed, in one transaction."""
+
+    def put(uow: UnitOfWork) -> None:
+        uow.artifacts([each.id for each in artifacts])
+        for each in artifacts:
+            uow.put_artifact(each)
+
+    do(store, put)
 
 
 def enter(run: Run, state_type: int, *, cause: int = Cause.REPORTED, **values: Any) -> Run:

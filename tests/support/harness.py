@@ -14,12 +14,14 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
 
 from flowspan.v1 import (
+    artifact_service_pb2_grpc,
     flow_run_service_pb2_grpc,
     flow_service_pb2_grpc,
     log_service_pb2_grpc,
     report_service_pb2_grpc,
     system_service_pb2_grpc,
     task_run_service_pb2_grpc,
+    variable_service_pb2_grpc,
     watch_service_pb2_grpc,
 )
 from flowspan_service.app.clock import SystemClock
@@ -188,6 +190,8 @@ class Stubs:
         self.logs = log_service_pb2_grpc.LogServiceStub(channel)
         self.reports = report_service_pb2_grpc.ReportServiceStub(channel)
         self.watch = watch_service_pb2_grpc.WatchServiceStub(channel)
+        self.artifacts = artifact_service_pb2_grpc.ArtifactServiceStub(channel)
+        self.variables = variable_service_pb2_grpc.VariableServiceStub(channel)
         self.system = system_service_pb2_grpc.SystemServiceStub(channel)
 
 

@@ -6,7 +6,16 @@ from concurrent.futures import Future
 from copy import copy, deepcopy
 from typing import TYPE_CHECKING, TypeVar
 
-from flowspan_service.app.queries import FlowInfo, LogQuery, Page, RunFilter, RunQuery
+from flowspan_service.app.queries import (
+    ArtifactQuery,
+    FlowInfo,
+    LatestArtifactQuery,
+    LogQuery,
+    Page,
+    RunFilter,
+    RunQuery,
+    VariableQuery,
+)
 from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.runs import LogEntry, Run, RunKind, Session, SessionStatus, Transition
 
@@ -14,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from flowspan_service.app.ports import Clock, CommitListener, Operation
+    from flowspan_service.domain.artifacts import Artifact
+    from flowspan_service.domain.variables import Variable
 
 T = TypeVar("T")
 
@@ -40,6 +51,8 @@ class _Data:
         self.logs: list[LogEntry] = []
         self.sessions: dict[str, Session] = {}
         self.deleted: set[str] = set()
+        self.artifacts: dict[str, Artifact] = {}
+        self.variables: dict[str, Variable] = {}
 
 
 class MemoryUnitOfWork:
@@ -126,10 +139,38 @@ class MemoryUnitOfWork:
         self.data.deleted |= {key for key, run in gone.items() if not run.state.is_terminal}
         self.data.history = [each for each in self.data.history if each.run_id not in gone]
         self.data.logs = [each for each in self.data.logs if each.run_id not in gone]
+        for each in list(self.data.artifacts.values()):
+            if each.run_id in gone and each.key is None:
+                del self.data.artifacts[each.id]
         return len(gone)
 
     def was_deleted(self, run_id: str) -> bool:
         return run_id in self.data.deleted
+
+    def artifacts(self, artifact_ids: Sequence[str]) -> dict[str, Artifact]:
+        return {key: self.data.artifacts[key] for key in artifact_ids if key in self.data.artifacts}
+
+    def put_artifact(self, artifact: Artifact) -> None:
+        self.data.artifacts[artifact.id] = artifact
+
+    def delete_artifacts(self, *, artifact_id: str | None = None, key: str | None = None) -> int:
+        gone = [
+            each.id
+            for each in self.data.artifacts.values()
+            if each.id == artifact_id or (key is not None and each.key == key)
+        ]
+        for each in gone:
+            del self.data.artifacts[each]
+        return len(gone)
+
+    def variable(self, name: str) -> Variable | None:
+        return self.data.variables.get(name)
+
+    def put_variable(self, variable: Variable) -> None:
+        self.data.variables[variable.name] = variable
+
+    def delete_variable(self, name: str) -> bool:
+        return self.data.variables.pop(name, None) is not None
 
 
 class MemoryStore:
@@ -239,6 +280,28 @@ class MemoryStore:
                 )
         names = sorted(name for name in flows if after_name is None or name > after_name)
         return [flows[name] for name in names[:limit]]
+
+    def get_artifact(
+        self, *, artifact_id: str | None = None, key: str | None = None
+    ) -> Artifact | None:
+        found = [
+            each
+            for each in self.data.artifacts.values()
+            if artifact_id in {None, each.id} and key in {None, each.key}
+        ]
+        return max(found, key=lambda each: each.id, default=None)
+
+    def list_artifacts(self, query: ArtifactQuery) -> Page[Artifact]:
+        raise NotImplementedError
+
+    def latest_artifacts(self, query: LatestArtifactQuery) -> Page[Artifact]:
+        raise NotImplementedError
+
+    def get_variable(self, name: str) -> Variable | None:
+        return self.data.variables.get(name)
+
+    def list_variables(self, query: VariableQuery) -> Page[Variable]:
+        raise NotImplementedError
 
     def on_commit(self, listener: CommitListener) -> None:
         self.listeners.append(listener)

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-MODULES = ("report", "flow_run", "task_run", "flow", "log", "watch", "system")
+MODULES = (
+    *("report", "flow_run", "task_run", "flow", "log", "watch", "system"),
+    *("artifact", "variable"),
+)
 UNKNOWN_FIELD = 1999
 UNKNOWN_VALUE = 1999
 # Field 1999 as a varint (7), and field 2000 as text.

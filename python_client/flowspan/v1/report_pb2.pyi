@@ -1,5 +1,6 @@
 import datetime
 
+from flowspan.v1 import artifact_pb2 as _artifact_pb2
 from flowspan.v1 import log_pb2 as _log_pb2
 from flowspan.v1 import payload_pb2 as _payload_pb2
 from flowspan.v1 import state_pb2 as _state_pb2
@@ -110,14 +111,18 @@ class StateEntered(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., state: _Optional[_Union[_state_pb2.State, _Mapping]] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("run_created", "state_entered", "log")
+    __slots__ = ("run_created", "state_entered", "log", "artifact_created", "artifact_changed")
     RUN_CREATED_FIELD_NUMBER: _ClassVar[int]
     STATE_ENTERED_FIELD_NUMBER: _ClassVar[int]
     LOG_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_CREATED_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_CHANGED_FIELD_NUMBER: _ClassVar[int]
     run_created: RunCreated
     state_entered: StateEntered
     log: _log_pb2.LogRecord
-    def __init__(self, run_created: _Optional[_Union[RunCreated, _Mapping]] = ..., state_entered: _Optional[_Union[StateEntered, _Mapping]] = ..., log: _Optional[_Union[_log_pb2.LogRecord, _Mapping]] = ...) -> None: ...
+    artifact_created: _artifact_pb2.Artifact
+    artifact_changed: _artifact_pb2.ArtifactChange
+    def __init__(self, run_created: _Optional[_Union[RunCreated, _Mapping]] = ..., state_entered: _Optional[_Union[StateEntered, _Mapping]] = ..., log: _Optional[_Union[_log_pb2.LogRecord, _Mapping]] = ..., artifact_created: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., artifact_changed: _Optional[_Union[_artifact_pb2.ArtifactChange, _Mapping]] = ...) -> None: ...
 
 class Batch(_message.Message):
     __slots__ = ("first_sequence", "events")

@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from flowspan_service.app.queries import (
+        ArtifactQuery,
         FlowInfo,
+        LatestArtifactQuery,
         LogQuery,
         Page,
         RunFilter,
         RunQuery,
+        VariableQuery,
     )
+    from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.runs import LogEntry, Run, Session, Transition
+    from flowspan_service.domain.variables import Variable
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -97,12 +102,37 @@ class UnitOfWork(Protocol):
     def delete_runs(self, run_ids: Iterable[str]) -> int:
         """Deletes runs with their transitions and logs; returns how many there were.
 
-        Remembers the ids of those that were not in a terminal state (see `was_deleted`).
+        Of their artifacts, those without a key are deleted, too. Remembers the ids of those that
+        were not in a terminal state (see `was_deleted`).
         """
         ...
 
     def was_deleted(self, run_id: str) -> bool:
         """Whether the run was deleted before it had ended. Asked only of runs that do not exist."""
+        ...
+
+    def artifacts(self, artifact_ids: Sequence[str]) -> dict[str, Artifact]:
+        """Those of the artifacts that there are, by id; in one query, so ask for all at once."""
+        ...
+
+    def put_artifact(self, artifact: Artifact) -> None:
+        """An artifact, new or changed. `artifacts` was asked for it before."""
+        ...
+
+    def delete_artifacts(self, *, artifact_id: str | None = None, key: str | None = None) -> int:
+        """Deletes an artifact, or all of a key; returns how many there were."""
+        ...
+
+    def variable(self, name: str) -> Variable | None:
+        """The variable, or None."""
+        ...
+
+    def put_variable(self, variable: Variable) -> None:
+        """A variable, new or changed."""
+        ...
+
+    def delete_variable(self, name: str) -> bool:
+        """Deletes a variable; returns whether there was one."""
         ...
 
 
@@ -184,6 +214,28 @@ class Store(Protocol):
 
     def list_flows(self, *, after_name: str | None, limit: int) -> list[FlowInfo]:
         """Flows by name, after a name."""
+        ...
+
+    def get_artifact(
+        self, *, artifact_id: str | None = None, key: str | None = None
+    ) -> Artifact | None:
+        """One artifact by its id, or the latest of a key."""
+        ...
+
+    def list_artifacts(self, query: ArtifactQuery) -> Page[Artifact]:
+        """A page of artifacts."""
+        ...
+
+    def latest_artifacts(self, query: LatestArtifactQuery) -> Page[Artifact]:
+        """A page of the latest artifacts of each key."""
+        ...
+
+    def get_variable(self, name: str) -> Variable | None:
+        """One variable."""
+        ...
+
+    def list_variables(self, query: VariableQuery) -> Page[Variable]:
+        """A page of variables."""
         ...
 
     def on_commit(self, listener: CommitListener) -> None:

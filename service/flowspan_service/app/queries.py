@@ -52,6 +52,49 @@ class LogQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class ArtifactQuery:
+    """A page of artifacts, by id; see flowspan.v1.ArtifactFilter. Empty fields do not filter."""
+
+    key: str | None = None
+    types: tuple[str, ...] = ()
+    run_id: str | None = None
+    include_descendants: bool = False
+    id_prefix: str | None = None
+    oldest_first: bool = False
+    after_id: str | None = None
+    """The last id of the page before."""
+    limit: int = 100
+    limit_bytes: int = 2_000_000
+    """A page ends after the artifact with which its messages exceed this."""
+    without_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LatestArtifactQuery:
+    """A page of the latest artifacts of each key, by key."""
+
+    key_prefix: str = ""
+    after_key: str | None = None
+    limit: int = 100
+    limit_bytes: int = 2_000_000
+    """A page ends after the artifact with which its messages exceed this."""
+    without_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VariableQuery:
+    """A page of variables, by name."""
+
+    name_prefix: str = ""
+    tags: tuple[str, ...] = ()
+    """All of them are to be met."""
+    after_name: str | None = None
+    limit: int = 100
+    limit_bytes: int = 2_000_000
+    """A page ends after the variable with which its messages exceed this."""
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """Some items, and whether more follow."""
 

@@ -1,8 +1,8 @@
 """What a session reports: a batch of events, decided one by one and stored as a whole.
 
 This is the hot path. An event is a pair of the run's id and what happened to it; what happened is
-a `NewRun`, a `Wish` (a state to enter), a `LogEntry` or a `NotUnderstood`. Plain tuples and slotted
-records keep the cost of an event at a few microseconds.
+a `NewRun`, a `Wish` (a state to enter), a `LogEntry`, a `NewArtifact`, an `ArtifactChange` or a
+`NotUnderstood`. Plain tuples and slotted records keep the cost of an event at a few microseconds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowspan_service.app.artifacts import (
+    ArtifactChange,
+    ArtifactEvent,
+    NewArtifact,
+    apply_events,
+)
 from flowspan_service.app.sessions import require_session
 from flowspan_service.domain.errors import BadSequenceError
 from flowspan_service.domain.rules import INITIAL_TYPES, Wish, decide, enter
@@ -33,6 +39,9 @@ if TYPE_CHECKING:
 
 
 _REPORTED = int(Cause.REPORTED)
+_ACCEPTED = VerdictKind.ACCEPTED
+_LATER = (_ACCEPTED, "", "")
+"""For what is decided when the runs of the batch are: artifacts."""
 
 
 class NewRun(NamedTuple):
@@ -83,7 +92,9 @@ class NotUnderstood(NamedTuple):
     reason: str
 
 
-ReportedEvent = tuple[str, NewRun | Wish | LogEntry | NotUnderstood]
+Happened = NewRun | Wish | LogEntry | NewArtifact | ArtifactChange | NotUnderstood
+
+ReportedEvent = tuple[str, Happened]
 """The id of a run (empty where the event names none), and what happened to it."""
 
 
@@ -170,6 +181,7 @@ def _apply(
     session_id = session.id
     find, add_transition = uow.run, uow.add_transition
     logs: list[LogEntry] = []
+    artifacts: list[ArtifactEvent] = []
     entered = 0
     for sequence, (run_id, what) in enumerate(events, first):
         kind = what.__class__
@@ -193,6 +205,9 @@ def _apply(
             continue
         else:
             objection = _created_again(uow, session_id, run, what)  # type: ignore[arg-type] # what is left
+        if objection is _LATER:
+            artifacts.append(ArtifactEvent(sequence, run, what))  # type: ignore[arg-type] # an artifact
+            continue
         verdict_kind, rule, reason = objection
         applied.verdicts.append(
             Verdict(
@@ -207,17 +222,22 @@ def _apply(
         )
     if logs:
         uow.add_logs(logs)
+    if artifacts:
+        applied.verdicts += apply_events(uow, artifacts)
+        applied.verdicts.sort(key=lambda verdict: verdict.sequence)
     applied.transition_count = entered
 
 
 def _first_of_run(
-    uow: UnitOfWork, session_id: str, run_id: str, what: NewRun | Wish | LogEntry | NotUnderstood
+    uow: UnitOfWork, session_id: str, run_id: str, what: Happened
 ) -> tuple[VerdictKind, str, str] | None:
     """What becomes of an event about a run that is not there; None if it creates it."""
     if what.__class__ is NewRun:
         return _create(uow, session_id, what)
     if what.__class__ is NotUnderstood:
         return (VerdictKind.REJECTED, *what)
+    if not run_id:
+        return _LATER
     if uow.was_deleted(run_id):
         return VerdictKind.ABORT, "run_was_deleted", "The run was deleted."
     return VerdictKind.REJECTED, "run_is_known", "No run with this id was created."
@@ -238,12 +258,14 @@ def _create(uow: UnitOfWork, session_id: str, new: NewRun) -> tuple[VerdictKind,
 
 
 def _created_again(
-    uow: UnitOfWork, session_id: str, run: Run, what: NewRun | NotUnderstood
+    uow: UnitOfWork, session_id: str, run: Run, what: NewRun | NewArtifact | NotUnderstood
 ) -> tuple[VerdictKind, str, str]:
     """What becomes of a creation of a run that is there; the session takes over its reporting."""
+    if what.__class__ is NewArtifact:
+        return _LATER
     if what.__class__ is NotUnderstood:
         return (VerdictKind.REJECTED, *what)
-    if not what.agrees_with(run):  # type: ignore[union-attr] # the other class is dealt with
+    if not what.agrees_with(run):  # type: ignore[arg-type, union-attr] # a NewRun is left
         return (
             VerdictKind.REJECTED,
             "creation_agrees",

@@ -10,7 +10,7 @@ from flowspan_service.domain.rules import Wish
 from flowspan_service.domain.runs import LogEntry, RunKind
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 from flowspan_service.rpc import limits, validate
-from flowspan_service.rpc.translate import new_trace, payload_of
+from flowspan_service.rpc.translate import artifact_change, new_artifact, new_trace, payload_of
 
 if TYPE_CHECKING:
     from flowspan.v1 import report_pb2
@@ -71,7 +71,7 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
             elif event.HasField("log"):
                 append(_read_log(event.log, ids))
             else:
-                append(_read_unknown(event))
+                append(_read_rare(event, ids))
     except ServiceError as error:
         raise _with_sequence(error, batch.first_sequence + len(events)) from None
     return events, list(ids)
@@ -233,7 +233,17 @@ def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
     )
 
 
-def _read_unknown(event: report_pb2.Event) -> ReportedEvent:
+def _read_rare(event: report_pb2.Event, ids: set[str]) -> ReportedEvent:
+    if event.HasField("artifact_created"):
+        created = event.artifact_created
+        validate.check_artifact(created, "", is_reported=True)
+        run_id = created.run_id
+        if run_id:
+            ids.add(run_id)
+        return run_id, new_artifact(created, now_us=0)
+    if event.HasField("artifact_changed"):
+        validate.check_artifact_change(event.artifact_changed, "", is_reported=True)
+        return "", artifact_change(event.artifact_changed, now_us=0)
     if not event.ByteSize():
         raise validate.invalid("event", "is required")
     return "", NotUnderstood("event_is_known", "This service does not know this kind of event.")

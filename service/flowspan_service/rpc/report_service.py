@@ -10,6 +10,7 @@ from flowspan_service.app.runs import runs_to_cancel
 from flowspan_service.app.sessions import EndSession, OpenSession
 from flowspan_service.domain.errors import BadSequenceError, OverloadedError, StoppingError
 from flowspan_service.rpc import limits, validate
+from flowspan_service.rpc.capabilities import CAPABILITIES
 from flowspan_service.rpc.edge import parse_message
 from flowspan_service.rpc.events import read_batch
 from flowspan_service.rpc.report_stream import ReportStream, cancel_command
@@ -110,6 +111,7 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
             reconnect_grace=duration(backend.terms.grace_us),
             server_time=timestamp(backend.clock.now_us()),
             otlp_endpoint=backend.about.otlp_endpoint,
+            capabilities=CAPABILITIES,
             server_version=backend.about.version,
         )
 

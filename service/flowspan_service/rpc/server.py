@@ -12,21 +12,25 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from flowspan.v1 import (
+    artifact_service_pb2_grpc,
     flow_run_service_pb2_grpc,
     flow_service_pb2_grpc,
     log_service_pb2_grpc,
     report_service_pb2_grpc,
     system_service_pb2_grpc,
     task_run_service_pb2_grpc,
+    variable_service_pb2_grpc,
     watch_service_pb2_grpc,
 )
 from flowspan_service.rpc import limits
+from flowspan_service.rpc.artifact_service import ArtifactService
 from flowspan_service.rpc.edge import Edge
 from flowspan_service.rpc.flow_service import FlowService
 from flowspan_service.rpc.log_service import LogService
 from flowspan_service.rpc.report_service import ReportService
 from flowspan_service.rpc.run_services import FlowRunService, TaskRunService
 from flowspan_service.rpc.system_service import SystemService
+from flowspan_service.rpc.variable_service import VariableService
 from flowspan_service.rpc.watch_service import WatchService
 
 if TYPE_CHECKING:
@@ -40,6 +44,8 @@ SERVICE_NAMES = (
     "flowspan.v1.TaskRunService",
     "flowspan.v1.FlowService",
     "flowspan.v1.LogService",
+    "flowspan.v1.ArtifactService",
+    "flowspan.v1.VariableService",
     "flowspan.v1.WatchService",
     "flowspan.v1.SystemService",
 )
@@ -76,6 +82,12 @@ class Server:
         )
         flow_service_pb2_grpc.add_FlowServiceServicer_to_server(FlowService(backend), server)
         log_service_pb2_grpc.add_LogServiceServicer_to_server(LogService(backend), server)
+        artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server(
+            ArtifactService(backend), server
+        )
+        variable_service_pb2_grpc.add_VariableServiceServicer_to_server(
+            VariableService(backend), server
+        )
         watch_service_pb2_grpc.add_WatchServiceServicer_to_server(WatchService(backend), server)
         system_service_pb2_grpc.add_SystemServiceServicer_to_server(SystemService(backend), server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)

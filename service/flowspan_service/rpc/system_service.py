@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowspan.v1 import system_service_pb2, system_service_pb2_grpc
 from flowspan_service.rpc import limits
+from flowspan_service.rpc.capabilities import CAPABILITIES
 from flowspan_service.rpc.translate import duration, timestamp
 
 if TYPE_CHECKING:
@@ -39,5 +40,6 @@ class SystemService(system_service_pb2_grpc.SystemServiceServicer):
             lease=duration(backend.terms.lease_us),
             reconnect_grace=duration(backend.terms.grace_us),
             otlp_endpoint=about.otlp_endpoint,
+            capabilities=CAPABILITIES,
             max_message_bytes=limits.MAX_MESSAGE,
         )

@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from flowspan.v1 import (
+    artifact_pb2,
     failure_pb2,
     flow_pb2,
     flow_run_pb2,
@@ -18,8 +19,10 @@ from flowspan.v1 import (
     task_run_pb2,
     trace_pb2,
     transition_pb2,
+    variable_pb2,
     verdict_pb2,
 )
+from flowspan_service.app.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.app.queries import RunFilter
 from flowspan_service.app.reports import NewRun
 from flowspan_service.domain.flows import flow_id
@@ -30,7 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowspan_service.app.queries import FlowInfo
+    from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.runs import Transition
+    from flowspan_service.domain.variables import Variable
     from flowspan_service.domain.verdicts import Verdict
 
 _SECOND = 1_000_000
@@ -106,6 +111,29 @@ def new_flow_run(wire: flow_run_pb2.FlowRun, *, now_us: int) -> NewRun:
     )
 
 
+def new_artifact(wire: artifact_pb2.Artifact, *, now_us: int) -> NewArtifact:
+    """An artifact to make, from the wire."""
+    return NewArtifact(
+        id=wire.id,
+        key=wire.key or None,
+        type=wire.type,
+        description=wire.description,
+        data=payload_of(wire.data) if wire.HasField("data") else None,
+        run_id=wire.run_id or None,
+        created_us=microseconds(wire.create_time) if wire.HasField("create_time") else now_us,
+    )
+
+
+def artifact_change(wire: artifact_pb2.ArtifactChange, *, now_us: int) -> ArtifactChange:
+    """What is to change of an artifact, from the wire."""
+    return ArtifactChange(
+        id=wire.id,
+        description=wire.description if wire.HasField("description") else None,
+        data=payload_of(wire.data) if wire.HasField("data") else None,
+        changed_us=microseconds(wire.change_time) if wire.HasField("change_time") else now_us,
+    )
+
+
 def run_filter(wire: run_filter_pb2.RunFilter) -> RunFilter:
     """Which runs, from the wire."""
     return RunFilter(
@@ -171,9 +199,14 @@ def trace_message(trace: TraceContext | None) -> trace_pb2.TraceContext | None:
     )
 
 
+def _payload_message(payload: Payload | None) -> payload_pb2.Payload | None:
+    if payload is None:
+        return None
+    return payload_pb2.Payload(encoding=payload.encoding, data=payload.data)
+
+
 def flow_run_message(run: Run) -> flow_run_pb2.FlowRun:
     """A flow run."""
-    payload = run.parameters
     wire = flow_run_pb2.FlowRun(
         id=run.id,
         flow_id=flow_id(run.function_name),
@@ -183,9 +216,7 @@ def flow_run_message(run: Run) -> flow_run_pb2.FlowRun:
         root_run_id=run.root_run_id,
         attempt=run.attempt,
         tags=run.tags,
-        parameters=(
-            payload_pb2.Payload(encoding=payload.encoding, data=payload.data) if payload else None
-        ),
+        parameters=_payload_message(run.parameters),
         trace=trace_message(run.trace),
         flow_version=run.version,
         session_id=run.session_id or "",
@@ -251,6 +282,32 @@ def flow_message(flow: FlowInfo) -> flow_pb2.Flow:
         name=flow.name,
         create_time=timestamp(flow.created_us),
         last_run_time=timestamp(flow.last_run_us),
+    )
+
+
+def artifact_message(artifact: Artifact) -> artifact_pb2.Artifact:
+    """An artifact."""
+    return artifact_pb2.Artifact(
+        id=artifact.id,
+        key=artifact.key or "",
+        type=artifact.type,
+        description=artifact.description,
+        data=_payload_message(artifact.data),
+        run_id=artifact.run_id or "",
+        flow_run_id=artifact.flow_run_id or "",
+        create_time=timestamp(artifact.created_us),
+        update_time=timestamp(artifact.updated_us),
+    )
+
+
+def variable_message(variable: Variable) -> variable_pb2.Variable:
+    """A variable."""
+    return variable_pb2.Variable(
+        name=variable.name,
+        value=_payload_message(variable.value),
+        tags=variable.tags,
+        create_time=timestamp(variable.created_us),
+        update_time=timestamp(variable.updated_us),
     )
 
 

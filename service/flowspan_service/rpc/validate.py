@@ -5,16 +5,19 @@ The events of reports are checked where they are read (`rpc.events`), with the f
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from flowspan.v1 import (
+    artifact_service_pb2,
     flow_run_service_pb2,
     flow_service_pb2,
     log_service_pb2,
     report_service_pb2,
     system_service_pb2,
     task_run_service_pb2,
+    variable_service_pb2,
     watch_service_pb2,
 )
 from flowspan_service.domain.errors import InvalidFieldError, TooLargeError
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
 
+    from flowspan.v1.artifact_pb2 import Artifact, ArtifactChange
     from flowspan.v1.failure_pb2 import Failure
     from flowspan.v1.flow_run_pb2 import FlowRun
     from flowspan.v1.payload_pb2 import Payload
@@ -35,11 +39,14 @@ if TYPE_CHECKING:
     from flowspan.v1.run_filter_pb2 import RunFilter
     from flowspan.v1.state_pb2 import State
     from flowspan.v1.trace_pb2 import TraceContext
+    from flowspan.v1.variable_pb2 import Variable
 
 is_id = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 """Matches a UUID in lower-case canonical form."""
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 _HEX = re.compile(r"[0-9a-f]*").fullmatch
+_KEY = re.compile(r"[a-z0-9-]*").fullmatch
+_VARIABLE_NAME = re.compile(r"[a-z0-9_-]*").fullmatch
 _ID_PREFIX = re.compile(r"[0-9a-f-]{4,36}").fullmatch
 
 MAX_SECONDS = 253_402_300_799
@@ -187,6 +194,55 @@ def check_hello(hello: Hello, field: str) -> None:
         check_duration(hello.lease, f"{field}.lease")
 
 
+def check_artifact(artifact: Artifact, field: str, *, is_reported: bool) -> None:
+    """An artifact to make; one that is reported says when it was made.
+
+    Args:
+        artifact: What to check.
+        field: What its fields are called by: "artifact.", or nothing.
+        is_reported: Whether it comes in a report.
+    """
+    check_id(artifact.id, f"{field}id")
+    check_key(artifact.key, f"{field}key")
+    check_required_text(artifact.type, f"{field}type", limits.SHORT_NAME)
+    check_text(artifact.description, f"{field}description", limits.DESCRIPTION)
+    check_optional_id(artifact.run_id, f"{field}run_id")
+    if artifact.HasField("data"):
+        check_payload(artifact.data, f"{field}data", limits.PAYLOAD)
+    if is_reported or artifact.HasField("create_time"):
+        check_time(artifact.create_time, f"{field}create_time")
+
+
+def check_artifact_change(change: ArtifactChange, field: str, *, is_reported: bool) -> None:
+    """A change of an artifact; the arguments are those of `check_artifact`."""
+    check_id(change.id, f"{field}id")
+    check_text(change.description, f"{field}description", limits.DESCRIPTION)
+    if change.HasField("data"):
+        check_payload(change.data, f"{field}data", limits.PAYLOAD)
+    if is_reported or change.HasField("change_time"):
+        check_time(change.change_time, f"{field}change_time")
+
+
+def check_key(key: str, field: str) -> None:
+    """An artifact's key, or the beginning of one, or nothing."""
+    check_text(key, field, limits.NAME)
+    if not _KEY(key):
+        raise invalid(
+            field, f"{_shown(key)} has other characters than lower-case letters, digits and dashes"
+        )
+
+
+def check_variable_name(name: str, field: str) -> None:
+    """A variable's name, or the beginning of one, or nothing."""
+    check_text(name, field, limits.VARIABLE_NAME)
+    if not _VARIABLE_NAME(name):
+        raise invalid(
+            field,
+            f"{_shown(name)} has other characters than lower-case letters, digits, dashes and"
+            " underscores",
+        )
+
+
 def too_large(field: str, size: int, limit: int) -> TooLargeError:
     """The error for a field that is larger than its limit."""
     return TooLargeError(
@@ -225,10 +281,13 @@ def _check_filter(wanted: RunFilter, field: str) -> None:
     if wanted.HasField("created_before"):
         check_time(wanted.created_before, f"{field}.created_before")
     check_text(wanted.run_name, f"{field}.run_name", limits.NAME)
-    if wanted.id_prefix and not _ID_PREFIX(wanted.id_prefix):
+    _check_id_prefix(wanted.id_prefix, f"{field}.id_prefix")
+
+
+def _check_id_prefix(prefix: str, field: str) -> None:
+    if prefix and not _ID_PREFIX(prefix):
         raise invalid(
-            f"{field}.id_prefix",
-            f"{_shown(wanted.id_prefix)} is not the beginning of an id, of 4 characters or more",
+            field, f"{_shown(prefix)} is not the beginning of an id, of 4 characters or more"
         )
 
 
@@ -300,6 +359,82 @@ def _check_report_batch(request: report_service_pb2.ReportBatchRequest) -> None:
     check_hello(request.hello, "hello")
 
 
+def _check_artifact_key(request: Any) -> None:
+    """Which artifact: an id, or a key."""
+    if request.WhichOneof("which") is None:
+        raise invalid("which", "id or key is required")
+    if request.HasField("id"):
+        check_id(request.id, "id")
+        return
+    if not request.key:
+        raise invalid("key", "is required")
+    check_key(request.key, "key")
+
+
+def _check_create_artifact(request: artifact_service_pb2.CreateArtifactRequest) -> None:
+    if not request.HasField("artifact"):
+        raise invalid("artifact", "is required")
+    check_artifact(request.artifact, "artifact.", is_reported=False)
+
+
+def _check_update_artifact(request: artifact_service_pb2.UpdateArtifactRequest) -> None:
+    if not request.HasField("change"):
+        raise invalid("change", "is required")
+    check_artifact_change(request.change, "change.", is_reported=False)
+
+
+def _check_list_artifacts(request: artifact_service_pb2.ListArtifactsRequest) -> None:
+    wanted = request.filter
+    check_key(wanted.key, "filter.key")
+    _check_values(wanted.types, "filter.types")
+    check_optional_id(wanted.run_id, "filter.run_id")
+    _check_id_prefix(wanted.id_prefix, "filter.id_prefix")
+    if request.order not in _ORDERS:
+        raise invalid("order", f"{request.order} is not known")
+    _check_page(request.page_size, limits.PAGE_RUNS)
+
+
+def _check_latest_artifacts(request: artifact_service_pb2.ListLatestArtifactsRequest) -> None:
+    check_key(request.key_prefix, "key_prefix")
+    _check_page(request.page_size, limits.PAGE_RUNS)
+
+
+def _check_set_variable(request: variable_service_pb2.SetVariableRequest) -> None:
+    if not request.HasField("variable"):
+        raise invalid("variable", "is required")
+    _check_variable(request.variable)
+
+
+def _check_variable(variable: Variable) -> None:
+    _check_name(variable.name, "variable.name")
+    if not variable.HasField("value"):
+        raise invalid("variable.value", "is required")
+    check_payload(variable.value, "variable.value", limits.VARIABLE_VALUE)
+    if variable.value.encoding != "json":
+        raise invalid("variable.value.encoding", "is to be 'json'")
+    try:
+        json.loads(variable.value.data.decode(), parse_constant=_no_json)
+    except (ValueError, RecursionError):
+        raise invalid("variable.value.data", "is not JSON, or nested too deeply") from None
+    check_tags(variable.tags, "variable.tags")
+
+
+def _no_json(name: str) -> None:
+    raise ValueError(name)
+
+
+def _check_name(name: str, field: str) -> None:
+    if not name:
+        raise invalid(field, "is required")
+    check_variable_name(name, field)
+
+
+def _check_list_variables(request: variable_service_pb2.ListVariablesRequest) -> None:
+    check_variable_name(request.name_prefix, "name_prefix")
+    check_tags(request.tags, "tags")
+    _check_page(request.page_size, limits.PAGE_RUNS)
+
+
 def _shown(value: str) -> str:
     return repr(value if len(value) <= 80 else value[:80] + "…")
 
@@ -324,5 +459,15 @@ _CHECKERS: dict[type[Any], Callable[[Any], None]] = {
     watch_service_pb2.WatchRequest: lambda r: check_optional_id(r.run_id, "run_id"),
     report_service_pb2.ReportBatchRequest: _check_report_batch,
     system_service_pb2.GetInfoRequest: lambda _: None,
+    artifact_service_pb2.CreateArtifactRequest: _check_create_artifact,
+    artifact_service_pb2.UpdateArtifactRequest: _check_update_artifact,
+    artifact_service_pb2.GetArtifactRequest: _check_artifact_key,
+    artifact_service_pb2.ListArtifactsRequest: _check_list_artifacts,
+    artifact_service_pb2.ListLatestArtifactsRequest: _check_latest_artifacts,
+    artifact_service_pb2.DeleteArtifactRequest: _check_artifact_key,
+    variable_service_pb2.SetVariableRequest: _check_set_variable,
+    variable_service_pb2.GetVariableRequest: lambda r: _check_name(r.name, "name"),
+    variable_service_pb2.ListVariablesRequest: _check_list_variables,
+    variable_service_pb2.DeleteVariableRequest: lambda r: _check_name(r.name, "name"),
 }
 """A checker for the request of each unary request there is."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from flowspan_service.domain.artifacts import Artifact
 from flowspan_service.domain.runs import LogEntry, Payload, Run, Session, TraceContext, Transition
 from flowspan_service.domain.states import State
+from flowspan_service.domain.variables import Variable
 from flowspan_service.stores.ids import to_bytes
 
 if TYPE_CHECKING:
@@ -209,4 +211,65 @@ def session_of(row: Sequence[Any]) -> Session:
         lease_expires_us=lease_expires_us,
         created_us=created_us,
         client=json.loads(client),
+    )
+
+
+def artifact_row(artifact: Artifact, null: object) -> Row:
+    """A row of `artifact`, ids as bytes, with `null` for what is not set."""
+    data = artifact.data
+    return (
+        to_bytes(artifact.id),
+        to_bytes(artifact.run_id) if artifact.run_id else null,
+        to_bytes(artifact.flow_run_id) if artifact.flow_run_id else null,
+        to_bytes(artifact.root_run_id) if artifact.root_run_id else null,
+        artifact.created_us,
+        artifact.updated_us,
+        artifact.type,
+        artifact.key if artifact.key is not None else null,
+        artifact.description,
+        *((data.encoding, data.data) if data is not None else (null, null)),
+    )
+
+
+def artifact_of(row: Sequence[Any]) -> Artifact:
+    """The artifact in a row of `artifact`, ids as text."""
+    (
+        artifact_id, run_id, flow_run_id, root_run_id, created_us, updated_us,
+        kind, key, description, encoding, data,
+    ) = row  # fmt: skip
+    return Artifact(
+        id=artifact_id,
+        key=key,
+        type=kind,
+        description=description,
+        data=Payload(encoding, data) if encoding is not None else None,
+        run_id=run_id,
+        flow_run_id=flow_run_id,
+        root_run_id=root_run_id,
+        created_us=created_us,
+        updated_us=updated_us,
+    )
+
+
+def variable_values(variable: Variable) -> dict[str, Any]:
+    """The columns of a row of `variable`."""
+    return {
+        "name": variable.name,
+        "value_encoding": variable.value.encoding,
+        "value": variable.value.data,
+        "tags": json.dumps(variable.tags, ensure_ascii=True) if variable.tags else None,
+        "created_us": variable.created_us,
+        "updated_us": variable.updated_us,
+    }
+
+
+def variable_of(row: Sequence[Any]) -> Variable:
+    """The variable in a row of `variable`."""
+    name, encoding, value, tags, created_us, updated_us = row
+    return Variable(
+        name=name,
+        value=Payload(encoding, value),
+        tags=tuple(json.loads(tags)) if tags else (),
+        created_us=created_us,
+        updated_us=updated_us,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from flowspan_service.stores.reads import Reads
+from flowspan_service.stores.object_reads import ObjectReads
 from flowspan_service.stores.tables import SCHEMA_VERSION
 from flowspan_service.stores.writer import Writer
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SqlStore(Reads):
+class SqlStore(ObjectReads):
     """See app.ports.Store. Made by `opening.open_store`."""
 
     def __init__(

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from flowspan_service.stores.ids import Id
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The revision of the last migration in `migrations/versions`."""
 
 metadata = MetaData()
@@ -200,6 +200,55 @@ flow = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("last_run_us", BigInteger, nullable=False),
 )
+
+artifact = Table(
+    "artifact",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("run_id", Id),
+    Column("flow_run_id", Id),
+    Column("root_run_id", Id),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("type", NAME, nullable=False),
+    Column("key", NAME),
+    Column("description", Text, nullable=False),
+    Column("data_encoding", Text),
+    Column("data", LargeBinary),
+)
+"""What runs show to people. The latest of a key is the one with the greatest id."""
+
+HAS_KEY = text("key IS NOT NULL")
+HAS_RUN = text("run_id IS NOT NULL")
+HAS_ROOT = text("root_run_id IS NOT NULL")
+
+
+def _artifact_index(name: str, *columns: str, where: object = None) -> Index:
+    return Index(
+        name,
+        *(artifact.c[column] for column in columns),
+        sqlite_where=where,
+        postgresql_where=where,
+    )
+
+
+_artifact_index("artifact_by_key", "key", "id", where=HAS_KEY)
+_artifact_index("artifact_by_run", "run_id", "id", where=HAS_RUN)
+_artifact_index("artifact_by_root", "root_run_id", "id", where=HAS_ROOT)
+_artifact_index("artifact_by_type", "type", "id")
+
+variable = Table(
+    "variable",
+    metadata,
+    Column("name", NAME, primary_key=True),
+    Column("value_encoding", Text, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("tags", Text),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Named values that flows and people share."""
 
 deleted_run = Table(
     "deleted_run",

@@ -14,6 +14,7 @@ from flowspan_service.domain.states import TERMINAL_TYPES
 from flowspan_service.stores import tables, trees
 from flowspan_service.stores.dialects.base import Head, chunks
 from flowspan_service.stores.ids import to_bytes
+from flowspan_service.stores.objects import Objects
 from flowspan_service.stores.rows import change_row, run_of, run_row, session_of
 from flowspan_service.stores.upserts import upsert_flows, upsert_sessions
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
+    from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.runs import LogEntry, Run, Session
+    from flowspan_service.domain.variables import Variable
     from flowspan_service.stores.dialects.base import Dialect
 
 DELETE_CHUNK = 500
@@ -89,6 +92,7 @@ class Unit:
         self._logs: list[LogEntry] = []
         self._changed_sessions: dict[str, Session] = {}
         self._flows: dict[str, tuple[int, int]] = {}
+        self._objects = Objects(dialect, connection)
 
     # Runs
 
@@ -211,6 +215,7 @@ class Unit:
             delete(tables.transition).where(tables.transition.c.position.in_(history))
         )
         connection.execute(delete(tables.log).where(tables.log.c.run_id.in_(ids)))
+        self._objects.delete_artifacts_of(ids)
         tags = [
             {"b_tag": tag, "b_kind": run.kind, "b_id": run.id}
             for run in runs
@@ -251,6 +256,37 @@ class Unit:
         if entries:
             self.changes += 1
             self._logs.extend(entries)
+
+    # Artifacts and variables
+
+    def artifacts(self, artifact_ids: Sequence[str]) -> dict[str, Artifact]:
+        """See app.ports.UnitOfWork."""
+        return self._objects.artifacts(artifact_ids)
+
+    def put_artifact(self, artifact: Artifact) -> None:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self._objects.put_artifact(artifact)
+
+    def delete_artifacts(self, *, artifact_id: str | None = None, key: str | None = None) -> int:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self.flush()
+        return self._objects.delete_artifacts(artifact_id=artifact_id, key=key)
+
+    def variable(self, name: str) -> Variable | None:
+        """See app.ports.UnitOfWork."""
+        return self._objects.variable(name)
+
+    def put_variable(self, variable: Variable) -> None:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self._objects.put_variable(variable)
+
+    def delete_variable(self, name: str) -> bool:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        return self._objects.delete_variable(name)
 
     # Sessions
 
@@ -321,7 +357,8 @@ class Unit:
 
     def _row_count(self) -> int:
         transitions = len(self._transitions) // len(tables.transition.c)
-        return transitions + len(self._new) + len(self._changed) + len(self._logs)
+        rows = transitions + len(self._new) + len(self._changed) + len(self._logs)
+        return rows + self._objects.row_count
 
     def _write(self) -> None:
         dialect, connection, null = self._dialect, self._connection, self._dialect.null
@@ -348,6 +385,8 @@ class Unit:
             self._transitions.clear()
         if self._logs:
             self._insert_logs()
+        if self._objects.row_count:
+            self._objects.write()
         if self._changed_sessions:
             upsert_sessions(connection, self._changed_sessions.values())
             self._changed_sessions.clear()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, text
 
 from flowspan_service.stores.ids import Id
-from flowspan_service.stores.rows import session_values
+from flowspan_service.stores.rows import session_values, variable_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.queries import FlowInfo
     from flowspan_service.domain.runs import Session
+    from flowspan_service.domain.variables import Variable
 
 _SESSIONS = text(
     "INSERT INTO session"
@@ -38,6 +39,13 @@ _FLOWS = text(
     " ELSE flow.last_run_us END"
 ).bindparams(bindparam("id", type_=Id))
 
+_VARIABLE = text(
+    "INSERT INTO variable (name, value_encoding, value, tags, created_us, updated_us)"
+    " VALUES (:name, :value_encoding, :value, :tags, :created_us, :updated_us)"
+    " ON CONFLICT (name) DO UPDATE SET value_encoding = excluded.value_encoding,"
+    " value = excluded.value, tags = excluded.tags, updated_us = excluded.updated_us"
+)
+
 
 def upsert_sessions(connection: Connection, sessions: Iterable[Session]) -> None:
     """Writes sessions."""
@@ -47,3 +55,8 @@ def upsert_sessions(connection: Connection, sessions: Iterable[Session]) -> None
 def upsert_flows(connection: Connection, flows: Iterable[FlowInfo]) -> None:
     """Writes flows; keeps when each was first seen."""
     connection.execute(_FLOWS, [asdict(flow) for flow in flows])
+
+
+def upsert_variable(connection: Connection, variable: Variable) -> None:
+    """Writes a variable; keeps when it was first set."""
+    connection.execute(_VARIABLE, variable_values(variable))

@@ -1,0 +1,239 @@
+"""Artifacts: made and changed in reports and by calls, and deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowspan_service.domain.artifacts import Artifact
+from flowspan_service.domain.errors import AlreadyExistsError, NotFoundError
+from flowspan_service.domain.runs import RunKind
+from flowspan_service.domain.verdicts import Verdict, VerdictKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowspan_service.app.ports import Store, UnitOfWork
+    from flowspan_service.domain.runs import Payload, Run
+
+
+class NewArtifact(NamedTuple):
+    """What a creation says of an artifact."""
+
+    id: str
+    key: str | None
+    type: str
+    description: str
+    data: Payload | None
+    run_id: str | None
+    created_us: int
+
+    def make(self, run: Run | None) -> Artifact:
+        """The artifact, made by that run."""
+        is_flow = run is not None and run.kind == RunKind.FLOW
+        return Artifact(
+            id=self.id,
+            key=self.key,
+            type=self.type,
+            description=self.description,
+            data=self.data,
+            run_id=self.run_id,
+            flow_run_id=None if run is None else run.id if is_flow else run.flow_run_id,
+            root_run_id=None if run is None else run.root_run_id,
+            created_us=self.created_us,
+            updated_us=self.created_us,
+        )
+
+    def agrees_with(self, artifact: Artifact) -> bool:
+        """Whether this would create the artifact as it was created.
+
+        What may change is left out, and so is the time: a second request may come later.
+        """
+        return (
+            self.key == artifact.key
+            and self.type == artifact.type
+            and self.run_id == artifact.run_id
+        )
+
+
+class ArtifactChange(NamedTuple):
+    """What is to change of an artifact; None leaves it as it is."""
+
+    id: str
+    description: str | None
+    data: Payload | None
+    changed_us: int
+
+    def applied_to(self, artifact: Artifact) -> Artifact:
+        """The artifact after the change."""
+        return replace(
+            artifact,
+            description=artifact.description if self.description is None else self.description,
+            data=artifact.data if self.data is None else self.data,
+            updated_us=max(artifact.updated_us, self.changed_us),
+        )
+
+
+class ArtifactEvent(NamedTuple):
+    """An artifact made or changed, as a session reports it."""
+
+    sequence: int
+    run: Run | None
+    """The run that made it; None outside of runs and for changes."""
+    what: NewArtifact | ArtifactChange
+
+
+def apply_events(uow: UnitOfWork, events: Sequence[ArtifactEvent]) -> list[Verdict]:
+    """Stores what a batch says of artifacts, in order.
+
+    Returns:
+        The answers to what was not simply accepted, by sequence.
+    """
+    artifacts = uow.artifacts([event.what.id for event in events])
+    verdicts: list[Verdict] = []
+    for event in events:
+        what = event.what
+        known = artifacts.get(what.id)
+        objection = _objection(what, known)
+        if objection is not None:
+            run_id = event.run.id if event.run is not None else ""
+            kind, rule, reason = objection
+            verdicts.append(Verdict(kind, run_id, rule, reason, sequence=event.sequence))
+            continue
+        if isinstance(what, NewArtifact):
+            artifact = what.make(event.run)
+        else:
+            assert known is not None  # noqa: S101 - else there was an objection
+            artifact = what.applied_to(known)
+        artifacts[what.id] = artifact
+        uow.put_artifact(artifact)
+    return verdicts
+
+
+def _objection(
+    what: NewArtifact | ArtifactChange, known: Artifact | None
+) -> tuple[VerdictKind, str, str] | None:
+    if isinstance(what, ArtifactChange):
+        if known is None:
+            return (
+                VerdictKind.REJECTED,
+                "artifact_is_known",
+                f"There is no artifact {what.id} to change.",
+            )
+        return None
+    if known is None:
+        return None
+    if what.agrees_with(known):
+        return VerdictKind.DUPLICATE, "artifact_agrees", "The artifact was made before."
+    return (
+        VerdictKind.REJECTED,
+        "artifact_agrees",
+        "An artifact with this id exists and was made with another content.",
+    )
+
+
+@dataclass(slots=True)
+class ArtifactCreated:
+    """An artifact, and whether it is new."""
+
+    artifact: Artifact
+    is_new: bool
+
+
+class CreateArtifact:
+    """Makes an artifact. Idempotent by the id."""
+
+    __slots__ = ("new", "run_ids", "weight")
+
+    def __init__(self, new: NewArtifact) -> None:
+        """Prepares it."""
+        self.new = new
+        self.run_ids: Sequence[str] = (new.run_id,) if new.run_id is not None else ()
+        self.weight = 2
+
+    def __call__(self, uow: UnitOfWork) -> ArtifactCreated:
+        """Does it.
+
+        Raises:
+            AlreadyExistsError: The id is taken by an artifact with another content.
+            NotFoundError: There is no such run.
+        """
+        new = self.new
+        known = uow.artifacts([new.id]).get(new.id)
+        if known is not None:
+            if not new.agrees_with(known):
+                raise AlreadyExistsError(
+                    f"An artifact {new.id} exists and was made with another content.",
+                    advice="Choose a new id for a new artifact.",
+                    artifact_id=new.id,
+                )
+            return ArtifactCreated(known, is_new=False)
+        run = None if new.run_id is None else uow.run(new.run_id)
+        if new.run_id is not None and run is None:
+            raise NotFoundError(f"There is no run {new.run_id}.", run_id=new.run_id)
+        artifact = new.make(run)
+        uow.put_artifact(artifact)
+        return ArtifactCreated(artifact, is_new=True)
+
+
+class UpdateArtifact:
+    """Changes an artifact."""
+
+    __slots__ = ("change", "run_ids", "weight")
+
+    def __init__(self, change: ArtifactChange) -> None:
+        """Prepares it."""
+        self.change = change
+        self.run_ids: Sequence[str] = ()
+        self.weight = 2
+
+    def __call__(self, uow: UnitOfWork) -> Artifact:
+        """Does it.
+
+        Raises:
+            NotFoundError: There is no such artifact.
+        """
+        known = uow.artifacts([self.change.id]).get(self.change.id)
+        if known is None:
+            raise artifact_not_found(artifact_id=self.change.id)
+        artifact = self.change.applied_to(known)
+        uow.put_artifact(artifact)
+        return artifact
+
+
+class DeleteArtifacts:
+    """Deletes one artifact, or all of a key; returns how many there were."""
+
+    __slots__ = ("artifact_id", "key", "run_ids", "weight")
+
+    def __init__(self, *, artifact_id: str | None = None, key: str | None = None) -> None:
+        """Prepares it, by either."""
+        self.artifact_id = artifact_id
+        self.key = key
+        self.run_ids: Sequence[str] = ()
+        self.weight = 100
+
+    def __call__(self, uow: UnitOfWork) -> int:
+        """Does it."""
+        return uow.delete_artifacts(artifact_id=self.artifact_id, key=self.key)
+
+
+def get_artifact(
+    store: Store, *, artifact_id: str | None = None, key: str | None = None
+) -> Artifact:
+    """One artifact: by its id, or the latest of a key.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    artifact = store.get_artifact(artifact_id=artifact_id, key=key)
+    if artifact is None:
+        raise artifact_not_found(artifact_id=artifact_id, key=key)
+    return artifact
+
+
+def artifact_not_found(*, artifact_id: str | None = None, key: str | None = None) -> NotFoundError:
+    """The error for an artifact that is not there."""
+    if artifact_id is not None:
+        return NotFoundError(f"There is no artifact {artifact_id}.", artifact_id=artifact_id)
+    return NotFoundError(f"There is no artifact with the key {key!r}.", key=str(key))

@@ -1,0 +1,96 @@
+"""Variables: set, looked at, deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from flowspan_service.domain.errors import AlreadyExistsError, NotFoundError
+from flowspan_service.domain.variables import Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowspan_service.app.ports import Store, UnitOfWork
+    from flowspan_service.domain.runs import Payload
+
+
+@dataclass(slots=True)
+class VariableSet:
+    """A variable, and whether it is new."""
+
+    variable: Variable
+    is_new: bool
+
+
+class SetVariable:
+    """Sets a variable that is new, or one that is there."""
+
+    __slots__ = ("name", "overwrite", "run_ids", "tags", "value", "weight")
+
+    def __init__(
+        self, name: str, value: Payload, *, tags: tuple[str, ...] = (), overwrite: bool = False
+    ) -> None:
+        """Prepares it.
+
+        Args:
+            name: The variable's name.
+            value: Its value.
+            tags: Its labels.
+            overwrite: Whether one that is there is replaced.
+        """
+        self.name = name
+        self.value = value
+        self.tags = tags
+        self.overwrite = overwrite
+        self.run_ids: Sequence[str] = ()
+        self.weight = 1
+
+    def __call__(self, uow: UnitOfWork) -> VariableSet:
+        """Does it.
+
+        Raises:
+            AlreadyExistsError: It is there, and is not to be replaced.
+        """
+        known = uow.variable(self.name)
+        if known is None:
+            new = Variable(self.name, self.value, self.tags, uow.now_us, uow.now_us)
+            uow.put_variable(new)
+            return VariableSet(new, is_new=True)
+        if not self.overwrite:
+            raise AlreadyExistsError(
+                f"There is a variable {self.name!r} already.",
+                advice="Ask to overwrite it, or choose another name.",
+                name=self.name,
+            )
+        changed = replace(known, value=self.value, tags=self.tags, updated_us=uow.now_us)
+        uow.put_variable(changed)
+        return VariableSet(changed, is_new=False)
+
+
+class DeleteVariable:
+    """Deletes a variable; returns whether there was one."""
+
+    __slots__ = ("name", "run_ids", "weight")
+
+    def __init__(self, name: str) -> None:
+        """Prepares it."""
+        self.name = name
+        self.run_ids: Sequence[str] = ()
+        self.weight = 1
+
+    def __call__(self, uow: UnitOfWork) -> bool:
+        """Does it."""
+        return uow.delete_variable(self.name)
+
+
+def get_variable(store: Store, name: str) -> Variable:
+    """One variable.
+
+    Raises:
+        NotFoundError: There is none of that name.
+    """
+    variable = store.get_variable(name)
+    if variable is None:
+        raise NotFoundError(f"There is no variable {name!r}.", name=name)
+    return variable

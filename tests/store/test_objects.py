@@ -1,0 +1,221 @@
+"""Artifacts and variables, over both databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.store.builders import START_US, a_run, add_runs, an_artifact, do, new_id, put_artifacts
+
+from flowspan_service.app.queries import ArtifactQuery, LatestArtifactQuery, VariableQuery
+from flowspan_service.domain.runs import Payload, RunKind
+from flowspan_service.domain.variables import Variable
+
+if TYPE_CHECKING:
+    from flowspan_service.stores.store import SqlStore
+
+
+def ids(store: SqlStore, **query: object) -> list[str]:
+    """The ids of all artifacts of a query, read in pages of two."""
+    found: list[str] = []
+    after = None
+    while True:
+        page = store.list_artifacts(ArtifactQuery(**query, after_id=after, limit=2))  # type: ignore[arg-type] # the caller's
+        found += [each.id for each in page.items]
+        if not page.has_more:
+            return found
+        after = found[-1]
+
+
+def latest(store: SqlStore, prefix: str = "") -> list[tuple[str | None, str]]:
+    """Key and id of the latest artifacts, read in pages of two."""
+    found: list[tuple[str | None, str]] = []
+    after = None
+    while True:
+        page = store.latest_artifacts(
+            LatestArtifactQuery(key_prefix=prefix, after_key=after, limit=2)
+        )
+        found += [(each.key, each.id) for each in page.items]
+        if not page.has_more:
+            return found
+        after = found[-1][0]
+
+
+def test_an_artifact_comes_back_as_it_was(store: SqlStore) -> None:
+    run = a_run()
+    add_runs(store, [run])
+    whole = an_artifact(
+        run, key="a-key", type="table", description="größer\n🙂", data=Payload("json", b"\xff\x00")
+    )
+    bare = an_artifact(data=None)
+    put_artifacts(store, whole, bare)
+    assert store.get_artifact(artifact_id=whole.id) == whole
+    assert store.get_artifact(artifact_id=bare.id) == bare
+    assert store.get_artifact(artifact_id=new_id()) is None
+    listed = store.list_artifacts(ArtifactQuery(without_data=True, oldest_first=True))
+    assert listed.items == [replace(whole, data=None), bare]
+
+
+def test_a_changed_artifact_is_one_artifact(store: SqlStore) -> None:
+    first = an_artifact(type="progress", data=Payload("json", b"1"))
+    put_artifacts(store, first)
+    second = replace(first, data=Payload("json", b"2"), updated_us=START_US + 5)
+    put_artifacts(store, second)
+    assert store.list_artifacts(ArtifactQuery()).items == [second]
+
+    def change_twice(uow) -> None:
+        for number in (b"3", b"4"):
+            known = uow.artifacts([first.id])[first.id]
+            uow.put_artifact(replace(known, data=Payload("json", number)))
+
+    do(store, change_twice)
+    assert store.list_artifacts(ArtifactQuery()).items == [
+        replace(second, data=Payload("json", b"4"))
+    ]
+
+
+def test_what_was_put_is_seen_in_the_same_transaction(store: SqlStore) -> None:
+    artifact = an_artifact(key="k")
+
+    def put_and_look(uow) -> object:
+        assert uow.artifacts([artifact.id]) == {}
+        uow.put_artifact(artifact)
+        found = uow.artifacts([artifact.id])
+        deleted = uow.delete_artifacts(key="k")
+        return found, deleted, uow.artifacts([artifact.id])
+
+    assert do(store, put_and_look) == ({artifact.id: artifact}, 1, {})
+    assert store.list_artifacts(ArtifactQuery()).items == []
+
+
+def test_many_artifacts_in_one_transaction(store: SqlStore) -> None:
+    many = [an_artifact(data=Payload("json", bytes(20_000))) for _ in range(700)]
+    put_artifacts(store, *many)
+    put_artifacts(store, *(replace(each, type="table") for each in many[:600]))
+    page = store.list_artifacts(ArtifactQuery(types=("table",), limit=1000, without_data=True))
+    assert len(page.items) == 600
+
+
+def test_lists_are_sorted_paged_and_filtered(store: SqlStore) -> None:
+    root = a_run()
+    child = a_run(parent=root, kind=RunKind.TASK)
+    grandchild = a_run(parent=child, kind=RunKind.TASK)
+    other = a_run()
+    add_runs(store, [root, child, grandchild, other])
+    a = an_artifact(root, key="report")
+    b = an_artifact(child, type="table")
+    c = an_artifact(grandchild, key="report")
+    d = an_artifact(other, key="report-2", type="link")
+    e = an_artifact()
+    put_artifacts(store, c, a, e, d, b)
+    assert ids(store) == [e.id, d.id, c.id, b.id, a.id]
+    assert ids(store, oldest_first=True) == [a.id, b.id, c.id, d.id, e.id]
+    assert ids(store, key="report") == [c.id, a.id]
+    assert ids(store, key="nothing") == []
+    assert ids(store, types=("table", "link"), oldest_first=True) == [b.id, d.id]
+    assert ids(store, run_id=root.id) == [a.id]
+    assert ids(store, run_id=root.id, include_descendants=True) == [c.id, b.id, a.id]
+    assert ids(store, run_id=child.id, include_descendants=True) == [c.id, b.id]
+    assert ids(store, run_id=root.id, include_descendants=True, key="report") == [c.id, a.id]
+    assert ids(store, id_prefix=b.id) == [b.id]
+    assert ids(store, id_prefix="ffff") == []
+
+
+def test_the_latest_of_each_key(store: SqlStore) -> None:
+    history = [an_artifact(key="b") for _ in range(5)]
+    others = [an_artifact(key=key) for key in ("a", "b-2", "c", "z")]
+    # The order of arrival does not count.
+    put_artifacts(store, *reversed(history))
+    put_artifacts(store, an_artifact(), *others)
+    newest = history[-1].id
+    expected = sorted([("b", newest), *((each.key, each.id) for each in others)])
+    assert latest(store) == expected
+    assert latest(store, "b") == [("b", newest), ("b-2", others[1].id)]
+    assert latest(store, "x") == []
+    found = store.get_artifact(key="b")
+    assert found is not None
+    assert found.id == newest
+    assert store.get_artifact(key="nothing") is None
+
+
+def test_a_page_ends_where_it_is_large(store: SqlStore) -> None:
+    large = [an_artifact(key=f"k{n}", data=Payload("json", bytes(1000))) for n in range(5)]
+    put_artifacts(store, *large)
+    page = store.list_artifacts(ArtifactQuery(limit_bytes=1500))
+    assert (len(page.items), page.has_more) == (2, True)
+    keyed = store.latest_artifacts(LatestArtifactQuery(limit_bytes=1500))
+    assert (len(keyed.items), keyed.has_more) == (2, True)
+
+
+def test_artifacts_are_deleted(store: SqlStore) -> None:
+    keyed = [an_artifact(key="k") for _ in range(3)]
+    single = an_artifact()
+    put_artifacts(store, *keyed, single)
+    assert do(store, lambda uow: uow.delete_artifacts(artifact_id=single.id)) == 1
+    assert do(store, lambda uow: uow.delete_artifacts(artifact_id=single.id)) == 0
+    assert do(store, lambda uow: uow.delete_artifacts(key="k")) == 3
+    assert ids(store) == []
+
+
+def test_a_run_that_is_deleted_leaves_what_has_a_key(store: SqlStore) -> None:
+    run, other = a_run(), a_run()
+    child = a_run(parent=run, kind=RunKind.TASK)
+    add_runs(store, [run, child, other])
+    kept = an_artifact(child, key="report")
+    untouched = an_artifact(other)
+    put_artifacts(store, an_artifact(run), an_artifact(child), kept, untouched)
+    assert do(store, lambda uow: uow.delete_runs([run.id, child.id])) == 2
+    assert ids(store) == [untouched.id, kept.id]
+    assert ids(store, run_id=run.id, include_descendants=True) == [kept.id]
+
+
+@pytest.mark.parametrize("value", [b'"text"', b"[1, 2.5, null]", b"12345678901234567890"])
+def test_a_variable_comes_back_as_it_was(store: SqlStore, value: bytes) -> None:
+    variable = Variable("a_b-c", Payload("json", value), ("x", "ü\0"), START_US, START_US + 1)
+    do(store, lambda uow: uow.put_variable(variable))
+    assert store.get_variable("a_b-c") == variable
+    assert store.get_variable("other") is None
+
+
+def test_a_variable_is_changed_and_deleted(store: SqlStore) -> None:
+    def variable(value: bytes, at_us: int) -> Variable:
+        return Variable("v", Payload("json", value), (), START_US, at_us)
+
+    def change(uow) -> object:
+        uow.put_variable(variable(b"1", START_US))
+        uow.put_variable(variable(b"2", START_US + 1))
+        return uow.variable("v")
+
+    assert do(store, change) == variable(b"2", START_US + 1)
+    assert store.get_variable("v") == variable(b"2", START_US + 1)
+    assert do(store, lambda uow: uow.delete_variable("v")) is True
+    assert do(store, lambda uow: uow.delete_variable("v")) is False
+    assert store.get_variable("v") is None
+
+
+def test_variables_are_listed_by_name(store: SqlStore) -> None:
+    names = ["z", "a-b", "a", "a_b", "b", "ab"]
+
+    def put(uow) -> None:
+        for name in names:
+            tags = ("odd", "any") if len(name) % 2 else ("any",)
+            uow.put_variable(Variable(name, Payload("json", b"1"), tags, START_US, START_US))
+
+    do(store, put)
+
+    def listed(**query: object) -> list[str]:
+        found: list[str] = []
+        after = None
+        while True:
+            page = store.list_variables(VariableQuery(**query, after_name=after, limit=2))  # type: ignore[arg-type] # the caller's
+            found += [each.name for each in page.items]
+            if not page.has_more:
+                return found
+            after = found[-1]
+
+    assert listed() == sorted(names)
+    assert listed(name_prefix="a") == ["a", "a-b", "a_b", "ab"]
+    assert listed(name_prefix="a-") == ["a-b"]
+    assert listed(tags=("odd", "any")) == [name for name in sorted(names) if len(name) % 2]
+    assert listed(tags=("other",)) == []
