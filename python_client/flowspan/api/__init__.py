@@ -15,6 +15,8 @@ UUID or its text. Instants are aware datetimes in UTC, durations seconds.
 from __future__ import annotations
 
 from flowspan.api.models import (
+    Artifact,
+    ArtifactFilter,
     Change,
     Failure,
     Flow,
@@ -34,11 +36,14 @@ from flowspan.api.models import (
     TraceContext,
     Transition,
     TransitionCause,
+    Variable,
     Verdict,
     VerdictKind,
 )
 
 __all__ = [
+    "Artifact",
+    "ArtifactFilter",
     "Change",
     "Failure",
     "Flow",
@@ -58,6 +63,7 @@ __all__ = [
     "TraceContext",
     "Transition",
     "TransitionCause",
+    "Variable",
     "Verdict",
     "VerdictKind",
 ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from flowspan.v1 import (
+        artifact_pb2,
         failure_pb2,
         flow_pb2,
         flow_run_pb2,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         task_run_pb2,
         trace_pb2,
         transition_pb2,
+        variable_pb2,
         verdict_pb2,
     )
 
@@ -168,6 +170,32 @@ def flow(message: flow_pb2.Flow) -> models.Flow:
         name=message.name,
         created_at=instant(message, "create_time"),
         last_run_at=instant(message, "last_run_time"),
+    )
+
+
+def artifact(message: artifact_pb2.Artifact) -> models.Artifact:
+    """An artifact."""
+    return models.Artifact(
+        id=UUID(message.id),
+        key=message.key or None,
+        type=message.type,
+        description=message.description,
+        data=payload(message.data) if message.HasField("data") else None,
+        run_id=identifier(message.run_id),
+        flow_run_id=identifier(message.flow_run_id),
+        created_at=instant(message, "create_time"),
+        updated_at=instant(message, "update_time"),
+    )
+
+
+def variable(message: variable_pb2.Variable) -> models.Variable:
+    """A variable."""
+    return models.Variable(
+        name=message.name,
+        value=payload(message.value),
+        tags=tuple(message.tags),
+        created_at=instant(message, "create_time"),
+        updated_at=instant(message, "update_time"),
     )
 
 

@@ -305,6 +305,64 @@ class RunFilter:
     id_prefix: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """Something that a run shows to people.
+
+    Attributes:
+        key: What it is a version of; None for one that belongs to its run alone.
+        type: "link", "markdown", "table", "progress", "image", or another name.
+        data: What it shows, `data.json()` decodes it; None where that was left out.
+        run_id: The run that made it, a flow run or a task run; None outside of runs.
+        flow_run_id: The flow run that it belongs to; None outside of flows.
+    """
+
+    id: UUID
+    key: str | None
+    type: str
+    description: str
+    data: Payload | None
+    run_id: UUID | None
+    flow_run_id: UUID | None
+    created_at: datetime | None
+    updated_at: datetime | None
+
+    @property
+    def task_run_id(self) -> UUID | None:
+        """The task run that made it; None if it was not a task run."""
+        return self.run_id if self.run_id != self.flow_run_id else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactFilter:
+    """Which artifacts.
+
+    What is set is all to be met; of several types, one is enough.
+
+    Attributes:
+        run_id: The run that made them, a flow run or a task run.
+        include_descendants: With `run_id`: those of the runs that it called, too.
+        id_prefix: The beginning of the artifact's id, at least 4 characters.
+    """
+
+    key: str = ""
+    types: tuple[str, ...] = ()
+    run_id: UUID | str | None = None
+    include_descendants: bool = False
+    id_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """A named value that flows and people share; `value.json()` decodes it."""
+
+    name: str
+    value: Payload
+    tags: tuple[str, ...]
+    created_at: datetime | None
+    updated_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
     """A watch tells of a run as it is.

@@ -7,6 +7,8 @@ have the same methods; docs/api-client.md shows them.
 from __future__ import annotations
 
 from flowspan.api import (
+    Artifact,
+    ArtifactFilter,
     Change,
     Failure,
     Flow,
@@ -26,12 +28,15 @@ from flowspan.api import (
     TraceContext,
     Transition,
     TransitionCause,
+    Variable,
     Verdict,
     VerdictKind,
 )
 from flowspan.api.client import FlowspanClient, SyncFlowspanClient, get_client
 
 __all__ = [
+    "Artifact",
+    "ArtifactFilter",
     "Change",
     "Failure",
     "Flow",
@@ -53,6 +58,7 @@ __all__ = [
     "TraceContext",
     "Transition",
     "TransitionCause",
+    "Variable",
     "Verdict",
     "VerdictKind",
     "get_client",

@@ -58,6 +58,20 @@ def encode_parameters(arguments: Mapping[str, Any]) -> tuple[bytes, list[Problem
     return b"{%s}" % b",".join(items), problems
 
 
+def encode_value(value: Any) -> bytes:
+    """A value as JSON in UTF-8. NaN and infinity, which JSON does not have, become null.
+
+    Raises:
+        TypeError: JSON has no form for something in it.
+        ValueError: It contains itself.
+    """
+    return _dumps(value, for_nan=_nothing)
+
+
+def _nothing(_constant: str) -> None:
+    return None
+
+
 def _replace_largest(
     arguments: Mapping[str, Any], parts: dict[str, bytes], problems: list[Problem]
 ) -> None:
@@ -70,15 +84,15 @@ def _replace_largest(
         parts[name] = _placeholder(arguments[name])
 
 
-def _dumps(value: Any) -> bytes:
+def _dumps(value: Any, *, for_nan: Callable[[str], Any] = str) -> bytes:
     try:
         text = json.dumps(
             value, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")
         )
     except ValueError:
-        # NaN and infinity, which JSON does not have, become texts. Circular values fail again.
+        # NaN and infinity, which JSON does not have, are replaced. Circular values fail again.
         text = json.dumps(value, default=_plain, separators=(",", ":"))
-        text = json.dumps(json.loads(text, parse_constant=str), separators=(",", ":"))
+        text = json.dumps(json.loads(text, parse_constant=for_nan), separators=(",", ":"))
     try:
         return text.encode()
     except UnicodeEncodeError:  # half a surrogate pair

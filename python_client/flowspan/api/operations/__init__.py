@@ -7,7 +7,16 @@ both clients at once (`flowspan.api.methods`).
 from __future__ import annotations
 
 from flowspan.api.methods import asks, lists, streams
-from flowspan.api.operations import flow_runs, flows, logs, service, task_runs, watching
+from flowspan.api.operations import (
+    artifacts,
+    flow_runs,
+    flows,
+    logs,
+    service,
+    task_runs,
+    variables,
+    watching,
+)
 
 
 class Operations:
@@ -38,3 +47,17 @@ class Operations:
     tail_logs = streams(logs.tail_logs)
     watch = streams(watching.watch)
     read_service_info = asks(service.read_service_info)
+
+    create_artifact = asks(artifacts.create_artifact)
+    update_artifact = asks(artifacts.update_artifact)
+    read_artifact = asks(artifacts.read_artifact)
+    read_latest_artifact = asks(artifacts.read_latest_artifact)
+    read_artifacts = lists(artifacts.read_artifacts)
+    read_latest_artifacts = lists(artifacts.read_latest_artifacts)
+    delete_artifact = asks(artifacts.delete_artifact)
+    delete_artifacts_of_key = asks(artifacts.delete_artifacts_of_key)
+
+    set_variable = asks(variables.set_variable)
+    read_variable_by_name = asks(variables.read_variable_by_name)
+    read_variables = lists(variables.read_variables)
+    delete_variable_by_name = asks(variables.delete_variable_by_name)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from flowspan.core.states import State
 
 
-_new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
+new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
+"""Makes ids of what is created by calls."""
 
 
 def create_flow_run(
@@ -58,7 +59,7 @@ def create_flow_run(
     """
     request = pb.CreateFlowRunRequest()
     run = request.flow_run
-    run.id = str(flow_run_id or _new_id())
+    run.id = str(flow_run_id or new_id())
     run.name = name if name is not None else petname(random.randrange)
     run.flow_name = flow if isinstance(flow, str) else flow.name
     run.flow_version = "" if isinstance(flow, str) else flow.version

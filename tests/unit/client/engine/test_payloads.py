@@ -14,7 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from flowspan.core.payloads import MAX_PARAMETERS_BYTES, PLACEHOLDER, encode_parameters
+from flowspan.core.payloads import (
+    MAX_PARAMETERS_BYTES,
+    PLACEHOLDER,
+    encode_parameters,
+    encode_value,
+)
 
 
 class Item(BaseModel):
@@ -142,3 +147,15 @@ def test_always_one_valid_json_object_with_every_parameter(arguments: dict[str, 
     assert list(found) == list(arguments)
     for problem in problems:
         assert PLACEHOLDER in found[problem.name]
+
+
+def test_a_single_value_is_written_or_refused():
+    assert encode_value({"a": [1, 2.5, None, "ü"]}) == '{"a":[1,2.5,null,"ü"]}'.encode()
+    assert json.loads(encode_value([float("nan"), float("-inf"), "NaN"])) == [None, None, "NaN"]
+    assert json.loads(encode_value(Point(1, Path("/x")))) == {"x": 1, "where": "/x"}
+    with pytest.raises(TypeError, match="Opaque has no form in JSON"):
+        encode_value([Opaque()])
+    circular: list[Any] = []
+    circular.append(circular)
+    with pytest.raises(ValueError, match="Circular"):
+        encode_value(circular)

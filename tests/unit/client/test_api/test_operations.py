@@ -18,6 +18,11 @@ from flowspan.states import Cancelling
 from flowspan.v1 import report_service_pb2, state_pb2
 
 ARGUMENTS = {
+    "artifact_id": "a",
+    "key": "k",
+    "name": "n",
+    "type": "table",
+    "value": 1,
     "flow": "etl",
     "flow_id": "f",
     "flow_name": "etl",

@@ -1,0 +1,201 @@
+"""What can be asked about artifacts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowspan.api import convert, models
+from flowspan.api.operations.flow_runs import new_id
+from flowspan.api.steps import call, pages
+from flowspan.core.payloads import encode_value
+from flowspan.v1 import artifact_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from flowspan.api.steps import Answer, Items
+
+_SERVICE = "ArtifactService"
+
+
+def create_artifact(
+    type: str,  # noqa: A002 - the field's name
+    data: Any = None,
+    *,
+    key: str | None = None,
+    description: str = "",
+    run_id: UUID | str | None = None,
+    artifact_id: UUID | str | None = None,
+) -> Answer[models.Artifact]:
+    """Makes an artifact. In runs, `flowspan.artifacts` does so without waiting for an answer.
+
+    Args:
+        type: "link", "markdown", "table", "progress", "image", or a name of your own.
+        data: What it shows: a value that JSON can hold.
+        key: What it is a version of: lower-case letters, digits and dashes.
+        description: What it is about, in Markdown.
+        run_id: The run that made it.
+        artifact_id: Its id, a UUIDv7; made if None. Making the same artifact again with the same id
+            changes nothing.
+
+    Returns:
+        The artifact as stored.
+
+    Raises:
+        TypeError, ValueError: JSON cannot hold the data, or it is too large.
+        ObjectAlreadyExists: The id is taken by an artifact with another content.
+        ObjectNotFound: There is no such run.
+        ApiError: INVALID_ARGUMENT, a value may not be as it is.
+    """
+    request = pb.CreateArtifactRequest()
+    artifact = request.artifact
+    artifact.id = str(artifact_id or new_id())
+    artifact.type, artifact.key, artifact.description = type, key or "", description
+    artifact.run_id = str(run_id or "")
+    artifact.data.encoding, artifact.data.data = "json", encode_value(data)
+    answer = yield from call(f"{_SERVICE}/CreateArtifact", request, pb.CreateArtifactResponse)
+    return convert.artifact(answer.artifact)
+
+
+def update_artifact(
+    artifact_id: UUID | str, *, data: Any = None, description: str | None = None
+) -> Answer[models.Artifact]:
+    """Changes an artifact.
+
+    Args:
+        artifact_id: Which.
+        data: What it shows from now on; as it is if None.
+        description: What it is about; as it is if None.
+
+    Returns:
+        The artifact after the change.
+
+    Raises:
+        TypeError, ValueError: JSON cannot hold the data, or it is too large.
+        ObjectNotFound: There is no such artifact.
+    """
+    request = pb.UpdateArtifactRequest()
+    request.change.id = str(artifact_id)
+    if data is not None:
+        request.change.data.encoding, request.change.data.data = "json", encode_value(data)
+    if description is not None:
+        request.change.description = description
+    answer = yield from call(f"{_SERVICE}/UpdateArtifact", request, pb.UpdateArtifactResponse)
+    return convert.artifact(answer.artifact)
+
+
+def read_artifact(artifact_id: UUID | str) -> Answer[models.Artifact]:
+    """One artifact, by its id.
+
+    Raises:
+        ObjectNotFound: There is none.
+    """
+    request = pb.GetArtifactRequest(id=str(artifact_id))
+    answer = yield from call(f"{_SERVICE}/GetArtifact", request, pb.GetArtifactResponse)
+    return convert.artifact(answer.artifact)
+
+
+def read_latest_artifact(key: str) -> Answer[models.Artifact]:
+    """The latest artifact of a key.
+
+    Raises:
+        ObjectNotFound: There is none.
+    """
+    request = pb.GetArtifactRequest(key=key)
+    answer = yield from call(f"{_SERVICE}/GetArtifact", request, pb.GetArtifactResponse)
+    return convert.artifact(answer.artifact)
+
+
+def read_artifacts(
+    artifact_filter: models.ArtifactFilter | None = None,
+    *,
+    oldest_first: bool = False,
+    without_data: bool = False,
+    limit: int | None = None,
+    page_size: int = 0,
+) -> Items[models.Artifact]:
+    """Artifacts in the order in which they were made, the newest first.
+
+    Args:
+        artifact_filter: Which; all of them if None. With a key, its history.
+        oldest_first: Turns the order around.
+        without_data: Leaves out what they show.
+        limit: How many at most; None is all of them.
+        page_size: How many are fetched at a time, 1 to 1000; 0 leaves it to the service.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT, the filter has a value that it may not have.
+    """
+    request = pb.ListArtifactsRequest(
+        filter=_wire_filter(artifact_filter),
+        order=convert.wire_order(oldest_first=oldest_first),
+        page_size=page_size,
+        without_data=without_data,
+    )
+    yield from pages(
+        f"{_SERVICE}/ListArtifacts",
+        request,
+        pb.ListArtifactsResponse,
+        lambda page: map(convert.artifact, page.artifacts),
+        limit=limit,
+    )
+
+
+def read_latest_artifacts(
+    *,
+    key_prefix: str = "",
+    without_data: bool = False,
+    limit: int | None = None,
+    page_size: int = 0,
+) -> Items[models.Artifact]:
+    """The latest artifact of each key, by key.
+
+    Args:
+        key_prefix: What the keys begin with.
+        without_data: Leaves out what they show.
+        limit: How many at most; None is all of them.
+        page_size: How many are fetched at a time, 1 to 1000; 0 leaves it to the service.
+    """
+    yield from pages(
+        f"{_SERVICE}/ListLatestArtifacts",
+        pb.ListLatestArtifactsRequest(
+            key_prefix=key_prefix, page_size=page_size, without_data=without_data
+        ),
+        pb.ListLatestArtifactsResponse,
+        lambda page: map(convert.artifact, page.artifacts),
+        limit=limit,
+    )
+
+
+def delete_artifact(artifact_id: UUID | str) -> Answer[bool]:
+    """Deletes an artifact.
+
+    Returns:
+        Whether it was there.
+    """
+    request = pb.DeleteArtifactRequest(id=str(artifact_id))
+    answer = yield from call(f"{_SERVICE}/DeleteArtifact", request, pb.DeleteArtifactResponse)
+    return bool(answer.deleted_artifact_count)
+
+
+def delete_artifacts_of_key(key: str) -> Answer[int]:
+    """Deletes all artifacts of a key.
+
+    Returns:
+        How many there were.
+    """
+    request = pb.DeleteArtifactRequest(key=key)
+    answer = yield from call(f"{_SERVICE}/DeleteArtifact", request, pb.DeleteArtifactResponse)
+    return answer.deleted_artifact_count
+
+
+def _wire_filter(value: models.ArtifactFilter | None) -> pb.ArtifactFilter | None:
+    if value is None:
+        return None
+    return pb.ArtifactFilter(
+        key=value.key,
+        types=value.types,
+        run_id=str(value.run_id or ""),
+        include_descendants=value.include_descendants,
+        id_prefix=value.id_prefix,
+    )
