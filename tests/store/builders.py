@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import TYPE_CHECKING, Any
 
 from flowspan_service.domain.artifacts import Artifact
@@ -44,6 +45,23 @@ class Op:
     def __call__(self, uow: UnitOfWork) -> Any:
         self.calls += 1
         return self.function(uow)
+
+
+class Gate:
+    """Holds the writer in an operation, so that what follows gathers in one group."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._entered, self._open = threading.Event(), threading.Event()
+        self._future = store.submit(Op(self._wait))
+        assert self._entered.wait(60)
+
+    def _wait(self, _uow: UnitOfWork) -> None:
+        self._entered.set()
+        assert self._open.wait(60)
+
+    def open(self) -> None:
+        self._open.set()
+        self._future.result(60)
 
 
 def do(store: SqlStore, function: Callable[[UnitOfWork], Any], *run_ids: str) -> Any:

@@ -7,7 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.store.builders import Op, a_log, a_run, a_session, add_runs, do, enter, move, new_id
+from tests.store.builders import (
+    Gate,
+    Op,
+    a_log,
+    a_run,
+    a_session,
+    add_runs,
+    do,
+    enter,
+    move,
+    new_id,
+)
 
 from flowspan_service.domain.errors import (
     AlreadyExistsError,
@@ -39,23 +50,6 @@ class Fault:
         if name == self.point:
             self.point = ""
             raise OSError("injected")
-
-
-class Gate:
-    """Holds the writer in an operation, so that what follows gathers in one group."""
-
-    def __init__(self, store: SqlStore) -> None:
-        self._entered, self._open = threading.Event(), threading.Event()
-        self._future = store.submit(Op(self._wait))
-        assert self._entered.wait(60)
-
-    def _wait(self, _uow: UnitOfWork) -> None:
-        self._entered.set()
-        assert self._open.wait(60)
-
-    def open(self) -> None:
-        self._open.set()
-        self._future.result(60)
 
 
 def adding(run: Run) -> Op:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.store.builders import Op, a_log, a_run, add_runs, move
+from tests.store.builders import Gate, Op, a_log, a_run, add_runs, move
 from tests.store.conftest import sqlite_url
 
 from flowspan_service.app.queries import RunFilter, RunQuery
 from flowspan_service.domain.errors import StoreUnavailableError
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
+from flowspan_service.stores.dialects.postgresql import PIPELINE_ROWS, PostgresqlDialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from flowspan_service.app.ports import UnitOfWork
     from flowspan_service.stores.store import SqlStore
 
 
@@ -109,6 +111,84 @@ def test_an_administrator_who_ends_the_connections_is_outlived(
     assert "PostgreSQL" in str(refused(store))
     move(store, run.id, StateType.RUNNING)
     assert store.get_run(RunKind.FLOW, run.id).position == 2  # type: ignore[union-attr] # it is there
+
+
+@pytest.mark.parametrize("count", [3, PIPELINE_ROWS + 1], ids=["pipelined", "copied"])
+def test_a_statement_that_fails_spoils_no_operation_but_its_own(
+    count: int, store: SqlStore
+) -> None:
+    """In a pipeline its error is seen only at the end, when others were sent after it."""
+    taken = a_run()
+    add_runs(store, [taken])
+    gate = Gate(store)
+    before, after = a_run(), [a_run() for _ in range(count)]
+
+    def add_all(uow: UnitOfWork) -> None:
+        for run in after:
+            uow.add_run(run)
+
+    good = store.submit(Op(lambda uow: uow.add_run(before)))
+    bad = store.submit(Op(lambda uow: uow.add_run(a_run(id=taken.id))))
+    also_good = store.submit(Op(add_all))
+    gate.open()
+    error = bad.exception(60)
+    assert error is not None
+    assert not isinstance(error, StoreUnavailableError), "it would be tried again for ever"
+    good.result(60)
+    also_good.result(60)
+    for run in (before, *after[:3]):
+        move(store, run.id, StateType.RUNNING)
+        assert [each.ordinal for each in store.transitions(run.id)] == [1, 2]
+    assert store.count_runs(RunKind.FLOW, RunFilter()) == {
+        StateType.PENDING: 1 + count - 3,
+        StateType.RUNNING: 4,
+    }
+
+
+@pytest.mark.parametrize("count", [3, PIPELINE_ROWS + 1], ids=["pipelined", "copied"])
+def test_a_connection_that_is_lost_between_statements_is_outlived(
+    count: int, postgres_url: str, open_url: Callable[..., SqlStore]
+) -> None:
+    store = open_url(postgres_url)
+    run = a_run()
+    add_runs(store, [run])
+
+    def lose(uow: UnitOfWork) -> None:
+        for _ in range(count):
+            uow.add_run(a_run())
+        with open_url(postgres_url)._dialect.reading.connect() as other:
+            other.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_locks"
+                " WHERE relation = 'head'::regclass AND mode = 'RowShareLock'"
+            )
+
+    error = store.submit(Op(lose)).exception(60)
+    assert isinstance(error, StoreUnavailableError), repr(error)
+    assert "PostgreSQL" in str(error)
+    move(store, run.id, StateType.RUNNING)
+    assert store.count_runs(RunKind.FLOW, RunFilter()) == {StateType.RUNNING: 1}
+
+
+def test_long_logs_are_not_held_in_memory_twice(
+    postgres_url: str, open_url: Callable[..., SqlStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes through a pipeline waits there; a few logs may be large."""
+    counted: list[int] = []
+    together = PostgresqlDialect.together
+
+    def count(self: PostgresqlDialect, connection: Any, *, row_count: int) -> Any:
+        counted.append(row_count)
+        return together(self, connection, row_count=row_count)
+
+    store = open_url(postgres_url)
+    run = a_run()
+    add_runs(store, [run])
+    monkeypatch.setattr(PostgresqlDialect, "together", count)
+    logs = [a_log(run, "x" * 250_000) for _ in range(40)]
+    store.submit(Op(lambda uow: uow.add_logs(logs))).result(60)
+    store.submit(Op(lambda uow: uow.add_logs([a_log(run)] * 40))).result(60)
+    assert counted[0] > PIPELINE_ROWS
+    assert counted[1] == 40
 
 
 def test_reads_of_a_database_that_is_gone_are_explained(

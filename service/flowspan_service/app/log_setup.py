@@ -49,3 +49,6 @@ def set_up_logging(*, level: str, as_json: bool) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("flowspan").setLevel(level.upper())
     logging.getLogger("flowspan_service").setLevel(level.upper())
+    # psycopg warns of errors that it raises as well ("error ignored terminating …"): what became of
+    # them is said by whoever catches them.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 DELETE_CHUNK = 500
 LOG_STATEMENT_CHARACTERS = 4_000_000
+CHARACTERS_PER_ROW = 8_000
+"""Messages together count as one row more for so much of them."""
 _FLOW = int(RunKind.FLOW)  # for add_run: reading a member from its class takes its time
 
 
@@ -356,9 +358,13 @@ class Unit:
         return head
 
     def _row_count(self) -> int:
+        """How many rows are to be written; a long log record counts as many."""
         transitions = len(self._transitions) // len(tables.transition.c)
-        rows = transitions + len(self._new) + len(self._changed) + len(self._logs)
-        return rows + self._objects.row_count
+        logs = len(self._logs)
+        if logs:
+            logs += sum(len(entry.message) for entry in self._logs) // CHARACTERS_PER_ROW
+        runs = len(self._new) + len(self._changed)
+        return transitions + runs + logs + self._objects.row_count
 
     def _write(self) -> None:
         dialect, connection, null = self._dialect, self._connection, self._dialect.null

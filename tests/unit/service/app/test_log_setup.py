@@ -1,0 +1,25 @@
+"""What the service's log takes from libraries; in a process of its own, as loggers are global."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+CODE = """
+import logging
+from flowspan_service.app.log_setup import set_up_logging
+
+set_up_logging(level="info", as_json=False)
+logging.getLogger("psycopg").warning("error ignored terminating a pipeline")
+logging.getLogger("psycopg").error("worse")
+logging.getLogger("another.library").warning("heard")
+"""
+
+
+def test_errors_that_psycopg_raises_anyway_are_not_told_twice() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CODE], capture_output=True, text=True, check=True
+    )
+    assert "ignored" not in done.stderr
+    assert "worse" in done.stderr
+    assert "heard" in done.stderr

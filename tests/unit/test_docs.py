@@ -1,0 +1,110 @@
+"""The documents against the code: the names that they give, and the rules that they tell."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+from flowspan_service.domain.rules import (
+    ALLOWED,
+    INITIAL_TYPES,
+    RETRY_STARTS,
+    RETRYABLE_TYPES,
+    RULES,
+)
+from flowspan_service.domain.states import TERMINAL_TYPES, StateType
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = (ROOT / "python_client" / "flowspan", ROOT / "service" / "flowspan_service")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+STATES = (ROOT / "docs" / "states.md").read_text()
+
+NO_NAMES = {"Ack", "Batch", "CREATED", "head"}
+"""Code in the walk that is no definition of these folders: messages, an event, a table."""
+
+
+@cache
+def definitions(path: Path) -> frozenset[str]:
+    """The functions, classes and methods of a module: ``name`` and ``Class.name``."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            for child in node.body:
+                if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                    found |= {child.name, f"{node.name}.{child.name}"}
+    return frozenset(found)
+
+
+def modules(path: str) -> list[Path]:
+    """The module of that path, in the client or in the service."""
+    return [source / path for source in SOURCES if (source / path).is_file()]
+
+
+def walk() -> str:
+    """The part of the architecture that follows one transition."""
+    return ARCHITECTURE.partition("## One transition")[2].partition("\n## ")[0]
+
+
+def test_modules_that_the_architecture_names_exist() -> None:
+    paths = set(re.findall(r"`([\w/]+\.py)`", ARCHITECTURE))
+    assert paths
+    assert not {path for path in paths if not modules(path)}
+
+
+def test_what_the_walk_names_in_a_module_is_there() -> None:
+    pairs = re.findall(r"`([\w/]+\.py)`\s+·\s+`([\w.]+)`", walk())
+    assert len(pairs) > 10
+    missing = [
+        (path, name)
+        for path, name in pairs
+        if not any(name in definitions(module) for module in modules(path))
+    ]
+    assert not missing
+
+
+def test_every_name_of_the_walk_is_somewhere() -> None:
+    everything = {
+        name for source in SOURCES for path in source.rglob("*.py") for name in definitions(path)
+    }
+    named = set(re.findall(r"`([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)`", walk()))
+    named = {name for name in named if not name.endswith(".py")} - NO_NAMES
+    assert len(named) > 15
+    assert not named - everything
+
+
+def types(text: str) -> set[StateType]:
+    """The types that a cell of the table of arrows stands for."""
+    if text == "every type but the terminal ones":
+        return set(StateType) - set(TERMINAL_TYPES)
+    return {kind for kind in StateType if re.search(rf"\b{kind.name}\b", text)}
+
+
+def arrows() -> dict[str, tuple[str, str]]:
+    """From where to where each lettered arrow leads."""
+    rows = re.findall(r"^\| ([A-P]) \| ([^|]+) \| ([^|]+) \|", STATES, re.MULTILINE)
+    return {letter: (start.strip(), end.strip()) for letter, start, end in rows}
+
+
+def test_the_arrows_are_the_rules() -> None:
+    found = arrows()
+    assert "".join(found) == "ABCDEFGHIJKLMNOP"
+    drawn: dict[StateType, set[StateType]] = {kind: set() for kind in StateType}
+    for letter in "BCDEFGHIJKLM":
+        start, end = found[letter]
+        for kind in types(start):
+            drawn[kind] |= {kind} if end == "the same type" else types(end)
+    assert drawn == {kind: set(ALLOWED[kind]) for kind in StateType}
+    assert types(found["A"][1]) == INITIAL_TYPES
+    assert types(found["P"][0]) == RETRYABLE_TYPES
+    assert types(found["P"][1]) == RETRY_STARTS
+
+
+def test_the_rules_are_told_in_their_order() -> None:
+    section = STATES.partition("## The rules")[2]
+    told = re.findall(r"^\| `(\w+)` \|", section.partition("Before a run's state")[0], re.MULTILINE)
+    told.remove("silence_is_overruled")  # an exception to a rule
+    assert told == [rule.__name__ for rule in RULES]
