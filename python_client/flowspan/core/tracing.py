@@ -62,6 +62,9 @@ class RunSpan(Protocol):
     ) -> None:
         """The run ended. Called exactly once."""
 
+    def rolled_back(self, message: str, time_ns: int) -> None:
+        """The run, which had completed, was rolled back with its transaction."""
+
 
 class Tracer(Protocol):
     """Makes the spans of runs."""

@@ -143,7 +143,7 @@ class RunSpan:
         self._tries += 1
         if number > 1:
             self._span.add_event(names.RETRYING_EVENT, {names.ATTEMPT: number}, time_ns)
-            self._current = self._start_attempt(time_ns)
+            self._current = self._start_child("attempt", time_ns, {names.ATTEMPT: number})
         elif time_ns - self._created_ns >= NOTICEABLE_WAIT_NS:
             waited_s = (time_ns - self._created_ns) / 1e9
             self._span.add_event(names.RUNNING_EVENT, {names.WAITED: waited_s}, time_ns)
@@ -155,7 +155,8 @@ class RunSpan:
             return
         span = self._current
         if span is self._span:
-            span = self._start_attempt(self._started_ns)
+            attributes = {names.ATTEMPT: self._attempt}
+            span = self._start_child("attempt", self._started_ns, attributes)
         _set_error(span, "Failed", message, error, time_ns)
         span.end(time_ns)
         self._current = self._span
@@ -217,9 +218,8 @@ class RunSpan:
                 names.ATTEMPTS: self._tries,
             }
         )
-        event = names.NAMED_COMPLETIONS.get(state_name)
-        if event is not None and state_type == COMPLETED:
-            self._span.add_event(event, {"message": message} if message else None, time_ns)
+        if state_type == COMPLETED and state_name in names.NAMED_COMPLETIONS:
+            _add_named_event(self._span, state_name, message, time_ns)
         if state_type == CANCELLED:
             self._span.set_attribute(names.CANCELLED, value=True)
         for span in spans:
@@ -228,19 +228,32 @@ class RunSpan:
             span.end(time_ns)
         self._current = self._span
 
+    @never_fails
+    def rolled_back(self, message: str, time_ns: int) -> None:
+        """See `flowspan.core.tracing.RunSpan.rolled_back`."""
+        # The run's span has ended: nothing can be added to it.
+        span = self._start_child("rollback", time_ns, {names.STATE_NAME: "RolledBack"})
+        _add_named_event(span, "RolledBack", message, time_ns)
+        span.end(time_ns)
+
     def _put(self, attributes: dict[str, Any]) -> None:
         # A lean span takes flowspan's own attributes without a check.
         getattr(self._span, "put", self._span.set_attributes)(attributes)
 
-    def _start_attempt(self, start_ns: int) -> Span:
+    def _start_child(self, what: str, start_ns: int, attributes: dict[str, Any]) -> Span:
         return self._tracer.start_span(
-            f"{self._name} attempt",
+            f"{self._name} {what}",
             trace.set_span_in_context(self._span, otel_context.Context()),
-            attributes={names.ATTEMPT: self._attempt},
+            attributes=attributes,
             start_time=start_ns,
             record_exception=False,
             set_status_on_exception=False,
         )
+
+
+def _add_named_event(span: Span, state_name: str, message: str, time_ns: int) -> None:
+    attributes = {names.STATE_MESSAGE: message} if message else None
+    span.add_event(names.NAMED_COMPLETIONS[state_name], attributes, time_ns)
 
 
 def _set_error(

@@ -345,6 +345,51 @@ def test_cancelled_while_waiting_for_a_retry(traced: Traced) -> None:
     assert run.status.status_code is StatusCode.UNSET
 
 
+def test_a_cached_run_has_a_short_span_without_an_attempt(traced: Traced) -> None:
+    span, _ = traced.start(at=10)
+    span.end(COMPLETED, "Cached", "Found under key k.", None, 11 * S)
+
+    (made,) = traced.exporter.get_finished_spans()
+    assert made.status.status_code is StatusCode.UNSET
+    assert made.attributes["flowspan.state.name"] == "Cached"
+    assert made.attributes["flowspan.attempts"] == 0
+    (event,) = made.events
+    assert (event.name, event.timestamp) == ("flowspan.cached", 11 * S)
+    assert dict(event.attributes) == {"flowspan.state.message": "Found under key k."}
+
+
+def test_a_name_of_the_users_own_makes_no_event(traced: Traced) -> None:
+    span, _ = traced.start()
+    span.attempt(1, 0)
+    span.end(COMPLETED, "Skipped", "", None, 1 * S)
+    (made,) = traced.exporter.get_finished_spans()
+    assert (made.attributes["flowspan.state.name"], made.events) == ("Skipped", ())
+
+
+def test_a_run_that_is_rolled_back_later_has_a_child_for_that(traced: Traced) -> None:
+    span, _ = traced.start("book")
+    span.attempt(1, 0)
+    span.end(COMPLETED, "Completed", "", None, 1 * S)
+    span.rolled_back("With its transaction.", 3 * S)
+
+    run, rollback = traced.spans["book"], traced.spans["book rollback"]
+    assert run.end_time == 1 * S
+    assert rollback.parent.span_id == run.context.span_id
+    assert (rollback.start_time, rollback.end_time) == (3 * S, 3 * S)
+    assert rollback.attributes["flowspan.state.name"] == "RolledBack"
+    assert event_names(rollback) == ["flowspan.rolled_back"]
+    assert rollback.status.status_code is StatusCode.UNSET
+
+
+def test_a_run_that_ends_rolled_back_says_so_itself(traced: Traced) -> None:
+    span, _ = traced.start("book")
+    span.attempt(1, 0)
+    span.end(COMPLETED, "RolledBack", "", None, 1 * S)
+    (made,) = traced.exporter.get_finished_spans()
+    assert made.attributes["flowspan.state.name"] == "RolledBack"
+    assert event_names(made) == ["flowspan.rolled_back"]
+
+
 def test_an_unsampled_run_has_ids_and_no_span(is_lean: bool) -> None:
     traced = Traced(is_lean=is_lean, sampler=ALWAYS_OFF)
     span, record = traced.start()
