@@ -29,22 +29,21 @@ from flowspan.core.outcomes import judge_error, judge_value
 from flowspan.core.states import (
     CANCELLED,
     COMPLETED,
-    FAILED,
     PENDING,
     RUNNING,
     SCHEDULED,
     State,
 )
+from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
-from flowspan.exceptions import RunSignal, UpstreamFailed
+from flowspan.exceptions import UpstreamFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from flowspan.core.events import Emit
-    from flowspan.core.retries import Uniform
+    from flowspan.core.retries import RetryCondition, Uniform
     from flowspan.core.runs import Run
-    from flowspan.core.steps import Do
 
     Steps = Generator[float | Do | None, Any, State]
 
@@ -124,7 +123,7 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
                 state = State(COMPLETED, "Completed", "", value, run_id, now_ns())
             else:
                 state = judge_value(value, run_id, now_ns())
-        if state.type is FAILED and definition.retry is not None:
+        if definition.retry is not None and state.type is not COMPLETED:
             again = yield from _retry(run, world, state)
             if again is None:
                 name, message = "Retrying", state.message
@@ -207,22 +206,24 @@ def _closing_words(run: Run, state: State) -> str:
     return f"{words}: {state.message}" if state.message else f"{words}."
 
 
-def _retry(run: Run, world: World, state: State) -> Generator[float | None, Any, State | None]:
-    """Decides whether a failed run is tried again, and waits until then.
+def _retry(run: Run, world: World, state: State) -> Generator[float | Do, Any, State | None]:
+    """Decides whether a run that did not complete is tried again, and waits until then.
 
     Returns:
         None if the next attempt is to begin; else the state that the run ends in.
     """
     policy = run.definition.retry
     assert policy is not None  # noqa: S101 - asked before
-    if not policy.may_retry(run.attempt):
+    if not policy.may_retry(run.attempt) or not policy.may_follow(state):
         return state
     try:
-        run.scope.check()
-    except RunSignal as stop:  # it would be tried again, but was cancelled meanwhile
-        return judge_error(stop, run.record.id, world.now_ns())
-    if policy.condition is not None and not _condition_holds(run, world, state):
-        return state
+        run.scope.check()  # it would be tried again, but may have been cancelled meanwhile
+        if policy.condition is not None:
+            if not (yield from _condition_holds(run, world, policy.condition, state)):
+                return state
+            run.scope.check()
+    except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
+        return judge_error(error, run.record.id, world.now_ns())
     delay_s = policy.delay_s(run.attempt, world.uniform)
     now = world.now_ns()
     if run.span is not None:
@@ -244,11 +245,11 @@ def _retry(run: Run, world: World, state: State) -> Generator[float | None, Any,
     return None
 
 
-def _condition_holds(run: Run, world: World, state: State) -> bool:
-    policy = run.definition.retry
-    assert policy is not None and policy.condition is not None  # noqa: PT018, S101 - asked before
+def _condition_holds(
+    run: Run, world: World, condition: RetryCondition, state: State
+) -> Generator[Do, Any, bool]:
     try:
-        return bool(policy.condition(run.definition, run, state))
+        return bool((yield Do(condition, (run.definition, run, state), is_user_code=True)))
     except Exception as error:  # noqa: BLE001 - user code
         world.note(run, _ERROR, "retry_condition_fn raised: the run is not tried again.", error)
         return False

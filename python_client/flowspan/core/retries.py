@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.states import CRASHED, FAILED
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from flowspan.core.states import State
 
     RetryDelay = float | Sequence[float] | Callable[[int], Sequence[float]]
-    RetryCondition = Callable[[Any, Any, Any], bool]
+    RetryCondition = Callable[[Any, Any, Any], bool | Awaitable[bool]]
     Uniform = Callable[[float, float], float]
     """Gives a random number between two."""
+
+_OWN_END = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What breaks off the run because the process, or what executes the coroutine, ends."""
 
 MAX_DELAYS = 50
 """How many delays a list may have, as in Prefect."""
@@ -25,8 +32,9 @@ class RetryPolicy:
         delays_s: The delay before each retry in seconds; the last is repeated. Never empty.
         jitter_factor: How much a delay may grow by chance: a factor of 0.5 spreads a delay of 10 s
             evenly over 10 to 15 s.
-        condition: Asked with (definition, run, state) after each failure; a false answer, or an
-            exception, ends the run. None retries every failure.
+        condition: Asked with (definition, run, state) after each failure or crash; may be
+            asynchronous; a false answer, or an exception, ends the run. None retries every failure,
+            and no crash.
     """
 
     __slots__ = ("condition", "delays_s", "jitter_factor", "retries")
@@ -61,6 +69,16 @@ class RetryPolicy:
     def may_retry(self, attempt: int) -> bool:
         """Whether another attempt may follow the one with this number (1 for the first)."""
         return attempt <= self.retries
+
+    def may_follow(self, state: State) -> bool:
+        """Whether another attempt may follow one that ended like this; `condition` aside.
+
+        A crash says nothing about whether the code may be run once more, so it is only tried again
+        where a condition decides about that, and never where it is this process that ends.
+        """
+        if state.type is CRASHED:
+            return self.condition is not None and not isinstance(state.data, _OWN_END)
+        return state.type is FAILED
 
     def delay_s(self, attempt: int, uniform: Uniform) -> float:
         """How long to wait after the attempt with this number failed, in seconds.

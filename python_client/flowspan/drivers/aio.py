@@ -14,7 +14,13 @@ from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
 from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
 from flowspan.drivers.begin import begin_flow, begin_task
-from flowspan.drivers.closing import cancel_with, close_attempt, stop_attempt, timed_out
+from flowspan.drivers.closing import (
+    begin_attempt,
+    cancel_with,
+    close_attempt,
+    stop_attempt,
+    timed_out,
+)
 from flowspan.drivers.host import get_host
 from flowspan.drivers.links import link_inputs
 from flowspan.exceptions import CancelRun
@@ -203,7 +209,7 @@ async def _call(
 ) -> Any:
     """Calls the function once, with its span, its deadline, and what it leaves behind."""
     span, timeout_s = run.span, run.definition.timeout_s
-    attempt = run if timeout_s is None else run.copy_for_attempt(run.scope.child())
+    attempt = begin_attempt(run)
     current = current_run.set(attempt)
     token = span.enter() if span is not None else None
     error: BaseException | None = None

@@ -42,6 +42,19 @@ def cancel_with(
             scope.remove_interrupt(key)
 
 
+def begin_attempt(run: Run) -> Run:
+    """The run as the code of its next attempt sees it.
+
+    Where the attempt may be stopped apart from the run, at its deadline or because it crashed and
+    is to be tried again, what it calls hangs on a scope of its own.
+    """
+    definition = run.definition
+    may_crash = definition.retry is not None and definition.retry.condition is not None
+    if definition.timeout_s is None and not (may_crash and definition.is_flow):
+        return run
+    return run.copy_for_attempt(run.scope.child())
+
+
 def stop_attempt(run: Run, attempt: Run, error: BaseException | None) -> float | None:
     """Stops what an attempt leaves behind, as far as that is right.
 

@@ -12,7 +12,7 @@ from flowspan.core.traversal import ATOMIC
 from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
 from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.bridge import run_coroutine, running_loop
-from flowspan.drivers.closing import cancel_with, close_attempt, stop_attempt
+from flowspan.drivers.closing import begin_attempt, cancel_with, close_attempt, stop_attempt
 from flowspan.drivers.deadlines import call_within
 from flowspan.drivers.futures import wait_until_done
 from flowspan.drivers.host import get_host
@@ -179,8 +179,7 @@ def _do_or_wait(run: Run, step: Do | float) -> Any:
 def _call(run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Calls the function once, with its span, its deadline, and what it leaves behind."""
     span, timeout_s = run.span, run.definition.timeout_s
-    # With a deadline, what the attempt calls hangs on a scope of its own, to be stopped with it.
-    attempt = run if timeout_s is None else run.copy_for_attempt(run.scope.child())
+    attempt = begin_attempt(run)
     current = current_run.set(attempt)
     token = span.enter() if span is not None else None
     error: BaseException | None = None

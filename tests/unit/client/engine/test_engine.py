@@ -15,6 +15,7 @@ from flowspan.core.engine import World, announce, execute, never_run, not_ready
 from flowspan.core.events import STATE, RunRecord
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.runs import Run
+from flowspan.core.steps import Do
 from flowspan.drivers.scopes import CancelScope
 from flowspan.exceptions import CancelRun, DeadlinePassed, RunTimeout, UpstreamFailed
 from flowspan.tasks import Task
@@ -58,12 +59,17 @@ class Bench:
         return self.now
 
     def drive(self, outcomes: list[Any]) -> State:
-        """Sends one outcome for each step; exceptions are thrown. Notes the waits in `waits`."""
+        """Sends one outcome for each step; exceptions are thrown. Notes the waits in `waits`.
+
+        Calls that it is asked for (hooks, conditions) are made, and take no outcome.
+        """
         self.waits: list[float] = []
         steps = execute(self.run, self.world)
         try:
             step = next(steps)
             for outcome in itertools.chain(outcomes, itertools.repeat(None)):
+                while isinstance(step, Do):
+                    step = self._call(steps, step)
                 if step is not None:
                     self.waits.append(step)
                     self.now += int(step * SECOND)
@@ -76,6 +82,13 @@ class Bench:
             state: State = stop.value
             return state
         raise AssertionError
+
+    def _call(self, steps: Any, step: Do) -> Any:
+        try:
+            value = step.fn(*step.args)
+        except BaseException as error:  # noqa: BLE001 - what drivers do
+            return steps.throw(error)
+        return steps.send(value)
 
     @property
     def history(self) -> list[tuple[str, int]]:
@@ -156,6 +169,60 @@ def test_a_condition_that_raises_ends_the_run() -> None:
     bench = Bench(RetryPolicy(2, 0, None, lambda *_: 1 / 0))
     assert bench.drive([ValueError("the reason")]).message == "ValueError: the reason"
     assert any("retry_condition_fn" in text for _, text in bench.notes)
+
+
+class ForeignEnd(BaseException):
+    """Neither an Exception nor a sign that this process ends."""
+
+
+@pytest.mark.parametrize("crash", [ForeignEnd("worker is gone"), states.Crashed(message="gone")])
+def test_a_crash_is_retried_where_the_condition_says_so(crash: object) -> None:
+    seen: list[State] = []
+
+    def only_crashes(task: object, run: object, state: State) -> bool:
+        seen.append(state)
+        return state.is_crashed()
+
+    bench = Bench(RetryPolicy(3, 0, None, only_crashes))
+    assert bench.drive([crash, ValueError("no")]).is_failed()
+    assert bench.history == [("Running", 1), ("Retrying", 2), ("Failed", 2)]
+    assert [state.name for state in seen] == ["Crashed", "Failed"]
+
+
+def test_a_crash_without_a_condition_is_not_retried() -> None:
+    bench = Bench(RetryPolicy(3))
+    assert bench.drive([ForeignEnd()]).is_crashed()
+    assert bench.history == [("Running", 1), ("Crashed", 1)]
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), SystemExit(3), GeneratorExit(), CancelRun()])
+def test_the_end_of_the_process_and_a_cancellation_are_never_retried(end: BaseException) -> None:
+    def never(*_: object) -> bool:
+        raise AssertionError("asked")
+
+    bench = Bench(RetryPolicy(3, 0, None, never))
+    bench.drive([end])
+    assert bench.run.attempt == 1
+    assert not any("retry_condition_fn" in text for _, text in bench.notes)
+
+
+@pytest.mark.parametrize("broken_off", [KeyboardInterrupt(), CancelRun("stop")])
+def test_a_condition_that_is_broken_off_ends_the_run_so(broken_off: BaseException) -> None:
+    def condition(*_: object) -> bool:
+        raise broken_off
+
+    state = Bench(RetryPolicy(3, 0, None, condition)).drive([ValueError("no")])
+    assert state.data is broken_off
+
+
+def test_who_is_cancelled_while_the_condition_is_asked_is_not_retried() -> None:
+    def condition(_: object, run: Run, __: object) -> bool:
+        run.scope.cancel("meanwhile")
+        return True
+
+    bench = Bench(RetryPolicy(3, 0, None, condition))
+    assert bench.drive([ValueError("no")]).is_cancelled()
+    assert bench.history == [("Running", 1), ("Cancelled", 1)]
 
 
 def test_a_returned_failed_state_is_retried() -> None:
