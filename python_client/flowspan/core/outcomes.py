@@ -95,7 +95,9 @@ def _judge_state(state: State, run_id: str, time_ns: int) -> State:
     message = state.message
     if not message and isinstance(state.data, BaseException) and state.type is FAILED:
         message = summary(state.data)
-    return State(state.type, state.name, message, state.data, run_id, time_ns, failure)
+    # Its texts may be anything, if it was not made by flowspan.states; what is reported is text.
+    name, message = str(state.name), str(message or "")
+    return State(state.type, name, message, state.data, run_id, time_ns, failure)
 
 
 def _judge_bad(bad: list[State], count: int, run_id: str, time_ns: int) -> State:

@@ -21,6 +21,8 @@ from flowspan.core.state_types import (
 from flowspan.exceptions import CancelRun, MissingResult, RunFailed, UpstreamFailed
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from flowspan.core.events import FailureInfo
 
 
@@ -55,6 +57,7 @@ class State(StateQuestions):
     """
 
     __slots__ = (
+        "_scheduled_time",
         "data",
         "failure",
         "message",
@@ -84,6 +87,24 @@ class State(StateQuestions):
         self.failure = failure
         self.traceparent = ""
 
+    @property
+    def timestamp(self) -> datetime | None:
+        """When it was entered, in UTC; None for one made by hand."""
+        if self.time_ns is None:
+            return None
+        from datetime import UTC, datetime  # noqa: PLC0415 - not needed to define flows
+
+        return datetime.fromtimestamp(self.time_ns / 1e9, UTC)
+
+    @property
+    def scheduled_time(self) -> datetime | None:
+        """When the run is to go on, where that was said of a state made by hand."""
+        return getattr(self, "_scheduled_time", None)  # not set for all: each task makes a state
+
+    @scheduled_time.setter
+    def scheduled_time(self, time: datetime) -> None:
+        self._scheduled_time = time
+
     def result(self, raise_on_failure: bool = True) -> Any:  # noqa: FBT001, FBT002 - Prefect's signature
         """What the run returned.
 
@@ -103,6 +124,10 @@ class State(StateQuestions):
         if raise_on_failure:
             raise error
         return error
+
+    async def aresult(self, raise_on_failure: bool = True) -> Any:  # noqa: FBT001, FBT002 - Prefect's signature
+        """`result`, to be awaited."""
+        return self.result(raise_on_failure)
 
     def error(self) -> BaseException:
         """The exception that stands for this state, which is not COMPLETED."""

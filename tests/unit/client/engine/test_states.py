@@ -1,0 +1,125 @@
+"""`flowspan.states`: what makes states, and what a state says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from flowspan import flow, states
+from flowspan.exceptions import CancelRun, MissingResult, RunFailed, UpstreamFailed
+from flowspan.states import State, StateType
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+MAKERS = {
+    "Scheduled": ("SCHEDULED", "is_scheduled"),
+    "Late": ("SCHEDULED", "is_scheduled"),
+    "AwaitingRetry": ("SCHEDULED", "is_scheduled"),
+    "AwaitingConcurrencySlot": ("SCHEDULED", "is_scheduled"),
+    "Resuming": ("SCHEDULED", "is_scheduled"),
+    "Pending": ("PENDING", "is_pending"),
+    "Running": ("RUNNING", "is_running"),
+    "Retrying": ("RUNNING", "is_running"),
+    "Paused": ("PAUSED", "is_paused"),
+    "Suspended": ("PAUSED", "is_paused"),
+    "Cancelling": ("CANCELLING", "is_cancelling"),
+    "Completed": ("COMPLETED", "is_completed"),
+    "Failed": ("FAILED", "is_failed"),
+    "Cancelled": ("CANCELLED", "is_cancelled"),
+    "Crashed": ("CRASHED", "is_crashed"),
+}
+PREDICATES = {predicate for _, predicate in MAKERS.values()}
+
+
+def test_the_table_has_all_makers() -> None:
+    assert set(MAKERS) == {
+        name for name in states.__all__ if isinstance(getattr(states, name), states.StateMaker)
+    }
+
+
+@pytest.mark.parametrize(("name", "expected"), MAKERS.items())
+def test_what_makes_states(name: str, expected: tuple[str, str]) -> None:
+    type_, predicate = expected
+    make = getattr(states, name)
+    plain, named = make(), make(name="Mine", message="why", data=[1])
+    assert (plain.type, plain.name) == (StateType[type_], name)
+    assert (plain.message, plain.data) == ("", None)
+    assert (named.type, named.name) == (StateType[type_], "Mine")
+    assert (named.message, named.data) == ("why", [1])
+    for state in (plain, named):
+        assert {p for p in PREDICATES if getattr(state, p)()} == {predicate}
+        assert state.is_final() == (state.type in states.TERMINAL_TYPES)
+        assert state.timestamp is None
+        assert state.scheduled_time is None
+    assert pickle.loads(pickle.dumps(make)) is make  # noqa: S301 - our own
+    assert repr(make) == f"flowspan.states.{name}"
+    assert make(name=None, message=None) == plain
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"name": 5}, {"message": ValueError("no")}, {"name": StateType.FAILED}]
+)
+def test_names_and_messages_are_text(arguments: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"must be text, not .*data="):
+        states.Failed(**arguments)
+
+
+def test_a_state_that_waits_may_say_until_when() -> None:
+    for make in (states.Scheduled, states.Late, states.AwaitingRetry):
+        state = make(NOON, name="Later")
+        assert (state.scheduled_time, state.name) == (NOON, "Later")
+        assert make(scheduled_time=NOON).scheduled_time == NOON
+    with pytest.raises(ValueError, match="time zone"):
+        states.Scheduled(NOON.replace(tzinfo=None))
+
+
+def test_the_time_of_a_state_that_was_entered() -> None:
+    state = State(StateType.COMPLETED, time_ns=int(NOON.timestamp()) * 10**9)
+    assert state.timestamp == NOON
+
+
+error = ValueError("no")
+
+
+@pytest.mark.parametrize(
+    ("state", "raised"),
+    [
+        (states.Failed(data=error), ValueError),
+        (states.Failed(message="bad data"), RunFailed),
+        (states.Crashed(message="gone"), RunFailed),
+        (states.Cancelled(message="off"), CancelRun),
+        (states.Pending(name="NotReady"), UpstreamFailed),
+        (states.Running(), MissingResult),
+        (states.Scheduled(), MissingResult),
+    ],
+)
+def test_the_result_of_a_state_that_did_not_complete(
+    state: State, raised: type[BaseException]
+) -> None:
+    with pytest.raises(raised):
+        state.result()
+    with pytest.raises(raised):
+        asyncio.run(state.aresult())
+    assert isinstance(state.result(raise_on_failure=False), raised)
+    assert isinstance(asyncio.run(state.aresult(raise_on_failure=False)), raised)
+
+
+def test_the_result_of_a_state_that_completed() -> None:
+    assert states.Completed(data=5).result() == 5
+    assert asyncio.run(states.Completed(name="Skipped", data=5).aresult()) == 5
+
+
+def test_a_returned_state_made_without_care_is_reported_all_the_same(recorder: Any) -> None:
+    """What is no text would end the stream of reports."""
+
+    @flow
+    def careless() -> State:
+        return State(StateType.COMPLETED, 5, ValueError("why"), "result")  # type: ignore[arg-type]
+
+    assert careless() == "result"
+    event = recorder.last_event("careless")
+    assert event[4:6] == ("5", "why")
