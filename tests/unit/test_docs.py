@@ -21,8 +21,8 @@ SOURCES = (ROOT / "python_client" / "flowspan", ROOT / "service" / "flowspan_ser
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 STATES = (ROOT / "docs" / "states.md").read_text()
 
-NO_NAMES = {"Ack", "Batch", "CREATED", "head"}
-"""Code in the walk that is no definition of these folders: messages, an event, a table."""
+NO_NAMES = {"Ack", "Batch", "CREATED", "Completed", "head"}
+"""Code in the walk that is no definition of these folders: messages, an event, a state, a table."""
 
 
 @cache
