@@ -20,13 +20,14 @@ from flowspan.core.definitions import (
     check_parameter_names,
     checked_name,
     checked_timeout,
-    is_async_function,
     made_description,
 )
+from flowspan.core.functions import is_async_function, is_generator_function
 from flowspan.core.hooks import HookDecorator, kept_hooks, made_hooks
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.states import COMPLETED
-from flowspan.drivers.bridge import call_async
+from flowspan.drivers.bridge import call_async, call_async_generator
+from flowspan.drivers.generators import collecting, open_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -77,6 +78,8 @@ class Decorated(Definition, Generic[P, R_co]):
         self.log_prints = options["log_prints"]
         self.hooks = made_hooks(options)
         self.is_async = is_async_function(fn)
+        self.is_generator = is_generator_function(fn)
+        self._is_plain = not self.is_async and not self.is_generator
         functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
 
     @overload
@@ -105,7 +108,8 @@ class Decorated(Definition, Generic[P, R_co]):
 
         Returns:
             What the function returns. For an asynchronous function a coroutine, but in a plain flow
-            or task, which could not await it, the result.
+            or task, which could not await it, the result. For a generator function a generator: the
+            run begins with its first value.
 
         Raises:
             BaseException: What the function raised, after the last retry.
@@ -119,12 +123,46 @@ class Decorated(Definition, Generic[P, R_co]):
         if kwargs:
             return_state = kwargs.pop("return_state", False)
             wait_for = kwargs.pop("wait_for", None)
-        if self.is_async:
-            return call_async(self._run_async(args, kwargs, wait_for, return_state))
+        if not self._is_plain:
+            return self._call_otherwise(args, kwargs, wait_for, return_state)
         state = self._run(self, args, kwargs, wait_for)
         if return_state:
             return state.returned()
         return state.data if state.type is COMPLETED else state.result()
+
+    def _call_otherwise(
+        self,
+        args: Args,
+        kwargs: Kwargs,
+        wait_for: Iterable[Any] | None,
+        return_state: bool,  # noqa: FBT001 - private
+    ) -> Any:
+        """Calls what is not just a plain function: asynchronous, or a generator."""
+        if not self.is_generator:
+            return call_async(self._run_async(args, kwargs, wait_for, return_state))
+        if return_state:
+            collected: Any = self._collected
+            return collected(*args, return_state=True, wait_for=wait_for, **kwargs)
+        if not self.is_async:
+            return open_generator(self, args, kwargs, wait_for)
+        from flowspan.drivers import aio_generators  # noqa: PLC0415 - imports asyncio
+
+        return call_async_generator(aio_generators.iterate(self, args, kwargs, wait_for))
+
+    @property
+    def _collected(self) -> Self:
+        """A copy that gives all values of its generator function as a list."""
+        if not self.is_generator:
+            return self
+        if self.is_async:
+            from flowspan.drivers import aio_generators  # noqa: PLC0415 - imports asyncio
+
+            copied = self._copy_of(aio_generators.collecting(self.fn))
+        else:
+            copied = self._copy_of(collecting(self.fn))
+        copied.is_generator = False
+        copied._is_plain = not self.is_async  # noqa: SLF001 - a copy of this one
+        return copied
 
     async def _run_async(
         self,
@@ -148,15 +186,13 @@ class Decorated(Definition, Generic[P, R_co]):
         """A copy whose function is bound, for flows and tasks that are methods."""
         if instance is None and not isinstance(self.fn, (classmethod, staticmethod)):
             return self
-        bound = object.__new__(type(self))
-        bound.__dict__.update(self.__dict__)
-        bound.fn = self.fn.__get__(instance, owner)
-        bound.__dict__["__wrapped__"] = bound.fn
-        bound._rebind()
-        return bound
+        return self._copy_of(self.fn.__get__(instance, owner))
 
-    def _rebind(self) -> None:
-        """The function has another signature than before."""
+    def _copy_of(self, fn: Callable[..., Any]) -> Self:
+        """A copy with another function."""
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__, fn=fn, _parameters=None, __wrapped__=fn)
+        return copied
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name!r}>"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, overload
 
 from flowspan.core.definitions import FlowDefinition
+from flowspan.core.functions import called_function
 from flowspan.core.hooks import HookDecorator
-from flowspan.core.parameters import Parameters
+from flowspan.core.parameters import Checks
 from flowspan.decorated import Decorated, options_in
 from flowspan.drivers.sync import run_flow
 
@@ -85,7 +86,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         self.version = _file_version(fn) if version is None else version
         self.run_name = flow_run_name
         self.task_runner = task_runner() if isinstance(task_runner, type) else task_runner
-        self._rebind()
+        self._checks = Checks(fn) if validate_parameters else None
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters as the function would get them, defaults included.
@@ -111,10 +112,6 @@ class Flow(Decorated[P, R_co], FlowDefinition):
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """The flow with its function bound, for flows that are methods."""
         return self._bound_to(instance, owner)
-
-    def _rebind(self) -> None:
-        validate = self._options["validate_parameters"]
-        self.parameters = Parameters(self.fn, f"Flow {self.name!r}", validate=bool(validate))
 
 
 @overload
@@ -167,7 +164,7 @@ def flow(  # noqa: D417 - the options are described one by one
 
 def _file_version(fn: Callable[..., Any]) -> str:
     """A hash of the file that a function is in; empty where there is none."""
-    code = getattr(getattr(fn, "__wrapped__", fn), "__code__", None)
+    code = getattr(called_function(fn), "__code__", None)
     return _hash_of(code.co_filename) if code is not None else ""
 
 

@@ -105,7 +105,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
             CancelRun: The calling run was cancelled.
         """
         return_state = kwargs.pop("return_state", False)
-        future = submit(self, args, kwargs, kwargs.pop("wait_for", None))
+        future = submit(self._collected, args, kwargs, kwargs.pop("wait_for", None))
         if return_state:
             future.wait()
             return future.state
@@ -133,9 +133,10 @@ class Task(Decorated[P, R_co], TaskDefinition):
         return_state = kwargs.pop("return_state", False)
         wait_for = kwargs.pop("wait_for", None)
         wait_for = None if wait_for is None else tuple(wait_for)
-        sources = mapped_sources(self, args, kwargs)
+        task = self._collected
+        sources = mapped_sources(task, args, kwargs)
         futures = TaskFutureList(
-            submit(self, call_args, call_kwargs, wait_for, Mapped(index, sources))
+            submit(task, call_args, call_kwargs, wait_for, Mapped(index, sources))
             for index, (call_args, call_kwargs) in enumerate(split_calls(self.name, args, kwargs))
         )
         if return_state:
@@ -156,9 +157,6 @@ class Task(Decorated[P, R_co], TaskDefinition):
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """The task with its function bound, for tasks that are methods."""
         return self._bound_to(instance, owner)
-
-    def _rebind(self) -> None:
-        self._parameters = None
 
 
 @overload

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.functions import called_function, function_doc, function_name
 from flowspan.core.parameters import Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.core.hooks import Hooks
+    from flowspan.core.parameters import Checks
     from flowspan.core.retries import RetryPolicy
 
 MAX_NAME_BYTES = 256
@@ -24,7 +26,8 @@ class Definition:
         fn: The function that was decorated.
         name: Its name in the service and in traces.
         is_flow: Whether it is a flow (else a task).
-        is_async: Whether calling the function gives a coroutine.
+        is_async: Whether calling the function gives a coroutine or an asynchronous generator.
+        is_generator: Whether calling the function gives a generator, plain or asynchronous.
         description: For people; the docstring by default.
         version: The version of the code; may be empty.
         tags: In order, without repetitions.
@@ -39,6 +42,7 @@ class Definition:
     name: str
     is_flow: bool
     is_async: bool
+    is_generator: bool
     description: str | None
     version: str
     tags: tuple[str, ...]
@@ -47,6 +51,17 @@ class Definition:
     log_prints: bool | None
     run_name: str | Callable[..., str] | None
     hooks: Hooks | None = None
+
+    _checks: Checks | None = None
+    """How arguments are validated; None if they are not."""
+    _parameters: Parameters | None = None
+
+    @property
+    def parameters(self) -> Parameters:
+        """How the arguments are bound to parameters; only worked out where something needs it."""
+        if self._parameters is None:
+            self._parameters = Parameters(self.fn, f"{self.kind} {self.name!r}", self._checks)
+        return self._parameters
 
     @property
     def kind(self) -> str:
@@ -58,26 +73,16 @@ class TaskDefinition(Definition):
     """A task."""
 
     is_flow = False
-    _parameters: Parameters | None = None
-
-    @property
-    def parameters(self) -> Parameters:
-        """How the arguments are bound to parameters; only worked out where something needs it."""
-        if self._parameters is None:
-            self._parameters = Parameters(self.fn, f"Task {self.name!r}", validate=False)
-        return self._parameters
 
 
 class FlowDefinition(Definition):
     """A flow.
 
     Attributes:
-        parameters: How the arguments are bound and validated.
         task_runner: What runs the tasks that it submits.
     """
 
     is_flow = True
-    parameters: Parameters
     task_runner: Any
 
 
@@ -89,7 +94,7 @@ def checked_name(name: str | None, fn: Callable[..., Any]) -> str:
         TypeError: The name is not text.
     """
     if name is None:
-        name = getattr(fn, "__name__", type(fn).__name__).replace("_", "-")
+        name = function_name(fn).replace("_", "-")
         if name == "<lambda>":
             raise ValueError("a lambda has no name of its own: give one by name=…")
     if not isinstance(name, str):
@@ -99,35 +104,20 @@ def checked_name(name: str | None, fn: Callable[..., Any]) -> str:
     return name
 
 
-def is_async_function(fn: Callable[..., Any]) -> bool:
-    """Whether calling a function, method or object gives a coroutine."""
-    fn = inspect.unwrap(fn)
-    return inspect.iscoroutinefunction(getattr(fn, "__func__", fn)) or (
-        not inspect.isroutine(fn) and inspect.iscoroutinefunction(type(fn).__call__)
-    )
-
-
 def made_description(description: str | None, fn: Callable[..., Any]) -> str | None:
     """The description given, or the docstring."""
-    return description if description is not None else inspect.getdoc(fn)
+    return description if description is not None else function_doc(fn)
 
 
 def check_parameter_names(fn: Callable[..., Any]) -> None:
     """Checks that a function can be called with the options of a call beside its parameters.
 
     Raises:
-        TypeError: It cannot be called, or gives coroutines of its own kind (generators), or a
-            parameter is named like an option of calls.
+        TypeError: It cannot be called, or a parameter is named like an option of calls.
     """
     if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
         raise TypeError(f"@flow and @task take a function, not {fn!r}")
-    function = inspect.unwrap(getattr(fn, "__func__", fn))
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(
-            f"{getattr(function, '__name__', function)!r} is a generator; flows and tasks return "
-            "their result: let it return a list."
-        )
-    code = getattr(function, "__code__", None)
+    code = getattr(called_function(inspect.unwrap(called_function(fn))), "__code__", None)
     if code is None:
         return
     count = code.co_argcount + code.co_kwonlyargcount

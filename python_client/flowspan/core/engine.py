@@ -214,7 +214,7 @@ def _retry(run: Run, world: World, state: State) -> Generator[float | Do, Any, S
     """
     policy = run.definition.retry
     assert policy is not None  # noqa: S101 - asked before
-    if not policy.may_retry(run.attempt) or not policy.may_follow(state):
+    if not run.may_retry or not policy.may_retry(run.attempt) or not policy.may_follow(state):
         return state
     try:
         run.scope.check()  # it would be tried again, but may have been cancelled meanwhile

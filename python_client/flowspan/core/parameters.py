@@ -12,6 +12,7 @@ import sys
 import typing
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.functions import called_function
 from flowspan.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -31,15 +32,13 @@ class Parameters:
     Args:
         fn: The function.
         who: What to call it in errors: "Flow 'census'".
-        validate: Whether values are validated and coerced.
+        checks: How values are validated and coerced; None if they are not.
     """
 
-    def __init__(self, fn: Callable[..., Any], who: str, *, validate: bool) -> None:
-        self._fn = fn
+    def __init__(self, fn: Callable[..., Any], who: str, checks: Checks | None) -> None:
         self._who = who
-        self._validate = validate
+        self._checks = checks
         self._signature = _signature_of(fn)
-        self._checks: dict[str, _Check] | None = None
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by parameter, defaults included, validated and coerced.
@@ -55,8 +54,8 @@ class Parameters:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise ParameterError(f"{self._who}: {error}.") from None
-        if self._validate:
-            self._validate_in(bound.arguments)
+        if self._checks is not None:
+            self._validate_in(bound.arguments, self._checks)
         bound.apply_defaults()
         arguments = bound.arguments
         for name, value in arguments.items():
@@ -98,12 +97,10 @@ class Parameters:
                 args.append(arguments[name])
         return tuple(args), kwargs
 
-    def _validate_in(self, arguments: dict[str, Any]) -> None:
-        if self._checks is None:
-            self._checks = self._make_checks()
+    def _validate_in(self, arguments: dict[str, Any], checks: Checks) -> None:
         problems: list[str] = []
         for name, value in arguments.items():
-            check = self._checks.get(name)
+            check = checks.get(name)
             if check is None:
                 continue
             kind = self._signature.parameters[name].kind
@@ -118,20 +115,36 @@ class Parameters:
         if problems:
             raise ParameterError(f"{self._who}: " + "; ".join(problems))
 
-    def _make_checks(self) -> dict[str, _Check]:
+
+class Checks:
+    """How the values of a function's parameters are validated: for it and for methods bound of it.
+
+    Args:
+        fn: The function; its annotations are only looked at when a value is to be checked.
+    """
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self._fn = fn
+        self._checks: dict[str, _Check] | None = None
+
+    def get(self, name: str) -> _Check | None:
+        """The check of a parameter; None if anything will do."""
+        if self._checks is None:
+            self._checks = self._make()
+        return self._checks.get(name)
+
+    def _make(self) -> dict[str, _Check]:
         hints = _type_hints(self._fn)
-        checks = {}
-        for name, parameter in self._signature.parameters.items():
-            hint = hints.get(name, Any)
+        for name, parameter in _signature_of(called_function(self._fn)).parameters.items():
             if type(parameter.default).__name__ == "FieldInfo":
-                hint = typing.Annotated[hint, parameter.default]
-            if (
-                hint is not Any
-                and hint is not object
-                and not isinstance(hint, (str, typing.TypeVar))
-            ):
-                checks[name] = _Check(hint)
-        return checks
+                hints[name] = typing.Annotated[hints.get(name, Any), parameter.default]
+        return {
+            name: _Check(hint)
+            for name, hint in hints.items()
+            if hint is not Any
+            and hint is not object
+            and not isinstance(hint, (str, typing.TypeVar))
+        }
 
 
 class _Check:
@@ -196,8 +209,7 @@ def _type_hints(fn: Callable[..., Any]) -> dict[str, Any]:
 
     One that cannot be evaluated is left out: the values of its parameter are not checked.
     """
-    target = inspect.unwrap(fn)
-    target = getattr(target, "__func__", target)
+    target = called_function(inspect.unwrap(called_function(fn)))
     closure = inspect.getclosurevars(target).nonlocals if inspect.isfunction(target) else {}
     try:
         return typing.get_type_hints(target, localns=closure or None, include_extras=True)

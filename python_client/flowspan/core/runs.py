@@ -67,6 +67,8 @@ class Run:
             their names.
         loop: The event loop that was running in the thread when a synchronous run began, or None.
         begin_error: Why its function cannot be called (wrong arguments); None if it can.
+        may_retry: Whether it may be tried again, if its definition says so: not once the consumer
+            of its values has gone.
         entered: The state that it entered last, as far as user code was told of it (hooks, retry
             conditions); not set before. `state` is what to read.
     """
@@ -81,6 +83,7 @@ class Run:
         "flow_run",
         "log_prints",
         "loop",
+        "may_retry",
         "parent",
         "record",
         "scope",
@@ -115,6 +118,7 @@ class Run:
         self.task_numbers: dict[str, Iterator[int]] | None = None
         self.loop: object = None
         self.begin_error: Exception | None = None
+        self.may_retry = True
 
     def copy_for_attempt(self, scope: Scope) -> Run:
         """The run as the code of one attempt sees it, to be cancelled apart from the run."""

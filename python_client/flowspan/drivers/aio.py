@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from contextlib import asynccontextmanager, contextmanager, suppress
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin
@@ -27,7 +28,7 @@ from flowspan.exceptions import CancelRun
 from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
     from flowspan.core.definitions import FlowDefinition, TaskDefinition
     from flowspan.core.runs import Run
@@ -72,13 +73,13 @@ async def drive(
                 if step is None:
                     outcome = await _call(run, fn, args, kwargs)
                 elif closed is None:
-                    outcome = await _do_or_wait(run, step)
+                    outcome = await do_or_wait(run, step)
                 else:
-                    outcome = _do_at_once(run, step)
+                    outcome = do_at_once(run, step)
             except BaseException as error:  # noqa: BLE001 - the engine decides what it means
                 if isinstance(error, GeneratorExit):
                     closed = error
-                step = steps.throw(_as_cancel(run, error))
+                step = steps.throw(as_cancel(run, error))
             else:
                 step = steps.send(outcome)
     except StopIteration as stop:
@@ -103,15 +104,15 @@ async def run_task(
     host = get_host()
     parent = current_run.get()
     inputs = args, kwargs, tuple(wait_for or ())
-    args, kwargs, error = await _resolved(*inputs)
+    args, kwargs, error = await resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
     link_inputs(run, task, *inputs)
     async with _flushing(host, parent):
         error = error or run.begin_error
         if parent is not None:
-            return _passed_on(await drive(host, run, task.fn, args, kwargs, error))
+            return passed_on(await drive(host, run, task.fn, args, kwargs, error))
         with _cancellable(host, run):
-            return _passed_on(await drive(host, run, task.fn, args, kwargs, error))
+            return passed_on(await drive(host, run, task.fn, args, kwargs, error))
 
 
 async def run_flow(
@@ -124,7 +125,7 @@ async def run_flow(
     host = get_host()
     parent = current_run.get()
     inputs = args, kwargs, tuple(wait_for or ())
-    args, kwargs, error = await _resolved(*inputs)
+    args, kwargs, error = await resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run, scope = call.run, call.run.scope
     link_inputs(run, flow, *inputs)
@@ -134,8 +135,8 @@ async def run_flow(
                 error = error or run.begin_error
                 state = await drive(host, run, flow.fn, call.args, call.kwargs, error)
                 if run.task_runner is not None:  # its hooks submitted tasks
-                    await _done(run.task_runner)
-                return _passed_on(state)
+                    await runner_done(run.task_runner)
+                return passed_on(state)
         finally:
             close_attempt(run, run)
             scope.close()
@@ -150,13 +151,13 @@ async def _flushing(host: Host, parent: Run | None) -> AsyncIterator[None]:
         raise
     except BaseException:
         if parent is None:
-            await _in_thread(host.flush)
+            await in_thread(host.flush)
         raise
     if parent is None:
-        await _in_thread(host.flush)
+        await in_thread(host.flush)
 
 
-def _passed_on(state: State) -> State:
+def passed_on(state: State) -> State:
     """The state; but an asyncio task that was cancelled must end so.
 
     Raises:
@@ -174,7 +175,7 @@ def _cancelled_error(stop: object) -> asyncio.CancelledError | None:
     return cause if isinstance(cause, asyncio.CancelledError) else None
 
 
-async def _do_or_wait(run: Run, step: Do | float) -> Any:
+async def do_or_wait(run: Run, step: Do | float) -> Any:
     """Does what the engine asks for."""
     if not isinstance(step, Do):
         await asyncio.sleep(step)
@@ -191,7 +192,7 @@ async def _do_or_wait(run: Run, step: Do | float) -> Any:
             run.span.leave(token)
 
 
-def _do_at_once(run: Run, step: Do | float) -> Any:
+def do_at_once(run: Run, step: Do | float) -> Any:
     """Does what can be done in a coroutine that was closed, and may not await any more."""
     if not isinstance(step, Do) or not step.is_user_code:
         return None
@@ -214,10 +215,10 @@ async def _call(
     token = span.enter() if span is not None else None
     error: BaseException | None = None
     try:
-        value = await _within(run, timeout_s, _call_to_the_end(attempt, fn, args, kwargs))
+        value = await within(run, timeout_s, _call_to_the_end(attempt, fn, args, kwargs))
     except asyncio.CancelledError as cancelled:
         # What it means is to be seen now: stopping what the attempt left behind cancels its scope.
-        error = _as_cancel(run, cancelled)
+        error = as_cancel(run, cancelled)
         raise error from error.__cause__
     except BaseException as raised:
         error = raised
@@ -225,7 +226,7 @@ async def _call(
     finally:
         if span is not None:
             span.leave(token)
-        await _finish_attempt(run, attempt, error)
+        await finish_attempt(run, attempt, error)
         with suppress(ValueError):  # a coroutine may be closed in another context
             current_run.reset(current)
     if type(value) not in ATOMIC:
@@ -241,12 +242,17 @@ async def _call_to_the_end(
 ) -> Any:
     """Calls the function and waits for the tasks that it submitted."""
     value = await fn(*args, **kwargs)
+    if isinstance(value, GeneratorType):
+        value = list(value)
+    elif isinstance(value, AsyncGeneratorType):
+        value = [each async for each in value]
     if attempt.task_runner is not None:
-        await _done(attempt.task_runner)
+        await runner_done(attempt.task_runner)
     return value
 
 
-async def _finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
+async def finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
+    """Ends what an attempt leaves behind."""
     patience_s = stop_attempt(run, attempt, error)
     try:
         if attempt.task_runner is not None and patience_s != 0:
@@ -261,7 +267,7 @@ async def _finish_attempt(run: Run, attempt: Run, error: BaseException | None) -
 async def _wait_for_submitted(run: Run, runner: OpenTaskRunner, patience_s: float | None) -> None:
     with suppress(TimeoutError):
         try:
-            await asyncio.wait_for(_done(runner), patience_s)
+            await asyncio.wait_for(runner_done(runner), patience_s)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not run.scope.cancelled or task is None:
@@ -269,16 +275,21 @@ async def _wait_for_submitted(run: Run, runner: OpenTaskRunner, patience_s: floa
             # The run learnt that it is cancelled from a call of a task, and only now comes what
             # was to break off what it awaits.
             task.uncancel()
-            await asyncio.wait_for(_done(runner), patience_s)
+            await asyncio.wait_for(runner_done(runner), patience_s)
 
 
-async def _within(run: Run, timeout_s: float | None, coroutine: Coroutine[Any, Any, Any]) -> Any:
+async def within(run: Run, timeout_s: float | None, awaitable: Awaitable[Any]) -> Any:
+    """Awaits something that may take so many seconds.
+
+    Raises:
+        RunTimeout: It took longer.
+    """
     if timeout_s is None:
-        return await coroutine
+        return await awaitable
     deadline = asyncio.timeout(timeout_s)
     try:
         async with deadline:
-            value = await coroutine
+            value = await awaitable
     except TimeoutError:
         if deadline.expired():
             raise timed_out(run) from None
@@ -288,7 +299,7 @@ async def _within(run: Run, timeout_s: float | None, coroutine: Coroutine[Any, A
     return value
 
 
-def _as_cancel(run: Run, error: BaseException) -> BaseException:
+def as_cancel(run: Run, error: BaseException) -> BaseException:
     """What the engine is told of an error: CancelRun when the asyncio task was cancelled."""
     if not isinstance(error, asyncio.CancelledError):
         return error
@@ -305,6 +316,13 @@ def _as_cancel(run: Run, error: BaseException) -> BaseException:
 @contextmanager
 def _cancellable(host: Host, run: Run) -> Iterator[None]:
     """Lets the service cancel a run: what it awaits is broken off."""
+    with interruptible(run), cancel_with(host, run):
+        yield
+
+
+@contextmanager
+def interruptible(run: Run) -> Iterator[None]:
+    """Breaks off what the block awaits when the run, which has a scope of its own, is cancelled."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101 - only used in coroutines
     is_going_on = True
@@ -317,14 +335,15 @@ def _cancellable(host: Host, run: Run) -> Iterator[None]:
         if is_going_on and not run.state.is_final():
             task.cancel()
 
-    with cancel_with(host, run, task, interrupt):
-        try:
-            yield
-        finally:
-            is_going_on = False
+    run.scope.add_interrupt(task, interrupt)
+    try:
+        yield
+    finally:
+        is_going_on = False
+        run.scope.remove_interrupt(task)
 
 
-async def _resolved(
+async def resolved(
     args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: tuple[Any, ...]
 ) -> tuple[tuple[Any, ...], dict[str, Any], Exception | None]:
     """Waits for the futures in the arguments; the arguments with results, or what is in the way."""
@@ -357,7 +376,8 @@ def _set(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-async def _done(runner: OpenTaskRunner) -> None:
+async def runner_done(runner: OpenTaskRunner) -> None:
+    """Waits until the tasks that were submitted have ended."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
@@ -369,5 +389,6 @@ async def _done(runner: OpenTaskRunner) -> None:
     await ended
 
 
-async def _in_thread(function: Callable[[], object]) -> None:
+async def in_thread(function: Callable[[], object]) -> None:
+    """Calls a function that blocks, without holding up what else runs on the loop."""
     await asyncio.get_running_loop().run_in_executor(None, function)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import ExitStack
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.runs import current_run
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
 
 
 def running_loop() -> object:
@@ -26,13 +27,56 @@ def call_async(coroutine: Coroutine[Any, Any, Any]) -> Any:
     here and now: on a loop of its own, in a thread of its own if a loop runs in this one already
     (then the plain one is itself called from a coroutine, and blocks that as any plain call would).
     """
+    return coroutine if _can_be_awaited() else run_coroutine(coroutine)
+
+
+def call_async_generator(values: AsyncGenerator[Any, Any]) -> Any:
+    """The asynchronous generator; or, where nobody could await it, a plain one of its values."""
+    return values if _can_be_awaited() else _iterate_here(values)
+
+
+def _can_be_awaited() -> bool:
+    """Whether the code that runs here may be a coroutine's."""
     run = current_run.get()
     if run is None:
-        return coroutine
+        return True
     loop = running_loop()
-    if loop is not None and (run.definition.is_async or run.loop is not loop):
-        return coroutine
-    return run_coroutine(coroutine)
+    return loop is not None and (run.definition.is_async or run.loop is not loop)
+
+
+def _iterate_here(values: AsyncGenerator[Any, Any]) -> Generator[Any, Any, None]:
+    """Gives the values of an asynchronous generator, which runs on a loop of its own."""
+    import asyncio  # noqa: PLC0415 - most programs have no use for it
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - likewise
+
+    async def step(awaitable: Awaitable[Any]) -> Any:
+        return await awaitable
+
+    with ExitStack() as stack:
+        runner = asyncio.Runner()
+        if running_loop() is None:
+            run = runner.run
+            stack.callback(runner.close)
+        else:  # A thread has room for one loop that runs.
+            thread = stack.enter_context(ThreadPoolExecutor(1, "flowspan-async"))
+            stack.callback(lambda: thread.submit(runner.close).result())
+
+            def run(coroutine: Coroutine[Any, Any, Any]) -> Any:  # type: ignore[misc] # the same
+                return thread.submit(copy_context().run, runner.run, coroutine).result()
+
+        stack.callback(lambda: run(step(values.aclose())))
+        awaitable = values.asend(None)
+        while True:
+            try:
+                value = run(step(awaitable))
+            except StopAsyncIteration:
+                return
+            try:
+                awaitable = values.asend((yield value))
+            except GeneratorExit:
+                raise
+            except BaseException as thrown:  # noqa: BLE001 - it is the body's
+                awaitable = values.athrow(thrown)
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _logger = logging.getLogger("flowspan.futures")
-_lock = threading.Lock()
-"""Guards what every future has of callbacks. Held for moments, and never while a callback runs."""
+_lock = threading.RLock()
+"""Guards what every future has of callbacks. Held for moments, and never while a callback runs.
+Re-entrant, because a generator that is collected as garbage ends its run wherever that happens."""
 
 
 class TaskFuture(Generic[R]):
@@ -206,7 +207,7 @@ def wait_until_done(futures: tuple[TaskFuture[Any], ...], timeout: float | None 
 def _renew_lock() -> None:
     """A forked child may find the lock held by a thread that it does not have."""
     global _lock  # noqa: PLW0603 - one per process
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)

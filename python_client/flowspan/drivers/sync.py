@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin
@@ -66,7 +67,7 @@ def drive(
         while True:
             try:
                 if step is not None:
-                    outcome = _do_or_wait(run, step)
+                    outcome = do_or_wait(run, step)
                 else:
                     if not is_bare:
                         outcome = _call(run, fn, args, kwargs)
@@ -75,6 +76,8 @@ def drive(
                     else:
                         outcome = _call_in_span(span, fn, args, kwargs)
                     if type(outcome) not in ATOMIC:
+                        if type(outcome) is GeneratorType:
+                            outcome = _call(run, list, (outcome,), {})
                         outcome = settle(outcome)
             except BaseException as error:  # noqa: BLE001 - the engine decides what it means
                 step = steps.throw(error)
@@ -114,7 +117,7 @@ def _run_task_with_care(
 ) -> State:
     """Runs a task that takes results of other runs, or that nobody called but the user."""
     inputs = args, kwargs, tuple(wait_for or ())
-    args, kwargs, error = _resolved(*inputs)
+    args, kwargs, error = resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
     link_inputs(run, task, *inputs)
     try:
@@ -138,7 +141,7 @@ def run_flow(
     host = get_host()
     parent = current_run.get()
     inputs = args, kwargs, tuple(wait_for or ())
-    args, kwargs, error = _resolved(*inputs)
+    args, kwargs, error = resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run, scope = call.run, call.run.scope
     link_inputs(run, flow, *inputs)
@@ -157,7 +160,7 @@ def run_flow(
 
 
 @calls_user_code
-def _do_or_wait(run: Run, step: Do | float) -> Any:
+def do_or_wait(run: Run, step: Do | float) -> Any:
     """Does what the engine asks for; a coroutine of user code runs to its end here."""
     if not isinstance(step, Do):
         run.scope.sleep(step)
@@ -194,7 +197,7 @@ def _call(run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     finally:
         if span is not None:
             span.leave(token)
-        _finish_attempt(run, attempt, error)
+        finish_attempt(run, attempt, error)
         current_run.reset(current)
     return value
 
@@ -221,7 +224,8 @@ def _call_to_the_end(
     return value
 
 
-def _finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
+def finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
+    """Ends what an attempt leaves behind: waits for the tasks that it submitted, or stops them."""
     patience_s = stop_attempt(run, attempt, error)
     try:
         if attempt.task_runner is not None and patience_s != 0:
@@ -233,7 +237,7 @@ def _finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None
         close_attempt(run, attempt)
 
 
-def _resolved(
+def resolved(
     args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: tuple[Any, ...]
 ) -> tuple[tuple[Any, ...], dict[str, Any], Exception | None]:
     """Waits for the futures in the arguments; the arguments with results, or what is in the way."""

@@ -138,6 +138,11 @@ class Loop:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it is the calling thread."""
+        return self._thread is threading.current_thread()
+
     def close(self, timeout_s: float) -> None:
         """Ends the session with a Goodbye, if there is a connection, and the thread."""
         self._is_closing = True

@@ -109,7 +109,9 @@ class Reporter:
                 so long, further calls do not wait for it until it answers again.
         """
         loop = self._loop
-        if loop is None or not loop.is_alive:
+        # The thread cannot wait for itself. It is asked to where a run ends because it was
+        # collected as garbage: a generator is.
+        if loop is None or not loop.is_alive or loop.is_current:
             return FlushOutcome(acked=not self._intake, spooled=not self._intake)
         if timeout_s is None:
             timeout_s = self._get_config().flush_timeout_s

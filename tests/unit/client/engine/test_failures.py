@@ -82,7 +82,7 @@ def test_flowspans_own_frames_are_left_out() -> None:
 
 
 def test_flowspans_own_errors_need_no_trace_of_its_frames() -> None:
-    error = caught(lambda: Parameters(fail, "Flow 'x'", validate=True).bind((), {}))
+    error = caught(lambda: Parameters(fail, "Flow 'x'", None).bind((), {}))
     assert isinstance(error, ParameterError)
     assert "parameters.py" not in failure_info(error).stack_trace
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from flowspan.core.parameters import Parameters
+from flowspan.core.parameters import Checks, Parameters
 from flowspan.exceptions import ParameterError
 
 
@@ -40,7 +40,9 @@ class Colour(enum.Enum):
 
 
 def bind(function, *args, validate: bool = True, **kwargs) -> dict[str, Any]:
-    return dict(Parameters(function, "Flow 'f'", validate=validate).bind(args, kwargs))
+    return dict(
+        Parameters(function, "Flow 'f'", Checks(function) if validate else None).bind(args, kwargs)
+    )
 
 
 def test_coerced_to_the_annotations() -> None:
@@ -70,7 +72,7 @@ def test_defaults_are_filled_in_and_not_validated() -> None:
 def test_variadics_are_validated_one_by_one() -> None:
     def function(first: int, *rest: int, flag: bool = False, **more: float) -> None: ...
 
-    parameters = Parameters(function, "Flow 'f'", validate=True)
+    parameters = Parameters(function, "Flow 'f'", Checks(function))
     bound = parameters.bind(("1", "2", 3), {"flag": "true", "x": "1.5"})
     assert bound == {"first": 1, "rest": (2, 3), "flag": True, "more": {"x": 1.5}}
     assert parameters.call_arguments(bound) == ((1, 2, 3), {"flag": True, "x": 1.5})
@@ -189,9 +191,9 @@ def test_a_value_with_a_broken_repr() -> None:
 def test_values_of_the_right_type_do_not_import_pydantic() -> None:
     code = (
         "import sys\n"
-        "from flowspan.core.parameters import Parameters\n"
+        "from flowspan.core.parameters import Checks, Parameters\n"
         "def f(name: str, n: int = 3, x=None): ...\n"
-        "Parameters(f, 'Flow', validate=True).bind(('ada', 5), {})\n"
+        "Parameters(f, 'Flow', Checks(f)).bind(('ada', 5), {})\n"
         "assert 'pydantic' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
