@@ -21,6 +21,7 @@ from flowspan.v1 import (
     failure_pb2,
     flow_run_service_pb2,
     log_pb2,
+    log_service_pb2,
     payload_pb2,
     report_pb2,
     report_service_pb2,
@@ -259,6 +260,21 @@ BAD_EVENTS = {
     "log span id": log(span_id="g" * 16),
     "log level": log(level=-10),
     "log chunk": log(chunk_index=-1),
+    **{
+        f"NUL in {name}": created(ID, **{name: value})
+        for name, value in {
+            "function_name": "a\0b",
+            "run_name": "a\0",
+            "version": "\0",
+            "tags": ["good", "b\0d"],
+            "state": state("PENDING", name="\0"),
+        }.items()
+    },
+    "NUL in a long run_name": created(ID, run_name="n" * 100 + "\0"),
+    "NUL in a state's name": entered(ID, "RUNNING", name="a\0"),
+    "NUL in a state's message": entered(ID, "RUNNING", message="a\0"),
+    "NUL in a failure": entered(ID, "FAILED", failure=failure_pb2.Failure(message="a\0")),
+    "NUL in a logger": log(logger="a\0"),
     "artifact without id": artifact(id=""),
     "artifact without type": artifact(type=""),
     "artifact without time": artifact(create_time=None),
@@ -290,6 +306,38 @@ def test_promise_bad_input_events_are_named_and_nothing_is_applied(
     assert error_info(caught.value).metadata["sequence"] == "4"
     listed = stubs.flow_runs.ListFlowRuns(flow_run_service_pb2.ListFlowRunsRequest())
     assert not listed.flow_runs
+
+
+@pytest.mark.parametrize(
+    ("field", "run"),
+    [
+        ("flow_run.flow_name", {"flow_name": "a\0b"}),
+        ("flow_run.name", {"name": "a\0b"}),
+        ("flow_run.tags", {"tags": ["a\0b"]}),
+        ("flow_run.state.message", {"state": state("PENDING", message="a\0b")}),
+    ],
+)
+def test_promise_bad_input_nul_in_a_request(stubs: Stubs, field: str, run: dict[str, Any]) -> None:
+    good = {"id": new_id(), "flow_name": "f", "state": state("PENDING")}
+    request = flow_run_service_pb2.CreateFlowRunRequest(flow_run={**good, **run})
+    told = refused(lambda: stubs.flow_runs.CreateFlowRun(request), INVALID, "INVALID_FIELD")
+    assert told["field"] == field
+
+
+def test_promise_bad_input_nul_in_a_filter(stubs: Stubs) -> None:
+    request = flow_run_service_pb2.ListFlowRunsRequest(filter={"tags": ["a\0b"]})
+    refused(lambda: stubs.flow_runs.ListFlowRuns(request), INVALID, "INVALID_FIELD")
+
+
+def test_promise_bad_input_nul_in_a_log_is_shown_by_its_symbol(
+    harness: Harness, stubs: Stubs
+) -> None:
+    run_id = new_id()
+    stream = ReportStream(harness.channel)
+    stream.wait_for_ack(stream.report(created(run_id), log(run_id=run_id, message="a\0b\0")))
+    answer = stubs.logs.ListLogs(log_service_pb2.ListLogsRequest(run_id=run_id))
+    assert [each.message for each in answer.logs] == ["a␀b␀"]
+    stream.goodbye()
 
 
 def test_promise_bad_input_at_the_limits_is_good(harness: Harness) -> None:

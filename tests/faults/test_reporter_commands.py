@@ -6,11 +6,21 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.emitting import COMPLETED, Journal, created, entered, flow_record
-from tests.support.queries import flow_history, flow_runs, wait_until
+from tests.support.emitting import (
+    COMPLETED,
+    FAILED,
+    RUNNING,
+    Journal,
+    created,
+    entered,
+    flow_record,
+    logged,
+)
+from tests.support.queries import flow_history, flow_runs, logs, wait_until
 from tests.support.reporting import ReportStream
 
 from flowspan.config import Config
+from flowspan.core.events import STATE, FailureInfo
 from flowspan.reporter import Reporter
 from flowspan.v1 import flow_run_service_pb2, flow_run_service_pb2_grpc, state_pb2
 
@@ -137,6 +147,24 @@ def test_an_event_that_the_service_cannot_read_is_left_out_and_said(
     assert {run.id for run in flow_runs(service.channel)} == {first, second}
     for run_id in (first, second):
         assert flow_history(service.channel, run_id) == ["Pending", "Running", "Completed"]
+
+
+def test_nul_characters_cost_no_run(
+    service: ServiceProcess, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = flow_record(function_name="na\0me", run_name="\0", tags=("t\0",), version="\0")
+    reporter.emit(created(record))
+    reporter.emit((STATE, record.id, 1, RUNNING, "Run\0ning", "mess\0age", 10**18, None, None))
+    reporter.emit(logged(record.id, "one\0two"))
+    failure = FailureInfo("E\0", "m\0", "s\0")
+    reporter.emit(entered(record.id, FAILED, "Failed", failure=failure))
+    assert reporter.flush(TIMEOUT_S).acked
+    (run,) = flow_runs(service.channel)
+    assert (run.flow_name, run.name, list(run.tags)) == ("na␀me", "␀", ["t␀"])
+    assert flow_history(service.channel, run.id) == ["Pending", "Run␀ning", "Failed"]
+    assert run.state.failure.message == "m␀"
+    assert [each.message for each in logs(service.channel, run.id)] == ["one␀two"]
+    assert not caplog.records
 
 
 def test_a_service_that_stops_is_found_again(

@@ -9,6 +9,7 @@ from __future__ import annotations
 _NS_PER_S = 1_000_000_000
 _CONTINUED = 0x80_80_80_80
 _MAX_SECONDS = (1 << 35) - 1
+_SYMBOL_FOR_NUL = "␀".encode()
 
 
 def varint(value: int) -> bytes:
@@ -49,11 +50,16 @@ def varint5(value: int) -> bytes:
 
 
 def utf8(text: str) -> bytes:
-    """The text in UTF-8. What is no character (a lone surrogate) is written as an escape."""
+    """The text in UTF-8, as the service takes it.
+
+    What is no character (a lone surrogate) is written as an escape, and NUL by its symbol: the
+    service takes no NULs, and no run is to be lost over one.
+    """
     try:
-        return text.encode()
+        data = text.encode()
     except UnicodeEncodeError:
-        return text.encode(errors="backslashreplace")
+        data = text.encode(errors="backslashreplace")
+    return data.replace(b"\0", _SYMBOL_FOR_NUL) if b"\0" in data else data
 
 
 def clipped(text: str, limit_bytes: int) -> bytes:

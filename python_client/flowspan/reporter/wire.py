@@ -54,6 +54,7 @@ class Encoder:
     __slots__ = (
         "_family",
         "_family_bytes",
+        "_first_states",
         "_loggers",
         "_names",
         "_second",
@@ -64,6 +65,7 @@ class Encoder:
     def __init__(self) -> None:
         self._shapes: dict[tuple[int, int, str], tuple[bytes, bytes]] = {}
         self._names: dict[str, bytes] = {}
+        self._first_states: dict[str, bytes] = {}
         self._loggers: dict[str, bytes] = {}
         self._family: tuple[str | None, str, str | None] | None = None
         self._family_bytes = b""
@@ -139,9 +141,7 @@ class Encoder:
                 b"\x58" + varint(attempt),
             )
         )
-        if len(message) * 4 <= MAX_LOG_BYTES or (
-            message.isascii() and len(message) <= MAX_LOG_BYTES
-        ):
+        if len(message) * 4 <= MAX_LOG_BYTES:
             yield _log_item(before, utf8(message), after)
             return
         pieces, piece_length = _pieces(message)
@@ -205,13 +205,12 @@ class Encoder:
 
     def _first_state(self, name: str) -> bytes:
         """The state of a new run up to its time's value."""
-        key = "\0" + name
-        state = self._names.get(key)
+        state = self._first_states.get(name)
         if state is None:
             text = field(b"\x12", clipped(name, MAX_STATE_NAME_BYTES))
             size = varint(2 + len(text) + 2 + TIMESTAMP_BYTES)
             state = b"\x42" + size + b"\x08" + varint(_PENDING) + text + b"\x22\x0c"
-            _remember(self._names, key, state)
+            _remember(self._first_states, name, state)
         return state
 
     def _name(self, tag: bytes, name: str) -> bytes:
@@ -268,10 +267,13 @@ def _without_middle(stack: bytes) -> bytes:
 
 
 def _pieces(message: str) -> tuple[str, int]:
-    """The message without lone surrogates, and how many characters fit into a piece for sure."""
+    """The message as `utf8` has it, and how many characters fit into a piece for sure."""
     try:
-        message.encode()
+        message.encode()  # most are as they should be, and need no copy
+        is_clean = "\0" not in message
     except UnicodeEncodeError:
+        is_clean = False
+    if not is_clean:
         message = utf8(message).decode()
     return message, MAX_LOG_BYTES if message.isascii() else MAX_LOG_BYTES // 4
 

@@ -32,6 +32,7 @@ _MAX_SECONDS = validate.MAX_SECONDS
 _SHORT_STATE_NAME = limits.STATE_NAME // 4
 _SHORT_NAME = limits.NAME // 4
 """Texts with no more characters than these need not be measured: a character has up to 4 bytes."""
+_SYMBOL_FOR_NUL = "␀"
 _MAX_ATTEMPT = 1_000_000
 _INFO = 20
 
@@ -92,7 +93,7 @@ def _read_state(wire: WireState) -> State | NotUnderstood:
     name = wire.name
     if not name:
         name = _NAMES.get(kind, "")
-    elif len(name) > _SHORT_STATE_NAME:
+    elif len(name) > _SHORT_STATE_NAME or "\0" in name:
         validate.check_text(name, "state.name", limits.STATE_NAME)
     message = wire.message
     if message:
@@ -140,6 +141,9 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
         0 < len(function_name) <= _SHORT_NAME
         and len(run_name) <= _SHORT_NAME
         and len(version) <= _SHORT_NAME
+        and "\0" not in run_name
+        and "\0" not in function_name
+        and "\0" not in version
     ):
         _check_names(function_name, run_name, version)
     tags = tuple(wire.tags)
@@ -211,7 +215,10 @@ def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
         validate.check_time(time, "time")
     logger, message = wire.logger, wire.message
     validate.check_text(logger, "logger", limits.NAME)
-    validate.check_text(message, "message", limits.LOG_MESSAGE)
+    validate.check_length(message, "message", limits.LOG_MESSAGE)
+    if "\0" in message:
+        # Not refused as elsewhere: a batch is not to fail over what some program printed.
+        message = message.replace("\0", _SYMBOL_FOR_NUL)
     trace_id, span_id = wire.trace_id, wire.span_id
     if trace_id or span_id:
         validate.check_hex(trace_id, "trace_id", 32)

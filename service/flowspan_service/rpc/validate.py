@@ -88,6 +88,13 @@ def check_optional_id(value: str, field: str) -> None:
 
 
 def check_text(value: str, field: str, limit: int) -> None:
+    """A text of at most so many bytes, without NUL characters: PostgreSQL keeps none."""
+    if "\0" in value:
+        raise invalid(field, 'has a NUL character (U+0000). Leave it out, or send "␀" in its place')
+    check_length(value, field, limit)
+
+
+def check_length(value: str, field: str, limit: int) -> None:
     """A text of at most so many bytes."""
     # A character has at most four bytes, so most texts need not be encoded to be measured.
     if len(value) * 4 > limit and len(value.encode()) > limit:

@@ -28,8 +28,8 @@ failures = st.recursive(
 
 
 def readable(text: str) -> str:
-    """The text as it arrives: what is no character is an escape."""
-    return text.encode(errors="backslashreplace").decode()
+    """The text as it arrives: what is no character is an escape, and NUL its symbol."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "␀")
 
 
 def decode(*events: tuple[Any, ...], first: int = 1) -> list[Any]:
@@ -170,8 +170,9 @@ def test_logs(
         "aé€😀" * 100_000,
         "\udcff" * wire.MAX_LOG_BYTES,
         "x" * (5 * wire.MAX_LOG_BYTES),
+        "\0" * wire.MAX_LOG_BYTES,
     ],
-    ids=["just-fits", "one-more", "emoji", "mixed", "surrogates", "five"],
+    ids=["just-fits", "one-more", "emoji", "mixed", "surrogates", "five", "nuls"],
 )
 def test_long_logs_come_in_pieces_and_whole(message: str) -> None:
     run_id = str(uuid.uuid4())
@@ -183,6 +184,22 @@ def test_long_logs_come_in_pieces_and_whole(message: str) -> None:
         assert [log.chunk_index for log in logs] == list(range(len(logs)))
         assert {log.chunk_count for log in logs} == {len(logs)}
     assert {(log.run_id, log.time.ToNanoseconds()) for log in logs} == {(run_id, 10**18)}
+
+
+def test_names_and_states_that_begin_with_nul_are_not_mixed_up() -> None:
+    run_id = str(uuid.uuid4())
+    record = RunRecord(
+        run_id,
+        is_flow=True,
+        function_name="\0Pending",
+        run_name="",
+        parent_run_id=None,
+        root_run_id=run_id,
+        flow_run_id=run_id,
+    )
+    for read in decode((CREATED, record, "Pending", 1), (CREATED, record, "Pending", 1)):
+        assert read.run_created.function_name == "␀Pending"
+        assert read.run_created.state.name == "Pending"
 
 
 def test_what_the_service_would_refuse_is_shortened() -> None:
@@ -257,7 +274,8 @@ def test_padded_varints(value: int) -> None:
 def test_clipping_keeps_characters_whole(text: str, limit: int) -> None:
     data = clipped(text, limit)
     assert len(data) <= limit
-    assert text.startswith(data.decode().removesuffix("…")) or data.decode() == text
+    told = readable(text)
+    assert told.startswith(data.decode().removesuffix("…")) or data.decode() == told
 
 
 def test_placeholders_are_events_that_nobody_knows() -> None:
