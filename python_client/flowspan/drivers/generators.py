@@ -156,6 +156,7 @@ class BaseIteration:
         link_inputs(run, definition, *inputs)
         error = error or run.begin_error
         self.run = run
+        self._scope = run.scope
         self.value: Any = None
         self.has_own_scope = definition.is_flow or parent is None
         self.context = copy_context()
@@ -191,7 +192,7 @@ class BaseIteration:
         """Nothing more comes of the run."""
         if self.run.definition.is_flow:
             close_attempt(self.run, self.run)
-            self.run.scope.close()
+            self._scope.close()
 
     def enter_attempt(self) -> None:
         """The run as the body of the next attempt sees it, in a context of its own."""

@@ -404,6 +404,46 @@ def test_hooks_as_decorators(kind: Any, recorder: Recorder) -> None:
     assert len(it.hooks.of("on_completion")) == 3
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("hooks_are_async", [False, True])
+def test_hooks_of_generators(
+    recorder: Recorder, calls: Calls, is_async: bool, hooks_are_async: bool
+) -> None:
+    def values() -> Any:
+        yield 1
+        yield 2
+
+    async def values_later() -> Any:
+        yield 1
+        yield 2
+
+    options = calls.options("on_running", "on_completion", is_async=hooks_are_async)
+    made = flow(name="it", **options)(values_later if is_async else values)
+
+    async def to_the_end() -> None:
+        assert [value async for value in made()] == [1, 2]
+
+    async def closed() -> None:
+        iterator = made()
+        assert await anext(iterator) == 1
+        await iterator.aclose()
+
+    if is_async:
+        asyncio.run(to_the_end())
+    else:
+        assert list(made()) == [1, 2]
+    assert calls.made == [("on_running", "Running", 1), ("on_completion", "Completed", 1)]
+    calls.made.clear()
+    recorder.events.clear()
+    if is_async:
+        asyncio.run(closed())
+    else:
+        iterator = made()
+        assert next(iterator) == 1
+        iterator.close()
+    assert calls.made == [("on_running", "Running", 1), ("on_completion", "Completed", 1)]
+
+
 def test_hooks_of_methods(recorder: Recorder) -> None:
     seen: list[Any] = []
 
