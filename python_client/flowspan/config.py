@@ -37,6 +37,9 @@ class Config:
         spool_max_bytes: How large the spool may grow while the service is away.
         flush_timeout_s: How long the service may say nothing at the end of a top-level flow before
             what is not acked is put into the spool and the flow returns.
+        task_runner_thread_pool_max_workers: How many tasks a ThreadPoolTaskRunner runs at the same
+            time that does not say so itself; also where a flow names no task runner.
+        task_runner_process_pool_max_workers: The same for a ProcessPoolTaskRunner.
         local_idle_timeout_s: After how long without clients the local service ends itself.
     """
 
@@ -49,6 +52,8 @@ class Config:
     otlp_endpoint: str | None = None
     spool_max_bytes: int = 1 << 30
     flush_timeout_s: float = 10.0
+    task_runner_thread_pool_max_workers: int | None = None
+    task_runner_process_pool_max_workers: int | None = None
     local_idle_timeout_s: float = 300.0
 
 
@@ -139,6 +144,12 @@ def _positive(text: str) -> float:
     return value
 
 
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise ValueError("expected a whole number from 1 on")
+    return int(text)
+
+
 def _size(text: str) -> int:
     return int(_positive(text))
 
@@ -158,5 +169,7 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "otlp_endpoint": str,
     "spool_max_bytes": _size,
     "flush_timeout_s": _positive,
+    "task_runner_thread_pool_max_workers": _count,
+    "task_runner_process_pool_max_workers": _count,
     "local_idle_timeout_s": _positive,
 }

@@ -70,6 +70,45 @@ class MappingLengthMismatch(FlowspanError, ValueError):  # noqa: N818 - Prefect'
     code = "mapping_length_mismatch"
 
 
+class WorkerProcessDied(FlowspanError):  # noqa: N818 - it says what happened
+    """The process in which a task ran ended before the task did; its run is Crashed.
+
+    Attributes:
+        exit_code: What the process ended with; None if a signal ended it.
+        signal: The name of the signal that ended it ("SIGKILL"); empty if none did.
+    """
+
+    code = "worker_process_died"
+    retryable = True
+
+    def __init__(self, message: str, *, exit_code: int | None = None, signal: str = "") -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.signal = signal
+
+
+class NotPortable(FlowspanError, TypeError):  # noqa: N818 - says what the value is
+    """A value cannot be sent to another process, or back; the message says which and why."""
+
+    code = "not_portable"
+
+
+class RemoteError(FlowspanError):
+    """Stands for an exception of a worker process that could not be sent as it was.
+
+    Its text is that exception's.
+
+    Attributes:
+        type_name: The name of its type, with its module.
+    """
+
+    code = "remote"
+
+    def __init__(self, message: str, type_name: str = "") -> None:
+        super().__init__(message)
+        self.type_name = type_name
+
+
 class RunTimeout(FlowspanError, TimeoutError):  # noqa: N818 - named after the state
     """A run took longer than its timeout_seconds.
 

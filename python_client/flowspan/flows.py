@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.hooks import Hook
     from flowspan.core.retries import RetryCondition, RetryDelay
-    from flowspan.task_runners import ThreadPoolTaskRunner
+    from flowspan.task_runners import TaskRunner
 
 __all__ = ["Flow", "FlowOptions", "flow"]
 
@@ -39,7 +39,7 @@ class FlowOptions(TypedDict, total=False):
     retry_delay_seconds: RetryDelay
     retry_jitter_factor: float | None
     retry_condition_fn: RetryCondition | None
-    task_runner: ThreadPoolTaskRunner | type[ThreadPoolTaskRunner] | None
+    task_runner: TaskRunner | type[TaskRunner] | None
     description: str | None
     timeout_seconds: float | None
     validate_parameters: bool
@@ -70,7 +70,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         retry_delay_seconds: RetryDelay = 0,
         retry_jitter_factor: float | None = None,
         retry_condition_fn: RetryCondition | None = None,
-        task_runner: ThreadPoolTaskRunner | type[ThreadPoolTaskRunner] | None = None,
+        task_runner: TaskRunner | type[TaskRunner] | None = None,
         description: str | None = None,
         timeout_seconds: float | None = None,
         validate_parameters: bool = True,

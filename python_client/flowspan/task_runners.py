@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from typing import Protocol
+
+from flowspan.config import get_config
 from flowspan.drivers.task_runner import OpenTaskRunner
 
-__all__ = ["ThreadPoolTaskRunner"]
+__all__ = ["ConcurrentTaskRunner", "ProcessPoolTaskRunner", "TaskRunner", "ThreadPoolTaskRunner"]
+
+
+class TaskRunner(Protocol):
+    """What `@flow(task_runner=…)` takes: it is opened anew for each flow run."""
+
+    def open(self, name: str) -> OpenTaskRunner:
+        """Starts it for one flow run; nothing is started before the first task.
+
+        Args:
+            name: For the names of threads.
+        """
 
 
 class ThreadPoolTaskRunner:
@@ -14,7 +29,8 @@ class ThreadPoolTaskRunner:
     task that waits for one that it submitted runs that itself rather than block the pool.
 
     Args:
-        max_workers: How many tasks may run at the same time; None for no bound.
+        max_workers: How many tasks may run at the same time; None for what
+            FLOWSPAN_TASK_RUNNER_THREAD_POOL_MAX_WORKERS says, and no bound without that.
     """
 
     def __init__(self, max_workers: int | None = None) -> None:
@@ -23,17 +39,90 @@ class ThreadPoolTaskRunner:
         Raises:
             ValueError: max_workers is less than 1.
         """
-        if max_workers is not None and max_workers < 1:
-            raise ValueError(f"max_workers must be at least 1, not {max_workers}")
-        self.max_workers = max_workers
+        self.max_workers = _checked(max_workers)
 
     def open(self, name: str) -> OpenTaskRunner:
-        """Starts it for one flow run; nothing is started before the first task.
+        """See `TaskRunner.open`."""
+        bound = self.max_workers or get_config().task_runner_thread_pool_max_workers
+        return OpenTaskRunner(bound, name)
 
-        Args:
-            name: For the names of threads.
-        """
-        return OpenTaskRunner(self.max_workers, name)
+    def duplicate(self) -> ThreadPoolTaskRunner:
+        """Another one like this; there is no need for it, since each flow run opens its own."""
+        return type(self)(self.max_workers)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.max_workers == other.max_workers
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.max_workers))
 
     def __repr__(self) -> str:
-        return f"ThreadPoolTaskRunner(max_workers={self.max_workers})"
+        return f"{type(self).__name__}(max_workers={self.max_workers})"
+
+
+ConcurrentTaskRunner = ThreadPoolTaskRunner
+"""The older name of it in Prefect."""
+
+
+class ProcessPoolTaskRunner:
+    """Runs the submitted tasks of a flow in other processes: for work that needs the processor.
+
+    Processes are started when the first tasks need them, used again, and ended with the flow run. A
+    deadline (`timeout_seconds`) and cancelling stop the code whatever it does: after a moment to
+    clean up, its process is killed. A process that dies crashes the run that it was in, and no
+    other.
+
+    Functions, arguments and results go to them and back pickled, functions of the main module and
+    lambdas too (by cloudpickle); that module is not run again, so it needs no
+    `if __name__ == "__main__"`.
+
+    Args:
+        max_workers: How many tasks may run at the same time, each in a process; None for what
+            FLOWSPAN_TASK_RUNNER_PROCESS_POOL_MAX_WORKERS says, and without that for the number of
+            processors that this process may use.
+    """
+
+    def __init__(self, max_workers: int | None = None) -> None:
+        """See the class.
+
+        Raises:
+            ValueError: max_workers is less than 1.
+        """
+        self.max_workers = _checked(max_workers)
+
+    def open(self, name: str) -> OpenTaskRunner:
+        """See `TaskRunner.open`."""
+        # Imports subprocess, multiprocessing and cloudpickle.
+        from flowspan.drivers.processes.runner import OpenProcessRunner  # noqa: PLC0415
+
+        bound = self.max_workers or get_config().task_runner_process_pool_max_workers
+        return OpenProcessRunner(bound or _processors(), name)
+
+    def duplicate(self) -> ProcessPoolTaskRunner:
+        """Another one like this; there is no need for it, since each flow run opens its own."""
+        return type(self)(self.max_workers)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.max_workers == other.max_workers
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.max_workers))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(max_workers={self.max_workers})"
+
+
+def _checked(max_workers: int | None) -> int | None:
+    if max_workers is not None and max_workers < 1:
+        raise ValueError(f"max_workers must be at least 1, not {max_workers}")
+    return max_workers
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

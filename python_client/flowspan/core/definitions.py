@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.functions import called_function, function_doc, function_name
 from flowspan.core.parameters import Parameters
+from flowspan.core.portable import reduce_definition, restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from flowspan.core.hooks import Hooks
     from flowspan.core.parameters import Checks
@@ -67,6 +69,18 @@ class Definition:
     def kind(self) -> str:
         """What it is called in messages: "Flow" or "Task"."""
         return "Flow" if self.is_flow else "Task"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_definition(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state)
+
+    def __copy__(self) -> Self:
+        # Not by way of `__reduce__`, which gives the object itself where that can be imported.
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
 
 
 class TaskDefinition(Definition):

@@ -6,7 +6,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from flowspan.core.events import FailureInfo
-from flowspan.exceptions import FlowspanError
+from flowspan.exceptions import FlowspanError, RemoteError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -15,6 +15,10 @@ MAX_CHAIN = 16
 MAX_MESSAGE_BYTES = 32 * 1024
 MAX_TRACE_BYTES = 64 * 1024
 
+CARRIED_TRACE = "_flowspan_trace"
+"""The attribute in which an exception from another process carries the text of its traceback."""
+
+_HEADER = "Traceback (most recent call last):\n"
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -35,9 +39,9 @@ def failure_info(error: BaseException) -> FailureInfo:
     info: FailureInfo | None = None
     for item in reversed(chain):
         info = FailureInfo(
-            type=type_name(type(item)),
+            type=error_type(item),
             message=shorten(error_text(item), MAX_MESSAGE_BYTES),
-            stack_trace=shorten(_trace(item), MAX_TRACE_BYTES),
+            stack_trace=shorten(trace_text(item), MAX_TRACE_BYTES),
             cause=info,
         )
     assert info is not None  # noqa: S101 - the chain has at least the error itself
@@ -51,6 +55,13 @@ def type_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+def error_type(error: BaseException) -> str:
+    """The name of an error's type; of the original's, where it stands for one of elsewhere."""
+    if isinstance(error, RemoteError) and error.type_name:
+        return error.type_name
+    return type_name(type(error))
+
+
 def error_text(error: BaseException) -> str:
     """The error's message; a note about it if the error cannot even say that."""
     try:
@@ -62,7 +73,7 @@ def error_text(error: BaseException) -> str:
 def summary(error: BaseException) -> str:
     """One line: the type and the message."""
     text = error_text(error)
-    name = type_name(type(error))
+    name = error_type(error)
     return shorten(f"{name}: {text}" if text else name, MAX_MESSAGE_BYTES)
 
 
@@ -79,10 +90,21 @@ def shorten(text: str, max_bytes: int) -> str:
     return f"{head}\n… {len(data) - 2 * half} bytes left out …\n{tail}"
 
 
-def _trace(error: BaseException) -> str:
+def trace_text(error: BaseException) -> str:
+    """The traceback as Python shows it, without flowspan's own frames.
+
+    That of an exception from another process goes from where it was raised again here to where it
+    was raised there.
+    """
     frames = list(traceback.walk_tb(error.__traceback__))
     of_user = [item for item in frames if not _is_own(item[0])]
-    lines = ["Traceback (most recent call last):\n"]
+    carried = error.__dict__.get(CARRIED_TRACE)
+    if isinstance(carried, str):
+        if not of_user:
+            return carried
+        here = traceback.StackSummary.extract(iter(of_user)).format()
+        return "".join([_HEADER, *here, carried.removeprefix(_HEADER)])
+    lines = [_HEADER]
     if not of_user and isinstance(error, FlowspanError):
         lines = []  # flowspan's own word to the user: where in flowspan it was said does not matter
     else:

@@ -20,7 +20,13 @@ from flowspan.core.states import (
     StateType,
 )
 from flowspan.core.traversal import find
-from flowspan.exceptions import CancelRun, DeadlinePassed, RunFailed, RunTimeout
+from flowspan.exceptions import (
+    CancelRun,
+    DeadlinePassed,
+    RunFailed,
+    RunTimeout,
+    WorkerProcessDied,
+)
 
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 
@@ -62,6 +68,8 @@ def judge_error(error: BaseException, run_id: str, time_ns: int) -> State:
         kind, message = CANCELLED, str(error)
     elif isinstance(error, DeadlinePassed):
         kind, message = CANCELLED, f"Stopped: {error}"
+    elif isinstance(error, WorkerProcessDied):
+        kind, message = CRASHED, str(error)
     elif not isinstance(error, Exception):
         kind, message = CRASHED, _broken_off(error)
     # Cancelling is not an error of the code: there is no traceback to show.

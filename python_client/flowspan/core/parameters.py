@@ -13,6 +13,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.functions import called_function
+from flowspan.core.portable import loaded_function, portable_function
 from flowspan.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -126,6 +127,13 @@ class Checks:
     def __init__(self, fn: Callable[..., Any]) -> None:
         self._fn = fn
         self._checks: dict[str, _Check] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_fn": portable_function(self._fn)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._fn = loaded_function(state["_fn"])
+        self._checks = None
 
     def get(self, name: str) -> _Check | None:
         """The check of a parameter; None if anything will do."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from flowspan.core.states import RUNNING, State
 
@@ -191,6 +191,12 @@ class Run:
     def parent_run_id(self) -> str | None:
         """The run that called it; None at the top."""
         return self.record.parent_run_id
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be pickled: a run belongs to the process that executes it. Pass on "
+            "its id and its name instead."
+        )
 
     def __repr__(self) -> str:
         return f"<{self.definition.kind.lower()} run {self.name!r} ({self.id})>"

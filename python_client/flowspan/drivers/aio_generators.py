@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.portable import mark_as_made
 from flowspan.core.runs import current_run
 from flowspan.drivers.aio import (
     as_cancel,
@@ -74,6 +75,7 @@ def collecting(fn: Callable[..., Any]) -> Callable[..., Any]:
     async def collect(*args: Any, **kwargs: Any) -> list[Any]:
         return [value async for value in fn(*args, **kwargs)]
 
+    mark_as_made(collect, collecting, fn)
     return collect
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from flowspan.core.runs import current_run
 from flowspan.core.states import PENDING, RUNNING, State
@@ -159,6 +159,13 @@ class TaskFuture(Generic[R]):
         assert self._state is not None  # noqa: S101 - waited for
         result: R = self._state.result()
         return result
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be pickled: a future belongs to the process that submitted the task. "
+            "Pass it as an argument, or in a list or dictionary, and it is waited for and replaced "
+            "by its result; elsewhere, pass on future.result() or future.state."
+        )
 
     def __repr__(self) -> str:
         return f"<TaskFuture of {self.run.record.run_name!r}: {self.state.name}>"

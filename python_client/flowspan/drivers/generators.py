@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from flowspan.core.engine import execute, never_begin
+from flowspan.core.portable import mark_as_made
 from flowspan.core.runs import current_run
 from flowspan.core.states import COMPLETED, State
 from flowspan.drivers.arguments import settle
@@ -117,6 +118,7 @@ def collecting(fn: Callable[..., Any]) -> Callable[..., list[Any]]:
     def collect(*args: Any, **kwargs: Any) -> list[Any]:
         return list(fn(*args, **kwargs))
 
+    mark_as_made(collect, collecting, fn)
     return collect
 
 

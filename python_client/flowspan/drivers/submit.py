@@ -9,6 +9,7 @@ import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from flowspan.config import get_config
 from flowspan.core.engine import never_run
 from flowspan.core.runs import current_run
 from flowspan.core.states import CRASHED, State
@@ -81,12 +82,19 @@ def _runner_for(host: Host, parent: Run | None) -> OpenTaskRunner:
             if runner is None or runner.process_id != os.getpid():
                 options = owner.definition.task_runner if owner is not host else None
                 name = owner.record.run_name if owner is not host else "flowspan"
-                runner = options.open(name) if options is not None else OpenTaskRunner(None, name)
+                runner = _opened(options, name)
                 owner.task_runner = runner
                 if owner is host:
                     # Daemon threads: what was submitted last would be lost with the process.
                     atexit.register(runner.wait)
     return runner
+
+
+def _opened(options: Any, name: str) -> OpenTaskRunner:
+    if options is not None:
+        runner: OpenTaskRunner = options.open(name)
+        return runner
+    return OpenTaskRunner(get_config().task_runner_thread_pool_max_workers, name)
 
 
 class _Job:
@@ -149,14 +157,16 @@ class _Job:
 
     def ready(self) -> None:
         """Gives the job to a thread or a loop."""
-        if self.task.is_async:
+        if self.task.is_async and not self.runner.is_remote:
             self.runner.put_async(self._run_async, self.context, self._ensure_finished)
         else:
             self.runner.put(self._run_on_thread)
 
     def help(self) -> None:
         """Runs the job here if this is a pool's thread: a full pool must not wait for itself."""
-        if not self.task.is_async and not self.waiting and is_worker():
+        if self.task.is_async or self.runner.is_remote:
+            return
+        if not self.waiting and is_worker():
             self._run_on_thread()
 
     def _run_on_thread(self) -> None:
@@ -173,7 +183,8 @@ class _Job:
     def _run(self) -> None:
         try:
             error = self._prepare()
-            state = sync.drive(self.host, self.run, self.task.fn, self.args, self.kwargs, error)
+            fn = self.runner.function_for(self.task)
+            state = sync.drive(self.host, self.run, fn, self.args, self.kwargs, error)
         except BaseException as error:  # noqa: BLE001 - whoever waits for it must not wait for ever
             state = self._broken_off(error)
         self._finish(state)

@@ -187,7 +187,7 @@ def _call(run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     token = span.enter() if span is not None else None
     error: BaseException | None = None
     try:
-        if timeout_s is None:
+        if timeout_s is None or getattr(fn, "keeps_deadline", False):
             value = _call_to_the_end(attempt, fn, args, kwargs)
         else:
             value = call_within(run, timeout_s, _call_to_the_end, (attempt, fn, args, kwargs))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextvars import Context
 
+    from flowspan.core.definitions import TaskDefinition
     from flowspan.drivers.loop_thread import LoopThread
 
 
@@ -21,11 +22,14 @@ class OpenTaskRunner:
 
     Attributes:
         process_id: The process that it belongs to; a fork leaves its threads behind.
+        is_remote: Whether the functions are called elsewhere than on its threads.
 
     Args:
         max_workers: How many tasks run at the same time; None for no bound.
         name: For the names of threads.
     """
+
+    is_remote = False
 
     def __init__(self, max_workers: int | None, name: str) -> None:
         self.process_id = os.getpid()
@@ -55,6 +59,10 @@ class OpenTaskRunner:
             callback()
         if is_over:
             self._end_threads()
+
+    def function_for(self, task: TaskDefinition) -> Callable[..., Any]:
+        """What the driver of a run calls: the task's function, or what calls it elsewhere."""
+        return task.fn
 
     def put(self, job: Callable[[], object]) -> None:
         """Runs a job on a thread."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flowspan.core.definitions import Definition
     from flowspan.core.events import RunRecord
     from flowspan.core.tracing import RunSpan
+    from flowspan.telemetry.remote import RemoteSpan
     from flowspan.telemetry.spans import SpanTracer
 
 _lock = Lock()
@@ -60,6 +61,26 @@ def start_run(record: RunRecord, definition: Definition, time_ns: int) -> RunSpa
     if not _final and record.parent_run_id is None:
         _decide()
     return None if _tracer is None else _tracer.start_run(record, definition, time_ns)
+
+
+def told_endpoint() -> str | None:
+    """Where the service has said that spans go, for a child process; None if it has not."""
+    return _service_endpoint(0.0) if _service_endpoint is not None else None
+
+
+def inject() -> dict[str, str]:
+    """The current span as a carrier, for another process; see flowspan.telemetry.propagation."""
+    from flowspan.telemetry import propagation  # noqa: PLC0415 - imports OpenTelemetry
+
+    return propagation.inject()
+
+
+def remote_span(carrier: dict[str, str]) -> RemoteSpan:
+    """The span of a run that another process executes."""
+    from flowspan.telemetry.remote import RemoteSpan  # noqa: PLC0415 - imports OpenTelemetry
+
+    prepare()
+    return RemoteSpan(carrier)
 
 
 def flush(timeout_s: float = 2.0) -> bool:

@@ -1,0 +1,151 @@
+"""A run as the code in a worker process sees it: its ids and names, and those of its callers."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from flowspan.core.definitions import FlowDefinition, TaskDefinition
+from flowspan.core.runs import Run
+from flowspan.drivers.processes import pickling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowspan.core.definitions import Definition
+    from flowspan.core.events import RunRecord
+    from flowspan.core.runs import Scope
+
+_LEFT_BEHIND = frozenset({"fn", "task_runner", "_parameters", "_checks", "_options", "hooks"})
+"""What of a definition a worker has no use for: its function goes separately, if it is called."""
+
+
+_facts: WeakKeyDictionary[Definition, dict[str, Any]] = WeakKeyDictionary()
+"""What was found of each definition."""
+
+
+class PortableRun(NamedTuple):
+    """What goes to a worker of a run.
+
+    Attributes:
+        record: Its ids, names, tags.
+        definition: What of its flow or task can be pickled, by name.
+        attempt: The attempt.
+        created_ns: When it was created.
+        log_prints: Whether prints are logged.
+        arguments: Its arguments by parameter, as far as they can be pickled; None without.
+        parent: The run that called it; None at the top, and where the worker is to take the flow
+            run for it.
+    """
+
+    record: RunRecord
+    definition: dict[str, Any]
+    attempt: int
+    created_ns: int
+    log_prints: bool
+    arguments: dict[str, Any] | None
+    parent: PortableRun | None
+
+
+def portable_task_run(run: Run) -> PortableRun:
+    """A task run, with those that called it inside of its flow run, which goes separately."""
+    return _portable(run, up_to=run.flow_run)
+
+
+def portable_flow_run(run: Run) -> PortableRun:
+    """A flow run, with all that called it."""
+    return _portable(run, up_to=None)
+
+
+def _portable(run: Run, up_to: Run | None) -> PortableRun:
+    parent = run.parent
+    is_last = parent is None or (up_to is not None and parent.record.id == up_to.record.id)
+    arguments = run.arguments
+    return PortableRun(
+        run.record,
+        _facts_of(run.definition),
+        run.attempt,
+        run.created_ns,
+        run.log_prints,
+        None if arguments is None else pickling.only_portable(arguments),
+        None if is_last or parent is None else _portable(parent, up_to),
+    )
+
+
+def _facts_of(definition: Definition) -> dict[str, Any]:
+    known = _facts.get(definition)
+    if known is not None:
+        return known
+    facts = {
+        name: value
+        for name, value in vars(definition).items()
+        # Functions (hooks, conditions) are the parent's to call.
+        if name not in _LEFT_BEHIND and not name.startswith("__") and not _has_code(value)
+    }
+    _facts[definition] = portable = pickling.only_portable(facts)
+    return portable
+
+
+def _has_code(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(callable(item) for item in value)
+    return callable(value)
+
+
+def flow_run_here(portable: PortableRun, scope: Scope, worker_number: int) -> Run:
+    """A flow run in the worker.
+
+    Args:
+        portable: What came of it.
+        scope: Is cancelled with it.
+        worker_number: Goes into the names of runs, which are counted in each worker apart.
+    """
+    run = _here(portable, scope, {})
+    run.task_numbers = _Numbers(worker_number)
+    return run
+
+
+def task_run_here(portable: PortableRun, flow_run: Run) -> Run:
+    """A task run in the worker.
+
+    Args:
+        portable: What came of it.
+        flow_run: The flow run that it belongs to.
+    """
+    return _here(portable, flow_run.scope, {flow_run.record.id: flow_run}, flow_run)
+
+
+def _here(
+    portable: PortableRun, scope: Scope, known: dict[str, Run], top: Run | None = None
+) -> Run:
+    parent = _here(portable.parent, scope, known, top) if portable.parent is not None else top
+    record = portable.record
+    definition = FlowDefinition() if record.is_flow else TaskDefinition()
+    definition.__dict__.update(portable.definition)
+    definition.retry = definition.__dict__.get("retry")
+    definition.fn = _not_here
+    if isinstance(definition, FlowDefinition):
+        definition.task_runner = None
+    flow_run = known.get(record.flow_run_id or "")
+    run = Run(record, definition, parent, flow_run, scope, portable.created_ns, portable.log_prints)
+    if record.is_flow:
+        run.flow_run = known[record.id] = run
+    run.attempt = portable.attempt
+    run.arguments = portable.arguments
+    return run
+
+
+def _not_here() -> None:
+    raise RuntimeError("The function of this run is called in another process.")
+
+
+class _Numbers(dict[str, "Iterator[Any]"]):
+    """Counts the runs of each task so that no two workers give the same name."""
+
+    def __init__(self, worker_number: int) -> None:
+        super().__init__()
+        self._worker_number = worker_number
+
+    def setdefault(self, key: str, default: Any = None) -> Iterator[Any]:
+        return super().setdefault(key, (f"w{self._worker_number}-{n}" for n in count()))

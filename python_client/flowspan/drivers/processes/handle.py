@@ -1,0 +1,323 @@
+"""The parent's side of one worker process: starting it, calling a function in it, ending it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from multiprocessing import Pipe
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowspan import config, telemetry
+from flowspan.core.states import CANCELLED, CRASHED
+from flowspan.drivers.processes import messages
+from flowspan.drivers.processes.relay import Relay
+from flowspan.exceptions import WorkerProcessDied
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from flowspan.core.runs import Scope
+    from flowspan.drivers.host import Host
+    from flowspan.drivers.processes.messages import Call
+
+START_TIMEOUT_S = 60.0
+CANCEL_GRACE_S = 3.0
+"""How long code that was told to stop may go on before its process is killed. Less than a flow that
+is broken off waits for its tasks."""
+DEADLINE_GRACE_S = 1.0
+EXIT_TIMEOUT_S = 5.0
+_REAP_TIMEOUT_S = 10.0
+
+# The main module of the program is not run again: what is in it goes to workers by value.
+_PROGRAM = """'flowspan worker'
+import sys
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+sys.path[:] = connection.recv()
+from flowspan.drivers.processes.worker import main
+main(connection)
+"""
+
+
+class Answer(NamedTuple):
+    """What came of a call.
+
+    Attributes:
+        is_error: Whether the function raised.
+        payload: What it returned or raised, pickled; None if its process was killed.
+        is_late: Whether its time was over.
+    """
+
+    is_error: bool
+    payload: bytes | None
+    is_late: bool = False
+
+
+class WorkerHandle:
+    """A worker process.
+
+    Args:
+        host: The parent.
+        number: Its number in the pool, from 1.
+
+    Attributes:
+        known_flow_run: The key of the flow run that it has been told of.
+        is_spent: Whether it must not be used again: it is gone, or code in it was broken off, which
+            may have left anything behind.
+        was_killed: Whether the parent killed it.
+    """
+
+    def __init__(self, host: Host, number: int) -> None:
+        self.known_flow_run = ""
+        self.is_spent = False
+        self.was_killed = False
+        self._host = host
+        self._relay = Relay(host, self._cancel_run)
+        self._sending = threading.Lock()
+        self._call_id = 0
+        self._ended = threading.Event()
+        """Whether the call that was begun last has ended."""
+        self._connection, its_end = Pipe()
+        try:
+            self._process = _start(its_end)
+        except BaseException:
+            self._connection.close()
+            raise
+        finally:
+            its_end.close()
+        self._set_up(number)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        """Whether it can be given another call."""
+        return not self.is_spent and self._process.poll() is None
+
+    def call(
+        self, call: Call, payload: bytes, scope: Scope, timeout_s: float | None, run_id: str
+    ) -> Answer:
+        """Calls a function in the worker, and passes on what it reports meanwhile.
+
+        Args:
+            call: The call.
+            payload: Its arguments, pickled.
+            scope: What it is cancelled with.
+            timeout_s: How long it may take; the process is killed soon afterwards.
+            run_id: The run whose deadline that is.
+
+        Raises:
+            WorkerProcessDied: The process ended before the call did, and nobody had asked it to.
+            CancelRun, DeadlinePassed: The process was killed since its scope was cancelled.
+        """
+        self._call_id += 1
+        self._ended = ended = threading.Event()
+        call_id = self._call_id
+
+        def stop_with_scope() -> None:
+            self._stop(call_id, ended, scope.reason, _deadline_of(scope), CANCEL_GRACE_S)
+
+        scope.add_interrupt(ended, stop_with_scope)
+        try:
+            self._send((messages.CALL, call_id, call), payload)
+            if call.flow_run is not None:
+                self.known_flow_run = call.flow_run_key
+            deadline = None if timeout_s is None else time.monotonic() + timeout_s
+            return self._receive(deadline) or self._end_late(call_id, ended, timeout_s, run_id)
+        except (EOFError, OSError) as error:
+            self.is_spent = True
+            if scope.cancelled:
+                self._bury(f"Stopped: {scope.reason}", is_asked_for=True)
+                scope.check()
+            raise self._death() from error
+        finally:
+            ended.set()
+            scope.remove_interrupt(ended)
+            if scope.cancelled:
+                self.is_spent = True
+
+    def _end_late(
+        self, call_id: int, ended: threading.Event, timeout_s: float | None, run_id: str
+    ) -> Answer:
+        """The time of a call is over: gives it a moment to clean up, then kills the process."""
+        self.is_spent = True
+        reason = f"Its time of {timeout_s:g} s was over."
+        self._stop(call_id, ended, reason, run_id, DEADLINE_GRACE_S)
+        try:
+            answer = self._receive(None)
+            assert answer is not None  # noqa: S101 - without a deadline it is waited for
+            return answer._replace(is_late=True)
+        except (EOFError, OSError):
+            self._bury(f"Stopped: {reason}", is_asked_for=True)
+            return Answer(is_error=True, payload=None, is_late=True)
+
+    def say_exit(self) -> None:
+        """Asks the process to end once it has nothing to do."""
+        with contextlib.suppress(OSError):
+            self._send((messages.EXIT,))
+
+    def end(self, timeout_s: float = EXIT_TIMEOUT_S) -> None:
+        """Waits for the end of a process that was asked for it; kills it if that takes too long."""
+        deadline = time.monotonic() + timeout_s
+        with contextlib.suppress(EOFError, OSError):
+            while self._connection.poll(max(0.0, deadline - time.monotonic())):
+                self._take(pickle.loads(self._connection.recv_bytes()))  # noqa: S301 - our worker's
+        try:
+            self._process.wait(max(0.05, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._kill()
+        self._bury("The worker process of the task that called it was ended.", is_asked_for=True)
+
+    def _set_up(self, number: int) -> None:
+        settings = config.get_config()
+        try:
+            # A message of its own: flowspan itself is found by this path.
+            self._connection.send(list(sys.path))
+            setup = (messages.SETUP, None, list(sys.argv), number, settings)
+            self._connection.send((*setup, telemetry.told_endpoint()))
+            if not self._connection.poll(START_TIMEOUT_S):
+                self._kill()
+                raise WorkerProcessDied(
+                    f"A worker process did not begin to work within {START_TIMEOUT_S:g} s."
+                )
+            self._connection.recv_bytes()  # READY
+        except (EOFError, OSError) as error:
+            self.is_spent = True
+            died = self._death()
+            raise WorkerProcessDied(
+                f"A worker process could not be started ({died}); it may have said why on standard "
+                "error.",
+                exit_code=died.exit_code,
+                signal=died.signal,
+            ) from error
+        except BaseException:
+            self._kill()
+            self._bury("", is_asked_for=True)
+            raise
+
+    def _receive(self, deadline: float | None) -> Answer | None:
+        """Takes what the worker sends until it answers the call; None if the time is over."""
+        while True:
+            if deadline is not None and not self._connection.poll(
+                max(0.0, deadline - time.monotonic())
+            ):
+                return None
+            message = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - our own worker's
+            kind = message[0]
+            if kind in {messages.VALUE, messages.ERROR}:
+                payload = self._connection.recv_bytes()
+                if message[1] == self._call_id:
+                    return Answer(kind == messages.ERROR, payload)
+            else:
+                self._take(message)
+
+    def _take(self, message: tuple[Any, ...]) -> None:
+        if message[0] == messages.EVENTS:
+            self._relay.take(message[1])
+        elif message[0] == messages.FLUSH:
+            self._host.flush()
+            self._send((messages.FLUSHED, message[1]))
+
+    def _send(self, message: tuple[Any, ...], payload: bytes | None = None) -> None:
+        data = pickle.dumps(message)
+        with self._sending:
+            self._connection.send_bytes(data)
+            if payload is not None:
+                self._connection.send_bytes(payload)
+
+    def _cancel_run(self, run_id: str, reason: str) -> None:
+        # Called in the reporter's thread, which must not wait for a worker to read.
+        message = (messages.CANCEL, run_id, reason)
+        threading.Thread(target=self._try_to_send, args=(message,), daemon=True).start()
+
+    def _try_to_send(self, message: tuple[Any, ...]) -> None:
+        with contextlib.suppress(OSError):
+            self._send(message)
+
+    def _stop(
+        self, call_id: int, ended: threading.Event, reason: str, deadline_of: str, grace_s: float
+    ) -> None:
+        """Tells the code to stop, and kills the process if it has not stopped after a while."""
+        message = (messages.STOP, call_id, reason, deadline_of)
+
+        def kill_later() -> None:
+            if not ended.wait(grace_s):
+                self._kill()
+
+        for target in (lambda: self._try_to_send(message), kill_later):
+            threading.Thread(target=target, name="flowspan-stop", daemon=True).start()
+
+    def _kill(self) -> None:
+        """SIGKILL, to the process and to what it has started."""
+        self.is_spent = self.was_killed = True
+        with contextlib.suppress(OSError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _bury(self, message: str, *, is_asked_for: bool) -> int | None:
+        """Sees the process off, and ends the runs that it left open; its return code."""
+        self.is_spent = True
+        code: int | None = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(_REAP_TIMEOUT_S)
+        self._connection.close()
+        self._relay.end_open(CANCELLED if is_asked_for else CRASHED, message)
+        return code
+
+    def _death(self) -> WorkerProcessDied:
+        """What is to be said of a process that ended by itself, or by somebody else's hand."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_REAP_TIMEOUT_S)
+        error = _died(self._process.pid, self._process.returncode)
+        with contextlib.suppress(OSError):  # what it started has lost its purpose
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._bury(str(error), is_asked_for=False)
+        return error
+
+
+def _deadline_of(scope: Any) -> str:
+    return str(getattr(scope, "deadline_of", ""))
+
+
+def _died(pid: int, code: int | None) -> WorkerProcessDied:
+    who = f"The worker process {pid} in which the task ran"
+    if code is None:
+        return WorkerProcessDied(f"{who} closed its connection.")
+    if code >= 0:
+        return WorkerProcessDied(f"{who} ended with exit code {code}.", exit_code=code)
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    why = {
+        "SIGKILL": " (by hand, or by the system because memory ran out)",
+        "SIGSEGV": " (a fault in native code)",
+        "SIGABRT": " (native code gave up)",
+    }.get(name, "")
+    return WorkerProcessDied(f"{who} was ended by {name}{why}.", signal=name)
+
+
+def _start(its_end: Connection) -> subprocess.Popen[bytes]:
+    """Starts a Python like this one, with the one file descriptor, in a process group of its own.
+
+    In a group of its own, so that Ctrl-C is for the parent alone to deal with, and that the process
+    can be killed together with what it has started.
+    """
+    # Private, but what multiprocessing itself uses; there is no public name for it.
+    options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001
+    if "-P" not in options:
+        options.append("-P")  # its path is this process's, and is yet to come
+    descriptor = its_end.fileno()
+    return subprocess.Popen(  # noqa: S603 - this interpreter
+        [sys.executable, *options, "-c", _PROGRAM, str(descriptor)],
+        stdin=subprocess.DEVNULL,
+        pass_fds=(descriptor,),
+        process_group=0,
+    )

@@ -1,0 +1,201 @@
+"""How values and functions are pickled for another process."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import pickle
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped] # it has no types
+
+from flowspan.core.portable import FunctionReference, loaded_function, portable_function
+from flowspan.drivers.processes.errors import reduce_error
+from flowspan.exceptions import NotPortable
+
+_ADVICE = (
+    "Pass something that can be pickled (plain data, a path, an id), or make it inside of the "
+    "task; or run the task on threads (ThreadPoolTaskRunner)."
+)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc] # untyped
+    """Takes functions and classes by value where they cannot be imported, and any exception."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """See `pickle.Pickler.reducer_override`."""
+        if isinstance(obj, BaseException):
+            return reduce_error(obj, dumps)
+        return super().reducer_override(obj)
+
+
+def dumps(value: Any) -> bytes:
+    """Pickles a value.
+
+    Raises:
+        Exception: Whatever the value's own pickling raises.
+    """
+    with io.BytesIO() as file:
+        _Pickler(file, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
+        return file.getvalue()
+
+
+def loads(data: bytes) -> Any:
+    """What was pickled.
+
+    Raises:
+        Exception: Whatever the value's own unpickling raises.
+    """
+    return pickle.loads(data)  # noqa: S301 - from this program's own process
+
+
+def dump_call(who: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    """The arguments of a call.
+
+    Args:
+        who: For errors, as in "Task 'load'".
+        fn: The function, for the names of its parameters.
+        args: The positional ones.
+        kwargs: The keyword ones.
+
+    Raises:
+        NotPortable: One cannot be pickled; the message says which.
+    """
+    try:
+        return dumps((args, kwargs))
+    except Exception as error:
+        names = _positional_names(fn)
+        named = [
+            (f"argument {names[i]!r}" if i < len(names) else f"argument {i + 1}", value)
+            for i, value in enumerate(args)
+        ]
+        named += [(f"argument {name!r}", value) for name, value in kwargs.items()]
+        for label, value in named:
+            reason = _why_not(value)
+            if reason is not None:
+                raise NotPortable(
+                    f"{who}: {label} (of type {_type_of(value)}) cannot be sent to a worker "
+                    f"process: {reason}. {_ADVICE}"
+                ) from error
+        raise NotPortable(
+            f"{who}: its arguments cannot be sent to a worker process: {error}. {_ADVICE}"
+        ) from error
+
+
+def _positional_names(fn: Any) -> list[str]:
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
+
+
+def load_call(data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments that were pickled.
+
+    Raises:
+        NotPortable: They are not to be had here.
+    """
+    try:
+        args, kwargs = loads(data)
+    except Exception as error:
+        raise NotPortable(
+            f"The arguments could not be loaded in the worker process: {_summary(error)}."
+        ) from error
+    return args, kwargs
+
+
+def dump_function(who: str, fn: Any) -> tuple[bytes, bool]:
+    """The function of a task.
+
+    Args:
+        who: For errors, as in "Task 'load'".
+        fn: The function.
+
+    Returns:
+        The function, pickled; and whether that is only its name, which stays the same.
+
+    Raises:
+        NotPortable: It cannot be pickled.
+    """
+    portable = portable_function(fn)
+    try:
+        return dumps(portable), isinstance(portable, FunctionReference)
+    except Exception as error:
+        raise NotPortable(
+            f"{who}: its function cannot be sent to a worker process: {_summary(error)}. It goes "
+            "by value, with the globals and outer variables that it uses, since it cannot be "
+            "imported (it is in __main__ or inside of a function, or is a method of an object "
+            "that cannot be pickled). Move it into a module, or let it make what it uses itself."
+        ) from error
+
+
+def load_function(data: bytes) -> Any:
+    """The function that was pickled.
+
+    Raises:
+        NotPortable: It is not to be had here.
+    """
+    try:
+        return loaded_function(loads(data))
+    except Exception as error:
+        raise NotPortable(
+            f"The task's function could not be loaded in the worker process: {_summary(error)}. "
+            "Its module must be importable there."
+        ) from error
+
+
+def dump_result(who: str, value: Any) -> bytes:
+    """What a task returned.
+
+    Raises:
+        NotPortable: It cannot be pickled.
+    """
+    try:
+        return dumps(value)
+    except Exception as error:
+        raise NotPortable(
+            f"{who} returned a value of type {_type_of(value)}, which cannot be sent back from "
+            f"the worker process: {_summary(error)}. Return something that can be pickled (plain "
+            "data, a path), or run the task on threads (ThreadPoolTaskRunner)."
+        ) from error
+
+
+def load_result(who: str, data: bytes) -> Any:
+    """What a task returned.
+
+    Raises:
+        NotPortable: It is not to be had here.
+    """
+    try:
+        return loads(data)
+    except Exception as error:
+        raise NotPortable(
+            f"What {who} returned in a worker process could not be loaded here: {_summary(error)}."
+        ) from error
+
+
+def only_portable(values: dict[str, Any]) -> dict[str, Any]:
+    """Those of several values that can be pickled."""
+    return {name: value for name, value in values.items() if _why_not(value) is None}
+
+
+def _why_not(value: Any) -> str | None:
+    try:
+        dumps(value)
+    except Exception as error:  # noqa: BLE001 - user code that may raise anything
+        return _summary(error)
+    return None
+
+
+def _summary(error: BaseException) -> str:
+    return str(error).rstrip(".") or type(error).__name__
+
+
+def _type_of(value: Any) -> str:
+    kind = type(value)
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )

@@ -1,0 +1,81 @@
+"""What a worker reports, passed on by its parent as if it had happened there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan.core.events import CREATED, STATE
+from flowspan.core.states import TERMINAL_TYPES, State, StateType
+from flowspan.drivers.processes.messages import FORGET, WATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from flowspan.core.events import Event
+    from flowspan.drivers.host import Host
+
+_TERMINAL = frozenset(int(kind) for kind in TERMINAL_TYPES)
+
+
+class Relay:
+    """Passes on the events of one worker, and knows which of its runs are open.
+
+    Args:
+        host: The parent.
+        cancel: Tells the worker, by the run's id and with a reason, that the service asks to cancel
+            a run.
+    """
+
+    def __init__(self, host: Host, cancel: Callable[[str, str], None]) -> None:
+        self._host = host
+        self._cancel = cancel
+        self._open: dict[str, int] = {}
+        """The attempt of each run that was created in the worker and has not ended."""
+        self._watched: set[str] = set()
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Passes events on."""
+        emit = self._host.emit
+        for event in events:
+            code = event[0]
+            if code == CREATED:
+                self._open[event[1].id] = 1
+            elif code == STATE:
+                if event[3] in _TERMINAL:
+                    self._open.pop(event[1], None)
+                else:
+                    self._open[event[1]] = event[2]
+            elif code == WATCH:
+                self._watch(event[1])
+                continue
+            elif code == FORGET:
+                self._watched.discard(event[1])
+                self._host.forget(event[1])
+                continue
+            emit(event)
+
+    def end_open(self, kind: StateType, message: str) -> int:
+        """Ends the runs that the worker left open, inner ones first: its process is gone.
+
+        Args:
+            kind: The type of state that they end in.
+            message: Why.
+
+        Returns:
+            How many there were.
+        """
+        for run_id in self._watched:
+            self._host.forget(run_id)
+        self._watched.clear()
+        count = len(self._open)
+        for run_id, attempt in reversed(self._open.items()):
+            state = State(kind, message=message)
+            now = self._host.now_ns()
+            number = int(kind)
+            self._host.emit((STATE, run_id, attempt, number, state.name, message, now, None, None))
+        self._open.clear()
+        return count
+
+    def _watch(self, run_id: str) -> None:
+        self._watched.add(run_id)
+        self._host.on_cancel(run_id, lambda reason: self._cancel(run_id, reason))

@@ -1,0 +1,153 @@
+"""The running side of a ProcessPoolTaskRunner."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from flowspan import telemetry
+from flowspan.core.failures import CARRIED_TRACE, summary, trace_text
+from flowspan.core.runs import current_run
+from flowspan.drivers.begin import current_tags
+from flowspan.drivers.closing import timed_out
+from flowspan.drivers.host import get_host
+from flowspan.drivers.processes import pickling
+from flowspan.drivers.processes.context import portable_flow_run, portable_task_run
+from flowspan.drivers.processes.messages import Call
+from flowspan.drivers.processes.pool import WorkerPool
+from flowspan.drivers.task_runner import OpenTaskRunner
+from flowspan.exceptions import DeadlinePassed
+from flowspan.logging.capture import note
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowspan.core.definitions import TaskDefinition
+    from flowspan.core.runs import Run
+    from flowspan.drivers.processes.context import PortableRun
+    from flowspan.drivers.processes.handle import Answer, WorkerHandle
+
+
+class OpenProcessRunner(OpenTaskRunner):
+    """Runs submitted tasks, plain and asynchronous ones alike, in worker processes.
+
+    A thread of this process drives each run that is going on; it calls the function in a worker.
+
+    Args:
+        max_workers: How many tasks run at the same time, each in a process.
+        name: For the names of threads.
+    """
+
+    is_remote = True
+
+    def __init__(self, max_workers: int, name: str) -> None:
+        super().__init__(max_workers, name)
+        self.workers = WorkerPool()
+        self._functions: dict[TaskDefinition, bytes] = {}
+        """Those that go by name, which stays the same."""
+        self._flow_run: tuple[Run, PortableRun] | None = None
+
+    def function_for(self, task: TaskDefinition) -> Callable[..., Any]:
+        """What calls the task's function in a worker."""
+        return RemoteCall(self, task)
+
+    def dump_function(self, task: TaskDefinition) -> bytes:
+        """The task's function, pickled."""
+        data = self._functions.get(task)
+        if data is None:
+            data, is_constant = pickling.dump_function(f"Task {task.name!r}", task.fn)
+            if is_constant:
+                self._functions[task] = data
+        return data
+
+    def portable_flow_run(self, run: Run) -> PortableRun:
+        """The flow run for a worker that has not heard of it."""
+        if self._flow_run is None or self._flow_run[0] is not run:
+            self._flow_run = run, portable_flow_run(run)
+        return self._flow_run[1]
+
+    def _end_threads(self) -> None:
+        super()._end_threads()
+        self.workers.close()
+
+
+class RemoteCall:
+    """Stands in for a task's function: calls it in a worker process.
+
+    Args:
+        runner: Whose workers.
+        task: The task.
+
+    Attributes:
+        keeps_deadline: It sees to the run's timeout itself.
+    """
+
+    keeps_deadline = True
+
+    def __init__(self, runner: OpenProcessRunner, task: TaskDefinition) -> None:
+        self._runner = runner
+        self._task = task
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function with these arguments.
+
+        Raises:
+            BaseException: What the function raised.
+            NotPortable: The function, its arguments or its result cannot be sent.
+            RunTimeout: It took longer than timeout_seconds.
+            WorkerProcessDied: The process ended before the function did.
+            CancelRun: The run was cancelled.
+        """
+        run = current_run.get()
+        assert run is not None  # noqa: S101 - a driver calls this
+        who = f"Task {self._task.name!r}"
+        fn = self._runner.dump_function(self._task)
+        payload = pickling.dump_call(who, self._task.fn, args, kwargs)
+        del args, kwargs
+        worker = self._runner.workers.take(get_host())
+        try:
+            answer = self._call(worker, run, fn, payload)
+        finally:
+            self._runner.workers.give_back(worker)
+        if answer.is_late:
+            raise _late(run, answer, worker)
+        outcome = pickling.load_result(who, answer.payload or b"")
+        if answer.is_error:
+            raise outcome
+        return outcome
+
+    def _call(self, worker: WorkerHandle, run: Run, fn: bytes, payload: bytes) -> Answer:
+        flow_run = run.flow_run
+        assert flow_run is not None  # noqa: S101 - a runner is opened for a flow run
+        key = flow_run.record.id
+        call = Call(
+            fn=fn,
+            is_async=self._task.is_async,
+            run=portable_task_run(run),
+            flow_run=(
+                None if worker.known_flow_run == key else self._runner.portable_flow_run(flow_run)
+            ),
+            flow_run_key=key,
+            tags=current_tags.get(),
+            carrier=telemetry.inject() if run.span is not None else None,
+        )
+        return worker.call(call, payload, run.scope, run.definition.timeout_s, run.record.id)
+
+
+def _late(run: Run, answer: Answer, worker: WorkerHandle) -> BaseException:
+    """The error of a run whose time was over, with where it was then as its traceback."""
+    error = timed_out(run)
+    if answer.payload is None:
+        message = (
+            "The function did not stop at its deadline: "
+            f"its worker process {worker.pid} was killed."
+        )
+        note(run, logging.WARNING, message)
+        return error
+    with contextlib.suppress(Exception):  # what comes too late may be anything
+        passed = pickling.loads(answer.payload)
+        if isinstance(passed, DeadlinePassed):
+            frames = trace_text(passed).rstrip().rpartition("\n")[0]
+            error.__dict__[CARRIED_TRACE] = f"{frames}\n{summary(error)}\n"
+    return error

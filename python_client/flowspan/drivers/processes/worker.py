@@ -1,0 +1,331 @@
+"""The worker's side: a process that calls functions for another one.
+
+The main thread calls them, one at a time, so that a signal can break them off. A second thread
+reads the pipe; a third sends the events.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections import OrderedDict
+from contextvars import copy_context
+from queue import SimpleQueue
+from types import AsyncGeneratorType, GeneratorType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from flowspan import telemetry
+from flowspan.core.runs import current_run
+from flowspan.drivers.arguments import settle
+from flowspan.drivers.begin import current_tags
+from flowspan.drivers.bridge import run_coroutine
+from flowspan.drivers.host import Host, set_host
+from flowspan.drivers.interrupts import calls_user_code, may_interrupt
+from flowspan.drivers.processes import messages, pickling
+from flowspan.drivers.processes.context import flow_run_here, task_run_here
+from flowspan.drivers.processes.outgoing import Outgoing
+from flowspan.drivers.scopes import CancelScope
+from flowspan.exceptions import RunSignal
+from flowspan.logging import prints
+from flowspan.logging.capture import install
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from multiprocessing.connection import Connection
+    from types import FrameType
+
+    from flowspan.core.runs import Run, Scope
+
+    _Job = tuple[int, messages.Call, bytes]
+
+_PARENT_CHECK_S = 5.0
+_STOP_WAIT_S = 1.0
+"""How long what the function submitted may take to end when the run is cancelled."""
+_FIRST_PUSH_S = 0.05
+"""How long code has to hear of the end by itself (from a task that it calls, from a wait)."""
+_PUSH_S = 0.01
+_MAX_FUNCTIONS = 64
+
+
+def main(connection: Connection) -> None:
+    """Serves one parent until it says that this is enough, or is gone.
+
+    Args:
+        connection: The pipe to it; the first message is SETUP, of which the path was set already.
+    """
+    # Ctrl-C is the parent's matter.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _, _path, argv, number, config, otlp_endpoint = connection.recv()
+    sys.argv[:] = argv
+    telemetry.configure(config, service_endpoint=lambda _timeout_s: otlp_endpoint)
+    worker = Worker(connection, number)
+    host = Host(
+        worker.outgoing.emit,
+        flush=worker.outgoing.flush,
+        on_cancel=worker.on_cancel,
+        forget=worker.forget,
+        log_prints=config.log_prints,
+    )
+    set_host(host)
+    install(worker.outgoing.emit, config.log_level, console=config.console_log)
+    signal.signal(signal.SIGTERM, worker.on_sigterm)
+    worker.serve()
+
+
+class Worker:
+    """Calls functions for another process.
+
+    Args:
+        connection: The pipe to it.
+        number: The number of this worker, from 1.
+
+    Attributes:
+        outgoing: Where messages to the parent go.
+    """
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self.outgoing = Outgoing(connection)
+        self._connection = connection
+        self._number = number
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._functions: OrderedDict[bytes, Any] = OrderedDict()
+        self._flow_runs: dict[str, Run] = {}
+        self._stoppers: dict[str, Callable[[str], None]] = {}
+        self._parent_id = os.getppid()
+        self._lock = threading.Lock()
+        self._call_id = 0
+        """The call that is going on; 0 if none is."""
+        self._scope = CancelScope()
+        self._pushes = 0
+        """How many threads are breaking something off."""
+        self._is_plain = False
+        """Whether the main thread is in a plain function, which a signal may break off."""
+        self._told: set[Scope] = set()
+        """Scopes of this call that were cancelled, and whose code was broken off for it."""
+
+    def serve(self) -> None:
+        """Makes the calls that come, until the parent says EXIT or is gone."""
+        threading.Thread(target=self._read, name="flowspan-pipe", daemon=True).start()
+        self.outgoing.start()
+        self.outgoing.send((messages.READY,))
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                break
+            self._do(*job)
+        self.outgoing.send_events()
+
+    def on_cancel(self, run_id: str, stop: Callable[[str], None]) -> None:
+        """See `Host.on_cancel`: the parent listens for it."""
+        self._stoppers[run_id] = stop
+        self.outgoing.emit((messages.WATCH, run_id))
+
+    def forget(self, run_id: str) -> None:
+        """See `Host.forget`."""
+        self._stoppers.pop(run_id, None)
+        self.outgoing.emit((messages.FORGET, run_id))
+
+    def on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        """Breaks the code off if its run was stopped; else ends the process, as ever."""
+        if not self._pushes and not self._scope.cancelled:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        run = current_run.get()
+        if run is None or not run.scope.cancelled or run.scope in self._told:
+            return
+        # Not where the code has heard of it by itself and is cleaning up.
+        if self._is_plain and not isinstance(sys.exception(), RunSignal) and may_interrupt(frame):
+            self._told |= {run.scope, self._scope} if self._scope.cancelled else {run.scope}
+            run.scope.check()
+
+    def _do(self, call_id: int, call: messages.Call, payload: bytes) -> None:
+        with self._lock:
+            self._scope = CancelScope()
+            self._told = set()
+            self._call_id = call_id
+        who = f"Task {call.run.definition.get('name', '')!r}"
+        try:
+            value = copy_context().run(self._call, call, payload)
+            kind, answer = messages.VALUE, pickling.dump_result(who, value)
+            del value
+        except BaseException as error:  # noqa: BLE001 - the engine in the parent decides
+            kind, answer = messages.ERROR, pickling.dumps(error)
+        with self._lock:
+            self._call_id = 0
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # it may be closed, or anything
+                stream.flush()
+        self.outgoing.send((kind, call_id), answer)
+
+    @calls_user_code
+    def _call(self, call: messages.Call, payload: bytes) -> Any:
+        fn = self._function(call.fn)
+        args, kwargs = pickling.load_call(payload)
+        flow_run = self._flow_run(call)
+        run = task_run_here(call.run, flow_run)
+        current_tags.set(call.tags)
+        if run.log_prints:
+            prints.install()
+        current_run.set(run)
+        if call.carrier is None:
+            return self._call_to_the_end(flow_run, call, fn, args, kwargs)
+        span = telemetry.remote_span(call.carrier)
+        run.span = span
+        token = span.enter()
+        try:
+            return self._call_to_the_end(flow_run, call, fn, args, kwargs)
+        finally:
+            span.leave(token)
+
+    @calls_user_code
+    def _call_to_the_end(
+        self,
+        flow_run: Run,
+        call: messages.Call,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Calls the function, and waits for what it submitted, to be reported before it."""
+        scope = self._scope
+        try:
+            scope.check()
+            if call.is_async:
+                value = run_coroutine(_awaited(scope, fn(*args, **kwargs)))
+            else:
+                value = self._call_plain(fn, args, kwargs)
+            value = settle(value)
+            if flow_run.task_runner is not None:
+                flow_run.task_runner.wait()
+        finally:
+            runner, flow_run.task_runner = flow_run.task_runner, None
+            if runner is not None:
+                if scope.cancelled:
+                    runner.cancel()
+                runner.wait(_STOP_WAIT_S if scope.cancelled else None)
+                runner.close()
+        return value
+
+    @calls_user_code
+    def _call_plain(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        self._is_plain = True
+        try:
+            value = fn(*args, **kwargs)
+            return list(value) if isinstance(value, GeneratorType) else value
+        finally:
+            self._is_plain = False
+
+    def _function(self, data: bytes) -> Any:
+        """The function of a call: the same object as before if it came as the same bytes."""
+        fn = self._functions.get(data)
+        if fn is None:
+            fn = self._functions[data] = pickling.load_function(data)
+            if len(self._functions) > _MAX_FUNCTIONS:
+                self._functions.popitem(last=False)
+        else:
+            self._functions.move_to_end(data)
+        return fn
+
+    def _flow_run(self, call: messages.Call) -> Run:
+        if call.flow_run is not None:
+            run = flow_run_here(call.flow_run, self._scope, self._number)
+            self._flow_runs = {call.flow_run_key: run}
+        run = self._flow_runs[call.flow_run_key]
+        run.scope = self._scope
+        return run
+
+    def _read(self) -> None:
+        """Takes the parent's messages. Runs in a thread of its own."""
+        while True:
+            try:
+                while not self._connection.poll(_PARENT_CHECK_S):
+                    if os.getppid() != self._parent_id:
+                        _die()
+                message = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - the parent's
+                payload = self._connection.recv_bytes() if message[0] == messages.CALL else b""
+            except (EOFError, OSError):
+                _die()
+            if message[0] == messages.EXIT:
+                self._jobs.put(None)
+                return
+            self._take(message, payload)
+
+    def _take(self, message: tuple[Any, ...], payload: bytes) -> None:
+        kind, *rest = message
+        if kind == messages.CALL:
+            self._jobs.put((rest[0], rest[1], payload))
+        elif kind == messages.STOP:
+            self._stop(*rest)
+        elif kind == messages.FLUSHED:
+            self.outgoing.flushed(rest[0])
+        elif kind == messages.CANCEL:
+            self._cancel(*rest)
+
+    def _stop(self, call_id: int, reason: str, deadline_of: str) -> None:
+        with self._lock:
+            if call_id != self._call_id:
+                return
+            scope = self._scope
+        scope.cancel(reason, deadline_of)
+        self._push(call_id, lambda: scope in self._told)
+
+    def _cancel(self, run_id: str, reason: str) -> None:
+        stop, call_id = self._stoppers.get(run_id), self._call_id
+        if stop is not None and call_id:
+            stop(reason)
+            self._push(call_id, lambda: run_id not in self._stoppers)
+
+    def _push(self, call_id: int, is_over: Callable[[], bool]) -> None:
+        """Interrupts plain code, in a system call as well, until it has heard that it is to end."""
+
+        def push() -> None:
+            wait_s = _FIRST_PUSH_S
+            pause = threading.Event()
+            while not pause.wait(wait_s):
+                with self._lock:
+                    if call_id != self._call_id or is_over():
+                        self._pushes -= 1
+                        return
+                    if self._is_plain:
+                        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+                wait_s = _PUSH_S
+
+        with self._lock:
+            self._pushes += 1
+        threading.Thread(target=push, name="flowspan-push", daemon=True).start()
+
+
+async def _awaited(scope: CancelScope, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Awaits a coroutine, which is cancelled with the scope."""
+    import asyncio  # noqa: PLC0415 - most programs have no use for it
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 - this is a coroutine
+    scope.add_interrupt(task, lambda: loop.call_soon_threadsafe(task.cancel))
+    try:
+        value = await coroutine
+        if isinstance(value, GeneratorType):
+            return list(value)
+        if isinstance(value, AsyncGeneratorType):
+            return [each async for each in value]
+        return value
+    except asyncio.CancelledError:
+        scope.check()
+        raise
+    finally:
+        scope.remove_interrupt(task)
+
+
+def _die() -> NoReturn:
+    """The parent is gone: nobody waits for anything here, nor for what was started from here."""
+    with contextlib.suppress(OSError):
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+    os._exit(1)

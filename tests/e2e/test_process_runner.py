@@ -1,0 +1,402 @@
+"""Tasks in worker processes report to a real service as they do on threads."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from tests.support import queries
+from tests.support.flows import FlowProcess, run_code
+from tests.support.otlp import OtlpReceiver
+
+from flowspan.v1 import flow_run_service_pb2, flow_run_service_pb2_grpc, state_pb2
+
+if TYPE_CHECKING:
+    from tests.support.service import ServiceProcess
+
+TREE = """
+    import logging, os, sys
+    from flowspan import flow, get_run_logger, runtime, tags, task
+    from flowspan.task_runners import ProcessPoolTaskRunner
+
+    print("the main module runs in", os.getpid(), file=sys.stderr)
+
+    class Point:
+        def __init__(self, x):
+            self.x = x
+
+    @task
+    def leaf(x):
+        return x + OFFSET
+
+    @task
+    async def soon(x):
+        return x
+
+    @flow
+    def branch(x: int):
+        logging.getLogger("mine").warning("in the branch")
+        return leaf(x) + leaf.submit(0).result()
+
+    @task(tags=["outer"], retries=1)
+    def plain(point, parent_id):
+        assert os.getppid() == parent_id
+        attempt = runtime.task_run.run_count
+        get_run_logger().info("attempt %d of %s", attempt, runtime.task_run.name)
+        if attempt == 1:
+            raise ConnectionError("not yet")
+        print("printed by", runtime.flow_run.name, runtime.flow_run.parameters["size"])
+        return Point(branch(str(point.x)))
+
+    @task
+    async def awaiting(x, parent_id):
+        assert os.getppid() == parent_id
+        value = await soon(x)
+        return value + branch(5) + (await soon.submit(1))
+
+    @flow(flow_run_name="top", task_runner=ProcessPoolTaskRunner(max_workers=2), log_prints=True)
+    def top(size: int):
+        pid = os.getpid()
+        with tags("around"):
+            first = plain.submit(Point(size), pid)
+        second = awaiting.submit(7, pid)
+        third = task(lambda point, n: (type(point) is Point, point.x, n), name="third")
+        return third.submit(first, second).result(), first.result().x, type(first.result()) is Point
+
+    OFFSET = 10
+    print(top(3))
+"""
+
+
+def by_name(runs: list[Any]) -> dict[str, Any]:
+    return {run.name: run for run in runs}
+
+
+def test_promise_a_tree_across_processes_is_one_tree(service: ServiceProcess) -> None:
+    with OtlpReceiver() as spans:
+        env = {"FLOWSPAN_OTLP_ENDPOINT": f"http://127.0.0.1:{spans.port}"}
+        home = service.home / "client"
+        with FlowProcess(TREE, home=home, address=service.address, env=env) as process:
+            output = process.finish()
+        assert "((True, 23, 33), 23, True)" in output
+        assert process.errors.count("the main module runs in") == 1
+
+        flows = {run.id: run for run in queries.flow_runs(service.channel)}
+        (top,) = [run for run in flows.values() if run.name == "top"]
+        branches = [run for run in flows.values() if run.flow_name == "branch"]
+        every_task = queries.task_runs(service.channel)
+        tasks = by_name(every_task)
+        assert len(branches) == 2
+        plain, awaiting = tasks["plain-0"], tasks["awaiting-0"]
+        assert {run.parent_run_id for run in branches} == {plain.id, awaiting.id}
+        assert all(run.root_run_id == top.id for run in (*branches, *every_task))
+        leaves = [run for run in every_task if run.name.startswith("leaf-")]
+        assert len(leaves) == 4
+        assert {run.flow_run_id for run in leaves} == {run.id for run in branches}
+        assert list(plain.tags) == ["outer", "around"]
+        (inside,) = [run for run in branches if run.parent_run_id == plain.id]
+        assert list(inside.tags) == ["around"]
+        history = ["Pending", "Running", "Retrying", "Completed"]
+        assert queries.task_history(service.channel, plain.id) == history
+
+        logs = list(queries.logs(service.channel, top.id, descendants=True))
+        of_plain = [(log.message, log.attempt) for log in logs if log.run_id == plain.id]
+        assert ("attempt 1 of plain-0", 1) in of_plain
+        assert ("attempt 2 of plain-0", 2) in of_plain
+        assert ("printed by top 3", 2) in of_plain
+        in_branch = [log for log in logs if log.message == "in the branch"]
+        assert {log.run_id for log in in_branch} == {run.id for run in branches}
+
+        count = len(flows) + len(every_task) + 2  # and two attempts
+        spans.wait_for(lambda found: len(found) >= count, f"{count} spans")
+        of_run = {span.run_id: span for span in spans.spans if span.run_id}
+        by_id = {span.span_id: span for span in spans.spans}
+        assert len({span.trace_id for span in spans.spans}) == 1
+        for run in (*branches, *leaves):
+            parent = by_id[of_run[run.id].parent_id]
+            while not parent.run_id:  # an attempt's
+                parent = by_id[parent.parent_id]
+            assert parent.run_id == run.parent_run_id
+        for log in in_branch:
+            assert log.span_id == of_run[log.run_id].span_id
+
+
+TROUBLE = """
+    import asyncio, ctypes, os, signal, sys, threading, time
+    from flowspan import flow, task
+    from flowspan.task_runners import ProcessPoolTaskRunner
+
+    @task
+    def child():
+        time.sleep(600)
+
+    @task
+    def exits():
+        print("on its way out", flush=True)
+        exits_inside()
+
+    @flow
+    def exits_inside():
+        os._exit(7)
+
+    @task
+    def is_killed():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @task
+    def faults():
+        ctypes.string_at(0)
+
+    @task(timeout_seconds=0.2)
+    def sleeps():
+        try:
+            child()
+        finally:
+            print("cleaned up")
+
+    @task(timeout_seconds=0.2)
+    async def awaits():
+        try:
+            await asyncio.sleep(600)
+        finally:
+            print("cleaned up")
+
+    @flow
+    def blocks_inside():
+        ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock
+
+    @task(timeout_seconds=0.2)
+    def blocks():
+        blocks_inside()
+
+    @task
+    def makes():
+        return threading.Lock()
+
+    @task
+    def takes(lock):
+        raise AssertionError
+
+    class Picky(Exception):
+        def __init__(self, path, *, line):
+            super().__init__(path)
+            self.line = line
+
+    @task
+    def raises():
+        try:
+            1 / 0
+        except ZeroDivisionError as error:
+            raise Picky("a.txt", line=3) from error
+
+    @task
+    def large(n):
+        return bytes(n)
+
+    @task
+    def steady(go_on):
+        while not os.path.exists(go_on):
+            time.sleep(0.01)
+        return os.getpid()
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=2), log_prints=True)
+    def trouble(path: str):
+        survivor = steady.submit(path)
+        pids = []
+        for one in (exits, is_killed, faults, sleeps, awaits, blocks, makes, raises):
+            state = one.submit(return_state=True)
+            print(one.name, repr(state))
+        state = takes.submit(threading.Lock(), return_state=True)
+        print("takes", repr(state))
+        try:
+            raises.submit().result()
+        except Picky as error:
+            assert error.line == 3 and type(error.__cause__) is ZeroDivisionError
+        assert len(large.submit(50_000_000).result()) == 50_000_000
+        open(path, "w").close()
+        return survivor.result()
+
+    assert trouble(sys.argv[0] + ".go")
+"""
+
+
+def test_promise_a_worker_that_dies_or_hangs_takes_its_own_run_with_it_alone(
+    service: ServiceProcess,
+) -> None:
+    output = run_code(TROUBLE, home=service.home / "client", address=service.address)
+    said = dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
+    assert output.count("cleaned up") == 2
+    runs = by_name(queries.task_runs(service.channel))
+    ends = {name.removesuffix("-0"): run.state for name, run in runs.items()}
+    for name, words in {
+        "exits": "ended with exit code 7",
+        "is-killed": "was ended by SIGKILL",
+        "faults": "was ended by SIGSEGV",
+    }.items():
+        assert ends[name].type == state_pb2.STATE_TYPE_CRASHED
+        assert words in ends[name].message
+        assert words in said[name]
+        assert ends[name].failure.type == "flowspan.exceptions.WorkerProcessDied"
+    for name in ("sleeps", "awaits", "blocks"):
+        assert ends[name].name == "TimedOut"
+        assert ends[name].message.endswith("exceeded its timeout of 0.2 s.")
+    assert "in sleeps" in ends["sleeps"].failure.stack_trace
+    assert "of type _thread.lock" in ends["makes"].message
+    assert "Task 'makes'" in ends["makes"].message
+    assert "argument 'lock' (of type _thread.lock)" in ends["takes"].message
+    failure = ends["raises"].failure
+    assert (failure.type, failure.cause.type) == ("Picky", "ZeroDivisionError")
+    assert "in raises" in failure.stack_trace
+    assert ends["steady"].name == "Completed"
+
+    flows = {run.flow_name: run for run in queries.flow_runs(service.channel)}
+    assert flows["trouble"].state.name == "Completed"
+    assert flows["exits-inside"].state.type == state_pb2.STATE_TYPE_CRASHED
+    assert flows["blocks-inside"].state.type == state_pb2.STATE_TYPE_CANCELLED
+    (child,) = [run for name, run in runs.items() if name.startswith("child-")]
+    assert child.state.type == state_pb2.STATE_TYPE_CANCELLED
+    logs = [log.message for log in queries.logs(service.channel, runs["blocks-0"].id)]
+    assert any("was killed" in text for text in logs)
+    logs = [log.message for log in queries.logs(service.channel, runs["exits-0"].id)]
+    assert "on its way out" in logs
+
+
+WAITING = """
+    import asyncio, os, time
+    from flowspan import flow, task
+    from flowspan.task_runners import ProcessPoolTaskRunner
+
+    @flow
+    def inside():
+        print("waiting", os.getpid(), flush=True)
+        time.sleep(600)
+
+    @task
+    def waits():
+        inside()
+
+    @task
+    async def awaits():
+        print("waiting", os.getpid(), flush=True)
+        await asyncio.sleep(600)
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=2))
+    def outer():
+        first, second = waits.submit(), awaits.submit()
+        never = waits.submit()
+        first.wait(), second.wait(), never.wait()
+
+    outer()
+"""
+
+
+def cancel(service: ServiceProcess, run_id: str) -> None:
+    stub = flow_run_service_pb2_grpc.FlowRunServiceStub(service.channel)
+    state = state_pb2.State(type=state_pb2.STATE_TYPE_CANCELLING, message="by the test")
+    stub.SetFlowRunState(flow_run_service_pb2.SetFlowRunStateRequest(id=run_id, state=state))
+
+
+def wait_for_flow(service: ServiceProcess, name: str) -> Any:
+    def found() -> Any:
+        return next((r for r in queries.flow_runs(service.channel) if r.flow_name == name), None)
+
+    return queries.wait_until(found, f"flow {name} is there")
+
+
+def wait_for_workers(process: FlowProcess) -> list[int]:
+    return [int(process.wait_for_line("waiting").split()[1]) for _ in range(2)]
+
+
+def is_gone(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return False
+    return True
+
+
+def test_promise_cancelling_reaches_the_workers(service: ServiceProcess) -> None:
+    with FlowProcess(WAITING, home=service.home / "client", address=service.address) as process:
+        pids = wait_for_workers(process)
+        outer = wait_for_flow(service, "outer")
+        cancel(service, outer.id)
+        process.finish(expected_code=1)
+    assert "CancelRun: by the test" in process.errors
+    for run in (*queries.flow_runs(service.channel), *queries.task_runs(service.channel)):
+        assert run.state.type == state_pb2.STATE_TYPE_CANCELLED, run
+    assert len(queries.task_runs(service.channel)) == 3
+    for pid in pids:
+        queries.wait_until(lambda pid=pid: is_gone(pid), "the worker is gone")
+
+
+def test_a_nested_flow_in_a_worker_is_cancelled_alone(service: ServiceProcess) -> None:
+    code = (
+        WAITING.replace("first.wait(), second.wait(), never.wait()", "return first")
+        .replace("first, second = waits.submit(), awaits.submit()", "first = waits.submit()")
+        .replace("never = waits.submit()", "")
+    )
+    with FlowProcess(code, home=service.home / "client", address=service.address) as process:
+        process.wait_for_line("waiting")
+        inside = wait_for_flow(service, "inside")
+        cancel(service, inside.id)
+        process.finish(expected_code=1)
+    ends = {run.flow_name: run.state.name for run in queries.flow_runs(service.channel)}
+    assert ends["inside"] == "Cancelled"
+
+
+MANY = """
+    import os, threading
+    from flowspan import flow, task
+    from flowspan.task_runners import ProcessPoolTaskRunner
+
+    runner = ProcessPoolTaskRunner(max_workers=1)
+
+    @task
+    def where(x):
+        return x, os.getpid(), os.getppid()
+
+    @flow(task_runner=runner)
+    def shared(x: int):
+        return where.map([x, x])
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def nested(x: int):
+        return where.submit(x).result(), os.getpid()
+
+    @task
+    def calls_nested(x):
+        return nested(x)
+
+    @flow(task_runner=runner)
+    def deep():
+        return calls_nested.submit(9).result(), os.getpid()
+
+    ends = []
+    threads = [
+        threading.Thread(target=lambda x=x: ends.append(shared(x, return_state=True)))
+        for x in (1, 2)
+    ]
+    [thread.start() for thread in threads]
+    (((x, pid, parent), middle), top) = deep()
+    assert (x, parent) == (9, middle) and len({pid, middle, top}) == 3
+    [thread.join() for thread in threads]
+    results = [[state.result() for state in end.data] for end in ends]
+    assert sorted({one[0] for result in results for one in result}) == [1, 2]
+    workers = [{one[1] for one in result} for result in results]
+    assert [len(pids) for pids in workers] == [1, 1], "used again, and one at a time"
+    assert workers[0] != workers[1], "each flow run has its own"
+"""
+
+
+def test_flows_on_threads_and_nested_ones_have_workers_of_their_own(
+    service: ServiceProcess,
+) -> None:
+    run_code(MANY, home=service.home / "client", address=service.address)
+    flows = queries.flow_runs(service.channel)
+    assert sorted(run.flow_name for run in flows) == ["deep", "nested", "shared", "shared"]
+    assert {run.state.name for run in flows} == {"Completed"}
+    tasks = {run.id: run for run in queries.task_runs(service.channel)}
+    (deepest,) = [run for run in flows if run.flow_name == "nested"]
+    assert tasks[deepest.parent_run_id].name == "calls-nested-0"
+    (below,) = [run for run in tasks.values() if run.parent_run_id == deepest.id]
+    assert below.state.name == "Completed"
