@@ -50,6 +50,7 @@ _HOMES = {
 
 _MODULES = frozenset(
     {
+        "artifacts",
         "client",
         "context",
         "exceptions",
@@ -61,6 +62,7 @@ _MODULES = frozenset(
         "states",
         "task_runners",
         "tasks",
+        "variables",
     }
 )
 """Modules that can be used after a bare `import flowspan`."""

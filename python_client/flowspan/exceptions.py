@@ -168,6 +168,12 @@ class ObjectAlreadyExists(ApiError):  # noqa: N818 - Prefect's name
     code = "already_exists"
 
 
+class VariableAlreadyExists(ObjectAlreadyExists, ValueError):  # noqa: N818 - as its base
+    """There is a variable of that name, and it was not to be overwritten."""
+
+    code = "variable_already_exists"
+
+
 class FlowRunWaitTimeout(FlowspanError, TimeoutError):  # noqa: N818 - Prefect's name
     """A flow run had not ended when the time to wait for it was over."""
 

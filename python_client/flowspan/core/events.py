@@ -13,6 +13,10 @@ run
   ``scheduled_ns`` is None but for SCHEDULED.
 - ``(LOG, run_id, attempt, level, time_ns, logger, message, trace_id, span_id)``: a log record.
   ``trace_id`` and ``span_id`` are hex strings, or empty.
+- ``(ARTIFACT, artifact_id, run_id, key, type, description, data, time_ns)``: an artifact was made.
+  ``run_id`` is empty outside of runs, ``key`` where it has none; ``data`` is JSON text in UTF-8.
+- ``(ARTIFACT_CHANGE, artifact_id, description, data, time_ns)``: an artifact was changed.
+  ``description`` and ``data`` are None where they stay as they are.
 
 Times are nanoseconds since 1970 UTC. Ids are UUIDs as 36 lower-case characters.
 """
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 CREATED = 0
 STATE = 1
 LOG = 2
+ARTIFACT = 3
+ARTIFACT_CHANGE = 4
+# From LOG on, events may be large.
 
 Event = tuple[Any, ...]
 

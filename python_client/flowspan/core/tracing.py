@@ -39,6 +39,16 @@ class RunSpan(Protocol):
     def awaiting_retry(self, delay_s: float, time_ns: int) -> None:
         """The run waits before its next attempt."""
 
+    def made_artifact(self, artifact_id: str, kind: str, key: str, time_ns: int) -> None:
+        """The run made an artifact.
+
+        Args:
+            artifact_id: Its id.
+            kind: Its type.
+            key: Its key; empty if it has none.
+            time_ns: When, in nanoseconds since 1970 UTC.
+        """
+
     def enter(self) -> object:
         """Makes the span the current one of this thread or asyncio task; called around user code.
 

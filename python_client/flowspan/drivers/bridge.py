@@ -37,11 +37,7 @@ def call_async_generator(values: AsyncGenerator[Any, Any]) -> Any:
 
 def _can_be_awaited() -> bool:
     """Whether the code that runs here may be a coroutine's."""
-    run = current_run.get()
-    if run is None:
-        return True
-    loop = running_loop()
-    return loop is not None and (run.definition.is_async or run.loop is not loop)
+    return current_run.get() is None or can_await()
 
 
 def _iterate_here(values: AsyncGenerator[Any, Any]) -> Generator[Any, Any, None]:
@@ -77,6 +73,15 @@ def _iterate_here(values: AsyncGenerator[Any, Any]) -> Generator[Any, Any, None]
                 raise
             except BaseException as thrown:  # noqa: BLE001 - it is the body's
                 awaitable = values.athrow(thrown)
+
+
+def can_await() -> bool:
+    """Whether the caller is in a coroutine, and so can await what it is given."""
+    loop = running_loop()
+    if loop is None:
+        return False
+    run = current_run.get()
+    return run is None or run.definition.is_async or run.loop is not loop
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -64,6 +64,15 @@ def get_host() -> Host:
     return _host or _make_host()
 
 
+def flush_reports() -> None:
+    """Waits until the service has what this process reported, so that reading finds it.
+
+    Returns at once in a process that has reported nothing.
+    """
+    if _host is not None:
+        _host.flush()
+
+
 def set_host(host: Host | None) -> Host | None:
     """Puts another host in its place, for tests; returns the one before."""
     global _host

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from flowspan.core.events import LOG, STATE
+from flowspan.core.events import ARTIFACT, CREATED, LOG, STATE
 from flowspan.reporter.outbox import Batch
 from flowspan.reporter.wire import Encoder, batch_bytes
 
@@ -70,17 +70,19 @@ class Intake:
     """The two queues.
 
     Attributes:
-        states: Created runs and entered states.
+        states: Created runs and entered states, and artifacts.
         logs: Log records.
-        large_bytes: The size of the long messages that wait, in characters.
+        large_bytes: The size of the long messages and artifacts that wait, in characters.
+        has_had_artifacts: Whether an artifact was ever made.
     """
 
-    __slots__ = ("_lock", "large_bytes", "logs", "states")
+    __slots__ = ("_lock", "has_had_artifacts", "large_bytes", "logs", "states")
 
     def __init__(self) -> None:
         self.states: deque[Event] = deque()
         self.logs: deque[Event] = deque()
         self.large_bytes = 0
+        self.has_had_artifacts = False
         self._lock = threading.Lock()
 
     def put_log(self, event: Event) -> None:
@@ -98,6 +100,18 @@ class Intake:
             with self._lock:
                 self.large_bytes -= size
 
+    def put_artifact(self, event: Event) -> None:
+        """Appends an artifact, or a change of one, in order with the states."""
+        self.has_had_artifacts = True
+        with self._lock:
+            self.large_bytes += _artifact_size(event)
+        self.states.append(event)
+
+    def took_artifact(self, event: Event) -> None:
+        """Notes that an artifact, or a change of one, was taken out."""
+        with self._lock:
+            self.large_bytes -= _artifact_size(event)
+
     def __bool__(self) -> bool:
         """Whether something waits."""
         return bool(self.states or self.logs)
@@ -113,6 +127,12 @@ class Intake:
             or len(self.logs) > MAX_WAITING_LOGS
             or self.large_bytes > MAX_WAITING_LARGE_CHARACTERS
         )
+
+
+def _artifact_size(event: Event) -> int:
+    """The size of what may be large in it: its description and its data."""
+    description, data = event[5:7] if event[0] == ARTIFACT else event[2:4]
+    return len(description or "") + len(data or b"")
 
 
 class Builder:
@@ -186,6 +206,8 @@ class Builder:
                 continue
             if event[0] == LOG:
                 self._intake.took_log(event)
+            elif event[0] > LOG:
+                self._intake.took_artifact(event)
             count += 1
         return count
 
@@ -204,8 +226,11 @@ class Builder:
                 elif code == FLUSH:
                     self._mark(event[1], after + len(items))
                     continue
-                else:
+                elif code == CREATED:
                     item = encode_created(event)
+                else:
+                    self._intake.took_artifact(event)
+                    item = self._encoder.rare(event)
             except Exception as error:  # noqa: BLE001 - a bad event must not stop the reporter
                 self._on_bad_event(event, error)
                 continue

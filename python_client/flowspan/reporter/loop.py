@@ -66,6 +66,7 @@ _MAX_GIVEN_AWAY = 2
 """How often the session may be given away within a minute without a word."""
 _MAX_VERDICTS_SAID = 10
 _VERDICT_REJECTED = 3
+_EVENT_IS_KNOWN = "event_is_known"
 _VERDICT_ABORT = 5
 
 
@@ -113,6 +114,7 @@ class Loop:
         self._down_since = time.monotonic()
         self._has_warned = False
         self._verdicts_said: dict[str, int] = {}
+        self._has_said_older = False
         self._is_readable = False
         self._is_closing = False
         self._is_of_use = False
@@ -356,8 +358,23 @@ class Loop:
         if verdict.kind == _VERDICT_ABORT:
             self._say_verdict("run %s is to be stopped: %s (%s)", verdict)
             self._stop_run(verdict.run_id, verdict.reason)
-        elif verdict.kind == _VERDICT_REJECTED and verdict.run_id:  # placeholders are of no run
+        elif verdict.kind == _VERDICT_REJECTED and verdict.run_id:
             self._say_verdict("the service did not take an event of run %s: %s (%s)", verdict)
+        elif verdict.kind == _VERDICT_REJECTED and verdict.rule != _EVENT_IS_KNOWN:
+            self._say_verdict("the service did not take an artifact%s: %s (%s)", verdict)
+        elif verdict.rule == _EVENT_IS_KNOWN and self._intake.has_had_artifacts:
+            # Else it is the answer to a placeholder.
+            self._say_that_artifacts_are_lost()
+
+    def _say_that_artifacts_are_lost(self) -> None:
+        if self._has_said_older or self._link is None or self.welcome is None:
+            return
+        self._has_said_older = True
+        logger.warning(
+            "the service at %s is older than this client (version %s) and keeps no artifacts: those"
+            " of this process are lost. Upgrade it: pip install --upgrade flowspan, where it runs.",
+            *(self._link.address, self.welcome.server_version or "unknown"),
+        )
 
     def _say_verdict(self, text: str, verdict: verdict_pb2.Verdict) -> None:
         """Warns, but not a thousand times for a thousand runs."""

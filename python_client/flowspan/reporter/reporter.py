@@ -79,14 +79,18 @@ class Reporter:
         """Takes an event (see flowspan.core.events). Never raises.
 
         It blocks only where events are made faster than they can be taken in, and a hundred
-        thousand states or fifty thousand log records wait: then each call waits for room, for a
-        tenth of a second at most, so that memory does not run out. Logs are so slowed down to the
-        pace of the service as long as that answers; states, and all events while it does not, go
-        to the disk.
+        thousand states, fifty thousand log records, or 64 MiB of long ones and artifacts wait: then
+        each call waits for room, for a tenth of a second at most, so that memory does not run out.
+        Logs are so slowed down to the pace of the service as long as that answers; states, and all
+        events while it does not, go to the disk.
         """
-        if event[0] == LOG:
+        code = event[0]
+        if code >= LOG:
             intake = self._intake
-            intake.put_log(event)
+            if code == LOG:
+                intake.put_log(event)
+            else:
+                intake.put_artifact(event)
             if intake.is_overfull:
                 self._slow_down()
         else:

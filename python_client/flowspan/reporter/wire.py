@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from flowspan.core.events import CREATED, LOG, STATE
+from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE, CREATED, LOG, STATE
 from flowspan.reporter.protobytes import (
     TIMESTAMP_BYTES,
     clipped,
@@ -21,6 +21,7 @@ from flowspan.reporter.protobytes import (
     varint,
     varint5,
 )
+from flowspan.reporter.wire_artifacts import artifact_item, change_item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +82,19 @@ class Encoder:
             return [self.created(event)]
         if code == LOG:
             return list(self.log(event))
+        return [self.rare(event)]
+
+    def rare(self, event: Event) -> bytes:
+        """The item of an event of the kinds that are rare: artifacts and their changes.
+
+        Raises:
+            ValueError: It is of no kind that is known.
+        """
+        code = event[0]
+        if code == ARTIFACT:
+            return artifact_item(event)
+        if code == ARTIFACT_CHANGE:
+            return change_item(event)
         msg = f"unknown event: {code!r}"
         raise ValueError(msg)
 

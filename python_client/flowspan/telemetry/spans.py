@@ -184,6 +184,14 @@ class RunSpan:
             time_ns,
         )
 
+    @never_fails
+    def made_artifact(self, artifact_id: str, kind: str, key: str, time_ns: int) -> None:
+        """See `flowspan.core.tracing.RunSpan.made_artifact`."""
+        said = {names.ARTIFACT_ID: artifact_id, names.ARTIFACT_TYPE: kind}
+        if key:
+            said[names.ARTIFACT_KEY] = key
+        self._current.add_event(names.ARTIFACT_EVENT, said, time_ns)
+
     def enter(self) -> Token[Context] | None:
         """See `flowspan.core.tracing.RunSpan.enter`."""
         return otel_context.attach(trace.set_span_in_context(self._current))

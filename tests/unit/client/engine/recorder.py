@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.events import CREATED, LOG, STATE, Event, RunRecord
+from flowspan.core.events import (
+    ARTIFACT,
+    ARTIFACT_CHANGE,
+    CREATED,
+    LOG,
+    STATE,
+    Event,
+    RunRecord,
+)
 from flowspan_service.domain.rules import Wish, decide, enter
 from flowspan_service.domain.runs import Run, RunKind
 from flowspan_service.domain.states import TERMINAL_TYPES, Cause, State, StateType
@@ -95,7 +103,9 @@ def check_legal(events: Iterable[Event]) -> list[Run]:
             objection = decide(runs[run_id], wish)
             assert objection is None, f"{runs[run_id]}: {name}: {objection}"
             enter(runs[run_id], wish)
-        else:
+        elif event[0] == ARTIFACT:
+            assert not event[2] or event[2] in runs
+        elif event[0] != ARTIFACT_CHANGE:
             assert event[0] == LOG
             assert event[1] in runs
     return list(runs.values())

@@ -10,9 +10,10 @@ import pytest
 from tests.support.emitting import RUNNING, created, entered, flow_record, logged
 
 from flowspan.config import Config
+from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE
 from flowspan.reporter import spool as spool_module
 from flowspan.reporter.backlog import MAX_SENT_BYTES, Backlog
-from flowspan.reporter.intake import FLUSH, MAX_BATCH_BYTES, FlushRequest, Intake
+from flowspan.reporter.intake import FLUSH, MAX_BATCH_BYTES, Builder, FlushRequest, Intake
 from flowspan.reporter.orphans import list_spools
 from flowspan.v1 import report_pb2
 
@@ -106,6 +107,33 @@ def test_the_pieces_of_a_long_log_go_on_in_the_next_batch(backlog: Backlog, inta
     assert kinds.index("state_entered") < 4, "the state had to wait for the whole log"
     indexes = [e.log.chunk_index for e in events_of(backlog) if e.WhichOneof("event") == "log"]
     assert indexes == [0, 1, 2, 3, 4]
+
+
+def test_artifacts_stand_among_the_states_and_count_as_large(
+    backlog: Backlog, intake: Intake
+) -> None:
+    run = flow_record(RUN_ID)
+    data = b"1" * (1 << 20)
+    intake.states.append(created(run))
+    intake.put_artifact((ARTIFACT, run.id, run.id, "", "table", "d", data, 5))
+    intake.put_artifact((ARTIFACT_CHANGE, run.id, None, b"2", 6))
+    intake.put_artifact((ARTIFACT_CHANGE, run.id, "text", None, 7))
+    intake.states.append(STARTED)
+    assert intake.large_bytes == (1 << 20) + 1 + 1 + 4
+    while backlog.has_unbuilt:
+        backlog.build()
+    assert intake.large_bytes == 0
+    assert kinds_of(backlog) == [
+        *("run_created", "artifact_created", "artifact_changed", "artifact_changed"),
+        "state_entered",
+    ]
+
+
+def test_artifacts_that_are_thrown_away_are_not_counted_any_more(intake: Intake) -> None:
+    intake.put_artifact((ARTIFACT, "a", "", "", "table", "d", b"1" * 100, 5))
+    builder = Builder(intake, lambda _event, error: pytest.fail(str(error)))
+    assert builder.discard_states(0) == (1, [])
+    assert intake.large_bytes == 0
 
 
 def test_a_flush_waits_for_both_queues(backlog: Backlog, intake: Intake) -> None:

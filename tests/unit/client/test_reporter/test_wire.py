@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowspan.core.events import CREATED, LOG, STATE, FailureInfo, RunRecord
+from flowspan.core.events import (
+    ARTIFACT,
+    ARTIFACT_CHANGE,
+    CREATED,
+    LOG,
+    STATE,
+    FailureInfo,
+    RunRecord,
+)
 from flowspan.reporter import wire
 from flowspan.reporter.placeholders import placeholder_batch, without_event
 from flowspan.reporter.protobytes import clipped, varint, varint5
@@ -72,6 +80,33 @@ def test_states(
     if scheduled_ns is not None:
         assert state.scheduled_time.ToNanoseconds() == scheduled_ns
     check_failure(failure, state.failure if state.HasField("failure") else None)
+
+
+@given(ids, ids | st.just(""), texts, texts, st.binary(min_size=1), times)
+def test_artifacts(
+    artifact_id: str, run_id: str, kind: str, description: str, data: bytes, time_ns: int
+) -> None:
+    (read,) = decode((ARTIFACT, artifact_id, run_id, "a-key", kind, description, data, time_ns))
+    made = read.artifact_created
+    assert (made.id, made.run_id, made.key) == (artifact_id, run_id, "a-key")
+    assert (made.type, made.description) == (readable(kind), readable(description))
+    assert (made.data.encoding, made.data.data) == ("json", data)
+    assert made.create_time.ToNanoseconds() == time_ns
+    assert (made.flow_run_id, made.HasField("update_time")) == ("", False)
+
+
+@given(ids, texts | st.none(), st.binary(min_size=1) | st.none(), times)
+def test_changes_of_artifacts(
+    artifact_id: str, description: str | None, data: bytes | None, time_ns: int
+) -> None:
+    (read,) = decode((ARTIFACT_CHANGE, artifact_id, description, data, time_ns))
+    change = read.artifact_changed
+    assert change.id == artifact_id
+    assert change.HasField("description") == (description is not None)
+    assert change.description == readable(description or "")
+    assert change.HasField("data") == (data is not None)
+    assert change.data.data == (data or b"")
+    assert change.change_time.ToNanoseconds() == time_ns
 
 
 def check_failure(expected: FailureInfo | None, read: Any) -> None:

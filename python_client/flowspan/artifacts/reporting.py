@@ -1,0 +1,113 @@
+"""Checks artifacts and reports them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE
+from flowspan.core.payloads import encode_value
+from flowspan.core.runs import current_run
+from flowspan.drivers.host import get_host
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+MAX_KEY_CHARACTERS = 256
+MAX_TYPE_BYTES = 64
+MAX_DESCRIPTION_BYTES = 32 << 10
+MAX_DATA_BYTES = 1 << 20
+"""The limits of proto/flowspan/v1/artifact.proto."""
+
+_is_key = re.compile(r"[a-z0-9-]+").fullmatch
+
+
+class ArtifactId(UUID):
+    """The id of an artifact: a UUID that may be awaited, and then gives itself.
+
+    In coroutines, Prefect's functions give something to await. So calls that are written for that
+    go on working, though nothing is waited for.
+    """
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, ArtifactId]:
+        yield from ()
+        return self
+
+
+def report_new(kind: str, key: str | None, description: str | None, data: Any) -> ArtifactId:
+    """Reports an artifact as made here and now, by the current run if there is one.
+
+    Raises:
+        TypeError: The data is nothing that JSON can hold.
+        ValueError: The key has other characters than it may have, or something is too large.
+    """
+    check_key(key)
+    if not kind or len(kind.encode()) > MAX_TYPE_BYTES:
+        msg = f"an artifact's type is a short name such as 'table', not {kind[:80]!r}"
+        raise ValueError(msg)
+    _check_description(description)
+    encoded = _encoded(data)
+    host, run = get_host(), current_run.get()
+    artifact_id = host.new_id()
+    now_ns = host.now_ns()
+    run_id = run.record.id if run is not None else ""
+    host.emit((ARTIFACT, artifact_id, run_id, key or "", kind, description or "", encoded, now_ns))
+    if run is not None and run.span is not None:
+        run.span.made_artifact(artifact_id, kind, key or "", now_ns)
+    return ArtifactId(artifact_id)
+
+
+def report_change(artifact_id: UUID | str, description: str | None, data: Any) -> ArtifactId:
+    """Reports that an artifact was changed; None leaves what it stands for as it is.
+
+    Raises:
+        TypeError, ValueError: As for `report_new`; or the id is none.
+    """
+    changed = ArtifactId(str(artifact_id))
+    _check_description(description)
+    encoded = None if data is None else _encoded(data)
+    host = get_host()
+    host.emit((ARTIFACT_CHANGE, str(changed), description, encoded, host.now_ns()))
+    return changed
+
+
+def is_in_run() -> bool:
+    """Whether what is reported here belongs to a run, at whose end it will be stored."""
+    return current_run.get() is not None
+
+
+def check_key(key: str | None) -> None:
+    """A key, or None.
+
+    Raises:
+        ValueError: It has other characters than it may have, none, or too many.
+    """
+    if key is not None and (_is_key(key) is None or len(key) > MAX_KEY_CHARACTERS):
+        msg = (
+            f"{key[:80]!r} cannot be the key of an artifact: it is to have lower-case letters, "
+            f"digits and dashes only, and at most {MAX_KEY_CHARACTERS} of them"
+        )
+        raise ValueError(msg)
+
+
+def _check_description(description: str | None) -> None:
+    if description is not None and len(description.encode()) > MAX_DESCRIPTION_BYTES:
+        msg = (
+            f"the description of an artifact may have {MAX_DESCRIPTION_BYTES >> 10} KiB, and this "
+            f"one has {len(description.encode()) >> 10}; a long text is a Markdown artifact"
+        )
+        raise ValueError(msg)
+
+
+def _encoded(data: Any) -> bytes:
+    encoded = encode_value(data)
+    if len(encoded) > MAX_DATA_BYTES:
+        msg = (
+            f"an artifact may show {MAX_DATA_BYTES >> 20} MiB, and this one has {len(encoded)} "
+            "bytes of JSON; store it in a file and make a link to that"
+        )
+        raise ValueError(msg)
+    return encoded

@@ -1,0 +1,201 @@
+"""Variables: named JSON values that flows and people share, kept by the service.
+
+Each call asks the service. In coroutines `get`, `set` and `unset` give something to await, as
+Prefect's do; their twins that begin with "a" always do.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from flowspan.drivers.bridge import can_await
+from flowspan.exceptions import ObjectAlreadyExists, VariableAlreadyExists
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowspan.api.client import FlowspanClient, SyncFlowspanClient
+
+__all__ = ["Variable"]
+
+MAX_NAME_CHARACTERS = 255
+
+T = TypeVar("T")
+
+_is_name = re.compile(r"[a-z0-9_-]+").fullmatch
+
+
+class Variable(Generic[T]):
+    """A variable as it is after it was set.
+
+    Attributes:
+        name: Its name.
+        value: Its value.
+        tags: Its labels.
+    """
+
+    __slots__ = ("name", "tags", "value")
+
+    def __init__(self, name: str, value: T, tags: list[str] | None = None) -> None:
+        self.name = name
+        self.value = value
+        self.tags = tags or []
+
+    def __repr__(self) -> str:
+        return f"Variable(name={self.name!r}, value={self.value!r}, tags={self.tags!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Variable):
+            return NotImplemented
+        return (self.name, self.value, self.tags) == (other.name, other.value, other.tags)
+
+    __hash__ = None  # type: ignore[assignment] # its value may be a list
+
+    @classmethod
+    def set(
+        cls,
+        name: str,
+        value: T,
+        tags: Sequence[str] | None = None,
+        overwrite: bool = False,  # noqa: FBT001, FBT002 - Prefect's signature
+    ) -> Variable[T]:
+        """Sets a variable.
+
+        Args:
+            name: Lower-case letters, digits, dashes and underscores; at most 255.
+            value: A value that JSON can hold, of at most 64 KiB.
+            tags: Labels.
+            overwrite: Whether one that is there is replaced, with its tags.
+
+        Returns:
+            The variable as it is now.
+
+        Raises:
+            VariableAlreadyExists: It is there, and is not to be replaced. A ValueError.
+            ValueError, TypeError: The name cannot be one, or JSON cannot hold the value.
+            ApiError: The service refuses the value, for example as too large.
+            ServiceUnavailableError: The service is not reached.
+        """
+        if can_await():
+            return cls.aset(name, value, tags, overwrite)  # type: ignore[return-value] # as Prefect has it
+        _check(name)
+        with _client() as client:
+            try:
+                stored = client.set_variable(name, value, tags=tags or (), overwrite=overwrite)
+            except ObjectAlreadyExists as error:
+                raise _exists(name, error) from None
+        return cls(name, stored.value.json(), list(stored.tags))
+
+    @classmethod
+    async def aset(
+        cls,
+        name: str,
+        value: T,
+        tags: Sequence[str] | None = None,
+        overwrite: bool = False,  # noqa: FBT001, FBT002 - Prefect's signature
+    ) -> Variable[T]:
+        """Sets a variable; see `set`."""
+        _check(name)
+        async with _async_client() as client:
+            try:
+                stored = await client.set_variable(
+                    name, value, tags=tags or (), overwrite=overwrite
+                )
+            except ObjectAlreadyExists as error:
+                raise _exists(name, error) from None
+        return cls(name, stored.value.json(), list(stored.tags))
+
+    @overload
+    @classmethod
+    def get(cls, name: str) -> T | None: ...
+    @overload
+    @classmethod
+    def get(cls, name: str, default: T) -> T: ...
+    @classmethod
+    def get(cls, name: str, default: Any = None) -> Any:
+        """The value of a variable.
+
+        Args:
+            name: Its name.
+            default: What is returned if there is none of that name.
+
+        Raises:
+            ValueError: The name cannot be one.
+            ServiceUnavailableError: The service is not reached.
+        """
+        if can_await():
+            return cls.aget(name, default)
+        _check(name)
+        with _client() as client:
+            stored = client.read_variable_by_name(name)
+        return default if stored is None else stored.value.json()
+
+    @overload
+    @classmethod
+    async def aget(cls, name: str) -> T | None: ...
+    @overload
+    @classmethod
+    async def aget(cls, name: str, default: T) -> T: ...
+    @classmethod
+    async def aget(cls, name: str, default: Any = None) -> Any:
+        """The value of a variable; see `get`."""
+        _check(name)
+        async with _async_client() as client:
+            stored = await client.read_variable_by_name(name)
+        return default if stored is None else stored.value.json()
+
+    @classmethod
+    def unset(cls, name: str) -> bool:
+        """Deletes a variable.
+
+        Returns:
+            Whether there was one of that name.
+
+        Raises:
+            ValueError: The name cannot be one.
+            ServiceUnavailableError: The service is not reached.
+        """
+        if can_await():
+            return cls.aunset(name)  # type: ignore[return-value] # as Prefect has it
+        _check(name)
+        with _client() as client:
+            return client.delete_variable_by_name(name)
+
+    @classmethod
+    async def aunset(cls, name: str) -> bool:
+        """Deletes a variable; see `unset`."""
+        _check(name)
+        async with _async_client() as client:
+            return await client.delete_variable_by_name(name)
+
+
+def _check(name: str) -> None:
+    if _is_name(name) is None or len(name) > MAX_NAME_CHARACTERS:
+        msg = (
+            f"{name[:80]!r} cannot be the name of a variable: it is to have lower-case letters, "
+            f"digits, dashes and underscores only, and at most {MAX_NAME_CHARACTERS} of them"
+        )
+        raise ValueError(msg)
+
+
+def _exists(name: str, error: ObjectAlreadyExists) -> VariableAlreadyExists:
+    return VariableAlreadyExists(
+        f"there is a variable {name!r} already; overwrite=True replaces it",
+        status=error.status,
+        reason=error.reason,
+        advice=error.advice,
+    )
+
+
+def _client() -> SyncFlowspanClient:
+    # gRPC takes long to import, and `from flowspan.variables import Variable` is to stay light.
+    from flowspan.api.client import SyncFlowspanClient  # noqa: PLC0415 - measured, see above
+
+    return SyncFlowspanClient()
+
+
+def _async_client() -> FlowspanClient:
+    from flowspan.api.client import FlowspanClient  # noqa: PLC0415 - as in _client
+
+    return FlowspanClient()
