@@ -10,6 +10,7 @@ from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE
 from flowspan.core.payloads import encode_value
 from flowspan.core.runs import current_run
 from flowspan.drivers.host import get_host
+from flowspan.reporter.protobytes import utf8
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -45,16 +46,17 @@ def report_new(kind: str, key: str | None, description: str | None, data: Any) -
         ValueError: The key has other characters than it may have, or something is too large.
     """
     check_key(key)
+    kind = _readable(kind)
     if not kind or len(kind.encode()) > MAX_TYPE_BYTES:
         msg = f"an artifact's type is a short name such as 'table', not {kind[:80]!r}"
         raise ValueError(msg)
-    _check_description(description)
+    text = _description(description)
     encoded = _encoded(data)
     host, run = get_host(), current_run.get()
     artifact_id = host.new_id()
     now_ns = host.now_ns()
     run_id = run.record.id if run is not None else ""
-    host.emit((ARTIFACT, artifact_id, run_id, key or "", kind, description or "", encoded, now_ns))
+    host.emit((ARTIFACT, artifact_id, run_id, key or "", kind, text or "", encoded, now_ns))
     if run is not None and run.span is not None:
         run.span.made_artifact(artifact_id, kind, key or "", now_ns)
     return ArtifactId(artifact_id)
@@ -67,10 +69,10 @@ def report_change(artifact_id: UUID | str, description: str | None, data: Any) -
         TypeError, ValueError: As for `report_new`; or the id is none.
     """
     changed = ArtifactId(str(artifact_id))
-    _check_description(description)
+    text = _description(description)
     encoded = None if data is None else _encoded(data)
     host = get_host()
-    host.emit((ARTIFACT_CHANGE, str(changed), description, encoded, host.now_ns()))
+    host.emit((ARTIFACT_CHANGE, str(changed), text, encoded, host.now_ns()))
     return changed
 
 
@@ -93,13 +95,23 @@ def check_key(key: str | None) -> None:
         raise ValueError(msg)
 
 
-def _check_description(description: str | None) -> None:
-    if description is not None and len(description.encode()) > MAX_DESCRIPTION_BYTES:
+def _description(description: str | None) -> str | None:
+    if description is None:
+        return None
+    text = _readable(description)
+    size = len(text.encode())
+    if size > MAX_DESCRIPTION_BYTES:
         msg = (
-            f"the description of an artifact may have {MAX_DESCRIPTION_BYTES >> 10} KiB, and this "
-            f"one has {len(description.encode()) >> 10}; a long text is a Markdown artifact"
+            f"the description of an artifact may have {MAX_DESCRIPTION_BYTES} bytes, and this one "
+            f"has {size}; a long text is a Markdown artifact"
         )
         raise ValueError(msg)
+    return text
+
+
+def _readable(text: str) -> str:
+    """The text as it arrives: what the service takes none of (lone surrogates, NULs), replaced."""
+    return utf8(text).decode()
 
 
 def _encoded(data: Any) -> bytes:

@@ -187,6 +187,13 @@ def test_the_largest_that_may_be_shown(recorder: Recorder) -> None:
     assert len(artifacts(recorder)) == 1
 
 
+def test_text_that_is_none_is_made_readable(recorder: Recorder) -> None:
+    create_markdown_artifact("a\0\ud800", description="b\0\ud800")
+    ((_, _, _, _, description, shown),) = artifacts(recorder)
+    assert description == "b\N{SYMBOL FOR NULL}\\ud800"
+    assert shown == "a\0\ud800", "JSON can hold it"
+
+
 def test_a_progress_beyond_its_ends_is_warned_of(recorder: Recorder) -> None:
     @flow
     def outer() -> None:
