@@ -194,6 +194,32 @@ def test_promise_a_flow_outlives_the_service_with_its_artifacts(
         assert shown(client, key="history") == [("progress", float(n)) for n in range(1, 51)]
 
 
+def test_tasks_in_other_processes_make_artifacts(
+    service: ServiceProcess, client: SyncFlowspanClient
+) -> None:
+    code = """
+        from flowspan import flow, task
+        from flowspan.artifacts import Artifact, create_progress_artifact, update_progress_artifact
+        from flowspan.task_runners import ProcessPoolTaskRunner
+
+        @task
+        def work():
+            made = create_progress_artifact(0, key="elsewhere")
+            update_progress_artifact(made, 40)
+            return Artifact.get("elsewhere").value
+
+        @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+        def outer():
+            return work.submit().result()
+
+        if __name__ == "__main__":
+            print("value", outer())
+    """
+    assert "value 40.0" in run_code(code, home=service.home / "client", address=service.address)
+    (task_run,) = task_runs(service.channel)
+    assert shown(client, run_id=task_run.id) == [("progress", 40.0)]
+
+
 def older(method: str, frame: bytes) -> Iterable[bytes]:
     """Frames as a service reads them that knows nothing of artifacts."""
     if not method.endswith("/Report"):

@@ -58,6 +58,9 @@ class RemoteSpan:
     def mapped(self, index: int) -> None:
         """Nothing to do here."""
 
+    def made_artifact(self, artifact_id: str, kind: str, key: str, time_ns: int) -> None:
+        """Nothing to do here."""
+
     def end(
         self,
         state_type: int,

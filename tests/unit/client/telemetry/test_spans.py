@@ -283,6 +283,32 @@ def test_limit_6_waits_are_events(traced: Traced) -> None:
     ]
 
 
+def test_artifacts_are_events(traced: Traced) -> None:
+    span, _ = traced.start(at=10)
+    span.attempt(1, 10 * S)
+    span.made_artifact("a1", "table", "", 11 * S)
+    span.attempt_failed(ValueError(), "", 12 * S)
+    span.attempt(2, 13 * S)
+    span.made_artifact("a2", "link", "report", 14 * S)
+    span.end(COMPLETED, "Completed", "", None, 15 * S)
+    said = [
+        (span.name, event.name, event.timestamp, dict(event.attributes or {}))
+        for span in traced.exporter.get_finished_spans()
+        for event in span.events
+        if event.name == "flowspan.artifact"
+    ]
+    first = {"flowspan.artifact.id": "a1", "flowspan.artifact.type": "table"}
+    second = {
+        "flowspan.artifact.id": "a2",
+        "flowspan.artifact.type": "link",
+        "flowspan.artifact.key": "report",
+    }
+    assert sorted(said, key=lambda each: each[2]) == [
+        ("fetch", "flowspan.artifact", 11 * S, first),
+        ("fetch attempt", "flowspan.artifact", 14 * S, second),
+    ]
+
+
 def test_a_wait_that_nobody_notices_is_no_event(traced: Traced) -> None:
     span, _ = traced.start(at=10)
     span.attempt(1, 10 * S + 999_999)
