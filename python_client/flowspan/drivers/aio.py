@@ -13,6 +13,7 @@ from flowspan.core.engine import execute, never_begin
 from flowspan.core.runs import current_run
 from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
+from flowspan.drivers.aio_endings import as_cancel, cancelled_error, passed_on
 from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
 from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.closing import (
@@ -87,8 +88,8 @@ async def drive(
             raise closed from None
         state: State = stop.value
         return state
-    except CancelRun as stop:  # while hooks of the end ran
-        raise (_cancelled_error(stop) or stop) from None
+    except (CancelRun, KeyboardInterrupt) as stop:  # while hooks of the end ran
+        raise (cancelled_error(stop) or stop) from None
     finally:
         with suppress(ValueError):  # a coroutine may be closed in another context
             current_run.reset(token)
@@ -155,24 +156,6 @@ async def _flushing(host: Host, parent: Run | None) -> AsyncIterator[None]:
         raise
     if parent is None:
         await in_thread(host.flush)
-
-
-def passed_on(state: State) -> State:
-    """The state; but an asyncio task that was cancelled must end so.
-
-    Raises:
-        asyncio.CancelledError: It was cancelled, and not because the run was.
-    """
-    cause = _cancelled_error(state.data)
-    if cause is not None:
-        raise cause
-    return state
-
-
-def _cancelled_error(stop: object) -> asyncio.CancelledError | None:
-    """What cancelled the asyncio task, where that is why a run was cancelled."""
-    cause = stop.__cause__ if isinstance(stop, CancelRun) else None
-    return cause if isinstance(cause, asyncio.CancelledError) else None
 
 
 async def do_or_wait(run: Run, step: Do | float) -> Any:
@@ -297,20 +280,6 @@ async def within(run: Run, timeout_s: float | None, awaitable: Awaitable[Any]) -
     if deadline.expired():  # the code went on although it was told to stop
         raise timed_out(run)
     return value
-
-
-def as_cancel(run: Run, error: BaseException) -> BaseException:
-    """What the engine is told of an error: CancelRun when the asyncio task was cancelled."""
-    if not isinstance(error, asyncio.CancelledError):
-        return error
-    if run.scope.cancelled:
-        task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()
-        return CancelRun(run.scope.reason or "The run was cancelled.")
-    stop = CancelRun("The asyncio task that ran it was cancelled.")
-    stop.__cause__ = error
-    return stop
 
 
 @contextmanager

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 from flowspan.core.portable import mark_as_made
 from flowspan.core.runs import current_run
 from flowspan.drivers.aio import (
-    as_cancel,
     do_at_once,
     do_or_wait,
     finish_attempt,
     in_thread,
     interruptible,
-    passed_on,
     resolved,
     runner_done,
     within,
 )
+from flowspan.drivers.aio_endings import as_cancel, passed_on
 from flowspan.drivers.closing import cancel_with
 from flowspan.drivers.generators import BaseIteration
 from flowspan.drivers.host import get_host

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -320,6 +322,38 @@ def test_ctrl_c_in_a_hook_of_running_breaks_the_run_off(recorder: Recorder, is_a
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(it()) if is_async else it()
     assert recorder.end("it") == ("CRASHED", "Crashed")
+
+
+@pytest.mark.parametrize("where", ["function", "hook"])
+def test_ctrl_c_that_asyncio_handles(recorder: Recorder, where: str) -> None:
+    """`asyncio.run` turns it into a cancellation; it is a crash all the same."""
+    seen: list[str] = []
+
+    async def interrupted() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.get_running_loop().create_future()
+
+    async def hook(_flow: Any, _run: Any, state: Any) -> None:
+        seen.append(state.name)
+        if where == "hook":
+            await interrupted()
+
+    hooks = {option: [hook, hook] for option in OPTIONS[1:]}
+
+    @flow(name="inner", **hooks)
+    async def inner() -> None:
+        if where == "function":
+            await interrupted()
+
+    @flow
+    async def outer() -> None:
+        await inner()
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(outer())
+    assert seen == (["Crashed", "Crashed"] if where == "function" else ["Completed"])
+    assert recorder.end("inner")[1] == seen[0]
+    assert recorder.end("outer") == ("CRASHED", "Crashed")
 
 
 @pytest.mark.parametrize("is_async", [False, True])
