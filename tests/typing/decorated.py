@@ -9,10 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, assert_type
 
 from flowspan import State, allow_failure, flow, task, unmapped
+from flowspan.context import get_run_context
 from flowspan.futures import TaskFuture, TaskFutureList
+from flowspan.states import Completed, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    from flowspan.core.runs import Run
 
 
 @task
@@ -75,7 +79,48 @@ def futures() -> None:
     assert_type(add.map([1, 2], unmapped("x")), TaskFutureList[Any])
 
 
+def tell(flow: Any, run: Run, state: State) -> None: ...
+
+
+async def tell_later(flow: Any, run: Run, state: State) -> int:
+    return 1
+
+
+@flow(on_failure=[tell, tell_later], on_crashed=[tell], on_cancellation=[tell], on_running=[tell])
+def hooked() -> State:
+    return Completed(name="Skipped", data=5)
+
+
+@hooked.on_completion
+def hook(flow: Any, run: Run, state: State) -> str:
+    return state.name
+
+
+@hooked.on_failure()
+def other_hook(flow: Any, run: Run, state: State) -> str:
+    return run.name
+
+
+@task(on_completion=[tell], retries=1, retry_condition_fn=lambda task, run, state: True)
+def hooked_task() -> None: ...
+
+
+@hooked_task.on_running
+async def begins(task: Any, run: Run, state: State) -> None: ...
+
+
+def hooks() -> None:
+    assert_type(hook(None, get_run_context(), Completed()), str)
+    assert_type(hooked.on_crashed(tell)(None, get_run_context(), Failed(message="no")), None)
+
+
 def mistakes() -> None:
+    flow(on_failure=tell)  # type: ignore[call-overload] # not a list
+    task(on_crashed=[tell])  # type: ignore[call-overload] # of flows only
+    hooked_task.on_cancellation(tell)  # type: ignore[attr-defined] # of flows only
+    hooked.on_failure(5)  # type: ignore[call-overload] # not a function
+    Completed(5)  # type: ignore[call-arg, arg-type] # data=5
+    Failed(message=ValueError())  # type: ignore[arg-type] # data=
     add("x")  # type: ignore[call-overload] # not an int
     add()  # type: ignore[call-overload] # an argument is missing
     add(1, c=2)  # type: ignore[call-overload] # no such parameter
