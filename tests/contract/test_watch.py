@@ -12,6 +12,7 @@ from tests.support.harness import refused
 from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
 
 from flowspan.v1 import flow_run_service_pb2, report_pb2, watch_service_pb2
+from flowspan_service.stores import reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,6 +199,27 @@ def test_promise_watch_snapshot_is_exact_while_runs_change(
             new: history(stubs, new),
         },
     )
+
+
+def test_promise_watch_is_gapless_though_much_else_happened_meanwhile(
+    harness: Harness, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a tree is not taken for seen because a look did not get so far."""
+    monkeypatch.setattr(reads, "SCAN_LIMIT", 5)
+    root = new_id()
+    stream = ReportStream(harness.channel)
+    stream.wait_for_ack(stream.report(created(root)))
+    watcher = Watcher(stubs, root)
+    call = stubs.watch.Watch(watcher.request)
+    while not watcher.request.resume_token:
+        watcher.take(next(call))
+    call.cancel()
+    for _ in range(10):
+        stream.report(*whole_run(new_id()))
+    stream.report(entered(root, "RUNNING"), entered(root, "COMPLETED"))
+    stream.goodbye()
+    watcher.follow()
+    assert [change.transition.ordinal for change in watcher.changes] == [2, 3]
 
 
 def test_watching_everything_sees_new_trees(harness: Harness, stubs: Stubs) -> None:

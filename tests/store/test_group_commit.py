@@ -203,7 +203,7 @@ def test_64_threads_lose_and_double_nothing(store: SqlStore) -> None:
 
     with ThreadPoolExecutor(64) as pool:
         ids = [run_id for found in pool.map(work, range(64)) for run_id in found]
-    changes, upto = store.changes(after=0, run_id=None, limit=10_000)
+    changes, upto, _ = store.changes(after=0, run_id=None, limit=10_000)
     assert [change.position for change, _ in changes] == list(range(1, 513))
     assert sorted(change.run_id for change, _ in changes) == sorted(ids)
     assert upto == store.position() == 512
@@ -335,5 +335,5 @@ def test_two_writers_take_turns(store_url: str, open_url: Callable[..., SqlStore
     stores = [open_url(store_url), open_url(store_url)]
     futures = [store.submit(adding(a_run())) for _ in range(30) for store in stores]
     assert all(future.result(60) for future in futures)
-    changes, _ = stores[0].changes(after=0, run_id=None, limit=100)
+    changes, _, _ = stores[0].changes(after=0, run_id=None, limit=100)
     assert [change.position for change, _ in changes] == list(range(1, 61))

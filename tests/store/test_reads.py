@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import func, select
-from tests.store.builders import a_log, a_run, add_runs, do, move, new_id
+from tests.store.builders import a_log, a_run, add_runs, do, enter, move, new_id
 
-from flowspan_service.app.queries import LogQuery
-from flowspan_service.domain.runs import RunKind
+from flowspan_service.app.queries import LogQuery, RunQuery
+from flowspan_service.domain.runs import Payload, RunKind
 from flowspan_service.domain.states import StateType
 from flowspan_service.stores import reads, tables
 
 if TYPE_CHECKING:
+    from flowspan_service.app.ports import UnitOfWork
     from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.stores.store import SqlStore
 
@@ -43,14 +44,17 @@ def family(store: SqlStore) -> Family:
 
 def test_a_tree_comes_parents_first_page_by_page(store: SqlStore, family: Family) -> None:
     for run in family.all:
-        whole = [one.id for one in store.tree_runs(run.id, after_id=None, limit=100)]
+        whole = [one.id for one in store.tree_runs(run.id, after_id=None, limit=100).items]
         assert whole == family.under(run)
         paged: list[str] = []
-        while page := store.tree_runs(run.id, after_id=paged[-1] if paged else None, limit=2):
-            paged += [one.id for one in page]
+        has_more = True
+        while has_more:
+            page = store.tree_runs(run.id, after_id=paged[-1] if paged else None, limit=2)
+            paged += [one.id for one in page.items]
+            has_more = page.has_more
         assert paged == whole
         assert sorted(one.id for one in do(store, lambda uow, key=run.id: uow.tree(key))) == whole
-    assert store.tree_runs(new_id(), after_id=None, limit=10) == []
+    assert store.tree_runs(new_id(), after_id=None, limit=10).items == []
 
 
 def test_a_circle_of_parents_harms_nobody(store: SqlStore) -> None:
@@ -58,10 +62,10 @@ def test_a_circle_of_parents_harms_nobody(store: SqlStore) -> None:
     for run, parent in ((one, two), (two, one)):
         run.parent_run_id, run.root_run_id = parent.id, root.id
     add_runs(store, [root, one, two])
-    assert len(store.tree_runs(one.id, after_id=None, limit=10)) == 2
-    assert len(store.tree_runs(root.id, after_id=None, limit=10)) == 3
-    changes, _ = store.changes(after=0, run_id=one.id, limit=10)
-    assert [change.run_id for change, _ in changes] == [one.id, two.id]
+    assert len(store.tree_runs(one.id, after_id=None, limit=10).items) == 2
+    assert len(store.tree_runs(root.id, after_id=None, limit=10).items) == 3
+    changes = store.changes(after=0, run_id=one.id, limit=10)
+    assert [change.run_id for change, _ in changes.pairs] == [one.id, two.id]
 
 
 def changed(store: SqlStore, run_id: str | None, limit: int) -> list[Transition]:
@@ -69,13 +73,14 @@ def changed(store: SqlStore, run_id: str | None, limit: int) -> list[Transition]
     found: list[Transition] = []
     after = 0
     while after < store.position():
-        pairs, upto = store.changes(after=after, run_id=run_id, limit=limit)
+        pairs, upto, has_more = store.changes(after=after, run_id=run_id, limit=limit)
+        assert has_more == (upto < store.position())
         assert upto > after
         assert all(after < change.position <= upto for change, _ in pairs)
         assert all(change.run_id == run.id for change, run in pairs)
         found += [change for change, _ in pairs]
         after = upto
-    assert store.changes(after=after, run_id=run_id, limit=limit) == ([], after)
+    assert store.changes(after=after, run_id=run_id, limit=limit) == ([], after, False)
     return found
 
 
@@ -101,12 +106,95 @@ def test_promise_a_watch_is_gapless_and_ordered_in_the_store(
         assert changed(store, run.id, limit) == expected
 
 
+class Large:
+    """A tree of runs with large parameters, whose ends are large, too."""
+
+    COUNT, SIZE = 12, 100_000
+
+    def __init__(self, store: SqlStore) -> None:
+        payload = Payload("json", b"x" * self.SIZE)
+        self.root = a_run(parameters=payload)
+        self.all = [self.root] + [
+            a_run(parent=self.root, kind=RunKind.FLOW, parameters=payload)
+            for _ in range(1, self.COUNT)
+        ]
+        add_runs(store, self.all)
+        self.ids = [run.id for run in self.all]
+
+
+@pytest.fixture
+def large(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> Large:
+    monkeypatch.setattr(reads, "ROWS_BUFFERED", 2)
+    return Large(store)
+
+
+@pytest.mark.parametrize("limit", [100, 1000], ids=["loaded", "streamed"])
+def test_pages_of_runs_end_by_their_size(store: SqlStore, large: Large, limit: int) -> None:
+    limit_bytes = 3 * large.SIZE - 1
+    seen: list[str] = []
+    while True:
+        query = RunQuery(
+            RunKind.FLOW,
+            oldest_first=True,
+            after_id=seen[-1] if seen else None,
+            limit=limit,
+            limit_bytes=limit_bytes,
+        )
+        page = store.list_runs(query)
+        assert len(page.items) == 3
+        seen += [run.id for run in page.items]
+        if not page.has_more:
+            break
+    assert seen == large.ids
+
+
+def test_pages_of_a_tree_end_by_their_size(store: SqlStore, large: Large) -> None:
+    first = store.tree_runs(large.root.id, after_id=None, limit=200, limit_bytes=1)
+    assert ([run.id for run in first.items], first.has_more) == (large.ids[:1], True)
+    rest = store.tree_runs(large.root.id, after_id=large.ids[0], limit=100, limit_bytes=10**9)
+    assert ([run.id for run in rest.items], rest.has_more) == (large.ids[1:], False)
+
+
+@pytest.mark.parametrize("of_tree", [True, False])
+def test_changes_end_by_the_size_of_their_runs(
+    store: SqlStore, large: Large, *, of_tree: bool
+) -> None:
+    seen: list[str] = []
+    after, has_more = 0, True
+    while has_more:
+        pairs, after, has_more = store.changes(
+            after=after,
+            run_id=large.root.id if of_tree else None,
+            limit=100,
+            limit_bytes=large.SIZE + 1,
+        )
+        assert len(pairs) <= 2
+        seen += [change.run_id for change, _ in pairs]
+    assert seen == large.ids
+
+
+def test_changes_end_by_their_own_size(store: SqlStore) -> None:
+    run = a_run()
+    add_runs(store, [run])
+
+    def fail(uow: UnitOfWork) -> None:
+        for attempt in range(1, 7):
+            found = uow.run(run.id)
+            assert found is not None
+            found.attempt = attempt
+            uow.add_transition(enter(found, StateType.FAILED, failure=b"f" * 100_000))
+
+    do(store, fail, run.id)
+    first = store.changes(after=0, run_id=None, limit=100, limit_bytes=150_000)
+    assert (len(first.pairs), first.looked_at, first.has_more) == (3, 3, True)
+
+
 def test_changes_of_deleted_runs_are_gone_and_nothing_else(store: SqlStore, family: Family) -> None:
     do(store, lambda uow: uow.delete_runs([family.task.id, family.stranger.id]))
     left = [change.run_id for change in changed(store, None, 2)]
     gone = {family.task.id, family.stranger.id}
     assert left == [run.id for run in family.all if run.id not in gone]
-    assert store.changes(after=0, run_id=family.stranger.id, limit=5) == ([], 6)
+    assert store.changes(after=0, run_id=family.stranger.id, limit=5) == ([], 6, False)
 
 
 def test_deleting_a_tree_leaves_nothing_of_it(store: SqlStore, family: Family) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from flowspan_service.app.queries import (
     ArtifactQuery,
+    Changes,
     FlowInfo,
     LatestArtifactQuery,
     LogQuery,
@@ -226,16 +227,21 @@ class MemoryStore:
                 counts[run.state.type] = counts.get(run.state.type, 0) + 1
         return counts
 
-    def tree_runs(self, run_id: str, *, after_id: str | None, limit: int) -> list[Run]:
+    def tree_runs(
+        self, run_id: str, *, after_id: str | None, limit: int, limit_bytes: int = 2_000_000
+    ) -> Page[Run]:
+        del limit_bytes  # nothing large is tried here
         runs = sorted(_tree(self.data, run_id), key=lambda run: run.id)
-        return [copy(run) for run in runs if after_id is None or run.id > after_id][:limit]
+        runs = [copy(run) for run in runs if after_id is None or run.id > after_id]
+        return Page(runs[:limit], has_more=len(runs) > limit)
 
     def transitions(self, run_id: str) -> list[Transition]:
         return [each for each in self.data.history if each.run_id == run_id]
 
     def changes(
-        self, *, after: int, run_id: str | None, limit: int
-    ) -> tuple[list[tuple[Transition, Run]], int]:
+        self, *, after: int, run_id: str | None, limit: int, limit_bytes: int = 2_000_000
+    ) -> Changes:
+        del limit_bytes
         wanted = None if run_id is None else {run.id for run in _tree(self.data, run_id)}
         found = [
             (each, copy(self.data.runs[each.run_id]))
@@ -243,8 +249,8 @@ class MemoryStore:
             if each.position > after and (wanted is None or each.run_id in wanted)
         ]
         if len(found) > limit:
-            return found[:limit], found[limit - 1][0].position
-        return found, max(after, self.position())
+            return Changes(found[:limit], found[limit - 1][0].position, has_more=True)
+        return Changes(found, max(after, self.position()), has_more=False)
 
     def position(self) -> int:
         return len(self.data.history)

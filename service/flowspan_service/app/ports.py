@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.queries import (
         ArtifactQuery,
+        Changes,
         FlowInfo,
         LatestArtifactQuery,
         LogQuery,
@@ -182,8 +183,13 @@ class Store(Protocol):
         """How many runs are in states of each type."""
         ...
 
-    def tree_runs(self, run_id: str, *, after_id: str | None, limit: int) -> list[Run]:
-        """The run and all that it called, by id ascending (parents come before children)."""
+    def tree_runs(
+        self, run_id: str, *, after_id: str | None, limit: int, limit_bytes: int = 2_000_000
+    ) -> Page[Run]:
+        """A page of the run and all that it called, by id ascending (parents before children).
+
+        It ends after the run with which its payloads exceed limit_bytes.
+        """
         ...
 
     def transitions(self, run_id: str) -> list[Transition]:
@@ -191,12 +197,11 @@ class Store(Protocol):
         ...
 
     def changes(
-        self, *, after: int, run_id: str | None, limit: int
-    ) -> tuple[list[tuple[Transition, Run]], int]:
+        self, *, after: int, run_id: str | None, limit: int, limit_bytes: int = 2_000_000
+    ) -> Changes:
         """Transitions by position, after a position, of all runs or of one run's tree.
 
-        Returns them with their runs (the state of the run may be newer than the transition), and
-        the position up to which everything was looked at: go on from there.
+        They end after the one with which their payloads exceed limit_bytes.
         """
         ...
 

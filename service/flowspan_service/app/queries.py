@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from flowspan_service.domain.runs import Run, Transition
 
 T = TypeVar("T")
 
@@ -36,6 +39,8 @@ class RunQuery:
     after_id: str | None = None
     """The last id of the page before."""
     limit: int = 100
+    limit_bytes: int = 2_000_000
+    """A page ends after the run with which its payloads exceed this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,17 @@ class VariableQuery:
     limit: int = 100
     limit_bytes: int = 2_000_000
     """A page ends after the variable with which its messages exceed this."""
+
+
+class Changes(NamedTuple):
+    """Some transitions by position, and what there is after them."""
+
+    pairs: list[tuple[Transition, Run]]
+    """Each with its run, whose state may be newer."""
+    looked_at: int
+    """The position up to which everything was looked at: go on from there."""
+    has_more: bool
+    """Whether there were transitions after that, of whatever run."""
 
 
 @dataclass(frozen=True, slots=True)

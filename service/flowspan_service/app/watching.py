@@ -66,13 +66,13 @@ def changes_page(
     store: Store, *, after: int, run_id: str | None, flow_runs_only: bool
 ) -> ChangesPage:
     """Some of the changes after a position, in order."""
-    found, looked_at = store.changes(after=after, run_id=run_id, limit=CHANGES_PAGE)
+    found = store.changes(after=after, run_id=run_id, limit=CHANGES_PAGE)
     changes = [
         WatchedChange(transition, _as_created(run, transition) if transition.ordinal == 1 else None)
-        for transition, run in found
+        for transition, run in found.pairs
         if not flow_runs_only or run.kind == RunKind.FLOW
     ]
-    return ChangesPage(changes, looked_at, is_last=len(found) < CHANGES_PAGE)
+    return ChangesPage(changes, found.looked_at, is_last=not found.has_more)
 
 
 def replay(run: Run, transitions: Sequence[Transition]) -> Run:
@@ -88,10 +88,10 @@ def _tree_pages(store: Store, run_id: str) -> Iterator[list[Run]]:
     after_id: str | None = None
     while True:
         page = store.tree_runs(run_id, after_id=after_id, limit=SNAPSHOT_PAGE)
-        yield page
-        if len(page) < SNAPSHOT_PAGE:
+        yield page.items
+        if not page.has_more or not page.items:
             return
-        after_id = page[-1].id
+        after_id = page.items[-1].id
 
 
 def _all_pages(store: Store, flow_runs_only: bool) -> Iterator[list[Run]]:  # noqa: FBT001 - passed on

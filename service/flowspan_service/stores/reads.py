@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import contextlib
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from flowspan_service.app.queries import FlowInfo, Page
+from flowspan_service.app.queries import Changes, FlowInfo
 from flowspan_service.domain.errors import StoreUnavailableError
 from flowspan_service.stores import trees
+from flowspan_service.stores.bounds import bounded, log_bytes, run_bytes, transition_bytes
+from flowspan_service.stores.dialects.base import chunks
 from flowspan_service.stores.lists import count_statement, page_statement
 from flowspan_service.stores.rows import log_of, run_of, transition_of
 from flowspan_service.stores.tables import flow, head, log, run, transition
@@ -21,14 +24,23 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
-    from flowspan_service.app.queries import LogQuery, RunFilter, RunQuery
+    from flowspan_service.app.queries import LogQuery, Page, RunFilter, RunQuery
     from flowspan_service.domain.runs import LogEntry, Run, Transition
     from flowspan_service.stores.dialects.base import Dialect
 
 SCAN_LIMIT = 20_000
 """How many positions one look for the changes of a tree goes through."""
-LOG_ROWS_BUFFERED = 64
-"""Log records fetched at once: of the largest, 16 MiB."""
+FEW_ROWS = 100
+ROWS_BUFFERED = 64
+"""Rows fetched at once: log records of the largest size are then 16 MiB."""
+
+
+def _streaming(connection: Connection, limit: int) -> Connection:
+    """The connection, fetching rows a few at a time: a page of large ones is not loaded whole.
+
+    A short page is, for on PostgreSQL this takes two turns more.
+    """
+    return connection.execution_options(yield_per=ROWS_BUFFERED) if limit > FEW_ROWS else connection
 
 
 class Reads:
@@ -37,7 +49,7 @@ class Reads:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
 
-    @contextmanager
+    @contextlib.contextmanager
     def _connection(self) -> Iterator[Connection]:
         try:
             with self._dialect.reading.connect() as connection:
@@ -61,8 +73,9 @@ class Reads:
         """See app.ports.Store."""
         with self._connection() as connection:
             statement = page_statement(query, self._dialect, limit=query.limit + 1)
-            runs = self._dialect.fetch_runs(connection, statement)
-        return Page(items=runs[: query.limit], has_more=len(runs) > query.limit)
+            runs = self._dialect.fetch_runs(_streaming(connection, query.limit), statement)
+            with contextlib.closing(runs):
+                return bounded(runs, run_bytes, query.limit, query.limit_bytes)
 
     def count_runs(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
         """See app.ports.Store."""
@@ -71,11 +84,14 @@ class Reads:
             rows = connection.exec_driver_sql(sql, parameters).all()
         return dict(sorted(tuple(row) for row in rows))
 
-    def tree_runs(self, run_id: str, *, after_id: str | None, limit: int) -> list[Run]:
+    def tree_runs(
+        self, run_id: str, *, after_id: str | None, limit: int, limit_bytes: int = 2_000_000
+    ) -> Page[Run]:
         """See app.ports.Store."""
         with self._connection() as connection:
-            statement = trees.tree_statement(connection, run_id, after_id=after_id, limit=limit)
-            return [run_of(row) for row in connection.execute(statement)]
+            statement = trees.tree_statement(connection, run_id, after_id=after_id, limit=limit + 1)
+            with _streaming(connection, limit).execute(statement) as rows:
+                return bounded(map(run_of, rows), run_bytes, limit, limit_bytes)
 
     def transitions(self, run_id: str) -> list[Transition]:
         """See app.ports.Store."""
@@ -92,36 +108,53 @@ class Reads:
             return [transition_of(row) for row in connection.execute(statement)]
 
     def changes(
-        self, *, after: int, run_id: str | None, limit: int
-    ) -> tuple[list[tuple[Transition, Run]], int]:
+        self, *, after: int, run_id: str | None, limit: int, limit_bytes: int = 2_000_000
+    ) -> Changes:
         """See app.ports.Store."""
         with self._connection() as connection:
             # First the head: what is committed while we look belongs to the next call.
-            upto = connection.execute(select(head.c.position)).scalar_one()
+            newest = upto = connection.execute(select(head.c.position)).scalar_one()
             statement = select(transition).where(transition.c.position > after)
             root = None if run_id is None else trees.root_of(connection, run_id)
             if run_id is not None:
                 if root is None:
-                    return [], max(after, upto)
+                    return Changes([], max(after, upto), has_more=False)
                 upto = min(upto, after + SCAN_LIMIT)
                 statement = statement.join(run, run.c.id == transition.c.run_id)
                 statement = statement.where(run.c.root_run_id == root)
             statement = statement.where(transition.c.position <= upto)
-            statement = statement.order_by(transition.c.position).limit(limit)
-            found = [transition_of(row) for row in connection.execute(statement)]
-            if len(found) == limit:
+            statement = statement.order_by(transition.c.position).limit(limit + 1)
+            with connection.execute(
+                statement, execution_options={"yield_per": ROWS_BUFFERED}
+            ) as rows:
+                page = bounded(map(transition_of, rows), transition_bytes, limit, limit_bytes)
+            found, runs = self._with_runs(connection, page.items, limit_bytes)
+            if page.has_more or len(found) < len(page.items):
                 upto = found[-1].position
-            runs = self._runs_of(connection, found)
             if run_id not in (None, root):
                 inside = trees.members(connection, runs, of_run=str(run_id))
                 runs = {key: value for key, value in runs.items() if key in inside}
         # A run that was deleted in between has no changes to tell of.
         pairs = [(change, runs[change.run_id]) for change in found if change.run_id in runs]
-        return pairs, max(after, upto)
+        return Changes(pairs, max(after, upto), has_more=upto < newest)
 
-    def _runs_of(self, connection: Connection, changes: list[Transition]) -> dict[str, Run]:
-        run_ids = {change.run_id for change in changes}
-        return {run.id: run for run in self._dialect.load_runs(connection, run_ids)}
+    def _with_runs(
+        self, connection: Connection, changes: list[Transition], limit_bytes: int
+    ) -> tuple[list[Transition], dict[str, Run]]:
+        """The first changes and their runs, fewer than all where the runs are large."""
+        run_ids = list(dict.fromkeys(change.run_id for change in changes))
+        runs: dict[str, Run] = {}
+        size = asked = 0
+        for chunk in chunks(run_ids, ROWS_BUFFERED):
+            asked += len(chunk)
+            for found in self._dialect.load_runs(connection, chunk):
+                runs[found.id] = found
+                size += run_bytes(found)
+            if size > limit_bytes:
+                break
+        missing = set(run_ids[asked:])
+        known = list(takewhile(lambda change: change.run_id not in missing, changes))
+        return known, runs
 
     def position(self) -> int:
         """See app.ports.Store."""
@@ -130,20 +163,10 @@ class Reads:
 
     def list_logs(self, query: LogQuery) -> Page[LogEntry]:
         """See app.ports.Store."""
-        items: list[LogEntry] = []
-        size_bytes = 0
         with self._connection() as connection:
             statement = self._log_statement(connection, query)
-            # The limits come with the rows, so that a page of large records is not loaded whole.
-            result = connection.execution_options(yield_per=LOG_ROWS_BUFFERED).execute(statement)
-            with result:
-                for row in result:
-                    if len(items) == query.limit or size_bytes > query.limit_bytes:
-                        return Page(items=items, has_more=True)
-                    entry = log_of(row)
-                    items.append(entry)
-                    size_bytes += len(entry.message.encode())
-        return Page(items=items, has_more=False)
+            with _streaming(connection, query.limit).execute(statement) as rows:
+                return bounded(map(log_of, rows), log_bytes, query.limit, query.limit_bytes)
 
     def _log_statement(self, connection: Connection, query: LogQuery) -> Select[*tuple[Any, ...]]:
         columns = log.c

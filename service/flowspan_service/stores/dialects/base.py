@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection, Engine
@@ -77,8 +77,8 @@ class Dialect(Protocol):
         """The runs with these ids, as far as there are any, in few statements."""
         ...
 
-    def fetch_runs(self, connection: Connection, statement: Statement) -> list[Run]:
-        """The runs in the answer to a statement that selects the columns of `run`."""
+    def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:
+        """The runs in the answer to a statement that selects the columns of `run`, one by one."""
         ...
 
     def parameter(self, name: str) -> str:

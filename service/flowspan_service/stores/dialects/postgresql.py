@@ -24,7 +24,7 @@ from flowspan_service.stores.dialects.binary import (
 from flowspan_service.stores.rows import CHANGING_COLUMNS, run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from sqlalchemy import Table
     from sqlalchemy.engine import URL, Connection, Engine
@@ -194,9 +194,10 @@ class PostgresqlDialect:
         cursor = connection.exec_driver_sql(_LOAD_RUNS, ("{" + ",".join(run_ids) + "}",))
         return [run_of(row) for row in cursor]
 
-    def fetch_runs(self, connection: Connection, statement: Statement) -> list[Run]:
+    def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:
         """See dialects.base.Dialect."""
-        return [run_of(row) for row in connection.exec_driver_sql(*statement)]
+        with connection.exec_driver_sql(*statement) as rows:
+            yield from map(run_of, rows)
 
     def parameter(self, name: str) -> str:
         """See lists.Syntax."""

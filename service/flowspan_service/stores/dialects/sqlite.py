@@ -19,11 +19,11 @@ from flowspan_service.stores.ids import to_bytes, to_text
 from flowspan_service.stores.rows import CHANGING_COLUMNS, ID_COLUMNS, run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import Table
-    from sqlalchemy.engine import Connection, CursorResult, Engine
+    from sqlalchemy.engine import Connection, Engine, Row
 
     from flowspan_service.domain.runs import Run
     from flowspan_service.stores.lists import Statement
@@ -144,9 +144,10 @@ class SqliteDialect:
             runs += _runs_of(connection.exec_driver_sql(_load_sql(size), tuple(chunk)))
         return runs
 
-    def fetch_runs(self, connection: Connection, statement: Statement) -> list[Run]:
+    def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:
         """See dialects.base.Dialect."""
-        return _runs_of(connection.exec_driver_sql(*statement))
+        with connection.exec_driver_sql(*statement) as rows:
+            yield from _runs_of(rows)
 
     def parameter(self, name: str) -> str:
         """See lists.Syntax."""
@@ -175,9 +176,8 @@ class SqliteDialect:
         self.writing.dispose()
 
 
-def _runs_of(cursor: CursorResult[Any]) -> list[Run]:
-    rows = cursor.fetchall()
-    return [run_of((*map(_id_text, row[:ID_COLUMNS]), *row[ID_COLUMNS:])) for row in rows]
+def _runs_of(rows: Iterable[Row[Any]]) -> Iterator[Run]:
+    return (run_of((*map(_id_text, row[:ID_COLUMNS]), *row[ID_COLUMNS:])) for row in rows)
 
 
 @lru_cache(maxsize=4096)
