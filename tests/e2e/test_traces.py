@@ -191,7 +191,14 @@ LATER_INPUTS = """
 """
 
 
-@pytest.mark.parametrize("code", [PLAIN_INPUTS, LATER_INPUTS], ids=["plain", "async"])
+IN_PROCESSES = """
+    from flowspan.task_runners import ProcessPoolTaskRunner
+""" + PLAIN_INPUTS.replace("@flow", "@flow(task_runner=ProcessPoolTaskRunner(max_workers=1))")
+
+
+@pytest.mark.parametrize(
+    "code", [PLAIN_INPUTS, LATER_INPUTS, IN_PROCESSES], ids=["plain", "async", "processes"]
+)
 def test_a_task_links_to_those_whose_results_it_takes(
     service: ServiceProcess, receiver: OtlpReceiver, flowspan_home: Path, code: str
 ) -> None:
