@@ -7,8 +7,7 @@
 
 from __future__ import annotations
 
-from flowspan import flow, get_run_logger, task
-from flowspan.context import get_run_context
+from flowspan import flow, get_run_logger, runtime, task
 
 
 class ServerBusyError(Exception):
@@ -18,7 +17,7 @@ class ServerBusyError(Exception):
 @task(retries=3, retry_delay_seconds=[0.1, 0.2, 0.4], retry_jitter_factor=0.5)
 def fetch(page: int) -> str:
     """Fetches a page from a server that is busy at first."""
-    attempt = get_run_context().attempt
+    attempt = runtime.task_run.run_count
     if attempt <= page:
         raise ServerBusyError(f"page {page}, attempt {attempt}")
     return f"page {page} after {attempt} attempts"
@@ -33,7 +32,7 @@ def check(text: str) -> None:
 @flow(retries=1)
 def crawl() -> list[str]:
     pages = [fetch(page) for page in range(4)]
-    if get_run_context().attempt == 1:
+    if runtime.flow_run.run_count == 1:
         # A flow can be tried again as a whole, too.
         raise ServerBusyError("the whole flow, at its first attempt")
     state = check(pages[0], return_state=True)

@@ -28,10 +28,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from flowspan import flow, get_run_logger, task, unmapped
+from flowspan import flow, get_run_logger, runtime, task, unmapped
 from flowspan.cli.live_view import LiveView
 from flowspan.cli.summary import print_summary
-from flowspan.context import get_run_context
 from flowspan.task_runners import ThreadPoolTaskRunner
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -79,7 +78,7 @@ def read_from_mirror(path: Path, seed: int) -> bytes:
 
     Which reads fail is drawn from the seed, the file and the attempt, and so the same every time.
     """
-    attempt = get_run_context().attempt
+    attempt = runtime.task_run.run_count
     draw = random.Random(f"{seed} {path.relative_to(STDLIB)} {attempt}").random()
     if draw < FAILURE_RATE:
         raise ConnectionResetError(f"the mirror hung up while it sent {path.name}")
@@ -167,7 +166,7 @@ def put_together(packages: list[Census]) -> Census:
 def stdlib_census(
     packages: int | None = None, *, workers: int = 4, seed: int = 1, with_tests: bool = False
 ) -> list[Census]:
-    VIEW.show(get_run_context().id)
+    VIEW.show(runtime.flow_run.id)
     todo = find_packages(packages, with_tests=with_tests)
     VIEW.expect("census-package", len(todo))
     runner = ThreadPoolTaskRunner(max_workers=workers)

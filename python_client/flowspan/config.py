@@ -32,6 +32,8 @@ class Config:
         log_prints: Whether prints in runs are logged where neither flow nor task says.
         console_log: Whether log records of runs are shown on standard error, where the program has
             no logging of its own that shows them.
+        extra_loggers: Names of loggers whose records in runs are reported from the log level on,
+            whatever level they have and whether they propagate or not.
         tracing: False never makes spans; None (auto) makes them where it is known where they go.
         otlp_endpoint: An OTLP/gRPC endpoint for spans; the standard OTEL_* variables win over it.
         spool_max_bytes: How large the spool may grow while the service is away.
@@ -48,6 +50,7 @@ class Config:
     log_level: str = "INFO"
     log_prints: bool = False
     console_log: bool = True
+    extra_loggers: tuple[str, ...] = ()
     tracing: bool | None = None
     otlp_endpoint: str | None = None
     spool_max_bytes: int = 1 << 30
@@ -154,6 +157,10 @@ def _size(text: str) -> int:
     return int(_positive(text))
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _level(text: str) -> str:
     if text.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
         raise ValueError("expected DEBUG, INFO, WARNING, ERROR or CRITICAL")
@@ -165,6 +172,7 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "log_level": _level,
     "log_prints": _boolean,
     "console_log": _boolean,
+    "extra_loggers": _names,
     "tracing": _tracing,
     "otlp_endpoint": str,
     "spool_max_bytes": _size,

@@ -3,17 +3,136 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowspan.core.definitions import checked_tags
-from flowspan.core.runs import Run, current_run
+from flowspan.core.runs import current_run
 from flowspan.drivers.begin import current_tags
 from flowspan.exceptions import NoRunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
+    from typing import Self
 
-__all__ = ["get_run_context", "tags"]
+    from flowspan.core.definitions import Definition
+    from flowspan.core.runs import Run
+
+__all__ = [
+    "EngineContext",
+    "FlowRunContext",
+    "RunContext",
+    "TagsContext",
+    "TaskRunContext",
+    "get_run_context",
+    "tags",
+]
+
+
+class RunContext:
+    """A run whose code is running: `FlowRunContext` or `TaskRunContext`.
+
+    Attributes:
+        run: The run: id, name, tags, state, run_count and more.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The arguments of the run by parameter."""
+        return self.run.parameters
+
+    @property
+    def start_time(self) -> datetime:
+        """When the run was called, in UTC."""
+        return self.run.expected_start_time
+
+    @property
+    def log_prints(self) -> bool:
+        """Whether prints are logged here, inherited or not."""
+        return self.run.log_prints
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunContext) and other.run.id == self.run.id
+
+    def __hash__(self) -> int:
+        return hash(self.run.id)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.run!r})"
+
+
+class FlowRunContext(RunContext):
+    """The flow run that the code belongs to."""
+
+    @classmethod
+    def get(cls) -> Self | None:
+        """The context of the innermost flow run around the code; None outside of flows."""
+        run = current_run.get()
+        flow_run = run.flow_run if run is not None else None
+        return None if flow_run is None else cls(flow_run)
+
+    @property
+    def flow_run(self) -> Run:
+        """The flow run."""
+        return self.run
+
+    @property
+    def flow(self) -> Definition:
+        """The flow: the decorated function."""
+        return self.run.definition
+
+    @property
+    def task_runner(self) -> Any:
+        """What runs the tasks that the flow submits."""
+        return getattr(self.run.definition, "task_runner", None)
+
+
+EngineContext = FlowRunContext
+
+
+class TaskRunContext(RunContext):
+    """The task run whose code is running."""
+
+    @classmethod
+    def get(cls) -> Self | None:
+        """The context of the task run whose code is running; None elsewhere.
+
+        In a flow that a task calls, the flow's code is running and not the task's.
+        """
+        run = current_run.get()
+        return None if run is None or run.definition.is_flow else cls(run)
+
+    @property
+    def task_run(self) -> Run:
+        """The task run."""
+        return self.run
+
+    @property
+    def task(self) -> Definition:
+        """The task: the decorated function."""
+        return self.run.definition
+
+
+class TagsContext:
+    """The tags that `with tags(...)` adds.
+
+    Attributes:
+        current_tags: All that are in force here.
+    """
+
+    def __init__(self, current_tags: set[str]) -> None:
+        self.current_tags = current_tags
+
+    @classmethod
+    def get(cls) -> Self:
+        """The tags that are in force here; none of them outside of `with tags(...)`."""
+        return cls(set(current_tags.get()))
+
+    def __repr__(self) -> str:
+        return f"TagsContext({sorted(self.current_tags)})"
 
 
 @contextmanager
@@ -37,13 +156,17 @@ def tags(*new_tags: str) -> Iterator[tuple[str, ...]]:
         current_tags.reset(token)
 
 
-def get_run_context() -> Run:
-    """The run whose code is running here.
+def get_run_context() -> FlowRunContext | TaskRunContext:
+    """The context of the run whose code is running here.
 
     Raises:
-        NoRunError: No run is going on here.
+        MissingContextError: No run is going on here.
     """
-    run = current_run.get()
-    if run is None:
-        raise NoRunError("No flow or task run is going on here.")
-    return run
+    context = TaskRunContext.get() or FlowRunContext.get()
+    if context is None:
+        raise NoRunError(
+            "get_run_context() was called outside of a flow or task run. Call it inside of the "
+            "function that is decorated with @flow or @task; FlowRunContext.get() and "
+            "flowspan.runtime give None elsewhere."
+        )
+    return context

@@ -40,16 +40,34 @@ class ParameterError(FlowspanError, TypeError):
     code = "parameters"
 
 
+class ReservedArgumentError(FlowspanError, TypeError):
+    """A function has a parameter that is named like an option of every call."""
+
+    code = "reserved_argument"
+
+
 class MissingResult(FlowspanError):  # noqa: N818 - the field's name for it
     """The state has no result to give."""
 
     code = "missing_result"
 
 
+class UnfinishedRun(MissingResult):
+    """The run has not ended: it has no result yet."""
+
+    code = "unfinished_run"
+
+
 class RunFailed(FlowspanError):  # noqa: N818 - named after the state
     """A run ended as Failed without an exception of its own (it returned a failed state)."""
 
     code = "run_failed"
+
+
+class CrashedRun(RunFailed):
+    """A run was broken off from outside its code."""
+
+    code = "crashed_run"
 
 
 class UpstreamFailed(FlowspanError):  # noqa: N818 - named after the cause
@@ -198,3 +216,13 @@ class DeadlinePassed(RunSignal):
     def __init__(self, message: str = "A deadline has passed.", run_id: str = "") -> None:
         super().__init__(message)
         self.run_id = run_id
+
+
+# The same by Prefect's names, so that code that catches them goes on working.
+CancelledRun = CancelRun
+FailedRun = RunFailed
+MissingContextError = NoRunError
+ParameterBindError = ParameterError
+ParameterTypeError = ParameterError
+SignatureMismatchError = ParameterError
+UpstreamTaskError = UpstreamFailed

@@ -11,7 +11,7 @@ from flowspan.core.runs import current_run
 from flowspan.drivers.bridge import can_await
 from flowspan.drivers.host import flush_reports
 from flowspan.exceptions import ObjectNotFound
-from flowspan.logging.run_logger import RunLogger, logger_of
+from flowspan.logging.run_logger import get_run_logger
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -305,8 +305,7 @@ def checked_progress(progress: float) -> float:
 
 
 def _warn(message: str) -> None:
-    run = current_run.get()
-    logger = _logger if run is None else RunLogger(logger_of(run), run)
+    logger = _logger if current_run.get() is None else get_run_logger()
     logger.warning(message)
 
 

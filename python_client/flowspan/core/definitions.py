@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan.core.functions import called_function, function_doc, function_name
 from flowspan.core.parameters import Parameters
 from flowspan.core.portable import reduce_definition, restore
+from flowspan.exceptions import ReservedArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +128,8 @@ def check_parameter_names(fn: Callable[..., Any]) -> None:
     """Checks that a function can be called with the options of a call beside its parameters.
 
     Raises:
-        TypeError: It cannot be called, or a parameter is named like an option of calls.
+        TypeError: It cannot be called.
+        ReservedArgumentError: A parameter is named like an option of calls. It is a TypeError.
     """
     if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
         raise TypeError(f"@flow and @task take a function, not {fn!r}")
@@ -137,7 +139,7 @@ def check_parameter_names(fn: Callable[..., Any]) -> None:
     count = code.co_argcount + code.co_kwonlyargcount
     for reserved in ("return_state", "wait_for"):
         if reserved in code.co_varnames[:count]:
-            raise TypeError(
+            raise ReservedArgumentError(
                 f"{code.co_name!r} has a parameter named {reserved!r}, which is an option of every "
                 "call of a flow or task; give it another name."
             )

@@ -9,6 +9,7 @@ from flowspan.core.states import RUNNING, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
+    from datetime import datetime
 
     from flowspan.core.definitions import Definition
     from flowspan.core.events import RunRecord
@@ -69,11 +70,14 @@ class Run:
         begin_error: Why its function cannot be called (wrong arguments); None if it can.
         may_retry: Whether it may be tried again, if its definition says so: not once the consumer
             of its values has gone.
+        args: The positional arguments of the call; not set before the driver has them.
+        kwargs: The keyword arguments, likewise; None when they were released.
         entered: The state that it entered last, as far as user code was told of it (hooks, retry
             conditions); not set before. `state` is what to read.
     """
 
     __slots__ = (
+        "args",
         "arguments",
         "attempt",
         "begin_error",
@@ -81,6 +85,7 @@ class Run:
         "definition",
         "entered",
         "flow_run",
+        "kwargs",
         "log_prints",
         "loop",
         "may_retry",
@@ -93,6 +98,8 @@ class Run:
     )
 
     entered: State
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] | None
 
     def __init__(
         self,
@@ -136,6 +143,7 @@ class Run:
         run.span = self.span
         run.attempt = self.attempt
         run.arguments = self.arguments
+        run.args, run.kwargs = self.args, self.kwargs
         if self.task_numbers is None:
             self.task_numbers = {}
         run.task_numbers = self.task_numbers
@@ -169,8 +177,19 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The arguments by parameter; of a task, only where something needed them."""
-        return dict(self.arguments or {})
+        """The arguments by parameter; of a task, only from its call to its end."""
+        if self.arguments is not None:
+            return dict(self.arguments)
+        kwargs = getattr(self, "kwargs", None)
+        if kwargs is None:
+            return {}
+        definition: Any = self.definition
+        arguments: dict[str, Any] = definition.parameters.bind(self.args, kwargs)
+        return arguments
+
+    def release(self) -> None:
+        """Keeps the arguments of the call no longer alive."""
+        self.args, self.kwargs = (), None
 
     @property
     def tags(self) -> list[str]:
@@ -181,6 +200,14 @@ class Run:
     def run_count(self) -> int:
         """The number of the attempt that is going on or was the last, 1 for the first."""
         return self.attempt
+
+    @property
+    def expected_start_time(self) -> datetime:
+        """When it was called, an aware datetime in UTC."""
+        from datetime import UTC, datetime  # noqa: PLC0415 - not needed to define flows
+
+        seconds, ns = divmod(self.created_ns, 1_000_000_000)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=ns // 1000)
 
     @property
     def flow_run_id(self) -> str | None:

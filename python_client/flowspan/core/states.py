@@ -18,7 +18,7 @@ from flowspan.core.state_types import (
     StateQuestions,
     StateType,
 )
-from flowspan.exceptions import CancelRun, MissingResult, RunFailed, UpstreamFailed
+from flowspan.exceptions import CancelRun, CrashedRun, RunFailed, UnfinishedRun, UpstreamFailed
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -113,8 +113,8 @@ class State(StateQuestions):
                 exception is returned.
 
         Raises:
-            MissingResult: The run has not ended.
-            RunFailed: It failed without an exception of its own.
+            UnfinishedRun: It has not ended.
+            RunFailed: It failed, or crashed (CrashedRun), without an exception of its own.
             CancelRun: It was cancelled.
             UpstreamFailed: It never began, because a run before it did not complete.
         """
@@ -134,13 +134,15 @@ class State(StateQuestions):
         if isinstance(self.data, BaseException):
             return self.data
         text = self.message or f"The run is {self.name}."
-        if self.type is FAILED or self.type is CRASHED:
+        if self.type is FAILED:
             return RunFailed(text)
+        if self.type is CRASHED:
+            return CrashedRun(text)
         if self.type is CANCELLED:
             return CancelRun(text)
         if self.name == "NotReady":
             return UpstreamFailed(text)
-        return MissingResult(f"The run is {self.name}: it has no result yet.")
+        return UnfinishedRun(f"The run is {self.name}: it has no result yet.")
 
     def returned(self) -> State:
         """The state itself, for a caller that asked for it instead of the result.

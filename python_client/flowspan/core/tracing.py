@@ -62,6 +62,9 @@ class RunSpan(Protocol):
     def current_ids(self) -> tuple[str, str]:
         """The trace id and span id, in hex, that a log record made here and now belongs to."""
 
+    def own_ids(self) -> tuple[str, str]:
+        """The trace id and span id, in hex, of the run or of its attempt that is going on."""
+
     def end(
         self,
         state_type: int,

@@ -67,6 +67,8 @@ async def drive(
     steps = execute(run, host) if in_the_way is None else never_begin(run, host, in_the_way)
     closed: GeneratorExit | None = None
     token = current_run.set(run)
+    run.args = args
+    run.kwargs = kwargs
     try:
         step = next(steps)
         while True:

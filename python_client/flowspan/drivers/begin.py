@@ -142,8 +142,9 @@ def _begin(
 ) -> Run:
     run_id = host.new_id()
     now = host.now_ns()
-    if parent is None:
+    if parent is None or definition.is_flow:
         ensure_installed()
+    if parent is None:
         flow_run, parent_id, root_id, flow_run_id = None, None, run_id, None
         scope: Scope = CancelScope()
     else:

@@ -164,6 +164,7 @@ class BaseIteration:
         self.context = copy_context()
         self.context.run(current_run.set, run)
         self._host = host
+        run.args, run.kwargs = args, kwargs
         self._fn = functools.partial(definition.fn, *args, **kwargs)
         self._steps = execute(run, host) if error is None else never_begin(run, host, error)
         self._step: Do | float | None = None

@@ -90,7 +90,12 @@ def _make_host() -> Host:
             reporter = get_reporter()
             telemetry.configure(settings, service_endpoint=_endpoint_of(reporter))
             telemetry.prepare()
-            install(reporter.emit, settings.log_level, console=settings.console_log)
+            install(
+                reporter.emit,
+                settings.log_level,
+                console=settings.console_log,
+                extra_loggers=settings.extra_loggers,
+            )
             _host = Host(
                 reporter.emit,
                 flush=lambda: reporter.flush(settings.flush_timeout_s),

@@ -238,6 +238,7 @@ class _Job:
 
     def _finish(self, state: State) -> None:
         # Nothing of the run is kept alive by what only asks for its state.
+        self.run.release()
         del self.args, self.kwargs, self.context
         self.future.finish(state)
         self.runner.settled()

@@ -62,6 +62,8 @@ def drive(
     span = run.span
     run.loop = running_loop()
     token = current_run.set(run)
+    run.args = args
+    run.kwargs = kwargs
     try:
         step = next(steps)
         while True:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from flowspan.logging.capture import set_console
-from flowspan.logging.run_logger import RunLogger, get_run_logger
+from flowspan.logging.run_logger import (
+    RunLogger,
+    disable_run_logger,
+    get_logger,
+    get_run_logger,
+)
 
-__all__ = ["RunLogger", "get_run_logger", "set_console"]
+__all__ = ["RunLogger", "disable_run_logger", "get_logger", "get_run_logger", "set_console"]

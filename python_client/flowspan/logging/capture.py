@@ -2,7 +2,8 @@
 
 Two handlers on the root logger, put there at the first run: `ReportHandler` reports the records of
 runs to the service; `ConsoleHandler` shows them on standard error, unless the program has logging
-of its own that shows them.
+of its own that shows them. Extra loggers, which do not reach the root logger or have a higher
+level, get the former handler themselves.
 """
 
 from __future__ import annotations
@@ -11,22 +12,24 @@ import logging
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowspan.core.events import LOG
 from flowspan.core.runs import current_run
-from flowspan.logging.run_logger import FLOW_RUNS, TASK_RUNS, extra_of, logger_of
+from flowspan.logging.loggers import FLOW_RUNS, TASK_RUNS, enable, extra_of, logger_of
 
 if TYPE_CHECKING:
     from flowspan.core.events import Emit
     from flowspan.core.runs import Run
 
-_RUN_LOGGERS = frozenset({FLOW_RUNS.name, TASK_RUNS.name})
+_USERS = ("flowspan.flow_runs", "flowspan.task_runs", "flowspan.user")
 _INTERNAL = ("flowspan.", "grpc.", "opentelemetry.")
 """Loggers of what reports the logs: reporting theirs would make more of them."""
 
 _INTERNAL_NAMES = frozenset(name.rstrip(".") for name in _INTERNAL)
 _NS_PER_S = 1_000_000_000
+_REPORTED = "flowspan_reported"
+_IDS = "flowspan_ids"
 
 
 class ReportHandler(logging.Handler):
@@ -43,8 +46,9 @@ class ReportHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Reports a record, if it was made inside a run."""
         run = run_of(record)
-        if run is None or self.emit_event is None:
+        if run is None or self.emit_event is None or hasattr(record, _REPORTED):
             return
+        setattr(record, _REPORTED, True)  # an extra logger may pass it on to the root logger
         try:
             message = self.format(record)
         except Exception:  # noqa: BLE001 - the record's arguments are user code
@@ -57,6 +61,7 @@ class ReportHandler(logging.Handler):
             int(record.created * _NS_PER_S),
             record.name,
             message,
+            getattr(record, _IDS, None),
         )
 
 
@@ -98,9 +103,13 @@ _report_handler = ReportHandler()
 _console_handler = ConsoleHandler()
 _own = (_report_handler, _console_handler)
 _lock = threading.Lock()
+_extra_loggers: tuple[str, ...] = ()
+_lowered_from: int | None = None
+"""The level that the root logger had before it was lowered; None if it was not."""
+_basic_config = logging.basicConfig
 
 
-def install(emit: Emit, level: str, *, console: bool) -> None:
+def install(emit: Emit, level: str, *, console: bool, extra_loggers: tuple[str, ...] = ()) -> None:
     """Begins to capture; may be called again, for example after a fork.
 
     The root logger's level is lowered to `level` only where nobody has set logging up: else the
@@ -110,7 +119,10 @@ def install(emit: Emit, level: str, *, console: bool) -> None:
         emit: Takes the events.
         level: From which level records of runs are reported.
         console: Whether they are shown on standard error.
+        extra_loggers: Names of loggers whose records are reported from that level on whatever the
+            program says of them: their level is lowered, and they need not reach the root logger.
     """
+    global _extra_loggers, _lowered_from  # noqa: PLW0603 - one per process
     number = logging.getLevelName(level)
     with _lock:
         _report_handler.emit_event = emit
@@ -122,26 +134,65 @@ def install(emit: Emit, level: str, *, console: bool) -> None:
         root = logging.getLogger()
         untouched = not [handler for handler in root.handlers if handler not in _own]
         if untouched and root.level == logging.WARNING and number < root.level:
+            _lowered_from = root.level
             root.setLevel(number)
+        for name in extra_loggers:
+            logger = logging.getLogger(name)
+            if logger.getEffectiveLevel() > number:
+                logger.setLevel(number)
+        _extra_loggers = extra_loggers
+        logging.basicConfig = _basic_config_beside
         ensure_installed()
     # Warnings outside of runs are shown as before, whatever the level for runs is.
     _console_handler.setLevel(min(number, logging.WARNING))
 
 
 def ensure_installed() -> None:
-    """Puts the handlers back if something took them off (`logging.basicConfig(force=True)`)."""
+    """Puts the handlers back if something took them off, such as `logging.config.dictConfig`."""
+    if _report_handler.emit_event is None:
+        return
     root = logging.getLogger()
     for handler in _own:
-        if handler not in root.handlers and _report_handler.emit_event is not None:
+        if handler not in root.handlers:
             root.addHandler(handler)
+    for name in _extra_loggers:
+        logger = logging.getLogger(name)
+        if _report_handler not in logger.handlers:
+            logger.addHandler(_report_handler)
+    enable()
 
 
 def uninstall() -> None:
     """Stops capturing, for tests."""
+    global _extra_loggers, _lowered_from
     root = logging.getLogger()
     for handler in _own:
         root.removeHandler(handler)
+    for name in _extra_loggers:
+        logging.getLogger(name).removeHandler(_report_handler)
+    _extra_loggers, _lowered_from = (), None
     _report_handler.emit_event = None
+    logging.basicConfig = _basic_config
+
+
+def _basic_config_beside(**options: Any) -> None:
+    """`logging.basicConfig`, which does nothing where the root logger has handlers: not for ours.
+
+    So a program may set its logging up after its first run, as it could without flowspan.
+    """
+    global _lowered_from  # noqa: PLW0603 - one per process
+    root = logging.getLogger()
+    own = [handler for handler in root.handlers if handler in _own]
+    for handler in own:
+        root.removeHandler(handler)
+    if not root.handlers and _lowered_from is not None:
+        root.setLevel(_lowered_from)
+        _lowered_from = None
+    try:
+        _basic_config(**options)
+    finally:
+        for handler in own:
+            root.addHandler(handler)
 
 
 def set_console(enabled: bool) -> bool:  # noqa: FBT001 - a setter
@@ -158,12 +209,34 @@ def note(run: Run, level: int, message: str, error: BaseException | None = None)
     """Logs a line of flowspan's about a run."""
     logger = logger_of(run)
     if logger.isEnabledFor(level):
-        logger.log(level, message, exc_info=error, extra=extra_of(run))
+        # Not of the span in which the line is made: that may still be, or be again, the caller's.
+        ids = ("", "") if run.span is None else run.span.own_ids()
+        logger.log(level, message, exc_info=error, extra={**extra_of(run), _IDS: ids})
 
 
-def report(emit: Emit, run: Run, level: int, time_ns: int, logger: str, message: str) -> None:
-    """Reports one log record of a run."""
-    trace_id, span_id = ("", "") if run.span is None else run.span.current_ids()
+def report(
+    emit: Emit,
+    run: Run,
+    level: int,
+    time_ns: int,
+    logger: str,
+    message: str,
+    ids: tuple[str, str] | None = None,
+) -> None:
+    """Reports one log record of a run.
+
+    Args:
+        emit: Takes the event.
+        run: The run.
+        level: How grave it is, as in `logging`.
+        time_ns: When it was made, in nanoseconds since 1970 UTC.
+        logger: The name of the logger.
+        message: The text.
+        ids: Its trace id and span id; those of the innermost span here if None.
+    """
+    if ids is None:
+        ids = ("", "") if run.span is None else run.span.current_ids()
+    trace_id, span_id = ids
     emit((LOG, run.record.id, run.attempt, level, time_ns, logger, message, trace_id, span_id))
 
 
@@ -176,7 +249,8 @@ def report_text(run: Run, level: int, logger: str, message: str) -> None:
 def run_of(record: logging.LogRecord) -> Run | None:
     """The run that a record belongs to; None outside of runs and for flowspan's own workings."""
     name = record.name
-    if name not in _RUN_LOGGERS and (name.startswith(_INTERNAL) or name in _INTERNAL_NAMES):
+    is_internal = name.startswith(_INTERNAL) or name in _INTERNAL_NAMES
+    if is_internal and not name.startswith(_USERS):
         return None
     run: Run | None = getattr(record, "flowspan_run", None)
     return run if run is not None else current_run.get()

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.runs import current_run
+from flowspan.core.runs import Run, current_run
 from flowspan.exceptions import NoRunError
+from flowspan.logging.capture import ensure_installed
+from flowspan.logging.loggers import extra_of, is_silent, logger_of, silence
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Iterator, Mapping, MutableMapping
 
-    from flowspan.core.runs import Run
-
-FLOW_RUNS = logging.getLogger("flowspan.flow_runs")
-TASK_RUNS = logging.getLogger("flowspan.task_runs")
+_silent = logging.getLogger("flowspan.silent")
+_silent.disabled = True
 
 
 class RunLogger(logging.LoggerAdapter[logging.Logger]):
     """A logger whose records belong to one run, in whichever thread they are made.
 
-    Records carry `flowspan_run`, `run_id` and `run_name`, for formatters.
+    For formatters, records carry `flow_run_id`, `flow_run_name`, `flow_name` (None outside of
+    flows), for task runs also `task_run_id`, `task_run_name`, `task_name`, and for both `run_id`
+    and `run_name`.
     """
-
-    def __init__(self, logger: logging.Logger, run: Run) -> None:
-        super().__init__(logger, extra_of(run))
 
     def process(
         self, msg: object, kwargs: MutableMapping[str, Any]
@@ -33,28 +33,61 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
         kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
         return msg, kwargs
 
+    def getChild(self, suffix: str, extra: Mapping[str, object] | None = None) -> RunLogger:  # noqa: N802 - as in logging
+        """A logger of the same run with a longer name.
 
-def get_run_logger() -> RunLogger:
+        Args:
+            suffix: What the name has more.
+            extra: What its records carry besides.
+        """
+        return RunLogger(self.logger.getChild(suffix), {**(extra or {}), **(self.extra or {})})
+
+
+def get_run_logger(context: object = None, **extra: object) -> RunLogger:
     """The logger of the flow or task run whose code is running.
 
+    Args:
+        context: What `get_run_context` gave, for the logger of that run instead.
+        **extra: What its records carry besides.
+
     Raises:
-        NoRunError: No run is going on here.
+        MissingContextError: No run is going on here.
+        TypeError: The context is something else.
     """
-    run = current_run.get()
+    run = current_run.get() if context is None else getattr(context, "run", context)
     if run is None:
+        if is_silent():
+            return RunLogger(_silent, extra)
         raise NoRunError(
             "get_run_logger() was called outside of a flow or task run. Call it inside of the "
             "function that is decorated with @flow or @task; elsewhere, use "
-            "logging.getLogger(__name__)."
+            "logging.getLogger(__name__). In a test that calls such a function by itself, put the "
+            "call into `with flowspan.logging.disable_run_logger():`."
         )
-    return RunLogger(logger_of(run), run)
+    if not isinstance(run, Run):
+        raise TypeError(f"context must be what get_run_context() gives, not {context!r}")
+    ensure_installed()
+    return RunLogger(logger_of(run), {**extra, **extra_of(run)})
 
 
-def logger_of(run: Run) -> logging.Logger:
-    """The logger for a run's kind."""
-    return FLOW_RUNS if run.definition.is_flow else TASK_RUNS
+@contextmanager
+def disable_run_logger() -> Iterator[None]:
+    """Silences the loggers of runs in a `with` block, and lets `get_run_logger` be called anywhere.
+
+    For tests that call the function of a flow or task by itself: `my_task.fn(…)`. It holds for the
+    whole process, as long as the block runs.
+    """
+    silence(1)
+    try:
+        yield
+    finally:
+        silence(-1)
 
 
-def extra_of(run: Run) -> dict[str, object]:
-    """What a run's log records carry."""
-    return {"flowspan_run": run, "run_id": run.record.id, "run_name": run.record.run_name}
+def get_logger(name: str | None = None) -> logging.Logger:
+    """An ordinary logger: inside of runs, its records are stored with the run like all others.
+
+    Args:
+        name: Its name; "flowspan.user" if None.
+    """
+    return logging.getLogger(name or "flowspan.user")

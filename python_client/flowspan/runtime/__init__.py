@@ -2,10 +2,14 @@
 
 `flowspan.runtime.flow_run.id`, `flowspan.runtime.task_run.name`, …; each is None (or empty) where
 there is no such run.
+
+For tests of user code, an environment variable overrides each of them, inside of runs and outside:
+FLOWSPAN__RUNTIME__FLOW_RUN__NAME, FLOWSPAN__RUNTIME__TASK_RUN__RUN_COUNT, …; lists and dictionaries
+as JSON.
 """
 
 from __future__ import annotations
 
-from flowspan.runtime import flow_run, task_run
+from flowspan.runtime import deployment, flow_run, task_run
 
-__all__ = ["flow_run", "task_run"]
+__all__ = ["deployment", "flow_run", "task_run"]

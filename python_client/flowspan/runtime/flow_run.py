@@ -3,64 +3,95 @@
 Attributes:
     id: Its id, or None.
     name: Its name, or None.
+    tags: Its tags.
+    parameters: The validated arguments by parameter.
+    run_count: The number of the attempt, 1 for the first; 0 outside of flow runs.
     flow_name: The flow's name, or None.
     flow_version: The flow's version, or None.
-    parameters: The validated arguments by parameter.
-    tags: Its tags.
-    run_count: The number of the attempt, 1 for the first; 0 outside of flow runs.
+    scheduled_start_time: When it was to start: when it was called, or now outside of flow runs. An
+        aware datetime in UTC.
     parent_flow_run_id: The flow run that called it, or None.
-    root_flow_run_id: The run at the top of the tree, or None.
+    root_flow_run_id: The outermost flow run of the tree, or None.
+    parent_deployment_id: None: there are no deployments yet.
+    job_variables: Empty, since there are no deployments yet; None outside of flow runs.
+    api_url: None: runs have no page in the API.
+    ui_url: None: there is no page to look at yet.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.runs import current_run
+from flowspan.runtime.facts import Fact, Facts, nothing, read_dict, read_list, read_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flowspan.core.runs import Run
 
 __all__ = [  # noqa: F822 - given by __getattr__
+    "api_url",
     "flow_name",
     "flow_version",
     "id",
+    "job_variables",
     "name",
     "parameters",
+    "parent_deployment_id",
     "parent_flow_run_id",
     "root_flow_run_id",
     "run_count",
+    "scheduled_start_time",
     "tags",
+    "ui_url",
 ]
 
 
-def _parent_flow_run_id(run: Run) -> str | None:
+def current() -> Run | None:
+    """The flow run that the code belongs to."""
+    run = current_run.get()
+    return run.flow_run if run is not None else None
+
+
+def _parent_id(run: Run) -> str | None:
     parent = run.parent.flow_run if run.parent is not None else None
-    return parent.record.id if parent is not None else None
+    return parent.id if parent is not None else None
 
 
-_FACTS: dict[str, tuple[Callable[[Run], Any], Callable[[], Any]]] = {
-    "id": (lambda run: run.record.id, lambda: None),
-    "name": (lambda run: run.record.run_name, lambda: None),
-    "flow_name": (lambda run: run.definition.name, lambda: None),
-    "flow_version": (lambda run: run.definition.version or None, lambda: None),
-    "parameters": (lambda run: dict(run.arguments or {}), dict),
-    "tags": (lambda run: list(run.record.tags), list),
-    "run_count": (lambda run: run.attempt, int),
-    "parent_flow_run_id": (_parent_flow_run_id, lambda: None),
-    "root_flow_run_id": (lambda run: run.record.root_run_id, lambda: None),
-}
+def _root_id(run: Run) -> str:
+    while run.parent is not None and run.parent.flow_run is not None:
+        run = run.parent.flow_run
+    return run.id
+
+
+_fact = Facts(
+    __name__,
+    current,
+    {
+        "id": Fact(lambda run: run.id),
+        "name": Fact(lambda run: run.name),
+        "tags": Fact(lambda run: run.tags, list, read_list),
+        "parameters": Fact(lambda run: run.parameters, dict, read_dict),
+        "run_count": Fact(lambda run: run.run_count, int, int),
+        "flow_name": Fact(lambda run: run.definition.name),
+        "flow_version": Fact(lambda run: run.definition.version or None),
+        "scheduled_start_time": Fact(
+            lambda run: run.expected_start_time,
+            lambda: datetime.now(UTC),  # noqa: TID251 - what Prefect's users get
+            read_time,
+        ),
+        "parent_flow_run_id": Fact(_parent_id),
+        "root_flow_run_id": Fact(_root_id),
+        "parent_deployment_id": Fact(nothing),
+        "job_variables": Fact(lambda _: {}, read=read_dict),
+        "api_url": Fact(nothing),
+        "ui_url": Fact(nothing),
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    facts = _FACTS.get(name)
-    if facts is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    run = current_run.get()
-    flow_run = run.flow_run if run is not None else None
-    return facts[1]() if flow_run is None else facts[0](flow_run)
+    return _fact(name)
 
 
 def __dir__() -> list[str]:

@@ -3,9 +3,12 @@
 Attributes:
     id: Its id, or None.
     name: Its name, or None.
-    task_name: The task's name, or None.
     tags: Its tags.
+    parameters: The arguments by parameter.
     run_count: The number of the attempt, 1 for the first; 0 outside of task runs.
+    task_name: The task's name, or None.
+    api_url: None: runs have no page in the API.
+    ui_url: None: there is no page to look at yet.
 """
 
 from __future__ import annotations
@@ -13,29 +16,46 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.runs import current_run
+from flowspan.runtime.facts import Fact, Facts, nothing, read_dict, read_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flowspan.core.runs import Run
 
-__all__ = ["id", "name", "run_count", "tags", "task_name"]  # noqa: F822 - given by __getattr__
+__all__ = [  # noqa: F822 - given by __getattr__
+    "api_url",
+    "id",
+    "name",
+    "parameters",
+    "run_count",
+    "tags",
+    "task_name",
+    "ui_url",
+]
 
-_FACTS: dict[str, tuple[Callable[[Run], Any], Callable[[], Any]]] = {
-    "id": (lambda run: run.record.id, lambda: None),
-    "name": (lambda run: run.record.run_name, lambda: None),
-    "task_name": (lambda run: run.definition.name, lambda: None),
-    "tags": (lambda run: list(run.record.tags), list),
-    "run_count": (lambda run: run.attempt, int),
-}
+
+def _current() -> Run | None:
+    run = current_run.get()
+    return None if run is None or run.definition.is_flow else run
+
+
+_fact = Facts(
+    __name__,
+    _current,
+    {
+        "id": Fact(lambda run: run.id),
+        "name": Fact(lambda run: run.name),
+        "tags": Fact(lambda run: run.tags, list, read_list),
+        "parameters": Fact(lambda run: run.parameters, dict, read_dict),
+        "run_count": Fact(lambda run: run.run_count, int, int),
+        "task_name": Fact(lambda run: run.definition.name),
+        "api_url": Fact(nothing),
+        "ui_url": Fact(nothing),
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    facts = _FACTS.get(name)
-    if facts is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    run = current_run.get()
-    return facts[1]() if run is None or run.definition.is_flow else facts[0](run)
+    return _fact(name)
 
 
 def __dir__() -> list[str]:

@@ -43,6 +43,10 @@ class RemoteSpan:
         context = here if here.trace_id == self._own.trace_id else self._own
         return f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
+    def own_ids(self) -> tuple[str, str]:
+        """See `flowspan.core.tracing.RunSpan.own_ids`."""
+        return f"{self._own.trace_id:032x}", f"{self._own.span_id:016x}"
+
     def attempt(self, number: int, time_ns: int) -> None:
         """Nothing to do here."""
 

@@ -208,6 +208,11 @@ class RunSpan:
         context = here if here.trace_id == own.trace_id else own
         return f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
+    def own_ids(self) -> tuple[str, str]:
+        """See `flowspan.core.tracing.RunSpan.own_ids`."""
+        context = self._current.get_span_context()
+        return f"{context.trace_id:032x}", f"{context.span_id:016x}"
+
     @never_fails
     def end(
         self,

@@ -71,7 +71,12 @@ def main(connection: Connection) -> None:
         log_prints=config.log_prints,
     )
     set_host(host)
-    install(worker.outgoing.emit, config.log_level, console=config.console_log)
+    install(
+        worker.outgoing.emit,
+        config.log_level,
+        console=config.console_log,
+        extra_loggers=config.extra_loggers,
+    )
     signal.signal(signal.SIGTERM, worker.on_sigterm)
     worker.serve()
 

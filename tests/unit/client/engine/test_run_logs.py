@@ -7,10 +7,10 @@ import asyncio
 import logging
 import sys
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.client.engine.logs import alone, said
 
 from flowspan import flow, get_run_logger, task
 from flowspan.core.events import LOG
@@ -18,33 +18,7 @@ from flowspan.exceptions import NoRunError
 from flowspan.logging import capture, set_console
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.unit.client.engine.recorder import Recorder
-
-OWN = {"Begins (flow 'outer').", "Begins (flow 'inner')."}
-
-
-def said(recorder: Recorder, name: str) -> list[str]:
-    """What user code logged in a run."""
-    logs = recorder.logs(name)
-    return [text for text in logs if text not in OWN and not text.startswith("Completed after")]
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """The handlers of pytest taken off the root logger, as in a program without logging."""
-    root = logging.getLogger()
-    others = [handler for handler in root.handlers if handler not in capture._own]
-    for handler in others:
-        root.removeHandler(handler)
-    set_console(True)
-    try:
-        yield
-    finally:
-        set_console(False)
-        for handler in others:
-            root.addHandler(handler)
 
 
 def test_the_run_logger_and_ordinary_logging(recorder: Recorder) -> None:

@@ -12,67 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import flowspan
-from flowspan import flow, runtime, task
-from flowspan.context import get_run_context
+from flowspan import flow, task
 from flowspan.drivers.host import Host, set_host
-from flowspan.exceptions import NoRunError
-from flowspan.states import AwaitingRetry, Completed, Failed, Pending, Running, State
+from flowspan.states import (
+    AwaitingRetry,
+    Completed,
+    Failed,
+    Pending,
+    Running,
+    State,
+)
 
 if TYPE_CHECKING:
     from tests.unit.client.engine.recorder import Recorder
-
-
-def test_runtime_facts(recorder: Recorder) -> None:
-    @task(tags=["t"], retries=1)
-    def inner() -> dict[str, Any]:
-        if runtime.task_run.run_count == 1:
-            raise ValueError
-        return {
-            "task": (runtime.task_run.name, runtime.task_run.task_name, runtime.task_run.tags),
-            "flow": (runtime.flow_run.flow_name, runtime.flow_run.parameters),
-            "ids": (runtime.task_run.id, runtime.flow_run.id),
-        }
-
-    @flow(version="7")
-    def middle(x: int) -> dict[str, Any]:
-        assert runtime.flow_run.flow_version == "7"
-        assert runtime.flow_run.parent_flow_run_id == recorder.run("outer").id
-        assert runtime.flow_run.root_flow_run_id == recorder.run("outer").id
-        assert runtime.flow_run.run_count == 1
-        assert runtime.task_run.id is None
-        return inner()
-
-    @flow
-    def outer() -> dict[str, Any]:
-        assert runtime.flow_run.parent_flow_run_id is None
-        return middle("3")  # type: ignore[arg-type]
-
-    facts = outer()
-    assert facts["task"] == ("inner-0", "inner", ["t"])
-    assert facts["flow"] == ("middle", {"x": 3})
-    assert facts["ids"] == (recorder.run("inner").id, recorder.run("middle").id)
-
-
-def test_runtime_outside_of_runs() -> None:
-    assert (runtime.flow_run.id, runtime.flow_run.run_count) == (None, 0)
-    assert (runtime.flow_run.parameters, runtime.flow_run.tags) == ({}, [])
-    assert (runtime.task_run.name, runtime.task_run.tags) == (None, [])
-    with pytest.raises(AttributeError, match="nonsense"):
-        _ = runtime.flow_run.nonsense
-    with pytest.raises(AttributeError, match="nonsense"):
-        _ = runtime.task_run.nonsense
-    assert "id" in dir(runtime.flow_run)
-    assert "id" in dir(runtime.task_run)
-
-
-def test_the_run_context(recorder: Recorder) -> None:
-    @flow
-    def outer() -> str:
-        return get_run_context().id
-
-    assert outer() == recorder.run("outer").id
-    with pytest.raises(NoRunError):
-        get_run_context()
 
 
 def test_states_show_themselves() -> None:

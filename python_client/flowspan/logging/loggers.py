@@ -1,0 +1,62 @@
+"""The two loggers of runs, and what their records carry."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowspan.core.runs import Run
+
+FLOW_RUNS = logging.getLogger("flowspan.flow_runs")
+TASK_RUNS = logging.getLogger("flowspan.task_runs")
+
+_silenced_by = 0
+"""How many `silence` are not taken back."""
+
+
+def silence(by: int) -> None:
+    """Silences both loggers (1), or takes that back (-1)."""
+    global _silenced_by  # noqa: PLW0603 - one per process
+    _silenced_by += by
+    enable()
+
+
+def is_silent() -> bool:
+    """Whether the loggers were silenced on purpose."""
+    return _silenced_by > 0
+
+
+def enable() -> None:
+    """Lets the loggers speak, unless they were silenced on purpose.
+
+    `logging.config.dictConfig` silences every logger that it is not told of.
+    """
+    FLOW_RUNS.disabled = TASK_RUNS.disabled = _silenced_by > 0
+
+
+def logger_of(run: Run) -> logging.Logger:
+    """The logger for a run's kind."""
+    return FLOW_RUNS if run.definition.is_flow else TASK_RUNS
+
+
+def extra_of(run: Run) -> dict[str, object]:
+    """What a run's log records carry."""
+    extra: dict[str, object] = {
+        "flowspan_run": run,
+        "run_id": run.record.id,
+        "run_name": run.record.run_name,
+        "flow_run_id": None,
+        "flow_run_name": None,
+        "flow_name": None,
+    }
+    if not run.definition.is_flow:
+        extra["task_run_id"] = run.record.id
+        extra["task_run_name"] = run.record.run_name
+        extra["task_name"] = run.definition.name
+    flow_run = run.flow_run
+    if flow_run is not None:
+        extra["flow_run_id"] = flow_run.record.id
+        extra["flow_run_name"] = flow_run.record.run_name
+        extra["flow_name"] = flow_run.definition.name
+    return extra
