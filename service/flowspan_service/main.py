@@ -28,6 +28,7 @@ from flowspan_service.app.publication import publish, unpublish
 from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.domain.errors import ServiceError
 from flowspan_service.loops.commands import bring_commands
+from flowspan_service.loops.housekeeping import keep_house
 from flowspan_service.loops.idle import until_idle
 from flowspan_service.loops.reaper import Reaper
 from flowspan_service.rpc.backend import About, Activity, Backend
@@ -275,7 +276,7 @@ def _tune_collector() -> None:
 @contextlib.asynccontextmanager
 async def _loops(backend: Backend, reaper: Reaper) -> AsyncIterator[None]:
     """Runs what the service does by itself."""
-    work: list[Coroutine[None, None, None]] = [reaper.run()]
+    work: list[Coroutine[None, None, None]] = [reaper.run(), keep_house(backend.store)]
     if backend.about.database != "sqlite":
         work.append(bring_commands(backend.store, backend.live, backend.readers))
     tasks = [asyncio.create_task(each) for each in work]

@@ -245,6 +245,37 @@ def test_expired_sessions_come_the_oldest_lease_first(store: SqlStore) -> None:
     assert do(store, look) == [order, order[:2]]
 
 
+def test_old_sessions_are_deleted_unless_they_own_what_has_not_ended(store: SqlStore) -> None:
+    old = [
+        a_session(status=status, lease_expires_us=START_US - 1)
+        for status in (SessionStatus.CLOSED, SessionStatus.LOST, SessionStatus.CLOSED)
+    ]
+    owner = a_session(status=SessionStatus.LOST, lease_expires_us=START_US - 1)
+    fresh = a_session(status=SessionStatus.CLOSED, lease_expires_us=START_US)
+    silent = a_session(status=SessionStatus.OPEN, lease_expires_us=START_US - 1)
+    ended = a_run(session_id=old[0].id, state=a_state(StateType.COMPLETED))
+    add_runs(store, [a_run(session_id=owner.id), ended])
+
+    def save(uow: UnitOfWork) -> None:
+        for session in [*old, owner, fresh, silent]:
+            uow.save_session(session)
+
+    do(store, save)
+
+    def delete(uow: UnitOfWork) -> list[int]:
+        return [uow.delete_sessions(ended_before_us=START_US, limit=2) for _ in range(3)]
+
+    assert do(store, delete) == [2, 1, 0]
+
+    def left(uow: UnitOfWork) -> list[bool]:
+        return [uow.session(each.id) is not None for each in [*old, owner, fresh, silent]]
+
+    assert do(store, left) == [False] * 3 + [True] * 3
+    found = store.get_run(RunKind.FLOW, ended.id)
+    assert found is not None
+    assert found.session_id == old[0].id
+
+
 def test_leases_are_extended_but_never_cut(store: SqlStore) -> None:
     short, long = a_session(), a_session(lease_expires_us=START_US + 10**9)
     closed = a_session(status=SessionStatus.CLOSED)

@@ -124,6 +124,18 @@ class MemoryUnitOfWork:
         ]
         return sorted(expired, key=lambda session: session.lease_expires_us)[:limit]
 
+    def delete_sessions(self, *, ended_before_us: int, limit: int) -> int:
+        ended = [
+            session.id
+            for session in self.data.sessions.values()
+            if session.status != SessionStatus.OPEN
+            and session.lease_expires_us < ended_before_us
+            and not self.open_runs_of(session.id)
+        ]
+        for session_id in ended[:limit]:
+            del self.data.sessions[session_id]
+        return len(ended[:limit])
+
     def extend_leases(self, *, until_us: int) -> int:
         changed = 0
         for session in self.data.sessions.values():

@@ -96,6 +96,13 @@ class UnitOfWork(Protocol):
         """Lets no OPEN session expire before that time; returns how many were changed."""
         ...
 
+    def delete_sessions(self, *, ended_before_us: int, limit: int) -> int:
+        """Deletes sessions that ended before that time and have no run that has not.
+
+        Returns how many: so many as the limit at most, and then there may be more.
+        """
+        ...
+
     def tree(self, run_id: str) -> list[Run]:
         """The run and all that it called, in any order; empty if there is no such run."""
         ...

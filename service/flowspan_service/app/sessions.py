@@ -232,6 +232,32 @@ class Reap:
         return reaped
 
 
+class DeleteSessions:
+    """Sessions that ended long ago are forgotten; the runs that they reported stay.
+
+    Whoever resumes one after that begins at the first event again, and what is still known of its
+    runs answers as DUPLICATE or REJECTED.
+    """
+
+    __slots__ = ("kept_us", "limit", "run_ids", "weight")
+
+    def __init__(self, *, kept_us: int, limit: int) -> None:
+        """Prepares it.
+
+        Args:
+            kept_us: How long a session is kept after its end.
+            limit: How many at most.
+        """
+        self.kept_us = kept_us
+        self.limit = limit
+        self.run_ids: Sequence[str] = ()
+        self.weight = 100
+
+    def __call__(self, uow: UnitOfWork) -> int:
+        """Does it; returns how many were deleted."""
+        return uow.delete_sessions(ended_before_us=uow.now_us - self.kept_us, limit=self.limit)
+
+
 class ExtendLeases:
     """All open sessions get a full lease.
 

@@ -338,6 +338,28 @@ class Unit:
                 session.lease_expires_us = max(session.lease_expires_us, until_us)
         return count
 
+    def delete_sessions(self, *, ended_before_us: int, limit: int) -> int:
+        """See app.ports.UnitOfWork."""
+        self.flush()
+        columns = tables.session.c
+        open_runs = select(tables.run.c.id).where(
+            tables.run.c.session_id == columns.id, tables.IS_OPEN
+        )
+        ended = (
+            select(columns.id)
+            .where(columns.status != SessionStatus.OPEN)
+            .where(columns.lease_expires_us < ended_before_us)
+            .where(~open_runs.exists())
+            .limit(limit)
+        )
+        ids = list(self._connection.scalars(ended))
+        if ids:
+            self.changes += 1
+            self._connection.execute(delete(tables.session).where(columns.id.in_(ids)))
+        for session_id in ids:
+            self._sessions.pop(session_id, None)
+        return len(ids)
+
     # The end
 
     def flush(self) -> None:
