@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tests.support.dying import dying_with_us
 from tests.support.queries import flow_history
 from tests.support.reporting import ReportStream, created, new_id, whole_run
 from tests.support.service import read_service_file
@@ -35,7 +36,15 @@ EMBEDDED = ("--embedded", "--no-tcp")
 def started(home: Path, *arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
     """A process of the service; killed at the end if it still runs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "flowspan_service", "--home", str(home), *arguments],
+        [
+            *dying_with_us(),
+            sys.executable,
+            "-m",
+            "flowspan_service",
+            "--home",
+            str(home),
+            *arguments,
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from tests.support.cli import COMMAND, flowspan, flowspan_process
+from tests.support.dying import dying_with_us
 from tests.support.service import read_service_file
 
 
@@ -25,7 +26,7 @@ def wait_until_ready(home, process) -> None:
 def started(flowspan_home):
     """`flowspan server start`, ready; killed at the end."""
     process = subprocess.Popen(
-        [*COMMAND, "server", "start", "--port", "0", "--log-format", "json"],
+        [*dying_with_us(), *COMMAND, "server", "start", "--port", "0", "--log-format", "json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",

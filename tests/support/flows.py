@@ -9,6 +9,8 @@ import textwrap
 import threading
 from typing import TYPE_CHECKING
 
+from tests.support.dying import dying_with_us
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -43,7 +45,7 @@ class FlowProcess:
         self.lines: list[str] = []
         self._errors: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, str(script)],
+            [*dying_with_us(), sys.executable, str(script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -12,6 +12,8 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+from tests.support.dying import dying_with_us
+
 BUILD_SCRIPT = Path(__file__).parents[2] / "scripts" / "build-jaeger.sh"
 NO_JAEGER = 3
 """The code with which the script ends where there is no Jaeger, and no Go to build one."""
@@ -108,7 +110,10 @@ class Jaeger:
         config.write_text(CONFIG.format(**self.ports))
         with (self.folder / "jaeger.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [self.program, "--config", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*dying_with_us(), self.program, "--config", config],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + WAIT_S
         while True:

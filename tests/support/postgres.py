@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.dying import dying_with_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,7 +174,7 @@ def _start(programs: Path, folder: Path, *, fsync: bool) -> PostgresServer:
     if made.returncode:
         msg = f"initdb failed: {made.stderr.decode(errors='replace').strip()}"
         raise NoPostgresError(msg)
-    command = [str(programs / "postgres"), "-D", str(data)]
+    command = [*dying_with_us("QUIT"), str(programs / "postgres"), "-D", str(data)]
     for name, value in options.items():
         command += ["-c", f"{name}={value}"]
     with log.open("wb") as output:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from tests.support.dying import dying_with_us
 from tests.support.history import check_all_histories, watch_from_here
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 ORPHAN_TIMEOUT_S = 900.0
-"""A service whose test was killed ends itself after this time without clients."""
+"""A service whose test was killed ends itself after this time without clients, where it does not
+die with it."""
 POLL_S = 0.02
 SERVICE_FILE = "service.json"
 
@@ -112,7 +114,8 @@ class ServiceProcess:
         """
         assert not self.is_running, "the service runs already"
         self.home.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "flowspan_service", "--home", str(self.home)]
+        command = [*dying_with_us(), sys.executable, "-m", "flowspan_service"]
+        command += ["--home", str(self.home)]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         for name, value in self._options.items():
             command += [name, str(value)] if value is not None else []
