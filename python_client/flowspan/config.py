@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowspan.core.keeping import SERIALIZER_NAMES
 from flowspan.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ class Config:
             no logging of its own that shows them.
         extra_loggers: Names of loggers whose records in runs are reported from the log level on,
             whatever level they have and whether they propagate or not.
+        persist_results: Whether results are stored where neither flow nor task says.
+        results_url: The folder for results: a path, or a URL that fsspec knows (s3://…); by default
+            the folder "results" in `home`.
+        results_serializer: How they are written: pickle, json, compressed/pickle or
+            compressed/json.
         tracing: False never makes spans; None (auto) makes them where it is known where they go.
         otlp_endpoint: An OTLP/gRPC endpoint for spans; the standard OTEL_* variables win over it.
         spool_max_bytes: How large the spool may grow while the service is away.
@@ -51,6 +57,9 @@ class Config:
     log_prints: bool = False
     console_log: bool = True
     extra_loggers: tuple[str, ...] = ()
+    persist_results: bool = False
+    results_url: str | None = None
+    results_serializer: str = "pickle"
     tracing: bool | None = None
     otlp_endpoint: str | None = None
     spool_max_bytes: int = 1 << 30
@@ -58,6 +67,11 @@ class Config:
     task_runner_thread_pool_max_workers: int | None = None
     task_runner_process_pool_max_workers: int | None = None
     local_idle_timeout_s: float = 300.0
+
+    @property
+    def results_url_or_folder(self) -> str | Path:
+        """The folder for results."""
+        return self.results_url or self.home / "results"
 
 
 def load(environ: Mapping[str, str]) -> Config:
@@ -161,6 +175,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _serializer(text: str) -> str:
+    if text not in SERIALIZER_NAMES:
+        raise ValueError(f"expected one of {', '.join(SERIALIZER_NAMES)}")
+    return text
+
+
 def _level(text: str) -> str:
     if text.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
         raise ValueError("expected DEBUG, INFO, WARNING, ERROR or CRITICAL")
@@ -173,6 +193,9 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "log_prints": _boolean,
     "console_log": _boolean,
     "extra_loggers": _names,
+    "persist_results": _boolean,
+    "results_url": str,
+    "results_serializer": _serializer,
     "tracing": _tracing,
     "otlp_endpoint": str,
     "spool_max_bytes": _size,

@@ -24,6 +24,7 @@ from flowspan.core.definitions import (
 )
 from flowspan.core.functions import is_async_function, is_generator_function
 from flowspan.core.hooks import HookDecorator, kept_hooks, made_hooks
+from flowspan.core.keeping import keep_options
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.states import COMPLETED
 from flowspan.drivers.bridge import call_async, call_async_generator
@@ -80,6 +81,7 @@ class Decorated(Definition, Generic[P, R_co]):
         self.is_async = is_async_function(fn)
         self.is_generator = is_generator_function(fn)
         self._is_plain = not self.is_async and not self.is_generator
+        self.keeping = keep_options(options)
         functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
 
     @overload

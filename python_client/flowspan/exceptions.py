@@ -58,6 +58,24 @@ class UnfinishedRun(MissingResult):
     code = "unfinished_run"
 
 
+class SerializationError(FlowspanError):
+    """A serializer cannot write or read a value; the message says which and why."""
+
+    code = "serialization"
+
+
+class ResultUnreadable(FlowspanError):  # noqa: N818 - what it says
+    """What is stored in the place of a result cannot be read; the message says why."""
+
+    code = "result_unreadable"
+
+
+class HashError(FlowspanError, TypeError):
+    """A value cannot be hashed; the message says of which type, and what to do."""
+
+    code = "hash"
+
+
 class RunFailed(FlowspanError):  # noqa: N818 - named after the state
     """A run ended as Failed without an exception of its own (it returned a failed state)."""
 

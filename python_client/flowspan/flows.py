@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from flowspan.core.hooks import Hook
     from flowspan.core.retries import RetryCondition, RetryDelay
+    from flowspan.results import ResultStore
+    from flowspan.serializers import Serializer
     from flowspan.task_runners import TaskRunner
 
 __all__ = ["Flow", "FlowOptions", "flow"]
@@ -43,6 +45,10 @@ class FlowOptions(TypedDict, total=False):
     description: str | None
     timeout_seconds: float | None
     validate_parameters: bool
+    persist_result: bool | None
+    result_storage: str | Path | ResultStore | None
+    result_serializer: Serializer | str | None
+    cache_result_in_memory: bool
     log_prints: bool | None
     on_completion: Sequence[Hook] | None
     on_failure: Sequence[Hook] | None
@@ -74,6 +80,10 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         description: str | None = None,
         timeout_seconds: float | None = None,
         validate_parameters: bool = True,
+        persist_result: bool | None = None,
+        result_storage: str | Path | ResultStore | None = None,
+        result_serializer: Serializer | str | None = None,
+        cache_result_in_memory: bool = True,
         log_prints: bool | None = None,
         on_completion: Sequence[Hook] | None = None,
         on_failure: Sequence[Hook] | None = None,
@@ -143,6 +153,15 @@ def flow(  # noqa: D417 - the options are described one by one
             thread cannot be interrupted where it blocks: its run ends at the deadline all the same.
         validate_parameters: Whether arguments are validated and coerced to the annotations by
             pydantic.
+        persist_result: Whether its results and those of what it calls are stored; None does as the
+            calling run does, or as the settings say (FLOWSPAN_PERSIST_RESULTS, off by default).
+            result_storage and result_serializer switch it on.
+        result_storage: Where they are stored: a path, or a URL that fsspec knows (s3://…); None
+            does as the calling run does, or as FLOWSPAN_RESULTS_URL says.
+        result_serializer: How they are written: "pickle" (the default), "json",
+            "compressed/pickle", "compressed/json", or a serializer.
+        cache_result_in_memory: Whether a result that is stored stays in memory, too, as long as
+            its state does; else it is read each time that the state is asked for it.
         log_prints: Whether prints are logged too; None does as the calling run does.
         on_completion: Functions to call when a run has completed: each is given (flow, run, state),
             may be asynchronous, and changes nothing about the run if it raises.

@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, overload
 
 from flowspan.core.definitions import TaskDefinition, checked_tags
+from flowspan.core.hooks import HookDecorator
 from flowspan.core.retries import exponential_backoff
 from flowspan.decorated import Decorated, options_in
 from flowspan.drivers.links import Mapped, mapped_sources
@@ -16,13 +17,19 @@ from flowspan.futures import TaskFutureList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from datetime import timedelta
+    from pathlib import Path
     from typing import Self, Unpack
 
+    from flowspan.cache_policies import CachePolicy
     from flowspan.core.hooks import Hook
+    from flowspan.core.keeping import TaskContext
     from flowspan.core.retries import RetryCondition, RetryDelay
     from flowspan.futures import TaskFuture
+    from flowspan.results import ResultStore
+    from flowspan.serializers import Serializer
 
-__all__ = ["Task", "TaskOptions", "exponential_backoff", "task"]
+__all__ = ["Task", "TaskOptions", "exponential_backoff", "task", "task_input_hash"]
 
 P = ParamSpec("P")
 P2 = ParamSpec("P2")
@@ -42,17 +49,31 @@ class TaskOptions(TypedDict, total=False):
     retry_delay_seconds: RetryDelay
     retry_jitter_factor: float | None
     retry_condition_fn: RetryCondition | None
+    cache_policy: CachePolicy | None
+    cache_key_fn: Callable[..., str | None] | None
+    cache_expiration: timedelta | None
+    refresh_cache: bool | None
+    persist_result: bool | None
+    result_storage: str | Path | ResultStore | None
+    result_storage_key: str | None
+    result_serializer: Serializer | str | None
+    cache_result_in_memory: bool
     timeout_seconds: float | None
     log_prints: bool | None
     on_completion: Sequence[Hook] | None
     on_failure: Sequence[Hook] | None
     on_running: Sequence[Hook] | None
+    on_commit: Sequence[Hook] | None
+    on_rollback: Sequence[Hook] | None
 
 
 class Task(Decorated[P, R_co], TaskDefinition):
     """A function whose calls are task runs. Made by `@task`, which says what the options mean."""
 
     _run = staticmethod(run_task)
+
+    on_commit = HookDecorator("on_commit")
+    on_rollback = HookDecorator("on_rollback")
 
     def __init__(
         self,
@@ -67,11 +88,22 @@ class Task(Decorated[P, R_co], TaskDefinition):
         retry_delay_seconds: RetryDelay = 0,
         retry_jitter_factor: float | None = None,
         retry_condition_fn: RetryCondition | None = None,
+        cache_policy: CachePolicy | None = None,
+        cache_key_fn: Callable[..., str | None] | None = None,
+        cache_expiration: timedelta | None = None,
+        refresh_cache: bool | None = None,
+        persist_result: bool | None = None,
+        result_storage: str | Path | ResultStore | None = None,
+        result_storage_key: str | None = None,
+        result_serializer: Serializer | str | None = None,
+        cache_result_in_memory: bool = True,
         timeout_seconds: float | None = None,
         log_prints: bool | None = None,
         on_completion: Sequence[Hook] | None = None,
         on_failure: Sequence[Hook] | None = None,
         on_running: Sequence[Hook] | None = None,
+        on_commit: Sequence[Hook] | None = None,
+        on_rollback: Sequence[Hook] | None = None,
     ) -> None:
         super().__init__(fn, options_in(locals()))
         self.tags = checked_tags(tags)
@@ -184,6 +216,24 @@ def task(  # noqa: D417 - the options are described one by one
         retry_jitter_factor: By which part of itself a delay may grow by chance.
         retry_condition_fn: Called with (task, run, state) after a failure; only a true answer
             retries.
+        cache_policy: What the key of a result is made of, by which it is found when the task is
+            called again (`flowspan.cache_policies`); of inputs, source and flow run by default.
+        cache_key_fn: Makes the key instead: called with the task context and the arguments by
+            parameter.
+        cache_expiration: How long a stored result may be found.
+        refresh_cache: Whether the task is run although there is a result, which is then replaced.
+        persist_result: Whether results are stored; None does as the calling run does. Any of the
+            options of caching and storing switches it on.
+        result_storage: Where they are stored: a path, or a URL that fsspec knows (s3://…); None
+            does as the calling run does.
+        result_storage_key: A template of the key under which a result is stored, and found again,
+            with the parameters, the run and the flow run in it
+            ("{parameters[day]}-{task_run.name}").
+        result_serializer: How they are written: "pickle" (the default), "json",
+            "compressed/pickle", "compressed/json", or a serializer; None does as the calling run
+            does.
+        cache_result_in_memory: Whether a result that is stored stays in memory, too, as long as
+            its state does; else it is read each time that the state is asked for it.
         timeout_seconds: How long one attempt may take. A plain function that blocks in a thread
             cannot be interrupted: its run ends at the deadline all the same, without waiting for
             it.
@@ -192,6 +242,9 @@ def task(  # noqa: D417 - the options are described one by one
             may be asynchronous, and changes nothing about the run if it raises.
         on_failure: Likewise when a run has failed, after the last retry.
         on_running: Likewise when an attempt begins, before the function is called.
+        on_commit: Functions to call with the run's transaction when that is committed; see
+            `flowspan.transactions`.
+        on_rollback: Likewise when it is rolled back.
 
     Returns:
         The task; without `fn`, a decorator.
@@ -202,3 +255,18 @@ def task(  # noqa: D417 - the options are described one by one
     if fn is None:
         return functools.partial(Task, **options)
     return Task(fn, **options)
+
+
+def task_input_hash(context: TaskContext, arguments: dict[str, Any]) -> str | None:
+    """A `cache_key_fn`: a hash of the task's source and its arguments.
+
+    Args:
+        context: The task and its run.
+        arguments: The arguments by parameter.
+
+    Raises:
+        HashError: An argument cannot be hashed.
+    """
+    from flowspan.cache_policies import INPUTS, TASK_SOURCE  # noqa: PLC0415 - rarely needed
+
+    return (INPUTS + TASK_SOURCE).compute_key(context, arguments, {})

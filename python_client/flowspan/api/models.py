@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
+from flowspan.core.keeping import REFERENCE_ENCODING
 from flowspan.core.state_types import StateQuestions
 from flowspan.core.state_types import StateType as StateType  # noqa: PLC0414 - given on
 
@@ -67,6 +68,22 @@ class Payload:
             raise ValueError(msg)
         return json.loads(self.data)
 
+    def load(self) -> Any:
+        """The value: itself if its encoding is "json", or the result that it leads to.
+
+        A result is read from where the run stored it: a folder of its machine, or a URL.
+
+        Raises:
+            MissingResult: There is nothing any more where it leads, as seen from this machine.
+            ResultUnreadable: What is there cannot be read.
+            ValueError: It has another encoding, or is not valid JSON.
+        """
+        if self.encoding != REFERENCE_ENCODING:
+            return self.json()
+        from flowspan.results.reference import load_reference  # noqa: PLC0415 - rarely needed
+
+        return load_reference(self.data)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -86,7 +103,7 @@ class State(StateQuestions):
         entered_at: By the clock of whoever entered it.
         scheduled_at: With SCHEDULED: when the run is to go on.
         failure: With FAILED and CRASHED: the error behind it.
-        result: With COMPLETED: a reference to the result.
+        result: With COMPLETED: a reference to the result; `result.load()` reads it.
     """
 
     type: StateType

@@ -20,6 +20,7 @@ from flowspan.api.models import (
     SnapshotEnd,
     TaskRun,
 )
+from flowspan.core.keeping import REFERENCE_ENCODING
 
 if TYPE_CHECKING:
     from flowspan.cli.tree import Node
@@ -110,6 +111,8 @@ def _fields(value: Any) -> dict[str, Any]:
 def _payload(value: Payload) -> Any:
     """The value itself where it is JSON, else only how it is encoded and how large it is."""
     try:
+        if value.encoding == REFERENCE_ENCODING:
+            return {"encoding": value.encoding, **json.loads(value.data)}
         return value.json()
     except ValueError:
         return {"encoding": value.encoding, "size_bytes": len(value.data)}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from flowspan.core.hooks import Hooks
+    from flowspan.core.keeping import KeepOptions
     from flowspan.core.parameters import Checks
     from flowspan.core.retries import RetryPolicy
 
@@ -39,6 +40,7 @@ class Definition:
         log_prints: Whether prints are logged; None inherits from the calling run.
         run_name: A template or a function for the names of runs; None for the default.
         hooks: What is called when a run enters a state; None if nothing is.
+        keeping: What it says of results; None if nothing.
     """
 
     fn: Callable[..., Any]
@@ -54,6 +56,7 @@ class Definition:
     log_prints: bool | None
     run_name: str | Callable[..., str] | None
     hooks: Hooks | None = None
+    keeping: KeepOptions | None = None
 
     _checks: Checks | None = None
     """How arguments are validated; None if they are not."""

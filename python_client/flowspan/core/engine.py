@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.events import CREATED, STATE
 from flowspan.core.hooks import run_hooks
+from flowspan.core.keeping import finish, look_up
 from flowspan.core.origins import remember
 from flowspan.core.outcomes import judge_error, judge_value
 from flowspan.core.states import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from flowspan.core.events import Emit
+    from flowspan.core.keeping import Keeper
     from flowspan.core.retries import RetryCondition, Uniform
     from flowspan.core.runs import Run
 
@@ -104,6 +106,13 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
     run_id, span, definition = run.record.id, run.span, run.definition
     hooks = definition.hooks
     name, message = "Running", ""
+    if run.keeper is not None:
+        found = yield from look_up(run, world, run.keeper)
+        if found is not None:
+            yield from _end_kept(run, world, run.keeper, found)
+            if hooks is not None:
+                yield from run_hooks(run, world, found)
+            return found
     if definition.is_flow:
         world.note(run, _INFO, f"Begins (flow {definition.name!r}).", None)
     while True:
@@ -126,11 +135,17 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
         if definition.retry is not None and state.type is not COMPLETED:
             again = yield from _retry(run, world, state)
             if again is None:
+                if run.keeper is not None:
+                    yield from run.keeper.attempt_failed()
                 name, message = "Retrying", state.message
                 run.attempt += 1
                 continue
             state = again
-        _end(run, world, state)
+        if run.keeper is None:
+            _end(run, world, state)
+        else:
+            state = yield from finish(run, world, run.keeper, state)
+            yield from _end_kept(run, world, run.keeper, state)
         if hooks is not None:
             yield from run_hooks(run, world, state)
         return state
@@ -186,11 +201,20 @@ def never_run(run: Run, world: World, error: BaseException) -> State:
     return state
 
 
+def _end_kept(
+    run: Run, world: World, keeper: Keeper, state: State
+) -> Generator[float | Do | None, Any, None]:
+    """Ends a run that has a keeper: its transaction is settled after it."""
+    _end(run, world, state)
+    yield from keeper.settle(state)
+
+
 def _end(run: Run, world: World, state: State) -> None:
     if run.definition.is_flow or state.type is not COMPLETED:
         world.note(run, _LEVELS.get(state.type, _ERROR), _closing_words(run, state), None)
     kind, name, message, now = int(state.type), state.name, state.message, state.time_ns
-    world.emit((STATE, run.record.id, run.attempt, kind, name, message, now, state.failure, None))
+    detail = state.failure if run.keeper is None else state.failure or run.keeper.reference
+    world.emit((STATE, run.record.id, run.attempt, kind, name, message, now, detail, None))
     if run.span is not None:
         error = state.data if isinstance(state.data, BaseException) else None
         run.span.end(kind, name, message, error, now or 0)

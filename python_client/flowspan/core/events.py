@@ -7,9 +7,9 @@ messages of them (`flowspan.reporter.wire`).
 The shapes, by code:
 
 - ``(CREATED, run, state_name, time_ns)``: a run came to be, PENDING. ``run`` is the RunRecord.
-- ``(STATE, run_id, attempt, state_type, state_name, message, time_ns, failure, scheduled_ns)``: a
-run
-  entered a state. ``state_type`` is a number of StateType; ``failure`` is a FailureInfo or None;
+- ``(STATE, run_id, attempt, state_type, state_name, message, time_ns, detail, scheduled_ns)``: a
+  run entered a state. ``state_type`` is a number of StateType; ``detail`` is a FailureInfo, for
+  FAILED and CRASHED, or the bytes of a reference to the result, for COMPLETED, or None;
   ``scheduled_ns`` is None but for SCHEDULED.
 - ``(LOG, run_id, attempt, level, time_ns, logger, message, trace_id, span_id)``: a log record.
   ``trace_id`` and ``span_id`` are hex strings, or empty.

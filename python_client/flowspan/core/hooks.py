@@ -47,12 +47,14 @@ class Hooks:
     Attributes:
         by_option: The hooks in the order of their calls, by the option that names them
             ("on_failure").
+        are_of_transactions: Whether some are called when a transaction is committed or rolled back.
     """
 
-    __slots__ = ("by_option",)
+    __slots__ = ("are_of_transactions", "by_option")
 
     def __init__(self, by_option: Mapping[str, tuple[Hook, ...]]) -> None:
         self.by_option = by_option
+        self.are_of_transactions = "on_commit" in by_option or "on_rollback" in by_option
 
     def of(self, option: str) -> tuple[Hook, ...]:
         """The hooks for an option; none where it is not given."""

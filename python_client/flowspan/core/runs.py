@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.definitions import Definition
     from flowspan.core.events import RunRecord
+    from flowspan.core.keeping import Keeper, Keeping
     from flowspan.core.states import StateType
     from flowspan.core.tracing import RunSpan
 
@@ -74,6 +75,9 @@ class Run:
         kwargs: The keyword arguments, likewise; None when they were released.
         entered: The state that it entered last, as far as user code was told of it (hooks, retry
             conditions); not set before. `state` is what to read.
+        keeping: How the results of what it calls are kept; None if nothing says anything of it.
+        keeper: Keeps its own result; None if that is not to be kept.
+        copy_of: For the run as the code of one attempt sees it (`copy_for_attempt`): the run.
     """
 
     __slots__ = (
@@ -81,10 +85,13 @@ class Run:
         "arguments",
         "attempt",
         "begin_error",
+        "copy_of",
         "created_ns",
         "definition",
         "entered",
         "flow_run",
+        "keeper",
+        "keeping",
         "kwargs",
         "log_prints",
         "loop",
@@ -126,6 +133,9 @@ class Run:
         self.loop: object = None
         self.begin_error: Exception | None = None
         self.may_retry = True
+        self.keeping: Keeping | None = None
+        self.keeper: Keeper | None = None
+        self.copy_of: Run | None = None
 
     def copy_for_attempt(self, scope: Scope) -> Run:
         """The run as the code of one attempt sees it, to be cancelled apart from the run."""
@@ -148,6 +158,9 @@ class Run:
             self.task_numbers = {}
         run.task_numbers = self.task_numbers
         run.loop = self.loop
+        run.keeping = self.keeping
+        run.keeper = self.keeper
+        run.copy_of = self
         return run
 
     @property

@@ -21,6 +21,7 @@ from flowspan.core.state_types import (
 from flowspan.exceptions import CancelRun, CrashedRun, RunFailed, UnfinishedRun, UpstreamFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from flowspan.core.events import FailureInfo
@@ -176,3 +177,30 @@ class State(StateQuestions):
 
     def __hash__(self) -> int:
         return hash((self.type, self.name, self.message, self.run_id, self.time_ns))
+
+
+class StoredState(State):
+    """A COMPLETED state that does not hold its result, but reads it where it is stored."""
+
+    __slots__ = ("_load",)
+
+    def __init__(self, state: State, load: Callable[[], Any]) -> None:
+        """Takes all but the result from another state.
+
+        Args:
+            state: The other one.
+            load: Gives the result.
+        """
+        super().__init__(
+            state.type, state.name, state.message, None, state.run_id, state.time_ns, state.failure
+        )
+        self._load = load
+
+    @property
+    def data(self) -> Any:
+        """The result, read anew."""
+        return self._load()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        """Nothing is held."""

@@ -14,12 +14,14 @@ from flowspan.core.events import RunRecord
 from flowspan.core.naming import made_run_name, petname
 from flowspan.core.payloads import encode_parameters
 from flowspan.core.runs import Run
+from flowspan.core.transactions import current_transaction
 from flowspan.drivers.scopes import CancelScope
 from flowspan.logging import prints
 from flowspan.logging.capture import ensure_installed, note
 
 if TYPE_CHECKING:
     from flowspan.core.definitions import Definition, FlowDefinition, TaskDefinition
+    from flowspan.core.keeping import Keeping
     from flowspan.core.runs import Scope
     from flowspan.drivers.host import Host
 
@@ -176,9 +178,24 @@ def _begin(
     run = Run(record, definition, parent, flow_run, scope, now, log_prints)
     if definition.is_flow:
         run.flow_run = run
+    keeping = host.keeping if parent is None else parent.keeping
+    if (
+        keeping is not None
+        or definition.keeping is not None
+        or (definition.is_flow and definition.retry is not None)
+        or (parent is None and current_transaction.get() is not None)
+        or (definition.hooks is not None and definition.hooks.are_of_transactions)
+    ):
+        _attach_keeper(host, run, keeping)
     run.span = telemetry.start_run(record, definition, now)
     announce(run, host)
     return run
+
+
+def _attach_keeper(host: Host, run: Run, inherited: Keeping | None) -> None:
+    from flowspan.results.keeper import attach  # noqa: PLC0415 - most programs keep nothing
+
+    attach(host, run, inherited)
 
 
 def _counted_name(owner: Run, task_name: str) -> str:

@@ -165,6 +165,8 @@ class BaseIteration:
         self.context.run(current_run.set, run)
         self._host = host
         run.args, run.kwargs = args, kwargs
+        if run.keeper is not None:
+            run.keeper.looks_up = False  # its values are wanted one by one
         self._fn = functools.partial(definition.fn, *args, **kwargs)
         self._steps = execute(run, host) if error is None else never_begin(run, host, error)
         self._step: Do | float | None = None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan import config, telemetry
 from flowspan.core.engine import World
 from flowspan.core.ids import IdMaker
+from flowspan.core.keeping import Keeping
 from flowspan.logging.capture import install, note
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ class Host(World):
         on_cancel: Calls a function with the reason when the service asks to cancel a run.
         forget: Ends that.
         log_prints: Whether prints are logged where neither flow nor task says.
+        keeping: How results are kept where neither flow nor task says; None if not at all.
         task_runner: What runs the tasks that were submitted outside of flows; made when needed.
     """
 
-    __slots__ = ("flush", "forget", "log_prints", "new_id", "on_cancel", "task_runner")
+    __slots__ = ("flush", "forget", "keeping", "log_prints", "new_id", "on_cancel", "task_runner")
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Host(World):
         on_cancel: Callable[[str, Callable[[str], None]], None],
         forget: Callable[[str], None],
         log_prints: bool = False,
+        keeping: Keeping | None = None,
     ) -> None:
         super().__init__(emit, time.time_ns, random.uniform, note)
         self.new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
@@ -52,6 +55,7 @@ class Host(World):
         self.on_cancel = on_cancel
         self.forget = forget
         self.log_prints = log_prints
+        self.keeping = keeping
         self.task_runner: Any = None
 
 
@@ -102,6 +106,7 @@ def _make_host() -> Host:
                 on_cancel=reporter.on_cancel,
                 forget=reporter.forget,
                 log_prints=settings.log_prints,
+                keeping=Keeping(persist=True) if settings.persist_results else None,
             )
         return _host
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE, CREATED, LOG, STATE
+from flowspan.core.keeping import REFERENCE_ENCODING
 from flowspan.reporter.protobytes import (
     TIMESTAMP_BYTES,
     clipped,
@@ -39,10 +40,12 @@ MAX_PARAMETERS_BYTES = 512 << 10
 MAX_TAGS = 64
 MAX_CAUSES = 16
 MAX_LOG_BYTES = 256 << 10
+MAX_REFERENCE_BYTES = 1 << 20
 
 K = TypeVar("K")
 V = TypeVar("V")
 
+_REFERENCE = field(b"\x0a", REFERENCE_ENCODING.encode())
 _UUID_CHARACTERS = 36
 _NS_PER_S = 1_000_000_000
 _PENDING = 2
@@ -100,8 +103,8 @@ class Encoder:
 
     def state(self, event: Event) -> bytes:
         """The item of a STATE event."""
-        _, run_id, attempt, state_type, name, message, time_ns, failure, scheduled_ns = event
-        if message or failure is not None or scheduled_ns is not None:
+        _, run_id, attempt, state_type, name, message, time_ns, detail, scheduled_ns = event
+        if message or detail is not None or scheduled_ns is not None:
             return self._full_state(event)
         shape = self._shapes.get((attempt, state_type, name))
         if shape is None:
@@ -203,7 +206,7 @@ class Encoder:
         )
 
     def _full_state(self, event: Event) -> bytes:
-        _, run_id, attempt, state_type, name, message, time_ns, failure, scheduled_ns = event
+        _, run_id, attempt, state_type, name, message, time_ns, detail, scheduled_ns = event
         state = b"".join(
             (
                 b"\x08" + varint(state_type),
@@ -211,7 +214,7 @@ class Encoder:
                 field(b"\x1a", clipped(message or "", MAX_MESSAGE_BYTES)),
                 field(b"\x22", timestamp(time_ns)),
                 field(b"\x2a", timestamp(scheduled_ns)) if scheduled_ns is not None else b"",
-                field(b"\x32", _failure(failure)) if failure is not None else b"",
+                _detail(detail) if detail is not None else b"",
             )
         )
         body = field(b"\x0a", run_id.encode()) + b"\x10" + varint(attempt) + field(b"\x1a", state)
@@ -258,6 +261,15 @@ def _rest_of_run(run: RunRecord) -> bytes:
     if run.version:
         parts.append(field(b"\x62", clipped(run.version, MAX_NAME_BYTES)))
     return b"".join(parts)
+
+
+def _detail(detail: FailureInfo | bytes) -> bytes:
+    """The field of a state that says more of its end: an error, or where the result is."""
+    if isinstance(detail, bytes):
+        if len(detail) > MAX_REFERENCE_BYTES:
+            return b""
+        return field(b"\x3a", _REFERENCE + field(b"\x12", detail))
+    return field(b"\x32", _failure(detail))
 
 
 def _failure(failure: FailureInfo, depth: int = 1) -> bytes:

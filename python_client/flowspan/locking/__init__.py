@@ -1,0 +1,1 @@
+"""Locks on keys, for transactions with the isolation level SERIALIZABLE."""

@@ -1,0 +1,240 @@
+"""The keeper of a run: looks its result up, stores it, and is the run's place in transactions."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.events import STATE
+from flowspan.core.keeping import NO_OPTIONS, Keeping
+from flowspan.core.states import COMPLETED, State, StoredState
+from flowspan.core.transactions import (
+    TransactionNode,
+    TransactionState,
+    current_transaction,
+    end,
+    rollback_children,
+)
+from flowspan.results.kept import Kept
+from flowspan.results.lookup import LookUp
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from flowspan.core.engine import World
+    from flowspan.core.runs import Run
+    from flowspan.core.steps import Do
+
+    Calls = Generator[float | Do | None, Any, Any]
+
+ROLLED_BACK = "RolledBack"
+
+_ERROR = 40
+_NS_PER_S = 1_000_000_000
+
+
+def attach(world: World, run: Run, inherited: Keeping | None) -> None:
+    """Gives a run that is about to be announced what it needs to keep results.
+
+    Args:
+        world: The process.
+        run: The run; its `keeping` and `keeper` are set.
+        inherited: How the calling run keeps results.
+    """
+    options = run.definition.keeping or NO_OPTIONS
+    keeping = (inherited or Keeping()).with_options(options)
+    if run.definition.is_flow:
+        keeping = keeping.with_kept(Kept() if run.definition.retry is not None else None)
+        is_inside = current_transaction.get() is not None
+        run.keeping = keeping if keeping.says_something or is_inside else None
+        if keeping.persist:
+            run.keeper = RunKeeper(world, run, keeping, None)
+        return
+    around = transaction_of(world, run.parent)
+    run.keeping = keeping if keeping.says_something or around is not None else None
+    hooks = run.definition.hooks
+    has_hooks = hooks is not None and hooks.are_of_transactions
+    if keeping.persist or keeping.kept is not None or around is not None or has_hooks:
+        run.keeper = RunKeeper(world, run, keeping, around)
+
+
+def transaction_of(world: World, run: Run | None) -> TransactionNode | None:
+    """The transaction in which the code of a run is: that of a block, or a task run's own.
+
+    Args:
+        world: The process.
+        run: The run; None outside of runs.
+    """
+    of_block = current_transaction.get()
+    if run is None or run.definition.is_flow:
+        return of_block
+    if of_block is not None and of_block.run_id == run.record.id:
+        return of_block
+    run = run.copy_of or run
+    if run.keeper is None:
+        around = transaction_of(world, run.parent)
+        run.keeper = RunKeeper(world, run, run.keeping or Keeping(), around)
+    return run.keeper.transaction
+
+
+class RunKeeper:
+    """Keeps the result of one run; see `flowspan.core.keeping.Keeper`.
+
+    Args:
+        world: The process.
+        run: The run.
+        keeping: How its result is kept.
+        around: The transaction in which it was called.
+    """
+
+    def __init__(
+        self, world: World, run: Run, keeping: Keeping, around: TransactionNode | None
+    ) -> None:
+        self.reference: bytes | None = None
+        self.looks_up = True
+        self._world = world
+        self._run = run
+        self._keeping = keeping
+        self._lookup = LookUp(world, run, keeping)
+        self._value: Any = None
+        self._problem: Exception | None = None
+        self._has_ended = False
+        self.transaction = TransactionNode(
+            key=None, parent=around, run_id=run.record.id, note=self._note
+        )
+
+    def look_up(self) -> Calls:
+        """Looks whether there is a result already; the state Cached, or None."""
+        if not self.looks_up or self._run.definition.is_flow:
+            return None
+        lookup = self._lookup
+        found = yield from lookup.look_up(self.transaction)
+        self.transaction.key = lookup.key
+        if found is None:
+            return None
+        (value,) = found
+        self.transaction.state = TransactionState.COMMITTED
+        self.transaction.release()
+        if lookup.is_stored:
+            self._set_reference()
+        now = self._world.now_ns()
+        state = State(COMPLETED, "Cached", lookup.found_how, value, self._run.record.id, now)
+        return self._lean(state)
+
+    def attempt_failed(self) -> Calls:
+        """Rolls back what the failed attempt did in tasks of its own."""
+        yield from rollback_children(self.transaction)
+
+    def finish(self, state: State) -> Calls:
+        """Stores the result, unless that is left to a transaction; the state to enter."""
+        if state.type is not COMPLETED:
+            return state
+        transaction = self.transaction
+        self._value = state.data
+        hooks = self._run.definition.hooks
+        if hooks is not None:
+            transaction.on_commit_hooks += hooks.of("on_commit")
+            transaction.on_rollback_hooks += hooks.of("on_rollback")
+        transaction.tell_rolled_back = self._tell_rolled_back
+        if self._keeping.persist:
+            self._set_reference()
+        if transaction.waits_for_parent:
+            transaction.write = self._write if self._writes else None
+            return self._lean(state)
+        transaction.write = self._write_or_say if self._writes else None
+        yield from end(transaction, failed=False)
+        self._value = None
+        if transaction.is_rolled_back():
+            self.reference = None
+            message = "Its transaction could not be committed; see its log."
+            return _with(state, name=ROLLED_BACK, message=message)
+        if self._problem is not None:
+            self.reference = None
+            return _with(state, message=f"Its result was not stored: {self._problem}")
+        return self._lean(state)
+
+    def settle(self, state: State) -> Calls:
+        """Makes the run's transaction a part of that around it, or rolls it back."""
+        self._has_ended = True
+        if not self.transaction.has_ended:
+            yield from end(self.transaction, failed=state.type is not COMPLETED)
+        elif state.type is not COMPLETED:
+            yield from end(self.transaction, failed=True)
+
+    @property
+    def _writes(self) -> bool:
+        return self._keeping.persist or self._lookup.kept_key is not None
+
+    def _write(self) -> None:
+        """Keeps the result: in memory for the flow's next attempt, and in the store.
+
+        Raises:
+            Exception: It cannot be written.
+        """
+        value, self._value = self._value, None
+        if self._lookup.kept_key is not None:
+            self._keeping.kept.put(self._lookup.kept_key, value, self._lookup.flow_attempt)
+        if not self._keeping.persist:
+            return
+        run, lookup = self._run, self._lookup
+        expiration = None
+        after_s = (run.definition.keeping or NO_OPTIONS).expires_after_s
+        if after_s is not None:
+            expiration = datetime.fromtimestamp(self._world.now_ns() / _NS_PER_S + after_s, UTC)
+        lookup.store.write(value, lookup.storage_key, expiration, run.record.id)
+
+    def _write_or_say(self) -> None:
+        """The same outside of transactions: the run has completed, whether it can be stored or not.
+
+        Losing a result that is there because of a full disk would be worse than not storing it.
+        """
+        try:
+            self._write()
+        except Exception as error:  # noqa: BLE001 - serializers and file systems raise what they like
+            self._problem = error
+            self._world.note(
+                self._run,
+                _ERROR,
+                f"The result was not stored ({type(error).__name__}: {error}). The run has "
+                "completed all the same, and whoever waits for the result gets it.",
+                None,
+            )
+
+    def _set_reference(self) -> None:
+        try:
+            reference = self._lookup.store.reference(self._lookup.storage_key)
+        except Exception:  # noqa: BLE001 - the store cannot be opened, as the writing will say
+            return
+        self.reference = json.dumps(reference).encode()
+
+    def _lean(self, state: State) -> State:
+        """The state without its result in memory, where that is to be read from the store."""
+        options = self._run.definition.keeping or NO_OPTIONS
+        if options.in_memory or self.reference is None or self.transaction.waits_for_parent:
+            return state
+        store, key = self._lookup.store, self._lookup.storage_key
+        return StoredState(state, lambda: store.load(store.read(key)))
+
+    def _tell_rolled_back(self) -> None:
+        if not self._has_ended:  # it never said that it has completed
+            return
+        run, message = self._run, "Rolled back with the transaction that it was called in."
+        kind, now = int(COMPLETED), self._world.now_ns()
+        event = (STATE, run.record.id, run.attempt, kind, ROLLED_BACK, message, now, None, None)
+        self._world.emit(event)
+
+    def _note(self, level: int, message: str, error: BaseException | None) -> None:
+        self._world.note(self._run, level, message, error)
+
+
+def _with(state: State, *, name: str = "", message: str = "") -> State:
+    """The state with another name or message."""
+    return State(
+        state.type,
+        name or state.name,
+        message or state.message,
+        state.data,
+        state.run_id,
+        state.time_ns,
+    )
