@@ -84,7 +84,7 @@ def state(message: state_pb2.State) -> models.State:
         entered_at=instant(message, "time"),
         scheduled_at=instant(message, "scheduled_time"),
         failure=failure(message.failure) if message.HasField("failure") else None,
-        result=payload(message.result) if message.HasField("result") else None,
+        result_reference=payload(message.result) if message.HasField("result") else None,
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 from flowspan.core.keeping import REFERENCE_ENCODING
 from flowspan.core.state_types import StateQuestions
 from flowspan.core.state_types import StateType as StateType  # noqa: PLC0414 - given on
+from flowspan.exceptions import CancelRun, MissingResult, RunFailed
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -103,7 +104,8 @@ class State(StateQuestions):
         entered_at: By the clock of whoever entered it.
         scheduled_at: With SCHEDULED: when the run is to go on.
         failure: With FAILED and CRASHED: the error behind it.
-        result: With COMPLETED: a reference to the result; `result.load()` reads it.
+        result_reference: With COMPLETED: where the result is, if it was stored; `result()` reads
+            it.
     """
 
     type: StateType
@@ -112,7 +114,38 @@ class State(StateQuestions):
     entered_at: datetime | None = None
     scheduled_at: datetime | None = None
     failure: Failure | None = None
-    result: Payload | None = None
+    result_reference: Payload | None = None
+
+    def result(self, raise_on_failure: bool = True) -> Any:  # noqa: FBT001, FBT002 - as flowspan.State
+        """What the run returned, read from where it was stored.
+
+        Args:
+            raise_on_failure: Whether a run that did not complete raises an error; else that is
+                returned.
+
+        Raises:
+            MissingResult: The run has not ended, or its result was not stored, or is not to be had
+                from this machine.
+            ResultUnreadable: It cannot be read here.
+            RunFailed: The run did not complete.
+            CancelRun: It was cancelled.
+        """
+        if self.type is StateType.COMPLETED:
+            if self.result_reference is None:
+                raise MissingResult("The result was not stored (persist_result=True does that).")
+            return self.result_reference.load()
+        error = self._error()
+        if raise_on_failure:
+            raise error
+        return error
+
+    def _error(self) -> BaseException:
+        text = self.message or f"The run is {self.name}."
+        if self.type is StateType.CANCELLED:
+            return CancelRun(text)
+        if self.is_final():
+            return RunFailed(text)
+        return MissingResult(f"The run is {self.name}: it has no result yet.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
