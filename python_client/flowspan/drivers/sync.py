@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @calls_user_code
-def drive(  # noqa: C901 - the hot path, in one piece
+def drive(
     host: Host,
     run: Run,
     fn: Callable[..., Any],
