@@ -350,7 +350,7 @@ def test_retries_of_tasks_and_flows(recorder: Recorder) -> None:
         return done
 
     assert outer() == "done"
-    assert calls == {"task": 4, "flow": 2}
+    assert calls == {"task": 2, "flow": 2}  # the second attempt keeps what the task returned
     assert recorder.states("outer") == [("Running", 1), ("Retrying", 2), ("Completed", 2)]
     assert [run.run_name for run in recorder.runs][1:] == ["flaky-0", "flaky-1"]
     assert recorder.logs(level=logging.WARNING)
