@@ -33,7 +33,8 @@ def check(text: str) -> None:
 def crawl() -> list[str]:
     pages = [fetch(page) for page in range(4)]
     if runtime.flow_run.run_count == 1:
-        # A flow can be tried again as a whole, too.
+        # A flow can be tried again as a whole, too. What its tasks returned is kept: they end as
+        # Cached the second time.
         raise ServerBusyError("the whole flow, at its first attempt")
     state = check(pages[0], return_state=True)
     get_run_logger().warning("the check ended as %s: %s", state.name, state.message)

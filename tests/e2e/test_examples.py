@@ -71,8 +71,13 @@ EXAMPLES = {
     ),
     "retries.py": Example(
         output=[f"page {page} after {page + 1} attempts" for page in range(4)],
-        # The flow is tried twice, and calls all its tasks each time.
-        runs={"crawl Completed": 1, "fetch Completed": 8, "check Failed": 1},
+        # The flow is tried twice; the second time its tasks keep what they returned.
+        runs={
+            "crawl Completed": 1,
+            "fetch Completed": 4,
+            "fetch Cached": 4,
+            "check Failed": 1,
+        },
         histories={"fetch-1": RETRIED, "check-0": ["Pending", "Running", "Failed"]},
         logged=["the check ended as Failed: ValueError: 'page 0 after 1 attempts' is not what"],
     ),
