@@ -164,11 +164,13 @@ class Keeper(Protocol):
     Attributes:
         reference: Where the result is, for the state that is reported; None if nowhere.
         transaction: The run's own transaction.
+        is_transactional: Whether what the run calls becomes a part of it.
         looks_up: Whether `look_up` looks for anything: not for a generator that is gone through.
     """
 
     reference: bytes | None
     transaction: TransactionNode
+    is_transactional: bool
     looks_up: bool
 
     def look_up(self) -> Generator[float | Do | None, Any, State | None]:

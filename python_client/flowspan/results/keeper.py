@@ -51,20 +51,24 @@ def attach(world: World, run: Run, inherited: Keeping | None) -> None:
         if keeping.persist:
             run.keeper = RunKeeper(world, run, keeping, None)
         return
-    around = transaction_of(world, run.parent)
-    run.keeping = keeping if keeping.says_something or around is not None else None
     hooks = run.definition.hooks
     has_hooks = hooks is not None and hooks.are_of_transactions
+    around = transaction_of(world, run.parent, wanted=has_hooks)
+    run.keeping = keeping if keeping.says_something or around is not None else None
     if keeping.persist or keeping.kept is not None or around is not None or has_hooks:
         run.keeper = RunKeeper(world, run, keeping, around)
 
 
-def transaction_of(world: World, run: Run | None) -> TransactionNode | None:
+def transaction_of(world: World, run: Run | None, *, wanted: bool) -> TransactionNode | None:
     """The transaction in which the code of a run is: that of a block, or a task run's own.
+
+    Tasks in tasks keep their results each for itself, unless something is to be rolled back: there
+    is a block around them, or one of them has hooks for it.
 
     Args:
         world: The process.
         run: The run; None outside of runs.
+        wanted: Whether a task run's own is to count although nothing needed it so far.
     """
     of_block = current_transaction.get()
     if run is None or run.definition.is_flow:
@@ -72,10 +76,17 @@ def transaction_of(world: World, run: Run | None) -> TransactionNode | None:
     if of_block is not None and of_block.run_id == run.record.id:
         return of_block
     run = run.copy_of or run
-    if run.keeper is None:
-        around = transaction_of(world, run.parent)
-        run.keeper = RunKeeper(world, run, run.keeping or Keeping(), around)
-    return run.keeper.transaction
+    keeper = run.keeper
+    if keeper is not None and keeper.is_transactional:
+        return keeper.transaction
+    if not wanted:
+        return None
+    around = transaction_of(world, run.parent, wanted=True)
+    if keeper is None:
+        keeper = run.keeper = RunKeeper(world, run, run.keeping or Keeping(), around)
+    keeper.is_transactional = True
+    keeper.transaction.parent = around
+    return keeper.transaction
 
 
 class RunKeeper:
@@ -93,13 +104,17 @@ class RunKeeper:
     ) -> None:
         self.reference: bytes | None = None
         self.looks_up = True
+        hooks = run.definition.hooks
+        self.is_transactional = around is not None or (
+            hooks is not None and hooks.are_of_transactions
+        )
         self._world = world
         self._run = run
         self._keeping = keeping
         self._lookup = LookUp(world, run, keeping)
         self._value: Any = None
         self._problem: Exception | None = None
-        self._has_ended = False
+        self._has_completed = False
         self.transaction = TransactionNode(
             key=None, parent=around, run_id=run.record.id, note=self._note
         )
@@ -156,7 +171,7 @@ class RunKeeper:
 
     def settle(self, state: State) -> Calls:
         """Makes the run's transaction a part of that around it, or rolls it back."""
-        self._has_ended = True
+        self._has_completed = state.type is COMPLETED
         if not self.transaction.has_ended:
             yield from end(self.transaction, failed=state.type is not COMPLETED)
         elif state.type is not COMPLETED:
@@ -217,7 +232,7 @@ class RunKeeper:
         return StoredState(state, lambda: store.load(store.read(key)))
 
     def _tell_rolled_back(self) -> None:
-        if not self._has_ended:  # it never said that it has completed
+        if not self._has_completed:  # it never said that it has completed
             return
         run, message = self._run, "Rolled back with the transaction that it was called in."
         kind, now = int(COMPLETED), self._world.now_ns()
