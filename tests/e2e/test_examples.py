@@ -56,6 +56,10 @@ EXAMPLES = {
         runs={"hello Completed": 1, "compose Completed": 1, "emphasize Completed": 1},
         logged=["emphasizing 'Hello, Ada!'", "11 letters"],
     ),
+    "artifacts.py": Example(
+        output=[r"\d modules, 3 of more than 300 lines: __init__, decoder, encoder"],
+        runs={"report Completed": 1, "measure Completed": 1},
+    ),
     "async_flow.py": Example(
         output=[r"328350 after \d+\.\d s"],
         runs={"squares Completed": 1, "ask Completed": 100, "add-up Completed": 1},

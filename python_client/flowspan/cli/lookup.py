@@ -1,15 +1,16 @@
-"""Finds the run that an id, the beginning of one, a name or `latest` stands for."""
+"""Finds what an id, the beginning of one, a name or `latest` stands for: a run, an artifact."""
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from flowspan.api.models import RunFilter
+from flowspan.api.models import ArtifactFilter, RunFilter
 from flowspan.cli import format as fmt
 from flowspan.cli.session import CommandError
-from flowspan.exceptions import ApiError
+from flowspan.exceptions import ApiError, ObjectNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flowspan.api.client import SyncFlowspanClient
-    from flowspan.api.models import Run
+    from flowspan.api.models import Artifact, Run
 
 LATEST = "latest"
 _ID = re.compile(
     r"[0-9a-f]{8}-?[0-9a-f]{0,4}-?[0-9a-f]{0,4}-?[0-9a-f]{0,4}-?[0-9a-f]{0,12}|[0-9a-f]{4,8}"
 )
+_KEY = re.compile(r"[a-z0-9-]+")
 _ID_LENGTH = 36
+_MAX_LISTED = 10
 _SHORT_ID_LENGTH = 13
 _ADVICE = "`flowspan run ls` lists the runs there are; `latest` stands for the newest."
 
@@ -56,6 +59,41 @@ def find_run(client: SyncFlowspanClient, text: str, *, now: datetime) -> Run:
         raise CommandError(f"no run {what}", advice=_ADVICE)
     if len(candidates) > 1:
         raise CommandError(f"more than one run {what}:\n{_listed(candidates, now)}")
+    return candidates[0]
+
+
+def find_artifact(client: SyncFlowspanClient, text: str, *, now: datetime) -> Artifact:
+    """The artifact that a text stands for: the latest of a key, or one by its id.
+
+    Args:
+        client: The service.
+        text: A key, an id, or a unique beginning of one; a key before the beginning of an id.
+        now: The time, for the message that lists several.
+
+    Raises:
+        CommandError: There is none, or there are several.
+    """
+    text = text.strip()
+    is_id = _ID.fullmatch(text.lower()) is not None
+    if _KEY.fullmatch(text) is not None:
+        with suppress(ObjectNotFound):
+            return client.read_latest_artifact(text)
+    candidates: list[Artifact] = []
+    if is_id:
+        wanted = ArtifactFilter(id_prefix=text.lower())
+        candidates = list(client.read_artifacts(wanted, limit=_MAX_LISTED, page_size=_MAX_LISTED))
+    if not candidates:
+        what = "key or id" if is_id else "key"
+        raise CommandError(
+            f"no artifact has the {what} {text!r}",
+            advice="`flowspan artifact ls` lists the keys, with --all every artifact.",
+        )
+    if len(candidates) > 1:
+        listed = "\n".join(
+            f"  {each.id}  {each.type} {each.key or ''}  {fmt.ago(each.created_at, now=now)}"
+            for each in candidates
+        )
+        raise CommandError(f"more than one artifact has an id that begins with {text!r}:\n{listed}")
     return candidates[0]
 
 

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from flowspan.cli import about, flows, run_changes, run_logs, run_watch, runs, server, spool
+from flowspan.cli import (
+    about,
+    artifacts,
+    flows,
+    run_changes,
+    run_logs,
+    run_watch,
+    runs,
+    server,
+    spool,
+    variables,
+)
 from flowspan.cli.session import Session, make_console, stop_writing
 from flowspan.exceptions import FlowspanError
 
@@ -111,6 +122,26 @@ app.add_typer(
 )
 app.add_typer(_group("Runs of tasks.", ls=runs.list_task_runs, show=runs.show_run), name="task")
 app.add_typer(_group("Flows, as opposed to their runs.", ls=flows.list_flows), name="flow")
+app.add_typer(
+    _group(
+        "What runs show: tables, texts, links, images, progress.",
+        ls=artifacts.list_artifacts,
+        inspect=artifacts.inspect_artifact,
+        delete=artifacts.delete_artifact,
+    ),
+    name="artifact",
+)
+app.add_typer(
+    _group(
+        "Named values that flows and people share.",
+        ls=variables.list_variables,
+        get=variables.get_variable,
+        set=variables.set_variable,
+        unset=variables.unset_variable,
+        inspect=variables.inspect_variable,
+    ),
+    name="variable",
+)
 app.add_typer(
     _group(
         "What flows could not report while the service was away.",

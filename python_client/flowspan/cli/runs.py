@@ -11,6 +11,7 @@ from rich.text import Text
 from flowspan.api.models import FlowRun, RunFilter, StateType
 from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options, tree, tree_view
+from flowspan.cli.artifacts import print_artifacts_of
 from flowspan.cli.lookup import find_run, short_id, short_ids
 from flowspan.cli.session import session
 
@@ -145,6 +146,7 @@ def show_run(
         this.print(row)
     _print_totals(this, shown, drawn_count=len(drawn))
     _print_failures(this, shown, full=full)
+    print_artifacts_of(this, client, run)
     this.print()
     this.print(Text(f"Its log: flowspan run logs {short_id(run.id)}", style="dim"))
 

@@ -9,16 +9,25 @@ from rich.text import Text
 from flowspan.cli import format as fmt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
 _GAP = 2
 _LEAST_WIDTH = 6
 _FIGURES = frozenset({"TOOK", "SIZE", "ATTEMPT", "#"})
-_MAY_BE_CUT = frozenset({"FLOW", "TASK", "NAME", "TAGS", "WHY", "PROCESS", "FOR", "STATUS", "PATH"})
+_MAY_BE_CUT = frozenset(
+    {
+        *("DESCRIPTION", "FLOW", "FOR", "NAME", "PATH", "PROCESS"),
+        *("STATUS", "TAGS", "TASK", "VALUE", "WHY"),
+    }
+)
 
 
 def draw(
-    header: Sequence[str], rows: Iterable[Sequence[str | Text]], *, width: int | None
+    header: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    width: int | None,
+    may_be_cut: Container[str] = _MAY_BE_CUT,
 ) -> list[Text]:
     """The lines of a table.
 
@@ -26,12 +35,14 @@ def draw(
         header: The names of the columns, which also say what may be cut and what are figures.
         rows: The cells; plain text is shown without what a terminal would obey.
         width: The width of the terminal; None never cuts.
+        may_be_cut: The names of the columns that may be cut.
     """
     cells = [[_cell(cell) for cell in row] for row in rows]
     cells.insert(0, [Text.assemble((name, "bold")) for name in header])
     widths = [max(row[index].cell_len for row in cells) for index in range(len(header))]
     if width is not None:
-        widths = _fitted(header, widths, width)
+        flexible = [index for index, name in enumerate(header) if name in may_be_cut]
+        widths = _fitted(flexible, widths, width)
     return [_line(header, row, widths) for row in cells]
 
 
@@ -39,10 +50,9 @@ def _cell(cell: str | Text) -> Text:
     return cell if isinstance(cell, Text) else Text(fmt.visible(cell))
 
 
-def _fitted(header: Sequence[str], widths: Sequence[int], width: int) -> list[int]:
+def _fitted(flexible: Sequence[int], widths: Sequence[int], width: int) -> list[int]:
     """Takes from the widest of the columns that may be cut, until all fit or all are narrow."""
     fitted = list(widths)
-    flexible = [index for index, name in enumerate(header) if name in _MAY_BE_CUT]
     excess = sum(fitted) + _GAP * (len(fitted) - 1) - width
     while excess > 0 and flexible:
         widest = max(flexible, key=lambda index: fitted[index])

@@ -26,6 +26,8 @@ RECORDS = (
     api.Verdict,
     api.Flow,
     api.ServiceInfo,
+    api.Artifact,
+    api.Variable,
     SpoolInfo,
     PushResult,
 )

@@ -1,0 +1,98 @@
+"""How an artifact is shown on a terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from flowspan.cli import format as fmt
+from flowspan.cli import json_output, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from flowspan.api.models import Artifact
+
+_BAR_WIDTH = 30
+_MAX_ROWS = 200
+
+
+def head(artifact: Artifact, *, now: datetime) -> Iterator[Text]:
+    """What is known of it, but for what it shows."""
+    yield Text.assemble((artifact.key or str(artifact.id), "bold"), f"  {artifact.type}")
+    fields = {
+        "id": str(artifact.id),
+        "flow run": str(artifact.flow_run_id or ""),
+        "task run": str(artifact.task_run_id or ""),
+        "made": f"{fmt.stamp(artifact.created_at)} ({fmt.ago(artifact.created_at, now=now)})",
+        "changed": ""
+        if artifact.updated_at == artifact.created_at
+        else f"{fmt.stamp(artifact.updated_at)} ({fmt.ago(artifact.updated_at, now=now)})",
+        "description": artifact.description,
+    }
+    for name, value in fields.items():
+        if value:
+            yield Text.assemble((f"  {name:<12}", "dim"), fmt.visible(value))
+
+
+def body(artifact: Artifact, *, width: int | None) -> Iterator[Text]:
+    """What it shows, by its type."""
+    if artifact.data is None:
+        return
+    try:
+        value = artifact.data.json()
+    except ValueError:
+        size = len(artifact.data.data)
+        yield Text(f"{size:,} bytes, encoded as {artifact.data.encoding!r}")
+        return
+    if artifact.type == "progress" and _is_number(value):
+        yield _bar(float(value))
+    elif artifact.type == "table" and (cells := _cells(value)) is not None:
+        header, rows = cells
+        shown = rows[:_MAX_ROWS]
+        yield from table.draw(header, shown, width=width, may_be_cut=frozenset(header))
+        if len(rows) > _MAX_ROWS:
+            yield Text(f"… {len(rows) - _MAX_ROWS:,} more rows: --json has them", style="dim")
+    elif isinstance(value, str):
+        yield from (Text(fmt.visible(line)) for line in value.splitlines())
+    else:
+        text = json.dumps(value, ensure_ascii=False, indent=2)
+        yield from (Text(fmt.visible(line)) for line in text.splitlines())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _bar(percent: float) -> Text:
+    filled = round(min(max(percent, 0.0), 100.0) / 100 * _BAR_WIDTH)
+    return Text.assemble(
+        ("━" * filled, "green"), ("─" * (_BAR_WIDTH - filled), "dim"), f" {percent:g} %"
+    )
+
+
+def _cells(value: Any) -> tuple[list[str], list[list[str]]] | None:
+    """Header and rows of a table in one of its three forms; None for what is none."""
+    if isinstance(value, dict) and value and all(isinstance(x, list) for x in value.values()):
+        columns = list(value.values())
+        count = max(map(len, columns))
+        rows = [[_cell(x[i]) if i < len(x) else "" for x in columns] for i in range(count)]
+        return [fmt.visible(name) for name in value], rows
+    if not isinstance(value, list) or not value:
+        return None
+    if all(isinstance(row, dict) for row in value):
+        names = list(dict.fromkeys(name for row in value for name in row))
+        rows = [[_cell(row.get(name, "")) for name in names] for row in value]
+        return [fmt.visible(name) for name in names], rows
+    if all(isinstance(row, list) for row in value):
+        width = max(map(len, value))
+        rows = [[*map(_cell, row), *[""] * (width - len(row))] for row in value]
+        return [str(number) for number in range(1, width + 1)], rows
+    return None
+
+
+def _cell(value: Any) -> str:
+    return fmt.visible(value if isinstance(value, str) else json_output.line(value))

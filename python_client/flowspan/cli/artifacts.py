@@ -1,0 +1,217 @@
+"""`flowspan artifact ls`, `artifact inspect` and `artifact delete`."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from flowspan.api.models import ArtifactFilter
+from flowspan.cli import artifact_view, json_output, options
+from flowspan.cli import format as fmt
+from flowspan.cli.lookup import find_artifact, find_run, short_id, short_ids
+from flowspan.cli.session import CommandError, session
+from flowspan.exceptions import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from flowspan.api.client import SyncFlowspanClient
+    from flowspan.api.models import Artifact, Run
+    from flowspan.cli.session import Session
+
+_PAGE_SIZE = 100
+_SHOWN_WITH_RUN = 10
+_MAX_COUNTED = 1000
+
+ArtifactName = Annotated[
+    str,
+    typer.Argument(
+        metavar="KEY_OR_ID",
+        help="A key, an artifact's id, or a unique beginning of one.",
+        show_default=False,
+    ),
+]
+
+
+def list_artifacts(
+    ctx: typer.Context,
+    *,
+    key: Annotated[
+        str | None, typer.Option("--key", "-k", metavar="KEY", help="The history of this key.")
+    ] = None,
+    type_: Annotated[
+        list[str] | None,
+        typer.Option("--type", "-t", metavar="TYPE", help="Only of this type: table, link, …"),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", "-r", metavar="ID", help="Only of this run and what it called."),
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", "-a", help="Every artifact, also those without a key.")
+    ] = False,
+    limit: options.Limit = 20,
+    json: options.Json = False,
+) -> None:
+    """List artifacts: the latest of each key, or with an option those that it names.
+
+    Try:
+
+        flowspan artifact ls --run latest
+
+        flowspan artifact ls --key sales-report --json | jq .data
+    """
+    this = session(ctx)
+    client = this.client()
+    size, count = min(limit + 1, _PAGE_SIZE) if limit else _PAGE_SIZE, limit or None
+    is_each = bool(key or type_ or run or all_)
+    found: Iterator[Artifact]
+    if is_each:
+        owner = None if run is None else find_run(client, run, now=this.now).id
+        wanted = ArtifactFilter(
+            key=key or "",
+            types=tuple(type_ or ()),
+            run_id=owner,
+            include_descendants=owner is not None,
+        )
+        found = client.read_artifacts(wanted, without_data=not json, page_size=size)
+    else:
+        found = client.read_latest_artifacts(without_data=not json, page_size=size)
+    listed = islice(found, count)
+    if json:
+        for artifact in listed:
+            this.print_json(json_output.record(artifact))
+        return
+    rows = list(listed)
+    if not rows:
+        this.print("No artifacts." if is_each else "No artifacts with a key; --all has the others.")
+        return
+    this.print_table(
+        ("ID", "KEY", "TYPE", "MADE", "RUN", "DESCRIPTION"),
+        (
+            _row(artifact, short, now=this.now)
+            for artifact, short in zip(rows, short_ids([each.id for each in rows]), strict=True)
+        ),
+    )
+    if limit and next(found, None) is not None:
+        this.print(Text(f"… and more: --limit {limit * 5}, or 0 for all", style="dim"))
+
+
+def inspect_artifact(
+    ctx: typer.Context, artifact: ArtifactName, *, json: options.Json = False
+) -> None:
+    """Show an artifact: of a key the latest.
+
+    Try:
+
+        flowspan artifact inspect sales-report
+
+        flowspan artifact inspect sales-report --json | jq '.data[0]'
+    """
+    this = session(ctx)
+    client = this.client()
+    found = find_artifact(client, artifact, now=this.now)
+    if json:
+        this.print_json(json_output.record(found))
+        return
+    for line in artifact_view.head(found, now=this.now):
+        this.print(line)
+    this.print()
+    for line in artifact_view.body(found, width=this.width):
+        this.print(line)
+    earlier = _count_earlier(client, found)
+    if earlier:
+        this.print()
+        text = f"Its history ({earlier} before): flowspan artifact ls --key {found.key}"
+        this.print(Text(text, style="dim"))
+
+
+def delete_artifact(
+    ctx: typer.Context, artifact: ArtifactName, *, json: options.Json = False
+) -> None:
+    """Delete an artifact, or all artifacts of a key.
+
+    Try:
+
+        flowspan artifact delete sales-report
+
+        flowspan artifact delete 0199a1b2-c3d4
+    """
+    this = session(ctx)
+    client = this.client()
+    found = find_artifact(client, artifact, now=this.now)
+    is_key = found.key == artifact
+    if is_key:
+        count = client.delete_artifacts_of_key(artifact)
+    else:
+        count = int(client.delete_artifact(found.id))
+    if not count:
+        raise CommandError(f"somebody else has deleted {artifact!r} just now")
+    if json:
+        this.print_json(
+            {
+                "id": None if is_key else str(found.id),
+                "key": found.key,
+                "deleted_artifact_count": count,
+            }
+        )
+    elif is_key:
+        noun = "artifact" if count == 1 else "artifacts"
+        this.print(f"Deleted {count} {noun} with the key {artifact}.")
+    else:
+        this.print(f"Deleted the {found.type} {found.id}.")
+
+
+def print_artifacts_of(this: Session, client: SyncFlowspanClient, run: Run) -> None:
+    """Prints a line for each of the first artifacts of a run and what it called, if it has any."""
+    wanted = ArtifactFilter(run_id=run.id, include_descendants=True)
+    found = client.read_artifacts(
+        wanted,
+        oldest_first=True,
+        without_data=True,
+        limit=_SHOWN_WITH_RUN + 1,
+        page_size=_SHOWN_WITH_RUN + 1,
+    )
+    try:
+        listed = list(found)
+    except ApiError as error:
+        if error.status == "UNIMPLEMENTED":  # a service that is older, and keeps none
+            return
+        raise
+    if not listed:
+        return
+    this.print()
+    for artifact in listed[:_SHOWN_WITH_RUN]:
+        name = artifact.key or str(artifact.id)
+        what = fmt.visible(artifact.description.strip().partition("\n")[0])
+        this.print(Text.assemble("  ", (f"{artifact.type:<9}", "dim"), f" {name}  ", (what, "dim")))
+    if len(listed) > _SHOWN_WITH_RUN:
+        this.print(Text("  …", style="dim"))
+    this.print(Text(f"Its artifacts: flowspan artifact ls --run {short_id(run.id)}", style="dim"))
+
+
+def _row(artifact: Artifact, short: str, *, now: datetime) -> tuple[str | Text, ...]:
+    return (
+        short,
+        artifact.key or "",
+        artifact.type,
+        fmt.ago(artifact.created_at, now=now),
+        short_id(artifact.run_id) if artifact.run_id is not None else "",
+        fmt.visible(artifact.description.strip().partition("\n")[0]),
+    )
+
+
+def _count_earlier(client: SyncFlowspanClient, artifact: Artifact) -> str:
+    """How many artifacts of its key are older; empty for none."""
+    if artifact.key is None:
+        return ""
+    wanted = ArtifactFilter(key=artifact.key)
+    history = list(
+        client.read_artifacts(wanted, without_data=True, limit=_MAX_COUNTED, page_size=_MAX_COUNTED)
+    )
+    count = sum(each.id < artifact.id for each in history)
+    return f"{count} or more" if len(history) == _MAX_COUNTED else str(count or "")

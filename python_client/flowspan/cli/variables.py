@@ -1,0 +1,208 @@
+"""`flowspan variable ls`, `get`, `set`, `unset` and `inspect`."""
+
+from __future__ import annotations
+
+import json as json_module
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from flowspan.cli import format as fmt
+from flowspan.cli import json_output, options
+from flowspan.cli.session import CommandError, session
+from flowspan.exceptions import ObjectAlreadyExists
+
+if TYPE_CHECKING:
+    from flowspan.api.client import SyncFlowspanClient
+    from flowspan.api.models import Variable
+
+_PAGE_SIZE = 1000
+_SHOWN_CHARACTERS = 100
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The variable's name.", show_default=False)
+]
+Tags = Annotated[
+    list[str] | None,
+    typer.Option("--tag", "-t", metavar="TAG", help="A label; may be given several times."),
+]
+
+
+def list_variables(
+    ctx: typer.Context,
+    *,
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="TEXT", help="Only names that begin so.")
+    ] = "",
+    tag: Tags = None,
+    limit: options.Limit = 0,
+    json: options.Json = False,
+) -> None:
+    """List variables, by name.
+
+    Try:
+
+        flowspan variable ls --prefix limit_
+    """
+    this = session(ctx)
+    found = this.client().read_variables(name_prefix=prefix, tags=tag or (), page_size=_PAGE_SIZE)
+    listed = islice(found, limit or None)
+    if json:
+        for variable in listed:
+            this.print_json(json_output.record(variable))
+        return
+    rows = list(listed)
+    if not rows:
+        this.print("No variables.")
+        return
+    is_tagged = any(each.tags for each in rows)
+    this.print_table(
+        ("NAME", "VALUE", "UPDATED", *(("TAGS",) if is_tagged else ())),
+        (
+            (
+                each.name,
+                _shortened(json_output.line(each.value.json())),
+                fmt.ago(each.updated_at, now=this.now),
+                *((", ".join(each.tags),) if is_tagged else ()),
+            )
+            for each in rows
+        ),
+    )
+    if limit and next(found, None) is not None:
+        this.print(Text(f"… and more: --limit {limit * 5}, or 0 for all", style="dim"))
+
+
+def get_variable(ctx: typer.Context, name: Name, *, json: options.Json = False) -> None:
+    """Print the value of a variable: a text as it is, anything else as JSON.
+
+    Try:
+
+        flowspan variable get limit_per_day
+    """
+    this = session(ctx)
+    value = _find(this.client(), name).value.json()
+    if json or not isinstance(value, str):
+        this.print_json(value)
+    else:
+        this.print(value)
+
+
+def set_variable(
+    ctx: typer.Context,
+    name: Name,
+    value: Annotated[
+        str,
+        typer.Argument(
+            metavar="VALUE",
+            help="JSON; what is no JSON is taken as a text. After -- it may begin with a dash.",
+            show_default=False,
+        ),
+    ],
+    *,
+    text: Annotated[
+        bool, typer.Option("--text", help="Take the value as a text, also if it looks like JSON.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the variable if it is there.")
+    ] = False,
+    tag: Tags = None,
+    json: options.Json = False,
+) -> None:
+    """Set a variable.
+
+    Try:
+
+        flowspan variable set limit_per_day 500
+
+        flowspan variable set regions '["eu", "us"]' --overwrite
+
+        flowspan variable set offset -- -3
+    """
+    this = session(ctx)
+    parsed: Any = value if text else _parsed(value)
+    try:
+        stored = this.client().set_variable(name, parsed, tags=tag or (), overwrite=overwrite)
+    except ObjectAlreadyExists:
+        raise CommandError(
+            f"there is a variable {name!r} already", advice="--overwrite replaces it."
+        ) from None
+    if json:
+        this.print_json(json_output.record(stored))
+    else:
+        this.print(f"{stored.name} is {_shortened(json_output.line(stored.value.json()))}.")
+
+
+def unset_variable(ctx: typer.Context, name: Name, *, json: options.Json = False) -> None:
+    """Delete a variable.
+
+    Try:
+
+        flowspan variable unset limit_per_day
+    """
+    this = session(ctx)
+    if not this.client().delete_variable_by_name(name):
+        raise _missing(name)
+    if json:
+        this.print_json({"name": name, "deleted": True})
+    else:
+        this.print(f"Deleted {name}.")
+
+
+def inspect_variable(ctx: typer.Context, name: Name, *, json: options.Json = False) -> None:
+    """Show a variable with its tags and times.
+
+    Try:
+
+        flowspan variable inspect limit_per_day
+    """
+    this = session(ctx)
+    found = _find(this.client(), name)
+    if json:
+        this.print_json(json_output.record(found))
+        return
+    this.print(Text(found.name, style="bold"))
+    fields = {
+        "tags": ", ".join(found.tags),
+        "set": f"{fmt.stamp(found.created_at)} ({fmt.ago(found.created_at, now=this.now)})",
+        "changed": ""
+        if found.updated_at == found.created_at
+        else f"{fmt.stamp(found.updated_at)} ({fmt.ago(found.updated_at, now=this.now)})",
+    }
+    for label, value in fields.items():
+        if value:
+            this.print(Text.assemble((f"  {label:<12}", "dim"), fmt.visible(value)))
+    this.print()
+    shown = json_module.dumps(found.value.json(), ensure_ascii=False, indent=2)
+    for line in shown.splitlines():
+        this.print(fmt.visible(line))
+
+
+def _find(client: SyncFlowspanClient, name: str) -> Variable:
+    found = client.read_variable_by_name(name)
+    if found is None:
+        raise _missing(name)
+    return found
+
+
+def _missing(name: str) -> CommandError:
+    return CommandError(
+        f"there is no variable {name!r}",
+        advice="`flowspan variable ls` lists those there are; `flowspan variable set` makes one.",
+    )
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json_module.loads(text, parse_constant=_no_json)
+    except ValueError:
+        return text
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
