@@ -29,8 +29,10 @@ class ThreadPoolTaskRunner:
     task that waits for one that it submitted runs that itself rather than block the pool.
 
     Args:
-        max_workers: How many tasks may run at the same time; None for what
-            FLOWSPAN_TASK_RUNNER_THREAD_POOL_MAX_WORKERS says, and no bound without that.
+        max_workers: How many tasks may run at the same time: so many plain ones, and so many
+            asynchronous ones (of those that a task submits, once more as many, so that it can wait
+            for them); None for what FLOWSPAN_TASK_RUNNER_THREAD_POOL_MAX_WORKERS
+            says, and no bound without that.
     """
 
     def __init__(self, max_workers: int | None = None) -> None:

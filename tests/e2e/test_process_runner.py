@@ -267,9 +267,12 @@ WAITING = """
     from flowspan import flow, task
     from flowspan.task_runners import ProcessPoolTaskRunner
 
+    def say(line):
+        os.write(1, f"{line}\\n".encode())  # in one go: there are two who speak
+
     @flow
     def inside():
-        print("waiting", os.getpid(), flush=True)
+        say(f"waiting {os.getpid()}")
         time.sleep(600)
 
     @task
@@ -278,7 +281,7 @@ WAITING = """
 
     @task
     async def awaits():
-        print("waiting", os.getpid(), flush=True)
+        say(f"waiting {os.getpid()}")
         await asyncio.sleep(600)
 
     @flow(task_runner=ProcessPoolTaskRunner(max_workers=2))

@@ -18,6 +18,7 @@ has cleaned up, or returned from a C function that cannot be interrupted.
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
@@ -29,8 +30,9 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.drivers.closing import timed_out
 from flowspan.drivers.interrupts import block, calls_user_code, may_be_broken_off, may_interrupt
-from flowspan.drivers.thread_pool import be_worker, is_worker
+from flowspan.drivers.thread_pool import be_of, current_pool
 from flowspan.exceptions import DeadlinePassed
+from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +42,13 @@ if TYPE_CHECKING:
 
 _PUT_OFF_S = 0.002
 _PUT_OFF_TIMES = 25
+_NOTICE_S = 0.05
+"""How long a function may take to end after its deadline before it is said that it goes on."""
+_GOES_ON = (
+    "The function could not be interrupted where it is (it blocks, or cleans up), and goes on in "
+    "thread {!r}. The run ends without it: what it returns is thrown away, and it can begin no "
+    "further task. A ProcessPoolTaskRunner can stop such code."
+)
 
 
 class _Alarm:
@@ -133,11 +142,11 @@ def _call_in_thread(
     values: list[Any] = []
     errors: list[BaseException] = []
     ended = threading.Event()
-    is_pool_thread = is_worker()
+    pool = current_pool()
 
     @calls_user_code
     def work() -> None:
-        be_worker(is_pool_thread)
+        be_of(pool)
         try:
             values.append(_call(fn, args))
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
@@ -159,6 +168,8 @@ def _call_in_thread(
     if not ended.is_set():
         where = _where(thread)
         _break_off(thread)
+        if not ended.wait(_NOTICE_S):
+            note(run, logging.WARNING, _GOES_ON.format(thread.name))
         raise timed_out(run).with_traceback(where)
     if errors:
         raise errors[0]

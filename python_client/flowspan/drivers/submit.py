@@ -20,7 +20,6 @@ from flowspan.drivers.futures import TaskFuture
 from flowspan.drivers.host import get_host
 from flowspan.drivers.links import link_inputs
 from flowspan.drivers.task_runner import OpenTaskRunner
-from flowspan.drivers.thread_pool import is_worker
 from flowspan.exceptions import CancelRun, DeadlinePassed
 from flowspan.logging.capture import note
 
@@ -163,10 +162,10 @@ class _Job:
             self.runner.put(self._run_on_thread)
 
     def help(self) -> None:
-        """Runs the job here if this is a pool's thread: a full pool must not wait for itself."""
+        """Runs the job here if this is the pool's thread: a full pool must not wait for itself."""
         if self.task.is_async or self.runner.is_remote:
             return
-        if not self.waiting and is_worker():
+        if not self.waiting and self.runner.owns_this_thread():
             self._run_on_thread()
 
     def _run_on_thread(self) -> None:

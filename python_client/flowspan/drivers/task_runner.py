@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from flowspan.drivers.interrupts import block
-from flowspan.drivers.thread_pool import ThreadPool
+from flowspan.drivers.thread_pool import ThreadPool, current_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -73,6 +73,10 @@ class OpenTaskRunner:
                 if pool is None:
                     pool = self._pool = ThreadPool(self._max_workers, self._name)
         pool.put(job)
+
+    def owns_this_thread(self) -> bool:
+        """Whether the calling thread is one of those that run its plain functions."""
+        return self._pool is not None and current_pool() is self._pool
 
     def put_async(
         self,

@@ -28,19 +28,19 @@ _IDLE_SHARE = 0.5
 """The processor counts as idle while the process uses less than this part of one."""
 
 _here = threading.local()
-"""Whether this thread belongs to a pool."""
+"""Which pool this thread belongs to."""
 
 _logger = logging.getLogger("flowspan.task_runners")
 
 
-def is_worker() -> bool:
-    """Whether the calling thread is one of a pool's, or stands in for one."""
-    return getattr(_here, "is_worker", False)
+def current_pool() -> ThreadPool | None:
+    """The pool that the calling thread is one of, or stands in for one of; else None."""
+    return getattr(_here, "pool", None)
 
 
-def be_worker(is_worker: bool) -> None:  # noqa: FBT001 - a setter
+def be_of(pool: ThreadPool | None) -> None:
     """Says so of the calling thread."""
-    _here.is_worker = is_worker
+    _here.pool = pool
 
 
 class ThreadPool:
@@ -99,7 +99,7 @@ class ThreadPool:
         return True
 
     def _work(self) -> None:
-        be_worker(True)  # noqa: FBT003 - a setter
+        be_of(self)
         queue, done = self._queue, self._done
         while True:
             try:

@@ -32,6 +32,7 @@ CANCEL_GRACE_S = 3.0
 is broken off waits for its tasks."""
 DEADLINE_GRACE_S = 1.0
 EXIT_TIMEOUT_S = 5.0
+_DEATH_WAIT_S = 5.0
 _REAP_TIMEOUT_S = 10.0
 
 # The main module of the program is not run again: what is in it goes to workers by value.
@@ -170,9 +171,7 @@ class WorkerHandle:
         with contextlib.suppress(EOFError, OSError):
             while self._connection.poll(max(0.0, deadline - time.monotonic())):
                 self._take(pickle.loads(self._connection.recv_bytes()))  # noqa: S301 - our worker's
-        try:
-            self._process.wait(max(0.05, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        if not self._has_ended(max(0.05, deadline - time.monotonic())):
             self._kill()
         self._bury("The worker process of the task that called it was ended.", is_asked_for=True)
 
@@ -261,25 +260,54 @@ class WorkerHandle:
         with contextlib.suppress(OSError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _bury(self, message: str, *, is_asked_for: bool) -> int | None:
-        """Sees the process off, and ends the runs that it left open; its return code."""
+    def _has_ended(self, timeout_s: float) -> bool:
+        """Waits for the end of the process, and leaves it to be reaped: its id is still its own."""
+        deadline = time.monotonic() + timeout_s
+        pause_s = 0.001
+        while self._process.returncode is None:
+            with contextlib.suppress(ChildProcessError):  # somebody else has reaped it
+                options = os.WEXITED | os.WNOWAIT | os.WNOHANG
+                if os.waitid(os.P_PID, self._process.pid, options) is None:
+                    if time.monotonic() > deadline:
+                        return False
+                    time.sleep(pause_s)
+                    pause_s = min(2 * pause_s, 0.05)
+                    continue
+            break
+        return True
+
+    def _bury(self, message: str, *, is_asked_for: bool) -> None:
+        """Sees the process off, and ends the runs that it left open."""
+        if self._has_ended(_REAP_TIMEOUT_S):
+            if self.is_spent and self._process.returncode is None:
+                # What the code has started, and did not get to end.
+                with contextlib.suppress(OSError):
+                    os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait()
         self.is_spent = True
-        code: int | None = None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self._process.wait(_REAP_TIMEOUT_S)
         self._connection.close()
         self._relay.end_open(CANCELLED if is_asked_for else CRASHED, message)
-        return code
 
     def _death(self) -> WorkerProcessDied:
         """What is to be said of a process that ended by itself, or by somebody else's hand."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_REAP_TIMEOUT_S)
-        error = _died(self._process.pid, self._process.returncode)
-        with contextlib.suppress(OSError):  # what it started has lost its purpose
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self.is_spent = True
+        code = None
+        if self._has_ended(_DEATH_WAIT_S):
+            code = _exit_code(self._process.pid)
+        else:  # it has only closed its connection
+            self._kill()
+        error = _died(self._process.pid, code)
         self._bury(str(error), is_asked_for=False)
         return error
+
+
+def _exit_code(pid: int) -> int | None:
+    """The exit code of a process that has ended and was not reaped; negative for a signal."""
+    with contextlib.suppress(ChildProcessError):
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if found is not None:
+            return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+    return None
 
 
 def _deadline_of(scope: Any) -> str:

@@ -1,0 +1,230 @@
+"""One real worker process under a recorded parent: what cannot be done with a fake.
+
+Each test starts a process, which takes a while: what belongs together is in one test.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from flowspan import flow, runtime, tags, task
+from flowspan.core.events import CREATED, LOG, STATE
+from flowspan.core.runs import current_run
+from flowspan.core.states import CANCELLED, CRASHED
+from flowspan.drivers.processes import handle
+from flowspan.drivers.processes.messages import FORGET, WATCH
+from flowspan.drivers.processes.relay import Relay
+from flowspan.exceptions import CancelRun, WorkerProcessDied
+from flowspan.task_runners import ProcessPoolTaskRunner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.client.engine.recorder import Recorder
+
+ONE = ProcessPoolTaskRunner(max_workers=1)
+
+
+@task
+def leaf(x: int) -> int:
+    return x + 1
+
+
+@task
+def facts() -> tuple[Any, ...]:
+    leaf(1)
+    run = current_run.get()
+    assert run is not None
+    return (
+        os.getpid(),
+        runtime.flow_run.name,
+        runtime.flow_run.parameters,
+        runtime.flow_run.root_flow_run_id,
+        runtime.task_run.name,
+        runtime.task_run.run_count,
+        runtime.task_run.tags,
+        run.parent is not None and run.parent.name,
+    )
+
+
+@task
+async def gives() -> Any:
+    for x in range(3):
+        yield x
+
+
+@task
+def is_called_with(*args: object, **kwargs: object) -> tuple[Any, ...]:
+    return args, kwargs
+
+
+class Worker:
+    def __init__(self, base: int) -> None:
+        self.base = base
+
+    @task
+    def add(self, x: int) -> int:
+        return self.base + x
+
+
+def test_the_worker_is_used_again_and_knows_where_it_is(recorder: Recorder) -> None:
+    @flow(flow_run_name="top", task_runner=ONE)
+    def outer(size: int) -> None:
+        with tags("a"):
+            first = facts.submit()
+        second = facts.with_options(name="other").submit()
+        pid, *rest = first.result()
+        assert pid != os.getpid()
+        top = recorder.run("outer")
+        assert rest == ["top", {"size": 3}, top.id, "facts-0", 1, ["a"], "top"]
+        assert second.result()[0] == pid
+        # A generator's values are a list, methods go with their object, classes by name.
+        assert gives.submit().result() == [0, 1, 2]
+        assert Worker(5).add.submit(1).result() == 6
+        given = ((1, Worker), {"key": {"deep": [first]}})
+        got = is_called_with.submit(*given[0], **given[1]).result()
+        assert got == ((1, Worker), {"key": {"deep": [first.result()]}})
+
+    outer(3)
+    names = [run.run_name for run in recorder.runs if run.function_name == "leaf"]
+    assert names == ["leaf-w1-0", "leaf-w1-1"]
+
+
+def test_a_worker_that_died_while_idle_is_replaced(recorder: Recorder) -> None:
+    @flow(task_runner=ONE)
+    def outer() -> None:
+        pid = facts.submit().result()[0]
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # but leaves it to its parent
+        assert facts.submit().result()[0] != pid
+
+    outer()
+
+
+@task
+def refuses_to_stop(path: Path) -> None:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    stays_open(path)
+
+
+@flow
+def stays_open(path: Path) -> None:
+    path.touch()
+    while True:
+        with suppress(BaseException):
+            time.sleep(0.01)
+
+
+def test_promise_what_does_not_stop_when_cancelled_is_killed(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handle, "CANCEL_GRACE_S", 0.1)
+    path = tmp_path / "running"
+
+    @flow(task_runner=ONE)
+    def outer() -> None:
+        future = refuses_to_stop.submit(path)
+        while not path.exists():
+            time.sleep(0.01)
+        current_run.get().scope.cancel("enough")
+        future.wait()
+
+    with pytest.raises(CancelRun, match="enough"):
+        outer()
+    for name in ("refuses-to-stop", "stays-open", "outer"):
+        assert recorder.end(name) == ("CANCELLED", "Cancelled")
+    assert recorder.last_event("stays-open")[5] == "Stopped: enough"
+
+
+def test_a_worker_that_cannot_be_started_crashes_the_run_and_says_so(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+
+    @flow(task_runner=ONE)
+    def outer() -> Any:
+        return facts.submit()
+
+    with pytest.raises(WorkerProcessDied, match=r"could not be started .*exit code 3") as caught:
+        outer()
+    assert caught.value.exit_code == 3
+    assert recorder.end("facts") == ("CRASHED", "Crashed")
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "name"),
+    [
+        (-signal.SIGKILL, "SIGKILL (by hand, or by the system because memory ran out)", "SIGKILL"),
+        (-signal.SIGSEGV, "SIGSEGV (a fault in native code)", "SIGSEGV"),
+        (-signal.SIGRTMAX, "was ended by SIGRTMAX", "SIGRTMAX"),
+        (5, "ended with exit code 5", ""),
+        (None, "closed its connection", ""),
+    ],
+)
+def test_how_a_process_died_is_told(code: int | None, words: str, name: str) -> None:
+    error = handle._died(7, code)
+    assert "The worker process 7" in str(error)
+    assert words in str(error)
+    assert error.signal == name
+
+
+class FakeHost:
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self.watched: dict[str, Any] = {}
+        self.emit = self.events.append
+        self.forget = self.watched.pop
+        self.on_cancel = self.watched.__setitem__
+
+    def now_ns(self) -> int:
+        return 5
+
+
+class Record:
+    def __init__(self, run_id: str) -> None:
+        self.id = run_id
+
+
+def state(run_id: str, kind: int, attempt: int = 1) -> tuple[Any, ...]:
+    return (STATE, run_id, attempt, kind, "", "", 0, None, None)
+
+
+def test_what_a_worker_left_open_is_ended_inner_runs_first() -> None:
+    host, cancelled = FakeHost(), []
+    relay = Relay(host, lambda *what: cancelled.append(what))  # type: ignore[arg-type] # a fake
+    events = [
+        (CREATED, Record("outer")),
+        (WATCH, "outer"),
+        (CREATED, Record("done")),
+        state("done", 6),
+        (LOG, "done", 1),
+        (CREATED, Record("inner")),
+        (WATCH, "inner"),
+        state("inner", 3, attempt=2),
+        (FORGET, "inner"),
+    ]
+    relay.take(events)
+    assert host.events == [event for event in events if event[0] not in {WATCH, FORGET}]
+    assert set(host.watched) == {"outer"}
+    host.watched["outer"]("please")
+    assert cancelled == [("outer", "please")]
+    host.events.clear()
+
+    assert relay.end_open(CRASHED, "gone") == 2
+    assert host.events == [
+        (STATE, "inner", 2, int(CRASHED), "Crashed", "gone", 5, None, None),
+        (STATE, "outer", 1, int(CRASHED), "Crashed", "gone", 5, None, None),
+    ]
+    assert not host.watched
+    assert relay.end_open(CANCELLED, "again") == 0
