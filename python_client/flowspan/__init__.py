@@ -62,6 +62,7 @@ _MODULES = frozenset(
         "states",
         "task_runners",
         "tasks",
+        "utilities",
         "variables",
     }
 )

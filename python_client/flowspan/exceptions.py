@@ -94,6 +94,12 @@ class UpstreamFailed(FlowspanError):  # noqa: N818 - named after the cause
     code = "upstream_failed"
 
 
+class SelfDependency(FlowspanError, RuntimeError):  # noqa: N818 - named after the cause
+    """A run waits for one that cannot end before it does itself; the message says which."""
+
+    code = "self_dependency"
+
+
 class MappingMissingIterable(FlowspanError, TypeError):  # noqa: N818 - Prefect's name
     """`map` was given nothing to map over."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from flowspan.core.runs import current_run
 from flowspan.drivers.futures import TaskFuture, wait_until_done
@@ -12,9 +13,12 @@ from flowspan.drivers.interrupts import take
 from flowspan.exceptions import RunTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
+    from typing import Self
 
-__all__ = ["DoneAndNotDone", "TaskFuture", "TaskFutureList", "as_completed", "wait"]
+    from flowspan.core.runs import Run
+
+__all__ = ["AsCompleted", "DoneAndNotDone", "TaskFuture", "TaskFutureList", "as_completed", "wait"]
 
 R = TypeVar("R")
 
@@ -45,6 +49,22 @@ class TaskFutureList(list[TaskFuture[R]]):
             )
         return [future.result(raise_on_failure=raise_on_failure) for future in self]
 
+    def cancel(self) -> bool:
+        """Asks all that have not ended to stop, and returns at once; see `TaskFuture.cancel`.
+
+        Returns:
+            Whether one of them was asked to: False if all had ended.
+        """
+        asked = [future.cancel() for future in self]
+        return any(asked)
+
+    def __await__(self) -> Generator[Any, Any, list[R]]:
+        """In coroutines: the results of all, in order."""
+        from flowspan.drivers.aio_futures import until_done  # noqa: PLC0415 - imports asyncio
+
+        yield from until_done(self).__await__()
+        return self.result()
+
 
 class DoneAndNotDone(NamedTuple):
     """What `wait` returns.
@@ -71,42 +91,83 @@ def wait(futures: Iterable[TaskFuture[Any]], timeout: float | None = None) -> Do
     return DoneAndNotDone(done, set(everyone) - done)
 
 
-def as_completed(
-    futures: Iterable[TaskFuture[R]], timeout: float | None = None
-) -> Iterator[TaskFuture[R]]:
-    """Gives the futures in the order in which they end, each once.
+def as_completed(futures: Iterable[TaskFuture[R]], timeout: float | None = None) -> AsCompleted[R]:
+    """Gives the futures in the order in which they end, each once: by `for` and by `async for`.
 
     Args:
         futures: The futures.
         timeout: How long all together may take, in seconds; None waits as long as it takes.
 
+    Returns:
+        An iterator, also an asynchronous one.
+
     Raises:
-        RunTimeout: The time was over; the runs go on. It is a TimeoutError.
+        RunTimeout: While iterating: the time was over; the runs go on. It is a TimeoutError.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
-    ended: SimpleQueue[TaskFuture[R] | None] = SimpleQueue()
-    left = dict.fromkeys(futures)
-    for future in left:
-        future.add_done_callback(ended.put)
-    run = current_run.get()
-    if run is not None:  # a cancelled run must not go on waiting
-        run.scope.add_interrupt(ended, lambda: ended.put(None))
-    try:
-        while left:
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+    return AsCompleted(futures, timeout)
+
+
+class AsCompleted(Generic[R]):
+    """Futures in the order in which they end. Made by `as_completed`."""
+
+    def __init__(self, futures: Iterable[TaskFuture[R]], timeout: float | None) -> None:
+        """See `as_completed`."""
+        self._timeout_s = timeout
+        self._deadline_s = None if timeout is None else time.monotonic() + timeout
+        self._ended: SimpleQueue[TaskFuture[R] | None] = SimpleQueue()
+        self._left = dict.fromkeys(futures)
+        for future in self._left:
+            future.add_done_callback(self._ended.put)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> TaskFuture[R]:
+        if not self._left:
+            raise StopIteration
+        run = current_run.get()
+        if run is not None:  # a cancelled run must not go on waiting
+            run.scope.add_interrupt(self._ended, lambda: self._ended.put(None))
+        try:
+            return self._taken(run)
+        finally:
+            if run is not None:
+                run.scope.remove_interrupt(self._ended)
+
+    def _taken(self, run: Run | None) -> TaskFuture[R]:
+        while True:
             try:
-                one = take(ended, remaining)
+                one = take(self._ended, self._remaining_s())
             except Empty:
-                raise RunTimeout(
-                    f"{len(left)} task runs did not end within {timeout:g} s."
-                ) from None
+                raise self._timed_out() from None
             if one is not None:
-                del left[one]
-                yield one
-            elif run is not None:
+                del self._left[one]
+                return one
+            if run is not None:
                 run.scope.check()
-    finally:
-        if run is not None:
-            run.scope.remove_interrupt(ended)
-        for future in left:
-            future.remove_done_callback(ended.put)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> TaskFuture[R]:
+        if not self._left:
+            raise StopAsyncIteration
+        from flowspan.drivers.aio_futures import until_one_done  # noqa: PLC0415 - imports asyncio
+
+        while True:
+            with suppress(Empty):
+                one = self._ended.get_nowait()
+                if one is not None:
+                    del self._left[one]
+                    return one
+                continue
+            if not await until_one_done(self._left, self._remaining_s()):
+                raise self._timed_out()
+
+    def _remaining_s(self) -> float | None:
+        if self._deadline_s is None:
+            return None
+        return max(0.0, self._deadline_s - time.monotonic())
+
+    def _timed_out(self) -> RunTimeout:
+        return RunTimeout(f"{len(self._left)} task runs did not end within {self._timeout_s:g} s.")

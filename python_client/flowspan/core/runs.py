@@ -24,7 +24,7 @@ class Scope(Protocol):
     cancelled: bool
     reason: str
 
-    def child(self) -> Scope:
+    def child(self, interrupt: Callable[[], object] | None = None) -> Scope:
         """A scope that is cancelled with this one, and also for itself."""
 
     def check(self) -> None:
@@ -69,6 +69,8 @@ class Run:
             their names.
         loop: The event loop that was running in the thread when a synchronous run began, or None.
         begin_error: Why its function cannot be called (wrong arguments); None if it can.
+        asyncio_task: The asyncio task that an asynchronous run is awaited in, or None.
+        is_submitted: Whether it runs beside its caller, which does not wait for it.
         may_retry: Whether it may be tried again, if its definition says so: not once the consumer
             of its values has gone.
         args: The positional arguments of the call; not set before the driver has them.
@@ -83,6 +85,7 @@ class Run:
     __slots__ = (
         "args",
         "arguments",
+        "asyncio_task",
         "attempt",
         "begin_error",
         "copy_of",
@@ -90,6 +93,7 @@ class Run:
         "definition",
         "entered",
         "flow_run",
+        "is_submitted",
         "keeper",
         "keeping",
         "kwargs",
@@ -136,6 +140,8 @@ class Run:
         self.keeping: Keeping | None = None
         self.keeper: Keeper | None = None
         self.copy_of: Run | None = None
+        self.is_submitted = False
+        self.asyncio_task: object = None
 
     def copy_for_attempt(self, scope: Scope) -> Run:
         """The run as the code of one attempt sees it, to be cancelled apart from the run."""
@@ -161,6 +167,8 @@ class Run:
         run.keeping = self.keeping
         run.keeper = self.keeper
         run.copy_of = self
+        run.is_submitted = self.is_submitted
+        run.asyncio_task = self.asyncio_task
         return run
 
     @property

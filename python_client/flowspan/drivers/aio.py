@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from asyncio import current_task
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from flowspan.core.runs import current_run
 from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
 from flowspan.drivers.aio_endings import as_cancel, cancelled_error, passed_on
+from flowspan.drivers.aio_futures import set_done, until_done
 from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
 from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.closing import (
@@ -25,7 +27,7 @@ from flowspan.drivers.closing import (
 )
 from flowspan.drivers.host import get_host
 from flowspan.drivers.links import link_inputs
-from flowspan.exceptions import CancelRun
+from flowspan.exceptions import CancelRun, SelfDependency
 from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ async def drive(
     """
     steps = execute(run, host) if in_the_way is None else never_begin(run, host, in_the_way)
     closed: GeneratorExit | None = None
+    run.asyncio_task = current_task()
     token = current_run.set(run)
     run.args = args
     run.kwargs = kwargs
@@ -112,9 +115,10 @@ async def run_task(
     link_inputs(run, task, *inputs)
     async with _flushing(host, parent):
         error = error or run.begin_error
-        if parent is not None:
+        if parent is not None and parent.definition.is_async:
             return passed_on(await drive(host, run, task.fn, args, kwargs, error))
-        with _cancellable(host, run):
+        # It is the first of its asyncio task: nobody else breaks off what that awaits.
+        with _cancellable(host, run) if parent is None else interruptible(run):
             return passed_on(await drive(host, run, task.fn, args, kwargs, error))
 
 
@@ -217,7 +221,7 @@ async def _call(
     if type(value) not in ATOMIC:
         futures = futures_in(value)
         if futures:
-            await _ended(futures)
+            await until_done(futures)
             value = settle(value)
     return value
 
@@ -254,7 +258,7 @@ async def _wait_for_submitted(run: Run, runner: OpenTaskRunner, patience_s: floa
         try:
             await asyncio.wait_for(runner_done(runner), patience_s)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
+            task = current_task()
             if not run.scope.cancelled or task is None:
                 raise
             # The run learnt that it is cancelled from a call of a task, and only now comes what
@@ -294,7 +298,7 @@ def _cancellable(host: Host, run: Run) -> Iterator[None]:
 @contextmanager
 def interruptible(run: Run) -> Iterator[None]:
     """Breaks off what the block awaits when the run, which has a scope of its own, is cancelled."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    loop, task = asyncio.get_running_loop(), current_task()
     assert task is not None  # noqa: S101 - only used in coroutines
     is_going_on = True
 
@@ -320,31 +324,11 @@ async def resolved(
     """Waits for the futures in the arguments; the arguments with results, or what is in the way."""
     if not wait_for and not has_upstream(args, kwargs):
         return args, kwargs, None
-    await _ended(futures_in(args, kwargs, wait_for))
+    try:
+        await until_done(futures_in(args, kwargs, wait_for))
+    except SelfDependency as error:
+        return args, kwargs, error
     return resolve_call(args, kwargs, wait_for)
-
-
-async def _ended(futures: Iterable[Any]) -> None:
-    loop = asyncio.get_running_loop()
-    missing = [future for future in futures if not future.done()]
-    if not missing:
-        return
-    waits = []
-    for future in missing:
-        ended: asyncio.Future[None] = loop.create_future()
-
-        def tell(_: object, ended: asyncio.Future[None] = ended) -> None:
-            with suppress(RuntimeError):  # the loop was closed, and nobody waits any more
-                loop.call_soon_threadsafe(_set, ended)
-
-        future.add_done_callback(tell)
-        waits.append(ended)
-    await asyncio.gather(*waits)
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 async def runner_done(runner: OpenTaskRunner) -> None:
@@ -354,7 +338,7 @@ async def runner_done(runner: OpenTaskRunner) -> None:
 
     def tell() -> None:
         with suppress(RuntimeError):  # the loop was closed, and nobody waits any more
-            loop.call_soon_threadsafe(_set, ended)
+            loop.call_soon_threadsafe(set_done, ended)
 
     runner.call_when_done(tell)
     await ended

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.annotations import Annotation, allow_failure
+from flowspan.core.annotations import Annotation, allow_failure, opaque
 from flowspan.core.states import COMPLETED, State
 from flowspan.core.traversal import find, is_plain, replace
 from flowspan.drivers.futures import TaskFuture, wait_until_done
@@ -24,9 +24,11 @@ def has_upstream(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 def upstream_in(*values: Any) -> list[TaskFuture[Any] | State]:
-    """The futures and states anywhere in the values, also inside of annotations."""
+    """The futures and states anywhere in the values, also inside of annotations but `opaque`."""
     found: list[TaskFuture[Any] | State] = []
     for item in find(values, _KINDS):
+        if isinstance(item, opaque):
+            continue
         if isinstance(item, Annotation):
             found += upstream_in(item.unwrap())
         else:
@@ -80,6 +82,8 @@ def settle(value: Any) -> Any:
 
 
 def _result_of(item: Any) -> Any:
+    if isinstance(item, opaque):
+        return item.unwrap()
     if isinstance(item, allow_failure):
         return replace(item.unwrap(), _KINDS, _result_or_error)
     if isinstance(item, Annotation):
@@ -95,6 +99,8 @@ def _result_of(item: Any) -> Any:
 
 
 def _result_or_error(item: Any) -> Any:
+    if isinstance(item, opaque):
+        return item.unwrap()
     if isinstance(item, Annotation):
         return replace(item.unwrap(), _KINDS, _result_or_error)
     state = item.state if isinstance(item, TaskFuture) else item

@@ -20,6 +20,16 @@ def running_loop() -> object:
     return events._get_running_loop() if events is not None else None  # noqa: SLF001 - the documented way without an exception
 
 
+def current_asyncio_task() -> object:
+    """The asyncio task that the code runs in, or None. Does not import asyncio."""
+    loop = running_loop()
+    if loop is None:
+        return None
+    from asyncio import current_task  # noqa: PLC0415 - imported already by whoever runs the loop
+
+    return current_task()
+
+
 def call_async(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """The coroutine, to be awaited; or, where nobody could, what it returns.
 

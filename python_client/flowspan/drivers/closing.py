@@ -78,8 +78,6 @@ def stop_attempt(run: Run, attempt: Run, error: BaseException | None) -> float |
             who = f"{run.definition.kind} run {run.record.run_name!r}"
             attempt.scope.cancel(f"{who} was broken off.")
         patience_s = 0 if isinstance(error, GeneratorExit) else _BREAK_OFF_WAIT_S
-    if attempt.task_runner is not None and attempt.scope.cancelled:
-        attempt.task_runner.cancel()
     return patience_s
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from flowspan.core.runs import current_run
 from flowspan.core.states import PENDING, RUNNING, State
 from flowspan.drivers.interrupts import block
+from flowspan.drivers.waits import waiting_for
 from flowspan.exceptions import RunTimeout
 
 if TYPE_CHECKING:
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from flowspan.core.runs import Run
 
 R = TypeVar("R")
+
+
+class Job(Protocol):
+    """What a future can ask of the execution of its run."""
+
+    def help(self) -> None:
+        """Runs it in this thread if no other has taken it, and this is one of the runner's."""
+
+    def cancel(self) -> bool:
+        """Stops it; False if it has ended."""
+
 
 _logger = logging.getLogger("flowspan.futures")
 _lock = threading.RLock()
@@ -32,19 +44,20 @@ class TaskFuture(Generic[R]):
     flows, which then begin when it has ended and get its result.
     """
 
-    __slots__ = ("__weakref__", "_callbacks", "_help", "_state", "run", "started")
+    __slots__ = ("__weakref__", "_callbacks", "_job", "_state", "needs", "run", "started")
 
-    def __init__(self, run: Run, help_: Callable[[], None] | None = None) -> None:
+    def __init__(self, run: Run, job: Job | None = None) -> None:
         """Made by `task.submit`.
 
         Args:
             run: The run.
-            help_: Runs the task in the calling thread if no thread has taken it; None if that is
-                not done.
+            job: How it is executed; None where it cannot be helped or cancelled.
         """
         self.run = run
         self.started = False
-        self._help = help_
+        self.needs: tuple[TaskFuture[Any], ...] = ()
+        """The futures that have to end before it begins."""
+        self._job = job
         self._state: State | None = None
         self._callbacks: list[Callable[[TaskFuture[R]], object]] | None = None
 
@@ -72,6 +85,7 @@ class TaskFuture(Generic[R]):
 
         Raises:
             CancelRun: The run that waits was cancelled meanwhile.
+            SelfDependency: It cannot end before the run that waits does.
         """
         if self._state is None:
             wait_until_done((self,), timeout)
@@ -87,6 +101,7 @@ class TaskFuture(Generic[R]):
         Raises:
             RunTimeout: The time was over; the run goes on. It is a TimeoutError.
             CancelRun: The run that waits was cancelled meanwhile.
+            SelfDependency: It cannot end before the run that waits does.
         """
         self.wait(timeout)
         if self._state is None:
@@ -95,6 +110,22 @@ class TaskFuture(Generic[R]):
             )
         result: R = self._state.result(raise_on_failure)
         return result
+
+    def cancel(self) -> bool:
+        """Asks the run to stop, and returns at once; `wait` waits for its end.
+
+        One that has not begun never does. An asynchronous one is cancelled where it awaits. A plain
+        one is not interrupted in the middle of its code: it stops where it waits for a future or a
+        retry, and at the next task or flow that it calls. What it called and submitted is stopped
+        likewise. A run that was stopped is Cancelled, and `result` raises CancelRun.
+
+        May be called from any thread, and from coroutines.
+
+        Returns:
+            Whether it was asked to: False if it had ended.
+        """
+        job = self._job
+        return job is not None and job.cancel()
 
     def add_done_callback(self, callback: Callable[[TaskFuture[R]], object]) -> None:
         """Calls a function with this future once it has ended; at once if it has.
@@ -126,16 +157,16 @@ class TaskFuture(Generic[R]):
                 return False
             self._state = state
             callbacks, self._callbacks = self._callbacks, None
-            self._help = None
+            self._job, self.needs = None, ()
         for callback in callbacks or ():
             self._call(callback)
         return True
 
     def help(self) -> None:
         """Runs the task in this thread if it waits for one of the task runner's."""
-        helper = self._help
-        if helper is not None:
-            helper()
+        job = self._job
+        if job is not None:
+            job.help()
 
     def _call(self, callback: Callable[[TaskFuture[R]], object]) -> None:
         try:
@@ -145,17 +176,9 @@ class TaskFuture(Generic[R]):
 
     def __await__(self) -> Generator[Any, None, R]:
         if self._state is None:
-            from asyncio import get_running_loop  # noqa: PLC0415 - imported already by whoever awaits
+            from flowspan.drivers.aio_futures import until_done  # noqa: PLC0415 - imports asyncio
 
-            loop = get_running_loop()
-            ended: Any = loop.create_future()
-
-            def wake(_: object) -> None:
-                if not ended.done():
-                    ended.set_result(None)
-
-            self.add_done_callback(lambda _: loop.call_soon_threadsafe(wake, None))
-            yield from ended
+            yield from until_done((self,)).__await__()
         assert self._state is not None  # noqa: S101 - waited for
         result: R = self._state.result()
         return result
@@ -176,10 +199,20 @@ def wait_until_done(futures: tuple[TaskFuture[Any], ...], timeout: float | None 
 
     Raises:
         CancelRun: The run that waits was cancelled meanwhile.
+        SelfDependency: One of the futures cannot end before the run that waits does.
     """
-    if timeout is None:
-        for future in futures:
-            future.help()
+    if timeout is not None:
+        _block_until_done(futures, timeout)
+        return
+    missing = tuple(future for future in futures if not future.done())
+    if missing:
+        with waiting_for(missing):
+            for future in missing:
+                future.help()
+            _block_until_done(missing, None)
+
+
+def _block_until_done(futures: tuple[TaskFuture[Any], ...], timeout: float | None) -> None:
     missing = [future for future in futures if not future.done()]
     if not missing:
         return

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.annotations import allow_failure, unmapped
+from flowspan.core.annotations import Annotation, unmapped
 from flowspan.core.states import State
 from flowspan.drivers.futures import TaskFuture
 from flowspan.exceptions import MappingLengthMismatch, MappingMissingIterable
@@ -61,9 +61,9 @@ def _column(value: Any) -> tuple[list[Any], bool]:
     """The values for the calls, and whether there is one for each (else one for all)."""
     if isinstance(value, unmapped):
         return [value.unwrap()], False
-    if isinstance(value, allow_failure):
+    if isinstance(value, Annotation):
         column, is_mapped = _column(value.unwrap())
-        return [allow_failure(item) for item in column], is_mapped
+        return [value.rewrap(item) for item in column], is_mapped
     if isinstance(value, TaskFuture):
         result = value.result()
         return (list(result), True) if _is_mapped(result) else ([value], False)

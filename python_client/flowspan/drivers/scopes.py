@@ -32,7 +32,9 @@ class CancelScope:
 
     __slots__ = (
         "_children",
+        "_closed",
         "_event",
+        "_interrupt",
         "_interrupts",
         "_parent",
         "cancelled",
@@ -40,36 +42,53 @@ class CancelScope:
         "reason",
     )
 
-    def __init__(self, parent: CancelScope | None = None) -> None:
+    def __init__(
+        self, parent: CancelScope | None = None, interrupt: Callable[[], object] | None = None
+    ) -> None:
         self.cancelled = False
         self.reason = ""
         self.deadline_of = ""
         self._parent = parent
+        self._interrupt = interrupt
+        self._closed = False
         self._children: set[CancelScope] | None = None
         self._interrupts: dict[Hashable, Callable[[], object]] | None = None
         self._event: threading.Event | None = None
         if parent is not None:
-            with _lock:
-                if parent._children is None:
-                    parent._children = set()
-                parent._children.add(self)
-                self.cancelled = parent.cancelled
+            children = parent._children
+            if children is None:
+                with _lock:
+                    children = parent._children
+                    if children is None:
+                        children = parent._children = set()
+            # Without the lock, for each submitted task comes here: adding is atomic. Either
+            # `_mark` finds it among the children, or it is seen here that the parent was marked.
+            children.add(self)
+            if parent.cancelled:
                 self.reason, self.deadline_of = parent.reason, parent.deadline_of
+                self.cancelled = True
 
-    def child(self) -> CancelScope:
-        """A scope that is cancelled with this one, and also for itself."""
-        return CancelScope(self)
+    def child(self, interrupt: Callable[[], object] | None = None) -> CancelScope:
+        """A scope that is cancelled with this one, and also for itself.
+
+        Args:
+            interrupt: Called when it is cancelled, if it was not from the beginning.
+        """
+        return CancelScope(self, interrupt)
 
     def apart(self) -> CancelScope:
         """A scope that is cancelled with none: for what is done after the end of a run."""
         return CancelScope()
 
     def close(self) -> None:
-        """The run has ended: nothing of it is left to cancel."""
-        parent = self._parent
-        if parent is not None and parent._children is not None:
-            with _lock:
-                parent._children.discard(self)
+        """The run has ended: nothing of it is left to cancel, once its children are closed too."""
+        self._closed = True
+        self._interrupt = None
+        scope, parent = self, self._parent
+        while parent is not None and scope._closed and not scope._children:
+            if parent._children is not None:
+                parent._children.discard(scope)
+            scope, parent = parent, parent._parent
 
     def check(self) -> None:
         """Does nothing unless it was cancelled.
@@ -109,7 +128,9 @@ class CancelScope:
             # by the outermost of them that is cancelled.
             for key, interrupt in (self._interrupts or {}).items():
                 interrupts.setdefault(key, interrupt)
-        for child in self._children or ():
+            if self._interrupt is not None:
+                interrupts.setdefault(self, self._interrupt)
+        for child in tuple(self._children or ()):
             child._mark(reason, deadline_of, interrupts)
 
     def add_interrupt(self, key: Hashable, interrupt: Callable[[], object]) -> None:

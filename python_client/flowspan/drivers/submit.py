@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import threading
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from flowspan.drivers.futures import TaskFuture
 from flowspan.drivers.host import get_host
 from flowspan.drivers.links import link_inputs
 from flowspan.drivers.task_runner import OpenTaskRunner
-from flowspan.exceptions import CancelRun, DeadlinePassed
+from flowspan.drivers.waits import check_needs
+from flowspan.exceptions import CancelRun, DeadlinePassed, SelfDependency
 from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from flowspan.drivers.links import Mapped
 
 _opening = threading.Lock()
+_CANCELLED = "The future of the run was cancelled."
 
 
 def submit(
@@ -125,11 +128,13 @@ class _Job:
         self.host = host
         self.runner = runner
         self.run = run
+        run.is_submitted = True
+        run.scope = run.scope.child(self._interrupt)  # it can be cancelled apart from its caller
         self.task = task
         self.args = args
         self.kwargs = kwargs
         self.context: Context = copy_context()
-        self.future: TaskFuture[Any] = TaskFuture(run, self.help)
+        self.future: TaskFuture[Any] = TaskFuture(run, self)
         self.upstream: tuple[Any, ...] | None = None
         self.waiting: list[None] = []
         # Whoever takes the ticket runs the task; taking it out of the list is atomic.
@@ -140,6 +145,15 @@ class _Job:
         self.upstream = wait_for
         missing = [f for f in futures_in(self.args, self.kwargs, wait_for) if not f.done()]
         if not missing:
+            self.ready()
+            return
+        self.future.needs = tuple(missing)
+        try:
+            check_needs(self.run, self.future.needs)
+        except SelfDependency as error:
+            self.future.needs = ()
+            self.run.begin_error = error
+            self.upstream = None
             self.ready()
             return
         # One more than there are futures, so that the last is not reached before all are told.
@@ -156,6 +170,8 @@ class _Job:
 
     def ready(self) -> None:
         """Gives the job to a thread or a loop."""
+        if not self.ticket:  # it was cancelled
+            return
         if self.task.is_async and not self.runner.is_remote:
             self.runner.put_async(self._run_async, self.context, self._ensure_finished)
         else:
@@ -167,6 +183,28 @@ class _Job:
             return
         if not self.waiting and self.runner.owns_this_thread():
             self._run_on_thread()
+
+    def cancel(self) -> bool:
+        """Stops the run: it never begins, or is told to end; False if it has ended."""
+        if self.future.done():
+            return False
+        self.run.scope.cancel(_CANCELLED)
+        if self._take():
+            self._finish(never_run(self.run, self.host, CancelRun(_CANCELLED)))
+        return True
+
+    def _interrupt(self) -> None:
+        """Breaks off what the run awaits."""
+        task: Any = self.run.asyncio_task
+
+        def cancel() -> None:
+            # What comes after the end of the run, its last hooks, is not to be broken off.
+            if not self.future.done() and not self.run.state.is_final():
+                task.cancel()
+
+        if task is not None:
+            with suppress(RuntimeError):  # the loop was closed
+                task.get_loop().call_soon_threadsafe(cancel)
 
     def _run_on_thread(self) -> None:
         if self._take():
@@ -191,8 +229,12 @@ class _Job:
     async def _run_async(self) -> None:
         if not self._take():
             return
+        from asyncio import current_task  # noqa: PLC0415 - measured start-up cost
+
         from flowspan.drivers import aio  # noqa: PLC0415 - imports asyncio
 
+        # Before it is looked whether the run was cancelled: later, this is what is interrupted.
+        self.run.asyncio_task = current_task()
         error = self._prepare()
         try:
             state = await aio.drive(
@@ -239,5 +281,6 @@ class _Job:
         # Nothing of the run is kept alive by what only asks for its state.
         self.run.release()
         del self.args, self.kwargs, self.context
+        self.run.scope.close()
         self.future.finish(state)
         self.runner.settled()

@@ -19,6 +19,7 @@ from flowspan.drivers.futures import wait_until_done
 from flowspan.drivers.host import get_host
 from flowspan.drivers.interrupts import calls_user_code
 from flowspan.drivers.links import link_inputs
+from flowspan.exceptions import SelfDependency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -245,5 +246,8 @@ def resolved(
     """Waits for the futures in the arguments; the arguments with results, or what is in the way."""
     if not wait_for and not has_upstream(args, kwargs):
         return args, kwargs, None
-    wait_until_done(tuple(futures_in(args, kwargs, wait_for)))
+    try:
+        wait_until_done(tuple(futures_in(args, kwargs, wait_for)))
+    except SelfDependency as error:
+        return args, kwargs, error
     return resolve_call(args, kwargs, wait_for)

@@ -276,3 +276,21 @@ def test_scopes() -> None:
     inner.close()
     top.cancel("again")
     assert top.reason == "why"
+
+
+def test_an_asynchronous_task_in_a_plain_flow_is_broken_off_where_it_waits(
+    recorder: Recorder,
+) -> None:
+    @task
+    async def asleep() -> None:
+        (cancel,) = recorder.cancels.values()
+        threading.Thread(target=cancel, args=("by the test",)).start()
+        await asyncio.sleep(600)
+
+    @flow
+    def outer() -> None:
+        asleep()
+
+    with pytest.raises(CancelRun, match="by the test"):
+        outer()
+    assert recorder.end("asleep") == recorder.end("outer") == ("CANCELLED", "Cancelled")

@@ -1,0 +1,1 @@
+"""Small things for flows, under the names that Prefect has for them."""

@@ -1,0 +1,7 @@
+"""Wrappers that say how an argument is to be taken."""
+
+from __future__ import annotations
+
+from flowspan.core.annotations import allow_failure, opaque, quote, unmapped
+
+__all__ = ["allow_failure", "opaque", "quote", "unmapped"]
