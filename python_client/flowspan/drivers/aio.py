@@ -303,7 +303,8 @@ def interruptible(run: Run) -> Iterator[None]:
     is_going_on = True
 
     def interrupt() -> None:
-        loop.call_soon_threadsafe(cancel)
+        with suppress(RuntimeError):  # the loop was closed: the run has ended meanwhile
+            loop.call_soon_threadsafe(cancel)
 
     def cancel() -> None:
         # What the asyncio task does after the run is not to be cancelled, nor the run's last hooks.
