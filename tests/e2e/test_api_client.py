@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -23,13 +23,14 @@ from flowspan.exceptions import (
     ParameterError,
 )
 from flowspan.flow_runs import wait_for_flow_run
-from flowspan.states import Cancelling, Pending
+from flowspan.states import Cancelling, Pending, Scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.service import ServiceProcess
 
+TOMORROW = datetime(2100, 1, 2, 3, 4, 5, tzinfo=UTC)
 NOWHERE = "01a202d9-d289-7000-80f1-12b060cb7443"
 
 
@@ -158,6 +159,15 @@ def test_runs_are_created_changed_and_deleted(service: ServiceProcess) -> None:
             ask.create_flow_run("x", parameters={"day": object()})
 
         assert ask.create_flow_run("x", state=Pending()).state.is_pending()
+        late = ask.create_flow_run("x", state=Scheduled(name="Later", scheduled_time=TOMORROW))
+        assert (late.state.name, late.state.scheduled_at) == ("Later", TOMORROW)
+        assert ask.create_flow_run("x", state=late.state).state.scheduled_at == TOMORROW
+        soon = RunFilter(created_after=late.created_at, state_names=("Later",))
+        assert late in ask.read_flow_runs(soon)
+        with pytest.raises(ValueError, match="created_before must have a time zone"):
+            ask.read_flow_runs(RunFilter(created_before=TOMORROW.replace(tzinfo=None)))
+        with pytest.raises(TypeError, match=r"flowspan\.states"):
+            ask.set_flow_run_state(late.id, "CANCELLING")
         with pytest.raises(ApiError) as refused:
             ask.delete_flow_run(run.id)
         assert refused.value.status == "FAILED_PRECONDITION"
@@ -267,7 +277,7 @@ def test_promise_a_watch_goes_on_over_a_restart_of_the_service(service: ServiceP
             items = client.watch(run.id)
             assert (await anext(items)).run == run
             token = (await anext(items)).resume_token
-            await asyncio.to_thread(service.restart)
+            service.restart()  # not in a thread: the service ends with the one that starts it
             await client.set_flow_run_state(run.id, StateType.CANCELLING)
             changes = [item async for item in items]
             assert [item.transition.state.type for item in changes] == [StateType.CANCELLED]

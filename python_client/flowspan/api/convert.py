@@ -263,8 +263,8 @@ def wire_filter(value: models.RunFilter | None) -> run_filter_pb2.RunFilter | No
         root_run_id=str(value.root_run_id or ""),
         flow_run_id=str(value.flow_run_id or ""),
         top_level_only=value.top_level_only,
-        created_after=value.created_after,
-        created_before=value.created_before,
+        created_after=wire_time(value.created_after, "created_after"),
+        created_before=wire_time(value.created_before, "created_before"),
         run_name=value.run_name,
         id_prefix=value.id_prefix,
     )
@@ -283,6 +283,24 @@ def wire_level(number: int) -> log_pb2.LogLevel:
     return number  # type: ignore[return-value]
 
 
-def wire_state(kind: models.StateType, *, name: str, message: str) -> state_pb2.State:
+def wire_state(
+    kind: models.StateType, *, name: str, message: str, scheduled_at: datetime | None = None
+) -> state_pb2.State:
     """A state to ask for; its time is set by the service."""
-    return state_pb2.State(type=state_pb2.StateType.Name(kind), name=name, message=message)
+    return state_pb2.State(
+        type=state_pb2.StateType.Name(kind),
+        name=name,
+        message=message,
+        scheduled_time=wire_time(scheduled_at, "scheduled_at"),
+    )
+
+
+def wire_time(value: datetime | None, name: str) -> datetime | None:
+    """An instant for the wire.
+
+    Raises:
+        ValueError: It has no time zone, and so is no instant.
+    """
+    if value is not None and value.tzinfo is None:
+        raise ValueError(f"{name} must have a time zone, as in datetime.now(UTC), not {value!r}")
+    return value

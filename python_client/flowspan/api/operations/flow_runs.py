@@ -35,7 +35,7 @@ def create_flow_run(
     name: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     tags: Iterable[str] = (),
-    state: State | models.StateType = models.StateType.SCHEDULED,
+    state: State | models.State | models.StateType = models.StateType.SCHEDULED,
     flow_run_id: UUID | str | None = None,
 ) -> Answer[models.FlowRun]:
     """Creates a flow run that nobody executes yet.
@@ -160,7 +160,7 @@ def delete_flow_run(flow_run_id: UUID | str, *, force: bool = False) -> Answer[i
 
 def set_flow_run_state(
     flow_run_id: UUID | str,
-    state: State | models.StateType,
+    state: State | models.State | models.StateType,
     *,
     name: str = "",
     message: str = "",
@@ -170,8 +170,8 @@ def set_flow_run_state(
     Args:
         flow_run_id: Which.
         state: What to enter: a state of `flowspan.states`, or only its type.
-        name: With a type: the name of the state; the type's if empty.
-        message: With a type: why, for people.
+        name: The name of the state, if it is to be another than that state's or type's.
+        message: Why, for people; that state's message if empty.
 
     Returns:
         The verdict (a refusal is an answer, not an error), and the run afterwards.

@@ -77,7 +77,7 @@ def count_task_runs(
 
 def set_task_run_state(
     task_run_id: UUID | str,
-    state: State | models.StateType,
+    state: State | models.State | models.StateType,
     *,
     name: str = "",
     message: str = "",
