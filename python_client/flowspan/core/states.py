@@ -204,3 +204,8 @@ class StoredState(State):
     @data.setter
     def data(self, value: Any) -> None:
         """Nothing is held."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Where it is read may not be to be had in another process: there it holds its result.
+        facts = (self.type, self.name, self.message, self.data, self.run_id, self.time_ns)
+        return State, (*facts, self.failure)

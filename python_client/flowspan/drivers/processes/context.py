@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from flowspan.core.definitions import FlowDefinition, TaskDefinition
+from flowspan.core.keeping import Keeping
 from flowspan.core.runs import Run
 from flowspan.drivers.processes import pickling
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from flowspan.core.events import RunRecord
     from flowspan.core.runs import Scope
 
-_LEFT_BEHIND = frozenset({"fn", "task_runner", "_parameters", "_checks", "_options", "hooks"})
+_LEFT_BEHIND = frozenset(
+    {"fn", "task_runner", "_parameters", "_checks", "_options", "hooks", "keeping"}
+)
 """What of a definition a worker has no use for: its function goes separately, if it is called."""
 
 
@@ -35,6 +38,7 @@ class PortableRun(NamedTuple):
         created_ns: When it was created.
         log_prints: Whether prints are logged.
         arguments: Its arguments by parameter, as far as they can be pickled; None without.
+        keeping: How what it calls keeps its results, likewise; None if not at all.
         parent: The run that called it; None at the top, and where the worker is to take the flow
             run for it.
     """
@@ -45,6 +49,7 @@ class PortableRun(NamedTuple):
     created_ns: int
     log_prints: bool
     arguments: dict[str, Any] | None
+    keeping: dict[str, Any] | None
     parent: PortableRun | None
 
 
@@ -69,6 +74,7 @@ def _portable(run: Run, up_to: Run | None) -> PortableRun:
         run.created_ns,
         run.log_prints,
         None if arguments is None else pickling.only_portable(arguments),
+        _keeping_of(run),
         None if is_last or parent is None else _portable(parent, up_to),
     )
 
@@ -85,6 +91,15 @@ def _facts_of(definition: Definition) -> dict[str, Any]:
     }
     _facts[definition] = portable = pickling.only_portable(facts)
     return portable
+
+
+def _keeping_of(run: Run) -> dict[str, Any] | None:
+    """How results are kept; but what earlier attempts of a flow have kept stays in the parent."""
+    keeping = run.keeping
+    if keeping is None:
+        return None
+    options = ("persist", "storage", "serializer")
+    return pickling.only_portable({name: getattr(keeping, name) for name in options})
 
 
 def _has_code(value: Any) -> bool:
@@ -133,6 +148,8 @@ def _here(
         run.flow_run = known[record.id] = run
     run.attempt = portable.attempt
     run.arguments = portable.arguments
+    if portable.keeping is not None:
+        run.keeping = Keeping(**portable.keeping)
     return run
 
 

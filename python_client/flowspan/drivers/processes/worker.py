@@ -19,6 +19,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowspan import telemetry
+from flowspan.core.keeping import Keeping
 from flowspan.core.runs import current_run
 from flowspan.drivers.arguments import settle
 from flowspan.drivers.begin import current_tags
@@ -69,6 +70,7 @@ def main(connection: Connection) -> None:
         on_cancel=worker.on_cancel,
         forget=worker.forget,
         log_prints=config.log_prints,
+        keeping=Keeping(persist=True) if config.persist_results else None,
     )
     set_host(host)
     install(
@@ -173,6 +175,7 @@ class Worker:
         args, kwargs = pickling.load_call(payload)
         flow_run = self._flow_run(call)
         run = task_run_here(call.run, flow_run)
+        run.definition.fn, run.args, run.kwargs = fn, args, kwargs
         current_tags.set(call.tags)
         if run.log_prints:
             prints.install()

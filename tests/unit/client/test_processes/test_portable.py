@@ -13,7 +13,7 @@ import pytest
 from flowspan import flow, task
 from flowspan.core.events import RunRecord
 from flowspan.core.runs import Run
-from flowspan.core.states import FAILED, State
+from flowspan.core.states import FAILED, State, StoredState
 from flowspan.drivers.futures import TaskFuture
 from flowspan.drivers.scopes import CancelScope
 from flowspan.states import Completed, Failed
@@ -147,6 +147,7 @@ def test_states_travel():
         Completed(data=[1, 2], name="Skipped"),
         Failed(message="no", data=ValueError("no")),
         State(FAILED, run_id="id", time_ns=5),
+        StoredState(Completed(message="on disk"), lambda: [1, 2]),
     ):
         copied = again(state)
         assert copied == state

@@ -39,7 +39,7 @@ def leaf(x: int) -> int:
 
 
 @task
-def facts() -> tuple[Any, ...]:
+def facts(size: int = 5) -> tuple[Any, ...]:
     leaf(1)
     run = current_run.get()
     assert run is not None
@@ -51,6 +51,7 @@ def facts() -> tuple[Any, ...]:
         runtime.task_run.name,
         runtime.task_run.run_count,
         runtime.task_run.tags,
+        runtime.task_run.parameters,
         run.parent is not None and run.parent.name,
     )
 
@@ -84,7 +85,7 @@ def test_the_worker_is_used_again_and_knows_where_it_is(recorder: Recorder) -> N
         pid, *rest = first.result()
         assert pid != os.getpid()
         top = recorder.run("outer")
-        assert rest == ["top", {"size": 3}, top.id, "facts-0", 1, ["a"], "top"]
+        assert rest == ["top", {"size": 3}, top.id, "facts-0", 1, ["a"], {"size": 5}, "top"]
         assert second.result()[0] == pid
         # A generator's values are a list, methods go with their object, classes by name.
         assert gives.submit().result() == [0, 1, 2]
