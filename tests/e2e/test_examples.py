@@ -73,6 +73,10 @@ EXAMPLES = {
             "mean Completed": 1,
         },
     ),
+    "process_pool.py": Example(
+        output=[r"TimedOut\[FAILED\]\(.*exceeded its timeout of 1 s\..*", "33860 primes"],
+        runs={"numbers Completed": 1, "count-primes Completed": 8, "matches TimedOut": 1},
+    ),
     "retries.py": Example(
         output=[f"page {page} after {page + 1} attempts" for page in range(4)],
         # The flow is tried twice; the second time its tasks keep what they returned.
