@@ -35,7 +35,10 @@ def test_databases_in_one_folder_have_locks_of_their_own(tmp_path: Path) -> None
     two = StoreLock(tmp_path / "two.db", embedded=False)
     one.release()
     one.release()
+    assert lock_holder(tmp_path / "one.db") is None
+    assert lock_holder(tmp_path / "two.db") is not None
     two.release()
+    assert lock_holder(tmp_path / "two.db") is None
 
 
 def test_the_lock_ends_with_its_process_however_it_ends(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.store.builders import FakeClock, a_run, add_runs
 from tests.store.conftest import sqlite_url
+from tests.support.mounts import make_read_only, small_disk
 
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.stores import StoreOpenError, open_store, sqlite_path
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 
     from flowspan_service.stores.store import SqlStore
 
-NOT_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+NOT_ROOT = pytest.mark.skipif(
+    os.geteuid() == 0, reason="root may write everywhere, but not to a read-only disk: see there"
+)
+    os.geteuid() == 0,
+    reason="root may write everywhere; for root there is the test with a read-only disk",
+)
 
 
 def opening(url: str) -> str:
@@ -113,6 +119,14 @@ def test_a_damaged_database_is_explained(tmp_path: Path) -> None:
     content[100:8192] = b"\xff" * (8192 - 100)
     file.write_bytes(content)
     assert "damaged" in opening(sqlite_url(tmp_path))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk")
+def test_a_read_only_disk_is_explained(tmp_path: Path) -> None:
+    with small_disk(tmp_path, size_kib=4096):
+        open_store(sqlite_url(tmp_path), clock=FakeClock()).close()
+        make_read_only(tmp_path)
+        assert "read-only" in opening(sqlite_url(tmp_path))
 
 
 @NOT_ROOT

@@ -29,3 +29,8 @@ def small_disk(folder: Path, *, size_kib: int = 1024, read_only: bool = False) -
     finally:
         # Lazily: what still holds a file there may go on until it ends.
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def make_read_only(folder: Path) -> None:
+    """From now on, nobody may write to the disk that `small_disk` has mounted there."""
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
