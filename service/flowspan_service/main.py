@@ -89,7 +89,7 @@ def main(config: Config) -> int:
     except ListenError as error:
         return _complain(str(error), EXIT_ADDRESS)
     except ServiceError as error:
-        return _complain(f"The database failed at the start: {error}", EXIT_DATABASE)
+        return _complain(f"The service cannot start. {error}", EXIT_DATABASE)
     return 0
 
 

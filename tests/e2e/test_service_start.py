@@ -16,6 +16,8 @@ from tests.support.queries import count_flow_runs
 from tests.support.reporting import ReportStream, new_id, whole_run
 
 from flowspan.v1 import state_pb2
+from flowspan_service.app.clock import SystemClock
+from flowspan_service.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +128,34 @@ def test_database_server_that_is_not_there(flowspan_home: Path) -> None:
     assert code == EXIT_DATABASE
     assert str(port) in complaint
     assert "secret" not in complaint
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "with-a-database"])
+def test_full_disk_at_the_start(flowspan_home: Path, *, is_new: bool) -> None:
+    flowspan_home.mkdir()
+    with small_disk(flowspan_home, size_kib=1_000):
+        if not is_new:
+            open_store(f"sqlite:///{flowspan_home}/flowspan.db", clock=SystemClock()).close()
+        fill(flowspan_home / "ballast")
+        code, complaint = start_in_vain(flowspan_home, "--port", "0")
+    assert code == EXIT_DATABASE
+    assert "full" in complaint
+    assert str(flowspan_home) in complaint
+
+
+def test_database_that_another_program_has_locked(
+    start_service: Callable[..., ServiceProcess],
+) -> None:
+    service = start_service(check_history=False)
+    assert service.stop() == 0
+    stranger = sqlite3.connect(service.db_path, isolation_level=None)
+    stranger.execute("BEGIN EXCLUSIVE")
+    code, complaint = start_in_vain(service.home, "--port", "0")
+    stranger.close()
+    assert code == EXIT_DATABASE
+    assert "locked by another program" in complaint
+    assert str(service.db_path) in complaint
 
 
 @pytest.mark.slow

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 NOT_ROOT = pytest.mark.skipif(
     os.geteuid() == 0, reason="root may write everywhere, but not to a read-only disk: see there"
 )
-    os.geteuid() == 0,
-    reason="root may write everywhere; for root there is the test with a read-only disk",
-)
 
 
 def opening(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -122,7 +123,9 @@ class StoreLock:
     def _write(self) -> None:
         content = json.dumps(asdict(self._holder)).encode()
         os.ftruncate(self._file, 0)
-        os.pwrite(self._file, content, 0)
+        # The lock holds without it. A full disk is told of by the database, which needs more.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._file, content, 0)
 
 
 def lock_holder(path: Path) -> LockHolder | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from functools import lru_cache
 from itertools import count
@@ -38,6 +39,8 @@ WRITER_CACHE_KIB = 32_768
 READER_CACHE_KIB = 4_096
 CHECKPOINT_PAGES = 8_000
 JOURNAL_LIMIT_BYTES = 128 << 20
+FULL_BELOW_BYTES = 64 << 10
+"""A disk with less room than this is full: the index of the write-ahead log takes 32 KiB."""
 
 _HEAD = "SELECT position, log_position, generation FROM head"
 
@@ -161,13 +164,22 @@ class SqliteDialect:
         """See lists.Syntax."""
         return to_bytes(run_id)
 
+    def _is_disk_full(self) -> bool:
+        try:
+            return shutil.disk_usage(self.path.parent).free < FULL_BELOW_BYTES
+        except OSError:
+            return False
+
     def explain(self, error: Exception) -> str | None:
         """See dialects.base.Dialect."""
         original = error.orig if isinstance(error, DBAPIError) else error
         if not isinstance(original, sqlite3.DatabaseError):
             return None
         code = getattr(original, "sqlite_errorcode", None)
-        text = _UNAVAILABLE.get(code & 0xFF) if code is not None else None
+        kind = None if code is None else code & 0xFF
+        if kind == sqlite3.SQLITE_IOERR and self._is_disk_full():
+            kind = sqlite3.SQLITE_FULL  # that is what SQLite makes of it beside the database's file
+        text = _UNAVAILABLE.get(kind) if kind is not None else None
         return text.format(path=self.path, error=original) if text else None
 
     def dispose(self) -> None:
