@@ -103,14 +103,18 @@ class Intake:
     def put_artifact(self, event: Event) -> None:
         """Appends an artifact, or a change of one, in order with the states."""
         self.has_had_artifacts = True
-        with self._lock:
-            self.large_bytes += _artifact_size(event)
+        size = _artifact_size(event)
+        if size > _LARGE_MESSAGE_CHARACTERS:
+            with self._lock:
+                self.large_bytes += size
         self.states.append(event)
 
     def took_artifact(self, event: Event) -> None:
         """Notes that an artifact, or a change of one, was taken out."""
-        with self._lock:
-            self.large_bytes -= _artifact_size(event)
+        size = _artifact_size(event)
+        if size > _LARGE_MESSAGE_CHARACTERS:
+            with self._lock:
+                self.large_bytes -= size
 
     def __bool__(self) -> bool:
         """Whether something waits."""
