@@ -20,6 +20,8 @@ from flowspan.telemetry.lean import LeanTracer, Processors
 from flowspan.telemetry.spans import SpanTracer
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
     from tests.unit.client.engine.recorder import Recorder
 
 pytestmark = pytest.mark.usefixtures("recorder")
@@ -158,6 +160,30 @@ def test_coroutines_link_to_futures_and_states(spans: Spans) -> None:
         ("first", "load-later-0"),
         ("wait_for", "load-later-1"),
     ]
+
+
+def test_generators_link_to_what_they_go_through(spans: Spans) -> None:
+    @task
+    def each(count: int) -> Iterator[int]:
+        yield from range(count)
+
+    @task
+    async def each_later(count: int) -> AsyncIterator[int]:
+        for number in range(count):
+            yield number
+
+    @flow
+    def plain() -> None:
+        assert list(each(load.submit(2))) == [0, 1]
+
+    @flow
+    async def later() -> None:
+        assert [number async for number in each_later(load_later.submit(2))] == [0, 1]
+
+    plain()
+    asyncio.run(later())
+    assert spans.links("each-0") == [("count", "load-0")]
+    assert spans.links("each-later-0") == [("count", "load-later-0")]
 
 
 def test_mapped_tasks_have_their_number_and_each_its_own_link(spans: Spans) -> None:
