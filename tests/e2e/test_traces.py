@@ -221,6 +221,89 @@ def test_a_task_links_to_those_whose_results_it_takes(
     assert report.links == []
 
 
+KEPT = """
+    from flowspan import flow, task
+    from flowspan.cache_policies import INPUTS
+
+    @task(cache_policy=INPUTS)
+    def load(day):
+        return {"day": day}
+
+    @task
+    def book(seat):
+        return seat
+
+    @book.on_rollback
+    def cancel(transaction):
+        pass
+
+    @task
+    def travel(days):
+        book(12)
+        raise ValueError("no train")
+
+    @flow
+    def plan():
+        load(1)
+        travel(load.submit(1), return_state=True)
+
+    plan()
+"""
+
+LATER_KEPT = """
+    import asyncio
+    from flowspan import flow, task
+    from flowspan.cache_policies import INPUTS
+
+    @task(cache_policy=INPUTS)
+    async def load(day):
+        return {"day": day}
+
+    @task
+    async def book(seat):
+        return seat
+
+    @book.on_rollback
+    async def cancel(transaction):
+        pass
+
+    @task
+    async def travel(days):
+        await book(12)
+        raise ValueError("no train")
+
+    @flow
+    async def plan():
+        await load(1)
+        await travel(load.submit(1), return_state=True)
+
+    asyncio.run(plan())
+"""
+
+
+@pytest.mark.parametrize("code", [KEPT, LATER_KEPT], ids=["plain", "async"])
+def test_cached_and_rolled_back_tasks(
+    service: ServiceProcess, receiver: OtlpReceiver, flowspan_home: Path, code: str
+) -> None:
+    run_code(code, home=flowspan_home, address=service.address, env=endpoint_of(receiver))
+
+    loaded, cached = receiver.named("load")
+    names = [span.attributes["flowspan.state.name"] for span in (loaded, cached)]
+    assert names == ["Completed", "Cached"]
+    assert (cached.status, cached.attributes["flowspan.attempts"]) == (0, 0)
+    assert "flowspan.cached" in [name for name, _, _ in cached.events]
+    travel, book = receiver.one("travel"), receiver.one("book")
+    assert travel.status == ERROR
+    assert [span_id for span_id, _ in travel.links] == [cached.span_id]
+
+    rollback = receiver.one("book rollback")
+    assert rollback.parent_id == book.span_id
+    assert rollback.attributes["flowspan.state.name"] == "RolledBack"
+    assert [name for name, _, _ in rollback.events] == ["flowspan.rolled_back"]
+    assert book.attributes["flowspan.state.name"] == "Completed"
+    assert (book.status, rollback.status) == (0, 0)
+
+
 def test_asynchronous_tasks_keep_their_parents_apart(
     service: ServiceProcess, receiver: OtlpReceiver, flowspan_home: Path
 ) -> None:

@@ -216,7 +216,9 @@ def _end(run: Run, world: World, state: State) -> None:
     detail = state.failure if run.keeper is None else state.failure or run.keeper.reference
     world.emit((STATE, run.record.id, run.attempt, kind, name, message, now, detail, None))
     if run.span is not None:
-        error = state.data if isinstance(state.data, BaseException) else None
+        # The result of a run that completed may have to be read first, and nobody needs it here.
+        error = state.data if state.type is not COMPLETED else None
+        error = error if isinstance(error, BaseException) else None
         run.span.end(kind, name, message, error, now or 0)
         state.traceparent = run.record.traceparent
         remember(state)

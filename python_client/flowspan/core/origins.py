@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from flowspan.core.states import COMPLETED
+from flowspan.core.states import COMPLETED, StoredState
 from flowspan.core.traversal import ATOMIC
 
 if TYPE_CHECKING:
@@ -32,8 +32,10 @@ _origins: dict[int, tuple[ref[Any], str, str]] = {}
 
 def remember(state: State) -> None:
     """Remembers that the result of a run that has ended came from it."""
+    if state.type is not COMPLETED or isinstance(state, StoredState) or state.run_id is None:
+        return
     value = state.data
-    if state.type is not COMPLETED or type(value) in _NEVER_KNOWN or state.run_id is None:
+    if type(value) in _NEVER_KNOWN:
         return
     key = id(value)
     try:

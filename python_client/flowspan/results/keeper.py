@@ -238,6 +238,8 @@ class RunKeeper:
         kind, now = int(COMPLETED), self._world.now_ns()
         event = (STATE, run.record.id, run.attempt, kind, ROLLED_BACK, message, now, None, None)
         self._world.emit(event)
+        if run.span is not None:
+            run.span.rolled_back(message, now)
 
     def _note(self, level: int, message: str, error: BaseException | None) -> None:
         self._world.note(self._run, level, message, error)

@@ -21,6 +21,7 @@ from flowspan.telemetry.spans import SpanTracer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from tests.unit.client.engine.recorder import Recorder
 
@@ -295,6 +296,39 @@ def test_results_of_coroutines_that_are_passed_on_as_they_are(spans: Spans) -> N
     asyncio.run(frames())
     assert spans.links("total-later-0") == [("first", "read-later-0")]
     assert spans.links("total-0") == [("first", "read-later-0")]
+
+
+_read: list[Frame] = []
+
+
+def _as_read() -> Frame:
+    frame = Frame()
+    _read.append(frame)
+    return frame
+
+
+class Stored(Frame):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _as_read, ()
+
+
+def test_a_result_that_is_only_stored_is_not_read_for_a_trace(spans: Spans, tmp_path: Path) -> None:
+    _read.clear()
+
+    @task(cache_result_in_memory=False, result_storage=tmp_path)
+    def store() -> Frame:
+        return Stored()
+
+    @flow
+    def frames() -> None:
+        future = store.submit()
+        future.wait()
+        assert not _read
+        total(future)
+        assert len(_read) == 1
+
+    frames()
+    assert spans.links("total-0") == [("first", "store-0")]
 
 
 def test_an_object_that_is_gone_is_no_link(spans: Spans) -> None:
