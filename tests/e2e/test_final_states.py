@@ -148,7 +148,7 @@ HALF = "1/2 states failed."
         ("failed", ["FAILED", "Rejected", "bad data"], ["RunFailed", "bad data"]),
         ("failed-error", ["FAILED", "Failed", "KeyError: 'k'"], ["KeyError", "'k'"]),
         ("cancelled", ["CANCELLED", "Withdrawn", "by itself"], ["CancelRun", "by itself"]),
-        ("crashed", ["CRASHED", "Lost", "by itself"], ["RunFailed", "by itself"]),
+        ("crashed", ["CRASHED", "Lost", "by itself"], ["CrashedRun", "by itself"]),
         (
             "all-good",
             ["COMPLETED", "Completed", ""],

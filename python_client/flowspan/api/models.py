@@ -12,9 +12,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from flowspan.core.keeping import REFERENCE_ENCODING
-from flowspan.core.state_types import StateQuestions
+from flowspan.core.state_types import StateQuestions, error_of
 from flowspan.core.state_types import StateType as StateType  # noqa: PLC0414 - given on
-from flowspan.exceptions import CancelRun, MissingResult, RunFailed
+from flowspan.exceptions import MissingResult
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -124,28 +124,21 @@ class State(StateQuestions):
                 returned.
 
         Raises:
-            MissingResult: The run has not ended, or its result was not stored, or is not to be had
-                from this machine.
+            MissingResult: The result was not stored, or is not to be had from this machine.
+            UnfinishedRun: The run has not ended. It is a MissingResult.
             ResultUnreadable: It cannot be read here.
-            RunFailed: The run did not complete.
+            RunFailed: The run failed, or crashed (CrashedRun).
             CancelRun: It was cancelled.
+            UpstreamFailed: It never began, because a run before it did not complete.
         """
         if self.type is StateType.COMPLETED:
             if self.result_reference is None:
                 raise MissingResult("The result was not stored (persist_result=True does that).")
             return self.result_reference.load()
-        error = self._error()
+        error = error_of(self.type, self.name, self.message)
         if raise_on_failure:
             raise error
         return error
-
-    def _error(self) -> BaseException:
-        text = self.message or f"The run is {self.name}."
-        if self.type is StateType.CANCELLED:
-            return CancelRun(text)
-        if self.is_final():
-            return RunFailed(text)
-        return MissingResult(f"The run is {self.name}: it has no result yet.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

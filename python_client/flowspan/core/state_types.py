@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from flowspan.exceptions import CancelRun, CrashedRun, RunFailed, UnfinishedRun, UpstreamFailed
+
 
 class StateType(IntEnum):
     """What a run is doing, as the rules understand it; the numbers are flowspan.v1.StateType's."""
@@ -39,6 +41,27 @@ CANCELLED = StateType.CANCELLED
 CRASHED = StateType.CRASHED
 
 TERMINAL_TYPES = frozenset({COMPLETED, FAILED, CANCELLED, CRASHED})
+
+
+def error_of(kind: StateType, name: str, message: str) -> BaseException:
+    """The exception that stands for a state that is not COMPLETED and has none of its own.
+
+    Args:
+        kind: The type of the state.
+        name: Its name.
+        message: Its message; may be empty.
+    """
+    text = message or f"The run is {name}."
+    # In the process it is Pending; the service closes it as Cancelled, under the same name.
+    if name == "NotReady" and kind in {PENDING, CANCELLED}:
+        return UpstreamFailed(text)
+    if kind is FAILED:
+        return RunFailed(text)
+    if kind is CRASHED:
+        return CrashedRun(text)
+    if kind is CANCELLED:
+        return CancelRun(text)
+    return UnfinishedRun(f"The run is {name}: it has no result yet.")
 
 
 class StateQuestions:

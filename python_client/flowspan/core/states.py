@@ -17,8 +17,9 @@ from flowspan.core.state_types import (
     TERMINAL_TYPES,
     StateQuestions,
     StateType,
+    error_of,
 )
-from flowspan.exceptions import CancelRun, CrashedRun, RunFailed, UnfinishedRun, UpstreamFailed
+from flowspan.exceptions import CancelRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,16 +135,7 @@ class State(StateQuestions):
         """The exception that stands for this state, which is not COMPLETED."""
         if isinstance(self.data, BaseException):
             return self.data
-        text = self.message or f"The run is {self.name}."
-        if self.type is FAILED:
-            return RunFailed(text)
-        if self.type is CRASHED:
-            return CrashedRun(text)
-        if self.type is CANCELLED:
-            return CancelRun(text)
-        if self.name == "NotReady":
-            return UpstreamFailed(text)
-        return UnfinishedRun(f"The run is {self.name}: it has no result yet.")
+        return error_of(self.type, self.name, self.message)
 
     def returned(self) -> State:
         """The state itself, for a caller that asked for it instead of the result.
