@@ -31,7 +31,7 @@ from flowspan.drivers.bridge import call_async, call_async_generator
 from flowspan.drivers.generators import collecting, open_generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
     from typing import Self
 
     from flowspan.core.states import State
@@ -89,6 +89,13 @@ class Decorated(Definition, Generic[P, R_co]):
     @overload
     def __call__(
         self: Decorated[..., Coroutine[Any, Any, Any]],
+        *args: Any,
+        return_state: Literal[True],
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, State]: ...
+    @overload
+    def __call__(
+        self: Decorated[..., AsyncIterator[Any]],
         *args: Any,
         return_state: Literal[True],
         **kwargs: Any,

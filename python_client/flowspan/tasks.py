@@ -16,7 +16,7 @@ from flowspan.drivers.sync import run_task
 from flowspan.futures import TaskFutureList
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
     from datetime import timedelta
     from pathlib import Path
     from typing import Self, Unpack
@@ -114,6 +114,14 @@ class Task(Decorated[P, R_co], TaskDefinition):
     def submit(
         self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
     ) -> TaskFuture[T]: ...
+    @overload
+    def submit(
+        self: Task[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> TaskFuture[list[T]]: ...
+    @overload
+    def submit(
+        self: Task[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> TaskFuture[list[T]]: ...
     @overload
     def submit(self: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> TaskFuture[T]: ...
     @overload

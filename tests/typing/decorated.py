@@ -6,15 +6,16 @@ that the line is wrong in the eyes of the checker.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, assert_type
 
 from flowspan import State, allow_failure, flow, task, unmapped
 from flowspan.context import get_run_context
-from flowspan.futures import TaskFuture, TaskFutureList
+from flowspan.futures import TaskFuture, TaskFutureList, as_completed, wait
 from flowspan.states import Completed, Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 
     from flowspan.core.runs import Run
 
@@ -39,9 +40,38 @@ async def asynchronous(x: int) -> str:
     return str(x)
 
 
+@task(name="pages")
+def pages(url: str) -> Iterator[bytes]:
+    yield url.encode()
+
+
+@flow
+async def pages_later(url: str) -> AsyncGenerator[bytes, str]:
+    got = yield url.encode()
+    yield got.encode()
+
+
+@task
+async def counted(n: int) -> AsyncIterator[int]:
+    yield n
+
+
 class Store:
     @task
     def get(self, key: int) -> str:
+        return str(key)
+
+    @task
+    async def get_later(self, key: int) -> str:
+        return str(key)
+
+    @task
+    def all(self, key: int) -> Iterator[str]:
+        yield str(key)
+
+    @staticmethod
+    @task
+    def checked(key: int) -> str:
         return str(key)
 
     @flow
@@ -63,8 +93,32 @@ async def calls() -> None:
     assert_type(plain.with_options(name="x")(1), str)
     assert_type(Store().get(1), str)
     assert_type(Store().fill(1), str)
+    assert_type(await Store().get_later(1), str)
+    assert_type(await Store().get_later(1, return_state=True), State)
+    assert_type(Store().get.with_options(name="x")(1), str)
+    assert_type(Store.checked(1), str)
+    assert_type(Store().checked.submit(1), TaskFuture[str])
+    assert_type(Store().get.submit(1), TaskFuture[str])
+    assert_type(Store().get_later.submit(1), TaskFuture[str])
+    assert_type(Store().fill.with_options(log_prints=True)(1), str)
     coroutine: Coroutine[Any, Any, str] = asynchronous(1)
     await coroutine
+
+
+async def generators() -> None:
+    for page in pages("x"):
+        assert_type(page, bytes)
+    async for number in counted(1):
+        assert_type(number, int)
+    values = pages_later("x")
+    assert_type(await anext(values), bytes)
+    assert_type(await values.asend("x"), bytes)
+    assert_type(pages("x", return_state=True), State)
+    assert_type(await counted(1, return_state=True), State)
+    assert_type(pages.submit("x"), TaskFuture[list[bytes]])
+    assert_type(counted.submit(1), TaskFuture[list[int]])
+    assert_type(Store().all.submit(1), TaskFuture[list[str]])
+    assert_type(next(iter(Store().all(1))), str)
 
 
 def futures() -> None:
@@ -77,6 +131,18 @@ def futures() -> None:
     assert_type(add.submit(1, wait_for=[future]), TaskFuture[float])
     assert_type(add(1, wait_for=[allow_failure(future)]), float)
     assert_type(add.map([1, 2], unmapped("x")), TaskFutureList[Any])
+    assert_type(future.cancel(), bool)
+    assert_type(wait([future]).done, set[TaskFuture[Any]])
+    for one in as_completed([future]):
+        assert_type(one, TaskFuture[float])
+
+
+async def futures_in_coroutines() -> None:
+    assert_type(await add.submit(1), float)
+    assert_type(await later.submit(1), list[str])
+    async for one in as_completed([add.submit(1)]):
+        assert_type(await one, float)
+    assert_type(await asyncio.gather(later(1), asynchronous(1)), tuple[list[str], str])
 
 
 def tell(flow: Any, run: Run, state: State) -> None: ...
@@ -125,6 +191,9 @@ def mistakes() -> None:
     add()  # type: ignore[call-overload] # an argument is missing
     add(1, c=2)  # type: ignore[call-overload] # no such parameter
     plain(x="y")  # type: ignore[call-overload] # not an int
+    pages(1)  # type: ignore[call-overload] # not a text
+    counted("x")  # type: ignore[call-overload] # not an int
+    Store().all("x")  # type: ignore[call-overload] # not an int
     Store().get("x")  # type: ignore[call-overload] # not an int
     task(retry=1)  # type: ignore[call-overload] # no such option
     flow(tags=["x"])  # type: ignore[call-overload] # flows get theirs from `with tags(...)`

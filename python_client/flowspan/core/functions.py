@@ -34,8 +34,10 @@ def called_function(fn: Any) -> Any:
 def is_async_function(fn: Callable[..., Any]) -> bool:
     """Whether calling something gives a coroutine or an asynchronous generator."""
     function = called_function(fn)
-    unwrapped = called_function(inspect.unwrap(function))
-    return inspect.iscoroutinefunction(unwrapped) or inspect.isasyncgenfunction(function)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return True
+    # A plain decorator of an asynchronous function hands its coroutine on.
+    return inspect.iscoroutinefunction(called_function(inspect.unwrap(function)))
 
 
 def is_generator_function(fn: Callable[..., Any]) -> bool:

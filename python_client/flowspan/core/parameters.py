@@ -204,12 +204,19 @@ def _make_adapter(hint: Any) -> TypeAdapter[Any]:
 
 
 def _signature_of(fn: Callable[..., Any]) -> inspect.Signature:
-    if sys.version_info >= (3, 14):
-        from annotationlib import Format  # noqa: PLC0415 - only there
+    try:
+        if sys.version_info >= (3, 14):
+            from annotationlib import Format  # noqa: PLC0415 - only there
 
-        # An annotation may name what is only imported for type checkers.
-        return inspect.signature(fn, annotation_format=Format.FORWARDREF)
-    return inspect.signature(fn)
+            # An annotation may name what is only imported for type checkers.
+            return inspect.signature(fn, annotation_format=Format.FORWARDREF)
+        return inspect.signature(fn)
+    except ValueError:  # some functions of C code have none
+        return inspect.signature(_anything)
+
+
+def _anything(*args: Any, **kwargs: Any) -> None:
+    """Takes what it is given."""
 
 
 def _type_hints(fn: Callable[..., Any]) -> dict[str, Any]:
