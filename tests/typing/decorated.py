@@ -10,7 +10,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any, assert_type
 
 from flowspan import State, allow_failure, flow, task, unmapped
-from flowspan.context import get_run_context
 from flowspan.futures import TaskFuture, TaskFutureList, as_completed, wait
 from flowspan.states import Completed, Failed
 
@@ -175,9 +174,9 @@ def hooked_task() -> None: ...
 async def begins(task: Any, run: Run, state: State) -> None: ...
 
 
-def hooks() -> None:
-    assert_type(hook(None, get_run_context(), Completed()), str)
-    assert_type(hooked.on_crashed(tell)(None, get_run_context(), Failed(message="no")), None)
+def hooks(run: Run) -> None:
+    assert_type(hook(None, run, Completed()), str)
+    assert_type(hooked.on_crashed(tell)(None, run, Failed(message="no")), None)
 
 
 def mistakes() -> None:
