@@ -186,7 +186,7 @@ def test_a_log_line_of_100_mb_arrives_whole(service: ServiceProcess, flowspan_ho
     """
     output = run_code(code, home=flowspan_home, address=service.address, env=ENV)
     run_id, grown_mib = output.split()
-    assert int(grown_mib) < 100, "the line itself is 100 MB: it was copied"
+    assert int(grown_mib) < 60, "the line itself is 100 MB: it was copied"
     assert flow_history(service.channel, run_id) == ["Pending", "Running", "Completed"]
     size = 0
     for index, record in enumerate(logs(service.channel, run_id)):

@@ -294,14 +294,22 @@ def _without_middle(stack: bytes) -> bytes:
 
 def _pieces(message: str) -> tuple[str, int]:
     """The message as `utf8` has it, and how many characters fit into a piece for sure."""
-    try:
-        message.encode()  # most are as they should be, and need no copy
-        is_clean = "\0" not in message
-    except UnicodeEncodeError:
-        is_clean = False
+    is_clean = "\0" not in message and _is_encodable(message)  # as most are: they need no copy
     if not is_clean:
         message = utf8(message).decode()
     return message, MAX_LOG_BYTES if message.isascii() else MAX_LOG_BYTES // 4
+
+
+def _is_encodable(message: str) -> bool:
+    """Whether there is no lone surrogate in it; looks at a piece at a time, as it may be large."""
+    if message.isascii():
+        return True
+    try:
+        for start in range(0, len(message), MAX_LOG_BYTES):
+            message[start : start + MAX_LOG_BYTES].encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _log_item(before: bytes, message: bytes, after: bytes) -> bytes:
