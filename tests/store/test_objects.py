@@ -89,6 +89,22 @@ def test_what_was_put_is_seen_in_the_same_transaction(store: SqlStore) -> None:
     assert store.list_artifacts(ArtifactQuery()).items == []
 
 
+def test_an_artifact_may_change_after_it_was_written_in_the_same_transaction(
+    store: SqlStore,
+) -> None:
+    artifact = an_artifact()
+    changed = replace(artifact, data=Payload("json", b"2"))
+
+    def put_twice(uow) -> None:
+        uow.artifacts([artifact.id])
+        uow.put_artifact(artifact)
+        assert uow.tree(new_id()) == []  # a query, for which everything is written
+        uow.put_artifact(changed)
+
+    do(store, put_twice)
+    assert store.list_artifacts(ArtifactQuery()).items == [changed]
+
+
 def test_many_artifacts_in_one_transaction(store: SqlStore) -> None:
     many = [an_artifact(data=Payload("json", bytes(20_000))) for _ in range(700)]
     put_artifacts(store, *many)

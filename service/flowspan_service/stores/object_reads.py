@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import func, null, select
+from sqlalchemy import func, null, select, union_all
 
 from flowspan_service.app.queries import Page
 from flowspan_service.stores import trees
 from flowspan_service.stores.ids import prefix_range
 from flowspan_service.stores.reads import Reads
 from flowspan_service.stores.rows import artifact_of, variable_of
-from flowspan_service.stores.tables import artifact, variable
+from flowspan_service.stores.tables import HAS_KEY, artifact, variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Select, Subquery
     from sqlalchemy.engine import Connection
 
     from flowspan_service.app.queries import ArtifactQuery, LatestArtifactQuery, VariableQuery
@@ -52,15 +52,14 @@ class ObjectReads(Reads):
         """See app.ports.Store."""
         columns = artifact.c
         with self._connection() as connection:
-            statement = _artifacts(without_data=query.without_data)
-            for condition in _conditions(connection, query):
-                statement = statement.where(condition)
-            if query.after_id is not None:
-                is_after = columns.id > query.after_id
-                is_before = columns.id < query.after_id
-                statement = statement.where(is_after if query.oldest_first else is_before)
+            ids = _merged(query, _conditions(connection, query))
             order = columns.id.asc() if query.oldest_first else columns.id.desc()
-            statement = statement.order_by(order)
+            statement = (
+                _artifacts(without_data=query.without_data)
+                .join(ids, columns.id == ids.c.id)
+                .order_by(order)
+                .limit(query.limit + 1)
+            )
             return _page(connection, statement, query, artifact_of, lambda item: item.data)
 
     def latest_artifacts(self, query: LatestArtifactQuery) -> Page[Artifact]:
@@ -120,8 +119,6 @@ def _conditions(connection: Connection, query: ArtifactQuery) -> Sequence[Column
     found: list[ColumnElement[bool]] = []
     if query.key is not None:
         found.append(columns.key == query.key)
-    if query.types:
-        found.append(columns.type.in_(query.types))
     if query.id_prefix is not None:
         first, last = prefix_range(query.id_prefix)
         found += [columns.id >= first, columns.id <= last]
@@ -133,7 +130,38 @@ def _conditions(connection: Connection, query: ArtifactQuery) -> Sequence[Column
         found.append(columns.root_run_id == root)
         if root != query.run_id:
             found.append(columns.run_id.in_(trees.tree_ids(query.run_id, is_root=False)))
+    if query.after_id is not None:
+        is_after, is_before = columns.id > query.after_id, columns.id < query.after_id
+        found.append(is_after if query.oldest_first else is_before)
     return found
+
+
+def _merged(query: ArtifactQuery, conditions: Sequence[ColumnElement[bool]]) -> Subquery:
+    """The ids of a page, and one more.
+
+    Of several types, each is a range of the index of (type, id) of its own, as in `lists`: found
+    together, all artifacts of these types would have to be sorted.
+    """
+    columns = artifact.c
+
+    def ordered(ids: Select[tuple[str]], column: ColumnElement[str]) -> Select[tuple[str]]:
+        order = column.asc() if query.oldest_first else column.desc()
+        return ids.order_by(order).limit(query.limit + 1)
+
+    parts = [
+        ordered(
+            select(columns.id).where(
+                *conditions, *(() if kind is None else [columns.type == kind])
+            ),
+            columns.id,
+        )
+        for kind in dict.fromkeys(query.types or (None,))
+    ]
+    if len(parts) == 1:
+        return parts[0].subquery()
+    # A SELECT with ORDER BY may stand in a UNION only as a subquery, says SQLite.
+    every = union_all(*(select(part.subquery().c.id) for part in parts)).subquery()
+    return ordered(select(every.c.id), every.c.id).subquery()
 
 
 def _distinct_keys(query: LatestArtifactQuery) -> Any:
@@ -142,7 +170,8 @@ def _distinct_keys(query: LatestArtifactQuery) -> Any:
     The type is Any because mypy fails over that of a recursive CTE.
     """
     key = artifact.c.key
-    first = select(func.min(key).label("key"))
+    # The index has only what has a key, and is used only where that is said.
+    first = select(func.min(key).label("key")).where(HAS_KEY)
     if query.key_prefix:
         first = first.where(*_begins_with(key, query.key_prefix))
     if query.after_key is not None:
