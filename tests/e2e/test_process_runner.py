@@ -403,3 +403,83 @@ def test_flows_on_threads_and_nested_ones_have_workers_of_their_own(
     assert tasks[deepest.parent_run_id].name == "calls-nested-0"
     (below,) = [run for run in tasks.values() if run.parent_run_id == deepest.id]
     assert below.state.name == "Completed"
+
+
+ENDINGS = """
+    import asyncio, os, time
+    from flowspan import flow, runtime, task
+    from flowspan.task_runners import ProcessPoolTaskRunner
+
+    runner = ProcessPoolTaskRunner(max_workers=2)
+
+    def after_a_crash(task, run, state):
+        return state.is_crashed()
+
+    @task(retries=1, retry_condition_fn=after_a_crash, task_run_name="{name}")
+    def crashes_once(name, path):
+        if not os.path.exists(path):
+            open(path, "w").close()
+            os._exit(3)
+        return os.getpid()
+
+    @task(on_failure=[lambda task, run, state: print("hook in", os.getpid())])
+    def fails():
+        raise ValueError("no")
+
+    class Thing:
+        pass
+
+    @task
+    async def soon(x):
+        await asyncio.sleep(0)
+        assert type(runtime.flow_run.parameters.get("thing")) in (Thing, type(None))
+        return x
+
+    @task
+    def sleeps():
+        time.sleep(600)
+
+    @flow(task_runner=runner)
+    async def in_a_coroutine(path: str, thing: object):
+        pid = await crashes_once.submit("again", path)
+        assert pid != os.getpid()
+        first = soon.submit(1)
+        assert await soon.submit([first, 2]) == [1, 2]
+        state = fails.submit(return_state=True)
+        assert state.is_failed()
+        return await soon.submit(3)
+
+    @flow(task_runner=runner, timeout_seconds=0.5)
+    def too_slow():
+        sleeps.submit().wait()
+
+    @flow(task_runner=runner)
+    def raises():
+        sleeping = sleeps.submit()
+        soon.submit(1).wait()
+        raise SystemExit("enough")
+
+    print("parent", os.getpid())
+    assert asyncio.run(in_a_coroutine(os.environ["FLOWSPAN_HOME"] + "/crashed", Thing())) == 3
+    assert too_slow(return_state=True).name == "TimedOut"
+    raises()
+"""
+
+
+def test_how_runs_with_workers_end(service: ServiceProcess) -> None:
+    output = run_code(
+        ENDINGS, home=service.home / "client", address=service.address, expected_code=1
+    )
+    lines = output.splitlines()
+    (parent,) = [line.split()[1] for line in lines if line.startswith("parent ")]
+    assert f"hook in {parent}" in lines, "hooks are the parent's"
+    tasks = queries.task_runs(service.channel)
+    (again,) = [run for run in tasks if run.name == "again"]
+    history = ["Pending", "Running", "Retrying", "Completed"]
+    assert queries.task_history(service.channel, again.id) == history
+    flows = {run.flow_name: run for run in queries.flow_runs(service.channel)}
+    assert flows["in-a-coroutine"].state.name == "Completed"
+    assert flows["too-slow"].state.name == "TimedOut"
+    assert flows["raises"].state.type == state_pb2.STATE_TYPE_CRASHED
+    sleeping = [run for run in tasks if run.name.startswith("sleeps-")]
+    assert [run.state.type for run in sleeping] == [state_pb2.STATE_TYPE_CANCELLED] * 2

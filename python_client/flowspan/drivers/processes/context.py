@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flowspan.core.runs import Scope
 
 _LEFT_BEHIND = frozenset(
-    {"fn", "task_runner", "_parameters", "_checks", "_options", "hooks", "keeping"}
+    {"fn", "task_runner", "_parameters", "_checks", "_options", "hooks", "keeping", "retry"}
 )
 """What of a definition a worker has no use for: its function goes separately, if it is called."""
 
@@ -53,14 +53,14 @@ class PortableRun(NamedTuple):
     parent: PortableRun | None
 
 
-def portable_task_run(run: Run) -> PortableRun:
+def dump_task_run(run: Run) -> bytes:
     """A task run, with those that called it inside of its flow run, which goes separately."""
-    return _portable(run, up_to=run.flow_run)
+    return pickling.dumps(_portable(run, up_to=run.flow_run))
 
 
-def portable_flow_run(run: Run) -> PortableRun:
+def dump_flow_run(run: Run) -> bytes:
     """A flow run, with all that called it."""
-    return _portable(run, up_to=None)
+    return pickling.dumps(_portable(run, up_to=None))
 
 
 def _portable(run: Run, up_to: Run | None) -> PortableRun:
@@ -108,27 +108,28 @@ def _has_code(value: Any) -> bool:
     return callable(value)
 
 
-def flow_run_here(portable: PortableRun, scope: Scope, worker_number: int) -> Run:
+def load_flow_run(data: bytes, scope: Scope, worker_number: int) -> Run:
     """A flow run in the worker.
 
     Args:
-        portable: What came of it.
+        data: What came of it.
         scope: Is cancelled with it.
         worker_number: Goes into the names of runs, which are counted in each worker apart.
     """
-    run = _here(portable, scope, {})
+    run = _here(pickling.loads(data), scope, {})
     run.task_numbers = _Numbers(worker_number)
     return run
 
 
-def task_run_here(portable: PortableRun, flow_run: Run) -> Run:
+def load_task_run(data: bytes, flow_run: Run) -> Run:
     """A task run in the worker.
 
     Args:
-        portable: What came of it.
+        data: What came of it.
         flow_run: The flow run that it belongs to.
     """
-    return _here(portable, flow_run.scope, {flow_run.record.id: flow_run}, flow_run)
+    known = {flow_run.record.id: flow_run}
+    return _here(pickling.loads(data), flow_run.scope, known, flow_run)
 
 
 def _here(
@@ -138,7 +139,7 @@ def _here(
     record = portable.record
     definition = FlowDefinition() if record.is_flow else TaskDefinition()
     definition.__dict__.update(portable.definition)
-    definition.retry = definition.__dict__.get("retry")
+    definition.retry = None  # it is tried again by the parent
     definition.fn = _not_here
     if isinstance(definition, FlowDefinition):
         definition.task_runner = None

@@ -82,8 +82,6 @@ class WorkerHandle:
         self._relay = Relay(host, self._cancel_run)
         self._sending = threading.Lock()
         self._call_id = 0
-        self._ended = threading.Event()
-        """Whether the call that was begun last has ended."""
         self._connection, its_end = Pipe()
         try:
             self._process = _start(its_end)
@@ -120,7 +118,7 @@ class WorkerHandle:
             CancelRun, DeadlinePassed: The process was killed since its scope was cancelled.
         """
         self._call_id += 1
-        self._ended = ended = threading.Event()
+        ended = threading.Event()
         call_id = self._call_id
 
         def stop_with_scope() -> None:
@@ -139,6 +137,10 @@ class WorkerHandle:
                 self._bury(f"Stopped: {scope.reason}", is_asked_for=True)
                 scope.check()
             raise self._death() from error
+        except BaseException:
+            self._kill()
+            self._bury("Its worker process was killed.", is_asked_for=True)
+            raise
         finally:
             ended.set()
             scope.remove_interrupt(ended)
@@ -257,8 +259,9 @@ class WorkerHandle:
     def _kill(self) -> None:
         """SIGKILL, to the process and to what it has started."""
         self.is_spent = self.was_killed = True
-        with contextlib.suppress(OSError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:  # else its id may be another's by now
+            with contextlib.suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _has_ended(self, timeout_s: float) -> bool:
         """Waits for the end of the process, and leaves it to be reaped: its id is still its own."""

@@ -23,10 +23,7 @@ To the parent:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from flowspan.drivers.processes.context import PortableRun
+from typing import NamedTuple
 
 SETUP = "setup"
 CALL = "call"
@@ -51,6 +48,7 @@ class Call(NamedTuple):
     Attributes:
         fn: The function, pickled.
         is_async: Whether calling it gives a coroutine.
+        who: The task, for errors, as in "Task 'load'".
         run: The run that it is called for, pickled (a `PortableRun`).
         flow_run: The flow run that it belongs to, likewise; None if the worker knows it.
         flow_run_key: What the worker remembers the flow run by.
@@ -60,8 +58,9 @@ class Call(NamedTuple):
 
     fn: bytes
     is_async: bool
-    run: PortableRun
-    flow_run: PortableRun | None
+    who: str
+    run: bytes
+    flow_run: bytes | None
     flow_run_key: str
     tags: tuple[str, ...]
     carrier: dict[str, str] | None

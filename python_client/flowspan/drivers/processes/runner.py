@@ -13,7 +13,7 @@ from flowspan.drivers.begin import current_tags
 from flowspan.drivers.closing import timed_out
 from flowspan.drivers.host import get_host
 from flowspan.drivers.processes import pickling
-from flowspan.drivers.processes.context import portable_flow_run, portable_task_run
+from flowspan.drivers.processes.context import dump_flow_run, dump_task_run
 from flowspan.drivers.processes.messages import Call
 from flowspan.drivers.processes.pool import WorkerPool
 from flowspan.drivers.task_runner import OpenTaskRunner
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from flowspan.core.definitions import TaskDefinition
     from flowspan.core.runs import Run
-    from flowspan.drivers.processes.context import PortableRun
     from flowspan.drivers.processes.handle import Answer, WorkerHandle
 
 
@@ -46,7 +45,7 @@ class OpenProcessRunner(OpenTaskRunner):
         self.workers = WorkerPool()
         self._functions: dict[TaskDefinition, bytes] = {}
         """Those that go by name, which stays the same."""
-        self._flow_run: tuple[Run, PortableRun] | None = None
+        self._flow_run: tuple[Run, bytes] | None = None
 
     def function_for(self, task: TaskDefinition) -> Callable[..., Any]:
         """What calls the task's function in a worker."""
@@ -61,10 +60,10 @@ class OpenProcessRunner(OpenTaskRunner):
                 self._functions[task] = data
         return data
 
-    def portable_flow_run(self, run: Run) -> PortableRun:
+    def dump_flow_run(self, run: Run) -> bytes:
         """The flow run for a worker that has not heard of it."""
         if self._flow_run is None or self._flow_run[0] is not run:
-            self._flow_run = run, portable_flow_run(run)
+            self._flow_run = run, dump_flow_run(run)
         return self._flow_run[1]
 
     def _end_threads(self) -> None:
@@ -124,9 +123,10 @@ class RemoteCall:
         call = Call(
             fn=fn,
             is_async=self._task.is_async,
-            run=portable_task_run(run),
+            who=f"Task {self._task.name!r}",
+            run=dump_task_run(run),
             flow_run=(
-                None if worker.known_flow_run == key else self._runner.portable_flow_run(flow_run)
+                None if worker.known_flow_run == key else self._runner.dump_flow_run(flow_run)
             ),
             flow_run_key=key,
             tags=current_tags.get(),

@@ -12,6 +12,7 @@ import pickle
 import signal
 import sys
 import threading
+import traceback
 from collections import OrderedDict
 from contextvars import copy_context
 from queue import SimpleQueue
@@ -27,7 +28,7 @@ from flowspan.drivers.bridge import run_coroutine
 from flowspan.drivers.host import Host, set_host
 from flowspan.drivers.interrupts import calls_user_code, may_interrupt
 from flowspan.drivers.processes import messages, pickling
-from flowspan.drivers.processes.context import flow_run_here, task_run_here
+from flowspan.drivers.processes.context import load_flow_run, load_task_run
 from flowspan.drivers.processes.outgoing import Outgoing
 from flowspan.drivers.scopes import CancelScope
 from flowspan.exceptions import RunSignal
@@ -155,10 +156,9 @@ class Worker:
             self._scope = CancelScope()
             self._told = set()
             self._call_id = call_id
-        who = f"Task {call.run.definition.get('name', '')!r}"
         try:
             value = copy_context().run(self._call, call, payload)
-            kind, answer = messages.VALUE, pickling.dump_result(who, value)
+            kind, answer = messages.VALUE, pickling.dump_result(call.who, value)
             del value
         except BaseException as error:  # noqa: BLE001 - the engine in the parent decides
             kind, answer = messages.ERROR, pickling.dumps(error)
@@ -174,7 +174,7 @@ class Worker:
         fn = self._function(call.fn)
         args, kwargs = pickling.load_call(payload)
         flow_run = self._flow_run(call)
-        run = task_run_here(call.run, flow_run)
+        run = load_task_run(call.run, flow_run)
         run.definition.fn, run.args, run.kwargs = fn, args, kwargs
         current_tags.set(call.tags)
         if run.log_prints:
@@ -243,7 +243,7 @@ class Worker:
 
     def _flow_run(self, call: messages.Call) -> Run:
         if call.flow_run is not None:
-            run = flow_run_here(call.flow_run, self._scope, self._number)
+            run = load_flow_run(call.flow_run, self._scope, self._number)
             self._flow_runs = {call.flow_run_key: run}
         run = self._flow_runs[call.flow_run_key]
         run.scope = self._scope
@@ -259,6 +259,9 @@ class Worker:
                 message = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - the parent's
                 payload = self._connection.recv_bytes() if message[0] == messages.CALL else b""
             except (EOFError, OSError):
+                _die()
+            except BaseException:  # noqa: BLE001 - a worker that does not hear must not go on
+                traceback.print_exc()
                 _die()
             if message[0] == messages.EXIT:
                 self._jobs.put(None)
