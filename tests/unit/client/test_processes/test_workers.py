@@ -229,3 +229,29 @@ def test_what_a_worker_left_open_is_ended_inner_runs_first() -> None:
     ]
     assert not host.watched
     assert relay.end_open(CANCELLED, "again") == 0
+
+
+@task
+def sleeps(path: Path) -> None:
+    path.touch()
+    time.sleep(600)
+
+
+def test_a_future_can_be_cancelled_while_its_task_is_in_the_middle(
+    recorder: Recorder, tmp_path: Path
+) -> None:
+    path = tmp_path / "running"
+
+    @flow(task_runner=ONE)
+    def outer() -> int:
+        future = sleeps.submit(path)
+        while not path.exists():
+            time.sleep(0.01)
+        assert future.cancel()
+        with pytest.raises(CancelRun):
+            future.result()
+        return is_called_with.submit(1).result()
+
+    assert outer() == ((1,), {})
+    assert recorder.end("sleeps") == ("CANCELLED", "Cancelled")
+    assert recorder.end("outer") == ("COMPLETED", "Completed")
