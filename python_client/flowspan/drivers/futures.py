@@ -115,9 +115,10 @@ class TaskFuture(Generic[R]):
         """Asks the run to stop, and returns at once; `wait` waits for its end.
 
         One that has not begun never does. An asynchronous one is cancelled where it awaits. A plain
-        one is not interrupted in the middle of its code: it stops where it waits for a future or a
-        retry, and at the next task or flow that it calls; but in a worker process it is. What it called and submitted is stopped
-        likewise. A run that was stopped is Cancelled, and `result` raises CancelRun.
+        one is not interrupted in the middle of its code, except in a worker process: it stops where
+        it waits for a future or a retry, and at the next task or flow that it calls. What it called
+        and submitted is stopped likewise. A run that was stopped is Cancelled, and `result` raises
+        CancelRun.
 
         May be called from any thread, and from coroutines.
 

@@ -115,7 +115,8 @@ class WorkerHandle:
 
         Raises:
             WorkerProcessDied: The process ended before the call did, and nobody had asked it to.
-            CancelRun, DeadlinePassed: The process was killed since its scope was cancelled.
+            CancelRun, DeadlinePassed: Its scope was cancelled, before or so that the process had to
+                be killed.
         """
         self._call_id += 1
         ended = threading.Event()
@@ -124,9 +125,11 @@ class WorkerHandle:
         def stop_with_scope() -> None:
             self._stop(call_id, ended, scope.reason, _deadline_of(scope), CANCEL_GRACE_S)
 
-        scope.add_interrupt(ended, stop_with_scope)
+        scope.check()
         try:
             self._send((messages.CALL, call_id, call), payload)
+            # Not before: the worker knows nothing yet of a call that is to be stopped.
+            scope.add_interrupt(ended, stop_with_scope)
             if call.flow_run is not None:
                 self.known_flow_run = call.flow_run_key
             deadline = None if timeout_s is None else time.monotonic() + timeout_s

@@ -104,6 +104,7 @@ class RemoteCall:
         fn = self._runner.dump_function(self._task)
         payload = pickling.dump_call(who, self._task.fn, args, kwargs)
         del args, kwargs
+        run.scope.check()
         worker = self._runner.workers.take(get_host())
         try:
             answer = self._call(worker, run, fn, payload)

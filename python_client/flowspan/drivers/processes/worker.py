@@ -152,10 +152,6 @@ class Worker:
             run.scope.check()
 
     def _do(self, call_id: int, call: messages.Call, payload: bytes) -> None:
-        with self._lock:
-            self._scope = CancelScope()
-            self._told = set()
-            self._call_id = call_id
         try:
             value = copy_context().run(self._call, call, payload)
             kind, answer = messages.VALUE, pickling.dump_result(call.who, value)
@@ -271,7 +267,11 @@ class Worker:
     def _take(self, message: tuple[Any, ...], payload: bytes) -> None:
         kind, *rest = message
         if kind == messages.CALL:
-            self._jobs.put((rest[0], rest[1], payload))
+            call_id, call = rest
+            # Now, and not when it is begun: it may have been stopped until then.
+            with self._lock:
+                self._scope, self._told, self._call_id = CancelScope(), set(), call_id
+            self._jobs.put((call_id, call, payload))
         elif kind == messages.STOP:
             self._stop(*rest)
         elif kind == messages.FLUSHED:
