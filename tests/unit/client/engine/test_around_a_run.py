@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from tests.unit.client.engine.recorder import Recorder
 
+    from flowspan.core.runs import Run
+
 
 def test_runtime_facts(recorder: Recorder) -> None:
     @task(tags=["t"], retries=1)
@@ -197,6 +199,27 @@ def test_the_arguments_of_a_task_while_it_runs(recorder: Recorder) -> None:
         {"x": 9},
         {"x": 10},
         {},
+    ]
+
+
+def test_hooks_see_the_arguments_of_a_task(recorder: Recorder) -> None:
+    seen = []
+
+    @task(on_running=[lambda task, run, state: seen.append((state.name, run.parameters))])
+    def step(x: int, y: int = 2) -> None: ...
+
+    @step.on_completion
+    async def ended(task: object, run: Run, state: State) -> None:
+        seen.append((state.name, run.parameters))
+
+    step(1)
+    step.submit(3, y=4).wait()
+    first, second = {"x": 1, "y": 2}, {"x": 3, "y": 4}
+    assert seen == [
+        ("Running", first),
+        ("Completed", first),
+        ("Running", second),
+        ("Completed", second),
     ]
 
 
