@@ -51,6 +51,7 @@ _HOMES = {
 _MODULES = frozenset(
     {
         "artifacts",
+        "cache_policies",
         "client",
         "context",
         "exceptions",
@@ -58,10 +59,13 @@ _MODULES = frozenset(
         "flows",
         "futures",
         "logging",
+        "results",
         "runtime",
+        "serializers",
         "states",
         "task_runners",
         "tasks",
+        "transactions",
         "utilities",
         "variables",
     }

@@ -64,6 +64,34 @@ EXAMPLES = {
         output=[r"328350 after \d+\.\d s"],
         runs={"squares Completed": 1, "ask Completed": 100, "add-up Completed": 1},
     ),
+    "caching.py": Example(
+        output=[r"counting hello\.py", r"Cached: \d+ words in caching\.py, \d\d\.\d% of all"],
+        runs={
+            "census Completed": 2,
+            "count-words Completed": 3,
+            "count-words Cached": 4,
+            "share Completed": 3,
+            "share Cached": 3,
+        },
+    ),
+    "transactions.py": Example(
+        output=[
+            "sent the bill: Ada owes 10",
+            "put back 1 lamp",
+            "struck out: Ben owes 30",
+            "Failed: OutOfStockError: there is too little of: chair",
+            r"left: {'lamp': 2, 'chair': 1}",
+        ],
+        runs={
+            "order Completed": 1,
+            "order Failed": 1,
+            "charge Completed": 1,
+            "charge RolledBack": 1,
+            "reserve Completed": 1,
+            "reserve RolledBack": 1,
+            "reserve Failed": 1,
+        },
+    ),
     "mapping.py": Example(
         output=["1 of 12 failed: ZeroDivisionError: division by zero", r"the mean is 32\.94"],
         runs={

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support import queries
 from tests.support.cli import flowspan
-from tests.support.flows import run_code
+from tests.support.flows import FlowProcess, run_code
 
 if TYPE_CHECKING:
     from tests.support.service import ServiceProcess
@@ -147,3 +147,112 @@ def test_a_retried_flow_keeps_its_tasks_results(service: ServiceProcess) -> None
         "later Cached": 3,
     }
     assert not (service.home / "client" / "results").exists()
+
+
+TRANSACTIONS = """
+    import asyncio
+    from flowspan import flow, task
+    from flowspan.transactions import atransaction, transaction
+
+    undone = []
+
+    @task(persist_result=True)
+    def step(name):
+        return name
+
+    @step.on_rollback
+    def undo(txn):
+        undone.append(txn.key is not None)
+
+    @task(on_rollback=[undo])
+    async def later(name):
+        return name
+
+    @flow
+    def plain():
+        with transaction():
+            step("kept")
+        with transaction("key") as block:
+            step("a")
+            with transaction():
+                step.submit("b").wait()
+            raise ValueError("no")
+
+    @flow
+    async def asynchronous():
+        async with atransaction():
+            await later("c")
+            await asyncio.gather(later("d"), later("e"))
+            raise ValueError("no")
+
+    assert plain(return_state=True).is_failed()
+    assert asyncio.run(asynchronous(return_state=True)).is_failed()
+    assert undone == [True, True, False, False, False], undone
+"""
+
+
+def test_what_a_transaction_rolls_back_is_shown(service: ServiceProcess) -> None:
+    run_code(TRANSACTIONS, home=service.home / "client", address=service.address)
+    assert states(service) == [
+        "step-0 Completed",
+        "step-1 RolledBack",
+        "step-2 RolledBack",
+        "later-0 RolledBack",
+        "later-1 RolledBack",
+        "later-2 RolledBack",
+    ]
+    runs = {run.name: run for run in queries.task_runs(service.channel)}
+    for name in ("step-1", "later-0"):
+        history = queries.task_history(service.channel, runs[name].id)
+        assert history == ["Pending", "Running", "Completed", "RolledBack"]
+    assert not runs["step-1"].state.HasField("result")
+    assert len(list((service.home / "client" / "results").iterdir())) == 1
+
+
+ONE_COMPUTES = """
+    import sys
+    from pathlib import Path
+    from flowspan import flow, task
+    from flowspan.cache_policies import INPUTS
+    from flowspan.locking.filesystem import FileSystemLockManager
+
+    locks = FileSystemLockManager(Path(sys.argv[0]).parent / "locks")
+
+    @task(cache_policy=INPUTS.configure(isolation_level="SERIALIZABLE", lock_manager=locks))
+    def slow(x):
+        print("computing", flush=True)
+        input()
+        return x
+
+    @flow
+    def needs():
+        return slow(1)
+
+    print("got", needs(), flush=True)
+"""
+
+
+def test_of_two_processes_one_computes(service: ServiceProcess) -> None:
+    options: dict[str, Any] = {"home": service.home / "client", "address": service.address}
+    with FlowProcess(ONE_COMPUTES, **options) as first:
+        first.wait_for_line("computing")
+        with FlowProcess(ONE_COMPUTES, **options) as killed:
+            queries.wait_until(lambda: len(states(service)) == 2, "the second to be there")
+            killed.kill()
+        with FlowProcess(ONE_COMPUTES, **options) as second:
+            queries.wait_until(lambda: len(states(service)) == 3, "the third to be there")
+            first.say("")
+            assert first.finish() == "computing\ngot 1\n"
+            assert second.finish() == "got 1\n"
+
+
+def test_a_lock_ends_with_its_holder(service: ServiceProcess) -> None:
+    options: dict[str, Any] = {"home": service.home / "client", "address": service.address}
+    with FlowProcess(ONE_COMPUTES, **options) as first:
+        first.wait_for_line("computing")
+        with FlowProcess(ONE_COMPUTES, **options) as second:
+            queries.wait_until(lambda: len(states(service)) == 2, "the second to be there")
+            first.kill()
+            second.wait_for_line("computing")
+            second.say("")
+            assert "got 1" in second.finish()

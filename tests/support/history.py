@@ -152,7 +152,7 @@ def _check_step(before: transition_pb2.Transition, after: transition_pb2.Transit
             assert after.cause == transition_pb2.TRANSITION_CAUSE_REPORTED, (
                 f"{step}: only a report overrules silence"
             )
-        else:
+        elif not is_rollback(before, after):
             assert new in FOLLOWS[old].split(), f"{step}: not in the table"
     else:
         assert after.attempt == before.attempt + 1, f"{step}: attempts count up by one"
@@ -162,7 +162,10 @@ def _check_step(before: transition_pb2.Transition, after: transition_pb2.Transit
 
 def _check_ends(transitions: Sequence[transition_pb2.Transition]) -> None:
     ends: dict[int, int] = {}
-    for transition in transitions:
+    for before, transition in pairwise([None, *transitions]):
+        assert transition is not None, "pairwise gives it the first place only"
+        if before is not None and is_rollback(before, transition):
+            continue
         if type_name(transition) in ENDS.split() and not is_silence(transition):
             ends[transition.attempt] = ends.get(transition.attempt, 0) + 1
     assert all(count == 1 for count in ends.values()), "an attempt has more than one end"
@@ -187,6 +190,17 @@ def _check_row(run: Any, transitions: Sequence[transition_pb2.Transition]) -> No
     assert run.run_duration.ToMicroseconds() >= 0, "run_duration is negative"
     if not running:
         assert run.run_duration.ToMicroseconds() == 0, "run_duration without RUNNING"
+
+
+def is_rollback(before: transition_pb2.Transition, after: transition_pb2.Transition) -> bool:
+    """Whether a run that has completed was rolled back by it, with its transaction."""
+    return (
+        type_name(before) == type_name(after) == "COMPLETED"
+        and before.state.name != "RolledBack"
+        and after.state.name == "RolledBack"
+        and after.cause == transition_pb2.TRANSITION_CAUSE_REPORTED
+        and after.attempt == before.attempt
+    )
 
 
 def is_silence(transition: transition_pb2.Transition) -> bool:

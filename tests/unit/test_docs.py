@@ -85,13 +85,13 @@ def types(text: str) -> set[StateType]:
 
 def arrows() -> dict[str, tuple[str, str]]:
     """From where to where each lettered arrow leads."""
-    rows = re.findall(r"^\| ([A-P]) \| ([^|]+) \| ([^|]+) \|", STATES, re.MULTILINE)
+    rows = re.findall(r"^\| ([A-Q]) \| ([^|]+) \| ([^|]+) \|", STATES, re.MULTILINE)
     return {letter: (start.strip(), end.strip()) for letter, start, end in rows}
 
 
 def test_the_arrows_are_the_rules() -> None:
     found = arrows()
-    assert "".join(found) == "ABCDEFGHIJKLMNOP"
+    assert "".join(found) == "ABCDEFGHIJKLMNOPQ"
     drawn: dict[StateType, set[StateType]] = {kind: set() for kind in StateType}
     for letter in "BCDEFGHIJKLM":
         start, end = found[letter]
@@ -106,5 +106,6 @@ def test_the_arrows_are_the_rules() -> None:
 def test_the_rules_are_told_in_their_order() -> None:
     section = STATES.partition("## The rules")[2]
     told = re.findall(r"^\| `(\w+)` \|", section.partition("Before a run's state")[0], re.MULTILINE)
-    told.remove("silence_is_overruled")  # an exception to a rule
+    told.remove("silence_is_overruled")  # exceptions to a rule
+    told.remove("completed_may_be_rolled_back")
     assert told == [rule.__name__ for rule in RULES]

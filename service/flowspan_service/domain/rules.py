@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowspan_service.domain.states import TERMINAL_TYPES, Cause, StateType
+from flowspan_service.domain.states import ROLLED_BACK, TERMINAL_TYPES, Cause, StateType
 from flowspan_service.domain.verdicts import VerdictKind
 
 if TYPE_CHECKING:
@@ -107,14 +107,17 @@ def newer_attempt_starts_fresh(run: Run, wish: Wish) -> Objection | None:
 
 
 def terminal_is_final(run: Run, wish: Wish) -> Objection | None:
-    """A terminal state is final for its attempt, but for the service's own verdict about silence.
+    """A terminal state is final for its attempt, with two exceptions.
 
-    A run that was CRASHED because its session fell silent is overruled by the later report of the
-    same attempt (`silence_is_overruled`): the process was alive after all.
+    CRASHED because the session fell silent is overruled by the later report of the same attempt
+    (`silence_is_overruled`): the process was alive after all. And what COMPLETED in a transaction
+    may be reported as rolled back with it, once (`completed_may_be_rolled_back`).
     """
     if wish.attempt != run.attempt or run.state.type not in TERMINAL_TYPES:
         return None
     if is_silence(run) and wish.cause == Cause.REPORTED:
+        return None
+    if is_rollback(run, wish):
         return None
     return Objection(
         VerdictKind.REJECTED,
@@ -140,7 +143,7 @@ def cancelling_only_ends(run: Run, wish: Wish) -> Objection | None:
 
 def order_of_types(run: Run, wish: Wish) -> Objection | None:
     """The table `ALLOWED`: for example, nothing goes back from RUNNING to PENDING."""
-    if wish.attempt != run.attempt or is_silence(run):
+    if wish.attempt != run.attempt or is_silence(run) or is_rollback(run, wish):
         return None
     if wish.state.type in ALLOWED[run.state.type]:
         return None
@@ -154,6 +157,18 @@ def order_of_types(run: Run, wish: Wish) -> Objection | None:
 def is_silence(run: Run) -> bool:
     """Whether the run is CRASHED only because its session fell silent."""
     return run.state.type == StateType.CRASHED and run.cause == Cause.SESSION_LOST
+
+
+def is_rollback(run: Run, wish: Wish) -> bool:
+    """Whether the process reports of a run that has COMPLETED that it was rolled back."""
+    before, after = run.state, wish.state
+    return (
+        before.type == StateType.COMPLETED
+        and after.type == StateType.COMPLETED
+        and after.name == ROLLED_BACK != before.name
+        and wish.cause == Cause.REPORTED
+        and wish.attempt == run.attempt
+    )
 
 
 RULES: tuple[Callable[[Run, Wish], Objection | None], ...] = (

@@ -27,6 +27,10 @@ TERMINAL_TYPES = frozenset(
 DEFAULT_NAMES: dict[int, str] = {kind: kind.name.capitalize() for kind in StateType}
 
 
+ROLLED_BACK = "RolledBack"
+"""The one name that a rule looks at: of a COMPLETED run whose transaction was rolled back later."""
+
+
 class Cause(IntEnum):
     """Who caused a transition; the numbers are those of flowspan.v1.TransitionCause."""
 
@@ -59,5 +63,5 @@ class State:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether no state of the same attempt follows (but see rule `silence_is_overruled`)."""
+        """Whether no state of the same attempt follows; docs/states.md has the exceptions."""
         return self.type in TERMINAL_TYPES

@@ -62,6 +62,8 @@ class Model:
     def _may_follow(self, wish: Entry) -> bool:
         last = self.last
         if last.type in ENDED:
+            if (last.type, wish.type, wish.name) == ("COMPLETED", "COMPLETED", "RolledBack"):
+                return wish.cause == "REPORTED" and last.name != "RolledBack"
             silent = last.type == "CRASHED" and last.cause == "SESSION_LOST"
             return silent and wish.cause == "REPORTED"
         if wish.type in ENDED:
@@ -101,7 +103,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule(
         kind=st.sampled_from([kind.name for kind in StateType]),
-        named=st.sampled_from(["", "", "Retrying"]),
+        named=st.sampled_from(["", "", "Retrying", "RolledBack"]),
         step=st.sampled_from([0, 1, 1, 10, -5]),
         attempt=st.sampled_from([0, 0, 0, 0, 1, 1, -1, 2]),
         cause=st.sampled_from(["REPORTED", "REPORTED", "REPORTED", "REQUESTED"]),
@@ -148,6 +150,11 @@ class HistoryMachine(RuleBasedStateMachine):
         for attempt in {entry.attempt for entry in self.model.history}:
             entries = [entry for entry in self.model.history if entry.attempt == attempt]
             ends = [e for e in entries if e.type in ENDED and e.cause != "SESSION_LOST"]
+            if [e.type for e in ends] == ["COMPLETED", "COMPLETED"] and ends[
+                0
+            ].name != "RolledBack":
+                assert ends.pop(0).attempt == ends[0].attempt
+                assert ends[0].name == "RolledBack"
             assert len(ends) <= 1
             assert not ends or entries[-1] == ends[0]
 

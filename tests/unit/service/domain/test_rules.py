@@ -168,6 +168,29 @@ def test_a_report_of_crashed_is_final():
     assert objection.rule == "terminal_is_final"
 
 
+def test_what_completed_may_be_rolled_back_once():
+    rolled_back = state(S.COMPLETED, name="RolledBack", time_us=3_000)
+    assert decide(state(S.COMPLETED), rolled_back) is None
+    assert decide(state(S.COMPLETED, name="Cached"), rolled_back) is None
+    for later in (state(S.COMPLETED, time_us=4_000), state(S.COMPLETED, name="RolledBack")):
+        objection = decide(rolled_back, later)
+        assert objection is not None
+        assert objection.rule == "terminal_is_final"
+
+
+@pytest.mark.parametrize("old", TERMINAL_TYPES - {S.COMPLETED})
+def test_nothing_else_is_rolled_back(old: StateType):
+    objection = decide(state(old), state(S.COMPLETED, name="RolledBack", time_us=3_000))
+    assert objection is not None
+    assert objection.rule == "terminal_is_final"
+
+
+def test_only_its_process_says_that_it_was_rolled_back():
+    rolled_back = state(S.COMPLETED, name="RolledBack", time_us=3_000)
+    for options in ({"cause": Cause.REQUESTED}, {"attempt": 3}, {"attempt": 1}):
+        assert decide(state(S.COMPLETED), rolled_back, **options) is not None
+
+
 @pytest.mark.parametrize(("old", "new", "rule"), arrows())
 def test_the_short_way_and_the_rules_agree(old: StateType, new: StateType, rule: str | None):
     subject = run(state(old))

@@ -1,0 +1,55 @@
+"""Caching: what was computed for a file is taken again until the file changes.
+
+    python examples/caching.py
+
+Run it twice: the second time nothing is computed. `flowspan run show latest` shows the tasks as
+Cached, and `flowspan run show latest --json` where their results are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from flowspan import flow, task
+from flowspan.cache_policies import INPUTS, TASK_SOURCE, CacheKeyFnPolicy
+
+
+def content_of(context: Any, parameters: dict[str, Any]) -> str:
+    """A key that changes with the content of the file, wherever that is."""
+    content = Path(parameters["path"]).read_bytes()
+    return f"words-{hashlib.sha256(content).hexdigest()[:16]}"
+
+
+@task(cache_policy=CacheKeyFnPolicy(content_of), result_serializer="json")
+def count_words(path: Path) -> int:
+    """Counts the words of a file. Its result is stored as JSON, for people to look at."""
+    print(f"counting {path.name}")
+    return len(path.read_text().split())
+
+
+# The argument `quiet` makes no difference to the result.
+@task(cache_policy=INPUTS + TASK_SOURCE - "quiet", cache_expiration=timedelta(days=1))
+def share(part: int, whole: int, *, quiet: bool = False) -> float:
+    if not quiet:
+        print(f"dividing {part} by {whole}")
+    return part / whole
+
+
+@flow
+def census(paths: list[Path]) -> dict[str, float]:
+    counts = count_words.map(paths).result()
+    whole = sum(counts)
+    return {path.name: share(n, whole) for path, n in zip(paths, counts, strict=True)}
+
+
+if __name__ == "__main__":
+    here = Path(__file__).parent
+    files = [here / name for name in ("hello.py", "mapping.py", "caching.py")]
+    first = census(files)
+    again = census(files)
+    assert first == again
+    state = count_words(here / "caching.py", return_state=True)
+    print(f"{state.name}: {state.result()} words in caching.py, {first['caching.py']:.1%} of all")

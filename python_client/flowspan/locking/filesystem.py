@@ -1,0 +1,172 @@
+"""Locks among the processes of a machine, or of all that share a file system."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import time
+from hashlib import sha256
+from pathlib import Path
+
+_FIRST_WAIT_S = 0.005
+_LONGEST_WAIT_S = 0.25
+
+
+class FileSystemLockManager:
+    """Locks keys by locked files in a folder.
+
+    The operating system releases the lock of a process that dies, whatever way. On a network file
+    system that holds as far as it has locks that clients lose when they are gone (NFS 4 does).
+
+    Args:
+        lock_files_directory: The folder; made when it is needed.
+    """
+
+    def __init__(self, lock_files_directory: str | Path) -> None:
+        self.lock_files_directory = Path(lock_files_directory).expanduser().absolute()
+
+    def acquire_lock(
+        self,
+        key: str,
+        holder: str,
+        acquire_timeout: float | None = None,
+        hold_timeout: float | None = None,
+    ) -> bool:
+        """Locks a key; see `flowspan.locking.protocol.LockManager`."""
+        path = self._path(key)
+        if self.is_lock_holder(key, holder):
+            return True
+        file = self._locked_file(path, acquire_timeout)
+        if file is None:
+            return False
+        text = json.dumps({"key": key, "holder": holder, "process_id": os.getpid()})
+        os.ftruncate(file, 0)
+        os.write(file, text.encode())  # for people
+        held = _Held(holder, file)
+        with _guard:
+            _held[str(path)] = held
+        if hold_timeout is not None:
+            held.timer = threading.Timer(hold_timeout, _release, (str(path), held))
+            held.timer.daemon = True
+            held.timer.start()
+        return True
+
+    def release_lock(self, key: str, holder: str) -> None:
+        """Unlocks a key.
+
+        Raises:
+            ValueError: The holder has not locked it.
+        """
+        path = str(self._path(key))
+        held = _held.get(path)
+        if held is None or held.holder != holder or not _release(path, held):
+            raise ValueError(f"{holder!r} has not locked the key {key!r}.")
+
+    def is_locked(self, key: str) -> bool:
+        """Whether somebody has it locked."""
+        path = self._path(key)
+        if str(path) in _held:
+            return True
+        file = _try_lock(path, create=False)
+        if file is None:
+            return path.exists()
+        os.close(file)
+        return False
+
+    def is_lock_holder(self, key: str, holder: str) -> bool:
+        """Whether that holder has it locked, in this process."""
+        held = _held.get(str(self._path(key)))
+        return held is not None and held.holder == holder
+
+    def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
+        """Waits until nobody has it locked; False if the time was over before."""
+        end_s = None if timeout is None else time.monotonic() + timeout
+        wait_s = _FIRST_WAIT_S
+        while self.is_locked(key):
+            if end_s is not None and time.monotonic() >= end_s:
+                return False
+            time.sleep(wait_s)
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+        return True
+
+    def _locked_file(self, path: Path, timeout_s: float | None) -> int | None:
+        self.lock_files_directory.mkdir(parents=True, exist_ok=True)
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        wait_s = _FIRST_WAIT_S
+        while True:
+            file = _try_lock(path, create=True)
+            if file is not None:
+                return file
+            if end_s is not None and time.monotonic() >= end_s:
+                return None
+            time.sleep(wait_s)
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+    def _path(self, key: str) -> Path:
+        return self.lock_files_directory / f"{sha256(key.encode()).hexdigest()[:32]}.lock"
+
+
+class _Held:
+    """A lock that this process has."""
+
+    def __init__(self, holder: str, file: int) -> None:
+        self.holder = holder
+        self.file = file
+        self.timer: threading.Timer | None = None
+
+
+_held: dict[str, _Held] = {}
+"""The locks of this process, by the paths of their files."""
+
+_guard = threading.Lock()
+"""Guards them."""
+
+
+def _try_lock(path: Path, *, create: bool) -> int | None:
+    """Locks a file; None if somebody else has it locked, or it is not there."""
+    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+    try:
+        file = os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever released it deleted it, and somebody may have made it anew since it was opened.
+        if os.path.samestat(os.fstat(file), os.stat(path)):
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(file)
+        raise
+    os.close(file)
+    return None
+
+
+def _release(path: str, held: _Held) -> bool:
+    """Releases a lock, if it is still that one; whether it was."""
+    with _guard:
+        if _held.get(path) is not held:
+            return False
+        del _held[path]
+    if held.timer is not None:
+        held.timer.cancel()
+    try:
+        os.unlink(path)  # while it is locked
+    finally:
+        os.close(held.file)
+    return True
+
+
+def _after_fork() -> None:
+    """A child has none of its parent's locks, and must not keep them open."""
+    global _guard  # noqa: PLW0603 - one per process
+    _guard = threading.Lock()
+    for held in _held.values():
+        os.close(held.file)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,102 @@
+"""Locks within one process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+
+class MemoryLockManager:
+    """Locks keys for the threads and coroutines of one process.
+
+    The same wherever it is made: all instances of a process share their locks. They end with the
+    process, so a holder that died holds nothing.
+    """
+
+    def acquire_lock(
+        self,
+        key: str,
+        holder: str,
+        acquire_timeout: float | None = None,
+        hold_timeout: float | None = None,
+    ) -> bool:
+        """Locks a key; see `flowspan.locking.protocol.LockManager`."""
+        end_s = None if acquire_timeout is None else time.monotonic() + acquire_timeout
+        with _changed:
+            while not _is_free(key, holder):
+                if not _wait(key, end_s):
+                    return False
+            _locks[key] = (
+                holder,
+                None if hold_timeout is None else time.monotonic() + hold_timeout,
+            )
+            return True
+
+    def release_lock(self, key: str, holder: str) -> None:
+        """Unlocks a key.
+
+        Raises:
+            ValueError: The holder has not locked it.
+        """
+        with _changed:
+            if not self.is_lock_holder(key, holder):
+                raise ValueError(f"{holder!r} has not locked the key {key!r}.")
+            del _locks[key]
+            _changed.notify_all()
+
+    def is_locked(self, key: str) -> bool:
+        """Whether somebody has it locked."""
+        with _changed:
+            return not _is_free(key, None)
+
+    def is_lock_holder(self, key: str, holder: str) -> bool:
+        """Whether that holder has it locked."""
+        with _changed:
+            return not _is_free(key, None) and _locks[key][0] == holder
+
+    def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
+        """Waits until nobody has it locked; False if the time was over before."""
+        end_s = None if timeout is None else time.monotonic() + timeout
+        with _changed:
+            while not _is_free(key, None):
+                if not _wait(key, end_s):
+                    return False
+            return True
+
+
+_locks: dict[str, tuple[str, float | None]] = {}
+"""The holder of each key that is locked, and when it is released by itself."""
+
+_changed = threading.Condition(threading.RLock())
+"""Guards them; told when one is released."""
+
+
+def _is_free(key: str, holder: str | None) -> bool:
+    """Whether a key is unlocked, or locked by that holder."""
+    if key not in _locks:
+        return True
+    owner, until_s = _locks[key]
+    if until_s is not None and until_s <= time.monotonic():
+        del _locks[key]
+        return True
+    return owner == holder
+
+
+def _wait(key: str, end_s: float | None) -> bool:
+    """Waits until something may have changed; False if the time is over."""
+    now_s = time.monotonic()
+    ends = [each for each in (end_s, _locks[key][1]) if each is not None]
+    if end_s is not None and end_s <= now_s:
+        return False
+    _changed.wait(max(0.0, min(ends) - now_s) if ends else None)
+    return True
+
+
+def _after_fork() -> None:
+    global _changed  # noqa: PLW0603 - one per process
+    _changed = threading.Condition(threading.RLock())
+    _locks.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

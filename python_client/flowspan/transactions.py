@@ -1,0 +1,389 @@
+"""Transactions: tasks that are kept together, or undone together.
+
+::
+
+    with transaction() as txn:
+        write_file(path, text)      # its on_rollback hooks undo it …
+        check_quality(path)         # … if this fails
+
+Each task run in the block is a part of its transaction. When the block ends well, their results are
+stored and their `on_commit` hooks called, in order. When it raises, or one of its tasks fails, the
+`on_rollback` hooks of those that completed are called, the last first, their results are not
+stored, and their runs show that they were RolledBack.
+
+With a key, a transaction is a checkpoint: once it is committed, the next one with that key is
+committed from the beginning.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from flowspan.core.keeping import Keeping
+from flowspan.core.runs import current_run
+from flowspan.core.steps import Do
+from flowspan.core.transactions import (
+    CommitMode,
+    IsolationLevel,
+    TransactionNode,
+    TransactionState,
+    commit,
+    current_transaction,
+    end,
+    rollback,
+)
+from flowspan.drivers.bridge import run_coroutine
+from flowspan.drivers.host import get_host
+from flowspan.exceptions import ConfigError
+from flowspan.results.keeper import transaction_of
+from flowspan.results.store import get_result_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+    from contextvars import Token
+    from types import TracebackType
+    from typing import Self
+
+    from flowspan.core.runs import Run
+    from flowspan.results.store import ResultStore
+
+    Calls = Generator[float | Do, Any, Any]
+
+__all__ = [
+    "AsyncTransaction",
+    "CommitMode",
+    "IsolationLevel",
+    "Transaction",
+    "TransactionState",
+    "atransaction",
+    "get_transaction",
+    "transaction",
+]
+
+_logger = logging.getLogger("flowspan.transactions")
+_ERROR = logging.ERROR
+_FIRST_WAIT_S = 0.01
+_LONGEST_WAIT_S = 0.5
+
+
+class _Block(TransactionNode):
+    """The transaction of a block, however it is driven."""
+
+    def __init__(
+        self,
+        *,
+        key: str | None,
+        store: ResultStore | None,
+        commit_mode: CommitMode | str | None,
+        isolation_level: IsolationLevel | str | None,
+        overwrite: bool,
+        write_on_commit: bool,
+        logger: logging.Logger | logging.LoggerAdapter[Any] | None,
+    ) -> None:
+        self._run: Run | None = current_run.get()
+        self._logger = logger
+        super().__init__(
+            key=key,
+            parent=None,
+            commit_mode=None if commit_mode is None else CommitMode(commit_mode),
+            isolation_level=None if isolation_level is None else IsolationLevel(isolation_level),
+            note=self._log,
+        )
+        self.state = TransactionState.PENDING
+        self.store = store
+        self.overwrite = overwrite
+        self.write_on_commit = write_on_commit
+        self._modes = commit_mode, isolation_level
+        self._staged: Any = None
+        self._token: Token[TransactionNode | None] | None = None
+
+    def stage(
+        self,
+        value: Any,
+        on_rollback_hooks: Iterable[Callable[..., Any]] = (),
+        on_commit_hooks: Iterable[Callable[..., Any]] = (),
+    ) -> None:
+        """Leaves the value that is stored under the key when the transaction is committed.
+
+        Args:
+            value: The value.
+            on_rollback_hooks: Called with the transaction when it is rolled back, the last first.
+            on_commit_hooks: Called with it when it is committed.
+        """
+        if self.has_ended:
+            return
+        self._staged = value
+        self.on_rollback_hooks += on_rollback_hooks
+        self.on_commit_hooks += on_commit_hooks
+        self.state = TransactionState.STAGED
+
+    def read(self) -> Any:
+        """The value that is stored under the key; None without a key.
+
+        Raises:
+            MissingResult: Nothing is stored there.
+        """
+        if self.store is None or self.key is None:
+            return None
+        return self.store.load(self.store.read(self.key))
+
+    def _begin(self) -> Calls:
+        """Takes its place in those around it, locks the key, and looks whether it is committed."""
+        if self._token is not None:
+            raise RuntimeError("The transaction has begun already; make another one.")
+        run = self._run = current_run.get()
+        if run is not None:
+            self.run_id = run.record.id
+            if run.keeping is None:
+                run.keeping = Keeping()  # so that the tasks that it calls look for a transaction
+        self.parent = transaction_of(get_host(), run, wanted=True)
+        if self.parent is not None:
+            commit_mode, isolation_level = self._modes
+            self.commit_mode = CommitMode(commit_mode or self.parent.commit_mode)
+            self.isolation_level = IsolationLevel(isolation_level or self.parent.isolation_level)
+        self.state = TransactionState.ACTIVE
+        if self.key is None:
+            return
+        if self.store is None:
+            self.store = get_result_store()
+        if self.isolation_level is IsolationLevel.SERIALIZABLE:
+            yield from self._lock(self.key, self.store)
+        if not self.overwrite and (yield Do(self.store.exists, (self.key,), is_user_code=False)):
+            self.state = TransactionState.COMMITTED
+            self.release()
+        elif self.write_on_commit:
+            self.write = self._write
+
+    def _lock(self, key: str, store: ResultStore) -> Calls:
+        """Locks the key; waits for it in turns, so that the wait can be broken off."""
+        locks, holder, wait_s = store.lock_manager, uuid4().hex, _FIRST_WAIT_S
+        if locks is None:
+            raise ConfigError(
+                "The isolation level SERIALIZABLE needs a store with a lock manager: "
+                "transaction(…, store=ResultStore(lock_manager=MemoryLockManager()))."
+            )
+        while not locks.acquire_lock(key, holder, acquire_timeout=0):
+            yield wait_s
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+        self.unlock = lambda: locks.release_lock(key, holder)
+
+    def _write(self) -> None:
+        assert self.store is not None  # noqa: S101 - `_begin` has set it
+        self.store.write(self._staged, self.key, run_id=self.run_id or "")
+
+    def _log(self, level: int, message: str, error: BaseException | None) -> None:
+        if self._logger is None and self._run is not None:
+            get_host().note(self._run, level, message, error)
+        else:
+            (self._logger or _logger).log(level, message, exc_info=error)
+
+    def _enter(self) -> None:
+        self._token = current_transaction.set(self)
+
+    def _leave(self) -> None:
+        assert self._token is not None  # noqa: S101 - entered before
+        current_transaction.reset(self._token)
+
+    def __repr__(self) -> str:
+        return f"<Transaction {self.key!r}: {self.state.value}>"
+
+
+class Transaction(_Block):
+    """The transaction of a `with` block. Made by `transaction`, which tells of the options."""
+
+    def __enter__(self) -> Self:
+        try:
+            _drive(self._begin(), self._run)
+        except BaseException:
+            self.release()
+            raise
+        self._enter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            _drive(end(self, failed=error is not None), self._run)
+        finally:
+            self._leave()
+
+    def commit(self) -> bool:
+        """Commits it now; whether it was committed by this."""
+        return bool(_drive(commit(self), self._run))
+
+    def rollback(self) -> bool:
+        """Rolls it back now; whether it was rolled back by this."""
+        return bool(_drive(rollback(self), self._run))
+
+
+class AsyncTransaction(_Block):
+    """The transaction of an `async with` block; see `atransaction`."""
+
+    async def __aenter__(self) -> Self:
+        try:
+            await _drive_async(self._begin())
+        except BaseException:
+            self.release()
+            raise
+        self._enter()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            steps = end(self, failed=error is not None)
+            if isinstance(error, GeneratorExit):  # a coroutine that is closed may not await
+                _drive(steps, self._run)
+            else:
+                await _drive_async(steps)
+        finally:
+            self._leave()
+
+    async def commit(self) -> bool:
+        """Commits it now; whether it was committed by this."""
+        return bool(await _drive_async(commit(self)))
+
+    async def rollback(self) -> bool:
+        """Rolls it back now; whether it was rolled back by this."""
+        return bool(await _drive_async(rollback(self)))
+
+
+def transaction(
+    key: str | None = None,
+    store: ResultStore | None = None,
+    commit_mode: CommitMode | str | None = None,
+    isolation_level: IsolationLevel | str | None = None,
+    overwrite: bool = False,  # noqa: FBT001, FBT002 - Prefect's signature
+    write_on_commit: bool = True,  # noqa: FBT001, FBT002
+    logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
+) -> Transaction:
+    """A transaction for a `with` block.
+
+    Args:
+        key: Under which it is known that it was committed: the block should ask `is_committed()`.
+            Without one it is not.
+        store: Where that is stored; by default, where the current run stores its results.
+        commit_mode: LAZY commits it with the transaction around it, or at its own end where there
+            is none; EAGER at its own end; OFF only when `commit` is called. By default as the
+            transaction around it, or LAZY.
+        isolation_level: SERIALIZABLE locks the key, with the store's lock manager, from the
+            beginning to the end; READ_COMMITTED does not. By default as the one around it, or
+            READ_COMMITTED.
+        overwrite: Whether it begins although one with its key was committed.
+        write_on_commit: Whether what was staged is stored when it is committed.
+        logger: For what goes wrong with hooks; the run's by default.
+
+    Returns:
+        The transaction; `with` gives it to the block.
+
+    Raises:
+        ValueError: There is no such mode or level.
+        ConfigError: (At the beginning of the block.) The key is to be locked, and the store has
+            nothing that could.
+        CancelRun: (Likewise.) The run was cancelled while it waited for the lock.
+    """
+    return Transaction(
+        key=key,
+        store=store,
+        commit_mode=commit_mode,
+        isolation_level=isolation_level,
+        overwrite=overwrite,
+        write_on_commit=write_on_commit,
+        logger=logger,
+    )
+
+
+def atransaction(
+    key: str | None = None,
+    store: ResultStore | None = None,
+    commit_mode: CommitMode | str | None = None,
+    isolation_level: IsolationLevel | str | None = None,
+    overwrite: bool = False,  # noqa: FBT001, FBT002 - Prefect's signature
+    write_on_commit: bool = True,  # noqa: FBT001, FBT002
+    logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
+) -> AsyncTransaction:
+    """A transaction for an `async with` block, in which nothing holds up the loop.
+
+    See `transaction` for the arguments. `commit` and `rollback` are coroutines here.
+    """
+    return AsyncTransaction(
+        key=key,
+        store=store,
+        commit_mode=commit_mode,
+        isolation_level=isolation_level,
+        overwrite=overwrite,
+        write_on_commit=write_on_commit,
+        logger=logger,
+    )
+
+
+def get_transaction() -> TransactionNode | None:
+    """The transaction in which the code that calls this is.
+
+    In a task that is the task run's own, which its hooks are given; in the block of a transaction,
+    the block's.
+
+    Returns:
+        None outside of tasks and blocks.
+    """
+    return transaction_of(get_host(), current_run.get(), wanted=True)
+
+
+def _drive(steps: Calls, run: Run | None) -> Any:
+    """Does what the steps ask for, in this thread; what they return."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                outcome = None
+                if isinstance(step, Do):
+                    outcome = step.fn(*step.args)
+                    if step.is_user_code and inspect.iscoroutine(outcome):
+                        outcome = run_coroutine(outcome)
+                elif run is not None:
+                    run.scope.sleep(step)
+                else:
+                    time.sleep(step)
+            except BaseException as error:  # noqa: BLE001 - the steps decide what it means
+                step = steps.throw(error)
+            else:
+                step = steps.send(outcome)
+    except StopIteration as stop:
+        return stop.value
+
+
+async def _drive_async(steps: Calls) -> Any:
+    """Does what the steps ask for, without holding up the loop; what they return."""
+    import asyncio  # noqa: PLC0415 - imported already by whoever awaits
+
+    try:
+        step = next(steps)
+        while True:
+            try:
+                outcome = None
+                if not isinstance(step, Do):
+                    await asyncio.sleep(step)
+                elif not step.is_user_code:
+                    outcome = await asyncio.to_thread(step.fn, *step.args)
+                else:
+                    outcome = step.fn(*step.args)
+                    if inspect.iscoroutine(outcome):
+                        outcome = await outcome
+            except BaseException as error:  # noqa: BLE001 - the steps decide what it means
+                step = steps.throw(error)
+            else:
+                step = steps.send(outcome)
+    except StopIteration as stop:
+        return stop.value
