@@ -266,7 +266,7 @@ def transaction(
     commit_mode: CommitMode | str | None = None,
     isolation_level: IsolationLevel | str | None = None,
     overwrite: bool = False,  # noqa: FBT001, FBT002 - Prefect's signature
-    write_on_commit: bool = True,  # noqa: FBT001, FBT002
+    write_on_commit: bool = True,  # noqa: FBT001, FBT002 - likewise
     logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
 ) -> Transaction:
     """A transaction for a `with` block.
@@ -311,7 +311,7 @@ def atransaction(
     commit_mode: CommitMode | str | None = None,
     isolation_level: IsolationLevel | str | None = None,
     overwrite: bool = False,  # noqa: FBT001, FBT002 - Prefect's signature
-    write_on_commit: bool = True,  # noqa: FBT001, FBT002
+    write_on_commit: bool = True,  # noqa: FBT001, FBT002 - likewise
     logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
 ) -> AsyncTransaction:
     """A transaction for an `async with` block, in which nothing holds up the loop.
