@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 
@@ -52,3 +53,10 @@ def set_up_logging(*, level: str, as_json: bool) -> None:
     # psycopg warns of errors that it raises as well ("error ignored terminating …"): what became of
     # them is said by whoever catches them.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
+    # grpc logs an error, with a traceback, for a call that comes as the server stops.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_cancellation)
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, asyncio.CancelledError)
