@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from tests.support.flows import FlowProcess
 
 PROGRAM = """
-    import asyncio, threading, time
+    import asyncio, os, threading, time
     from contextlib import suppress
     from flowspan import flow, get_run_logger, runtime, task
     from flowspan.states import Crashed, Failed
+    from flowspan.task_runners import ProcessPoolTaskRunner
     from flowspan.tasks import exponential_backoff
 
     class WorkerGoneError(BaseException):
@@ -167,6 +168,27 @@ PROGRAM = """
         return [flaky.map([1, 2]).result(), flaky_later.map([3, 4]).result()]
 
     assert maps() == [[1, 2], [3, 4]]
+
+    # In a worker process that dies.
+    def is_crash(task, run, state):
+        return state.is_crashed()
+
+    def note(task, run, state):
+        get_run_logger().info("hook: %s, in %s", state.name, os.getpid() == main)
+
+    main = os.getpid()
+
+    @task(retries=1, retry_condition_fn=is_crash, on_running=[note], on_completion=[note])
+    def dies():
+        if attempt() == 1:
+            os._exit(3)
+        return "alive"
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def in_processes():
+        return dies.submit().result()
+
+    assert in_processes() == "alive"
 
     # Cancelled while they wait for the next attempt.
     async def always_fails_later():
@@ -340,6 +362,16 @@ def test_a_crash_is_retried_where_the_condition_says_so(
     assert program.history(run) == ["Running", "Retrying", "Completed"]
     waited = run_of(program, "crashed-delay", what, kind)
     assert program.history(waited) == ["Running", "AwaitingRetry", "Retrying", "Completed"]
+
+
+def test_a_task_whose_worker_process_died_is_retried_where_the_condition_says_so(
+    program: Told,
+) -> None:
+    """The condition and the hooks are called in the process of the flow."""
+    run = program.task("dies")
+    assert program.history(run) == ["Running", "Retrying", "Completed"]
+    hooks = [text for text in program.logs(run) if text.startswith("hook")]
+    assert hooks == [f"hook: {name}, in True" for name in ("Running", "Retrying", "Completed")]
 
 
 @KINDS
