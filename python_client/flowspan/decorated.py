@@ -26,6 +26,7 @@ from flowspan.core.functions import is_async_function, is_generator_function
 from flowspan.core.hooks import HookDecorator, kept_hooks, made_hooks
 from flowspan.core.keeping import keep_options
 from flowspan.core.retries import RetryPolicy
+from flowspan.core.sketching import current_sketch
 from flowspan.core.states import COMPLETED
 from flowspan.drivers.bridge import call_async, call_async_generator
 from flowspan.drivers.generators import collecting, open_generator
@@ -149,9 +150,9 @@ class Decorated(Definition, Generic[P, R_co]):
         """Calls what is not just a plain function: asynchronous, or a generator."""
         if not self.is_generator:
             return call_async(self._run_async(args, kwargs, wait_for, return_state))
-        if return_state:
+        if return_state or current_sketch.get() is not None:
             collected: Any = self._collected
-            return collected(*args, return_state=True, wait_for=wait_for, **kwargs)
+            return collected(*args, return_state=return_state, wait_for=wait_for, **kwargs)
         if not self.is_async:
             return open_generator(self, args, kwargs, wait_for)
         from flowspan.drivers import aio_generators  # noqa: PLC0415 - imports asyncio

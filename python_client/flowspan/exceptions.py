@@ -100,6 +100,12 @@ class SelfDependency(FlowspanError, RuntimeError):  # noqa: N818 - named after t
     code = "self_dependency"
 
 
+class VisualizationError(FlowspanError):
+    """A flow could not be drawn; the message says why."""
+
+    code = "visualization"
+
+
 class MappingMissingIterable(FlowspanError, TypeError):  # noqa: N818 - Prefect's name
     """`map` was given nothing to map over."""
 

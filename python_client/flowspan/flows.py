@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, overload
 
@@ -11,6 +12,7 @@ from flowspan.core.definitions import FlowDefinition
 from flowspan.core.functions import called_function
 from flowspan.core.hooks import HookDecorator
 from flowspan.core.parameters import Checks
+from flowspan.core.payloads import encode_parameters
 from flowspan.decorated import Decorated, options_in
 from flowspan.drivers.sync import run_flow
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.hooks import Hook
     from flowspan.core.retries import RetryCondition, RetryDelay
+    from flowspan.drivers.sketch import Sketch
     from flowspan.results import ResultStore
     from flowspan.serializers import Serializer
     from flowspan.task_runners import TaskRunner
@@ -108,6 +111,67 @@ class Flow(Decorated[P, R_co], FlowDefinition):
             ParameterError: They do not fit; the message says which.
         """
         return dict(self.parameters.bind((), parameters))
+
+    def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters as they are stored with a run: what JSON can hold.
+
+        Args:
+            parameters: Values by parameter; a placeholder stands for what JSON cannot hold.
+        """
+        data, _ = encode_parameters(parameters)
+        plain: dict[str, Any] = json.loads(data)
+        return plain
+
+    def generate_mermaid_graph(self, *args: Any, **kwargs: Any) -> str:
+        """What the flow calls, as the text of a Mermaid flowchart; see `visualize`.
+
+        Args:
+            *args: The function's arguments.
+            **kwargs: The function's, likewise.
+
+        Raises:
+            VisualizationError: The flow looks into a result that is not there.
+        """
+        return self._sketch(args, kwargs).as_mermaid()
+
+    def generate_dot_graph(self, *args: Any, **kwargs: Any) -> str:
+        """What the flow calls, as a graph in the language of Graphviz; see `visualize`.
+
+        Args:
+            *args: The function's arguments.
+            **kwargs: The function's, likewise.
+
+        Raises:
+            VisualizationError: The flow looks into a result that is not there.
+        """
+        return self._sketch(args, kwargs).as_dot()
+
+    def visualize(self, *args: Any, **kwargs: Any) -> Path:
+        """Draws what the flow calls, and what of it takes the result of what, into an SVG file.
+
+        The function is called, but no task and no other flow: nothing is reported. A task gives its
+        `viz_return_value`, or something that stands for its result and can only be passed on.
+
+        Args:
+            *args: The function's arguments.
+            **kwargs: The function's, likewise.
+
+        Returns:
+            The file, in the current folder, named after the flow.
+
+        Raises:
+            VisualizationError: The flow looks into a result that is not there; or Graphviz is not
+                installed (`generate_mermaid_graph` needs nothing).
+        """
+        from flowspan.drivers.graphviz import draw  # noqa: PLC0415 - rare, imports subprocess
+
+        return draw(self.generate_dot_graph(*args, **kwargs), Path(f"{self.name}.svg"))
+
+    def _sketch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sketch:
+        from flowspan.drivers.sketch import make_sketch  # noqa: PLC0415 - imports asyncio
+
+        arguments = self.parameters.bind(args, kwargs)
+        return make_sketch(self.fn, *self.parameters.call_arguments(arguments))
 
     def with_options(self, **options: Unpack[FlowOptions]) -> Self:
         """A copy with other options; those that are not given stay as they are. See `flow`."""

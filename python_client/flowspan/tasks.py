@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, cast, overload
 
 from flowspan.core.definitions import TaskDefinition, checked_tags
 from flowspan.core.hooks import HookDecorator
 from flowspan.core.retries import exponential_backoff
+from flowspan.core.sketching import current_sketch
 from flowspan.decorated import Decorated, options_in
 from flowspan.drivers.links import Mapped, mapped_sources
 from flowspan.drivers.mapping import split_calls
@@ -65,6 +66,7 @@ class TaskOptions(TypedDict, total=False):
     on_running: Sequence[Hook] | None
     on_commit: Sequence[Hook] | None
     on_rollback: Sequence[Hook] | None
+    viz_return_value: Any
 
 
 class Task(Decorated[P, R_co], TaskDefinition):
@@ -104,9 +106,11 @@ class Task(Decorated[P, R_co], TaskDefinition):
         on_running: Sequence[Hook] | None = None,
         on_commit: Sequence[Hook] | None = None,
         on_rollback: Sequence[Hook] | None = None,
+        viz_return_value: Any = None,
     ) -> None:
         super().__init__(fn, options_in(locals()))
         self.tags = checked_tags(tags)
+        self.viz_return_value = viz_return_value
         self.version = version or ""
         self.run_name = task_run_name
 
@@ -144,6 +148,9 @@ class Task(Decorated[P, R_co], TaskDefinition):
         Raises:
             CancelRun: The calling run was cancelled.
         """
+        sketch = current_sketch.get()
+        if sketch is not None:
+            return sketch.add(self, args, kwargs)
         return_state = kwargs.pop("return_state", False)
         future = submit(self._collected, args, kwargs, kwargs.pop("wait_for", None))
         if return_state:
@@ -170,6 +177,9 @@ class Task(Decorated[P, R_co], TaskDefinition):
             MappingLengthMismatch: The iterables are not of the same length.
             CancelRun: The calling run was cancelled.
         """
+        sketch = current_sketch.get()
+        if sketch is not None:
+            return cast("TaskFutureList[Any]", sketch.add(self, args, kwargs))
         return_state = kwargs.pop("return_state", False)
         wait_for = kwargs.pop("wait_for", None)
         wait_for = None if wait_for is None else tuple(wait_for)
@@ -253,6 +263,8 @@ def task(  # noqa: D417 - the options are described one by one
         on_commit: Functions to call with the run's transaction when that is committed; see
             `flowspan.transactions`.
         on_rollback: Likewise when it is rolled back.
+        viz_return_value: What it is taken to give where a flow is drawn (`Flow.visualize`), for
+            flows that look into it.
 
     Returns:
         The task; without `fn`, a decorator.

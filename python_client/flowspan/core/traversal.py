@@ -41,7 +41,7 @@ def find(value: Any, kinds: tuple[type, ...]) -> list[Any]:
             found[id(item)] = item
         elif type(item) not in ATOMIC and id(item) not in seen:
             seen.add(id(item))
-            parts = _parts(item)
+            parts = parts_of(item)
             if parts and not is_plain(parts):
                 stack.extend(reversed(parts))
     return list(found.values())
@@ -67,7 +67,7 @@ def _replace(
         return replacement(value)
     if type(value) in ATOMIC or id(value) in above:  # a value may hold itself
         return value
-    parts = _parts(value)
+    parts = parts_of(value)
     if not parts or is_plain(parts):
         return value
     above |= {id(value)}
@@ -77,7 +77,8 @@ def _replace(
     return _rebuilt(value, fresh)
 
 
-def _parts(value: Any) -> Sequence[Any]:
+def parts_of(value: Any) -> Sequence[Any]:
+    """What a value holds, if it is of a kind that is looked into."""
     if isinstance(value, dict):
         return list(value.values())
     if isinstance(value, (list, tuple)):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin
 from flowspan.core.runs import current_run
+from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
 from flowspan.drivers.aio_endings import as_cancel, cancelled_error, passed_on
@@ -107,8 +108,12 @@ async def run_task(
     wait_for: Iterable[Any] | None,
 ) -> State:
     """Runs a task whose function gives a coroutine, here and now."""
-    host = get_host()
     parent = current_run.get()
+    if parent is None:
+        sketched = sketched_state(task, args, kwargs, wait_for)
+        if sketched is not None:
+            return sketched
+    host = get_host()
     inputs = args, kwargs, tuple(wait_for or ())
     args, kwargs, error = await resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
@@ -129,8 +134,12 @@ async def run_flow(
     wait_for: Iterable[Any] | None,
 ) -> State:
     """Runs a flow whose function gives a coroutine, here and now."""
-    host = get_host()
     parent = current_run.get()
+    if parent is None:
+        sketched = sketched_state(flow, args, kwargs, wait_for)
+        if sketched is not None:
+            return sketched
+    host = get_host()
     inputs = args, kwargs, tuple(wait_for or ())
     args, kwargs, error = await resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)

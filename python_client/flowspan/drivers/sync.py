@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin
 from flowspan.core.runs import current_run
+from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
 from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
@@ -119,6 +120,10 @@ def _run_task_with_care(
     wait_for: Iterable[Any] | None,
 ) -> State:
     """Runs a task that takes results of other runs, or that nobody called but the user."""
+    if parent is None:
+        sketched = sketched_state(task, args, kwargs, wait_for)
+        if sketched is not None:
+            return sketched
     inputs = args, kwargs, tuple(wait_for or ())
     args, kwargs, error = resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
@@ -141,8 +146,12 @@ def run_flow(
     wait_for: Iterable[Any] | None,
 ) -> State:
     """Runs a flow whose function is a plain one, here and now."""
-    host = get_host()
     parent = current_run.get()
+    if parent is None:
+        sketched = sketched_state(flow, args, kwargs, wait_for)
+        if sketched is not None:
+            return sketched
+    host = get_host()
     inputs = args, kwargs, tuple(wait_for or ())
     args, kwargs, error = resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)

@@ -1,0 +1,32 @@
+"""Drawing with the program `dot` of Graphviz."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from flowspan.exceptions import VisualizationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def draw(graph: str, file: Path) -> Path:
+    """Draws a graph into an SVG file, and returns that.
+
+    Raises:
+        VisualizationError: The program is not installed, or refuses.
+    """
+    program = shutil.which("dot")
+    if program is None:
+        raise VisualizationError(
+            "Graphviz is not installed: its program `dot` is not on the PATH. Install it (apt "
+            "install graphviz, brew install graphviz), or use generate_mermaid_graph() or "
+            "generate_dot_graph(), which give the graph as text."
+        )
+    command = [program, "-Tsvg", "-o", str(file)]
+    done = subprocess.run(command, input=graph, capture_output=True, text=True, check=False)  # noqa: S603 - a program of the user's machine
+    if done.returncode:
+        raise VisualizationError(f"Graphviz could not draw the flow: {done.stderr.strip()}")
+    return file

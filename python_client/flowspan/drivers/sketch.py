@@ -1,0 +1,145 @@
+"""Sketches of flows: their function is called, but not what it calls; that is only noted down."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.annotations import Annotation
+from flowspan.core.runs import current_run
+from flowspan.core.sketching import current_sketch
+from flowspan.core.states import COMPLETED, State
+from flowspan.core.traversal import find, parts_of
+from flowspan.exceptions import VisualizationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+
+class Sketched:
+    """Stands for what a task or flow would give: its result, its future, or a list of those."""
+
+    def __init__(self, number: int, name: str) -> None:
+        self.number = number
+        self.name = name
+        self.state = State(COMPLETED, data=self)
+
+    def result(self, *_args: Any, **_kwargs: Any) -> Sketched:
+        """As that of a future or state: itself."""
+        return self
+
+    def wait(self, *_args: Any, **_kwargs: Any) -> None:
+        """As that of a future: at once."""
+
+    def __await__(self) -> Generator[Any, Any, Sketched]:
+        yield from ()
+        return self
+
+    def _refuse(self, *_: Any) -> Any:
+        raise VisualizationError(
+            f"The flow looks into the result of {self.name!r}, which is not there: nothing that a "
+            "flow calls is executed when it is drawn. Give the task a value to go on with: "
+            "@task(viz_return_value=…)."
+        )
+
+    __iter__ = __len__ = __bool__ = __getitem__ = __lt__ = __gt__ = __le__ = __ge__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __int__ = __float__ = _refuse
+
+    def __repr__(self) -> str:
+        return f"<result of {self.name!r}>"
+
+
+class Sketch:
+    """What a flow calls, and what of it takes the result of what.
+
+    Attributes:
+        nodes: The names of the calls, in order ("load-0"), each with whether it is a flow.
+        edges: Pairs of indexes into the nodes: the result of the first is taken by the second.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[tuple[str, bool]] = []
+        self.edges: list[tuple[int, int]] = []
+        self._counts: dict[str, int] = {}
+        self._values: list[tuple[Any, int]] = []
+
+    def add(self, definition: Any, *inputs: Any) -> Any:
+        """Notes a call down; what it is to give: its `viz_return_value`, or something Sketched."""
+        count = self._counts.get(definition.name, 0)
+        self._counts[definition.name] = count + 1
+        number = len(self.nodes)
+        name = f"{definition.name}-{count}"
+        self.nodes.append((name, definition.is_flow))
+        sources = dict.fromkeys(self._sources(inputs))
+        self.edges += [(source, number) for source in sources]
+        value = getattr(definition, "viz_return_value", None)
+        if value is None:
+            return Sketched(number, name)
+        self._values.append((value, number))
+        return value
+
+    def _sources(self, inputs: Any) -> Iterator[int]:
+        for item in find(inputs, (Sketched, Annotation, State)):
+            if isinstance(item, Sketched):
+                yield item.number
+            elif isinstance(item, Annotation):
+                yield from self._sources(item.unwrap())
+            else:
+                yield from self._sources(item.data)
+        yield from self._known_in(inputs)
+
+    def _known_in(self, value: Any) -> Iterator[int]:
+        """The calls whose `viz_return_value` is somewhere in a value."""
+        kinds = tuple({type(given) for given, _ in self._values})
+        for item in find(value, kinds) if kinds else ():
+            found = [number for given, number in self._values if given is item]
+            if found:
+                yield found[-1]
+            else:
+                for part in parts_of(item):
+                    yield from self._known_in(part)
+
+    def as_mermaid(self) -> str:
+        """The text of a Mermaid flowchart."""
+        lines = ["graph TD"]
+        for number, (name, is_flow) in enumerate(self.nodes):
+            shape = f'[["{name}"]]' if is_flow else f'["{name}"]'
+            lines.append(f"    n{number}{shape}")
+        lines += [f"    n{source} --> n{target}" for source, target in self.edges]
+        return "\n".join(lines) + "\n"
+
+    def as_dot(self) -> str:
+        """The text of a graph for the programs of Graphviz."""
+        lines = ["digraph {", "    node [shape=box, style=rounded];"]
+        for number, (name, is_flow) in enumerate(self.nodes):
+            label = name.replace("\\", "\\\\").replace('"', '\\"')
+            extra = ", peripheries=2" if is_flow else ""
+            lines.append(f'    n{number} [label="{label}"{extra}];')
+        lines += [f"    n{source} -> n{target};" for source, target in self.edges]
+        return "\n".join(lines) + "\n}\n"
+
+
+def make_sketch(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sketch:
+    """Calls the function of a flow, plain or asynchronous, or a generator function."""
+    sketch = Sketch()
+
+    async def later(awaitable: Any) -> None:
+        if hasattr(awaitable, "__aiter__"):
+            async for _ in awaitable:
+                pass
+        else:
+            await awaitable
+
+    def call() -> None:
+        current_run.set(None)
+        current_sketch.set(sketch)
+        value = fn(*args, **kwargs)
+        if hasattr(value, "__aiter__") or asyncio.iscoroutine(value):
+            asyncio.run(later(value))
+        elif hasattr(value, "__next__"):
+            for _ in value:
+                pass
+
+    copy_context().run(call)
+    return sketch

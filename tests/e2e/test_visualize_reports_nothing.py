@@ -1,0 +1,41 @@
+"""A flow that is drawn tells the service nothing; afterwards it runs as ever."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support import queries
+from tests.support.flows import run_code
+
+if TYPE_CHECKING:
+    from tests.support.service import ServiceProcess
+
+CODE = """
+    import asyncio
+    from flowspan import flow, task
+
+    @task
+    {a}def one(x=0):
+        return 1
+
+    @flow
+    {a}def outer():
+        return {w}one({w}one())
+
+    assert "n0 --> n1" in outer.generate_mermaid_graph()
+    assert outer.serialize_parameters({{"x": (1, 2)}}) == {{"x": [1, 2]}}
+    assert {run} == 1
+"""
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+def test_drawn_and_then_run(service: ServiceProcess, is_async: bool) -> None:
+    code = CODE.format(
+        a="async " if is_async else "",
+        w="await " if is_async else "",
+        run="asyncio.run(outer())" if is_async else "outer()",
+    )
+    run_code(code, home=service.home / "client", address=service.address)
+    assert len(queries.flow_runs(service.channel)) == 1
+    assert len(queries.task_runs(service.channel)) == 2
