@@ -224,7 +224,15 @@ TROUBLE = """
 def test_promise_a_worker_that_dies_or_hangs_takes_its_own_run_with_it_alone(
     service: ServiceProcess,
 ) -> None:
-    output = run_code(TROUBLE, home=service.home / "client", address=service.address)
+    with OtlpReceiver() as spans:
+        env = {"FLOWSPAN_OTLP_ENDPOINT": f"http://127.0.0.1:{spans.port}"}
+        home = service.home / "client"
+        output = run_code(TROUBLE, home=home, address=service.address, env=env)
+        lost = ("exits-inside", "blocks-inside")
+        spans.wait_for(lambda _: all(name in spans.names for name in (*lost, "trouble")), "all")
+    for name, caller in zip(lost, ("exits", "blocks"), strict=True):
+        assert spans.one(name).is_synthetic, "a killed process leaves no hole in the trace"
+        assert spans.one(name).parent_id == spans.one(caller).span_id
     said = dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
     assert output.count("cleaned up") == 2
     runs = by_name(queries.task_runs(service.channel))

@@ -68,6 +68,12 @@ def told_endpoint() -> str | None:
     return _service_endpoint(0.0) if _service_endpoint is not None else None
 
 
+def end_lost(record: RunRecord, created_ns: int, state: tuple[int, str, str, int]) -> None:
+    """Ends the span of a run whose process is gone; see `SpanTracer.end_lost`."""
+    if _tracer is not None and record.traceparent:
+        _tracer.end_lost(record, created_ns, state)
+
+
 def inject() -> dict[str, str]:
     """The current span as a carrier, for another process; see flowspan.telemetry.propagation."""
     from flowspan.telemetry import propagation  # noqa: PLC0415 - imports OpenTelemetry

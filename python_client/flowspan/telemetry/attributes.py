@@ -35,6 +35,8 @@ MAP_INDEX = "flowspan.map.index"
 ARTIFACT_ID = "flowspan.artifact.id"
 ARTIFACT_KEY = "flowspan.artifact.key"
 ARTIFACT_TYPE = "flowspan.artifact.type"
+SYNTHETIC = "flowspan.span.synthetic"
+"""Made in the place of a process that was gone before it could end the span."""
 ERROR_TYPE = "error.type"
 
 RUNNING_EVENT = "flowspan.running"
@@ -52,7 +54,7 @@ NAMED_COMPLETIONS = {"Cached": "flowspan.cached", "RolledBack": "flowspan.rolled
 STATE_TYPE_NAMES = {int(kind): kind.name for kind in StateType}
 
 
-def run_attributes(record: RunRecord, function: Callable[..., Any]) -> dict[str, Any]:
+def run_attributes(record: RunRecord, function: Callable[..., Any] | None) -> dict[str, Any]:
     """What is known of a run when its span starts."""
     attributes: dict[str, Any] = {
         RUN_ID: record.id,
@@ -63,7 +65,7 @@ def run_attributes(record: RunRecord, function: Callable[..., Any]) -> dict[str,
     if record.tags:
         attributes[TAGS] = record.tags
     code = getattr(function, "__code__", None)
-    if code is not None:
+    if code is not None and function is not None:
         attributes.update(_code_attributes(code, function.__module__ or ""))
     return attributes
 

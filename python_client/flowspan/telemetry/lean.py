@@ -128,6 +128,17 @@ class LeanTracer(trace.Tracer):
             self.processors.on_start(span, parent_context=context)  # type: ignore[arg-type]
         return span
 
+    def adopt(
+        self,
+        name: str,
+        own: SpanContext,
+        parent: SpanContext | None,
+        attributes: Attributes,
+        start_ns: int,
+    ) -> trace.Span:
+        """A span that another process began, and that ended before the span did."""
+        return LeanSpan(self, name, own, parent, attributes, start_ns)
+
     def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
         """See `opentelemetry.trace.Tracer.start_as_current_span`."""
         return trace.use_span(self.start_span(*args, **kwargs), end_on_exit=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanContext, StatusCode
 
 from flowspan.core.failures import summary
 from flowspan.core.states import CANCELLED, COMPLETED
@@ -79,6 +79,31 @@ class SpanTracer:
         except Exception:
             logger.debug("Could not start the span of run %s.", record.id, exc_info=True)
             return None
+
+    @never_fails
+    def end_lost(
+        self, record: RunRecord, created_ns: int, state: tuple[int, str, str, int]
+    ) -> None:
+        """Ends the span of a run whose process is gone, if flowspan makes the spans itself.
+
+        Args:
+            record: The run, with the ids of its span.
+            created_ns: When it was created.
+            state: What it ended in: type, name, message, and when.
+        """
+        adopt = getattr(self._tracer, "adopt", None)
+        own = span_context(record.traceparent)
+        if adopt is None or not own.is_valid or not own.trace_flags.sampled:
+            return  # a provider of the program's lets nobody choose a span's id
+        parent = None
+        if record.parent_span_id:
+            parent = SpanContext(own.trace_id, int(record.parent_span_id, 16), is_remote=True)
+        attributes = {**names.run_attributes(record, None), names.SYNTHETIC: True}
+        span = adopt(record.function_name, own, parent, attributes, created_ns)
+        kind, name, message, time_ns = state
+        RunSpan(self._tracer, span, record.function_name, created_ns).end(
+            kind, name, message, None, time_ns
+        )
 
     def _start_run(self, record: RunRecord, definition: Definition, time_ns: int) -> RunSpan | None:
         context = otel_context.get_current()

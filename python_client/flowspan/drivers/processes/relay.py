@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowspan import telemetry
 from flowspan.core.events import CREATED, STATE
 from flowspan.core.states import TERMINAL_TYPES, State, StateType
 from flowspan.drivers.processes.messages import FORGET, WATCH
@@ -11,7 +12,7 @@ from flowspan.drivers.processes.messages import FORGET, WATCH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from flowspan.core.events import Event
+    from flowspan.core.events import Event, RunRecord
     from flowspan.drivers.host import Host
 
 _TERMINAL = frozenset(int(kind) for kind in TERMINAL_TYPES)
@@ -29,8 +30,10 @@ class Relay:
     def __init__(self, host: Host, cancel: Callable[[str, str], None]) -> None:
         self._host = host
         self._cancel = cancel
-        self._open: dict[str, int] = {}
-        """The attempt of each run that was created in the worker and has not ended."""
+        self._open: dict[str, tuple[RunRecord, int]] = {}
+        """The runs that were created in the worker and have not ended, and when they were."""
+        self._attempts: dict[str, int] = {}
+        """The attempt of each of them that has begun."""
         self._watched: set[str] = set()
 
     def take(self, events: Iterable[Event]) -> None:
@@ -39,12 +42,13 @@ class Relay:
         for event in events:
             code = event[0]
             if code == CREATED:
-                self._open[event[1].id] = 1
+                self._open[event[1].id] = event[1], event[3]
             elif code == STATE:
                 if event[3] in _TERMINAL:
                     self._open.pop(event[1], None)
+                    self._attempts.pop(event[1], None)
                 else:
-                    self._open[event[1]] = event[2]
+                    self._attempts[event[1]] = event[2]
             elif code == WATCH:
                 self._watch(event[1])
                 continue
@@ -68,12 +72,14 @@ class Relay:
             self._host.forget(run_id)
         self._watched.clear()
         count = len(self._open)
-        for run_id, attempt in reversed(self._open.items()):
-            state = State(kind, message=message)
+        name, number = State(kind).name, int(kind)
+        for run_id, (record, created_ns) in reversed(self._open.items()):
             now = self._host.now_ns()
-            number = int(kind)
-            self._host.emit((STATE, run_id, attempt, number, state.name, message, now, None, None))
+            attempt = self._attempts.get(run_id, 1)
+            self._host.emit((STATE, run_id, attempt, number, name, message, now, None, None))
+            telemetry.end_lost(record, created_ns, (number, name, message, now))
         self._open.clear()
+        self._attempts.clear()
         return count
 
     def _watch(self, run_id: str) -> None:

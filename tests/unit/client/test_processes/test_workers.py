@@ -195,6 +195,7 @@ class FakeHost:
 class Record:
     def __init__(self, run_id: str) -> None:
         self.id = run_id
+        self.traceparent = ""
 
 
 def state(run_id: str, kind: int, attempt: int = 1) -> tuple[Any, ...]:
@@ -205,12 +206,12 @@ def test_what_a_worker_left_open_is_ended_inner_runs_first() -> None:
     host, cancelled = FakeHost(), []
     relay = Relay(host, lambda *what: cancelled.append(what))  # type: ignore[arg-type] # a fake
     events = [
-        (CREATED, Record("outer")),
+        (CREATED, Record("outer"), "Pending", 1),
         (WATCH, "outer"),
-        (CREATED, Record("done")),
+        (CREATED, Record("done"), "Pending", 2),
         state("done", 6),
         (LOG, "done", 1),
-        (CREATED, Record("inner")),
+        (CREATED, Record("inner"), "Pending", 3),
         (WATCH, "inner"),
         state("inner", 3, attempt=2),
         (FORGET, "inner"),
