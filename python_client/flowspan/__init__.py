@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from flowspan.flows import Flow, flow
     from flowspan.logging.run_logger import get_run_logger
     from flowspan.tasks import Task, task
+    from flowspan.transactions import Transaction
 
 __all__ = [
     "Flow",
     "State",
     "Task",
+    "Transaction",
     "__version__",
     "allow_failure",
     "flow",
@@ -38,6 +40,7 @@ _HOMES = {
     "Flow": "flowspan.flows",
     "State": "flowspan.core.states",
     "Task": "flowspan.tasks",
+    "Transaction": "flowspan.transactions",
     "allow_failure": "flowspan.core.annotations",
     "flow": "flowspan.flows",
     "get_client": "flowspan.api.client",
