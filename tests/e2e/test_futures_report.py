@@ -137,3 +137,36 @@ def test_dependencies(service: ServiceProcess, is_async: bool) -> None:
     assert "waits for itself" in tasks["circular-0"].message
     (outer,) = queries.flow_runs(service.channel)
     assert outer.state.name == "Completed"
+
+
+def test_cancelling_a_future_ends_the_code_in_a_worker_process(service: ServiceProcess) -> None:
+    code = """
+        import pathlib, time
+        from flowspan import flow, task
+        from flowspan.task_runners import ProcessPoolTaskRunner
+
+        @task
+        def blocks(begun):
+            pathlib.Path(begun).touch()
+            time.sleep(600)
+
+        @task
+        def numbers(count):
+            yield from range(count)
+
+        @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+        def outer(begun):
+            future = blocks.submit(begun)
+            while not pathlib.Path(begun).exists():
+                time.sleep(0.005)
+            assert future.cancel()
+            future.wait()
+            return numbers.submit(3).result()
+
+        assert outer(__file__ + ".begun") == [0, 1, 2]
+    """
+    run_code(code, home=service.home / "client", address=service.address)
+    blocks, numbers = queries.task_runs(service.channel)
+    history = queries.task_history(service.channel, blocks.id)
+    assert history == ["Pending", "Running", "Cancelled"]
+    assert numbers.state.name == "Completed"
