@@ -40,7 +40,7 @@ def share(part: int, whole: int, *, quiet: bool = False) -> float:
 
 @flow
 def census(paths: list[Path]) -> dict[str, float]:
-    counts = count_words.map(paths).result()
+    counts = [count_words(path) for path in paths]
     whole = sum(counts)
     return {path.name: share(n, whole) for path, n in zip(paths, counts, strict=True)}
 

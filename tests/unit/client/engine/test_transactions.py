@@ -546,3 +546,31 @@ def test_a_block_is_used_once() -> None:
     assert isinstance(atransaction(), AsyncTransaction)
     with pytest.raises(ValueError, match="SOMETIMES"):
         transaction(commit_mode="SOMETIMES")
+
+
+def test_hooks_of_one_task_are_called_in_order_and_undone_in_reverse(
+    kind: Kind, recorder: Recorder
+) -> None:
+    lines: list[str] = []
+    task = kind.task(
+        ended,
+        name="t",
+        on_commit=[lambda txn: lines.append("c1"), lambda txn: lines.append("c2")],
+        on_rollback=[lambda txn: lines.append("r1"), lambda txn: lines.append("r2")],
+    )
+
+    @kind.flow
+    async def outer(fail: bool) -> None:
+        async with Both(kind) as block:
+            block.stage(
+                1,
+                on_rollback_hooks=[lambda txn: lines.append("block")],
+                on_commit_hooks=[lambda txn: lines.append("block")],
+            )
+            await ended(task(1))
+            if fail:
+                raise ValueError
+
+    kind.run(outer, False)
+    kind.run(outer, True, return_state=True)
+    assert lines == ["c1", "c2", "block", "block", "r2", "r1"]
