@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.unit.client.engine.recorder import Recorder
 
+from flowspan.drivers import host as host_module
 from flowspan.drivers.host import Host, set_host
 from flowspan.logging import capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _no_host_of_its_own() -> Iterator[None]:
+    """A test that forgets the recorder would report to a local service, which outlives it."""
+    yield
+    assert host_module._host is None, "use the fixture `recorder`"
 
 
 @pytest.fixture

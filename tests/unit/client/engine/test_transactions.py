@@ -538,6 +538,7 @@ def test_locking_needs_something_that_locks(kind: Kind, recorder: Recorder) -> N
         kind.run(task, 1)
 
 
+@pytest.mark.usefixtures("recorder")
 def test_a_block_is_used_once() -> None:
     block = transaction()
     with block, pytest.raises(RuntimeError, match="another one"), block:
