@@ -118,13 +118,15 @@ async def run_task(
     args, kwargs, error = await resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
     link_inputs(run, task, *inputs)
-    async with _flushing(host, parent):
-        error = error or run.begin_error
-        if parent is not None and parent.definition.is_async:
-            return passed_on(await drive(host, run, task.fn, args, kwargs, error))
-        # It is the first of its asyncio task: nobody else breaks off what that awaits.
-        with _cancellable(host, run) if parent is None else interruptible(run):
-            return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+    error = error or run.begin_error
+    if parent is None:
+        async with _flushing(host, parent):
+            with _cancellable(host, run):
+                return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+    if parent.definition.is_async:
+        return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+    with interruptible(run):  # nobody else breaks off what its asyncio task awaits
+        return passed_on(await drive(host, run, task.fn, args, kwargs, error))
 
 
 async def run_flow(
