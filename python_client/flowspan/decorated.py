@@ -86,10 +86,11 @@ class Decorated(Definition, Generic[P, R_co]):
         functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload
     def __call__(
         self: Decorated[..., Coroutine[Any, Any, Any]],
+        /,
         *args: Any,
         return_state: Literal[True],
         **kwargs: Any,
@@ -97,15 +98,16 @@ class Decorated(Definition, Generic[P, R_co]):
     @overload
     def __call__(
         self: Decorated[..., AsyncIterator[Any]],
+        /,
         *args: Any,
         return_state: Literal[True],
         **kwargs: Any,
     ) -> Coroutine[Any, Any, State]: ...
     @overload
-    def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> State: ...
+    def __call__(self, /, *args: Any, return_state: Literal[True], **kwargs: Any) -> State: ...
     @overload
-    def __call__(self, *args: Any, wait_for: Iterable[Any], **kwargs: Any) -> R_co: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, wait_for: Iterable[Any], **kwargs: Any) -> R_co: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Runs it here and now, at the top or inside of another run.
 
         A run at the top returns once the service has stored how it ended, or that is safe on disk.
@@ -149,7 +151,9 @@ class Decorated(Definition, Generic[P, R_co]):
     ) -> Any:
         """Calls what is not just a plain function: asynchronous, or a generator."""
         if not self.is_generator:
-            return call_async(self._run_async(args, kwargs, wait_for, return_state))
+            coroutine: Any = self._run_async(args, kwargs, wait_for, return_state)
+            coroutine.__qualname__ = self.name  # what Python says was never awaited
+            return call_async(coroutine)
         if return_state or current_sketch.get() is not None:
             collected: Any = self._collected
             return collected(*args, return_state=return_state, wait_for=wait_for, **kwargs)

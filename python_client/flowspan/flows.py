@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, overload
 
-from flowspan.core.definitions import FlowDefinition
+from flowspan.core.definitions import FlowDefinition, checked_run_name
 from flowspan.core.functions import called_function
 from flowspan.core.hooks import HookDecorator
 from flowspan.core.parameters import Checks
@@ -97,7 +97,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         super().__init__(fn, options_in(locals()))
         self.tags = ()
         self.version = _file_version(fn) if version is None else version
-        self.run_name = flow_run_name
+        self.run_name = checked_run_name(flow_run_name, "flow_run_name")
         self.task_runner = task_runner() if isinstance(task_runner, type) else task_runner
         self._checks = Checks(fn) if validate_parameters else None
 
@@ -122,7 +122,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         plain: dict[str, Any] = json.loads(data)
         return plain
 
-    def generate_mermaid_graph(self, *args: Any, **kwargs: Any) -> str:
+    def generate_mermaid_graph(self, /, *args: Any, **kwargs: Any) -> str:
         """What the flow calls, as the text of a Mermaid flowchart; see `visualize`.
 
         Args:
@@ -134,7 +134,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         """
         return self._sketch(args, kwargs).as_mermaid()
 
-    def generate_dot_graph(self, *args: Any, **kwargs: Any) -> str:
+    def generate_dot_graph(self, /, *args: Any, **kwargs: Any) -> str:
         """What the flow calls, as a graph in the language of Graphviz; see `visualize`.
 
         Args:
@@ -146,7 +146,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         """
         return self._sketch(args, kwargs).as_dot()
 
-    def visualize(self, *args: Any, **kwargs: Any) -> Path:
+    def visualize(self, /, *args: Any, **kwargs: Any) -> Path:
         """Draws what the flow calls, and what of it takes the result of what, into an SVG file.
 
         The function is called, but no task and no other flow: nothing is reported. A task gives its

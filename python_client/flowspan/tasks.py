@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, cast, overload
 
-from flowspan.core.definitions import TaskDefinition, checked_tags
+from flowspan.core.definitions import TaskDefinition, checked_run_name, checked_tags
 from flowspan.core.hooks import HookDecorator
 from flowspan.core.retries import exponential_backoff
 from flowspan.core.sketching import current_sketch
 from flowspan.decorated import Decorated, options_in
+from flowspan.drivers.arguments import given_upstream
 from flowspan.drivers.links import Mapped, mapped_sources
 from flowspan.drivers.mapping import split_calls
 from flowspan.drivers.submit import submit
@@ -112,29 +113,29 @@ class Task(Decorated[P, R_co], TaskDefinition):
         self.tags = checked_tags(tags)
         self.viz_return_value = viz_return_value
         self.version = version or ""
-        self.run_name = task_run_name
+        self.run_name = checked_run_name(task_run_name, "task_run_name")
 
     @overload
     def submit(
-        self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+        self: Task[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> TaskFuture[T]: ...
     @overload
     def submit(
-        self: Task[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs
+        self: Task[P, Iterator[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> TaskFuture[list[T]]: ...
     @overload
     def submit(
-        self: Task[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs
+        self: Task[P, AsyncIterator[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> TaskFuture[list[T]]: ...
     @overload
-    def submit(self: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> TaskFuture[T]: ...
+    def submit(self: Task[P, T], /, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[T]: ...
     @overload
     def submit(
-        self: Task[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any
+        self: Task[..., Coroutine[Any, Any, T]], /, *args: Any, **kwargs: Any
     ) -> TaskFuture[T]: ...
     @overload
-    def submit(self, *args: Any, **kwargs: Any) -> TaskFuture[R_co]: ...
-    def submit(self, *args: Any, **kwargs: Any) -> Any:
+    def submit(self, /, *args: Any, **kwargs: Any) -> TaskFuture[R_co]: ...
+    def submit(self, /, *args: Any, **kwargs: Any) -> Any:
         """Runs the task on the flow's task runner: on a thread, or on a loop if it is asynchronous.
 
         Args:
@@ -158,7 +159,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
             return future.state
         return future
 
-    def map(self, *args: Any, **kwargs: Any) -> TaskFutureList[Any]:
+    def map(self, /, *args: Any, **kwargs: Any) -> TaskFutureList[Any]:
         """Submits the task once for each element of the iterables among the arguments.
 
         Args:
@@ -182,7 +183,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
             return cast("TaskFutureList[Any]", sketch.add(self, args, kwargs))
         return_state = kwargs.pop("return_state", False)
         wait_for = kwargs.pop("wait_for", None)
-        wait_for = None if wait_for is None else tuple(wait_for)
+        wait_for = given_upstream(wait_for) or None
         task = self._collected
         sources = mapped_sources(task, args, kwargs)
         futures = TaskFutureList(

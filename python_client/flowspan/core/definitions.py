@@ -122,6 +122,19 @@ def checked_name(name: str | None, fn: Callable[..., Any]) -> str:
     return name
 
 
+def checked_run_name(
+    run_name: str | Callable[..., str] | None, option: str
+) -> str | Callable[..., str] | None:
+    """How runs are named, as it was given.
+
+    Raises:
+        TypeError: It is neither a template nor a function.
+    """
+    if run_name is None or isinstance(run_name, str) or callable(run_name):
+        return run_name
+    raise TypeError(f"{option} must be text or a function that returns text, not {run_name!r}")
+
+
 def made_description(description: str | None, fn: Callable[..., Any]) -> str | None:
     """The description given, or the docstring."""
     return description if description is not None else function_doc(fn)

@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.events import CREATED, STATE
+from flowspan.core.failures import whole_trace
 from flowspan.core.hooks import run_hooks
 from flowspan.core.keeping import finish, look_up
 from flowspan.core.origins import remember
@@ -228,7 +229,7 @@ def _closing_words(run: Run, state: State) -> str:
     seconds = ((state.time_ns or 0) - run.created_ns) / _NS_PER_S
     words = f"{state.name} after {seconds:.3g} s"
     if state.failure is not None:
-        return f"{words}: {state.message}\n{state.failure.stack_trace.rstrip()}"
+        return f"{words}: {state.message}\n{whole_trace(state.failure)}"
     return f"{words}: {state.message}" if state.message else f"{words}."
 
 

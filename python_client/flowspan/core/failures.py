@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import traceback
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,16 @@ def failure_info(error: BaseException) -> FailureInfo:
     return info
 
 
+def whole_trace(failure: FailureInfo) -> str:
+    """The traceback of an error and those of what it came from, for people."""
+    traces = [failure.stack_trace.rstrip()]
+    cause = failure.cause
+    while cause is not None:
+        traces.append(f"caused by:\n{cause.stack_trace.rstrip()}")
+        cause = cause.cause
+    return shorten("\n".join(traces), MAX_TRACE_BYTES)
+
+
 def type_name(kind: type) -> str:
     """The name of a type as Python's tracebacks give it: without a module for built-in ones."""
     if kind.__module__ in {"builtins", "__main__"}:
@@ -71,9 +82,11 @@ def error_text(error: BaseException) -> str:
 
 
 def summary(error: BaseException) -> str:
-    """One line: the type and the message."""
+    """One line: the type and the message; of a group, what is in it as well."""
     text = error_text(error)
     name = error_type(error)
+    if isinstance(error, BaseExceptionGroup) and error.exceptions:
+        text = f"{text}: {'; '.join(summary(each) for each in error.exceptions[:MAX_CHAIN])}"
     return shorten(f"{name}: {text}" if text else name, MAX_MESSAGE_BYTES)
 
 
@@ -113,7 +126,19 @@ def trace_text(error: BaseException) -> str:
         lines += traceback.format_exception_only(error)
     except Exception:  # noqa: BLE001 - may run __str__, which is user code
         lines.append(type_name(type(error)))
+    if isinstance(error, BaseExceptionGroup):
+        lines += _parts_of(error)
     return "".join(lines)
+
+
+def _parts_of(group: BaseExceptionGroup[BaseException]) -> list[str]:
+    """The tracebacks of the exceptions in a group, indented."""
+    lines = []
+    count = len(group.exceptions)
+    for number, error in enumerate(group.exceptions[:MAX_CHAIN], 1):
+        lines.append(f"  +---- {number} of {count} ----\n")
+        lines.append(textwrap.indent(trace_text(error), "  | "))
+    return lines
 
 
 def _is_own(frame: FrameType) -> bool:

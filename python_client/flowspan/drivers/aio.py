@@ -17,7 +17,13 @@ from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
 from flowspan.drivers.aio_endings import as_cancel, cancelled_error, passed_on
 from flowspan.drivers.aio_futures import set_done, until_done
-from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
+from flowspan.drivers.arguments import (
+    futures_in,
+    given_upstream,
+    has_upstream,
+    resolve_call,
+    settle,
+)
 from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.closing import (
     begin_attempt,
@@ -114,7 +120,7 @@ async def run_task(
         if sketched is not None:
             return sketched
     host = get_host()
-    inputs = args, kwargs, tuple(wait_for or ())
+    inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = await resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
     link_inputs(run, task, *inputs)
@@ -142,7 +148,7 @@ async def run_flow(
         if sketched is not None:
             return sketched
     host = get_host()
-    inputs = args, kwargs, tuple(wait_for or ())
+    inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = await resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run, scope = call.run, call.run.scope

@@ -21,6 +21,7 @@ from flowspan.drivers.aio import (
     within,
 )
 from flowspan.drivers.aio_endings import as_cancel, passed_on
+from flowspan.drivers.arguments import given_upstream
 from flowspan.drivers.closing import cancel_with
 from flowspan.drivers.generators import BaseIteration
 from flowspan.drivers.host import get_host
@@ -48,7 +49,7 @@ async def iterate(
     """
     host = get_host()
     parent = current_run.get()
-    inputs = args, kwargs, tuple(wait_for or ())
+    inputs = args, kwargs, given_upstream(wait_for)
     iteration = AsyncIteration(host, definition, inputs, await resolved(*inputs))
     try:
         with iteration.cancellable():

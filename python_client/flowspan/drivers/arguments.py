@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.annotations import Annotation, allow_failure, opaque
@@ -21,6 +22,24 @@ def has_upstream(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     if is_plain(args) and (not kwargs or is_plain(kwargs.values())):
         return False
     return bool(find((args, kwargs), _KINDS))
+
+
+def given_upstream(wait_for: Any) -> tuple[Any, ...]:
+    """What a call was given as `wait_for`: a collection, or one future or state by itself.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if not wait_for:
+        return ()
+    if isinstance(wait_for, (*_KINDS, Mapping)):
+        return (wait_for,)
+    try:
+        return tuple(wait_for)
+    except TypeError:
+        raise TypeError(
+            f"wait_for takes futures and states, alone or in a list, not {wait_for!r}"
+        ) from None
 
 
 def upstream_in(*values: Any) -> list[TaskFuture[Any] | State]:
@@ -67,6 +86,9 @@ def resolve_call(
         for item in wait_for:
             resolve(item)
         args, kwargs = resolve((args, kwargs))
+    except UpstreamFailed as error:
+        # Where in flowspan it was found helps nobody; its cause says where the other run failed.
+        return args, kwargs, error.with_traceback(None)
     except Exception as error:  # noqa: BLE001 - copies containers, which may be user code
         return args, kwargs, error
     return args, kwargs, None

@@ -20,7 +20,7 @@ from flowspan.core.engine import execute, never_begin
 from flowspan.core.portable import mark_as_made
 from flowspan.core.runs import current_run
 from flowspan.core.states import COMPLETED, State
-from flowspan.drivers.arguments import settle
+from flowspan.drivers.arguments import given_upstream, settle
 from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.bridge import running_loop
 from flowspan.drivers.closing import begin_attempt, cancel_with, close_attempt
@@ -91,7 +91,7 @@ def iterate(
     """
     host = get_host()
     parent = current_run.get()
-    inputs = args, kwargs, tuple(wait_for or ())
+    inputs = args, kwargs, given_upstream(wait_for)
     iteration = Iteration(host, definition, inputs, resolved(*inputs))
     try:
         with iteration.cancellable():

@@ -15,7 +15,7 @@ from flowspan.core.engine import never_run
 from flowspan.core.runs import current_run
 from flowspan.core.states import CRASHED, State
 from flowspan.drivers import sync
-from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call
+from flowspan.drivers.arguments import futures_in, given_upstream, has_upstream, resolve_call
 from flowspan.drivers.begin import begin_task
 from flowspan.drivers.futures import TaskFuture
 from flowspan.drivers.host import get_host
@@ -60,7 +60,7 @@ def submit(
     host = get_host()
     parent = current_run.get()
     runner = _runner_for(host, parent)
-    others = tuple(wait_for or ())
+    others = given_upstream(wait_for)
     run = begin_task(host, task, parent, args, kwargs)
     if run.span is not None:
         link_inputs(run, task, args, kwargs, others, mapped)

@@ -11,7 +11,13 @@ from flowspan.core.runs import current_run
 from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
-from flowspan.drivers.arguments import futures_in, has_upstream, resolve_call, settle
+from flowspan.drivers.arguments import (
+    futures_in,
+    given_upstream,
+    has_upstream,
+    resolve_call,
+    settle,
+)
 from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.bridge import run_coroutine, running_loop
 from flowspan.drivers.closing import begin_attempt, cancel_with, close_attempt, stop_attempt
@@ -124,7 +130,7 @@ def _run_task_with_care(
         sketched = sketched_state(task, args, kwargs, wait_for)
         if sketched is not None:
             return sketched
-    inputs = args, kwargs, tuple(wait_for or ())
+    inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
     link_inputs(run, task, *inputs)
@@ -152,7 +158,7 @@ def run_flow(
         if sketched is not None:
             return sketched
     host = get_host()
-    inputs = args, kwargs, tuple(wait_for or ())
+    inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run, scope = call.run, call.run.scope

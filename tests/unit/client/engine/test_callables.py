@@ -200,3 +200,31 @@ def test_with_options_keeps_what_is_not_given(decorator: Any) -> None:
     assert second.hooks.of("on_failure") == (hook,)
     with pytest.raises(TypeError, match="retry"):
         first.with_options(retry=1)
+
+
+@BOTH
+def test_names_of_runs_are_texts_or_functions(decorator: Any) -> None:
+    option = f"{decorator.__name__}_run_name"
+    with pytest.raises(TypeError, match=f"{option} must be text or a function.*, not 5"):
+        decorator(name="it", **{option: 5})(lambda: None)
+
+
+@BOTH
+def test_a_parameter_may_be_named_self(recorder: Recorder, decorator: Any) -> None:
+    @decorator
+    def add(x: int, self: int) -> int:
+        return x + self
+
+    assert add(1, self=2) == 3
+    if decorator is task:
+        assert add.submit(1, self=2).result() == 3
+        assert add.map([1], self=[2]).result() == [3]
+
+
+@BOTH
+def test_what_was_never_awaited_is_named(recorder: Recorder, decorator: Any) -> None:
+    @decorator
+    async def forgotten() -> None: ...
+
+    with pytest.warns(RuntimeWarning, match="coroutine 'forgotten' was never awaited"):
+        forgotten()

@@ -263,3 +263,49 @@ def test_waits_that_end_are_no_dependency(recorder: Recorder) -> None:
         return results
 
     assert outer() == ["went on"] * 3
+
+
+@SAME
+def test_wait_for_takes_one_or_many(recorder: Recorder, same: Any) -> None:
+    def given() -> list[Any]:
+        future = bad.submit()
+        return [
+            future,
+            [future],
+            (future,),
+            {"a": future},
+            iter([future]),
+            [[future]],
+            future.state,
+        ]
+
+    def call(wait_for: Any) -> Any:
+        state = same(1, wait_for=wait_for, return_state=True)
+        return asyncio.run(state) if asyncio.iscoroutine(state) else state
+
+    @flow
+    def outer() -> list[str]:
+        assert call(allow_failure(bad.submit())).is_completed()
+        return [call(wait_for).name for wait_for in given()]
+
+    assert outer() == ["NotReady"] * 7
+
+
+def test_wait_for_takes_nothing_else(recorder: Recorder) -> None:
+    @flow
+    def outer() -> None:
+        one(wait_for=5)
+
+    with pytest.raises(TypeError, match=r"wait_for takes futures and states.*not 5"):
+        outer()
+
+
+def test_upstream_failed_does_not_show_where_in_flowspan(recorder: Recorder) -> None:
+    @flow
+    def outer() -> BaseException:
+        return one.submit(wait_for=[bad.submit()]).result(raise_on_failure=False)
+
+    error = outer(return_state=True).data
+    assert isinstance(error, UpstreamFailed)
+    assert error.__traceback__ is None
+    assert isinstance(error.__cause__, ValueError)

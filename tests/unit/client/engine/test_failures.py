@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from flowspan.core.failures import MAX_CHAIN, MAX_MESSAGE_BYTES, failure_info, shorten, summary
+from flowspan.core.failures import (
+    MAX_CHAIN,
+    MAX_MESSAGE_BYTES,
+    MAX_TRACE_BYTES,
+    failure_info,
+    shorten,
+    summary,
+    whole_trace,
+)
 from flowspan.core.parameters import Parameters
 from flowspan.core.retries import RetryPolicy
 from flowspan.exceptions import ParameterError
@@ -115,3 +123,36 @@ def test_half_a_surrogate_pair_does_no_harm() -> None:
 def test_summary() -> None:
     assert summary(ValueError("no")) == "ValueError: no"
     assert summary(ValueError()) == "ValueError"
+
+
+def test_a_group_shows_what_is_in_it() -> None:
+    def fail_together() -> None:
+        inner = ExceptionGroup("inner", [caught(fail, "second")])
+        raise ExceptionGroup("both", [caught(fail, "first"), inner])
+
+    error = caught(fail_together)
+    info = failure_info(error)
+    assert info.stack_trace.count("in fail\n") == 2
+    assert "  | ValueError: first" in info.stack_trace
+    assert "  |   | ValueError: second" in info.stack_trace
+    assert summary(error) == (
+        "ExceptionGroup: both (2 sub-exceptions): ValueError: first; "
+        "ExceptionGroup: inner (1 sub-exception): ValueError: second"
+    )
+
+
+def test_the_whole_trace_has_the_causes() -> None:
+    def with_cause() -> None:
+        try:
+            fail("first")
+        except ValueError as error:
+            raise KeyError("second") from error
+
+    info = failure_info(caught(with_cause))
+    own, _, cause = whole_trace(info).partition("\ncaused by:\n")
+    assert own == info.stack_trace.rstrip()
+    assert info.cause is not None
+    assert cause == info.cause.stack_trace.rstrip()
+
+    long = failure_info(caught(fail, "x" * MAX_TRACE_BYTES))
+    assert len(whole_trace(info._replace(cause=long)).encode()) <= MAX_TRACE_BYTES
