@@ -139,7 +139,13 @@ def test_artifact_inspect(made: ServiceProcess) -> None:
 
 def test_run_show_names_the_artifacts(made: ServiceProcess) -> None:
     shown = flowspan("run", "show", "latest").out
-    assert "weather  day 0" in shown
+    assert "\n  table     weather" in shown
+    described, markdown = (
+        next(line for line in shown.splitlines() if f"  {kind} " in line)
+        for kind in ("table", "markdown")
+    )
+    assert described.rstrip().endswith("  day 0")
+    assert described.index("weather") == markdown.index("text")
     assert "Its artifacts: flowspan artifact ls --run" in shown
 
 

@@ -8,6 +8,8 @@ import pytest
 from tests.support.flows import run_code
 from tests.support.otlp import ERROR, OtlpReceiver, ReceivedSpan
 
+from flowspan import get_client
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -27,6 +29,7 @@ def endpoint_of(receiver: OtlpReceiver) -> dict[str, str]:
 
 PLAIN_INPUTS = """
     from flowspan import flow, task
+    from flowspan.artifacts import create_link_artifact
 
     calls = []
 
@@ -39,6 +42,7 @@ PLAIN_INPUTS = """
 
     @task
     def total(days, floor=0):
+        create_link_artifact("https://x/y", key="total")
         return sum(days)
 
     @flow
@@ -54,6 +58,7 @@ PLAIN_INPUTS = """
 LATER_INPUTS = """
     import asyncio
     from flowspan import flow, task
+    from flowspan.artifacts import acreate_link_artifact
 
     calls = []
 
@@ -66,6 +71,7 @@ LATER_INPUTS = """
 
     @task
     async def total(days, floor=0):
+        await acreate_link_artifact("https://x/y", key="total")
         return sum(days)
 
     @flow
@@ -107,6 +113,16 @@ def test_a_task_links_to_those_whose_results_it_takes(
     assert totals["total-1"].links == [link(totals["total-0"], "floor")]
     assert loads["load-0"].attributes["flowspan.attempts"] == 2
     assert report.links == []
+
+    with get_client(sync_client=True, address=service.address) as client:
+        made = {str(each.run_id): str(each.id) for each in client.read_artifacts()}
+    for span in totals.values():  # also where the task ran in another process
+        (event,) = [about for name, _, about in span.events if name == "flowspan.artifact"]
+        assert event == {
+            "flowspan.artifact.id": made[span.run_id],
+            "flowspan.artifact.type": "link",
+            "flowspan.artifact.key": "total",
+        }
 
 
 KEPT = """

@@ -23,7 +23,11 @@ CODE = """
     {a}def outer():
         return {w}one({w}one())
 
-    assert "n0 --> n1" in outer.generate_mermaid_graph()
+    async def in_a_loop():
+        return outer.generate_mermaid_graph()
+
+    assert "n0 --> n1" in outer.generate_mermaid_graph() == asyncio.run(in_a_loop())
+    assert "n0 -> n1" in outer.generate_dot_graph()
     assert outer.serialize_parameters({{"x": (1, 2)}}) == {{"x": [1, 2]}}
     assert {run} == 1
 """

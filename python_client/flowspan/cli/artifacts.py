@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from flowspan.api.models import ArtifactFilter
-from flowspan.cli import artifact_view, json_output, options
+from flowspan.cli import artifact_view, json_output, options, table
 from flowspan.cli import format as fmt
 from flowspan.cli.lookup import find_artifact, find_run, short_id, short_ids
 from flowspan.cli.session import CommandError, session
@@ -185,10 +185,13 @@ def print_artifacts_of(this: Session, client: SyncFlowspanClient, run: Run) -> N
     if not listed:
         return
     this.print()
-    for artifact in listed[:_SHOWN_WITH_RUN]:
-        name = artifact.key or str(artifact.id)
-        what = fmt.visible(artifact.description.strip().partition("\n")[0])
-        this.print(Text.assemble("  ", (f"{artifact.type:<9}", "dim"), f" {name}  ", (what, "dim")))
+    rows = [
+        (Text(fmt.visible(each.type), "dim"), each.key or str(each.id), _description(each))
+        for each in listed[:_SHOWN_WITH_RUN]
+    ]
+    width = None if this.width is None else this.width - 2
+    for line in table.draw(("TYPE", "ID", "DESCRIPTION"), rows, width=width)[1:]:
+        this.print(Text("  ").append_text(line))
     if len(listed) > _SHOWN_WITH_RUN:
         this.print(Text("  …", style="dim"))
     this.print(Text(f"Its artifacts: flowspan artifact ls --run {short_id(run.id)}", style="dim"))
@@ -201,8 +204,12 @@ def _row(artifact: Artifact, short: str, *, now: datetime) -> tuple[str | Text, 
         artifact.type,
         fmt.ago(artifact.created_at, now=now),
         short_id(artifact.run_id) if artifact.run_id is not None else "",
-        fmt.visible(artifact.description.strip().partition("\n")[0]),
+        _description(artifact),
     )
+
+
+def _description(artifact: Artifact) -> str:
+    return fmt.visible(artifact.description.strip().partition("\n")[0])
 
 
 def _count_earlier(client: SyncFlowspanClient, artifact: Artifact) -> str:

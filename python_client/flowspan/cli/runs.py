@@ -128,7 +128,7 @@ def show_run(
 
         flowspan run show latest
 
-        flowspan run show 0199a1b2-c3d4 --full
+        flowspan task show 0199a1b2-c3d4 --full
     """
     this = session(ctx)
     client = this.client()

@@ -227,10 +227,16 @@ def _end(run: Run, world: World, state: State) -> None:
 
 def _closing_words(run: Run, state: State) -> str:
     seconds = ((state.time_ns or 0) - run.created_ns) / _NS_PER_S
-    words = f"{state.name} after {seconds:.3g} s"
+    words = f"{state.name} after {_duration(seconds)}"
     if state.failure is not None:
         return f"{words}: {state.message}\n{whole_trace(state.failure)}"
     return f"{words}: {state.message}" if state.message else f"{words}."
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 0.1:
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 999.5 else f"{seconds:.0f} s"
 
 
 def _retry(run: Run, world: World, state: State) -> Generator[float | Do, Any, State | None]:

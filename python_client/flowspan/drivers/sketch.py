@@ -11,6 +11,7 @@ from flowspan.core.runs import current_run
 from flowspan.core.sketching import current_sketch
 from flowspan.core.states import COMPLETED, State
 from flowspan.core.traversal import find, parts_of
+from flowspan.drivers.bridge import run_coroutine
 from flowspan.exceptions import VisualizationError
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def make_sketch(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         current_sketch.set(sketch)
         value = fn(*args, **kwargs)
         if hasattr(value, "__aiter__") or asyncio.iscoroutine(value):
-            asyncio.run(later(value))
+            run_coroutine(later(value))  # in a thread if a loop runs in this one
         elif hasattr(value, "__next__"):
             for _ in value:
                 pass

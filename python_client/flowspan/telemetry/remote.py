@@ -63,7 +63,7 @@ class RemoteSpan:
         """Nothing to do here."""
 
     def made_artifact(self, artifact_id: str, kind: str, key: str, time_ns: int) -> None:
-        """Nothing to do here."""
+        """Nothing to do here: the other process hears of it by the event."""
 
     def end(
         self,

@@ -22,7 +22,7 @@ from flowspan.exceptions import WorkerProcessDied
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from flowspan.core.runs import Scope
+    from flowspan.core.runs import Run
     from flowspan.drivers.host import Host
     from flowspan.drivers.processes.messages import Call
 
@@ -101,17 +101,14 @@ class WorkerHandle:
         """Whether it can be given another call."""
         return not self.is_spent and self._process.poll() is None
 
-    def call(
-        self, call: Call, payload: bytes, scope: Scope, timeout_s: float | None, run_id: str
-    ) -> Answer:
+    def call(self, call: Call, payload: bytes, run: Run) -> Answer:
         """Calls a function in the worker, and passes on what it reports meanwhile.
 
         Args:
             call: The call.
             payload: Its arguments, pickled.
-            scope: What it is cancelled with.
-            timeout_s: How long it may take; the process is killed soon afterwards.
-            run_id: The run whose deadline that is.
+            run: What it is called for, and cancelled with. If its time is over, the process is
+                killed soon afterwards.
 
         Raises:
             WorkerProcessDied: The process ended before the call did, and nobody had asked it to.
@@ -121,11 +118,13 @@ class WorkerHandle:
         self._call_id += 1
         ended = threading.Event()
         call_id = self._call_id
+        scope, timeout_s, run_id = run.scope, run.definition.timeout_s, run.record.id
 
         def stop_with_scope() -> None:
             self._stop(call_id, ended, scope.reason, _deadline_of(scope), CANCEL_GRACE_S)
 
         scope.check()
+        self._relay.caller = run
         try:
             self._send((messages.CALL, call_id, call), payload)
             # Not before: the worker knows nothing yet of a call that is to be stopped.
@@ -146,6 +145,7 @@ class WorkerHandle:
             raise
         finally:
             ended.set()
+            self._relay.caller = None
             scope.remove_interrupt(ended)
             if scope.cancelled:
                 self.is_spent = True

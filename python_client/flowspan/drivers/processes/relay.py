@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowspan import telemetry
-from flowspan.core.events import CREATED, STATE
+from flowspan.core.events import ARTIFACT, CREATED, STATE
 from flowspan.core.states import TERMINAL_TYPES, State, StateType
 from flowspan.drivers.processes.messages import FORGET, WATCH
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from flowspan.core.events import Event, RunRecord
+    from flowspan.core.runs import Run
     from flowspan.drivers.host import Host
 
 _TERMINAL = frozenset(int(kind) for kind in TERMINAL_TYPES)
@@ -25,9 +26,13 @@ class Relay:
         host: The parent.
         cancel: Tells the worker, by the run's id and with a reason, that the service asks to cancel
             a run.
+
+    Attributes:
+        caller: The run whose function the worker calls, if it calls one. Its span is kept here.
     """
 
     def __init__(self, host: Host, cancel: Callable[[str, str], None]) -> None:
+        self.caller: Run | None = None
         self._host = host
         self._cancel = cancel
         self._open: dict[str, tuple[RunRecord, int]] = {}
@@ -49,6 +54,8 @@ class Relay:
                     self._attempts.pop(event[1], None)
                 else:
                     self._attempts[event[1]] = event[2]
+            elif code == ARTIFACT:
+                self._note_artifact(event)
             elif code == WATCH:
                 self._watch(event[1])
                 continue
@@ -81,6 +88,13 @@ class Relay:
         self._open.clear()
         self._attempts.clear()
         return count
+
+    def _note_artifact(self, event: Event) -> None:
+        """Notes it at the span of the caller; other runs of the worker have their spans there."""
+        _, artifact_id, run_id, key, kind, _, _, time_ns = event
+        caller = self.caller
+        if caller is not None and caller.span is not None and caller.record.id == run_id:
+            caller.span.made_artifact(artifact_id, kind, key, time_ns)
 
     def _watch(self, run_id: str) -> None:
         self._watched.add(run_id)

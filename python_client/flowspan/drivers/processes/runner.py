@@ -133,7 +133,7 @@ class RemoteCall:
             tags=current_tags.get(),
             carrier=telemetry.inject() if run.span is not None else None,
         )
-        return worker.call(call, payload, run.scope, run.definition.timeout_s, run.record.id)
+        return worker.call(call, payload, run)
 
 
 def _late(run: Run, answer: Answer, worker: WorkerHandle) -> BaseException:

@@ -13,6 +13,7 @@ import pytest
 from tests.unit.client.engine.logs import alone, said
 
 from flowspan import flow, get_run_logger, task
+from flowspan.core import engine
 from flowspan.core.events import LOG
 from flowspan.exceptions import NoRunError
 from flowspan.logging import capture, set_console
@@ -267,3 +268,17 @@ def test_handlers_come_back_after_basic_config_with_force(recorder: Recorder) ->
             if handler not in root.handlers:
                 root.addHandler(handler)
     assert said(recorder, "outer") == ["still here"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0000473, "0.0473 ms"),
+        (0.0329, "32.9 ms"),
+        (0.5, "0.5 s"),
+        (83.46, "83.5 s"),
+        (52_500.4, "52500 s"),
+    ],
+)
+def test_how_long_a_run_took_is_said_without_exponents(seconds: float, words: str) -> None:
+    assert engine._duration(seconds) == words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,20 @@ def test_an_asynchronous_flow(recorder: Recorder) -> None:
     graph = lines(asynchronous.generate_dot_graph(day=5))
     assert 'n2 [label="below-0", peripheries=2];' in graph
     assert graph[-3:] == ["n0 -> n1;", "n1 -> n2;", "}"]
+    assert not recorder.events
+
+
+def test_while_an_event_loop_runs(recorder: Recorder) -> None:
+    @flow
+    async def pages_of(day: int) -> Any:
+        yield await later(day)
+
+    async def graphs() -> list[str]:
+        return [each.generate_mermaid_graph(5) for each in (asynchronous, plain, pages_of)]
+
+    graphs_there = asyncio.run(graphs())
+    assert graphs_there[:2] == [each.generate_mermaid_graph(5) for each in (asynchronous, plain)]
+    assert lines(graphs_there[2]) == ['n0["later-0"]']
     assert not recorder.events
 
 

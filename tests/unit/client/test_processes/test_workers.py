@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from flowspan import flow, runtime, tags, task
-from flowspan.core.events import CREATED, LOG, STATE
+from flowspan.core.events import ARTIFACT, CREATED, LOG, STATE
 from flowspan.core.runs import current_run
 from flowspan.core.states import CANCELLED, CRASHED
 from flowspan.drivers.processes import handle
@@ -256,3 +257,26 @@ def test_a_future_can_be_cancelled_while_its_task_is_in_the_middle(
     assert outer() == ((1,), {})
     assert recorder.end("sleeps") == ("CANCELLED", "Cancelled")
     assert recorder.end("outer") == ("COMPLETED", "Completed")
+
+
+class FakeSpan:
+    def __init__(self) -> None:
+        self.made: list[Any] = []
+
+    def made_artifact(self, *what: Any) -> None:
+        self.made.append(what)
+
+
+def test_artifacts_of_the_caller_are_noted_at_its_span() -> None:
+    host, span = FakeHost(), FakeSpan()
+    relay = Relay(host, lambda *what: None)  # type: ignore[arg-type] # a fake
+    own = (ARTIFACT, "a1", "caller", "key", "table", "", b"1", 7)
+    events = [own, (ARTIFACT, "a2", "nested", "", "link", "", b"1", 8)]
+    relay.take(events)
+    assert not span.made
+    relay.caller = SimpleNamespace(record=Record("caller"), span=span)  # type: ignore[assignment] # a fake
+    relay.take(events)
+    assert span.made == [("a1", "table", "key", 7)]
+    relay.caller.span = None
+    relay.take(events)
+    assert host.events == 3 * events
