@@ -13,7 +13,15 @@ import pytest
 from tests.support.flows import run_code
 
 from flowspan import flow, get_client
-from flowspan.client import Change, LogLevel, RunFilter, SnapshotEnd, StateType, VerdictKind
+from flowspan.client import (
+    ArtifactFilter,
+    Change,
+    LogLevel,
+    RunFilter,
+    SnapshotEnd,
+    StateType,
+    VerdictKind,
+)
 from flowspan.exceptions import (
     ApiError,
     FlowRunWaitTimeout,
@@ -111,6 +119,10 @@ def test_what_ran_can_be_read(service: ServiceProcess) -> None:
             StateType.FAILED: 1,
         }
         assert ask.count_flow_runs(bad) == {}
+        assert ask.count_flow_runs() == {StateType.COMPLETED: 1}
+        verdict, task_run = ask.set_task_run_state(tasks[2].id, StateType.RUNNING)
+        assert (verdict.is_accepted, task_run) == (False, tasks[2])
+        assert verdict.rule
 
         states = ask.read_flow_run_states(run.id)
         assert [state.name for state in states] == ["Pending", "Running", "Completed"]
@@ -183,6 +195,66 @@ def test_runs_are_created_changed_and_deleted(service: ServiceProcess) -> None:
             ask.read_flow_run(run.id)
 
 
+def test_artifacts_are_created_changed_and_deleted(service: ServiceProcess) -> None:
+    for ask in faces(service.address):
+        run = ask.create_flow_run("etl")
+        first = ask.create_artifact("table", [{"a": 1}], key="sales", run_id=run.id)
+        assert isinstance(first.id, UUID)
+        assert first.created_at.tzinfo is UTC
+        assert (first.key, first.type, first.data.json()) == ("sales", "table", [{"a": 1}])
+        assert (first.run_id, first.flow_run_id, first.task_run_id) == (run.id, run.id, None)
+        same = ask.create_artifact(
+            "table", [{"a": 1}], key="sales", run_id=run.id, artifact_id=first.id
+        )
+        assert same == first
+        with pytest.raises(ObjectAlreadyExists):
+            ask.create_artifact("table", [], artifact_id=first.id)
+        with pytest.raises(ObjectNotFound):
+            ask.create_artifact("table", [], run_id=NOWHERE)
+        with pytest.raises(TypeError):
+            ask.create_artifact("own", object())
+
+        second = ask.create_artifact("table", [], key="sales", description="none")
+        changed = ask.update_artifact(second.id, data=[1], description="one")
+        assert (changed.data.json(), changed.description) == ([1], "one")
+        assert changed.updated_at > changed.created_at
+        assert ask.read_artifact(str(second.id)) == changed
+        assert ask.read_latest_artifact("sales") == changed
+        history = ask.read_artifacts(ArtifactFilter(key="sales"), oldest_first=True, page_size=1)
+        assert history == [first, changed]
+        assert ask.read_latest_artifacts() == [changed]
+
+        assert ask.delete_artifact(second.id) is True
+        assert ask.delete_artifact(second.id) is False
+        assert ask.read_latest_artifact("sales") == first
+        assert ask.delete_artifacts_of_key("sales") == 1
+        with pytest.raises(ObjectNotFound):
+            ask.read_artifact(first.id)
+        with pytest.raises(ObjectNotFound):
+            ask.update_artifact(first.id, data=1)
+
+
+def test_variables_are_set_read_and_deleted(service: ServiceProcess) -> None:
+    for ask in faces(service.address):
+        stored = ask.set_variable("limit", {"day": 2**70}, tags=["a", "b"])
+        assert stored.created_at.tzinfo is UTC
+        assert (stored.value.json(), stored.tags) == ({"day": 2**70}, ("a", "b"))
+        assert ask.read_variable_by_name("limit") == stored
+        with pytest.raises(ObjectAlreadyExists):
+            ask.set_variable("limit", 1)
+        assert ask.set_variable("limit", 1, overwrite=True).tags == ()
+        other = ask.set_variable("other", None, tags=["a"])
+        assert [each.name for each in ask.read_variables(page_size=1)] == ["limit", "other"]
+        assert ask.read_variables(name_prefix="o", tags=["a"]) == [other]
+        with pytest.raises(ApiError, match="name") as caught:
+            ask.set_variable("Not so", 1)
+        assert caught.value.status == "INVALID_ARGUMENT"
+        assert ask.delete_variable_by_name("limit") is True
+        assert ask.delete_variable_by_name("limit") is False
+        assert ask.read_variable_by_name("limit") is None
+        assert ask.delete_variable_by_name("other") is True
+
+
 def test_errors_say_what_is_wrong_and_what_to_do(service: ServiceProcess) -> None:
     for ask in faces(service.address):
         for name, *args in (
@@ -196,6 +268,8 @@ def test_errors_say_what_is_wrong_and_what_to_do(service: ServiceProcess) -> Non
             ("watch", NOWHERE),
             ("wait_for_flow_run", NOWHERE, 5),
             ("set_task_run_state", NOWHERE, StateType.CANCELLING),
+            ("read_artifact", NOWHERE),
+            ("read_latest_artifact", "nowhere"),
         ):
             with pytest.raises(ObjectNotFound) as caught:
                 getattr(ask, name)(*args)

@@ -1,4 +1,4 @@
-"""What docs/api-client.md shows works as it is shown, and names what there is."""
+"""What two pages show works as it is shown, and that on the client names what there is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from flowspan.api.operations import Operations
 if TYPE_CHECKING:
     from tests.support.service import ServiceProcess
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api-client.md").read_text()
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "api-client.md").read_text()
+OBJECTS_PAGE = (DOCS / "artifacts-and-variables.md").read_text()
 
 FAILS = """
 from flowspan import flow
@@ -27,15 +29,28 @@ etl(return_state=True)
 """
 
 
-def test_the_programs_of_the_page(service: ServiceProcess) -> None:
-    programs = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+SHOWS = """
+print(latest.value, found.value, is_new)
+"""
+
+
+def programs_of(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+
+def test_the_programs_of_the_pages(service: ServiceProcess) -> None:
+    programs = programs_of(PAGE)
     assert len(programs) == 4
-    code = "\n".join((FAILS, *programs))
+    report, reading, variables = programs_of(OBJECTS_PAGE)
+    shown = (reading + SHOWS, variables + "print(limit)")
+    # Each is complete: it needs no names of those before it.
+    code = "\n".join(f"exec({each!r}, {{}})" for each in (FAILS, *programs, report, *shown))
     output = run_code(code, home=service.home / "client", address=service.address).splitlines()
     (failed,) = [line for line in output if line.startswith("etl ")]
     assert failed.endswith("Failed ValueError: no data")
     assert any(line.endswith(" begins") for line in output)
     assert any(line.startswith("NOT_FOUND - ") for line in output)
+    assert output[-2:] == ["[{'city': 'Ulm', 'sales': 5}] {'x': 1} True", "600"]
 
 
 def test_the_page_names_every_method() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.service import ServiceProcess
 
 FACTS = """
-    import asyncio, json
+    import asyncio, json, os
     from flowspan import flow, runtime, tags, task
     from flowspan.context import FlowRunContext, TagsContext, TaskRunContext, get_run_context
 
@@ -30,6 +30,12 @@ FACTS = """
             "context": [run.id, run.tags, str(context.start_time), context.parameters],
         }
         assert runtime.deployment.flow_run_id == runtime.flow_run.id
+        assert runtime.deployment.parameters == runtime.flow_run.parameters
+        assert FlowRunContext.get().flow_run.id == runtime.flow_run.id
+        assert (TaskRunContext.get() is None) == (runtime.task_run.id is None)
+        os.environ["FLOWSPAN__RUNTIME__FLOW_RUN__NAME"] = "for a test"
+        assert runtime.flow_run.name == "for a test"
+        del os.environ["FLOWSPAN__RUNTIME__FLOW_RUN__NAME"]
 
     @task(tags=["io"], retries=1)
     def step(x):
@@ -61,10 +67,12 @@ FACTS = """
     @flow(flow_run_name="plain")
     def plain():
         note()
-        later(3)
+        with tags("weekly"):
+            later(3)
 
     asyncio.run(outer())
     plain()
+    assert FlowRunContext.get() is None and TaskRunContext.get() is None
     print(json.dumps(facts))
 """
 
@@ -99,6 +107,7 @@ def test_what_code_learns_of_its_run_is_what_the_service_knows(service: ServiceP
         assert facts[name]["flow"]["id"] == str(runs[owner].id)
     assert runs["inner"].tags == ("nightly",)
     assert tasks[runs["inner"].id, "step-0"].tags == ("io", "nightly")
+    assert tasks[runs["plain"].id, "later-0"].tags == ("io", "weekly")
 
 
 LOGS = """
@@ -150,8 +159,45 @@ LOGS = """
     def by_setting():
         print("by setting")
 
+    @task
+    async def mute():
+        print("unheard")
+
+    @task(log_prints=True)
+    async def loud():
+        print("heard")
+
+    @flow(log_prints=False)
+    async def ended():
+        await mute()
+        await loud()
+
+    @task
+    async def too():
+        print("by setting, too")
+
+    @flow
+    async def by_setting_too():
+        await too()
+
+    @task
+    def plainly_mute():
+        print("unheard")
+
+    @task(log_prints=True)
+    def plainly_loud():
+        print("heard")
+
+    @flow(log_prints=False)
+    def plainly_ended():
+        plainly_mute()
+        plainly_loud()
+
     asyncio.run(outer())
     by_setting()
+    asyncio.run(by_setting_too())
+    asyncio.run(ended())
+    plainly_ended()
 """
 
 
@@ -169,7 +215,8 @@ def test_what_runs_say_is_stored_with_them(service: ServiceProcess) -> None:
         runs = [*client.read_flow_runs(), *client.read_task_runs()]
         for run in runs:  # wherever it was logged: in a thread, from a coroutine, by a print
             ids = {(log.trace_id, log.span_id) for log in client.read_logs(run.id)}
-            assert ids == {(spans[str(run.id)].trace_id, spans[str(run.id)].span_id)}
+            expected = {(spans[str(run.id)].trace_id, spans[str(run.id)].span_id)}
+            assert ids == (set() if run.function_name.endswith("mute") else expected)
         said = {
             run.function_name: [
                 log.message.split("\n")[0]
@@ -192,5 +239,9 @@ def test_what_runs_say_is_stored_with_them(service: ServiceProcess) -> None:
         assert sum("UserWarning" in text for text in said[who]) == 1
     assert said["subflow"] == ["subflow prints"]
     assert said["by-setting"] == ["by setting"]
+    assert said["too"] == ["by setting, too"]
+    # log_prints=False ends the setting for what the flow calls, until one of them says otherwise.
+    assert said["mute"] == said["plainly-mute"] == []
+    assert said["loud"] == said["plainly-loud"] == ["heard"]
     assert failed.message.endswith("KeyError: 'quiet'")
     assert failed.level == LogLevel.ERROR

@@ -98,25 +98,40 @@ def test_attempts_in_their_order(
     service: ServiceProcess, receiver: OtlpReceiver, flowspan_home: Path
 ) -> None:
     code = """
+        import asyncio
         from flowspan import flow, task
 
-        calls = []
-
-        @task(retries=2, retry_delay_seconds=0.01)
-        def flaky():
+        def fail_twice(calls):
             calls.append(1)
             if len(calls) < 3:
                 raise ValueError(f"call {len(calls)}")
+
+        @task(retries=2, retry_delay_seconds=0.01)
+        def flaky(calls=[]):
+            fail_twice(calls)
 
         @flow
         def patient():
             flaky()
 
+        @task(retries=2, retry_delay_seconds=0.01)
+        async def flaky_later(calls=[]):
+            fail_twice(calls)
+
+        @flow
+        async def patient_later():
+            await flaky_later()
+
         patient()
+        asyncio.run(patient_later())
     """
     run_code(code, home=flowspan_home, address=service.address, env=endpoint_of(receiver))
+    for ending in ("", "-later"):
+        check_attempts(receiver, ending)
 
-    flaky, attempts = receiver.one("flaky"), receiver.named("flaky attempt")
+
+def check_attempts(receiver: OtlpReceiver, ending: str) -> None:
+    flaky, attempts = receiver.one(f"flaky{ending}"), receiver.named(f"flaky{ending} attempt")
     assert [span.attributes["flowspan.attempt"] for span in attempts] == [1, 2, 3]
     assert [span.status for span in attempts] == [ERROR, ERROR, 0]
     assert [span.status_message for span in attempts][:2] == [
@@ -132,7 +147,7 @@ def test_attempts_in_their_order(
         "flowspan.awaiting_retry",
         "flowspan.retrying",
     ]
-    assert receiver.one("patient").status == 0
+    assert receiver.one(f"patient{ending}").status == 0
     for before, after in pairwise(attempts):
         assert before.end_ns <= after.start_ns
 
@@ -341,13 +356,13 @@ WAITING = """
         return 1
 
     @task
-    def wait():
+    async def wait():
         print("waiting", flush=True)
         input()
 
     @flow
-    def inner():
-        wait()
+    async def inner():
+        await wait()
 
     @flow
     def outer():

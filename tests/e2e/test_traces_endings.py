@@ -49,6 +49,37 @@ ENDINGS = """
     def wrong_arguments(number: int):
         return number
 
+    @task
+    async def fails_later():
+        raise ValueError("no")
+
+    @task
+    async def needs_later(value):
+        return value
+
+    @task
+    async def refuses_later():
+        return Failed(message="not today")
+
+    @flow(retries=1)
+    async def later_lucky(calls=[]):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("once")
+
+    @flow
+    async def wrong_arguments_later(number: int):
+        return number
+
+    @flow
+    async def everything_later():
+        failed = fails_later.submit()
+        needs_later.submit(failed).wait()
+        await refuses_later(return_state=True)
+        await later_lucky()
+        await wrong_arguments_later("x", return_state=True)
+        raise LookupError("at the end")
+
     @flow
     def everything():
         failed = fails.submit()
@@ -60,6 +91,7 @@ ENDINGS = """
         wrong_arguments("x", return_state=True)
 
     everything(return_state=True)
+    asyncio.run(everything_later(return_state=True))
 """
 
 
@@ -87,10 +119,17 @@ def test_every_ending_has_its_span(service: ServiceProcess, flowspan_home: Path)
         "second-time-lucky": ("Completed", False, None),
         "wrong-arguments": ("Failed", True, "flowspan.exceptions.ParameterError"),
         "everything": ("Completed", False, None),
+        "fails-later": ("Failed", True, "ValueError"),
+        "needs-later": ("NotReady", False, None),
+        "refuses-later": ("Failed", True, "Failed"),
+        "later-lucky": ("Completed", False, None),
+        "wrong-arguments-later": ("Failed", True, "flowspan.exceptions.ParameterError"),
+        "everything-later": ("Failed", True, "LookupError"),
     }
     runs = [*flow_runs(service.channel), *task_runs(service.channel)]
     assert sorted(span.run_id for span in ended) == sorted(run.id for run in runs)
-    assert [span.status for span in receiver.named("second-time-lucky attempt")] == [ERROR, 0]
+    for name in ("second-time-lucky", "later-lucky"):
+        assert [span.status for span in receiver.named(f"{name} attempt")] == [ERROR, 0]
 
 
 def test_a_flow_that_is_interrupted_has_its_span(

@@ -12,22 +12,37 @@ if TYPE_CHECKING:
     from tests.support.service import ServiceProcess
 
 CODE = """
-    import asyncio
+    import asyncio, os, pathlib
     from flowspan import flow, task
+    from flowspan.exceptions import ParameterError
 
     @task
     {a}def one(x=0):
         return 1
 
     @flow
-    {a}def outer():
+    {a}def outer(number: int = 0):
         return {w}one({w}one())
 
     async def in_a_loop():
         return outer.generate_mermaid_graph()
 
     assert "n0 --> n1" in outer.generate_mermaid_graph() == asyncio.run(in_a_loop())
-    assert "n0 -> n1" in outer.generate_dot_graph()
+    # No Graphviz here: what would draw keeps what it is given.
+    os.chdir(os.environ["FLOWSPAN_HOME"])
+    dot = pathlib.Path("dot")
+    dot.write_text('#!/bin/sh\\ncat > "$3"\\n')
+    dot.chmod(0o755)
+    os.environ["PATH"] = f"{{dot.parent.absolute()}}:{{os.environ['PATH']}}"
+    assert "n0 -> n1" in outer.visualize().read_text() == outer.generate_dot_graph()
+
+    assert outer.validate_parameters({{"number": "5"}}) == {{"number": 5}}
+    try:
+        outer.validate_parameters({{"number": "many"}})
+    except ParameterError as error:
+        assert "'number'" in str(error)
+    else:
+        raise AssertionError
     assert outer.serialize_parameters({{"x": (1, 2)}}) == {{"x": [1, 2]}}
     assert {run} == 1
 """

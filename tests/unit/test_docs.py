@@ -49,6 +49,25 @@ def walk() -> str:
     return ARCHITECTURE.partition("## One transition")[2].partition("\n## ")[0]
 
 
+def links_of(page: Path) -> set[Path]:
+    """The files in the repository that a page links to."""
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    return {(page.parent / target).resolve() for target in targets}
+
+
+def test_every_page_is_linked_from_the_readme_or_a_page_that_it_links_and_no_link_is_dead() -> None:
+    found, todo = set(), [ROOT / "README.md"]
+    while todo:
+        page = todo.pop()
+        found.add(page)
+        dead = {target for target in links_of(page) if not target.exists()}
+        assert not dead, f"links of {page.name}"
+        todo += {each for each in links_of(page) if each.suffix == ".md"} - found - {*todo}
+    pages = {*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")}
+    assert len(pages) > 20
+    assert not pages - found
+
+
 def test_modules_that_the_architecture_names_exist() -> None:
     paths = set(re.findall(r"`([\w/]+\.py)`", ARCHITECTURE))
     assert paths
