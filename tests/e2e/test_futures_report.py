@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support import queries
@@ -14,30 +14,100 @@ if TYPE_CHECKING:
 CANCELS = """
     import asyncio, threading
     from flowspan import flow, task
+    from flowspan.exceptions import CancelRun, RunTimeout
     from flowspan.futures import as_completed, wait
 
     begun = threading.Event()
+    release = threading.Event()
+    ended = []
 
     @task
     def step(x):
         return x
 
     @task
+    async def step_later(x):
+        return x
+
+    @task
+    def blocks():
+        release.wait()
+
+    @task
     async def asleep():
         begun.set()
+        await asyncio.sleep(600)
+
+    @task
+    async def sleeps(n):
         await asyncio.sleep(600)
 
     @task(retries=1, retry_delay_seconds=600)
     def plain():
         asleep()
 
+    def note(future):
+        ended.append((future.task_run_id, future.state.name, future.result(0, False)))
+
+    def times_out(call, *args, **kwargs):
+        try:
+            call(*args, **kwargs)
+        except RunTimeout as error:
+            return isinstance(error, TimeoutError)
+
     {flow}
         running = plain.submit()
         pending = step.submit(1, wait_for=[running])
         {wait}
+
+        # Waiting has an end.
+        blocked = blocks.submit()
+        done = step_later.submit(1)
+        done.wait()
+        for future in (running, pending, blocked):
+            assert times_out(future.result, timeout=0)
+            assert times_out(future.result, 0)
+            assert future.wait(timeout=0) is None and not future.done()
+            assert not future.state.is_final()
+        both = wait([blocked, done], timeout=0)
+        assert (both.done, both.not_done) == ({{done}}, {{blocked}})
+        ordered = as_completed([blocked, done], timeout=0.001)
+        got = []
+        try:
+            {each} future in ordered:
+                got.append(future)
+        except RunTimeout:
+            assert got == [done]
+        else:
+            raise AssertionError("did end")
+
+        # Callbacks: once it has ended, or at once.
+        for future in (running, blocked):
+            future.add_done_callback(note)
+            future.add_done_callback(ended.append)
+            future.remove_done_callback(ended.append)
+        done.add_done_callback(note)
+        assert ended.pop() == (done.task_run_id, "Completed", 1) and not ended
+        release.set()
+        blocked.wait()
+
         assert pending.cancel() and running.cancel()
         wait([pending, running])
         assert not running.cancel()
+        assert [row[:2] for row in ended] == [
+            (blocked.task_run_id, "Completed"), (running.task_run_id, "Cancelled")
+        ], ended
+        assert isinstance(ended[-1][2], CancelRun)
+
+        # Asynchronous ones, one and many.
+        sleeping = sleeps.submit(1)
+        many = sleeps.map([2, 3])
+        assert sleeping.cancel() and many.cancel()
+        many.wait()
+        assert not many.cancel()
+        for future in (sleeping, *many):
+            assert isinstance(future.result(raise_on_failure=False), CancelRun)
+
         values = sorted([future.result() {each} future in as_completed(step.map([1, 2]))])
         assert values == [1, 2]
 
@@ -66,20 +136,28 @@ def test_cancelled_futures(service: ServiceProcess, parts: list[str]) -> None:
     assert histories.pop("plain-0") == histories.pop("asleep-0")
     assert tasks["plain-0"].state.name == "Cancelled"
     assert tasks["plain-0"].state.message == "The future of the run was cancelled."
+    sleeping = [histories.pop(f"sleeps-{n}") for n in range(3)]
+    assert all(history[-1] == "Cancelled" for history in sleeping)
     assert set(map(tuple, histories.values())) == {("Pending", "Running", "Completed")}
 
 
 DEPENDS = """
-    import asyncio
+    import asyncio, threading
+    from collections import namedtuple
     from dataclasses import dataclass
-    from flowspan import allow_failure, flow, task
-    from flowspan.exceptions import SelfDependency
-    from flowspan.utilities.annotations import opaque
+    from pydantic import BaseModel
+    from flowspan import allow_failure, flow, task, unmapped
+    from flowspan.exceptions import *
+    from flowspan.utilities.annotations import opaque, quote
 
     @dataclass
     class Box:
         inside: object
 
+    class Model(BaseModel):
+        inside: object
+
+    Pair = namedtuple("Pair", "a b")
     futures = {{}}
 
     @task
@@ -91,31 +169,104 @@ DEPENDS = """
         raise ValueError("bad")
 
     @task
-    {a}def takes(value):
-        return str(value)
+    {a}def takes(value, extra=("a", "default")):
+        return f"{{value!s}}, {{extra!s}}"
 
     @task
-    {a}def circular(name):
+    {a}def add(x, y=0, *more, by=0):
+        return x + y + sum(more) + by
+
+    @flow
+    {a}def subflow(value: int):
+        return value
+
+    @task
+    {a}def waits(name, to_know):
+        while name not in futures or to_know not in futures:
+            {sleep}
+        future = futures[name]
+        return {get}
+
+    @flow
+    {a}def below(future):
+        return {w}takes(future.unwrap())
+
+    @task
+    {a}def above(name):
         while name not in futures:
             {sleep}
-        return {get}
+        return {w}below(opaque(opaque(futures[name])))
+
+    def error_of(call, *args, **kwargs):
+        try:
+            call(*args, **kwargs)
+        except Exception as error:
+            return f"{{type(error).__name__}}: {{error}}"
 
     @flow
     {a}def outer():
         future, failed = one.submit(), bad.submit()
-        results = [
-            takes.submit([Box({{"k": future}})]),
-            takes.submit(allow_failure(failed)),
-            takes.submit(opaque([failed])),
+        state = one.submit(return_state=True)
+        failed.wait()
+
+        # Anywhere in arguments.
+        given = [
+            [Box({{"k": future}})], Model(inside=(future,)), Pair(future, [state]), {{future}},
+            allow_failure(failed), allow_failure([future, failed]), opaque([failed]),
+            quote(failed),
         ]
-        assert [each.result() for each in results] == [
-            "[Box(inside={{'k': 1}})]", "bad", "[<TaskFuture of 'bad-0': Failed>]"
+        texts = [
+            "[Box(inside={{'k': 1}})]", "inside=(1,)", "Pair(a=1, b=[1])", "{{1}}",
+            "bad", "[1, ValueError('bad')]", "[<TaskFuture of 'bad-0': Failed>]",
+            "<TaskFuture of 'bad-0': Failed>",
         ]
+        texts = [text + ", ('a', 'default')" for text in texts]
+        assert [takes.submit(value).result() for value in given] == texts
+        assert [{w}takes(value) for value in given] == texts
+        assert {w}subflow(future) == {w}subflow(value=state) == 1
+
+        # What failed before.
         late = takes.with_options(name="late").submit(1, wait_for=[failed])
-        futures["it"] = circular.submit("it")
-        error = futures["it"].result(raise_on_failure=False)
+        assert isinstance(late.result(raise_on_failure=False), UpstreamFailed)
+        assert late.state.name == "NotReady"
+        for call in (takes.with_options(name="late-call"), subflow.with_options(name="late-flow")):
+            for options in ({{"wait_for": [failed]}}, {{"wait_for": failed}}):
+                state = {w}call(1, return_state=True, **options)
+                assert (state.type.name, state.name) == ("PENDING", "NotReady"), state
+            try:
+                {w}call([failed])
+            except UpstreamFailed as error:
+                assert "'bad-0'" in str(error) and isinstance(error.__cause__, ValueError)
+            else:
+                raise AssertionError("began")
+
+        # Maps: side by side, over futures, and of what is the same for all.
+        sums = add.map([1, 2], (10, 20), [future, 5], by=unmapped(future))
+        assert {get_all} == [13, 28]
+        sums = add.map(x=sums, y=range(2))
+        assert {get_all} == [13, 29]
+        sums = add.map(one.map([]) + [future, state.type and future], wait_for=sums)
+        assert {get_all} == [1, 1]
+        states = add.map({{3, }}, y=7, return_state=True)
+        assert [(state.name, state.result()) for state in states] == [("Completed", 10)]
+        some = takes.with_options(name="some").map([1, future, failed])
+        some.wait()
+        assert [each.state.name for each in some] == ["Completed", "Completed", "NotReady"]
+        assert add.map([], y=1) == []
+        assert "MappingMissingIterable" in error_of(add.map, 1, by="text")
+        unequal = error_of(add.map, [1, 2], [1], by=[1, 2, 3])
+        assert unequal.startswith("MappingLengthMismatch") and "'by' has 3" in unequal, unequal
+
+        # What would never end.
+        for names in (["itself"], ["first", "second"]):
+            for name, other in zip(names, names[1:] + names[:1]):
+                futures[name] = waits.with_options(name=name).submit(other, name)
+            for name in names:
+                error = futures[name].result(raise_on_failure=False)
+                assert isinstance(error, SelfDependency), error
+        futures["above"] = above.submit("above")
+        error = futures["above"].result(raise_on_failure=False)
         assert isinstance(error, SelfDependency), error
-        late.wait()
 
     {call}
 """
@@ -125,18 +276,36 @@ DEPENDS = """
 def test_dependencies(service: ServiceProcess, is_async: bool) -> None:
     code = DEPENDS.format(
         a="async " if is_async else "",
+        w="await " if is_async else "",
         sleep="await asyncio.sleep(0)" if is_async else "pass",
-        get="await futures[name]" if is_async else "futures[name].result()",
+        get="await future" if is_async else "future.result()",
+        get_all="await sums" if is_async else "sums.result()",
         call="asyncio.run(outer())" if is_async else "outer()",
     )
     run_code(code, home=service.home / "client", address=service.address)
-    tasks = {run.name: run.state for run in queries.task_runs(service.channel)}
-    assert tasks["late-0"].name == "NotReady"
-    assert "bad-0" in tasks["late-0"].message
-    assert tasks["circular-0"].failure.type.endswith("SelfDependency")
-    assert "waits for itself" in tasks["circular-0"].message
-    (outer,) = queries.flow_runs(service.channel)
-    assert outer.state.name == "Completed"
+    runs = [*queries.task_runs(service.channel), *queries.flow_runs(service.channel)]
+    states: dict[str, list[Any]] = {}
+    for run in runs:
+        name = getattr(run, "flow_name", "") or run.task_name
+        states.setdefault(name, []).append(run.state)
+    assert [len(states[name]) for name in ("late", "late-call", "late-flow")] == [1, 3, 3]
+    for name in ("late", "late-call", "late-flow"):
+        assert {state.name for state in states[name]} == {"NotReady"}
+        assert all("bad-0" in state.message for state in states[name])
+    assert sorted(state.name for state in states["some"]) == ["Completed", "Completed", "NotReady"]
+    assert len(states["add"]) == 7, "a map with a mistake begins nothing"
+    for name, words in (
+        ("itself", "'itself-0' waits for itself"),
+        ("first", "depends on itself: it waits for"),
+        ("second", "depends on itself: it waits for"),
+        ("below", "cannot end before"),
+        ("above", "'above-0', which cannot end before"),
+    ):
+        (state,) = states[name]
+        assert state.failure.type.endswith("SelfDependency"), name
+        assert words in state.message, state.message
+    (outer,) = states["outer"]
+    assert outer.name == "Completed"
 
 
 def test_cancelling_a_future_ends_the_code_in_a_worker_process(service: ServiceProcess) -> None:

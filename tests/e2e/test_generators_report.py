@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support import queries
-from tests.support.flows import run_code
+from tests.support.flows import FlowProcess
+
+from flowspan.v1 import flow_run_service_pb2, flow_run_service_pb2_grpc, state_pb2
 
 if TYPE_CHECKING:
+    import grpc
     from tests.support.service import ServiceProcess
 
 PLAIN = """
+    import time
+    from contextlib import suppress
     from flowspan import flow, task
+    from flowspan.exceptions import CancelRun, RunTimeout
 
     attempts = []
 
@@ -41,10 +47,58 @@ PLAIN = """
         break  # closed early
     kept = pages()
     next(kept)  # still open when the process ends
+
+    @task
+    def endless():
+        while True:
+            yield 0
+            step(0)
+
+    @task(timeout_seconds=0.3)
+    def patient():
+        yield 1
+        yield 2
+        time.sleep(600)
+
+    @flow
+    def others():
+        values = patient()
+        first = next(values)
+        time.sleep(0.35)  # the consumer's time does not count
+        assert [first, next(values)] == [1, 2]
+        with suppress(RunTimeout):
+            next(values)
+            raise AssertionError("was in time")
+        future = endless.submit()
+        future.cancel()
+        future.wait()
+
+        # Nested, mapped, sent to, with its returned value.
+        def nested(n):
+            for i in numbers(n):
+                for j in numbers(i):
+                    yield i, j
+        assert list(task(nested)(3)) == [(1, 0), (2, 0), (2, 1)]
+        assert numbers.map([1, 2]).result() == [[0], [0, 1]]
+        assert numbers(1, return_state=True).result() == [0]
+
+    others()
+
+    @flow
+    def cancelled():
+        while True:
+            yield
+
+    with suppress(CancelRun):
+        for _ in cancelled():
+            time.sleep(0.001)
+        raise AssertionError("went on")
 """
 ASYNC = """
     import asyncio
+    from contextlib import suppress
     from flowspan import flow, task
+    from flowspan.exceptions import CancelRun, RunTimeout
 
     attempts = []
 
@@ -78,16 +132,90 @@ ASYNC = """
         await anext(kept)  # still open when the loop ends
 
     asyncio.run(main())
+
+    @task
+    async def endless():
+        while True:
+            yield 0
+            await asyncio.sleep(0)
+
+    @task(timeout_seconds=0.3)
+    async def patient():
+        yield 1
+        yield 2
+        await asyncio.sleep(600)
+
+    @flow
+    async def others():
+        values = patient()
+        first = await anext(values)
+        await asyncio.sleep(0.35)  # the consumer's time does not count
+        assert [first, await anext(values)] == [1, 2]
+        with suppress(RunTimeout):
+            await anext(values)
+            raise AssertionError("was in time")
+        future = endless.submit()
+        future.cancel()
+        future.wait()
+
+        async def nested(n):
+            async for i in numbers(n):
+                async for j in numbers(i):
+                    yield (i, j)
+        assert [pair async for pair in task(nested)(3)] == [(1, 0), (2, 0), (2, 1)]
+        assert await numbers.map([1, 2]) == [[0], [0, 1]]
+        state = await numbers(1, return_state=True)
+        assert state.result() == [0]
+
+    asyncio.run(others())
+
+    @flow
+    async def cancelled():
+        while True:
+            yield
+
+    async def consume():
+        with suppress(CancelRun):
+            async for _ in cancelled():
+                await asyncio.sleep(0.001)
+            raise AssertionError("went on")
+
+    asyncio.run(consume())
 """
+
+
+def cancel_when_it_runs(channel: grpc.Channel, process: FlowProcess) -> None:
+    """Cancels the run of the flow of that name from outside."""
+
+    def running() -> str:
+        assert process.process.poll() is None, process.errors
+        runs = queries.flow_runs(channel)
+        is_there = runs and runs[-1].flow_name == "cancelled" and runs[-1].state.name == "Running"
+        return runs[-1].id if is_there else ""
+
+    run_id = queries.wait_until(running, "the run")
+    stub = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
+    state = state_pb2.State(type=state_pb2.STATE_TYPE_CANCELLING)
+    stub.SetFlowRunState(flow_run_service_pb2.SetFlowRunStateRequest(id=run_id, state=state))
 
 
 @pytest.mark.parametrize("code", [PLAIN, ASYNC], ids=["plain", "async"])
 def test_generators_of_both_kinds(service: ServiceProcess, code: str) -> None:
-    run_code(code, home=service.home / "client", address=service.address)
-    whole, early, kept = queries.flow_runs(service.channel)
+    with FlowProcess(code, home=service.home / "client", address=service.address) as process:
+        cancel_when_it_runs(service.channel, process)
+        process.finish()
+    whole, early, kept, others, cancelled = queries.flow_runs(service.channel)
     assert whole.state.name == early.state.name == kept.state.name == "Completed"
     assert early.state.message == kept.state.message == "Closed by its consumer after 1 value."
-    tasks = queries.task_runs(service.channel)
+    assert queries.flow_history(service.channel, cancelled.id) == [
+        "Pending", "Running", "Cancelling", "Cancelled",
+    ]  # fmt: skip
+    assert others.state.name == "Completed"
+    by_name = {run.task_name: run for run in queries.task_runs(service.channel)}
+    assert by_name["patient"].state.name == "TimedOut"
+    assert "exceeded its timeout of 0.3 s" in by_name["patient"].state.message
+    assert by_name["endless"].state.name == "Cancelled"
+    tasks = [run for run in queries.task_runs(service.channel) if run.flow_run_id != others.id]
     # A generator that a body has open is Python's to close: at the end of the loop it is cancelled.
     assert {run.state.name for run in tasks if run.flow_run_id != early.id} == {"Completed"}
     (retried, submitted) = [
