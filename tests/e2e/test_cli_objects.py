@@ -230,3 +230,5 @@ def test_every_command_of_theirs_explains_itself() -> None:
                 help_text = flowspan(group.name, command.name, "--help").out
                 assert f"flowspan {group.name} {command.name}" in help_text.split("Usage:")[1]
                 assert "Try:" in help_text
+                assert "--json" in help_text
+                assert "bool" not in help_text.lower()  # a flag takes no value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _BAR_WIDTH = 30
 _MAX_ROWS = 200
+_FIGURE = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?\s?%?", re.IGNORECASE)
 
 
 def head(artifact: Artifact, *, now: datetime) -> Iterator[Text]:
@@ -35,7 +37,7 @@ def head(artifact: Artifact, *, now: datetime) -> Iterator[Text]:
     }
     for name, value in fields.items():
         if value:
-            yield Text.assemble((f"  {name:<12}", "dim"), fmt.visible(value))
+            yield Text.assemble((f"  {name:<13}", "dim"), fmt.visible(value))
 
 
 def body(artifact: Artifact, *, width: int | None) -> Iterator[Text]:
@@ -53,7 +55,12 @@ def body(artifact: Artifact, *, width: int | None) -> Iterator[Text]:
     elif artifact.type == "table" and (cells := _cells(value)) is not None:
         header, rows = cells
         shown = rows[:_MAX_ROWS]
-        yield from table.draw(header, shown, width=width, may_be_cut=frozenset(header))
+        figures = {
+            name for name, *cells in zip(header, *rows, strict=True) if all(map(_is_figure, cells))
+        }
+        yield from table.draw(
+            header, shown, width=width, may_be_cut=frozenset(header), figures=figures
+        )
         if len(rows) > _MAX_ROWS:
             yield Text(f"… {len(rows) - _MAX_ROWS:,} more rows: --json has them", style="dim")
     elif isinstance(value, str):
@@ -65,6 +72,11 @@ def body(artifact: Artifact, *, width: int | None) -> Iterator[Text]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_figure(cell: str) -> bool:
+    """Whether a cell is aligned on the right: a number, or nothing."""
+    return cell in {"", "null"} or _FIGURE.fullmatch(cell) is not None
 
 
 def _bar(percent: float) -> Text:

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from flowspan.cli import (
     about,
@@ -34,7 +34,26 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 
 
-class _Commands(TyperGroup):
+class _BareFlags:
+    """What takes no value is shown without one in the help: not `--json <bool>`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc] # that of the class beside
+        for param in params:
+            if getattr(param, "is_flag", False) and param.metavar is None:
+                param.metavar = ""
+        return params
+
+
+class _Command(_BareFlags, TyperCommand):
+    """A command."""
+
+
+class _Group(_BareFlags, TyperGroup):
+    """Commands below one name."""
+
+
+class _Commands(_Group):
     """The program's commands: turns what they raise into messages and exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -65,9 +84,9 @@ def _report(error: FlowspanError) -> None:
 
 
 def _group(description: str, **commands: Callable[..., None]) -> typer.Typer:
-    group = typer.Typer(help=description, no_args_is_help=True)
+    group = typer.Typer(cls=_Group, help=description, no_args_is_help=True)
     for name, command in commands.items():
-        group.command(name)(command)
+        group.command(name, cls=_Command)(command)
     return group
 
 
@@ -97,15 +116,16 @@ def _options(
     ctx.ensure_object(Session).address = address
 
 
-_server = typer.Typer(help="The service that keeps the runs.", no_args_is_help=True)
+_server = typer.Typer(cls=_Group, help="The service that keeps the runs.", no_args_is_help=True)
 # What follows `server start` is for the service to read, and to explain with --help.
 _server.command(
     "start",
+    cls=_Command,
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(server.start)
-_server.command("status")(server.status)
-_server.command("stop")(server.stop)
+_server.command("status", cls=_Command)(server.status)
+_server.command("stop", cls=_Command)(server.stop)
 app.add_typer(_server, name="server")
 app.add_typer(
     _group(
@@ -151,7 +171,7 @@ app.add_typer(
     name="spool",
 )
 app.add_typer(_group("Settings.", show=about.show_config), name="config")
-app.command("version")(about.version)
+app.command("version", cls=_Command)(about.version)
 
 
 def main() -> None:

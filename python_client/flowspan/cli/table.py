@@ -28,14 +28,16 @@ def draw(
     *,
     width: int | None,
     may_be_cut: Container[str] = _MAY_BE_CUT,
+    figures: Container[str] = _FIGURES,
 ) -> list[Text]:
     """The lines of a table.
 
     Args:
-        header: The names of the columns, which also say what may be cut and what are figures.
+        header: The names of the columns.
         rows: The cells; plain text is shown without what a terminal would obey.
         width: The width of the terminal; None never cuts.
         may_be_cut: The names of the columns that may be cut.
+        figures: The names of the columns that are aligned on the right.
     """
     cells = [[_cell(cell) for cell in row] for row in rows]
     cells.insert(0, [Text.assemble((name, "bold")) for name in header])
@@ -43,7 +45,8 @@ def draw(
     if width is not None:
         flexible = [index for index, name in enumerate(header) if name in may_be_cut]
         widths = _fitted(flexible, widths, width)
-    return [_line(header, row, widths) for row in cells]
+    is_figure = [name in figures for name in header]
+    return [_line(row, widths, is_figure) for row in cells]
 
 
 def _cell(cell: str | Text) -> Text:
@@ -63,15 +66,15 @@ def _fitted(flexible: Sequence[int], widths: Sequence[int], width: int) -> list[
     return fitted
 
 
-def _line(header: Sequence[str], row: Sequence[Text], widths: Sequence[int]) -> Text:
+def _line(row: Sequence[Text], widths: Sequence[int], is_figure: Sequence[bool]) -> Text:
     line = Text()
-    for index, (name, cell, width) in enumerate(zip(header, row, widths, strict=True)):
+    for index, (cell, width, on_right) in enumerate(zip(row, widths, is_figure, strict=True)):
         fitted = cell.copy()
         fitted.truncate(width, overflow="ellipsis")
         missing = " " * (width - fitted.cell_len)
         line.append(" " * _GAP if index else "")
-        line.append(missing if name in _FIGURES else "")
+        line.append(missing if on_right else "")
         line.append_text(fitted)
-        line.append("" if name in _FIGURES else missing)
+        line.append("" if on_right else missing)
     line.rstrip()
     return line

@@ -38,7 +38,19 @@ def shown(kind: str, value: Any, *, width: int | None = None, **fields: Any) -> 
     ],
 )
 def test_tables_of_rows_and_of_columns(value: Any) -> None:
-    assert shown("table", value) == ["a     b", "1     x", "null  y"]
+    assert shown("table", value) == ["   a  b", "   1  x", "null  y"]
+
+
+def test_figures_are_aligned_on_the_right() -> None:
+    rows = [
+        {"city": "Ulm", "share": "7.5 %", "people": 128_000, "zip": "D-89073"},
+        {"city": 7, "share": "46.0 %", "people": None, "zip": "1"},
+    ]
+    assert shown("table", rows) == [
+        "city   share  people  zip",
+        "Ulm    7.5 %  128000  D-89073",
+        "7     46.0 %    null  1",
+    ]
 
 
 def test_tables_of_lists_and_gaps() -> None:
