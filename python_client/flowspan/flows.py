@@ -98,7 +98,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         self.tags = ()
         self.version = _file_version(fn) if version is None else version
         self.run_name = checked_run_name(flow_run_name, "flow_run_name")
-        self.task_runner = task_runner() if isinstance(task_runner, type) else task_runner
+        self.task_runner = _checked_runner(task_runner)
         self._checks = Checks(fn) if validate_parameters else None
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -243,6 +243,17 @@ def flow(  # noqa: D417 - the options are described one by one
     if fn is None:
         return functools.partial(Flow, **options)
     return Flow(fn, **options)
+
+
+def _checked_runner(task_runner: TaskRunner | type[TaskRunner] | None) -> TaskRunner | None:
+    """The task runner; a new one where its class was given."""
+    runner = task_runner() if isinstance(task_runner, type) else task_runner
+    if runner is not None and not hasattr(runner, "open"):
+        raise TypeError(
+            "task_runner must be a task runner such as ThreadPoolTaskRunner(max_workers=4) of "
+            f"flowspan.task_runners, not {runner!r}"
+        )
+    return runner
 
 
 def _file_version(fn: Callable[..., Any]) -> str:

@@ -203,15 +203,20 @@ def test_ctrl_c_is_a_crash_that_the_client_reports_itself(service: ServiceProces
 
 def test_submitted_outside_of_flows_is_there_after_the_process(service: ServiceProcess) -> None:
     code = """
-        import time
+        import asyncio, time
         from flowspan import task
 
         @task
         def slow(x):
             time.sleep(0.2)
 
+        @task
+        async def slow_later(x):
+            await asyncio.sleep(0.2)
+
         slow.map(range(3))
+        slow_later.map(range(3))
     """
     run_code(code, home=service.home / "client", address=service.address)
     runs = queries.task_runs(service.channel)
-    assert [run.state.name for run in runs] == ["Completed"] * 3
+    assert [run.state.name for run in runs] == ["Completed"] * 6

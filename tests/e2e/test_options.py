@@ -159,6 +159,18 @@ PROGRAM = '''
         it = made(flow, kind, given, name="unchecked", validate_parameters=False)
         print(f"{it.name}: {json.dumps(call(it, 'monday', '2'))}")
 
+        # Where results go.
+        kept = dict(persist_result=True, result_serializer="json")
+        for name, options in (
+            ("kept", kept),
+            ("stored", {"result_storage": "memory://options", "result_serializer": "json"}),
+            ("read-again", {**kept, "cache_result_in_memory": False}),
+        ):
+            it = made(flow, kind, given, name=name, **options)
+            state = it("monday", return_state=True)
+            state = asyncio.run(state) if hasattr(state, "__await__") else state
+            assert state.result() in (["monday", 1, "int"], [["monday", 1, "int"]]), state
+
         # What only tasks have.
         with tags("around"):
             it = made(task, kind, given, name="tagged", tags=["io", "slow"])
@@ -314,6 +326,17 @@ def test_flows_validate_unless_told_otherwise(program: Told, kind: str) -> None:
     assert given(program, "unchecked", "flow", kind) == ["monday", "2", "str"]
     stored = run_of(program, "unchecked", "flow", kind).parameters.data
     assert json.loads(stored) == {"day": "monday", "count": "2", "more": []}
+
+
+@KINDS
+def test_results_of_flows_are_stored(program: Told, kind: str) -> None:
+    for label, place in (("kept", "file://"), ("stored", "memory://"), ("read-again", "file://")):
+        result = run_of(program, label, "flow", kind).state.result
+        assert result.encoding == "flowspan.result-reference+json"
+        reference = json.loads(result.data)
+        assert reference["url"].startswith(place)
+        assert reference["serializer"] == "json"
+    assert not run_of(program, "versioned", "flow", kind).state.HasField("result")
 
 
 @KINDS

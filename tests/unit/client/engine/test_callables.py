@@ -228,3 +228,9 @@ def test_what_was_never_awaited_is_named(recorder: Recorder, decorator: Any) -> 
 
     with pytest.warns(RuntimeWarning, match="coroutine 'forgotten' was never awaited"):
         forgotten()
+
+
+@pytest.mark.parametrize("runner", ["threads", 4, dict])
+def test_a_task_runner_is_one(runner: Any) -> None:
+    with pytest.raises(TypeError, match=r"task_runner must be .*ThreadPoolTaskRunner.*not"):
+        flow(task_runner=runner, name="it")(lambda: None)
