@@ -29,6 +29,7 @@ from flowspan.exceptions import (
     ObjectAlreadyExists,
     ObjectNotFound,
     ParameterError,
+    ServiceUnavailableError,
 )
 from flowspan.flow_runs import wait_for_flow_run
 from flowspan.states import Cancelling, Pending, Scheduled
@@ -166,7 +167,8 @@ def test_runs_are_created_changed_and_deleted(service: ServiceProcess) -> None:
         assert ask.create_flow_run(planned, name="mine", **same) == run
         with pytest.raises(ObjectAlreadyExists) as caught:
             ask.create_flow_run(planned, name="another", **same)
-        assert caught.value.reason == "ALREADY_EXISTS"
+        assert (caught.value.code, caught.value.reason) == ("already_exists", "ALREADY_EXISTS")
+        assert caught.value.advice == "Choose a new id for a new run."
         with pytest.raises(ParameterError, match="'day'"):
             ask.create_flow_run("x", parameters={"day": object()})
 
@@ -183,6 +185,7 @@ def test_runs_are_created_changed_and_deleted(service: ServiceProcess) -> None:
         with pytest.raises(ApiError) as refused:
             ask.delete_flow_run(run.id)
         assert refused.value.status == "FAILED_PRECONDITION"
+        assert "by force" in refused.value.advice
         verdict, after = ask.set_flow_run_state(run.id, Cancelling(message="enough"))
         assert verdict.is_accepted
         assert after.state.is_cancelled()
@@ -282,6 +285,13 @@ def test_errors_say_what_is_wrong_and_what_to_do(service: ServiceProcess) -> Non
         with pytest.raises(ApiError, match="id_prefix") as caught:
             ask.read_flow_runs(RunFilter(id_prefix="x"))
         assert caught.value.status == "INVALID_ARGUMENT"
+
+
+def test_nobody_answers() -> None:
+    for ask in faces("127.0.0.1:9"):
+        with pytest.raises(ServiceUnavailableError, match=r"127\.0\.0\.1:9") as caught:
+            ask.read_flow_run(NOWHERE)
+        assert caught.value.retryable
 
 
 def test_a_closed_client_says_so(service: ServiceProcess) -> None:
