@@ -302,6 +302,7 @@ def test_a_deadline_ends_the_run(program: Told, what: str, kind: str) -> None:
     assert program.history(run) == ["Running", "TimedOut"]
     assert "exceeded its timeout of 0.02 s" in run.state.message
     assert f"slow-{what}-{kind}" not in program.output
+    assert "sleep(600)" in run.state.failure.stack_trace, "where it was"
 
 
 @pytest.mark.parametrize("name", ["blocks", "awaits-long"])

@@ -118,8 +118,10 @@ def trace_text(error: BaseException) -> str:
         here = traceback.StackSummary.extract(iter(of_user)).format()
         return "".join([_HEADER, *here, carried.removeprefix(_HEADER)])
     lines = [_HEADER]
-    if not of_user and isinstance(error, FlowspanError):
-        lines = []  # flowspan's own word to the user: where in flowspan it was said does not matter
+    if not frames or (not of_user and isinstance(error, FlowspanError)):
+        # It was never raised, or is flowspan's own word to the user: where in flowspan it was said
+        # does not matter.
+        lines = []
     else:
         lines += traceback.StackSummary.extract(iter(of_user or frames)).format()
     try:

@@ -296,10 +296,12 @@ async def within(run: Run, timeout_s: float | None, awaitable: Awaitable[Any]) -
     try:
         async with deadline:
             value = await awaitable
-    except TimeoutError:
-        if deadline.expired():
-            raise timed_out(run) from None
-        raise
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        # What came of the cancelling says where the code was; asyncio has it as the cause.
+        where = error.__cause__ or error
+        raise timed_out(run).with_traceback(where.__traceback__) from None
     if deadline.expired():  # the code went on although it was told to stop
         raise timed_out(run)
     return value

@@ -156,3 +156,7 @@ def test_the_whole_trace_has_the_causes() -> None:
 
     long = failure_info(caught(fail, "x" * MAX_TRACE_BYTES))
     assert len(whole_trace(info._replace(cause=long)).encode()) <= MAX_TRACE_BYTES
+
+
+def test_an_error_that_was_never_raised_has_no_traceback() -> None:
+    assert failure_info(ValueError("no")).stack_trace == "ValueError: no\n"

@@ -85,6 +85,12 @@ def test_an_asynchronous_run_is_broken_off(recorder: Recorder) -> None:
     assert {recorder.end(run)[1] for run in recorder.runs[1:]} == {"TimedOut"}
 
 
+def test_the_failure_of_an_asynchronous_run_says_where_it_was(recorder: Recorder) -> None:
+    state = asyncio.run(sleep_later(return_state=True))  # type: ignore[call-overload]
+    assert "in sleep_later\n" in state.failure.stack_trace
+    assert state.data.__context__ is None or state.data.__suppress_context__
+
+
 def test_each_attempt_has_the_whole_time(recorder: Recorder) -> None:
     calls = 0
 
