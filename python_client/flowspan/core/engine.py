@@ -140,6 +140,7 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
                     yield from run.keeper.attempt_failed()
                 name, message = "Retrying", state.message
                 run.attempt += 1
+                emit = world.emit  # another one if the function forked, and this is the child
                 continue
             state = again
         if run.keeper is None:

@@ -151,6 +151,9 @@ class TransactionNode:
         """Whether it was committed or rolled back."""
         return self.is_committed() or self.is_rolled_back()
 
+    def __repr__(self) -> str:
+        return f"<Transaction {self.key!r} of run {self.run_id}: {self.state.value}>"
+
     def release(self) -> None:
         """Unlocks the key, if it is locked."""
         unlock, self.unlock = self.unlock, None

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan import config, telemetry
 from flowspan.core.engine import World
+from flowspan.core.events import STATE
 from flowspan.core.ids import IdMaker
 from flowspan.core.keeping import Keeping
+from flowspan.core.runs import current_run
 from flowspan.logging.capture import install, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flowspan.core.events import Emit
+    from flowspan.core.events import Emit, Event
+    from flowspan.core.runs import Run
     from flowspan.reporter import Reporter
 
 
@@ -124,7 +127,32 @@ def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
 def _after_fork() -> None:
     global _host, _lock  # noqa: PLW0603 - one per process
     _lock = threading.Lock()
+    if _host is not None:
+        _leave_to_parent(_host)
     _host = None
+
+
+def _leave_to_parent(host: Host) -> None:
+    """How the runs in which a process was forked end is told by the parent, not by the child.
+
+    A child that calls sys.exit, raises or returns goes the way up through them as well.
+    """
+    ids, run = set(), current_run.get()
+    while run is not None:
+        ids.add(run.record.id)
+        run = run.parent
+    emit, note = host.emit, host.note
+
+    def emit_others(event: Event) -> None:
+        if event[0] != STATE or event[1] not in ids:
+            emit(event)
+
+    def note_others(run: Run, level: int, message: str, error: BaseException | None) -> None:
+        if run.record.id not in ids:
+            note(run, level, message, error)
+
+    if ids:
+        host.emit, host.note = emit_others, note_others
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -14,6 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from flowspan.drivers.processes import messages, pickling
+from flowspan.reporter import get_reporter
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -33,6 +34,10 @@ class Outgoing:
 
     Args:
         connection: The pipe.
+
+    Attributes:
+        is_forked: Whether this is a process that a task forked from the worker. The pipe is not
+            its own: what it reports goes to the service in a session of its own.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -44,6 +49,8 @@ class Outgoing:
         """How many more are sent at once. Threads may miscount it; no harm is done."""
         self._flushes: dict[int, threading.Event] = {}
         self._flush_count = 0
+        self.is_forked = False
+        os.register_at_fork(after_in_child=self._after_fork)
 
     def start(self) -> None:
         """Starts the thread that sends the events."""
@@ -51,6 +58,10 @@ class Outgoing:
 
     def emit(self, event: Event) -> None:
         """Takes an event; see `flowspan.core.events.Emit`."""
+        if self.is_forked:
+            if event[0] not in (messages.WATCH, messages.FORGET):
+                get_reporter().emit(event)
+            return
         self._events.append(event)
         if self._left > 0:
             self._left -= 1
@@ -91,6 +102,9 @@ class Outgoing:
         done = self._flushes.pop(number, None)
         if done is not None:
             done.set()
+
+    def _after_fork(self) -> None:
+        self.is_forked = True
 
     def _run(self) -> None:
         while True:

@@ -156,8 +156,12 @@ class Worker:
             value = copy_context().run(self._call, call, payload)
             kind, answer = messages.VALUE, pickling.dump_result(call.who, value)
             del value
-        except BaseException as error:  # noqa: BLE001 - the engine in the parent decides
+        except BaseException as error:  # the engine in the parent decides
+            if self.outgoing.is_forked:
+                raise
             kind, answer = messages.ERROR, pickling.dumps(error)
+        if self.outgoing.is_forked:  # the function forked, and its child went on to the end, too
+            sys.exit()
         with self._lock:
             self._call_id = 0
         for stream in (sys.stdout, sys.stderr):
