@@ -390,8 +390,10 @@ def test_a_lock_needs_a_lock_manager(program: Told, kind: str) -> None:
         ("by-hand", ["rollback a"], "-a"),
         (
             "checkpoint",
-            ["worked", "staged 0", "worked", "staged 2", False]
-            + ["The isolation level SERIALIZABLE needs a store"],
+            [
+                *("worked", "staged 0", "worked", "staged 2", False),
+                "The isolation level SERIALIZABLE needs a store",
+            ],
             "",
         ),
         ("serializable", ["worked", "once"], None),

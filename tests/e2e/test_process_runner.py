@@ -414,7 +414,7 @@ def test_flows_on_threads_and_nested_ones_have_workers_of_their_own(
 
 
 ENDINGS = """
-    import asyncio, os, time
+    import asyncio, ctypes, os, time
     from flowspan import flow, runtime, task
     from flowspan.task_runners import ProcessPoolTaskRunner
 
@@ -447,6 +447,32 @@ ENDINGS = """
     def sleeps():
         time.sleep(600)
 
+    @task(retries=1, retry_condition_fn=after_a_crash)
+    async def crashes_once_later(path):
+        if not os.path.exists(path):
+            open(path, "w").close()
+            os._exit(3)
+        await asyncio.sleep(0)
+
+    @task
+    async def dozes(path):
+        open(path, "w").close()
+        await asyncio.sleep(600)
+
+    @task(timeout_seconds=0.2)
+    async def blocks_later():
+        ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock, and the loop
+
+    @flow(task_runner=runner)
+    async def later(path: str):
+        await crashes_once_later.submit(path)
+        future = dozes.submit(path + ".begun")
+        while not os.path.exists(path + ".begun"):
+            await asyncio.sleep(0.005)
+        assert future.cancel()
+        future.wait()
+        assert blocks_later.submit(return_state=True).name == "TimedOut"
+
     @flow(task_runner=runner)
     async def in_a_coroutine(path: str, thing: object):
         pid = await crashes_once.submit("again", path)
@@ -469,6 +495,7 @@ ENDINGS = """
 
     print("parent", os.getpid())
     assert asyncio.run(in_a_coroutine(os.environ["FLOWSPAN_HOME"] + "/crashed", Thing())) == 3
+    asyncio.run(later(os.environ["FLOWSPAN_HOME"] + "/crashed-later"))
     assert too_slow(return_state=True).name == "TimedOut"
     raises()
 """
@@ -485,6 +512,14 @@ def test_how_runs_with_workers_end(service: ServiceProcess) -> None:
     (again,) = [run for run in tasks if run.name == "again"]
     history = ["Pending", "Running", "Retrying", "Completed"]
     assert queries.task_history(service.channel, again.id) == history
+    (again,) = [run for run in tasks if run.task_name == "crashes-once-later"]
+    assert queries.task_history(service.channel, again.id) == history
+    by_task = {run.task_name: run for run in tasks}
+    assert by_task["dozes"].state.message == "The future of the run was cancelled."
+    assert by_task["dozes"].state.name == "Cancelled"
+    assert by_task["blocks-later"].state.name == "TimedOut"
+    logs = queries.logs(service.channel, by_task["blocks-later"].id)
+    assert any("was killed" in log.message for log in logs)
     flows = {run.flow_name: run for run in queries.flow_runs(service.channel)}
     assert flows["in-a-coroutine"].state.name == "Completed"
     assert flows["too-slow"].state.name == "TimedOut"

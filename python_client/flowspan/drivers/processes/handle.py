@@ -82,6 +82,7 @@ class WorkerHandle:
         self._relay = Relay(host, self._cancel_run)
         self._sending = threading.Lock()
         self._call_id = 0
+        self._owner_id = os.getpid()
         self._connection, its_end = Pipe()
         try:
             self._process = _start(its_end)
@@ -97,9 +98,14 @@ class WorkerHandle:
         """Its process id."""
         return self._process.pid
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process has started it: one that was forked since must leave it alone."""
+        return os.getpid() == self._owner_id
+
     def is_alive(self) -> bool:
         """Whether it can be given another call."""
-        return not self.is_spent and self._process.poll() is None
+        return self.is_ours and not self.is_spent and self._process.poll() is None
 
     def call(self, call: Call, payload: bytes, run: Run) -> Answer:
         """Calls a function in the worker, and passes on what it reports meanwhile.
@@ -172,6 +178,8 @@ class WorkerHandle:
 
     def end(self, timeout_s: float = EXIT_TIMEOUT_S) -> None:
         """Waits for the end of a process that was asked for it; kills it if that takes too long."""
+        if not self.is_ours:
+            return
         deadline = time.monotonic() + timeout_s
         with contextlib.suppress(EOFError, OSError):
             while self._connection.poll(max(0.0, deadline - time.monotonic())):
@@ -231,6 +239,10 @@ class WorkerHandle:
             self._send((messages.FLUSHED, message[1]))
 
     def _send(self, message: tuple[Any, ...], payload: bytes | None = None) -> None:
+        if not self.is_ours:
+            raise BrokenPipeError(
+                "The worker is that of the process from which this one was forked."
+            )
         data = pickle.dumps(message)
         with self._sending:
             self._connection.send_bytes(data)
@@ -262,7 +274,7 @@ class WorkerHandle:
     def _kill(self) -> None:
         """SIGKILL, to the process and to what it has started."""
         self.is_spent = self.was_killed = True
-        if self._process.returncode is None:  # else its id may be another's by now
+        if self._process.returncode is None and self.is_ours:  # else its id may be another's by now
             with contextlib.suppress(OSError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
