@@ -526,3 +526,39 @@ def test_how_runs_with_workers_end(service: ServiceProcess) -> None:
     assert flows["raises"].state.type == state_pb2.STATE_TYPE_CRASHED
     sleeping = [run for run in tasks if run.name.startswith("sleeps-")]
     assert [run.state.type for run in sleeping] == [state_pb2.STATE_TYPE_CANCELLED] * 2
+
+
+FORKS = """
+    import os, sys
+    from flowspan import flow, task
+    from flowspan.task_runners import ProcessPoolTaskRunner
+
+    def fork(how):
+        child = os.fork()
+        if child:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if how == "exit":
+            sys.exit(3)
+        if how == "raise":
+            raise ValueError("in the child")
+
+    forks = task(fork, name="forks")
+
+    @task
+    async def forks_later(how):
+        return fork(how)
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def forking():
+        ways = ("exit", "raise", "return")
+        return [one.submit(how).result() for one in (forks, forks_later) for how in ways]
+
+    codes = forking()
+    assert codes == [3, 1, 0, 3, 1, 0], codes
+"""
+
+
+def test_how_a_forked_child_ends_is_not_how_its_run_ends(service: ServiceProcess) -> None:
+    run_code(FORKS, home=service.home / "client", address=service.address)
+    states = [run.state.name for run in queries.task_runs(service.channel)]
+    assert states == ["Completed"] * 6
