@@ -64,7 +64,6 @@ class TransactionNode:
         isolation_level: What others may do meanwhile.
         state: How it stands.
         run_id: The run whose transaction it is, or in which its block is; None outside of runs.
-        is_of_task: Whether it is a task run's own.
         on_commit_hooks: Called with it when it is committed.
         on_rollback_hooks: Called with it when it is rolled back, the last first.
         is_settling: Whether it is being committed.
@@ -79,7 +78,6 @@ class TransactionNode:
         commit_mode: CommitMode | None = None,
         isolation_level: IsolationLevel | None = None,
         run_id: str | None = None,
-        is_of_task: bool = False,
         note: Note,
     ) -> None:
         self.key = key
@@ -91,7 +89,6 @@ class TransactionNode:
         self.isolation_level: IsolationLevel = isolation_level or isolation
         self.state = TransactionState.ACTIVE
         self.run_id = run_id
-        self.is_of_task = is_of_task
         self.on_commit_hooks: list[Callable[..., Any]] = []
         self.on_rollback_hooks: list[Callable[..., Any]] = []
         self.is_settling = False

@@ -93,7 +93,10 @@ class RemoteFolder:
 
         self.url = url.rstrip("/")
         self._fs: Any
-        self._fs, self._path = url_to_fs(self.url)
+        try:
+            self._fs, self._path = url_to_fs(self.url)
+        except (ImportError, ValueError) as error:  # the message knows nothing of results
+            raise type(error)(f"Results cannot be kept at {url!r}: {error}") from error
         protocol = self._fs.protocol
         names = {protocol} if isinstance(protocol, str) else set(protocol)
         self._renames = bool(names & _WITH_RENAME)
