@@ -104,7 +104,7 @@ PROGRAM = '''
             def sleeps(day, count):
                 time.sleep(600)
 
-            slow = one("slow", sleeps, timeout_seconds=0.02)
+            slow = one("slow", sleeps, timeout_seconds=0.2)
             if kind.startswith("async"):
                 async def awaits(day: str):
                     await asyncio.sleep(600)
@@ -114,7 +114,7 @@ PROGRAM = '''
                     await asyncio.sleep(600)
 
                 function = awaits if kind == "async" else awaits_and_yields
-                slow = what(name=slow.name, timeout_seconds=0.02)(function)
+                slow = what(name=slow.name, timeout_seconds=0.2)(function)
             with suppress(RunTimeout):
                 call(slow, "monday")
                 print(f"{slow.name}: was in time")
@@ -214,11 +214,11 @@ PROGRAM = '''
     # A deadline of a submitted task, whose thread cannot be interrupted.
     stop = threading.Event()
 
-    @task(timeout_seconds=0.02)
+    @task(timeout_seconds=0.2)
     def blocks():
         stop.wait()
 
-    @task(timeout_seconds=0.02)
+    @task(timeout_seconds=0.2)
     async def awaits_long():
         await asyncio.sleep(600)
 
@@ -300,7 +300,7 @@ def test_copies_keep_what_they_are_not_given(program: Told, what: str, kind: str
 def test_a_deadline_ends_the_run(program: Told, what: str, kind: str) -> None:
     run = run_of(program, "slow", what, kind)
     assert program.history(run) == ["Running", "TimedOut"]
-    assert "exceeded its timeout of 0.02 s" in run.state.message
+    assert "exceeded its timeout of 0.2 s" in run.state.message
     assert f"slow-{what}-{kind}" not in program.output
     assert "sleep(600)" in run.state.failure.stack_trace, "where it was"
 

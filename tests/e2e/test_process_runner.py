@@ -148,14 +148,14 @@ TROUBLE = """
     def faults():
         ctypes.string_at(0)
 
-    @task(timeout_seconds=0.2)
+    @task(timeout_seconds=1)
     def sleeps():
         try:
             child()
         finally:
             print("cleaned up")
 
-    @task(timeout_seconds=0.2)
+    @task(timeout_seconds=1)
     async def awaits():
         try:
             await asyncio.sleep(600)
@@ -166,7 +166,7 @@ TROUBLE = """
     def blocks_inside():
         ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock
 
-    @task(timeout_seconds=0.2)
+    @task(timeout_seconds=1)
     def blocks():
         blocks_inside()
 
@@ -248,7 +248,7 @@ def test_promise_a_worker_that_dies_or_hangs_takes_its_own_run_with_it_alone(
         assert ends[name].failure.type == "flowspan.exceptions.WorkerProcessDied"
     for name in ("sleeps", "awaits", "blocks"):
         assert ends[name].name == "TimedOut"
-        assert ends[name].message.endswith("exceeded its timeout of 0.2 s.")
+        assert ends[name].message.endswith("exceeded its timeout of 1 s.")
     assert "in sleeps" in ends["sleeps"].failure.stack_trace
     assert "of type _thread.lock" in ends["makes"].message
     assert "Task 'makes'" in ends["makes"].message
@@ -459,7 +459,7 @@ ENDINGS = """
         open(path, "w").close()
         await asyncio.sleep(600)
 
-    @task(timeout_seconds=0.2)
+    @task(timeout_seconds=1)
     async def blocks_later():
         ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock, and the loop
 
