@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from flowspan.core.runs import Run
 
 _PUT_OFF_S = 0.002
+_AGAIN_S = 0.05
+"""How soon the alarm goes off again. Once is not enough: a signal that comes while the handler of
+the one before runs is not seen before the next step of Python code, and time.sleep goes on."""
 _PUT_OFF_TIMES = 25
 _NOTICE_S = 0.05
 """How long a function may take to end after its deadline before it is said that it goes on."""
@@ -119,8 +122,11 @@ def _call_with_alarm(
 def _arm() -> None:
     """Sets the timer for the next deadline that is not over."""
     left = [alarm.at_s for alarm in _alarms if not alarm.is_over]
-    delay = max(min(left) - time.monotonic(), 1e-6) if left else 0
-    signal.setitimer(signal.ITIMER_REAL, delay)
+    if left:
+        delay = max(min(left) - time.monotonic(), _PUT_OFF_S)
+        signal.setitimer(signal.ITIMER_REAL, delay, _AGAIN_S)
+    else:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _on_alarm(_signal: int, frame: FrameType | None) -> None:
@@ -133,7 +139,7 @@ def _on_alarm(_signal: int, frame: FrameType | None) -> None:
         _arm()
         raise DeadlinePassed(str(timed_out(over.run)), over.run.record.id)
     else:
-        signal.setitimer(signal.ITIMER_REAL, _PUT_OFF_S)
+        signal.setitimer(signal.ITIMER_REAL, _PUT_OFF_S, _AGAIN_S)
 
 
 def _call_in_thread(

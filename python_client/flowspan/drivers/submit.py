@@ -106,6 +106,7 @@ class _Job:
         "args",
         "context",
         "future",
+        "has_begun",
         "host",
         "kwargs",
         "run",
@@ -139,6 +140,7 @@ class _Job:
         self.waiting: list[None] = []
         # Whoever takes the ticket runs the task; taking it out of the list is atomic.
         self.ticket = [None]
+        self.has_begun = False
 
     def check_upstream(self, wait_for: tuple[Any, ...]) -> None:
         """Makes the job ready once all that it needs has ended."""
@@ -229,6 +231,7 @@ class _Job:
     async def _run_async(self) -> None:
         if not self._take():
             return
+        self.has_begun = True
         from asyncio import current_task  # noqa: PLC0415 - measured start-up cost
 
         from flowspan.drivers import aio  # noqa: PLC0415 - imports asyncio
@@ -251,10 +254,12 @@ class _Job:
         if self.future.done():
             return
         stop = CancelRun(self.run.scope.reason or "Its event loop was closed.")
-        if self.run.state.is_final():
+        if not self.has_begun:
+            # It was cancelled before its first step; but `cancel` finishes what it has taken.
+            if self._take():
+                self._finish(never_run(self.run, self.host, stop))
+        elif self.run.state.is_final():
             self._finish(self._broken_off(stop))
-        elif self._take():  # it was cancelled before its first step
-            self._finish(never_run(self.run, self.host, stop))
         else:  # it was closed; the engine has reported that
             self._finish(State(CRASHED, message=str(stop), data=stop, run_id=self.run.record.id))
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowspan import flow, task
+from flowspan.core.engine import never_run
+from flowspan.drivers import submit as submit_module
 from flowspan.drivers.scopes import CancelScope
 from flowspan.exceptions import CancelRun, DeadlinePassed
 from flowspan.futures import as_completed
@@ -294,3 +296,30 @@ def test_an_asynchronous_task_in_a_plain_flow_is_broken_off_where_it_waits(
     with pytest.raises(CancelRun, match="by the test"):
         outer()
     assert recorder.end("asleep") == recorder.end("outer") == ("CANCELLED", "Cancelled")
+
+
+def test_a_cancelled_future_is_finished_once_though_its_loop_looks_just_then(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cancel` has taken the run, but not said yet how it ended, when its coroutine gives up."""
+
+    def looked_meanwhile(run: Any, *rest: Any) -> Any:
+        if run.id in jobs:
+            jobs[run.id]._ensure_finished()
+        return never_run(run, *rest)
+
+    jobs: dict[str, Any] = {}
+    monkeypatch.setattr(submit_module, "never_run", looked_meanwhile)
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    def outer() -> None:
+        first = wait_later.submit()
+        second = wait_later.submit()
+        jobs[second.task_run_id] = second._job
+        assert second.cancel()
+        assert second.state.is_cancelled()
+        first.cancel()
+
+    outer()
+    (cancelled,) = [run for run in recorder.runs if run.id in jobs]
+    assert recorder.end(cancelled) == ("CANCELLED", "Cancelled")
