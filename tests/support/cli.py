@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60.0
 COMMAND = (sys.executable, "-m", "flowspan")
+# Ctrl-C needs a controlling terminal. It is not taken in a preexec_fn, for which Python forks in
+# full: grpcio's threads start anew in the child, and abort it before its exec (grpc issue 43055).
+_TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 @dataclass(frozen=True)
@@ -108,13 +115,12 @@ def on_terminal(
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     clean = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "LINES", "NO_COLOR"}}
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-c", _TAKE_TERMINAL, *command],
         stdin=follower,
         stdout=follower,
         stderr=follower,
         env={**clean, "TERM": "xterm-256color", **(env or {})},
-        preexec_fn=_take_terminal,  # noqa: PLW1509 - Ctrl-C needs a controlling terminal
-        close_fds=True,
+        start_new_session=True,
     )
     os.close(follower)
     try:
@@ -125,11 +131,6 @@ def on_terminal(
         process.wait()
         os.close(leader)
     return Outcome(process.returncode, written.replace("\r\n", "\n"), "")
-
-
-def _take_terminal() -> None:
-    os.setsid()
-    ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _read_all(leader: int, process: subprocess.Popen, text: str, act: Callable[[], bytes]) -> str:

@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -170,16 +171,23 @@ def _start(programs: Path, folder: Path, *, fsync: bool) -> PostgresServer:
     }
     command = [str(programs / "initdb"), "-D", str(data), "-U", "flowspan"]
     command += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
-    made = subprocess.run(command, capture_output=True, check=False, cwd=folder, **_as(user))
+    made = subprocess.run(
+        [*_as(user), *command], capture_output=True, check=False, cwd=folder, start_new_session=True
+    )
     if made.returncode:
         msg = f"initdb failed: {made.stderr.decode(errors='replace').strip()}"
         raise NoPostgresError(msg)
-    command = [*dying_with_us("QUIT"), str(programs / "postgres"), "-D", str(data)]
+    command = [*_as(user), *dying_with_us("QUIT"), str(programs / "postgres"), "-D", str(data)]
     for name, value in options.items():
         command += ["-c", f"{name}={value}"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder, **_as(user)
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            start_new_session=True,  # keeps Ctrl-C away from it: it is ended in its turn
         )
     server = PostgresServer(
         url=f"postgresql://flowspan@127.0.0.1:{options['port']}/postgres",
@@ -222,15 +230,18 @@ def _server_user() -> pwd.struct_passwd | None:
     raise NoPostgresError(msg)
 
 
-def _as(user: pwd.struct_passwd | None) -> dict[str, object]:
-    """Arguments for subprocess: as that user, in a process group of its own.
+def _as(user: pwd.struct_passwd | None) -> list[str]:
+    """What goes before a command, so that it runs as that user.
 
-    The group keeps Ctrl-C away from the server, which is ended in its turn.
+    Not subprocess's own `user`, for which Python forks in full: see tests/support/cli.py.
     """
-    arguments: dict[str, object] = {"start_new_session": True}
-    if user is not None:
-        arguments |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    return arguments
+    if user is None:
+        return []
+    code = (
+        "import os, sys; os.setgroups([]);"
+        f" os.setgid({user.pw_gid}); os.setuid({user.pw_uid}); os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    return [sys.executable, "-I", "-S", "-c", code]
 
 
 def _free_port() -> int:
