@@ -7,10 +7,14 @@ from typing import assert_type
 
 from flowspan import get_client
 from flowspan.client import (
+    CancelCommand,
     Change,
     FlowRun,
     FlowspanClient,
     LogRecord,
+    ReportAnswer,
+    RunCreated,
+    RunKind,
     RunSnapshot,
     SnapshotEnd,
     StateAnswer,
@@ -31,6 +35,10 @@ def plain(run_id: str) -> None:
         assert_type(client.watch(), Iterator[RunSnapshot | SnapshotEnd | Change])
         _, run = client.set_flow_run_state(run_id, StateType.CANCELLING)
         assert_type(run, FlowRun)
+        created = RunCreated(kind=RunKind.FLOW, function_name="f")
+        answer = client.report_batch(run_id, [created], lease_s=3)
+        assert_type(answer, ReportAnswer)
+        assert_type(answer.commands, tuple[CancelCommand, ...])
         client.read_flow_run()  # type: ignore[call-arg]
         client.read_flow_run(3)  # type: ignore[arg-type]
         client.read_flow_runs(nonsense=3)  # type: ignore[call-arg]

@@ -7,6 +7,7 @@
 - `methods`: makes the table of operations methods of both clients, with their types.
 - `client`: the two clients.
 - `models`, `convert`, `chunks`, `errors`: what comes back.
+- `events`, `ids`: what is reported of runs that no decorator runs.
 
 Ids are `uuid.UUID` in what comes back, so that no name is ever taken for an id; arguments take a
 UUID or its text. Instants are aware datetimes in UTC, durations seconds.
@@ -14,6 +15,17 @@ UUID or its text. Instants are aware datetimes in UTC, durations seconds.
 
 from __future__ import annotations
 
+from flowspan.api.events import (
+    ArtifactChanged,
+    ArtifactCreated,
+    CancelCommand,
+    LogWritten,
+    ReportAnswer,
+    RunCreated,
+    RunEvent,
+    RunKind,
+    StateEntered,
+)
 from flowspan.api.models import (
     Artifact,
     ArtifactFilter,
@@ -43,21 +55,30 @@ from flowspan.api.models import (
 
 __all__ = [
     "Artifact",
+    "ArtifactChanged",
+    "ArtifactCreated",
     "ArtifactFilter",
+    "CancelCommand",
     "Change",
     "Failure",
     "Flow",
     "FlowRun",
     "LogLevel",
     "LogRecord",
+    "LogWritten",
     "Payload",
+    "ReportAnswer",
     "Run",
+    "RunCreated",
+    "RunEvent",
     "RunFilter",
+    "RunKind",
     "RunSnapshot",
     "ServiceInfo",
     "SnapshotEnd",
     "State",
     "StateAnswer",
+    "StateEntered",
     "StateType",
     "TaskRun",
     "TraceContext",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from flowspan.api import models
-from flowspan.v1 import run_filter_pb2, state_pb2, watch_service_pb2
+from flowspan.v1 import failure_pb2, run_filter_pb2, state_pb2, watch_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
 
+    from flowspan.core.events import FailureInfo
     from flowspan.v1 import (
         artifact_pb2,
-        failure_pb2,
         flow_pb2,
         flow_run_pb2,
         log_pb2,
@@ -293,6 +293,26 @@ def wire_state(
         message=message,
         scheduled_time=wire_time(scheduled_at, "scheduled_at"),
     )
+
+
+def wire_failure(value: models.Failure | FailureInfo) -> failure_pb2.Failure:
+    """An error with its chain of causes for the wire."""
+    return failure_pb2.Failure(
+        type=value.type,
+        message=value.message,
+        stack_trace=value.stack_trace,
+        cause=None if value.cause is None else wire_failure(value.cause),
+    )
+
+
+def set_time(stamp: Timestamp, value: datetime, name: str) -> None:
+    """Sets a Timestamp.
+
+    Raises:
+        ValueError: The value has no time zone, and so is no instant.
+    """
+    wire_time(value, name)
+    stamp.FromDatetime(value)
 
 
 def wire_time(value: datetime | None, name: str) -> datetime | None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowspan.connection.address import explain
+from flowspan.connection.identity import client_info
 from flowspan.connection.resolve import find_address, resolve_address
 from flowspan.exceptions import ConfigError, FlowspanError, ServiceUnavailableError
 from flowspan.reporter.link import LinkClosedError
-from flowspan.reporter.session import client_info, open_session
+from flowspan.reporter.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowspan.connection.identity import introduce
 from flowspan.reporter.link import Link, LinkClosedError
 from flowspan.v1 import report_pb2, report_service_pb2
-from flowspan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,17 +38,6 @@ class WelcomeInfo:
     server_version: str
 
 
-def client_info() -> dict[str, str]:
-    """Who this process is, by the names of Hello's fields."""
-    return {
-        "client_name": "flowspan-python",
-        "client_version": __version__,
-        "client_language": "python",
-        "hostname": socket.gethostname()[:256],
-        "process_id": str(os.getpid()),
-    }
-
-
 def open_session(
     address: Address, session_id: str, client: Mapping[str, str], *, recovering: bool = False
 ) -> tuple[Link, WelcomeInfo]:
@@ -59,7 +46,7 @@ def open_session(
     Args:
         address: Where the service is.
         session_id: The session, new or to be resumed.
-        client: Who made the session (see `client_info`).
+        client: Who made the session (see `flowspan.connection.identity`).
         recovering: Whether that was another process, which is gone.
 
     Raises:
@@ -69,8 +56,7 @@ def open_session(
     link = Link.connect(address, timeout_s=CONNECT_TIMEOUT_S)
     try:
         hello = report_pb2.Hello(session_id=session_id, recovering=recovering)
-        for name, value in client.items():
-            setattr(hello, name, int(value) if name == "process_id" else value)
+        introduce(hello, client)
         link.send(report_service_pb2.ReportRequest(hello=hello).SerializeToString())
         messages = link.wait(WELCOME_TIMEOUT_S)
         if not messages:

@@ -13,9 +13,9 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from flowspan.connection.identity import client_info
 from flowspan.reporter.intake import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from flowspan.reporter.placeholders import placeholder_batch, placeholder_items
-from flowspan.reporter.session import client_info
 from flowspan.reporter.spool_file import SUFFIX, SpoolFile, SpoolHeader
 from flowspan.reporter.wire import batch_bytes, items_of
 

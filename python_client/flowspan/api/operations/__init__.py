@@ -12,6 +12,7 @@ from flowspan.api.operations import (
     flow_runs,
     flows,
     logs,
+    reports,
     service,
     task_runs,
     variables,
@@ -47,6 +48,8 @@ class Operations:
     tail_logs = streams(logs.tail_logs)
     watch = streams(watching.watch)
     read_service_info = asks(service.read_service_info)
+
+    report_batch = asks(reports.report_batch)
 
     create_artifact = asks(artifacts.create_artifact)
     update_artifact = asks(artifacts.update_artifact)

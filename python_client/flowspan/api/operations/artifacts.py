@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowspan.api import convert, models
-from flowspan.api.operations.flow_runs import new_id
+from flowspan.api.ids import new_id
 from flowspan.api.steps import call, pages
 from flowspan.core.payloads import encode_value
 from flowspan.v1 import artifact_service_pb2 as pb
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flowspan.api.steps import Answer, Items
+    from flowspan.v1 import artifact_pb2
 
 _SERVICE = "ArtifactService"
 
@@ -48,13 +49,39 @@ def create_artifact(
         ApiError: INVALID_ARGUMENT, a value may not be as it is.
     """
     request = pb.CreateArtifactRequest()
-    artifact = request.artifact
-    artifact.id = str(artifact_id or new_id())
-    artifact.type, artifact.key, artifact.description = type, key or "", description
-    artifact.run_id = str(run_id or "")
-    artifact.data.encoding, artifact.data.data = "json", encode_value(data)
+    fill_artifact(request.artifact, artifact_id or new_id(), type, data, key, description, run_id)
     answer = yield from call(f"{_SERVICE}/CreateArtifact", request, pb.CreateArtifactResponse)
     return convert.artifact(answer.artifact)
+
+
+def fill_artifact(
+    message: artifact_pb2.Artifact,
+    artifact_id: UUID | str,
+    type: str,  # noqa: A002 - the field's name
+    data: Any,
+    key: str | None,
+    description: str,
+    run_id: UUID | str | None,
+) -> None:
+    """Writes an artifact for the wire; see `create_artifact`. Its time is left to the caller."""
+    message.id, message.type = str(artifact_id), type
+    message.key, message.description = key or "", description
+    message.run_id = str(run_id or "")
+    message.data.encoding, message.data.data = "json", encode_value(data)
+
+
+def fill_change(
+    message: artifact_pb2.ArtifactChange,
+    artifact_id: UUID | str,
+    data: Any,
+    description: str | None,
+) -> None:
+    """Writes a change for the wire; see `update_artifact`. Its time is left to the caller."""
+    message.id = str(artifact_id)
+    if data is not None:
+        message.data.encoding, message.data.data = "json", encode_value(data)
+    if description is not None:
+        message.description = description
 
 
 def update_artifact(
@@ -75,11 +102,7 @@ def update_artifact(
         ObjectNotFound: There is no such artifact.
     """
     request = pb.UpdateArtifactRequest()
-    request.change.id = str(artifact_id)
-    if data is not None:
-        request.change.data.encoding, request.change.data.data = "json", encode_value(data)
-    if description is not None:
-        request.change.description = description
+    fill_change(request.change, artifact_id, data, description)
     answer = yield from call(f"{_SERVICE}/UpdateArtifact", request, pb.UpdateArtifactResponse)
     return convert.artifact(answer.artifact)
 

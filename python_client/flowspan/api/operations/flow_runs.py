@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from flowspan.api import convert, models
+from flowspan.api.ids import new_id
 from flowspan.api.operations.states import wanted_state
 from flowspan.api.steps import call, pages
-from flowspan.core.ids import IdMaker
 from flowspan.core.naming import petname
 from flowspan.core.payloads import encode_parameters
 from flowspan.exceptions import ParameterError
@@ -23,10 +21,6 @@ if TYPE_CHECKING:
     from flowspan.api.steps import Answer, Items
     from flowspan.core.definitions import FlowDefinition
     from flowspan.core.states import State
-
-
-new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
-"""Makes ids of what is created by calls."""
 
 
 def create_flow_run(
@@ -66,12 +60,17 @@ def create_flow_run(
     run.tags.extend(tags)
     run.state.CopyFrom(wanted_state(state))
     if parameters:
-        run.parameters.encoding, run.parameters.data = "json", _encoded(parameters)
+        run.parameters.encoding, run.parameters.data = "json", encoded_parameters(parameters)
     answer = yield from call("FlowRunService/CreateFlowRun", request, pb.CreateFlowRunResponse)
     return convert.flow_run(answer.flow_run)
 
 
-def _encoded(parameters: Mapping[str, Any]) -> bytes:
+def encoded_parameters(parameters: Mapping[str, Any]) -> bytes:
+    """The arguments of a run as JSON.
+
+    Raises:
+        ParameterError: JSON cannot hold one of them.
+    """
     data, problems = encode_parameters(parameters)
     if problems:
         name, kind, reason = problems[0]

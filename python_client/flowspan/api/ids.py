@@ -1,0 +1,18 @@
+"""Makes the ids of what calls create."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from uuid import UUID
+
+from flowspan.core.ids import IdMaker
+
+new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
+"""Makes a UUIDv7, as text."""
+
+
+def new_uuid() -> UUID:
+    """Makes a UUIDv7."""
+    return UUID(new_id())
