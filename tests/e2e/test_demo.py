@@ -137,7 +137,9 @@ def test_the_same_seed_draws_the_same_failures(small_library, flowspan_home):
 
 def test_the_census_on_a_terminal_shows_a_live_tree():
     shown = on_terminal(
-        [sys.executable, str(EXAMPLES / "stdlib_census.py"), "--packages", "6"], columns=100
+        [sys.executable, str(EXAMPLES / "stdlib_census.py"), "--packages", "12"],
+        columns=100,
+        rows=60,
     )
     assert shown.code == 0, shown.out
     text = ESCAPE.sub("", shown.out)

@@ -551,7 +551,9 @@ FORKS = """
     @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
     def forking():
         ways = ("exit", "raise", "return")
-        return [one.submit(how).result() for one in (forks, forks_later) for how in ways]
+        # From Python 3.14 on, asyncio itself hangs in a child that a coroutine forked.
+        kinds = (forks, forks_later) if sys.version_info < (3, 14) else (forks, forks)
+        return [one.submit(how).result() for one in kinds for how in ways]
 
     codes = forking()
     assert codes == [3, 1, 0, 3, 1, 0], codes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 from contextlib import suppress
@@ -418,7 +419,7 @@ def test_hooks_as_decorators(kind: Any, recorder: Recorder) -> None:
         seen.append("begins")
 
     assert callable(second)
-    assert asyncio.iscoroutinefunction(third)
+    assert inspect.iscoroutinefunction(third)
     copy = it.with_options(name="copy")
     replaced = it.with_options(name="replaced", on_completion=[lambda *_: seen.append("only")])
     without = it.with_options(name="without", on_completion=[], on_running=None)
