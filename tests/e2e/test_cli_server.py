@@ -139,7 +139,9 @@ def test_every_command_explains_itself():
 def test_version_and_settings(flowspan_home):
     (version,) = flowspan("version", "--json").objects
     assert version["version"]
-    assert version["version"] in flowspan_process("version").out
+    shown = flowspan_process("version").out
+    assert version["version"] in shown
+    assert flowspan("--version").out == shown
     (settings,) = flowspan("config", "show", "--json").objects
     assert settings["home"] == str(flowspan_home)
     shown = flowspan("config", "show", env={"FLOWSPAN_LOG_LEVEL": "debug"}).out

@@ -98,6 +98,12 @@ app = typer.Typer(
 )
 
 
+def _show_version(ctx: typer.Context, is_wanted: bool) -> None:  # noqa: FBT001 - typer calls it
+    if is_wanted:
+        about.version(ctx)
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     ctx: typer.Context,
@@ -111,6 +117,10 @@ def _options(
             "without either the local one.",
         ),
     ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
 ) -> None:
     """Flows, their runs and the service that keeps them."""
     ctx.ensure_object(Session).address = address
