@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.server
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +22,10 @@ from flowspan.config import Config, load
 from flowspan.connection.local_service import ensure_local_service, find_local_service
 from flowspan.exceptions import ConfigError, LocalServiceError
 from flowspan.reporter import Reporter, list_spools
+from flowspan.reporter.loop import STALL_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.service import ServiceProcess
 
@@ -260,37 +263,65 @@ def test_a_flood_of_logs_without_a_service_is_spooled_with_bounded_memory(
     check_flood(service, run_id)
 
 
-def test_a_state_is_not_delayed_by_a_flood_of_logs(
-    service: ServiceProcess, flowspan_home: Path
-) -> None:
-    reporter = Reporter(Config(address=service.address, home=flowspan_home))
-    journal = Journal(reporter)
-    flooded = journal.begin()
+@contextmanager
+def flooding(reporter: Reporter, run_id: str) -> Iterator[list[int]]:
+    """A thread logs as fast as it can. Gives the number of its records, which grows."""
     is_over = threading.Event()
     counts = [0]
 
     def flood() -> None:
         while not is_over.is_set():
-            reporter.emit(logged(flooded, "x" * 500))
+            reporter.emit(logged(run_id, "x" * 500))
             counts[0] += 1
 
     thread = threading.Thread(target=flood)
     thread.start()
     try:
         wait_until(lambda: counts[0] > 20_000, "a flood")
-        other = journal.run(log_count=0)
-        # The flood goes on: it must get there all the same.
-        wait_until(
-            lambda: (
-                other in {each.id for each in flow_runs(service.channel)}
-                and flow_history(service.channel, other) == ["Pending", "Running", "Completed"]
-            ),
-            "the states of another run",
-        )
+        yield counts
     finally:
         is_over.set()
         thread.join()
-        reporter.emit(entered(flooded, COMPLETED, "Completed"))
-        wait_until(lambda: reporter.flush(TIMEOUT_S).acked, "all to be acked")
-        reporter.close()
+
+
+def has_completed(service: ServiceProcess, run_id: str) -> bool:
+    return run_id in {each.id for each in flow_runs(service.channel)} and (
+        flow_history(service.channel, run_id) == ["Pending", "Running", "Completed"]
+    )
+
+
+def test_a_state_is_not_delayed_by_a_flood_of_logs(
+    service: ServiceProcess, flowspan_home: Path
+) -> None:
+    reporter = Reporter(Config(address=service.address, home=flowspan_home))
+    journal = Journal(reporter)
+    flooded = journal.begin()
+    with flooding(reporter, flooded) as counts:
+        other = journal.run(log_count=0)
+        # The flood goes on: it must get there all the same.
+        wait_until(lambda: has_completed(service, other), "the states of another run")
+    reporter.emit(entered(flooded, COMPLETED, "Completed"))
+    wait_until(lambda: reporter.flush(TIMEOUT_S).acked, "all to be acked")
+    reporter.close()
+    assert sum(1 for _ in logs(service.channel, flooded)) == counts[0]
+
+
+def test_promise_a_flood_while_the_service_stalls_ends_no_session(
+    start_service: Callable[..., ServiceProcess], flowspan_home: Path
+) -> None:
+    service = start_service(lease_s=6.0)
+    reporter = Reporter(Config(address=service.address, home=flowspan_home))
+    journal = Journal(reporter)
+    flooded = journal.begin()
+    with flooding(reporter, flooded) as counts:
+        service.pause()
+        time.sleep(STALL_S + 0.5)  # from now on, what waits goes to the disk
+        service.go_on()
+        other = journal.run(log_count=0)
+        wait_until(lambda: has_completed(service, other), "the states of another run")
+    reporter.emit(entered(flooded, COMPLETED, "Completed"))
+    wait_until(lambda: reporter.flush(TIMEOUT_S).acked, "all to be acked")
+    reporter.close()
+    assert "session lost" not in service.log
+    assert flow_history(service.channel, flooded) == ["Pending", "Running", "Completed"]
     assert sum(1 for _ in logs(service.channel, flooded)) == counts[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from flowspan.reporter.intake import MAX_BATCH_EVENTS, MAX_WAITING_STATES, Builder
+from flowspan.reporter.intake import MAX_BATCH_EVENTS, MAX_WAITING_STATES, Builder, Share
 from flowspan.reporter.outbox import Batch, Outbox
 from flowspan.reporter.placeholders import placeholder_batch, without_event
 from flowspan.reporter.spool import Room, Spool
@@ -71,9 +71,9 @@ class Backlog:
         """
         return self.outbox.next is None and self.outbox.sent_bytes < MAX_SENT_BYTES
 
-    def build(self, *, with_logs: bool = True) -> None:
-        """Builds one batch of what waits."""
-        batch, passed = self._builder.build(self.outbox.built, with_logs=with_logs)
+    def build(self, share: Share | None = None) -> None:
+        """Builds one batch of what waits, or of a share of it."""
+        batch, passed = self._builder.build(self.outbox.built, share)
         if batch is not None:
             self.outbox.add(batch)
         self._passed(passed)
@@ -81,18 +81,18 @@ class Backlog:
     def build_and_keep(self) -> bool:
         """Builds batches of all that waits, and writes all that is not acked into the spool.
 
+        What comes meanwhile is left for the next time: it may never stop coming.
+
         Returns:
-            Whether all is on disk.
+            Whether all of that is on disk.
         """
+        share = Share(self._intake)
         is_kept = self.spool.persist(self.outbox)
-        while self._builder:
+        while share.states or share.logs or self._builder.is_within_log:
             room = self.spool.room(self.outbox)
-            if room is Room.ALL:
-                self.build()
-            else:
-                self._lose(states=room is Room.NOTHING)
-                if self._intake.states:
-                    self.build(with_logs=False)
+            if room is not Room.ALL:
+                self._lose(share, states=room is Room.NOTHING)
+            self.build(share)
             is_kept = self.spool.persist(self.outbox)
         return is_kept
 
@@ -152,7 +152,8 @@ class Backlog:
         self.spool.sync()
         return is_kept
 
-    def _lose(self, *, states: bool) -> None:
+    def _lose(self, share: Share, *, states: bool) -> None:
+        share.logs = 0
         count, passed = self._builder.discard_logs(self.outbox.built)
         self._passed(passed)
         if count and not self.lost_logs:
@@ -164,6 +165,7 @@ class Backlog:
             )
         self.lost_logs += count
         if states:
+            share.states = 0
             count, passed = self._builder.discard_states(self.outbox.built)
             self._passed(passed)
             if count and not self.lost_states:

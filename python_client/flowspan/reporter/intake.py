@@ -139,6 +139,18 @@ def _artifact_size(event: Event) -> int:
     return len(description or "") + len(data or b"")
 
 
+class Share:
+    """How many of those that wait are to be taken: the first ones of each queue."""
+
+    __slots__ = ("logs", "states")
+
+    def __init__(self, intake: Intake) -> None:
+        # The logs are counted first: a log that comes meanwhile may be of a run that is created
+        # meanwhile, and must not overtake that.
+        self.logs = len(intake.logs)
+        self.states = len(intake.states)
+
+
 class Builder:
     """Makes batches of what waits; owned by the reporter's thread.
 
@@ -158,14 +170,19 @@ class Builder:
         """Whether there is something to build of."""
         return bool(self._intake) or self._pieces is not None
 
+    @property
+    def is_within_log(self) -> bool:
+        """Whether the rest of a long log record waits."""
+        return self._pieces is not None
+
     def build(
-        self, after: int, *, with_logs: bool = True
+        self, after: int, share: Share | None = None
     ) -> tuple[Batch | None, list[FlushRequest]]:
         """Makes a batch of what waits, the states before the logs.
 
         Args:
             after: The last sequence that was given.
-            with_logs: False leaves the logs where they are.
+            share: How much may be taken, which becomes less by what is; all if None.
 
         Returns:
             The batch, or None if there is nothing; and the flush requests whose marks have both
@@ -173,12 +190,10 @@ class Builder:
         """
         items: list[bytes] = []
         self._passed = []
-        # Counted before the states are taken: a log that comes meanwhile may be of a run that is
-        # created meanwhile, and must not overtake that.
-        log_count = len(self._intake.logs) if with_logs else 0
-        size = self._take_states(items, after)
+        share = share or Share(self._intake)
+        size = self._take_states(items, after, share)
         if size is not None:
-            self._take_logs(items, size, after, log_count)
+            self._take_logs(items, size, after, share)
         if not items:
             return None, self._passed
         return Batch(after + 1, after + len(items), batch_bytes(after + 1, items)), self._passed
@@ -215,13 +230,14 @@ class Builder:
             count += 1
         return count
 
-    def _take_states(self, items: list[bytes], after: int) -> int | None:
+    def _take_states(self, items: list[bytes], after: int, share: Share) -> int | None:
         """Takes states; returns how large they are, or None if the batch is full before the end."""
         queue = self._intake.states
         encode_state, encode_created = self._encoder.state, self._encoder.created
-        size = 0
-        waiting = len(queue)
-        for _ in range(min(waiting, MAX_BATCH_EVENTS)):
+        size = taken = 0
+        count = min(share.states, MAX_BATCH_EVENTS)
+        while taken < count and size < MAX_BATCH_BYTES:
+            taken += 1
             event = queue.popleft()
             code = event[0]
             try:
@@ -240,18 +256,18 @@ class Builder:
                 continue
             items.append(item)
             size += len(item)
-            if size >= MAX_BATCH_BYTES:
-                return None
-        return size if waiting < MAX_BATCH_EVENTS else None
+        share.states -= taken
+        is_full = size >= MAX_BATCH_BYTES or taken == MAX_BATCH_EVENTS
+        return None if is_full else size
 
-    def _take_logs(self, items: list[bytes], size: int, after: int, count: int) -> None:
-        """Takes the first logs, so many at most, after what is left of a long one."""
+    def _take_logs(self, items: list[bytes], size: int, after: int, share: Share) -> None:
+        """Takes the first logs, after what is left of a long one."""
         queue = self._intake.logs
         while len(items) < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
             if self._pieces is None:
-                if not count:
+                if not share.logs:
                     return
-                count -= 1
+                share.logs -= 1
                 event = queue.popleft()
                 if event[0] == FLUSH:
                     self._mark(event[1], after + len(items))

@@ -13,13 +13,22 @@ from flowspan.config import Config
 from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE
 from flowspan.reporter import spool as spool_module
 from flowspan.reporter.backlog import MAX_SENT_BYTES, Backlog
-from flowspan.reporter.intake import FLUSH, MAX_BATCH_BYTES, Builder, FlushRequest, Intake
+from flowspan.reporter.intake import (
+    FLUSH,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_EVENTS,
+    Builder,
+    FlushRequest,
+    Intake,
+)
 from flowspan.reporter.orphans import list_spools
 from flowspan.v1 import report_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from flowspan.reporter.outbox import Outbox
 
 RUN_ID = str(uuid.uuid4())
 SESSION_ID = str(uuid.uuid4())
@@ -262,6 +271,44 @@ def test_a_full_spool_keeps_a_reserve_for_states_and_says_what_is_lost(
     kinds = kinds_of(backlog)
     assert kinds.count("state_entered") == 100
     assert kinds.count("log") == 40 - backlog.lost_logs
+
+
+@pytest.mark.parametrize("spool_max_bytes", [1 << 30, 1], ids=["room", "no room"])
+@pytest.mark.parametrize("flood", ["logs", "states"])
+def test_keeping_comes_to_an_end_though_more_comes_all_the_time(
+    make_backlog: Callable[..., Backlog],
+    intake: Intake,
+    monkeypatch: pytest.MonkeyPatch,
+    flood: str,
+    spool_max_bytes: int,
+) -> None:
+    backlog = make_backlog(spool_max_bytes=spool_max_bytes)
+    persist, times = backlog.spool.persist, [0]
+
+    def come() -> None:
+        for _ in range(MAX_BATCH_EVENTS):
+            if flood == "logs":
+                intake.put_log(logged(RUN_ID, "more"))
+            else:
+                intake.states.append(STARTED)
+
+    def persist_while_more_comes(outbox: Outbox) -> bool:
+        times[0] += 1
+        assert times[0] < 100, "it does not end"
+        come()
+        return persist(outbox)
+
+    monkeypatch.setattr(backlog.spool, "persist", persist_while_more_comes)
+    for _ in range(3):
+        come()
+    intake.put_log(logged(RUN_ID, "of the first"))
+    request = ask_for_flush(intake)
+    request.to_spool = True
+    backlog.build_and_keep()
+    assert backlog.has_unbuilt
+    # All that was there when it began is kept, or counted as lost.
+    backlog.resolve_flushes()
+    assert request.done.is_set()
 
 
 def test_a_flush_passes_though_its_logs_are_lost(
