@@ -28,6 +28,13 @@ def fail(message: str) -> None:
     raise ValueError(message)
 
 
+def with_cause() -> None:
+    try:
+        fail("first")
+    except ValueError as error:
+        raise KeyError("second") from error
+
+
 def test_type_message_and_trace() -> None:
     info = failure_info(caught(fail, "no"))
     assert info.type == "ValueError"
@@ -39,12 +46,6 @@ def test_type_message_and_trace() -> None:
 
 
 def test_a_cause_and_what_was_being_handled_are_linked() -> None:
-    def with_cause() -> None:
-        try:
-            fail("first")
-        except ValueError as error:
-            raise KeyError("second") from error
-
     def while_handling() -> None:
         try:
             fail("first")
@@ -142,12 +143,6 @@ def test_a_group_shows_what_is_in_it() -> None:
 
 
 def test_the_whole_trace_has_the_causes() -> None:
-    def with_cause() -> None:
-        try:
-            fail("first")
-        except ValueError as error:
-            raise KeyError("second") from error
-
     info = failure_info(caught(with_cause))
     own, _, cause = whole_trace(info).partition("\ncaused by:\n")
     assert own == info.stack_trace.rstrip()
