@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -109,3 +110,9 @@ def start_service(flowspan_home: Path) -> Iterator[Callable[..., ServiceProcess]
 def service(start_service: Callable[..., ServiceProcess]) -> ServiceProcess:
     """A service with the usual settings."""
     return start_service()
+
+
+def pytest_configure() -> None:
+    """Lets Ctrl-C be what it is also where a shell ran the tests with `&`, and so ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
