@@ -12,9 +12,13 @@ ARGS ?=
 # Test processes. More than cores, for many tests wait for processes that they started.
 WORKERS ?= 4
 
+# Other versions than those of the lock file, to test them: make test VENV=.build/old PINS="sqlalchemy==2.0.36"
+PINS ?=
+
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+USER_INSTALLED := $(VENV)/.installed-user
 GEN_VENV := .venv-gen
 GEN_INSTALLED := $(GEN_VENV)/.installed
 # The oldest release that the package supports: stubs run with the grpcio that made them and newer.
@@ -22,6 +26,12 @@ GRPCIO_TOOLS := 1.76.0
 STUBS := python_client/flowspan/v1
 RELEASED_PROTO := proto/released/flowspan.v1.binpb
 PIP_FLAGS := --quiet --disable-pip-version-check
+
+define CHECK_PYTHON
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "flowspan needs Python 3.11 or later, but $(PYTHON) is older or missing. Name another:"; \
+	echo "    make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11"; exit 1; }
+endef
 
 .PHONY: help setup lock gen gen-check fmt lint lint-proto types test test-jaeger check demo serve \
 	bench bench-peers release-proto clean
@@ -32,12 +42,19 @@ help: ## List the targets
 setup: $(INSTALLED) ## Make .venv with flowspan (editable) and the development tools
 
 $(INSTALLED): requirements-dev.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "flowspan needs Python 3.11 or later, and $(PYTHON) is not: say which, as in"; \
-		echo "    make setup PYTHON=/path/to/python3.11"; exit 1; }
+	@$(CHECK_PYTHON)
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install $(PIP_FLAGS) -r requirements-dev.lock
 	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --editable .
+	@test -z '$(PINS)' || $(BIN)/python -m pip install $(PIP_FLAGS) $(PINS)
+	@touch $@
+
+# Without --quiet: the installation takes half a minute, and pip shows its progress.
+$(USER_INSTALLED): requirements-dev.lock pyproject.toml
+	@$(CHECK_PYTHON)
+	@echo "Installing flowspan and its dependencies into $(VENV). This is needed only once."
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --constraint requirements-dev.lock --editable .
 	@touch $@
 
 $(GEN_INSTALLED): Makefile
@@ -91,7 +108,8 @@ test-jaeger: $(INSTALLED) ## The tests with a real Jaeger (found, or built with 
 
 check: gen-check lint types test ## All that CI checks
 
-demo: $(INSTALLED) ## A real flow: a census of the Python standard library
+# Users' dependencies are enough, unless the development tools are there already.
+demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(USER_INSTALLED)) ## A real flow: a census of the Python standard library
 	$(BIN)/python examples/stdlib_census.py $(ARGS)
 
 serve: $(INSTALLED) ## A service in the foreground, on port 4600

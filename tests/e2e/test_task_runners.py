@@ -22,12 +22,15 @@ PROGRAM = """
 
         def __init__(self):
             self.lock, self.inside, self.most, self.threads = threading.Lock(), 0, 0, set()
+            self.two_met = threading.Event()
 
         def enter(self):
             with self.lock:
                 self.inside += 1
                 self.most = max(self.most, self.inside)
                 self.threads.add(threading.current_thread().name)
+                if self.inside == 2:
+                    self.two_met.set()
 
         def leave(self):
             with self.lock:
@@ -41,6 +44,7 @@ PROGRAM = """
     @task
     def bounded(name, n):
         meters[name].enter()
+        assert meters[name].two_met.wait(60)  # the first stays until the second has come
         time.sleep(0.02)
         meters[name].leave()
         return n
@@ -48,6 +52,8 @@ PROGRAM = """
     @task
     async def bounded_later(name, n):
         meters[name].enter()
+        while not meters[name].two_met.is_set():
+            await asyncio.sleep(0.001)
         await asyncio.sleep(0.02)
         meters[name].leave()
         return n

@@ -299,8 +299,9 @@ async def within(run: Run, timeout_s: float | None, awaitable: Awaitable[Any]) -
     except TimeoutError as error:
         if not deadline.expired():
             raise
-        # What came of the cancelling says where the code was; asyncio has it as the cause.
-        where = error.__cause__ or error
+        # The CancelledError knows where the code was. It is the cause, or on the first patches of
+        # Python 3.11, which raise without `from`, the context.
+        where = error.__cause__ or error.__context__ or error
         raise timed_out(run).with_traceback(where.__traceback__) from None
     if deadline.expired():  # the code went on although it was told to stop
         raise timed_out(run)
