@@ -12,7 +12,7 @@ ARGS ?=
 # Test processes. More than cores, for many tests wait for processes that they started.
 WORKERS ?= 4
 
-# Other versions than those of the lock file, to test them: make test VENV=.build/old PINS="sqlalchemy==2.0.36"
+# More arguments for pip, to test with other versions: make test VENV=.build/oldest PINS="-r requirements-oldest.lock"
 PINS ?=
 
 VENV := .venv
@@ -62,11 +62,13 @@ $(GEN_INSTALLED): Makefile
 	$(GEN_VENV)/bin/python -m pip install $(PIP_FLAGS) grpcio-tools==$(GRPCIO_TOOLS)
 	@touch $@
 
-lock: $(INSTALLED) ## Resolve the development requirements anew (requirements-dev.lock)
+lock: $(INSTALLED) ## Resolve the development requirements, and the oldest supported ones (*.lock)
 	@$(BIN)/python -m pip install $(PIP_FLAGS) uv
 	$(BIN)/uv pip compile pyproject.toml --extra postgres --group dev --universal \
 		--python-version 3.11 --no-header --no-annotate --upgrade --quiet \
 		--output-file requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --extra postgres --resolution lowest-direct \
+		--python-version 3.11 --no-header --no-annotate --quiet --output-file requirements-oldest.lock
 
 gen: $(GEN_INSTALLED) ## Generate the stubs from proto/
 	@proto/generate.sh $(GEN_VENV)/bin/python .build/gen

@@ -61,7 +61,9 @@ class Parameters:
         arguments = bound.arguments
         for name, value in arguments.items():
             if type(value).__name__ == "FieldInfo" and hasattr(value, "get_default"):
-                arguments[name] = value.get_default(call_default_factory=True)
+                arguments[name] = value.get_default(
+                    call_default_factory=True, validated_data=dict(arguments)
+                )
         return arguments
 
     def positional_names(self, count: int) -> list[str]:
