@@ -239,6 +239,7 @@ def test_lists_and_their_filters(harness: Harness, stubs: Stubs) -> None:
     assert listed(stubs, run_id=run_id) == [a.id]
     assert set(listed(stubs, run_id=run_id, include_descendants=True)) == {a.id, b.id}
     assert listed(stubs, id_prefix=d.id[:34]) != []
+    assert listed(stubs, id_suffix=d.id[-12:]) == [d.id]
     assert listed(stubs, run_id=new_id()) == []
 
 

@@ -255,6 +255,8 @@ def test_filters_select(stubs: Stubs) -> None:
     assert found(top_level_only=True) == {parent.id, scheduled.id}
     assert found(run_name="brave-otter") == {parent.id, scheduled.id}
     assert found(id_prefix=parent.id) == {parent.id}
+    assert found(id_suffix=parent.id[-12:]) == {parent.id}
+    assert found(id_suffix=parent.id) == {parent.id}
     assert found(created_after=later) == set()
     assert len(found(created_before=later)) == 3
 
@@ -268,6 +270,8 @@ def test_filters_select(stubs: Stubs) -> None:
         ({"filter": run_filter_pb2.RunFilter(state_types=[0])}, "filter.state_types"),
         ({"filter": run_filter_pb2.RunFilter(state_types=[77])}, "filter.state_types"),
         ({"filter": run_filter_pb2.RunFilter(id_prefix="zz%")}, "filter.id_prefix"),
+        ({"filter": run_filter_pb2.RunFilter(id_suffix="%abc")}, "filter.id_suffix"),
+        ({"filter": run_filter_pb2.RunFilter(id_suffix="abc")}, "filter.id_suffix"),
         ({"filter": run_filter_pb2.RunFilter(root_run_id="me")}, "filter.root_run_id"),
         ({"filter": run_filter_pb2.RunFilter(tags=["t"] * 101)}, "filter.tags"),
     ],
@@ -355,6 +359,57 @@ def test_task_run_is_cancelled_too(harness: Harness, stubs: Stubs) -> None:
     assert stream.receive("command").cancel_run.run_id == run_id
     stream.wait_for_ack(stream.report(entered(run_id, "CANCELLED")))
     stream.goodbye()
+
+
+def read_history(stubs: Stubs, kind: str, **fields: Any) -> Any:
+    if kind == "FLOW":
+        flow_request = flow_run_service_pb2.ListFlowRunTransitionsRequest(**fields)
+        return stubs.flow_runs.ListFlowRunTransitions(flow_request)
+    task_request = task_run_service_pb2.ListTaskRunTransitionsRequest(**fields)
+    return stubs.task_runs.ListTaskRunTransitions(task_request)
+
+
+@pytest.mark.parametrize("kind", ["FLOW", "TASK"])
+def test_history_comes_whole_or_in_pages(harness: Harness, stubs: Stubs, kind: str) -> None:
+    run_id, other_id = new_id(), new_id()
+    stream = ReportStream(harness.channel)
+    retries = [
+        event
+        for attempt in range(2, 5)
+        for event in (
+            entered(run_id, "SCHEDULED", attempt=attempt - 1),
+            entered(run_id, "RUNNING", attempt=attempt),
+        )
+    ]
+    events = [created(run_id, kind=kind), entered(run_id, "RUNNING"), *retries]
+    stream.wait_for_ack(stream.report(*events, *whole_run(other_id, kind=kind)))
+    stream.goodbye()
+
+    whole = read_history(stubs, kind, id=run_id)
+    ordinals = [each.ordinal for each in whole.transitions]
+    assert ordinals == list(range(1, len(ordinals) + 1))
+    assert len(ordinals) >= len(events)
+    assert whole.next_page_token == ""
+    for page_size in (1, 3, len(ordinals), 10_000):
+        found, token = [], ""
+        while True:
+            page = read_history(stubs, kind, id=run_id, page_size=page_size, page_token=token)
+            assert 1 <= len(page.transitions) <= page_size
+            found += page.transitions
+            token = page.next_page_token
+            if not token:
+                break
+        assert found == list(whole.transitions)
+
+    token = read_history(stubs, kind, id=run_id, page_size=1).next_page_token
+    for bad in ({"id": other_id, "page_token": token}, {"id": run_id, "page_token": "AAAA"}):
+        with pytest.raises(grpc.RpcError) as caught:
+            read_history(stubs, kind, **bad)
+        assert caught.value.code() is INVALID
+    for page_size in (-1, 10_001):
+        with pytest.raises(grpc.RpcError) as caught:
+            read_history(stubs, kind, id=run_id, page_size=page_size)
+        assert caught.value.details().startswith("page_size")
 
 
 def test_deleting_takes_the_tree_and_is_idempotent(harness: Harness, stubs: Stubs) -> None:

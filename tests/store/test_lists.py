@@ -73,6 +73,7 @@ def matches(run: Run, kind: int, f: RunFilter) -> bool:
         f.created_before_us is None or run.created_us < f.created_before_us,
         f.run_name is None or run.run_name == f.run_name,
         f.id_prefix is None or run.id.startswith(f.id_prefix),
+        f.id_suffix is None or run.id.endswith(f.id_suffix),
     ]
     return all(checks)
 
@@ -92,6 +93,7 @@ def random_filter(chance: random.Random, runs: list[Run]) -> RunFilter:
         "created_before_us": run.created_us,
         "run_name": run.run_name,
         "id_prefix": run.id[: chance.randrange(4, 14)],
+        "id_suffix": run.id[-chance.randrange(4, 14) :],
     }
     chosen = chance.sample(sorted(choices), chance.choice([0, 1, 1, 1, 2, 2, 3]))
     return RunFilter(**{name: choices[name] for name in chosen})
@@ -156,9 +158,20 @@ def test_many_function_names_are_found_as_well(store: SqlStore) -> None:
     assert [run.id for run in found] == [run.id for run in reversed(runs[5:])]
 
 
-def test_an_id_prefix_that_is_none_is_an_error(store: SqlStore) -> None:
+@pytest.mark.parametrize("part", ["id_prefix", "id_suffix"])
+def test_a_part_of_an_id_that_is_none_is_an_error(store: SqlStore, part: str) -> None:
     with pytest.raises(ValueError, match="hexadecimal"):
-        store.list_runs(RunQuery(1, RunFilter(id_prefix="wxyz")))
+        store.list_runs(RunQuery(1, RunFilter(**{part: "wxyz"})))
+
+
+def test_a_suffix_ends_anywhere_in_an_id(store: SqlStore) -> None:
+    runs = [a_run() for _ in range(3)]
+    add_runs(store, runs)
+    wanted = runs[1].id
+    for length in (12, 13, 14, 18, 19, 35, 36):
+        query = RunQuery(1, RunFilter(id_suffix=wanted[-length:]))
+        assert [run.id for run in store.list_runs(query).items] == [wanted]
+    assert store.list_runs(RunQuery(1, RunFilter(id_suffix="0" * 12))).items == []
 
 
 ID = new_id()
@@ -182,6 +195,7 @@ COMMON = {
     "name": (RunFilter(run_name="x"), "run_by_name"),
     "tag": (RunFilter(tags=("red",)), "run_tag"),
     "prefix": (RunFilter(id_prefix="0190"), "run_by_state"),
+    "suffix": (RunFilter(id_suffix="0190"), "run_by_state"),
     "created": (RunFilter(created_after_us=START_US), "run_by_state"),
 }
 

@@ -136,6 +136,8 @@ def test_lists_are_sorted_paged_and_filtered(store: SqlStore) -> None:
     assert ids(store, run_id=root.id, include_descendants=True, key="report") == [c.id, a.id]
     assert ids(store, id_prefix=b.id) == [b.id]
     assert ids(store, id_prefix="ffff") == []
+    assert ids(store, id_suffix=b.id[-17:]) == [b.id]
+    assert ids(store, id_suffix="0" * 12) == []
 
 
 def test_the_latest_of_each_key(store: SqlStore) -> None:

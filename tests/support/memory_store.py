@@ -248,7 +248,23 @@ class MemoryStore:
         return Page(runs[:limit], has_more=len(runs) > limit)
 
     def transitions(self, run_id: str) -> list[Transition]:
-        return [each for each in self.data.history if each.run_id == run_id]
+        return self.transition_page(run_id).items
+
+    def transition_page(
+        self,
+        run_id: str,
+        *,
+        after_ordinal: int = 0,
+        limit: int | None = None,
+        limit_bytes: int = 2_000_000,
+    ) -> Page[Transition]:
+        del limit_bytes
+        found = [
+            each
+            for each in self.data.history
+            if each.run_id == run_id and each.ordinal > after_ordinal
+        ]
+        return Page(found[:limit], has_more=limit is not None and len(found) > limit)
 
     def changes(
         self, *, after: int, run_id: str | None, limit: int, limit_bytes: int = 2_000_000
@@ -358,4 +374,5 @@ def _meets(run: Run, wanted: RunFilter) -> bool:
         and (wanted.created_before_us is None or run.created_us < wanted.created_before_us)
         and wanted.run_name in {None, run.run_name}
         and (wanted.id_prefix is None or run.id.startswith(wanted.id_prefix))
+        and (wanted.id_suffix is None or run.id.endswith(wanted.id_suffix))
     )

@@ -267,6 +267,7 @@ def wire_filter(value: models.RunFilter | None) -> run_filter_pb2.RunFilter | No
         created_before=wire_time(value.created_before, "created_before"),
         run_name=value.run_name,
         id_prefix=value.id_prefix,
+        id_suffix=value.id_suffix,
     )
 
 

@@ -332,6 +332,7 @@ class RunFilter:
         created_after: Created at this time or later; an aware datetime.
         created_before: Created before this time; an aware datetime.
         id_prefix: The beginning of the run's id, at least 4 characters.
+        id_suffix: The end of the run's id, at least 4 characters.
     """
 
     state_types: tuple[StateType, ...] = ()
@@ -346,6 +347,7 @@ class RunFilter:
     created_before: datetime | None = None
     run_name: str = ""
     id_prefix: str = ""
+    id_suffix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,6 +388,7 @@ class ArtifactFilter:
         run_id: The run that made them, a flow run or a task run.
         include_descendants: With `run_id`: those of the runs that it called, too.
         id_prefix: The beginning of the artifact's id, at least 4 characters.
+        id_suffix: The end of the artifact's id, at least 4 characters.
     """
 
     key: str = ""
@@ -393,6 +396,7 @@ class ArtifactFilter:
     run_id: UUID | str | None = None
     include_descendants: bool = False
     id_prefix: str = ""
+    id_suffix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 M = TypeVar("M", bound="Message")
 
+PAGE_TRANSITIONS = 10_000
+"""How many transitions of a history are fetched at a time."""
 _PACKAGE = "flowspan.v1"
 _MARGIN_S = 0.02
 

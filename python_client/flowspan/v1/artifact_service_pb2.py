@@ -26,7 +26,7 @@ from flowspan.v1 import artifact_pb2 as flowspan_dot_v1_dot_artifact__pb2
 from flowspan.v1 import run_filter_pb2 as flowspan_dot_v1_dot_run__filter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"flowspan/v1/artifact_service.proto\x12\x0b\x66lowspan.v1\x1a\x1a\x66lowspan/v1/artifact.proto\x1a\x1c\x66lowspan/v1/run_filter.proto\"@\n\x15\x43reateArtifactRequest\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Artifact\"R\n\x16\x43reateArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Artifact\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"D\n\x15UpdateArtifactRequest\x12+\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1b.flowspan.v1.ArtifactChange\"A\n\x16UpdateArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Artifact\":\n\x12GetArtifactRequest\x12\x0c\n\x02id\x18\x01 \x01(\tH\x00\x12\r\n\x03key\x18\x02 \x01(\tH\x00\x42\x07\n\x05which\">\n\x13GetArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Artifact\"l\n\x0e\x41rtifactFilter\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05types\x18\x02 \x03(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x1b\n\x13include_descendants\x18\x04 \x01(\x08\x12\x11\n\tid_prefix\x18\x05 \x01(\t\"\xa6\x01\n\x14ListArtifactsRequest\x12+\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1b.flowspan.v1.ArtifactFilter\x12$\n\x05order\x18\x02 \x01(\x0e\x32\x15.flowspan.v1.RunOrder\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x14\n\x0cwithout_data\x18\x05 \x01(\x08\"Z\n\x15ListArtifactsResponse\x12(\n\tartifacts\x18\x01 \x03(\x0b\x32\x15.flowspan.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"m\n\x1aListLatestArtifactsRequest\x12\x12\n\nkey_prefix\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x14\n\x0cwithout_data\x18\x04 \x01(\x08\"`\n\x1bListLatestArtifactsResponse\x12(\n\tartifacts\x18\x01 \x03(\x0b\x32\x15.flowspan.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x15\x44\x65leteArtifactRequest\x12\x0c\n\x02id\x18\x01 \x01(\tH\x00\x12\r\n\x03key\x18\x02 \x01(\tH\x00\x42\x07\n\x05which\"8\n\x16\x44\x65leteArtifactResponse\x12\x1e\n\x16\x64\x65leted_artifact_count\x18\x01 \x01(\x03\x32\xb6\x04\n\x0f\x41rtifactService\x12Y\n\x0e\x43reateArtifact\x12\".flowspan.v1.CreateArtifactRequest\x1a#.flowspan.v1.CreateArtifactResponse\x12Y\n\x0eUpdateArtifact\x12\".flowspan.v1.UpdateArtifactRequest\x1a#.flowspan.v1.UpdateArtifactResponse\x12P\n\x0bGetArtifact\x12\x1f.flowspan.v1.GetArtifactRequest\x1a .flowspan.v1.GetArtifactResponse\x12V\n\rListArtifacts\x12!.flowspan.v1.ListArtifactsRequest\x1a\".flowspan.v1.ListArtifactsResponse\x12h\n\x13ListLatestArtifacts\x12\'.flowspan.v1.ListLatestArtifactsRequest\x1a(.flowspan.v1.ListLatestArtifactsResponse\x12Y\n\x0e\x44\x65leteArtifact\x12\".flowspan.v1.DeleteArtifactRequest\x1a#.flowspan.v1.DeleteArtifactResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"flowspan/v1/artifact_service.proto\x12\x0b\x66lowspan.v1\x1a\x1a\x66lowspan/v1/artifact.proto\x1a\x1c\x66lowspan/v1/run_filter.proto\"@\n\x15\x43reateArtifactRequest\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Artifact\"R\n\x16\x43reateArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Artifact\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"D\n\x15UpdateArtifactRequest\x12+\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1b.flowspan.v1.ArtifactChange\"A\n\x16UpdateArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Artifact\":\n\x12GetArtifactRequest\x12\x0c\n\x02id\x18\x01 \x01(\tH\x00\x12\r\n\x03key\x18\x02 \x01(\tH\x00\x42\x07\n\x05which\">\n\x13GetArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Artifact\"\x7f\n\x0e\x41rtifactFilter\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05types\x18\x02 \x03(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x1b\n\x13include_descendants\x18\x04 \x01(\x08\x12\x11\n\tid_prefix\x18\x05 \x01(\t\x12\x11\n\tid_suffix\x18\x06 \x01(\t\"\xa6\x01\n\x14ListArtifactsRequest\x12+\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1b.flowspan.v1.ArtifactFilter\x12$\n\x05order\x18\x02 \x01(\x0e\x32\x15.flowspan.v1.RunOrder\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x14\n\x0cwithout_data\x18\x05 \x01(\x08\"Z\n\x15ListArtifactsResponse\x12(\n\tartifacts\x18\x01 \x03(\x0b\x32\x15.flowspan.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"m\n\x1aListLatestArtifactsRequest\x12\x12\n\nkey_prefix\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x14\n\x0cwithout_data\x18\x04 \x01(\x08\"`\n\x1bListLatestArtifactsResponse\x12(\n\tartifacts\x18\x01 \x03(\x0b\x32\x15.flowspan.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x15\x44\x65leteArtifactRequest\x12\x0c\n\x02id\x18\x01 \x01(\tH\x00\x12\r\n\x03key\x18\x02 \x01(\tH\x00\x42\x07\n\x05which\"8\n\x16\x44\x65leteArtifactResponse\x12\x1e\n\x16\x64\x65leted_artifact_count\x18\x01 \x01(\x03\x32\xb6\x04\n\x0f\x41rtifactService\x12Y\n\x0e\x43reateArtifact\x12\".flowspan.v1.CreateArtifactRequest\x1a#.flowspan.v1.CreateArtifactResponse\x12Y\n\x0eUpdateArtifact\x12\".flowspan.v1.UpdateArtifactRequest\x1a#.flowspan.v1.UpdateArtifactResponse\x12P\n\x0bGetArtifact\x12\x1f.flowspan.v1.GetArtifactRequest\x1a .flowspan.v1.GetArtifactResponse\x12V\n\rListArtifacts\x12!.flowspan.v1.ListArtifactsRequest\x1a\".flowspan.v1.ListArtifactsResponse\x12h\n\x13ListLatestArtifacts\x12\'.flowspan.v1.ListLatestArtifactsRequest\x1a(.flowspan.v1.ListLatestArtifactsResponse\x12Y\n\x0e\x44\x65leteArtifact\x12\".flowspan.v1.DeleteArtifactRequest\x1a#.flowspan.v1.DeleteArtifactResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,19 +46,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETARTIFACTRESPONSE']._serialized_start=456
   _globals['_GETARTIFACTRESPONSE']._serialized_end=518
   _globals['_ARTIFACTFILTER']._serialized_start=520
-  _globals['_ARTIFACTFILTER']._serialized_end=628
-  _globals['_LISTARTIFACTSREQUEST']._serialized_start=631
-  _globals['_LISTARTIFACTSREQUEST']._serialized_end=797
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=799
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=889
-  _globals['_LISTLATESTARTIFACTSREQUEST']._serialized_start=891
-  _globals['_LISTLATESTARTIFACTSREQUEST']._serialized_end=1000
-  _globals['_LISTLATESTARTIFACTSRESPONSE']._serialized_start=1002
-  _globals['_LISTLATESTARTIFACTSRESPONSE']._serialized_end=1098
-  _globals['_DELETEARTIFACTREQUEST']._serialized_start=1100
-  _globals['_DELETEARTIFACTREQUEST']._serialized_end=1161
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=1163
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=1219
-  _globals['_ARTIFACTSERVICE']._serialized_start=1222
-  _globals['_ARTIFACTSERVICE']._serialized_end=1788
+  _globals['_ARTIFACTFILTER']._serialized_end=647
+  _globals['_LISTARTIFACTSREQUEST']._serialized_start=650
+  _globals['_LISTARTIFACTSREQUEST']._serialized_end=816
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=818
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=908
+  _globals['_LISTLATESTARTIFACTSREQUEST']._serialized_start=910
+  _globals['_LISTLATESTARTIFACTSREQUEST']._serialized_end=1019
+  _globals['_LISTLATESTARTIFACTSRESPONSE']._serialized_start=1021
+  _globals['_LISTLATESTARTIFACTSRESPONSE']._serialized_end=1117
+  _globals['_DELETEARTIFACTREQUEST']._serialized_start=1119
+  _globals['_DELETEARTIFACTREQUEST']._serialized_end=1180
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=1182
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=1238
+  _globals['_ARTIFACTSERVICE']._serialized_start=1241
+  _globals['_ARTIFACTSERVICE']._serialized_end=1807
 # @@protoc_insertion_point(module_scope)

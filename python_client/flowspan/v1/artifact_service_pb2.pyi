@@ -49,18 +49,20 @@ class GetArtifactResponse(_message.Message):
     def __init__(self, artifact: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ...) -> None: ...
 
 class ArtifactFilter(_message.Message):
-    __slots__ = ("key", "types", "run_id", "include_descendants", "id_prefix")
+    __slots__ = ("key", "types", "run_id", "include_descendants", "id_prefix", "id_suffix")
     KEY_FIELD_NUMBER: _ClassVar[int]
     TYPES_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_DESCENDANTS_FIELD_NUMBER: _ClassVar[int]
     ID_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    ID_SUFFIX_FIELD_NUMBER: _ClassVar[int]
     key: str
     types: _containers.RepeatedScalarFieldContainer[str]
     run_id: str
     include_descendants: bool
     id_prefix: str
-    def __init__(self, key: _Optional[str] = ..., types: _Optional[_Iterable[str]] = ..., run_id: _Optional[str] = ..., include_descendants: bool = ..., id_prefix: _Optional[str] = ...) -> None: ...
+    id_suffix: str
+    def __init__(self, key: _Optional[str] = ..., types: _Optional[_Iterable[str]] = ..., run_id: _Optional[str] = ..., include_descendants: bool = ..., id_prefix: _Optional[str] = ..., id_suffix: _Optional[str] = ...) -> None: ...
 
 class ListArtifactsRequest(_message.Message):
     __slots__ = ("filter", "order", "page_size", "page_token", "without_data")

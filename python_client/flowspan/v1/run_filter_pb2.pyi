@@ -21,7 +21,7 @@ RUN_ORDER_NEWEST_FIRST: RunOrder
 RUN_ORDER_OLDEST_FIRST: RunOrder
 
 class RunFilter(_message.Message):
-    __slots__ = ("state_types", "state_names", "function_names", "tags", "parent_run_id", "root_run_id", "flow_run_id", "top_level_only", "created_after", "created_before", "run_name", "id_prefix")
+    __slots__ = ("state_types", "state_names", "function_names", "tags", "parent_run_id", "root_run_id", "flow_run_id", "top_level_only", "created_after", "created_before", "run_name", "id_prefix", "id_suffix")
     STATE_TYPES_FIELD_NUMBER: _ClassVar[int]
     STATE_NAMES_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_NAMES_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class RunFilter(_message.Message):
     CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
     RUN_NAME_FIELD_NUMBER: _ClassVar[int]
     ID_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    ID_SUFFIX_FIELD_NUMBER: _ClassVar[int]
     state_types: _containers.RepeatedScalarFieldContainer[_state_pb2.StateType]
     state_names: _containers.RepeatedScalarFieldContainer[str]
     function_names: _containers.RepeatedScalarFieldContainer[str]
@@ -46,7 +47,8 @@ class RunFilter(_message.Message):
     created_before: _timestamp_pb2.Timestamp
     run_name: str
     id_prefix: str
-    def __init__(self, state_types: _Optional[_Iterable[_Union[_state_pb2.StateType, str]]] = ..., state_names: _Optional[_Iterable[str]] = ..., function_names: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., parent_run_id: _Optional[str] = ..., root_run_id: _Optional[str] = ..., flow_run_id: _Optional[str] = ..., top_level_only: bool = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_name: _Optional[str] = ..., id_prefix: _Optional[str] = ...) -> None: ...
+    id_suffix: str
+    def __init__(self, state_types: _Optional[_Iterable[_Union[_state_pb2.StateType, str]]] = ..., state_names: _Optional[_Iterable[str]] = ..., function_names: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., parent_run_id: _Optional[str] = ..., root_run_id: _Optional[str] = ..., flow_run_id: _Optional[str] = ..., top_level_only: bool = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_name: _Optional[str] = ..., id_prefix: _Optional[str] = ..., id_suffix: _Optional[str] = ...) -> None: ...
 
 class StateCount(_message.Message):
     __slots__ = ("type", "count")

@@ -97,7 +97,8 @@ class TaskRunServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListTaskRunTransitions(self, request, context):
-        """The history of one run. NOT_FOUND if there is no such run.
+        """The history of one run, whole or page by page. NOT_FOUND if there is no such run.
+        INVALID_ARGUMENT: a bad token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -203,6 +203,20 @@ class Store(Protocol):
         """The history of a run, by ordinal; empty if there is no such run."""
         ...
 
+    def transition_page(
+        self,
+        run_id: str,
+        *,
+        after_ordinal: int = 0,
+        limit: int | None = None,
+        limit_bytes: int = 2_000_000,
+    ) -> Page[Transition]:
+        """A page of the history of a run, by ordinal; all of it without a limit.
+
+        It ends after the transition with which its payloads exceed limit_bytes.
+        """
+        ...
+
     def changes(
         self, *, after: int, run_id: str | None, limit: int, limit_bytes: int = 2_000_000
     ) -> Changes:

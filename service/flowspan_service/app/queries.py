@@ -27,6 +27,7 @@ class RunFilter:
     created_before_us: int | None = None
     run_name: str | None = None
     id_prefix: str | None = None
+    id_suffix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class ArtifactQuery:
     run_id: str | None = None
     include_descendants: bool = False
     id_prefix: str | None = None
+    id_suffix: str | None = None
     oldest_first: bool = False
     after_id: str | None = None
     """The last id of the page before."""

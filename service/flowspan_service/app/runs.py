@@ -187,17 +187,19 @@ def get_run_of_any_kind(store: Store, run_id: str) -> Run:
     return run
 
 
-def history(store: Store, kind: int, run_id: str) -> list[Transition]:
-    """The transitions of a run, by ordinal.
+def history(
+    store: Store, kind: int, run_id: str, *, after_ordinal: int = 0, limit: int | None = None
+) -> Page[Transition]:
+    """A page of the transitions of a run, by ordinal; all of them without a limit.
 
     Raises:
         NotFoundError: There is no such run.
     """
     get_run(store, kind, run_id)
-    transitions = store.transitions(run_id)
-    if not transitions:
+    page = store.transition_page(run_id, after_ordinal=after_ordinal, limit=limit)
+    if not page.items and not after_ordinal:
         raise run_not_found(kind, run_id)  # deleted meanwhile: no run is without a transition
-    return transitions
+    return page
 
 
 def runs_to_cancel(store: Store) -> list[Run]:

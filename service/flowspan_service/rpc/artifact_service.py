@@ -84,6 +84,7 @@ class ArtifactService(artifact_service_pb2_grpc.ArtifactServiceServicer):
                 run_id=wanted.run_id or None,
                 include_descendants=wanted.include_descendants,
                 id_prefix=wanted.id_prefix or None,
+                id_suffix=wanted.id_suffix or None,
                 oldest_first=oldest_first,
                 after_id=after_id,
                 limit=request.page_size or limits.PAGE_RUNS_DEFAULT,

@@ -1,4 +1,4 @@
-"""Pages of runs: the query of a list request, and the answer's tokens."""
+"""Pages of runs and of histories: the query of a list request, and the answer's tokens."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flowspan_service.app.queries import RunQuery
 from flowspan_service.rpc import limits
 from flowspan_service.rpc.tokens import seal, unseal
-from flowspan_service.rpc.translate import run_filter
+from flowspan_service.rpc.translate import run_filter, transition_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowspan.v1 import transition_pb2
     from flowspan_service.app.queries import Page
-    from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.runs import Run, Transition
 
 M = TypeVar("M")
 
@@ -57,6 +58,34 @@ def run_page(
         return messages, ""
     last = page.items[len(messages) - 1]
     return messages, seal(last.id, query=_bound_to(request, kind))
+
+
+def history_query(request: Any) -> dict[str, Any]:
+    """The arguments of `history` for a ListFlowRunTransitionsRequest, or one of a task run.
+
+    Raises:
+        BadTokenError: The page token belongs to another query.
+    """
+    after = 0
+    if request.page_token:
+        after = int(unseal(request.page_token, query=_of_run(request), field="page_token"))
+    # Clients older than pages ask for none, and expect everything.
+    limit = request.page_size or (limits.PAGE_TRANSITIONS if after else None)
+    return {"run_id": request.id, "after_ordinal": after, "limit": limit}
+
+
+def history_page(
+    request: Any, page: Page[Transition]
+) -> tuple[list[transition_pb2.Transition], str]:
+    """The messages of a page of a history, and the token of the next one; empty on the last."""
+    messages = [transition_message(each) for each in page.items]
+    if not page.has_more:
+        return messages, ""
+    return messages, seal(str(page.items[-1].ordinal), query=_of_run(request))
+
+
+def _of_run(request: Any) -> bytes:
+    return b"history\0" + str(request.id).encode()
 
 
 def _bound_to(request: Any, kind: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flowspan.v1 import (
@@ -17,7 +18,7 @@ from flowspan.v1 import (
 from flowspan_service.app.runs import CreateRun, DeleteRun, SetState, get_run, history
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.verdicts import VerdictKind
-from flowspan_service.rpc.pages import run_page, run_query
+from flowspan_service.rpc.pages import history_page, history_query, run_page, run_query
 from flowspan_service.rpc.translate import (
     flow_run_message,
     new_flow_run,
@@ -25,7 +26,6 @@ from flowspan_service.rpc.translate import (
     run_filter,
     state_counts,
     task_run_message,
-    transition_message,
     verdict_message,
 )
 
@@ -89,11 +89,12 @@ class _Runs(Generic[M]):
             connection.cancel(outcome.run.id, outcome.run.state.message)
         return verdict_message(outcome.verdict), self._message(outcome.run)
 
-    async def history(self, run_id: str) -> list[Transition]:
-        """All transitions of a run."""
+    async def history(self, request: Any) -> tuple[list[Transition], str]:
+        """The transitions of a page of a run's history, and the token of the next."""
         backend = self._backend
-        found = await backend.read(history, backend.store, self._kind, run_id)
-        return [transition_message(each) for each in found]
+        query = history_query(request)
+        page = await backend.read(partial(history, backend.store, self._kind, **query))
+        return history_page(request, page)
 
 
 class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):
@@ -158,8 +159,9 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):
     ) -> flow_runs.ListFlowRunTransitionsResponse:
         """The history of one run."""
         del context
+        messages, token = await self._runs.history(request)
         return flow_runs.ListFlowRunTransitionsResponse(
-            transitions=await self._runs.history(request.id)
+            transitions=messages, next_page_token=token
         )
 
 
@@ -204,6 +206,7 @@ class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):
     ) -> task_runs.ListTaskRunTransitionsResponse:
         """The history of one run."""
         del context
+        messages, token = await self._runs.history(request)
         return task_runs.ListTaskRunTransitionsResponse(
-            transitions=await self._runs.history(request.id)
+            transitions=messages, next_page_token=token
         )

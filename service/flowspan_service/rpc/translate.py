@@ -153,6 +153,7 @@ def run_filter(wire: run_filter_pb2.RunFilter) -> RunFilter:
         ),
         run_name=wire.run_name or None,
         id_prefix=wire.id_prefix or None,
+        id_suffix=wire.id_suffix or None,
     )
 
 

@@ -47,7 +47,7 @@ _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 _HEX = re.compile(r"[0-9a-f]*").fullmatch
 _KEY = re.compile(r"[a-z0-9-]*").fullmatch
 _VARIABLE_NAME = re.compile(r"[a-z0-9_-]*").fullmatch
-_ID_PREFIX = re.compile(r"[0-9a-f-]{4,36}").fullmatch
+_ID_PART = re.compile(r"[0-9a-f-]{4,36}").fullmatch
 
 MAX_SECONDS = 253_402_300_799
 """The end of the year 9999, the last that a Timestamp may have."""
@@ -288,14 +288,13 @@ def _check_filter(wanted: RunFilter, field: str) -> None:
     if wanted.HasField("created_before"):
         check_time(wanted.created_before, f"{field}.created_before")
     check_text(wanted.run_name, f"{field}.run_name", limits.NAME)
-    _check_id_prefix(wanted.id_prefix, f"{field}.id_prefix")
+    _check_id_part(wanted.id_prefix, f"{field}.id_prefix", "beginning")
+    _check_id_part(wanted.id_suffix, f"{field}.id_suffix", "end")
 
 
-def _check_id_prefix(prefix: str, field: str) -> None:
-    if prefix and not _ID_PREFIX(prefix):
-        raise invalid(
-            field, f"{_shown(prefix)} is not the beginning of an id, of 4 characters or more"
-        )
+def _check_id_part(part: str, field: str, which: str) -> None:
+    if part and not _ID_PART(part):
+        raise invalid(field, f"{_shown(part)} is not the {which} of an id, of 4 characters or more")
 
 
 def _check_values(values: Sequence[str | int], field: str) -> None:
@@ -319,6 +318,11 @@ def _check_list(request: Any) -> None:
     if request.order not in _ORDERS:
         raise invalid("order", f"{request.order} is not known")
     _check_page(request.page_size, limits.PAGE_RUNS)
+
+
+def _check_history(request: Any) -> None:
+    check_id(request.id, "id")
+    _check_page(request.page_size, limits.PAGE_TRANSITIONS)
 
 
 def _check_create(request: flow_run_service_pb2.CreateFlowRunRequest) -> None:
@@ -395,7 +399,8 @@ def _check_list_artifacts(request: artifact_service_pb2.ListArtifactsRequest) ->
     check_key(wanted.key, "filter.key")
     _check_values(wanted.types, "filter.types")
     check_optional_id(wanted.run_id, "filter.run_id")
-    _check_id_prefix(wanted.id_prefix, "filter.id_prefix")
+    _check_id_part(wanted.id_prefix, "filter.id_prefix", "beginning")
+    _check_id_part(wanted.id_suffix, "filter.id_suffix", "end")
     if request.order not in _ORDERS:
         raise invalid("order", f"{request.order} is not known")
     _check_page(request.page_size, limits.PAGE_RUNS)
@@ -453,12 +458,12 @@ _CHECKERS: dict[type[Any], Callable[[Any], None]] = {
     flow_run_service_pb2.CountFlowRunsRequest: lambda r: _check_filter(r.filter, "filter"),
     flow_run_service_pb2.DeleteFlowRunRequest: lambda request: check_id(request.id, "id"),
     flow_run_service_pb2.SetFlowRunStateRequest: _check_set_state,
-    flow_run_service_pb2.ListFlowRunTransitionsRequest: lambda r: check_id(r.id, "id"),
+    flow_run_service_pb2.ListFlowRunTransitionsRequest: _check_history,
     task_run_service_pb2.GetTaskRunRequest: lambda request: check_id(request.id, "id"),
     task_run_service_pb2.ListTaskRunsRequest: _check_list,
     task_run_service_pb2.CountTaskRunsRequest: lambda r: _check_filter(r.filter, "filter"),
     task_run_service_pb2.SetTaskRunStateRequest: _check_set_state,
-    task_run_service_pb2.ListTaskRunTransitionsRequest: lambda r: check_id(r.id, "id"),
+    task_run_service_pb2.ListTaskRunTransitionsRequest: _check_history,
     flow_service_pb2.GetFlowRequest: _check_get_flow,
     flow_service_pb2.ListFlowsRequest: lambda r: _check_page(r.page_size, limits.PAGE_RUNS),
     log_service_pb2.ListLogsRequest: _check_list_logs,

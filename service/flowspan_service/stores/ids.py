@@ -49,6 +49,17 @@ def prefix_range(prefix: str) -> tuple[str, str]:
     return to_text(bytes.fromhex(first)), to_text(bytes.fromhex(last))
 
 
+def suffix_pattern(suffix: str) -> str:
+    """The LIKE pattern of the hex digits of all ids that end with these characters.
+
+    Raises:
+        ValueError: No id ends so.
+    """
+    digits = suffix.replace("-", "").lower()
+    to_text(bytes.fromhex(digits.rjust(_HEX_DIGITS, "0")))
+    return f"%{digits}"
+
+
 def time_floor(time_us: int) -> str:
     """The lowest id that a UUIDv7 made at that time can have (RFC 9562, 5.7)."""
     milliseconds = min(max(time_us // 1000, 0), (1 << 48) - 1)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
 from flowspan_service.stores import tables
-from flowspan_service.stores.ids import prefix_range, time_floor
+from flowspan_service.stores.ids import prefix_range, suffix_pattern, time_floor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,10 @@ class Syntax(Protocol):
 
     def id_value(self, run_id: str) -> object:
         """An id as the value of a parameter."""
+        ...
+
+    def id_digits(self, column: str) -> str:
+        """The hex digits of an id, lower-case, in SQL."""
         ...
 
 
@@ -221,6 +225,10 @@ class _Wanted:
                 found.append(self._is(column, run_id))
         if f.run_name is not None:
             found.append(f"run.run_name = {self.value('run_name', f.run_name)}")
+        if f.id_suffix is not None:
+            # The id is in every index that a range reads, so that no row is fetched for this.
+            pattern = self.value("id_suffix", suffix_pattern(f.id_suffix))
+            found.append(f"{self._syntax.id_digits('run.id')} LIKE {pattern}")
         if f.top_level_only:
             found.append(str(tables.IS_TOP_LEVEL))
         if f.created_after_us is not None:

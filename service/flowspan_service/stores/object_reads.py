@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import func, null, select, union_all
+from sqlalchemy import Text, cast, func, null, select, union_all
 
 from flowspan_service.app.queries import Page
 from flowspan_service.stores import trees
-from flowspan_service.stores.ids import prefix_range
+from flowspan_service.stores.ids import prefix_range, suffix_pattern
 from flowspan_service.stores.reads import Reads
 from flowspan_service.stores.rows import artifact_of, variable_of
 from flowspan_service.stores.tables import HAS_KEY, artifact, variable
@@ -122,6 +122,11 @@ def _conditions(connection: Connection, query: ArtifactQuery) -> Sequence[Column
     if query.id_prefix is not None:
         first, last = prefix_range(query.id_prefix)
         found += [columns.id >= first, columns.id <= last]
+    if query.id_suffix is not None:
+        digits: ColumnElement[str] = func.lower(func.hex(columns.id))
+        if connection.dialect.name == "postgresql":
+            digits = func.replace(cast(columns.id, Text), "-", "")
+        found.append(digits.like(suffix_pattern(query.id_suffix)))
     if query.run_id is not None and not query.include_descendants:
         found.append(columns.run_id == query.run_id)
     elif query.run_id is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from flowspan_service.app.queries import Changes, FlowInfo
+from flowspan_service.app.queries import Changes, FlowInfo, Page
 from flowspan_service.domain.errors import StoreUnavailableError
 from flowspan_service.stores import trees
 from flowspan_service.stores.bounds import bounded, log_bytes, run_bytes, transition_bytes
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
-    from flowspan_service.app.queries import LogQuery, Page, RunFilter, RunQuery
+    from flowspan_service.app.queries import LogQuery, RunFilter, RunQuery
     from flowspan_service.domain.runs import LogEntry, Run, Transition
     from flowspan_service.stores.dialects.base import Dialect
 
@@ -95,17 +95,33 @@ class Reads:
 
     def transitions(self, run_id: str) -> list[Transition]:
         """See app.ports.Store."""
+        return self.transition_page(run_id).items
+
+    def transition_page(
+        self,
+        run_id: str,
+        *,
+        after_ordinal: int = 0,
+        limit: int | None = None,
+        limit_bytes: int = 2_000_000,
+    ) -> Page[Transition]:
+        """See app.ports.Store."""
         with self._connection() as connection:
             last = connection.execute(select(run.c.position).where(run.c.id == run_id)).scalar()
             if last is None:
-                return []
+                return Page([], has_more=False)
             positions = trees.history(last)
             statement = (
                 select(transition)
                 .join(positions, transition.c.position == positions.c.position)
+                .where(transition.c.ordinal > after_ordinal)
                 .order_by(transition.c.position)
             )
-            return [transition_of(row) for row in connection.execute(statement)]
+            if limit is None:
+                rows = connection.execute(statement)
+                return Page([transition_of(row) for row in rows], has_more=False)
+            with _streaming(connection, limit).execute(statement.limit(limit + 1)) as rows:
+                return bounded(map(transition_of, rows), transition_bytes, limit, limit_bytes)
 
     def changes(
         self, *, after: int, run_id: str | None, limit: int, limit_bytes: int = 2_000_000

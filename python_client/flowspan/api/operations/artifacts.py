@@ -221,4 +221,5 @@ def _wire_filter(value: models.ArtifactFilter | None) -> pb.ArtifactFilter | Non
         run_id=str(value.run_id or ""),
         include_descendants=value.include_descendants,
         id_prefix=value.id_prefix,
+        id_suffix=value.id_suffix,
     )

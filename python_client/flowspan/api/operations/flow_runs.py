@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan.api import convert, models
 from flowspan.api.ids import new_id
 from flowspan.api.operations.states import wanted_state
-from flowspan.api.steps import call, pages
+from flowspan.api.steps import PAGE_TRANSITIONS, call, for_each, pages
 from flowspan.core.naming import petname
 from flowspan.core.payloads import encode_parameters
 from flowspan.exceptions import ParameterError
@@ -191,11 +191,18 @@ def read_flow_run_transitions(flow_run_id: UUID | str) -> Answer[list[models.Tra
     Raises:
         ObjectNotFound: There is no such run.
     """
-    request = pb.ListFlowRunTransitionsRequest(id=str(flow_run_id))
-    answer = yield from call(
-        "FlowRunService/ListFlowRunTransitions", request, pb.ListFlowRunTransitionsResponse
+    request = pb.ListFlowRunTransitionsRequest(id=str(flow_run_id), page_size=PAGE_TRANSITIONS)
+    found: list[models.Transition] = []
+    yield from for_each(
+        pages(
+            "FlowRunService/ListFlowRunTransitions",
+            request,
+            pb.ListFlowRunTransitionsResponse,
+            lambda page: map(convert.transition, page.transitions),
+        ),
+        found.append,
     )
-    return [convert.transition(item) for item in answer.transitions]
+    return found
 
 
 def read_flow_run_states(flow_run_id: UUID | str) -> Answer[list[models.State]]:

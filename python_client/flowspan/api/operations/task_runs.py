@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowspan.api import convert, models
 from flowspan.api.operations.states import wanted_state
-from flowspan.api.steps import call, pages
+from flowspan.api.steps import PAGE_TRANSITIONS, call, for_each, pages
 from flowspan.v1 import task_run_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -103,11 +103,18 @@ def read_task_run_transitions(task_run_id: UUID | str) -> Answer[list[models.Tra
     Raises:
         ObjectNotFound: There is no such run.
     """
-    request = pb.ListTaskRunTransitionsRequest(id=str(task_run_id))
-    answer = yield from call(
-        "TaskRunService/ListTaskRunTransitions", request, pb.ListTaskRunTransitionsResponse
+    request = pb.ListTaskRunTransitionsRequest(id=str(task_run_id), page_size=PAGE_TRANSITIONS)
+    found: list[models.Transition] = []
+    yield from for_each(
+        pages(
+            "TaskRunService/ListTaskRunTransitions",
+            request,
+            pb.ListTaskRunTransitionsResponse,
+            lambda page: map(convert.transition, page.transitions),
+        ),
+        found.append,
     )
-    return [convert.transition(item) for item in answer.transitions]
+    return found
 
 
 def read_task_run_states(task_run_id: UUID | str) -> Answer[list[models.State]]:

@@ -93,6 +93,10 @@ class Dialect(Protocol):
         """See lists.Syntax."""
         ...
 
+    def id_digits(self, column: str) -> str:
+        """See lists.Syntax."""
+        ...
+
     def explain(self, error: Exception) -> str | None:
         """Why the database cannot be used at present, for people.
 

@@ -211,6 +211,10 @@ class PostgresqlDialect:
         """See lists.Syntax."""
         return run_id
 
+    def id_digits(self, column: str) -> str:
+        """See lists.Syntax."""
+        return f"replace({column}::text, '-', '')"
+
     def explain(self, error: Exception) -> str | None:
         """See dialects.base.Dialect."""
         original = error.orig if isinstance(error, DBAPIError) else error

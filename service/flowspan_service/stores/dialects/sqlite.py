@@ -164,6 +164,10 @@ class SqliteDialect:
         """See lists.Syntax."""
         return to_bytes(run_id)
 
+    def id_digits(self, column: str) -> str:
+        """See lists.Syntax."""
+        return f"lower(hex({column}))"
+
     def _is_disk_full(self) -> bool:
         try:
             return shutil.disk_usage(self.path.parent).free < FULL_BELOW_BYTES
