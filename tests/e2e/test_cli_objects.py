@@ -119,7 +119,7 @@ def test_artifact_inspect(made: ServiceProcess) -> None:
     ]
     assert "2 before" in shown[-1]
     assert "flowspan artifact ls --key weather" in shown[-1]
-    assert flowspan("artifact", "inspect", "text").out.endswith("\n\n# Title\n[31mred\n")
+    assert flowspan("artifact", "inspect", "text").out.endswith("\n\n# Title\nred\n")
 
     objects = flowspan("artifact", "ls", "--all", "--json").objects
     progress = next(each for each in objects if each["type"] == "progress")

@@ -62,7 +62,7 @@ def test_plain_lines_in_a_pipe(service):
     reporter, run = running_flow(service)
     with Command("run", "watch", "latest") as command:
         assert "▸ Running       etl brave-otter" in command.line()
-        assert command.line() == "(1 runs so far)\n"
+        assert command.line() == "(1 run so far)\n"
         task = reporter.task_run("load", "load-0", parent=run)
         reporter.state(task, "RUNNING")
         failure = failure_pb2.Failure(type="OSError", message="disk full")

@@ -62,12 +62,16 @@ class Payload:
         """The value, if its encoding is "json".
 
         Raises:
-            ValueError: It has another encoding, or is not valid JSON.
+            ValueError: It has another encoding, is not valid JSON, or is nested too deeply.
         """
         if self.encoding != "json":
             msg = f"the encoding is {self.encoding!r}, not 'json'"
             raise ValueError(msg)
-        return json.loads(self.data)
+        try:
+            return json.loads(self.data)
+        except RecursionError:
+            msg = f"the JSON of {len(self.data)} bytes is nested too deeply to be read"
+            raise ValueError(msg) from None
 
     def load(self) -> Any:
         """The value: itself if its encoding is "json", or the result that it leads to.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -24,7 +25,9 @@ _FIGURE = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?\s?%?", re.IGNORECASE)
 
 def head(artifact: Artifact, *, now: datetime) -> Iterator[Text]:
     """What is known of it, but for what it shows."""
-    yield Text.assemble((artifact.key or str(artifact.id), "bold"), f"  {artifact.type}")
+    yield Text.assemble(
+        (fmt.visible(artifact.key or str(artifact.id)), "bold"), f"  {fmt.visible(artifact.type)}"
+    )
     fields = {
         "id": str(artifact.id),
         "flow run": str(artifact.flow_run_id or ""),
@@ -48,7 +51,7 @@ def body(artifact: Artifact, *, width: int | None) -> Iterator[Text]:
         value = artifact.data.json()
     except ValueError:
         size = len(artifact.data.data)
-        yield Text(f"{size:,} bytes, encoded as {artifact.data.encoding!r}")
+        yield Text(f"{fmt.size(size)}, encoded as {artifact.data.encoding!r}")
         return
     if artifact.type == "progress" and _is_number(value):
         yield _bar(float(value))
@@ -59,10 +62,12 @@ def body(artifact: Artifact, *, width: int | None) -> Iterator[Text]:
             name for name, *cells in zip(header, *rows, strict=True) if all(map(_is_figure, cells))
         }
         yield from table.draw(
-            header, shown, width=width, may_be_cut=frozenset(header), figures=figures
+            header, shown, width=width, cut=[dict.fromkeys(header, 6)], left_out=(), figures=figures
         )
         if len(rows) > _MAX_ROWS:
-            yield Text(f"… {len(rows) - _MAX_ROWS:,} more rows: --json has them", style="dim")
+            yield Text(
+                f"… {fmt.count(len(rows) - _MAX_ROWS, 'more row')}: --json has them", style="dim"
+            )
     elif isinstance(value, str):
         yield from (Text(fmt.visible(line)) for line in value.splitlines())
     else:
@@ -71,7 +76,9 @@ def body(artifact: Artifact, *, width: int | None) -> Iterator[Text]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < sys.float_info.max  # neither NaN, which is less than nothing
 
 
 def _is_figure(cell: str) -> bool:

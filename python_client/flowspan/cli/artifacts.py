@@ -160,8 +160,7 @@ def delete_artifact(
             }
         )
     elif is_key:
-        noun = "artifact" if count == 1 else "artifacts"
-        this.print(f"Deleted {count} {noun} with the key {artifact}.")
+        this.print(f"Deleted {fmt.count(count, 'artifact')} with the key {artifact}.")
     else:
         this.print(f"Deleted the {found.type} {found.id}.")
 
@@ -193,7 +192,7 @@ def print_artifacts_of(this: Session, client: SyncFlowspanClient, run: Run) -> N
     for line in table.draw(("TYPE", "ID", "DESCRIPTION"), rows, width=width)[1:]:
         this.print(Text("  ").append_text(line))
     if len(listed) > _SHOWN_WITH_RUN:
-        this.print(Text("  …", style="dim"))
+        this.print(Text("  … and more", style="dim"))
     this.print(Text(f"Its artifacts: flowspan artifact ls --run {short_id(run.id)}", style="dim"))
 
 
@@ -221,4 +220,6 @@ def _count_earlier(client: SyncFlowspanClient, artifact: Artifact) -> str:
         client.read_artifacts(wanted, without_data=True, limit=_MAX_COUNTED, page_size=_MAX_COUNTED)
     )
     count = sum(each.id < artifact.id for each in history)
-    return f"{count} or more" if len(history) == _MAX_COUNTED else str(count or "")
+    if len(history) == _MAX_COUNTED:
+        return f"{fmt.count(count)} or more"
+    return fmt.count(count) if count else ""

@@ -1,11 +1,14 @@
-"""How durations, times, counts and states are written for people."""
+"""How durations, times, figures and states are written for people, by every command.
+
+One module, so that there is one way for each: a test keeps formats of times out of the others.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from flowspan.api.models import StateType
+from flowspan.cli.safe_text import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,7 +18,8 @@ if TYPE_CHECKING:
 _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86400
-_RECENT = timedelta(hours=12)
+_KIB = 1024
+_LEAST_WAIT_S = 1.0
 
 STYLES: dict[StateType, str] = {
     StateType.UNKNOWN: "dim",
@@ -77,47 +81,96 @@ def ago(moment: datetime | None, *, now: datetime) -> str:
         return f"{int(passed_s // _HOUR_S)}h ago"
     if passed_s < 30 * _DAY_S:
         return f"{int(passed_s // _DAY_S)}d ago"
-    return moment.astimezone().strftime("%Y-%m-%d")
-
-
-def clock(moment: datetime | None) -> str:
-    """A time of day in the local time zone, to the millisecond."""
-    if moment is None:
-        return "--:--:--.---"
-    return moment.astimezone().strftime("%H:%M:%S.%f")[:-3]
+    local = moment.astimezone()
+    return f"{local:%Y-%m-%d} {_zone(local)}"
 
 
 def moment(at: datetime | None, *, now: datetime) -> str:
-    """A time of day to the millisecond, with the date if it is not of the last hours."""
-    if at is None or now - at < _RECENT:
-        return clock(at)
-    return f"{at.astimezone():%Y-%m-%d} {clock(at)}"
+    """A local time to the millisecond; of another day than today, with its date and zone."""
+    if at is None:
+        return "--:--:--.---"
+    local = at.astimezone()
+    time = f"{local:%H:%M:%S.%f}"[:-3]
+    if local.date() == now.astimezone().date():
+        return time
+    return f"{local:%Y-%m-%d} {time} {_zone(local)}"
 
 
 def stamp(moment: datetime | None) -> str:
-    """Date and time in the local time zone."""
-    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Date and time in the local time zone, with the zone's distance from UTC."""
+    if moment is None:
+        return ""
+    local = moment.astimezone()
+    return f"{local:%Y-%m-%d %H:%M:%S} {_zone(local)}"
 
 
-def elapsed_s(run: Run, *, now: datetime) -> float | None:
-    """The seconds from a run's start to its end, or to now; None if it did not start."""
+def _zone(local: datetime) -> str:
+    """The distance from UTC: "+02:00"."""
+    offset = local.strftime("%z")
+    return f"{offset[:3]}:{offset[3:5]}"
+
+
+def count(number: int, noun: str = "", plural: str = "") -> str:
+    """A number with its thousands set apart: "1,234"; with a noun, "1 run" or "1,234 runs"."""
+    if not noun:
+        return f"{number:,}"
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def size(size_bytes: int) -> str:
+    """A size in bytes, or in the unit that keeps it below 1,024: "512 bytes", "1.5 MiB"."""
+    if size_bytes < _KIB:
+        return count(size_bytes, "byte")
+    size = float(size_bytes)
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= _KIB
+        if round(size, 1) < _KIB:
+            return f"{size:.1f} {unit}"
+    return f"{size / _KIB:,.1f} TiB"
+
+
+def running_s(run: Run, *, now: datetime) -> float | None:
+    """The seconds that a run spent running, over all attempts, until now; None if it never ran.
+
+    It is `run_duration_s` with the time since the last transition. Every command shows this one:
+    waiting (for a thread, before a retry, while paused) is no part of it, and is `waited_s`.
+    """
     if run.started_at is None:
         return None
+    state, since_s = run.state, 0.0
+    if state.type is StateType.RUNNING and state.entered_at is not None:
+        since_s = max((now - state.entered_at).total_seconds(), 0.0)
+    return run.run_duration_s + since_s
+
+
+def waited_s(run: Run, *, now: datetime) -> float:
+    """The seconds since a run's creation, until its end or now, in which it did not run."""
+    if run.created_at is None:
+        return 0.0
     end = run.ended_at if run.state.is_final() and run.ended_at is not None else now
-    return (end - run.started_at).total_seconds()
+    passed_s = (end - run.created_at).total_seconds()
+    return max(passed_s - (running_s(run, now=now) or 0.0), 0.0)
 
 
 def run_duration(run: Run, *, now: datetime) -> str:
-    """The time a run took so far; empty if it did not start."""
-    seconds = elapsed_s(run, now=now)
+    """The time a run spent running so far; empty if it never ran."""
+    seconds = running_s(run, now=now)
     return "" if seconds is None else duration(seconds)
 
 
+def run_wait(run: Run, *, now: datetime) -> str:
+    """The time that a run waited, where it matters: a second or more, and a tenth of its running.
+
+    Empty elsewhere.
+    """
+    waited = waited_s(run, now=now)
+    matters = waited >= _LEAST_WAIT_S and waited * 10 >= (running_s(run, now=now) or 0.0)
+    return duration(waited) if matters else ""
+
+
 def visible(text: str) -> str:
-    """Text of the user's on one line, without what a terminal would obey."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else " " if char in "\n\r\t" else "" for char in text)
+    """Text of the user's on one line, without what a terminal would obey (`safe_text`)."""
+    return one_line(text)
 
 
 def failure_line(failure: Failure | None) -> str:

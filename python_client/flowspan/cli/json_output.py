@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -20,15 +21,37 @@ from flowspan.api.models import (
     SnapshotEnd,
     TaskRun,
 )
+from flowspan.cli.safe_text import escape_json
 from flowspan.core.keeping import REFERENCE_ENCODING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flowspan.cli.tree import Node
 
 
 def line(value: Any, *, escaped: bool = False) -> str:
-    """A JSON object on one line; with `escaped`, in ASCII alone."""
-    return json.dumps(value, ensure_ascii=escaped, separators=(",", ":"))
+    """A JSON object on one line; with `escaped`, in ASCII alone.
+
+    Nothing is lost, and nothing reaches a terminal that it would obey: control characters are
+    escapes. What JSON has no number for is a text: "NaN", "Infinity", "-Infinity".
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=escaped, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        text = json.dumps(_in_json(value), ensure_ascii=escaped, separators=(",", ":"))
+    return escape_json(text)
+
+
+def _in_json(value: Any) -> Any:
+    """The value with texts for the floats that JSON does not have."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _in_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_in_json(item) for item in value]
+    return value
 
 
 def timestamp(moment: datetime) -> str:
@@ -57,9 +80,28 @@ def run(value: FlowRun | TaskRun) -> dict[str, Any]:
     return {"kind": kind, **_fields(value)}
 
 
-def tree(node: Node) -> dict[str, Any]:
-    """A run with the runs that it called, in the order of creation, as `children`."""
-    return {**run(node.run), "children": [tree(child) for child in node.children]}
+def tree(root: Node, *, escaped: bool = False) -> Iterator[str]:
+    """A run with the runs that it called, in the order of creation, as `children`: in pieces.
+
+    They are one JSON object on one line, however deep the tree: json.dumps would recurse.
+    """
+
+    def opening(node: Node) -> str:
+        return line(run(node.run), escaped=escaped)[:-1] + ',"children":['
+
+    yield opening(root)
+    under_way = [iter(root.children)]
+    is_first = True
+    while under_way:
+        child = next(under_way[-1], None)
+        if child is None:
+            under_way.pop()
+            is_first = False
+            yield "]}"
+            continue
+        yield opening(child) if is_first else "," + opening(child)
+        under_way.append(iter(child.children))
+        is_first = True
 
 
 def log(value: LogRecord) -> dict[str, Any]:

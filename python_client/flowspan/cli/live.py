@@ -69,9 +69,15 @@ class LiveTree:
         with self._lock:
             if self._tree.root is None:
                 return Text.assemble(("waiting for the run …", "dim"))
-            totals = self._totals(now)
+            totals = self._totals(now, width=width - 1)
             room = max(height - len(totals) - 3, 4)
-            drawn = tree_view.fitting(self._tree, now=now, max_lines=room, expected=self._expected)
+            drawn = tree_view.fitting(
+                self._tree,
+                now=now,
+                max_lines=room,
+                expected=self._expected,
+                indented_levels=tree_view.indented_levels(width - 1),
+            )
             rows = tree_view.layout(drawn, width=width - 1)
             if len(drawn) < len(self._tree):
                 rows += [Text(), *totals]
@@ -79,12 +85,12 @@ class LiveTree:
             row.truncate(width - 1, overflow="ellipsis")
         return Text("\n", no_wrap=True).join(rows)
 
-    def _totals(self, now: datetime) -> list[Text]:
+    def _totals(self, now: datetime, *, width: int) -> list[Text]:
         run = self.run
         frame = int(now.timestamp() * _FRAMES_PER_S) % len(_SPINNER)
         mark = " " if run is not None and run.state.is_final() else _SPINNER[frame]
         rows: list[Text] = []
-        for row in tree_view.totals(self._tree)[:_SHOWN_TOTALS]:
+        for row in tree_view.totals(self._tree, limit=_SHOWN_TOTALS, width=width - 2):
             rows.append(Text.assemble((f"{mark} ", "cyan"), row))
             mark = " "
         return rows

@@ -17,15 +17,18 @@ import threading
 from typing import IO, TYPE_CHECKING, Any
 from uuid import UUID
 
-from rich.console import Console
+from rich.text import Text
 
 from flowspan.api.client import SyncFlowspanClient
 from flowspan.cli.live import LiveTree, drawing, watch_when_there
+from flowspan.cli.output import make_console
 from flowspan.exceptions import FlowspanError
 from flowspan.logging import set_console
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from rich.console import Console
 
 _LINGER_S = 5.0
 
@@ -140,7 +143,7 @@ class _Above(io.TextIOBase):
 def main() -> None:
     """The view's process: draws the run, and prints what the program sends on stdin."""
     run_id, address = UUID(sys.argv[1]), sys.argv[2] or None
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = make_console()
     expected: dict[str, int] = {}
     is_stopping = threading.Event()
     reader = threading.Thread(target=_read, args=(console, expected, is_stopping), daemon=True)
@@ -161,7 +164,8 @@ def _read(console: Console, expected: dict[str, int], is_stopping: threading.Eve
         message = json.loads(line)
         expected.update(message.get("expect", {}))
         if "print" in message:
-            console.print(message["print"], soft_wrap=True)
+            # What the program prints may be coloured: that much of it is obeyed.
+            console.print(Text.from_ansi(message["print"]), soft_wrap=True)
     is_stopping.set()
 
 

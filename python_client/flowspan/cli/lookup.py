@@ -1,9 +1,11 @@
-"""Finds what an id, the beginning of one, a name or `latest` stands for: a run, an artifact."""
+"""Finds what an id, an end of one, a name or `latest` stands for: a run, an artifact."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -21,13 +23,12 @@ if TYPE_CHECKING:
     from flowspan.api.models import Artifact, Run
 
 LATEST = "latest"
-_ID = re.compile(
-    r"[0-9a-f]{8}-?[0-9a-f]{0,4}-?[0-9a-f]{0,4}-?[0-9a-f]{0,4}-?[0-9a-f]{0,12}|[0-9a-f]{4,8}"
-)
+_PART_OF_ID = re.compile(r"(?=[0-9a-f-]{4,36}$)-?[0-9a-f]+(-[0-9a-f]+)*-?")
 _KEY = re.compile(r"[a-z0-9-]+")
 _ID_LENGTH = 36
 _MAX_LISTED = 10
-_SHORT_ID_LENGTH = 13
+# Eight digits tell a million runs apart; more where those that are listed need more.
+_SHORT_ID_LENGTHS = (8, 10, 12, 17, 22, 27)
 _ADVICE = "`flowspan run ls` lists the runs there are; `latest` stands for the newest."
 
 
@@ -36,9 +37,10 @@ def find_run(client: SyncFlowspanClient, text: str, *, now: datetime) -> Run:
 
     Args:
         client: The service.
-        text: An id, a unique beginning of one, the name of a run, or `latest`. A beginning stands
-            for a flow run before it stands for a task run: the ids of a run and of the tasks that
-            it called at once begin alike.
+        text: An id, a unique end or beginning of one, the name of a run, or `latest`. A beginning
+            stands for a flow run before it stands for a task run: the ids of a run and of the
+            tasks that it called at once begin alike. An end, as the tables show it, stands for
+            whatever run it is of.
         now: The time, for the message that lists several.
 
     Raises:
@@ -47,14 +49,15 @@ def find_run(client: SyncFlowspanClient, text: str, *, now: datetime) -> Run:
     text = text.strip()
     if text == LATEST:
         return _latest(client)
-    if _ID.fullmatch(text.lower()) is None:
+    part = text.lower()
+    is_id = _PART_OF_ID.fullmatch(part) is not None
+    if is_id and len(text) == _ID_LENGTH:
+        return _by_id(client, part)
+    candidates = _by_part_of_id(client, part) if is_id else []
+    what = f"has an id that begins or ends with {text!r}"
+    if not candidates:
         candidates = _candidates(client, RunFilter(run_name=text))
-        what = f"is named {text!r}"
-    elif len(text) == _ID_LENGTH:
-        return _by_id(client, text.lower())
-    else:
-        candidates = _candidates(client, RunFilter(id_prefix=text.lower()))
-        what = f"has an id that begins with {text!r}"
+        what = f"is named {text!r}" + (", or has such an id" if is_id else "")
     if not candidates:
         raise CommandError(f"no run {what}", advice=_ADVICE)
     if len(candidates) > 1:
@@ -67,21 +70,25 @@ def find_artifact(client: SyncFlowspanClient, text: str, *, now: datetime) -> Ar
 
     Args:
         client: The service.
-        text: A key, an id, or a unique beginning of one; a key before the beginning of an id.
+        text: A key, an id, or a unique end or beginning of one; a key before a part of an id.
         now: The time, for the message that lists several.
 
     Raises:
         CommandError: There is none, or there are several.
     """
     text = text.strip()
-    is_id = _ID.fullmatch(text.lower()) is not None
+    part = text.lower()
+    is_id = _PART_OF_ID.fullmatch(part) is not None
     if _KEY.fullmatch(text) is not None:
         with suppress(ObjectNotFound):
             return client.read_latest_artifact(text)
     candidates: list[Artifact] = []
     if is_id:
-        wanted = ArtifactFilter(id_prefix=text.lower())
-        candidates = list(client.read_artifacts(wanted, limit=_MAX_LISTED, page_size=_MAX_LISTED))
+        found: dict[UUID, Artifact] = {}
+        for wanted in (ArtifactFilter(id_prefix=part), ArtifactFilter(id_suffix=part)):
+            page = client.read_artifacts(wanted, limit=_MAX_LISTED, page_size=_MAX_LISTED)
+            found.update((each.id, each) for each in page if _is_part(part, each.id))
+        candidates = list(found.values())
     if not candidates:
         what = "key or id" if is_id else "key"
         raise CommandError(
@@ -93,22 +100,29 @@ def find_artifact(client: SyncFlowspanClient, text: str, *, now: datetime) -> Ar
             f"  {each.id}  {each.type} {each.key or ''}  {fmt.ago(each.created_at, now=now)}"
             for each in candidates
         )
-        raise CommandError(f"more than one artifact has an id that begins with {text!r}:\n{listed}")
+        raise CommandError(
+            f"more than one artifact has an id that begins or ends with {text!r}:\n{listed}"
+        )
     return candidates[0]
 
 
 def short_id(run_id: UUID) -> str:
-    """The beginning of an id by which a top-level run is usually found: its time of creation."""
-    return str(run_id)[:_SHORT_ID_LENGTH]
+    """Return the end of an id, by which a run is found: ids of one time begin alike."""
+    return str(run_id)[-_SHORT_ID_LENGTHS[0] :]
 
 
 def short_ids(run_ids: list[UUID]) -> list[str]:
-    """Beginnings of ids, long enough to tell these ids apart."""
+    """Return for each id its shortest end, of eight characters or more, that no other one has."""
     texts = [str(run_id) for run_id in run_ids]
-    for length in (_SHORT_ID_LENGTH, 18, 23):
-        if len({text[:length] for text in texts}) == len(set(texts)):
-            return [text[:length] for text in texts]
-    return texts
+    distinct = set(texts)
+    ends = {
+        length: Counter(text[-length:] for text in distinct)
+        for length in (*_SHORT_ID_LENGTHS, _ID_LENGTH)
+    }
+    return [
+        next(text[-length:] for length, count in ends.items() if count[text[-length:]] == 1)
+        for text in texts
+    ]
 
 
 def _latest(client: SyncFlowspanClient) -> Run:
@@ -128,18 +142,35 @@ def _by_id(client: SyncFlowspanClient, text: str) -> Run:
     raise CommandError(f"there is no run with the id {text}", advice=_ADVICE)
 
 
+def _by_part_of_id(client: SyncFlowspanClient, part: str) -> list[Run]:
+    """Runs whose id begins or ends so; those whose id begins so are of one kind."""
+    found: dict[UUID, Run] = {}
+    for run in _candidates(client, RunFilter(id_prefix=part)):
+        found[run.id] = run
+    by_end = RunFilter(id_suffix=part)
+    for read in (client.read_flow_runs, client.read_task_runs):
+        page: Iterator[Run] = read(by_end, page_size=_MAX_LISTED)
+        found.update((run.id, run) for run in islice(page, _MAX_LISTED) if _is_part(part, run.id))
+    return list(found.values())
+
+
+def _is_part(part: str, id_: UUID) -> bool:
+    """True if an id begins or ends so. An older service does not know ends, and finds anything."""
+    if "-" in part:
+        return str(id_).startswith(part) or str(id_).endswith(part)
+    return id_.hex.startswith(part) or id_.hex.endswith(part)
+
+
 def _candidates(client: SyncFlowspanClient, run_filter: RunFilter) -> list[Run]:
     """Runs that fit, of the first kind of which there are any; enough of them for a message."""
-    top_level = RunFilter(
-        id_prefix=run_filter.id_prefix, run_name=run_filter.run_name, top_level_only=True
-    )
+    top_level = replace(run_filter, top_level_only=True)
     queries: tuple[Iterator[Run], ...] = (
-        client.read_flow_runs(top_level, page_size=10),
-        client.read_flow_runs(run_filter, page_size=10),
-        client.read_task_runs(run_filter, page_size=10),
+        client.read_flow_runs(top_level, page_size=_MAX_LISTED),
+        client.read_flow_runs(run_filter, page_size=_MAX_LISTED),
+        client.read_task_runs(run_filter, page_size=_MAX_LISTED),
     )
     for found in queries:
-        runs = list(islice(found, 10))
+        runs = list(islice(found, _MAX_LISTED))
         if runs:
             return runs
     return []

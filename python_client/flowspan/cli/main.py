@@ -25,7 +25,8 @@ from flowspan.cli import (
     spool,
     variables,
 )
-from flowspan.cli.session import Session, make_console, stop_writing
+from flowspan.cli.output import cleaned, make_console, uncleaned
+from flowspan.cli.session import Session, stop_writing
 from flowspan.exceptions import FlowspanError
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class _BareFlags:
                 param.metavar = ""
         return params
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        with uncleaned():
+            super().format_help(ctx, formatter)  # type: ignore[misc] # as above
+
 
 class _Command(_BareFlags, TyperCommand):
     """A command."""
@@ -60,7 +65,8 @@ class _Commands(_Group):
         this = Session()
         ctx.obj = this
         try:
-            result = super().invoke(ctx)
+            with cleaned():
+                result = super().invoke(ctx)
             sys.stdout.flush()  # here, where it is known what to do when nobody reads it
             return result
         except FlowspanError as error:

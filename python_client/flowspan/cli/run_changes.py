@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowspan.api.models import FlowRun, StateType
-from flowspan.cli import json_output, options
+from flowspan.cli import format as fmt
+from flowspan.cli import json_output, options, tree_view
 from flowspan.cli.lookup import find_run
 from flowspan.cli.session import CommandError, session
 
@@ -34,7 +35,7 @@ def cancel_run(ctx: typer.Context, run_id: options.RunId, *, json: options.Json 
     if not verdict.is_accepted:
         raise CommandError(f"{_called(run)} is not cancelled: {verdict.reason}")
     if not json:
-        this.print(f"{_called(run)} is {after.state.name}.")
+        this.print(f"{_called(run)} is {fmt.visible(after.state.name)}.")
 
 
 def delete_run(
@@ -64,9 +65,9 @@ def delete_run(
     if json:
         this.print_json({"id": str(run.id), "deleted_run_count": count})
     else:
-        below = f", and {count - 1:,} runs that it called" if count > 1 else ""
+        below = f", and {fmt.count(count - 1, 'run')} that it called" if count > 1 else ""
         this.print(f"Deleted {_called(run)}{below}.")
 
 
 def _called(run: Run) -> str:
-    return f"{run.function_name} {run.name} ({run.id})"
+    return f"{tree_view.title(run).plain} ({run.id})"

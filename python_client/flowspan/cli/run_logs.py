@@ -9,7 +9,8 @@ import typer
 from flowspan.api.models import RunFilter
 from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options
-from flowspan.cli.lookup import find_run
+from flowspan.cli.lookup import find_run, short_id
+from flowspan.cli.safe_text import clean
 from flowspan.cli.session import session
 from flowspan.cli.tree_view import title
 from flowspan.exceptions import ApiError
@@ -87,7 +88,7 @@ def _parts(record: LogRecord, name: str, *, now: datetime) -> tuple[tuple[str, s
         (f"{json_output.level_name(record.level):<{_LEVEL_WIDTH}}", style),
         (name, "cyan"),
         (" | ", "dim"),
-        (record.message, style if record.level >= 30 else ""),
+        (clean(record.message), style if record.level >= 30 else ""),
     )
 
 
@@ -121,7 +122,7 @@ class _Names:
             except ApiError as error:
                 if error.reason != "NOT_FOUND":
                     raise
-        return str(run_id)[:13]
+        return short_id(run_id)
 
 
 def _name(run: Run) -> str:

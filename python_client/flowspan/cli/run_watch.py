@@ -13,10 +13,12 @@ from flowspan.cli import json_output, options, tree_view
 from flowspan.cli.live import follow
 from flowspan.cli.lookup import find_run, short_id
 from flowspan.cli.session import session
+from flowspan.cli.state_view import state_text
 from flowspan.cli.tree import RunTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from flowspan.api.models import Run, RunSnapshot
     from flowspan.cli.session import Session
@@ -77,21 +79,24 @@ def _print_changes(
         if isinstance(item, SnapshotEnd):
             root = tree.root
             if root is not None:
-                this.print(_line(root.run))
-                this.print(Text(f"({item.run_count:,} runs so far)", style="dim"), at_once=True)
+                this.print(_line(root.run, now=this.now))
+                this.print(
+                    Text(f"({fmt.count(item.run_count, 'run')} so far)", style="dim"), at_once=True
+                )
         elif isinstance(item, Change) and changed is not None:
-            this.print(_line(changed), at_once=True)
+            this.print(_line(changed, now=this.now), at_once=True)
     return None if tree.root is None else tree.root.run
 
 
-def _line(run: Run) -> Text:
+def _line(run: Run, *, now: datetime) -> Text:
     state = run.state
-    line = Text.assemble((fmt.clock(state.entered_at), "dim"), "  ")
-    line.append_text(tree_view.state_text(state.type, f"{state.name:<{_STATE_WIDTH}}"))
+    line = Text.assemble((fmt.moment(state.entered_at, now=now), "dim"), "  ")
+    line.append_text(state_text(state.type, f"{state.name:<{_STATE_WIDTH}}"))
     line.append(tree_view.title(run).plain)
-    if state.is_final() and run.started_at is not None and run.ended_at is not None:
-        took_s = (run.ended_at - run.started_at).total_seconds()
-        line.append(f"  {fmt.duration(took_s)}")
+    if state.is_final():
+        took, waited = fmt.run_duration(run, now=now), fmt.run_wait(run, now=now)
+        line.append(f"  {took}" if took else "")
+        line.append(f"  waited {waited}" if waited else "", style="dim")
     reason = fmt.reason(state) if state.type is not StateType.COMPLETED else ""
     if reason:
         line.append(f"  {reason}", style=fmt.STYLES[state.type])

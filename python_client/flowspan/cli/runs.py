@@ -14,19 +14,21 @@ from flowspan.cli import json_output, options, tree, tree_view
 from flowspan.cli.artifacts import print_artifacts_of
 from flowspan.cli.lookup import find_run, short_id, short_ids
 from flowspan.cli.session import session
+from flowspan.cli.state_view import state_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from flowspan.api.client import SyncFlowspanClient
-    from flowspan.api.models import Failure, Payload, Run, Transition
+    from flowspan.api.models import Failure, Payload, Run, State, Transition
     from flowspan.cli.session import Session
     from flowspan.cli.tree import Node, RunTree
 
 _PAGE_SIZE = 1000
 _SHOWN_FAILURES = 3
 _SHOWN_TRACE_LINES = 12
+_TROUBLE = frozenset({StateType.FAILED, StateType.CRASHED})
 _PARAMETERS_WIDTH = 300
 
 
@@ -135,13 +137,14 @@ def show_run(
     run = find_run(client, run_id, now=this.now)
     shown = tree.build(run, _runs_of_tree(client, run))
     if json:
-        this.print_json(json_output.tree(shown.node(run.id)))
+        this.print_json_tree(shown.node(run.id))
         return
     for line in _head(run, now=this.now):
         this.print(line)
     this.print()
     detail = tree_view.FULL if full else tree_view.STANDARD
-    drawn = tree_view.lines(shown, now=this.now, detail=detail)
+    levels = tree_view.indented_levels(this.width)
+    drawn = list(tree_view.lines(shown, now=this.now, detail=detail, indented_levels=levels))
     for row in tree_view.layout(drawn, width=this.width):
         this.print(row)
     _print_totals(this, shown, drawn_count=len(drawn))
@@ -178,10 +181,10 @@ def show_history(ctx: typer.Context, run_id: options.RunId, *, json: options.Jso
 def _history_row(transition: Transition, *, now: datetime) -> tuple[str | Text, ...]:
     state = transition.state
     return (
-        str(transition.ordinal),
+        fmt.count(transition.ordinal),
         fmt.moment(state.entered_at, now=now),
-        tree_view.state_text(state.type, state.name),
-        str(transition.attempt),
+        state_text(state.type, state.name),
+        fmt.count(transition.attempt),
         transition.cause.name.lower().replace("_", " "),
         fmt.reason(state),
     )
@@ -204,11 +207,19 @@ def _print_runs(
         this.print(nothing)
         return
     is_tagged = any(run.tags for run in listed)
+    now = this.now
+    waited = {run.id: fmt.run_wait(run, now=now) for run in listed}
+    is_waited = any(waited.values())
     names = ("FLOW", "NAME") if isinstance(listed[0], FlowRun) else ("TASK",)
+    optional = (*(("WAITED",) if is_waited else ()), *(("TAGS",) if is_tagged else ()))
     this.print_table(
-        ("ID", *names, "STATE", "STARTED", "TOOK", *(("TAGS",) if is_tagged else ())),
+        ("ID", *names, "STATE", "STARTED", "TOOK", *optional),
         (
-            _run_row(run, short, now=this.now, is_tagged=is_tagged)
+            (
+                *_run_row(run, short, now=now),
+                *((waited[run.id],) if is_waited else ()),
+                *((", ".join(run.tags),) if is_tagged else ()),
+            )
             for run, short in zip(listed, short_ids([run.id for run in listed]), strict=True)
         ),
     )
@@ -216,15 +227,14 @@ def _print_runs(
         this.print(Text(f"… and more: --limit {limit * 5}, or 0 for all", style="dim"))
 
 
-def _run_row(run: Run, short: str, *, now: datetime, is_tagged: bool) -> tuple[str | Text, ...]:
+def _run_row(run: Run, short: str, *, now: datetime) -> tuple[str | Text, ...]:
     is_flow = isinstance(run, FlowRun)
     return (
         short,
         *((run.function_name, run.name) if is_flow else (tree_view.title(run).plain,)),
-        tree_view.state_text(run.state.type, run.state.name),
+        state_text(run.state.type, run.state.name),
         fmt.ago(run.started_at or run.created_at, now=now),
         fmt.run_duration(run, now=now),
-        *((", ".join(run.tags),) if is_tagged else ()),
     )
 
 
@@ -238,21 +248,22 @@ def _runs_of_tree(client: SyncFlowspanClient, run: Run) -> Iterator[Run]:
 def _head(run: Run, *, now: datetime) -> Iterator[Text]:
     kind = "flow run" if isinstance(run, FlowRun) else "task run"
     title = Text.assemble((fmt.visible(run.function_name), "bold"), f" {fmt.visible(run.name)}  ")
-    title.append_text(tree_view.state_text(run.state.type, run.state.name))
+    title.append_text(state_text(run.state.type, run.state.name))
     yield title
     yield _field(kind, str(run.id))
     if run.parent_run_id is not None:
         yield _field("called by", str(run.parent_run_id))
-    took = fmt.run_duration(run, now=now)
+    took, waited = fmt.run_duration(run, now=now), fmt.run_wait(run, now=now)
     started = fmt.stamp(run.started_at or run.created_at)
     verb = "took" if run.state.is_final() else "running for"
     yield _field(
         "started" if run.started_at else "created",
         f"{started} ({fmt.ago(run.started_at or run.created_at, now=now)})"
-        + (f", {verb} {took}" if took else ""),
+        + (f", {verb} {took}" if took else "")
+        + (f", waited {waited}" if waited else ""),
     )
     if run.attempt > 1:
-        yield _field("attempt", str(run.attempt))
+        yield _field("attempt", fmt.count(run.attempt))
     if run.tags:
         yield _field("tags", ", ".join(run.tags))
     if isinstance(run, FlowRun) and run.parameters is not None:
@@ -269,7 +280,9 @@ def _parameters(payload: Payload) -> str:
     try:
         value = payload.json()
     except ValueError:
-        return f"{len(payload.data):,} bytes, encoded as {payload.encoding!r}"
+        return f"{fmt.size(len(payload.data))}, encoded as {payload.encoding!r}"
+    if not isinstance(value, dict):
+        return json_output.line(value)
     text = ", ".join(f"{name}={json_output.line(item)}" for name, item in value.items())
     return text if len(text) <= _PARAMETERS_WIDTH else f"{text[:_PARAMETERS_WIDTH]}…"
 
@@ -279,33 +292,62 @@ def _print_totals(this: Session, shown: RunTree, *, drawn_count: int) -> None:
     if drawn_count >= len(shown):
         return
     this.print()
-    for row in tree_view.totals(shown):
+    width = None if this.width is None else this.width - 2
+    for row in tree_view.totals(shown, width=width):
         this.print(Text.assemble("  ", row))
 
 
 def _print_failures(this: Session, shown: RunTree, *, full: bool) -> None:
     """The errors where they arose: not once more for each run that they went through."""
-    failed = [node for node in shown.nodes() if _failed_by_itself(node)]
+    failed = [node for node in shown.nodes() if _is_own_failure(node)]
     if not failed:
         return
     limit = len(failed) if full else _SHOWN_FAILURES
     for node in failed[:limit]:
         this.print()
         state = node.run.state
-        title = tree_view.state_text(state.type, node.run.name or node.run.function_name)
+        title = state_text(state.type, node.run.name or node.run.function_name)
         title.append(f"  {fmt.reason(state)}")
         this.print(title)
         for line in _stack_trace(state.failure, full=full):
             this.print(Text(f"    {line}", style="dim"))
     if len(failed) > limit:
         this.print()
-        this.print(Text(f"… and {len(failed) - limit:,} more failed runs: --full", style="dim"))
+        more = fmt.count(len(failed) - limit, "more failed run")
+        this.print(Text(f"… and {more}: --full", style="dim"))
 
 
-def _failed_by_itself(node: Node) -> bool:
-    return node.run.state.type in {StateType.FAILED, StateType.CRASHED} and not any(
-        child.run.state.type in {StateType.FAILED, StateType.CRASHED} for child in node.children
-    )
+def _is_own_failure(node: Node) -> bool:
+    """True if a run failed with an error that no other run is shown with.
+
+    An error goes up through the runs that called each other: it is that of the innermost. One that
+    was raised from another has that in its own stack trace: it is that of the outermost.
+    """
+    if node.run.state.type not in _TROUBLE:
+        return False
+    own = _error(node.run.state)
+    if any(
+        child.run.state.type in _TROUBLE and (own is None or _error(child.run.state) == own)
+        for child in node.children
+    ):
+        return False
+    above = None if node.parent is None else node.parent.run.state
+    return above is None or above.type not in _TROUBLE or own not in list(_causes(above.failure))
+
+
+def _error(state: State) -> tuple[str, str] | None:
+    """What a state failed with; None where it failed because other runs did."""
+    if state.failure is not None:
+        return state.failure.type, state.failure.message
+    return (state.name, state.message) if state.type is StateType.CRASHED else None
+
+
+def _causes(failure: Failure | None) -> Iterator[tuple[str, str]]:
+    """The errors that an error was raised from, where its stack trace has them."""
+    cause = failure.cause if failure is not None and failure.stack_trace else None
+    while cause is not None:
+        yield cause.type, cause.message
+        cause = cause.cause
 
 
 def _stack_trace(failure: Failure | None, *, full: bool) -> Iterable[str]:
@@ -314,4 +356,5 @@ def _stack_trace(failure: Failure | None, *, full: bool) -> Iterable[str]:
     lines = failure.stack_trace.rstrip().splitlines()
     if full or len(lines) <= _SHOWN_TRACE_LINES:
         return lines
-    return ("…", *lines[-_SHOWN_TRACE_LINES:])
+    more = fmt.count(len(lines) - _SHOWN_TRACE_LINES, "more line")
+    return (f"… {more}: --full", *lines[-_SHOWN_TRACE_LINES:])

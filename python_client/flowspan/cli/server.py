@@ -88,16 +88,17 @@ def _facts(this: Session, address: str, info: ServiceInfo) -> list[tuple[str, st
     up_s = 0.0
     if info.started_at is not None:
         up_s = ((info.server_time or this.now) - info.started_at).total_seconds()
+    grace = fmt.duration(info.reconnect_grace_s)
     return [
         ("address", address),
         ("version", info.version),
         ("process", str(info.process_id)),
         ("up", f"{fmt.duration(up_s)}, since {fmt.stamp(info.started_at)}"),
         ("database", f"{info.database}, schema {info.schema_version}"),
-        ("sessions", f"{info.connected_session_count:,} connected"),
-        ("queue", f"{info.queued_event_count:,} events wait to be stored"),
-        ("stored", f"{info.committed_transition_count:,} transitions since it started"),
-        ("lease", f"{info.lease_s:g}s, {info.reconnect_grace_s:g}s after a broken connection"),
+        ("sessions", f"{fmt.count(info.connected_session_count)} connected"),
+        ("queue", f"{fmt.count(info.queued_event_count, 'event')} to be stored"),
+        ("stored", f"{fmt.count(info.committed_transition_count, 'transition')} since it started"),
+        ("lease", f"{fmt.duration(info.lease_s)}, {grace} after a broken connection"),
         ("spans", f"to {info.otlp_endpoint}" if info.otlp_endpoint else ""),
     ]
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rich.console import Console
 from rich.text import Text
 
 from flowspan.cli import json_output
-from flowspan.cli.table import draw
+from flowspan.cli.output import make_console
+from flowspan.cli.table import lines
 from flowspan.config import get_config
 from flowspan.exceptions import FlowspanError
 
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import typer
+    from rich.console import Console
 
     from flowspan.api.client import SyncFlowspanClient
+    from flowspan.cli.tree import Node
 
 # What the local service stores in, in its home.
 DATABASE_FILE = "flowspan.db"
-
-# Wide enough for every line: output that no terminal shows is never cut or wrapped.
-_UNLIMITED_WIDTH = 100_000
 
 
 class CommandError(FlowspanError):
@@ -118,8 +117,19 @@ class Session:
 
     def print_json(self, value: Any, *, at_once: bool = False) -> None:
         """Prints a JSON object on a line of its own; for `at_once` see `print`."""
-        is_unicode = sys.stdout.encoding is None or sys.stdout.encoding.lower().startswith("utf")
-        self._write(json_output.line(value, escaped=not is_unicode), at_once=at_once)
+        self._write(json_output.line(value, escaped=self._is_ascii), at_once=at_once)
+
+    def print_json_tree(self, node: Node) -> None:
+        """Prints a run with those that it called as a JSON object on a line of its own."""
+        for piece in json_output.tree(node, escaped=self._is_ascii):
+            sys.stdout.write(piece)
+        self._write("", at_once=False)
+
+    @cached_property
+    def _is_ascii(self) -> bool:
+        """True if the output cannot be written in every character: JSON is escaped then."""
+        encoding = sys.stdout.encoding
+        return encoding is not None and not encoding.lower().startswith("utf")
 
     @cached_property
     def _is_terminal(self) -> bool:
@@ -132,23 +142,13 @@ class Session:
 
     def print_table(self, header: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
         """Prints rows in columns, which on a terminal fit its width."""
-        for line in draw(header, rows, width=self.width):
+        for line in lines(header, rows, width=self.width):
             self.print(line)
 
 
 def session(ctx: typer.Context) -> Session:
     """The session of a command's context."""
     return ctx.ensure_object(Session)
-
-
-def make_console(*, stderr: bool = False) -> Console:
-    """A console that prints text as it is: what looks like markup or an emoji stays what it is."""
-    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(
-            stderr=stderr, markup=False, highlight=False, emoji=False, width=_UNLIMITED_WIDTH
-        )
-    return console
 
 
 def stop_writing() -> NoReturn:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from flowspan.config import Config
     from flowspan.reporter.orphans import PushResult, SpoolInfo
 
-_KIB = 1024
-
 
 def list_spools(ctx: typer.Context, *, json: options.Json = False) -> None:
     """List what waits on this machine to be sent to the service.
@@ -89,7 +87,7 @@ def _row(this: Session, info: SpoolInfo) -> tuple[str | Text, ...]:
         status = Text("in use") if info.is_owned else Text.assemble(("waits", "yellow"))
     return (
         fmt.ago(made, now=this.now),
-        f"{info.size_bytes / _KIB:,.1f} KiB",
+        fmt.size(info.size_bytes),
         f"{info.process_id or ''} {info.hostname}".strip(),
         info.address or "local service",
         status,
@@ -108,5 +106,5 @@ def _as_json(info: SpoolInfo) -> dict[str, object]:
 
 def _outcome(result: PushResult) -> Text:
     if result.is_done:
-        return Text(f"Sent {result.events:,} events of session {result.session_id}.")
+        return Text(f"Sent {fmt.count(result.events, 'event')} of session {result.session_id}.")
     return Text.assemble(("Not sent: ", "red"), f"{result.path}: {result.problem}")

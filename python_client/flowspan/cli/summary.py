@@ -14,8 +14,9 @@ from rich.text import Text
 
 from flowspan.api.client import SyncFlowspanClient
 from flowspan.cli import format as fmt
-from flowspan.cli import tree_view
 from flowspan.cli.lookup import short_id
+from flowspan.cli.safe_text import clean
+from flowspan.cli.state_view import state_text
 from flowspan.config import get_config
 from flowspan.exceptions import FlowspanError
 
@@ -44,7 +45,7 @@ def print_summary(console: Console, run_id: UUID | str, *, address: str | None =
             run = client.read_flow_run(run_id)
             info = client.read_service_info()
     except FlowspanError as error:
-        console.print(f"run {run_id}: {error}", soft_wrap=True, markup=False)
+        console.print(clean(f"run {run_id}: {error}"), soft_wrap=True, markup=False)
         return
     for line in _lines(run, info):
         console.print(line, soft_wrap=True)
@@ -52,10 +53,12 @@ def print_summary(console: Console, run_id: UUID | str, *, address: str | None =
 
 def _lines(run: FlowRun, info: ServiceInfo) -> list[Text]:
     now = datetime.now(UTC)  # noqa: TID251 - for a run that goes on still
-    outcome = Text.assemble((run.flow_name, "bold"), f" {run.name}  ")
-    outcome.append_text(tree_view.state_text(run.state.type, run.state.name))
+    outcome = Text.assemble((fmt.visible(run.flow_name), "bold"), f" {fmt.visible(run.name)}  ")
+    outcome.append_text(state_text(run.state.type, run.state.name))
     took = fmt.run_duration(run, now=now)
     outcome.append(f" in {took}" if took else "")
+    waited = fmt.run_wait(run, now=now)
+    outcome.append(f", waited {waited}" if waited else "")
     reason = fmt.reason(run.state) if run.state.failure is not None else ""
     if reason:
         outcome.append(f"  {reason}", style="red")
@@ -89,4 +92,4 @@ def _trace(run: FlowRun, info: ServiceInfo) -> str:
 
 
 def _field(name: str, value: str) -> Text:
-    return Text.assemble((f"  {name:<8}", "dim"), value)
+    return Text.assemble((f"  {name:<8}", "dim"), fmt.visible(value))

@@ -1,33 +1,40 @@
 """Draws the tree of a run: a line for a run, and one for a large fan-out as a whole.
 
 What deserves attention is always drawn (what failed, what is being retried, what runs); of what
-went well, the more is folded the more there is.
+went well, the more is folded the more there is. Nothing recurses: a tree may be of any depth.
 """
 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.text import Text
 
 from flowspan.api.models import StateType
 from flowspan.cli import format as fmt
-from flowspan.cli.tree import ACTIVE, TROUBLE, Node
+from flowspan.cli.state_view import counts_texts, longest, state_text
+from flowspan.cli.tree import Node, state_key
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from flowspan.api.models import Run
-    from flowspan.cli.tree import Group, RunTree
+    from flowspan.cli.tree import Group, RunTree, StateKey
 
 _TIME_WIDTH = 7
 _LEAST_LABEL_WIDTH = 16
 _USUAL_STATE_WIDTH = 14
 _BAR_WIDTHS = (24, 12, 6)
+_GUIDE_WIDTH = 3
+_INDENTED_LEVELS = 20
+_NAME_ROOM = 24
+_STATE_ROOM = 30
+_MAX_TOTALS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +45,19 @@ class Detail:
         fold_above: Runs of one function below one parent are folded when they are more than this.
         notable: How many of a folded group are drawn nevertheless.
         expand_ended: Whether runs that completed are drawn with what they called.
+        max_entries: How many runs and groups are drawn below one parent.
+        max_depth: How many levels are drawn.
     """
 
     fold_above: int
     notable: int
     expand_ended: bool = True
+    max_entries: int = 100
+    max_depth: int = 50
 
 
-FULL = Detail(fold_above=1_000_000_000, notable=0)
+_ALL = 1_000_000_000
+FULL = Detail(fold_above=_ALL, notable=0, max_entries=_ALL, max_depth=_ALL)
 STANDARD = Detail(fold_above=8, notable=10)
 _EVER_LESS = (
     STANDARD,
@@ -62,37 +74,48 @@ class Line:
 
     Attributes:
         label: The guides and the names.
-        state: The state, or how many are in which.
-        short_state: The same for a narrow terminal.
+        states: The state, or how many are in which: written at length, then ever shorter.
         time: How long it took so far.
         note: What else there is to say.
         progress: For a group that has not ended: how many have, and how many there are.
     """
 
     label: Text
-    state: Text
-    short_state: Text
-    time: str
-    note: Text
+    states: tuple[Text, ...] = ()
+    time: str = ""
+    note: Text = field(default_factory=Text)
     progress: tuple[int, int] | None = None
 
 
 def fitting(
-    tree: RunTree, *, now: datetime, max_lines: int, expected: Mapping[str, int] | None = None
+    tree: RunTree,
+    *,
+    now: datetime,
+    max_lines: int,
+    expected: Mapping[str, int] | None = None,
+    indented_levels: int = _INDENTED_LEVELS,
 ) -> list[Line]:
     """The tree in as much detail as `max_lines` lines allow; see `lines`."""
     drawn: list[Line] = []
     for detail in _EVER_LESS:
-        drawn = lines(tree, now=now, detail=detail, expected=expected)
+        every = lines(
+            tree, now=now, detail=detail, expected=expected, indented_levels=indented_levels
+        )
+        drawn = list(islice(every, max_lines + 1))
         if len(drawn) <= max_lines:
             return drawn
-    return drawn[:max_lines]
+    return [*drawn[: max_lines - 1], Line(label=Text("… and more", "dim"))]
 
 
 def lines(
-    tree: RunTree, *, now: datetime, detail: Detail, expected: Mapping[str, int] | None = None
-) -> list[Line]:
-    """The lines of a tree, from the root.
+    tree: RunTree,
+    *,
+    now: datetime,
+    detail: Detail,
+    expected: Mapping[str, int] | None = None,
+    indented_levels: int = _INDENTED_LEVELS,
+) -> Iterator[Line]:
+    """The lines of a tree, from the root, each drawn when it is asked for.
 
     Args:
         tree: What is drawn; nothing as long as its root is not known.
@@ -100,70 +123,183 @@ def lines(
         detail: How much is drawn.
         expected: How many runs of a function there will be below one parent, by the function's
             name, where that is known better than from those that are there.
+        indented_levels: How many levels are indented; deeper ones begin with their number.
     """
     if tree.root is None:
-        return []
-    return list(_Drawing(now, detail, expected or {}).node(tree.root, "", ""))
+        return
+    drawing = _Drawing(now, detail, expected or {}, indented_levels)
+    yield drawing.node_line(tree.root, Text())
+    under_way = [drawing.below(tree.root, _Place(0, ""))]
+    while under_way:
+        found = next(under_way[-1], None)
+        if found is None:
+            under_way.pop()
+            continue
+        line, deeper = found
+        yield line
+        if deeper is not None:
+            under_way.append(deeper)
+
+
+def indented_levels(width: int | None) -> int:
+    """How many levels of a tree may be indented so that the names are still seen."""
+    if width is None:
+        return _INDENTED_LEVELS
+    return min(max((width - _NAME_ROOM - _STATE_ROOM) // _GUIDE_WIDTH, 2), _INDENTED_LEVELS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the tree something is drawn: how deep, and the guides of the levels above."""
+
+    depth: int
+    guides: str
+
+
+_Part: TypeAlias = "tuple[Line, Iterator[_Part] | None]"
+"""A line, and what is drawn below it."""
 
 
 class _Drawing:
-    def __init__(self, now: datetime, detail: Detail, expected: Mapping[str, int]) -> None:
+    def __init__(
+        self, now: datetime, detail: Detail, expected: Mapping[str, int], indented_levels: int
+    ) -> None:
         self._now = now
         self._detail = detail
         self._expected = expected
+        self._indented_levels = indented_levels
 
-    def node(self, node: Node, guide: str, below: str) -> Iterator[Line]:
+    def node_line(self, node: Node, guide: Text) -> Line:
+        """The line of a run."""
         run = node.run
-        label = Text.assemble((guide, "dim"), title(run))
         state = state_text(run.state.type, run.state.name)
-        yield Line(
-            label=label,
-            state=state,
-            short_state=state,
+        state.truncate(_STATE_ROOM, overflow="ellipsis")
+        return Line(
+            label=Text.assemble(guide, title(run)),
+            states=(state,),
             time=fmt.run_duration(run, now=self._now),
-            note=_note(node),
+            note=self._note(node),
         )
-        if (
-            self._detail.expand_ended
-            or run.state.type is not StateType.COMPLETED
-            or node.trouble_below
-        ):
-            yield from self._siblings(self._entries(node), below)
 
-    def _entries(self, node: Node) -> list[Node | Group]:
-        """The children, or their group where there are too many of a kind."""
+    def below(self, node: Node, place: _Place) -> Iterator[_Part]:
+        """What is drawn below a run: its children, or groups where there are too many of a kind."""
+        is_open = (
+            self._detail.expand_ended
+            or node.run.state.type is not StateType.COMPLETED
+            or node.troubled_children > 0
+        )
+        if not is_open:
+            return
+        if place.depth >= self._detail.max_depth:
+            yield from self._more(_states_below(node), place)
+            return
+        entries, left_out = self._entries(node)
+        yield from self._siblings(entries, place, left_out)
+
+    def _entries(self, node: Node) -> tuple[list[Node | Group], Counter[StateKey]]:
+        """Children and groups to draw, and the states of the children that are left out."""
         entries: list[Node | Group] = []
         for group in node.groups.values():
             if self._total(group) > self._detail.fold_above:
                 entries.append(group)
             else:
                 entries.extend(group.nodes)
-        return entries
-
-    def _siblings(self, entries: Sequence[Node | Group], below: str) -> Iterator[Line]:
+        most = self._detail.max_entries
+        left_out: Counter[StateKey] = Counter()
+        if len(entries) <= most:
+            return entries, left_out
+        chosen = set(
+            heapq.nsmallest(
+                most, range(len(entries)), key=lambda index: (-_attention(entries[index]), index)
+            )
+        )
         for index, entry in enumerate(entries):
-            is_last = index == len(entries) - 1
-            guide = below + ("└─ " if is_last else "├─ ")
-            deeper = below + ("   " if is_last else "│  ")
+            if index not in chosen:
+                left_out.update([state_key(entry.run)] if isinstance(entry, Node) else entry.counts)
+        return [entries[index] for index in sorted(chosen)], left_out
+
+    def _siblings(
+        self, entries: Sequence[Node | Group], place: _Place, left_out: Counter[StateKey]
+    ) -> Iterator[_Part]:
+        for index, entry in enumerate(entries):
+            is_last = index == len(entries) - 1 and not left_out
+            guide, deeper = self._guide(place, is_last=is_last)
             if isinstance(entry, Node):
-                yield from self.node(entry, guide, deeper)
+                yield self.node_line(entry, guide), self.below(entry, deeper)
             else:
-                yield self._folded(entry, guide)
-                yield from self._siblings(_notable(entry, self._detail.notable), deeper)
+                yield self._folded(entry, guide), self._notable(entry, deeper)
+        yield from self._more(left_out, place)
+
+    def _notable(self, group: Group, place: _Place) -> Iterator[_Part]:
+        """Those of a folded group that deserve a line the most, in the order of creation."""
+        limit = self._detail.notable
+        chosen = heapq.nsmallest(
+            limit, group.notable, key=lambda node: (-node.attention, node.run.id)
+        )
+        left_out: Counter[StateKey] = Counter()
+        if len(chosen) < len(group.notable):
+            left_out.update(state_key(node.run) for node in group.notable.difference(chosen))
+        chosen.sort(key=lambda node: node.run.id)
+        yield from self._siblings(chosen, place, left_out)
+
+    def _guide(self, place: _Place, *, is_last: bool) -> tuple[Text, _Place]:
+        """The guide of a line, and the place of what is below it."""
+        elbow = "└─ " if is_last else "├─ "
+        depth = place.depth + 1
+        if depth > self._indented_levels:
+            return Text(f"… {depth:,} {elbow}", "dim"), _Place(depth, place.guides)
+        further = place.guides + ("   " if is_last else "│  ")
+        return Text(place.guides + elbow, "dim"), _Place(depth, further)
+
+    def _more(self, left_out: Counter[StateKey], place: _Place) -> Iterator[_Part]:
+        """The line that says how many are left out, if any are."""
+        if left_out:
+            guide, _ = self._guide(place, is_last=True)
+            label = Text.assemble(guide, (f"… {fmt.count(left_out.total())} more", "dim"))
+            yield Line(label=label, states=counts_texts(left_out)), None
 
     def _total(self, group: Group) -> int:
         return max(len(group.nodes), self._expected.get(group.name, 0))
 
-    def _folded(self, group: Group, guide: str) -> Line:
+    def _folded(self, group: Group, guide: Text) -> Line:
         total = self._total(group)
         return Line(
-            label=Text.assemble((guide, "dim"), fmt.visible(group.name), (f" ×{total:,}", "bold")),
-            state=counts_text(group.counts),
-            short_state=counts_text(group.counts, with_names=False),
+            label=Text.assemble(guide, fmt.visible(group.name), (f" ×{fmt.count(total)}", "bold")),
+            states=counts_texts(group.counts),
             time=_span(group, self._now),
-            note=Text(),
             progress=None if group.ended_count == total else (group.ended_count, total),
         )
+
+    def _note(self, node: Node) -> Text:
+        run = node.run
+        parts: list[Text] = []
+        if run.attempt > 1:
+            parts.append(Text(f"attempt {fmt.count(run.attempt)}", "yellow"))
+        wait = fmt.run_wait(run, now=self._now)
+        if wait:
+            parts.append(Text(f"waited {wait}", "dim"))
+        if run.state.type is not StateType.COMPLETED:
+            reason = fmt.reason(run.state)
+            if reason:
+                parts.append(Text(reason, fmt.STYLES[run.state.type]))
+        return Text(" · ").join(parts)
+
+
+def _attention(entry: Node | Group) -> int:
+    if isinstance(entry, Node):
+        return entry.attention
+    return max((node.attention for node in islice(entry.notable, 100)), default=0)
+
+
+def _states_below(node: Node) -> Counter[StateKey]:
+    """The states of all runs below a run."""
+    counts: Counter[StateKey] = Counter()
+    waiting = [node]
+    while waiting:
+        children = waiting.pop().children
+        counts.update(state_key(child.run) for child in children)
+        waiting.extend(children)
+    return counts
 
 
 def title(run: Run) -> Text:
@@ -176,45 +312,36 @@ def title(run: Run) -> Text:
     return text
 
 
-def state_text(kind: StateType, name: str) -> Text:
-    """A state with its symbol, in its colour."""
-    return Text.assemble((f"{fmt.SYMBOLS[kind]} {fmt.visible(name)}", fmt.STYLES[kind]))
-
-
-def counts_text(counts: Counter[StateType], *, with_names: bool = True) -> Text:
-    """How many runs are in which state: what needs attention comes first."""
-    present = [(kind, count) for kind, count in counts.items() if count]
-    if len(present) == 1:
-        kind, _ = present[0]
-        return state_text(kind, kind.name.capitalize())
-    present.sort(key=lambda item: (item[0] not in TROUBLE, item[0] not in ACTIVE, item[0]))
-    text = Text()
-    for kind, count in present:
-        name = f" {kind.name.capitalize()}" if with_names else ""
-        text.append("  " if text else "")
-        text.append(f"{fmt.SYMBOLS[kind]} {count:,}{name}", style=fmt.STYLES[kind])
-    return text
-
-
-def totals(tree: RunTree) -> list[Text]:
+def totals(tree: RunTree, *, limit: int = _MAX_TOTALS, width: int | None = None) -> list[Text]:
     """How many runs of each function a tree has, and their states; the most frequent first."""
     sums = {name: sum(counts.values()) for name, counts in tree.counts.items()}
     if tree.root is not None and sums.get(tree.root.run.function_name) == 1 and len(sums) > 1:
         del sums[tree.root.run.function_name]  # the root has a line of its own
-    name_width = max(map(len, sums), default=0)
+    shown = sorted(sums, key=lambda name: -sums[name])[:limit]
+    names = [Text(fmt.visible(name)) for name in shown]
+    name_width = max((name.cell_len for name in names), default=0)
+    if width is not None:
+        name_width = min(name_width, max(width - _STATE_ROOM - 12, _LEAST_LABEL_WIDTH))
     rows: list[Text] = []
-    for name in sorted(sums, key=lambda name: -sums[name]):
-        row = Text(f"{sums[name]:>7,}  {name:<{name_width}}  ")
-        row.append_text(counts_text(tree.counts[name]))
-        if tree.retried[name]:
-            row.append(f"  {tree.retried[name]:,} retried", style="yellow")
+    for name, label in zip(shown, names, strict=True):
+        label.truncate(name_width, overflow="ellipsis", pad=True)
+        row = Text.assemble(f"{sums[name]:>7,}  ", label, "  ")
+        retried = f"  {tree.retried[name]:,} retried" if tree.retried[name] else ""
+        room = None if width is None else width - row.cell_len - len(retried)
+        row.append_text(longest(counts_texts(tree.counts[name]), room))
+        row.append(retried, style="yellow")
         rows.append(row)
+    if len(sums) > limit:
+        rows.append(Text(f"         … {fmt.count(len(sums) - limit)} more functions", "dim"))
+    if width is not None:
+        for row in rows:
+            row.truncate(width, overflow="ellipsis")
     return rows
 
 
 def progress_text(done: int, total: int, *, room: int | None) -> Text:
     """How much of the whole is done, with a bar where there is room for it."""
-    figures = f"{done:,}/{total:,}"
+    figures = _progress_figures(done, total)
     for bar_width in _BAR_WIDTHS:
         if room is None or bar_width + 1 + len(figures) <= room:
             filled = bar_width * done // total
@@ -222,6 +349,10 @@ def progress_text(done: int, total: int, *, room: int | None) -> Text:
                 ("━" * filled, "green"), ("─" * (bar_width - filled), "dim"), f" {figures}"
             )
     return Text(figures)
+
+
+def _progress_figures(done: int, total: int) -> str:
+    return f"{fmt.count(done)}/{fmt.count(total)}"
 
 
 def layout(drawn: Iterable[Line], *, width: int | None) -> list[Text]:
@@ -232,28 +363,46 @@ def layout(drawn: Iterable[Line], *, width: int | None) -> list[Text]:
         width: The width of the terminal, to which lines are cut; None never cuts.
     """
     drawn = list(drawn)
-    label_width = max((line.label.cell_len for line in drawn), default=0)
+    columns = _columns(drawn, width)
+    return [_row(line, columns) for line in drawn]
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    label: int
+    state: int
+    time: int
+    width: int | None
+
+
+def _columns(drawn: Sequence[Line], width: int | None) -> _Columns:
+    label = max((line.label.cell_len for line in drawn), default=0)
     # The counts of a folded group may be longer than the names of states: they may overhang.
-    state_widths = [line.state.cell_len for line in drawn]
-    state_width = max((w for w in state_widths if w <= _USUAL_STATE_WIDTH), default=0)
+    state_widths = [line.states[0].cell_len for line in drawn if line.states]
+    state = max((w for w in state_widths if w <= _USUAL_STATE_WIDTH), default=0)
+    time = _TIME_WIDTH
     if width is not None:
-        room = width - state_width - _TIME_WIDTH - 4
-        label_width = max(min(label_width, room), _LEAST_LABEL_WIDTH)
-    return [_row(line, label_width, state_width, width) for line in drawn]
+        room = width - state - time - 4
+        if room < _LEAST_LABEL_WIDTH:  # the time is the first to go
+            time, room = 0, width - state - 2
+        label = min(label, max(room, _LEAST_LABEL_WIDTH // 2))
+    return _Columns(label, state, time, width)
 
 
-def _row(line: Line, label_width: int, state_width: int, width: int | None) -> Text:
+def _row(line: Line, columns: _Columns) -> Text:
+    width = columns.width
     row = line.label.copy()
-    row.truncate(label_width, overflow="ellipsis", pad=True)
+    row.truncate(columns.label, overflow="ellipsis", pad=True)
     note = line.note
-    used = label_width + _TIME_WIDTH + 6
-    least = len(f"{line.progress[0]:,}/{line.progress[1]:,}") if line.progress else 0
-    is_narrow = width is not None and used + line.state.cell_len + least > width
-    state = line.short_state if is_narrow else line.state
+    used = columns.label + 2 + (columns.time + 2 if columns.time else 0)
+    if line.progress is not None:
+        used += 2 + len(_progress_figures(*line.progress))
+    state = longest(line.states, None if width is None else width - used)
     row.append("  ")
     row.append_text(state)
-    row.append(" " * max(state_width - state.cell_len, 0))
-    row.append(f"  {line.time:>{_TIME_WIDTH}}")
+    row.append(" " * max(columns.state - state.cell_len, 0))
+    if columns.time:
+        row.append(f"  {line.time:>{columns.time}}")
     if line.progress is not None:
         room = None if width is None else width - row.cell_len - 2
         note = progress_text(*line.progress, room=room)
@@ -264,24 +413,6 @@ def _row(line: Line, label_width: int, state_width: int, width: int | None) -> T
     if width is not None:
         row.truncate(width, overflow="ellipsis")
     return row
-
-
-def _note(node: Node) -> Text:
-    run = node.run
-    parts: list[Text] = []
-    if run.attempt > 1:
-        parts.append(Text.assemble((f"attempt {run.attempt}", "yellow")))
-    if run.state.type is not StateType.COMPLETED:
-        reason = fmt.reason(run.state)
-        if reason:
-            parts.append(Text.assemble((reason, fmt.STYLES[run.state.type])))
-    return Text(" · ").join(parts)
-
-
-def _notable(group: Group, limit: int) -> list[Node]:
-    """Those of a group that deserve a line the most, in the order of creation."""
-    chosen = heapq.nsmallest(limit, group.notable, key=lambda node: (-node.attention, node.run.id))
-    return sorted(chosen, key=lambda node: node.run.id)
 
 
 def _span(group: Group, now: datetime) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowspan_service.app.ports import Store, UnitOfWork
+    from flowspan_service.app.queries import Page
     from flowspan_service.app.reports import NewRun
     from flowspan_service.domain.runs import Transition
 

@@ -160,9 +160,7 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):
         """The history of one run."""
         del context
         messages, token = await self._runs.history(request)
-        return flow_runs.ListFlowRunTransitionsResponse(
-            transitions=messages, next_page_token=token
-        )
+        return flow_runs.ListFlowRunTransitionsResponse(transitions=messages, next_page_token=token)
 
 
 class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):
@@ -207,6 +205,4 @@ class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):
         """The history of one run."""
         del context
         messages, token = await self._runs.history(request)
-        return task_runs.ListTaskRunTransitionsResponse(
-            transitions=messages, next_page_token=token
-        )
+        return task_runs.ListTaskRunTransitionsResponse(transitions=messages, next_page_token=token)

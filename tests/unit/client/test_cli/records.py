@@ -35,15 +35,21 @@ def make_run(
     attempt: int = 1,
     failure: Failure | None = None,
     run_name: str | None = None,
+    state_name: str = "",
     **fields,
 ) -> FlowRun | TaskRun:
-    """A run that began `began_s` seconds after a minute before NOW."""
+    """A run that began `began_s` seconds after a minute before NOW; open, it was made then."""
     began = kind not in {StateType.PENDING, StateType.SCHEDULED}
     start = NOW - timedelta(seconds=60 - began_s)
     common = {
         "id": run_id(number),
         "name": f"{name}-{number}" if run_name is None else run_name,
-        "state": State(type=kind, name=kind.name.capitalize(), entered_at=start, failure=failure),
+        "state": State(
+            type=kind,
+            name=state_name or kind.name.capitalize(),
+            entered_at=start + timedelta(seconds=took_s) if kind.is_terminal else start,
+            failure=failure,
+        ),
         "attempt": attempt,
         "parent_run_id": None if parent is None else run_id(parent),
         "root_run_id": run_id(0),
@@ -51,7 +57,7 @@ def make_run(
         "created_at": start,
         "started_at": start if began else None,
         "ended_at": start + timedelta(seconds=took_s) if kind.is_terminal else None,
-        "run_duration_s": took_s,
+        "run_duration_s": took_s if kind.is_terminal else 0.0,
         "trace": None,
         "session_id": None,
         "transition_count": 3 if kind.is_terminal else 2,

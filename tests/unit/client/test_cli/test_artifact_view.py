@@ -95,5 +95,5 @@ def test_what_a_terminal_would_obey_is_left_out() -> None:
 
 def test_what_is_no_json_and_what_is_not_there() -> None:
     other = Payload(encoding="pickle", data=bytes(1234))
-    assert shown("own", None, data=other) == ["1,234 bytes, encoded as 'pickle'"]
+    assert shown("own", None, data=other) == ["1.2 KiB, encoded as 'pickle'"]
     assert shown("own", None, data=None) == []

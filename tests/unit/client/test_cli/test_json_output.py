@@ -44,7 +44,7 @@ def test_parameters_that_are_not_json_are_described():
 
 def test_a_tree_nests():
     runs = [make_run(0, "root", is_flow=True), make_run(1, "a", parent=0)]
-    shown = through_json(json_output.tree(build(runs[0], runs).node(run_id(0))))
+    shown = json.loads("".join(json_output.tree(build(runs[0], runs).node(run_id(0)))))
     assert [child["name"] for child in shown["children"]] == ["a-1"]
     assert shown["children"][0]["children"] == []
 

@@ -68,7 +68,7 @@ def test_a_tree_is_drawn_as_it_grows():
     tree.apply(RunSnapshot(make_run(0, "root", is_flow=True, kind=StateType.RUNNING)))
     for number in range(1, 21):
         tree.apply(RunSnapshot(make_run(number, "parse", parent=0, kind=StateType.PENDING)))
-    assert drawn(tree)[1].startswith("└─ parse ×40      ○ Pending")
+    assert drawn(tree)[1].startswith("└─ parse ×40  ○ Pending")
     assert drawn(tree)[1].endswith("0/40")
     tree.apply(make_change(3, StateType.RUNNING, ordinal=3))
     tree.apply(make_change(3, StateType.COMPLETED, ordinal=4))

@@ -4,6 +4,7 @@ import pytest
 from rich.text import Text
 
 from flowspan.cli.table import draw
+from flowspan.cli.table import lines as lazily
 
 HEADER = ("ID", "FLOW", "NAME", "STATE", "TOOK")
 ROWS = [
@@ -35,9 +36,31 @@ def test_names_are_cut_and_nothing_else():
         assert "…" in lines[1]
 
 
-def test_what_cannot_be_cut_is_not():
-    assert plain(width=20)[1].startswith("01a202d9-d289  etl")
-    assert "✓ Completed" in plain(width=20)[1]
+def test_where_cutting_does_not_do_columns_are_left_out():
+    assert plain(width=45) == [
+        "ID             FLOW           STATE",
+        "01a202d9-d289  etl            ✓ Completed",
+        "01a202d9-d28a  stdlib-census  ✗ Failed",
+    ]
+    assert plain(width=40)[2] == "01a202d9-d28a  stdlib-cens…  ✗ Failed"
+
+
+@pytest.mark.parametrize("width", [1, 2, 8, 15, 20, 30, 50, 79, 80, 200])
+def test_no_line_is_wider_than_the_terminal(width):
+    rows = [*ROWS, ("01a202d9-d28b", "表" * 300, "e\u0301" * 200, Text("✗ " + "Odd" * 99), "1.0s")]
+    assert max(line.cell_len for line in draw(HEADER, rows, width=width)) <= width
+
+
+def test_rows_are_taken_when_they_are_asked_for():
+    def rows():
+        for number in range(1000):
+            yield (str(number), "f", "n", "s", "1")
+        yield ("a-wider-one", "f", "n", "s", "1")
+        pytest.fail("nobody has asked for this one")
+
+    lines = lazily(HEADER, rows(), width=None)
+    assert [next(lines).plain for _ in range(3)][2] == "1    f     n     s         1"
+    assert [next(lines).plain for _ in range(999)][-1] == "a-wider-one  f     n     s         1"
 
 
 @pytest.mark.parametrize("name", ["日本語の名前", "emoji 🎉 name", "a\tb\nc\x1b[31m"])
