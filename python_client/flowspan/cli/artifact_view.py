@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from flowspan.cli import format as fmt
 from flowspan.cli import json_output, table
+from flowspan.cli.safe_text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,10 +69,9 @@ def body(artifact: Artifact, *, width: int | None) -> Iterator[Text]:
                 f"… {fmt.count(len(rows) - _MAX_ROWS, 'more row')}: --json has them", style="dim"
             )
     elif isinstance(value, str):
-        yield from (Text(fmt.visible(line)) for line in value.splitlines())
+        yield from map(Text, clean(value).splitlines())
     else:
-        text = json.dumps(value, ensure_ascii=False, indent=2)
-        yield from (Text(fmt.visible(line)) for line in text.splitlines())
+        yield from map(Text, json_output.pretty(value).splitlines())
 
 
 def _is_number(value: Any) -> bool:

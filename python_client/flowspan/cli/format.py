@@ -63,7 +63,12 @@ def duration(seconds: float) -> str:
         return f"{whole // _MINUTE_S}m {whole % _MINUTE_S:02}s"
     if whole < _DAY_S:
         return f"{whole // _HOUR_S}h {whole % _HOUR_S // _MINUTE_S:02}m"
-    return f"{whole // _DAY_S}d {whole % _DAY_S // _HOUR_S:02}h"
+    return f"{count(whole // _DAY_S)}d {whole % _DAY_S // _HOUR_S:02}h"
+
+
+def between(start: datetime, end: datetime) -> str:
+    """The time from one moment to another, as `duration`."""
+    return duration((end - start).total_seconds())
 
 
 def ago(moment: datetime | None, *, now: datetime) -> str:
@@ -81,7 +86,7 @@ def ago(moment: datetime | None, *, now: datetime) -> str:
         return f"{int(passed_s // _HOUR_S)}h ago"
     if passed_s < 30 * _DAY_S:
         return f"{int(passed_s // _DAY_S)}d ago"
-    local = moment.astimezone()
+    local = _local(moment)
     return f"{local:%Y-%m-%d} {_zone(local)}"
 
 
@@ -89,7 +94,7 @@ def moment(at: datetime | None, *, now: datetime) -> str:
     """A local time to the millisecond; of another day than today, with its date and zone."""
     if at is None:
         return "--:--:--.---"
-    local = at.astimezone()
+    local = _local(at)
     time = f"{local:%H:%M:%S.%f}"[:-3]
     if local.date() == now.astimezone().date():
         return time
@@ -100,8 +105,16 @@ def stamp(moment: datetime | None) -> str:
     """Date and time in the local time zone, with the zone's distance from UTC."""
     if moment is None:
         return ""
-    local = moment.astimezone()
+    local = _local(moment)
     return f"{local:%Y-%m-%d %H:%M:%S} {_zone(local)}"
+
+
+def _local(moment: datetime) -> datetime:
+    """The moment in the local time zone; in its own at the end of the calendar."""
+    try:
+        return moment.astimezone()
+    except OverflowError:
+        return moment
 
 
 def _zone(local: datetime) -> str:

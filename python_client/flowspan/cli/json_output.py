@@ -36,11 +36,19 @@ def line(value: Any, *, escaped: bool = False) -> str:
     Nothing is lost, and nothing reaches a terminal that it would obey: control characters are
     escapes. What JSON has no number for is a text: "NaN", "Infinity", "-Infinity".
     """
+    return _dumped(value, ensure_ascii=escaped, separators=(",", ":"))
+
+
+def pretty(value: Any) -> str:
+    """A JSON value on several lines, for people; else as `line`."""
+    return _dumped(value, ensure_ascii=False, indent=2)
+
+
+def _dumped(value: Any, **how: Any) -> str:
     try:
-        text = json.dumps(value, ensure_ascii=escaped, separators=(",", ":"), allow_nan=False)
+        return escape_json(json.dumps(value, allow_nan=False, **how))
     except ValueError:
-        text = json.dumps(_in_json(value), ensure_ascii=escaped, separators=(",", ":"))
-    return escape_json(text)
+        return escape_json(json.dumps(_in_json(value), **how))
 
 
 def _in_json(value: Any) -> Any:

@@ -26,6 +26,7 @@ from flowspan.cli import (
     variables,
 )
 from flowspan.cli.output import cleaned, make_console, uncleaned
+from flowspan.cli.safe_text import clean
 from flowspan.cli.session import Session, stop_writing
 from flowspan.exceptions import FlowspanError
 
@@ -69,6 +70,9 @@ class _Commands(_Group):
                 result = super().invoke(ctx)
             sys.stdout.flush()  # here, where it is known what to do when nobody reads it
             return result
+        except typer.BadParameter as error:
+            error.message = clean(error.message)  # typer prints it
+            raise
         except FlowspanError as error:
             _report(error)
             raise typer.Exit(1) from None

@@ -27,8 +27,9 @@ _CUT: tuple[Mapping[str, int], ...] = (
     {**_TEXTS, **_NAMES},
     {
         **_NAMES,
-        **dict.fromkeys(("STATE", "STATUS", "VALUE", "WHY", "DESCRIPTION", "PATH", "TYPE"), 10),
+        **dict.fromkeys(("STATUS", "VALUE", "WHY", "DESCRIPTION", "PATH", "TYPE"), 10),
         **dict.fromkeys(("FOR", "PROCESS", "TAGS", "CAUSE"), 6),
+        "STATE": 14,
         "TIME": 20,
     },
 )

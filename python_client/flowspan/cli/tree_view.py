@@ -421,4 +421,4 @@ def _span(group: Group, now: datetime) -> str:
         return ""
     is_over = group.ended_count == len(group.nodes)
     end = group.ended_at if is_over and group.ended_at is not None else now
-    return fmt.duration((end - group.started_at).total_seconds())
+    return fmt.between(group.started_at, end)

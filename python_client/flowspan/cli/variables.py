@@ -174,9 +174,7 @@ def inspect_variable(ctx: typer.Context, name: Name, *, json: options.Json = Fal
         if value:
             this.print(Text.assemble((f"  {label:<12}", "dim"), fmt.visible(value)))
     this.print()
-    shown = json_module.dumps(found.value.json(), ensure_ascii=False, indent=2)
-    for line in shown.splitlines():
-        this.print(fmt.visible(line))
+    this.print(json_output.pretty(found.value.json()))
 
 
 def _find(client: SyncFlowspanClient, name: str) -> Variable:
