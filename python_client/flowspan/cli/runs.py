@@ -247,7 +247,9 @@ def _runs_of_tree(client: SyncFlowspanClient, run: Run) -> Iterator[Run]:
 
 def _head(run: Run, *, now: datetime) -> Iterator[Text]:
     kind = "flow run" if isinstance(run, FlowRun) else "task run"
-    title = Text.assemble((fmt.visible(run.function_name), "bold"), f" {fmt.visible(run.name)}  ")
+    title = Text.assemble((fmt.visible(run.function_name), "bold"), f" {fmt.visible(run.name)}")
+    title.rstrip()
+    title.append("  ")
     title.append_text(state_text(run.state.type, run.state.name))
     yield title
     yield _field(kind, str(run.id))

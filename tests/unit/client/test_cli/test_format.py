@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from datetime import timedelta
+import dataclasses
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.unit.client.test_cli.records import NOW, make_run
@@ -88,3 +90,122 @@ def test_what_the_terminal_would_obey_is_taken_out():
 
 def test_every_state_has_a_symbol_and_a_colour():
     assert set(fmt.SYMBOLS) == set(fmt.STYLES) == set(StateType)
+
+
+def moved(run, **changes):
+    return dataclasses.replace(run, **changes)
+
+
+def state(kind, *, ago_s=0.0):
+    return State(type=kind, name=kind.name.capitalize(), entered_at=NOW - timedelta(seconds=ago_s))
+
+
+LATER = NOW + timedelta(seconds=3600)
+BEGAN = make_run(1, "t", took_s=10)
+PAUSED = moved(BEGAN, state=state(StateType.PAUSED), ended_at=None)
+
+
+@pytest.mark.parametrize(
+    ("run", "took", "waited"),
+    [
+        pytest.param(BEGAN, "10.0s", "", id="ended"),
+        pytest.param(
+            moved(BEGAN, created_at=BEGAN.created_at - timedelta(seconds=100)),
+            "10.0s",
+            "1m 40s",
+            id="waited for its start, or between attempts",
+        ),
+        pytest.param(
+            moved(BEGAN, created_at=BEGAN.created_at - timedelta(seconds=0.9)),
+            "10.0s",
+            "",
+            id="waited less than a second",
+        ),
+        pytest.param(
+            moved(BEGAN, run_duration_s=500.0, ended_at=BEGAN.created_at + timedelta(seconds=540)),
+            "8m 20s",
+            "",
+            id="waited less than a tenth",
+        ),
+        pytest.param(PAUSED, "10.0s", "1h 00m", id="paused: no time passes"),
+        pytest.param(
+            moved(BEGAN, state=state(StateType.RUNNING), ended_at=None), "1h 00m", "", id="running"
+        ),
+        pytest.param(
+            moved(make_run(2, "t", kind=StateType.PENDING), run_duration_s=0.0),
+            "",
+            "1h 01m",
+            id="never ran",
+        ),
+        pytest.param(moved(BEGAN, created_at=None), "10.0s", "", id="no time known"),
+        pytest.param(
+            moved(BEGAN, created_at=BEGAN.created_at + timedelta(seconds=100)),
+            "10.0s",
+            "",
+            id="clocks that disagree",
+        ),
+    ],
+)
+def test_a_run_has_one_duration_and_a_wait_beside_it(run, took, waited):
+    assert fmt.run_duration(run, now=LATER) == took
+    assert fmt.run_wait(run, now=LATER) == waited
+
+
+@pytest.fixture
+def in_berlin(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_date_has_its_zone_where_the_day_is_not_today(in_berlin):
+    assert fmt.moment(NOW, now=NOW) == "13:00:00.000"
+    midnight = NOW.replace(hour=23)  # 00:00 in Berlin
+    assert fmt.moment(midnight, now=midnight + timedelta(hours=22)) == "00:00:00.000"
+    before = midnight - timedelta(milliseconds=1)
+    assert fmt.moment(before, now=midnight) == "2026-03-01 23:59:59.999 +01:00"
+    assert fmt.moment(None, now=NOW) == "--:--:--.---"
+    assert fmt.stamp(NOW) == "2026-03-01 13:00:00 +01:00"
+    assert fmt.stamp(NOW.replace(month=7)) == "2026-07-01 14:00:00 +02:00"
+    assert fmt.stamp(None) == ""
+    assert fmt.ago(NOW - timedelta(days=40), now=NOW) == "2026-01-20 +01:00"
+    end = datetime.max.replace(tzinfo=UTC)
+    assert fmt.stamp(end).startswith("9999-12-31 23:59:59")
+    assert fmt.moment(end, now=NOW).startswith("9999-12-31 23:59:59")
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [
+        (0, "run", "0 runs"),
+        (1, "run", "1 run"),
+        (1_234_567, "run", "1,234,567 runs"),
+        (1_000, "", "1,000"),
+        (2, "more row", "2 more rows"),
+    ],
+)
+def test_counts(number, noun, text):
+    assert fmt.count(number, noun) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (1023, "1,023 bytes"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (1024**2 - 1, "1.0 MiB"),
+        (5 * 1024**3, "5.0 GiB"),
+        (5_000 * 1024**4, "5,000.0 TiB"),
+    ],
+)
+def test_sizes(size, text):
+    assert fmt.size(size) == text
+
+
+def test_thousands_of_days_are_set_apart():
+    assert fmt.duration(86_400 * 12_345) == "12,345d 00h"

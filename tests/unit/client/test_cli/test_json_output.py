@@ -4,6 +4,7 @@ import dataclasses
 import json
 from datetime import datetime, timedelta, timezone
 
+import pytest
 from tests.unit.client.test_cli.records import make_change, make_run, run_id
 
 from flowspan.api import (
@@ -77,3 +78,42 @@ def test_items_of_a_watch_say_what_they_are():
 
 def test_one_object_is_one_line():
     assert "\n" not in json_output.line({"message": "a\nb\u2028"})
+
+
+def test_a_tree_of_any_depth_is_one_object():
+    runs = [make_run(n, "f", parent=n - 1 if n else None) for n in range(10_000)]
+    text = "".join(json_output.tree(build(runs[0], runs).node(run_id(0))))
+    assert text.count('"children":[') == 10_000
+    assert text.endswith("]}" * 10_000)
+    # Python's own reader recurses: look at the innermost by itself.
+    innermost = json.loads(text[text.rindex('{"kind"') :][: -2 * 9_999])
+    assert innermost["name"] == "f-9999"
+    assert innermost["children"] == []
+    assert "\n" not in text
+
+
+def test_siblings_are_apart():
+    runs = [make_run(0, "root", is_flow=True)]
+    runs += [make_run(n, "a", parent=0 if n < 4 else n - 3) for n in range(1, 10)]
+    shown = json.loads("".join(json_output.tree(build(runs[0], runs).node(run_id(0)))))
+    assert [child["name"] for child in shown["children"]] == ["a-1", "a-2", "a-3"]
+    assert [[c["name"] for c in child["children"]] for child in shown["children"]] == [
+        ["a-4"],
+        ["a-5"],
+        ["a-6"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (float("nan"), '"NaN"'),
+        ({"x": [float("inf"), -float("inf"), 1.5]}, '{"x":["Infinity","-Infinity",1.5]}'),
+        (2**70, str(2**70)),
+        ("\x9b2J\x7f\u202e\ud800\u2028é", '"\\u009b2J\\u007f\\u202e\\ud800\\u2028é"'),
+    ],
+)
+def test_whatever_the_value_it_is_valid_json(value, text):
+    assert json_output.line(value) == text
+    json.loads(text)
+    assert json.loads(json_output.pretty(value)) == json.loads(text)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -147,3 +148,63 @@ def test_what_is_kept_up_to_date_is_what_would_be_built_anew(seed):
             assert {n.run.id for n in group.notable} == {n.run.id for n in same.groups[key].notable}
             assert +group.counts == +same.groups[key].counts
             assert group.started_at == same.groups[key].started_at
+
+
+def test_a_circle_of_parents_ends_where_it_began():
+    """a called b, b called c, and c called a, as broken clients say; d called itself."""
+    a, b, c = (make_run(n, "f", parent=p, is_flow=True) for n, p in ((1, 3), (2, 1), (3, 2)))
+    d = make_run(4, "f", parent=4, is_flow=True)
+    runs = [a, b, c, d]
+    for root in runs[:3]:
+        assert {node.run.id for node in build(root, runs).nodes()} == {a.id, b.id, c.id}
+    assert [node.run for node in build(d, runs).nodes()] == [d]
+    for order in itertools.permutations(runs):
+        for root in runs:
+            tree = RunTree(root.id)
+            for run in order:
+                tree.apply(RunSnapshot(run))
+            for run, ordinal in itertools.product(order, (4, 5)):
+                kind = StateType.FAILED if ordinal == 4 else StateType.RUNNING
+                tree.apply(make_change(run.id.int - run_id(0).int, kind, ordinal=ordinal))
+            seen = []
+            assert tree.root is not None
+            waiting = [tree.root]
+            while waiting:
+                seen.append(waiting.pop())
+                waiting += seen[-1].children
+            assert len(seen) == (1 if root is d else 3)
+
+
+def deep(count, *, kind=StateType.COMPLETED, last=None):
+    """A chain of runs, each called by the one before."""
+    last = kind if last is None else last
+    return [
+        make_run(n, "step", parent=n - 1 if n else None, kind=last if n == count - 1 else kind)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize("kind", [StateType.COMPLETED, StateType.FAILED])
+def test_a_tree_may_be_ten_thousand_deep(is_reversed, kind):
+    runs = deep(10_000, kind=kind, last=StateType.FAILED)
+    tree = RunTree(run_id(0))
+    for run in reversed(runs) if is_reversed else runs:
+        tree.apply(RunSnapshot(run))
+    assert tree.root is not None
+    assert tree.root.is_troubled
+    tree.apply(make_change(9_999, StateType.COMPLETED, ordinal=9, attempt=2))
+    assert tree.root.is_troubled is (kind is StateType.FAILED)
+    assert len(build(runs[0], runs)) == 10_000
+
+
+def test_states_are_counted_by_name():
+    runs = [make_run(0, "root", is_flow=True)]
+    runs += [
+        make_run(n, "train", parent=0, state_name="Cached" if n > 7 else "") for n in range(1, 13)
+    ]
+    tree = build(runs[0], runs)
+    assert tree.counts["train"] == {
+        (StateType.COMPLETED, "Completed"): 7,
+        (StateType.COMPLETED, "Cached"): 5,
+    }

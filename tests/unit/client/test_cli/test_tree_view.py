@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
+from datetime import timedelta
+
 import pytest
 from tests.unit.client.test_cli.records import NOW, make_run
 
 from flowspan.api import Failure, StateType
-from flowspan.cli import tree_view
+from flowspan.cli import state_view, tree_view
 from flowspan.cli.tree import build
 
 BAD = Failure(type="SyntaxError", message="invalid syntax (bad.py, line 3)")
@@ -161,3 +165,128 @@ def test_a_group_that_will_be_large_is_folded_from_the_first():
         )
     )
     assert drawn[1].label.plain == "└─ parse ×50"
+
+
+NAMED = [
+    ((StateType.COMPLETED, "Completed"), 7),
+    ((StateType.COMPLETED, "Cached"), 5),
+    ((StateType.FAILED, "TimedOut"), 2),
+    ((StateType.PENDING, "NotReady"), 1),
+    ((StateType.COMPLETED, "RolledBack"), 1_234),
+]
+
+
+@pytest.mark.parametrize(
+    ("counts", "texts"),
+    [
+        (NAMED[:1], ["✓ Completed", "✓"]),
+        (NAMED[1:2], ["✓ Cached", "✓"]),
+        (NAMED[:2], ["✓ 7 Completed, 5 Cached", "✓ 7, 5 Cached", "✓ 12"]),
+        (
+            NAMED,
+            [
+                "✗ 2 TimedOut  ○ 1 NotReady  ✓ 1,234 RolledBack, 7 Completed, 5 Cached",
+                "✗ 2 TimedOut  ○ 1 NotReady  ✓ 1,234 RolledBack, 7, 5 Cached",
+                "✗ 2  ○ 1  ✓ 1,246",
+            ],
+        ),
+        ([], []),
+        ([((StateType.FAILED, "Failed"), 0)], []),
+        (
+            [((StateType.FAILED, "Failed hard"), 2), ((StateType.FAILED, "Failed"), 1)],
+            ["✗ 2 Failed hard, 1 Failed", "✗ 2 Failed hard, 1", "✗ 3"],
+        ),
+        (
+            [((StateType.COMPLETED, f"N{n}\x1b[31m"), 10 - n) for n in range(8)],
+            ["✓ 10 N0, 9 N1, 8 N2, 7 N3, 6 N4, 12 others"] * 2 + ["✓ 52"],
+        ),
+        (
+            [((StateType.COMPLETED, "x" * 99), 1), ((StateType.COMPLETED, "y"), 1)],
+            [f"✓ 1 {'x' * 23}…, 1 y"] * 2 + ["✓ 2"],
+        ),
+    ],
+)
+def test_states_are_counted_by_name(counts, texts):
+    assert [text.plain for text in state_view.counts_texts(Counter(dict(counts)))] == texts
+
+
+def test_a_folded_row_has_the_names_of_the_states():
+    runs = [make_run(0, "root", is_flow=True)]
+    runs += [
+        make_run(n, "train", parent=0, state_name="Cached" if n > 7 else "") for n in range(1, 13)
+    ]
+    assert text(runs)[1].startswith("└─ train ×12  ✓ 7 Completed, 5 Cached")
+    assert "✓ 7 Completed, 5 Cached" in text(runs, width=80)[1]
+    assert "5 Cached" in text(runs, width=50)[1]
+
+
+def test_a_folded_row_says_how_many_more_there_are():
+    runs = [make_run(0, "root", is_flow=True)]
+    runs += [
+        make_run(n, "load", parent=0, kind=StateType.FAILED, state_name="TimedOut" if n > 9 else "")
+        for n in range(1, 13)
+    ]
+    assert text(runs)[-1] == "   └─ … 2 more  ✗ TimedOut"
+
+
+def test_a_parent_of_many_functions_says_how_many_more_it_called():
+    runs = [make_run(0, "root", is_flow=True)]
+    runs += [make_run(n, f"task{n}", parent=0) for n in range(1, 20_001)]
+    runs[20_000] = make_run(20_000, "late", parent=0, kind=StateType.FAILED)
+    rows = text(runs)
+    assert len(rows) == 1 + 100 + 1
+    assert rows[-2].startswith("├─ late-20000")
+    assert rows[-1].startswith("└─ … 19,900 more  ✓ Completed")
+    counted = [row.plain for row in tree_view.totals(build(runs[0], runs))]
+    assert len(counted) == 21
+    assert counted[-1].strip() == "… 19,980 more functions"
+    assert len(text(runs, detail=tree_view.FULL)) == 20_001
+
+
+def chain(count):
+    return [make_run(n, "step", parent=n - 1 if n else None) for n in range(count)]
+
+
+@pytest.mark.parametrize("width", [None, 40, 80, 120])
+def test_a_deep_tree_keeps_its_names_in_sight(width):
+    runs = chain(10_000)
+    tree = build(runs[0], runs)
+    levels = tree_view.indented_levels(width)
+    drawn = list(tree_view.lines(tree, now=NOW, detail=tree_view.STANDARD, indented_levels=levels))
+    rows = [row.plain for row in tree_view.layout(drawn, width=width)]
+    assert len(rows) == 1 + 50 + 1
+    for number, row in enumerate(rows[:-1]):
+        assert f"step-{number} " in row
+    assert "… 51 └─ … 9,949 m" in rows[-1]
+    every = tree_view.lines(tree, now=NOW, detail=tree_view.FULL, indented_levels=levels)
+    assert sum(1 for _ in every) == 10_000
+
+
+def test_a_large_tree_that_does_not_fit_is_not_drawn_to_its_end():
+    runs = chain(10_000)
+    drawn = tree_view.fitting(build(runs[0], runs), now=NOW, max_lines=8)
+    assert len(drawn) == 1 or drawn[-1].label.plain == "… and more"
+    runs = [make_run(0, "root", is_flow=True, kind=StateType.FAILED)]
+    runs += [make_run(n, f"t{n}", parent=0, kind=StateType.FAILED) for n in range(1, 50)]
+    drawn = tree_view.fitting(build(runs[0], runs), now=NOW, max_lines=8)
+    assert len(drawn) == 8
+    assert drawn[-1].label.plain == "… and more"
+
+
+@pytest.mark.parametrize("width", [10, 20, 30, 40, 60, 80, 120])
+@pytest.mark.parametrize("name", ["x" * 300, "日本語" * 50, "👩‍🚀" * 50, "e\u0301" * 90])
+def test_long_and_wide_names_fit(name, width):
+    runs = [make_run(0, name, is_flow=True, run_name=name)]
+    runs += [make_run(n, name, parent=0, state_name=name[:80]) for n in range(1, 12)]
+    runs += [make_run(20, "short", parent=0, kind=StateType.FAILED, failure=BAD)]
+    tree = build(runs[0], runs)
+    drawn = tree_view.lines(tree, now=NOW, detail=tree_view.STANDARD)
+    rows = [*tree_view.layout(drawn, width=width), *tree_view.totals(tree, width=width)]
+    assert max(row.cell_len for row in rows) <= width
+
+
+def test_a_wait_stands_beside_the_time_where_it_matters():
+    retried = make_run(1, "load", parent=0, attempt=2, took_s=1.0)
+    retried = dataclasses.replace(retried, created_at=retried.created_at - timedelta(seconds=90))
+    runs = [make_run(0, "root", is_flow=True), retried]
+    assert text(runs)[1] == "└─ load-1  ✓ Completed     1.0s  attempt 2 · waited 1m 30s"
