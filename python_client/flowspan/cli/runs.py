@@ -139,7 +139,7 @@ def show_run(
     if json:
         this.print_json_tree(shown.node(run.id))
         return
-    for line in _head(run, now=this.now):
+    for line in _head(run, now=this.now, full=full):
         this.print(line)
     this.print()
     detail = tree_view.FULL if full else tree_view.STANDARD
@@ -245,7 +245,7 @@ def _runs_of_tree(client: SyncFlowspanClient, run: Run) -> Iterator[Run]:
     yield from client.read_task_runs(run_filter, oldest_first=True, page_size=_PAGE_SIZE)
 
 
-def _head(run: Run, *, now: datetime) -> Iterator[Text]:
+def _head(run: Run, *, now: datetime, full: bool) -> Iterator[Text]:
     kind = "flow run" if isinstance(run, FlowRun) else "task run"
     title = Text.assemble((fmt.visible(run.function_name), "bold"), f" {fmt.visible(run.name)}")
     title.rstrip()
@@ -269,7 +269,7 @@ def _head(run: Run, *, now: datetime) -> Iterator[Text]:
     if run.tags:
         yield _field("tags", ", ".join(run.tags))
     if isinstance(run, FlowRun) and run.parameters is not None:
-        yield _field("parameters", _parameters(run.parameters))
+        yield _field("parameters", _parameters(run.parameters, full=full))
     if run.trace is not None and run.trace.trace_id:
         yield _field("trace", run.trace.trace_id)
 
@@ -278,7 +278,7 @@ def _field(name: str, value: str) -> Text:
     return Text.assemble((f"  {name:<12}", "dim"), fmt.visible(value))
 
 
-def _parameters(payload: Payload) -> str:
+def _parameters(payload: Payload, *, full: bool) -> str:
     try:
         value = payload.json()
     except ValueError:
@@ -286,7 +286,7 @@ def _parameters(payload: Payload) -> str:
     if not isinstance(value, dict):
         return json_output.line(value)
     text = ", ".join(f"{name}={json_output.line(item)}" for name, item in value.items())
-    return text if len(text) <= _PARAMETERS_WIDTH else f"{text[:_PARAMETERS_WIDTH]}…"
+    return text if full or len(text) <= _PARAMETERS_WIDTH else f"{text[:_PARAMETERS_WIDTH]}…"
 
 
 def _print_totals(this: Session, shown: RunTree, *, drawn_count: int) -> None:
@@ -300,22 +300,29 @@ def _print_totals(this: Session, shown: RunTree, *, drawn_count: int) -> None:
 
 
 def _print_failures(this: Session, shown: RunTree, *, full: bool) -> None:
-    """The errors where they arose: not once more for each run that they went through."""
-    failed = [node for node in shown.nodes() if _is_own_failure(node)]
-    if not failed:
-        return
-    limit = len(failed) if full else _SHOWN_FAILURES
-    for node in failed[:limit]:
+    """The errors where they arose: not once more for each run that they went through.
+
+    Runs that failed with the same error at the same place are shown as one.
+    """
+    alike: dict[object, list[Node]] = {}
+    for node in shown.nodes():
+        if _is_own_failure(node):
+            state = node.run.state
+            alike.setdefault(state.failure or (state.name, state.message), []).append(node)
+    groups = list(alike.values())
+    limit = len(groups) if full else _SHOWN_FAILURES
+    for node, *others in groups[:limit]:
         this.print()
         state = node.run.state
         title = state_text(state.type, node.run.name or node.run.function_name)
         title.append(f"  {fmt.reason(state)}")
+        title.append(f"  (and {fmt.count(len(others), 'more run')})" if others else "", style="dim")
         this.print(title)
         for line in _stack_trace(state.failure, full=full):
             this.print(Text(f"    {line}", style="dim"))
-    if len(failed) > limit:
+    if len(groups) > limit:
         this.print()
-        more = fmt.count(len(failed) - limit, "more failed run")
+        more = fmt.count(sum(map(len, groups[limit:])), "more failed run")
         this.print(Text(f"… and {more}: --full", style="dim"))
 
 

@@ -63,7 +63,7 @@ def list_variables(
         (
             (
                 each.name,
-                _shortened(json_output.line(each.value.json())),
+                json_output.line(each.value.json()),
                 fmt.ago(each.updated_at, now=this.now),
                 *((", ".join(each.tags),) if is_tagged else ()),
             )

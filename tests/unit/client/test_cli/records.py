@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from uuid import UUID
 
 from flowspan.api import (
@@ -83,3 +84,18 @@ def make_change(
         committed_at=NOW,
     )
     return Change(transition, run, f"token-{number}-{ordinal}")
+
+
+@cache
+def make_chain(count: int, kind: StateType = StateType.COMPLETED) -> tuple[FlowRun | TaskRun, ...]:
+    """Runs that each were called by the one before; the last one failed."""
+    last = count - 1
+    return tuple(
+        make_run(
+            n,
+            "step",
+            parent=n - 1 if n else None,
+            kind=StateType.FAILED if n == last else kind,
+        )
+        for n in range(count)
+    )

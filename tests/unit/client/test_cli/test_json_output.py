@@ -5,7 +5,7 @@ import json
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from tests.unit.client.test_cli.records import make_change, make_run, run_id
+from tests.unit.client.test_cli.records import make_chain, make_change, make_run, run_id
 
 from flowspan.api import (
     FlowRun,
@@ -81,13 +81,13 @@ def test_one_object_is_one_line():
 
 
 def test_a_tree_of_any_depth_is_one_object():
-    runs = [make_run(n, "f", parent=n - 1 if n else None) for n in range(10_000)]
+    runs = make_chain(10_000)
     text = "".join(json_output.tree(build(runs[0], runs).node(run_id(0))))
     assert text.count('"children":[') == 10_000
     assert text.endswith("]}" * 10_000)
     # Python's own reader recurses: look at the innermost by itself.
     innermost = json.loads(text[text.rindex('{"kind"') :][: -2 * 9_999])
-    assert innermost["name"] == "f-9999"
+    assert innermost["name"] == "step-9999"
     assert innermost["children"] == []
     assert "\n" not in text
 

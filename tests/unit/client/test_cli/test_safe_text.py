@@ -73,5 +73,5 @@ def test_json_loses_nothing_and_is_safe(text: str) -> None:
 def test_a_long_text_of_beginnings_takes_no_time_to_speak_of() -> None:
     """A quadratic expression would take hours here, and meet the test's time limit."""
     for beginning in ("\x1b]", "\x9d", "\x1b[", "\x9b", "\x1bP", "\x1b ", "\x9b0"):
-        clean(beginning * 1_000_000)
-        clean(beginning + "0" * 1_000_000)
+        clean(beginning * 100_000)
+        clean(beginning + "0" * 100_000)

@@ -4,7 +4,7 @@ import itertools
 import random
 
 import pytest
-from tests.unit.client.test_cli.records import make_change, make_run, run_id
+from tests.unit.client.test_cli.records import make_chain, make_change, make_run, run_id
 
 from flowspan.api import RunSnapshot, SnapshotEnd, StateType
 from flowspan.cli.tree import RunTree, build
@@ -175,19 +175,10 @@ def test_a_circle_of_parents_ends_where_it_began():
             assert len(seen) == (1 if root is d else 3)
 
 
-def deep(count, *, kind=StateType.COMPLETED, last=None):
-    """A chain of runs, each called by the one before."""
-    last = kind if last is None else last
-    return [
-        make_run(n, "step", parent=n - 1 if n else None, kind=last if n == count - 1 else kind)
-        for n in range(count)
-    ]
-
-
 @pytest.mark.parametrize("is_reversed", [False, True])
 @pytest.mark.parametrize("kind", [StateType.COMPLETED, StateType.FAILED])
 def test_a_tree_may_be_ten_thousand_deep(is_reversed, kind):
-    runs = deep(10_000, kind=kind, last=StateType.FAILED)
+    runs = make_chain(10_000, kind)
     tree = RunTree(run_id(0))
     for run in reversed(runs) if is_reversed else runs:
         tree.apply(RunSnapshot(run))
