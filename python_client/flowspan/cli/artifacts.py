@@ -31,7 +31,7 @@ ArtifactName = Annotated[
     str,
     typer.Argument(
         metavar="KEY_OR_ID",
-        help="A key, an artifact's id, or a unique beginning of one.",
+        help="A key, an artifact's id, or a unique end or beginning of one.",
         show_default=False,
     ),
 ]

@@ -14,7 +14,7 @@ RunId = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help="The run's id, a unique beginning of it, its name, or 'latest'.",
+        help="The run's id, a unique end or beginning of it, its name, or 'latest'.",
         show_default=False,
     ),
 ]

@@ -75,7 +75,9 @@ def list_variables(
 
 
 def get_variable(ctx: typer.Context, name: Name, *, json: options.Json = False) -> None:
-    """Print the value of a variable: a text as it is, anything else as JSON.
+    """Print the value of a variable: a text without control characters, anything else as JSON.
+
+    With --json it is exact.
 
     Try:
 
