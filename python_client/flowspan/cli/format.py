@@ -1,4 +1,4 @@
-"""How durations, times, figures and states are written for people, by every command.
+"""The notation of durations, times, figures and states for people, the same in every command.
 
 One module, so that there is one way for each: a test keeps formats of times out of the others.
 """

@@ -257,7 +257,7 @@ def _head(run: Run, *, now: datetime, full: bool) -> Iterator[Text]:
         yield _field("called by", str(run.parent_run_id))
     took, waited = fmt.run_duration(run, now=now), fmt.run_wait(run, now=now)
     started = fmt.stamp(run.started_at or run.created_at)
-    verb = "took" if run.state.is_final() else "running for"
+    verb = "running for" if run.state.type is StateType.RUNNING else "took"
     yield _field(
         "started" if run.started_at else "created",
         f"{started} ({fmt.ago(run.started_at or run.created_at, now=now)})"

@@ -120,7 +120,7 @@ class Session:
         self._write(json_output.line(value, escaped=self._is_ascii), at_once=at_once)
 
     def print_json_tree(self, node: Node) -> None:
-        """Prints a run with those that it called as a JSON object on a line of its own."""
+        """Print a run with those that it called as a JSON object on a line of its own."""
         for piece in json_output.tree(node, escaped=self._is_ascii):
             sys.stdout.write(piece)
         self._write("", at_once=False)

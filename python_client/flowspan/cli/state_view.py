@@ -1,4 +1,4 @@
-"""How the states of runs are drawn: one, or how many runs are in which."""
+"""Draws the states of runs: the state of one, or the number of runs in each state."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _STATE_NAME_WIDTH = 24
 
 
 def state_text(kind: StateType, name: str) -> Text:
-    """A state with its symbol, in its colour."""
+    """Return a state with its symbol, in its colour."""
     return Text.assemble((f"{fmt.SYMBOLS[kind]} {fmt.visible(name)}", fmt.STYLES[kind]))
 
 
 def counts_text(counts: Counter[StateKey]) -> Text:
-    """How many runs are in which state, by its name: what needs attention comes first."""
+    """Return the number of runs in each state, by its name: what needs attention comes first."""
     return next(iter(counts_texts(counts)), Text())
 
 
 def counts_texts(counts: Counter[StateKey]) -> tuple[Text, ...]:
-    """The same at length, without the usual names ("✓ 7, 5 Cached"), and without any ("✓ 12")."""
+    """Return the same at length, without the usual names ("✓ 7, 5 Cached"), and without any."""
     present = {state: count for state, count in counts.items() if count > 0}
     if not present:
         return ()
@@ -78,7 +78,7 @@ def _state_name(name: str) -> str:
 
 
 def longest(texts: Sequence[Text], room: int | None) -> Text:
-    """The first of several texts, ever shorter, that there is room for; the last if none is."""
+    """Return the first of several texts, ever shorter, that fits; the last if none does."""
     if not texts:
         return Text()
     fitting = (text for text in texts if room is None or text.cell_len <= room)
