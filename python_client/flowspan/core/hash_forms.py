@@ -34,7 +34,14 @@ from flowspan.core import hash_tables
 from flowspan.core.bytecode import parts_of_code
 from flowspan.core.hash_functions import Named, form_of_class, form_of_function, form_of_method
 from flowspan.core.hash_parts import MAPPING, ORDERED, UNORDERED, Form
-from flowspan.core.hash_state import Traits, generated_state, reduced, unknown_state
+from flowspan.core.hash_state import (
+    Traits,
+    fields_of,
+    generated_state,
+    raw_state,
+    reduced,
+    unknown_state,
+)
 from flowspan.core.names import module_name
 from flowspan.exceptions import HashError
 
@@ -105,8 +112,11 @@ def _form_of_set(value: Any, _hasher: Hasher) -> Form:
     return Form([type(value), *value], UNORDERED)
 
 
-def _form_of_time(value: Any, _hasher: Hasher) -> Form:
-    return Form([type(value), value.replace(tzinfo=None).isoformat(), value.fold, value.tzinfo])
+def _form_of_time(value: Any, hasher: Hasher) -> Form:
+    zone = value.tzinfo
+    if hasher.is_json and zone is not None and not hasattr(zone, "key"):
+        zone = value.utcoffset()  # whatever type of zone it is that has this offset alone
+    return Form([type(value), value.replace(tzinfo=None).isoformat(), value.fold, zone])
 
 
 def _form_of_module(value: Any, _hasher: Hasher) -> bytes:
@@ -155,6 +165,8 @@ def _form_of_object(value: Any, kind: type, hasher: Hasher) -> Form | bytes:
     if issubclass(kind, (set, frozenset)):  # its pickle has the items in any order
         items = set(value) if issubclass(kind, set) else frozenset(value)
         return Form([kind, items, unknown_state(value, traits)])
+    if hasher.is_json and hasattr(kind, "__dataclass_fields__"):
+        return Form([kind, {**fields_of(value), **raw_state(value, kind.__mro__, traits)}])
     state = generated_state(value, kind, traits, is_json=hasher.is_json)
     if state is not None:
         return Form([kind, state])

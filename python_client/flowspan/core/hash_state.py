@@ -117,6 +117,12 @@ def raw_state(value: Any, classes: Iterable[type], traits: Traits) -> dict[str, 
     return found
 
 
+def fields_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass, also those that are nowhere but in the class."""
+    names = type(value).__dataclass_fields__
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
+
+
 def _without(cached: set[str], state: dict[str, Any]) -> dict[str, Any]:
     if cached.isdisjoint(state):
         return dict(state)
