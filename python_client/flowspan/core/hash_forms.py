@@ -83,7 +83,7 @@ def form_of(value: Any, kind: type, hasher: Hasher) -> Form | bytes:
         return form_of_class(value, hasher)
     if issubclass(kind, Enum):
         return _form_of_enum(value, kind)
-    if hasattr(kind, "is_flow") and hasattr(kind, "with_options"):
+    if hasher.traits_of(kind).is_definition:
         return _form_of_definition(value, hasher)
     make_table = hash_tables.FORMS.get((kind.__module__.partition(".")[0], kind.__name__))
     if make_table is not None:
@@ -165,7 +165,7 @@ def _form_of_object(value: Any, kind: type, hasher: Hasher) -> Form | bytes:
     if issubclass(kind, (set, frozenset)):  # its pickle has the items in any order
         items = set(value) if issubclass(kind, set) else frozenset(value)
         return Form([kind, items, unknown_state(value, traits)])
-    if hasher.is_json and hasattr(kind, "__dataclass_fields__"):
+    if hasher.is_json and traits.is_dataclass:
         return Form([kind, {**fields_of(value), **raw_state(value, kind.__mro__, traits)}])
     state = generated_state(value, kind, traits, is_json=hasher.is_json)
     if state is not None:

@@ -94,8 +94,9 @@ def form_of_class(kind: Any, hasher: Hasher) -> Form | bytes:
     if known[1] is not None:
         return known[1]
     head = [type(kind), module_name(kind.__module__), kind.__qualname__, list(kind.__bases__)]
-    if getattr(kind, "_member_map_", None):  # an Enum
-        return Form([*head, [(m._name_, m._value_) for m in kind._member_map_.values()]])
+    members = vars(kind).get("_member_map_")
+    if members:  # an Enum
+        return Form([*head, [(each._name_, each._value_) for each in members.values()]])
     generic = vars(kind).get("__pydantic_generic_metadata__") or {}
     return Form([*head, generic.get("args"), _fields(kind), _namespace(kind)])
 
@@ -116,6 +117,8 @@ def held(variable: str, thing: Any, hasher: Hasher, *, is_changed: bool) -> byte
         return known
     if id(thing) in hasher.active:
         return b"^%d" % (len(hasher.active) - hasher.active.index(id(thing)))
+    # What an iterator holds is only ever used by going on with it.
+    is_changed = is_changed or static_attribute(type(thing), "__next__") is not None
     try:
         token = type(hasher)(first_seen, (*hasher.active, id(thing))).hash(thing).encode()
     except HashError as error:
@@ -215,7 +218,7 @@ def _class_name(kind: Any) -> bytes | None:
 
 def _fields(kind: Any) -> list[Any]:
     """Return the fields of a dataclass, a model or an attrs class, with their defaults."""
-    found = next((fields for name in _WITH_FIELDS if (fields := getattr(kind, name, None))), ())
+    found = next((each for name in _WITH_FIELDS if (each := static_attribute(kind, name))), ())
     items = found.values() if isinstance(found, dict) else found
     names = list(found) if isinstance(found, dict) else [each.name for each in items]
     parts: list[Any] = []
@@ -235,7 +238,7 @@ _MARKERS = frozenset({"dataclasses", "pydantic_core", "pydantic_core._pydantic_c
 
 
 def _namespace(kind: Any) -> dict[str, Any]:
-    is_made = any(hasattr(kind, name) for name in _WITH_FIELDS)
+    is_made = any(static_attribute(kind, name) for name in _WITH_FIELDS)
     found = {}
     for name, item in vars(kind).items():
         if name in _OF_NO_ACCOUNT or name.startswith(_MADE_PREFIXES):

@@ -7,6 +7,7 @@ import sys
 from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.names import static_attribute
 from flowspan.exceptions import HashError
 
 if TYPE_CHECKING:
@@ -28,9 +29,18 @@ class Traits:
         unknown_in: The classes whose state the type's way of pickling knows nothing of; None if it
             knows all.
         stands_for_anything: True for mocks.
+        is_dataclass: True for dataclasses.
+        is_definition: True for flows and tasks.
     """
 
-    __slots__ = ("cached", "getstate", "stands_for_anything", "unknown_in")
+    __slots__ = (
+        "cached",
+        "getstate",
+        "is_dataclass",
+        "is_definition",
+        "stands_for_anything",
+        "unknown_in",
+    )
 
     def __init__(self, kind: type) -> None:
         mro = kind.__mro__
@@ -40,10 +50,12 @@ class Traits:
             for name, found in vars(each).items()
             if type(found).__name__ == "cached_property"
         }
-        if hasattr(kind, "__attrs_attrs__"):
+        if static_attribute(kind, "__attrs_attrs__"):
             self.cached.add("_attrs_cached_hash")
         self.getstate = _maker_of_getstate(kind)
         self.unknown_in = _not_known_by_reducer(mro)
+        self.is_dataclass = static_attribute(kind, "__dataclass_fields__") is not None
+        self.is_definition = isinstance(static_attribute(kind, "is_flow"), bool)
         self.stands_for_anything = any(each.__module__ == "unittest.mock" for each in mro)
 
 
@@ -130,10 +142,10 @@ def _without(cached: set[str], state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _maker_of_getstate(kind: type) -> str:
-    getstate: Any = getattr(kind, "__getstate__", None)
+    getstate: Any = static_attribute(kind, "__getstate__")
     if not isinstance(getstate, FunctionType):
         return ""
-    if hasattr(kind, "__pydantic_fields__") and getstate.__module__ == "pydantic.main":
+    if static_attribute(kind, "__pydantic_fields__") is not None and getstate.__module__ == "pydantic.main":
         return "pydantic"
     is_made = getstate.__module__ == "dataclasses" or getstate.__code__.co_name == "slots_getstate"
     return "fields" if is_made else ""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan.core.first_seen import FirstSeen
@@ -16,6 +18,7 @@ from flowspan.results.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+    from types import CodeType
 
 _PACKAGE = __name__.partition(".")[0]
 _LOOPS = frozenset({"asyncio", "concurrent", "threading", "multiprocessing", "uvloop"})
@@ -94,18 +97,28 @@ class Kept:
 
 
 def place_of_call() -> tuple[Any, ...]:
-    """Return from where in the code of the current run a task is being called: line by line.
+    """Return from where in the code of the current run a task is being called.
 
-    Calls from a coroutine that was made into a task of asyncio are all at one place.
+    That is the path of calls down to it, each by its place in the source, so that two calls in one
+    line differ. Calls from a coroutine that was made into a task of asyncio are all at one place.
     """
     frame = sys._getframe(1)  # noqa: SLF001 - there is no public function without a search of files
     while frame is not None and _root(frame) == _PACKAGE:
         frame = frame.f_back  # type: ignore[assignment] # None at the end
     place = []
     while frame is not None and _root(frame) not in _LOOPS and _root(frame) != _PACKAGE:
-        place.append((frame.f_code, frame.f_lasti))
+        place.append((frame.f_code, _position(frame.f_code, frame.f_lasti)))
         frame = frame.f_back  # type: ignore[assignment] # likewise
     return tuple(place)
+
+
+@lru_cache(maxsize=4096)
+def _position(code: CodeType, index: int) -> tuple[int | None, ...]:
+    """Return the place in the source of an instruction.
+
+    Not the instruction itself: the interpreter makes one call by one or another of them.
+    """
+    return next(islice(code.co_positions(), index // 2, None), ())
 
 
 def _root(frame: Any) -> str:
