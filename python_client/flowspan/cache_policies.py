@@ -200,7 +200,10 @@ class CompoundCachePolicy(CachePolicy):
     ) -> str | None:
         """One key of the keys of all."""
         excluded = {
-            name for policy in self.policies if isinstance(policy, Inputs) for name in policy.exclude
+            name
+            for policy in self.policies
+            if isinstance(policy, Inputs)
+            for name in policy.exclude
         }
         if excluded:  # also from what the other policies know of the task
             task_ctx = copy.copy(task_ctx)
@@ -313,8 +316,10 @@ class FlowParameters(CachePolicy):
         """
         if not flow_parameters:
             return None
-        hashes = {name: _hash_of_input(name, flow_parameters[name], task_ctx, "flow's parameter")
-                  for name in flow_parameters}
+        hashes = {
+            name: _hash_of_input(name, flow_parameters[name], task_ctx, "flow's parameter")
+            for name in flow_parameters
+        }
         return hash_objects(_identity(task_ctx), hashes)
 
     def __repr__(self) -> str:
@@ -341,7 +346,7 @@ def hash_objects(*values: Any) -> str:
 
 def _identity(context: TaskContext, without: Collection[str] = ()) -> str:
     """Return what keeps the keys of different tasks apart."""
-    excluded = getattr(context, "excluded", frozenset())
+    excluded: frozenset[str] = getattr(context, "excluded", frozenset())
     return identity_of(context.task, without=excluded | set(without))
 
 

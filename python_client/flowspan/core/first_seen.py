@@ -39,4 +39,3 @@ class FirstSeen:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FirstSeen, ()  # another process sees for itself
-

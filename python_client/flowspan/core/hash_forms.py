@@ -184,9 +184,10 @@ def _form_of_reduced(value: Any, kind: type, traits: Traits) -> Form:
                 f"{found!r} of type {kind.__module__}.{kind.__qualname__} is not found by its name"
             )
         return Form([kind, found, wrapped if module is None else module_name(module)])
-    make, args, state, items, pairs, *_ = (*found, None, None, None, None)
+    rest: tuple[Any, ...] = (*found, None, None, None)
+    make, args, state, items, pairs = rest[:5]
     unknown = unknown_state(value, traits)
-    if make is _newobj and len(args) == 1 and args[0] is kind and items is pairs is unknown:
+    if make is _newobj and len(args) == 1 and args[0] is kind and items is pairs is unknown is None:
         return Form([kind, state])  # as most are
     parts = [kind, make, args, state, None if items is None else list(items)]
     if pairs is not None:

@@ -14,7 +14,7 @@ from flowspan.core.bytecode import changed_names, global_names, parts_of_code
 from flowspan.core.hash_parts import Form
 from flowspan.core.names import (
     is_found_by_name,
-    is_interactive,
+    is_of_any_program,
     is_of_library,
     module_name,
     static_attribute,
@@ -66,7 +66,7 @@ def form_of_function(function: FunctionType, hasher: Hasher) -> Form | bytes:
     """
     module, qualname = function.__module__, function.__qualname__
     is_value = hasher.first_seen is None
-    if is_found_by_name(function, module, qualname) and (is_value or not is_interactive(module)):
+    if is_found_by_name(function, module, qualname) and (is_value or not is_of_any_program(module)):
         name = f"function:{module_name(module)}.{qualname}"
         if is_value and not is_of_library(module):
             hasher.refer_to(name, function)

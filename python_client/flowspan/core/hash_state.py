@@ -59,7 +59,7 @@ class Traits:
         self.stands_for_anything = any(each.__module__ == "unittest.mock" for each in mro)
 
 
-def reduced(value: Any, kind: type, traits: Traits) -> str | tuple[Any, ...]:
+def reduced(value: Any, kind: Any, traits: Traits) -> str | tuple[Any, ...]:
     """Return what pickle makes of an object: a name, or how to make it anew and its state.
 
     Raises:
@@ -145,7 +145,10 @@ def _maker_of_getstate(kind: type) -> str:
     getstate: Any = static_attribute(kind, "__getstate__")
     if not isinstance(getstate, FunctionType):
         return ""
-    if static_attribute(kind, "__pydantic_fields__") is not None and getstate.__module__ == "pydantic.main":
+    if (
+        static_attribute(kind, "__pydantic_fields__") is not None
+        and getstate.__module__ == "pydantic.main"
+    ):
         return "pydantic"
     is_made = getstate.__module__ == "dataclasses" or getstate.__code__.co_name == "slots_getstate"
     return "fields" if is_made else ""

@@ -19,8 +19,13 @@ from flowspan.core.functions import called_function
 from flowspan.core.hash_functions import defaults_held, held, held_owner
 from flowspan.core.hash_parts import Form
 from flowspan.core.hashing import Hasher
+from flowspan.core.names import (
+    is_found_by_name,
+    is_of_any_program,
+    module_name,
+    static_attribute,
+)
 from flowspan.core.portable import MADE
-from flowspan.core.names import is_found_by_name, is_interactive, module_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -102,7 +107,7 @@ def _parts_of(fn: Any, hasher: Hasher, without: Collection[str]) -> list[Any]:
         token = b"" if "self" in without else held_owner(fn.__func__, owner, hasher)
         return ["method", token, *_parts_of(fn.__func__, hasher, without)]
     if type(fn) is functools.partial:
-        given = {**dict(enumerate(fn.args)), **fn.keywords}
+        given: dict[Any, Any] = {**dict(enumerate(fn.args)), **fn.keywords}
         kept = [
             (name, held(str(name), item, hasher, is_changed=False))
             for name, item in given.items()
@@ -114,7 +119,7 @@ def _parts_of(fn: Any, hasher: Hasher, without: Collection[str]) -> list[Any]:
         if made_of is not None:
             return ["made", *_parts_of(made_of[1], hasher, without)]
         return _parts_of_function(fn, hasher, without)
-    method = getattr(type(fn), "__call__", None)
+    method = static_attribute(type(fn), "__call__")
     if type(method) is FunctionType and not isinstance(fn, type):
         return ["object", held_owner(method, fn, hasher)]
     return [type(fn).__name__, held("fn", fn, hasher, is_changed=False)]
@@ -122,7 +127,7 @@ def _parts_of(fn: Any, hasher: Hasher, without: Collection[str]) -> list[Any]:
 
 def _parts_of_function(fn: FunctionType, hasher: Hasher, without: Collection[str]) -> list[Any]:
     module, qualname = fn.__module__, fn.__qualname__
-    if is_found_by_name(fn, module, qualname) and not is_interactive(module):
+    if is_found_by_name(fn, module, qualname) and not is_of_any_program(module):
         return ["function", module_name(module), qualname]
     if not without:
         return ["function", fn]

@@ -1,15 +1,14 @@
 """Names of modules, functions and classes that are the same in every process.
 
 The program itself is always `__main__`: in keys it goes by the name that it would be imported by
-(`python -m`), or else by the path of its file.
+(`python -m`). Where it has none, what is in it is known by its code as well: every other program is
+`__main__`, too.
 """
 
 from __future__ import annotations
 
 import builtins
 import sys
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 _PROGRAM = ("__main__", "__mp_main__")
@@ -20,7 +19,7 @@ _of_program: str | None = None
 
 
 def program_name() -> str:
-    """Return the name of the program; "__main__" where it has no file (a shell, a notebook)."""
+    """Return the name of the program; "__main__" where it was not started by its name."""
     if _of_program is not None:
         return _of_program
     module = sys.modules.get(_PROGRAM[1]) or sys.modules.get(_PROGRAM[0])
@@ -28,13 +27,7 @@ def program_name() -> str:
     if spec is not None and spec.name not in _PROGRAM:
         name = str(spec.name)
         return name.removesuffix(".__main__") if name.endswith(".__main__") else name
-    file = getattr(module, "__file__", None)
-    return _name_of_file(file) if file else _PROGRAM[0]
-
-
-@lru_cache(maxsize=8)
-def _name_of_file(path: str) -> str:
-    return f"file:{Path(path).resolve()}"
+    return _PROGRAM[0]
 
 
 def set_program_name(name: str) -> None:
@@ -54,8 +47,8 @@ def module_name(name: object) -> str:
     return name if isinstance(name, str) else ""
 
 
-def is_interactive(name: object) -> bool:
-    """Return True for a module whose name says nothing of its code: that of a shell or notebook."""
+def is_of_any_program(name: object) -> bool:
+    """Return True for a module whose name says nothing of its code: `__main__`."""
     return name in _PROGRAM and program_name() == _PROGRAM[0]
 
 

@@ -262,7 +262,7 @@ def _value_of_member(member: Any, kind: Any) -> Any:
 
 def _item_of(value: Any, kind: type) -> Any:
     item = value.item()
-    if type(item) not in _ATOMS or type(kind(item)) is not kind:  # type: ignore[call-arg] # numpy's
+    if type(item) not in _ATOMS or type(kind(item)) is not kind:
         raise TypeError(_no_form(kind))
     return item
 
@@ -314,11 +314,17 @@ def _write_time(value: Any) -> Any:
         TypeError: Its time zone has no form in JSON.
     """
     zone = value.tzinfo
-    has_offset_alone = type(zone) is timezone and len(zone.__getinitargs__()) == 1
-    if value.fold == 0 and (zone is None or has_offset_alone):
+    if value.fold == 0 and (zone is None or _has_offset_alone(zone)):
         return value.isoformat()
     local = value.replace(tzinfo=None).isoformat()
     return {"local": local, "fold": value.fold, "zone": _write_zone(zone)}
+
+
+def _has_offset_alone(zone: Any) -> bool:
+    """Return True for a time zone that is nothing but an offset: ISO 8601 has it."""
+    if type(zone) is not timezone:
+        return False
+    return zone.tzname(None) == timezone(zone.utcoffset(None)).tzname(None)
 
 
 def _write_zone(zone: Any) -> Any:

@@ -14,11 +14,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan.core.first_seen import FirstSeen
-from flowspan.results.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-    from types import CodeType
+    from types import CodeType, FrameType
+
+    from flowspan.results.snapshot import Snapshot
 
 _PACKAGE = __name__.partition(".")[0]
 _LOOPS = frozenset({"asyncio", "concurrent", "threading", "multiprocessing", "uvloop"})
@@ -102,13 +103,13 @@ def place_of_call() -> tuple[Any, ...]:
     That is the path of calls down to it, each by its place in the source, so that two calls in one
     line differ. Calls from a coroutine that was made into a task of asyncio are all at one place.
     """
-    frame = sys._getframe(1)  # noqa: SLF001 - there is no public function without a search of files
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - there is no public function without a search of files
     while frame is not None and _root(frame) == _PACKAGE:
-        frame = frame.f_back  # type: ignore[assignment] # None at the end
+        frame = frame.f_back
     place = []
     while frame is not None and _root(frame) not in _LOOPS and _root(frame) != _PACKAGE:
         place.append((frame.f_code, _position(frame.f_code, frame.f_lasti)))
-        frame = frame.f_back  # type: ignore[assignment] # likewise
+        frame = frame.f_back
     return tuple(place)
 
 
@@ -121,5 +122,5 @@ def _position(code: CodeType, index: int) -> tuple[int | None, ...]:
     return next(islice(code.co_positions(), index // 2, None), ())
 
 
-def _root(frame: Any) -> str:
+def _root(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]

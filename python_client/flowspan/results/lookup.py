@@ -137,8 +137,7 @@ class LookUp:
 
     @property
     def place(self) -> Hashable:
-        """The place of what the run itself calls; one of its own if the call cannot be known again.
-        """
+        """The place of what the run itself calls: one of its own for a call of no known inputs."""
         return object() if self._call is None else self._call[:2]
 
     def _look_up_kept(self) -> Found:

@@ -80,7 +80,7 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how an object is pickled; called for what pickle does not know by itself."""
-        kind = type(obj)
+        kind: Any = type(obj)
         if obj is _shared_part or kind in copyreg.dispatch_table:
             return NotImplemented
         if kind is object or issubclass(kind, _SHARED):

@@ -112,7 +112,9 @@ def test_equal_calls_keep_each_its_own(
     assert len(calls) == 3
 
 
-@pytest.mark.parametrize("zeros", [(0.0, -0.0), (1, True), (1.0, 1), ("a", b"a"), (0j, -0j)], ids=str)
+@pytest.mark.parametrize(
+    "zeros", [(0.0, -0.0), (1, True), (1.0, 1), ("a", b"a"), (0j, -0j)], ids=str
+)
 def test_what_only_looks_equal_is_another_call(
     kind: Kind, recorder: Recorder, zeros: tuple[Any, Any]
 ) -> None:
