@@ -149,7 +149,7 @@ class _Writer:
             return _tagged(_name_of_path(kind), str(value))
         if issubclass(kind, Enum):
             return _tagged(_name_of(kind), _value_of_member(value, kind))
-        if kind.__module__ == "numpy" and hasattr(kind, "item"):
+        if f"{kind.__module__}:{kind.__name__}" in _READERS:
             return _tagged(f"numpy:{kind.__name__}", _item_of(value, kind))
         if issubclass(kind, tuple) and hasattr(kind, "_make") and hasattr(kind, "_fields"):
             return _tagged(_name_of(kind), self._items(value, is_hashed=True))
@@ -332,7 +332,8 @@ def _write_zone(zone: Any) -> Any:
         return None
     if type(zone) is timezone:
         offset = zone.utcoffset(None)
-        return [offset.days, offset.seconds, offset.microseconds, zone.tzname(None)]
+        name = None if _has_offset_alone(zone) else zone.tzname(None)
+        return [offset.days, offset.seconds, offset.microseconds, name]
     if type(zone).__module__.partition(".")[0] == "zoneinfo" and zone.key is not None:
         return zone.key
     raise TypeError(f"the time zone {zone!r} has no form in JSON")
@@ -343,7 +344,10 @@ def _read_zone(zone: Any) -> Any:
         from zoneinfo import ZoneInfo  # noqa: PLC0415 - rarely needed
 
         return ZoneInfo(zone)
-    return None if zone is None else timezone(timedelta(*zone[:3]), zone[3])
+    if zone is None:
+        return None
+    *offset, name = zone
+    return timezone(timedelta(*offset)) if name is None else timezone(timedelta(*offset), name)
 
 
 def _time_reader(kind: Any) -> Callable[[Any], Any]:
