@@ -7,10 +7,11 @@ user's only). What cannot, since it was made in a function or is a lambda, goes 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from flowspan.core.bytecode import changed_names, global_names, parts_of_code
+from flowspan.core.bytecode import changed_names, global_names
 from flowspan.core.hash_parts import Form
 from flowspan.core.names import (
     is_found_by_name,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from flowspan.core.hashing import Hasher
 
 _HEAP_TYPE = 1 << 9
+
+_SCALARS = frozenset({type(None), bool, float, complex, str, bytes})
 
 _OF_NO_ACCOUNT = frozenset(
     {
@@ -49,7 +52,7 @@ class Named:
     def content(function: FunctionType, hasher: Hasher) -> list[Any]:
         """Return what a function does: its code, and what that refers to."""
         return [
-            *parts_of_code(function.__code__),
+            _code_digest(function.__code__, cast("Any", type(hasher))),
             function.__defaults__,
             function.__kwdefaults__,
             _closure(function, hasher),
@@ -74,8 +77,14 @@ def form_of_function(function: FunctionType, hasher: Hasher) -> Form | bytes:
     head = [FunctionType, module_name(module), qualname, function.__name__]
     if is_value:
         return Form([*head, *Named.content(function, hasher)])
-    held = [*parts_of_code(function.__code__), *defaults_held(function, hasher)]
-    return Form([*head, *held, _closure(function, hasher)])
+    code = _code_digest(function.__code__, cast("Any", type(hasher)))
+    return Form([*head, code, *defaults_held(function, hasher), _closure(function, hasher)])
+
+
+@lru_cache(maxsize=1024)
+def _code_digest(code: CodeType, hasher: type[Hasher]) -> str:
+    """Return the hash of a code object: of constants, so that it is always the same."""
+    return hasher().hash(code)
 
 
 def form_of_method(method: MethodType, hasher: Hasher) -> Form:
@@ -112,6 +121,8 @@ def held(variable: str, thing: Any, hasher: Hasher, *, is_changed: bool) -> byte
     """
     first_seen = hasher.first_seen
     assert first_seen is not None  # noqa: S101 - only for the identity of tasks
+    if type(thing) in _SCALARS:
+        return f"{type(thing).__name__}:{thing!r}".encode()
     known = first_seen.get(thing)
     if known is not None:
         return known

@@ -44,12 +44,15 @@ class Code:
 
     Attributes:
         first_seen: What its function closes over and changes, as it was at first.
+        fixed: A function that closes over nothing, the name of its task, and its identity.
+        warned: True if the log says that its key is of this process only.
     """
 
-    __slots__ = ("_functions", "_lines", "_source", "first_seen", "warned")
+    __slots__ = ("_functions", "_lines", "_source", "first_seen", "fixed", "warned")
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self.first_seen = FirstSeen()
+        self.fixed: tuple[Any, str, str] | None = None
         self.warned = False
         self._functions = list(_functions_in(fn))
         # The lines of a whole file, shared by its functions: cutting them out costs more.
@@ -74,7 +77,7 @@ class Code:
 
 def _restored(source: str) -> Code:
     code = Code.__new__(Code)
-    code.first_seen, code.warned = FirstSeen(), False
+    code.first_seen, code.fixed, code.warned = FirstSeen(), None, False
     code._functions, code._lines, code._source = [], [], source  # noqa: SLF001 - of this module
     return code
 
@@ -91,10 +94,15 @@ def identity_of(
         without: Names of parameters whose defaults are left out; "self" leaves out the object of a
             method.
     """
-    seen = definition.code.first_seen if first_seen is None else first_seen
-    hasher = Hasher(seen)
-    parts = ["task", definition.name, *_parts_of(definition.fn, hasher, without)]
-    return hasher.hash(Form(parts))
+    code, fn, name = definition.code, definition.fn, definition.name
+    fixed = code.fixed
+    if fixed is not None and fixed[0] is fn and fixed[1] == name:
+        return fixed[2]
+    hasher = Hasher(code.first_seen if first_seen is None else first_seen)
+    identity = hasher.hash(Form(["task", name, *_parts_of(fn, hasher, without)]))
+    if type(fn) is FunctionType and not (fn.__closure__ or fn.__defaults__ or fn.__kwdefaults__):
+        code.fixed = fn, name, identity
+    return identity
 
 
 def _parts_of(fn: Any, hasher: Hasher, without: Collection[str]) -> list[Any]:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from flowspan.results.snapshot import Snapshot
 
-_PACKAGE = __name__.partition(".")[0]
-_LOOPS = frozenset({"asyncio", "concurrent", "threading", "multiprocessing", "uvloop"})
-"""Modules that call code for others: what called them does not say where the code is."""
+_OURS = frozenset({__name__.partition(".")[0]})
+_NOT_THE_USERS = _OURS | {"asyncio", "concurrent", "threading", "multiprocessing", "uvloop"}
+"""Packages that call code for others: what called them does not say where the code is."""
 
 
 class Call(NamedTuple):
@@ -104,10 +104,10 @@ def place_of_call() -> tuple[Any, ...]:
     line differ. Calls from a coroutine that was made into a task of asyncio are all at one place.
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - there is no public function without a search of files
-    while frame is not None and _root(frame) == _PACKAGE:
+    while frame is not None and _is_of(frame, _OURS):
         frame = frame.f_back
     place = []
-    while frame is not None and _root(frame) not in _LOOPS and _root(frame) != _PACKAGE:
+    while frame is not None and not _is_of(frame, _NOT_THE_USERS):
         place.append((frame.f_code, _position(frame.f_code, frame.f_lasti)))
         frame = frame.f_back
     return tuple(place)
@@ -122,5 +122,10 @@ def _position(code: CodeType, index: int) -> tuple[int | None, ...]:
     return next(islice(code.co_positions(), index // 2, None), ())
 
 
-def _root(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+def _is_of(frame: FrameType, packages: frozenset[str]) -> bool:
+    return _root(frame.f_globals.get("__name__")) in packages
+
+
+@lru_cache(maxsize=1024)
+def _root(module: object) -> str:
+    return str(module).partition(".")[0]

@@ -49,7 +49,7 @@ DIFFERENT: dict[str, list[Any]] = {
     "objects": [OBJECTS, OBJECTS.T, np.array([["a", {"c"}], [1, None]], dtype=object)],
     "fields": [FIELDS, FIELDS[::-1], FIELDS["a"], FIELDS.astype([("a", "i1"), ("c", "f8")])],
     "times": [np.array(["2026-01-01"], dtype=f"M8[{unit}]") for unit in ("D", "s", "ns")],
-    "scalars": [np.float64(1), np.float32(1), np.int64(1), np.bool_(True), 1.0, 1, True],  # noqa: FBT003 - a value
+    "scalars": [np.float64(1), np.float32(1), np.int64(1), np.bool_(True), 1.0, 1, True],
     "functions": [np.add, np.subtract, np.mean, np.dtype("i4"), np.dtype("i8"), np.float64],
     "generators": [np.random.default_rng(1), np.random.default_rng(2)],
     "frames": [
