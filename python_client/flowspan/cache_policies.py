@@ -2,8 +2,9 @@
 
 A task that is called again under a key that a stored result has is not run: its run ends as Cached
 with that result. Policies are added (`INPUTS + RUN_ID`), and inputs are taken out by name
-(`INPUTS - "verbose"`). The policies of this module never give two tasks the same key: the name of
-the function is always a part of it. Keys that a function makes are taken as they are.
+(`INPUTS - "verbose"`). The policies of this module never give two tasks the same key: what the task
+is (`flowspan.core.identity`) is always a part of it. Keys that a function makes are taken as they
+are.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.hashing import source_of, stable_hash
+from flowspan.core.hashing import stable_hash
+from flowspan.core.identity import identity_of
 from flowspan.core.transactions import IsolationLevel
 from flowspan.exceptions import HashError
-from flowspan.serializers import pickle_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
     from typing import Self
 
@@ -121,6 +122,11 @@ class CachePolicy:
         """
         raise TypeError(f"{type(self).__name__} is not made of inputs; nothing can be taken out")
 
+    @property
+    def is_of_one_run(self) -> bool:
+        """True if no other run can have the same key."""
+        return any(isinstance(policy, RunId) for policy in self._parts())
+
     def _parts(self) -> tuple[CachePolicy, ...]:
         return self.policies if isinstance(self, CompoundCachePolicy) else (self,)
 
@@ -193,6 +199,15 @@ class CompoundCachePolicy(CachePolicy):
         **kwargs: Any,
     ) -> str | None:
         """One key of the keys of all."""
+        excluded = {
+            name
+            for policy in self.policies
+            if isinstance(policy, Inputs)
+            for name in policy.exclude
+        }
+        if excluded:  # also from what the other policies know of the task
+            task_ctx = copy.copy(task_ctx)
+            task_ctx.excluded = frozenset(excluded)
         keys = [
             policy.compute_key(task_ctx, inputs, flow_parameters, **kwargs)
             for policy in self.policies
@@ -234,7 +249,7 @@ class Inputs(CachePolicy):
         """
         names = [name for name in sorted(inputs) if name not in self.exclude]
         hashes = [_hash_of_input(name, inputs[name], task_ctx) for name in names]
-        return hash_objects(_name_of(task_ctx), names, hashes)
+        return hash_objects(_identity(task_ctx, {*self.exclude, "self"}), names, hashes)
 
     def __sub__(self, name: str) -> CachePolicy:
         if not isinstance(name, str):
@@ -246,7 +261,11 @@ class Inputs(CachePolicy):
 
 
 class TaskSource(CachePolicy):
-    """The key is made of the source of the task's function (and of nothing that it calls)."""
+    """The key is made of the source of the task's function (and of nothing that it calls).
+
+    That is the source as it was when the function was decorated, and the bytecode: a change of
+    either makes another key.
+    """
 
     def compute_key(
         self,
@@ -255,8 +274,8 @@ class TaskSource(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """A hash of the source; of the bytecode where there is none."""
-        return hash_objects(source_of(task_ctx.task.fn))
+        """A hash of the source and of the bytecode."""
+        return hash_objects(_identity(task_ctx), task_ctx.task.code.source)
 
     def __repr__(self) -> str:
         return "TASK_SOURCE"
@@ -274,7 +293,7 @@ class RunId(CachePolicy):
     ) -> str | None:
         """A hash of the id."""
         run = task_ctx.task_run
-        return hash_objects(_name_of(task_ctx), run.flow_run_id or run.id)
+        return hash_objects(_identity(task_ctx), run.flow_run_id or run.id)
 
     def __repr__(self) -> str:
         return "RUN_ID"
@@ -295,7 +314,13 @@ class FlowParameters(CachePolicy):
         Raises:
             HashError: One of them cannot be hashed.
         """
-        return hash_objects(_name_of(task_ctx), flow_parameters) if flow_parameters else None
+        if not flow_parameters:
+            return None
+        hashes = {
+            name: _hash_of_input(name, flow_parameters[name], task_ctx, "flow's parameter")
+            for name in flow_parameters
+        }
+        return hash_objects(_identity(task_ctx), hashes)
 
     def __repr__(self) -> str:
         return "FLOW_PARAMETERS"
@@ -316,27 +341,27 @@ def hash_objects(*values: Any) -> str:
     Raises:
         HashError: A part of them cannot be hashed; the message says of which type.
     """
-    return stable_hash(values, _pickled)
+    return stable_hash(values)
 
 
-def _pickled(value: Any) -> bytes:
-    data: bytes = pickle_module("cloudpickle").dumps(value)
-    return data
+def _identity(context: TaskContext, without: Collection[str] = ()) -> str:
+    """Return what keeps the keys of different tasks apart."""
+    excluded: frozenset[str] = getattr(context, "excluded", frozenset())
+    return identity_of(context.task, without=excluded | set(without))
 
 
-def _name_of(context: TaskContext) -> str:
-    """What keeps the keys of different tasks apart: the name of the function."""
-    fn: Any = context.task.fn
-    return str(getattr(fn, "__qualname__", context.task.name))
-
-
-def _hash_of_input(name: str, value: Any, context: TaskContext) -> str:
+def _hash_of_input(name: str, value: Any, context: TaskContext, what: str = "parameter") -> str:
     try:
         return hash_objects(value)
     except HashError as error:
+        advice = (
+            f"Take it out (cache_policy=INPUTS - {name!r}), or give a cache_key_fn."
+            if what == "parameter"
+            else "Give a cache_key_fn."
+        )
         raise HashError(
-            f"The key of task {context.task.name!r} cannot be made of its parameter {name!r}: "
-            f"{error}. Take it out (cache_policy=INPUTS - {name!r}), or give a cache_key_fn."
+            f"The key of task {context.task.name!r} cannot be made of its {what} {name!r}: "
+            f"{error}. {advice}"
         ) from error
 
 

@@ -24,6 +24,7 @@ from flowspan.core.definitions import (
 )
 from flowspan.core.functions import is_async_function, is_generator_function
 from flowspan.core.hooks import HookDecorator, kept_hooks, made_hooks
+from flowspan.core.identity import Code
 from flowspan.core.keeping import keep_options
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.sketching import current_sketch
@@ -83,6 +84,7 @@ class Decorated(Definition, Generic[P, R_co]):
         self.is_generator = is_generator_function(fn)
         self._is_plain = not self.is_async and not self.is_generator
         self.keeping = keep_options(options)
+        self.code = Code(fn)
         functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
 
     @overload
@@ -194,7 +196,9 @@ class Decorated(Definition, Generic[P, R_co]):
     def _copy_with(self, options: Mapping[str, Any]) -> Self:
         """A copy with other options; those that are not given stay as they are."""
         options = {**self._options, **kept_hooks(self.hooks, options)}
-        return cast("Self", cast("Any", type(self))(self.fn, **options))
+        copied = cast("Any", type(self))(self.fn, **options)
+        copied.code = self.code  # its source is that of when the function was decorated
+        return cast("Self", copied)
 
     def _bound_to(self, instance: object, owner: type | None) -> Self:
         """A copy whose function is bound, for flows and tasks that are methods."""

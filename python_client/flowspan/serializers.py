@@ -7,6 +7,7 @@ Wherever a serializer is asked for, an instance or a short name will do: "pickle
 from __future__ import annotations
 
 import importlib
+import json
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from flowspan.core import tagged_json
@@ -79,8 +80,11 @@ class PickleSerializer:
 class JSONSerializer:
     """JSON, which people and other languages can read.
 
-    Beside what JSON has: dates and times, UUIDs, Decimals, paths, enums, bytes, sets, dataclasses
-    and pydantic models come back as what they were. Tuples come back as lists, and keys as texts.
+    Beside what JSON has: dates and times, UUIDs, Decimals, paths, enums, bytes, sets, named tuples,
+    dataclasses, pydantic models and numpy's scalars come back as what they were. Tuples come back
+    as lists, and keys as texts. What else would not come back as what it was is refused: instances
+    of subclasses (of `str`, of `dict`), models with fields that are left out, objects with state of
+    their own outside of fields.
 
     Args:
         object_encoder: Called with each value that JSON does not know, instead of the above.
@@ -98,7 +102,7 @@ class JSONSerializer:
         dumps_kwargs: Mapping[str, Any] | None = None,
         loads_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        self.object_encoder = object_encoder or tagged_json.encode
+        self.object_encoder = object_encoder
         self.object_decoder = object_decoder or tagged_json.decode
         self.dumps_kwargs = dict(dumps_kwargs or {})
         self.loads_kwargs = dict(loads_kwargs or {})
@@ -110,7 +114,9 @@ class JSONSerializer:
             SerializationError: JSON cannot hold the value; the message says which type.
         """
         try:
-            return tagged_json.dumps(obj, self.object_encoder, self.dumps_kwargs)
+            if self.object_encoder is None:
+                return tagged_json.dumps(obj, self.dumps_kwargs)
+            return json.dumps(obj, **{"default": self.object_encoder, **self.dumps_kwargs}).encode()
         except Exception as error:
             raise _refused(obj, self.type, error) from error
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from flowspan.core.runs import Run
+    from flowspan.results.record import ResultRecord
     from flowspan.results.store import ResultStore
 
     Calls = Generator[float | Do, Any, Any]
@@ -99,6 +100,7 @@ class _Block(TransactionNode):
         self.write_on_commit = write_on_commit
         self._modes = commit_mode, isolation_level
         self._staged: Any = None
+        self._record: ResultRecord | Exception | None = None
         self._token: Token[TransactionNode | None] | None = None
 
     def stage(
@@ -117,6 +119,12 @@ class _Block(TransactionNode):
         if self.has_ended:
             return
         self._staged = value
+        if self.write is not None:
+            # Now, for it may be changed before it is stored.
+            try:
+                self._record = self._made_record()
+            except Exception as error:  # noqa: BLE001 - raised where it is to be written
+                self._record = error
         self.on_rollback_hooks += on_rollback_hooks
         self.on_commit_hooks += on_commit_hooks
         self.state = TransactionState.STAGED
@@ -173,7 +181,14 @@ class _Block(TransactionNode):
 
     def _write(self) -> None:
         assert self.store is not None  # noqa: S101 - `_begin` has set it
-        self.store.write(self._staged, self.key, run_id=self.run_id or "")
+        record = self._made_record() if self._record is None else self._record
+        if isinstance(record, Exception):
+            raise record
+        self.store.write_record(record)
+
+    def _made_record(self) -> ResultRecord:
+        assert self.store is not None  # noqa: S101 - `_begin` has set it
+        return self.store.prepare(self._staged, self.key, run_id=self.run_id or "")
 
     def _log(self, level: int, message: str, error: BaseException | None) -> None:
         if self._logger is None and self._run is not None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from flowspan.core.hooks import Hooks
+    from flowspan.core.identity import Code
     from flowspan.core.keeping import KeepOptions
     from flowspan.core.parameters import Checks
     from flowspan.core.retries import RetryPolicy
@@ -41,6 +42,7 @@ class Definition:
         run_name: A template or a function for the names of runs; None for the default.
         hooks: What is called when a run enters a state; None if nothing is.
         keeping: What it says of results; None if nothing.
+        code: Its function as keys know it.
     """
 
     fn: Callable[..., Any]
@@ -57,6 +59,7 @@ class Definition:
     run_name: str | Callable[..., str] | None
     hooks: Hooks | None = None
     keeping: KeepOptions | None = None
+    code: Code
 
     _checks: Checks | None = None
     """How arguments are validated; None if they are not."""

@@ -148,14 +148,16 @@ class TaskContext:
         task: The task.
         task_run: Its run: `id`, `name`, `flow_run_id`, `attempt`, ….
         parameters: The arguments by the names of parameters.
+        excluded: The names of parameters that are left out of the key (`INPUTS - "name"`).
     """
 
-    __slots__ = ("parameters", "task", "task_run")
+    __slots__ = ("excluded", "parameters", "task", "task_run")
 
     def __init__(self, task: Definition, task_run: Run, parameters: dict[str, Any]) -> None:
         self.task = task
         self.task_run = task_run
         self.parameters = parameters
+        self.excluded: frozenset[str] = frozenset()
 
 
 class Keeper(Protocol):
@@ -172,6 +174,14 @@ class Keeper(Protocol):
     transaction: TransactionNode
     is_transactional: bool
     looks_up: bool
+
+    def note_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note which call this is, where and when it is made, for a flow with retries.
+
+        Args:
+            args: The positional arguments; futures in them need not have ended.
+            kwargs: The keyword arguments, likewise.
+        """
 
     def look_up(self) -> Generator[float | Do | None, Any, State | None]:
         """Looks whether there is a result already.

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _MADE_ANEW = frozenset({"fn", "_parameters", *functools.WRAPPER_ASSIGNMENTS})
 """What a copy makes for itself of its function."""
 
-_MADE = "_flowspan_made"
+MADE = "_flowspan_made"
+"""The attribute of functions that flowspan makes of other ones; see `mark_as_made`."""
 
 _inside: ContextVar[bool] = ContextVar("flowspan_pickling_by_value", default=False)
 """Whether a definition is being pickled by value, so that what it refers to joins that pickle."""
@@ -109,7 +110,7 @@ def mark_as_made(fn: Callable[..., Any], make: Callable[..., Any], of: Callable[
         make: Makes it; can be imported.
         of: What of.
     """
-    fn.__dict__[_MADE] = (make, of)
+    fn.__dict__[MADE] = (make, of)
 
 
 def reduce_definition(definition: Definition) -> tuple[Any, ...]:
@@ -136,7 +137,7 @@ def portable_function(fn: Callable[..., Any]) -> Any:
         return WrappedFunction(type(fn), portable_function(fn.__func__))
     if isinstance(fn, MethodType):
         return BoundFunction(portable_function(fn.__func__), fn.__self__)
-    made = getattr(fn, "__dict__", {}).get(_MADE)
+    made = getattr(fn, "__dict__", {}).get(MADE)
     if made is not None:
         return MadeFunction(made[0], portable_function(made[1]))
     module, qualname = _name_of(fn)

@@ -63,7 +63,10 @@ def begin_task(
             parent.scope.check()
         name = _counted_name(parent.flow_run or parent, task.name)
     if task.run_name is None:
-        return _begin(host, task, parent, name, None)
+        run = _begin(host, task, parent, name, None)
+        if run.keeper is not None:
+            run.keeper.note_call(args, kwargs)
+        return run
     arguments: dict[str, Any] = {}
     error: Exception | None = None
     try:
@@ -72,6 +75,8 @@ def begin_task(
     except Exception as problem:  # noqa: BLE001 - the function that makes the name is user code
         error = problem
     run = _begin(host, task, parent, name, None)
+    if run.keeper is not None:
+        run.keeper.note_call(args, kwargs)
     run.arguments = arguments
     run.begin_error = error
     return run

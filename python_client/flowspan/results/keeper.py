@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan.core.events import STATE
 from flowspan.core.keeping import NO_OPTIONS, Keeping
 from flowspan.core.states import COMPLETED, State, StoredState
+from flowspan.core.steps import Do
 from flowspan.core.transactions import (
     TransactionNode,
     TransactionState,
@@ -18,13 +19,14 @@ from flowspan.core.transactions import (
 )
 from flowspan.results.kept import Kept
 from flowspan.results.lookup import LookUp
+from flowspan.results.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Hashable
 
     from flowspan.core.engine import World
     from flowspan.core.runs import Run
-    from flowspan.core.steps import Do
+    from flowspan.results.record import ResultRecord
 
     Calls = Generator[float | Do | None, Any, Any]
 
@@ -114,10 +116,22 @@ class RunKeeper:
         self._lookup = LookUp(world, run, keeping)
         self._value: Any = None
         self._problem: Exception | None = None
+        self._snapshot: Snapshot | None = None
+        self._record: ResultRecord | Exception | None = None
         self._has_completed = False
         self.transaction = TransactionNode(
             key=None, parent=around, run_id=run.record.id, note=self._note
         )
+
+    @property
+    def place(self) -> Hashable:
+        """The place of what the run calls, in a flow with retries."""
+        return self._lookup.place
+
+    def note_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note which call this is, if the flow is to know it again in its next attempt."""
+        if self._keeping.kept is not None and not self._run.definition.is_flow:
+            self._lookup.note_call(args, kwargs)
 
     def look_up(self) -> Calls:
         """Looks whether there is a result already; the state Cached, or None."""
@@ -154,6 +168,9 @@ class RunKeeper:
         transaction.tell_rolled_back = self._tell_rolled_back
         if self._keeping.persist:
             self._set_reference()
+        if self._writes and (transaction.waits_for_parent or self._lookup.kept_as is not None):
+            # Now, before anyone else has the value and may change it.
+            yield Do(self._take_down, (), is_user_code=False)
         if transaction.waits_for_parent:
             transaction.write = self._write if self._writes else None
             return self._lean(state)
@@ -179,7 +196,26 @@ class RunKeeper:
 
     @property
     def _writes(self) -> bool:
-        return self._keeping.persist or self._lookup.kept_key is not None
+        return self._keeping.persist or self._lookup.kept_as is not None
+
+    def _take_down(self) -> None:
+        """Keep the value as it is now: for the flow's next attempt, and for the store."""
+        if self._lookup.kept_as is not None:
+            self._snapshot = Snapshot(self._value)
+        if self._keeping.persist:
+            try:
+                self._record = self._made_record()
+            except Exception as error:  # noqa: BLE001 - raised where it is to be written
+                self._record = error
+        self._value = None
+
+    def _made_record(self) -> ResultRecord:
+        run, lookup = self._run, self._lookup
+        expiration = None
+        after_s = (run.definition.keeping or NO_OPTIONS).expires_after_s
+        if after_s is not None:
+            expiration = datetime.fromtimestamp(self._world.now_ns() / _NS_PER_S + after_s, UTC)
+        return lookup.store.prepare(self._value, lookup.storage_key, expiration, run.record.id)
 
     def _write(self) -> None:
         """Keeps the result: in memory for the flow's next attempt, and in the store.
@@ -187,17 +223,16 @@ class RunKeeper:
         Raises:
             Exception: It cannot be written.
         """
-        value, self._value = self._value, None
-        if self._lookup.kept_key is not None:
-            self._keeping.kept.put(self._lookup.kept_key, value, self._lookup.flow_attempt)
+        if self._snapshot is not None and self._lookup.kept_as is not None:
+            lookup = self._lookup
+            self._keeping.kept.put(lookup.kept_as, self._snapshot, lookup.flow_attempt)
         if not self._keeping.persist:
             return
-        run, lookup = self._run, self._lookup
-        expiration = None
-        after_s = (run.definition.keeping or NO_OPTIONS).expires_after_s
-        if after_s is not None:
-            expiration = datetime.fromtimestamp(self._world.now_ns() / _NS_PER_S + after_s, UTC)
-        lookup.store.write(value, lookup.storage_key, expiration, run.record.id)
+        record = self._made_record() if self._record is None else self._record
+        self._value = self._record = None
+        if isinstance(record, Exception):
+            raise record
+        self._lookup.store.write_record(record)
 
     def _write_or_say(self) -> None:
         """The same outside of transactions: the run has completed, whether it can be stored or not.

@@ -1,93 +1,131 @@
 """What a flow with retries keeps of its earlier attempts: the results of the tasks that completed.
 
-Kept in memory, for the time of the flow run. A task that is called again with the same inputs is
-not run again; if it was called several times, each call takes the next of the results.
+Kept in memory, for the time of the flow run. A call takes a result only of a call that is the same:
+of the same task, with the same inputs, at the same place (in the same run, from the same line of
+code, the same time round). Any other is run anew.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections import deque
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowspan.core.traversal import ATOMIC
+from flowspan.core.first_seen import FirstSeen
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+    from types import CodeType, FrameType
 
-    from flowspan.core.definitions import Definition
+    from flowspan.results.snapshot import Snapshot
+
+_OURS = frozenset({__name__.partition(".")[0]})
+_NOT_THE_USERS = _OURS | {"asyncio", "concurrent", "threading", "multiprocessing", "uvloop"}
+"""Packages that call code for others: what called them does not say where the code is."""
+
+
+class Call(NamedTuple):
+    """A call of a task, as a later attempt knows it again.
+
+    Attributes:
+        key: The place, the task and the inputs.
+        number: Which of the calls with this key it is, from 0.
+        is_exact: True if the number says for sure which it is. Else it is its number among all
+            calls of the task at this place, whatever their inputs: those that were submitted before
+            their inputs were known.
+    """
+
+    key: Hashable
+    number: int
+    is_exact: bool
 
 
 class Kept:
-    """The results of the tasks of one flow run, by the attempt in which they were given."""
+    """The results of the tasks of one flow run.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._attempt = 1
-        self._earlier: dict[Hashable, deque[Any]] = {}
-        self._now: dict[Hashable, deque[Any]] = {}
-
-    def take(self, key: Hashable, attempt: int) -> tuple[Any] | None:
-        """The next result of earlier attempts under a key, in a tuple; None if there is none."""
-        with self._lock:
-            self._move_on(attempt)
-            results = self._earlier.get(key)
-            return (results.popleft(),) if results and attempt == self._attempt else None
-
-    def put(self, key: Hashable, result: Any, attempt: int) -> None:
-        """Keeps a result that an attempt gave, or took, for the attempts after it."""
-        with self._lock:
-            self._move_on(attempt)
-            # A thread of an attempt that is over, by its deadline, may come late.
-            results = self._now if attempt == self._attempt else self._earlier
-            results.setdefault(key, deque()).append(result)
-
-    def _move_on(self, attempt: int) -> None:
-        if attempt <= self._attempt:
-            return
-        self._attempt = attempt
-        for key, left in self._earlier.items():  # what the last attempt did not come to
-            self._now.setdefault(key, deque()).extend(left)
-        self._earlier, self._now = self._now, {}
-
-
-class Same:
-    """Stands for a task: equal for two whose functions do the same for sure.
-
-    That is the same function, or the same code that closes over the same things: a task that is
-    defined inside of a flow is made anew in each attempt.
+    Attributes:
+        first_seen: What its tasks close over and change themselves, as it was at first.
     """
 
-    __slots__ = ("_hash", "_parts")
+    def __init__(self) -> None:
+        self.first_seen = FirstSeen()
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[int, Hashable], int] = {}
+        self._results: dict[Hashable, dict[int, tuple[int, Snapshot]]] = {}
+        self._taken: set[tuple[int, Hashable, int]] = set()
 
-    def __init__(self, definition: Definition) -> None:
-        fn: Any = definition.fn
-        bound_to = getattr(fn, "__self__", None)
-        fn = getattr(fn, "__func__", fn)
-        code = getattr(fn, "__code__", fn)
-        cells = [_content(cell) for cell in getattr(fn, "__closure__", None) or ()]
-        defaults = [*(getattr(fn, "__defaults__", None) or ())]
-        self._parts = (code, bound_to, *cells, *defaults)
-        # The objects are held, so that their ids stay theirs.
-        self._hash = hash(tuple(map(_identity, self._parts)))
+    def count(self, key: Hashable, attempt: int) -> int:
+        """Return how many calls with a key an attempt has made before, and count this one."""
+        with self._lock:
+            number = self._counts.get((attempt, key), 0)
+            self._counts[attempt, key] = number + 1
+            return number
 
-    def __hash__(self) -> int:
-        return self._hash
+    def take(self, call: Call, attempt: int) -> tuple[Any] | None:
+        """Return the result of the same call in an earlier attempt, in a tuple; None without."""
+        with self._lock:
+            snapshot = self._found(call, attempt)
+        if snapshot is None:
+            return None
+        try:
+            return (snapshot.load(),)
+        except Exception:  # noqa: BLE001 - user code: what cannot be copied back is not there
+            return None
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Same):
-            return NotImplemented
-        mine, others = map(_identity, self._parts), map(_identity, other._parts)
-        return tuple(mine) == tuple(others)
+    def put(self, call: Call, result: Snapshot, attempt: int) -> None:
+        """Keep a result that an attempt gave for the attempts after it."""
+        with self._lock:
+            results = self._results.setdefault(call.key, {})
+            if call.number not in results or results[call.number][0] <= attempt:
+                results[call.number] = attempt, result
+
+    def _found(self, call: Call, attempt: int) -> Snapshot | None:
+        results = self._results.get(call.key, {})
+        number = call.number
+        if number not in results and not call.is_exact:
+            free = (n for n in results if (attempt, call.key, n) not in self._taken)
+            number = min(free, default=number)
+        if number not in results or (attempt, call.key, number) in self._taken:
+            return None
+        given_in, snapshot = results[number]
+        # A thread of an attempt that is over, by its deadline, may come late.
+        if given_in >= attempt:
+            return None
+        self._taken.add((attempt, call.key, number))
+        return snapshot
 
 
-def _identity(value: Any) -> Hashable:
-    kind = type(value)
-    return (kind, value) if kind in ATOMIC and kind is not bytearray else id(value)
+def place_of_call() -> tuple[Any, ...]:
+    """Return from where in the code of the current run a task is being called.
+
+    That is the path of calls down to it, each by its place in the source, so that two calls in one
+    line differ. Calls from a coroutine that was made into a task of asyncio are all at one place.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - there is no public function without a search of files
+    while frame is not None and _is_of(frame, _OURS):
+        frame = frame.f_back
+    place = []
+    while frame is not None and not _is_of(frame, _NOT_THE_USERS):
+        place.append((frame.f_code, _position(frame.f_code, frame.f_lasti)))
+        frame = frame.f_back
+    return tuple(place)
 
 
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not yet assigned
-        return None
+@lru_cache(maxsize=4096)
+def _position(code: CodeType, index: int) -> tuple[int | None, ...]:
+    """Return the place in the source of an instruction.
+
+    Not the instruction itself: the interpreter makes one call by one or another of them.
+    """
+    return next(islice(code.co_positions(), index // 2, None), ())
+
+
+def _is_of(frame: FrameType, packages: frozenset[str]) -> bool:
+    return _root(frame.f_globals.get("__name__")) in packages
+
+
+@lru_cache(maxsize=1024)
+def _root(module: object) -> str:
+    return str(module).partition(".")[0]

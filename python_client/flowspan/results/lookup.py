@@ -11,12 +11,13 @@ from flowspan.cache_policies import (
     hash_objects,
     parts_of_inputs,
 )
+from flowspan.core.identity import identity_of
 from flowspan.core.keeping import NO_OPTIONS, TaskContext
 from flowspan.core.steps import Do
 from flowspan.core.transactions import IsolationLevel
 from flowspan.core.traversal import is_plain
 from flowspan.exceptions import ConfigError, HashError, ResultUnreadable
-from flowspan.results.kept import Same
+from flowspan.results.kept import Call, place_of_call
 from flowspan.results.naming import key_from_template
 from flowspan.results.store import store_for
 
@@ -42,7 +43,7 @@ class LookUp:
 
     Attributes:
         key: The key of the cache policy; None if there is none.
-        kept_key: The key under which a flow with retries keeps the result; None if it does not.
+        kept_as: The call as which a flow with retries keeps the result; None if it does not.
         flow_attempt: The attempt of the flow in which the run was called.
         found_how: For people, where the result was found.
         is_stored: Whether it was found in the store.
@@ -50,7 +51,7 @@ class LookUp:
 
     def __init__(self, world: World, run: Run, keeping: Keeping) -> None:
         self.key: str | None = None
-        self.kept_key: Hashable | None = None
+        self.kept_as: Call | None = None
         self.flow_attempt = run.flow_run.attempt if run.flow_run is not None else 1
         self.found_how = ""
         self.is_stored = False
@@ -60,6 +61,9 @@ class LookUp:
         self._options = run.definition.keeping or NO_OPTIONS
         self._policy = self._made_policy()
         self._store: ResultStore | None = None
+        self._place: Hashable = None
+        self._call: Call | None = None
+        self._number = 0
 
     @property
     def store(self) -> ResultStore:
@@ -111,20 +115,62 @@ class LookUp:
             return (yield from self._look_up_kept())
         return None
 
+    def note_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note which call of a flow with retries this is, where and when it is made.
+
+        Args:
+            args: The positional arguments; futures in them need not have ended.
+            kwargs: The keyword arguments, likewise.
+        """
+        kept, run = self._keeping.kept, self._run
+        try:
+            identity = identity_of(run.definition, kept.first_seen)
+        except HashError:
+            return
+        self._place = (_place_in(run.parent), identity, place_of_call())
+        if is_plain(args) and is_plain(kwargs.values()) and bytearray not in map(type, args):
+            names = tuple((name, _plain(each)) for name, each in sorted(kwargs.items()))
+            key = (self._place, tuple(map(_plain, args)), names)
+            self._call = Call(key, kept.count(key, self.flow_attempt), is_exact=True)
+        else:
+            self._number = kept.count(self._place, self.flow_attempt)
+
+    @property
+    def place(self) -> Hashable:
+        """The place of what the run itself calls: one of its own for a call of no known inputs."""
+        return object() if self._call is None else self._call[:2]
+
     def _look_up_kept(self) -> Found:
         args, kwargs = self._run.args, self._run.kwargs or {}
-        if is_plain(args) and is_plain(kwargs.values()):
-            key = self._made_kept_key(args, kwargs)
-        else:
-            key = yield Do(self._made_kept_key, (args, kwargs), is_user_code=False)
-        self.kept_key = key
-        if key is None or self._options.refresh:
+        if self._call is None and self._place is not None:
+            self._call = yield Do(self._made_call, (args, kwargs), is_user_code=False)
+        if self._call is None or not self._is_kept:
             return None
-        kept: tuple[Any] | None = self._keeping.kept.take(key, self.flow_attempt)
+        self.kept_as = self._call
+        if self._options.refresh:
+            return None
+        kept: tuple[Any] | None = self._keeping.kept.take(self._call, self.flow_attempt)
         if kept is not None:
             self.found_how = "Kept from an earlier attempt of the flow run."
-            self._keeping.kept.put(key, kept[0], self.flow_attempt)
         return kept
+
+    @property
+    def _is_kept(self) -> bool:
+        options = self._options
+        if options.policy is NO_CACHE:
+            return False
+        # Else the policy said that there is no key.
+        return not self._keeping.persist or (options.policy is None and options.key_fn is None)
+
+    def _made_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+        """Return which call this is; None if its inputs cannot be hashed."""
+        try:
+            key = (self._place, hash_objects(args, kwargs))
+        except HashError:
+            return None
+        if self._run.is_submitted or self._run.definition.is_async:
+            return Call(key, self._number, is_exact=False)
+        return Call(key, self._keeping.kept.count(key, self.flow_attempt), is_exact=True)
 
     def _made_policy(self) -> CachePolicy | None:
         options = self._options
@@ -145,25 +191,24 @@ class LookUp:
         flow_run = self._run.flow_run
         of_flow = dict(flow_run.arguments or {}) if flow_run is not None else {}
         key = self._policy.compute_key(context, inputs, of_flow)
+        self._warn_once_of_local(definition)
         if key is not None and not isinstance(key, str):
             raise TypeError(f"the key must be text or None, not {key!r}")
         return key or None
 
-    def _made_kept_key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable | None:
-        """The key for a flow's earlier attempts; None if the result is not to be kept."""
-        options = self._options
-        if options.policy is NO_CACHE:
-            return None
-        if self._keeping.persist and (options.policy is not None or options.key_fn is not None):
-            return None  # the policy said that there is no key
-        if is_plain(args) and is_plain(kwargs.values()) and bytearray not in map(type, args):
-            inputs: Hashable = tuple((type(each), each) for each in args)
-            names = tuple((name, type(each), repr(each)) for name, each in sorted(kwargs.items()))
-            return (Same(self._run.definition), inputs, names)
-        try:
-            return (Same(self._run.definition), hash_objects(args, kwargs))
-        except HashError:
-            return None
+    def _warn_once_of_local(self, definition: Any) -> None:
+        """Say so, once, if what the key is made of cannot be known again in another process."""
+        code = definition.code
+        local = code.first_seen.local
+        if not local or code.warned or self._policy is None or self._policy.is_of_one_run:
+            return
+        code.warned = True
+        names = ", ".join(map(repr, local))
+        self._warn(
+            f"Results of task {definition.name!r} are found again in this process only, for its "
+            f"key is made of {names} ({'; '.join(local.values())}). Pass what differs between "
+            "tasks as an argument that can be hashed, or give a cache_key_fn."
+        )
 
     def _found_in_store(self) -> tuple[Any] | None:
         assert self.key is not None  # noqa: S101 - asked before
@@ -195,3 +240,17 @@ class LookUp:
 
     def _warn(self, message: str) -> None:
         self._world.note(self._run, _WARNING, message, None)
+
+
+def _place_in(parent: Run | None) -> Hashable:
+    """Return which call made the run that makes another call; a flow run is made once."""
+    if parent is None or parent.definition.is_flow:
+        return ()
+    keeper: Any = parent.keeper
+    return object() if keeper is None else keeper.place
+
+
+def _plain(value: Any) -> Hashable:
+    """Return what keeps apart plain values that are equal: 1 and True, 0.0 and -0.0."""
+    kind = type(value)
+    return (kind, repr(value)) if kind in {float, complex} else (kind, value)

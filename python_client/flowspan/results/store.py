@@ -134,21 +134,42 @@ class ResultStore:
             SerializationError: The serializer cannot write it.
             OSError: The folder cannot be written to. (Remote file systems may raise others.)
         """
-        expires = None if expiration is None else int(expiration.timestamp() * _NS_PER_S)
-        record = made_record(
+        record = self.prepare(obj, key, expiration, run_id)
+        self.write_record(record)
+        return record
+
+    def prepare(
+        self,
+        obj: Any,
+        key: str | None = None,
+        expiration: datetime | None = None,
+        run_id: str = "",
+    ) -> ResultRecord:
+        """Return the record of a value, to be stored later; see `write`.
+
+        Raises:
+            SerializationError: The serializer cannot write it.
+        """
+        return made_record(
             obj,
             self.serializer,
             key=key or uuid4().hex,
             created_ns=time.time_ns(),
-            expires_ns=expires,
+            expires_ns=None if expiration is None else int(expiration.timestamp() * _NS_PER_S),
             run_id=run_id,
         )
+
+    def write_record(self, record: ResultRecord) -> None:
+        """Store a record that `prepare` returned, instead of one that is there.
+
+        Raises:
+            OSError: The folder cannot be written to. (Remote file systems may raise others.)
+        """
         name = file_name(record.key)
         self._folder.write(name, pack(record))
         if self._index is not None:
             lead = replace(record, body=b"", location=self._folder.url_of(name))
             self._index.write(name, pack(lead))
-        return record
 
     def load(self, record: ResultRecord) -> Any:
         """The value of a record that was found here.

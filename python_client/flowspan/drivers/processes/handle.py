@@ -14,6 +14,7 @@ from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan import config, telemetry
+from flowspan.core.names import program_name
 from flowspan.core.states import CANCELLED, CRASHED
 from flowspan.drivers.processes import messages
 from flowspan.drivers.processes.relay import Relay
@@ -195,7 +196,8 @@ class WorkerHandle:
             # Not by send: what it leaves in the traceback of an error (a BytesIO and a view of it)
             # is not always collected without a complaint.
             self._connection.send_bytes(pickle.dumps(list(sys.path)))
-            setup = (messages.SETUP, None, list(sys.argv), number, settings)
+            program = list(sys.argv), program_name()
+            setup = (messages.SETUP, None, program, number, settings)
             self._connection.send_bytes(pickle.dumps((*setup, telemetry.told_endpoint())))
             if not self._connection.poll(START_TIMEOUT_S):
                 self._kill()

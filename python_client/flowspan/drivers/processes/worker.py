@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowspan import telemetry
 from flowspan.core.keeping import Keeping
+from flowspan.core.names import set_program_name
 from flowspan.core.runs import current_run
 from flowspan.drivers.arguments import settle
 from flowspan.drivers.begin import current_tags
@@ -61,8 +62,9 @@ def main(connection: Connection) -> None:
     """
     # Ctrl-C is the parent's matter.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, _path, argv, number, config, otlp_endpoint = connection.recv()
+    _, _path, (argv, program), number, config, otlp_endpoint = connection.recv()
     sys.argv[:] = argv
+    set_program_name(program)  # for the keys of results: what is in `__main__` was pickled by value
     telemetry.configure(config, service_endpoint=lambda _timeout_s: otlp_endpoint)
     worker = Worker(connection, number)
     host = Host(

@@ -1,0 +1,157 @@
+"""What the code of a function says of it: what it refers to, and what it changes.
+
+Read from the bytecode, so that nothing is run. Nested functions and comprehensions count as parts
+of the function.
+"""
+
+from __future__ import annotations
+
+import dis
+from functools import lru_cache
+from types import CodeType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MUTATORS = frozenset(
+    {
+        *("add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert"),
+        *("put", "put_nowait", "remove", "reverse", "sort", "update", "write", "writelines"),
+    }
+)
+"""Methods that change what they are called on, and that return nothing that was in it."""
+
+_KINDS = {
+    "STORE_ATTR": "set attribute",
+    "DELETE_ATTR": "set attribute",
+    "STORE_SUBSCR": "set item",
+    "DELETE_SUBSCR": "set item",
+    "STORE_SLICE": "set item",
+    "BUILD_SLICE": "constant",
+    "LOAD_ATTR": "attribute",
+    "LOAD_METHOD": "attribute",
+    "LOAD_NAME": "global",
+    "BINARY_SUBSCR": "item",
+}
+
+_REBINDS = frozenset({"STORE_DEREF", "DELETE_DEREF"})
+
+
+_KEYS = frozenset({"constant", "variable"})
+
+
+class _Step(NamedTuple):
+    """An instruction, as far as it is of interest."""
+
+    op: str
+    arg: Any
+
+
+def parts_of_code(code: CodeType) -> tuple[Any, ...]:
+    """Return all of a code object that has to do with what it does: not where it was written."""
+    return (
+        code.co_code,
+        code.co_consts,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+        (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags),
+        code.co_exceptiontable,
+    )
+
+
+@lru_cache(maxsize=1024)
+def global_names(code: CodeType) -> tuple[tuple[str, ...], ...]:
+    """Return the global names that a function refers to, each with the attributes taken of it.
+
+    `a.b(c)` gives ("a", "b") and ("c",), in order and without repetitions.
+    """
+    found: dict[tuple[str, ...], None] = {}
+    for each in _codes(code):
+        steps = _steps(each)
+        for index, step in enumerate(steps):
+            if step.op == "global":
+                chain = [step.arg]
+                for after in steps[index + 1 :]:
+                    if after.op != "attribute":
+                        break
+                    chain.append(after.arg)
+                found[tuple(chain)] = None
+    return tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def changed_names(code: CodeType) -> frozenset[str]:
+    """Return the variables that a function itself binds anew, or whose content it changes.
+
+    Seen are assignments (`nonlocal n; n += 1`, `d[k] = v`, `x.y = v`) and calls of the methods that
+    lists, sets, dictionaries and their like are changed by (`calls.append(x)`), also a few
+    attributes or items away (`self.calls.append(x)`). What is changed otherwise is not seen.
+    """
+    found = set()
+    for each in _codes(code):
+        steps = _steps(each)
+        own = set(each.co_varnames) - set(code.co_varnames) if each is not code else set()
+        for index, step in enumerate(steps):
+            if step.op == "rebind" or (step.op == "variable" and _is_changed(steps, index + 1)):
+                found.add(step.arg)
+        found -= own
+    return frozenset(found)
+
+
+def _is_changed(steps: list[_Step], index: int) -> bool:
+    """Return True if what was loaded just before a step is changed by the steps that follow."""
+    last = None
+    while True:
+        step, after = steps[index], steps[index + 1]
+        if step.op == "attribute":
+            last, index = step.arg, index + 1
+        elif step.op in _KEYS and after.op == "item":
+            last, index = None, index + 2
+        else:
+            break
+    if last in _MUTATORS or step.op == "set attribute":
+        return True
+    if step.op == "copy":  # x.y += 1
+        return after.op == "attribute"
+    while step.op in _KEYS:  # the key, or the bounds of a slice
+        index += 1
+        step = steps[index]
+        if step.op in {"set item", "copy"}:
+            return True
+    return False
+
+
+@lru_cache(maxsize=1024)
+def _steps(code: CodeType) -> list[_Step]:
+    steps = [step for each in dis.get_instructions(code) for step in _read(each)]
+    return [*steps, _Step("end", None), _Step("end", None)]
+
+
+def _read(instruction: dis.Instruction) -> Iterator[_Step]:
+    name, arg = instruction.opname, instruction.argval
+    if name in _REBINDS:
+        yield _Step("rebind", arg)
+    elif name.startswith("LOAD_GLOBAL"):
+        yield _Step("global", arg)
+    elif name.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF")):
+        # From 3.13 on, one instruction may load two variables.
+        for each in arg if isinstance(arg, tuple) else (arg,):
+            yield _Step("variable", each)
+    elif name.startswith(("LOAD_CONST", "LOAD_SMALL_INT")):
+        yield _Step("constant", arg)
+    elif name == "BINARY_OP" and instruction.argrepr.startswith("["):  # from 3.14 on
+        yield _Step("item", None)
+    elif name == "COPY":
+        yield _Step("copy", None)
+    elif name not in {"CACHE", "EXTENDED_ARG", "NOP", "PUSH_NULL"}:
+        yield _Step(_KINDS.get(name, "other"), arg)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from _codes(const)

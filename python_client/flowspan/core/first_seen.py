@@ -1,0 +1,41 @@
+"""What the functions of tasks close over, as the identity of a task counts it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+
+class FirstSeen:
+    """What a function changes itself, as it was when it was first seen.
+
+    A task that appends to a list that it closes over is the same task after that. Also gives what
+    cannot be hashed a name of its own, for the time of this process.
+
+    Attributes:
+        local: What was given such a name: by the name of the variable, why.
+    """
+
+    __slots__ = ("_tokens", "local")
+
+    def __init__(self) -> None:
+        self.local: dict[str, str] = {}
+        self._tokens: dict[int, tuple[Any, bytes]] = {}
+
+    def get(self, thing: object) -> bytes | None:
+        """Return what stands for an object; None if it was not seen before."""
+        found = self._tokens.get(id(thing))
+        return None if found is None else found[1]
+
+    def keep(self, thing: object, token: bytes) -> bytes:
+        """Remember what stands for an object; return what another thread remembered before."""
+        # The object is held, so that no other gets its identity.
+        return self._tokens.setdefault(id(thing), (thing, token))[1]
+
+    def name_locally(self, variable: str, thing: object, why: str) -> bytes:
+        """Return a name for an object that holds in this process only."""
+        self.local.setdefault(variable, why)
+        return self.keep(thing, b"local:" + uuid4().hex.encode())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FirstSeen, ()  # another process sees for itself

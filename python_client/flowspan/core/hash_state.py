@@ -1,0 +1,174 @@
+"""The state of objects: what pickle would keep of them, and what it would forget."""
+
+from __future__ import annotations
+
+import copyreg
+import sys
+from types import FunctionType, MemberDescriptorType
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.names import static_attribute
+from flowspan.exceptions import HashError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_HEAP_TYPE = 1 << 9
+"""The flag of types that were made by a `class` statement."""
+_REDUCERS = ("__reduce_ex__", "__reduce__", "__getstate__")
+_PYDANTIC_STATE = ("__pydantic_extra__", "__pydantic_private__", "__pydantic_fields_set__")
+
+
+class Traits:
+    """What there is to know of a type whose instances are hashed.
+
+    Attributes:
+        cached: The attributes in which what was computed of an object is kept.
+        getstate: Which library made the `__getstate__` that does not tell all: "pydantic",
+            "fields" (dataclasses and attrs), or "" if none did.
+        unknown_in: The classes whose state the type's way of pickling knows nothing of; None if it
+            knows all.
+        stands_for_anything: True for mocks.
+        is_dataclass: True for dataclasses.
+        is_definition: True for flows and tasks.
+    """
+
+    __slots__ = (
+        "cached",
+        "getstate",
+        "is_dataclass",
+        "is_definition",
+        "stands_for_anything",
+        "unknown_in",
+    )
+
+    def __init__(self, kind: type) -> None:
+        mro = kind.__mro__
+        self.cached = {
+            name
+            for each in mro
+            for name, found in vars(each).items()
+            if type(found).__name__ == "cached_property"
+        }
+        if static_attribute(kind, "__attrs_attrs__"):
+            self.cached.add("_attrs_cached_hash")
+        self.getstate = _maker_of_getstate(kind)
+        self.unknown_in = _not_known_by_reducer(mro)
+        self.is_dataclass = static_attribute(kind, "__dataclass_fields__") is not None
+        self.is_definition = isinstance(static_attribute(kind, "is_flow"), bool)
+        self.stands_for_anything = any(each.__module__ == "unittest.mock" for each in mro)
+
+
+def reduced(value: Any, kind: Any, traits: Traits) -> str | tuple[Any, ...]:
+    """Return what pickle makes of an object: a name, or how to make it anew and its state.
+
+    Raises:
+        HashError: It cannot be pickled.
+    """
+    reductor = copyreg.dispatch_table.get(kind)
+    try:
+        # Asked of the class, lest an object that makes up its attributes is asked for this one.
+        found = reductor(value) if reductor is not None else kind.__reduce_ex__(value, 4)
+    except Exception as error:
+        raise HashError(
+            f"a value of type {kind.__module__}.{kind.__qualname__} cannot be hashed, since it "
+            f"cannot be pickled ({type(error).__name__}: {error})"
+        ) from error
+    if not isinstance(found, tuple):
+        return str(found)
+    if len(found) > 2 and type(found[2]) is dict and found[2]:
+        found = (*found[:2], _without(traits.cached, found[2]), *found[3:])
+    return found
+
+
+def generated_state(
+    value: Any, kind: type, traits: Traits, *, is_json: bool
+) -> dict[str, Any] | None:
+    """Return all that an object holds, where what it would be pickled by does not tell all of it.
+
+    That is where `__getstate__` was made by pydantic, dataclasses or attrs: it knows nothing of
+    what a subclass adds.
+
+    Args:
+        value: The object.
+        kind: Its type.
+        traits: Of its type.
+        is_json: Leave out which fields of a model were set: JSON does not tell.
+    """
+    if not traits.getstate:
+        return None
+    state = raw_state(value, kind.__mro__, traits)
+    if traits.getstate == "pydantic":
+        for name in _PYDANTIC_STATE[:-1] if is_json else _PYDANTIC_STATE:
+            state[name] = getattr(value, name, None)
+    return state
+
+
+def unknown_state(value: Any, traits: Traits) -> dict[str, Any] | None:
+    """Return what an object holds that its own way of pickling knows nothing of."""
+    if traits.unknown_in is None:
+        return None
+    return raw_state(value, traits.unknown_in, traits) or None
+
+
+def raw_state(value: Any, classes: Iterable[type], traits: Traits) -> dict[str, Any]:
+    """Return the attributes of an object: those in its dictionary, and in the slots of classes."""
+    try:
+        found = _without(traits.cached, object.__getattribute__(value, "__dict__"))
+    except (AttributeError, TypeError):
+        found = {}
+    for each in classes:
+        if "__slots__" not in vars(each):
+            continue
+        for name, slot in vars(each).items():
+            if type(slot) is MemberDescriptorType and not name.startswith("__pydantic"):
+                try:
+                    found[f"{each.__qualname__}.{name}"] = slot.__get__(value)
+                except AttributeError:  # not set
+                    continue
+    return found
+
+
+def fields_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass, also those that are nowhere but in the class."""
+    names = type(value).__dataclass_fields__
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
+
+
+def _without(cached: set[str], state: dict[str, Any]) -> dict[str, Any]:
+    if cached.isdisjoint(state):
+        return dict(state)
+    return {name: item for name, item in state.items() if name not in cached}
+
+
+def _maker_of_getstate(kind: type) -> str:
+    getstate: Any = static_attribute(kind, "__getstate__")
+    if not isinstance(getstate, FunctionType):
+        return ""
+    if (
+        static_attribute(kind, "__pydantic_fields__") is not None
+        and getstate.__module__ == "pydantic.main"
+    ):
+        return "pydantic"
+    is_made = getstate.__module__ == "dataclasses" or getstate.__code__.co_name == "slots_getstate"
+    return "fields" if is_made else ""
+
+
+def _not_known_by_reducer(mro: tuple[type, ...]) -> tuple[type, ...] | None:
+    """Return the classes below the one that says how objects are pickled, if it knows only itself.
+
+    Types of Python itself, and those that are written in C, pickle what they know (a date its year,
+    month and day), and nothing of what a subclass adds.
+    """
+    for index, each in enumerate(mro):
+        names = [name for name in _REDUCERS if name in vars(each)]
+        if each is object:
+            return None
+        if not names and each.__flags__ & _HEAP_TYPE:
+            continue
+        if names and isinstance(vars(each)[names[0]], FunctionType):
+            root = each.__module__.partition(".")[0]
+            if root not in sys.stdlib_module_names:
+                return None
+        return mro[:index] or None
+    return None

@@ -1,0 +1,77 @@
+"""How arrays and tables are taken apart to be hashed: those of numpy, pandas and polars.
+
+Equal ones may be laid out in memory in different ways, and so have different pickles. Nothing is
+imported here: a value of such a library brings it along.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _of_array(array: Any) -> list[Any]:
+    """An array: its type, its shape, and its elements in the order of C."""
+    dtype = array.dtype
+    head = [type(array), dtype.str, array.shape]
+    if dtype.names is not None:  # not its bytes: there may be gaps between the fields
+        return [*head, *((name, array[name]) for name in dtype.names)]
+    if dtype.hasobject:
+        return [*head, dtype.metadata and dict(dtype.metadata), array.ravel().tolist()]
+    return [*head, array.tobytes()]
+
+
+def _of_dtype(dtype: Any) -> list[Any]:
+    if dtype.names is None:
+        return [type(dtype), dtype.str, dtype.metadata and dict(dtype.metadata)]
+    fields = [(name, *dtype.fields[name]) for name in dtype.names]
+    return [type(dtype), dtype.itemsize, fields]
+
+
+def _of_frame(frame: Any) -> list[Any]:
+    """A frame of pandas: its columns one by one, however they are held together."""
+    columns = [frame.iloc[:, index].array for index in range(frame.shape[1])]
+    flags = frame.flags.allows_duplicate_labels
+    return [type(frame), frame.columns, frame.index, columns, frame.attrs, flags]
+
+
+def _of_series(series: Any) -> list[Any]:
+    flags = series.flags.allows_duplicate_labels
+    return [type(series), series.name, series.index, series.array, series.attrs, flags]
+
+
+def _of_extension(array: Any) -> list[Any]:
+    """A column of pandas: its type and its values, whatever is under those that are missing."""
+    return [type(array), array.dtype, array.astype(object)]
+
+
+def _of_pandas_array(array: Any) -> list[Any]:
+    return [type(array), array.to_numpy()]
+
+
+def _of_polars_frame(frame: Any) -> list[Any]:
+    return [type(frame), *frame.get_columns()]
+
+
+def _of_polars_series(series: Any) -> list[Any]:
+    return [type(series), series.name, repr(series.dtype), series.to_list()]
+
+
+_EXTENSIONS = (
+    *("ArrowExtensionArray", "ArrowStringArray", "BooleanArray", "Categorical", "DatetimeArray"),
+    *("FloatingArray", "IntegerArray", "IntervalArray", "PeriodArray", "SparseArray"),
+    *("StringArray", "TimedeltaArray"),
+)
+
+FORMS: dict[tuple[str, str], Callable[[Any], list[Any]]] = {
+    ("numpy", "ndarray"): _of_array,
+    ("numpy", "dtype"): _of_dtype,
+    ("pandas", "DataFrame"): _of_frame,
+    ("pandas", "Series"): _of_series,
+    ("pandas", "NumpyExtensionArray"): _of_pandas_array,
+    ("polars", "DataFrame"): _of_polars_frame,
+    ("polars", "Series"): _of_polars_series,
+    **{("pandas", name): _of_extension for name in _EXTENSIONS},
+}

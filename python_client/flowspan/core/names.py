@@ -1,0 +1,109 @@
+"""Names of modules, functions and classes that are the same in every process.
+
+The program itself is always `__main__`: in keys it goes by the name that it would be imported by
+(`python -m`). Where it has none, what is in it is known by its code as well: every other program is
+`__main__`, too.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from typing import Any
+
+_PROGRAM = ("__main__", "__mp_main__")
+"""What the program is called in its own process, and in one that multiprocessing has spawned."""
+
+_of_program: str | None = None
+"""The name of the program that this process works for, if it is not its own."""
+
+
+def program_name() -> str:
+    """Return the name of the program; "__main__" where it was not started by its name."""
+    if _of_program is not None:
+        return _of_program
+    module = sys.modules.get(_PROGRAM[1]) or sys.modules.get(_PROGRAM[0])
+    spec = getattr(module, "__spec__", None)
+    if spec is not None and spec.name not in _PROGRAM:
+        name = str(spec.name)
+        return name.removesuffix(".__main__") if name.endswith(".__main__") else name
+    return _PROGRAM[0]
+
+
+def set_program_name(name: str) -> None:
+    """Let the names of this process be those of another program: for worker processes."""
+    global _of_program  # noqa: PLW0603 - once, when a worker starts
+    _of_program = name
+
+
+def module_name(name: object) -> str:
+    """Return the name of a module as it is in every process.
+
+    Args:
+        name: A `__module__`.
+    """
+    if name in _PROGRAM:
+        return program_name()
+    return name if isinstance(name, str) else ""
+
+
+def is_of_any_program(name: object) -> bool:
+    """Return True for a module whose name says nothing of its code: `__main__`."""
+    return name in _PROGRAM and program_name() == _PROGRAM[0]
+
+
+def is_found_by_name(thing: Any, module: object, qualname: object) -> bool:
+    """Return True if a name leads to a function or class itself, and to no other of that name."""
+    if not isinstance(module, str) or not isinstance(qualname, str) or "<" in qualname:
+        return False
+    if _of_program is not None and module in _PROGRAM:
+        return True  # it was pickled by value, and is not in this process's `__main__`
+    owner: Any = sys.modules.get(module)
+    if owner is None:
+        return False
+    found: Any = None
+    for step in qualname.split("."):
+        found = static_attribute(owner, step)
+        owner = _behind(found)
+    return found is thing or _behind(found) is thing
+
+
+def static_attribute(owner: Any, name: str) -> Any:
+    """Return what a module or class has under a name, without calling anything; else None."""
+    if issubclass(type(owner), type):
+        for each in type.__dict__["__mro__"].__get__(owner):
+            if name in vars(each):
+                return vars(each)[name]
+        return None
+    return vars(owner).get(name) if isinstance(owner, type(sys)) else None
+
+
+def is_of_library(module: object) -> bool:
+    """Return True for a module of Python itself, of flowspan, or of an installed package.
+
+    Its functions are taken to do the same wherever they have the same name.
+    """
+    if not isinstance(module, str) or module in _PROGRAM:
+        return False
+    root = module.partition(".")[0]
+    if root in sys.stdlib_module_names or root == __name__.partition(".")[0]:
+        return True
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if not isinstance(file, str):
+        return module in sys.modules
+    return "site-packages" in file or "dist-packages" in file
+
+
+def is_builtin(name: str) -> bool:
+    """Return True for the name of a builtin function, type or constant."""
+    return name in vars(builtins)
+
+
+def _behind(found: Any) -> Any:
+    """Return the function behind a flow, a task, a classmethod, a staticmethod or a property."""
+    if hasattr(type(found), "is_flow"):
+        found = vars(found).get("fn")
+    return getattr(found, "__func__", found) if type(found) in _WRAPPERS else found
+
+
+_WRAPPERS = (classmethod, staticmethod)

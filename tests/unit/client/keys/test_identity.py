@@ -1,0 +1,390 @@
+"""Which tasks are one task, by their keys."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import itertools
+import linecache
+import pickle
+import sys
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle  # type: ignore[import-untyped] # it has no types
+import pytest
+
+from flowspan import task
+from flowspan.cache_policies import DEFAULT, FLOW_PARAMETERS, INPUTS, RUN_ID, TASK_SOURCE
+from flowspan.core.identity import identity_of
+from flowspan.core.keeping import TaskContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from flowspan.cache_policies import CachePolicy
+
+POLICIES = [
+    *(INPUTS, TASK_SOURCE, RUN_ID, FLOW_PARAMETERS, DEFAULT),
+    *(INPUTS + TASK_SOURCE, RUN_ID + FLOW_PARAMETERS, INPUTS - "verbose" + TASK_SOURCE),
+]
+
+
+def key(policy: CachePolicy, of: Any, *args: Any) -> str | None:
+    """The key of a call of a task, in the one flow run."""
+    run: Any = SimpleNamespace(id="task-run", flow_run_id="flow-run")
+    arguments = args or ("m",) * (2 if of.fn is query else 1)
+    inputs = of.parameters.bind(arguments, {})
+    owner = getattr(of.fn, "__self__", None)
+    if owner is not None and not isinstance(owner, type):
+        inputs["self"] = owner
+    return policy.compute_key(TaskContext(of, run, inputs), inputs, {"p": 1})
+
+
+def closing(table: Any) -> Any:
+    @task
+    def load(day: str) -> Any:
+        return table, day
+
+    return load
+
+
+def closing_over_a_function(table: Any) -> Any:
+    def query(day: str) -> Any:
+        return table, day
+
+    @task
+    def load(day: str) -> Any:
+        return query(day)
+
+    return load
+
+
+def recursive(table: Any) -> Any:
+    def query(day: str) -> Any:
+        return table if day else query(day)
+
+    return task(name="load")(query)
+
+
+def by_default(table: Any) -> Any:
+    @task
+    def load(day: str, table: Any = table) -> Any:
+        return table, day
+
+    return load
+
+
+def by_keyword(table: Any) -> Any:
+    @task
+    def load(day: str, *, table: Any = table) -> Any:
+        return table, day
+
+    return load
+
+
+def a_lambda(table: Any) -> Any:
+    return task(name="load")(lambda day: (table, day))
+
+
+def query(table: Any, day: str) -> Any:
+    return table, day
+
+
+def a_partial(table: Any) -> Any:
+    return task(name="load")(functools.partial(query, table))
+
+
+def query_of(day: str, table: Any) -> Any:
+    return table, day
+
+
+def a_partial_by_keyword(table: Any) -> Any:
+    return task(name="load")(functools.partial(query_of, table=table))
+
+
+class Loader:
+    def __init__(self, table: Any) -> None:
+        self.table = table
+
+    def __call__(self, day: str) -> Any:
+        return self.table, day
+
+    def load(self, day: str) -> Any:
+        return self.table, day
+
+    @task
+    def as_task(self, day: str) -> Any:
+        return self.table, day
+
+
+def wrapped(table: Any) -> Any:
+    def load(day: str) -> Any:
+        return day
+
+    @functools.wraps(load)
+    def wrapper(day: str) -> Any:
+        return table, load(day)
+
+    return task(wrapper)
+
+
+def an_asynchronous(table: Any) -> Any:
+    @task
+    async def load(day: str) -> Any:
+        return table, day
+
+    return load
+
+
+def a_generator(table: Any) -> Any:
+    @task
+    def load(day: str) -> Any:
+        yield table, day
+
+    return load._collected
+
+
+MAKERS: list[Callable[[Any], Any]] = [
+    *(closing, closing_over_a_function, recursive, by_default, by_keyword, a_lambda),
+    *(a_partial, a_partial_by_keyword, wrapped, an_asynchronous, a_generator),
+    lambda table: task(name="load")(Loader(table)),
+    lambda table: task(name="load")(Loader(table).load),
+    lambda table: Loader(table).as_task,
+]
+NAMES = [
+    *("closing", "function", "recursive", "default", "keyword", "lambda", "partial"),
+    *("partial-by-keyword", "wrapped", "async", "generator", "object", "bound", "method"),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=NAMES)
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_no_two_tasks_share_a_key(policy: CachePolicy, make: Callable[[Any], Any]) -> None:
+    tables = ["a", "b", 1, 1.0, True, {"t": "a"}, {"t": "b"}, ["a"], Loader("a"), Loader("b"), len]
+    tasks = [make(table) for table in tables]
+    keys = [key(policy, each) for each in tasks]
+    assert None not in keys
+    assert len(set(keys)) == len(tables)
+    assert keys == [key(policy, each) for each in tasks]
+    assert keys == [key(policy, make(table)) for table in tables]
+
+
+class Base:
+    @classmethod
+    def load(cls, day: str) -> Any:
+        return cls, day
+
+    @staticmethod
+    def free(day: str) -> Any:
+        return day
+
+
+class Derived(Base):
+    pass
+
+
+def conditional(which: int) -> Any:
+    if which == 1:
+
+        @task
+        def load(day: str) -> str:
+            return day
+
+    else:
+
+        @task
+        def load(day: str) -> str:
+            return day[::-1]
+
+    return load
+
+
+@task
+def twice_defined(day: str) -> str:
+    return day
+
+
+first_defined = twice_defined
+
+
+@task  # type: ignore[no-redef] # what this is about
+def twice_defined(day: str) -> str:
+    return day[::-1]
+
+
+@task
+def once_defined(day: str) -> str:
+    return day
+
+
+DIFFERENT: dict[str, list[Any]] = {
+    "names": [once_defined, once_defined.with_options(name="other"), task(query), task(len)],
+    "one name": [task(name="x")(each) for each in (query, closing, len, max, Loader("a"), Loader)],
+    "classes": [task(Base.load), task(Derived.load), task(Base.free)],
+    "one qualified name": [conditional(1), conditional(2)],
+    "defined twice": [first_defined, twice_defined],
+    # On one line, and so of one source.
+    "lambdas": [task(name="x")(f) for f in (lambda d: d, lambda d: -d, lambda d: d + 1)],
+    "makers": [make("a") for make in MAKERS],
+}
+
+
+@pytest.mark.parametrize("kind", DIFFERENT)
+@pytest.mark.parametrize("policy", [TASK_SOURCE, RUN_ID, FLOW_PARAMETERS], ids=repr)
+def test_different_tasks_have_different_keys(policy: CachePolicy, kind: str) -> None:
+    tasks = DIFFERENT[kind]
+    assert len({key(policy, each) for each in tasks}) == len(tasks)
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_other_options_make_no_other_task(policy: CachePolicy) -> None:
+    for each in (once_defined, closing("a"), Loader("a").as_task):
+        other = each.with_options(retries=3, tags=["x"])
+        assert key(policy, each) == key(policy, other)
+
+
+def test_the_loop_variable_counts_as_it_is_at_the_call() -> None:
+    tasks = []
+    for table in "ab":
+
+        @task
+        def load(day: str) -> Any:
+            return table, day  # noqa: B023 - what this is about
+
+        tasks.append(load)
+    assert key(INPUTS, tasks[0]) == key(INPUTS, tasks[1])
+    before = key(INPUTS, tasks[0])
+    table = "c"
+    assert key(INPUTS, tasks[0]) != before
+
+
+def test_what_is_changed_in_place_counts() -> None:
+    table = {"t": "a"}
+    load = closing(table)
+    before = key(INPUTS, load)
+    table["t"] = "b"
+    assert key(INPUTS, load) != before
+
+
+def test_what_a_task_changes_itself_counts_as_it_was() -> None:
+    """A test that counts the calls of a cached task must not make it another task by that."""
+    calls: list[str] = []
+    counts: dict[str, int] = {"n": 0}
+    number = 0
+    done = threading.Event()
+    ids = itertools.count()
+
+    @task
+    def load(day: str) -> str:
+        nonlocal number
+        assert next(ids) == 0
+        number += 1
+        calls.append(day)
+        counts["n"] += 1
+        done.set()
+        return day
+
+    before = key(INPUTS, load)
+    assert load.fn("x") == "x"
+    assert key(INPUTS, load) == before
+    assert not load.code.first_seen.local
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_what_cannot_be_hashed_is_known_in_this_process(policy: CachePolicy) -> None:
+    clients = [SimpleNamespace(lock=open) for _ in range(2)]
+    for client in clients:
+        client.opened = (each for each in ())
+    tasks = [closing(client) for client in clients]
+    keys = [key(policy, each) for each in tasks]
+    assert len(set(keys)) == 2
+    assert keys == [key(policy, each) for each in tasks]
+    assert set(tasks[0].code.first_seen.local) == {"table"}
+
+
+def test_what_is_left_out_is_left_out_of_the_task() -> None:
+    for policy in (INPUTS - "table", INPUTS - "table" + TASK_SOURCE, RUN_ID + (INPUTS - "table")):
+        assert key(policy, by_default("a")) == key(policy, by_default("b"))
+        assert key(policy, a_partial_by_keyword("a")) == key(policy, a_partial_by_keyword("b"))
+    for policy in (INPUTS - "self", INPUTS - "self" + RUN_ID):
+        assert key(policy, Loader("a").as_task) == key(policy, Loader("b").as_task)
+
+
+def test_calls_with_the_same_inputs_share_a_key() -> None:
+    assert key(INPUTS, by_default("a"), "m") == key(INPUTS, by_default("a"), "m", "a")
+    assert key(RUN_ID, by_default("a"), "m") == key(RUN_ID, by_default("a"), "n")
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_a_copy_in_another_process_is_the_same_task(policy: CachePolicy) -> None:
+    for each in (closing({"t": ["a"]}), by_keyword("a"), once_defined, a_partial("a")):
+        copied = pickle.loads(cloudpickle.dumps(each))  # noqa: S301 - of this test
+        assert key(policy, each) == key(policy, copied)
+
+
+SOURCE = """
+from flowspan import task
+
+@task
+def load(x):
+    return "one"
+
+def make():
+    @task
+    def inner(x):
+        return "one"
+    return inner
+
+def wrap(fn):
+    def wrapper(x):
+        return fn(x)
+    return wrapper
+
+@task
+@wrap
+def wrapped(x):
+    return "one"
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module whose file can be edited; `tmp_path / "edited_module.py"`."""
+    path = tmp_path / "edited_module.py"
+    path.write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("edited_module")
+    del sys.modules["edited_module"]
+    linecache.checkcache(str(path))
+
+
+def test_the_source_is_that_of_the_code_that_runs(module: Any, tmp_path: Path) -> None:
+    """The file is edited after the import, as in a long-lived process."""
+    path = tmp_path / "edited_module.py"
+    path.write_text(SOURCE.replace('"one"', '"another"').replace("\n@task", "\n# Edited.\n@task"))
+    linecache.checkcache(str(path))
+    names = ("load", "wrapped")
+    old = [getattr(module, name) for name in names]
+    old += [each.with_options(retries=2) for each in old]
+    old.append(module.make())  # decorated after the edit, of code from before it
+    keys = {key(TASK_SOURCE, each) for each in old}
+    assert len(keys) == 3
+    del sys.modules["edited_module"]
+    linecache.checkcache(str(path))
+    importlib.invalidate_caches()
+    for cached in tmp_path.glob("__pycache__/*"):
+        cached.unlink()
+    new = importlib.import_module("edited_module")
+    assert not keys & {key(TASK_SOURCE, each) for each in (new.load, new.wrapped, new.make())}
+
+
+def test_a_function_without_source_has_its_code() -> None:
+    made: dict[str, Any] = {"__name__": "nowhere"}
+    exec("def f(x): return x + 1\ndef g(x): return x + 2", made)  # noqa: S102 - has no source
+    first, second = made["f"], made["g"]
+    second.__name__ = second.__qualname__ = "f"
+    assert key(TASK_SOURCE, task(first)) != key(TASK_SOURCE, task(second))
+    assert identity_of(task(first)) != identity_of(task(second))

@@ -1,0 +1,295 @@
+"""What JSON gives back as what it was, and what it refuses when it is written."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import functools
+import math
+import typing
+from collections import Counter, OrderedDict, defaultdict, deque
+from dataclasses import InitVar, dataclass, field
+from decimal import Decimal
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, computed_field
+
+from flowspan.core.hashing import stable_hash
+from flowspan.exceptions import SerializationError
+from flowspan.serializers import JSONSerializer, get_serializer
+
+AUTUMN = dt.datetime(2026, 10, 25, 2, 30)  # noqa: DTZ001 - such values come, too
+
+
+class Colour(enum.Enum):
+    PAIR = (1, 2)
+    LIST = [1]  # noqa: RUF012 - an enum's member
+    TEXT = "text"
+    DAY = dt.date(2026, 1, 1)
+    NAN = math.nan
+
+
+class Text(enum.StrEnum):
+    A = "a"
+
+
+class Number(enum.IntEnum):
+    A = 1
+
+
+class Flags(enum.Flag):
+    A = 1
+    B = 2
+
+
+class Bits(enum.IntFlag):
+    A = 1
+
+
+class Row(typing.NamedTuple):
+    day: dt.date
+    pair: tuple[int, ...]
+
+
+class Aliased(BaseModel):
+    x: int = Field(alias="theX")
+
+
+class AliasedTwice(BaseModel):
+    x: int = Field(validation_alias="inX", serialization_alias="outX")
+
+
+class Outer(BaseModel):
+    inner: Aliased
+    colours: list[Text]
+
+
+class Excluding(BaseModel):
+    x: int
+    y: int = Field(default=0, exclude=True)
+
+
+class Required(BaseModel):
+    x: int
+    y: int = Field(exclude=True)
+
+
+class Private(BaseModel):
+    x: int
+    _secret: int = PrivateAttr(default=0)
+
+
+class Secret(BaseModel):
+    password: SecretStr
+
+
+class Computed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    x: int
+
+    @computed_field  # type: ignore[prop-decorator] # as pydantic has it
+    @property
+    def twice(self) -> int:
+        return 2 * self.x
+
+
+class Extra(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class AnyModel(BaseModel):
+    value: BaseModel
+
+
+@dataclass
+class Point:
+    x: int
+    tags: Any = None
+
+    @functools.cached_property
+    def twice(self) -> int:
+        return 2 * self.x
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    x: int
+    made: str = field(init=False, default="here")
+
+
+@dataclass
+class Totalled:
+    x: int
+
+    def __post_init__(self) -> None:
+        self.total = self.x + 1
+
+
+@dataclass
+class Doubled:
+    x: int
+
+    def __post_init__(self) -> None:
+        self.x *= 2
+
+
+@dataclass
+class Initialised:
+    x: int
+    more: InitVar[int]
+
+    def __post_init__(self, more: int) -> None:
+        self.x += more
+
+
+class Name(str):
+    pass
+
+
+class Count(int):
+    pass
+
+
+class Table(dict[str, int]):
+    pass
+
+
+def with_(thing: Any, **attributes: Any) -> Any:
+    thing.__dict__.update(attributes)
+    return thing
+
+
+def local_enum() -> Any:
+    class Local(enum.Enum):
+        A = 1
+
+    return Local.A
+
+
+def private(secret: int) -> Private:
+    model = Private(x=1)
+    model._secret = secret
+    return model
+
+
+FAITHFUL: dict[str, Any] = {
+    "set of tuples": {(1, 2), (1, (2, 3))},
+    "frozen set of mixed": frozenset({(1, "a"), None, "b", 1.5, dt.date(2026, 1, 1)}),
+    "enums": [*Colour],
+    "enums that are more": [Text.A, Number.A, Bits.A, Bits(0)],
+    "flags": [Flags(0), Flags.A, Flags.A | Flags.B],
+    "named tuple": [Row(dt.date(2026, 1, 1), (1, 2))],
+    "aliased": Aliased(theX=1),
+    "aliased twice": AliasedTwice(inX=1),
+    "models in models": Outer(inner=Aliased(theX=1), colours=[Text.A]),
+    "models in containers": {"a": [Aliased(theX=1)]},
+    "excluded at its default": Excluding(x=1),
+    "private at its default": Private(x=1),
+    "computed": Computed(x=1),
+    "extra": Extra(a=1),  # type: ignore[call-arg] # what this is about
+    "dataclass": Point(1, {(1, 2)}),
+    "dataclasses in dataclasses": Point(1, [Point(2, Slotted(3))]),
+    "slots": Slotted(1),
+    "made after init": Totalled(1),
+    "numpy": [np.float64(1.5), np.float32(0.1), np.int8(-1), np.uint64(2**63), np.bool_(1)],
+    "ordered": OrderedDict([("b", 1), ("a", 2)]),
+    "counter": Counter("aab"),
+    "queue": deque([1, 2], 3),
+    "looks like a tag": {"$python": "datetime.date", "value": "2026-01-01"},
+    "looks like a tag of tags": {"value": {"$python": 1, "value": Text.A}, "$python": "os:system"},
+    "fold": AUTUMN.replace(fold=1),
+    "zone": AUTUMN.replace(tzinfo=ZoneInfo("Europe/Berlin"), fold=1),
+    "offset": AUTUMN.replace(tzinfo=dt.timezone(-dt.timedelta(hours=2))),
+    "named offset": AUTUMN.replace(tzinfo=dt.timezone(dt.timedelta(hours=2), "CEST")),
+    "time": dt.time(2, 30, fold=1, tzinfo=dt.UTC),
+    "paths": [Path("/a"), PurePosixPath("/a"), PureWindowsPath("a\\b")],
+    "numbers": [-0.0, math.inf, math.nan, 10**400, complex(math.nan, -0.0), Decimal("sNaN")],
+    "texts": ["\ud800", "\x00", b"\xff", bytearray(b"x"), UUID(int=5)],
+}
+
+
+@pytest.mark.parametrize("name", FAITHFUL)
+@pytest.mark.parametrize("serializer", ["json", "compressed/json"])
+def test_it_comes_back_as_what_it_was(serializer: str, name: str) -> None:
+    value = FAITHFUL[name]
+    found = get_serializer(serializer).loads(get_serializer(serializer).dumps(value))
+    assert type(found) is type(value)
+    assert stable_hash(found) == stable_hash(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ((1, (2,)), [1, [2]]),
+        (
+            {1: "a", None: "b", False: "c", 1.5: "d"},
+            {"1": "a", "null": "b", "false": "c", "1.5": "d"},
+        ),
+        ({Text.A: 1}, {"a": 1}),
+        (Point(1, (2,)), Point(1, [2])),
+    ],
+    ids=["tuple", "keys", "enum keys", "tuple in a dataclass"],
+)
+def test_tuples_come_back_as_lists_and_keys_as_texts(value: Any, found: Any) -> None:
+    assert JSONSerializer().loads(JSONSerializer().dumps(value)) == found
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "excluded": (Excluding(x=1, y=2), "Excluding would not come back"),
+    "excluded and required": (Required(x=1, y=2), "Required would not come back"),
+    "private": (private(5), "Private would not come back"),
+    "secret": (Secret(password=SecretStr("x")), "Secret would not come back"),
+    "extra": (Extra(day=dt.date(2026, 1, 1)), "Extra would not"),  # type: ignore[call-arg] # this
+    "a field of any model": (AnyModel(value=Aliased(theX=1)), "AnyModel would not come back"),
+    "state outside of fields": (with_(Point(1), more=1), "would not come back"),
+    "state of the constructor": (with_(Totalled(1), total=9), "would not come back"),
+    "changed when it is made": (Doubled(1), "would not come back"),
+    "made of more": (Initialised(1, 2), "could not be read back"),
+    "text": (Name("a"), "Name has no form"),
+    "number": ([Count(1)], "Count has no form"),
+    "dictionary": ({"a": Table(a=1)}, "Table has no form"),
+    "default dictionary": (defaultdict(int, a=1), "defaultdict has no form"),
+    "keys that would be one": ({1: "a", "1": "b"}, "the same text"),
+    "tuple as a key": ({(1, 2): 3}, "a key of a dictionary is a tuple"),
+    "local": (local_enum(), "defined in a function"),
+    "range": (range(3), "range has no form"),
+    "numpy's own times": (np.datetime64("2026"), "datetime64 has no form"),
+    "array": (np.zeros(1), "ndarray has no form"),
+    "function": (len, "builtin_function_or_method has no form"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("serializer", ["json", "compressed/json"])
+def test_what_would_not_come_back_is_refused(serializer: str, name: str) -> None:
+    value, why = REFUSED[name]
+    with pytest.raises(SerializationError, match=why):
+        get_serializer(serializer).dumps(value)
+    with pytest.raises(SerializationError, match=why):
+        get_serializer(serializer).dumps({"in": [value]})
+
+
+def test_what_holds_itself_is_refused() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    with pytest.raises(SerializationError, match="holds itself"):
+        JSONSerializer().dumps(circle)
+
+
+def test_what_was_computed_is_no_state() -> None:
+    point = Point(1)
+    assert point.twice == 2
+    assert JSONSerializer().loads(JSONSerializer().dumps(point)) == point
+
+
+def test_what_earlier_versions_wrote_is_read() -> None:
+    read = JSONSerializer().loads
+    assert read(b'{"$python": "datetime.datetime", "value": "2026-10-25T02:30:00"}') == AUTUMN
+    here = __name__
+    assert read(f'{{"$python": "{here}:Colour", "value": "text"}}'.encode()) is Colour.TEXT
+    assert read(f'{{"$python": "{here}:Aliased", "value": {{"theX": 1}}}}'.encode()).x == 1
