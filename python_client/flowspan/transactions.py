@@ -17,9 +17,9 @@ committed from the beginning.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -36,6 +36,7 @@ from flowspan.core.transactions import (
     end,
     rollback,
 )
+from flowspan.core.values import is_instance
 from flowspan.drivers.bridge import run_coroutine
 from flowspan.drivers.host import get_host
 from flowspan.exceptions import ConfigError
@@ -259,7 +260,7 @@ class AsyncTransaction(_Block):
     ) -> None:
         try:
             steps = end(self, failed=error is not None)
-            if isinstance(error, GeneratorExit):  # a coroutine that is closed may not await
+            if is_instance(error, GeneratorExit):  # a coroutine that is closed may not await
                 _drive(steps, self._run)
             else:
                 await _drive_async(steps)
@@ -365,7 +366,7 @@ def _drive(steps: Calls, run: Run | None) -> Any:
                 outcome = None
                 if isinstance(step, Do):
                     outcome = step.fn(*step.args)
-                    if step.is_user_code and inspect.iscoroutine(outcome):
+                    if step.is_user_code and type(outcome) is CoroutineType:
                         outcome = run_coroutine(outcome)
                 elif run is not None:
                     run.scope.sleep(step)
@@ -394,7 +395,7 @@ async def _drive_async(steps: Calls) -> Any:
                     outcome = await asyncio.to_thread(step.fn, *step.args)
                 else:
                     outcome = step.fn(*step.args)
-                    if inspect.iscoroutine(outcome):
+                    if type(outcome) is CoroutineType:
                         outcome = await outcome
             except BaseException as error:  # noqa: BLE001 - the steps decide what it means
                 step = steps.throw(error)

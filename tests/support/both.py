@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import flowspan
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 async def ended(value: Any) -> Any:
     """What a call gave, awaited if it is to be."""
-    return await value if inspect.isawaitable(value) else value
+    # By its type: what a call gives may be a value that raises whatever it is asked for.
+    return await value if type(value) is CoroutineType else value
 
 
 class Kind:
@@ -42,7 +44,15 @@ class Kind:
     def run(self, flow: Any, *args: Any, **kwargs: Any) -> Any:
         """Calls a flow or a task at the top."""
         value = flow(*args, **kwargs)
-        return asyncio.run(value) if self.is_async else value
+        if not self.is_async:
+            return value
+        results = []
+
+        async def main() -> None:
+            results.append(await value)
+
+        asyncio.run(main())  # which might ask a result for its repr
+        return results[0]
 
     def __repr__(self) -> str:
         return "async" if self.is_async else "sync"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from flowspan.artifacts.reporting import ArtifactId
 
-    Table = dict[str, list[Any]] | Sequence[dict[str, Any]] | Sequence[Sequence[Any]]
+    Table = dict[str, list[Any]] | Sequence[dict[str, Any]] | Sequence[Sequence[Any]] | Any
 
 
 def create_link_artifact(
@@ -95,7 +95,8 @@ def create_table_artifact(
     """Makes a table.
 
     Args:
-        table: A list of dictionaries or of lists, the rows; or a dictionary of lists, the columns.
+        table: A list of dictionaries or of lists, the rows; a dictionary of lists, the columns; or
+            a table or series of pandas, polars or pyarrow.
         key: What it is a version of: lower-case letters, digits and dashes.
         description: What it is about, in Markdown.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowspan.artifacts.reporting import ArtifactId, check_key, is_in_run, report_new
 from flowspan.core.runs import current_run
+from flowspan.core.tables import is_table, table_form
+from flowspan.core.values import is_instance, type_name
 from flowspan.drivers.bridge import can_await
 from flowspan.drivers.host import flush_reports
 from flowspan.exceptions import ObjectNotFound
@@ -227,7 +229,8 @@ class TableArtifact(Artifact):
     """A table.
 
     Attributes:
-        table: A list of dictionaries or of lists, the rows; or a dictionary of lists, the columns.
+        table: A list of dictionaries or of lists, the rows; a dictionary of lists, the columns; or
+            a table or series of pandas, polars or pyarrow.
     """
 
     default_type = "table"
@@ -235,21 +238,22 @@ class TableArtifact(Artifact):
     def __init__(
         self,
         *,
-        table: dict[str, list[Any]] | Sequence[dict[str, Any]] | Sequence[Sequence[Any]],
+        table: dict[str, list[Any]] | Sequence[dict[str, Any]] | Sequence[Sequence[Any]] | Any,
         **fields: Any,
     ) -> None:
-        if not isinstance(table, (dict, list, tuple)):
+        if not is_instance(table, (dict, list, tuple)) and not is_table(table):
             msg = (
-                "a table is a list of dictionaries or lists (the rows) or a dictionary of lists "
-                f"(the columns), not of type {type(table).__name__}"
+                "a table is a list of dictionaries or lists (the rows), a dictionary of lists (the "
+                "columns), or a table or series of pandas, polars or pyarrow, not of type "
+                f"{type_name(type(table))}"
             )
             raise TypeError(msg)
         super().__init__(**fields)
         self.table = table
 
     def format(self) -> Any:
-        """The table."""
-        return self.table
+        """Return the table; one of a data library as the list of its rows."""
+        return table_form(self.table) if is_table(self.table) else self.table
 
 
 class ProgressArtifact(Artifact):

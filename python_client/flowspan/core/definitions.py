@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan.core.functions import called_function, function_doc, function_name
 from flowspan.core.parameters import Parameters
 from flowspan.core.portable import reduce_definition, restore
+from flowspan.core.values import encodable, is_instance, shown
 from flowspan.exceptions import ReservedArgumentError
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def checked_name(name: str | None, fn: Callable[..., Any]) -> str:
             raise ValueError("a lambda has no name of its own: give one by name=…")
     if not isinstance(name, str):
         raise TypeError(f"name must be text, not {name!r}")
+    name = encodable(name)
     if not name.strip() or len(name.encode()) > MAX_NAME_BYTES:
         raise ValueError(f"name must have 1 to {MAX_NAME_BYTES} bytes, not {name!r}")
     return name
@@ -175,12 +177,15 @@ def checked_tags(tags: object) -> tuple[str, ...]:
         return ()
     if isinstance(tags, str) or not hasattr(tags, "__iter__"):
         raise TypeError(f"tags must be a list or a set of texts, not {tags!r}")
-    items = sorted(tags) if isinstance(tags, (set, frozenset)) else list(tags)
-    for tag in items:
-        if not isinstance(tag, str):
-            raise TypeError(f"a tag must be text, not {tag!r}")
+    items = list(tags)
+    for index, item in enumerate(items):
+        if not is_instance(item, str):
+            raise TypeError(f"a tag must be text, not {shown(item)}")
+        items[index] = tag = encodable(item)
         if not tag or len(tag.encode()) > MAX_NAME_BYTES:
             raise ValueError(f"a tag must have 1 to {MAX_NAME_BYTES} bytes, not {tag!r}")
+    if is_instance(tags, (set, frozenset)):
+        items.sort()
     unique = tuple(dict.fromkeys(items))
     if len(unique) > MAX_TAGS:
         raise ValueError(f"at most {MAX_TAGS} tags, not {len(unique)}")

@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.events import CREATED, STATE
-from flowspan.core.failures import whole_trace
+from flowspan.core.failures import error_text, whole_trace
 from flowspan.core.hooks import run_hooks
 from flowspan.core.keeping import finish, look_up
 from flowspan.core.origins import remember
@@ -37,14 +37,14 @@ from flowspan.core.states import (
     State,
 )
 from flowspan.core.steps import Do
-from flowspan.core.traversal import ATOMIC
+from flowspan.core.traversal import ATOMIC_IDS
+from flowspan.core.values import is_instance
 from flowspan.exceptions import UpstreamFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from flowspan.core.events import Emit
-    from flowspan.core.keeping import Keeper
     from flowspan.core.retries import RetryCondition, Uniform
     from flowspan.core.runs import Run
 
@@ -107,50 +107,62 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
     run_id, span, definition = run.record.id, run.span, run.definition
     hooks = definition.hooks
     name, message = "Running", ""
-    if run.keeper is not None:
-        found = yield from look_up(run, world, run.keeper)
-        if found is not None:
-            yield from _end_kept(run, world, run.keeper, found)
-            if hooks is not None:
-                yield from run_hooks(run, world, found)
-            return found
-    if definition.is_flow:
-        world.note(run, _INFO, f"Begins (flow {definition.name!r}).", None)
-    while True:
-        now = now_ns()
-        emit((STATE, run_id, run.attempt, _RUNNING, name, message, now, None, None))
-        if span is not None:
-            span.attempt(run.attempt, now)
-        try:
-            if hooks is not None:
-                state = State(RUNNING, name, message, None, run_id, now)
-                yield from run_hooks(run, world, state)
-            value = yield None
-        except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
-            state = judge_error(error, run_id, now_ns())
-        else:
-            if type(value) in ATOMIC:
-                state = State(COMPLETED, "Completed", "", value, run_id, now_ns())
+    has_ended = False
+    try:
+        if run.keeper is not None:
+            found = yield from look_up(run, world, run.keeper)
+            if found is not None:
+                _end(run, world, found)
+                has_ended = True
+                yield from run.keeper.settle(found)
+                if hooks is not None:
+                    yield from run_hooks(run, world, found)
+                return found
+        if definition.is_flow:
+            world.note(run, _INFO, f"Begins (flow {definition.name!r}).", None)
+        while True:
+            now = now_ns()
+            emit((STATE, run_id, run.attempt, _RUNNING, name, message, now, None, None))
+            if span is not None:
+                span.attempt(run.attempt, now)
+            try:
+                if hooks is not None:
+                    state = State(RUNNING, name, message, None, run_id, now)
+                    yield from run_hooks(run, world, state)
+                value = yield None
+            except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
+                state = judge_error(error, run_id, now_ns())
             else:
-                state = judge_value(value, run_id, now_ns())
-        if definition.retry is not None and state.type is not COMPLETED:
-            again = yield from _retry(run, world, state)
-            if again is None:
-                if run.keeper is not None:
-                    yield from run.keeper.attempt_failed()
-                name, message = "Retrying", state.message
-                run.attempt += 1
-                emit = world.emit  # another one if the function forked, and this is the child
-                continue
-            state = again
-        if run.keeper is None:
+                if id(type(value)) in ATOMIC_IDS:
+                    state = State(COMPLETED, "Completed", "", value, run_id, now_ns())
+                else:
+                    state = judge_value(value, run_id, now_ns())
+            if definition.retry is not None and state.type is not COMPLETED:
+                again = yield from _retry(run, world, state)
+                if again is None:
+                    if run.keeper is not None:
+                        yield from run.keeper.attempt_failed()
+                    name, message = "Retrying", state.message
+                    run.attempt += 1
+                    emit = world.emit  # another one if the function forked, and this is the child
+                    continue
+                state = again
+            if run.keeper is not None:
+                state = yield from finish(run, world, run.keeper, state)
             _end(run, world, state)
-        else:
-            state = yield from finish(run, world, run.keeper, state)
-            yield from _end_kept(run, world, run.keeper, state)
-        if hooks is not None:
-            yield from run_hooks(run, world, state)
-        return state
+            has_ended = True
+            if run.keeper is not None:
+                yield from run.keeper.settle(state)
+            if hooks is not None:
+                yield from run_hooks(run, world, state)
+            return state
+    except BaseException as error:
+        if has_ended:
+            raise
+        # Rolling back or looking for a result was broken off. No error may leave a run open.
+        if run.keeper is not None:
+            run.keeper.transaction.release()
+        return never_run(run, world, error)
 
 
 def announce(run: Run, world: World) -> None:
@@ -189,8 +201,8 @@ def never_begin(run: Run, world: World, error: BaseException) -> Steps:
     Returns:
         As `execute`.
     """
-    if isinstance(error, UpstreamFailed):
-        return not_ready(run, world, str(error), error)
+    if is_instance(error, UpstreamFailed):
+        return not_ready(run, world, error_text(error), error)
     state = never_run(run, world, error)
     yield from run_hooks(run, world, state)
     return state
@@ -203,14 +215,6 @@ def never_run(run: Run, world: World, error: BaseException) -> State:
     return state
 
 
-def _end_kept(
-    run: Run, world: World, keeper: Keeper, state: State
-) -> Generator[float | Do | None, Any, None]:
-    """Ends a run that has a keeper: its transaction is settled after it."""
-    _end(run, world, state)
-    yield from keeper.settle(state)
-
-
 def _end(run: Run, world: World, state: State) -> None:
     if run.definition.is_flow or state.type is not COMPLETED:
         world.note(run, _LEVELS.get(state.type, _ERROR), _closing_words(run, state), None)
@@ -220,7 +224,7 @@ def _end(run: Run, world: World, state: State) -> None:
     if run.span is not None:
         # The result of a run that completed may have to be read first, and nobody needs it here.
         error = state.data if state.type is not COMPLETED else None
-        error = error if isinstance(error, BaseException) else None
+        error = error if is_instance(error, BaseException) else None
         run.span.end(kind, name, message, error, now or 0)
         state.traceparent = run.record.traceparent
         remember(state)

@@ -1,16 +1,34 @@
-"""Exceptions in the form in which they are reported."""
+"""Exceptions in the form in which they are reported.
+
+Nothing here raises, whatever an exception's own methods do (`__str__`, `__getattribute__`, …): a
+run that cannot say why it failed has failed all the same.
+"""
 
 from __future__ import annotations
 
 import textwrap
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flowspan.core.events import FailureInfo
+from flowspan.core.values import encodable, is_instance, type_name
 from flowspan.exceptions import FlowspanError, RemoteError
 
 if TYPE_CHECKING:
     from types import FrameType
+
+__all__ = [
+    "CARRIED_TRACE",
+    "error_text",
+    "error_type",
+    "failure_info",
+    "shorten",
+    "summary",
+    "trace_text",
+    "type_name",
+    "whole_trace",
+]
 
 MAX_CHAIN = 16
 MAX_MESSAGE_BYTES = 32 * 1024
@@ -36,7 +54,7 @@ def failure_info(error: BaseException) -> FailureInfo:
     link: BaseException | None = error
     while link is not None and len(chain) < MAX_CHAIN and not any(link is seen for seen in chain):
         chain.append(link)
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+        link = _cause_of(link)
     info: FailureInfo | None = None
     for item in reversed(chain):
         info = FailureInfo(
@@ -59,34 +77,29 @@ def whole_trace(failure: FailureInfo) -> str:
     return shorten("\n".join(traces), MAX_TRACE_BYTES)
 
 
-def type_name(kind: type) -> str:
-    """The name of a type as Python's tracebacks give it: without a module for built-in ones."""
-    if kind.__module__ in {"builtins", "__main__"}:
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
 def error_type(error: BaseException) -> str:
-    """The name of an error's type; of the original's, where it stands for one of elsewhere."""
-    if isinstance(error, RemoteError) and error.type_name:
+    """Return the name of an error's type; of the original's, if it stands for one of elsewhere."""
+    if is_instance(error, RemoteError) and error.type_name:
         return error.type_name
     return type_name(type(error))
 
 
 def error_text(error: BaseException) -> str:
-    """The error's message; a note about it if the error cannot even say that."""
+    """Return the error's message, or a note if its `__str__` raises."""
     try:
-        return str(error)
-    except Exception as broken:  # noqa: BLE001 - __str__ is user code
-        return f"<its __str__ raised {type(broken).__name__}>"
+        return encodable(str(error))
+    except BaseException as broken:  # noqa: BLE001 - __str__ is user code
+        return f"<its __str__ raised {type_name(type(broken))}>"
 
 
 def summary(error: BaseException) -> str:
-    """One line: the type and the message; of a group, what is in it as well."""
+    """Return one line: the type and the message; of a group, what is in it as well."""
     text = error_text(error)
     name = error_type(error)
-    if isinstance(error, BaseExceptionGroup) and error.exceptions:
-        text = f"{text}: {'; '.join(summary(each) for each in error.exceptions[:MAX_CHAIN])}"
+    if is_instance(error, BaseExceptionGroup):
+        with suppress(RecursionError):  # groups in groups in groups
+            parts = "; ".join(summary(each) for each in _group_parts(error)[:MAX_CHAIN])
+            text = f"{text}: {parts}"
     return shorten(f"{name}: {text}" if text else name, MAX_MESSAGE_BYTES)
 
 
@@ -104,21 +117,28 @@ def shorten(text: str, max_bytes: int) -> str:
 
 
 def trace_text(error: BaseException) -> str:
-    """The traceback as Python shows it, without flowspan's own frames.
+    """Return the traceback as Python shows it, without flowspan's own frames.
 
     That of an exception from another process goes from where it was raised again here to where it
     was raised there.
     """
-    frames = list(traceback.walk_tb(error.__traceback__))
+    try:
+        return encodable(_trace_text(error))
+    except Exception:  # noqa: BLE001 - may run methods of the error, and loaders of source code
+        return f"{type_name(type(error))}\n"
+
+
+def _trace_text(error: BaseException) -> str:
+    frames = list(traceback.walk_tb(_traceback_of(error)))
     of_user = [item for item in frames if not _is_own(item[0])]
-    carried = error.__dict__.get(CARRIED_TRACE)
+    carried = _dict_of(error).get(CARRIED_TRACE)
     if isinstance(carried, str):
         if not of_user:
             return carried
         here = traceback.StackSummary.extract(iter(of_user)).format()
         return "".join([_HEADER, *here, carried.removeprefix(_HEADER)])
     lines = [_HEADER]
-    if not frames or (not of_user and isinstance(error, FlowspanError)):
+    if not frames or (not of_user and is_instance(error, FlowspanError)):
         # It was never raised, or is flowspan's own word to the user: where in flowspan it was said
         # does not matter.
         lines = []
@@ -126,23 +146,39 @@ def trace_text(error: BaseException) -> str:
         lines += traceback.StackSummary.extract(iter(of_user or frames)).format()
     try:
         lines += traceback.format_exception_only(error)
-    except Exception:  # noqa: BLE001 - may run __str__, which is user code
-        lines.append(type_name(type(error)))
-    if isinstance(error, BaseExceptionGroup):
+    except BaseException:  # noqa: BLE001 - may run __str__, which is user code
+        lines.append(f"{type_name(type(error))}: {error_text(error)}\n")
+    if is_instance(error, BaseExceptionGroup):
         lines += _parts_of(error)
     return "".join(lines)
 
 
 def _parts_of(group: BaseExceptionGroup[BaseException]) -> list[str]:
-    """The tracebacks of the exceptions in a group, indented."""
+    """Return the tracebacks of the exceptions in a group, indented."""
     lines = []
-    count = len(group.exceptions)
-    for number, error in enumerate(group.exceptions[:MAX_CHAIN], 1):
-        lines.append(f"  +---- {number} of {count} ----\n")
+    parts = _group_parts(group)
+    for number, error in enumerate(parts[:MAX_CHAIN], 1):
+        lines.append(f"  +---- {number} of {len(parts)} ----\n")
         lines.append(textwrap.indent(trace_text(error), "  | "))
     return lines
 
 
+# Read past what the error's class makes of its attributes.
+_traceback_of = BaseException.__dict__["__traceback__"].__get__
+_dict_of = BaseException.__dict__["__dict__"].__get__
+_explicit_cause_of = BaseException.__dict__["__cause__"].__get__
+_context_of = BaseException.__dict__["__context__"].__get__
+_hides_context = BaseException.__dict__["__suppress_context__"].__get__
+_group_parts = BaseExceptionGroup.__dict__["exceptions"].__get__
+
+
+def _cause_of(error: BaseException) -> BaseException | None:
+    cause: BaseException | None = _explicit_cause_of(error)
+    if cause is None and not _hides_context(error):
+        cause = _context_of(error)
+    return cause
+
+
 def _is_own(frame: FrameType) -> bool:
-    module: str = frame.f_globals.get("__name__") or ""
-    return module == _PACKAGE or module.startswith(_PACKAGE + ".")
+    module = frame.f_globals.get("__name__")  # code may be run with any globals
+    return type(module) is str and (module == _PACKAGE or module.startswith(_PACKAGE + "."))

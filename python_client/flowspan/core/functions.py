@@ -6,6 +6,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.values import label_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -51,6 +53,15 @@ def function_name(fn: Callable[..., Any]) -> str:
     while isinstance(fn, functools.partial):
         fn = fn.func
     return str(getattr(fn, "__name__", type(fn).__name__))
+
+
+def called_name(fn: object) -> str:
+    """Return a name for messages of anything that is called; never raises."""
+    try:
+        name = getattr(fn, "__name__", None)
+    except Exception:  # noqa: BLE001 - an object with a __getattr__ of its own
+        name = None
+    return name if type(name) is str else label_of(fn)
 
 
 def function_doc(fn: Callable[..., Any]) -> str | None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from flowspan.core.states import State
 
-_NEVER_KNOWN = ATOMIC | {list, tuple, dict}
+_NEVER_KNOWN = frozenset(map(id, ATOMIC | {list, tuple, dict}))
+"""By identity, for a class's own hash may be anything."""
 _MAX_LOOKED_AT = 128
 """How many elements of a collection are looked at: as many as a span has links."""
 
@@ -32,10 +33,10 @@ _origins: dict[int, tuple[ref[Any], str, str]] = {}
 
 def remember(state: State) -> None:
     """Remembers that the result of a run that has ended came from it."""
-    if state.type is not COMPLETED or isinstance(state, StoredState) or state.run_id is None:
+    if state.type is not COMPLETED or issubclass(type(state), StoredState) or state.run_id is None:
         return
     value = state.data
-    if type(value) in _NEVER_KNOWN:
+    if id(type(value)) in _NEVER_KNOWN:
         return
     key = id(value)
     try:
@@ -56,6 +57,6 @@ def origins_of(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _elements(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    return value[:_MAX_LOOKED_AT] if type(value) in {list, tuple} else ()
+    if issubclass(type(value), dict):
+        value = list(dict.values(value))
+    return value[:_MAX_LOOKED_AT] if type(value) is list or type(value) is tuple else ()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowspan.core.failures import failure_info, summary
+from flowspan.core.events import FailureInfo
+from flowspan.core.failures import error_text, failure_info, summary
 from flowspan.core.states import (
     CANCELLED,
     COMPLETED,
@@ -20,6 +21,7 @@ from flowspan.core.states import (
     StateType,
 )
 from flowspan.core.traversal import find
+from flowspan.core.values import encodable, is_instance, shown, type_name
 from flowspan.exceptions import (
     CancelRun,
     DeadlinePassed,
@@ -32,25 +34,32 @@ _CONTAINERS = (list, tuple, set, frozenset, dict)
 
 
 def judge_value(value: Any, run_id: str, time_ns: int) -> State:
-    """The state that a run enters whose function returned a value.
+    """Return the state that a run enters whose function returned a value.
+
+    Of the value itself nothing is asked: neither its truth nor its length, nor what it equals. If a
+    state that was made by hand cannot be judged, because its name or its message raises, the run
+    fails with that error.
 
     Args:
         value: What it returned.
         run_id: The run.
         time_ns: Now.
     """
-    if isinstance(value, State):
-        return _judge_state(value, run_id, time_ns)
-    if value and isinstance(value, _CONTAINERS):
-        states = find(value, (State,))
-        bad = [state for state in states if state.type is not COMPLETED]
-        if bad:
-            return _judge_bad(bad, len(states), run_id, time_ns)
+    try:
+        if is_instance(value, State):
+            return _judge_state(value, run_id, time_ns)
+        if is_instance(value, _CONTAINERS):
+            states = find(value, (State,))
+            bad = [state for state in states if state.type is not COMPLETED]
+            if bad:
+                return _judge_bad(bad, len(states), run_id, time_ns)
+    except Exception as error:  # noqa: BLE001 - methods of users' classes may raise anything
+        return judge_error(error, run_id, time_ns)
     return State(COMPLETED, "Completed", "", value, run_id, time_ns)
 
 
 def judge_error(error: BaseException, run_id: str, time_ns: int) -> State:
-    """The state that a run enters whose function raised.
+    """Return the state that a run enters whose function raised. Never raises itself.
 
     Args:
         error: What it raised. RunTimeout stands for the run's own deadline only if
@@ -59,18 +68,28 @@ def judge_error(error: BaseException, run_id: str, time_ns: int) -> State:
         run_id: The run.
         time_ns: Now.
     """
+    try:
+        return _judge_error(error, run_id, time_ns)
+    except Exception:  # noqa: BLE001 - then with no more of the error than its type
+        name = type_name(type(error))
+        failure = FailureInfo(name, "", "")
+        kind: StateType = FAILED if is_instance(error, Exception) else CRASHED
+        return State(kind, "", name, error, run_id, time_ns, failure)
+
+
+def _judge_error(error: BaseException, run_id: str, time_ns: int) -> State:
     kind: StateType = FAILED
     name = ""
     message = summary(error)
-    if isinstance(error, RunTimeout) and error.run_id == run_id:
-        name, message = "TimedOut", str(error)
-    elif isinstance(error, CancelRun):
-        kind, message = CANCELLED, str(error)
-    elif isinstance(error, DeadlinePassed):
-        kind, message = CANCELLED, f"Stopped: {error}"
-    elif isinstance(error, WorkerProcessDied):
-        kind, message = CRASHED, str(error)
-    elif not isinstance(error, Exception):
+    if is_instance(error, RunTimeout) and error.run_id == run_id:
+        name, message = "TimedOut", error_text(error)
+    elif is_instance(error, CancelRun):
+        kind, message = CANCELLED, error_text(error)
+    elif is_instance(error, DeadlinePassed):
+        kind, message = CANCELLED, f"Stopped: {error_text(error)}"
+    elif is_instance(error, WorkerProcessDied):
+        kind, message = CRASHED, error_text(error)
+    elif not is_instance(error, Exception):
         kind, message = CRASHED, _broken_off(error)
     # Cancelling is not an error of the code: there is no traceback to show.
     failure = None if kind is CANCELLED else failure_info(error)
@@ -78,11 +97,11 @@ def judge_error(error: BaseException, run_id: str, time_ns: int) -> State:
 
 
 def _broken_off(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
+    if is_instance(error, KeyboardInterrupt):
         return "Interrupted from the keyboard (KeyboardInterrupt)."
-    if isinstance(error, SystemExit):
-        return f"The code asked the interpreter to exit (SystemExit: {error.code!r})."
-    if isinstance(error, GeneratorExit):
+    if is_instance(error, SystemExit):
+        return f"The code asked the interpreter to exit (SystemExit: {shown(error.code)})."
+    if is_instance(error, GeneratorExit):
         return "The coroutine was closed before it ended (GeneratorExit)."
     return f"Broken off by {summary(error)}"
 
@@ -96,15 +115,15 @@ def _judge_state(state: State, run_id: str, time_ns: int) -> State:
     failure = state.failure
     if (
         failure is None
-        and isinstance(state.data, BaseException)
         and state.type in {FAILED, CRASHED}
+        and is_instance(state.data, BaseException)
     ):
         failure = failure_info(state.data)
     message = state.message
-    if not message and isinstance(state.data, BaseException) and state.type is FAILED:
+    if not message and state.type is FAILED and is_instance(state.data, BaseException):
         message = summary(state.data)
     # Its texts may be anything, if it was not made by flowspan.states; what is reported is text.
-    name, message = str(state.name), str(message or "")
+    name, message = encodable(str(state.name)), encodable(str(message or ""))
     return State(state.type, name, message, state.data, run_id, time_ns, failure)
 
 
@@ -113,7 +132,7 @@ def _judge_bad(bad: list[State], count: int, run_id: str, time_ns: int) -> State
     if count == 1:
         error = bad[0].error()
         kind: StateType = CANCELLED if bad[0].type is CANCELLED else FAILED
-        message = bad[0].message or summary(error)
+        message = encodable(str(bad[0].message or summary(error)))
         if kind is CANCELLED:
             return State(kind, "", message, error, run_id, time_ns)
         return _failed(message, error, run_id, time_ns)

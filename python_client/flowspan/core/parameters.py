@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from pydantic import TypeAdapter
 
-_EXACT = frozenset({int, str, float, bool, bytes, complex, type(None)})
-"""Types whose own instances need no validation."""
+_EXACT = frozenset(map(id, (int, str, float, bool, bytes, complex, type(None))))
+"""Types whose own instances need no validation; by identity, for a class may have no hash."""
 
 _MAX_SHOWN = 120
 
@@ -162,7 +162,7 @@ class _Check:
 
     def __init__(self, hint: Any) -> None:
         self._hint = hint
-        self._exact = hint if isinstance(hint, type) and hint in _EXACT else None
+        self._exact = hint if id(hint) in _EXACT else None
         self._adapter: TypeAdapter[Any] | None = None
 
     def __call__(self, name: str, value: Any, problems: list[str]) -> Any:

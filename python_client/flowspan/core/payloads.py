@@ -1,8 +1,10 @@
 """Values of user code as JSON, for people and other languages to see.
 
-Never fails: what cannot be written is replaced by a placeholder that says what it was::
+The parameters of a run are recorded without being asked for, so that never fails, and reads no
+more of a value than it stores: neither its `repr` nor properties. What cannot be written is
+replaced by a placeholder that says what it was::
 
-    {"$unserializable": {"type": "pandas.DataFrame", "repr": "..."}}
+    {"$unserializable": {"type": "pandas.DataFrame", "repr": "<pandas.DataFrame object>"}}
 """
 
 from __future__ import annotations
@@ -11,7 +13,17 @@ import json
 from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowspan.core.failures import error_text, type_name
+from flowspan.core.failures import error_text
+from flowspan.core.tables import data_form, number_form
+from flowspan.core.traversal import ATOMIC_IDS, is_plain, parts_of
+from flowspan.core.values import (
+    fields_of,
+    label_of,
+    names_of,
+    read_fields,
+    type_attribute,
+    type_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +31,7 @@ if TYPE_CHECKING:
 MAX_PARAMETERS_BYTES = 512 * 1024
 PLACEHOLDER = "$unserializable"
 
-_MAX_REPR = 200
+_MAX_SHOWN = 200
 
 
 class Problem(NamedTuple):
@@ -40,7 +52,8 @@ def encode_parameters(arguments: Mapping[str, Any]) -> tuple[bytes, list[Problem
         JSON in UTF-8 of at most 512 KiB; and the parameters that a placeholder stands for.
     """
     try:
-        data = _dumps(arguments)
+        is_simple = is_plain(arguments.values())
+        data = _dumps(arguments if is_simple else _stored_parts(arguments))
         if len(data) <= MAX_PARAMETERS_BYTES:
             return data, []
     except Exception:  # noqa: BLE001, S110 - one of the values: found out below
@@ -49,23 +62,33 @@ def encode_parameters(arguments: Mapping[str, Any]) -> tuple[bytes, list[Problem
     parts: dict[str, bytes] = {}
     for name, value in arguments.items():
         try:
-            parts[name] = _dumps(value)
+            # In a list: what is not in one, json asks for its class.
+            parts[name] = _dumps([_stored_parts(value)])[1:-1]
         except Exception as error:  # noqa: BLE001 - may be anything that user code raises
             problems.append(Problem(name, type_name(type(value)), error_text(error)))
-            parts[name] = _placeholder(value)
+            parts[name] = _placeholder(value, label_of(value))
     _replace_largest(arguments, parts, problems)
     items = (b"%s:%s" % (json.dumps(name).encode(), part) for name, part in parts.items())
     return b"{%s}" % b",".join(items), problems
 
 
 def encode_value(value: Any) -> bytes:
-    """A value as JSON in UTF-8. NaN and infinity, which JSON does not have, become null.
+    """Return a value as JSON in UTF-8. NaN and infinity, which JSON does not have, become null.
+
+    The user has asked for it: fields are read as they are to be read, and tables, series and arrays
+    of data libraries are written out (see `flowspan.core.tables`).
 
     Raises:
         TypeError: JSON has no form for something in it.
-        ValueError: It contains itself.
+        ValueError: It contains itself, or has too many elements.
     """
-    return _dumps(value, for_nan=_nothing)
+    try:
+        return _dumps(value, default=_asked_for, for_nan=_nothing)
+    except TypeError:
+        fresh = _with_plain_keys(value)
+        if fresh is value:
+            raise
+        return _dumps(fresh, default=_asked_for, for_nan=_nothing)
 
 
 def _nothing(_constant: str) -> None:
@@ -75,23 +98,32 @@ def _nothing(_constant: str) -> None:
 def _replace_largest(
     arguments: Mapping[str, Any], parts: dict[str, bytes], problems: list[Problem]
 ) -> None:
-    room = MAX_PARAMETERS_BYTES - sum(len(name.encode()) * 6 + 8 for name in parts)
+    room = MAX_PARAMETERS_BYTES - sum(
+        len(name.encode("utf-8", "surrogatepass")) * 6 + 8 for name in parts
+    )
     for name in sorted(parts, key=lambda name: len(parts[name]), reverse=True):
         if sum(map(len, parts.values())) <= room:
             return
         reason = f"it takes {len(parts[name])} bytes; all together may take {MAX_PARAMETERS_BYTES}"
         problems.append(Problem(name, type_name(type(arguments[name])), reason))
-        parts[name] = _placeholder(arguments[name])
+        shown = parts[name].decode(errors="replace")
+        parts[name] = _placeholder(arguments[name], shown)
 
 
-def _dumps(value: Any, *, for_nan: Callable[[str], Any] = str) -> bytes:
+def _dumps(
+    value: Any,
+    *,
+    default: Callable[[Any], Any] | None = None,
+    for_nan: Callable[[str], Any] = str,
+) -> bytes:
+    default = default or _stored
     try:
         text = json.dumps(
-            value, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+            value, default=default, ensure_ascii=False, allow_nan=False, separators=(",", ":")
         )
     except ValueError:
         # NaN and infinity, which JSON does not have, are replaced. Circular values fail again.
-        text = json.dumps(value, default=_plain, separators=(",", ":"))
+        text = json.dumps(value, default=default, separators=(",", ":"))
         text = json.dumps(json.loads(text, parse_constant=for_nan), separators=(",", ":"))
     try:
         return text.encode()
@@ -99,22 +131,74 @@ def _dumps(value: Any, *, for_nan: Callable[[str], Any] = str) -> bytes:
         return json.dumps(json.loads(text)).encode()
 
 
-def _plain(value: Any) -> Any:
-    """What JSON writes for a type that it does not know."""
-    for kind in type(value).__mro__:
-        convert = _CONVERTERS.get((kind.__module__, kind.__name__))
+def _stored_parts(value: Any, above: frozenset[int] = frozenset()) -> Any:
+    """Return a value with plain containers in the place of those of subclasses.
+
+    json would go through those by methods of their own.
+    """
+    kind = type(value)
+    if id(kind) in ATOMIC_IDS or not issubclass(kind, (dict, list, tuple)):
+        return value
+    parts = parts_of(value)
+    is_exact = kind is dict or kind is list or kind is tuple
+    if (is_exact and is_plain(parts)) or id(value) in above:
+        return value
+    above |= {id(value)}
+    fresh = [_stored_parts(part, above) for part in parts]
+    if is_exact and all(new is old for new, old in zip(fresh, parts, strict=True)):
+        return value
+    return dict(zip(dict.__iter__(value), fresh, strict=True)) if issubclass(kind, dict) else fresh
+
+
+def _stored(value: Any) -> Any:
+    """Return what JSON writes for a type that it does not know, of what the value stores."""
+    kind = type(value)
+    for name in names_of(kind):
+        convert = _CONVERTERS.get(name)
         if convert is not None:
             return convert(value)
-    if hasattr(value, "__fspath__"):
+    if type_attribute(kind, "__fspath__") is not None:
         return value.__fspath__()
-    if hasattr(value, "get_secret_value"):
+    if type_attribute(kind, "get_secret_value") is not None:
         return "**********"
-    if hasattr(type(value), "model_dump"):
+    if type_attribute(kind, "model_dump") is not None:
         return value.model_dump(mode="json")
-    fields = getattr(type(value), "__dataclass_fields__", None)
-    if fields is not None:
-        return {name: getattr(value, name) for name in fields if hasattr(value, name)}
-    raise TypeError(f"{type_name(type(value))} has no form in JSON")
+    declared = type_attribute(kind, "__dataclass_fields__")
+    fields = fields_of(kind)
+    if declared is None or len(fields) < len(declared):  # some are behind descriptors
+        raise TypeError(f"{type_name(kind)} has no form in JSON")
+    return {field.name: part for field, part in read_fields(value, fields)}
+
+
+def _asked_for(value: Any) -> Any:
+    """Return what JSON writes for a type that it does not know, of all that the value gives."""
+    try:
+        return data_form(value)
+    except TypeError:
+        declared = type_attribute(type(value), "__dataclass_fields__")
+        if declared is None:
+            return _stored(value)
+    return {name: getattr(value, name) for name in declared if hasattr(value, name)}
+
+
+def _with_plain_keys(value: Any) -> Any:
+    """Return the value with plain numbers for those of numpy among the keys of dictionaries."""
+    if type(value) is list or type(value) is tuple:
+        fresh = [_with_plain_keys(item) for item in value]
+        return value if all(a is b for a, b in zip(fresh, value, strict=True)) else fresh
+    if type(value) is not dict:
+        return value
+    changed = {}
+    is_same = True
+    for key, item in value.items():
+        try:
+            plain_key = number_form(key)
+        except TypeError:
+            plain_key = key
+        plain_item = _with_plain_keys(item)
+        is_same = is_same and plain_key is key and plain_item is item
+        changed[plain_key] = plain_item
+    return value if is_same else changed
 
 
 def _bytes(value: bytes | bytearray) -> str:
@@ -128,23 +212,21 @@ def _bytes(value: bytes | bytearray) -> str:
 _CONVERTERS: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("builtins", "bytearray"): _bytes,
     ("builtins", "bytes"): _bytes,
-    ("builtins", "frozenset"): list,
-    ("builtins", "set"): list,
+    ("builtins", "frozenset"): parts_of,
+    ("builtins", "set"): parts_of,
     ("datetime", "date"): lambda value: value.isoformat(),
     ("datetime", "datetime"): lambda value: value.isoformat(),
     ("datetime", "time"): lambda value: value.isoformat(),
     ("datetime", "timedelta"): lambda value: value.total_seconds(),
     ("decimal", "Decimal"): str,
     ("enum", "Enum"): lambda value: value.value,
+    ("numpy", "generic"): number_form,
+    ("pandas._libs.tslibs.nattype", "_NaT"): _nothing,
     ("uuid", "UUID"): str,
 }
 
 
-def _placeholder(value: Any) -> bytes:
-    try:
-        shown = repr(value)
-    except Exception as error:  # noqa: BLE001 - __repr__ is user code
-        shown = f"<its __repr__ raised {type(error).__name__}>"
-    if len(shown) > _MAX_REPR:
-        shown = f"{shown[:_MAX_REPR]}…"
+def _placeholder(value: Any, shown: str) -> bytes:
+    if len(shown) > _MAX_SHOWN:
+        shown = f"{shown[:_MAX_SHOWN]}…"
     return json.dumps({PLACEHOLDER: {"type": type_name(type(value)), "repr": shown}}).encode()

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.states import CRASHED, FAILED
+from flowspan.core.values import is_instance
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -77,7 +78,7 @@ class RetryPolicy:
         where a condition decides about that, and never where it is this process that ends.
         """
         if state.type is CRASHED:
-            return self.condition is not None and not isinstance(state.data, _OWN_END)
+            return self.condition is not None and not is_instance(state.data, _OWN_END)
         return state.type is FAILED
 
     def delay_s(self, attempt: int, uniform: Uniform) -> float:

@@ -184,7 +184,8 @@ class Run:
     @property
     def state(self) -> State:
         """The state that user code was last told of (hooks, retry conditions); else Running."""
-        return getattr(self, "entered", None) or State(RUNNING, run_id=self.record.id)
+        entered: State | None = getattr(self, "entered", None)
+        return State(RUNNING, run_id=self.record.id) if entered is None else entered
 
     @property
     def state_type(self) -> StateType:

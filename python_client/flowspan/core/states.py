@@ -19,6 +19,7 @@ from flowspan.core.state_types import (
     StateType,
     error_of,
 )
+from flowspan.core.values import is_instance
 from flowspan.exceptions import CancelRun
 
 if TYPE_CHECKING:
@@ -133,8 +134,9 @@ class State(StateQuestions):
 
     def error(self) -> BaseException:
         """The exception that stands for this state, which is not COMPLETED."""
-        if isinstance(self.data, BaseException):
-            return self.data
+        data = self.data
+        if is_instance(data, BaseException):
+            return data
         return error_of(self.type, self.name, self.message)
 
     def returned(self) -> State:
@@ -144,10 +146,11 @@ class State(StateQuestions):
             BaseException: What ended the run is not its own matter, but is to end its callers too:
                 Ctrl-C, the exit of the interpreter, the deadline of a run that called it.
         """
-        if isinstance(self.data, BaseException) and not isinstance(
-            self.data, (Exception, CancelRun)
-        ):
-            raise self.data
+        if self.type is COMPLETED:
+            return self
+        data = self.data
+        if is_instance(data, BaseException) and not is_instance(data, (Exception, CancelRun)):
+            raise data
         return self
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.functions import called_name
 from flowspan.core.steps import Do
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def rollback(node: TransactionNode) -> Calls:
         try:
             yield Do(hook, (node,), is_user_code=True)
         except Exception as error:  # noqa: BLE001 - user code
-            name = getattr(hook, "__name__", repr(hook))
+            name = called_name(hook)
             node.note(f"The rollback hook {name!r} raised.", error)
     if node.tell_rolled_back is not None:
         node.tell_rolled_back()

@@ -1,32 +1,40 @@
 """Finding things inside of nested values: futures and states in arguments and in what is returned.
 
 Looked into are lists, tuples, sets, the values of dictionaries, the fields of dataclasses and of
-pydantic models. Everything else is a leaf. Values without anything to find are returned as they
-are, the same objects.
+pydantic models; subclasses by what they store, whatever methods they have. Everything else is a
+leaf. No code of a value's class runs here (see `flowspan.core.values`). Values without anything to
+find are returned as they are, the same objects.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.values import copy_attributes, fields_of, read_fields
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 ATOMIC: frozenset[type] = frozenset(
     {type(None), bool, int, float, complex, str, bytes, bytearray, type, range, type(...)}
 )
 """Types whose values hold nothing else: the fast path."""
 
-_SETS = (set, frozenset)
+ATOMIC_IDS: frozenset[int] = frozenset(map(id, ATOMIC))
+"""Their identities: a class may have a hash of its own, by its metaclass, or none at all."""
 
 
 def is_plain(values: Iterable[Any]) -> bool:
-    """Whether all values are of types that hold nothing else. Fast: it sees every argument."""
-    return ATOMIC.issuperset(map(type, values))
+    """True if all values are of types that hold nothing else. Fast: it sees every argument."""
+    try:
+        return ATOMIC.issuperset(map(type, values))
+    except Exception:  # noqa: BLE001 - a class without a hash; looked at one by one then
+        return False
 
 
 def find(value: Any, kinds: tuple[type, ...]) -> list[Any]:
-    """All instances of the kinds in a value, in order, each object once.
+    """Return all instances of the kinds in a value, in order, each object once.
 
     Args:
         value: Where to look.
@@ -37,9 +45,10 @@ def find(value: Any, kinds: tuple[type, ...]) -> list[Any]:
     stack = [value]
     while stack:
         item = stack.pop()
-        if isinstance(item, kinds):
+        kind = type(item)
+        if issubclass(kind, kinds):
             found[id(item)] = item
-        elif type(item) not in ATOMIC and id(item) not in seen:
+        elif id(kind) not in ATOMIC_IDS and id(item) not in seen:
             seen.add(id(item))
             parts = parts_of(item)
             if parts and not is_plain(parts):
@@ -48,7 +57,7 @@ def find(value: Any, kinds: tuple[type, ...]) -> list[Any]:
 
 
 def replace(value: Any, kinds: tuple[type, ...], replacement: Callable[[Any], Any]) -> Any:
-    """The value with all instances of the kinds replaced, at any depth.
+    """Return the value with all instances of the kinds replaced, at any depth.
 
     Args:
         value: Left unchanged: where something is replaced, the containers around it are copied.
@@ -63,9 +72,10 @@ def replace(value: Any, kinds: tuple[type, ...], replacement: Callable[[Any], An
 def _replace(
     value: Any, kinds: tuple[type, ...], replacement: Callable[[Any], Any], above: frozenset[int]
 ) -> Any:
-    if isinstance(value, kinds):
+    kind = type(value)
+    if issubclass(kind, kinds):
         return replacement(value)
-    if type(value) in ATOMIC or id(value) in above:  # a value may hold itself
+    if id(kind) in ATOMIC_IDS or id(value) in above:  # a value may hold itself
         return value
     parts = parts_of(value)
     if not parts or is_plain(parts):
@@ -78,41 +88,73 @@ def _replace(
 
 
 def parts_of(value: Any) -> Sequence[Any]:
-    """What a value holds, if it is of a kind that is looked into."""
-    if isinstance(value, dict):
-        return list(value.values())
-    if isinstance(value, (list, tuple)):
-        return value
-    if isinstance(value, _SETS):
-        return list(value)
-    if isinstance(value, type):
-        return []
-    return [getattr(value, name) for name in _field_names(value) if hasattr(value, name)]
+    """Return what a value holds, if it is of a kind that is looked into."""
+    kind = type(value)
+    if issubclass(kind, dict):
+        return list(dict.values(value))
+    if issubclass(kind, list):
+        return list.__getitem__(value, slice(None))
+    if issubclass(kind, tuple):
+        return tuple.__getitem__(value, slice(None))
+    if issubclass(kind, set):
+        return list(set.__iter__(value))
+    if issubclass(kind, frozenset):
+        return list(frozenset.__iter__(value))
+    fields = fields_of(kind)
+    return [part for _, part in read_fields(value, fields)] if fields else ()
 
 
 def _rebuilt(value: Any, parts: list[Any]) -> Any:
-    """A copy of a container with other parts."""
-    if isinstance(value, dict):
-        copied = value.copy()
-        copied.update(zip(value, parts, strict=True))
-        return copied
-    if isinstance(value, tuple) and hasattr(value, "_make"):
-        return value._make(parts)
-    if isinstance(value, (list, tuple, *_SETS)):
-        return type(value)(parts)
-    from copy import copy  # noqa: PLC0415 - rare
-
-    fresh = copy(value)
-    names = [name for name in _field_names(value) if hasattr(value, name)]
-    for name, part in zip(names, parts, strict=True):
-        # Frozen dataclasses and models refuse setattr; the copy is ours to fill in.
-        object.__setattr__(fresh, name, part)
+    """Copy a container with other parts."""
+    kind = type(value)
+    if issubclass(kind, dict):
+        fresh = _blank(value, dict)
+        _fill(fresh, value, parts)
+    elif issubclass(kind, list):
+        fresh = _blank(value, list)
+        list.__setitem__(fresh, slice(None), parts)
+    elif issubclass(kind, set):
+        fresh = _blank(value, set)
+        set.clear(fresh)
+        set.update(fresh, parts)
+    elif issubclass(kind, (tuple, frozenset)):
+        base: Any = tuple if issubclass(kind, tuple) else frozenset
+        fresh = base.__new__(kind, parts)
+        copy_attributes(value, fresh)
+    else:
+        fresh = _blank(value, object)
+        attributes = None
+        for (field, _), part in zip(read_fields(value, fields_of(kind)), parts, strict=True):
+            if field.slot is not None:
+                field.slot.__set__(fresh, part)
+                continue
+            # Frozen dataclasses and models refuse setattr; the copy is ours to fill in.
+            attributes = attributes or object.__getattribute__(fresh, "__dict__")
+            attributes[field.name] = part
     return fresh
 
 
-def _field_names(value: Any) -> Iterator[str]:
-    kind = type(value)
-    fields = getattr(kind, "__dataclass_fields__", None) or getattr(
-        kind, "__pydantic_fields__", None
-    )
-    yield from fields or ()
+def _fill(fresh: Any, value: Any, parts: list[Any]) -> None:
+    """Give a new dictionary the keys of another one, with other values."""
+    pairs = zip(dict.__iter__(value), parts, strict=True)
+    if not issubclass(type(value), OrderedDict):
+        dict.update(fresh, pairs)
+        return
+    by_key = dict(pairs)
+    for key in OrderedDict.__iter__(value):  # it has an order of its own
+        OrderedDict.__setitem__(fresh, key, by_key[key])
+
+
+def _blank(value: Any, base: Any) -> Any:
+    """Make an instance of the value's class with its attributes, without its own copying.
+
+    That could do anything: load what is loaded lazily, check, count, refuse.
+    """
+    try:
+        fresh = base.__new__(type(value))
+    except TypeError:  # a class made in C, or derived from one: only that knows how
+        from copy import copy  # noqa: PLC0415 - rare
+
+        return copy(value)
+    copy_attributes(value, fresh)
+    return fresh

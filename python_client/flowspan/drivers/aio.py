@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from asyncio import current_task
 from contextlib import asynccontextmanager, contextmanager, suppress
-from types import AsyncGeneratorType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin
+from flowspan.core.functions import called_name
 from flowspan.core.runs import current_run
 from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
-from flowspan.core.traversal import ATOMIC
+from flowspan.core.traversal import ATOMIC_IDS
+from flowspan.core.values import is_instance
 from flowspan.drivers.aio_endings import as_cancel, cancelled_error, passed_on
 from flowspan.drivers.aio_futures import set_done, until_done
 from flowspan.drivers.arguments import (
@@ -90,7 +91,7 @@ async def drive(
                 else:
                     outcome = do_at_once(run, step)
             except BaseException as error:  # noqa: BLE001 - the engine decides what it means
-                if isinstance(error, GeneratorExit):
+                if is_instance(error, GeneratorExit):
                     closed = error
                 step = steps.throw(as_cancel(run, error))
             else:
@@ -124,7 +125,7 @@ async def run_task(
     args, kwargs, error = await resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
     link_inputs(run, task, *inputs)
-    error = error or run.begin_error
+    error = run.begin_error if error is None else error
     if parent is None:
         async with _flushing(host, parent):
             with _cancellable(host, run):
@@ -156,7 +157,7 @@ async def run_flow(
     async with _flushing(host, parent):
         try:
             with _cancellable(host, run):
-                error = error or run.begin_error
+                error = run.begin_error if error is None else error
                 state = await drive(host, run, flow.fn, call.args, call.kwargs, error)
                 if run.task_runner is not None:  # its hooks submitted tasks
                     await runner_done(run.task_runner)
@@ -192,7 +193,7 @@ async def do_or_wait(run: Run, step: Do | float) -> Any:
     token = run.span.enter() if run.span is not None else None
     try:
         value = step.fn(*step.args)
-        return await value if inspect.iscoroutine(value) else value
+        return await value if type(value) is CoroutineType else value
     finally:
         if run.span is not None:
             run.span.leave(token)
@@ -203,9 +204,9 @@ def do_at_once(run: Run, step: Do | float) -> Any:
     if not isinstance(step, Do) or not step.is_user_code:
         return None
     value = step.fn(*step.args)
-    if inspect.iscoroutine(value):
+    if type(value) is CoroutineType:
         value.close()
-        name = getattr(step.fn, "__name__", repr(step.fn))
+        name = called_name(step.fn)
         note(run, logging.WARNING, f"{name!r} was not awaited: the coroutine of the run is closed.")
         return None
     return value
@@ -235,7 +236,7 @@ async def _call(
         await finish_attempt(run, attempt, error)
         with suppress(ValueError):  # a coroutine may be closed in another context
             current_run.reset(current)
-    if type(value) not in ATOMIC:
+    if id(type(value)) not in ATOMIC_IDS:
         futures = futures_in(value)
         if futures:
             await until_done(futures)
@@ -248,9 +249,9 @@ async def _call_to_the_end(
 ) -> Any:
     """Calls the function and waits for the tasks that it submitted."""
     value = await fn(*args, **kwargs)
-    if isinstance(value, GeneratorType):
+    if type(value) is GeneratorType:
         value = list(value)
-    elif isinstance(value, AsyncGeneratorType):
+    elif type(value) is AsyncGeneratorType:
         value = [each async for each in value]
     if attempt.task_runner is not None:
         await runner_done(attempt.task_runner)

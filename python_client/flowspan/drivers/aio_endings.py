@@ -6,6 +6,8 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING
 
+from flowspan.core.states import COMPLETED
+from flowspan.core.values import is_instance
 from flowspan.exceptions import CancelRun
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ def as_cancel(run: Run, error: BaseException) -> BaseException:
         For a CancelledError, CancelRun, or KeyboardInterrupt where it is Ctrl-C; unless it was the
         run that was cancelled, its cause is the CancelledError, for `passed_on`. Else the error.
     """
-    if not isinstance(error, asyncio.CancelledError):
+    if not is_instance(error, asyncio.CancelledError):
         return error
     if run.scope.cancelled:
         task = asyncio.current_task()
@@ -40,7 +42,7 @@ def passed_on(state: State) -> State:
     Raises:
         asyncio.CancelledError: It was cancelled, and not because the run was.
     """
-    cause = cancelled_error(state.data)
+    cause = None if state.type is COMPLETED else cancelled_error(state.data)
     if cause is not None:
         raise cause
     return state
@@ -48,8 +50,8 @@ def passed_on(state: State) -> State:
 
 def cancelled_error(stop: object) -> asyncio.CancelledError | None:
     """What cancelled the asyncio task, where that is why a run was broken off."""
-    cause = stop.__cause__ if isinstance(stop, (CancelRun, KeyboardInterrupt)) else None
-    return cause if isinstance(cause, asyncio.CancelledError) else None
+    cause = stop.__cause__ if is_instance(stop, (CancelRun, KeyboardInterrupt)) else None
+    return cause if is_instance(cause, asyncio.CancelledError) else None
 
 
 def _is_interrupted() -> bool:

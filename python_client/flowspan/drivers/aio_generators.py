@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.portable import mark_as_made
 from flowspan.core.runs import current_run
+from flowspan.core.values import is_instance
 from flowspan.drivers.aio import (
     do_at_once,
     do_or_wait,
@@ -104,7 +105,7 @@ class AsyncIteration(BaseIteration):
                 else:
                     outcome = do_at_once(self.run, self._step)
             except BaseException as raised:  # noqa: BLE001 - the engine decides what it means
-                if isinstance(raised, GeneratorExit):
+                if is_instance(raised, GeneratorExit):
                     closed = raised
                 error = as_cancel(self.run, raised)
             is_going_on = self.tell(outcome, error)
@@ -127,7 +128,7 @@ class AsyncIteration(BaseIteration):
             outcome = self.closed_state()
         except BaseException as raised:  # noqa: BLE001 - as above
             error = as_cancel(self.run, raised)
-        await self._end_attempt(error or self.broken_off())
+        await self._end_attempt(self.broken_off() if error is None else error)
         if self.tell(outcome, error):
             await self.advance()
         if error is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan.core.annotations import Annotation, allow_failure, opaque
 from flowspan.core.states import COMPLETED, State
 from flowspan.core.traversal import find, is_plain, replace
+from flowspan.core.values import is_instance, shown
 from flowspan.drivers.futures import TaskFuture, wait_until_done
 from flowspan.exceptions import UpstreamFailed
 
@@ -18,37 +19,38 @@ _KINDS = (TaskFuture, State, Annotation)
 
 
 def has_upstream(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether there is a future, a state or an annotation anywhere in the arguments."""
+    """True if there is a future, a state or an annotation anywhere in the arguments."""
     if is_plain(args) and (not kwargs or is_plain(kwargs.values())):
         return False
     return bool(find((args, kwargs), _KINDS))
 
 
 def given_upstream(wait_for: Any) -> tuple[Any, ...]:
-    """What a call was given as `wait_for`: a collection, or one future or state by itself.
+    """Return what a call was given as `wait_for`: a collection, or one future or state by itself.
 
     Raises:
         TypeError: It is neither.
     """
-    if not wait_for:
+    if wait_for is None:
         return ()
-    if isinstance(wait_for, (*_KINDS, Mapping)):
+    if is_instance(wait_for, (*_KINDS, Mapping)):
         return (wait_for,)
     try:
-        return tuple(wait_for)
+        items = iter(wait_for)
     except TypeError:
         raise TypeError(
-            f"wait_for takes futures and states, alone or in a list, not {wait_for!r}"
+            f"wait_for takes futures and states, alone or in a list, not {shown(wait_for)}"
         ) from None
+    return tuple(item for item in items)  # `tuple(items)` might ask for the length
 
 
 def upstream_in(*values: Any) -> list[TaskFuture[Any] | State]:
     """The futures and states anywhere in the values, also inside of annotations but `opaque`."""
     found: list[TaskFuture[Any] | State] = []
     for item in find(values, _KINDS):
-        if isinstance(item, opaque):
+        if is_instance(item, opaque):
             continue
-        if isinstance(item, Annotation):
+        if is_instance(item, Annotation):
             found += upstream_in(item.unwrap())
         else:
             found.append(item)
@@ -57,7 +59,7 @@ def upstream_in(*values: Any) -> list[TaskFuture[Any] | State]:
 
 def futures_in(*values: Any) -> list[TaskFuture[Any]]:
     """The futures anywhere in the values, also inside of annotations."""
-    return [item for item in upstream_in(*values) if isinstance(item, TaskFuture)]
+    return [item for item in upstream_in(*values) if is_instance(item, TaskFuture)]
 
 
 def resolve(value: Any) -> Any:
@@ -104,16 +106,16 @@ def settle(value: Any) -> Any:
 
 
 def _result_of(item: Any) -> Any:
-    if isinstance(item, opaque):
+    if is_instance(item, opaque):
         return item.unwrap()
-    if isinstance(item, allow_failure):
+    if is_instance(item, allow_failure):
         return replace(item.unwrap(), _KINDS, _result_or_error)
-    if isinstance(item, Annotation):
+    if is_instance(item, Annotation):
         return resolve(item.unwrap())
-    state = item.state if isinstance(item, TaskFuture) else item
+    state = item.state if is_instance(item, TaskFuture) else item
     if state.type is COMPLETED:
         return state.data
-    which = f"Task run {item.run.record.run_name!r}" if isinstance(item, TaskFuture) else "A run"
+    which = f"Task run {item.run.record.run_name!r}" if is_instance(item, TaskFuture) else "A run"
     message = f": {state.message}" if state.message else "."
     error = UpstreamFailed(f"{which}, whose result is needed, ended as {state.name}{message}")
     error.__cause__ = state.error()
@@ -121,9 +123,9 @@ def _result_of(item: Any) -> Any:
 
 
 def _result_or_error(item: Any) -> Any:
-    if isinstance(item, opaque):
+    if is_instance(item, opaque):
         return item.unwrap()
-    if isinstance(item, Annotation):
+    if is_instance(item, Annotation):
         return replace(item.unwrap(), _KINDS, _result_or_error)
-    state = item.state if isinstance(item, TaskFuture) else item
+    state = item.state if is_instance(item, TaskFuture) else item
     return state.data if state.type is COMPLETED else state.error()

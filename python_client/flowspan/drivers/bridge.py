@@ -55,9 +55,6 @@ def _iterate_here(values: AsyncGenerator[Any, Any]) -> Generator[Any, Any, None]
     import asyncio  # noqa: PLC0415 - most programs have no use for it
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - likewise
 
-    async def step(awaitable: Awaitable[Any]) -> Any:
-        return await awaitable
-
     with ExitStack() as stack:
         runner = asyncio.Runner()
         if running_loop() is None:
@@ -70,11 +67,11 @@ def _iterate_here(values: AsyncGenerator[Any, Any]) -> Generator[Any, Any, None]
             def run(coroutine: Coroutine[Any, Any, Any]) -> Any:  # type: ignore[misc] # the same
                 return thread.submit(copy_context().run, runner.run, coroutine).result()
 
-        stack.callback(lambda: run(step(values.aclose())))
+        stack.callback(lambda: run(_boxed(values.aclose())).opened())
         awaitable = values.asend(None)
         while True:
             try:
-                value = run(step(awaitable))
+                value = run(_boxed(awaitable)).opened()
             except StopAsyncIteration:
                 return
             try:
@@ -100,7 +97,35 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return _run_in_thread(coroutine)
     import asyncio  # noqa: PLC0415 - most programs have no use for it
 
-    return asyncio.run(coroutine)
+    return asyncio.run(_boxed(coroutine)).opened()
+
+
+class _Box:
+    """Hides from asyncio what a coroutine returned or raised.
+
+    In some versions of Python `asyncio.run` asks its task for its `repr`, and that the result for
+    its own, which loads a lazy collection and takes long for a large table. And an exception whose
+    `__class__` raises stops its loop from ever ending.
+    """
+
+    __slots__ = ("error", "value")
+
+    def __init__(self, value: Any, error: Exception | None) -> None:
+        self.value = value
+        self.error = error
+
+    def opened(self) -> Any:
+        """Return the value, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+async def _boxed(awaitable: Awaitable[Any]) -> _Box:
+    try:
+        return _Box(await awaitable, None)
+    except Exception as error:  # noqa: BLE001 - raised again outside of the loop
+        return _Box(None, error)
 
 
 def _run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -111,7 +136,7 @@ def _run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
     def work() -> None:
         try:
-            outcome.append(asyncio.run(coroutine))
+            outcome.append(asyncio.run(_boxed(coroutine)).opened())
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             failure.append(error)
 

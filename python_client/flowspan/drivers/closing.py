@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from flowspan.core.failures import error_text
+from flowspan.core.values import is_instance
 from flowspan.exceptions import RunTimeout
 
 if TYPE_CHECKING:
@@ -70,14 +72,14 @@ def stop_attempt(run: Run, attempt: Run, error: BaseException | None) -> float |
         How long to wait for the tasks that it submitted, in seconds; None is as long as it takes.
     """
     patience_s: float | None = None
-    if isinstance(error, RunTimeout) and error.run_id == run.record.id:
-        attempt.scope.cancel(str(error), run.record.id)
+    if is_instance(error, RunTimeout) and error.run_id == run.record.id:
+        attempt.scope.cancel(error_text(error), run.record.id)
         patience_s = 0
-    elif error is not None and not isinstance(error, Exception):
+    elif error is not None and not is_instance(error, Exception):
         if run.definition.is_flow:
             who = f"{run.definition.kind} run {run.record.run_name!r}"
             attempt.scope.cancel(f"{who} was broken off.")
-        patience_s = 0 if isinstance(error, GeneratorExit) else _BREAK_OFF_WAIT_S
+        patience_s = 0 if is_instance(error, GeneratorExit) else _BREAK_OFF_WAIT_S
     return patience_s
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from flowspan.core.runs import current_run
@@ -144,8 +145,11 @@ class TaskFuture(Generic[R]):
     def remove_done_callback(self, callback: Callable[[TaskFuture[R]], object]) -> None:
         """Takes a callback back, if it is there."""
         with _lock:
-            if self._callbacks and callback in self._callbacks:
-                self._callbacks.remove(callback)
+            for index, known in enumerate(self._callbacks or ()):
+                # Methods are bound anew each time; what else is called is not asked what it equals.
+                if known is callback or (type(known) is MethodType and known == callback):
+                    del self._callbacks[index]  # type: ignore[union-attr] # it has items
+                    return
 
     def finish(self, state: State) -> bool:
         """The run has ended. For the task runner; only the first call counts.
@@ -159,8 +163,14 @@ class TaskFuture(Generic[R]):
             self._state = state
             callbacks, self._callbacks = self._callbacks, None
             self._job, self.needs = None, ()
+        stop: BaseException | None = None
         for callback in callbacks or ():
-            self._call(callback)
+            try:
+                self._call(callback)
+            except BaseException as raised:  # noqa: BLE001 - the others wait for the end, too
+                stop = raised
+        if stop is not None:
+            raise stop
         return True
 
     def help(self) -> None:

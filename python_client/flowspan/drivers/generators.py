@@ -156,7 +156,7 @@ class BaseIteration:
         else:
             run = begin_task(host, definition, parent, args, kwargs)
         link_inputs(run, definition, *inputs)
-        error = error or run.begin_error
+        error = run.begin_error if error is None else error
         self.run = run
         self._scope = run.scope
         self.value: Any = None
@@ -273,7 +273,7 @@ class Iteration(BaseIteration):
             outcome = self.closed_state()
         except BaseException as raised:  # noqa: BLE001 - as above
             error = raised
-        self._end_attempt(error or self.broken_off())
+        self._end_attempt(self.broken_off() if error is None else error)
         if self.tell(outcome, error):
             self.advance()
         if error is not None:

@@ -43,8 +43,8 @@ def may_interrupt(frame: FrameType | None) -> bool:
     """
     is_innermost = True
     while frame is not None:
-        name = frame.f_globals.get("__name__") or ""
-        if name == _PACKAGE or name.startswith(_PACKAGE + "."):
+        name = frame.f_globals.get("__name__")  # code may be run with any globals
+        if type(name) is str and (name == _PACKAGE or name.startswith(_PACKAGE + ".")):
             code = frame.f_code
             return code in _waiting or (code in _calling and not is_innermost)
         frame, is_innermost = frame.f_back, False

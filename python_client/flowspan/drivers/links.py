@@ -5,11 +5,14 @@ All of this is only done for runs that have a span.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan.core.annotations import allow_failure
 from flowspan.core.origins import origins_of
+from flowspan.core.states import State
 from flowspan.core.traversal import is_plain
+from flowspan.core.values import is_instance
 from flowspan.drivers.arguments import upstream_in
 from flowspan.drivers.futures import TaskFuture
 
@@ -18,8 +21,11 @@ if TYPE_CHECKING:
 
     from flowspan.core.definitions import FlowDefinition, TaskDefinition
     from flowspan.core.runs import Run
+    from flowspan.core.tracing import RunSpan
 
 WAIT_FOR = "wait_for"
+
+_logger = logging.getLogger("flowspan.telemetry")
 
 
 class Mapped(NamedTuple):
@@ -39,14 +45,14 @@ def mapped_sources(
 ) -> tuple[tuple[str, TaskFuture[Any]], ...]:
     """The arguments of `map` whose results it goes through, by the names of parameters."""
     values = [
-        value.unwrap() if isinstance(value, allow_failure) else value
+        value.unwrap() if is_instance(value, allow_failure) else value
         for value in (*args, *kwargs.values())
     ]
-    if not any(isinstance(value, TaskFuture) for value in values):
+    if not any(is_instance(value, TaskFuture) for value in values):
         return ()
     names = [*_positional_names(definition, len(args)), *kwargs]
     pairs = zip(names, values, strict=True)
-    return tuple((name, value) for name, value in pairs if isinstance(value, TaskFuture))
+    return tuple((name, value) for name, value in pairs if is_instance(value, TaskFuture))
 
 
 def link_inputs(
@@ -68,9 +74,22 @@ def link_inputs(
         wait_for: What is waited for besides.
         mapped: For a run that `map` made: its place among them.
     """
-    span = run.span
-    if span is None:
+    if run.span is None:
         return
+    try:
+        _link_inputs(run.span, definition, args, kwargs, wait_for, mapped)
+    except Exception:  # the run is announced: tracing that fails must not leave it open
+        _logger.debug("Could not link run %s to its inputs.", run.record.id, exc_info=True)
+
+
+def _link_inputs(
+    span: RunSpan,
+    definition: FlowDefinition | TaskDefinition,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wait_for: tuple[Any, ...],
+    mapped: Mapped | None,
+) -> None:
     inputs: list[tuple[str, Any]] = []
     if mapped is not None:
         span.mapped(mapped.number)
@@ -87,9 +106,9 @@ def _upstream_runs(inputs: list[tuple[str, Any]]) -> Iterator[tuple[str, str, st
     """The id and traceparent of each run behind the inputs, and the parameter that takes it."""
     for name, value in inputs:
         for item in upstream_in(value):
-            if isinstance(item, TaskFuture):
+            if is_instance(item, TaskFuture):
                 yield item.run.record.id, item.run.record.traceparent, name
-            elif item.run_id is not None:
+            elif is_instance(item, State) and item.run_id is not None:
                 yield item.run_id, item.traceparent, name
         for run_id, traceparent in origins_of(value):
             yield run_id, traceparent, name

@@ -56,7 +56,11 @@ class LoopThread:
         # Waking the loop costs a system call: once for all that come before it looks.
         if not self._is_woken:
             self._is_woken = True
-            self._loop.call_soon_threadsafe(self._start_new)
+            try:
+                self._loop.call_soon_threadsafe(self._start_new)
+            except BaseException:
+                self._is_woken = False
+                raise
 
     def cancel(self) -> None:
         """Cancels all coroutines that run. May be called from any thread."""

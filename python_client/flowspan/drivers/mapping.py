@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.annotations import Annotation, unmapped
 from flowspan.core.states import State
+from flowspan.core.values import is_instance, type_attribute
 from flowspan.drivers.futures import TaskFuture
 from flowspan.exceptions import MappingLengthMismatch, MappingMissingIterable
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     Call = tuple[tuple[Any, ...], dict[str, Any]]
 
-_NOT_MAPPED = (str, bytes, bytearray, io.IOBase, State)
+# Not io.IOBase itself: that is abstract, and asks the class of a value for its hash.
+_NOT_MAPPED = (str, bytes, bytearray, io.IOBase.__bases__[0], State)
 
 
 def split_calls(task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Call]:
@@ -58,19 +59,33 @@ def split_calls(task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 
 def _column(value: Any) -> tuple[list[Any], bool]:
-    """The values for the calls, and whether there is one for each (else one for all)."""
-    if isinstance(value, unmapped):
+    """Return the values for the calls, and whether there is one for each (else one for all)."""
+    if is_instance(value, unmapped):
         return [value.unwrap()], False
-    if isinstance(value, Annotation):
+    if is_instance(value, Annotation):
         column, is_mapped = _column(value.unwrap())
         return [value.rewrap(item) for item in column], is_mapped
-    if isinstance(value, TaskFuture):
-        result = value.result()
-        return (list(result), True) if _is_mapped(result) else ([value], False)
-    if _is_mapped(value):
-        return list(value), True
-    return [value], False
+    items = _items_of(value.result() if is_instance(value, TaskFuture) else value)
+    return ([value], False) if items is None else (items, True)
 
 
-def _is_mapped(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, _NOT_MAPPED)
+def _items_of(value: Any) -> list[Any] | None:
+    """Return the elements of what is mapped; None for what is given to each call as it is."""
+    kind = type(value)
+    if issubclass(kind, _NOT_MAPPED) or type_attribute(kind, "__iter__") is None:
+        return None
+    # A model is iterable, over its fields; but to its users it is one value.
+    if type_attribute(kind, "__pydantic_fields__") is not None or _is_old_model(kind):
+        return None
+    try:
+        items = iter(value)
+    except TypeError:  # an array or tensor without dimensions
+        return None
+    return [item for item in items]  # noqa: C416 - `list` would ask for its length first
+
+
+def _is_old_model(kind: type) -> bool:
+    """True for models of pydantic 1 and of its copy in pydantic 2."""
+    return type_attribute(kind, "__fields__") is not None and any(
+        base.__module__ in {"pydantic.main", "pydantic.v1.main"} for base in kind.__mro__
+    )

@@ -14,6 +14,7 @@ from flowspan.config import get_config
 from flowspan.core.engine import never_run
 from flowspan.core.runs import current_run
 from flowspan.core.states import CRASHED, State
+from flowspan.core.values import is_instance
 from flowspan.drivers import sync
 from flowspan.drivers.arguments import futures_in, given_upstream, has_upstream, resolve_call
 from flowspan.drivers.begin import begin_task
@@ -54,6 +55,9 @@ def submit(
         wait_for: Futures and states that are to complete before.
         mapped: For a run that `map` makes: its place among them.
 
+    Returns:
+        The future of the run. If the run cannot be handed to the runner, it has failed.
+
     Raises:
         CancelRun: The calling run was asked to cancel.
     """
@@ -67,10 +71,16 @@ def submit(
     job = _Job(host, runner, run, task, args, kwargs)
     future = job.future
     runner.expect()
-    if not others and not has_upstream(args, kwargs):
-        job.ready()
-    else:
-        job.check_upstream(others)
+    try:
+        if not others and not has_upstream(args, kwargs):
+            job.ready()
+        else:
+            job.check_upstream(others)
+    except BaseException as error:
+        # The run is announced and the runner waits for it: both need its end.
+        job.fail(error)
+        if not is_instance(error, Exception):
+            raise
     return future
 
 
@@ -164,11 +174,20 @@ class _Job:
             future.add_done_callback(self._one_done)
         self._one_done(None)
 
+    def fail(self, error: BaseException) -> None:
+        """End the run, which nothing executes, unless another thread has begun it."""
+        if self._take():
+            self._finish(never_run(self.run, self.host, error))
+
     def _one_done(self, _: object) -> None:
         self.waiting.pop()
         # Two threads may see the list empty; then the ticket decides.
-        if not self.waiting:
+        if self.waiting:
+            return
+        try:
             self.ready()
+        except Exception as error:  # noqa: BLE001 - no thread to be had, in most cases
+            self.fail(error)
 
     def ready(self) -> None:
         """Gives the job to a thread or a loop."""
@@ -238,8 +257,8 @@ class _Job:
 
         # Before it is looked whether the run was cancelled: later, this is what is interrupted.
         self.run.asyncio_task = current_task()
-        error = self._prepare()
         try:
+            error = self._prepare()
             state = await aio.drive(
                 self.host, self.run, self.task.fn, self.args, self.kwargs, error
             )
@@ -280,12 +299,14 @@ class _Job:
         error = None
         if self.upstream is not None:
             self.args, self.kwargs, error = resolve_call(self.args, self.kwargs, self.upstream)
-        return error or self.run.begin_error
+        return self.run.begin_error if error is None else error
 
     def _finish(self, state: State) -> None:
         # Nothing of the run is kept alive by what only asks for its state.
         self.run.release()
         del self.args, self.kwargs, self.context
         self.run.scope.close()
-        self.future.finish(state)
-        self.runner.settled()
+        try:
+            self.future.finish(state)
+        finally:  # a callback may ask the interpreter to exit
+            self.runner.settled()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from types import GeneratorType
+from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin
 from flowspan.core.runs import current_run
 from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
-from flowspan.core.traversal import ATOMIC
+from flowspan.core.traversal import ATOMIC_IDS
 from flowspan.drivers.arguments import (
     futures_in,
     given_upstream,
@@ -85,7 +84,7 @@ def drive(
                         outcome = fn(*args, **kwargs)
                     else:
                         outcome = _call_in_span(span, fn, args, kwargs)
-                    if type(outcome) not in ATOMIC:
+                    if id(type(outcome)) not in ATOMIC_IDS:
                         if type(outcome) is GeneratorType:
                             outcome = _call(run, list, (outcome,), {})
                         outcome = settle(outcome)
@@ -135,7 +134,7 @@ def _run_task_with_care(
     run = begin_task(host, task, parent, args, kwargs)
     link_inputs(run, task, *inputs)
     try:
-        error = error or run.begin_error
+        error = run.begin_error if error is None else error
         if parent is not None:
             return drive(host, run, task.fn, args, kwargs, error)
         with cancel_with(host, run):
@@ -165,7 +164,7 @@ def run_flow(
     link_inputs(run, flow, *inputs)
     try:
         with cancel_with(host, run):
-            error = error or run.begin_error
+            error = run.begin_error if error is None else error
             state = drive(host, run, flow.fn, call.args, call.kwargs, error)
             if run.task_runner is not None:  # its hooks submitted tasks
                 run.task_runner.wait()
@@ -187,11 +186,11 @@ def do_or_wait(run: Run, step: Do | float) -> Any:
         return step.fn(*step.args)
     if run.span is None:
         value = step.fn(*step.args)
-        return run_coroutine(value) if inspect.iscoroutine(value) else value
+        return run_coroutine(value) if type(value) is CoroutineType else value
     token = run.span.enter()
     try:
         value = step.fn(*step.args)
-        return run_coroutine(value) if inspect.iscoroutine(value) else value
+        return run_coroutine(value) if type(value) is CoroutineType else value
     finally:
         run.span.leave(token)
 
@@ -205,7 +204,7 @@ def _call(run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     token = span.enter() if span is not None else None
     error: BaseException | None = None
     try:
-        if timeout_s is None or getattr(fn, "keeps_deadline", False):
+        if timeout_s is None or getattr(type(fn), "keeps_deadline", False):
             value = _call_to_the_end(attempt, fn, args, kwargs)
         else:
             value = call_within(run, timeout_s, _call_to_the_end, (attempt, fn, args, kwargs))

@@ -124,7 +124,10 @@ class ThreadPool:
             if self._is_growing or self._closed:
                 return
             self._is_growing = True
-        threading.Thread(target=self._grow, name=f"{self._name}-growth", daemon=True).start()
+        try:
+            threading.Thread(target=self._grow, name=f"{self._name}-growth", daemon=True).start()
+        except RuntimeError:  # the system has no more threads for us: those that there are will do
+            self._is_growing = False
 
     def _grow(self) -> None:
         """Adds threads until no job waits. Runs in a thread of its own, for the others are busy."""

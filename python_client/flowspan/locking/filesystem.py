@@ -105,7 +105,8 @@ class FileSystemLockManager:
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
     def _path(self, key: str) -> Path:
-        return self.lock_files_directory / f"{sha256(key.encode()).hexdigest()[:32]}.lock"
+        name = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return self.lock_files_directory / f"{name}.lock"
 
 
 class _Held:

@@ -12,10 +12,13 @@ import logging
 import sys
 import threading
 import time
+import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.events import LOG
 from flowspan.core.runs import current_run
+from flowspan.core.values import exact_text
 from flowspan.logging.loggers import FLOW_RUNS, TASK_RUNS, enable, extra_of, logger_of
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ class ReportHandler(logging.Handler):
             return
         setattr(record, _REPORTED, True)  # an extra logger may pass it on to the root logger
         try:
-            message = self.format(record)
+            message = exact_text(self.format(record))
         except Exception:  # noqa: BLE001 - the record's arguments are user code
             self.handleError(record)
             return
@@ -206,12 +209,19 @@ def set_console(enabled: bool) -> bool:  # noqa: FBT001 - a setter
 
 
 def note(run: Run, level: int, message: str, error: BaseException | None = None) -> None:
-    """Logs a line of flowspan's about a run."""
+    """Log a line of flowspan's about a run. Never raises."""
     logger = logger_of(run)
-    if logger.isEnabledFor(level):
-        # Not of the span in which the line is made: that may still be, or be again, the caller's.
-        ids = ("", "") if run.span is None else run.span.own_ids()
+    if not logger.isEnabledFor(level):
+        return
+    # Not of the span in which the line is made: that may still be, or be again, the caller's.
+    ids = ("", "") if run.span is None else run.span.own_ids()
+    try:
         logger.log(level, message, exc_info=error, extra={**extra_of(run), _IDS: ids})
+    except Exception:  # noqa: BLE001 - a filter or handler of the program's may raise anything
+        # The run goes on; as `logging` does it, the error is shown on standard error, if it can be.
+        if logging.raiseExceptions and sys.stderr is not None:
+            with suppress(Exception):
+                traceback.print_exc(file=sys.stderr)
 
 
 def report(

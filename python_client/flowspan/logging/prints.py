@@ -25,17 +25,19 @@ def install() -> None:
 
 
 def _print(*args: Any, **kwargs: Any) -> None:
-    _original(*args, **kwargs)
     run = current_run.get()
-    if run is None or not run.log_prints:
-        return
     file = kwargs.get("file")
-    if file is not None and file is not sys.stdout and file is not sys.stderr:
+    is_elsewhere = file is not None and file is not sys.stdout and file is not sys.stderr
+    if run is None or not run.log_prints or is_elsewhere:
+        _original(*args, **kwargs)
         return
-    separator = kwargs.get("sep")
-    text = (" " if separator is None else separator).join(map(str, args))
-    end = kwargs.get("end")
-    if end not in {None, "\n"}:
+    # Once for both: making the text may cost something, or say something else the second time.
+    # Joined, for a text may be of a subclass of str, which `print` would ask for its text again.
+    texts = ["".join((str(arg),)) for arg in args]
+    _original(*texts, **kwargs)
+    separator, end = kwargs.get("sep"), kwargs.get("end")
+    text = (" " if separator is None else separator).join(texts)
+    if end is not None:
         text += end
     text = text.rstrip("\n")
     if text:

@@ -11,12 +11,13 @@ from flowspan.cache_policies import (
     hash_objects,
     parts_of_inputs,
 )
+from flowspan.core.failures import error_text
 from flowspan.core.identity import identity_of
 from flowspan.core.keeping import NO_OPTIONS, TaskContext
 from flowspan.core.steps import Do
 from flowspan.core.transactions import IsolationLevel
 from flowspan.core.traversal import is_plain
-from flowspan.exceptions import ConfigError, HashError, ResultUnreadable
+from flowspan.exceptions import ConfigError, ResultUnreadable
 from flowspan.results.kept import Call, place_of_call
 from flowspan.results.naming import key_from_template
 from flowspan.results.store import store_for
@@ -101,7 +102,7 @@ class LookUp:
             try:
                 self.key = yield Do(self._made_key, (), is_user_code=False)
             except Exception as error:  # noqa: BLE001 - may be anything of user code
-                self._warn(f"It is run without a cache: {error}")
+                self._warn(f"It is run without a cache: {error_text(error)}")
             if self.key is not None:
                 yield from self._lock(transaction)
                 if not self._options.refresh:
@@ -166,7 +167,7 @@ class LookUp:
         """Return which call this is; None if its inputs cannot be hashed."""
         try:
             key = (self._place, hash_objects(args, kwargs))
-        except HashError:
+        except Exception:  # noqa: BLE001 - nobody has asked for a hash: an input may raise anything
             return None
         if self._run.is_submitted or self._run.definition.is_async:
             return Call(key, self._number, is_exact=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan.api import convert, models
 from flowspan.api.steps import call, pages
 from flowspan.core.payloads import encode_value
+from flowspan.core.values import encodable
 from flowspan.exceptions import ObjectNotFound
 from flowspan.v1 import variable_service_pb2 as pb
 
@@ -40,7 +41,7 @@ def set_variable(
     request = pb.SetVariableRequest(overwrite=overwrite)
     request.variable.name = name
     request.variable.value.encoding, request.variable.value.data = "json", encode_value(value)
-    request.variable.tags.extend(tags)
+    request.variable.tags.extend(map(encodable, tags))
     answer = yield from call(f"{_SERVICE}/SetVariable", request, pb.SetVariableResponse)
     return convert.variable(answer.variable)
 

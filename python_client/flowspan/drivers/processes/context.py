@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LEFT_BEHIND = frozenset(
     {
         *("fn", "task_runner", "_parameters", "_checks", "_options"),
-        *("code", "hooks", "keeping", "retry"),
+        *("code", "hooks", "keeping", "retry", "viz_return_value"),
     }
 )
 """What of a definition a worker has no use for: its function goes separately, if it is called."""
@@ -106,7 +106,7 @@ def _keeping_of(run: Run) -> dict[str, Any] | None:
 
 
 def _has_code(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
+    if type(value) is list or type(value) is tuple:
         return any(callable(item) for item in value)
     return callable(value)
 

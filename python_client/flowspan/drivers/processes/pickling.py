@@ -9,9 +9,11 @@ from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped] # it has no types
 
+from flowspan.core.failures import error_text, error_type
 from flowspan.core.portable import FunctionReference, loaded_function, portable_function
+from flowspan.core.values import type_name
 from flowspan.drivers.processes.errors import reduce_error
-from flowspan.exceptions import NotPortable
+from flowspan.exceptions import NotPortable, RemoteError
 
 _ADVICE = (
     "Pass something that can be pickled (plain data, a path, an id), or make it inside of the "
@@ -24,7 +26,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc] # untyped
 
     def reducer_override(self, obj: Any) -> Any:
         """See `pickle.Pickler.reducer_override`."""
-        if isinstance(obj, BaseException):
+        if issubclass(type(obj), BaseException):
             return reduce_error(obj, dumps)
         return super().reducer_override(obj)
 
@@ -47,6 +49,14 @@ def loads(data: bytes) -> Any:
         Exception: Whatever the value's own unpickling raises.
     """
     return pickle.loads(data)  # noqa: S301 - from this program's own process
+
+
+def dump_error(error: BaseException) -> bytes:
+    """Pickle what a task raised, or what stands for it if its own methods are in the way."""
+    try:
+        return dumps(error)
+    except BaseException:  # noqa: BLE001 - user code that may raise anything
+        return dumps(RemoteError(error_text(error), error_type(error)))
 
 
 def dump_call(who: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -74,11 +84,11 @@ def dump_call(who: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             reason = _why_not(value)
             if reason is not None:
                 raise NotPortable(
-                    f"{who}: {label} (of type {_type_of(value)}) cannot be sent to a worker "
+                    f"{who}: {label} (of type {type_name(type(value))}) cannot be sent to a worker "
                     f"process: {reason}. {_ADVICE}"
                 ) from error
         raise NotPortable(
-            f"{who}: its arguments cannot be sent to a worker process: {error}. {_ADVICE}"
+            f"{who}: its arguments cannot be sent to a worker process: {_summary(error)}. {_ADVICE}"
         ) from error
 
 
@@ -155,9 +165,9 @@ def dump_result(who: str, value: Any) -> bytes:
         return dumps(value)
     except Exception as error:
         raise NotPortable(
-            f"{who} returned a value of type {_type_of(value)}, which cannot be sent back from "
-            f"the worker process: {_summary(error)}. Return something that can be pickled (plain "
-            "data, a path), or run the task on threads (ThreadPoolTaskRunner)."
+            f"{who} returned a value of type {type_name(type(value))}, which cannot be sent back "
+            f"from the worker process: {_summary(error)}. Return something that can be pickled "
+            "(plain data, a path), or run the task on threads (ThreadPoolTaskRunner)."
         ) from error
 
 
@@ -189,13 +199,4 @@ def _why_not(value: Any) -> str | None:
 
 
 def _summary(error: BaseException) -> str:
-    return str(error).rstrip(".") or type(error).__name__
-
-
-def _type_of(value: Any) -> str:
-    kind = type(value)
-    return (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    return error_text(error).rstrip(".") or type_name(type(error))

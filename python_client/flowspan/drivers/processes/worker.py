@@ -161,7 +161,7 @@ class Worker:
         except BaseException as error:  # the engine in the parent decides
             if self.outgoing.is_forked:
                 raise
-            kind, answer = messages.ERROR, pickling.dumps(error)
+            kind, answer = messages.ERROR, pickling.dump_error(error)
         if self.outgoing.is_forked:  # the function forked, and its child went on to the end, too
             sys.exit()
         with self._lock:
@@ -228,7 +228,7 @@ class Worker:
         self._is_plain = True
         try:
             value = fn(*args, **kwargs)
-            return list(value) if isinstance(value, GeneratorType) else value
+            return list(value) if type(value) is GeneratorType else value
         finally:
             self._is_plain = False
 
@@ -316,7 +316,11 @@ class Worker:
 
         with self._lock:
             self._pushes += 1
-        threading.Thread(target=push, name="flowspan-push", daemon=True).start()
+        try:
+            threading.Thread(target=push, name="flowspan-push", daemon=True).start()
+        except RuntimeError:  # the system has no more threads for us
+            with self._lock:
+                self._pushes -= 1
 
 
 async def _awaited(scope: CancelScope, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -328,9 +332,9 @@ async def _awaited(scope: CancelScope, coroutine: Coroutine[Any, Any, Any]) -> A
     scope.add_interrupt(task, lambda: loop.call_soon_threadsafe(task.cancel))
     try:
         value = await coroutine
-        if isinstance(value, GeneratorType):
+        if type(value) is GeneratorType:
             return list(value)
-        if isinstance(value, AsyncGeneratorType):
+        if type(value) is AsyncGeneratorType:
             return [each async for each in value]
         return value
     except asyncio.CancelledError:

@@ -3,16 +3,18 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import importlib
 import json
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
+from tests.support.values import HOSTILE, array, frame, orm_dataclass, touched
 
 from flowspan.core.payloads import (
     MAX_PARAMETERS_BYTES,
@@ -20,6 +22,9 @@ from flowspan.core.payloads import (
     encode_parameters,
     encode_value,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Item(BaseModel):
@@ -39,7 +44,7 @@ class Colour(enum.Enum):
 
 class Opaque:
     def __repr__(self) -> str:
-        return "<opaque thing>"
+        raise AssertionError("nobody has asked for it")
 
 
 def encoded(value: Any) -> Any:
@@ -86,22 +91,19 @@ def test_what_it_cannot_hold_leaves_a_placeholder_and_the_rest() -> None:
     data, problems = encode_parameters({"a": 1, "b": Opaque(), "c": [Opaque()], "d": circular})
     found = json.loads(data)
     assert found["a"] == 1
-    assert found["b"][PLACEHOLDER]["repr"] == "<opaque thing>"
+    assert found["b"][PLACEHOLDER]["repr"].endswith(".Opaque object>")
     assert found["b"][PLACEHOLDER]["type"].endswith(".Opaque")
     assert found["c"][PLACEHOLDER]["type"] == "list"
     assert [problem.name for problem in problems] == ["b", "c", "d"]
 
 
-def test_a_broken_repr_and_a_broken_model() -> None:
+def test_a_broken_model() -> None:
     class Broken:
-        def __repr__(self) -> str:
-            raise RuntimeError
-
         def model_dump(self, mode: str) -> object:
             raise RuntimeError("no")
 
     data, problems = encode_parameters({"a": Broken()})
-    assert "RuntimeError" in json.loads(data)["a"][PLACEHOLDER]["repr"]
+    assert json.loads(data)["a"][PLACEHOLDER]["repr"].endswith("Broken object>")
     assert problems[0].reason == "no"
 
 
@@ -115,12 +117,109 @@ def test_the_largest_give_way_when_there_is_too_much() -> None:
     assert json.loads(data)["large"] == "z" * 100_000
 
 
-def test_long_reprs_are_cut() -> None:
-    class Long:
-        def __repr__(self) -> str:
-            return "x" * 10_000
+def test_what_is_too_large_is_shown_by_its_beginning() -> None:
+    data, _ = encode_parameters({"a": "x" * MAX_PARAMETERS_BYTES})
+    shown = json.loads(data)["a"][PLACEHOLDER]["repr"]
+    assert shown.startswith('"xxx')
+    assert len(shown) < 300
 
-    assert len(encode_parameters({"a": Long()})[0]) < 400
+
+def test_what_is_recorded_unasked_is_read_past_methods_and_properties() -> None:
+    touched.clear()
+    arguments = {name: make() for name, make in HOSTILE.items()}
+    found = json.loads(encode_parameters(arguments)[0])
+    assert found["hostile dict"] == {"a": 1, "b": [2]}
+    assert found["hostile list"] == found["hostile tuple"] == [1, [2]]
+    assert sorted(found["hostile set"], key=str) == [1, [2]]
+    for name in ("hostile", "lazy field", "lazy proxy", "lazy rows"):
+        assert PLACEHOLDER in found[name]
+    assert touched == []
+    assert PLACEHOLDER in json.loads(encode_parameters({"row": orm_dataclass()})[0])["row"]
+
+
+@pytest.mark.parametrize("name", ["a\ud800", "é" * 100_000])
+def test_names_of_parameters_of_any_kind(name: str) -> None:
+    data, _ = encode_parameters({name: Opaque(), "b": "x" * MAX_PARAMETERS_BYTES})
+    assert list(json.loads(data)) == [name, "b"]
+
+
+def of_library(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], Any]]:
+    """Makes a value of a library, which is only imported by the tests that need it."""
+    return lambda make: lambda: make(importlib.import_module(name))
+
+
+of_numpy, of_pandas, of_polars = map(of_library, ("numpy", "pandas", "polars"))
+
+
+_WRITTEN = [
+    (of_numpy(lambda np: np.int64(3)), 3),
+    (of_numpy(lambda np: np.float32(1.5)), 1.5),
+    (of_numpy(lambda np: np.bool_(True)), True),
+    (of_numpy(lambda np: np.str_("s")), "s"),
+    (of_numpy(lambda np: np.float64("nan")), None),
+    (of_numpy(lambda np: np.longdouble(1.25)), 1.25),
+    (of_numpy(lambda np: np.datetime64("2026-01-02")), "2026-01-02"),
+    (of_numpy(lambda np: np.datetime64("NaT")), None),
+    (of_numpy(lambda np: np.timedelta64(1500, "ms")), 1.5),
+    (of_numpy(lambda np: np.array([[1, 2], [3, 4]])), [[1, 2], [3, 4]]),
+    (of_numpy(lambda np: np.array(5)), 5),
+    (of_numpy(lambda np: np.array(["2026-01-02"], "M8[D]")), ["2026-01-02"]),
+    (of_numpy(lambda np: {np.int64(1): {np.int32(2): (np.int8(3),)}}), {"1": {"2": [3]}}),
+    (of_pandas(lambda pd: pd.Series([1.5, None])), [1.5, None]),
+    (
+        of_pandas(lambda pd: [pd.NA, pd.NaT, pd.Timestamp("2026-01-02")]),
+        [None, None, "2026-01-02T00:00:00"],
+    ),
+    (of_pandas(lambda pd: pd.Index(["a"])), ["a"]),
+    (of_pandas(lambda pd: pd.Categorical(["u", "v"])), ["u", "v"]),
+    (
+        of_pandas(lambda pd: {"table": pd.DataFrame({"a": [1], "b": ["x"]})}),
+        {"table": [{"a": 1, "b": "x"}]},
+    ),
+    (of_pandas(lambda pd: pd.DataFrame({"a": [1, 2]})[1:]), [{"a": 2}]),
+    (of_pandas(lambda pd: pd.DataFrame({"a": [1]}, index=["x"])), [{"index": "x", "a": 1}]),
+    (
+        of_pandas(lambda pd: pd.DataFrame({"k": ["x", "x"], "a": [1, 2]}).groupby("k").sum()),
+        [{"k": "x", "a": 3}],
+    ),
+    (of_pandas(lambda pd: pd.DataFrame([[1, 2]], columns=["a", "a"])), [{"a": 1, "a.1": 2}]),
+    (of_pandas(lambda pd: pd.DataFrame({("a", 1): [2]})), [{"a/1": 2}]),
+    (of_pandas(lambda pd: pd.DataFrame({0: [None]})), [{"0": None}]),
+    (of_pandas(lambda pd: pd.DataFrame()), []),
+    (of_polars(lambda pl: pl.DataFrame({"a": [1, None]})), [{"a": 1}, {"a": None}]),
+    (of_polars(lambda pl: pl.Series([[1], [2, 3]])), [[1], [2, 3]]),
+]
+
+
+@pytest.mark.parametrize(("make", "expected"), _WRITTEN, ids=map(str, range(len(_WRITTEN))))
+def test_what_data_libraries_hold_is_written_where_it_is_asked_for(
+    make: Callable[[], Any], expected: object
+) -> None:
+    assert json.loads(encode_value(make())) == expected
+
+
+def test_a_table_as_a_parameter_is_not_read() -> None:
+    data, problems = encode_parameters({"frame": frame(), "array": array(), "n": array()[0][0]})
+    found = json.loads(data)
+    assert found["n"] == 1
+    assert PLACEHOLDER in found["frame"]
+    assert PLACEHOLDER in found["array"]
+    assert [problem.name for problem in problems] == ["frame", "array"]
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (of_numpy(lambda np: np.array([1j])), TypeError),
+        (of_numpy(lambda np: np.zeros(2 << 20, "i1")), ValueError),
+        (of_polars(lambda pl: pl.DataFrame({"a": [1]}).lazy()), TypeError),
+    ],
+    ids=["complex", "too large", "lazy"],
+)
+def test_what_has_no_form_is_refused(make: Callable[[], Any], error: type[Exception]) -> None:
+    value = make()
+    with pytest.raises(error):
+        encode_value(value)
 
 
 values = st.recursive(

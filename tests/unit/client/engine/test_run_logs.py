@@ -123,6 +123,63 @@ def test_a_message_that_cannot_be_formatted_does_no_harm(
     assert said(recorder, "outer") == []
 
 
+def test_a_print_makes_the_text_of_what_it_prints_once(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Counting:
+        texts = 0
+
+        def __str__(self) -> str:
+            Counting.texts += 1
+            return f"text {Counting.texts}"
+
+    class Text(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            Counting.texts += 1
+            return self
+
+    @flow(log_prints=True)
+    def outer() -> None:
+        print(Counting(), Text("b"), sep="-", end="!\n")
+        with open("/dev/null", "w") as file:
+            print(Counting(), file=file)
+        with pytest.raises(TypeError, match="sep"):
+            print("a", sep=5)  # type: ignore[call-overload] # what is tested
+
+    outer()
+    assert Counting.texts == 3
+    assert said(recorder, "outer") == ["text 1-b!"]
+    assert capsys.readouterr().out == "text 1-b!\n"
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_what_a_handler_or_filter_of_the_program_raises_ends_no_run(
+    recorder: Recorder,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    raises: bool,
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", raises)
+
+    def broken(record: logging.LogRecord) -> bool:
+        raise RuntimeError("a filter")
+
+    @flow
+    def outer() -> int:
+        return 1
+
+    loggers = logging.getLogger("flowspan.flow_runs")
+    loggers.addFilter(broken)
+    try:
+        assert outer() == 1
+    finally:
+        loggers.removeFilter(broken)
+    assert recorder.end("outer") == ("COMPLETED", "Completed")
+    assert ("RuntimeError: a filter" in capsys.readouterr().err) is raises
+
+
 def test_prints_are_logged_where_it_is_asked_for(
     recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:

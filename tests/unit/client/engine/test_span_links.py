@@ -11,9 +11,13 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from tests.support.both import ASYNC, PLAIN
+from tests.support.value_paths import WAYS, way_of
+from tests.support.values import ERRORS, VALUES, touched
 
 from flowspan import allow_failure, flow, task, telemetry, unmapped
 from flowspan.core import origins
+from flowspan.core.values import type_name
 from flowspan.exceptions import UpstreamFailed
 from flowspan.states import Completed
 from flowspan.telemetry.lean import LeanTracer, Processors
@@ -375,3 +379,40 @@ def test_without_tracing_nothing_is_linked(recorder: Recorder) -> None:
 
     days()
     assert recorder.run("total").traceparent == ""
+
+
+@pytest.mark.parametrize("maker", VALUES)
+def test_values_are_traced_without_being_touched(spans: Spans, maker: str) -> None:
+    make = VALUES[maker]
+    touched.clear()
+    for kind in (PLAIN, ASYNC):
+        for way in WAYS:
+            kind.run(kind.flow(way_of(kind, way), flow_run_name=f"{kind} {way}"), make)
+            assert spans.one(f"{kind} {way}").end_time
+    assert touched == []
+
+
+@pytest.mark.parametrize("maker", ERRORS)
+def test_errors_that_cannot_be_told_of_are_traced(spans: Spans, maker: str) -> None:
+    @task(task_run_name="bad", retries=1)
+    def bad() -> None:
+        raise ERRORS[maker]()
+
+    assert bad(return_state=True).is_failed()
+    assert spans.one("bad").attributes["error.type"] == type_name(type(ERRORS[maker]()))
+
+
+def test_a_run_whose_inputs_cannot_be_linked_goes_on(
+    spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> Any:
+        raise RuntimeError("no links")
+
+    monkeypatch.setattr("flowspan.drivers.links.upstream_in", broken)
+
+    @flow
+    def outer() -> list[int]:
+        return [total([1]), total.submit([2]).result()]
+
+    assert outer() == [[1], [2]]
+    assert spans.one("total-0").links == ()

@@ -1,0 +1,177 @@
+"""Ask about users' values without running code of theirs.
+
+`isinstance` asks a value for its `__class__`, which lazy proxies answer by loading what they stand
+for; `hasattr` and `getattr` run properties and `__getattr__`; `==`, `in` and truth run methods. The
+functions here look at the type alone, and at what an instance stores.
+"""
+
+from __future__ import annotations
+
+from types import MemberDescriptorType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
+from weakref import ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+T = TypeVar("T")
+
+_MISSING: Any = object()
+
+_mro_of = type.__dict__["__mro__"].__get__
+_vars_of = type.__dict__["__dict__"].__get__
+_stored_module_of = type.__dict__["__module__"].__get__
+_short_name_of = type.__dict__["__name__"].__get__
+_name_of = type.__dict__["__qualname__"].__get__
+
+
+def is_instance(value: object, kinds: type[T] | tuple[type[T], ...]) -> TypeGuard[T]:
+    """True if the value's type is one of the kinds or derives from one.
+
+    Unlike `isinstance`, this neither reads the value's `__class__` nor believes it.
+    """
+    return issubclass(type(value), kinds)
+
+
+def type_attribute(kind: type, name: str, default: Any = None) -> Any:
+    """Return what a class or one of its bases has under a name, without binding it."""
+    for base in _mro_of(kind):
+        found = _vars_of(base).get(name, _MISSING)
+        if found is not _MISSING:
+            return found
+    return default
+
+
+def type_name(kind: type) -> str:
+    """Return a type's name as Python's tracebacks give it: built-in ones without a module."""
+    module, name = _module_of(kind), _name_of(kind)
+    return name if module in {"", "builtins", "__main__"} else f"{module}.{name}"
+
+
+def names_of(kind: type) -> Iterator[tuple[str, str]]:
+    """Yield the module and the name of a class and of each of its bases, nearest first."""
+    for base in _mro_of(kind):
+        yield _module_of(base), _short_name_of(base)
+
+
+def _module_of(kind: type) -> str:
+    """Return the name of a class's module; empty if it says anything else than a name."""
+    try:
+        module = _stored_module_of(kind)
+    except AttributeError:
+        return ""
+    return module if type(module) is str else ""
+
+
+def label_of(value: object) -> str:
+    """Return a short description of a value for messages, without its own `repr`."""
+    return f"<{type_name(type(value))} object>"
+
+
+def shown(value: object) -> str:
+    """Return a value for messages: the `repr` of a plain one, the type of any other."""
+    kind = type(value)
+    is_plain = value is None or kind is bool or kind is int or kind is float or kind is str
+    return repr(value) if is_plain else label_of(value)
+
+
+def exact_text(text: str) -> str:
+    """Return the text as a plain `str`, where it may be of a subclass with methods of its own."""
+    return str.__str__(text)
+
+
+def encodable(text: str) -> str:
+    """Return the text as a plain `str` that UTF-8 can hold: with escapes for lone surrogates."""
+    text = str.__str__(text)
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+class Field(NamedTuple):
+    """A field of a dataclass or model.
+
+    Attributes:
+        name: Its name.
+        slot: Where instances store it if they have no `__dict__`; None if they have one.
+    """
+
+    name: str
+    slot: Any
+
+
+_fields: dict[int, tuple[ref[type], tuple[Field, ...]]] = {}
+"""By the identity of the class, for a class's own hash may be anything. An entry goes with it."""
+
+
+def fields_of(kind: type) -> tuple[Field, ...]:
+    """Return the fields of a dataclass or pydantic model whose values its instances store.
+
+    A field behind a property or another descriptor is left out: reading it might do anything, such
+    as query a database. So the instances of mapped classes (SQLAlchemy, SQLModel) have none.
+    """
+    known = _fields.get(id(kind))
+    if known is not None and known[0]() is kind:
+        return known[1]
+    fields = tuple(_stored_fields(kind))
+    key = id(kind)
+    _fields[key] = ref(kind, lambda _: _fields.pop(key, None)), fields
+    return fields
+
+
+def _stored_fields(kind: type) -> Iterator[Field]:
+    declared = type_attribute(kind, "__dataclass_fields__")
+    if type(declared) is not dict:
+        declared = type_attribute(kind, "__pydantic_fields__")
+    for name in declared if type(declared) is dict else ():
+        stored = type_attribute(kind, name)
+        if type(stored) is MemberDescriptorType:
+            yield Field(name, stored)
+        elif type_attribute(type(stored), "__set__") is None:
+            yield Field(name, None)
+
+
+def read_fields(value: object, fields: tuple[Field, ...]) -> Iterator[tuple[Field, Any]]:
+    """Yield the fields that an instance has, with their values."""
+    attributes = stored_attributes(value)
+    for field in fields:
+        if field.slot is None:
+            if field.name in attributes:
+                yield field, attributes[field.name]
+            continue
+        try:
+            part = field.slot.__get__(value)
+        except AttributeError:  # never assigned
+            continue
+        yield field, part
+
+
+def stored_attributes(value: object) -> Mapping[str, Any]:
+    """Return the `__dict__` of an instance; an empty one if it has none."""
+    try:
+        attributes = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return attributes if type(attributes) is dict else {}
+
+
+def copy_attributes(value: object, fresh: object) -> None:
+    """Give a new instance what another one of its class stores."""
+    attributes = stored_attributes(value)
+    if attributes:
+        dict.update(object.__getattribute__(fresh, "__dict__"), attributes)
+    for base in _mro_of(type(value)):
+        for name, slot in _vars_of(base).items():
+            if type(slot) is not MemberDescriptorType:
+                continue
+            try:
+                part = slot.__get__(value)
+            except AttributeError:  # never assigned
+                continue
+            if name.startswith("__pydantic_") and type(part) in {dict, set}:
+                part = part.copy()  # as the model's own copying has it
+            slot.__set__(fresh, part)
