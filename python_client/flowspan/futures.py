@@ -113,7 +113,7 @@ class AsCompleted(Generic[R]):
     def __init__(self, futures: Iterable[TaskFuture[R]], timeout: float | None) -> None:
         """See `as_completed`."""
         self._timeout_s = timeout
-        self._deadline_s = None if timeout is None else time.monotonic() + timeout
+        self._deadline_s = None if timeout is None else time.monotonic() + float(timeout)
         self._ended: SimpleQueue[TaskFuture[R] | None] = SimpleQueue()
         self._left = dict.fromkeys(futures)
         for future in self._left:

@@ -25,6 +25,7 @@ from uuid import uuid4
 
 from flowspan.core.keeping import Keeping
 from flowspan.core.runs import current_run
+from flowspan.core.sketching import current_sketch
 from flowspan.core.steps import Do
 from flowspan.core.transactions import (
     CommitMode,
@@ -146,7 +147,7 @@ class _Block(TransactionNode):
             self.commit_mode = CommitMode(commit_mode or self.parent.commit_mode)
             self.isolation_level = IsolationLevel(isolation_level or self.parent.isolation_level)
         self.state = TransactionState.ACTIVE
-        if self.key is None:
+        if self.key is None or current_sketch.get() is not None:
             return
         if self.store is None:
             self.store = get_result_store()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_GENERATOR
+
 
 def called_function(fn: Any) -> Any:
     """The function whose code runs when something is called, as far as it is one.
@@ -29,6 +31,31 @@ def called_function(fn: Any) -> Any:
             fn = method
         else:
             return fn
+
+
+class CodeOf:
+    """The attribute of a flow or task that its function has under this name.
+
+    Only one whose call is not a plain one has it: one that is asynchronous, or a generator. To
+    `inspect` it looks like its function then (as functions that are compiled by Cython do), and so
+    `inspect.iscoroutinefunction` and whoever asks that know what its call gives.
+    """
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, _owner: type | None = None) -> Any:
+        if instance is None or instance.__dict__.get("_is_plain", True):
+            raise AttributeError(self._name)
+        function = called_function(instance.fn)
+        if not _code_flags(function) & _NOT_PLAIN:
+            function = called_function(inspect.unwrap(function))
+        return getattr(function, self._name)
+
+
+def _code_flags(function: Any) -> int:
+    code = getattr(function, "__code__", None)
+    return 0 if code is None else int(code.co_flags)
 
 
 def is_async_function(fn: Callable[..., Any]) -> bool:

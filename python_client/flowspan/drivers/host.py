@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan import config, telemetry
 from flowspan.core.engine import World
 from flowspan.core.events import STATE
+from flowspan.core.holding import current_hold
 from flowspan.core.ids import IdMaker
 from flowspan.core.keeping import Keeping
 from flowspan.core.runs import current_run
@@ -64,11 +65,31 @@ class Host(World):
 
 _host: Host | None = None
 _lock = threading.Lock()
+_holds = 0
+"""How many runs are getting their names: only then `get_host` looks for a hold."""
 
 
 def get_host() -> Host:
-    """The host of this process, made at the first call."""
+    """The host of this process, made at the first call; a stand-in while a run gets its name."""
+    if _holds:
+        held = current_hold.get()
+        if isinstance(held, Host):
+            return held
     return _host or _make_host()
+
+
+def begin_hold() -> None:
+    """Let `get_host` look for the hold of the calling context, until `end_hold`."""
+    global _holds
+    with _lock:
+        _holds += 1
+
+
+def end_hold() -> None:
+    """Take one `begin_hold` back."""
+    global _holds
+    with _lock:
+        _holds = max(_holds - 1, 0)  # a fork may have begun to count anew
 
 
 def flush_reports() -> None:
@@ -125,8 +146,8 @@ def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
 
 
 def _after_fork() -> None:
-    global _host, _lock  # noqa: PLW0603 - one per process
-    _lock = threading.Lock()
+    global _host, _holds, _lock  # noqa: PLW0603 - one per process
+    _lock, _holds = threading.Lock(), 0
     if _host is not None:
         _leave_to_parent(_host)
     _host = None

@@ -11,12 +11,12 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from flowspan.config import get_config
-from flowspan.core.engine import never_run
+from flowspan.core.engine import announce, never_run
 from flowspan.core.runs import current_run
 from flowspan.core.states import CRASHED, State
 from flowspan.drivers import sync
 from flowspan.drivers.arguments import futures_in, given_upstream, has_upstream, resolve_call
-from flowspan.drivers.begin import begin_task
+from flowspan.drivers.begin import announce_task, begin_task
 from flowspan.drivers.futures import TaskFuture
 from flowspan.drivers.host import get_host
 from flowspan.drivers.links import link_inputs
@@ -61,16 +61,21 @@ def submit(
     parent = current_run.get()
     runner = _runner_for(host, parent)
     others = given_upstream(wait_for)
-    run = begin_task(host, task, parent, args, kwargs)
+    needs = bool(others) or has_upstream(args, kwargs)
+    run = begin_task(host, task, parent, args, kwargs, later=needs)
+    if run.begin_error is not None and not isinstance(run.begin_error, Exception):
+        never_run(run, host, run.begin_error)
+        raise run.begin_error  # Ctrl-C in the function that makes the name
     if run.span is not None:
         link_inputs(run, task, args, kwargs, others, mapped)
     job = _Job(host, runner, run, task, args, kwargs)
+    job.is_announced = not needs or task.run_name is None
     future = job.future
     runner.expect()
-    if not others and not has_upstream(args, kwargs):
-        job.ready()
-    else:
+    if needs:
         job.check_upstream(others)
+    else:
+        job.ready()
     return future
 
 
@@ -108,6 +113,7 @@ class _Job:
         "future",
         "has_begun",
         "host",
+        "is_announced",
         "kwargs",
         "run",
         "runner",
@@ -141,6 +147,8 @@ class _Job:
         # Whoever takes the ticket runs the task; taking it out of the list is atomic.
         self.ticket = [None]
         self.has_begun = False
+        # One whose name is made of results that are not there yet is announced when they are.
+        self.is_announced = True
 
     def check_upstream(self, wait_for: tuple[Any, ...]) -> None:
         """Makes the job ready once all that it needs has ended."""
@@ -192,7 +200,7 @@ class _Job:
             return False
         self.run.scope.cancel(_CANCELLED)
         if self._take():
-            self._finish(never_run(self.run, self.host, CancelRun(_CANCELLED)))
+            self._finish(self._never_run(CancelRun(_CANCELLED)))
         return True
 
     def _interrupt(self) -> None:
@@ -257,7 +265,7 @@ class _Job:
         if not self.has_begun:
             # It was cancelled before its first step; but `cancel` finishes what it has taken.
             if self._take():
-                self._finish(never_run(self.run, self.host, stop))
+                self._finish(self._never_run(stop))
         elif self.run.state.is_final():
             self._finish(self._broken_off(stop))
         else:  # it was closed; the engine has reported that
@@ -266,7 +274,7 @@ class _Job:
     def _broken_off(self, error: BaseException) -> State:
         """How a run ended that the driver gave up: perhaps only its hooks were broken off."""
         if not self.run.state.is_final():
-            return never_run(self.run, self.host, error)
+            return self._never_run(error)
         note(self.run, logging.ERROR, "Its hooks were broken off.", error)
         return self.run.state
 
@@ -276,11 +284,26 @@ class _Job:
         try:
             self.run.scope.check()
         except (CancelRun, DeadlinePassed) as stop:
+            self._announce()
             return stop
         error = None
         if self.upstream is not None:
             self.args, self.kwargs, error = resolve_call(self.args, self.kwargs, self.upstream)
+        if error is None and not self.is_announced and self.run.begin_error is None:
+            self.is_announced = True
+            announce_task(self.host, self.run, self.args, self.kwargs)
+        self._announce()
         return error or self.run.begin_error
+
+    def _never_run(self, error: BaseException) -> State:
+        self._announce()
+        return never_run(self.run, self.host, error)
+
+    def _announce(self) -> None:
+        """Announce the run under its default name, if it was not announced yet."""
+        if not self.is_announced:
+            self.is_announced = True
+            announce(self.run, self.host)
 
     def _finish(self, state: State) -> None:
         # Nothing of the run is kept alive by what only asks for its state.
