@@ -192,7 +192,9 @@ class Task(Decorated[P, R_co], TaskDefinition):
         sketch = current_sketch.get()
         if sketch is not None:
             inputs = args, kwargs, wait_for
-            return cast("Any", sketch.submitted(self, *inputs, return_state=return_state))
+            return cast(
+                "TaskFutureList[Any]", sketch.submitted(self, *inputs, return_state=return_state)
+            )
         task = self._collected
         sources = mapped_sources(task, args, kwargs)
         futures = TaskFutureList(

@@ -34,7 +34,8 @@ def checked_number(value: Any, option: str, what: str = "a number") -> float:
     try:
         number = float(value)
     except OverflowError:
-        number = math.inf if value > 0 else -math.inf
+        is_positive: bool = value > 0  # type: ignore[operator] # Real does not say so, but it is
+        number = math.inf if is_positive else -math.inf
     if math.isnan(number):
         raise ValueError(f"{option} must be {what}, not {value!r}")
     return number

@@ -110,9 +110,7 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
         raise ValueError(f"backoff_factor must be a number of at least 0, not {backoff_factor!r}")
 
     def delays(retries: int) -> list[float]:
-        return [
-            min(factor * 2**step, LONGEST_WAIT_S) for step in range(min(retries, MAX_DELAYS))
-        ]
+        return [min(factor * 2**step, LONGEST_WAIT_S) for step in range(min(retries, MAX_DELAYS))]
 
     return delays
 

@@ -93,9 +93,7 @@ def announce_named(host: Host, run: Run, template: str | Callable[..., str], opt
 
 
 @calls_user_code
-def _made_inside(
-    hold: HeldHost, run: Run, template: str | Callable[..., str], option: str
-) -> str:
+def _made_inside(hold: HeldHost, run: Run, template: str | Callable[..., str], option: str) -> str:
     hosts.begin_hold()
     held = current_hold.set(hold)
     current = current_run.set(run)

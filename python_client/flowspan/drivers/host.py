@@ -80,14 +80,14 @@ def get_host() -> Host:
 
 def begin_hold() -> None:
     """Let `get_host` look for the hold of the calling context, until `end_hold`."""
-    global _holds
+    global _holds  # noqa: PLW0603 - one per process
     with _lock:
         _holds += 1
 
 
 def end_hold() -> None:
     """Take one `begin_hold` back."""
-    global _holds
+    global _holds  # noqa: PLW0603 - one per process
     with _lock:
         _holds = max(_holds - 1, 0)  # a fork may have begun to count anew
 

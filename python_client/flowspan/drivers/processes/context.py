@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from flowspan.core.runs import Scope
 
 _LEFT_BEHIND = frozenset(
-    {"fn", "task_runner", "_parameters", "_checks", "_all_checks", "_options", "hooks", "keeping", "retry"}
+    {
+        "fn",
+        "task_runner",
+        "_parameters",
+        "_checks",
+        "_all_checks",
+        "_options",
+        "hooks",
+        "keeping",
+        "retry",
+    }
 )
 """What of a definition a worker has no use for: its function goes separately, if it is called."""
 
