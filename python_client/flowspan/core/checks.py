@@ -9,14 +9,22 @@ first time a warning says so.
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import inspect
+import sys
 import typing
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.functions import called_function
-from flowspan.core.hints import Unresolved, annotation_text, signature_of, type_hints
-from flowspan.core.portable import loaded_function, portable_function
+from flowspan.core.hints import (
+    Unresolved,
+    annotation_text,
+    global_names,
+    signature_of,
+    type_hints,
+)
+from flowspan.core.portable import FunctionReference, loaded_function, portable_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +39,7 @@ _FILES = (typing.IO, typing.TextIO, typing.BinaryIO)
 
 _MAX_SHOWN = 120
 _NOT_CHECKED = (
-    "Parameter {name!r} is not validated: its annotation {annotation} cannot be checked ({reason})."
+    "parameter {name!r} is not validated: its annotation {annotation} cannot be checked ({reason})."
     " Its values are passed on as they are. {advice}"
 )
 _ADVICE = (
@@ -64,7 +72,10 @@ class Checks:
         self._warnings: list[str] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_fn": portable_function(self._fn), "_names": self._names}
+        fn = portable_function(self._fn)
+        is_by_name = isinstance(fn, FunctionReference)
+        names = self._names if is_by_name else {**global_names(self._fn), **self._names}
+        return {"_fn": fn, "_names": names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(loaded_function(state["_fn"]), state["_names"])  # type: ignore[misc] # as made anew
@@ -186,6 +197,9 @@ def _made_adapter(hint: Any) -> TypeAdapter[Any]:
     if isinstance(hint, Unresolved):
         raise NotCheckable(hint.reason)
     try:
+        for kind in _classes_in(hint):
+            if _is_of_pydantic_1(kind):  # pydantic would warn of it as well
+                raise NotCheckable(f"{kind.__name__} is a model of pydantic 1")
         adapter = _any_adapter(hint)
         schema = adapter.core_schema
         if schema["type"] == "any" and not isinstance(hint, typing.TypeVar):
@@ -195,7 +209,7 @@ def _made_adapter(hint: Any) -> TypeAdapter[Any]:
     except NotCheckable:
         raise
     except Exception as error:  # what classes do in their schemas is user code
-        raise NotCheckable(_first_line(error)) from error
+        raise NotCheckable(_protocol_in(hint) or _first_line(error)) from error
     return adapter
 
 
@@ -221,6 +235,35 @@ def _any_adapter(hint: Any) -> TypeAdapter[Any]:
             raise
         # A dataclass of things that pydantic does not know: its instances are good as they are.
         return TypeAdapter(InstanceOf[hint])
+
+
+def _classes_in(hint: Any) -> Iterator[type]:
+    """The classes that an annotation names, as far as they show in it."""
+    if typing.get_origin(hint) in {typing.Literal, collections.abc.Callable}:
+        return
+    parts: Any = hint if isinstance(hint, list) else typing.get_args(hint)
+    for part in parts:
+        yield from _classes_in(part)
+    for deeper in (getattr(hint, "__supertype__", None), getattr(hint, "__bound__", None)):
+        if deeper is not None:
+            yield from _classes_in(deeper)
+    cls = typing.get_origin(hint) or hint
+    if isinstance(cls, type):
+        yield cls
+
+
+def _is_of_pydantic_1(cls: type) -> bool:
+    module = sys.modules.get("pydantic.v1.main")
+    return module is not None and issubclass(cls, module.BaseModel)
+
+
+def _protocol_in(hint: Any) -> str:
+    """Which protocol keeps an annotation from being checked; empty if none does."""
+    for cls in _classes_in(hint):
+        is_protocol = cls.__dict__.get("_is_protocol", False)
+        if is_protocol and not getattr(cls, "_is_runtime_protocol", False):
+            return f"{cls.__name__} is a protocol without @typing.runtime_checkable"
+    return ""
 
 
 _NO_SCHEMAS = frozenset({"config", "default", "expected", "metadata", "serialization"})

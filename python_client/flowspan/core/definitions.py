@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.functions import called_function, function_doc, function_name
+from flowspan.core.functions import function_doc, function_name, wrapped_function
 from flowspan.core.parameters import Parameters
 from flowspan.core.portable import reduce_definition, restore
 from flowspan.exceptions import ReservedArgumentError
@@ -151,7 +150,7 @@ def check_parameter_names(fn: Callable[..., Any]) -> None:
     if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
         advice = "; a name is given by name=…" if isinstance(fn, str) else ""
         raise TypeError(f"@flow and @task take a function, not {fn!r}{advice}")
-    code = getattr(called_function(inspect.unwrap(called_function(fn))), "__code__", None)
+    code = getattr(wrapped_function(fn), "__code__", None)
     if code is None:
         return
     count = code.co_argcount + code.co_kwonlyargcount

@@ -33,6 +33,33 @@ def called_function(fn: Any) -> Any:
             return fn
 
 
+def wrapped_function(fn: Any) -> Any:
+    """Return the innermost function of a callable: behind wrappers (`functools.wraps`) as well.
+
+    Args:
+        fn: See `called_function`; or a function or object that wraps one.
+    """
+    seen = set()
+    while id(fn) not in seen:
+        seen.add(id(fn))
+        if isinstance(fn, functools.partial):
+            fn = fn.func
+        elif hasattr(fn, "__func__"):  # first: class and static methods have `__wrapped__` too
+            fn = fn.__func__
+        elif hasattr(fn, "__wrapped__"):
+            fn = fn.__wrapped__
+        else:
+            fn = called_function(fn)
+    return fn
+
+
+def is_wrapper(fn: Any) -> bool:
+    """True if something hands its calls on to what it wraps (`functools.wraps`)."""
+    while isinstance(fn, functools.partial) or hasattr(fn, "__func__"):
+        fn = fn.func if isinstance(fn, functools.partial) else fn.__func__
+    return hasattr(fn, "__wrapped__")
+
+
 class CodeOf:
     """The attribute of a flow or task that its function has under this name.
 
@@ -49,7 +76,7 @@ class CodeOf:
             raise AttributeError(self._name)
         function = called_function(instance.fn)
         if not _code_flags(function) & _NOT_PLAIN:
-            function = called_function(inspect.unwrap(function))
+            function = wrapped_function(instance.fn)
         return getattr(function, self._name)
 
 
@@ -64,7 +91,7 @@ def is_async_function(fn: Callable[..., Any]) -> bool:
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         return True
     # A plain decorator of an asynchronous function hands its coroutine on.
-    return inspect.iscoroutinefunction(called_function(inspect.unwrap(function)))
+    return inspect.iscoroutinefunction(wrapped_function(fn))
 
 
 def is_generator_function(fn: Callable[..., Any]) -> bool:

@@ -9,7 +9,7 @@ import typing
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.functions import called_function
+from flowspan.core.functions import wrapped_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -56,7 +56,7 @@ def type_hints(fn: Callable[..., Any], outer_names: Mapping[str, Any]) -> dict[s
     Returns:
         The annotations; `Unresolved` for one that cannot be evaluated.
     """
-    target = _annotated(fn)
+    target = wrapped_function(fn)
     names = {**outer_names, **_closure_of(target)}
     return {
         name: _evaluated(parameter.annotation, target, names)
@@ -72,15 +72,11 @@ def outer_names(fn: Callable[..., Any]) -> dict[str, Any]:
     class of the function or class around it. Python keeps such a name for the function only if its
     code uses it as well, so it is looked up while those scopes are running: at the decorator.
     """
-    target = _annotated(fn)
+    target = wrapped_function(fn)
     qualname: str = getattr(target, "__qualname__", "")
     if not inspect.isfunction(target) or "." not in qualname:
         return {}
-    wanted = {
-        name
-        for parameter in signature_of(target).parameters.values()
-        for name in _names_in(parameter.annotation)
-    }
+    wanted = _names_of(target)
     wanted -= target.__globals__.keys() | vars(builtins).keys() | set(target.__code__.co_freevars)
     found: dict[str, Any] = {}
     frame = inspect.currentframe() if wanted else None
@@ -93,6 +89,17 @@ def outer_names(fn: Callable[..., Any]) -> dict[str, Any]:
     return found
 
 
+def global_names(fn: Callable[..., Any]) -> dict[str, Any]:
+    """Return what the annotations of a function name in its module.
+
+    A function that is pickled by value takes along what its code uses of its module, and nothing
+    that only its annotations name.
+    """
+    target = wrapped_function(fn)
+    known = getattr(target, "__globals__", {})
+    return {name: known[name] for name in _names_of(target) if name in known}
+
+
 def annotation_text(annotation: Any) -> str:
     """Return an annotation as it was written, or nearly so."""
     if isinstance(annotation, str):
@@ -103,8 +110,13 @@ def annotation_text(annotation: Any) -> str:
         return type(annotation).__name__
 
 
-def _annotated(fn: Callable[..., Any]) -> Any:
-    return called_function(inspect.unwrap(called_function(fn)))
+def _names_of(target: Any) -> set[str]:
+    """The names in all annotations of a function that are texts."""
+    return {
+        name
+        for parameter in signature_of(target).parameters.values()
+        for name in _names_in(parameter.annotation)
+    }
 
 
 def _closure_of(target: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.checks import Checks
-from flowspan.core.functions import called_function
+from flowspan.core.functions import is_wrapper
 from flowspan.core.hints import signature_of
 from flowspan.exceptions import ParameterError
 
@@ -63,10 +63,13 @@ class Parameters:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            of_wrapper = self._bound_to_wrapper(args, kwargs)
-            if of_wrapper is None:
+            own = self._bound_to_wrapper(args, kwargs)
+            if own is None:
                 raise ParameterError(f"{self._who}: {error}.") from None
-            return of_wrapper
+            partial = self._bound_but_for_keywords(args, kwargs)
+            if partial is None:
+                return own
+            bound = partial
         if self._checks is not None:
             self._validate_in(bound.arguments, self._checks)
         given = frozenset(bound.arguments)
@@ -139,8 +142,7 @@ class Parameters:
         own = signature_of(self._fn, follow_wrapped=False).parameters.values()
         if any(each.kind is each.VAR_KEYWORD for each in parameters):
             return None
-        is_wrapper = hasattr(called_function(self._fn), "__wrapped__")
-        if is_wrapper and any(each.kind is each.VAR_KEYWORD for each in own):
+        if is_wrapper(self._fn) and any(each.kind is each.VAR_KEYWORD for each in own):
             return None  # the wrapper may have keywords of its own
         return frozenset(each.name for each in parameters if each.kind in _BY_KEYWORD)
 
@@ -150,7 +152,7 @@ class Parameters:
         A decorator may add arguments of its own, or take some away (`unittest.mock.patch`): only
         the wrapper (`functools.wraps`) knows.
         """
-        if not hasattr(called_function(self._fn), "__wrapped__"):
+        if not is_wrapper(self._fn):
             return None
         own = signature_of(self._fn, follow_wrapped=False)
         try:
@@ -159,6 +161,27 @@ class Parameters:
             return None
         bound.apply_defaults()
         return _OfWrapper(bound.arguments)
+
+    def _bound_but_for_keywords(
+        self, args: Args, kwargs: Mapping[str, Any]
+    ) -> inspect.BoundArguments | None:
+        """Return the arguments of a call in which a wrapper is to fill in some; None if unclear.
+
+        Which parameters the others are for is only known if they came by keyword, or if those that
+        are left out are taken by keyword alone.
+        """
+        try:
+            bound = self._signature.bind_partial(*args, **kwargs)
+        except TypeError:
+            return None
+        missing = [
+            each
+            for name, each in self._signature.parameters.items()
+            if name not in bound.arguments and each.default is each.empty
+        ]
+        others = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+        by_keyword = {inspect.Parameter.KEYWORD_ONLY, *others}
+        return bound if not args or all(each.kind in by_keyword for each in missing) else None
 
     def _validate_in(self, arguments: dict[str, Any], checks: Checks) -> None:
         problems: list[str] = []

@@ -55,7 +55,7 @@ def may_interrupt(frame: FrameType | None) -> bool:
 @may_be_broken_off
 def block(event: Event, timeout_s: float | None) -> None:
     """Waits for an event; a deadline may break the wait off."""
-    event.wait(None if timeout_s is None else min(float(timeout_s), TIMEOUT_MAX))
+    event.wait(None if timeout_s is None else float(min(timeout_s, TIMEOUT_MAX)))
 
 
 @may_be_broken_off

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from flowspan import allow_failure, flow, task, telemetry, unmapped
+from flowspan import allow_failure, flow, runtime, task, telemetry, unmapped
 from flowspan.core import origins
 from flowspan.exceptions import UpstreamFailed
 from flowspan.states import Completed
@@ -375,3 +376,25 @@ def test_without_tracing_nothing_is_linked(recorder: Recorder) -> None:
 
     days()
     assert recorder.run("total").traceparent == ""
+
+
+@pytest.mark.parametrize("way", ["flow", "task", "submitted", "after its input"])
+def test_a_name_is_made_in_the_span_of_the_run_that_gets_it(spans: Spans, way: str) -> None:
+    def name() -> str:
+        span: Any = trace.get_current_span()
+        return f"named in {span.attributes['flowspan.run.id']}"
+
+    it: Any = flow if way == "flow" else task
+    it = it(name="it", **{f"{it.__name__}_run_name": name})(lambda x: runtime_id())
+
+    def runtime_id() -> str:
+        return str(runtime.flow_run.id if way == "flow" else runtime.task_run.id)
+
+    @flow
+    def outer() -> Any:
+        if way == "submitted":
+            return it.submit(1).result()
+        return it.submit(load.submit(1)).result() if way == "after its input" else it(1)
+
+    run_id = outer()
+    assert spans.one(f"named in {run_id}").attributes["flowspan.run.id"] == run_id
