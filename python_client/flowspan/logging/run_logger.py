@@ -41,7 +41,9 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
             suffix: What the name has more.
             extra: What its records carry besides.
         """
-        return RunLogger(self.logger.getChild(suffix), {**(extra or {}), **(self.extra or {})})
+        # What is silent stays so: a logger of its own would hand its records to the root logger.
+        logger = self.logger if self.logger is _silent else self.logger.getChild(suffix)
+        return RunLogger(logger, {**(extra or {}), **(self.extra or {})})
 
 
 def get_run_logger(context: object = None, **extra: object) -> RunLogger:
