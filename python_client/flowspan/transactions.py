@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from flowspan.core.keeping import Keeping
+from flowspan.core.options import names_options
 from flowspan.core.runs import current_run
 from flowspan.core.sketching import current_sketch
 from flowspan.core.steps import Do
@@ -261,6 +262,7 @@ class AsyncTransaction(_Block):
         return bool(await _drive_async(rollback(self)))
 
 
+@names_options("`transaction`")
 def transaction(
     key: str | None = None,
     store: ResultStore | None = None,
@@ -306,6 +308,7 @@ def transaction(
     )
 
 
+@names_options("`atransaction`")
 def atransaction(
     key: str | None = None,
     store: ResultStore | None = None,

@@ -14,9 +14,10 @@ import dataclasses
 import inspect
 import sys
 import typing
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.functions import called_function
+from flowspan.core.functions import wrapped_function
 from flowspan.core.hints import (
     Unresolved,
     annotation_text,
@@ -70,6 +71,8 @@ class Checks:
         self._names = dict(names or {})
         self._checks: dict[str, Check] | None = None
         self._warnings: list[str] = []
+        self._told: set[str] = set()
+        """All warnings so far: two threads may come across the same annotation at a time."""
 
     def __getstate__(self) -> dict[str, Any]:
         fn = portable_function(self._fn)
@@ -88,32 +91,35 @@ class Checks:
 
     def take_warnings(self) -> list[str]:
         """Return what has not been told yet of annotations that cannot be checked."""
-        told = self._warnings
-        if told:
-            self._warnings = []
+        told: list[str] = []
+        while self._warnings:
+            with suppress(IndexError):  # another thread has taken it
+                told.append(self._warnings.pop(0))
         return told
 
     def _make(self) -> dict[str, Check]:
         hints = type_hints(self._fn, self._names)
-        parameters = signature_of(called_function(self._fn)).parameters
+        parameters = signature_of(wrapped_function(self._fn)).parameters
         checks = {}
         for name, hint in hints.items():
             parameter = parameters.get(name)
             if hint is Any or hint is object or isinstance(hint, _PARAM_SPEC):
                 continue
             annotation = hint if parameter is None else parameter.annotation
-            checks[name] = Check(name, hint, annotation_text(annotation), self._warnings_of)
+            checks[name] = Check(name, hint, annotation_text(annotation), self._warn)
         for name, parameter in parameters.items():
             if type(parameter.default).__name__ == "FieldInfo":
                 hint = hints.get(name, Any)
                 hint = Any if isinstance(hint, Unresolved) else hint
                 constrained: Any = typing.Annotated[hint, parameter.default]
                 text = annotation_text(hint)
-                checks[name] = Check(name, constrained, text, self._warnings_of)
+                checks[name] = Check(name, constrained, text, self._warn)
         return checks
 
-    def _warnings_of(self, text: str) -> None:
-        self._warnings.append(text)
+    def _warn(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._warnings.append(text)
 
 
 _PARAM_SPEC = (typing.ParamSpecArgs, typing.ParamSpecKwargs)

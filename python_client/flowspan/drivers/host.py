@@ -65,8 +65,9 @@ class Host(World):
 
 _host: Host | None = None
 _lock = threading.Lock()
-_holds = 0
-"""How many runs are getting their names: only then `get_host` looks for a hold."""
+_holds: list[None] = []
+"""One item for each run that is getting its name: only then `get_host` looks for a hold. Adding and
+removing one is atomic."""
 
 
 def get_host() -> Host:
@@ -80,16 +81,12 @@ def get_host() -> Host:
 
 def begin_hold() -> None:
     """Let `get_host` look for the hold of the calling context, until `end_hold`."""
-    global _holds  # noqa: PLW0603 - one per process
-    with _lock:
-        _holds += 1
+    _holds.append(None)
 
 
 def end_hold() -> None:
     """Take one `begin_hold` back."""
-    global _holds  # noqa: PLW0603 - one per process
-    with _lock:
-        _holds = max(_holds - 1, 0)  # a fork may have begun to count anew
+    _holds.pop()
 
 
 def flush_reports() -> None:
@@ -146,8 +143,8 @@ def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
 
 
 def _after_fork() -> None:
-    global _host, _holds, _lock  # noqa: PLW0603 - one per process
-    _lock, _holds = threading.Lock(), 0
+    global _host, _lock  # noqa: PLW0603 - one per process
+    _lock = threading.Lock()
     if _host is not None:
         _leave_to_parent(_host)
     _host = None
