@@ -23,6 +23,7 @@ from flowspan.core.definitions import (
 )
 from flowspan.core.functions import (
     CodeOf,
+    called_function,
     function_name,
     is_async_function,
     is_generator_function,
@@ -30,7 +31,7 @@ from flowspan.core.functions import (
 from flowspan.core.hooks import HookDecorator, kept_hooks, made_hooks
 from flowspan.core.keeping import keep_options
 from flowspan.core.numbers import checked_timeout
-from flowspan.core.options import misplaced_option, takes_keyword
+from flowspan.core.options import misplaced_option, possible_keywords
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.sketching import current_sketch
 from flowspan.core.states import COMPLETED
@@ -94,6 +95,7 @@ class Decorated(Definition, Generic[P, R_co]):
         self.is_generator = is_generator_function(fn)
         self._is_plain = not self.is_async and not self.is_generator
         self.keeping = keep_options(options)
+        self._keywords = possible_keywords(called_function(fn))
         functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
         self.__dict__.setdefault("__name__", function_name(fn))  # partials and objects have none
 
@@ -147,7 +149,10 @@ class Decorated(Definition, Generic[P, R_co]):
         if kwargs:
             return_state = kwargs.pop("return_state", False)
             wait_for = kwargs.pop("wait_for", None)
-            self._check_keywords(kwargs, "a call")
+            if kwargs and self._keywords is not None:
+                for name in kwargs:
+                    if name not in self._keywords:
+                        self._check_keyword(name, "a call")
         if not self._is_plain:
             return self._call_otherwise(args, kwargs, wait_for, return_state)
         state = self._run(self, args, kwargs, wait_for)
@@ -156,23 +161,25 @@ class Decorated(Definition, Generic[P, R_co]):
         return state.data if state.type is COMPLETED else state.result()
 
     def _check_keywords(self, kwargs: Kwargs, what: str) -> None:
-        """Refuse keywords that were meant as options of the call, or of the decorator.
+        """Refuse keywords that were meant as options of the call, or of the decorator."""
+        if self._keywords is not None:
+            for name in kwargs:
+                if name not in self._keywords:
+                    self._check_keyword(name, what)
+
+    def _check_keyword(self, name: str, what: str) -> None:
+        """Refuse a keyword that was meant as an option of the call, or of the decorator.
 
         Raises:
-            TypeError: There is one; the message says what to do.
+            TypeError: It was; the message says what to do.
         """
-        code = getattr(self.fn, "__code__", None)
-        for name in kwargs:
-            if takes_keyword(code, name):
-                continue
-            names = self.parameters.keywords
-            if names is None:
-                return
-            if name not in names:
-                where = f"{what} of {self.kind.lower()} {self.name!r}"
-                error = misplaced_option(where, name, f"`@{self.kind.lower()}`")
-                if error is not None:
-                    raise error
+        names = self.parameters.keywords
+        if names is None or name in names:
+            return
+        where = f"{what} of {self.kind.lower()} {self.name!r}"
+        error = misplaced_option(where, name, f"`@{self.kind.lower()}`")
+        if error is not None:
+            raise error
 
     def _call_otherwise(
         self,

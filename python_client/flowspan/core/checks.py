@@ -202,6 +202,8 @@ def _made_adapter(hint: Any) -> TypeAdapter[Any]:
     """
     if isinstance(hint, Unresolved):
         raise NotCheckable(hint.reason)
+    if inspect.isroutine(hint):  # some versions of pydantic would call it
+        raise NotCheckable("it is a function and no type")
     try:
         for kind in _classes_in(hint):
             if _is_of_pydantic_1(kind):  # pydantic would warn of it as well

@@ -124,8 +124,12 @@ def names_options(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def takes_keyword(code: Any, name: str) -> bool:
-    """True if a function may take a keyword, as far as its code object tells at once."""
-    if code is None:
-        return False
-    return bool(code.co_flags & inspect.CO_VARKEYWORDS) or name in code.co_varnames
+def possible_keywords(function: Any) -> frozenset[str] | None:
+    """Return names among which are all that a function takes by keyword; None if it may take any.
+
+    It is what its code object tells at once: working out the signature takes longer.
+    """
+    code = getattr(function, "__code__", None)
+    if code is None or code.co_flags & inspect.CO_VARKEYWORDS:
+        return None
+    return frozenset(code.co_varnames)

@@ -43,10 +43,15 @@ class Parameters:
         self._who = who
         self._checks = checks
         self._signature = signature_of(fn)
+        parameters = self._signature.parameters
+        self._positional = [n for n, each in parameters.items() if each.kind in _BY_POSITION]
+        self._by_keyword = {n for n, each in parameters.items() if each.kind in _BY_KEYWORD}
+        self._rest = _named(parameters, inspect.Parameter.VAR_POSITIONAL)
+        self._others = _named(parameters, inspect.Parameter.VAR_KEYWORD)
         # The fields of pydantic among the defaults (`n: int = Field(4, gt=0)`).
         self._fields = {
             name: parameter.default
-            for name, parameter in self._signature.parameters.items()
+            for name, parameter in parameters.items()
             if type(parameter.default).__name__ == "FieldInfo"
         }
 
@@ -72,7 +77,7 @@ class Parameters:
             bound = partial
         if self._checks is not None:
             self._validate_in(bound.arguments, self._checks)
-        given = frozenset(bound.arguments)
+        given = frozenset(bound.arguments) if self._fields else ()
         bound.apply_defaults()
         arguments = bound.arguments
         for name, field in self._fields.items():
@@ -98,24 +103,16 @@ class Parameters:
         """
         if isinstance(arguments, _OfWrapper):
             return args, dict(kwargs)
-        parameters = self._signature.parameters
-        positional = [
-            name for name, parameter in parameters.items() if parameter.kind in _BY_POSITION
-        ]
-        rest = _named(parameters, inspect.Parameter.VAR_POSITIONAL)
-        others = _named(parameters, inspect.Parameter.VAR_KEYWORD)
+        positional = self._positional
         values = [arguments[name] for name in positional[: len(args)]]
-        if len(args) > len(positional) and rest is not None:
-            values += arguments[rest]
-        named = {
-            name: (
-                arguments[name]
-                if name in parameters and parameters[name].kind in _BY_KEYWORD
-                else arguments[others or ""][name]
-            )
-            for name in kwargs
-        }
-        self._add_fields(arguments, positional, values, named)
+        if len(args) > len(positional) and self._rest is not None:
+            values += arguments[self._rest]
+        named = {}
+        for name in kwargs:
+            is_own = name in self._by_keyword
+            named[name] = arguments[name] if is_own else arguments[self._others or ""][name]
+        if self._fields:
+            self._add_fields(arguments, values, named)
         return tuple(values), named
 
     def take_warnings(self) -> list[str]:
@@ -138,13 +135,12 @@ class Parameters:
     @cached_property
     def keywords(self) -> frozenset[str] | None:
         """The names that the function takes by keyword; None if it takes any."""
-        parameters = self._signature.parameters.values()
         own = signature_of(self._fn, follow_wrapped=False).parameters.values()
-        if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        if self._others is not None:
             return None
         if is_wrapper(self._fn) and any(each.kind is each.VAR_KEYWORD for each in own):
             return None  # the wrapper may have keywords of its own
-        return frozenset(each.name for each in parameters if each.kind in _BY_KEYWORD)
+        return frozenset(self._by_keyword)
 
     def _bound_to_wrapper(self, args: Args, kwargs: Mapping[str, Any]) -> _OfWrapper | None:
         """Return the arguments of a wrapper that is called otherwise than what it wraps.
@@ -204,18 +200,14 @@ class Parameters:
             raise ParameterError(f"{self._who}: " + "; ".join(problems))
 
     def _add_fields(
-        self,
-        arguments: Mapping[str, Any],
-        positional: list[str],
-        values: list[Any],
-        named: dict[str, Any],
+        self, arguments: Mapping[str, Any], values: list[Any], named: dict[str, Any]
     ) -> None:
         """Give the function the values of pydantic fields that are defaults."""
-        parameters = self._signature.parameters
+        positional = self._positional
         for name in self._fields:
             if name in named or name in positional[: len(values)] or name not in arguments:
                 continue
-            if parameters[name].kind in _BY_KEYWORD:
+            if name in self._by_keyword:
                 named[name] = arguments[name]
             else:  # by position alone, so those before it as well
                 count = positional.index(name) + 1

@@ -289,10 +289,12 @@ class _Job:
         error = None
         if self.upstream is not None:
             self.args, self.kwargs, error = resolve_call(self.args, self.kwargs, self.upstream)
-        if error is None and not self.is_announced and self.run.begin_error is None:
-            self.is_announced = True
-            announce_task(self.host, self.run, self.args, self.kwargs)
-        self._announce()
+        if not self.is_announced:
+            if error is None and self.run.begin_error is None:
+                self.is_announced = True
+                announce_task(self.host, self.run, self.args, self.kwargs)
+            else:
+                self._announce()
         return error or self.run.begin_error
 
     def _never_run(self, error: BaseException) -> State:

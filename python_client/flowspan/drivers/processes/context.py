@@ -25,6 +25,7 @@ _LEFT_BEHIND = frozenset(
         "_parameters",
         "_checks",
         "_all_checks",
+        "_keywords",
         "_options",
         "hooks",
         "keeping",
