@@ -275,7 +275,7 @@ def test_a_name_that_cannot_be_made_fails_the_run(program: Told, what: str, kind
 @pytest.mark.parametrize("name", ["load", "load_later"])
 def test_names_of_mapped_runs(program: Told, name: str) -> None:
     runs = [run.name for run in program.tasks if run.task_name == name]
-    words = name.replace("-", " ")
+    words = name.replace("_", " ")
     assert sorted(runs) == [f"{words} a"] * 2 + [f"{words} b"] * 2
 
 
