@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.definitions import checked_tags
-from flowspan.core.runs import current_run
+from flowspan.core.sketching import current_or_sketched_run
 from flowspan.drivers.begin import current_tags
 from flowspan.exceptions import NoRunError
 
@@ -70,7 +70,7 @@ class FlowRunContext(RunContext):
     @classmethod
     def get(cls) -> Self | None:
         """The context of the innermost flow run around the code; None outside of flows."""
-        run = current_run.get()
+        run = current_or_sketched_run()
         flow_run = run.flow_run if run is not None else None
         return None if flow_run is None else cls(flow_run)
 
@@ -102,7 +102,7 @@ class TaskRunContext(RunContext):
 
         In a flow that a task calls, the flow's code is running and not the task's.
         """
-        run = current_run.get()
+        run = current_or_sketched_run()
         return None if run is None or run.definition.is_flow else cls(run)
 
     @property

@@ -19,13 +19,20 @@ from flowspan.core.definitions import (
     Definition,
     check_parameter_names,
     checked_name,
-    checked_timeout,
     made_description,
 )
-from flowspan.core.functions import is_async_function, is_generator_function
+from flowspan.core.functions import (
+    CodeOf,
+    called_function,
+    function_name,
+    is_async_function,
+    is_generator_function,
+)
 from flowspan.core.hooks import HookDecorator, kept_hooks, made_hooks
 from flowspan.core.identity import Code
 from flowspan.core.keeping import keep_options
+from flowspan.core.numbers import checked_timeout
+from flowspan.core.options import misplaced_option, possible_keywords
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.sketching import current_sketch
 from flowspan.core.states import COMPLETED
@@ -52,6 +59,11 @@ class Decorated(Definition, Generic[P, R_co]):
     on_failure = HookDecorator("on_failure")
     on_running = HookDecorator("on_running")
 
+    # What `inspect` takes for a function: so it sees what is asynchronous, or a generator.
+    __code__ = CodeOf()
+    __defaults__ = CodeOf()
+    __kwdefaults__ = CodeOf()
+
     _run: ClassVar[Callable[..., State]]
     """Runs a plain function of this kind: (definition, args, kwargs, wait_for)."""
 
@@ -68,7 +80,7 @@ class Decorated(Definition, Generic[P, R_co]):
         check_parameter_names(fn)
         self._options = options
         self.fn = fn
-        self.name = checked_name(options["name"], fn)
+        self.name = checked_name(options["name"], fn, is_flow=self.is_flow)
         self.description = made_description(options["description"], fn)
         policy = RetryPolicy(
             options["retries"],
@@ -76,7 +88,7 @@ class Decorated(Definition, Generic[P, R_co]):
             options["retry_jitter_factor"],
             options["retry_condition_fn"],
         )
-        self.retry = policy if options["retries"] else None
+        self.retry = policy if policy.retries else None
         self.timeout_s = checked_timeout(options["timeout_seconds"])
         self.log_prints = options["log_prints"]
         self.hooks = made_hooks(options)
@@ -85,7 +97,9 @@ class Decorated(Definition, Generic[P, R_co]):
         self._is_plain = not self.is_async and not self.is_generator
         self.keeping = keep_options(options)
         self.code = Code(fn)
+        self._keywords = possible_keywords(called_function(fn))
         functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
+        self.__dict__.setdefault("__name__", function_name(fn))  # partials and objects have none
 
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
@@ -137,12 +151,37 @@ class Decorated(Definition, Generic[P, R_co]):
         if kwargs:
             return_state = kwargs.pop("return_state", False)
             wait_for = kwargs.pop("wait_for", None)
+            if kwargs and self._keywords is not None:
+                for name in kwargs:
+                    if name not in self._keywords:
+                        self._check_keyword(name, "a call")
         if not self._is_plain:
             return self._call_otherwise(args, kwargs, wait_for, return_state)
         state = self._run(self, args, kwargs, wait_for)
         if return_state:
             return state.returned()
         return state.data if state.type is COMPLETED else state.result()
+
+    def _check_keywords(self, kwargs: Kwargs, what: str) -> None:
+        """Refuse keywords that were meant as options of the call, or of the decorator."""
+        if self._keywords is not None:
+            for name in kwargs:
+                if name not in self._keywords:
+                    self._check_keyword(name, what)
+
+    def _check_keyword(self, name: str, what: str) -> None:
+        """Refuse a keyword that was meant as an option of the call, or of the decorator.
+
+        Raises:
+            TypeError: It was; the message says what to do.
+        """
+        names = self.parameters.keywords
+        if names is None or name in names:
+            return
+        where = f"{what} of {self.kind.lower()} {self.name!r}"
+        error = misplaced_option(where, name, f"`@{self.kind.lower()}`")
+        if error is not None:
+            raise error
 
     def _call_otherwise(
         self,

@@ -8,10 +8,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, overload
 
+from flowspan.core.checks import Checks
 from flowspan.core.definitions import FlowDefinition, checked_run_name
 from flowspan.core.functions import called_function
+from flowspan.core.hints import outer_names
 from flowspan.core.hooks import HookDecorator
-from flowspan.core.parameters import Checks
+from flowspan.core.options import check_options, declare_options, names_options
 from flowspan.core.payloads import encode_parameters
 from flowspan.decorated import Decorated, options_in
 from flowspan.drivers.sync import run_flow
@@ -40,8 +42,8 @@ class FlowOptions(TypedDict, total=False):
     name: str | None
     version: str | None
     flow_run_name: str | Callable[..., str] | None
-    retries: int
-    retry_delay_seconds: RetryDelay
+    retries: int | None
+    retry_delay_seconds: RetryDelay | None
     retry_jitter_factor: float | None
     retry_condition_fn: RetryCondition | None
     task_runner: TaskRunner | type[TaskRunner] | None
@@ -68,6 +70,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
 
     _run = staticmethod(run_flow)
 
+    @names_options("`Flow`")
     def __init__(
         self,
         fn: Callable[P, R_co],
@@ -75,8 +78,8 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         name: str | None = None,
         version: str | None = None,
         flow_run_name: str | Callable[..., str] | None = None,
-        retries: int = 0,
-        retry_delay_seconds: RetryDelay = 0,
+        retries: int | None = 0,
+        retry_delay_seconds: RetryDelay | None = 0,
         retry_jitter_factor: float | None = None,
         retry_condition_fn: RetryCondition | None = None,
         task_runner: TaskRunner | type[TaskRunner] | None = None,
@@ -99,7 +102,8 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         self.version = _file_version(fn) if version is None else version
         self.run_name = checked_run_name(flow_run_name, "flow_run_name")
         self.task_runner = _checked_runner(task_runner)
-        self._checks = Checks(fn) if validate_parameters else None
+        self._all_checks = Checks(fn, outer_names(fn))
+        self._checks = self._all_checks if validate_parameters else None
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters as the function would get them, defaults included.
@@ -171,11 +175,17 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         from flowspan.drivers.sketch import make_sketch  # noqa: PLC0415 - imports asyncio
 
         arguments = self.parameters.bind(args, kwargs)
-        return make_sketch(self.fn, *self.parameters.call_arguments(arguments))
+        args, kwargs = self.parameters.call_arguments(arguments, args, kwargs)
+        return make_sketch(self, arguments, args, kwargs)
 
     def with_options(self, **options: Unpack[FlowOptions]) -> Self:
         """A copy with other options; those that are not given stay as they are. See `flow`."""
-        return self._copy_with(options)
+        check_options("`Flow.with_options`", options, "`@flow`")
+        copied = self._copy_with(options)
+        # The names around the function can only be looked up where it is defined.
+        copied._all_checks = self._all_checks  # noqa: SLF001 - a copy of this one
+        copied._checks = self._all_checks if copied._checks is not None else None  # noqa: SLF001
+        return copied
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Flow[P, R_co]: ...
@@ -186,6 +196,9 @@ class Flow(Decorated[P, R_co], FlowDefinition):
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """The flow with its function bound, for flows that are methods."""
         return self._bound_to(instance, owner)
+
+
+declare_options("`@flow`", Flow.__init__)
 
 
 @overload
@@ -205,7 +218,7 @@ def flow(  # noqa: D417 - the options are described one by one
         version: The version of the code; a hash of the file that it is in by default.
         flow_run_name: How its runs are named: a template with parameters in braces ("load-{day}"),
             or a function that returns the name; else they are given one ("brave-otter").
-        retries: How many times a failed run is tried again.
+        retries: How many times a failed run is tried again; None never.
         retry_delay_seconds: How long to wait before that: a number, a list whose last is repeated,
             or a function of the number of retries that returns such a list (`exponential_backoff`).
         retry_jitter_factor: By which part of itself a delay may grow by chance.
@@ -240,6 +253,7 @@ def flow(  # noqa: D417 - the options are described one by one
     Raises:
         TypeError, ValueError: An option has a value that it may not have.
     """
+    check_options("`@flow`", options, "`@flow`")
     if fn is None:
         return functools.partial(Flow, **options)
     return Flow(fn, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from flowspan.core.runs import current_run
@@ -113,7 +114,9 @@ class AsCompleted(Generic[R]):
     def __init__(self, futures: Iterable[TaskFuture[R]], timeout: float | None) -> None:
         """See `as_completed`."""
         self._timeout_s = timeout
-        self._deadline_s = None if timeout is None else time.monotonic() + timeout
+        self._deadline_s: float | None = None
+        if timeout is not None:
+            self._deadline_s = time.monotonic() + float(min(timeout, TIMEOUT_MAX))
         self._ended: SimpleQueue[TaskFuture[R] | None] = SimpleQueue()
         self._left = dict.fromkeys(futures)
         for future in self._left:

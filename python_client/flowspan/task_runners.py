@@ -6,6 +6,8 @@ import os
 from typing import Protocol
 
 from flowspan.config import get_config
+from flowspan.core.numbers import checked_count
+from flowspan.core.options import names_options
 from flowspan.drivers.task_runner import OpenTaskRunner
 
 __all__ = ["ConcurrentTaskRunner", "ProcessPoolTaskRunner", "TaskRunner", "ThreadPoolTaskRunner"]
@@ -35,11 +37,13 @@ class ThreadPoolTaskRunner:
             says, and no bound without that.
     """
 
+    @names_options("`ThreadPoolTaskRunner`")
     def __init__(self, max_workers: int | None = None) -> None:
         """See the class.
 
         Raises:
             ValueError: max_workers is less than 1.
+            TypeError: max_workers is no whole number, or another option was given.
         """
         self.max_workers = _checked(max_workers)
 
@@ -86,11 +90,13 @@ class ProcessPoolTaskRunner:
             processors that this process may use.
     """
 
+    @names_options("`ProcessPoolTaskRunner`")
     def __init__(self, max_workers: int | None = None) -> None:
         """See the class.
 
         Raises:
             ValueError: max_workers is less than 1.
+            TypeError: max_workers is no whole number, or another option was given.
         """
         self.max_workers = _checked(max_workers)
 
@@ -119,9 +125,7 @@ class ProcessPoolTaskRunner:
 
 
 def _checked(max_workers: int | None) -> int | None:
-    if max_workers is not None and max_workers < 1:
-        raise ValueError(f"max_workers must be at least 1, not {max_workers}")
-    return max_workers
+    return None if max_workers is None else checked_count(max_workers, "max_workers", 1)
 
 
 def _processors() -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVa
 
 from flowspan.core.definitions import TaskDefinition, checked_run_name, checked_tags
 from flowspan.core.hooks import HookDecorator
+from flowspan.core.options import check_options, declare_options, names_options
 from flowspan.core.retries import exponential_backoff
 from flowspan.core.sketching import current_sketch
 from flowspan.decorated import Decorated, options_in
@@ -47,8 +48,8 @@ class TaskOptions(TypedDict, total=False):
     tags: Iterable[str] | None
     version: str | None
     task_run_name: str | Callable[..., str] | None
-    retries: int
-    retry_delay_seconds: RetryDelay
+    retries: int | None
+    retry_delay_seconds: RetryDelay | None
     retry_jitter_factor: float | None
     retry_condition_fn: RetryCondition | None
     cache_policy: CachePolicy | None
@@ -78,6 +79,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
     on_commit = HookDecorator("on_commit")
     on_rollback = HookDecorator("on_rollback")
 
+    @names_options("`Task`")
     def __init__(
         self,
         fn: Callable[P, R_co],
@@ -87,8 +89,8 @@ class Task(Decorated[P, R_co], TaskDefinition):
         tags: Iterable[str] | None = None,
         version: str | None = None,
         task_run_name: str | Callable[..., str] | None = None,
-        retries: int = 0,
-        retry_delay_seconds: RetryDelay = 0,
+        retries: int | None = 0,
+        retry_delay_seconds: RetryDelay | None = 0,
         retry_jitter_factor: float | None = None,
         retry_condition_fn: RetryCondition | None = None,
         cache_policy: CachePolicy | None = None,
@@ -149,11 +151,15 @@ class Task(Decorated[P, R_co], TaskDefinition):
         Raises:
             CancelRun: The calling run was cancelled.
         """
+        return_state = kwargs.pop("return_state", False)
+        wait_for = kwargs.pop("wait_for", None)
+        if kwargs:
+            self._check_keywords(kwargs, "`submit`")
         sketch = current_sketch.get()
         if sketch is not None:
-            return sketch.add(self, args, kwargs)
-        return_state = kwargs.pop("return_state", False)
-        future = submit(self._collected, args, kwargs, kwargs.pop("wait_for", None))
+            inputs = args, kwargs, given_upstream(wait_for)
+            return sketch.submitted(self, *inputs, return_state=return_state)
+        future = submit(self._collected, args, kwargs, wait_for)
         if return_state:
             future.wait()
             return future.state
@@ -178,12 +184,17 @@ class Task(Decorated[P, R_co], TaskDefinition):
             MappingLengthMismatch: The iterables are not of the same length.
             CancelRun: The calling run was cancelled.
         """
-        sketch = current_sketch.get()
-        if sketch is not None:
-            return cast("TaskFutureList[Any]", sketch.add(self, args, kwargs))
         return_state = kwargs.pop("return_state", False)
         wait_for = kwargs.pop("wait_for", None)
+        if kwargs:
+            self._check_keywords(kwargs, "`map`")
         wait_for = given_upstream(wait_for) or None
+        sketch = current_sketch.get()
+        if sketch is not None:
+            inputs = args, kwargs, wait_for
+            return cast(
+                "TaskFutureList[Any]", sketch.submitted(self, *inputs, return_state=return_state)
+            )
         task = self._collected
         sources = mapped_sources(task, args, kwargs)
         futures = TaskFutureList(
@@ -197,6 +208,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
 
     def with_options(self, **options: Unpack[TaskOptions]) -> Self:
         """A copy with other options; those that are not given stay as they are. See `task`."""
+        check_options("`Task.with_options`", options, "`@task`")
         return self._copy_with(options)
 
     @overload
@@ -208,6 +220,9 @@ class Task(Decorated[P, R_co], TaskDefinition):
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """The task with its function bound, for tasks that are methods."""
         return self._bound_to(instance, owner)
+
+
+declare_options("`@task`", Task.__init__)
 
 
 @overload
@@ -223,13 +238,13 @@ def task(  # noqa: D417 - the options are described one by one
 
     Args:
         fn: The function.
-        name: The task's name; the function's, with dashes for underscores, by default.
+        name: The task's name; the function's by default.
         description: For people; the docstring by default.
         tags: Labels of its runs, for people and filters.
         version: The version of the code.
         task_run_name: How its runs are named: a template with parameters in braces ("load-{day}"),
             or a function that returns the name; else they are counted ("load-0").
-        retries: How many times a failed run is tried again.
+        retries: How many times a failed run is tried again; None never.
         retry_delay_seconds: How long to wait before that: a number, a list whose last is repeated,
             or a function of the number of retries that returns such a list (`exponential_backoff`).
         retry_jitter_factor: By which part of itself a delay may grow by chance.
@@ -273,6 +288,7 @@ def task(  # noqa: D417 - the options are described one by one
     Raises:
         TypeError, ValueError: An option has a value that it may not have.
     """
+    check_options("`@task`", options, "`@task`")
     if fn is None:
         return functools.partial(Task, **options)
     return Task(fn, **options)

@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from flowspan.core.keeping import Keeping
+from flowspan.core.options import names_options
 from flowspan.core.runs import current_run
+from flowspan.core.sketching import current_sketch
 from flowspan.core.steps import Do
 from flowspan.core.transactions import (
     CommitMode,
@@ -155,7 +157,7 @@ class _Block(TransactionNode):
             self.commit_mode = CommitMode(commit_mode or self.parent.commit_mode)
             self.isolation_level = IsolationLevel(isolation_level or self.parent.isolation_level)
         self.state = TransactionState.ACTIVE
-        if self.key is None:
+        if self.key is None or current_sketch.get() is not None:
             return
         if self.store is None:
             self.store = get_result_store()
@@ -276,6 +278,7 @@ class AsyncTransaction(_Block):
         return bool(await _drive_async(rollback(self)))
 
 
+@names_options("`transaction`")
 def transaction(
     key: str | None = None,
     store: ResultStore | None = None,
@@ -321,6 +324,7 @@ def transaction(
     )
 
 
+@names_options("`atransaction`")
 def atransaction(
     key: str | None = None,
     store: ResultStore | None = None,

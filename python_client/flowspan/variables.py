@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from flowspan.core.sketching import is_drawn
 from flowspan.drivers.bridge import can_await
 from flowspan.exceptions import ObjectAlreadyExists, VariableAlreadyExists
 
@@ -80,6 +81,8 @@ class Variable(Generic[T]):
         if can_await():
             return cls.aset(name, value, tags, overwrite)  # type: ignore[return-value] # as Prefect has it
         _check(name)
+        if is_drawn():
+            return cls(name, value, list(tags or ()))
         with _client() as client:
             try:
                 stored = client.set_variable(name, value, tags=tags or (), overwrite=overwrite)
@@ -97,6 +100,8 @@ class Variable(Generic[T]):
     ) -> Variable[T]:
         """Sets a variable; see `set`."""
         _check(name)
+        if is_drawn():
+            return cls(name, value, list(tags or ()))
         async with _async_client() as client:
             try:
                 stored = await client.set_variable(
@@ -159,6 +164,8 @@ class Variable(Generic[T]):
         if can_await():
             return cls.aunset(name)  # type: ignore[return-value] # as Prefect has it
         _check(name)
+        if is_drawn():
+            return False
         with _client() as client:
             return client.delete_variable_by_name(name)
 
@@ -166,6 +173,8 @@ class Variable(Generic[T]):
     async def aunset(cls, name: str) -> bool:
         """Deletes a variable; see `unset`."""
         _check(name)
+        if is_drawn():
+            return False
         async with _async_client() as client:
             return await client.delete_variable_by_name(name)
 

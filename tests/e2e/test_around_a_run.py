@@ -241,7 +241,7 @@ def test_what_runs_say_is_stored_with_them(service: ServiceProcess) -> None:
     assert said["by-setting"] == ["by setting"]
     assert said["too"] == ["by setting, too"]
     # log_prints=False ends the setting for what the flow calls, until one of them says otherwise.
-    assert said["mute"] == said["plainly-mute"] == []
-    assert said["loud"] == said["plainly-loud"] == ["heard"]
+    assert said["mute"] == said["plainly_mute"] == []
+    assert said["loud"] == said["plainly_loud"] == ["heard"]
     assert failed.message.endswith("KeyError: 'quiet'")
     assert failed.level == LogLevel.ERROR

@@ -333,14 +333,14 @@ def test_where_and_how_results_are_stored(program: Told, kind: str) -> None:
     urls = [each["url"] for each in references(program, f"file-{kind}")]
     assert urls
     assert all("/client/elsewhere/" in url for url in urls)
-    (url,) = {each["url"] for each in references(program, f"named-{kind}")}
+    (url,) = {each["url"] for each in references(program, f"named_{kind}")}
     assert url.endswith(f"/client/results/named-{kind}/1.bin")
-    assert ends(program, f"named-{kind}") == "oc"
+    assert ends(program, f"named_{kind}") == "oc"
 
 
 @KINDS
 def test_what_cannot_be_hashed_is_run_with_a_warning(program: Told, kind: str) -> None:
-    run = program.task(f"unhashable-{kind}")
+    run = program.task(f"unhashable_{kind}")
     assert program.history(run) == ["Running", "Completed"]
     (warning,) = program.logs(run)
     assert "parameter 'lock'" in warning
@@ -348,28 +348,28 @@ def test_what_cannot_be_hashed_is_run_with_a_warning(program: Told, kind: str) -
 
 @KINDS
 def test_what_cannot_be_stored_is_there_all_the_same(program: Told, kind: str) -> None:
-    assert ends(program, f"unwritable-{kind}") == "oo"
-    runs = [run for run in program.tasks if run.task_name == f"unwritable-{kind}"]
+    assert ends(program, f"unwritable_{kind}") == "oo"
+    runs = [run for run in program.tasks if run.task_name == f"unwritable_{kind}"]
     assert all("Its result was not stored" in run.state.message for run in runs)
     assert all("NotADirectoryError" in "".join(program.logs(run)) for run in runs)
 
 
 @KINDS
 def test_what_is_damaged_is_computed_again(program: Told, kind: str) -> None:
-    assert ends(program, f"damaged-{kind}") == "ooc"
+    assert ends(program, f"damaged_{kind}") == "ooc"
     runs = sorted(program.tasks, key=lambda run: run.id)
-    second = [run for run in runs if run.task_name == f"damaged-{kind}"][1]
+    second = [run for run in runs if run.task_name == f"damaged_{kind}"][1]
     assert any("passed over" in text for text in program.logs(second))
 
 
 @KINDS
 def test_of_several_that_need_a_locked_key_one_computes(program: Told, kind: str) -> None:
-    assert sorted(ends(program, f"locked-{kind}")) == ["c", "c", "o"]
+    assert sorted(ends(program, f"locked_{kind}")) == ["c", "c", "o"]
 
 
 @KINDS
 def test_a_lock_needs_a_lock_manager(program: Told, kind: str) -> None:
-    run = program.task(f"without-locks-{kind}")
+    run = program.task(f"without_locks_{kind}")
     assert program.history(run) == ["Failed"]
     assert "lock_manager=" in run.state.message
 

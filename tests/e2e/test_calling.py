@@ -75,7 +75,7 @@ def test_every_kind_calls_every_kind(service: ServiceProcess) -> None:
             run = by_id[run.parent_run_id]  # noqa: PLW2901 - up to the top
             chain.append(kind(run))
         if len(chain) == 4:
-            assert chain[0] == "plain-task"
+            assert chain[0] == "plain_task"
             chains.append(tuple(chain))
     assert len(set(chains)) == 4**3
 

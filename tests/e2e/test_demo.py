@@ -126,7 +126,7 @@ def test_the_same_seed_draws_the_same_failures(small_library, flowspan_home):
     attempts = []
     for _ in range(2):
         run_code(code, home=flowspan_home)
-        tasks = flowspan("task", "ls", "--task", "parse-file", "--json", "--limit", "9").objects
+        tasks = flowspan("task", "ls", "--task", "parse_file", "--json", "--limit", "9").objects
         attempts.append(
             sorted((task["name"], task["flow_run_id"], task["attempt"]) for task in tasks)
         )
@@ -144,8 +144,8 @@ def test_the_census_on_a_terminal_shows_a_live_tree():
     assert shown.code == 0, shown.out
     text = ESCAPE.sub("", shown.out)
     assert "▸ Running" in text
-    assert re.search(r"└─ parse-file ×\d+", text)
+    assert re.search(r"└─ parse_file ×\d+", text)
     assert "━" in text
-    assert text.rindex("The most complex functions:") > text.rindex("└─ parse-file")
+    assert text.rindex("The most complex functions:") > text.rindex("└─ parse_file")
     assert "stdlib-census" in text.splitlines()[-6]
     assert "✓ Completed in" in text

@@ -62,14 +62,14 @@ EXAMPLES = {
     ),
     "async_flow.py": Example(
         output=[r"328350 after \d+\.\d s"],
-        runs={"squares Completed": 1, "ask Completed": 100, "add-up Completed": 1},
+        runs={"squares Completed": 1, "ask Completed": 100, "add_up Completed": 1},
     ),
     "caching.py": Example(
         output=[r"counting hello\.py", r"Cached: \d+ words in caching\.py, \d\d\.\d% of all"],
         runs={
             "census Completed": 2,
-            "count-words Completed": 3,
-            "count-words Cached": 4,
+            "count_words Completed": 3,
+            "count_words Cached": 4,
             "share Completed": 3,
             "share Cached": 3,
         },
@@ -103,7 +103,7 @@ EXAMPLES = {
     ),
     "process_pool.py": Example(
         output=[r"TimedOut\[FAILED\]\(.*exceeded its timeout of 1 s\..*", "33860 primes"],
-        runs={"numbers Completed": 1, "count-primes Completed": 8, "matches TimedOut": 1},
+        runs={"numbers Completed": 1, "count_primes Completed": 8, "matches TimedOut": 1},
     ),
     "retries.py": Example(
         output=[f"page {page} after {page + 1} attempts" for page in range(4)],

@@ -323,7 +323,7 @@ def test_a_broken_hook_is_logged_and_changes_nothing(program: Told, what: str, k
 
 
 def test_submitted_and_mapped_tasks_have_hooks(program: Told) -> None:
-    for name in ("mapped", "mapped-later"):
+    for name in ("mapped", "mapped_later"):
         runs = [run for run in program.tasks if run.task_name == name]
         assert len(runs) == 2
         for run in runs:
@@ -372,5 +372,5 @@ def test_a_run_that_is_cancelled_from_outside_cleans_up(program: Told, kind: str
     run = program.flow(name)
     assert program.history(run) == ["Running", "Cancelling", "Cancelled"]
     assert hooks_of(program, "flow", name) == ["Cancelled, attempt 1"]
-    (cleaned,) = [each for each in program.children(run) if each.task_name == "clean-up"]
+    (cleaned,) = [each for each in program.children(run) if each.task_name == "clean_up"]
     assert cleaned.state.name == "Completed"

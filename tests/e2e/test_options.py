@@ -272,10 +272,10 @@ def test_a_name_that_cannot_be_made_fails_the_run(program: Told, what: str, kind
     assert f"{what}_run_name='{{nobody}}' cannot be filled in" in run.state.message
 
 
-@pytest.mark.parametrize("name", ["load", "load-later"])
+@pytest.mark.parametrize("name", ["load", "load_later"])
 def test_names_of_mapped_runs(program: Told, name: str) -> None:
     runs = [run.name for run in program.tasks if run.task_name == name]
-    words = name.replace("-", " ")
+    words = name.replace("_", " ")
     assert sorted(runs) == [f"{words} a"] * 2 + [f"{words} b"] * 2
 
 
@@ -305,7 +305,7 @@ def test_a_deadline_ends_the_run(program: Told, what: str, kind: str) -> None:
     assert "sleep(600)" in run.state.failure.stack_trace, "where it was"
 
 
-@pytest.mark.parametrize("name", ["blocks", "awaits-long"])
+@pytest.mark.parametrize("name", ["blocks", "awaits_long"])
 def test_a_deadline_ends_a_submitted_run(program: Told, name: str) -> None:
     assert program.history(program.task(name)) == ["Running", "TimedOut"]
     told = [line for line in program.logs(program.task(name)) if "could not be interrupted" in line]

@@ -239,7 +239,7 @@ def test_promise_a_worker_that_dies_or_hangs_takes_its_own_run_with_it_alone(
     ends = {name.removesuffix("-0"): run.state for name, run in runs.items()}
     for name, words in {
         "exits": "ended with exit code 7",
-        "is-killed": "was ended by SIGKILL",
+        "is_killed": "was ended by SIGKILL",
         "faults": "was ended by SIGSEGV",
     }.items():
         assert ends[name].type == state_pb2.STATE_TYPE_CRASHED
@@ -408,7 +408,7 @@ def test_flows_on_threads_and_nested_ones_have_workers_of_their_own(
     assert {run.state.name for run in flows} == {"Completed"}
     tasks = {run.id: run for run in queries.task_runs(service.channel)}
     (deepest,) = [run for run in flows if run.flow_name == "nested"]
-    assert tasks[deepest.parent_run_id].name == "calls-nested-0"
+    assert tasks[deepest.parent_run_id].name == "calls_nested-0"
     (below,) = [run for run in tasks.values() if run.parent_run_id == deepest.id]
     assert below.state.name == "Completed"
 
@@ -512,13 +512,13 @@ def test_how_runs_with_workers_end(service: ServiceProcess) -> None:
     (again,) = [run for run in tasks if run.name == "again"]
     history = ["Pending", "Running", "Retrying", "Completed"]
     assert queries.task_history(service.channel, again.id) == history
-    (again,) = [run for run in tasks if run.task_name == "crashes-once-later"]
+    (again,) = [run for run in tasks if run.task_name == "crashes_once_later"]
     assert queries.task_history(service.channel, again.id) == history
     by_task = {run.task_name: run for run in tasks}
     assert by_task["dozes"].state.message == "The future of the run was cancelled."
     assert by_task["dozes"].state.name == "Cancelled"
-    assert by_task["blocks-later"].state.name == "TimedOut"
-    logs = queries.logs(service.channel, by_task["blocks-later"].id)
+    assert by_task["blocks_later"].state.name == "TimedOut"
+    logs = queries.logs(service.channel, by_task["blocks_later"].id)
     assert any("was killed" in log.message for log in logs)
     flows = {run.flow_name: run for run in queries.flow_runs(service.channel)}
     assert flows["in-a-coroutine"].state.name == "Completed"

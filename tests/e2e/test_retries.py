@@ -390,7 +390,7 @@ def test_each_attempt_has_the_whole_time(program: Told, what: str, kind: str) ->
     assert "exceeded its timeout" in by_name["Retrying"].message
 
 
-@pytest.mark.parametrize("name", ["flaky", "flaky-later"])
+@pytest.mark.parametrize("name", ["flaky", "flaky_later"])
 def test_submitted_tasks_are_retried(program: Told, name: str) -> None:
     runs = [run for run in program.tasks if run.task_name == name]
     assert [program.history(run) for run in runs] == [

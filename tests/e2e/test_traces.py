@@ -126,12 +126,12 @@ def test_attempts_in_their_order(
         asyncio.run(patient_later())
     """
     run_code(code, home=flowspan_home, address=service.address, env=endpoint_of(receiver))
-    for ending in ("", "-later"):
-        check_attempts(receiver, ending)
+    check_attempts(receiver, "flaky", "patient")
+    check_attempts(receiver, "flaky_later", "patient-later")
 
 
-def check_attempts(receiver: OtlpReceiver, ending: str) -> None:
-    flaky, attempts = receiver.one(f"flaky{ending}"), receiver.named(f"flaky{ending} attempt")
+def check_attempts(receiver: OtlpReceiver, task: str, flow: str) -> None:
+    flaky, attempts = receiver.one(task), receiver.named(f"{task} attempt")
     assert [span.attributes["flowspan.attempt"] for span in attempts] == [1, 2, 3]
     assert [span.status for span in attempts] == [ERROR, ERROR, 0]
     assert [span.status_message for span in attempts][:2] == [
@@ -147,7 +147,7 @@ def check_attempts(receiver: OtlpReceiver, ending: str) -> None:
         "flowspan.awaiting_retry",
         "flowspan.retrying",
     ]
-    assert receiver.one(f"patient{ending}").status == 0
+    assert receiver.one(flow).status == 0
     for before, after in pairwise(attempts):
         assert before.end_ns <= after.start_ns
 

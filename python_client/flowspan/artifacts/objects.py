@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowspan.artifacts.reporting import ArtifactId, check_key, is_in_run, report_new
-from flowspan.core.runs import current_run
+from flowspan.core.sketching import current_or_sketched_run
 from flowspan.core.tables import is_table, table_form
 from flowspan.core.values import is_instance, type_name
 from flowspan.drivers.bridge import can_await
@@ -309,7 +309,7 @@ def checked_progress(progress: float) -> float:
 
 
 def _warn(message: str) -> None:
-    logger = _logger if current_run.get() is None else get_run_logger()
+    logger = _logger if current_or_sketched_run() is None else get_run_logger()
     logger.warning(message)
 
 

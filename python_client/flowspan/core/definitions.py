@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.functions import called_function, function_doc, function_name
+from flowspan.core.functions import function_doc, function_name, wrapped_function
 from flowspan.core.parameters import Parameters
 from flowspan.core.portable import reduce_definition, restore
 from flowspan.core.values import encodable, is_instance, shown
@@ -108,15 +107,16 @@ class FlowDefinition(Definition):
     task_runner: Any
 
 
-def checked_name(name: str | None, fn: Callable[..., Any]) -> str:
-    """The name given, or the function's with dashes for underscores.
+def checked_name(name: str | None, fn: Callable[..., Any], *, is_flow: bool) -> str:
+    """The name given, or the function's: of a flow with dashes for underscores, as in Prefect.
 
     Raises:
         ValueError: The name is empty or longer than 256 bytes.
         TypeError: The name is not text.
     """
     if name is None:
-        name = function_name(fn).replace("_", "-")
+        name = function_name(fn)
+        name = name.replace("_", "-") if is_flow else name
         if name == "<lambda>":
             raise ValueError("a lambda has no name of its own: give one by name=…")
     if not isinstance(name, str):
@@ -153,8 +153,9 @@ def check_parameter_names(fn: Callable[..., Any]) -> None:
         ReservedArgumentError: A parameter is named like an option of calls. It is a TypeError.
     """
     if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
-        raise TypeError(f"@flow and @task take a function, not {fn!r}")
-    code = getattr(called_function(inspect.unwrap(called_function(fn))), "__code__", None)
+        advice = "; a name is given by name=…" if isinstance(fn, str) else ""
+        raise TypeError(f"@flow and @task take a function, not {fn!r}{advice}")
+    code = getattr(wrapped_function(fn), "__code__", None)
     if code is None:
         return
     count = code.co_argcount + code.co_kwonlyargcount
@@ -190,19 +191,3 @@ def checked_tags(tags: object) -> tuple[str, ...]:
     if len(unique) > MAX_TAGS:
         raise ValueError(f"at most {MAX_TAGS} tags, not {len(unique)}")
     return unique
-
-
-def checked_timeout(timeout_seconds: float | None) -> float | None:
-    """The timeout in seconds, or None.
-
-    Raises:
-        ValueError: It is not greater than 0.
-        TypeError: It is not a number.
-    """
-    if timeout_seconds is None:
-        return None
-    if isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, (int, float)):
-        raise TypeError(f"timeout_seconds must be a number, not {timeout_seconds!r}")
-    if not timeout_seconds > 0:
-        raise ValueError(f"timeout_seconds must be greater than 0, not {timeout_seconds!r}")
-    return float(timeout_seconds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from flowspan.core.numbers import LONGEST_WAIT_S
 from flowspan.core.outcomes import judge_error
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ class KeepOptions:
         self.policy: Any = options.get("cache_policy")
         self.key_fn: Callable[..., str | None] | None = options.get("cache_key_fn")
         expiration: timedelta | None = options.get("cache_expiration")
-        self.expires_after_s = None if expiration is None else expiration.total_seconds()
+        self.expires_after_s = (
+            None if expiration is None else min(max(expiration.total_seconds(), 0), LONGEST_WAIT_S)
+        )
         self.refresh: bool = bool(options.get("refresh_cache"))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_NAME_BYTES = 256
+_MAX_SHOWN = 120
 
 _ADJECTIVES_TEXT = """
 agile amber ample azure bold brave breezy bright brisk calm candid cheery civil clever coral
@@ -63,26 +65,62 @@ def made_run_name(
     Raises:
         ValueError: The template names something that is not a parameter, or cannot be filled in.
         TypeError: The function returned something other than a text.
+        Exception: The function raised it.
     """
     if isinstance(template, str):
         try:
             name = template.format(**arguments)
-        except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
+        except Exception as error:
             known = ", ".join(arguments) or "none"
             raise ValueError(
                 f"{option}={template!r} cannot be filled in ({type(error).__name__}: {error}); "
                 f"parameters: {known}"
             ) from error
     else:
-        name = template(parameters=dict(arguments)) if _takes_parameters(template) else template()
-        if not isinstance(name, str):
-            raise TypeError(f"{option} must return text, not {name!r}")
-    data = name.encode("utf-8", "backslashreplace")
+        name = call_name_function(template, arguments, option)
+    data = str.encode(name, "utf-8", "backslashreplace")
     return data[:MAX_NAME_BYTES].decode("utf-8", "ignore")
+
+
+def call_name_function(
+    function: Callable[..., Any], arguments: Mapping[str, Any], option: str
+) -> str:
+    """Call the function that names a run; see `made_run_name`.
+
+    Raises:
+        TypeError: It returned something other than a text.
+        Exception: It raised this itself; a note says that it named a run.
+    """
+    try:
+        takes_parameters = _takes_parameters(function)
+        name = function(parameters=dict(arguments)) if takes_parameters else function()
+    except Exception as error:
+        error.add_note(
+            f"Raised by the {option} function, which makes the name of the run: the run's own "
+            "function was not called."
+        )
+        raise
+    if inspect.iscoroutine(name):
+        name.close()
+        raise TypeError(f"{option} must be a plain function that returns text, not a coroutine")
+    if not isinstance(name, str):
+        raise TypeError(f"{option} must return text, not {_shown(name)}")
+    return name
 
 
 def _takes_parameters(function: Callable[..., Any]) -> bool:
     code = getattr(function, "__code__", None)
-    if code is None:
-        return False
+    if code is None or hasattr(function, "__wrapped__"):
+        try:
+            return "parameters" in inspect.signature(function).parameters
+        except (TypeError, ValueError):  # some functions of C code have no signature
+            return False
     return "parameters" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - __repr__ is user code
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

@@ -1,30 +1,32 @@
-"""The parameters of a function: binding, validating and coercing what it is called with.
-
-Each annotated parameter is checked on its own, by pydantic, so that an error names it. pydantic is
-only imported when a value is not already of the type it should have: the import would be a good
-part of the start of a small program.
-"""
+"""The parameters of a function: binding, validating and coercing what it is called with."""
 
 from __future__ import annotations
 
 import inspect
-import sys
-import typing
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.functions import called_function
-from flowspan.core.portable import loaded_function, portable_function
+from flowspan.core.checks import Checks
+from flowspan.core.functions import is_wrapper
+from flowspan.core.hints import signature_of
 from flowspan.exceptions import ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pydantic import TypeAdapter
+    Args = tuple[Any, ...]
+    Kwargs = dict[str, Any]
 
-_EXACT = frozenset(map(id, (int, str, float, bool, bytes, complex, type(None))))
-"""Types whose own instances need no validation; by identity, for a class may have no hash."""
+__all__ = ["Checks", "Parameters"]
 
-_MAX_SHOWN = 120
+_BY_POSITION = frozenset(
+    {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+)
+_BY_KEYWORD = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
+
+
+class _OfWrapper(dict[str, Any]):
+    """The arguments of a call by the parameters of a wrapper, not of what it wraps."""
 
 
 class Parameters:
@@ -37,11 +39,23 @@ class Parameters:
     """
 
     def __init__(self, fn: Callable[..., Any], who: str, checks: Checks | None) -> None:
+        self._fn = fn
         self._who = who
         self._checks = checks
-        self._signature = _signature_of(fn)
+        self._signature = signature_of(fn)
+        parameters = self._signature.parameters
+        self._positional = [n for n, each in parameters.items() if each.kind in _BY_POSITION]
+        self._by_keyword = {n for n, each in parameters.items() if each.kind in _BY_KEYWORD}
+        self._rest = _named(parameters, inspect.Parameter.VAR_POSITIONAL)
+        self._others = _named(parameters, inspect.Parameter.VAR_KEYWORD)
+        # The fields of pydantic among the defaults (`n: int = Field(4, gt=0)`).
+        self._fields = {
+            name: parameter.default
+            for name, parameter in parameters.items()
+            if type(parameter.default).__name__ == "FieldInfo"
+        }
 
-    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def bind(self, args: Args, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by parameter, defaults included, validated and coerced.
 
         Args:
@@ -54,17 +68,56 @@ class Parameters:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise ParameterError(f"{self._who}: {error}.") from None
+            own = self._bound_to_wrapper(args, kwargs)
+            if own is None:
+                raise ParameterError(f"{self._who}: {error}.") from None
+            partial = self._bound_but_for_keywords(args, kwargs)
+            if partial is None:
+                return own
+            bound = partial
         if self._checks is not None:
             self._validate_in(bound.arguments, self._checks)
+        given = frozenset(bound.arguments) if self._fields else ()
         bound.apply_defaults()
         arguments = bound.arguments
-        for name, value in arguments.items():
-            if type(value).__name__ == "FieldInfo" and hasattr(value, "get_default"):
-                arguments[name] = value.get_default(
+        for name, field in self._fields.items():
+            if name not in given and name in arguments:
+                arguments[name] = field.get_default(
                     call_default_factory=True, validated_data=dict(arguments)
                 )
         return arguments
+
+    def call_arguments(
+        self, arguments: Mapping[str, Any], args: Args, kwargs: Mapping[str, Any]
+    ) -> tuple[Args, Kwargs]:
+        """Return how to call the function: as the caller did, with the values of `bind`.
+
+        What came by position goes on by position, and what came by keyword by keyword, in the same
+        order; defaults are left to the function. (But a pydantic field as a default is no value:
+        the function gets what the field stands for.)
+
+        Args:
+            arguments: What `bind` returned for the call.
+            args: The positional arguments of the call.
+            kwargs: The keyword arguments of the call.
+        """
+        if isinstance(arguments, _OfWrapper):
+            return args, dict(kwargs)
+        positional = self._positional
+        values = [arguments[name] for name in positional[: len(args)]]
+        if len(args) > len(positional) and self._rest is not None:
+            values += arguments[self._rest]
+        named = {}
+        for name in kwargs:
+            is_own = name in self._by_keyword
+            named[name] = arguments[name] if is_own else arguments[self._others or ""][name]
+        if self._fields:
+            self._add_fields(arguments, values, named)
+        return tuple(values), named
+
+    def take_warnings(self) -> list[str]:
+        """Return what has not been told yet of annotations that cannot be checked."""
+        return [] if self._checks is None else self._checks.take_warnings()
 
     def positional_names(self, count: int) -> list[str]:
         """The parameters that take so many positional arguments, in order.
@@ -75,30 +128,56 @@ class Parameters:
         for name, parameter in self._signature.parameters.items():
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 return names[:count] + [name] * (count - len(names))
-            if parameter.kind in {
-                inspect.Parameter.POSITIONAL_ONLY,
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            }:
+            if parameter.kind in _BY_POSITION:
                 names.append(name)
         return names[:count]
 
-    def call_arguments(
-        self, arguments: Mapping[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """How to call the function with the arguments: the reverse of `bind`."""
-        args: list[Any] = []
-        kwargs: dict[str, Any] = {}
-        for name, parameter in self._signature.parameters.items():
-            kind = parameter.kind
-            if kind is inspect.Parameter.VAR_POSITIONAL:
-                args.extend(arguments[name])
-            elif kind is inspect.Parameter.VAR_KEYWORD:
-                kwargs.update(arguments[name])
-            elif kind is inspect.Parameter.KEYWORD_ONLY:
-                kwargs[name] = arguments[name]
-            else:
-                args.append(arguments[name])
-        return tuple(args), kwargs
+    @cached_property
+    def keywords(self) -> frozenset[str] | None:
+        """The names that the function takes by keyword; None if it takes any."""
+        own = signature_of(self._fn, follow_wrapped=False).parameters.values()
+        if self._others is not None:
+            return None
+        if is_wrapper(self._fn) and any(each.kind is each.VAR_KEYWORD for each in own):
+            return None  # the wrapper may have keywords of its own
+        return frozenset(self._by_keyword)
+
+    def _bound_to_wrapper(self, args: Args, kwargs: Mapping[str, Any]) -> _OfWrapper | None:
+        """Return the arguments of a wrapper that is called otherwise than what it wraps.
+
+        A decorator may add arguments of its own, or take some away (`unittest.mock.patch`): only
+        the wrapper (`functools.wraps`) knows.
+        """
+        if not is_wrapper(self._fn):
+            return None
+        own = signature_of(self._fn, follow_wrapped=False)
+        try:
+            bound = own.bind(*args, **kwargs)
+        except TypeError:
+            return None
+        bound.apply_defaults()
+        return _OfWrapper(bound.arguments)
+
+    def _bound_but_for_keywords(
+        self, args: Args, kwargs: Mapping[str, Any]
+    ) -> inspect.BoundArguments | None:
+        """Return the arguments of a call in which a wrapper is to fill in some; None if unclear.
+
+        Which parameters the others are for is only known if they came by keyword, or if those that
+        are left out are taken by keyword alone.
+        """
+        try:
+            bound = self._signature.bind_partial(*args, **kwargs)
+        except TypeError:
+            return None
+        missing = [
+            each
+            for name, each in self._signature.parameters.items()
+            if name not in bound.arguments and each.default is each.empty
+        ]
+        others = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+        by_keyword = {inspect.Parameter.KEYWORD_ONLY, *others}
+        return bound if not args or all(each.kind in by_keyword for each in missing) else None
 
     def _validate_in(self, arguments: dict[str, Any], checks: Checks) -> None:
         problems: list[str] = []
@@ -106,147 +185,34 @@ class Parameters:
             check = checks.get(name)
             if check is None:
                 continue
-            kind = self._signature.parameters[name].kind
-            if kind is inspect.Parameter.VAR_POSITIONAL:
+            parameter = self._signature.parameters[name]
+            if check.is_of_all:
+                arguments[name] = check(name, value, problems)
+            elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 arguments[name] = tuple(
                     check(f"{name}[{i}]", v, problems) for i, v in enumerate(value)
                 )
-            elif kind is inspect.Parameter.VAR_KEYWORD:
+            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 arguments[name] = {key: check(key, v, problems) for key, v in value.items()}
             else:
                 arguments[name] = check(name, value, problems)
         if problems:
             raise ParameterError(f"{self._who}: " + "; ".join(problems))
 
-
-class Checks:
-    """How the values of a function's parameters are validated: for it and for methods bound of it.
-
-    Args:
-        fn: The function; its annotations are only looked at when a value is to be checked.
-    """
-
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        self._fn = fn
-        self._checks: dict[str, _Check] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_fn": portable_function(self._fn)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._fn = loaded_function(state["_fn"])
-        self._checks = None
-
-    def get(self, name: str) -> _Check | None:
-        """The check of a parameter; None if anything will do."""
-        if self._checks is None:
-            self._checks = self._make()
-        return self._checks.get(name)
-
-    def _make(self) -> dict[str, _Check]:
-        hints = _type_hints(self._fn)
-        for name, parameter in _signature_of(called_function(self._fn)).parameters.items():
-            if type(parameter.default).__name__ == "FieldInfo":
-                hints[name] = typing.Annotated[hints.get(name, Any), parameter.default]
-        return {
-            name: _Check(hint)
-            for name, hint in hints.items()
-            if hint is not Any
-            and hint is not object
-            and not isinstance(hint, (str, typing.TypeVar))
-        }
+    def _add_fields(
+        self, arguments: Mapping[str, Any], values: list[Any], named: dict[str, Any]
+    ) -> None:
+        """Give the function the values of pydantic fields that are defaults."""
+        positional = self._positional
+        for name in self._fields:
+            if name in named or name in positional[: len(values)] or name not in arguments:
+                continue
+            if name in self._by_keyword:
+                named[name] = arguments[name]
+            else:  # by position alone, so those before it as well
+                count = positional.index(name) + 1
+                values += [arguments[each] for each in positional[len(values) : count]]
 
 
-class _Check:
-    """Validates the values of one parameter."""
-
-    def __init__(self, hint: Any) -> None:
-        self._hint = hint
-        self._exact = hint if id(hint) in _EXACT else None
-        self._adapter: TypeAdapter[Any] | None = None
-
-    def __call__(self, name: str, value: Any, problems: list[str]) -> Any:
-        """The value, coerced; adds to the problems if it does not fit."""
-        if self._exact is not None and type(value) is self._exact:
-            return value
-        from pydantic import ValidationError  # noqa: PLC0415 - start-up cost, see the module
-
-        if self._adapter is None:
-            self._adapter = _make_adapter(self._hint)
-        try:
-            return self._adapter.validate_python(value)
-        except ValidationError as error:
-            for item in error.errors(include_url=False, include_context=False, include_input=False):
-                inside = "".join(f"[{part!r}]" for part in item["loc"])
-                problems.append(f"parameter {name!r}{inside}: {item['msg']} (got {_shown(value)})")
-            return value
-
-
-def _make_adapter(hint: Any) -> TypeAdapter[Any]:
-    from pydantic import (  # noqa: PLC0415 - start-up cost, see the module
-        ConfigDict,
-        PydanticSchemaGenerationError,
-        PydanticUserError,
-        TypeAdapter,
-    )
-
-    try:
-        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticUserError as refused:
-        # Types with a configuration of their own (models, dataclasses) take no other.
-        if isinstance(refused, PydanticSchemaGenerationError):
-            return TypeAdapter(Any)
-    try:
-        return TypeAdapter(hint)
-    except PydanticUserError:
-        # A dataclass of things that pydantic does not know: its instances are good as they are.
-        from pydantic import InstanceOf  # noqa: PLC0415 - start-up cost, see the module
-
-        return TypeAdapter(InstanceOf[hint] if isinstance(hint, type) else Any)
-
-
-def _signature_of(fn: Callable[..., Any]) -> inspect.Signature:
-    try:
-        if sys.version_info >= (3, 14):
-            from annotationlib import Format  # noqa: PLC0415 - only there
-
-            # An annotation may name what is only imported for type checkers.
-            return inspect.signature(fn, annotation_format=Format.FORWARDREF)
-        return inspect.signature(fn)
-    except ValueError:  # some functions of C code have none
-        return inspect.signature(_anything)
-
-
-def _anything(*args: Any, **kwargs: Any) -> None:
-    """Takes what it is given."""
-
-
-def _type_hints(fn: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations, those that are texts evaluated.
-
-    One that cannot be evaluated is left out: the values of its parameter are not checked.
-    """
-    target = called_function(inspect.unwrap(called_function(fn)))
-    closure = inspect.getclosurevars(target).nonlocals if inspect.isfunction(target) else {}
-    try:
-        return typing.get_type_hints(target, localns=closure or None, include_extras=True)
-    except Exception:  # noqa: BLE001, S110 - evaluates user code; each for itself below
-        pass
-    hints = {}
-    names = getattr(target, "__globals__", {})
-    for name, hint in getattr(target, "__annotations__", {}).items():
-        try:
-            hints[name] = eval(hint, names, closure) if isinstance(hint, str) else hint  # noqa: S307 - the function's own annotation
-        except Exception:  # noqa: BLE001, S112 - see the docstring
-            continue
-    return hints
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 - __repr__ is user code
-        text = "a value without a repr"
-    if len(text) > _MAX_SHOWN:
-        text = f"{text[:_MAX_SHOWN]}…"
-    return f"{text} of type {type(value).__name__}"
+def _named(parameters: Mapping[str, inspect.Parameter], kind: object) -> str | None:
+    return next((name for name, each in parameters.items() if each.kind is kind), None)

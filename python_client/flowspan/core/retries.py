@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.numbers import LONGEST_WAIT_S, checked_count, checked_number
 from flowspan.core.states import CRASHED, FAILED
 from flowspan.core.values import is_instance
 
@@ -42,17 +44,17 @@ class RetryPolicy:
 
     def __init__(
         self,
-        retries: int,
-        delay: RetryDelay = 0,
+        retries: int | None,
+        delay: RetryDelay | None = 0,
         jitter_factor: float | None = None,
         condition: RetryCondition | None = None,
     ) -> None:
         """Checks and keeps the options.
 
         Args:
-            retries: How many attempts may follow the first.
+            retries: How many attempts may follow the first; None is 0.
             delay: Seconds; or a list of them, of which the last is repeated; or a function that is
-                given the number of retries and returns such a list.
+                given the number of retries and returns such a list; None is 0.
             jitter_factor: See the class; None is 0.
             condition: See the class.
 
@@ -60,7 +62,7 @@ class RetryPolicy:
             ValueError: An option has a value that it may not have; the message names it.
             TypeError: An option has a type that it may not have; the message names it.
         """
-        self.retries = _checked_retries(retries)
+        self.retries = 0 if retries is None else checked_count(retries, "retries", 0)
         self.delays_s = _checked_delays(delay, self.retries)
         self.jitter_factor = _checked_jitter(jitter_factor)
         if condition is not None and not callable(condition):
@@ -91,7 +93,7 @@ class RetryPolicy:
         base = self.delays_s[min(attempt, len(self.delays_s)) - 1]
         if not self.jitter_factor or not base:
             return base
-        return uniform(base, base * (1 + self.jitter_factor))
+        return uniform(base, min(base * (1 + self.jitter_factor), LONGEST_WAIT_S))
 
 
 def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
@@ -101,46 +103,46 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
         backoff_factor: The first delay in seconds.
 
     Raises:
-        ValueError: The factor is negative or not a number.
+        ValueError: The factor is negative, infinite or NaN.
+        TypeError: It is not a number.
     """
-    if not backoff_factor >= 0 or math.isinf(backoff_factor):
+    factor = checked_number(backoff_factor, "backoff_factor")
+    if factor < 0 or math.isinf(factor):
         raise ValueError(f"backoff_factor must be a number of at least 0, not {backoff_factor!r}")
 
     def delays(retries: int) -> list[float]:
-        return [backoff_factor * 2**step for step in range(min(retries, MAX_DELAYS))]
+        return [min(factor * 2**step, LONGEST_WAIT_S) for step in range(min(retries, MAX_DELAYS))]
 
     return delays
 
 
-def _checked_retries(retries: int) -> int:
-    if isinstance(retries, bool) or not isinstance(retries, int):
-        raise TypeError(f"retries must be a whole number, not {retries!r}")
-    if retries < 0:
-        raise ValueError(f"retries must be at least 0, not {retries}")
-    return retries
-
-
-def _checked_delays(delay: RetryDelay, retries: int) -> tuple[float, ...]:
+def _checked_delays(delay: RetryDelay | None, retries: int) -> tuple[float, ...]:
     if callable(delay):
         delay = delay(retries)
-    values = tuple(delay) if isinstance(delay, (list, tuple)) else (delay,)
+        if delay is None:
+            raise TypeError("the function given as retry_delay_seconds returned None, not delays")
+    if delay is None:
+        return (0.0,)
+    is_one = isinstance(delay, (str, bytes)) or not isinstance(delay, Iterable)
+    values: tuple[Any, ...] = (delay,) if is_one else tuple(delay)  # type: ignore[arg-type] # looked at
     if len(values) > MAX_DELAYS:
         count = len(values)
         raise ValueError(f"retry_delay_seconds may have at most {MAX_DELAYS} delays, not {count}")
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(
-                "retry_delay_seconds must be a number of seconds, a list of them, or a function "
-                f"that returns such a list, not {value!r}"
-            )
-        if not value >= 0 or math.isinf(value):
-            raise ValueError(f"retry_delay_seconds must be at least 0 and finite, not {value!r}")
-    return tuple(float(value) for value in values) or (0.0,)
+    return tuple(_checked_delay(value) for value in values) or (0.0,)
+
+
+def _checked_delay(value: Any) -> float:
+    what = "a number of seconds, a list of them, or a function that returns such a list"
+    seconds = checked_number(value, "retry_delay_seconds", what)
+    if seconds < 0 or math.isinf(seconds):
+        raise ValueError(f"retry_delay_seconds must be at least 0 and finite, not {value!r}")
+    return min(seconds, LONGEST_WAIT_S)
 
 
 def _checked_jitter(factor: float | None) -> float:
     if factor is None:
         return 0.0
-    if not factor >= 0 or math.isinf(factor):
+    number = checked_number(factor, "retry_jitter_factor")
+    if number < 0 or math.isinf(number):
         raise ValueError(f"retry_jitter_factor must be a number of at least 0, not {factor!r}")
-    return float(factor)
+    return number

@@ -68,7 +68,8 @@ class Run:
         task_numbers: For the outermost run and for flow runs: counts the runs of each task, for
             their names.
         loop: The event loop that was running in the thread when a synchronous run began, or None.
-        begin_error: Why its function cannot be called (wrong arguments); None if it can.
+        begin_error: Why its function cannot be called (wrong arguments, what the function that
+            names the run raised); None if it can.
         asyncio_task: The asyncio task that an asynchronous run is awaited in, or None.
         is_submitted: Whether it runs beside its caller, which does not wait for it.
         may_retry: Whether it may be tried again, if its definition says so: not once the consumer
@@ -135,7 +136,7 @@ class Run:
         self.task_runner: Any = None
         self.task_numbers: dict[str, Iterator[int]] | None = None
         self.loop: object = None
-        self.begin_error: Exception | None = None
+        self.begin_error: BaseException | None = None
         self.may_retry = True
         self.keeping: Keeping | None = None
         self.keeper: Keeper | None = None

@@ -33,6 +33,9 @@ class RunSpan(Protocol):
             input_name: The parameter that takes the result; "wait_for" if none does.
         """
 
+    def named(self, name: str) -> None:
+        """The run has another name than it had when the span started."""
+
     def mapped(self, index: int) -> None:
         """The run is one of those that `map` made; 0 for the first."""
 

@@ -342,7 +342,7 @@ def interruptible(run: Run) -> Iterator[None]:
 
 async def resolved(
     args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: tuple[Any, ...]
-) -> tuple[tuple[Any, ...], dict[str, Any], Exception | None]:
+) -> tuple[tuple[Any, ...], dict[str, Any], BaseException | None]:
     """Waits for the futures in the arguments; the arguments with results, or what is in the way."""
     if not wait_for and not has_upstream(args, kwargs):
         return args, kwargs, None

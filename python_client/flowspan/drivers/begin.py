@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from flowspan import telemetry
 from flowspan.core.engine import announce
 from flowspan.core.events import RunRecord
-from flowspan.core.naming import made_run_name, petname
+from flowspan.core.naming import petname
 from flowspan.core.payloads import encode_parameters
 from flowspan.core.runs import Run
 from flowspan.core.transactions import current_transaction
+from flowspan.drivers.holding import announce_named
 from flowspan.drivers.scopes import CancelScope
 from flowspan.logging import prints
 from flowspan.logging.capture import ensure_installed, note
@@ -42,6 +43,8 @@ def begin_task(
     parent: Run | None,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    *,
+    later: bool = False,
 ) -> Run:
     """Makes and announces a task run.
 
@@ -51,6 +54,8 @@ def begin_task(
         parent: The calling run.
         args: The positional arguments, for the name of the run.
         kwargs: The keyword arguments, likewise.
+        later: Leave it to the caller to announce a run whose name is made of its arguments
+            (`announce_task`): they are not there yet.
 
     Raises:
         CancelRun: The calling run was asked to cancel: nothing new begins in it.
@@ -62,24 +67,36 @@ def begin_task(
         if parent.scope.cancelled:
             parent.scope.check()
         name = _counted_name(parent.flow_run or parent, task.name)
-    if task.run_name is None:
-        run = _begin(host, task, parent, name, None)
-        if run.keeper is not None:
-            run.keeper.note_call(args, kwargs)
-        return run
-    arguments: dict[str, Any] = {}
-    error: Exception | None = None
-    try:
-        arguments = task.parameters.bind(args, kwargs)
-        name = made_run_name(task.run_name, arguments, "task_run_name")
-    except Exception as problem:  # noqa: BLE001 - the function that makes the name is user code
-        error = problem
-    run = _begin(host, task, parent, name, None)
+    run = _made(host, task, parent, name, None)
     if run.keeper is not None:
         run.keeper.note_call(args, kwargs)
-    run.arguments = arguments
-    run.begin_error = error
+    if task.run_name is None:
+        announce(run, host)
+    elif not later:
+        announce_task(host, run, args, kwargs)
     return run
+
+
+def announce_task(host: Host, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Announce a task run under the name that its task makes of the arguments.
+
+    Args:
+        host: The process.
+        run: The run.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
+    """
+    template = run.definition.run_name
+    try:
+        if template is not None:
+            run.arguments = run.definition.parameters.bind(args, kwargs)
+    except Exception as error:  # noqa: BLE001 - the run ends with it
+        run.begin_error = error
+        template = None
+    if template is None:
+        announce(run, host)
+    else:
+        announce_named(host, run, template, "task_run_name")
 
 
 class FlowCall:
@@ -126,25 +143,28 @@ def begin_flow(
         parent.scope.check()
     arguments: dict[str, Any] = {}
     error: Exception | None = None
-    name = petname(random.randrange)
     if not unresolved:
         try:
             arguments = flow.parameters.bind(args, kwargs)
-            if flow.run_name is not None:
-                name = made_run_name(flow.run_name, arguments, "flow_run_name")
-            args, kwargs = flow.parameters.call_arguments(arguments)
-        except Exception as problem:  # noqa: BLE001 - validators and name functions are user code
+            args, kwargs = flow.parameters.call_arguments(arguments, args, kwargs)
+        except Exception as problem:  # noqa: BLE001 - validators are user code
             error = problem
     parameters, problems = encode_parameters(arguments) if arguments else (None, [])
-    run = _begin(host, flow, parent, name, parameters)
+    run = _made(host, flow, parent, petname(random.randrange), parameters)
     run.arguments = arguments
     run.begin_error = error
+    if flow.run_name is None or unresolved or error is not None:
+        announce(run, host)
+    else:
+        announce_named(host, run, flow.run_name, "flow_run_name")
     for item in problems:
         note(run, logging.WARNING, _UNSERIALIZABLE.format(item))
+    for text in flow.parameters.take_warnings():
+        note(run, logging.WARNING, f"Flow {flow.name!r}: {text}")
     return FlowCall(run, args, kwargs)
 
 
-def _begin(
+def _made(
     host: Host, definition: Definition, parent: Run | None, name: str, parameters: bytes | None
 ) -> Run:
     run_id = host.new_id()
@@ -193,7 +213,6 @@ def _begin(
     ):
         _attach_keeper(host, run, keeping)
     run.span = telemetry.start_run(record, definition, now)
-    announce(run, host)
     return run
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.runs import current_run
+from flowspan.core.sketching import current_or_sketched_run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
@@ -47,7 +47,7 @@ def call_async_generator(values: AsyncGenerator[Any, Any]) -> Any:
 
 def _can_be_awaited() -> bool:
     """Whether the code that runs here may be a coroutine's."""
-    return current_run.get() is None or can_await()
+    return current_or_sketched_run() is None or can_await()
 
 
 def _iterate_here(values: AsyncGenerator[Any, Any]) -> Generator[Any, Any, None]:
@@ -87,7 +87,7 @@ def can_await() -> bool:
     loop = running_loop()
     if loop is None:
         return False
-    run = current_run.get()
+    run = current_or_sketched_run()
     return run is None or run.definition.is_async or run.loop is not loop
 
 

@@ -138,7 +138,7 @@ class BaseIteration:
         host: Host,
         definition: Any,
         inputs: tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...]],
-        call: tuple[tuple[Any, ...], dict[str, Any], Exception | None],
+        call: tuple[tuple[Any, ...], dict[str, Any], BaseException | None],
     ) -> None:
         """Begins the run.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan import config, telemetry
 from flowspan.core.engine import World
 from flowspan.core.events import STATE
+from flowspan.core.holding import current_hold
 from flowspan.core.ids import IdMaker
 from flowspan.core.keeping import Keeping
 from flowspan.core.runs import current_run
@@ -64,11 +65,28 @@ class Host(World):
 
 _host: Host | None = None
 _lock = threading.Lock()
+_holds: list[None] = []
+"""One item for each run that is getting its name: only then `get_host` looks for a hold. Adding and
+removing one is atomic."""
 
 
 def get_host() -> Host:
-    """The host of this process, made at the first call."""
+    """The host of this process, made at the first call; a stand-in while a run gets its name."""
+    if _holds:
+        held = current_hold.get()
+        if isinstance(held, Host):
+            return held
     return _host or _make_host()
+
+
+def begin_hold() -> None:
+    """Let `get_host` look for the hold of the calling context, until `end_hold`."""
+    _holds.append(None)
+
+
+def end_hold() -> None:
+    """Take one `begin_hold` back."""
+    _holds.pop()
 
 
 def flush_reports() -> None:

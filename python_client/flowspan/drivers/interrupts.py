@@ -7,6 +7,7 @@ put off. Which of the two it is, is read off the thread's frames.
 
 from __future__ import annotations
 
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def may_interrupt(frame: FrameType | None) -> bool:
 @may_be_broken_off
 def block(event: Event, timeout_s: float | None) -> None:
     """Waits for an event; a deadline may break the wait off."""
-    event.wait(timeout_s)
+    event.wait(None if timeout_s is None else float(min(timeout_s, TIMEOUT_MAX)))
 
 
 @may_be_broken_off
@@ -64,4 +65,4 @@ def take(queue: SimpleQueue[T], timeout_s: float | None) -> T:
     Raises:
         queue.Empty: The time was over.
     """
-    return queue.get(timeout=timeout_s)
+    return queue.get(timeout=None if timeout_s is None else min(timeout_s, TIMEOUT_MAX))

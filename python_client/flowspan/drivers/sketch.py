@@ -4,38 +4,73 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import copy_context
+from time import time_ns
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from flowspan.core.annotations import Annotation
-from flowspan.core.runs import current_run
+from flowspan.core.events import RunRecord
+from flowspan.core.holding import current_hold
+from flowspan.core.runs import Run, current_run
 from flowspan.core.sketching import current_sketch
 from flowspan.core.states import COMPLETED, State
 from flowspan.core.traversal import find, parts_of
-from flowspan.drivers.bridge import run_coroutine
+from flowspan.drivers import host as hosts
+from flowspan.drivers.begin import current_tags
+from flowspan.drivers.bridge import run_coroutine, running_loop
+from flowspan.drivers.scopes import CancelScope
 from flowspan.exceptions import VisualizationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from flowspan.core.definitions import FlowDefinition
+
 
 class Sketched:
     """Stands for what a task or flow would give: its result, its future, or a list of those."""
 
-    def __init__(self, number: int, name: str) -> None:
+    def __init__(self, number: int, name: str, value: Any = None) -> None:
+        """Stand for a result, or for a future whose result is known.
+
+        Args:
+            number: The number of the call.
+            name: Its name.
+            value: What the task is said to give (`viz_return_value`); None if that is not known.
+        """
         self.number = number
         self.name = name
-        self.state = State(COMPLETED, data=self)
+        self.state = State(COMPLETED, data=self if value is None else value)
 
-    def result(self, *_args: Any, **_kwargs: Any) -> Sketched:
-        """As that of a future or state: itself."""
-        return self
+    def result(self, *_args: Any, **_kwargs: Any) -> Any:
+        """As that of a future or state: itself, or the value that is known."""
+        return self.state.data
+
+    async def aresult(self, *_args: Any, **_kwargs: Any) -> Any:
+        """As `result`."""
+        return self.state.data
 
     def wait(self, *_args: Any, **_kwargs: Any) -> None:
         """As that of a future: at once."""
 
-    def __await__(self) -> Generator[Any, Any, Sketched]:
+    def done(self) -> bool:
+        """As that of a future: always."""
+        return True
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        """As that of a future that has ended: call it at once."""
+        callback(self)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
         yield from ()
-        return self
+        return self.state.data
+
+    def __iter__(self) -> Iterator[Any]:
+        """The futures of a mapped task, where its values are known."""
+        values = self.state.data
+        if not isinstance(values, (list, tuple)):
+            self._refuse()
+        return iter([Sketched(self.number, self.name, value) for value in values])
 
     def _refuse(self, *_: Any) -> Any:
         raise VisualizationError(
@@ -44,7 +79,7 @@ class Sketched:
             "@task(viz_return_value=…)."
         )
 
-    __iter__ = __len__ = __bool__ = __getitem__ = __lt__ = __gt__ = __le__ = __ge__ = _refuse
+    __len__ = __bool__ = __getitem__ = __lt__ = __gt__ = __le__ = __ge__ = _refuse
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __int__ = __float__ = _refuse
 
     def __repr__(self) -> str:
@@ -57,9 +92,11 @@ class Sketch:
     Attributes:
         nodes: The names of the calls, in order ("load-0"), each with whether it is a flow.
         edges: Pairs of indexes into the nodes: the result of the first is taken by the second.
+        run: Stands for the flow run, for code that asks about it. It is never reported.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: Run) -> None:
+        self.run = run
         self.nodes: list[tuple[str, bool]] = []
         self.edges: list[tuple[int, int]] = []
         self._counts: dict[str, int] = {}
@@ -79,6 +116,14 @@ class Sketch:
             return Sketched(number, name)
         self._values.append((value, number))
         return value
+
+    def submitted(self, definition: Any, *inputs: Any, return_state: bool) -> Any:
+        """Note a submitted or mapped task down; return its future, or its state."""
+        number = len(self.nodes)
+        value = self.add(definition, *inputs)
+        if return_state:
+            return State(COMPLETED, data=value)
+        return value if isinstance(value, Sketched) else Sketched(number, definition.name, value)
 
     def _sources(self, inputs: Any) -> Iterator[int]:
         for item in find(inputs, (Sketched, Annotation, State)):
@@ -121,9 +166,22 @@ class Sketch:
         return "\n".join(lines) + "\n}\n"
 
 
-def make_sketch(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sketch:
-    """Calls the function of a flow, plain or asynchronous, or a generator function."""
-    sketch = Sketch()
+def make_sketch(
+    flow: FlowDefinition,
+    arguments: dict[str, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Sketch:
+    """Call the function of a flow, plain or asynchronous, or a generator function.
+
+    Args:
+        flow: The flow.
+        arguments: The arguments by parameter.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
+    """
+    sketch = Sketch(_stand_in(flow, arguments))
+    fn = flow.fn
 
     async def later(awaitable: Any) -> None:
         if hasattr(awaitable, "__aiter__"):
@@ -135,6 +193,8 @@ def make_sketch(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     def call() -> None:
         current_run.set(None)
         current_sketch.set(sketch)
+        current_hold.set(_NoReports())
+        sketch.run.loop = running_loop()
         value = fn(*args, **kwargs)
         if hasattr(value, "__aiter__") or asyncio.iscoroutine(value):
             run_coroutine(later(value))  # in a thread if a loop runs in this one
@@ -142,5 +202,40 @@ def make_sketch(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
             for _ in value:
                 pass
 
-    copy_context().run(call)
+    hosts.begin_hold()
+    try:
+        copy_context().run(call)
+    finally:
+        hosts.end_hold()
     return sketch
+
+
+class _NoReports(hosts.Host):
+    """A host that reports nothing: what a flow does beside its calls is not to be seen."""
+
+    def __init__(self) -> None:
+        super().__init__(_nothing, flush=_nothing, on_cancel=_nothing, forget=_nothing)
+
+
+def _nothing(*_: object) -> None:
+    """Takes anything."""
+
+
+def _stand_in(flow: FlowDefinition, arguments: dict[str, Any]) -> Run:
+    """Return a run of the flow for code that asks about its run; it is not reported."""
+    run_id = str(uuid4())
+    record = RunRecord(
+        run_id,
+        is_flow=True,
+        function_name=flow.name,
+        run_name=flow.name,
+        parent_run_id=None,
+        root_run_id=run_id,
+        flow_run_id=run_id,
+        tags=current_tags.get(),
+        version=flow.version,
+    )
+    run = Run(record, flow, None, None, CancelScope(), time_ns(), log_prints=False)
+    run.flow_run = run
+    run.arguments = arguments
+    return run

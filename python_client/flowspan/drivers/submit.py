@@ -11,13 +11,13 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from flowspan.config import get_config
-from flowspan.core.engine import never_run
+from flowspan.core.engine import announce, never_run
 from flowspan.core.runs import current_run
 from flowspan.core.states import CRASHED, State
 from flowspan.core.values import is_instance
 from flowspan.drivers import sync
 from flowspan.drivers.arguments import futures_in, given_upstream, has_upstream, resolve_call
-from flowspan.drivers.begin import begin_task
+from flowspan.drivers.begin import announce_task, begin_task
 from flowspan.drivers.futures import TaskFuture
 from flowspan.drivers.host import get_host
 from flowspan.drivers.links import link_inputs
@@ -65,17 +65,22 @@ def submit(
     parent = current_run.get()
     runner = _runner_for(host, parent)
     others = given_upstream(wait_for)
-    run = begin_task(host, task, parent, args, kwargs)
+    needs = bool(others) or has_upstream(args, kwargs)
+    run = begin_task(host, task, parent, args, kwargs, later=needs)
+    if run.begin_error is not None and not isinstance(run.begin_error, Exception):
+        never_run(run, host, run.begin_error)
+        raise run.begin_error  # Ctrl-C in the function that makes the name
     if run.span is not None:
         link_inputs(run, task, args, kwargs, others, mapped)
     job = _Job(host, runner, run, task, args, kwargs)
+    job.is_announced = not needs or task.run_name is None
     future = job.future
     runner.expect()
     try:
-        if not others and not has_upstream(args, kwargs):
-            job.ready()
-        else:
+        if needs:
             job.check_upstream(others)
+        else:
+            job.ready()
     except BaseException as error:
         # The run is announced and the runner waits for it: both need its end.
         job.fail(error)
@@ -118,6 +123,7 @@ class _Job:
         "future",
         "has_begun",
         "host",
+        "is_announced",
         "kwargs",
         "run",
         "runner",
@@ -151,6 +157,8 @@ class _Job:
         # Whoever takes the ticket runs the task; taking it out of the list is atomic.
         self.ticket = [None]
         self.has_begun = False
+        # One whose name is made of results that are not there yet is announced when they are.
+        self.is_announced = True
 
     def check_upstream(self, wait_for: tuple[Any, ...]) -> None:
         """Makes the job ready once all that it needs has ended."""
@@ -177,7 +185,7 @@ class _Job:
     def fail(self, error: BaseException) -> None:
         """End the run, which nothing executes, unless another thread has begun it."""
         if self._take():
-            self._finish(never_run(self.run, self.host, error))
+            self._finish(self._never_run(error))
 
     def _one_done(self, _: object) -> None:
         self.waiting.pop()
@@ -211,7 +219,7 @@ class _Job:
             return False
         self.run.scope.cancel(_CANCELLED)
         if self._take():
-            self._finish(never_run(self.run, self.host, CancelRun(_CANCELLED)))
+            self._finish(self._never_run(CancelRun(_CANCELLED)))
         return True
 
     def _interrupt(self) -> None:
@@ -276,7 +284,7 @@ class _Job:
         if not self.has_begun:
             # It was cancelled before its first step; but `cancel` finishes what it has taken.
             if self._take():
-                self._finish(never_run(self.run, self.host, stop))
+                self._finish(self._never_run(stop))
         elif self.run.state.is_final():
             self._finish(self._broken_off(stop))
         else:  # it was closed; the engine has reported that
@@ -285,7 +293,7 @@ class _Job:
     def _broken_off(self, error: BaseException) -> State:
         """How a run ended that the driver gave up: perhaps only its hooks were broken off."""
         if not self.run.state.is_final():
-            return never_run(self.run, self.host, error)
+            return self._never_run(error)
         note(self.run, logging.ERROR, "Its hooks were broken off.", error)
         return self.run.state
 
@@ -295,11 +303,28 @@ class _Job:
         try:
             self.run.scope.check()
         except (CancelRun, DeadlinePassed) as stop:
+            self._announce()
             return stop
         error = None
         if self.upstream is not None:
             self.args, self.kwargs, error = resolve_call(self.args, self.kwargs, self.upstream)
+        if not self.is_announced:
+            if error is None and self.run.begin_error is None:
+                self.is_announced = True
+                announce_task(self.host, self.run, self.args, self.kwargs)
+            else:
+                self._announce()
         return self.run.begin_error if error is None else error
+
+    def _never_run(self, error: BaseException) -> State:
+        self._announce()
+        return never_run(self.run, self.host, error)
+
+    def _announce(self) -> None:
+        """Announce the run under its default name, if it was not announced yet."""
+        if not self.is_announced:
+            self.is_announced = True
+            announce(self.run, self.host)
 
     def _finish(self, state: State) -> None:
         # Nothing of the run is kept alive by what only asks for its state.

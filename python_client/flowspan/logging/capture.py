@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.events import LOG
+from flowspan.core.holding import current_hold
 from flowspan.core.runs import current_run
 from flowspan.core.values import exact_text
 from flowspan.logging.loggers import FLOW_RUNS, TASK_RUNS, enable, extra_of, logger_of
@@ -247,6 +248,9 @@ def report(
     if ids is None:
         ids = ("", "") if run.span is None else run.span.current_ids()
     trace_id, span_id = ids
+    hold = current_hold.get()
+    if hold is not None:
+        emit = hold.emit
     emit((LOG, run.record.id, run.attempt, level, time_ns, logger, message, trace_id, span_id))
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.runs import Run, current_run
+from flowspan.core.sketching import current_sketch
 from flowspan.exceptions import NoRunError
 from flowspan.logging.capture import ensure_installed
 from flowspan.logging.loggers import extra_of, is_silent, logger_of, silence
@@ -40,7 +41,9 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
             suffix: What the name has more.
             extra: What its records carry besides.
         """
-        return RunLogger(self.logger.getChild(suffix), {**(extra or {}), **(self.extra or {})})
+        # What is silent stays so: a logger of its own would hand its records to the root logger.
+        logger = self.logger if self.logger is _silent else self.logger.getChild(suffix)
+        return RunLogger(logger, {**(extra or {}), **(self.extra or {})})
 
 
 def get_run_logger(context: object = None, **extra: object) -> RunLogger:
@@ -56,7 +59,7 @@ def get_run_logger(context: object = None, **extra: object) -> RunLogger:
     """
     run = current_run.get() if context is None else getattr(context, "run", context)
     if run is None:
-        if is_silent():
+        if is_silent() or current_sketch.get() is not None:  # a flow that is drawn does not run
             return RunLogger(_silent, extra)
         raise NoRunError(
             "get_run_logger() was called outside of a flow or task run. Call it inside of the "
@@ -66,6 +69,8 @@ def get_run_logger(context: object = None, **extra: object) -> RunLogger:
         )
     if not isinstance(run, Run):
         raise TypeError(f"context must be what get_run_context() gives, not {context!r}")
+    if current_sketch.get() is not None and current_run.get() is None:
+        return RunLogger(_silent, extra)
     ensure_installed()
     return RunLogger(logger_of(run), {**extra, **extra_of(run)})
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.runs import current_run
+from flowspan.core.sketching import current_or_sketched_run
 from flowspan.runtime.facts import Fact, Facts, nothing, read_dict, read_list, read_time
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ __all__ = [  # noqa: F822 - given by __getattr__
 
 def current() -> Run | None:
     """The flow run that the code belongs to."""
-    run = current_run.get()
+    run = current_or_sketched_run()
     return run.flow_run if run is not None else None
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.runs import current_run
+from flowspan.core.sketching import current_or_sketched_run
 from flowspan.runtime.facts import Fact, Facts, nothing, read_dict, read_list
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ __all__ = [  # noqa: F822 - given by __getattr__
 
 
 def _current() -> Run | None:
-    run = current_run.get()
+    run = current_or_sketched_run()
     return None if run is None or run.definition.is_flow else run
 
 

@@ -59,6 +59,9 @@ class RemoteSpan:
     def link(self, traceparent: str, run_id: str, input_name: str) -> None:
         """Nothing to do here."""
 
+    def named(self, name: str) -> None:
+        """Nothing to do here."""
+
     def mapped(self, index: int) -> None:
         """Nothing to do here."""
 

@@ -196,6 +196,11 @@ class RunSpan:
             put(context, {names.INPUT_NAME: input_name, names.RUN_ID: run_id})
 
     @never_fails
+    def named(self, name: str) -> None:
+        """See `flowspan.core.tracing.RunSpan.named`."""
+        self._put({names.RUN_NAME: name})
+
+    @never_fails
     def mapped(self, index: int) -> None:
         """See `flowspan.core.tracing.RunSpan.mapped`."""
         self._put({names.MAP_INDEX: index})

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LEFT_BEHIND = frozenset(
     {
-        *("fn", "task_runner", "_parameters", "_checks", "_options"),
+        *("fn", "task_runner", "_parameters", "_checks", "_all_checks", "_keywords", "_options"),
         *("code", "hooks", "keeping", "retry", "viz_return_value"),
     }
 )

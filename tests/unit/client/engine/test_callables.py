@@ -136,11 +136,12 @@ def test_objects_and_partials(recorder: Recorder, decorator: Any) -> None:
     async def add_later(a: int, b: int) -> int:
         return a + b
 
+    later_name = "add-later" if decorator is flow else "add_later"
     called = [
         (Adder(1), "Adder", "Adds."),
         (functools.partial(add, 1), "add", "Adds two."),
         (functools.partial(functools.partial(add), b=1), "add", "Adds two."),
-        (functools.partial(add_later, 1), "add-later", None),
+        (functools.partial(add_later, 1), later_name, None),
         (Adder(1).later, "later", None),
         (functools.partial(Adder(1).later), "later", None),
         (max, "max", inspect.getdoc(max)),

@@ -253,7 +253,7 @@ def test_a_top_level_task_can_be_cancelled(recorder: Recorder) -> None:
 
     @task
     async def top_later() -> None:
-        cancel(recorder, "top-later")
+        cancel(recorder, "top_later")
         await asyncio.sleep(FOREVER_S)
 
     assert asyncio.run(top_later(return_state=True)).is_cancelled()

@@ -73,9 +73,11 @@ def test_variadics_are_validated_one_by_one() -> None:
     def function(first: int, *rest: int, flag: bool = False, **more: float) -> None: ...
 
     parameters = Parameters(function, "Flow 'f'", Checks(function))
-    bound = parameters.bind(("1", "2", 3), {"flag": "true", "x": "1.5"})
+    args: Any = ("1", "2", 3)
+    kwargs = {"flag": "true", "x": "1.5"}
+    bound = parameters.bind(args, kwargs)
     assert bound == {"first": 1, "rest": (2, 3), "flag": True, "more": {"x": 1.5}}
-    assert parameters.call_arguments(bound) == ((1, 2, 3), {"flag": True, "x": 1.5})
+    assert parameters.call_arguments(bound, args, kwargs) == ((1, 2, 3), {"flag": True, "x": 1.5})
     with pytest.raises(ParameterError, match=r"'rest\[1\]'.*parameter 'x'"):
         bind(function, 1, 2, "no", x="no")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -15,7 +16,7 @@ from tests.support.both import ASYNC, PLAIN
 from tests.support.value_paths import WAYS, way_of
 from tests.support.values import ERRORS, VALUES, touched
 
-from flowspan import allow_failure, flow, task, telemetry, unmapped
+from flowspan import allow_failure, flow, runtime, task, telemetry, unmapped
 from flowspan.core import origins
 from flowspan.core.values import type_name
 from flowspan.exceptions import UpstreamFailed
@@ -158,12 +159,12 @@ def test_coroutines_link_to_futures_and_states(spans: Spans) -> None:
         await total_later.submit(future, wait_for=[state])
 
     asyncio.run(days())
-    assert spans.links("total-later-0") == [("first", "load-later-0"), ("more", "load-later-1")]
-    assert spans.links("inner") == [("a", "load-later-0"), ("b", "load-later-1")]
-    assert spans.links("total-later-1") == [("wait_for", "load-later-1")]
-    assert spans.links("total-later-2") == [
-        ("first", "load-later-0"),
-        ("wait_for", "load-later-1"),
+    assert spans.links("total_later-0") == [("first", "load_later-0"), ("more", "load_later-1")]
+    assert spans.links("inner") == [("a", "load_later-0"), ("b", "load_later-1")]
+    assert spans.links("total_later-1") == [("wait_for", "load_later-1")]
+    assert spans.links("total_later-2") == [
+        ("first", "load_later-0"),
+        ("wait_for", "load_later-1"),
     ]
 
 
@@ -188,7 +189,7 @@ def test_generators_link_to_what_they_go_through(spans: Spans) -> None:
     plain()
     asyncio.run(later())
     assert spans.links("each-0") == [("count", "load-0")]
-    assert spans.links("each-later-0") == [("count", "load-later-0")]
+    assert spans.links("each_later-0") == [("count", "load_later-0")]
 
 
 def test_mapped_tasks_have_their_number_and_each_its_own_link(spans: Spans) -> None:
@@ -213,8 +214,8 @@ def test_mapped_tasks_have_their_number_and_each_its_own_link(spans: Spans) -> N
     assert spans.links("total-1") == [("first", "load-1"), ("more", "load-0")]
     # The result of a future was gone through: each takes a part of it.
     for name in ("total-2", "total-3"):
-        assert spans.links(name) == [("first", "days-of-0"), ("more", "days-of-1")]
-    assert "flowspan.map.index" not in spans.one("days-of-0").attributes
+        assert spans.links(name) == [("first", "days_of-0"), ("more", "days_of-1")]
+    assert "flowspan.map.index" not in spans.one("days_of-0").attributes
 
 
 def test_runs_that_failed_are_linked_too(spans: Spans) -> None:
@@ -298,8 +299,8 @@ def test_results_of_coroutines_that_are_passed_on_as_they_are(spans: Spans) -> N
         total(one)
 
     asyncio.run(frames())
-    assert spans.links("total-later-0") == [("first", "read-later-0")]
-    assert spans.links("total-0") == [("first", "read-later-0")]
+    assert spans.links("total_later-0") == [("first", "read_later-0")]
+    assert spans.links("total-0") == [("first", "read_later-0")]
 
 
 _read: list[Frame] = []
@@ -416,3 +417,25 @@ def test_a_run_whose_inputs_cannot_be_linked_goes_on(
 
     assert outer() == [[1], [2]]
     assert spans.one("total-0").links == ()
+
+
+@pytest.mark.parametrize("way", ["flow", "task", "submitted", "after its input"])
+def test_a_name_is_made_in_the_span_of_the_run_that_gets_it(spans: Spans, way: str) -> None:
+    def name() -> str:
+        span: Any = trace.get_current_span()
+        return f"named in {span.attributes['flowspan.run.id']}"
+
+    it: Any = flow if way == "flow" else task
+    it = it(name="it", **{f"{it.__name__}_run_name": name})(lambda x: runtime_id())
+
+    def runtime_id() -> str:
+        return str(runtime.flow_run.id if way == "flow" else runtime.task_run.id)
+
+    @flow
+    def outer() -> Any:
+        if way == "submitted":
+            return it.submit(1).result()
+        return it.submit(load.submit(1)).result() if way == "after its input" else it(1)
+
+    run_id = outer()
+    assert spans.one(f"named in {run_id}").attributes["flowspan.run.id"] == run_id

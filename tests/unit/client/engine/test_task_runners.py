@@ -150,5 +150,5 @@ def test_one_that_stops_is_not(recorder: Recorder) -> None:
         quick_to_stop.submit().wait()
 
     outer()
-    assert recorder.end("quick-to-stop") == ("FAILED", "TimedOut")
-    assert not [text for text in recorder.logs("quick-to-stop") if "goes on" in text]
+    assert recorder.end("quick_to_stop") == ("FAILED", "TimedOut")
+    assert not [text for text in recorder.logs("quick_to_stop") if "goes on" in text]

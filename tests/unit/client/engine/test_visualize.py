@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 import pytest
 
-from flowspan import flow, task
-from flowspan.exceptions import ParameterError, VisualizationError
+from flowspan import flow, get_run_logger, runtime, tags, task
+from flowspan.artifacts import (
+    acreate_markdown_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from flowspan.context import FlowRunContext, TagsContext, TaskRunContext, get_run_context
+from flowspan.drivers import host
+from flowspan.exceptions import NoRunError, ParameterError, VisualizationError
+from flowspan.futures import as_completed, wait
+from flowspan.transactions import atransaction, get_transaction, transaction
+from flowspan.variables import Variable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +128,98 @@ def test_what_cannot_be_drawn_is_said(recorder: Recorder) -> None:
         looks.generate_mermaid_graph()
     with pytest.raises(ParameterError, match="'day'"):
         plain.generate_mermaid_graph("many")
+
+
+@flow(name="asks", flow_run_name="{day}", log_prints=True)
+def asks(day: int) -> Any:
+    """Does beside its calls what needs a run, or has an effect."""
+    log = get_run_logger()
+    log.warning("not to be seen")
+    log.getChild("more").warning("not to be seen")
+    get_run_logger(get_run_context()).warning("not to be seen")
+    print("printed", runtime.flow_run.name)  # noqa: T201 - it is what is tested
+    asked_of_the_run()
+    progress = create_progress_artifact(5)
+    update_progress_artifact(progress, 500)
+    assert create_markdown_artifact("text", key="about").version
+    assert Variable.set("drawn", [1], overwrite=True).value == [1]
+    assert not Variable.unset("drawn")
+    with tags("more"), transaction(key="drawn") as around:
+        around.set("value", first := load(day))
+        assert get_transaction() is around
+        assert "more" in TagsContext.get().current_tags
+    submitted = later.submit(first)
+    assert wait([submitted]).done == {submitted}
+    assert list(as_completed([submitted])) == [submitted]
+    assert submitted.state.is_completed()
+    assert load.submit(submitted, return_state=True).is_completed()
+    after = later(submitted.result())
+    assert known.submit().result() == [1, 2]
+    return [load(each) for each in known.map([1, 2])], load(after)
+
+
+@flow(name="asks-later")
+async def asks_later(day: int) -> Any:
+    get_run_logger().warning("not to be seen")
+    asked_of_the_run()
+    await acreate_markdown_artifact("text", key="about")
+    assert (await Variable.set("drawn", 1)).value == 1
+    assert (await Variable.aset("drawn", 1)).value == 1
+    assert not await Variable.unset("drawn")
+    async with atransaction(key="drawn"):
+        first = await later(day)
+    return load(await later.submit(first))
+
+
+def asked_of_the_run() -> None:
+    context = get_run_context()
+    assert isinstance(context, FlowRunContext)
+    assert context.parameters == runtime.flow_run.parameters == {"day": 5}
+    assert context.flow_run.id == runtime.flow_run.id == runtime.deployment.flow_run_id
+    assert context.flow.name == runtime.flow_run.flow_name == runtime.flow_run.name
+    assert runtime.flow_run.run_count == 1
+    assert runtime.task_run.id is None
+    assert TaskRunContext.get() is None
+
+
+@pytest.mark.parametrize("in_loop", [False, True], ids=["plain", "while a loop runs"])
+@pytest.mark.parametrize("it", [asks, asks_later], ids=["plain flow", "asynchronous flow"])
+def test_what_needs_a_run_finds_one_and_has_no_effect(
+    it: Any, in_loop: bool, flowspan_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is no recorder: nothing is begun that would report, nor a service for variables."""
+
+    async def drawn() -> str:
+        return it.generate_mermaid_graph("5")
+
+    graph = lines(asyncio.run(drawn()) if in_loop else it.generate_mermaid_graph("5"))
+    assert {"n0 --> n1", "n1 --> n2"} <= set(graph)
+    if it is asks:
+        assert "n2 --> n3" not in graph, "the state was not passed on"
+        assert "n1 --> n3" in graph, "an asynchronous task in a plain flow gives its result"
+    assert not caplog.records
+    assert host._host is None
+    assert not flowspan_home.exists()
+    assert FlowRunContext.get() is None
+
+
+def test_a_flow_is_drawn_in_a_run_without_a_trace(recorder: Recorder) -> None:
+    @flow(name="outer", log_prints=True)
+    def outer() -> str:
+        return asks.generate_mermaid_graph(5)
+
+    assert "load-0" in outer()
+    assert [run.function_name for run in recorder.runs] == ["outer"]
+    assert not [line for line in recorder.logs() if "seen" in line]
+
+
+def test_outside_of_drawing_there_is_no_run() -> None:
+    asks.generate_mermaid_graph(5)
+    with pytest.raises(NoRunError):
+        get_run_logger()
+    with pytest.raises(NoRunError):
+        get_run_context()
+    assert runtime.flow_run.id is None
 
 
 def test_drawing_by_graphviz(

@@ -141,7 +141,7 @@ def test_promise_what_does_not_stop_when_cancelled_is_killed(
 
     with pytest.raises(CancelRun, match="enough"):
         outer()
-    for name in ("refuses-to-stop", "stays-open", "outer"):
+    for name in ("refuses_to_stop", "stays-open", "outer"):
         assert recorder.end(name) == ("CANCELLED", "Cancelled")
     assert recorder.last_event("stays-open")[5] == "Stopped: enough"
 

@@ -1,0 +1,341 @@
+"""Validation of arguments by pydantic, each parameter on its own.
+
+pydantic is only imported when a value is not already of the type it should have: the import would
+be a good part of the start of a small program.
+
+No annotation makes a function uncallable. What pydantic cannot check is passed on as it is, and the
+first time a warning says so.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import inspect
+import sys
+import typing
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.functions import wrapped_function
+from flowspan.core.hints import (
+    Unresolved,
+    annotation_text,
+    global_names,
+    signature_of,
+    type_hints,
+)
+from flowspan.core.portable import FunctionReference, loaded_function, portable_function
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pydantic import TypeAdapter
+
+_EXACT = (int, str, float, bool, bytes, complex, type(None))
+"""Types whose own instances need no validation."""
+
+_FILES = (typing.IO, typing.TextIO, typing.BinaryIO)
+"""Classes for type checkers alone: no file that `open` gives is an instance of them."""
+
+_MAX_SHOWN = 120
+_NOT_CHECKED = (
+    "parameter {name!r} is not validated: its annotation {annotation} cannot be checked ({reason})."
+    " Its values are passed on as they are. {advice}"
+)
+_ADVICE = (
+    "To have them validated, annotate it with a type that pydantic knows; to do without, annotate "
+    "it with typing.Any, or use @flow(validate_parameters=False)."
+)
+_ADVICE_FOR_NAMES = (
+    "To have them validated, import or define what it names where the function is defined, and not "
+    "only for type checkers."
+)
+
+
+class NotCheckable(Exception):  # noqa: N818 - it is no error of the user's
+    """pydantic cannot check an annotation; the message says why."""
+
+
+class Checks:
+    """How the values of a function's parameters are validated: for it and for methods bound of it.
+
+    Args:
+        fn: The function; its annotations are only looked at when a value is to be checked.
+        names: What the annotations name in the scopes around the function; see
+            `flowspan.core.hints.outer_names`.
+    """
+
+    def __init__(self, fn: Callable[..., Any], names: Mapping[str, Any] | None = None) -> None:
+        self._fn = fn
+        self._names = dict(names or {})
+        self._checks: dict[str, Check] | None = None
+        self._warnings: list[str] = []
+        self._told: set[str] = set()
+        """All warnings so far: two threads may come across the same annotation at a time."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        fn = portable_function(self._fn)
+        is_by_name = isinstance(fn, FunctionReference)
+        names = self._names if is_by_name else {**global_names(self._fn), **self._names}
+        return {"_fn": fn, "_names": names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(loaded_function(state["_fn"]), state["_names"])  # type: ignore[misc] # as made anew
+
+    def get(self, name: str) -> Check | None:
+        """Return the check of a parameter; None if anything will do."""
+        if self._checks is None:
+            self._checks = self._make()
+        return self._checks.get(name)
+
+    def take_warnings(self) -> list[str]:
+        """Return what has not been told yet of annotations that cannot be checked."""
+        told: list[str] = []
+        while self._warnings:
+            with suppress(IndexError):  # another thread has taken it
+                told.append(self._warnings.pop(0))
+        return told
+
+    def _make(self) -> dict[str, Check]:
+        hints = type_hints(self._fn, self._names)
+        parameters = signature_of(wrapped_function(self._fn)).parameters
+        checks = {}
+        for name, hint in hints.items():
+            parameter = parameters.get(name)
+            if hint is Any or hint is object or isinstance(hint, _PARAM_SPEC):
+                continue
+            annotation = hint if parameter is None else parameter.annotation
+            checks[name] = Check(name, hint, annotation_text(annotation), self._warn)
+        for name, parameter in parameters.items():
+            if type(parameter.default).__name__ == "FieldInfo":
+                hint = hints.get(name, Any)
+                hint = Any if isinstance(hint, Unresolved) else hint
+                constrained: Any = typing.Annotated[hint, parameter.default]
+                text = annotation_text(hint)
+                checks[name] = Check(name, constrained, text, self._warn)
+        return checks
+
+    def _warn(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._warnings.append(text)
+
+
+_PARAM_SPEC = (typing.ParamSpecArgs, typing.ParamSpecKwargs)
+
+
+class Check:
+    """Validates the values of one parameter.
+
+    Args:
+        name: The parameter.
+        hint: Its annotation, evaluated.
+        annotation: The annotation as it was written, for the warning.
+        warn: Takes the warning that the annotation cannot be checked.
+
+    Attributes:
+        is_of_all: True if the annotation is of all values of a variadic parameter together
+            (`**options: Unpack[Options]`), not of each.
+    """
+
+    def __init__(
+        self, name: str, hint: Any, annotation: str, warn: Callable[[str], object]
+    ) -> None:
+        self.is_of_all = typing.get_origin(hint) is typing.Unpack
+        self._name = name
+        self._hint = typing.get_args(hint)[0] if self.is_of_all else hint
+        self._annotation = annotation
+        self._warn = warn
+        self._exact = next((each for each in _EXACT if each is hint), None)
+        self._adapter: TypeAdapter[Any] | None = None
+        self._is_off = self.is_of_all and isinstance(self._hint, typing.TypeVarTuple)
+
+    def __call__(self, label: str, value: Any, problems: list[str]) -> Any:
+        """Return the value, coerced; add to the problems if it does not fit.
+
+        Args:
+            label: What to call the value in a problem.
+            value: The value.
+            problems: Takes the texts of problems.
+
+        Raises:
+            Exception: A validator of the user's raised it.
+        """
+        if self._is_off or (self._exact is not None and type(value) is self._exact):
+            return value
+        # Here, for the start-up cost: see the module.
+        from pydantic import PydanticUserError, ValidationError  # noqa: PLC0415
+
+        if self._adapter is None:
+            try:
+                self._adapter = _made_adapter(self._hint)
+            except NotCheckable as error:
+                self._switch_off(str(error))
+                return value
+        try:
+            return self._adapter.validate_python(value)
+        except ValidationError as error:
+            for item in error.errors(include_url=False, include_context=False, include_input=False):
+                inside = "".join(f"[{part!r}]" for part in item["loc"])
+                problems.append(f"parameter {label!r}{inside}: {item['msg']} (got {_shown(value)})")
+            return value
+        except PydanticUserError as error:  # a class that is not fully defined
+            self._switch_off(_first_line(error))
+            return value
+
+    def _switch_off(self, reason: str) -> None:
+        self._is_off = True
+        advice = _ADVICE_FOR_NAMES if isinstance(self._hint, Unresolved) else _ADVICE
+        self._warn(
+            _NOT_CHECKED.format(
+                name=self._name, annotation=self._annotation, reason=reason, advice=advice
+            )
+        )
+
+
+def _made_adapter(hint: Any) -> TypeAdapter[Any]:
+    """Return what checks values against an annotation.
+
+    Raises:
+        NotCheckable: pydantic can check no value against it.
+    """
+    if isinstance(hint, Unresolved):
+        raise NotCheckable(hint.reason)
+    if inspect.isroutine(hint):  # some versions of pydantic would call it
+        raise NotCheckable("it is a function and no type")
+    try:
+        for kind in _classes_in(hint):
+            if _is_of_pydantic_1(kind):  # pydantic would warn of it as well
+                raise NotCheckable(f"{kind.__name__} is a model of pydantic 1")
+        adapter = _any_adapter(hint)
+        schema = adapter.core_schema
+        if schema["type"] == "any" and not isinstance(hint, typing.TypeVar):
+            raise NotCheckable("it is no type that values can be checked against")
+        for reason in _obstacles(schema):
+            raise NotCheckable(reason)
+    except NotCheckable:
+        raise
+    except Exception as error:  # what classes do in their schemas is user code
+        raise NotCheckable(_protocol_in(hint) or _first_line(error)) from error
+    return adapter
+
+
+def _any_adapter(hint: Any) -> TypeAdapter[Any]:
+    from pydantic import (  # noqa: PLC0415 - start-up cost, see the module
+        ConfigDict,
+        InstanceOf,
+        PydanticSchemaGenerationError,
+        PydanticUserError,
+        TypeAdapter,
+    )
+
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError as refused:
+        # Types with a configuration of their own (models, dataclasses) take no other.
+        if isinstance(refused, PydanticSchemaGenerationError):
+            raise
+    try:
+        return TypeAdapter(hint)
+    except PydanticSchemaGenerationError:
+        if not isinstance(hint, type) or not dataclasses.is_dataclass(hint):
+            raise
+        # A dataclass of things that pydantic does not know: its instances are good as they are.
+        return TypeAdapter(InstanceOf[hint])
+
+
+def _classes_in(hint: Any) -> Iterator[type]:
+    """The classes that an annotation names, as far as they show in it."""
+    if typing.get_origin(hint) in {typing.Literal, collections.abc.Callable}:
+        return
+    parts: Any = hint if isinstance(hint, list) else typing.get_args(hint)
+    for part in parts:
+        yield from _classes_in(part)
+    for deeper in (getattr(hint, "__supertype__", None), getattr(hint, "__bound__", None)):
+        if deeper is not None:
+            yield from _classes_in(deeper)
+    cls = typing.get_origin(hint) or hint
+    if isinstance(cls, type):
+        yield cls
+
+
+def _is_of_pydantic_1(cls: type) -> bool:
+    module = sys.modules.get("pydantic.v1.main")
+    return module is not None and issubclass(cls, module.BaseModel)
+
+
+def _protocol_in(hint: Any) -> str:
+    """Which protocol keeps an annotation from being checked; empty if none does."""
+    for cls in _classes_in(hint):
+        is_protocol = cls.__dict__.get("_is_protocol", False)
+        if is_protocol and not getattr(cls, "_is_runtime_protocol", False):
+            return f"{cls.__name__} is a protocol without @typing.runtime_checkable"
+    return ""
+
+
+_NO_SCHEMAS = frozenset({"config", "default", "expected", "metadata", "serialization"})
+"""Parts of a schema that are values of the user's, or of no weight for validation."""
+
+
+def _obstacles(schema: Any) -> Iterator[str]:
+    """Why pydantic would refuse or break off at values that an annotation is meant for."""
+    if type(schema) is dict:
+        kind = schema.get("type")
+        if kind in {"is-instance", "is-subclass"}:
+            yield from _class_obstacle(kind, schema.get("cls"))
+        elif kind == "function-plain":
+            yield from _validator_obstacle(schema.get("function"))
+        for name, part in schema.items():
+            if name not in _NO_SCHEMAS:
+                yield from _obstacles(part)
+    elif type(schema) in {list, tuple}:
+        for part in schema:
+            yield from _obstacles(part)
+
+
+def _class_obstacle(kind: str, cls: Any) -> Iterator[str]:
+    if any(cls is each for each in _FILES):
+        yield f"no file is an instance of typing.{cls.__name__}"
+        return
+    try:
+        if kind == "is-instance":
+            isinstance(None, cls)
+        else:
+            issubclass(object, cls)
+    except Exception as error:  # noqa: BLE001 - metaclasses are user code
+        yield _first_line(error)
+
+
+def _validator_obstacle(function: Any) -> Iterator[str]:
+    """Of a validator in the manner of pydantic 1: it may take what pydantic 2 does not give."""
+    if not isinstance(function, dict) or not callable(function.get("function")):
+        return
+    given = (None, None) if function.get("type") == "with-info" else (None,)
+    try:
+        inspect.signature(function["function"]).bind(*given)
+    except ValueError:  # it tells no signature
+        return
+    except TypeError:
+        owner = getattr(function["function"], "__self__", None)
+        what = f"{owner.__name__} is" if isinstance(owner, type) else "it is"
+        yield f"{what} made for pydantic 1"
+
+
+def _first_line(error: Exception) -> str:
+    try:
+        text = str(error).strip()
+    except Exception:  # noqa: BLE001 - __str__ is user code
+        text = ""
+    line = text.rpartition("SchemaError: ")[2].partition("\n")[0].rstrip(".")
+    return line[:_MAX_SHOWN] or type(error).__name__
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - __repr__ is user code
+        text = "a value without a repr"
+    if len(text) > _MAX_SHOWN:
+        text = f"{text[:_MAX_SHOWN]}…"
+    return f"{text} of type {type(value).__name__}"

@@ -1,0 +1,79 @@
+"""Options that are numbers: seconds, factors, counts, of whichever number type."""
+
+from __future__ import annotations
+
+import math
+import operator
+from datetime import timedelta
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+LONGEST_TIMEOUT_S = 1e8
+"""About three years: no longer deadline is set, for some systems take no longer alarm."""
+LONGEST_WAIT_S = 1e11
+"""About three thousand years: what is waited for at most, so that the instant can be written."""
+
+
+def checked_number(value: Any, option: str, what: str = "a number") -> float:
+    """Return a number of any type (int, float, Decimal, Fraction, numpy's) as a float.
+
+    Args:
+        value: The number. One that is too large for a float becomes infinity.
+        option: What to call it in errors.
+        what: What it is to be, in errors.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is NaN.
+    """
+    if isinstance(value, timedelta):
+        raise TypeError(f"{option} must be {what}, not {value!r}; use its total_seconds()")
+    if isinstance(value, bool) or not isinstance(value, (int, float, Real, Decimal)):
+        raise TypeError(f"{option} must be {what}, not {value!r}")
+    try:
+        number = float(value)
+    except OverflowError:
+        is_positive: bool = value > 0  # type: ignore[operator] # Real does not say so, but it is
+        number = math.inf if is_positive else -math.inf
+    if math.isnan(number):
+        raise ValueError(f"{option} must be {what}, not {value!r}")
+    return number
+
+
+def checked_count(value: Any, option: str, at_least: int) -> int:
+    """Return a whole number of any type (int, numpy's) as an int.
+
+    Args:
+        value: The number.
+        option: What to call it in errors.
+        at_least: The smallest that is allowed.
+
+    Raises:
+        TypeError: It is no whole number.
+        ValueError: It is too small.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{option} must be a whole number, not {value!r}") from None
+    if number < at_least:
+        raise ValueError(f"{option} must be at least {at_least}, not {number}")
+    return number
+
+
+def checked_timeout(timeout_seconds: Any) -> float | None:
+    """Return a timeout in seconds; None for one that never passes: None, infinity, years.
+
+    Raises:
+        ValueError: It is not greater than 0.
+        TypeError: It is not a number.
+    """
+    if timeout_seconds is None:
+        return None
+    seconds = checked_number(timeout_seconds, "timeout_seconds", "a number of seconds")
+    if not seconds > 0:
+        raise ValueError(f"timeout_seconds must be greater than 0, not {timeout_seconds!r}")
+    return seconds if seconds <= LONGEST_TIMEOUT_S else None

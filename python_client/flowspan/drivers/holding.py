@@ -1,0 +1,108 @@
+"""Names of runs: made in the run's own context, before the run is reported."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.engine import World, announce
+from flowspan.core.holding import current_hold
+from flowspan.core.naming import call_name_function, made_run_name
+from flowspan.core.runs import current_run
+from flowspan.drivers import host as hosts
+from flowspan.drivers.host import Host
+from flowspan.drivers.interrupts import calls_user_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowspan.core.events import Event
+    from flowspan.core.runs import Run
+
+calls_user_code(made_run_name)
+calls_user_code(call_name_function)
+
+
+class HeldHost(Host):
+    """A host that keeps events until `release`, and passes them on from then on.
+
+    Args:
+        host: The host that it stands in for.
+    """
+
+    __slots__ = ("_events", "_host", "_order")
+
+    def __init__(self, host: Host) -> None:
+        World.__init__(self, self._emit, host.now_ns, host.uniform, host.note)
+        self.new_id = host.new_id
+        self.flush = host.flush
+        self.on_cancel = host.on_cancel
+        self.forget = host.forget
+        self.log_prints = host.log_prints
+        self.keeping = host.keeping
+        self.task_runner: Any = None
+        self._host = host
+        self._events: list[Event] | None = []
+        self._order = threading.RLock()
+
+    def release(self, before: Callable[[], object]) -> None:
+        """Pass the events on.
+
+        Args:
+            before: Reports what must come before them.
+        """
+        with self._order:
+            before()
+            events, self._events = self._events or [], None
+            for event in events:
+                self._host.emit(event)
+
+    def _emit(self, event: Event) -> None:
+        with self._order:
+            if self._events is not None:
+                self._events.append(event)
+                return
+        # What began meanwhile goes on with this host for as long as it runs.
+        self._host.emit(event)
+
+
+@calls_user_code
+def announce_named(host: Host, run: Run, template: str | Callable[..., str], option: str) -> None:
+    """Make the name of a run in the run's own context, and announce the run.
+
+    Whatever that raises becomes `run.begin_error`: the function is not called then. A name without
+    a visible character leaves the run its default name.
+
+    Args:
+        host: The process.
+        run: The run, with its arguments and a default name.
+        template: A template, or a function that returns the name.
+        option: What to call it in errors.
+    """
+    hold = HeldHost(host)
+    try:
+        name = _made_inside(hold, run, template, option)
+    except BaseException as error:  # noqa: BLE001 - user code; the run ends with it
+        run.begin_error = error
+    else:
+        if name.strip():
+            run.record.run_name = name
+            if run.span is not None:
+                run.span.named(name)
+    hold.release(lambda: announce(run, host))
+
+
+@calls_user_code
+def _made_inside(hold: HeldHost, run: Run, template: str | Callable[..., str], option: str) -> str:
+    hosts.begin_hold()
+    held = current_hold.set(hold)
+    current = current_run.set(run)
+    token = run.span.enter() if run.span is not None else None
+    try:
+        return made_run_name(template, run.arguments or {}, option)
+    finally:
+        if run.span is not None:
+            run.span.leave(token)
+        current_run.reset(current)
+        current_hold.reset(held)
+        hosts.end_hold()
