@@ -33,6 +33,8 @@ class Config:
         log_prints: Whether prints in runs are logged where neither flow nor task says.
         console_log: Whether log records of runs are shown on standard error, where the program has
             no logging of its own that shows them.
+        log_colors: False never colours them; else they are on a terminal, by NO_COLOR, FORCE_COLOR
+            and TERM.
         extra_loggers: Names of loggers whose records in runs are reported from the log level on,
             whatever level they have and whether they propagate or not.
         persist_results: Whether results are stored where neither flow nor task says.
@@ -56,6 +58,7 @@ class Config:
     log_level: str = "INFO"
     log_prints: bool = False
     console_log: bool = True
+    log_colors: bool = True
     extra_loggers: tuple[str, ...] = ()
     persist_results: bool = False
     results_url: str | None = None
@@ -82,8 +85,7 @@ def load(environ: Mapping[str, str]) -> Config:
     """
     values: dict[str, object] = {"home": _home(environ)}
     for name, convert in _CONVERTERS.items():
-        variable = f"FLOWSPAN_{name.upper()}"
-        text = environ.get(variable, "").strip()
+        variable, text = _find(environ, name)
         if not text:
             continue
         try:
@@ -92,6 +94,19 @@ def load(environ: Mapping[str, str]) -> Config:
             msg = f"{variable}={text!r}: {error}"
             raise ConfigError(msg) from None
     return Config(**values)  # type: ignore[arg-type] # the converters give the types
+
+
+def variables_of(name: str) -> tuple[str, ...]:
+    """Return the environment variables of a setting, the one that counts first first."""
+    return (*_ALIASES.get(name, ()), f"FLOWSPAN_{name.upper()}")
+
+
+def _find(environ: Mapping[str, str], name: str) -> tuple[str, str]:
+    for variable in variables_of(name):
+        text = environ.get(variable, "").strip()
+        if text:
+            return variable, text
+    return "", ""
 
 
 @cache
@@ -187,11 +202,20 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+_ALIASES = {
+    "log_level": ("FLOWSPAN_LOGGING_LEVEL",),
+    "log_prints": ("FLOWSPAN_LOGGING_LOG_PRINTS",),
+    "log_colors": ("FLOWSPAN_LOGGING_COLORS",),
+    "console_log": ("FLOWSPAN_LOGGING_TO_CONSOLE",),
+    "extra_loggers": ("FLOWSPAN_LOGGING_EXTRA_LOGGERS",),
+}
+"""The names that those have who know Prefect's; they win over the short ones."""
 _CONVERTERS: dict[str, Callable[[str], object]] = {
     "address": _address,
     "log_level": _level,
     "log_prints": _boolean,
     "console_log": _boolean,
+    "log_colors": _boolean,
     "extra_loggers": _names,
     "persist_results": _boolean,
     "results_url": str,

@@ -140,7 +140,10 @@ class Decorated(Definition, Generic[P, R_co]):
         state = self._run(self, args, kwargs, wait_for)
         if return_state:
             return state.returned()
-        return state.data if state.type is COMPLETED else state.result()
+        if state.type is COMPLETED:
+            return state.data
+        __tracebackhide__ = True  # for pytest and IPython
+        return state.result()
 
     def _call_otherwise(
         self,
@@ -189,6 +192,7 @@ class Decorated(Definition, Generic[P, R_co]):
 
         run: Any = aio.run_flow if self.is_flow else aio.run_task
         state = await run(self, args, kwargs, wait_for)
+        __tracebackhide__ = True  # for pytest and IPython
         return state.returned() if return_state else state.result()
 
     def _copy_with(self, options: Mapping[str, Any]) -> Self:

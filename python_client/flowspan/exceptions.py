@@ -248,6 +248,10 @@ class DeadlinePassed(RunSignal):
         self.run_id = run_id
 
 
+class TerminationSignal(RunSignal):
+    """The process was asked to end by SIGTERM while a flow or task ran at the top."""
+
+
 # The same by Prefect's names, so that code that catches them goes on working.
 CancelledRun = CancelRun
 FailedRun = RunFailed

@@ -25,6 +25,7 @@ from flowspan.exceptions import (
     DeadlinePassed,
     RunFailed,
     RunTimeout,
+    TerminationSignal,
     WorkerProcessDied,
 )
 
@@ -80,6 +81,8 @@ def judge_error(error: BaseException, run_id: str, time_ns: int) -> State:
 def _broken_off(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted from the keyboard (KeyboardInterrupt)."
+    if isinstance(error, TerminationSignal):
+        return "Terminated from outside (SIGTERM)."
     if isinstance(error, SystemExit):
         return f"The code asked the interpreter to exit (SystemExit: {error.code!r})."
     if isinstance(error, GeneratorExit):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.events import Emit, Event
     from flowspan.core.runs import Run
+    from flowspan.core.states import State
     from flowspan.reporter import Reporter
 
 
@@ -102,6 +103,7 @@ def _make_host() -> Host:
                 settings.log_level,
                 console=settings.console_log,
                 extra_loggers=settings.extra_loggers,
+                colours=settings.log_colors,
             )
             _host = Host(
                 reporter.emit,
@@ -147,7 +149,9 @@ def _leave_to_parent(host: Host) -> None:
         if event[0] != STATE or event[1] not in ids:
             emit(event)
 
-    def note_others(run: Run, level: int, message: str, error: BaseException | None) -> None:
+    def note_others(
+        run: Run, level: int, message: str, error: BaseException | State | None
+    ) -> None:
         if run.record.id not in ids:
             note(run, level, message, error)
 

@@ -149,6 +149,11 @@ class CancelScope:
             if self._interrupts is not None:
                 self._interrupts.pop(key, None)
 
+    def interrupted_by(self) -> list[Callable[[], object]]:
+        """Return what interrupts the open scopes right below this one, in no particular order."""
+        children = tuple(self._children or ())
+        return [child._interrupt for child in children if child._interrupt is not None]
+
     def sleep(self, seconds: float) -> None:
         """Waits.
 

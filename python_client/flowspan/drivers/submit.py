@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 from contextlib import suppress
 from contextvars import copy_context
@@ -17,6 +18,7 @@ from flowspan.core.states import CRASHED, State
 from flowspan.drivers import sync
 from flowspan.drivers.arguments import futures_in, given_upstream, has_upstream, resolve_call
 from flowspan.drivers.begin import begin_task
+from flowspan.drivers.closing import BREAK_OFF_WAIT_S
 from flowspan.drivers.futures import TaskFuture
 from flowspan.drivers.host import get_host
 from flowspan.drivers.links import link_inputs
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from flowspan.drivers.links import Mapped
 
 _opening = threading.Lock()
+_logger = logging.getLogger("flowspan.task_runners")
+_SILENT_S = 0.5
+"""How long the end of the program waits for submitted tasks before it says so."""
 _CANCELLED = "The future of the run was cancelled."
 
 
@@ -88,8 +93,26 @@ def _runner_for(host: Host, parent: Run | None) -> OpenTaskRunner:
                 owner.task_runner = runner
                 if owner is host:
                     # Daemon threads: what was submitted last would be lost with the process.
-                    atexit.register(runner.wait)
+                    atexit.register(_wait_at_exit, runner)
     return runner
+
+
+def _wait_at_exit(runner: OpenTaskRunner) -> None:
+    """Wait for what was submitted outside of flows, and say so if that takes a while."""
+    with suppress(KeyboardInterrupt):
+        runner.wait(_SILENT_S)
+        count = runner.outstanding
+        if not count:
+            return
+        was_interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
+        patience_s = BREAK_OFF_WAIT_S if was_interrupted else None
+        _logger.warning(
+            "The program ends %s: %d submitted task run%s not ended. Ctrl-C ends it at once.",
+            "when its tasks have ended" if patience_s is None else f"in {patience_s:g} s at most",
+            count,
+            " has" if count == 1 else "s have",
+        )
+        runner.wait(patience_s)
 
 
 def _opened(options: Any, name: str) -> OpenTaskRunner:
@@ -196,7 +219,10 @@ class _Job:
         return True
 
     def _interrupt(self) -> None:
-        """Breaks off what the run awaits."""
+        """End the run if it has not begun; else break off what it awaits."""
+        if self._take():  # a bounded pool may have no thread for it for long
+            self._finish(never_run(self.run, self.host, self._stop_signal()))
+            return
         task: Any = self.run.asyncio_task
 
         def cancel() -> None:
@@ -207,6 +233,13 @@ class _Job:
         if task is not None:
             with suppress(RuntimeError):  # the loop was closed
                 task.get_loop().call_soon_threadsafe(cancel)
+
+    def _stop_signal(self) -> BaseException:
+        try:
+            self.run.scope.check()
+        except (CancelRun, DeadlinePassed) as stop:
+            return stop
+        return CancelRun(_CANCELLED)
 
     def _run_on_thread(self) -> None:
         if self._take():

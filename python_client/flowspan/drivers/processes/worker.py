@@ -79,6 +79,7 @@ def main(connection: Connection) -> None:
         config.log_level,
         console=config.console_log,
         extra_loggers=config.extra_loggers,
+        colours=config.log_colors,
     )
     signal.signal(signal.SIGTERM, worker.on_sigterm)
     worker.serve()
