@@ -138,11 +138,9 @@ class State(StateQuestions):
         """
         if error is not self.data:
             return None
-        try:
-            return self._trace
-        except AttributeError:
-            self._trace = trimmed(trace_of(error))
-            return self._trace
+        if not hasattr(self, "_trace"):  # not set for all: each task makes a state
+            self._trace: TracebackType | None = trimmed(trace_of(error))
+        return self._trace
 
     async def aresult(self, raise_on_failure: bool = True) -> Any:  # noqa: FBT001, FBT002 - Prefect's signature
         """`result`, to be awaited."""

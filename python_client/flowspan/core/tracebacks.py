@@ -32,10 +32,8 @@ def trimmed(trace: TracebackType | None) -> TracebackType | None:
         else:
             kept.append(trace)
         trace = trace.tb_next
-    if clean_from == len(kept):  # nothing, or nothing after flowspan's last frame
-        rest = None
-    else:  # what follows flowspan's last frame is as it should be
-        rest = kept[clean_from]
+    # What follows flowspan's last frame is as it should be.
+    rest = kept[clean_from] if clean_from < len(kept) else None
     for item in reversed(kept[:clean_from]):
         rest = TracebackType(rest, item.tb_frame, item.tb_lasti, item.tb_lineno)
     return rest

@@ -282,8 +282,8 @@ async def _call_to_the_end(
 
 async def finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
     """Ends what an attempt leaves behind."""
-    patience_s = stop_attempt(run, attempt, error)
     try:
+        patience_s = stop_attempt(run, attempt, error)
         if attempt.task_runner is not None and patience_s != 0:
             if patience_s is not None:
                 say_waiting(run, attempt, error, patience_s)

@@ -3,6 +3,7 @@
 # ruff: noqa: SLF001 - scopes of one tree know each other
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from flowspan.exceptions import CancelRun, DeadlinePassed
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+_logger = logging.getLogger("flowspan.scopes")
 _lock = threading.RLock()
 """Guards the tree of scopes and what hangs on it. Held for moments, and never while user code runs.
 Re-entrant, because a signal handler may interrupt its holder."""
@@ -114,7 +116,10 @@ class CancelScope:
         with _lock:
             self._mark(reason, deadline_of, interrupts)
         for interrupt in interrupts.values():
-            interrupt()
+            try:
+                interrupt()
+            except Exception:  # the others are to be interrupted all the same
+                _logger.exception("What waits could not be interrupted.")
 
     def _mark(
         self, reason: str, deadline_of: str, interrupts: dict[Hashable, Callable[[], object]]

@@ -71,7 +71,6 @@ def submit(
         link_inputs(run, task, args, kwargs, others, mapped)
     job = _Job(host, runner, run, task, args, kwargs)
     future = job.future
-    runner.expect()
     if not others and not has_upstream(args, kwargs):
         job.ready()
     else:
@@ -153,7 +152,6 @@ class _Job:
         self.runner = runner
         self.run = run
         run.is_submitted = True
-        run.scope = run.scope.child(self._interrupt)  # it can be cancelled apart from its caller
         self.task = task
         self.args = args
         self.kwargs = kwargs
@@ -164,6 +162,10 @@ class _Job:
         # Whoever takes the ticket runs the task; taking it out of the list is atomic.
         self.ticket = [None]
         self.has_begun = False
+        runner.expect()
+        # It can be cancelled apart from its caller. At the end, for Ctrl-C may come anywhere here:
+        # what is cancelled with its caller is complete, and is expected to settle.
+        run.scope = run.scope.child(self._interrupt)
 
     def check_upstream(self, wait_for: tuple[Any, ...]) -> None:
         """Makes the job ready once all that it needs has ended."""

@@ -276,8 +276,8 @@ def _call_to_the_end(
 
 def finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
     """Ends what an attempt leaves behind: waits for the tasks that it submitted, or stops them."""
-    patience_s = stop_attempt(run, attempt, error)
     try:
+        patience_s = stop_attempt(run, attempt, error)
         if attempt.task_runner is not None and patience_s != 0:
             if patience_s is not None:
                 say_waiting(run, attempt, error, patience_s)

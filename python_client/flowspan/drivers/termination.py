@@ -1,14 +1,14 @@
 """SIGTERM while a flow or task runs at the top: the run ends as Crashed, then the process ends.
 
-Without it the process would be gone at once, and the service could only guess, after the grace, what
-became of its runs. Nothing is done where the program handles the signal itself, nor in a thread that
-is not the main one, which gets no signals. When the last run at the top has ended and was reported,
-the signal is sent again, so that the process ends as anybody who sent it expects.
+Otherwise the process would be gone at once, and the service could only guess, after the grace, what
+became of its runs. Nothing is done where the program handles the signal itself, nor outside of the
+main thread, which gets no signals. When the last run at the top has ended and was reported, the
+signal is sent again, so that the process ends as its sender expects.
 """
 
 from __future__ import annotations
 
-import _signal  # as `signal`, which makes enums of numbers: several times slower
+import _signal  # type: ignore[import-not-found] # of C; `signal` makes enums, five times slower
 import os
 import signal
 import threading

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -19,6 +18,8 @@ from flowspan.logging.terminal import (
 )
 
 if TYPE_CHECKING:
+    import logging
+
     from flowspan.core.runs import Run
 
 STATE_NAME = "flowspan_state_name"

@@ -1,9 +1,9 @@
 """Many lines of one kind become few: 2,000 task runs that fail alike need no 2,000 lines.
 
-Only flowspan's own lines about runs are folded, and only where they are shown: the service has each
-of them. The first lines of a kind are shown as they are, the others counted, and the count is shown
-now and then and at the end of the flow run. Lines that say that a run was cancelled are all counted,
-for it is the cancelling that is of interest, and not what was cancelled.
+Only flowspan's own lines about runs are folded, and only where they are shown: the service has all
+of them. The first lines of a kind are shown as they are, the others are counted, and the count is
+shown now and then and at the end of the flow run. Lines about cancelled runs are counted from the
+first one on: what was cancelled together is one piece of news.
 """
 
 from __future__ import annotations
@@ -211,8 +211,10 @@ def _summary(kind: str, group: _Group) -> list[tuple[Run, int, str]]:
     what = f"{last.run.definition.kind.lower()} runs of {last.run.definition.name!r}"
     more = "" if kind == CANCELLED else " more"
     others = held - sum(reasons.values())
-    why = [f"{reason} (×{count:,})" if len(reasons) > 1 or others else reason
-           for reason, count in reasons.items()]
+    why = [
+        f"{reason} (×{count:,})" if len(reasons) > 1 or others else reason
+        for reason, count in reasons.items()
+    ]
     if others:
         why.append(f"other reasons (×{others:,})")
     return [(owner or last.run, last.level, f"{held:,}{more} {what}: {kind}. {'; '.join(why)}")]
@@ -222,4 +224,4 @@ def cancelled_words(count: int) -> str:
     """Return what the end of a flow run says of the runs that were cancelled with it."""
     if not count:
         return ""
-    return f" {count:,} {'run' if count == 1 else 'runs'} in it {'was' if count == 1 else 'were'} cancelled."
+    return f" {count:,} {'run in it was' if count == 1 else 'runs in it were'} cancelled."

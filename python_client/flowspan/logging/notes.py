@@ -1,8 +1,8 @@
 """Flowspan's own lines about runs: how they ended, that they are tried again, what went wrong.
 
-What is stored with a run is complete: each line of each run, with the whole traceback. What is shown
-is short: an exception that ends several runs shows its traceback once (`shown_traces`), and many
-lines of one kind become few (`folding`).
+A run is stored with each line and the whole traceback. What is shown is short: an exception that
+ends several runs shows its traceback once (`shown_traces`), and many lines of one kind become few
+(`folding`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flowspan.exceptions import TerminationSignal
 from flowspan.logging.console import STATE_NAME
 from flowspan.logging.folding import Folding, Line, cancelled_words
 from flowspan.logging.loggers import extra_of, logger_of
-from flowspan.logging.shown_traces import first_line, trace_to_show
+from flowspan.logging.shown_traces import first_line, last_line, trace_to_show
 from flowspan.logging.user_code import user_callers
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _TICK_S = 0.25
 _KIND_LENGTH = 24
 _QUIET = (KeyboardInterrupt, SystemExit, GeneratorExit, TerminationSignal)
-"""They end the program, or something that the program wants ended: where they came from is not news.
-Python shows the traceback of Ctrl-C itself."""
+"""They end the program, or what the program wants ended: where they came from is not news. Python
+shows the traceback of Ctrl-C itself."""
 
 
 class Notes:
@@ -112,9 +112,9 @@ class Notes:
             return ""
         on_stderr = self._is_on_stderr(logger, level)
         try:
-            return trace_to_show(
-                error, run.record.root_run_id, user_callers(), on_stderr=on_stderr
-            )
+            root_id = run.record.root_run_id
+            trace = trace_to_show(error, root_id, user_callers(), on_stderr=on_stderr)
+            return trace if trace or isinstance(cause, State) else last_line(error)
         except Exception:  # noqa: BLE001 - the exception is user code, in all its methods
             return _whole(cause).lstrip("\n")
 

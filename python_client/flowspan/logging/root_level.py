@@ -37,8 +37,7 @@ class RootLevel:
             logging.Logger.setLevel(root, level)
         logging.basicConfig = self._basic_config
         # On this one logger: `logging.config` and programs call its methods.
-        root.setLevel = self._set_level  # type: ignore[method-assign] # see above
-        root.addHandler = self._add_handler  # type: ignore[method-assign] # see above
+        vars(root).update(setLevel=self._set_level, addHandler=self._add_handler)
 
     def restore(self) -> None:
         """Set the level to what it was, if it was lowered."""
@@ -58,15 +57,16 @@ class RootLevel:
         self._before = None
         logging.Logger.setLevel(logging.getLogger(), level)
 
-    def _add_handler(self, handler: logging.Handler) -> None:
-        if handler not in self._own:
+    def _add_handler(self, hdlr: logging.Handler) -> None:
+        if hdlr not in self._own:
             self.restore()
-        logging.Logger.addHandler(logging.getLogger(), handler)
+        logging.Logger.addHandler(logging.getLogger(), hdlr)
 
     def _basic_config(self, **options: Any) -> None:
-        """`logging.basicConfig`, which does nothing where the root logger has handlers: not for ours.
+        """Call `logging.basicConfig`, which does nothing where the root logger has handlers.
 
-        So a program may set its logging up after its first run, as it could without flowspan.
+        Flowspan's do not count. So a program may set its logging up after its first run, as it
+        could without flowspan.
         """
         root = logging.getLogger()
         own = [handler for handler in root.handlers if handler in self._own]

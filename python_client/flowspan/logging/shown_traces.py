@@ -7,8 +7,11 @@ What was shown is noted on the exception, as the text of another process is.
 
 from __future__ import annotations
 
+import os
 import textwrap
+import threading
 import traceback
+from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +21,7 @@ from flowspan.exceptions import RunFailed
 from flowspan.logging.user_code import is_library_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
     from traceback import FrameSummary
 
 SHOWN = "_flowspan_shown"
@@ -33,6 +36,13 @@ _KEPT_FRAMES = 12
 _MAX_DEPTH = 8
 """How deep groups in groups are shown."""
 _MAX_LINE = 300
+
+
+_MAX_ROOTS = 64
+_MAX_CONTENTS = 1000
+_contents: OrderedDict[str, set[int]] = OrderedDict()
+"""What was shown in each of the last outermost runs, by hashes of type, message and frames."""
+_lock = threading.Lock()
 
 
 class _Mark(NamedTuple):
@@ -113,10 +123,8 @@ def _chain(
     is_new = not _is_known(error, root)
     lines = _lines(error, root, callers, on_stderr, depth)
     for cause in _causes(error) if is_new else ():
-        if _is_known(cause, root):
-            lines += ["caused by:\n", _in_one_line(cause)]
-        else:
-            lines += ["caused by:\n", *_lines(cause, root, (), on_stderr, depth)]
+        whole = [] if _is_known(cause, root) else _lines(cause, root, (), on_stderr, depth)
+        lines += ["caused by:\n", *(whole or [_in_one_line(cause)])]
     return lines
 
 
@@ -130,9 +138,7 @@ def _lines(
     """Return the lines for an exception alone: all, or only those for frames that are new."""
     mark = _mark_of(error)
     known = mark.frames if mark is not None and mark.root == root else None
-    of_user = [
-        item for item in traceback.walk_tb(trace_of(error)) if not is_own(item[0])
-    ]
+    of_user = [item for item in traceback.walk_tb(trace_of(error)) if not is_own(item[0])]
     frames = [*callers, *traceback.StackSummary.extract(iter(of_user))]
     keys = frozenset((frame.filename, frame.lineno, frame.name) for frame in frames)
     notes = _notes_of(error)
@@ -142,10 +148,25 @@ def _lines(
         # The frames of libraries between the program's say nothing about where it went through.
         new = [frame for frame in new if not is_library_file(frame.filename)]
         return [*_formatted(new), *notes[mark.notes if mark is not None else 0 :]]
+    if _was_same_shown(root, (error_type(error), error_text(error), keys)):
+        return []
     lines = _whole(error, frames)
-    if isinstance(error, BaseExceptionGroup) and depth < _MAX_DEPTH:
+    if issubclass(type(error), BaseExceptionGroup) and depth < _MAX_DEPTH:
         lines += _parts(error, root, on_stderr, depth)
     return lines
+
+
+def _was_same_shown(root: str, content: Hashable) -> bool:
+    """True if another exception was shown that looks the same: that of an earlier attempt, say."""
+    with _lock:
+        shown = _contents.setdefault(root, set())
+        _contents.move_to_end(root)
+        if len(_contents) > _MAX_ROOTS:
+            _contents.popitem(last=False)
+        before = len(shown)
+        if before < _MAX_CONTENTS:
+            shown.add(hash(content))
+        return len(shown) == before < _MAX_CONTENTS
 
 
 def _is_known(error: BaseException, root: str) -> bool:
@@ -168,7 +189,7 @@ def _whole(error: BaseException, frames: Sequence[FrameSummary]) -> list[str]:
     if isinstance(carried, str):
         there = carried.removeprefix(_HEADER)
         return [_HEADER, *_formatted(frames), there if there.endswith("\n") else f"{there}\n"]
-    if isinstance(error, RunFailed) and trace_of(error) is None:
+    if issubclass(type(error), RunFailed) and trace_of(error) is None:
         return _formatted(frames)  # it was never raised; the line above has its message
     lines = [_HEADER, *_formatted(frames)] if frames else []
     try:
@@ -179,7 +200,7 @@ def _whole(error: BaseException, frames: Sequence[FrameSummary]) -> list[str]:
 
 
 def _parts(
-    group: BaseExceptionGroup[BaseException],
+    group: Any,
     root: str,
     on_stderr: bool,  # noqa: FBT001 - private
     depth: int,
@@ -188,11 +209,8 @@ def _parts(
     count = len(group.exceptions)
     for number, error in enumerate(group.exceptions[:MAX_CHAIN], 1):
         lines.append(f"  +---- {number} of {count} ----\n")
-        if _is_known(error, root):
-            text = _in_one_line(error)
-        else:
-            text = "".join(_chain(error, root, (), on_stderr, depth + 1))
-        lines.append(textwrap.indent(text, "  | "))
+        whole = [] if _is_known(error, root) else _chain(error, root, (), on_stderr, depth + 1)
+        lines.append(textwrap.indent("".join(whole) or _in_one_line(error), "  | "))
     if count > MAX_CHAIN:
         lines.append(f"  +---- … {count - MAX_CHAIN} more ----\n")
     return lines
@@ -242,3 +260,12 @@ def _dict_of(error: BaseException) -> dict[str, Any]:
     """Return the attributes of an exception, whatever its class does with them."""
     attributes: dict[str, Any] = vars(BaseException)["__dict__"].__get__(error)
     return attributes
+
+
+def _renew_lock() -> None:
+    """Replace the lock, which a thread may hold that a forked child does not have."""
+    global _lock  # noqa: PLW0603 - one per process
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

@@ -1,7 +1,7 @@
 """The end of a program by an exception that ended runs: what Python shows of it then.
 
-Its traceback was shown where the first run failed. Python's would be the same, with flowspan's
-frames in it, so the last line is enough; and where it was not shown, or not on standard error, Python
+Its traceback was shown where the first run failed. Python's would be the same with flowspan's
+frames in it, so the last line is enough. If it was not shown, or not on standard error, Python
 shows it without these frames. A program that has a hook of its own (`sys.excepthook`) keeps it.
 """
 
@@ -65,9 +65,7 @@ def _show_in_thread(args: Any) -> None:
         return
     if error is not None:
         _trim_all(error)
-        args = threading.ExceptHookArgs(
-            (args.exc_type, error, error.__traceback__, args.thread)
-        )
+        args = threading.ExceptHookArgs((args.exc_type, error, error.__traceback__, args.thread))
     threading.__excepthook__(args)
 
 

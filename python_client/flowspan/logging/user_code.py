@@ -7,7 +7,7 @@ import sysconfig
 from functools import lru_cache
 from importlib.util import find_spec
 from traceback import StackSummary
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowspan.core.tracebacks import is_own
 
@@ -86,12 +86,10 @@ def _place_of(name: str) -> str | None:
     """Return the file of a module, or the folder of a package; None if there is neither."""
     module = sys.modules.get(name)
     try:
-        spec = getattr(module, "__spec__", None) or find_spec(name)
-    except (ImportError, AttributeError, ValueError):
+        spec: Any = getattr(module, "__spec__", None) or find_spec(name)
+        return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
+    except (ImportError, AttributeError, ValueError):  # there is none, or it was made by hand
         return None
-    if spec is None:
-        return None
-    return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
 
 
 def _package_of(run: Run) -> str:
