@@ -29,14 +29,14 @@ class Config:
         address: ``host:port`` or ``unix:/path`` of the service; None stands for the local one, that
             is started when needed.
         home: The folder for the local service's database, its socket and the spool.
-        log_level: The level from which log records of runs are reported: DEBUG, INFO, ….
-        log_prints: Whether prints in runs are logged where neither flow nor task says.
-        console_log: Whether log records of runs are shown on standard error, where the program has
-            no logging of its own that shows them.
-        log_colors: False never colours them; else they are on a terminal, by NO_COLOR, FORCE_COLOR
-            and TERM.
-        extra_loggers: Names of loggers whose records in runs are reported from the log level on,
-            whatever level they have and whether they propagate or not.
+        logging_level: The level from which log records of runs are reported: DEBUG, INFO, ….
+        logging_log_prints: Whether prints in runs are logged where neither flow nor task says.
+        logging_to_console: Whether log records of runs are shown on standard error, where the
+            program has no logging of its own that shows them.
+        logging_colors: False never colours them; else they are on a terminal, by NO_COLOR,
+            FORCE_COLOR and TERM.
+        logging_extra_loggers: Names of loggers, of libraries mostly, whose records in runs are
+            reported from the log level on, whatever level they have and whether they propagate.
         persist_results: Whether results are stored where neither flow nor task says.
         results_url: The folder for results: a path, or a URL that fsspec knows (s3://…); by default
             the folder "results" in `home`.
@@ -55,11 +55,11 @@ class Config:
 
     address: str | None = None
     home: Path
-    log_level: str = "INFO"
-    log_prints: bool = False
-    console_log: bool = True
-    log_colors: bool = True
-    extra_loggers: tuple[str, ...] = ()
+    logging_level: str = "INFO"
+    logging_log_prints: bool = False
+    logging_to_console: bool = True
+    logging_colors: bool = True
+    logging_extra_loggers: tuple[str, ...] = ()
     persist_results: bool = False
     results_url: str | None = None
     results_serializer: str = "pickle"
@@ -98,7 +98,8 @@ def load(environ: Mapping[str, str]) -> Config:
 
 def variables_of(name: str) -> tuple[str, ...]:
     """Return the environment variables of a setting, the one that counts first first."""
-    return (*_ALIASES.get(name, ()), f"FLOWSPAN_{name.upper()}")
+    older = _OLDER_NAMES.get(name)
+    return (f"FLOWSPAN_{name.upper()}", *([older] if older is not None else []))
 
 
 def _find(environ: Mapping[str, str], name: str) -> tuple[str, str]:
@@ -202,21 +203,20 @@ def _level(text: str) -> str:
     return text.upper()
 
 
-_ALIASES = {
-    "log_level": ("FLOWSPAN_LOGGING_LEVEL",),
-    "log_prints": ("FLOWSPAN_LOGGING_LOG_PRINTS",),
-    "log_colors": ("FLOWSPAN_LOGGING_COLORS",),
-    "console_log": ("FLOWSPAN_LOGGING_TO_CONSOLE",),
-    "extra_loggers": ("FLOWSPAN_LOGGING_EXTRA_LOGGERS",),
+_OLDER_NAMES = {
+    "logging_level": "FLOWSPAN_LOG_LEVEL",
+    "logging_log_prints": "FLOWSPAN_LOG_PRINTS",
+    "logging_to_console": "FLOWSPAN_CONSOLE_LOG",
+    "logging_extra_loggers": "FLOWSPAN_EXTRA_LOGGERS",
 }
-"""The names that those have who know Prefect's; they win over the short ones."""
+"""Names that are read where the variable of the setting is not set."""
 _CONVERTERS: dict[str, Callable[[str], object]] = {
     "address": _address,
-    "log_level": _level,
-    "log_prints": _boolean,
-    "console_log": _boolean,
-    "log_colors": _boolean,
-    "extra_loggers": _names,
+    "logging_level": _level,
+    "logging_log_prints": _boolean,
+    "logging_to_console": _boolean,
+    "logging_colors": _boolean,
+    "logging_extra_loggers": _names,
     "persist_results": _boolean,
     "results_url": str,
     "results_serializer": _serializer,

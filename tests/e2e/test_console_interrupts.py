@@ -47,7 +47,8 @@ WAYS = {
     async def outer():
         futures = stubborn.map(range(50))
         print("ready: mapped", flush=True)
-        await asyncio.sleep(600)
+        while True:  # a signal that comes just before the loop sleeps is seen when it wakes up
+            await asyncio.sleep(0.05)
     asyncio.run(outer())
     """,
     "nested": """
@@ -67,7 +68,9 @@ WAITS = "waits up to 5 s for 2 task runs that are still running: 'stubborn-0', '
 def begun(code: str, service: ServiceProcess) -> FlowProcess:
     process = FlowProcess(START + code, home=service.home / "client", address=service.address)
     try:
-        for _ in range(3):  # both tasks that have a thread, and the code that submitted all
+        # Both tasks that have a thread, and the code that submitted all of them. A line may have
+        # the words of two threads, for Python writes the end of a line by itself.
+        while "".join(process.lines).count("ready:") < 3:
             process.wait_for_line("ready:")
     except BaseException:
         process.end()

@@ -30,7 +30,7 @@ def as_cancel(run: Run, error: BaseException) -> BaseException:
         return CancelRun(run.scope.reason or "The run was cancelled.")
     stop: BaseException = CancelRun("The asyncio task that ran it was cancelled.")
     if termination.has_come():
-        stop = TerminationSignal("The process was told to end (SIGTERM).")
+        stop = TerminationSignal(signal.SIGTERM)
     elif _is_interrupted():
         stop = KeyboardInterrupt()
     stop.__cause__ = error

@@ -100,17 +100,17 @@ def _make_host() -> Host:
             telemetry.prepare()
             install(
                 reporter.emit,
-                settings.log_level,
-                console=settings.console_log,
-                extra_loggers=settings.extra_loggers,
-                colours=settings.log_colors,
+                settings.logging_level,
+                console=settings.logging_to_console,
+                extra_loggers=settings.logging_extra_loggers,
+                colours=settings.logging_colors,
             )
             _host = Host(
                 reporter.emit,
                 flush=lambda: reporter.flush(settings.flush_timeout_s),
                 on_cancel=reporter.on_cancel,
                 forget=reporter.forget,
-                log_prints=settings.log_prints,
+                log_prints=settings.logging_log_prints,
                 keeping=Keeping(persist=True) if settings.persist_results else None,
             )
         return _host

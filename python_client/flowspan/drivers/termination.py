@@ -81,7 +81,7 @@ def _on_sigterm(number: int, _frame: FrameType | None) -> None:
         if stop is not None:
             stop()
     if not stops or None in stops:
-        raise TerminationSignal("The process was told to end (SIGTERM).")
+        raise TerminationSignal(number)
 
 
 def _in_child() -> None:
