@@ -29,12 +29,14 @@ class Config:
         address: ``host:port`` or ``unix:/path`` of the service; None stands for the local one, that
             is started when needed.
         home: The folder for the local service's database, its socket and the spool.
-        log_level: The level from which log records of runs are reported: DEBUG, INFO, ….
-        log_prints: Whether prints in runs are logged where neither flow nor task says.
-        console_log: Whether log records of runs are shown on standard error, where the program has
-            no logging of its own that shows them.
-        extra_loggers: Names of loggers whose records in runs are reported from the log level on,
-            whatever level they have and whether they propagate or not.
+        logging_level: The level from which log records of runs are reported: DEBUG, INFO, ….
+        logging_log_prints: Whether prints in runs are logged where neither flow nor task says.
+        logging_to_console: Whether log records of runs are shown on standard error, where the
+            program has no logging of its own that shows them.
+        logging_colors: False never colours them; else they are on a terminal, by NO_COLOR,
+            FORCE_COLOR and TERM.
+        logging_extra_loggers: Names of loggers, of libraries mostly, whose records in runs are
+            reported from the log level on, whatever level they have and whether they propagate.
         persist_results: Whether results are stored where neither flow nor task says.
         results_url: The folder for results: a path, or a URL that fsspec knows (s3://…); by default
             the folder "results" in `home`.
@@ -53,10 +55,11 @@ class Config:
 
     address: str | None = None
     home: Path
-    log_level: str = "INFO"
-    log_prints: bool = False
-    console_log: bool = True
-    extra_loggers: tuple[str, ...] = ()
+    logging_level: str = "INFO"
+    logging_log_prints: bool = False
+    logging_to_console: bool = True
+    logging_colors: bool = True
+    logging_extra_loggers: tuple[str, ...] = ()
     persist_results: bool = False
     results_url: str | None = None
     results_serializer: str = "pickle"
@@ -82,8 +85,7 @@ def load(environ: Mapping[str, str]) -> Config:
     """
     values: dict[str, object] = {"home": _home(environ)}
     for name, convert in _CONVERTERS.items():
-        variable = f"FLOWSPAN_{name.upper()}"
-        text = environ.get(variable, "").strip()
+        variable, text = _find(environ, name)
         if not text:
             continue
         try:
@@ -92,6 +94,20 @@ def load(environ: Mapping[str, str]) -> Config:
             msg = f"{variable}={text!r}: {error}"
             raise ConfigError(msg) from None
     return Config(**values)  # type: ignore[arg-type] # the converters give the types
+
+
+def variables_of(name: str) -> tuple[str, ...]:
+    """Return the environment variables of a setting, the one that counts first first."""
+    older = _OLDER_NAMES.get(name)
+    return (f"FLOWSPAN_{name.upper()}", *([older] if older is not None else []))
+
+
+def _find(environ: Mapping[str, str], name: str) -> tuple[str, str]:
+    for variable in variables_of(name):
+        text = environ.get(variable, "").strip()
+        if text:
+            return variable, text
+    return "", ""
 
 
 @cache
@@ -187,12 +203,20 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+_OLDER_NAMES = {
+    "logging_level": "FLOWSPAN_LOG_LEVEL",
+    "logging_log_prints": "FLOWSPAN_LOG_PRINTS",
+    "logging_to_console": "FLOWSPAN_CONSOLE_LOG",
+    "logging_extra_loggers": "FLOWSPAN_EXTRA_LOGGERS",
+}
+"""Names that are read where the variable of the setting is not set."""
 _CONVERTERS: dict[str, Callable[[str], object]] = {
     "address": _address,
-    "log_level": _level,
-    "log_prints": _boolean,
-    "console_log": _boolean,
-    "extra_loggers": _names,
+    "logging_level": _level,
+    "logging_log_prints": _boolean,
+    "logging_to_console": _boolean,
+    "logging_colors": _boolean,
+    "logging_extra_loggers": _names,
     "persist_results": _boolean,
     "results_url": str,
     "results_serializer": _serializer,

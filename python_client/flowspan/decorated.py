@@ -160,7 +160,10 @@ class Decorated(Definition, Generic[P, R_co]):
         state = self._run(self, args, kwargs, wait_for)
         if return_state:
             return state.returned()
-        return state.data if state.type is COMPLETED else state.result()
+        if state.type is COMPLETED:
+            return state.data
+        __tracebackhide__ = True  # for pytest and IPython
+        return state.result()
 
     def _check_keywords(self, kwargs: Kwargs, what: str) -> None:
         """Refuse keywords that were meant as options of the call, or of the decorator."""
@@ -230,6 +233,7 @@ class Decorated(Definition, Generic[P, R_co]):
 
         run: Any = aio.run_flow if self.is_flow else aio.run_task
         state = await run(self, args, kwargs, wait_for)
+        __tracebackhide__ = True  # for pytest and IPython
         return state.returned() if return_state else state.result()
 
     def _copy_with(self, options: Mapping[str, Any]) -> Self:

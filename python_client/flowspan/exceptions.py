@@ -248,6 +248,21 @@ class DeadlinePassed(RunSignal):
         self.run_id = run_id
 
 
+class TerminationSignal(RunSignal):
+    """The process was told to end (SIGTERM) while a flow or task ran at the top.
+
+    Attributes:
+        signal: The number of the signal.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+    def __str__(self) -> str:
+        return f"The process was told to end (signal {self.signal})."
+
+
 # The same by Prefect's names, so that code that catches them goes on working.
 CancelledRun = CancelRun
 FailedRun = RunFailed

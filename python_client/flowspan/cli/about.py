@@ -13,7 +13,7 @@ import typer  # noqa: TC002 - typer reads the annotations
 
 from flowspan.cli import options  # noqa: TC001 - as above
 from flowspan.cli.session import session
-from flowspan.config import get_config
+from flowspan.config import get_config, variables_of
 
 
 def version(ctx: typer.Context, *, json: options.Json = False) -> None:
@@ -38,8 +38,10 @@ def show_config(ctx: typer.Context, *, json: options.Json = False) -> None:
         return
     rows = []
     for name, value in settings.items():
-        variable = f"FLOWSPAN_{name.upper()}"
-        source = "environment" if os.environ.get(variable, "").strip() else "default"
+        variables = variables_of(name)
+        given = [variable for variable in variables if os.environ.get(variable, "").strip()]
+        variable = given[0] if given else variables[0]
+        source = "environment" if given else "default"
         rows.append((variable, "-" if value is None else str(value), source))
     this.print_table(("VARIABLE", "VALUE", "FROM"), rows)
 

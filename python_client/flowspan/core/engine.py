@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.events import CREATED, STATE
-from flowspan.core.failures import error_text, whole_trace
+from flowspan.core.failures import error_text
 from flowspan.core.hooks import run_hooks
 from flowspan.core.keeping import finish, look_up
 from flowspan.core.origins import remember
@@ -72,7 +72,8 @@ class World:
         emit: Takes the events.
         now_ns: The clock, in nanoseconds since 1970 UTC.
         uniform: Gives a random number between two.
-        note: Logs a line about a run: (run, level, message, the error or None).
+        note: Logs a line about a run: (run, level, message, what it is about: an error, the state
+            that the run ends in, or None).
     """
 
     __slots__ = ("emit", "note", "now_ns", "uniform")
@@ -82,7 +83,7 @@ class World:
         emit: Emit,
         now_ns: Callable[[], int],
         uniform: Uniform,
-        note: Callable[[Run, int, str, BaseException | None], None],
+        note: Callable[[Run, int, str, BaseException | State | None], None],
     ) -> None:
         self.emit = emit
         self.now_ns = now_ns
@@ -217,7 +218,9 @@ def never_run(run: Run, world: World, error: BaseException) -> State:
 
 def _end(run: Run, world: World, state: State) -> None:
     if run.definition.is_flow or state.type is not COMPLETED:
-        world.note(run, _LEVELS.get(state.type, _ERROR), _closing_words(run, state), None)
+        seconds = ((state.time_ns or 0) - run.created_ns) / _NS_PER_S
+        words = f"{state.name} after {_duration(seconds)}"
+        world.note(run, _LEVELS.get(state.type, _ERROR), words, state)
     kind, name, message, now = int(state.type), state.name, state.message, state.time_ns
     detail = state.failure if run.keeper is None else state.failure or run.keeper.reference
     world.emit((STATE, run.record.id, run.attempt, kind, name, message, now, detail, None))
@@ -228,14 +231,6 @@ def _end(run: Run, world: World, state: State) -> None:
         run.span.end(kind, name, message, error, now or 0)
         state.traceparent = run.record.traceparent
         remember(state)
-
-
-def _closing_words(run: Run, state: State) -> str:
-    seconds = ((state.time_ns or 0) - run.created_ns) / _NS_PER_S
-    words = f"{state.name} after {_duration(seconds)}"
-    if state.failure is not None:
-        return f"{words}: {state.message}\n{whole_trace(state.failure)}"
-    return f"{words}: {state.message}" if state.message else f"{words}."
 
 
 def _duration(seconds: float) -> str:

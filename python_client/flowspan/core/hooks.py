@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from flowspan.core.failures import failure_info
 from flowspan.core.functions import called_name
 from flowspan.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, RUNNING, TERMINAL_TYPES
 from flowspan.core.steps import Do
@@ -147,8 +146,7 @@ def call_hooks(
             yield Do(hook, args, is_user_code=True)
         except Exception as error:  # noqa: BLE001 - user code
             name = called_name(hook)
-            trace = failure_info(error).stack_trace.rstrip()
-            world.note(run, _ERROR, f"The {option} hook {name!r} raised:\n{trace}", None)
+            world.note(run, _ERROR, f"The {option} hook {name!r} raised:", error)
 
 
 class HookDecorator:

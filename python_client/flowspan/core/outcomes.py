@@ -27,6 +27,7 @@ from flowspan.exceptions import (
     DeadlinePassed,
     RunFailed,
     RunTimeout,
+    TerminationSignal,
     WorkerProcessDied,
 )
 
@@ -99,6 +100,8 @@ def _judge_error(error: BaseException, run_id: str, time_ns: int) -> State:
 def _broken_off(error: BaseException) -> str:
     if is_instance(error, KeyboardInterrupt):
         return "Interrupted from the keyboard (KeyboardInterrupt)."
+    if is_instance(error, TerminationSignal):
+        return "Terminated from outside (SIGTERM)."
     if is_instance(error, SystemExit):
         return f"The code asked the interpreter to exit (SystemExit: {shown(error.code)})."
     if is_instance(error, GeneratorExit):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan.core.numbers import LONGEST_WAIT_S, checked_count, checked_number
 from flowspan.core.states import CRASHED, FAILED
 from flowspan.core.values import is_instance
+from flowspan.exceptions import TerminationSignal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     Uniform = Callable[[float, float], float]
     """Gives a random number between two."""
 
-_OWN_END = (KeyboardInterrupt, SystemExit, GeneratorExit)
+_OWN_END = (KeyboardInterrupt, SystemExit, GeneratorExit, TerminationSignal)
 """What breaks off the run because the process, or what executes the coroutine, ends."""
 
 MAX_DELAYS = 50

@@ -42,6 +42,9 @@ class Scope(Protocol):
     def close(self) -> None:
         """The run has ended."""
 
+    def interrupted_by(self) -> list[Callable[[], object]]:
+        """Return what interrupts the open scopes right below this one."""
+
     def add_interrupt(self, key: Hashable, interrupt: Callable[[], object]) -> None:
         """Leaves what is to be called when it is cancelled."""
 

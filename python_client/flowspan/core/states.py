@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.state_types import (
     CANCELLED,
@@ -19,12 +19,14 @@ from flowspan.core.state_types import (
     StateType,
     error_of,
 )
+from flowspan.core.tracebacks import trace_of, trimmed, with_trace
 from flowspan.core.values import is_instance
 from flowspan.exceptions import CancelRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from types import TracebackType
 
     from flowspan.core.events import FailureInfo
 
@@ -61,6 +63,7 @@ class State(StateQuestions):
 
     __slots__ = (
         "_scheduled_time",
+        "_trace",
         "data",
         "failure",
         "message",
@@ -125,8 +128,20 @@ class State(StateQuestions):
             return self.data
         error = self.error()
         if raise_on_failure:
-            raise error
+            __tracebackhide__ = True  # for pytest and IPython
+            raise with_trace(error, self._trace_for(error))
         return error
+
+    def _trace_for(self, error: BaseException) -> TracebackType | None:
+        """Return the traceback that the exception had when it ended the run, without our frames.
+
+        Each raise adds frames to it. Asking for a result twice must not show the first caller, too.
+        """
+        if error is not self.data:
+            return None
+        if not hasattr(self, "_trace"):  # not set for all: each task makes a state
+            self._trace: TracebackType | None = trimmed(trace_of(error))
+        return self._trace
 
     async def aresult(self, raise_on_failure: bool = True) -> Any:  # noqa: FBT001, FBT002 - Prefect's signature
         """`result`, to be awaited."""
@@ -152,6 +167,11 @@ class State(StateQuestions):
         if is_instance(data, BaseException) and not is_instance(data, (Exception, CancelRun)):
             raise data
         return self
+
+    def __getstate__(self) -> object:
+        # A traceback cannot be pickled.
+        slots: Any = cast("Any", super().__getstate__())[1]
+        return None, {name: value for name, value in slots.items() if name != "_trace"}
 
     def __repr__(self) -> str:
         kind = self.type.name

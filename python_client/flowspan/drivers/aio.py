@@ -16,7 +16,7 @@ from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC_IDS
 from flowspan.core.values import is_instance
-from flowspan.drivers.aio_endings import as_cancel, cancelled_error, passed_on
+from flowspan.drivers.aio_endings import as_cancel, cancelled_error, is_break_off, passed_on
 from flowspan.drivers.aio_futures import set_done, until_done
 from flowspan.drivers.arguments import (
     futures_in,
@@ -30,12 +30,15 @@ from flowspan.drivers.closing import (
     begin_attempt,
     cancel_with,
     close_attempt,
+    say_left,
+    say_waiting,
     stop_attempt,
     timed_out,
 )
 from flowspan.drivers.host import get_host
 from flowspan.drivers.links import link_inputs
-from flowspan.exceptions import CancelRun, SelfDependency
+from flowspan.drivers.termination import begin_ending_with_process, end_with_process
+from flowspan.exceptions import RunSignal, SelfDependency
 from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
@@ -101,7 +104,7 @@ async def drive(
             raise closed from None
         state: State = stop.value
         return state
-    except (CancelRun, KeyboardInterrupt) as stop:  # while hooks of the end ran
+    except (RunSignal, KeyboardInterrupt) as stop:  # while hooks of the end ran
         raise (cancelled_error(stop) or stop) from None
     finally:
         with suppress(ValueError):  # a coroutine may be closed in another context
@@ -127,7 +130,7 @@ async def run_task(
     link_inputs(run, task, *inputs)
     error = run.begin_error if error is None else error
     if parent is None:
-        async with _flushing(host, parent):
+        async with _outermost(host, parent):
             with _cancellable(host, run):
                 return passed_on(await drive(host, run, task.fn, args, kwargs, error))
     if parent.definition.is_async:
@@ -154,7 +157,7 @@ async def run_flow(
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run, scope = call.run, call.run.scope
     link_inputs(run, flow, *inputs)
-    async with _flushing(host, parent):
+    async with _outermost(host, parent):
         try:
             with _cancellable(host, run):
                 error = run.begin_error if error is None else error
@@ -168,18 +171,38 @@ async def run_flow(
 
 
 @asynccontextmanager
-async def _flushing(host: Host, parent: Run | None) -> AsyncIterator[None]:
-    """Flushes at the end of an outermost run, without holding up what else runs on the loop."""
+async def _outermost(host: Host, parent: Run | None) -> AsyncIterator[None]:
+    """Flush at the end of an outermost run, and let SIGTERM end it first."""
+    if parent is not None:
+        yield
+        return
+    task = current_task()
+    assert task is not None  # noqa: S101 - only used in coroutines
+    loop = task.get_loop()
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(task.cancel)
+
+    takes_sigterm = begin_ending_with_process(stop)
+    try:
+        async with _flushing(host):
+            yield
+    finally:
+        if takes_sigterm:
+            end_with_process(stop)
+
+
+@asynccontextmanager
+async def _flushing(host: Host) -> AsyncIterator[None]:
+    """Flush at the end of a run, without holding up what else runs on the loop."""
     try:
         yield
     except GeneratorExit:  # nothing may be awaited any more
         raise
     except BaseException:
-        if parent is None:
-            await in_thread(host.flush)
-        raise
-    if parent is None:
         await in_thread(host.flush)
+        raise
+    await in_thread(host.flush)
 
 
 async def do_or_wait(run: Run, step: Do | float) -> Any:
@@ -260,12 +283,18 @@ async def _call_to_the_end(
 
 async def finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
     """Ends what an attempt leaves behind."""
-    patience_s = stop_attempt(run, attempt, error)
     try:
+        patience_s = stop_attempt(run, attempt, error)
         if attempt.task_runner is not None and patience_s != 0:
+            if patience_s is not None:
+                say_waiting(run, attempt, error, patience_s)
             await _wait_for_submitted(run, attempt.task_runner, patience_s)
+            if patience_s is not None:
+                say_left(run, attempt)
     except BaseException as broken_off:
         stop_attempt(run, attempt, broken_off)
+        if isinstance(broken_off, asyncio.CancelledError) and is_break_off(error):
+            raise error from error.__cause__  # a second Ctrl-C, say: it does not wait any longer
         raise
     finally:
         close_attempt(run, attempt)

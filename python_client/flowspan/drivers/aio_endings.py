@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from flowspan.core.states import COMPLETED
 from flowspan.core.values import is_instance
-from flowspan.exceptions import CancelRun
+from flowspan.drivers import termination
+from flowspan.exceptions import CancelRun, RunSignal, TerminationSignal
 
 if TYPE_CHECKING:
     from flowspan.core.runs import Run
@@ -30,7 +31,9 @@ def as_cancel(run: Run, error: BaseException) -> BaseException:
             task.uncancel()
         return CancelRun(run.scope.reason or "The run was cancelled.")
     stop: BaseException = CancelRun("The asyncio task that ran it was cancelled.")
-    if _is_interrupted():
+    if termination.has_come():
+        stop = TerminationSignal(signal.SIGTERM)
+    elif _is_interrupted():
         stop = KeyboardInterrupt()
     stop.__cause__ = error
     return stop
@@ -50,7 +53,7 @@ def passed_on(state: State) -> State:
 
 def cancelled_error(stop: object) -> asyncio.CancelledError | None:
     """What cancelled the asyncio task, where that is why a run was broken off."""
-    cause = stop.__cause__ if is_instance(stop, (CancelRun, KeyboardInterrupt)) else None
+    cause = stop.__cause__ if is_instance(stop, (RunSignal, KeyboardInterrupt)) else None
     return cause if is_instance(cause, asyncio.CancelledError) else None
 
 
@@ -63,3 +66,8 @@ def _is_interrupted() -> bool:
     handler = signal.getsignal(signal.SIGINT)
     runner = getattr(getattr(handler, "func", None), "__self__", None)
     return isinstance(runner, asyncio.Runner) and getattr(runner, "_interrupt_count", 0) > 0
+
+
+def is_break_off(error: BaseException | None) -> TypeGuard[BaseException]:
+    """True for Ctrl-C and SIGTERM, after which nothing is waited for a second time."""
+    return isinstance(error, (KeyboardInterrupt, TerminationSignal))

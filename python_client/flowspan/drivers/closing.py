@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flowspan.core.failures import error_text
 from flowspan.core.values import is_instance
-from flowspan.exceptions import RunTimeout
+from flowspan.exceptions import RunTimeout, TerminationSignal
+from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,8 +18,11 @@ if TYPE_CHECKING:
     from flowspan.drivers.host import Host
 
 
-_BREAK_OFF_WAIT_S = 5.0
+BREAK_OFF_WAIT_S = 5.0
 """How long a flow that is broken off (Ctrl-C) waits for the tasks that are running."""
+
+_CAUSES: dict[type, str] = {KeyboardInterrupt: "Interrupted", TerminationSignal: "SIGTERM"}
+_MAX_NAMES = 5
 
 
 @contextmanager
@@ -79,8 +84,51 @@ def stop_attempt(run: Run, attempt: Run, error: BaseException | None) -> float |
         if run.definition.is_flow:
             who = f"{run.definition.kind} run {run.record.run_name!r}"
             attempt.scope.cancel(f"{who} was broken off.")
-        patience_s = 0 if is_instance(error, GeneratorExit) else _BREAK_OFF_WAIT_S
+        patience_s = 0 if is_instance(error, GeneratorExit) else BREAK_OFF_WAIT_S
     return patience_s
+
+
+def say_waiting(run: Run, attempt: Run, error: BaseException | None, patience_s: float) -> None:
+    """Say what a flow that is broken off waits for, before it does.
+
+    Args:
+        run: The run.
+        attempt: The run as the code of this attempt saw it.
+        error: What breaks it off.
+        patience_s: How long it waits at most, in seconds.
+    """
+    running = _still_running(attempt)
+    if not running:
+        return
+    again = ""
+    if isinstance(error, KeyboardInterrupt):
+        again = " Press Ctrl-C again to end at once."
+    elif isinstance(error, TerminationSignal):
+        again = " Another SIGTERM ends the process at once."
+    cause = _CAUSES.get(type(error), "Stopped")
+    message = f"{cause}: waits up to {patience_s:g} s for {_named(running)}.{again}"
+    note(run, logging.WARNING, message)
+
+
+def say_left(run: Run, attempt: Run) -> None:
+    """Say what a flow that was broken off has not waited for any longer."""
+    running = _still_running(attempt)
+    if running:
+        note(run, logging.WARNING, f"Ends without {_named(running)}.")
+
+
+def _still_running(attempt: Run) -> list[str]:
+    """Return the names of the submitted runs that have begun and have not ended."""
+    jobs = [getattr(interrupt, "__self__", None) for interrupt in attempt.scope.interrupted_by()]
+    return sorted(job.run.record.run_name for job in jobs if job is not None)
+
+
+def _named(names: list[str]) -> str:
+    count = len(names)
+    some = ", ".join(map(repr, names[:_MAX_NAMES]))
+    more = f" and {count - _MAX_NAMES:,} more" if count > _MAX_NAMES else ""
+    runs = "task run that is" if count == 1 else "task runs that are"
+    return f"{count:,} {runs} still running: {some}{more}"
 
 
 def close_attempt(run: Run, attempt: Run) -> None:

@@ -109,6 +109,7 @@ class TaskFuture(Generic[R]):
             raise RunTimeout(
                 f"Task run {self.run.record.run_name!r} did not end within {timeout:g} s."
             )
+        __tracebackhide__ = True  # for pytest and IPython
         result: R = self._state.result(raise_on_failure)
         return result
 
@@ -191,6 +192,7 @@ class TaskFuture(Generic[R]):
 
             yield from until_done((self,)).__await__()
         assert self._state is not None  # noqa: S101 - waited for
+        __tracebackhide__ = True  # for pytest and IPython
         result: R = self._state.result()
         return result
 

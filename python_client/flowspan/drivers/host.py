@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.events import Emit, Event
     from flowspan.core.runs import Run
+    from flowspan.core.states import State
     from flowspan.reporter import Reporter
 
 
@@ -117,16 +118,17 @@ def _make_host() -> Host:
             telemetry.prepare()
             install(
                 reporter.emit,
-                settings.log_level,
-                console=settings.console_log,
-                extra_loggers=settings.extra_loggers,
+                settings.logging_level,
+                console=settings.logging_to_console,
+                extra_loggers=settings.logging_extra_loggers,
+                colours=settings.logging_colors,
             )
             _host = Host(
                 reporter.emit,
                 flush=lambda: reporter.flush(settings.flush_timeout_s),
                 on_cancel=reporter.on_cancel,
                 forget=reporter.forget,
-                log_prints=settings.log_prints,
+                log_prints=settings.logging_log_prints,
                 keeping=Keeping(persist=True) if settings.persist_results else None,
             )
         return _host
@@ -165,7 +167,9 @@ def _leave_to_parent(host: Host) -> None:
         if event[0] != STATE or event[1] not in ids:
             emit(event)
 
-    def note_others(run: Run, level: int, message: str, error: BaseException | None) -> None:
+    def note_others(
+        run: Run, level: int, message: str, error: BaseException | State | None
+    ) -> None:
         if run.record.id not in ids:
             note(run, level, message, error)
 

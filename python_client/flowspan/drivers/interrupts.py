@@ -7,7 +7,7 @@ put off. Which of the two it is, is read off the thread's frames.
 
 from __future__ import annotations
 
-from threading import TIMEOUT_MAX
+from threading import TIMEOUT_MAX, get_ident, main_thread
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
     from threading import Event
     from types import CodeType, FrameType
+
+_LOOK_S = 0.5
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Callable[..., object]")
@@ -54,7 +56,12 @@ def may_interrupt(frame: FrameType | None) -> bool:
 
 @may_be_broken_off
 def block(event: Event, timeout_s: float | None) -> None:
-    """Waits for an event; a deadline may break the wait off."""
+    """Wait for an event; a deadline may break the wait off."""
+    if timeout_s is None and get_ident() == main_thread().ident:
+        # A signal that comes just before Python sleeps is only looked at when it wakes up.
+        while not event.wait(_LOOK_S):
+            pass
+        return
     event.wait(None if timeout_s is None else float(min(timeout_s, TIMEOUT_MAX)))
 
 

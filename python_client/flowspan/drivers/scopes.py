@@ -3,6 +3,7 @@
 # ruff: noqa: SLF001 - scopes of one tree know each other
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from flowspan.exceptions import CancelRun, DeadlinePassed
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+_logger = logging.getLogger("flowspan.scopes")
 _lock = threading.RLock()
 """Guards the tree of scopes and what hangs on it. Held for moments, and never while user code runs.
 Re-entrant, because a signal handler may interrupt its holder."""
@@ -114,7 +116,10 @@ class CancelScope:
         with _lock:
             self._mark(reason, deadline_of, interrupts)
         for interrupt in interrupts.values():
-            interrupt()
+            try:
+                interrupt()
+            except Exception:  # the others are to be interrupted all the same
+                _logger.exception("What waits could not be interrupted.")
 
     def _mark(
         self, reason: str, deadline_of: str, interrupts: dict[Hashable, Callable[[], object]]
@@ -148,6 +153,11 @@ class CancelScope:
         with _lock:
             if self._interrupts is not None:
                 self._interrupts.pop(key, None)
+
+    def interrupted_by(self) -> list[Callable[[], object]]:
+        """Return what interrupts the open scopes right below this one, in no particular order."""
+        children = tuple(self._children or ())
+        return [child._interrupt for child in children if child._interrupt is not None]
 
     def sleep(self, seconds: float) -> None:
         """Waits.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 from contextlib import suppress
 from contextvars import copy_context
@@ -18,6 +19,7 @@ from flowspan.core.values import is_instance
 from flowspan.drivers import sync
 from flowspan.drivers.arguments import futures_in, given_upstream, has_upstream, resolve_call
 from flowspan.drivers.begin import announce_task, begin_task
+from flowspan.drivers.closing import BREAK_OFF_WAIT_S
 from flowspan.drivers.futures import TaskFuture
 from flowspan.drivers.host import get_host
 from flowspan.drivers.links import link_inputs
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from flowspan.drivers.links import Mapped
 
 _opening = threading.Lock()
+_logger = logging.getLogger("flowspan.task_runners")
+_SILENT_S = 0.5
+"""How long the end of the program waits for submitted tasks before it says so."""
 _CANCELLED = "The future of the run was cancelled."
 
 
@@ -75,7 +80,6 @@ def submit(
     job = _Job(host, runner, run, task, args, kwargs)
     job.is_announced = not needs or task.run_name is None
     future = job.future
-    runner.expect()
     try:
         if needs:
             job.check_upstream(others)
@@ -103,8 +107,26 @@ def _runner_for(host: Host, parent: Run | None) -> OpenTaskRunner:
                 owner.task_runner = runner
                 if owner is host:
                     # Daemon threads: what was submitted last would be lost with the process.
-                    atexit.register(runner.wait)
+                    atexit.register(_wait_at_exit, runner)
     return runner
+
+
+def _wait_at_exit(runner: OpenTaskRunner) -> None:
+    """Wait for what was submitted outside of flows, and say so if that takes a while."""
+    with suppress(KeyboardInterrupt):
+        runner.wait(_SILENT_S)
+        count = runner.outstanding
+        if not count:
+            return
+        was_interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
+        patience_s = BREAK_OFF_WAIT_S if was_interrupted else None
+        _logger.warning(
+            "The program ends %s: %d submitted task run%s not ended. Ctrl-C ends it at once.",
+            "when its tasks have ended" if patience_s is None else f"in {patience_s:g} s at most",
+            count,
+            " has" if count == 1 else "s have",
+        )
+        runner.wait(patience_s)
 
 
 def _opened(options: Any, name: str) -> OpenTaskRunner:
@@ -146,7 +168,6 @@ class _Job:
         self.runner = runner
         self.run = run
         run.is_submitted = True
-        run.scope = run.scope.child(self._interrupt)  # it can be cancelled apart from its caller
         self.task = task
         self.args = args
         self.kwargs = kwargs
@@ -159,6 +180,10 @@ class _Job:
         self.has_begun = False
         # One whose name is made of results that are not there yet is announced when they are.
         self.is_announced = True
+        runner.expect()
+        # It can be cancelled apart from its caller. At the end, for Ctrl-C may come anywhere here:
+        # what is cancelled with its caller is complete, and is expected to settle.
+        run.scope = run.scope.child(self._interrupt)
 
     def check_upstream(self, wait_for: tuple[Any, ...]) -> None:
         """Makes the job ready once all that it needs has ended."""
@@ -223,7 +248,10 @@ class _Job:
         return True
 
     def _interrupt(self) -> None:
-        """Breaks off what the run awaits."""
+        """End the run if it has not begun; else break off what it awaits."""
+        if self._take():  # a bounded pool may have no thread for it for long
+            self._finish(never_run(self.run, self.host, self._stop_signal()))
+            return
         task: Any = self.run.asyncio_task
 
         def cancel() -> None:
@@ -234,6 +262,13 @@ class _Job:
         if task is not None:
             with suppress(RuntimeError):  # the loop was closed
                 task.get_loop().call_soon_threadsafe(cancel)
+
+    def _stop_signal(self) -> BaseException:
+        try:
+            self.run.scope.check()
+        except (CancelRun, DeadlinePassed) as stop:
+            return stop
+        return CancelRun(_CANCELLED)
 
     def _run_on_thread(self) -> None:
         if self._take():

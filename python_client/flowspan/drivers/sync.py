@@ -19,12 +19,20 @@ from flowspan.drivers.arguments import (
 )
 from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.bridge import run_coroutine, running_loop
-from flowspan.drivers.closing import begin_attempt, cancel_with, close_attempt, stop_attempt
+from flowspan.drivers.closing import (
+    begin_attempt,
+    cancel_with,
+    close_attempt,
+    say_left,
+    say_waiting,
+    stop_attempt,
+)
 from flowspan.drivers.deadlines import call_within
 from flowspan.drivers.futures import wait_until_done
 from flowspan.drivers.host import get_host
 from flowspan.drivers.interrupts import calls_user_code
 from flowspan.drivers.links import link_inputs
+from flowspan.drivers.termination import begin_ending_with_process, end_with_process
 from flowspan.exceptions import SelfDependency
 
 if TYPE_CHECKING:
@@ -133,15 +141,12 @@ def _run_task_with_care(
     args, kwargs, error = resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
     link_inputs(run, task, *inputs)
-    try:
-        error = run.begin_error if error is None else error
+    error = run.begin_error if error is None else error
+    with _Outermost(host, parent):
         if parent is not None:
             return drive(host, run, task.fn, args, kwargs, error)
         with cancel_with(host, run):
             return drive(host, run, task.fn, args, kwargs, error)
-    finally:
-        if parent is None:
-            host.flush()
 
 
 def run_flow(
@@ -162,18 +167,45 @@ def run_flow(
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run, scope = call.run, call.run.scope
     link_inputs(run, flow, *inputs)
-    try:
-        with cancel_with(host, run):
-            error = run.begin_error if error is None else error
-            state = drive(host, run, flow.fn, call.args, call.kwargs, error)
-            if run.task_runner is not None:  # its hooks submitted tasks
-                run.task_runner.wait()
-            return state
-    finally:
-        close_attempt(run, run)
-        scope.close()
-        if parent is None:
-            host.flush()
+    with _Outermost(host, parent):
+        try:
+            with cancel_with(host, run):
+                error = run.begin_error if error is None else error
+                state = drive(host, run, flow.fn, call.args, call.kwargs, error)
+                if run.task_runner is not None:  # its hooks submitted tasks
+                    run.task_runner.wait()
+                return state
+        finally:
+            close_attempt(run, run)
+            scope.close()
+
+
+class _Outermost:
+    """Flushes at the end of an outermost run, and lets SIGTERM end it before the process.
+
+    Args:
+        host: The process.
+        parent: What called the run; nothing is done unless it is None.
+    """
+
+    __slots__ = ("_flush", "_parent", "_takes_sigterm")
+
+    def __init__(self, host: Host, parent: Run | None) -> None:
+        self._flush = host.flush
+        self._parent = parent
+
+    def __enter__(self) -> None:
+        if self._parent is None:
+            self._takes_sigterm = begin_ending_with_process(None)
+
+    def __exit__(self, *_: object) -> None:
+        if self._parent is not None:
+            return
+        try:
+            self._flush()
+        finally:
+            if self._takes_sigterm:
+                end_with_process(None)
 
 
 @calls_user_code
@@ -243,10 +275,14 @@ def _call_to_the_end(
 
 def finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
     """Ends what an attempt leaves behind: waits for the tasks that it submitted, or stops them."""
-    patience_s = stop_attempt(run, attempt, error)
     try:
+        patience_s = stop_attempt(run, attempt, error)
         if attempt.task_runner is not None and patience_s != 0:
+            if patience_s is not None:
+                say_waiting(run, attempt, error, patience_s)
             attempt.task_runner.wait(patience_s)
+            if patience_s is not None:
+                say_left(run, attempt)
     except BaseException as broken_off:
         stop_attempt(run, attempt, broken_off)
         raise

@@ -60,6 +60,11 @@ class OpenTaskRunner:
         if is_over:
             self._end_threads()
 
+    @property
+    def outstanding(self) -> int:
+        """How many of the tasks that were submitted have not ended."""
+        return self._outstanding
+
     def function_for(self, task: TaskDefinition) -> Callable[..., Any]:
         """What the driver of a run calls: the task's function, or what calls it elsewhere."""
         return task.fn

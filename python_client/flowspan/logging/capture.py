@@ -2,17 +2,17 @@
 
 Two handlers on the root logger, put there at the first run: `ReportHandler` reports the records of
 runs to the service; `ConsoleHandler` shows them on standard error, unless the program has logging
-of its own that shows them. Extra loggers, which do not reach the root logger or have a higher
-level, get the former handler themselves.
+of its own that shows them. The loggers of runs and extra loggers, which need not reach the root
+logger, get the former handler themselves.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
-import sys
+import os
 import threading
 import time
-import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,12 @@ from flowspan.core.events import LOG
 from flowspan.core.holding import current_hold
 from flowspan.core.runs import current_run
 from flowspan.core.values import exact_text
-from flowspan.logging.loggers import FLOW_RUNS, TASK_RUNS, enable, extra_of, logger_of
+from flowspan.logging import uncaught
+from flowspan.logging.console import is_stderr, write_line
+from flowspan.logging.loggers import FLOW_RUNS, TASK_RUNS, enable
+from flowspan.logging.notes import Notes
+from flowspan.logging.root_level import RootLevel
+from flowspan.logging.user_code import is_of_library
 
 if TYPE_CHECKING:
     from flowspan.core.events import Emit
@@ -33,7 +38,10 @@ _INTERNAL = ("flowspan.", "grpc.", "opentelemetry.")
 _INTERNAL_NAMES = frozenset(name.rstrip(".") for name in _INTERNAL)
 _NS_PER_S = 1_000_000_000
 _REPORTED = "flowspan_reported"
-_IDS = "flowspan_ids"
+IDS = "flowspan_ids"
+"""The attribute of a record with its trace id and span id."""
+STORED = "flowspan_stored"
+"""The attribute of a record with the text that is reported, where it is longer than the shown."""
 
 
 class ReportHandler(logging.Handler):
@@ -48,13 +56,16 @@ class ReportHandler(logging.Handler):
         self.emit_event: Emit | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Reports a record, if it was made inside a run."""
-        run = run_of(record)
-        if run is None or self.emit_event is None or hasattr(record, _REPORTED):
+        """Report a record, if it was made inside a run and not by a library."""
+        if self.emit_event is None or hasattr(record, _REPORTED):
+            return
+        run = captured_run_of(record)
+        if run is None:
             return
         setattr(record, _REPORTED, True)  # an extra logger may pass it on to the root logger
+        message = getattr(record, STORED, None)
         try:
-            message = exact_text(self.format(record))
+            message = message or exact_text(self.format(record))
         except Exception:  # noqa: BLE001 - the record's arguments are user code
             self.handleError(record)
             return
@@ -65,7 +76,7 @@ class ReportHandler(logging.Handler):
             int(record.created * _NS_PER_S),
             record.name,
             message,
-            getattr(record, _IDS, None),
+            getattr(record, IDS, None),
         )
 
 
@@ -73,22 +84,25 @@ class ConsoleHandler(logging.Handler):
     """Shows the log records of runs on standard error: time | level | run - message.
 
     It keeps still where another handler gets the record too, for then the program shows its logs
-    itself. Outside of runs it only stands in for the `logging.lastResort` of Python, which shows
-    warnings and is no longer asked once the root logger has a handler.
+    itself. For records outside of runs and of libraries it only stands in for the
+    `logging.lastResort` of Python, which shows warnings and is no longer asked once the root logger
+    has a handler.
 
     Attributes:
         enabled: False switches the lines of runs off.
+        colours: False never colours them.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.enabled = True
+        self.colours = True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Shows a record."""
-        if _others_handle(record.name):
+        """Show a record."""
+        if other_handlers(record.name):
             return
-        run = run_of(record)
+        run = captured_run_of(record)
         if run is None:
             last_resort = logging.lastResort
             if last_resort is not None and record.levelno >= last_resort.level:
@@ -97,8 +111,7 @@ class ConsoleHandler(logging.Handler):
         if not self.enabled:
             return
         try:
-            sys.stderr.write(_console_line(run, record, self.format(record)))
-            sys.stderr.flush()
+            write_line(run, record, self.format(record), colours=self.colours)
         except Exception:  # noqa: BLE001 - as logging.StreamHandler does
             self.handleError(record)
 
@@ -108,13 +121,18 @@ _console_handler = ConsoleHandler()
 _own = (_report_handler, _console_handler)
 _lock = threading.Lock()
 _extra_loggers: tuple[str, ...] = ()
-_lowered_from: int | None = None
-"""The level that the root logger had before it was lowered; None if it was not."""
-_basic_config = logging.basicConfig
+_root_level = RootLevel(_own)
 
 
-def install(emit: Emit, level: str, *, console: bool, extra_loggers: tuple[str, ...] = ()) -> None:
-    """Begins to capture; may be called again, for example after a fork.
+def install(
+    emit: Emit,
+    level: str,
+    *,
+    console: bool,
+    extra_loggers: tuple[str, ...] = (),
+    colours: bool = True,
+) -> None:
+    """Begin to capture; may be called again, for example after a fork.
 
     The root logger's level is lowered to `level` only where nobody has set logging up: else the
     program's own handlers would suddenly show more than they were meant to.
@@ -125,104 +143,67 @@ def install(emit: Emit, level: str, *, console: bool, extra_loggers: tuple[str, 
         console: Whether they are shown on standard error.
         extra_loggers: Names of loggers whose records are reported from that level on whatever the
             program says of them: their level is lowered, and they need not reach the root logger.
+        colours: Whether they are coloured on a terminal.
     """
-    global _extra_loggers, _lowered_from  # noqa: PLW0603 - one per process
+    global _extra_loggers  # noqa: PLW0603 - one per process
     number = logging.getLevelName(level)
     with _lock:
         _report_handler.emit_event = emit
         _console_handler.enabled = console
+        _console_handler.colours = colours
         for handler in _own:
             handler.setLevel(number)
         FLOW_RUNS.setLevel(number)
         TASK_RUNS.setLevel(number)
-        root = logging.getLogger()
-        untouched = not [handler for handler in root.handlers if handler not in _own]
-        if untouched and root.level == logging.WARNING and number < root.level:
-            _lowered_from = root.level
-            root.setLevel(number)
+        _root_level.lower(number)
+        uncaught.watch()
         for name in extra_loggers:
             logger = logging.getLogger(name)
             if logger.getEffectiveLevel() > number:
                 logger.setLevel(number)
         _extra_loggers = extra_loggers
-        logging.basicConfig = _basic_config_beside
         ensure_installed()
     # Warnings outside of runs are shown as before, whatever the level for runs is.
     _console_handler.setLevel(min(number, logging.WARNING))
 
 
 def ensure_installed() -> None:
-    """Puts the handlers back if something took them off, such as `logging.config.dictConfig`."""
+    """Put the handlers back if something took them off, such as `logging.config.dictConfig`."""
     if _report_handler.emit_event is None:
         return
     root = logging.getLogger()
     for handler in _own:
         if handler not in root.handlers:
             root.addHandler(handler)
-    for name in _extra_loggers:
-        logger = logging.getLogger(name)
+    for logger in (FLOW_RUNS, TASK_RUNS, *map(logging.getLogger, _extra_loggers)):
         if _report_handler not in logger.handlers:
             logger.addHandler(_report_handler)
     enable()
 
 
 def uninstall() -> None:
-    """Stops capturing, for tests."""
-    global _extra_loggers, _lowered_from
+    """Stop capturing, for tests."""
+    global _extra_loggers  # noqa: PLW0603 - one per process
     root = logging.getLogger()
     for handler in _own:
         root.removeHandler(handler)
-    for name in _extra_loggers:
-        logging.getLogger(name).removeHandler(_report_handler)
-    _extra_loggers, _lowered_from = (), None
+    for logger in (FLOW_RUNS, TASK_RUNS, *map(logging.getLogger, _extra_loggers)):
+        logger.removeHandler(_report_handler)
+    _extra_loggers = ()
     _report_handler.emit_event = None
-    logging.basicConfig = _basic_config
-
-
-def _basic_config_beside(**options: Any) -> None:
-    """`logging.basicConfig`, which does nothing where the root logger has handlers: not for ours.
-
-    So a program may set its logging up after its first run, as it could without flowspan.
-    """
-    global _lowered_from  # noqa: PLW0603 - one per process
-    root = logging.getLogger()
-    own = [handler for handler in root.handlers if handler in _own]
-    for handler in own:
-        root.removeHandler(handler)
-    if not root.handlers and _lowered_from is not None:
-        root.setLevel(_lowered_from)
-        _lowered_from = None
-    try:
-        _basic_config(**options)
-    finally:
-        for handler in own:
-            root.addHandler(handler)
+    _root_level.forget()
+    _notes.reset()
+    uncaught.unwatch()
 
 
 def set_console(enabled: bool) -> bool:  # noqa: FBT001 - a setter
-    """Switches the console lines of runs on or off, for a program that draws on the terminal.
+    """Switch the console lines of runs on or off, for a program that draws on the terminal.
 
     Returns:
         How it was before.
     """
     before, _console_handler.enabled = _console_handler.enabled, enabled
     return before
-
-
-def note(run: Run, level: int, message: str, error: BaseException | None = None) -> None:
-    """Log a line of flowspan's about a run. Never raises."""
-    logger = logger_of(run)
-    if not logger.isEnabledFor(level):
-        return
-    # Not of the span in which the line is made: that may still be, or be again, the caller's.
-    ids = ("", "") if run.span is None else run.span.own_ids()
-    try:
-        logger.log(level, message, exc_info=error, extra={**extra_of(run), _IDS: ids})
-    except Exception:  # noqa: BLE001 - a filter or handler of the program's may raise anything
-        # The run goes on; as `logging` does it, the error is shown on standard error, if it can be.
-        if logging.raiseExceptions and sys.stderr is not None:
-            with suppress(Exception):
-                traceback.print_exc(file=sys.stderr)
 
 
 def report(
@@ -234,7 +215,7 @@ def report(
     message: str,
     ids: tuple[str, str] | None = None,
 ) -> None:
-    """Reports one log record of a run.
+    """Report one log record of a run.
 
     Args:
         emit: Takes the event.
@@ -254,14 +235,16 @@ def report(
     emit((LOG, run.record.id, run.attempt, level, time_ns, logger, message, trace_id, span_id))
 
 
-def report_text(run: Run, level: int, logger: str, message: str) -> None:
-    """Reports a text that did not come through `logging`, such as a print."""
+def report_text(
+    run: Run, level: int, logger: str, message: str, ids: tuple[str, str] | None = None
+) -> None:
+    """Report a text that did not come through `logging`, such as a print."""
     if _report_handler.emit_event is not None:
-        report(_report_handler.emit_event, run, level, time.time_ns(), logger, message)
+        report(_report_handler.emit_event, run, level, time.time_ns(), logger, message, ids)
 
 
 def run_of(record: logging.LogRecord) -> Run | None:
-    """The run that a record belongs to; None outside of runs and for flowspan's own workings."""
+    """Return the run that a record belongs to; None outside of runs and for flowspan's workings."""
     name = record.name
     is_internal = name.startswith(_INTERNAL) or name in _INTERNAL_NAMES
     if is_internal and not name.startswith(_USERS):
@@ -270,20 +253,50 @@ def run_of(record: logging.LogRecord) -> Run | None:
     return run if run is not None else current_run.get()
 
 
-def _others_handle(name: str) -> bool:
-    """Whether a handler that is not flowspan's gets the records of a logger."""
+def captured_run_of(record: logging.LogRecord) -> Run | None:
+    """Return the run that a record is captured for: none for a library that is no extra logger."""
+    run = run_of(record)
+    if run is None or hasattr(record, "flowspan_run") or record.name.startswith(_USERS):
+        return run
+    if is_of_library(record, run) and not _is_extra(record.name):
+        return None
+    return run
+
+
+def other_handlers(name: str) -> list[logging.Handler]:
+    """Return the handlers that are not flowspan's and get the records of a logger."""
+    found = []
     logger: logging.Logger | None = logging.getLogger(name)
     while logger is not None:
-        if any(handler not in _own for handler in logger.handlers):
-            return True
+        found += [handler for handler in logger.handlers if handler not in _own]
         logger = logger.parent if logger.propagate else None
-    return False
+    return found
 
 
-def _console_line(run: Run, record: logging.LogRecord, message: str) -> str:
-    clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-    kind = "Flow" if run.definition.is_flow else "Task"
-    return (
-        f"{clock}.{int(record.msecs):03d} | {record.levelname:<8} | "
-        f"{kind} run {run.record.run_name!r} - {message}\n"
+def _is_on_stderr(logger: logging.Logger, level: int) -> bool:
+    """True if records of a logger are surely shown on standard error."""
+    others = other_handlers(logger.name)
+    if not others:
+        return _console_handler.enabled and level >= _console_handler.level
+    return any(is_stderr(handler) and level >= handler.level for handler in others)
+
+
+_notes = Notes(_is_on_stderr, report_text, stored=STORED, ids=IDS, reported=_REPORTED)
+note = _notes.note
+
+
+def _is_extra(name: str) -> bool:
+    return any(
+        name == extra or extra == "root" or name.startswith(f"{extra}.") for extra in _extra_loggers
     )
+
+
+def _after_fork() -> None:
+    """Replace the locks, which a thread may hold that a forked child does not have."""
+    global _lock  # noqa: PLW0603 - one per process
+    _lock = threading.Lock()
+    _notes.reset()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_notes.flush)

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.failures import CARRIED_TRACE, error_text, error_type, trace_text
 from flowspan.exceptions import RemoteError
+from flowspan.logging.shown_traces import SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Dumps = Callable[[Any], bytes]
 
-_DROPPED = frozenset({CARRIED_TRACE, "__notes__"})
+_DROPPED = frozenset({CARRIED_TRACE, SHOWN, "__notes__"})
 
 
 def reduce_error(error: BaseException, dumps: Dumps) -> tuple[Any, ...]:

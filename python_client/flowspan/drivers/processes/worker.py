@@ -72,15 +72,16 @@ def main(connection: Connection) -> None:
         flush=worker.outgoing.flush,
         on_cancel=worker.on_cancel,
         forget=worker.forget,
-        log_prints=config.log_prints,
+        log_prints=config.logging_log_prints,
         keeping=Keeping(persist=True) if config.persist_results else None,
     )
     set_host(host)
     install(
         worker.outgoing.emit,
-        config.log_level,
-        console=config.console_log,
-        extra_loggers=config.extra_loggers,
+        config.logging_level,
+        console=config.logging_to_console,
+        extra_loggers=config.logging_extra_loggers,
+        colours=config.logging_colors,
     )
     signal.signal(signal.SIGTERM, worker.on_sigterm)
     worker.serve()

@@ -1,0 +1,56 @@
+"""Tracebacks without flowspan's own frames."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def is_own(frame: FrameType) -> bool:
+    """True if the frame runs flowspan's code."""
+    module = frame.f_globals.get("__name__")
+    if type(module) is not str:
+        return False
+    return module == _PACKAGE or module.startswith(_PACKAGE + ".")
+
+
+def trimmed(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without flowspan's frames.
+
+    The frames themselves are shared, so a debugger still finds every frame through `f_back`.
+    """
+    kept: list[TracebackType] = []
+    clean_from = 0
+    while trace is not None:
+        if is_own(trace.tb_frame):
+            clean_from = len(kept)
+        else:
+            kept.append(trace)
+        trace = trace.tb_next
+    # What follows flowspan's last frame is as it should be.
+    rest = kept[clean_from] if clean_from < len(kept) else None
+    for item in reversed(kept[:clean_from]):
+        rest = TracebackType(rest, item.tb_frame, item.tb_lasti, item.tb_lineno)
+    return rest
+
+
+def without_own_frames(error: BaseException) -> BaseException:
+    """Return the exception, its traceback trimmed, to be raised to user code."""
+    return with_trace(error, trimmed(trace_of(error)))
+
+
+def with_trace(error: BaseException, trace: TracebackType | None) -> BaseException:
+    """Return the exception with another traceback."""
+    # Not by setting the attribute: a class may forbid that (a frozen dataclass).
+    return BaseException.with_traceback(error, trace)
+
+
+def trace_of(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an exception, whatever its class does with attributes."""
+    trace: TracebackType | None = vars(BaseException)["__traceback__"].__get__(error)
+    return trace

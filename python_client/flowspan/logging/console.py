@@ -1,0 +1,78 @@
+"""The console: the log records of runs on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from flowspan.logging.terminal import (
+    DIM,
+    LEVELS,
+    NAME,
+    STATES,
+    cleaned,
+    is_coloured,
+    painted,
+)
+
+if TYPE_CHECKING:
+    import logging
+
+    from flowspan.core.runs import Run
+
+STATE_NAME = "flowspan_state_name"
+"""The attribute of records that say how a run ended: the name of its state, which is coloured."""
+
+
+def console_line(run: Run, record: logging.LogRecord, message: str, *, coloured: bool) -> str:
+    """Return a record as the console shows it: time | level | run - message.
+
+    Args:
+        run: The run.
+        record: The record.
+        message: Its text, formatted.
+        coloured: Whether a terminal shows it that understands colours.
+    """
+    clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+    kind = "Flow" if run.definition.is_flow else "Task"
+    level = painted(f"{record.levelname:<8}", LEVELS.get(record.levelname), coloured=coloured)
+    message = cleaned(message)
+    state = getattr(record, STATE_NAME, "")
+    if state and message.startswith(state):
+        word = painted(state, STATES.get(state), coloured=coloured)
+        message = word + message[len(state) :]
+    return (
+        f"{painted(f'{clock}.{int(record.msecs):03d}', DIM, coloured=coloured)} | {level} | "
+        f"{kind} run {painted(cleaned(repr(run.record.run_name)), NAME, coloured=coloured)}"
+        f" - {message}\n"
+    )
+
+
+def write_line(run: Run, record: logging.LogRecord, message: str, *, colours: bool) -> None:
+    """Write a record to standard error, as it is at the moment.
+
+    Args:
+        run: The run.
+        record: The record.
+        message: Its text, formatted.
+        colours: False never colours it.
+    """
+    stream = sys.stderr
+    if stream is None:  # a program without a console
+        return
+    coloured = colours and is_coloured(stream, os.environ)
+    line = console_line(run, record, message, coloured=coloured)
+    try:
+        stream.write(line)
+    except UnicodeEncodeError:  # another stream in its place, which is strict
+        encoding = getattr(stream, "encoding", None) or "ascii"
+        stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def is_stderr(handler: logging.Handler) -> bool:
+    """True if a handler writes to standard error."""
+    stream = getattr(handler, "stream", None)
+    return stream is not None and (stream is sys.stderr or stream is sys.__stderr__)

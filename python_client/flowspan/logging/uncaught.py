@@ -1,0 +1,85 @@
+"""The end of a program by an exception that ended runs: what Python shows of it then.
+
+Its traceback was shown where the first run failed. Python's would be the same with flowspan's
+frames in it, so the last line is enough. If it was not shown, or not on standard error, Python
+shows it without these frames. A program that has a hook of its own (`sys.excepthook`) keeps it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.tracebacks import trace_of, trimmed, without_own_frames
+from flowspan.logging.shown_traces import rest_to_show
+from flowspan.logging.terminal import cleaned
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_MAX_CHAIN = 64
+
+
+def watch() -> None:
+    """Put flowspan's hooks in the place of Python's own; no others are replaced."""
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _show
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _show_in_thread
+
+
+def unwatch() -> None:
+    """Put Python's hooks back, for tests."""
+    if sys.excepthook is _show:
+        sys.excepthook = sys.__excepthook__
+    if threading.excepthook is _show_in_thread:
+        threading.excepthook = threading.__excepthook__
+
+
+def rest_of(error: BaseException) -> str:
+    """Return what is still to be shown of an exception; empty if nothing of it was shown."""
+    try:
+        return cleaned(rest_to_show(error))
+    except Exception:  # noqa: BLE001 - the exception is user code, in all its methods
+        return ""
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    text = rest_of(error)
+    if text and sys.stderr is not None:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+        return
+    _trim_all(error)
+    sys.__excepthook__(kind, error, trace)
+
+
+def _show_in_thread(args: Any) -> None:
+    error = args.exc_value
+    text = rest_of(error) if error is not None else ""
+    if text and sys.stderr is not None:
+        name = args.thread.name if args.thread is not None else threading.get_ident()
+        sys.stderr.write(f"Exception in thread {name}:\n{text}\n")
+        sys.stderr.flush()
+        return
+    if error is not None:
+        _trim_all(error)
+        args = threading.ExceptHookArgs((args.exc_type, error, error.__traceback__, args.thread))
+    threading.__excepthook__(args)
+
+
+def _trim_all(error: BaseException) -> None:
+    """Take flowspan's frames out of the tracebacks of an exception and of what it came from."""
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting and len(seen) < _MAX_CHAIN:
+        link = waiting.pop()
+        if link is None or any(link is other for other in seen):
+            continue
+        seen.append(link)
+        if trimmed(trace_of(link)) is not None:  # else there would be nothing left
+            without_own_frames(link)
+        waiting += [link.__cause__, link.__context__]
+        if isinstance(link, BaseExceptionGroup):
+            waiting += link.exceptions
