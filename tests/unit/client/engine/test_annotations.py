@@ -238,7 +238,7 @@ def test_what_cannot_be_checked_is_passed_on_and_told_once(
             each.close()
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 def test_where_warnings_are_no_errors_it_is_the_same(recorder: Recorder) -> None:
     for annotation, value in OLD.values():
         assert flow_of(annotation)(value, "5") == (value, 5)
