@@ -13,8 +13,7 @@ import logging
 import os
 import threading
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowspan.core.events import LOG
 from flowspan.core.holding import current_hold
