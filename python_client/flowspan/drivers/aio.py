@@ -293,7 +293,7 @@ async def finish_attempt(run: Run, attempt: Run, error: BaseException | None) ->
                 say_left(run, attempt)
     except BaseException as broken_off:
         stop_attempt(run, attempt, broken_off)
-        if isinstance(broken_off, asyncio.CancelledError) and is_break_off(error):
+        if is_instance(broken_off, asyncio.CancelledError) and is_break_off(error):
             raise error from error.__cause__  # a second Ctrl-C, say: it does not wait any longer
         raise
     finally:

@@ -70,4 +70,4 @@ def _is_interrupted() -> bool:
 
 def is_break_off(error: BaseException | None) -> TypeGuard[BaseException]:
     """True for Ctrl-C and SIGTERM, after which nothing is waited for a second time."""
-    return isinstance(error, (KeyboardInterrupt, TerminationSignal))
+    return is_instance(error, (KeyboardInterrupt, TerminationSignal))

@@ -101,9 +101,9 @@ def say_waiting(run: Run, attempt: Run, error: BaseException | None, patience_s:
     if not running:
         return
     again = ""
-    if isinstance(error, KeyboardInterrupt):
+    if is_instance(error, KeyboardInterrupt):
         again = " Press Ctrl-C again to end at once."
-    elif isinstance(error, TerminationSignal):
+    elif is_instance(error, TerminationSignal):
         again = " Another SIGTERM ends the process at once."
     cause = _CAUSES.get(type(error), "Stopped")
     message = f"{cause}: waits up to {patience_s:g} s for {_named(running)}.{again}"

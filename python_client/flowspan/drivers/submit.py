@@ -72,7 +72,7 @@ def submit(
     others = given_upstream(wait_for)
     needs = bool(others) or has_upstream(args, kwargs)
     run = begin_task(host, task, parent, args, kwargs, later=needs)
-    if run.begin_error is not None and not isinstance(run.begin_error, Exception):
+    if run.begin_error is not None and not is_instance(run.begin_error, Exception):
         never_run(run, host, run.begin_error)
         raise run.begin_error  # Ctrl-C in the function that makes the name
     if run.span is not None:

@@ -85,7 +85,7 @@ class Notes:
             return
         # Not of the span in which the line is made: that may still be, or be again, the caller's.
         ids = ("", "") if run.span is None else run.span.own_ids()
-        state = cause if isinstance(cause, State) else None
+        state = cause if is_instance(cause, State) else None
         stored = f"{message}{_details(state)}{_whole(cause)}"
         shown = message
         if state is not None:
@@ -107,18 +107,18 @@ class Notes:
     def _trace(
         self, run: Run, logger: logging.Logger, level: int, cause: BaseException | State | None
     ) -> str:
-        error = cause.data if isinstance(cause, State) else cause
-        if isinstance(cause, State) and cause.failure is None:
+        error = cause.data if is_instance(cause, State) else cause
+        if is_instance(cause, State) and cause.failure is None:
             return ""
         if not is_instance(error, BaseException):
-            return "" if not isinstance(cause, State) else _whole(cause).lstrip("\n")
+            return "" if not is_instance(cause, State) else _whole(cause).lstrip("\n")
         if is_instance(error, _QUIET):
             return ""
         on_stderr = self._is_on_stderr(logger, level)
         try:
             root_id = run.record.root_run_id
             trace = trace_to_show(error, root_id, user_callers(), on_stderr=on_stderr)
-            return trace if trace or isinstance(cause, State) else last_line(error)
+            return trace if trace or is_instance(cause, State) else last_line(error)
         except Exception:  # noqa: BLE001 - the exception is user code, in all its methods
             return _whole(cause).lstrip("\n")
 
@@ -150,7 +150,7 @@ def _whole(cause: BaseException | State | None) -> str:
     """Return the whole traceback of a cause, as it is stored."""
     if cause is None:
         return ""
-    failure = cause.failure if isinstance(cause, State) else failure_info(cause)
+    failure = cause.failure if is_instance(cause, State) else failure_info(cause)
     return "" if failure is None else f"\n{whole_trace(failure)}"
 
 

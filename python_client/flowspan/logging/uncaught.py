@@ -12,12 +12,14 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.tracebacks import trace_of, trimmed, without_own_frames
+from flowspan.core.values import is_instance
 from flowspan.logging.shown_traces import rest_to_show
 from flowspan.logging.terminal import cleaned
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+_OF_BASE: Any = vars(BaseException)
 _MAX_CHAIN = 64
 
 
@@ -65,7 +67,7 @@ def _show_in_thread(args: Any) -> None:
         return
     if error is not None:
         _trim_all(error)
-        args = threading.ExceptHookArgs((args.exc_type, error, error.__traceback__, args.thread))
+        args = threading.ExceptHookArgs((args.exc_type, error, trace_of(error), args.thread))
     threading.__excepthook__(args)
 
 
@@ -80,6 +82,7 @@ def _trim_all(error: BaseException) -> None:
         seen.append(link)
         if trimmed(trace_of(link)) is not None:  # else there would be nothing left
             without_own_frames(link)
-        waiting += [link.__cause__, link.__context__]
-        if isinstance(link, BaseExceptionGroup):
-            waiting += link.exceptions
+        # The attributes of the base class: those of the exception's own class are user code.
+        waiting += [_OF_BASE[name].__get__(link) for name in ("__cause__", "__context__")]
+        if is_instance(link, BaseExceptionGroup):
+            waiting += vars(BaseExceptionGroup)["exceptions"].__get__(link)

@@ -94,4 +94,4 @@ def _place_of(name: str) -> str | None:
 
 def _package_of(run: Run) -> str:
     module = getattr(run.definition, "__module__", None)
-    return module.partition(".")[0] if isinstance(module, str) else ""
+    return module.partition(".")[0] if type(module) is str else ""
