@@ -11,7 +11,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin
-from flowspan.core.runs import current_run
+from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
@@ -129,6 +129,10 @@ async def run_task(
         async with _flushing(host, parent):
             with _cancellable(host, run):
                 return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+    if parent.is_inherited:
+        async with _flushing(host, parent):
+            with interruptible(run):
+                return passed_on(await drive(host, run, task.fn, args, kwargs, error))
     if parent.definition.is_async:
         return passed_on(await drive(host, run, task.fn, args, kwargs, error))
     with interruptible(run):  # nobody else breaks off what its asyncio task awaits
@@ -174,10 +178,10 @@ async def _flushing(host: Host, parent: Run | None) -> AsyncIterator[None]:
     except GeneratorExit:  # nothing may be awaited any more
         raise
     except BaseException:
-        if parent is None:
+        if is_outermost(parent):
             await in_thread(host.flush)
         raise
-    if parent is None:
+    if is_outermost(parent):
         await in_thread(host.flush)
 
 

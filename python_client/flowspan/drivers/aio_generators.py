@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.portable import mark_as_made
-from flowspan.core.runs import current_run
+from flowspan.core.runs import current_run, is_outermost
 from flowspan.drivers.aio import (
     do_at_once,
     do_or_wait,
@@ -63,7 +63,7 @@ async def iterate(
                     iteration.answer(thrown=thrown)
     finally:
         iteration.end()
-    if parent is None:
+    if is_outermost(parent):
         await in_thread(host.flush)
     passed_on(iteration.state).result()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 from contextlib import suppress
 from contextvars import copy_context
@@ -86,10 +87,18 @@ def _runner_for(host: Host, parent: Run | None) -> OpenTaskRunner:
                 name = owner.record.run_name if owner is not host else "flowspan"
                 runner = _opened(options, name)
                 owner.task_runner = runner
-                if owner is host:
-                    # Daemon threads: what was submitted last would be lost with the process.
-                    atexit.register(runner.wait)
+                if owner is host or owner.is_inherited:
+                    _wait_at_exit(runner)
     return runner
+
+
+def _wait_at_exit(runner: OpenTaskRunner) -> None:
+    """Wait at the end of the process: what was submitted last would be lost with daemon threads."""
+    atexit.register(runner.wait)
+    util, process = (sys.modules.get(f"multiprocessing.{name}") for name in ("util", "process"))
+    if util is not None and process is not None and process.parent_process() is not None:
+        # Children of multiprocessing run no atexit handlers. Before the reporter, which has 0.
+        util.Finalize(None, runner.wait, exitpriority=1)
 
 
 def _opened(options: Any, name: str) -> OpenTaskRunner:

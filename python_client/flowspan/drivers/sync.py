@@ -7,7 +7,7 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin
-from flowspan.core.runs import current_run
+from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC
@@ -109,7 +109,12 @@ def run_task(
     """Runs a task whose function is a plain one, here and now."""
     host = get_host()
     parent = current_run.get()
-    if parent is None or wait_for is not None or has_upstream(args, kwargs):
+    if (
+        parent is None
+        or parent.is_inherited
+        or wait_for is not None
+        or has_upstream(args, kwargs)
+    ):
         return _run_task_with_care(host, task, parent, args, kwargs, wait_for)
     run = begin_task(host, task, parent, args, kwargs)
     if run.span is not None:
@@ -141,7 +146,7 @@ def _run_task_with_care(
         with cancel_with(host, run):
             return drive(host, run, task.fn, args, kwargs, error)
     finally:
-        if parent is None:
+        if is_outermost(parent):
             host.flush()
 
 
@@ -173,7 +178,7 @@ def run_flow(
     finally:
         close_attempt(run, run)
         scope.close()
-        if parent is None:
+        if is_outermost(parent):
             host.flush()
 
 

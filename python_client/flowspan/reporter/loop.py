@@ -135,6 +135,12 @@ class Loop:
         with contextlib.suppress(OSError):  # full: it is awake; closed: it is no more
             os.write(self._wake_writer, b"\0")
 
+    def connect_soon(self) -> bool:
+        """Makes the next attempt to connect due: something answers there. Returns True."""
+        self._connector.hurry()
+        self.wake()
+        return True
+
     @property
     def is_alive(self) -> bool:
         """Whether the thread runs."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.config import Config
+    from flowspan.connection.address import Address
     from flowspan.core.events import Event
     from flowspan.reporter.loop import Loop
     from flowspan.reporter.session import WelcomeInfo
@@ -120,12 +121,7 @@ class Reporter:
         if timeout_s is None:
             timeout_s = self._get_config().flush_timeout_s
         is_known_to_be_away = self._has_given_up and bool(loop.trouble)
-        request = FlushRequest()
-        with self._lock:
-            self._intake.states.append((FLUSH, request))
-            self._intake.logs.append((FLUSH, request))
-            loop.backlog.flushes_asked += 1
-        loop.wake()
+        request = self._ask_for_flush(loop)
         silence_s = min(timeout_s, _SHORT_TIMEOUT_S) if is_known_to_be_away else timeout_s
         if _wait_for_acks(loop, request, silence_s=silence_s, timeout_s=timeout_s):
             self._has_given_up = False
@@ -137,6 +133,46 @@ class Reporter:
             return FlushOutcome(acked=True, spooled=True)
         self._say_what_is_missing(loop, is_spooled=request.is_spooled, timeout_s=silence_s)
         return FlushOutcome(acked=False, spooled=request.is_spooled)
+
+    def wait_stored(self, address: Address, timeout_s: float | None) -> bool:
+        """Waits until the service has stored all that was emitted before, or until it fails to.
+
+        Other than `flush`, it puts nothing into the spool and says nothing: the caller is about to
+        ask the service, and learns so whether it is there.
+
+        Args:
+            address: Where the caller reaches the service. While the reporter has no connection,
+                this is only waited for as long as something answers there.
+            timeout_s: How long the service may say nothing, in seconds; the setting flush_timeout_s
+                if that is less or if None.
+
+        Returns:
+            Whether it has stored all of it.
+        """
+        loop = self._loop
+        if loop is None or not loop.is_alive or loop.is_current:
+            return not self._intake
+        longest_s = self._get_config().flush_timeout_s
+        timeout_s = longest_s if timeout_s is None else min(timeout_s, longest_s)
+        request = self._ask_for_flush(loop)
+
+        from flowspan.connection.address import is_reachable  # noqa: PLC0415 - as in _start
+
+        def may_be_back() -> bool:
+            return not loop.trouble or (is_reachable(address) and loop.connect_soon())
+
+        return _wait_for_acks(
+            loop, request, silence_s=timeout_s, timeout_s=timeout_s, may_go_on=may_be_back
+        )
+
+    def _ask_for_flush(self, loop: Loop) -> FlushRequest:
+        request = FlushRequest()
+        with self._lock:
+            self._intake.states.append((FLUSH, request))
+            self._intake.logs.append((FLUSH, request))
+            loop.backlog.flushes_asked += 1
+        loop.wake()
+        return request
 
     def wait_welcome(self, timeout_s: float) -> WelcomeInfo | None:
         """What the service said of itself; connects if that was not done yet.
@@ -250,7 +286,12 @@ class Reporter:
 
 
 def _wait_for_acks(
-    loop: Loop, request: FlushRequest, *, silence_s: float, timeout_s: float
+    loop: Loop,
+    request: FlushRequest,
+    *,
+    silence_s: float,
+    timeout_s: float,
+    may_go_on: Callable[[], bool] | None = None,
 ) -> bool:
     """Waits for a flush as long as the service goes on answering.
 
@@ -260,6 +301,7 @@ def _wait_for_acks(
         silence_s: How long the service may say nothing at first.
         timeout_s: How long it may from its first answer on (or from the connection on, if there was
             none before): whoever has been away for long is not left in the middle of catching up.
+        may_go_on: Asked now and then; False ends the waiting.
     """
     outbox = loop.backlog.outbox
     acked, was_away = outbox.acked, bool(loop.trouble)
@@ -271,7 +313,7 @@ def _wait_for_acks(
         if outbox.acked != acked or is_back:
             acked, was_away = outbox.acked, was_away and not is_back
             deadline = now + timeout_s
-        if now >= deadline or not loop.is_alive:
+        if now >= deadline or not loop.is_alive or not (may_go_on is None or may_go_on()):
             return False
     return request.is_acked
 
