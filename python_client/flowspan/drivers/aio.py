@@ -179,10 +179,10 @@ async def _flushing(host: Host, parent: Run | None) -> AsyncIterator[None]:
         raise
     except BaseException:
         if is_outermost(parent):
-            await in_thread(host.flush)
+            await flush_in_thread(host)
         raise
     if is_outermost(parent):
-        await in_thread(host.flush)
+        await flush_in_thread(host)
 
 
 async def do_or_wait(run: Run, step: Do | float) -> Any:
@@ -372,3 +372,15 @@ async def runner_done(runner: OpenTaskRunner) -> None:
 async def in_thread(function: Callable[[], object]) -> None:
     """Calls a function that blocks, without holding up what else runs on the loop."""
     await asyncio.get_running_loop().run_in_executor(None, function)
+
+
+async def flush_in_thread(host: Host) -> None:
+    """Flushes without holding up what else runs on the loop; ends early when it is cancelled.
+
+    `asyncio.run` waits for the threads of the loop: Ctrl-C would be of no use.
+    """
+    try:
+        await in_thread(host.flush)
+    except asyncio.CancelledError:
+        host.give_up()
+        raise

@@ -14,7 +14,7 @@ from flowspan.drivers.aio import (
     do_at_once,
     do_or_wait,
     finish_attempt,
-    in_thread,
+    flush_in_thread,
     interruptible,
     resolved,
     runner_done,
@@ -64,7 +64,7 @@ async def iterate(
     finally:
         iteration.end()
     if is_outermost(parent):
-        await in_thread(host.flush)
+        await flush_in_thread(host)
     passed_on(iteration.state).result()
 
 

@@ -35,6 +35,7 @@ class Host(World):
     Attributes:
         new_id: Makes run ids.
         flush: Returns once all that was emitted is acked or safely spooled.
+        give_up: Ends the flushes that wait for a service that is away.
         wait_stored: Waits until all that was emitted is acked, by a service and for a time, and
             lets it be if that does not happen.
         on_cancel: Calls a function with the reason when the service asks to cancel a run.
@@ -47,6 +48,7 @@ class Host(World):
     __slots__ = (
         "flush",
         "forget",
+        "give_up",
         "keeping",
         "log_prints",
         "new_id",
@@ -65,6 +67,7 @@ class Host(World):
         log_prints: bool = False,
         keeping: Keeping | None = None,
         wait_stored: Wait | None = None,
+        give_up: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(emit, time.time_ns, random.uniform, note)
         self.new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
@@ -73,6 +76,7 @@ class Host(World):
         self.forget = forget
         self.log_prints = log_prints
         self.keeping = keeping
+        self.give_up = give_up
         self.wait_stored = wait_stored or (lambda _address, _timeout_s: flush())
         self.task_runner: Any = None
 
@@ -137,6 +141,7 @@ def _make_host() -> Host:
                 log_prints=settings.log_prints,
                 keeping=Keeping(persist=True) if settings.persist_results else None,
                 wait_stored=reporter.wait_stored,
+                give_up=reporter.give_up,
             )
         return _host
 
