@@ -174,7 +174,6 @@ class AsyncDriver:
         except grpc.RpcError as error:
             raise translate(error, address=self.address) from None
 
-
     async def _await_own_reports(self, timeout_s: float | None) -> None:
         own = self._connection.own_service
         wait = pending_wait() if own is not None else None

@@ -165,7 +165,6 @@ class BlockingDriver:
         except grpc.RpcError as error:
             raise translate(error, address=self.address) from None
 
-
     def _await_own_reports(self, timeout_s: float | None) -> None:
         """Wait until the service has stored what this process has reported to it so far."""
         own = self._connection.own_service

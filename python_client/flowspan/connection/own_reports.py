@@ -36,5 +36,5 @@ def register(find_wait: Callable[[], Wait | None]) -> None:
 
 
 def pending_wait() -> Wait | None:
-    """Return the function that waits for this process's reports; None if it has reported nothing."""
+    """Return the function that waits for this process's reports; None if there are none."""
     return _find_wait()

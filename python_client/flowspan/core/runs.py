@@ -269,7 +269,7 @@ def is_outermost(parent: Run | None) -> bool:
 
 
 def inherit_runs() -> set[str]:
-    """In a forked child, mark the current run and those around it as inherited; return their ids."""
+    """In a forked child, mark the current run and those around it as inherited, and return ids."""
     ids: set[str] = set()
     pending = [current_run.get()]
     while pending:

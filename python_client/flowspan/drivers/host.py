@@ -103,7 +103,7 @@ def flush_reports() -> None:
 def _find_wait() -> Wait | None:
     if _host is not None:
         return _host.wait_stored
-    # A forked child may have reported logs of the run in which it was forked before a run of its own.
+    # Before a run of its own, a forked child may report logs of the one in which it was forked.
     return get_host().wait_stored if _is_forked else None
 
 

@@ -109,12 +109,7 @@ def run_task(
     """Runs a task whose function is a plain one, here and now."""
     host = get_host()
     parent = current_run.get()
-    if (
-        parent is None
-        or parent.is_inherited
-        or wait_for is not None
-        or has_upstream(args, kwargs)
-    ):
+    if parent is None or parent.is_inherited or wait_for is not None or has_upstream(args, kwargs):
         return _run_task_with_care(host, task, parent, args, kwargs, wait_for)
     run = begin_task(host, task, parent, args, kwargs)
     if run.span is not None:

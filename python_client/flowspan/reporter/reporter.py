@@ -336,9 +336,7 @@ class Reporter:
         lost = ""
         if backlog.lost_logs or backlog.lost_states:
             lost = f" Left out: {backlog.lost_logs} log records, {backlog.lost_states} states."
-        logger.warning(
-            "The service has not stored %d events%s. %s%s", missing, why, where, lost
-        )
+        logger.warning("The service has not stored %d events%s. %s%s", missing, why, where, lost)
 
     def _after_fork(self) -> None:
         loop = self._loop

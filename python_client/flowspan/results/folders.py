@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+from flowspan.home import expand
+
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.=@ ")
 _MAX_NAME = 150
 _WITH_RENAME = frozenset({"sftp", "ssh", "smb", "hdfs", "arrow_hdfs", "webhdfs"})
@@ -141,10 +143,10 @@ def open_folder(where: str | Path) -> Folder:
         ValueError: There is no such kind of URL.
     """
     if isinstance(where, Path):
-        return LocalFolder(where.expanduser())
+        return LocalFolder(expand(where))
     scheme, separator, rest = where.partition("://")
     if not separator:
-        return LocalFolder(Path(where).expanduser())
+        return LocalFolder(expand(where))
     if scheme == "file":
         # By hand: a "#" or "?" of a path that was not encoded belongs to the path, too.
         host, slash, path = rest.partition("/")
@@ -161,7 +163,9 @@ def read_url(url: str) -> bytes | None:
     """The content of the file of that URL; None if there is none."""
     folder, _, name = url.rpartition("/")
     opened = open_folder(folder)
-    return opened.read(unquote(name, errors="surrogateescape") if isinstance(opened, LocalFolder) else name)
+    return opened.read(
+        unquote(name, errors="surrogateescape") if isinstance(opened, LocalFolder) else name
+    )
 
 
 def file_name(key: str) -> str:
