@@ -310,6 +310,9 @@ class Loop:
             return
         if not self.has_warned:
             self.has_warned = True
+            if self.backlog.is_empty:  # whether it can be kept will be seen, and said, then
+                logger.warning("%s", error)
+                return
             self.backlog.build_and_keep()
             self.problem_said = self.backlog.spool.problem
             where = self.backlog.whereabouts()

@@ -362,7 +362,7 @@ class _Patience:
         self._reporter = reporter
         self._loop = loop
         self._config = config
-        self._began_at = time.monotonic()
+        self._silent_since = time.monotonic()
         self._silence_s = silence_s
         self._acked = loop.backlog.outbox.acked
         self._is_said = False
@@ -373,10 +373,12 @@ class _Patience:
         is_starting = self._config.address is None and trouble == NO_CONNECTION_YET
         if trouble and (self._reporter.has_given_up or self._loop.is_hopeless):
             return False
-        waited_s = time.monotonic() - self._began_at
-        is_silent = self._loop.backlog.outbox.acked == self._acked
+        acked, now = self._loop.backlog.outbox.acked, time.monotonic()
+        if acked != self._acked:
+            self._acked, self._silent_since = acked, now
+        waited_s = now - self._silent_since
         say_after_s = _SAY_AFTER_S if trouble and not is_starting else _SAY_OF_SLOWNESS_AFTER_S
-        if is_silent and not self._is_said and waited_s >= say_after_s:
+        if not self._is_said and waited_s >= say_after_s:
             self._is_said = True
             self._loop.has_warned = self._loop.has_warned or bool(trouble)
             if is_starting:
