@@ -258,15 +258,15 @@ def test_the_waiting_ends_with_the_patience_of_the_client(
 def test_a_service_that_is_gone_is_not_waited_for(
     *, is_connected: bool, service: ServiceProcess, flowspan_home: Path
 ) -> None:
-    ask = """
+    ask = f"""
             try:
-                if not {0}:
+                if not {is_connected}:
                     client = get_client(sync_client=True)
                 client.read_flow_run(runtime.flow_run.id)
             except FlowspanError as error:
                 print("refused", error.code, flush=True)
                 os._exit(0)
-    """.format(is_connected)
+    """
     env = {"FLOWSPAN_FLUSH_TIMEOUT_S": "600"}
     code = PAUSED.format(ask=ask.strip())
     with FlowProcess(code, home=flowspan_home, address=service.address, env=env) as process:

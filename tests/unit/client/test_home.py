@@ -153,7 +153,8 @@ def test_a_private_folder_that_is_not_this_users_alone_is_refused(
         if trouble == "mode":
             folder.chmod(0o770)
         else:
-            monkeypatch.setattr(home.os, "geteuid", lambda user=os.geteuid(): user + 1)
+            user_id = os.geteuid() + 1
+            monkeypatch.setattr(home.os, "geteuid", lambda: user_id)
             folder.rename(temporary / f"flowspan-{os.geteuid()}")
     with pytest.raises(ConfigError, match="FLOWSPAN_HOME") as caught:
         find_home({})
