@@ -171,8 +171,9 @@ class Backlog:
         self._passed(passed)
         if count and not self.lost_logs:
             logger.warning(
-                "there is no room for logs any more, neither in the spool (of %d bytes) nor in "
-                "memory: they are left out until the service answers. %s",
+                "there is no room for logs any more, neither in the spool "
+                "(FLOWSPAN_SPOOL_MAX_BYTES is %d) nor in memory: they are left out until the "
+                "service answers. %s",
                 *(self.spool.limit_bytes, self.spool.problem or "Start it."),
             )
         self.lost_logs += count

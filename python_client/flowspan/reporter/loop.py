@@ -150,11 +150,10 @@ class Loop:
         with contextlib.suppress(OSError):  # full: it is awake; closed: it is no more
             os.write(self._wake_writer, b"\0")
 
-    def connect_soon(self) -> bool:
-        """Makes the next attempt to connect due: something answers there. Returns True."""
+    def connect_soon(self) -> None:
+        """Makes the next attempt to connect due: something answers there."""
         self._connector.hurry()
         self.wake()
-        return True
 
     @property
     def is_alive(self) -> bool:

@@ -196,8 +196,16 @@ class Reporter:
 
         from flowspan.connection.address import is_reachable  # noqa: PLC0415 - as in _start
 
+        hurries = iter([loop.connect_soon])  # once: an attempt that fails may well be patient
+
         def may_be_back() -> bool:
-            return not loop.trouble or (is_reachable(address) and loop.connect_soon())
+            if not loop.trouble:
+                return True
+            if not is_reachable(address):
+                return False
+            for hurry in hurries:
+                hurry()
+            return True
 
         return _wait_for_acks(
             loop, request, silence_s=timeout_s, timeout_s=timeout_s, may_go_on=may_be_back
