@@ -6,14 +6,15 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowspan.core.keeping import SERIALIZER_NAMES
 from flowspan.exceptions import ConfigError
+from flowspan.home import find_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
 _MAX_PORT = 65535
@@ -83,7 +84,7 @@ def load(environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: A variable has a value that it may not have; the message names it.
     """
-    values: dict[str, object] = {"home": _home(environ)}
+    values: dict[str, object] = {"home": find_home(environ)}
     for name, convert in _CONVERTERS.items():
         variable, text = _find(environ, name)
         if not text:
@@ -147,15 +148,6 @@ def split_address(text: str) -> tuple[str, int, str]:
 def _address(text: str) -> str:
     split_address(text)
     return text
-
-
-def _home(environ: Mapping[str, str]) -> Path:
-    text = environ.get("FLOWSPAN_HOME", "").strip()
-    if text:
-        return Path(text).expanduser().absolute()
-    from platformdirs import user_data_path  # noqa: PLC0415 - only without FLOWSPAN_HOME
-
-    return user_data_path("flowspan", appauthor=False)
 
 
 def _boolean(text: str) -> bool:

@@ -76,7 +76,9 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     parser = _parser()
     parser.set_defaults(**_from_environment(parser, environ))
     flags = parser.parse_args(arguments)
-    home: Path = flags.home or _default_home()
+    home: Path | None = flags.home or _default_home()
+    if home is None:
+        parser.error("this user has no home directory: name a folder with --home or FLOWSPAN_HOME")
     default_db = f"sqlite:///{home / 'flowspan.db'}"
     db = flags.db or default_db
     socket = flags.socket
@@ -153,10 +155,15 @@ def _from_environment(
     return found
 
 
-def _default_home() -> Path:
+def _default_home() -> Path | None:
+    """The folder in the user's data folder; None if nothing says where that is."""
     from platformdirs import user_data_path  # noqa: PLC0415 - only without --home and FLOWSPAN_HOME
 
-    return user_data_path("flowspan", appauthor=False)
+    try:
+        home = user_data_path("flowspan", appauthor=False)
+    except (RuntimeError, KeyError):
+        return None
+    return home if home.is_absolute() else None
 
 
 def _port(text: str) -> int:
@@ -176,7 +183,10 @@ def _positive(text: str) -> float:
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} names no folder: {error}") from None
 
 
 def _crash_point(text: str) -> str:

@@ -369,6 +369,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _without_password(url: str) -> str:
+    if url.startswith("sqlite:"):  # what follows is a path, in which ":" and "@" mean nothing
+        return url
     scheme, separator, rest = url.partition("://")
     credentials, at, place = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")

@@ -186,7 +186,7 @@ def _check_row(run: Any, transitions: Sequence[transition_pb2.Transition]) -> No
     assert run.HasField("end_time") == ended, "end_time does not fit"
     if ended:
         assert run.end_time == last.state.time, "end_time is not that of the end"
-    assert _micros(run.create_time) > 0, "there is no create_time"
+    assert run.HasField("create_time"), "there is no create_time"
     assert run.run_duration.ToMicroseconds() >= 0, "run_duration is negative"
     if not running:
         assert run.run_duration.ToMicroseconds() == 0, "run_duration without RUNNING"

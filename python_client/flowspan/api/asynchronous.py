@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, assert_never
 import grpc
 
 from flowspan.api.blocking import changed
-from flowspan.api.connect import reach
+from flowspan.api.connect import own_service, reach
 from flowspan.api.errors import closed, translate
 from flowspan.api.steps import Call, GetOptions, Give, Open, Options, Receive, Sleep
 from flowspan.connection.channel import open_aio_channel
+from flowspan.connection.own_reports import pending_wait
 from flowspan.exceptions import FlowspanError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from flowspan.api.steps import Answer, Items, Step
+    from flowspan.connection.address import Address
 
 T = TypeVar("T")
 
@@ -147,12 +149,14 @@ class AsyncDriver:
             match step:
                 case Call():
                     channel = await self._connection.channel()
+                    await self._await_own_reports(self._options.timeout_s)
                     invoke = channel.unary_unary(
                         step.path, type(step.request).SerializeToString, step.response.FromString
                     )
                     return await invoke(step.request, timeout=self._options.timeout_s)
                 case Open():
                     channel = await self._connection.channel()
+                    await self._await_own_reports(step.timeout_s)
                     begin = channel.unary_stream(
                         step.path, type(step.request).SerializeToString, step.response.FromString
                     )
@@ -170,6 +174,12 @@ class AsyncDriver:
         except grpc.RpcError as error:
             raise translate(error, address=self.address) from None
 
+    async def _await_own_reports(self, timeout_s: float | None) -> None:
+        own = self._connection.own_service
+        wait = pending_wait() if own is not None else None
+        if own is not None and wait is not None:
+            await asyncio.to_thread(wait, own, timeout_s)
+
 
 class _Ended(Exception):  # noqa: N818 - says what happened
     """An operation has returned."""
@@ -179,10 +189,11 @@ class _Ended(Exception):  # noqa: N818 - says what happened
 
 
 class _Connection:
-    """A channel that is made when it is needed, shared by a client and its copies."""
+    """A channel that is made when it is needed; the twin of the one in `flowspan.api.blocking`."""
 
     def __init__(self, address: str | None, *, start_local: bool) -> None:
         self.address = address or ""
+        self.own_service: Address | None = None
         self._wanted = address
         self._start_local = start_local
         self._channel: grpc.aio.Channel | None = None
@@ -197,6 +208,7 @@ class _Connection:
                 # Starting the local service takes a moment, which the loop is not to stand still.
                 target = await asyncio.to_thread(reach, self._wanted, start_local=self._start_local)
                 self.address = target.text
+                self.own_service = await asyncio.to_thread(own_service, self._wanted, target)
                 self._channel = open_aio_channel(target)
             return self._channel
 

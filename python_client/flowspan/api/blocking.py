@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 import grpc
 
-from flowspan.api.connect import reach
+from flowspan.api.connect import own_service, reach
 from flowspan.api.errors import closed, translate
 from flowspan.api.steps import Call, GetOptions, Give, Open, Options, Receive, Sleep
 from flowspan.connection.channel import open_channel
+from flowspan.connection.own_reports import pending_wait
 from flowspan.exceptions import FlowspanError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from flowspan.api.steps import Answer, Items, Step
+    from flowspan.connection.address import Address
 
 T = TypeVar("T")
 
@@ -138,12 +140,16 @@ class BlockingDriver:
         try:
             match step:
                 case Call():
-                    invoke = self._connection.channel().unary_unary(
+                    channel = self._connection.channel()
+                    self._await_own_reports(self._options.timeout_s)
+                    invoke = channel.unary_unary(
                         step.path, type(step.request).SerializeToString, step.response.FromString
                     )
                     return invoke(step.request, timeout=self._options.timeout_s)
                 case Open():
-                    begin = self._connection.channel().unary_stream(
+                    channel = self._connection.channel()
+                    self._await_own_reports(step.timeout_s)
+                    begin = channel.unary_stream(
                         step.path, type(step.request).SerializeToString, step.response.FromString
                     )
                     return begin(step.request, timeout=step.timeout_s)
@@ -159,12 +165,25 @@ class BlockingDriver:
         except grpc.RpcError as error:
             raise translate(error, address=self.address) from None
 
+    def _await_own_reports(self, timeout_s: float | None) -> None:
+        """Wait until the service has stored what this process has reported to it so far."""
+        own = self._connection.own_service
+        wait = pending_wait() if own is not None else None
+        if own is not None and wait is not None:
+            wait(own, timeout_s)
+
 
 class _Connection:
-    """A channel that is made when it is needed, shared by a client and its copies."""
+    """A channel that is made when it is needed, shared by a client and its copies.
+
+    Attributes:
+        address: Where the service is.
+        own_service: The same, if this process reports to it; else None.
+    """
 
     def __init__(self, address: str | None, *, start_local: bool) -> None:
         self.address = address or ""
+        self.own_service: Address | None = None
         self._wanted = address
         self._start_local = start_local
         self._channel: grpc.Channel | None = None
@@ -178,6 +197,7 @@ class _Connection:
             if self._channel is None:
                 target = reach(self._wanted, start_local=self._start_local)
                 self.address = target.text
+                self.own_service = own_service(self._wanted, target)
                 self._channel = open_channel(target)
             return self._channel
 

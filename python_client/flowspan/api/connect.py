@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowspan.config import get_config
 from flowspan.connection.address import Address, connect_socket, explain, parse_address
 from flowspan.connection.resolve import find_address, resolve_address
+from flowspan.connection.same_service import is_reported_to
 from flowspan.exceptions import ServiceUnavailableError
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -28,6 +29,16 @@ def reach(address: str | None = None, *, start_local: bool = True) -> Address:
     except OSError as error:
         raise ServiceUnavailableError(explain(target, error)) from None
     return target
+
+
+def own_service(wanted: str | None, target: Address) -> Address | None:
+    """Return the target if this process reports to it, else None.
+
+    Args:
+        wanted: The address that was asked for; None for the configured one.
+        target: Where that is.
+    """
+    return target if wanted is None or is_reported_to(target, get_config()) else None
 
 
 def _target(address: str | None, *, start_local: bool) -> Address:

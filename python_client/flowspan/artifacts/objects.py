@@ -116,7 +116,6 @@ class Artifact:
         if can_await():
             return cls.aget(key)  # type: ignore[return-value] # as Prefect has it
         check_key(key)
-        flush_reports()
         with _client() as asked:
             try:
                 return _from_service(asked.read_latest_artifact(key))
@@ -128,7 +127,6 @@ class Artifact:
         """The same, for coroutines."""
         del client
         check_key(key)
-        await flush_in_thread()
         async with _async_client() as asked:
             try:
                 return _from_service(await asked.read_latest_artifact(key))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE
 from flowspan.core.payloads import encode_value
-from flowspan.core.runs import current_run
+from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.sketching import current_or_sketched_run
 from flowspan.drivers.host import get_host
 from flowspan.reporter.protobytes import utf8
@@ -78,8 +78,8 @@ def report_change(artifact_id: UUID | str, description: str | None, data: Any) -
 
 
 def is_in_run() -> bool:
-    """Whether what is reported here belongs to a run, at whose end it will be stored."""
-    return current_or_sketched_run() is not None
+    """True if a run of this process is going on: what is reported here is stored at its end."""
+    return not is_outermost(current_or_sketched_run())
 
 
 def check_key(key: str | None) -> None:

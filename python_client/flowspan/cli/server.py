@@ -15,6 +15,7 @@ from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options
 from flowspan.cli.session import CommandError, session
 from flowspan.connection.address import parse_address
+from flowspan.home import find_home
 
 if TYPE_CHECKING:
     from flowspan.api.models import ServiceInfo
@@ -31,6 +32,9 @@ def start(ctx: typer.Context) -> None:
     # flags itself, `--help` among them: they are its settings.
     command = [sys.executable, "-m", "flowspan_service", *ctx.args]
     sys.stdout.flush()
+    if not any(each.partition("=")[0] in {"--home", "--help", "-h"} for each in ctx.args):
+        # Where flows look for it, also where there is no home directory.
+        os.environ["FLOWSPAN_HOME"] = str(find_home(os.environ))
     os.execv(command[0], command)  # noqa: S606 - our own interpreter and module
 
 

@@ -10,6 +10,7 @@ import os
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from flowspan.config import split_address
 from flowspan.exceptions import ConfigError
@@ -26,7 +27,7 @@ class Address:
     """Where a service listens.
 
     Attributes:
-        text: As it is written: ``host:port`` or ``unix:/path``. gRPC channels take it as it is.
+        text: As it is written: ``host:port`` or ``unix:/path``, the path as the file is called.
         host: The host; empty for a Unix socket.
         port: The port; 0 for a Unix socket.
         path: The path of the Unix socket; empty for TCP.
@@ -40,6 +41,11 @@ class Address:
     path: str = ""
     is_local: bool = False
     home: Path | None = None
+
+    @property
+    def grpc_target(self) -> str:
+        """The address as gRPC takes it: it reads the path of a Unix socket as that of a URL."""
+        return f"unix:{quote(os.fsencode(self.path))}" if self.path else self.text
 
     @property
     def authority(self) -> str:

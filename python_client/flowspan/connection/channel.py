@@ -24,12 +24,12 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
 
 def open_channel(address: Address) -> grpc.Channel:
     """A blocking channel. It connects when it is first used."""
-    return grpc.insecure_channel(address.text, options=_channel_options(address))
+    return grpc.insecure_channel(address.grpc_target, options=_channel_options(address))
 
 
 def open_aio_channel(address: Address) -> grpc.aio.Channel:
     """A channel for asyncio, to be made and used within one event loop."""
-    return grpc.aio.insecure_channel(address.text, options=_channel_options(address))
+    return grpc.aio.insecure_channel(address.grpc_target, options=_channel_options(address))
 
 
 def _channel_options(address: Address) -> list[tuple[str, int | str]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _NS_PER_MS = 1_000_000
+_BEFORE_ALL_TIMES = -(1 << 80)
 
 
 class IdMaker:
@@ -40,7 +41,7 @@ class IdMaker:
         self._now_ns = now_ns
         self._random_bits = random_bits
         self._lock = lock
-        self._block: tuple[int, str, Iterator[int]] = (0, "", count())
+        self._block: tuple[int, str, Iterator[int]] = (_BEFORE_ALL_TIMES, "", count())
 
     def __call__(self) -> str:
         """The next id: 36 lower-case characters."""
@@ -52,7 +53,8 @@ class IdMaker:
 
     def _next_block(self) -> tuple[int, str, Iterator[int]]:
         with self._lock:
-            millisecond = self._now_ns() // _NS_PER_MS
+            # A UUIDv7 knows no time before 1970: such a clock stands still for it.
+            millisecond = max(self._now_ns() // _NS_PER_MS, 0)
             ends_ns = (millisecond + 1) * _NS_PER_MS
             if ends_ns <= self._block[0]:
                 return self._block

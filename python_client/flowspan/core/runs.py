@@ -74,6 +74,8 @@ class Run:
         begin_error: Why its function cannot be called (wrong arguments, what the function that
             names the run raised); None if it can.
         asyncio_task: The asyncio task that an asynchronous run is awaited in, or None.
+        is_inherited: True if another process executes and reports it: the one that this process was
+            forked from, in the middle of the run.
         is_submitted: Whether it runs beside its caller, which does not wait for it.
         may_retry: Whether it may be tried again, if its definition says so: not once the consumer
             of its values has gone.
@@ -97,6 +99,7 @@ class Run:
         "definition",
         "entered",
         "flow_run",
+        "is_inherited",
         "is_submitted",
         "keeper",
         "keeping",
@@ -144,6 +147,7 @@ class Run:
         self.keeping: Keeping | None = None
         self.keeper: Keeper | None = None
         self.copy_of: Run | None = None
+        self.is_inherited = False
         self.is_submitted = False
         self.asyncio_task: object = None
 
@@ -171,6 +175,7 @@ class Run:
         run.keeping = self.keeping
         run.keeper = self.keeper
         run.copy_of = self
+        run.is_inherited = self.is_inherited
         run.is_submitted = self.is_submitted
         run.asyncio_task = self.asyncio_task
         return run
@@ -257,3 +262,25 @@ class Run:
 
 current_run: ContextVar[Run | None] = ContextVar("flowspan_current_run", default=None)
 """The run whose code is running here: in this thread, or in this asyncio task."""
+
+
+def is_outermost(parent: Run | None) -> bool:
+    """True if a run with this parent is the outermost one in this process.
+
+    A forked child inherits the run in which it was forked, but the parent process executes that one
+    and waits for its end: nobody but the child waits for what the child begins.
+    """
+    return parent is None or parent.is_inherited
+
+
+def inherit_runs() -> set[str]:
+    """In a forked child, mark the current run and those around it as inherited, and return ids."""
+    ids: set[str] = set()
+    pending = [current_run.get()]
+    while pending:
+        run = pending.pop()
+        if run is not None and not (run.is_inherited and run.record.id in ids):
+            run.is_inherited = True
+            ids.add(run.record.id)
+            pending += (run.parent, run.flow_run, run.copy_of)
+    return ids

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin
 from flowspan.core.functions import called_name
-from flowspan.core.runs import current_run
+from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC_IDS
@@ -133,6 +133,10 @@ async def run_task(
         async with _outermost(host, parent):
             with _cancellable(host, run):
                 return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+    if parent.is_inherited:
+        async with _outermost(host, parent):
+            with interruptible(run):
+                return passed_on(await drive(host, run, task.fn, args, kwargs, error))
     if parent.definition.is_async:
         return passed_on(await drive(host, run, task.fn, args, kwargs, error))
     with interruptible(run):  # nobody else breaks off what its asyncio task awaits
@@ -173,7 +177,7 @@ async def run_flow(
 @asynccontextmanager
 async def _outermost(host: Host, parent: Run | None) -> AsyncIterator[None]:
     """Flush at the end of an outermost run, and let SIGTERM end it first."""
-    if parent is not None:
+    if not is_outermost(parent):
         yield
         return
     task = current_task()
@@ -200,9 +204,9 @@ async def _flushing(host: Host) -> AsyncIterator[None]:
     except GeneratorExit:  # nothing may be awaited any more
         raise
     except BaseException:
-        await in_thread(host.flush)
+        await flush_in_thread(host)
         raise
-    await in_thread(host.flush)
+    await flush_in_thread(host)
 
 
 async def do_or_wait(run: Run, step: Do | float) -> Any:
@@ -398,3 +402,15 @@ async def runner_done(runner: OpenTaskRunner) -> None:
 async def in_thread(function: Callable[[], object]) -> None:
     """Calls a function that blocks, without holding up what else runs on the loop."""
     await asyncio.get_running_loop().run_in_executor(None, function)
+
+
+async def flush_in_thread(host: Host) -> None:
+    """Flushes without holding up what else runs on the loop; ends early when it is cancelled.
+
+    `asyncio.run` waits for the threads of the loop: Ctrl-C would be of no use.
+    """
+    try:
+        await in_thread(host.flush)
+    except asyncio.CancelledError:
+        host.give_up()
+        raise

@@ -9,13 +9,13 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.portable import mark_as_made
-from flowspan.core.runs import current_run
+from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.values import is_instance
 from flowspan.drivers.aio import (
     do_at_once,
     do_or_wait,
     finish_attempt,
-    in_thread,
+    flush_in_thread,
     interruptible,
     resolved,
     runner_done,
@@ -64,8 +64,8 @@ async def iterate(
                     iteration.answer(thrown=thrown)
     finally:
         iteration.end()
-    if parent is None:
-        await in_thread(host.flush)
+    if is_outermost(parent):
+        await flush_in_thread(host)
     passed_on(iteration.state).result()
 
 

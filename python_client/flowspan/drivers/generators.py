@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from flowspan.core.engine import execute, never_begin
 from flowspan.core.portable import mark_as_made
-from flowspan.core.runs import current_run
+from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.states import COMPLETED, State
 from flowspan.drivers.arguments import given_upstream, settle
 from flowspan.drivers.begin import begin_flow, begin_task
@@ -105,7 +105,7 @@ def iterate(
                     iteration.answer(thrown=thrown)
     finally:
         iteration.end()
-        if parent is None:
+        if is_outermost(parent):
             host.flush()
     return iteration.state.result()
 

@@ -12,17 +12,19 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from flowspan import config, telemetry
+from flowspan.connection import own_reports
 from flowspan.core.engine import World
 from flowspan.core.events import STATE
 from flowspan.core.holding import current_hold
 from flowspan.core.ids import IdMaker
 from flowspan.core.keeping import Keeping
-from flowspan.core.runs import current_run
+from flowspan.core.runs import inherit_runs
 from flowspan.logging.capture import install, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowspan.connection.own_reports import Wait
     from flowspan.core.events import Emit, Event
     from flowspan.core.runs import Run
     from flowspan.core.states import State
@@ -35,6 +37,9 @@ class Host(World):
     Attributes:
         new_id: Makes run ids.
         flush: Returns once all that was emitted is acked or safely spooled.
+        give_up: Ends the flushes that wait for a service that is away.
+        wait_stored: Waits until all that was emitted is acked, by a service and for a time, and
+            lets it be if that does not happen.
         on_cancel: Calls a function with the reason when the service asks to cancel a run.
         forget: Ends that.
         log_prints: Whether prints are logged where neither flow nor task says.
@@ -42,7 +47,17 @@ class Host(World):
         task_runner: What runs the tasks that were submitted outside of flows; made when needed.
     """
 
-    __slots__ = ("flush", "forget", "keeping", "log_prints", "new_id", "on_cancel", "task_runner")
+    __slots__ = (
+        "flush",
+        "forget",
+        "give_up",
+        "keeping",
+        "log_prints",
+        "new_id",
+        "on_cancel",
+        "task_runner",
+        "wait_stored",
+    )
 
     def __init__(
         self,
@@ -53,6 +68,8 @@ class Host(World):
         forget: Callable[[str], None],
         log_prints: bool = False,
         keeping: Keeping | None = None,
+        wait_stored: Wait | None = None,
+        give_up: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(emit, time.time_ns, random.uniform, note)
         self.new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
@@ -61,6 +78,8 @@ class Host(World):
         self.forget = forget
         self.log_prints = log_prints
         self.keeping = keeping
+        self.give_up = give_up
+        self.wait_stored = wait_stored or (lambda _address, _timeout_s: flush())
         self.task_runner: Any = None
 
 
@@ -69,6 +88,7 @@ _lock = threading.Lock()
 _holds: list[None] = []
 """One item for each run that is getting its name: only then `get_host` looks for a hold. Adding and
 removing one is atomic."""
+_is_forked = False
 
 
 def get_host() -> Host:
@@ -95,8 +115,18 @@ def flush_reports() -> None:
 
     Returns at once in a process that has reported nothing.
     """
+    if _host is not None or _is_forked:
+        get_host().flush()
+
+
+def _find_wait() -> Wait | None:
     if _host is not None:
-        _host.flush()
+        return _host.wait_stored
+    # Before a run of its own, a forked child may report logs of the one in which it was forked.
+    return get_host().wait_stored if _is_forked else None
+
+
+own_reports.register(_find_wait)
 
 
 def set_host(host: Host | None) -> Host | None:
@@ -130,6 +160,8 @@ def _make_host() -> Host:
                 forget=reporter.forget,
                 log_prints=settings.logging_log_prints,
                 keeping=Keeping(persist=True) if settings.persist_results else None,
+                wait_stored=reporter.wait_stored,
+                give_up=reporter.give_up,
             )
         return _host
 
@@ -145,22 +177,20 @@ def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
 
 
 def _after_fork() -> None:
-    global _host, _lock  # noqa: PLW0603 - one per process
+    global _host, _is_forked, _lock  # noqa: PLW0603 - one per process
+    _is_forked = True
     _lock = threading.Lock()
-    if _host is not None:
-        _leave_to_parent(_host)
+    inherited = inherit_runs()
+    if _host is not None and inherited:
+        _leave_to_parent(_host, inherited)
     _host = None
 
 
-def _leave_to_parent(host: Host) -> None:
+def _leave_to_parent(host: Host, ids: set[str]) -> None:
     """How the runs in which a process was forked end is told by the parent, not by the child.
 
     A child that calls sys.exit, raises or returns goes the way up through them as well.
     """
-    ids, run = set(), current_run.get()
-    while run is not None:
-        ids.add(run.record.id)
-        run = run.parent
     emit, note = host.emit, host.note
 
     def emit_others(event: Event) -> None:
@@ -173,8 +203,7 @@ def _leave_to_parent(host: Host) -> None:
         if run.record.id not in ids:
             note(run, level, message, error)
 
-    if ids:
-        host.emit, host.note = emit_others, note_others
+    host.emit, host.note = emit_others, note_others
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -9,6 +9,7 @@ import sys
 import threading
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowspan.config import get_config
@@ -29,7 +30,7 @@ from flowspan.exceptions import CancelRun, DeadlinePassed, SelfDependency
 from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from contextvars import Context
 
     from flowspan.core.definitions import TaskDefinition
@@ -105,9 +106,8 @@ def _runner_for(host: Host, parent: Run | None) -> OpenTaskRunner:
                 name = owner.record.run_name if owner is not host else "flowspan"
                 runner = _opened(options, name)
                 owner.task_runner = runner
-                if owner is host:
-                    # Daemon threads: what was submitted last would be lost with the process.
-                    atexit.register(_wait_at_exit, runner)
+                if owner is host or owner.is_inherited:
+                    _call_at_exit(partial(_wait_at_exit, runner))
     return runner
 
 
@@ -127,6 +127,15 @@ def _wait_at_exit(runner: OpenTaskRunner) -> None:
             " has" if count == 1 else "s have",
         )
         runner.wait(patience_s)
+
+
+def _call_at_exit(wait: Callable[[], None]) -> None:
+    """Wait at the end of the process: what was submitted last would be lost with daemon threads."""
+    atexit.register(wait)
+    util, process = (sys.modules.get(f"multiprocessing.{name}") for name in ("util", "process"))
+    if util is not None and process is not None and process.parent_process() is not None:
+        # Children of multiprocessing run no atexit handlers. Before the reporter, which has 0.
+        util.Finalize(None, wait, exitpriority=1)
 
 
 def _opened(options: Any, name: str) -> OpenTaskRunner:

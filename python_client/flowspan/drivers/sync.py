@@ -6,7 +6,7 @@ from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import execute, never_begin
-from flowspan.core.runs import current_run
+from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC_IDS
@@ -116,7 +116,7 @@ def run_task(
     """Runs a task whose function is a plain one, here and now."""
     host = get_host()
     parent = current_run.get()
-    if parent is None or wait_for is not None or has_upstream(args, kwargs):
+    if parent is None or parent.is_inherited or wait_for is not None or has_upstream(args, kwargs):
         return _run_task_with_care(host, task, parent, args, kwargs, wait_for)
     run = begin_task(host, task, parent, args, kwargs)
     if run.span is not None:
@@ -185,7 +185,7 @@ class _Outermost:
 
     Args:
         host: The process.
-        parent: What called the run; nothing is done unless it is None.
+        parent: What called the run; nothing is done unless the run is outermost here.
     """
 
     __slots__ = ("_flush", "_parent", "_takes_sigterm")
@@ -195,11 +195,11 @@ class _Outermost:
         self._parent = parent
 
     def __enter__(self) -> None:
-        if self._parent is None:
+        if is_outermost(self._parent):
             self._takes_sigterm = begin_ending_with_process(None)
 
     def __exit__(self, *_: object) -> None:
-        if self._parent is not None:
+        if not is_outermost(self._parent):
             return
         try:
             self._flush()

@@ -8,7 +8,12 @@ import os
 import threading
 import time
 from hashlib import sha256
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowspan.home import expand
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FIRST_WAIT_S = 0.005
 _LONGEST_WAIT_S = 0.25
@@ -25,7 +30,7 @@ class FileSystemLockManager:
     """
 
     def __init__(self, lock_files_directory: str | Path) -> None:
-        self.lock_files_directory = Path(lock_files_directory).expanduser().absolute()
+        self.lock_files_directory = expand(lock_files_directory).absolute()
 
     def acquire_lock(
         self,

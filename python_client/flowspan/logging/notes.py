@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.failures import failure_info, whole_trace
 from flowspan.core.states import CANCELLED, TERMINAL_TYPES, State
@@ -150,7 +150,10 @@ def _whole(cause: BaseException | State | None) -> str:
     """Return the whole traceback of a cause, as it is stored."""
     if cause is None:
         return ""
-    failure = cause.failure if is_instance(cause, State) else failure_info(cause)
+    if is_instance(cause, State):
+        failure = cause.failure
+    else:
+        failure = failure_info(cast("BaseException", cause))
     return "" if failure is None else f"\n{whole_trace(failure)}"
 
 

@@ -71,6 +71,19 @@ class Backlog:
         """
         return self.outbox.next is None and self.outbox.sent_bytes < MAX_SENT_BYTES
 
+    def whereabouts(self, *, with_reason: bool = True) -> str:
+        """Where the events are kept that the service has not got, for people: "in …."."""
+        if not self.spool.problem:
+            return f"in {self.spool.path}."
+        how = "partly in memory" if self.spool.is_full else "in memory"
+        why = f" {self.spool.problem}" if with_reason else ""
+        return f"{how} only, and lost if this process ends first.{why}"
+
+    def count_lost(self) -> int:
+        """How many events are lost if the process ends now."""
+        unkept = self.outbox.not_on_disk()
+        return sum(batch.last - batch.first + 1 for batch in unkept) + len(self._intake)
+
     def build(self, share: Share | None = None) -> None:
         """Builds one batch of what waits, or of a share of it."""
         batch, passed = self._builder.build(self.outbox.built, share)
@@ -158,10 +171,10 @@ class Backlog:
         self._passed(passed)
         if count and not self.lost_logs:
             logger.warning(
-                "there is no room for logs any more, in the spool %s (FLOWSPAN_SPOOL_MAX_BYTES is "
-                "%d) or in memory: they are left out until the service answers. Start it, or make "
-                "room.",
-                *(self.spool.path, self.spool.limit_bytes),
+                "there is no room for logs any more, neither in the spool "
+                "(FLOWSPAN_SPOOL_MAX_BYTES is %d) nor in memory: they are left out until the "
+                "service answers. %s",
+                *(self.spool.limit_bytes, self.spool.problem or "Start it."),
             )
         self.lost_logs += count
         if states:
@@ -170,9 +183,9 @@ class Backlog:
             self._passed(passed)
             if count and not self.lost_states:
                 logger.error(
-                    "the spool %s is full and so is the memory kept for it: states of runs are "
-                    "left out until the service answers. Start it.",
-                    self.spool.path,
+                    "there is no room for states of runs any more, neither in the spool nor in "
+                    "memory: they are left out until the service answers. %s",
+                    self.spool.problem or "Start it.",
                 )
             self.lost_states += count
 

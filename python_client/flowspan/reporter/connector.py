@@ -79,6 +79,10 @@ class Connector:
         """The next attempt may wait: what the last connection broke over will come again."""
         self._delay(patiently=True)
 
+    def hurry(self) -> None:
+        """Makes the next attempt due. May be called from any thread."""
+        self._next_at = min(self._next_at, time.monotonic())
+
     @property
     def next_at(self) -> float | None:
         """When the next attempt is due, by the monotonic clock; None while one is under way."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 FLUSH = -1
 """The code of a mark ``(FLUSH, FlushRequest)`` that passes through both queues like an event."""
 
+NO_CONNECTION_YET = "no connection yet"
+"""The loop's trouble before the first attempt to connect has ended."""
+
 MAX_BATCH_EVENTS = 4000
 MAX_BATCH_BYTES = 512 << 10
 """At which size a batch is closed; it may be larger by its last event."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from flowspan.exceptions import FlowspanError, ServiceUnavailableError
 from flowspan.reporter.backlog import MAX_SENT_BYTES, Backlog
 from flowspan.reporter.connector import Connected, Connector
+from flowspan.reporter.intake import NO_CONNECTION_YET
 from flowspan.reporter.link import LinkClosedError
 from flowspan.reporter.orphans import adopt_spools
 from flowspan.reporter.session import read_response
@@ -45,8 +46,8 @@ BUSY_LINGER_S = 0.01
 """The same while there is a connection and one batch follows another: a batch has a cost of its
 own, and takes the interpreter's lock from user code, so fewer and larger ones are better."""
 
-FIRST_GRACE_S = 0.1
-"""How long a new process waits for its first connection before it begins to spool."""
+FIRST_KEPT_TIMEOUT_S = 0.25
+"""How long the first event of a process waits to be kept: the process may be killed at any time."""
 
 STALL_S = 2.0
 """After how long without an answer what waits is spooled, though there is a connection."""
@@ -79,6 +80,10 @@ class Loop:
         welcomed: Set when the service has answered for the first time.
         backlog: What the service has not got.
         trouble: Why there is no connection, for people; empty while there is one.
+        is_hopeless: Whether the last attempt to connect failed for a reason that does not pass with
+            time: something must be set or repaired.
+        has_warned: Whether it was said that there is no connection.
+        problem_said: The problem of the spool that was said last; empty if there is none.
     """
 
     def __init__(
@@ -96,7 +101,9 @@ class Loop:
         self.welcome: WelcomeInfo | None = None
         self.welcomed = threading.Event()
         self.backlog = Backlog(config, session_id, intake)
-        self.trouble = "no connection yet"
+        self.trouble = NO_CONNECTION_YET
+        self.is_hopeless = False
+        self.has_warned = False
         self._config = config
         self._intake = intake
         self._stop_run = stop_run
@@ -108,11 +115,12 @@ class Loop:
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
         self._connector = Connector(config, session_id, self.wake)
         self._due_at: float | None = None
-        self._spool_at = time.monotonic() + FIRST_GRACE_S
+        self._first_kept = threading.Event()
+        self._is_first_wanted = False
         self._last_frame_at = 0.0
         self._last_answer_at = 0.0
         self._down_since = time.monotonic()
-        self._has_warned = False
+        self.problem_said = ""
         self._verdicts_said: dict[str, int] = {}
         self._has_said_older = False
         self._is_readable = False
@@ -129,11 +137,23 @@ class Loop:
         """Starts the thread."""
         self._thread.start()
 
+    def keep_first(self) -> None:
+        """Returns once what waits is sent or in the spool: from then on, a kill leaves a trace."""
+        self._first_kept.clear()
+        self._is_first_wanted = True
+        self.wake()
+        self._first_kept.wait(FIRST_KEPT_TIMEOUT_S)
+
     def wake(self) -> None:
         """Makes the thread look around."""
         self.idle = False
         with contextlib.suppress(OSError):  # full: it is awake; closed: it is no more
             os.write(self._wake_writer, b"\0")
+
+    def connect_soon(self) -> None:
+        """Makes the next attempt to connect due: something answers there."""
+        self._connector.hurry()
+        self.wake()
 
     @property
     def is_alive(self) -> bool:
@@ -193,6 +213,10 @@ class Loop:
                 self._keep_alive(self._link)
         except LinkClosedError as error:
             self._ended(error)
+        if self._is_first_wanted and not self.backlog.has_unbuilt:
+            self._is_first_wanted = False
+            self._first_kept.set()
+        self._say_if_not_kept()
         self.backlog.resolve_flushes()
 
     def _wait(self) -> None:
@@ -226,7 +250,8 @@ class Loop:
             else:
                 until = self._due_at
         if self._link is None:
-            until = min(until, self._connector.next_at or until)
+            next_at = self._connector.next_at
+            until = until if next_at is None else min(until, next_at)
         elif self.welcome is not None:
             until = min(until, self._last_frame_at + self.welcome.lease_s / 3)
             if self.backlog.outbox.unacked_events:
@@ -256,14 +281,16 @@ class Loop:
         self._taken_at = self._last_frame_at = self._last_answer_at = time.monotonic()
         self.backlog.resume(connected.welcome.resume_after)
         self.trouble = ""
+        self.is_hopeless = False
         self._is_of_use = False
+        if self.has_warned:
+            again = " again" if self.welcomed.is_set() else ""
+            logger.warning("the flowspan service at %s answers%s", self._link.address, again)
+            self.has_warned = False
         if not self.welcomed.is_set():
             with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
                 self._adopter.start()
         self.welcomed.set()
-        if self._has_warned:
-            logger.warning("the flowspan service at %s answers again", self._link.address)
-            self._has_warned = False
 
     def _adopt(self) -> None:
         """In a thread of its own: brings what earlier processes left behind."""
@@ -275,14 +302,30 @@ class Loop:
 
     def _not_connected(self, error: FlowspanError) -> None:
         self.trouble = str(error)
+        self.is_hopeless = not error.retryable
         if isinstance(error, ServiceUnavailableError) and (
             self.backlog.is_empty or time.monotonic() - self._down_since < _WARN_AFTER_S
         ):
             return
-        if not self._has_warned:
-            self._has_warned = True
-            path = self.backlog.spool.path
-            logger.warning("%s Until it answers, events are kept in %s.", error, path)
+        if not self.has_warned:
+            self.has_warned = True
+            if self.backlog.is_empty:  # whether it can be kept will be seen, and said, then
+                logger.warning("%s", error)
+                return
+            self.backlog.build_and_keep()
+            self.problem_said = self.backlog.spool.problem
+            where = self.backlog.whereabouts()
+            logger.warning("%s Until it answers, what is reported is kept %s", error, where)
+
+    def _say_if_not_kept(self) -> None:
+        """Warns where events should be on disk, and are not: once for each reason."""
+        problem = self.backlog.spool.problem
+        if problem == self.problem_said or not problem:
+            self.problem_said = problem
+        elif self._link is not None or time.monotonic() - self._down_since > STALL_S:
+            self.problem_said = problem
+            where = self.backlog.whereabouts()
+            logger.warning("What the service has not stored is kept %s", where)
 
     def _ended(self, error: LinkClosedError) -> None:
         """The stream is over: connect again, without an event that the service cannot read."""
@@ -324,7 +367,7 @@ class Loop:
             self._selector.unregister(link)
         link.close()
         self.trouble = f"the connection to {link.address} broke: {why}"
-        now = self._spool_at = time.monotonic()
+        now = time.monotonic()
         is_of_use = self._is_of_use or now - self._taken_at > _OF_USE_AFTER_S
         if is_of_use:
             self._down_since = now
@@ -395,7 +438,7 @@ class Loop:
         """Whether what waits goes to the disk: the service is away, stalls, or is left behind."""
         now = time.monotonic()
         if self._link is None:
-            return now >= self._spool_at
+            return True
         is_stalled = self.backlog.outbox.unacked_events > 0 and now - self._last_answer_at > STALL_S
         return is_stalled or self.backlog.is_crowded
 
@@ -404,7 +447,11 @@ class Loop:
         return (self._link is not None and self.backlog.may_build) or self._is_spooling()
 
     def _is_hurried(self) -> bool:
-        return self.backlog.is_flush_wanted or len(self._intake) >= _URGENT_EVENTS
+        return (
+            self._is_first_wanted
+            or self.backlog.is_flush_wanted
+            or len(self._intake) >= _URGENT_EVENTS
+        )
 
     def _build(self) -> None:
         backlog = self.backlog

@@ -17,13 +17,20 @@ import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan.config import get_config
-from flowspan.core.events import LOG
-from flowspan.reporter.intake import FLUSH, MAX_WAITING_STATES, FlushRequest, Intake
+from flowspan.core.events import LOG, STATE
+from flowspan.reporter.intake import (
+    FLUSH,
+    MAX_WAITING_STATES,
+    NO_CONNECTION_YET,
+    FlushRequest,
+    Intake,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.config import Config
+    from flowspan.connection.address import Address
     from flowspan.core.events import Event
     from flowspan.reporter.loop import Loop
     from flowspan.reporter.session import WelcomeInfo
@@ -35,6 +42,10 @@ EXIT_TIMEOUT_S = 2.0
 
 _SLOW_DOWN_S = 0.1
 _SLOW_DOWN_STEP_S = 0.002
+_SAY_AFTER_S = 1.0
+"""How long a flush is silent while there is no connection."""
+_SAY_OF_SLOWNESS_AFTER_S = 3.0
+"""The same where the service is connected, but does not answer, or where the local one starts."""
 _SPOOL_TIMEOUT_S = 30.0
 _SHORT_TIMEOUT_S = 0.05
 _POLL_S = 0.25
@@ -72,7 +83,10 @@ class Reporter:
         self._intake = Intake()
         self._states = self._intake.states
         self._loop: Loop | None = None
+        self._running_loop: Loop | None = None
+        """The same, once the first state of a run is kept."""
         self._has_given_up = False
+        self._missing_said = ""
         self.session_id = str(uuid.uuid4())
 
     def emit(self, event: Event) -> None:
@@ -98,9 +112,9 @@ class Reporter:
             states.append(event)
             if len(states) > MAX_WAITING_STATES:
                 self._slow_down()
-        loop = self._loop
+        loop = self._running_loop
         if loop is None:
-            self._start()
+            self._begin(event)
         elif loop.idle:
             loop.wake()
 
@@ -119,16 +133,21 @@ class Reporter:
             return FlushOutcome(acked=not self._intake, spooled=not self._intake)
         if timeout_s is None:
             timeout_s = self._get_config().flush_timeout_s
-        is_known_to_be_away = self._has_given_up and bool(loop.trouble)
-        request = FlushRequest()
-        with self._lock:
-            self._intake.states.append((FLUSH, request))
-            self._intake.logs.append((FLUSH, request))
-            loop.backlog.flushes_asked += 1
-        loop.wake()
+        is_known_to_be_away = (self._has_given_up or loop.is_hopeless) and bool(loop.trouble)
+        request = self._ask_for_flush(loop)
         silence_s = min(timeout_s, _SHORT_TIMEOUT_S) if is_known_to_be_away else timeout_s
-        if _wait_for_acks(loop, request, silence_s=silence_s, timeout_s=timeout_s):
+        patience = _Patience(self, loop, self._get_config(), silence_s)
+        try:
+            is_acked = _wait_for_acks(
+                loop, request, silence_s=silence_s, timeout_s=timeout_s, may_go_on=patience.ask
+            )
+        except BaseException:  # Ctrl-C: whoever presses it does not want to wait at the exit again
+            request.to_spool = True
+            self.give_up()
+            raise
+        if is_acked:
             self._has_given_up = False
+            self._missing_said = ""
             return FlushOutcome(acked=True, spooled=True)
         request.to_spool = True
         loop.wake()
@@ -137,6 +156,69 @@ class Reporter:
             return FlushOutcome(acked=True, spooled=True)
         self._say_what_is_missing(loop, is_spooled=request.is_spooled, timeout_s=silence_s)
         return FlushOutcome(acked=False, spooled=request.is_spooled)
+
+    def give_up(self) -> None:
+        """Ends the flushes that wait for a service that is away: the spool has to do.
+
+        May be called from any thread. Further flushes do not wait either, until it answers again.
+        """
+        self._has_given_up = True
+        loop = self._loop
+        if loop is not None:
+            loop.wake()
+
+    @property
+    def has_given_up(self) -> bool:
+        """True if nobody waits for the service any more, until it answers again."""
+        return self._has_given_up
+
+    def wait_stored(self, address: Address, timeout_s: float | None) -> bool:
+        """Waits until the service has stored all that was emitted before, or until it fails to.
+
+        Other than `flush`, it puts nothing into the spool and says nothing: the caller is about to
+        ask the service, and learns so whether it is there.
+
+        Args:
+            address: Where the caller reaches the service. While the reporter has no connection,
+                this is only waited for as long as something answers there.
+            timeout_s: How long the service may say nothing, in seconds; the setting flush_timeout_s
+                if that is less or if None.
+
+        Returns:
+            Whether it has stored all of it.
+        """
+        loop = self._loop
+        if loop is None or not loop.is_alive or loop.is_current:
+            return not self._intake
+        longest_s = self._get_config().flush_timeout_s
+        timeout_s = longest_s if timeout_s is None else min(timeout_s, longest_s)
+        request = self._ask_for_flush(loop)
+
+        from flowspan.connection.address import is_reachable  # noqa: PLC0415 - as in _start
+
+        hurries = iter([loop.connect_soon])  # once: an attempt that fails may well be patient
+
+        def may_be_back() -> bool:
+            if not loop.trouble:
+                return True
+            if not is_reachable(address):
+                return False
+            for hurry in hurries:
+                hurry()
+            return True
+
+        return _wait_for_acks(
+            loop, request, silence_s=timeout_s, timeout_s=timeout_s, may_go_on=may_be_back
+        )
+
+    def _ask_for_flush(self, loop: Loop) -> FlushRequest:
+        request = FlushRequest()
+        with self._lock:
+            self._intake.states.append((FLUSH, request))
+            self._intake.logs.append((FLUSH, request))
+            loop.backlog.flushes_asked += 1
+        loop.wake()
+        return request
 
     def wait_welcome(self, timeout_s: float) -> WelcomeInfo | None:
         """What the service said of itself; connects if that was not done yet.
@@ -183,6 +265,7 @@ class Reporter:
             outcome = self.flush(0.0)
         finally:
             loop.close(max(timeout_s, EXIT_TIMEOUT_S))
+            _say_what_is_lost(loop)
             self._reset()
         return outcome
 
@@ -190,6 +273,23 @@ class Reporter:
         if self._config is None:
             self._config = get_config()
         return self._config
+
+    def _begin(self, event: Event) -> None:
+        """Sees to it that the first run of the process leaves a trace, however soon that is killed.
+
+        Its first state comes right before its function is called.
+        """
+        if self._loop is None:
+            self._start()
+        loop = self._loop
+        if loop is None:
+            return
+        if event[0] != STATE:
+            loop.wake()
+            return
+        if not loop.is_current:
+            loop.keep_first()
+        self._running_loop = loop
 
     def _start(self) -> None:
         with self._lock:
@@ -222,25 +322,29 @@ class Reporter:
 
     def _say_what_is_missing(self, loop: Loop, *, is_spooled: bool, timeout_s: float) -> None:
         """One line for each time that the service goes away, with what to do."""
-        if self._has_given_up and is_spooled:
-            return
         self._has_given_up = True
         backlog = loop.backlog
+        what = f"{is_spooled} {backlog.spool.problem}"
+        if what == self._missing_said:
+            return
+        self._missing_said = what
         missing = backlog.outbox.built - backlog.outbox.acked
-        why = loop.trouble or f"the service did not answer within {timeout_s:g} s"
+        why = ""
+        if not (loop.has_warned and loop.trouble):
+            why = loop.trouble or f"it did not answer within {timeout_s:g} s"
+            why = f" ({why.rstrip('.')})"
         if is_spooled:
             where = (
-                f"they are in {backlog.spool.path} and are sent as soon as it answers, by this "
-                "process or the next that uses flowspan (or by `flowspan spool push`)"
+                f"They are kept in {backlog.spool.path} and sent as soon as it answers, by this "
+                "process or the next that uses flowspan (or by `flowspan spool push`)."
             )
         else:
-            where = "they are in memory only, and lost if this process ends before it answers"
+            is_news = backlog.spool.problem != loop.problem_said
+            where = f"They are kept {backlog.whereabouts(with_reason=is_news)}"
         lost = ""
         if backlog.lost_logs or backlog.lost_states:
-            lost = f". Left out: {backlog.lost_logs} log records, {backlog.lost_states} states"
-        logger.warning(
-            "%d events are not stored by the service (%s): %s%s", missing, why, where, lost
-        )
+            lost = f" Left out: {backlog.lost_logs} log records, {backlog.lost_states} states."
+        logger.warning("The service has not stored %d events%s. %s%s", missing, why, where, lost)
 
     def _after_fork(self) -> None:
         loop = self._loop
@@ -249,8 +353,66 @@ class Reporter:
             loop.forget()
 
 
+def _say_what_is_lost(loop: Loop) -> None:
+    count = 0 if loop.is_alive else loop.backlog.count_lost()
+    if count:
+        logger.error(
+            "%d events are lost: this process ends, and neither the service nor the spool has "
+            "stored them.",
+            count,
+        )
+
+
+class _Patience:
+    """Says what a flush waits for once it takes long, and how to end the waiting."""
+
+    def __init__(self, reporter: Reporter, loop: Loop, config: Config, silence_s: float) -> None:
+        self._reporter = reporter
+        self._loop = loop
+        self._config = config
+        self._silent_since = time.monotonic()
+        self._silence_s = silence_s
+        self._acked = loop.backlog.outbox.acked
+        self._is_said = False
+
+    def ask(self) -> bool:
+        """True if the waiting may go on."""
+        trouble = self._loop.trouble
+        is_starting = self._config.address is None and trouble == NO_CONNECTION_YET
+        if trouble and (self._reporter.has_given_up or self._loop.is_hopeless):
+            return False
+        acked, now = self._loop.backlog.outbox.acked, time.monotonic()
+        if acked != self._acked:
+            self._acked, self._silent_since = acked, now
+        waited_s = now - self._silent_since
+        say_after_s = _SAY_AFTER_S if trouble and not is_starting else _SAY_OF_SLOWNESS_AFTER_S
+        if not self._is_said and waited_s >= say_after_s:
+            self._is_said = True
+            self._loop.has_warned = self._loop.has_warned or bool(trouble)
+            if is_starting:
+                trouble = "It is being started."
+            self._say(trouble or "It is connected, but does not answer.", waited_s)
+        return True
+
+    def _say(self, trouble: str, waited_s: float) -> None:
+        address = self._config.address
+        who = f"service at {address}" if address else f"local service of {self._config.home}"
+        logger.warning(
+            "Waiting for the %s, for at most %.0f s more; Ctrl-C ends the waiting. %s%s Until it "
+            "answers, what was reported is kept %s",
+            *(who, max(1.0, self._silence_s - waited_s)),
+            *(trouble[0].upper() + trouble[1:], "" if trouble.endswith((".", "?")) else "."),
+            self._loop.backlog.whereabouts(),
+        )
+
+
 def _wait_for_acks(
-    loop: Loop, request: FlushRequest, *, silence_s: float, timeout_s: float
+    loop: Loop,
+    request: FlushRequest,
+    *,
+    silence_s: float,
+    timeout_s: float,
+    may_go_on: Callable[[], bool] = lambda: True,
 ) -> bool:
     """Waits for a flush as long as the service goes on answering.
 
@@ -260,6 +422,7 @@ def _wait_for_acks(
         silence_s: How long the service may say nothing at first.
         timeout_s: How long it may from its first answer on (or from the connection on, if there was
             none before): whoever has been away for long is not left in the middle of catching up.
+        may_go_on: Asked now and then; False ends the waiting.
     """
     outbox = loop.backlog.outbox
     acked, was_away = outbox.acked, bool(loop.trouble)
@@ -271,7 +434,7 @@ def _wait_for_acks(
         if outbox.acked != acked or is_back:
             acked, was_away = outbox.acked, was_away and not is_back
             deadline = now + timeout_s
-        if now >= deadline or not loop.is_alive:
+        if now >= deadline or not loop.is_alive or not may_go_on():
             return False
     return request.is_acked
 

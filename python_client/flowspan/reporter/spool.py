@@ -9,6 +9,7 @@ keeps some. What has no place then is left out, and that is said, in numbers.
 from __future__ import annotations
 
 import enum
+import errno
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ _RELEASE_ABOVE_BYTES = 8 << 20
 _MEMORY_BYTES = 64 << 20
 _MEMORY_RESERVE_BYTES = 32 << 20
 _RETRY_S = 5.0
+_OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Room(enum.Enum):
@@ -55,6 +57,10 @@ class Spool:
     Args:
         config: Where it is and how large it may be.
         session_id: Whose it is.
+
+    Attributes:
+        problem: Why it does not keep all that it should, and what to do, as a sentence; empty while
+            it does.
     """
 
     def __init__(self, config: Config, session_id: str) -> None:
@@ -67,6 +73,12 @@ class Spool:
         self._retry_at = 0.0
         self._is_full = False
         self._unsynced = False
+        self.problem = ""
+
+    @property
+    def is_full(self) -> bool:
+        """True if it has reached its limit."""
+        return self._is_full
 
     @property
     def limit_bytes(self) -> int:
@@ -106,6 +118,10 @@ class Spool:
             for batch in missing:
                 if self._others_bytes + spool.size + batch.size > self._limit:
                     self._is_full = True
+                    self.problem = (
+                        f"The spool {self.path} is full (FLOWSPAN_SPOOL_MAX_BYTES is "
+                        f"{self._limit}): raise the limit, or start the service."
+                    )
                     return False
                 assert batch.data is not None  # noqa: S101 - what is not on disk is in memory
                 batch.offset = spool.append(batch.first, batch.last - batch.first + 1, batch.data)
@@ -115,13 +131,14 @@ class Spool:
             outbox.join_last(max_events=MAX_BATCH_EVENTS, max_bytes=MAX_BATCH_BYTES)
         except OSError as error:
             self._retry_at = time.monotonic() + _RETRY_S
-            logger.warning(
-                "the spool %s cannot be written (%s): what the service has not got is kept in "
-                "memory and lost if this process ends first. Free some space there, or set "
-                "FLOWSPAN_HOME to a folder that can be written.",
-                *(self.path, error.strerror or error),
+            is_space = error.errno in _OUT_OF_SPACE
+            self.problem = (
+                f"The spool {self.path} cannot be written ({error.strerror or error}): "
+                f"{'free some space there' if is_space else 'make it writable'}, or set "
+                "FLOWSPAN_HOME to another folder."
             )
             return False
+        self.problem = ""
         return True
 
     def sync(self) -> None:
@@ -171,6 +188,8 @@ class Spool:
             self._file.delete()
             self._file = None
             self._is_full = self._unsynced = False
+        if outbox.is_empty:
+            self.problem = ""
 
     def close(self) -> None:
         """Lets go of the file: the next process may take it over."""

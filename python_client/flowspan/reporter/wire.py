@@ -73,7 +73,7 @@ class Encoder:
         self._loggers: dict[str, bytes] = {}
         self._family: tuple[str | None, str, str | None] | None = None
         self._family_bytes = b""
-        self._second = -1
+        self._second: int | None = None
         self._second_bytes = b""
 
     def encode(self, event: Event) -> list[bytes]:

@@ -7,7 +7,9 @@ import secrets
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from flowspan.home import expand
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.=@ ")
 _MAX_NAME = 150
@@ -141,12 +143,19 @@ def open_folder(where: str | Path) -> Folder:
         ValueError: There is no such kind of URL.
     """
     if isinstance(where, Path):
-        return LocalFolder(where.expanduser())
-    scheme, separator, _ = where.partition("://")
+        return LocalFolder(expand(where))
+    scheme, separator, rest = where.partition("://")
     if not separator:
-        return LocalFolder(Path(where).expanduser())
+        return LocalFolder(expand(where))
     if scheme == "file":
-        return LocalFolder(Path(unquote(urlsplit(where).path)))
+        # By hand: a "#" or "?" of a path that was not encoded belongs to the path, too.
+        host, slash, path = rest.partition("/")
+        if host not in {"", "localhost"}:
+            raise ValueError(
+                f"{where!r} names a folder of the machine {host!r}; a folder of this one begins "
+                "with three slashes, as in file:///data/results"
+            )
+        return LocalFolder(Path(unquote(slash + path, errors="surrogateescape") or "/"))
     return RemoteFolder(where)
 
 
@@ -154,7 +163,9 @@ def read_url(url: str) -> bytes | None:
     """The content of the file of that URL; None if there is none."""
     folder, _, name = url.rpartition("/")
     opened = open_folder(folder)
-    return opened.read(unquote(name) if isinstance(opened, LocalFolder) else name)
+    return opened.read(
+        unquote(name, errors="surrogateescape") if isinstance(opened, LocalFolder) else name
+    )
 
 
 def file_name(key: str) -> str:

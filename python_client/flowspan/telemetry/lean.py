@@ -122,7 +122,8 @@ class LeanTracer(trace.Tracer):
         )
         if not is_sampled:
             return trace.NonRecordingSpan(own)
-        span = LeanSpan(self, name, own, parent, attributes, start_time or time.time_ns())
+        start_ns = time.time_ns() if start_time is None else start_time
+        span = LeanSpan(self, name, own, parent, attributes, start_ns)
         if self.processors.only is None:
             # They see what they need of an SDK span: its attributes and methods.
             self.processors.on_start(span, parent_context=context)  # type: ignore[arg-type]
@@ -271,7 +272,7 @@ class LeanSpan(trace.Span):
         """See `opentelemetry.trace.Span`."""
         if self.end_time is not None:
             return
-        self.end_time = end_time or time.time_ns()
+        self.end_time = time.time_ns() if end_time is None else end_time
         only = self._tracer.processors.only
         if only is not None:
             only.on_end(self)

@@ -195,7 +195,8 @@ def encode_span(span: ReadableSpan | LeanSpan) -> bytes:
         name,
         b"\x30",
         _KINDS[span.kind.value],
-        _TIMES.pack(0x39, span.start_time or 0, 0x41, span.end_time or 0),
+        # Neither is below 0, where a clock before 1970 would have it.
+        _TIMES.pack(0x39, max(span.start_time or 0, 0), 0x41, max(span.end_time or 0, 0)),
     )
     if attributes:
         parts.append(_span_attributes(attributes))

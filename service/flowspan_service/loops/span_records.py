@@ -57,6 +57,7 @@ def span_of(run: Run, resource: Resource) -> ReadableSpan | None:
     if context is None or not context.trace_flags.sampled:
         return None
     start_ns = run.created_us * 1000
+    ended_us = run.state.time_us if run.ended_us is None else run.ended_us
     return ReadableSpan(
         run.function_name,
         context=context,
@@ -66,7 +67,7 @@ def span_of(run: Run, resource: Resource) -> ReadableSpan | None:
         events=_events_of(run),
         status=_status_of(run),
         start_time=start_ns,
-        end_time=max(start_ns, (run.ended_us or run.state.time_us) * 1000),
+        end_time=max(start_ns, ended_us * 1000),
         instrumentation_scope=SCOPE,
     )
 

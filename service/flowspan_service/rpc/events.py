@@ -101,7 +101,7 @@ def _read_state(wire: WireState) -> State | NotUnderstood:
     time = wire.time
     seconds, nanos = time.seconds, time.nanos
     if not (0 < seconds <= _MAX_SECONDS and 0 <= nanos <= 999_999_999):
-        validate.check_time(time, "state.time")
+        validate.check_required_time(wire, "time", "state.time")
     if kind not in _NAMES:
         if kind == 0:
             raise validate.invalid("state.type", "is required")
@@ -212,7 +212,7 @@ def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
     time = wire.time
     seconds, nanos = time.seconds, time.nanos
     if not (0 < seconds <= _MAX_SECONDS and 0 <= nanos <= 999_999_999):
-        validate.check_time(time, "time")
+        validate.check_required_time(wire, "time", "time")
     logger, message = wire.logger, wire.message
     validate.check_text(logger, "logger", limits.NAME)
     validate.check_length(message, "message", limits.LOG_MESSAGE)

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -121,7 +122,8 @@ class Server:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
-            self._server.add_insecure_port(f"unix:{path}")
+            # gRPC reads the path as that of a URL: "%41" would be "A", and "#" the end of it.
+            self._server.add_insecure_port(f"unix:{quote(os.fsencode(path))}")
         except (OSError, RuntimeError) as error:
             raise ListenError(
                 f"Cannot listen on the socket {path}: {error}. Name another with --socket."

@@ -92,7 +92,7 @@ def new_state(wire: state_pb2.State) -> State:
 def new_flow_run(wire: flow_run_pb2.FlowRun, *, now_us: int) -> NewRun:
     """A flow run to create, from the wire."""
     state = new_state(wire.state)
-    if not state.time_us:
+    if not wire.state.HasField("time"):
         state.time_us = now_us
     return NewRun(
         id=wire.id,

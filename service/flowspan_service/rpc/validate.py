@@ -160,11 +160,16 @@ def check_failure(failure: Failure, field: str) -> None:
 
 
 def check_time(time: Timestamp, field: str) -> None:
-    """A time that is required, between the years 1970 and 9999."""
-    if not time.seconds and not time.nanos:
-        raise invalid(field, "is required")
+    """A time between the years 1970 and 9999."""
     if not (0 <= time.seconds <= MAX_SECONDS and 0 <= time.nanos <= 999_999_999):
         raise invalid(field, "is not a time between the years 1970 and 9999")
+
+
+def check_required_time(message: Any, name: str, field: str) -> None:
+    """A field with a time that is required; the beginning of 1970 is a time, and not none."""
+    if not message.HasField(name):
+        raise invalid(field, "is required")
+    check_time(getattr(message, name), field)
 
 
 def check_duration(duration: Duration, field: str) -> None:
@@ -217,7 +222,7 @@ def check_artifact(artifact: Artifact, field: str, *, is_reported: bool) -> None
     if artifact.HasField("data"):
         check_payload(artifact.data, f"{field}data", limits.PAYLOAD)
     if is_reported or artifact.HasField("create_time"):
-        check_time(artifact.create_time, f"{field}create_time")
+        check_required_time(artifact, "create_time", f"{field}create_time")
 
 
 def check_artifact_change(change: ArtifactChange, field: str, *, is_reported: bool) -> None:
@@ -227,7 +232,7 @@ def check_artifact_change(change: ArtifactChange, field: str, *, is_reported: bo
     if change.HasField("data"):
         check_payload(change.data, f"{field}data", limits.PAYLOAD)
     if is_reported or change.HasField("change_time"):
-        check_time(change.change_time, f"{field}change_time")
+        check_required_time(change, "change_time", f"{field}change_time")
 
 
 def check_key(key: str, field: str) -> None:

@@ -50,7 +50,10 @@ def sqlite_path(url: str | None) -> Path | None:
     if path in {url, "", ":memory:"}:
         msg = f"{url!r} names no file. Give one, as in sqlite:////var/lib/flowspan/flowspan.db."
         raise StoreOpenError(msg)
-    return Path(path).expanduser().absolute()
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise StoreOpenError(f"{url!r} names no file: {error} Give an absolute path.") from error
 
 
 def open_store(

@@ -89,13 +89,21 @@ class Outgoing:
 
     def flush(self) -> None:
         """Returns once all that was emitted is acked or safely spooled."""
+        self._flush(None)
+
+    def _flush(self, timeout_s: float | None) -> None:
         done = threading.Event()
         with self._lock:
             self._flush_count += 1
             number = self._flush_count
             self._flushes[number] = done
             self.send((messages.FLUSH, number))
-        done.wait()
+        done.wait(timeout_s)
+
+    def wait_stored(self, address: object, timeout_s: float | None) -> None:
+        """Wait until the service has all that was emitted; the parent knows for how long."""
+        del address
+        self._flush(timeout_s)
 
     def flushed(self, number: int) -> None:
         """The parent has flushed."""

@@ -74,6 +74,7 @@ def main(connection: Connection) -> None:
         forget=worker.forget,
         log_prints=config.logging_log_prints,
         keeping=Keeping(persist=True) if config.persist_results else None,
+        wait_stored=worker.outgoing.wait_stored,
     )
     set_host(host)
     install(

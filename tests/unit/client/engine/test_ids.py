@@ -5,6 +5,7 @@ import threading
 from contextlib import nullcontext
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,3 +74,13 @@ def test_makers_with_other_randomness_make_other_ids() -> None:
         IdMaker(lambda: START_NS, random.Random(s).getrandbits, nullcontext()) for s in "ab"
     )
     assert not {one() for _ in range(100)} & {two() for _ in range(100)}
+
+
+@pytest.mark.parametrize("now_ns", [0, 1, 999_999, -1, -(10**6), -(2**62)])
+def test_a_clock_at_the_beginning_of_time_or_before_makes_ids(now_ns: int) -> None:
+    make = IdMaker(lambda: now_ns, random.Random(1).getrandbits, nullcontext())
+    made = [make() for _ in range(3)]
+    assert [str(UUID(each)) for each in made] == made
+    assert {UUID(each).version for each in made} == {7}
+    assert {UUID(each).int >> 80 for each in made} == {0}
+    assert made == sorted(set(made))

@@ -330,7 +330,6 @@ def test_a_folder_that_cannot_be_written_leaves_it_in_memory_up_to_a_limit(
     intake: Intake,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "spool").write_text("a file where a folder should be")
     monkeypatch.setattr(spool_module, "_MEMORY_BYTES", 1 << 20)
@@ -338,8 +337,9 @@ def test_a_folder_that_cannot_be_written_leaves_it_in_memory_up_to_a_limit(
     backlog = make_backlog()
     intake.states.append(STARTED)
     assert not backlog.build_and_keep()
-    assert "cannot be written" in caplog.text
-    assert "FLOWSPAN_HOME" in caplog.text
+    assert "cannot be written" in backlog.spool.problem
+    assert "FLOWSPAN_HOME" in backlog.spool.problem
+    assert backlog.whereabouts().startswith("in memory only")
     for _ in range(30):
         intake.put_log(logged(RUN_ID, "x" * 100_000))
         backlog.build_and_keep()
