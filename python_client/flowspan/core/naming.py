@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from flowspan.core.failures import error_text
+from flowspan.core.values import is_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,7 +77,7 @@ def made_run_name(
         except Exception as error:
             known = ", ".join(arguments) or "none"
             raise ValueError(
-                f"{option}={template!r} cannot be filled in ({type(error).__name__}: {error}); "
+                f"{option}={template!r} cannot be filled in ({type(error).__name__}: {error_text(error)}); "
                 f"parameters: {known}"
             ) from error
     else:
@@ -95,15 +99,17 @@ def call_name_function(
         takes_parameters = _takes_parameters(function)
         name = function(parameters=dict(arguments)) if takes_parameters else function()
     except Exception as error:
-        error.add_note(
-            f"Raised by the {option} function, which makes the name of the run: the run's own "
-            "function was not called."
-        )
+        with suppress(Exception):  # the exception is user code, in all its methods
+            BaseException.add_note(
+                error,
+                f"Raised by the {option} function, which makes the name of the run: the run's own "
+                "function was not called.",
+            )
         raise
     if inspect.iscoroutine(name):
         name.close()
         raise TypeError(f"{option} must be a plain function that returns text, not a coroutine")
-    if not isinstance(name, str):
+    if not is_instance(name, str):
         raise TypeError(f"{option} must return text, not {_shown(name)}")
     return name
 

@@ -40,6 +40,8 @@ class HeldHost(Host):
         self.forget = host.forget
         self.log_prints = host.log_prints
         self.keeping = host.keeping
+        self.give_up = host.give_up
+        self.wait_stored = host.wait_stored
         self.task_runner: Any = None
         self._host = host
         self._events: list[Event] | None = []

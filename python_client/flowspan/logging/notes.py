@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.failures import failure_info, whole_trace
 from flowspan.core.states import CANCELLED, TERMINAL_TYPES, State
-from flowspan.core.values import is_instance
+from flowspan.core.values import encodable, is_instance
 from flowspan.exceptions import TerminationSignal
 from flowspan.logging.console import STATE_NAME
 from flowspan.logging.folding import Folding, Line, cancelled_words
@@ -86,7 +86,7 @@ class Notes:
         # Not of the span in which the line is made: that may still be, or be again, the caller's.
         ids = ("", "") if run.span is None else run.span.own_ids()
         state = cause if is_instance(cause, State) else None
-        stored = f"{message}{_details(state)}{_whole(cause)}"
+        stored = encodable(f"{message}{_details(state)}{_whole(cause)}")
         shown = message
         if state is not None:
             shown = f"{message}{_details(state, is_short=state.failure is not None)}"
@@ -130,7 +130,7 @@ class Notes:
 
 def _log(logger: logging.Logger, level: int, message: str, extra: dict[str, Any]) -> None:
     try:
-        logger.log(level, message, extra=extra)
+        logger.log(level, encodable(message), extra=extra)
     except Exception:  # noqa: BLE001 - a filter or handler of the program's may raise anything
         # The run goes on. As `logging` does, show the error on standard error if that is possible.
         if logging.raiseExceptions and sys.stderr is not None:
