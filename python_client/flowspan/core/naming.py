@@ -77,8 +77,8 @@ def made_run_name(
         except Exception as error:
             known = ", ".join(arguments) or "none"
             raise ValueError(
-                f"{option}={template!r} cannot be filled in ({type(error).__name__}: {error_text(error)}); "
-                f"parameters: {known}"
+                f"{option}={template!r} cannot be filled in ({type(error).__name__}: "
+                f"{error_text(error)}); parameters: {known}"
             ) from error
     else:
         name = call_name_function(template, arguments, option)
