@@ -12,6 +12,7 @@ from collections import OrderedDict
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag
+from itertools import count
 from pathlib import PurePath
 from types import (
     BuiltinFunctionType,
@@ -54,7 +55,7 @@ __all__ = ["MAPPING", "ORDERED", "UNORDERED", "Form", "Named", "form_of"]
 
 _newobj: Any = vars(copyreg)["__newobj__"]
 
-_BY_REPR = frozenset({date, timedelta, Decimal, UUID, bytearray, range})
+_BY_REPR = frozenset({date, timedelta, Decimal, UUID, bytearray, range, count})
 _PATHS = frozenset({PurePath, *PurePath.__subclasses__(), *type(PurePath()).__subclasses__()})
 _WITHOUT_CONTENT = frozenset(
     {

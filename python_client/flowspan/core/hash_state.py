@@ -65,6 +65,8 @@ def reduced(value: Any, kind: Any, traits: Traits) -> str | tuple[Any, ...]:
     Raises:
         HashError: It cannot be pickled.
     """
+    if kind.__module__ == "itertools":  # only up to Python 3.13, which warns of it
+        raise HashError(f"an iterator of type itertools.{kind.__qualname__} cannot be hashed")
     reductor = copyreg.dispatch_table.get(kind)
     try:
         # Asked of the class, lest an object that makes up its attributes is asked for this one.

@@ -86,7 +86,8 @@ class _Pickler(pickle.Pickler):
         if kind is object or issubclass(kind, _SHARED):
             self.has_resources |= issubclass(kind, weakref.finalize)
             return self._as_it_is(obj)
-        if not hasattr(kind, "__del__"):
+        # The iterators of itertools can be pickled up to Python 3.13, which warns of it.
+        if not hasattr(kind, "__del__") and kind.__module__ != "itertools":
             try:
                 return kind.__reduce_ex__(obj, pickle.HIGHEST_PROTOCOL)
             except Exception:  # noqa: BLE001, S110 - whatever a value raises: it cannot be pickled

@@ -6,6 +6,7 @@ import collections
 import datetime as dt
 import enum
 import functools
+import itertools
 import math
 import operator
 import pathlib
@@ -306,6 +307,7 @@ DIFFERENT: dict[str, list[Any]] = {
         *(a_task, a_task.with_options(name="other"), a_task.with_options(retries=3), a_task.fn),
         flow(a_task.fn),
     ],
+    "counts": [itertools.count(), itertools.count(1), itertools.count(0, 2)],
     "patterns": [re.compile("a"), re.compile("a", re.IGNORECASE), re.compile("b")],
     "nodes": [Node(), Node(Node()), Node(Node(Node()))],
     "nested": [[[1], 2], [[1, 2]], [1, [2]], [[[1], 2]]],
@@ -381,13 +383,24 @@ class Refusing:
         (threading.Lock(), "_thread.lock"),
         ((each for each in ()), "builtins.generator"),
         (object(), "nothing but its identity"),
+        (itertools.cycle([1]), "itertools.cycle"),
         (sys.stdout, "cannot be pickled"),
         (Mock(), "stands for anything"),
         (circle(), "holds itself"),
         (Refusing(), "RuntimeError: not today"),
         (with_(Node(), lock=threading.Lock()), r"_thread.lock.*\(at lock\)"),
     ],
-    ids=["lock", "generator", "object", "file", "mock", "circle", "refusing", "inside"],
+    ids=[
+        "lock",
+        "generator",
+        "object",
+        "itertools",
+        "file",
+        "mock",
+        "circle",
+        "refusing",
+        "inside",
+    ],
 )
 def test_what_cannot_be_told_apart_is_refused(value: Any, why: str) -> None:
     with pytest.raises(HashError, match=why):

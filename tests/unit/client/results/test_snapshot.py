@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import tempfile
 import threading
 import weakref
@@ -65,8 +66,11 @@ def test_what_cannot_be_changed_is_not_copied(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [threading.Lock(), object(), Hostile(), lambda: 1, (each for each in ()), Store, weakref.ref],
-    ids=range(7),
+    [
+        *(threading.Lock(), object(), Hostile(), lambda: 1, (each for each in ()), Store),
+        *(weakref.ref, itertools.count(), itertools.cycle([1])),
+    ],
+    ids=range(9),
 )
 def test_what_cannot_be_copied_is_the_thing_itself(value: Any) -> None:
     assert Snapshot(value).load() is value
