@@ -259,7 +259,7 @@ class _Job:
     def _interrupt(self) -> None:
         """End the run if it has not begun; else break off what it awaits."""
         if self._take():  # a bounded pool may have no thread for it for long
-            self._finish(never_run(self.run, self.host, self._stop_signal()))
+            self._finish(self._never_run(self._stop_signal()))
             return
         task: Any = self.run.asyncio_task
 
