@@ -325,7 +325,8 @@ class ServiceInfo:
 class RunFilter:
     """Which runs.
 
-    What is set is all to be met; of several values of a field, one is enough, but of tags all.
+    What is set is all to be met; of several values of a field, one is enough, but of tags all. None
+    does not filter; an empty text is refused, for most often it is an id that was never set.
 
     Attributes:
         function_names: Names of flows or tasks.
@@ -344,8 +345,8 @@ class RunFilter:
     top_level_only: bool = False
     created_after: datetime | None = None
     created_before: datetime | None = None
-    run_name: str = ""
-    id_prefix: str = ""
+    run_name: str | None = None
+    id_prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,7 +381,8 @@ class Artifact:
 class ArtifactFilter:
     """Which artifacts.
 
-    What is set is all to be met; of several types, one is enough.
+    What is set is all to be met; of several types, one is enough. None does not filter; an empty
+    text is refused.
 
     Attributes:
         run_id: The run that made them, a flow run or a task run.
@@ -388,11 +390,11 @@ class ArtifactFilter:
         id_prefix: The beginning of the artifact's id, at least 4 characters.
     """
 
-    key: str = ""
+    key: str | None = None
     types: tuple[str, ...] = ()
     run_id: UUID | str | None = None
     include_descendants: bool = False
-    id_prefix: str = ""
+    id_prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

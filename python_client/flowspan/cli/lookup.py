@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING
+from uuid import UUID
+
+import typer
 
 from flowspan.api.models import ArtifactFilter, RunFilter
 from flowspan.cli import format as fmt
+from flowspan.cli import options
 from flowspan.cli.session import CommandError
 from flowspan.exceptions import ApiError, ObjectNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-    from uuid import UUID
 
     from flowspan.api.client import SyncFlowspanClient
     from flowspan.api.models import Artifact, Run
@@ -25,7 +27,7 @@ _ID = re.compile(
     r"[0-9a-f]{8}-?[0-9a-f]{0,4}-?[0-9a-f]{0,4}-?[0-9a-f]{0,4}-?[0-9a-f]{0,12}|[0-9a-f]{4,8}"
 )
 _KEY = re.compile(r"[a-z0-9-]+")
-_ID_LENGTH = 36
+_ID_DIGITS = 32
 _MAX_LISTED = 10
 _SHORT_ID_LENGTH = 13
 _ADVICE = "`flowspan run ls` lists the runs there are; `latest` stands for the newest."
@@ -42,23 +44,30 @@ def find_run(client: SyncFlowspanClient, text: str, *, now: datetime) -> Run:
         now: The time, for the message that lists several.
 
     Raises:
-        CommandError: There is none, or there are several.
+        typer.BadParameter: The text is empty, or stands for several runs.
+        CommandError: There is no such run.
     """
-    text = text.strip()
+    text = options.refuse_blank(text).strip()
     if text == LATEST:
         return _latest(client)
-    if _ID.fullmatch(text.lower()) is None:
-        candidates = _candidates(client, RunFilter(run_name=text))
-        what = f"is named {text!r}"
-    elif len(text) == _ID_LENGTH:
-        return _by_id(client, text.lower())
-    else:
-        candidates = _candidates(client, RunFilter(id_prefix=text.lower()))
-        what = f"has an id that begins with {text!r}"
+    is_id = _ID.fullmatch(text.lower()) is not None
+    if is_id and len(text.replace("-", "")) == _ID_DIGITS:
+        return _by_id(client, str(UUID(text)))
+    candidates: list[Run] = []
+    if is_id:
+        candidates = _candidates(client, id_prefix=text.lower())
+    what = f"has an id that begins with {text!r}" if is_id else f"is named {text!r}"
+    if not candidates:  # names may look like ids: "cafe"
+        candidates = _candidates(client, run_name=text)
     if not candidates:
         raise CommandError(f"no run {what}", advice=_ADVICE)
     if len(candidates) > 1:
-        raise CommandError(f"more than one run {what}:\n{_listed(candidates, now)}")
+        listed = [
+            f"{run.id}  {run.function_name} {run.name}  {run.state.name}  "
+            f"{fmt.ago(run.created_at, now=now)}"
+            for run in candidates
+        ]
+        raise _ambiguous(f"more than one run {what}", listed)
     return candidates[0]
 
 
@@ -71,9 +80,10 @@ def find_artifact(client: SyncFlowspanClient, text: str, *, now: datetime) -> Ar
         now: The time, for the message that lists several.
 
     Raises:
-        CommandError: There is none, or there are several.
+        typer.BadParameter: The text is empty, or stands for several artifacts.
+        CommandError: There is no such artifact.
     """
-    text = text.strip()
+    text = options.refuse_blank(text).strip()
     is_id = _ID.fullmatch(text.lower()) is not None
     if _KEY.fullmatch(text) is not None:
         with suppress(ObjectNotFound):
@@ -81,7 +91,8 @@ def find_artifact(client: SyncFlowspanClient, text: str, *, now: datetime) -> Ar
     candidates: list[Artifact] = []
     if is_id:
         wanted = ArtifactFilter(id_prefix=text.lower())
-        candidates = list(client.read_artifacts(wanted, limit=_MAX_LISTED, page_size=_MAX_LISTED))
+        most = _MAX_LISTED + 1
+        candidates = list(client.read_artifacts(wanted, limit=most, page_size=most))
     if not candidates:
         what = "key or id" if is_id else "key"
         raise CommandError(
@@ -89,11 +100,11 @@ def find_artifact(client: SyncFlowspanClient, text: str, *, now: datetime) -> Ar
             advice="`flowspan artifact ls` lists the keys, with --all every artifact.",
         )
     if len(candidates) > 1:
-        listed = "\n".join(
-            f"  {each.id}  {each.type} {each.key or ''}  {fmt.ago(each.created_at, now=now)}"
+        listed = [
+            f"{each.id}  {each.type} {each.key or ''}  {fmt.ago(each.created_at, now=now)}"
             for each in candidates
-        )
-        raise CommandError(f"more than one artifact has an id that begins with {text!r}:\n{listed}")
+        ]
+        raise _ambiguous(f"more than one artifact has an id that begins with {text!r}", listed)
     return candidates[0]
 
 
@@ -128,26 +139,29 @@ def _by_id(client: SyncFlowspanClient, text: str) -> Run:
     raise CommandError(f"there is no run with the id {text}", advice=_ADVICE)
 
 
-def _candidates(client: SyncFlowspanClient, run_filter: RunFilter) -> list[Run]:
-    """Runs that fit, of the first kind of which there are any; enough of them for a message."""
-    top_level = RunFilter(
-        id_prefix=run_filter.id_prefix, run_name=run_filter.run_name, top_level_only=True
-    )
+def _candidates(
+    client: SyncFlowspanClient, *, id_prefix: str | None = None, run_name: str | None = None
+) -> list[Run]:
+    """Runs that fit, of the first kind of which there are any; one more than a message lists."""
+    most = _MAX_LISTED + 1
+    top_level = RunFilter(id_prefix=id_prefix, run_name=run_name, top_level_only=True)
+    anywhere = RunFilter(id_prefix=id_prefix, run_name=run_name)
     queries: tuple[Iterator[Run], ...] = (
-        client.read_flow_runs(top_level, page_size=10),
-        client.read_flow_runs(run_filter, page_size=10),
-        client.read_task_runs(run_filter, page_size=10),
+        client.read_flow_runs(top_level, limit=most, page_size=most),
+        client.read_flow_runs(anywhere, limit=most, page_size=most),
+        client.read_task_runs(anywhere, limit=most, page_size=most),
     )
     for found in queries:
-        runs = list(islice(found, 10))
+        runs = list(found)
         if runs:
             return runs
     return []
 
 
-def _listed(runs: list[Run], now: datetime) -> str:
-    return "\n".join(
-        f"  {run.id}  {run.function_name} {run.name}  {run.state.name}  "
-        f"{fmt.ago(run.created_at, now=now)}"
-        for run in runs
-    )
+def _ambiguous(what: str, listed: list[str]) -> typer.BadParameter:
+    """The error for a text that stands for several things, which are listed."""
+    lines = [f"{what}:", *(f"  {line}" for line in listed[:_MAX_LISTED])]
+    if len(listed) > _MAX_LISTED:
+        lines.append("  … and more")
+    lines.append("Name one of them by its id.")
+    return typer.BadParameter("\n".join(lines))

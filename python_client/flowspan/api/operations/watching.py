@@ -39,11 +39,14 @@ def watch(
         flow_runs_only: Leaves out task runs.
 
     Raises:
+        ValueError: The id is empty.
         ObjectNotFound: There is no such run.
     """
     return _watch(
         pb.WatchRequest(
-            run_id=str(run_id or ""), resume_token=resume_token, flow_runs_only=flow_runs_only
+            run_id=convert.wire_optional(run_id, "run_id"),
+            resume_token=resume_token,
+            flow_runs_only=flow_runs_only,
         )
     )
 
