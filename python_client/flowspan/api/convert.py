@@ -216,6 +216,11 @@ def info(message: system_service_pb2.GetInfoResponse) -> models.ServiceInfo:
         otlp_endpoint=message.otlp_endpoint,
         max_message_bytes=message.max_message_bytes,
         capabilities=tuple(message.capabilities),
+        database_location=message.database_location,
+        database_size_bytes=message.database_size_bytes,
+        log_file=message.log_file,
+        is_embedded=message.is_embedded,
+        idle_timeout_s=seconds(message.idle_timeout) if message.HasField("idle_timeout") else None,
     )
 
 

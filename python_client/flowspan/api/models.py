@@ -303,7 +303,15 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceInfo:
-    """What the service is and how it does."""
+    """What the service is and how it does.
+
+    Attributes:
+        database_location: The path of a SQLite file on its machine, or a URL without the password.
+        database_size_bytes: 0 if it is not known.
+        log_file: The file on its machine that its log goes to; empty for a terminal or a pipe.
+        is_embedded: True if a client library started it, and not a person.
+        idle_timeout_s: After how long without calls and sessions it ends by itself; None for never.
+    """
 
     version: str
     schema_version: str
@@ -319,6 +327,11 @@ class ServiceInfo:
     otlp_endpoint: str
     max_message_bytes: int
     capabilities: tuple[str, ...] = ()
+    database_location: str = ""
+    database_size_bytes: int = 0
+    log_file: str = ""
+    is_embedded: bool = False
+    idle_timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

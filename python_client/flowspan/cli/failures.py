@@ -43,6 +43,12 @@ def exit_code_of(run: Callable[[], Any], *, shows_traceback: bool) -> int:
     """
     try:
         return _exit_code(run, shows_traceback=shows_traceback)
+    except (KeyboardInterrupt, typer.Abort):
+        _say("Interrupted.")
+        return INTERRUPTED
+    except Terminated:
+        _say("Terminated.")
+        return TERMINATED
     finally:
         with contextlib.suppress(AttributeError, ValueError):
             try:
@@ -64,12 +70,8 @@ def _exit_code(run: Callable[[], Any], *, shows_traceback: bool) -> int:
         return int(error.exit_code)
     except FlowspanError as error:
         _report(str(error), advice=getattr(error, "advice", ""))
-    except (KeyboardInterrupt, typer.Abort):
-        _say("Interrupted.")
-        return INTERRUPTED
-    except Terminated:
-        _say("Terminated.")
-        return TERMINATED
+    except typer.Abort:
+        raise
     except SystemExit as error:  # the libraries' way to end where nobody reads any more
         if streams.broken_output() is not None:
             streams.discard(sys.stdout)

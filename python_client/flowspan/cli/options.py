@@ -33,7 +33,8 @@ def refuse_blank(value: Any) -> Any:
     return value
 
 
-def _bounded(value: int) -> int:
+def bounded(value: int) -> int:
+    """Return a limit that Python's iterators take."""
     return min(value, _NO_LIMIT)
 
 
@@ -57,7 +58,7 @@ Limit = Annotated[
         metavar="N",
         min=0,
         help="How many at most; 0 for all.",
-        callback=_bounded,
+        callback=bounded,
     ),
 ]
 States = Annotated[

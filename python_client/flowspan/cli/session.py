@@ -71,12 +71,15 @@ class Session:
         """The width to which lines are cut, or None where they are not."""
         return self.out.width if self.out.is_terminal else None
 
-    def client(self, *, start_local: bool = True) -> SyncFlowspanClient:
+    def client(
+        self, *, start_local: bool = True, even_if_empty: bool = False
+    ) -> SyncFlowspanClient:
         """The connection to the service, made at the first call.
 
         Args:
             start_local: Whether the local service may be started where it sleeps. It is not
                 started where it has never stored anything: there is nothing to read then.
+            even_if_empty: Start it there, too: the command waits for what is to come.
 
         Raises:
             ServiceUnavailableError: It is not reached; the message says what to do.
@@ -85,7 +88,9 @@ class Session:
             # gRPC takes nearly as long to import as all the rest, and not every command calls.
             from flowspan.api.client import SyncFlowspanClient  # noqa: PLC0415
 
-            may_start = start_local and _exists(get_config().home / DATABASE_FILE)
+            may_start = start_local and (
+                even_if_empty or _exists(get_config().home / DATABASE_FILE)
+            )
             client = SyncFlowspanClient(self.address, start_local=may_start)
             self._client = client.open()
         return self._client

@@ -347,10 +347,16 @@ def _check_logs(request: Any) -> None:
     check_id(request.run_id, "run_id")
     if request.min_level < 0:
         raise invalid("min_level", "is negative")
+    _check_values(request.loggers, "loggers")
+    if request.HasField("logged_after"):
+        check_time(request.logged_after, "logged_after")
+    check_text(request.message_contains, "message_contains", limits.NAME)
 
 
 def _check_list_logs(request: log_service_pb2.ListLogsRequest) -> None:
     _check_logs(request)
+    if request.order not in _ORDERS:
+        raise invalid("order", f"{request.order} is not known")
     _check_page(request.page_size, limits.PAGE_LOGS)
 
 
