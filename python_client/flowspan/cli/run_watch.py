@@ -32,7 +32,7 @@ def watch_run(
     run_id: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ID]",
+            metavar="ID",
             help="The run's id, a unique beginning of it, its name, or 'latest'.",
             show_default=False,
             callback=options.refuse_blank,

@@ -54,7 +54,10 @@ def push_spools(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Send what waits on this machine to the service. Exit code 1 if something cannot be sent.
+    """Send what waits on this machine to the service, and say what is left, and why.
+
+    What a running process uses, or what is meant for another service, is left; that is no error.
+    Exit code 1 if something that was tried cannot be sent.
 
     Try:
 
@@ -69,11 +72,12 @@ def push_spools(
             this.print_json({**json_output.record(result), "path": str(result.path)})
         else:
             this.print(_outcome(result))
-    if not results and not json:
-        this.print("Nothing to send.")
-    failed = [result for result in results if not result.is_done]
+    tried = [result for result in results if not result.left]
+    if not tried and not json:
+        this.print("Nothing to send." if not results else "Nothing else to send.")
+    failed = [result for result in tried if not result.is_done]
     if failed:
-        raise CommandError(f"{len(failed)} of {len(results)} spools were not sent")
+        raise CommandError(f"{len(failed)} of {len(tried)} spools were not sent")
 
 
 def _config(this: Session) -> Config:
@@ -109,4 +113,6 @@ def _as_json(info: SpoolInfo) -> dict[str, object]:
 def _outcome(result: PushResult) -> Text:
     if result.is_done:
         return Text(f"Sent {result.events:,} events of session {result.session_id}.")
+    if result.left:
+        return Text.assemble(("Left: ", "yellow"), f"{result.path}: {result.left}.")
     return Text.assemble(("Not sent: ", "red"), f"{result.path}: {result.problem}")
