@@ -88,9 +88,9 @@ def test_a_tail_from_the_end_goes_on_without_a_gap(
     reporter.send()
     tail = client.tail_logs(run, last=2, pattern="old|between|three|new")
     assert messages([next(tail), next(tail)]) == ["between 0", "between 1"]
-    reporter._now_ns -= 4_000_000
+    reporter._now_ns -= 5_000_000  # the pieces of a record have its time
     reporter.log(run, pieces[2], chunk_index=2, chunk_count=3, logger="app.long")
-    reporter._now_ns += 4_000_000
+    reporter._now_ns += 5_000_000
     reporter.log(run, "new")
     reporter.state(run, "COMPLETED")
     reporter.finish()

@@ -80,7 +80,7 @@ def with_value(shared: Shared, path: str, parameter: Any, value: str) -> tuple[s
     return (*path.split(), *(value if each.name == parameter.name else "good" for each in needed))
 
 
-@pytest.mark.parametrize("value", ["", " ", "\t", "\n \r"])
+@pytest.mark.parametrize("value", ["", " \t\n"])
 def test_empty_ids_names_and_filters_are_usage_errors(shared: Shared, value: str) -> None:
     texts = parameters()
     assert {f"{path} {parameter.name}" for path, parameter in texts} >= {
@@ -95,10 +95,8 @@ def test_empty_ids_names_and_filters_are_usage_errors(shared: Shared, value: str
     for path, parameter in texts:
         if (path, parameter.name) == ("variable set", "value"):
             continue  # a variable may be an empty text
-        if (parameter.name, value) == ("grep", " "):
-            continue  # there may be one in a message
         outcome = flowspan(*with_value(shared, path, parameter, value), code=None)
-        if parameter.name == "grep" and value:
+        if parameter.name == "grep" and value:  # there may be blanks in a message
             assert outcome.code == 0
         else:
             assert_clear(outcome, 2)

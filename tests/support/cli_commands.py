@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import typer.main
@@ -43,6 +44,7 @@ LOCAL = {"version", "config show", "server start", "spool ls"}
 """Commands that do not look for a service."""
 
 
+@cache
 def all_commands() -> dict[str, Any]:
     """The commands by their path: "run ls"."""
     return dict(_below(typer.main.get_command(app), ()))
