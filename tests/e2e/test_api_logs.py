@@ -147,7 +147,7 @@ def test_run_logs(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> N
     assert shown("--logger", "app.db", "--logger", "web") == everything
     assert shown("--logger", "ap") == []
     assert shown("--level", "warning", "--logger", "web", "-n", "2") == ["line 10", "line 20"]
-    middle = datetime.fromtimestamp(begun_s, UTC) + timedelta(milliseconds=11)
+    middle = datetime.fromtimestamp(begun_s, UTC) + timedelta(milliseconds=10.5)
     assert shown("--since", middle.isoformat()) == everything[10:]
     assert shown("--since", middle.isoformat(), "--grep", "0", "-n", "1") == ["line 20"]
     assert shown("--since", "1h", "--level", "error") == []
