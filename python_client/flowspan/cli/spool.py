@@ -26,6 +26,10 @@ def list_spools(ctx: typer.Context, *, json: options.Json = False) -> None:
     """List what waits on this machine to be sent to the service.
 
     Spools are sent by the next flow that reaches the service, or at once by `spool push`.
+
+    Try:
+
+        flowspan spool ls --json | jq -r .path
     """
     # The reporter costs each command 30 ms, and only these two need it.
     from flowspan.reporter import orphans  # noqa: PLC0415
