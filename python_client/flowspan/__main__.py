@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowspan.cli.main import main
+from flowspan.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
 _MAX_PORT = 65535
+_MAX_SECONDS = 1e8  # three years; the system's waits take little more
+_MAX_DIGITS = 10
+_SHOWN_CHARACTERS = 200
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -92,7 +95,7 @@ def load(environ: Mapping[str, str]) -> Config:
         try:
             values[name] = convert(text)
         except ValueError as error:
-            msg = f"{variable}={text!r}: {error}"
+            msg = f"{variable}={_shown(text)}: {error}"
             raise ConfigError(msg) from None
     return Config(**values)  # type: ignore[arg-type] # the converters give the types
 
@@ -105,7 +108,7 @@ def variables_of(name: str) -> tuple[str, ...]:
 
 def _find(environ: Mapping[str, str], name: str) -> tuple[str, str]:
     for variable in variables_of(name):
-        text = environ.get(variable, "").strip()
+        text = _text(environ, variable)
         if text:
             return variable, text
     return "", ""
@@ -150,6 +153,25 @@ def _address(text: str) -> str:
     return text
 
 
+def _text(environ: Mapping[str, str], variable: str) -> str:
+    """The value of a variable, without blanks around it; empty where it is not set.
+
+    Raises:
+        ConfigError: It is not UTF-8; it could not be passed on to the service.
+    """
+    text = environ.get(variable, "").strip()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        shown = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise ConfigError(f"{variable}='{shown}': it is not valid UTF-8") from None
+    return text
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…")
+
+
 def _boolean(text: str) -> bool:
     if text.lower() in _TRUE:
         return True
@@ -162,21 +184,30 @@ def _tracing(text: str) -> bool | None:
     return None if text.lower() == "auto" else _boolean(text)
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise ValueError("expected a number greater than 0")
+def _number(text: str, least: float, greatest: float, expected: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not least <= value <= greatest:
+        raise ValueError(f"expected {expected}")
     return value
 
 
+def _seconds(text: str) -> float:
+    return _number(
+        text, 1e-6, _MAX_SECONDS, f"a number greater than 0, at most {_MAX_SECONDS:,.0f}"
+    )
+
+
 def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        raise ValueError("expected a whole number from 1 on")
-    return int(text)
+    if text.isdecimal() and len(text) <= _MAX_DIGITS and int(text):
+        return int(text)
+    raise ValueError("expected a whole number from 1 on")
 
 
 def _size(text: str) -> int:
-    return int(_positive(text))
+    return int(_number(text, 1, 2**62, "a number of bytes, from 1 on"))
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -215,8 +246,8 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "tracing": _tracing,
     "otlp_endpoint": str,
     "spool_max_bytes": _size,
-    "flush_timeout_s": _positive,
+    "flush_timeout_s": _seconds,
     "task_runner_thread_pool_max_workers": _count,
     "task_runner_process_pool_max_workers": _count,
-    "local_idle_timeout_s": _positive,
+    "local_idle_timeout_s": _seconds,
 }

@@ -76,7 +76,7 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     parser = _parser()
     parser.set_defaults(**_from_environment(parser, environ))
     flags = parser.parse_args(arguments)
-    home: Path | None = flags.home or _default_home()
+    home: Path | None = flags.home or default_home()
     if home is None:
         parser.error("this user has no home directory: name a folder with --home or FLOWSPAN_HOME")
     default_db = f"sqlite:///{home / 'flowspan.db'}"
@@ -149,14 +149,18 @@ def _from_environment(
         if not text:
             continue
         try:
+            text.encode()
             found[name] = setting.convert(text)
+        except UnicodeEncodeError:
+            shown = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            parser.error(f"{variable}='{shown}': it is not valid UTF-8")
         except argparse.ArgumentTypeError as error:
             parser.error(f"{variable}={text!r}: {error}")
     return found
 
 
-def _default_home() -> Path | None:
-    """The folder in the user's data folder; None if nothing says where that is."""
+def default_home() -> Path | None:
+    """Return the home where nothing names one: that of clients; None if the user has none."""
     from platformdirs import user_data_path  # noqa: PLC0415 - only without --home and FLOWSPAN_HOME
 
     try:
@@ -183,10 +187,18 @@ def _positive(text: str) -> float:
 
 
 def _path(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
     try:
         return Path(text).expanduser().absolute()
-    except RuntimeError as error:
+    except RuntimeError as error:  # ~nobody: there is no such user
         raise argparse.ArgumentTypeError(f"{text!r} names no folder: {error}") from None
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
 
 
 def _crash_point(text: str) -> str:
@@ -228,7 +240,8 @@ _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
             "--host",
             "HOST",
             "the address to listen on; loopback alone if not given",
-            default="127.0.0.1",
+            _text,
+            "127.0.0.1",
         ),
         _Setting(
             "--port", "PORT", "the port of gRPC; 0 is any free one (default 4600)", _port, 4600
@@ -246,6 +259,7 @@ _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
             "--db",
             "URL",
             "sqlite:///PATH or postgresql://…; a SQLite file in the home if not given",
+            _text,
         ),
         _Setting(
             "--home", "FOLDER", "for the database, the socket and the published address", _path

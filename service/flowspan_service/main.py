@@ -7,7 +7,9 @@ import contextlib
 import gc
 import hashlib
 import os
+import shlex
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -26,11 +28,13 @@ from flowspan_service.app.live import LiveSessions
 from flowspan_service.app.log_setup import set_up_logging
 from flowspan_service.app.publication import publish, unpublish
 from flowspan_service.app.sessions import LeaseTerms
+from flowspan_service.config import default_home
 from flowspan_service.domain.errors import ServiceError
 from flowspan_service.loops.commands import bring_commands
 from flowspan_service.loops.housekeeping import keep_house
 from flowspan_service.loops.idle import until_idle
 from flowspan_service.loops.reaper import Reaper
+from flowspan_service.process import log_file, say
 from flowspan_service.rpc.backend import About, Activity, Backend
 from flowspan_service.rpc.server import ListenError, Server
 from flowspan_service.stores import (
@@ -166,6 +170,12 @@ async def _serve(config: Config, store: Store, lock: StoreLock | None) -> None:
                 started_us=clock.now_us(),
                 process_id=os.getpid(),
                 otlp_endpoint=config.otlp_endpoint,
+                database_location=_location(config.db),
+                log_file=log_file(config.home),
+                is_embedded=config.is_embedded,
+                idle_timeout_us=(
+                    None if config.idle_timeout_s is None else round(config.idle_timeout_s * 1e6)
+                ),
             ),
             activity=Activity(last_call_us=clock.now_us()),
             on_point=_crash_point(config, "before_commit", "after_commit"),
@@ -254,12 +264,33 @@ def _announce(
     if config.listens_on_tcp:
         log.info("nothing is served over HTTP yet", http_port=config.http_port)
     if not config.is_embedded:
-        sys.stdout.write(
+        say(
             f"flowspan {about.version} is ready at {addresses[-1]}, with {database}. "
-            "Ctrl-C stops it.\n"
+            "Ctrl-C stops it.",
+            *_how_to_reach(config, addresses),
         )
-        sys.stdout.flush()
     _tune_collector()
+
+
+def _how_to_reach(config: Config, addresses: list[str]) -> list[str]:
+    """What flows need to find this service, for people who copy it into a shell."""
+    home = shlex.quote(str(config.home))
+    lines = [
+        f"Flows of this machine find it if their FLOWSPAN_HOME is {home}"
+        + (", as it is by default." if config.home == default_home() else "."),
+        f"Or point them at it:  export FLOWSPAN_ADDRESS={shlex.quote(addresses[-1])}",
+    ]
+    if config.listens_on_tcp and not _is_loopback(config.host):
+        port = addresses[-1].rpartition(":")[2]
+        name = socket.gethostname()
+        lines[1] = f"Or point them at it, from anywhere:  export FLOWSPAN_ADDRESS={name}:{port}"
+    return lines
+
+
+def _location(db: str) -> str:
+    """Where the database is: a path, or a URL without the password."""
+    path = sqlite_path(db)
+    return _without_password(db) if path is None else str(path)
 
 
 def _tune_collector() -> None:

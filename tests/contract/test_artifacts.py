@@ -351,6 +351,28 @@ BAD_REQUESTS: dict[str, tuple[str, Message, str]] = {
         service_pb2.ListArtifactsRequest(filter=service_pb2.ArtifactFilter(run_id="x")),
         "filter.run_id",
     ),
+    "descendants of no run": (
+        "ListArtifacts",
+        service_pb2.ListArtifactsRequest(
+            filter=service_pb2.ArtifactFilter(include_descendants=True)
+        ),
+        "filter.run_id",
+    ),
+    "an empty type": (
+        "ListArtifacts",
+        service_pb2.ListArtifactsRequest(filter=service_pb2.ArtifactFilter(types=[""])),
+        "filter.types",
+    ),
+    "a beginning of every id": (
+        "ListArtifacts",
+        service_pb2.ListArtifactsRequest(filter=service_pb2.ArtifactFilter(id_prefix="----")),
+        "filter.id_prefix",
+    ),
+    "an empty id to delete": (
+        "DeleteArtifact",
+        service_pb2.DeleteArtifactRequest(id=""),
+        "id",
+    ),
     "a bad order": (
         "ListArtifacts",
         service_pb2.ListArtifactsRequest(order=9),  # type: ignore[arg-type] # on purpose

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.harness import refused
 from tests.support.reporting import ReportStream, created, entered, new_id, now, whole_run
 
 from flowspan.v1 import log_pb2, log_service_pb2, report_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.harness import Harness, Stubs
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -155,6 +158,23 @@ def test_bad_requests_are_refused(harness: Harness, stubs: Stubs) -> None:
     refused(lambda: list(stubs.logs.TailLogs(Tail(run_id=missing))), not_found, "NOT_FOUND")
     for request in (List(), List(run_id="x"), List(run_id=missing, page_size=10_001)):
         refused(lambda r=request: stubs.logs.ListLogs(r), INVALID, "INVALID_FIELD")
+    bad: tuple[dict[str, Any], ...] = (
+        {"loggers": [""]},
+        {"logged_after": Timestamp(seconds=-1)},
+        {"message_contains": "a\0b"},
+    )
+    for fields in (*bad, {"order": 3}):
+        request = List(run_id=missing, **fields)
+        refused(lambda r=request: stubs.logs.ListLogs(r), INVALID, "INVALID_FIELD")
+    for fields in bad:
+        tail = Tail(run_id=missing, **fields)
+        refused(lambda r=tail: list(stubs.logs.TailLogs(r)), INVALID, "INVALID_FIELD")
+    for request in (
+        List(run_id=missing, loggers=["a"] * 101),
+        List(run_id=missing, message_contains="x" * 257),
+    ):
+        with pytest.raises(grpc.RpcError, match=r"loggers: more|message_contains: 257"):
+            stubs.logs.ListLogs(request)
     for request in (Tail(), Tail(run_id=missing, after_position=-1)):
         refused(lambda r=request: list(stubs.logs.TailLogs(r)), INVALID, "INVALID_FIELD")
 
@@ -166,5 +186,72 @@ def test_page_token_belongs_to_its_run(harness: Harness, stubs: Stubs) -> None:
     stream.goodbye()
     request = log_service_pb2.ListLogsRequest(run_id=one, page_size=1)
     request.page_token = stubs.logs.ListLogs(request).next_page_token
+    refused(lambda: stubs.logs.ListLogs(changed(request, order=2)), INVALID, "BAD_TOKEN")
+    refused(lambda: stubs.logs.ListLogs(changed(request, loggers=["a"])), INVALID, "BAD_TOKEN")
     request.run_id = two
     refused(lambda: stubs.logs.ListLogs(request), INVALID, "BAD_TOKEN")
+
+
+def changed(request: Any, **fields: Any) -> Any:
+    """The request with other fields."""
+    other = type(request)()
+    other.CopyFrom(request)
+    other.MergeFrom(type(request)(**fields))
+    return other
+
+
+@pytest.mark.parametrize("page_size", [0, 1, 3])
+def test_filters_select_in_lists_and_tails(
+    harness: Harness, stubs: Stubs, monkeypatch: pytest.MonkeyPatch, page_size: int
+) -> None:
+    monkeypatch.setattr("flowspan_service.stores.logs.SCAN_LIMIT", 4)
+    run_id = new_id()
+    stream = ReportStream(harness.channel)
+    stream.report(created(run_id), entered(run_id, "RUNNING"))
+    for number in range(20):
+        logger = ("app", "app.db", "apple", "flow")[number % 4]
+        stream.report(line(run_id, f"line {number % 5}", logger=logger, level=10 * (number % 3)))
+    early = now()
+    stream.report(line(run_id, "late piece", logger="app", chunk_count=2))
+    stream.report(line(run_id, "late line 4", logger="app"), entered(run_id, "COMPLETED"))
+    stream.goodbye()
+    lines = list_all(stubs, run_id)
+
+    def expected(fits: Callable[[log_pb2.LogRecord], bool]) -> list[str]:
+        return [record.message for record in lines if fits(record)]
+
+    cases: list[tuple[dict[str, Any], Callable[[log_pb2.LogRecord], bool]]] = [
+        ({"loggers": ["app"]}, lambda r: r.logger in {"app", "app.db"}),
+        ({"loggers": ["apple", "app.db"]}, lambda r: r.logger in {"apple", "app.db"}),
+        ({"message_contains": "line 4"}, lambda r: "line 4" in r.message or r.chunk_count > 1),
+        ({"logged_after": early}, lambda r: "late" in r.message),
+        ({"loggers": ["flow"], "min_level": 20}, lambda r: r.logger == "flow" and r.level >= 20),
+        ({"loggers": ["nothing"]}, lambda _: False),
+    ]
+    for fields, fits in cases:
+        found = list_all(stubs, run_id, page_size=page_size, **fields)
+        assert texts(found) == expected(fits)
+        newest = list_all(stubs, run_id, page_size=page_size, order=2, **fields)
+        assert newest == found[::-1]
+        tail = stubs.logs.TailLogs(log_service_pb2.TailLogsRequest(run_id=run_id, **fields))
+        assert [record for each in tail for record in each.logs] == found
+    answer = stubs.logs.ListLogs(log_service_pb2.ListLogsRequest(run_id=run_id, order=2))
+    assert answer.order == log_service_pb2.LOG_ORDER_NEWEST_FIRST
+
+
+def test_a_filtered_tail_follows(harness: Harness, stubs: Stubs) -> None:
+    run_id = new_id()
+    stream = ReportStream(harness.channel)
+    stream.wait_for_ack(stream.report(created(run_id), entered(run_id, "RUNNING")))
+    tail = stubs.logs.TailLogs(
+        log_service_pb2.TailLogsRequest(run_id=run_id, message_contains="wanted")
+    )
+    found = []
+    for number in range(3):
+        stream.wait_for_ack(stream.report(*(line(run_id, "other") for _ in range(50))))
+        stream.wait_for_ack(stream.report(line(run_id, f"wanted {number}")))
+        found += texts(next(tail).logs)
+    stream.report(entered(run_id, "COMPLETED"))
+    stream.goodbye()
+    assert list(tail) == []
+    assert found == ["wanted 0", "wanted 1", "wanted 2"]

@@ -274,6 +274,14 @@ def test_filters_select(stubs: Stubs) -> None:
         ({"filter": run_filter_pb2.RunFilter(id_suffix="abc")}, "filter.id_suffix"),
         ({"filter": run_filter_pb2.RunFilter(root_run_id="me")}, "filter.root_run_id"),
         ({"filter": run_filter_pb2.RunFilter(tags=["t"] * 101)}, "filter.tags"),
+        ({"filter": run_filter_pb2.RunFilter(tags=[""])}, "filter.tags"),
+        ({"filter": run_filter_pb2.RunFilter(state_names=[""])}, "filter.state_names"),
+        ({"filter": run_filter_pb2.RunFilter(function_names=["a", ""])}, "filter.function_names"),
+        ({"filter": run_filter_pb2.RunFilter(id_prefix="----")}, "filter.id_prefix"),
+        ({"filter": run_filter_pb2.RunFilter(id_prefix="01a-----")}, "filter.id_prefix"),
+        ({"filter": run_filter_pb2.RunFilter(id_prefix="    ")}, "filter.id_prefix"),
+        ({"filter": run_filter_pb2.RunFilter(id_prefix="0" * 33)}, "filter.id_prefix"),
+        ({"filter": run_filter_pb2.RunFilter(parent_run_id=" ")}, "filter.parent_run_id"),
     ],
 )
 def test_bad_lists_are_refused(stubs: Stubs, fields: dict[str, Any], field: str) -> None:

@@ -37,6 +37,11 @@ def test_info_says_how_it_does(harness: Harness, stubs: Stubs) -> None:
     assert info.max_message_bytes == 8 << 20
     assert info.HasField("start_time")
     assert info.server_time.seconds >= info.start_time.seconds
+    assert info.database_location == "/data/flowspan.db"
+    assert info.database_size_bytes > 0
+    assert info.log_file == "/data/service.log"
+    assert info.is_embedded
+    assert info.idle_timeout.seconds == 300
 
 
 def test_health_is_serving_until_it_stops(harness: Harness) -> None:

@@ -352,3 +352,67 @@ def test_without_an_address_the_local_service_is_started() -> None:
             await client.close()
 
     asyncio.run(again())
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t\n"])
+def test_an_empty_id_is_refused_and_matches_nothing(service: ServiceProcess, empty: str) -> None:
+    with get_client(sync_client=True, address=service.address) as client:
+        kept = client.create_flow_run("etl")
+        client.create_artifact("link", key="kept", run_id=kept.id)
+        client.set_variable("kept", 1)
+    asked = {
+        "read_flow_run": (empty,),
+        "delete_flow_run": (empty,),
+        "set_flow_run_state": (empty, StateType.CANCELLING),
+        "read_flow_run_states": (empty,),
+        "read_flow_run_transitions": (empty,),
+        "wait_for_flow_run": (empty,),
+        "read_task_run": (empty,),
+        "set_task_run_state": (empty, StateType.CANCELLING),
+        "read_task_run_states": (empty,),
+        "read_task_run_transitions": (empty,),
+        "read_flow": (empty,),
+        "read_logs": (empty,),
+        "tail_logs": (empty,),
+        "update_artifact": (empty,),
+        "read_artifact": (empty,),
+        "read_latest_artifact": (empty,),
+        "delete_artifact": (empty,),
+        "delete_artifacts_of_key": (empty,),
+        "read_variable_by_name": (empty,),
+        "delete_variable_by_name": (empty,),
+        "report_batch": (empty,),
+        "watch": (empty,),
+    }
+    if not empty:
+        asked["read_flow_by_name"] = (empty,)
+    for ask in faces(service.address):
+        for name, arguments in asked.items():
+            with pytest.raises((ApiError, ValueError)) as refused:
+                getattr(ask, name)(*arguments)
+            error = refused.value
+            is_invalid = isinstance(error, ApiError) and error.status == "INVALID_ARGUMENT"
+            assert is_invalid or "is empty" in str(error), (name, error)
+        with pytest.raises(ApiError, match="id"):
+            ask.delete_flow_run(empty, force=True)
+        for field in ("parent_run_id", "root_run_id", "flow_run_id", "run_name", "id_prefix"):
+            wanted = RunFilter(**{field: empty})  # type: ignore[arg-type] # one of its fields
+            for name in ("read_flow_runs", "read_task_runs", "count_flow_runs", "count_task_runs"):
+                with pytest.raises(ValueError, match=f"{field} is empty"):
+                    getattr(ask, name)(wanted)
+        for field in ("key", "run_id", "id_prefix"):
+            with pytest.raises(ValueError, match=f"{field} is empty"):
+                ask.read_artifacts(ArtifactFilter(**{field: empty}))  # type: ignore[arg-type] # as above
+        with pytest.raises(ApiError, match="id"):
+            ask.create_flow_run("etl", flow_run_id=empty)
+        with pytest.raises(ApiError, match="id"):
+            ask.create_artifact("link", artifact_id=empty)
+        with pytest.raises(ValueError, match="run_id is empty"):
+            ask.create_artifact("link", run_id=empty)
+        if not empty:
+            for field in ("state_names", "function_names", "tags"):
+                with pytest.raises(ApiError, match=field):
+                    ask.read_flow_runs(RunFilter(**{field: (empty,)}))  # type: ignore[arg-type] # as above
+        assert ask.read_flow_runs() == [kept]
+        assert len(ask.read_artifacts()) == 1
+        assert [each.name for each in ask.read_variables()] == ["kept"]

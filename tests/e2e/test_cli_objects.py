@@ -130,7 +130,7 @@ def test_artifact_inspect(made: ServiceProcess) -> None:
     (as_json,) = flowspan("artifact", "inspect", progress["id"], "--json").objects
     assert as_json == progress
     assert as_json["data"] == 50.0
-    several = flowspan("artifact", "inspect", progress["id"][:8], code=1).err
+    several = flowspan("artifact", "inspect", progress["id"][:8], code=2).err
     assert "more than one artifact" in several
     missing = flowspan("artifact", "inspect", "nothing", code=1).err
     assert "no artifact has the key 'nothing'" in missing

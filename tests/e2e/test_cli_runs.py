@@ -149,7 +149,7 @@ def test_a_beginning_of_several_ids_lists_them(address, service):
     reporter = Reporter(service.channel)
     ids = [reporter.flow_run("etl", f"run-{number}") for number in range(2)]
     reporter.finish()
-    outcome = flowspan("run", "show", ids[0][:6], code=1)
+    outcome = flowspan("run", "show", ids[0][:6], code=2)
     assert all(run_id in outcome.err for run_id in ids)
 
 

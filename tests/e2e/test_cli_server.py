@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +14,8 @@ import pytest
 from tests.support.cli import COMMAND, flowspan, flowspan_process
 from tests.support.dying import dying_with_us
 from tests.support.service import read_service_file
+
+from flowspan_service.config import load as load_service_settings
 
 
 def wait_until_ready(home, process) -> None:
@@ -46,6 +50,15 @@ def test_start_status_stop(flowspan_home, started):
     assert status["address"].startswith("unix:")
     shown = flowspan("server", "status").out
     assert f"process      {started.pid}\n" in shown
+    assert f"stored in    {flowspan_home}/flowspan.db, " in shown
+    assert "\nends " not in shown
+    assert status["database_location"] == f"{flowspan_home}/flowspan.db"
+    assert status["database_size_bytes"] >= os.stat(f"{flowspan_home}/flowspan.db").st_size > 0
+    assert (status["is_embedded"], status["idle_timeout_s"], status["log_file"]) == (
+        False,
+        None,
+        "",
+    )
     (stopped,) = flowspan("server", "stop", "--json").objects
     assert stopped == {
         "address": status["address"],
@@ -165,8 +178,129 @@ def test_spools_are_listed_and_pushed(service, flowspan_home):
     assert spool["size_bytes"] > 0
     assert "waits" in flowspan("spool", "ls").out
     to_service = ("--address", service.address, "spool", "push")
-    assert flowspan(*to_service).out == "Nothing to send.\n"
+    left = flowspan(*to_service).out
+    assert left.startswith(f"Left: {spool['path']}: it is for the service at {gone}; ")
+    assert left.endswith("--any-address to the one given.\nNothing else to send.\n")
+    (as_json,) = flowspan(*to_service, "--json").objects
+    assert (as_json["path"], as_json["events"], as_json["is_done"]) == (spool["path"], 0, False)
+    assert gone in as_json["left"]
     assert "Sent" in flowspan(*to_service, "--any-address").out
+    assert flowspan(*to_service).out == "Nothing to send.\n"
     assert "everything was sent" in flowspan("spool", "ls").out
     runs = flowspan("--address", service.address, "run", "ls", "--json").objects
     assert [(run["flow_name"], run["state"]["type"]) for run in runs] == [("lonely", "COMPLETED")]
+
+
+def test_a_spool_in_use_and_one_that_cannot_be_read_are_told_of(service, flowspan_home):
+    program = (
+        "from flowspan import flow\nimport os\n@flow\ndef lonely(): pass\nlonely()\n"
+        "print(os.getpid(), flush=True)\ninput()\n"
+    )
+    process = subprocess.Popen(
+        [*dying_with_us(), sys.executable, "-c", program],
+        env={**os.environ, "FLOWSPAN_ADDRESS": "127.0.0.1:1", "FLOWSPAN_FLUSH_TIMEOUT_S": "0.1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+    )
+    pid = process.stdout.readline().strip()
+    (flowspan_home / "spool" / "broken.spool").write_text("no spool")
+    outcome = flowspan("--address", service.address, "spool", "push", "--any-address", code=1)
+    in_use, broken = sorted(outcome.lines, key=lambda line: "broken" in line)
+    assert in_use.startswith("Left: ")
+    assert in_use.endswith(f"process {pid} still uses it, and sends it itself.")
+    assert broken.startswith("Not sent: ")
+    assert "1 of 1 spools were not sent" in outcome.err
+    process.communicate("\n", timeout=60)
+
+
+def test_an_embedded_service_says_when_it_ends_and_where_its_log_is(flowspan_home):
+    program = "from flowspan import flow\n@flow\ndef f(): pass\nf()\n"
+    subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=True)
+    shown = flowspan("server", "status").out
+    assert "ends         after 5m 00s without flows and commands (a flow started it)\n" in shown
+    assert f"log          {flowspan_home}/service.log\n" in shown
+    (status,) = flowspan("server", "status", "--json").objects
+    assert (status["is_embedded"], status["idle_timeout_s"]) == (True, 300.0)
+    assert status["log_file"] == f"{flowspan_home}/service.log"
+
+
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [
+        (("--port", "0"), r"127\.0\.0\.1:\d+"),
+        (("--port", "0", "--host", "0.0.0.0"), rf"{re.escape(socket.gethostname())}:\d+"),  # noqa: S104 - what is said then
+        (("--no-tcp",), r"unix:\S+/service\.sock"),
+    ],
+)
+def test_start_says_how_to_point_flows_at_it(flowspan_home, options, address):
+    with (flowspan_home.parent / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*dying_with_us(), *COMMAND, "server", "start", *options],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            encoding="utf-8",
+        )
+        try:
+            ready, home, point = (process.stdout.readline() for _ in range(3))
+        finally:
+            process.kill()
+            process.communicate(timeout=60)
+    assert "is ready at" in ready
+    assert str(flowspan_home) in home
+    assert re.search(rf"export FLOWSPAN_ADDRESS={address}\n$", point)
+
+
+@pytest.mark.parametrize("redirections", [">/dev/full", ">&-", ">&- 2>&- <&-", "2>/dev/full"])
+def test_a_service_runs_without_standard_streams(flowspan_home, redirections):
+    process = subprocess.Popen(
+        ["sh", "-c", f'exec "$@" {redirections}', "sh", *COMMAND, "server", "start", "--port", "0"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    try:
+        wait_until_ready(flowspan_home, process)
+        flowspan("server", "stop")
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert "Traceback" not in err
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(("--lease", value) for value in ("0", "-1", "nan", "inf", "1e400", "x", "")),
+        *(("--grace", value) for value in ("0", "nan", "inf")),
+        *(("--idle-timeout", value) for value in ("0", "nan", "inf")),
+        *(("--port", value) for value in ("-1", "65536", "nan", "x", "9" * 400)),
+        *((flag, "") for flag in ("--home", "--db", "--socket", "--host", "--port")),
+        ("--home", "~no-such-user/home"),
+        ("--log-level", "loud"),
+    ],
+)
+def test_flags_of_the_service_that_cannot_be(capfd, wrong):
+    with pytest.raises(SystemExit) as ended:
+        load_service_settings([wrong[0], wrong[1]], {})
+    assert ended.value.code == 2
+    assert wrong[0] in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_service_imports(flowspan_home, number, code):
+    program = (
+        "import runpy, signal, sys\n"
+        "def look(event, args):\n"
+        "    if event == 'import' and args[0] == 'sqlalchemy':\n"
+        f"        signal.raise_signal({int(number)})\n"
+        "sys.addaudithook(look)\n"
+        "runpy.run_module('flowspan_service', run_name='__main__', alter_sys=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--port", "0"], capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (code, b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import threading
 import time
 
@@ -12,6 +13,8 @@ import pytest
 from tests.support.cli import COMMAND, flowspan, on_terminal
 from tests.support.reporting import Reporter
 
+from flowspan import get_client
+from flowspan.api import StateType
 from flowspan.v1 import failure_pb2
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -184,3 +187,63 @@ def test_a_run_that_is_deleted_ends_the_watch(service):
             time.sleep(0.05)
         assert command.process.returncode == 1
     del reporter
+
+
+@pytest.mark.parametrize("options", [(), ("--flow", "etl"), ("--flow", "other", "--flow", "etl")])
+def test_the_next_run_is_waited_for_and_watched(service, options):
+    """Neither runs that have started, nor those that wait, nor those of runs count."""
+    reporter, running = running_flow(service)
+    planned = json.loads(service_call(lambda client: client.create_flow_run("etl", name="planned")))
+    with Command("run", "watch", "--next", "--json", *options) as command:
+        waiting = command.process.stderr.readline()
+        assert waiting.startswith("Waiting for the next run")
+        assert all(name in waiting for name in options[1::2])
+        child = reporter.flow_run("etl", "child", parent=running)
+        reporter.completed(child)
+        reporter.state(running, "RUNNING", name="Retrying", attempt=2)
+        service_call(lambda client: client.create_flow_run("etl", name="not-yet"))
+        service_call(lambda client: client.set_flow_run_state(planned, StateType.CANCELLING)[1])
+        if options:
+            reporter.completed(reporter.flow_run("unasked", "not-it"))
+        reporter.send()
+        wanted = reporter.flow_run("etl", "it")
+        reporter.state(wanted, "RUNNING")
+        reporter.state(wanted, "COMPLETED")
+        reporter.state(running, "COMPLETED", attempt=2)
+        reporter.finish()
+        items = [json.loads(line) for line in command.finish()]
+    told = {item["run"]["id"] for item in items if item["event"] == "snapshot"}
+    told |= {item["transition"]["run_id"] for item in items if item["event"] == "transition"}
+    assert told == {wanted}
+
+
+def service_call(ask) -> str:
+    """Asks the service for a run; returns its id as JSON."""
+    with get_client(sync_client=True) as client:
+        return json.dumps(str(ask(client).id))
+
+
+def test_the_next_run_may_fail_at_once_or_be_lost_with_the_service(service):
+    reporter = Reporter(service.channel)
+    with Command("run", "watch", "--next", "--exit-status") as command:
+        command.process.stderr.readline()
+        service.restart()
+        run = reporter.flow_run("etl", "wrong-arguments")
+        reporter.state(run, "FAILED")
+        reporter.finish()
+        assert "wrong-arguments" in command.finish(code=1)[0]
+
+
+def test_what_is_to_be_watched_is_said_once():
+    for arguments in ((), ("latest", "--next"), ("latest", "--flow", "etl"), ("--flow", "etl")):
+        refused = flowspan("run", "watch", *arguments, code=2)
+        assert "--next" in refused.err
+
+
+def test_a_program_that_waits_first_starts_the_local_service(flowspan_home, monkeypatch):
+    monkeypatch.delenv("FLOWSPAN_ADDRESS")
+    program = "from flowspan import flow\n@flow\ndef first(): pass\nfirst()\n"
+    with Command("run", "watch", "--next", "--flow", "first") as command:
+        assert "of first" in command.process.stderr.readline()
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+        assert "Completed     first" in command.finish()[0]

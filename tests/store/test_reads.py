@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import func, select
-from tests.store.builders import a_log, a_run, add_runs, do, enter, move, new_id
+from tests.store.builders import START_US, a_log, a_run, add_runs, do, enter, move, new_id
 
 from flowspan_service.app.queries import LogQuery, RunQuery
-from flowspan_service.domain.runs import Payload, RunKind
+from flowspan_service.domain.runs import LogEntry, Payload, RunKind
 from flowspan_service.domain.states import StateType
 from flowspan_service.stores import reads, tables
 
@@ -220,24 +221,14 @@ def test_deleting_a_tree_leaves_nothing_of_it(store: SqlStore, family: Family) -
 def logged(store: SqlStore, query: LogQuery) -> list[str]:
     """All pages of messages, one after the other."""
     messages: list[str] = []
-    after = 0
     while True:
-        page = store.list_logs(
-            LogQuery(
-                run_id=query.run_id,
-                include_descendants=query.include_descendants,
-                min_level=query.min_level,
-                after_position=after,
-                limit=query.limit,
-                limit_bytes=query.limit_bytes,
-            )
-        )
+        page = store.list_logs(query)
         assert len(page.items) <= query.limit
         messages += [entry.message for entry in page.items]
         if not page.has_more:
             return messages
-        assert page.items
-        after = page.items[-1].position
+        assert page.looked_at != query.after_position
+        query = replace(query, after_position=page.looked_at)
 
 
 @pytest.mark.parametrize("limit", [1, 4, 1000])
@@ -284,3 +275,80 @@ def test_logs_of_a_run_that_is_not_there_are_kept_under_its_id(store: SqlStore) 
     do(store, lambda uow: uow.add_logs([a_log(ghost)]))
     assert len(store.list_logs(LogQuery(ghost.id)).items) == 1
     assert store.list_logs(LogQuery(new_id(), include_descendants=True)).items == []
+
+
+FILTERS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "level": {"min_level": 20},
+    "logger": {"loggers": ("app",)},
+    "two loggers": {"loggers": ("app.db", "Application")},
+    "time": {"logged_after_us": START_US + 10},
+    "text": {"message_contains": "5%_'ä"},
+    "all": {
+        "min_level": 20,
+        "loggers": ("app",),
+        "logged_after_us": START_US + 3,
+        "message_contains": "5%_'ä",
+    },
+}
+
+
+def fits(entry: LogEntry, query: dict[str, Any]) -> bool:
+    """The filters, as the protocol has them."""
+    loggers = query.get("loggers", ())
+    return (
+        entry.level >= query.get("min_level", 0)
+        and (not loggers or any(f"{entry.logger}.".startswith(f"{name}.") for name in loggers))
+        and entry.time_us >= query.get("logged_after_us", 0)
+        and (entry.chunk_count > 1 or query.get("message_contains", "") in entry.message)
+    )
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("name", FILTERS)
+def test_logs_are_filtered_and_ordered(
+    store: SqlStore,
+    family: Family,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    newest_first: bool,
+) -> None:
+    loggers = ("app", "app.db", "apple", "App", "Application.x", "flow", "")
+    entries = [
+        a_log(
+            family.all[number * 5 % 6],
+            (f"took {number}5%_'Ä", "took 5%_'ä", "took 5xx'ä")[number % 3],
+            level=(10, 20, 40)[number * 7 % 3],
+            logger=loggers[number % len(loggers)],
+            time_us=START_US + number * 11 % 42,
+            chunk_count=3 * (number % 8 == 0),
+        )
+        for number in range(42)
+    ]
+    do(store, lambda uow: uow.add_logs(entries))
+    for scan_limit in (1, 5, 50_000):  # a call may look through fewer records than there are
+        monkeypatch.setattr("flowspan_service.stores.logs.SCAN_LIMIT", scan_limit)
+        for run, include in ((family.all[0], True), (family.all[1], True), (family.all[0], False)):
+            inside = set(family.under(run)) if include else {run.id}
+            expected = [e.message for e in entries if e.run_id in inside and fits(e, FILTERS[name])]
+            query = LogQuery(
+                run.id,
+                include_descendants=include,
+                newest_first=newest_first,
+                limit=4,
+                **FILTERS[name],
+            )
+            assert logged(store, query) == (expected[::-1] if newest_first else expected)
+
+
+def test_a_page_of_logs_says_how_far_it_looked(store: SqlStore) -> None:
+    run, other = a_run(), a_run()
+    add_runs(store, [run, other])
+    lines = [a_log(run, "a"), a_log(run, "b"), *(a_log(other) for _ in range(5))]
+    do(store, lambda uow: uow.add_logs(lines))
+    newest = store.list_logs(LogQuery(other.id)).items[-1].position
+    for text in ("", "b", "nothing"):
+        page = store.list_logs(LogQuery(run.id, message_contains=text))
+        assert (page.looked_at, page.has_more) == (newest, False)
+    page = store.list_logs(LogQuery(run.id, after_position=newest))
+    assert page == ([], newest, False)

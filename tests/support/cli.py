@@ -15,7 +15,7 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from fcntl import ioctl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from unittest import mock
 
 from flowspan.cli.main import app
@@ -54,15 +54,25 @@ class Outcome:
 
 
 def flowspan(
-    *arguments: str, code: int | None = 0, env: Mapping[str, str] | None = None
+    *arguments: str,
+    code: int | None = 0,
+    env: Mapping[str, str] | None = None,
+    out: TextIO | None = None,
 ) -> Outcome:
     """Runs the command in this process, as if with its output in pipes: a second of work less.
+
+    Args:
+        arguments: The command line.
+        code: The exit code that is expected; None stands for any.
+        env: Further environment variables.
+        out: What stands for standard output; by default what the outcome tells.
 
     Raises:
         AssertionError: It ended with another code than expected; None stands for any.
     """
-    out, err, ended = io.StringIO(), io.StringIO(), None
-    with mock.patch.dict(os.environ, env or {}), redirect_stdout(out), redirect_stderr(err):
+    printed, err, ended = io.StringIO(), io.StringIO(), None
+    stdout = printed if out is None else out
+    with mock.patch.dict(os.environ, env or {}), redirect_stdout(stdout), redirect_stderr(err):
         get_config.cache_clear()
         try:
             app(args=list(arguments), prog_name="flowspan")
@@ -70,7 +80,7 @@ def flowspan(
             ended = exit_.code
         finally:
             get_config.cache_clear()
-    outcome = Outcome(int(ended or 0), out.getvalue(), err.getvalue())
+    outcome = Outcome(int(ended or 0), printed.getvalue(), err.getvalue())
     assert code is None or outcome.code == code, outcome
     return outcome
 

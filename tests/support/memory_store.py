@@ -11,6 +11,7 @@ from flowspan_service.app.queries import (
     Changes,
     FlowInfo,
     LatestArtifactQuery,
+    LogPage,
     LogQuery,
     Page,
     RunFilter,
@@ -283,18 +284,25 @@ class MemoryStore:
     def position(self) -> int:
         return len(self.data.history)
 
-    def list_logs(self, query: LogQuery) -> Page[LogEntry]:
+    def list_logs(self, query: LogQuery) -> LogPage:
         wanted = {query.run_id}
         if query.include_descendants:
             wanted = {run.id for run in _tree(self.data, query.run_id)}
         found = [
-            entry
-            for entry in self.data.logs
-            if entry.run_id in wanted
-            and entry.level >= query.min_level
-            and entry.position > query.after_position
+            entry for entry in self.data.logs if entry.run_id in wanted and _fits(entry, query)
         ]
-        return Page(found[: query.limit], has_more=len(found) > query.limit)
+        after = query.after_position
+        if query.newest_first:
+            found = [entry for entry in reversed(found) if not after or entry.position < after]
+        else:
+            found = [entry for entry in found if entry.position > after]
+        items = found[: query.limit]
+        has_more = len(found) > query.limit
+        looked_at = items[-1].position if has_more else max(after, len(self.data.logs))
+        return LogPage(items, looked_at, has_more)
+
+    def size_bytes(self) -> int:
+        return 0
 
     def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> FlowInfo | None:
         for flow in self.list_flows(after_name=None, limit=1 << 30):
@@ -375,4 +383,16 @@ def _meets(run: Run, wanted: RunFilter) -> bool:
         and wanted.run_name in {None, run.run_name}
         and (wanted.id_prefix is None or run.id.startswith(wanted.id_prefix))
         and (wanted.id_suffix is None or run.id.endswith(wanted.id_suffix))
+    )
+
+
+def _fits(entry: LogEntry, query: LogQuery) -> bool:
+    return (
+        entry.level >= query.min_level
+        and (query.logged_after_us is None or entry.time_us >= query.logged_after_us)
+        and (entry.chunk_count > 1 or query.message_contains in entry.message)
+        and (
+            not query.loggers
+            or any(f"{entry.logger}.".startswith(f"{name}.") for name in query.loggers)
+        )
     )

@@ -189,10 +189,9 @@ class Reporter:
             run_id=run_id,
             message=message,
             level=level,  # type: ignore[arg-type] # levels between the names are allowed
-            logger="flowspan.runs",
             time=self._time(),
             attempt=1,
-            **fields,
+            **{"logger": "flowspan.runs", **fields},
         )
         self._events.append(report_pb2.Event(log=record))
 

@@ -216,6 +216,11 @@ def info(message: system_service_pb2.GetInfoResponse) -> models.ServiceInfo:
         otlp_endpoint=message.otlp_endpoint,
         max_message_bytes=message.max_message_bytes,
         capabilities=tuple(message.capabilities),
+        database_location=message.database_location,
+        database_size_bytes=message.database_size_bytes,
+        log_file=message.log_file,
+        is_embedded=message.is_embedded,
+        idle_timeout_s=seconds(message.idle_timeout) if message.HasField("idle_timeout") else None,
     )
 
 
@@ -250,6 +255,20 @@ def _change(message: watch_service_pb2.Change, token: str) -> models.Change:
     return models.Change(transition(message.transition), run, token)
 
 
+def wire_optional(value: UUID | str | None, name: str) -> str:
+    """An id or a text that may be missing, for the wire, where empty stands for missing.
+
+    Raises:
+        ValueError: It is an empty text, which would be taken as missing.
+    """
+    if value is None:
+        return ""
+    text = str(value)
+    if not text.strip():
+        raise ValueError(f"{name} is empty ({text!r}); leave it out, or pass None, for none")
+    return text
+
+
 def wire_filter(value: models.RunFilter | None) -> run_filter_pb2.RunFilter | None:
     """A filter for the wire."""
     if value is None:
@@ -259,15 +278,15 @@ def wire_filter(value: models.RunFilter | None) -> run_filter_pb2.RunFilter | No
         state_names=value.state_names,
         function_names=value.function_names,
         tags=value.tags,
-        parent_run_id=str(value.parent_run_id or ""),
-        root_run_id=str(value.root_run_id or ""),
-        flow_run_id=str(value.flow_run_id or ""),
+        parent_run_id=wire_optional(value.parent_run_id, "parent_run_id"),
+        root_run_id=wire_optional(value.root_run_id, "root_run_id"),
+        flow_run_id=wire_optional(value.flow_run_id, "flow_run_id"),
         top_level_only=value.top_level_only,
         created_after=wire_time(value.created_after, "created_after"),
         created_before=wire_time(value.created_before, "created_before"),
-        run_name=value.run_name,
-        id_prefix=value.id_prefix,
-        id_suffix=value.id_suffix,
+        run_name=wire_optional(value.run_name, "run_name"),
+        id_prefix=wire_optional(value.id_prefix, "id_prefix"),
+        id_suffix=wire_optional(value.id_suffix, "id_suffix"),
     )
 
 

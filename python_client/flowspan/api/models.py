@@ -307,7 +307,15 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceInfo:
-    """What the service is and how it does."""
+    """What the service is and how it does.
+
+    Attributes:
+        database_location: The path of a SQLite file on its machine, or a URL without the password.
+        database_size_bytes: 0 if it is not known.
+        log_file: The file on its machine that its log goes to; empty for a terminal or a pipe.
+        is_embedded: True if a client library started it, and not a person.
+        idle_timeout_s: After how long without calls and sessions it ends by itself; None for never.
+    """
 
     version: str
     schema_version: str
@@ -323,13 +331,19 @@ class ServiceInfo:
     otlp_endpoint: str
     max_message_bytes: int
     capabilities: tuple[str, ...] = ()
+    database_location: str = ""
+    database_size_bytes: int = 0
+    log_file: str = ""
+    is_embedded: bool = False
+    idle_timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
     """Which runs.
 
-    What is set is all to be met; of several values of a field, one is enough, but of tags all.
+    What is set is all to be met; of several values of a field, one is enough, but of tags all. None
+    does not filter; an empty text is refused, for most often it is an id that was never set.
 
     Attributes:
         function_names: Names of flows or tasks.
@@ -349,9 +363,9 @@ class RunFilter:
     top_level_only: bool = False
     created_after: datetime | None = None
     created_before: datetime | None = None
-    run_name: str = ""
-    id_prefix: str = ""
-    id_suffix: str = ""
+    run_name: str | None = None
+    id_prefix: str | None = None
+    id_suffix: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,7 +400,8 @@ class Artifact:
 class ArtifactFilter:
     """Which artifacts.
 
-    What is set is all to be met; of several types, one is enough.
+    What is set is all to be met; of several types, one is enough. None does not filter; an empty
+    text is refused.
 
     Attributes:
         run_id: The run that made them, a flow run or a task run.
@@ -395,12 +410,12 @@ class ArtifactFilter:
         id_suffix: The end of the artifact's id, at least 4 characters.
     """
 
-    key: str = ""
+    key: str | None = None
     types: tuple[str, ...] = ()
     run_id: UUID | str | None = None
     include_descendants: bool = False
-    id_prefix: str = ""
-    id_suffix: str = ""
+    id_prefix: str | None = None
+    id_suffix: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

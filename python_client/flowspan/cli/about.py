@@ -17,7 +17,12 @@ from flowspan.config import get_config, variables_of
 
 
 def version(ctx: typer.Context, *, json: options.Json = False) -> None:
-    """Show the version."""
+    """Show the version.
+
+    Try:
+
+        flowspan version --json | jq -r .version
+    """
     this = session(ctx)
     number = metadata.version("flowspan")
     if json:
@@ -27,7 +32,12 @@ def version(ctx: typer.Context, *, json: options.Json = False) -> None:
 
 
 def show_config(ctx: typer.Context, *, json: options.Json = False) -> None:
-    """Show the settings, and which environment variable each comes from."""
+    """Show the settings, and which environment variable each comes from.
+
+    Try:
+
+        FLOWSPAN_HOME=/srv/flowspan flowspan config show
+    """
     this = session(ctx)
     config = get_config()
     settings = {

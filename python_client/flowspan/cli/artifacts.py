@@ -33,6 +33,7 @@ ArtifactName = Annotated[
         metavar="KEY_OR_ID",
         help="A key, an artifact's id, or a unique end or beginning of one.",
         show_default=False,
+        callback=options.refuse_blank,
     ),
 ]
 
@@ -41,15 +42,34 @@ def list_artifacts(
     ctx: typer.Context,
     *,
     key: Annotated[
-        str | None, typer.Option("--key", "-k", metavar="KEY", help="The history of this key.")
+        str | None,
+        typer.Option(
+            "--key",
+            "-k",
+            metavar="KEY",
+            help="The history of this key.",
+            callback=options.refuse_blank,
+        ),
     ] = None,
     type_: Annotated[
         list[str] | None,
-        typer.Option("--type", "-t", metavar="TYPE", help="Only of this type: table, link, …"),
+        typer.Option(
+            "--type",
+            "-t",
+            metavar="TYPE",
+            help="Only of this type: table, link, …",
+            callback=options.refuse_blank,
+        ),
     ] = None,
     run: Annotated[
         str | None,
-        typer.Option("--run", "-r", metavar="ID", help="Only of this run and what it called."),
+        typer.Option(
+            "--run",
+            "-r",
+            metavar="ID",
+            help="Only of this run and what it called.",
+            callback=options.refuse_blank,
+        ),
     ] = None,
     all_: Annotated[
         bool, typer.Option("--all", "-a", help="Every artifact, also those without a key.")
@@ -73,7 +93,7 @@ def list_artifacts(
     if is_each:
         owner = None if run is None else find_run(client, run, now=this.now).id
         wanted = ArtifactFilter(
-            key=key or "",
+            key=key,
             types=tuple(type_ or ()),
             run_id=owner,
             include_descendants=owner is not None,

@@ -8,16 +8,19 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
+from uuid import UUID
+
+import typer
 
 from flowspan.api.models import ArtifactFilter, RunFilter
 from flowspan.cli import format as fmt
+from flowspan.cli import options
 from flowspan.cli.session import CommandError
 from flowspan.exceptions import ApiError, ObjectNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-    from uuid import UUID
 
     from flowspan.api.client import SyncFlowspanClient
     from flowspan.api.models import Artifact, Run
@@ -25,8 +28,11 @@ if TYPE_CHECKING:
 LATEST = "latest"
 _PART_OF_ID = re.compile(r"(?=[0-9a-f-]{4,36}$)-?[0-9a-f]+(-[0-9a-f]+)*-?")
 _KEY = re.compile(r"[a-z0-9-]+")
+_ID_DIGITS = 32
 _ID_LENGTH = 36
 _MAX_LISTED = 10
+_MOST = _MAX_LISTED + 1
+"""One more than a message lists, to know whether there are more."""
 # Eight digits tell a million runs apart; more where those that are listed need more.
 _SHORT_ID_LENGTHS = (8, 10, 12, 17, 22, 27)
 _ADVICE = "`flowspan run ls` lists the runs there are; `latest` stands for the newest."
@@ -44,24 +50,30 @@ def find_run(client: SyncFlowspanClient, text: str, *, now: datetime) -> Run:
         now: The time, for the message that lists several.
 
     Raises:
-        CommandError: There is none, or there are several.
+        typer.BadParameter: The text is empty, or stands for several runs.
+        CommandError: There is no such run.
     """
-    text = text.strip()
+    text = options.refuse_blank(text).strip()
     if text == LATEST:
         return _latest(client)
     part = text.lower()
     is_id = _PART_OF_ID.fullmatch(part) is not None
-    if is_id and len(text) == _ID_LENGTH:
-        return _by_id(client, part)
+    if is_id and len(part.replace("-", "")) == _ID_DIGITS:
+        return _by_id(client, str(UUID(part)))
     candidates = _by_part_of_id(client, part) if is_id else []
     what = f"has an id that begins or ends with {text!r}"
-    if not candidates:
+    if not candidates:  # names may look like ids: "cafe"
         candidates = _candidates(client, RunFilter(run_name=text))
         what = f"is named {text!r}" + (", or has such an id" if is_id else "")
     if not candidates:
         raise CommandError(f"no run {what}", advice=_ADVICE)
     if len(candidates) > 1:
-        raise CommandError(f"more than one run {what}:\n{_listed(candidates, now)}")
+        listed = [
+            f"{run.id}  {run.function_name} {run.name}  {run.state.name}  "
+            f"{fmt.ago(run.created_at, now=now)}"
+            for run in candidates
+        ]
+        raise _ambiguous(f"more than one run {what}", listed)
     return candidates[0]
 
 
@@ -74,9 +86,10 @@ def find_artifact(client: SyncFlowspanClient, text: str, *, now: datetime) -> Ar
         now: The time, for the message that lists several.
 
     Raises:
-        CommandError: There is none, or there are several.
+        typer.BadParameter: The text is empty, or stands for several artifacts.
+        CommandError: There is no such artifact.
     """
-    text = text.strip()
+    text = options.refuse_blank(text).strip()
     part = text.lower()
     is_id = _PART_OF_ID.fullmatch(part) is not None
     if _KEY.fullmatch(text) is not None:
@@ -86,7 +99,7 @@ def find_artifact(client: SyncFlowspanClient, text: str, *, now: datetime) -> Ar
     if is_id:
         found: dict[UUID, Artifact] = {}
         for wanted in (ArtifactFilter(id_prefix=part), ArtifactFilter(id_suffix=part)):
-            page = client.read_artifacts(wanted, limit=_MAX_LISTED, page_size=_MAX_LISTED)
+            page = client.read_artifacts(wanted, limit=_MOST, page_size=_MOST)
             found.update((each.id, each) for each in page if _is_part(part, each.id))
         candidates = list(found.values())
     if not candidates:
@@ -96,13 +109,12 @@ def find_artifact(client: SyncFlowspanClient, text: str, *, now: datetime) -> Ar
             advice="`flowspan artifact ls` lists the keys, with --all every artifact.",
         )
     if len(candidates) > 1:
-        listed = "\n".join(
-            f"  {each.id}  {each.type} {each.key or ''}  {fmt.ago(each.created_at, now=now)}"
+        listed = [
+            f"{each.id}  {each.type} {each.key or ''}  {fmt.ago(each.created_at, now=now)}"
             for each in candidates
-        )
-        raise CommandError(
-            f"more than one artifact has an id that begins or ends with {text!r}:\n{listed}"
-        )
+        ]
+        what = f"has an id that begins or ends with {text!r}"
+        raise _ambiguous(f"more than one artifact {what}", listed)
     return candidates[0]
 
 
@@ -149,8 +161,8 @@ def _by_part_of_id(client: SyncFlowspanClient, part: str) -> list[Run]:
         found[run.id] = run
     by_end = RunFilter(id_suffix=part)
     for read in (client.read_flow_runs, client.read_task_runs):
-        page: Iterator[Run] = read(by_end, page_size=_MAX_LISTED)
-        found.update((run.id, run) for run in islice(page, _MAX_LISTED) if _is_part(part, run.id))
+        page: Iterator[Run] = read(by_end, page_size=_MOST)
+        found.update((run.id, run) for run in islice(page, _MOST) if _is_part(part, run.id))
     return list(found.values())
 
 
@@ -165,20 +177,21 @@ def _candidates(client: SyncFlowspanClient, run_filter: RunFilter) -> list[Run]:
     """Runs that fit, of the first kind of which there are any; enough of them for a message."""
     top_level = replace(run_filter, top_level_only=True)
     queries: tuple[Iterator[Run], ...] = (
-        client.read_flow_runs(top_level, page_size=_MAX_LISTED),
-        client.read_flow_runs(run_filter, page_size=_MAX_LISTED),
-        client.read_task_runs(run_filter, page_size=_MAX_LISTED),
+        client.read_flow_runs(top_level, page_size=_MOST),
+        client.read_flow_runs(run_filter, page_size=_MOST),
+        client.read_task_runs(run_filter, page_size=_MOST),
     )
     for found in queries:
-        runs = list(islice(found, _MAX_LISTED))
+        runs = list(islice(found, _MOST))
         if runs:
             return runs
     return []
 
 
-def _listed(runs: list[Run], now: datetime) -> str:
-    return "\n".join(
-        f"  {run.id}  {run.function_name} {run.name}  {run.state.name}  "
-        f"{fmt.ago(run.created_at, now=now)}"
-        for run in runs
-    )
+def _ambiguous(what: str, listed: list[str]) -> typer.BadParameter:
+    """The error for a text that stands for several things, which are listed."""
+    lines = [f"{what}:", *(f"  {line}" for line in listed[:_MAX_LISTED])]
+    if len(listed) > _MAX_LISTED:
+        lines.append("  … and more")
+    lines.append("Name one of them by its id.")
+    return typer.BadParameter("\n".join(lines))

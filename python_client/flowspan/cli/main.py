@@ -1,14 +1,9 @@
-"""The program: every command in one table, and what becomes of errors.
-
-Exit codes: 0 done; 1 it failed, was refused or there is no such thing; 2 the command line is wrong;
-130 interrupted with Ctrl-C.
-"""
+"""The program: every command in one table."""
 
 from __future__ import annotations
 
-import io
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -16,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from flowspan.cli import (
     about,
     artifacts,
+    failures,
     flows,
     run_changes,
     run_logs,
@@ -25,15 +21,11 @@ from flowspan.cli import (
     spool,
     variables,
 )
-from flowspan.cli.output import cleaned, make_console, uncleaned
-from flowspan.cli.safe_text import clean
-from flowspan.cli.session import Session, stop_writing
-from flowspan.exceptions import FlowspanError
+from flowspan.cli.output import cleaned, uncleaned
+from flowspan.cli.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_INTERRUPTED = 130
+    from collections.abc import Callable, Sequence
 
 
 class _BareFlags:
@@ -62,35 +54,26 @@ class _Group(_BareFlags, TyperGroup):
 class _Commands(_Group):
     """The program's commands: turns what they raise into messages and exit codes."""
 
+    def main(  # type: ignore[override] # commands are always ended by SystemExit
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
+    ) -> NoReturn:
+        given = sys.argv[1:] if args is None else list(args)
+        options["standalone_mode"] = False  # errors are raised, and exit codes returned
+
+        def run() -> Any:
+            failures.check_arguments(given)
+            return super(_Commands, self).main(given, prog_name, **options)
+
+        with cleaned():
+            raise SystemExit(failures.exit_code_of(run, shows_traceback="--traceback" in given))
+
     def invoke(self, ctx: Any) -> Any:
         this = Session()
         ctx.obj = this
         try:
-            with cleaned():
-                result = super().invoke(ctx)
-            sys.stdout.flush()  # here, where it is known what to do when nobody reads it
-            return result
-        except typer.BadParameter as error:
-            error.message = clean(error.message)  # typer prints it
-            raise
-        except FlowspanError as error:
-            _report(error)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(_INTERRUPTED) from None
-        except BrokenPipeError:
-            stop_writing()
+            return super().invoke(ctx)
         finally:
             this.close()
-
-
-def _report(error: FlowspanError) -> None:
-    console = make_console(stderr=True)
-    console.print("Error:", style="bold red", end=" ")
-    console.print(str(error), soft_wrap=True)
-    advice = getattr(error, "advice", "")
-    if advice:
-        console.print(advice, soft_wrap=True)
 
 
 def _group(description: str, **commands: Callable[..., None]) -> typer.Typer:
@@ -131,8 +114,13 @@ def _options(
         bool,
         typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
     ] = False,
+    traceback: Annotated[
+        bool,
+        typer.Option("--traceback", help="Show the whole traceback of an unexpected error."),
+    ] = False,
 ) -> None:
     """Flows, their runs and the service that keeps them."""
+    del traceback  # read where the error is reported
     ctx.ensure_object(Session).address = address
 
 
@@ -192,11 +180,3 @@ app.add_typer(
 )
 app.add_typer(_group("Settings.", show=about.show_config), name="config")
 app.command("version", cls=_Command)(about.version)
-
-
-def main() -> None:
-    """Runs the command that the program was called with."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # where the terminal cannot show it, "?"
-            stream.reconfigure(errors="replace")
-    app(prog_name="flowspan")

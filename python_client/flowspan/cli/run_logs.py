@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _LEVEL_STYLES = ((50, "bold red"), (40, "red"), (30, "yellow"), (20, ""), (0, "dim"))
 _LEVEL_WIDTH = 8
+_SHOWN_PATTERN = 100
 
 
 def show_logs(
@@ -44,6 +46,43 @@ def show_logs(
             help="Only records as grave as this, or graver: warning.",
         ),
     ] = None,
+    logger: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--logger",
+            metavar="NAME",
+            help="Only records of this logger and those below it (of one of several).",
+            callback=options.refuse_blank,
+        ),
+    ] = None,
+    grep: Annotated[
+        str | None,
+        typer.Option(
+            "--grep",
+            "-g",
+            metavar="PATTERN",
+            help="Only records whose message matches this regular expression.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="WHEN",
+            help="Only records logged then or later: 30m, 2h, 7d ago, or a date and time.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit",
+            "-n",
+            metavar="N",
+            min=0,
+            help="Only the last N of these records; 0 for all.",
+            callback=options.bounded,
+        ),
+    ] = 0,
     own: Annotated[
         bool, typer.Option("--own", help="Without the records of the runs that it called.")
     ] = False,
@@ -51,23 +90,54 @@ def show_logs(
 ) -> None:
     """Show what a run and the runs that it called have logged, in the order of arrival.
 
+    The filters may be combined: a record must meet all of them. With --follow they hold for new
+    records as well, and -n counts those that are there when it begins.
+
     Try:
 
-        flowspan run logs latest --follow
+        flowspan run logs latest --follow -n 20
+
+        flowspan run logs latest --since 10m --logger app --grep 'took [0-9]{3,} s'
 
         flowspan run logs 0199a1b2-c3d4 --level warning --json | jq -r .message
     """
     this = session(ctx)
-    client = this.client()
     min_level = options.parse_level(level)
+    pattern = _parse_pattern(grep)
+    logged_after = options.parse_moment(since, now=this.now, option="--since")
+    client = this.client()
     run = find_run(client, run_id, now=this.now)
     fetch = client.tail_logs if follow else client.read_logs
-    records = fetch(run.id, include_descendants=not own, min_level=min_level)
+    records = fetch(
+        run.id,
+        include_descendants=not own,
+        min_level=min_level,
+        loggers=logger or (),
+        logged_after=logged_after,
+        pattern=pattern,
+        last=limit or None,
+    )
     if json:
         for record in records:
             this.print_json(json_output.log(record), at_once=follow)
         return
     _print_records(this, _Names(client, run), records, at_once=follow)
+
+
+def _parse_pattern(text: str | None) -> re.Pattern[str] | None:
+    if text is None:
+        return None
+    if not text:
+        raise typer.BadParameter("'' is empty", param_hint="--grep")
+    try:
+        return re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        shown = text if len(text) <= _SHOWN_PATTERN else f"{text[:_SHOWN_PATTERN]}…"
+        raise typer.BadParameter(
+            f"{shown!r} is no regular expression: {error}. A backslash before a character takes it "
+            "as it is",
+            param_hint="--grep",
+        ) from None
 
 
 def _print_records(

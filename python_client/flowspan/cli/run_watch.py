@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,15 +13,17 @@ from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options, tree_view
 from flowspan.cli.live import follow
 from flowspan.cli.lookup import find_run, short_id
-from flowspan.cli.session import session
+from flowspan.cli.session import CommandError, session
 from flowspan.cli.state_view import state_text
 from flowspan.cli.tree import RunTree
+from flowspan.exceptions import ObjectNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from flowspan.api.models import Run, RunSnapshot
+    from flowspan.api.client import SyncFlowspanClient
+    from flowspan.api.models import FlowRun, Run, RunSnapshot, Transition
     from flowspan.cli.session import Session
 
 _STATE_WIDTH = 14
@@ -28,8 +31,32 @@ _STATE_WIDTH = 14
 
 def watch_run(
     ctx: typer.Context,
-    run_id: options.RunId,
+    run_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ID",
+            help="The run's id, a unique beginning of it, its name, or 'latest'.",
+            show_default=False,
+            callback=options.refuse_blank,
+        ),
+    ] = None,
     *,
+    next_: Annotated[
+        bool,
+        typer.Option(
+            "--next", help="Wait for the next flow run that starts, and watch that. Without ID."
+        ),
+    ] = False,
+    flow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--flow",
+            "-f",
+            metavar="NAME",
+            help="With --next: only a run of this flow (of one of several).",
+            callback=options.refuse_blank,
+        ),
+    ] = None,
     exit_status: Annotated[
         bool,
         typer.Option("--exit-status", help="End with exit code 1 if the run does not complete."),
@@ -42,11 +69,21 @@ def watch_run(
 
         flowspan run watch latest
 
+        flowspan run watch --next --flow etl --exit-status
+
         flowspan run watch latest --json | jq -r .transition.state.name
     """
     this = session(ctx)
-    client = this.client()
-    run = find_run(client, run_id, now=this.now)
+    if next_ == (run_id is not None):
+        raise typer.BadParameter("give the run's ID, or --next", param_hint="ID")
+    if flow and not next_:
+        raise typer.BadParameter("it is for --next", param_hint="--flow")
+    if run_id is None:
+        client = this.client(even_if_empty=True)
+        run: Run = _next_run(this, client, flow_names=flow or ())
+    else:
+        client = this.client()
+        run = find_run(client, run_id, now=this.now)
     if json:
         ended = _print_items(this, run, client.watch(run.id))
     elif this.out.is_terminal:
@@ -57,6 +94,39 @@ def watch_run(
         ended = _print_changes(this, run, client.watch(run.id))
     if exit_status and (ended is None or ended.state.type is not StateType.COMPLETED):
         raise typer.Exit(1)
+
+
+def _next_run(this: Session, client: SyncFlowspanClient, *, flow_names: Sequence[str]) -> FlowRun:
+    """The next flow run that starts and that no other run called."""
+    for item in client.watch(flow_runs_only=True, changes_only=True):
+        if isinstance(item, SnapshotEnd):
+            of = f" of {' or '.join(flow_names)}" if flow_names else ""
+            this.err.print(Text(f"Waiting for the next run{of} …", style="dim"))
+            continue
+        if not isinstance(item, Change):
+            continue
+        run = _started(client, item.transition)
+        if (
+            run is not None
+            and run.parent_run_id is None
+            and (not flow_names or run.flow_name in flow_names)
+        ):
+            return run
+    raise CommandError("the service has ended the watch")
+
+
+def _started(client: SyncFlowspanClient, change: Transition) -> FlowRun | None:
+    """The run that has started with this transition; None if it had before, or is only waiting."""
+    state = change.state
+    is_start = state.type is StateType.RUNNING or state.is_final()
+    if change.attempt > 1 or not is_start or state.type is StateType.CANCELLED:
+        return None
+    with suppress(ObjectNotFound):  # deleted meanwhile
+        run = client.read_flow_run(change.run_id)
+        # A run that was never RUNNING starts and ends at once: its arguments were wrong, say.
+        if run.started_at is None or run.started_at == state.entered_at:
+            return run
+    return None
 
 
 def _print_items(

@@ -15,6 +15,7 @@ from flowspan.cli.artifacts import print_artifacts_of
 from flowspan.cli.lookup import find_run, short_id, short_ids
 from flowspan.cli.session import session
 from flowspan.cli.state_view import state_text
+from flowspan.cli.states import checked, parse_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,13 +39,18 @@ def list_runs(
     state: options.States = None,
     flow: Annotated[
         list[str] | None,
-        typer.Option("--flow", "-f", metavar="NAME", help="Only runs of this flow."),
+        typer.Option(
+            "--flow",
+            "-f",
+            metavar="NAME",
+            help="Only runs of this flow (of one of several).",
+            callback=options.refuse_blank,
+        ),
     ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option("--tag", "-t", metavar="TAG", help="Only runs with this tag (with all)."),
-    ] = None,
+    name: options.RunName = None,
+    tag: options.Tags = None,
     since: options.Since = None,
+    until: options.Until = None,
     limit: options.Limit = 20,
     all_: Annotated[
         bool, typer.Option("--all", "-a", help="Also flow runs that another run called.")
@@ -57,19 +63,25 @@ def list_runs(
 
         flowspan run ls --state failed --since 1d
 
+        flowspan run ls --since 2026-01-31 --until 2026-02-01
+
         flowspan run ls --flow etl --limit 0 --json | jq -r .id
     """
     this = session(ctx)
-    types, names = options.parse_states(state)
+    types, state_names = parse_states(state)
+    after, before = options.parse_period(since, until, now=this.now)
     run_filter = RunFilter(
         state_types=types,
-        state_names=names,
+        state_names=state_names,
         function_names=tuple(flow or ()),
+        run_name=name,
         tags=tuple(tag or ()),
         top_level_only=not all_,
-        created_after=options.parse_since(since, now=this.now),
+        created_after=after,
+        created_before=before,
     )
     found = this.client().read_flow_runs(run_filter, page_size=_page_size(limit))
+    found = checked(found, this.client(), state_names)
     _print_runs(this, found, limit=limit, json=json, nothing="No flow runs.")
 
 
@@ -78,16 +90,28 @@ def list_task_runs(
     *,
     state: options.States = None,
     task: Annotated[
-        list[str] | None, typer.Option("--task", metavar="NAME", help="Only runs of this task.")
+        list[str] | None,
+        typer.Option(
+            "--task",
+            metavar="NAME",
+            help="Only runs of this task (of one of several).",
+            callback=options.refuse_blank,
+        ),
     ] = None,
     flow_run: Annotated[
-        str | None, typer.Option("--run", "-r", metavar="ID", help="Only tasks of this flow run.")
+        str | None,
+        typer.Option(
+            "--run",
+            "-r",
+            metavar="ID",
+            help="Only tasks of this flow run.",
+            callback=options.refuse_blank,
+        ),
     ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option("--tag", "-t", metavar="TAG", help="Only runs with this tag (with all)."),
-    ] = None,
+    name: options.RunName = None,
+    tag: options.Tags = None,
     since: options.Since = None,
+    until: options.Until = None,
     limit: options.Limit = 20,
     json: options.Json = False,
 ) -> None:
@@ -98,17 +122,21 @@ def list_task_runs(
         flowspan task ls --run latest --state failed
     """
     this = session(ctx)
-    types, names = options.parse_states(state)
+    types, state_names = parse_states(state)
+    after, before = options.parse_period(since, until, now=this.now)
     owner = None if flow_run is None else find_run(this.client(), flow_run, now=this.now).id
     run_filter = RunFilter(
         state_types=types,
-        state_names=names,
+        state_names=state_names,
         function_names=tuple(task or ()),
+        run_name=name,
         tags=tuple(tag or ()),
         flow_run_id=owner,
-        created_after=options.parse_since(since, now=this.now),
+        created_after=after,
+        created_before=before,
     )
     found = this.client().read_task_runs(run_filter, page_size=_page_size(limit))
+    found = checked(found, this.client(), state_names)
     _print_runs(this, found, limit=limit, json=json, nothing="No task runs.")
 
 

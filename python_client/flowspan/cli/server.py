@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer  # noqa: TC002 - typer reads the annotations
@@ -98,7 +100,10 @@ def _facts(this: Session, address: str, info: ServiceInfo) -> list[tuple[str, st
         ("version", info.version),
         ("process", str(info.process_id)),
         ("up", f"{fmt.duration(up_s)}, since {fmt.stamp(info.started_at)}"),
+        ("ends", _end(info)),
         ("database", f"{info.database}, schema {info.schema_version}"),
+        ("stored in", _place(info)),
+        ("log", info.log_file),
         ("sessions", f"{fmt.count(info.connected_session_count)} connected"),
         ("queue", f"{fmt.count(info.queued_event_count, 'event')} to be stored"),
         ("stored", f"{fmt.count(info.committed_transition_count, 'transition')} since it started"),
@@ -107,9 +112,38 @@ def _facts(this: Session, address: str, info: ServiceInfo) -> list[tuple[str, st
     ]
 
 
+def _end(info: ServiceInfo) -> str:
+    """When the service ends by itself; empty for one that a person started to stay."""
+    if info.idle_timeout_s is None:
+        return ""
+    after = f"after {fmt.duration(info.idle_timeout_s)} without flows and commands"
+    if info.connected_session_count:
+        after += f"; {info.connected_session_count:,} sessions are connected now"
+    return f"{after} (a flow started it)" if info.is_embedded else after
+
+
+def _place(info: ServiceInfo) -> str:
+    if not info.database_size_bytes:
+        return info.database_location
+    return f"{info.database_location}, {_size(info.database_size_bytes)}"
+
+
+def _size(size_bytes: int) -> str:
+    size, unit = size_bytes / 1024, "KiB"
+    for larger in ("MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:,.1f} {unit}"
+
+
 def _is_service(pid: int) -> bool:
     """Whether the process of that id on this machine is a service."""
     if pid <= 1:
+        return False
+    if Path("/proc/self/cmdline").exists():  # Linux, where slim images have no ps
+        with contextlib.suppress(OSError):
+            return b"flowspan_service" in Path(f"/proc/{pid}/cmdline").read_bytes()
         return False
     told = subprocess.run(  # noqa: S603 - our own program
         ["ps", "-p", str(pid), "-o", "args="],  # noqa: S607 - ps is where the system has it

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from flowspan.exceptions import FlowspanError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     import typer
     from rich.console import Console
@@ -70,12 +70,15 @@ class Session:
         """The width to which lines are cut, or None where they are not."""
         return self.out.width if self.out.is_terminal else None
 
-    def client(self, *, start_local: bool = True) -> SyncFlowspanClient:
+    def client(
+        self, *, start_local: bool = True, even_if_empty: bool = False
+    ) -> SyncFlowspanClient:
         """The connection to the service, made at the first call.
 
         Args:
             start_local: Whether the local service may be started where it sleeps. It is not
                 started where it has never stored anything: there is nothing to read then.
+            even_if_empty: Start it there, too: the command waits for what is to come.
 
         Raises:
             ServiceUnavailableError: It is not reached; the message says what to do.
@@ -84,7 +87,9 @@ class Session:
             # gRPC takes nearly as long to import as all the rest, and not every command calls.
             from flowspan.api.client import SyncFlowspanClient  # noqa: PLC0415
 
-            may_start = start_local and (get_config().home / DATABASE_FILE).exists()
+            may_start = start_local and (
+                even_if_empty or _exists(get_config().home / DATABASE_FILE)
+            )
             client = SyncFlowspanClient(self.address, start_local=may_start)
             self._client = client.open()
         return self._client
@@ -146,13 +151,13 @@ class Session:
             self.print(line)
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder on its way that may not be read: the service says so
+        return True
+
+
 def session(ctx: typer.Context) -> Session:
     """The session of a command's context."""
     return ctx.ensure_object(Session)
-
-
-def stop_writing() -> NoReturn:
-    """Ends quietly after whoever read the output has gone away (`flowspan run ls | head -1`)."""
-    # What is still buffered would raise again at the interpreter's end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise SystemExit(1)

@@ -24,6 +24,10 @@ def list_spools(ctx: typer.Context, *, json: options.Json = False) -> None:
     """List what waits on this machine to be sent to the service.
 
     Spools are sent by the next flow that reaches the service, or at once by `spool push`.
+
+    Try:
+
+        flowspan spool ls --json | jq -r .path
     """
     # The reporter costs each command 30 ms, and only these two need it.
     from flowspan.reporter import orphans  # noqa: PLC0415
@@ -52,7 +56,10 @@ def push_spools(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Send what waits on this machine to the service. Exit code 1 if something cannot be sent.
+    """Send what waits on this machine to the service, and say what is left, and why.
+
+    What a running process uses, or what is meant for another service, is left; that is no error.
+    Exit code 1 if something that was tried cannot be sent.
 
     Try:
 
@@ -67,11 +74,12 @@ def push_spools(
             this.print_json({**json_output.record(result), "path": str(result.path)})
         else:
             this.print(_outcome(result))
-    if not results and not json:
-        this.print("Nothing to send.")
-    failed = [result for result in results if not result.is_done]
+    tried = [result for result in results if not result.left]
+    if not tried and not json:
+        this.print("Nothing to send." if not results else "Nothing else to send.")
+    failed = [result for result in tried if not result.is_done]
     if failed:
-        raise CommandError(f"{len(failed)} of {len(results)} spools were not sent")
+        raise CommandError(f"{len(failed)} of {len(tried)} spools were not sent")
 
 
 def _config(this: Session) -> Config:
@@ -107,4 +115,6 @@ def _as_json(info: SpoolInfo) -> dict[str, object]:
 def _outcome(result: PushResult) -> Text:
     if result.is_done:
         return Text(f"Sent {fmt.count(result.events, 'event')} of session {result.session_id}.")
+    if result.left:
+        return Text.assemble(("Left: ", "yellow"), f"{result.path}: {result.left}.")
     return Text.assemble(("Not sent: ", "red"), f"{result.path}: {result.problem}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import math
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,11 +23,23 @@ _PAGE_SIZE = 1000
 _SHOWN_CHARACTERS = 100
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="The variable's name.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The variable's name.",
+        show_default=False,
+        callback=options.refuse_blank,
+    ),
 ]
 Tags = Annotated[
     list[str] | None,
-    typer.Option("--tag", "-t", metavar="TAG", help="A label; may be given several times."),
+    typer.Option(
+        "--tag",
+        "-t",
+        metavar="TAG",
+        help="A label; may be given several times.",
+        callback=options.refuse_blank,
+    ),
 ]
 
 
@@ -34,8 +47,14 @@ def list_variables(
     ctx: typer.Context,
     *,
     prefix: Annotated[
-        str, typer.Option("--prefix", metavar="TEXT", help="Only names that begin so.")
-    ] = "",
+        str | None,
+        typer.Option(
+            "--prefix",
+            metavar="TEXT",
+            help="Only names that begin so.",
+            callback=options.refuse_blank,
+        ),
+    ] = None,
     tag: Tags = None,
     limit: options.Limit = 0,
     json: options.Json = False,
@@ -47,7 +66,9 @@ def list_variables(
         flowspan variable ls --prefix limit_
     """
     this = session(ctx)
-    found = this.client().read_variables(name_prefix=prefix, tags=tag or (), page_size=_PAGE_SIZE)
+    found = this.client().read_variables(
+        name_prefix=prefix or "", tags=tag or (), page_size=_PAGE_SIZE
+    )
     listed = islice(found, limit or None)
     if json:
         for variable in listed:
@@ -126,6 +147,8 @@ def set_variable(
     parsed: Any = value if text else _parsed(value)
     try:
         stored = this.client().set_variable(name, parsed, tags=tag or (), overwrite=overwrite)
+    except (TypeError, ValueError) as error:
+        raise typer.BadParameter(f"it cannot be stored: {error}", param_hint="VALUE") from None
     except ObjectAlreadyExists:
         raise CommandError(
             f"there is a variable {name!r} already", advice="--overwrite replaces it."
@@ -195,9 +218,20 @@ def _missing(name: str) -> CommandError:
 
 def _parsed(text: str) -> Any:
     try:
-        return json_module.loads(text, parse_constant=_no_json)
+        return json_module.loads(text, parse_constant=_no_json, parse_float=_finite)
     except ValueError:
         return text
+    except RecursionError:
+        raise typer.BadParameter("it is nested too deeply", param_hint="VALUE") from None
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise typer.BadParameter(
+            f"{digits} is too large a number; --text stores it as a text", param_hint="VALUE"
+        )
+    return number
 
 
 def _no_json(constant: str) -> None:

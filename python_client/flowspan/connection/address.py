@@ -99,7 +99,10 @@ def connect_socket(address: Address, *, timeout_s: float) -> socket.socket:
             sock.close()
             raise
         return sock
-    sock = socket.create_connection((address.host, address.port), timeout=timeout_s)
+    try:
+        sock = socket.create_connection((address.host, address.port), timeout=timeout_s)
+    except UnicodeError as error:  # of IDNA: a label that is empty or too long
+        raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
     if sock.getsockname() == sock.getpeername():
         # The kernel chose the very port as the near end, and connected the socket with itself (TCP
         # has that: RFC 9293, 3.5). The port must be free for the service that is about to start.

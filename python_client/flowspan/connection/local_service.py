@@ -45,8 +45,8 @@ def published(home: Path) -> dict[str, Any] | None:
 def find_local_service(home: Path) -> Address | None:
     """The address of the home's service, if it accepts connections; the first that does."""
     _reap()
-    info = published(home) or {}
-    for text in info.get("addresses", ()):
+    addresses = (published(home) or {}).get("addresses")
+    for text in addresses if isinstance(addresses, list) else ():
         try:
             address = parse_address(str(text), source=str(home / "service.json"), home=home)
         except ConfigError:

@@ -83,7 +83,8 @@ class PushResult:
         session_id: The session.
         events: How many events the service has taken from it now.
         is_done: Whether the service has all of it, and the file is gone.
-        problem: Why not; empty if it has.
+        problem: Why not, if it was tried; else empty.
+        left: Why it was left as it is, and what sends it; empty if it was tried.
     """
 
     path: Path
@@ -91,6 +92,7 @@ class PushResult:
     events: int = 0
     is_done: bool = False
     problem: str = ""
+    left: str = ""
 
 
 def list_spools(config: Config) -> list[SpoolInfo]:
@@ -113,24 +115,57 @@ def push_spools(
         any_address: Whether to bring spools, too, that were meant for a service at another address.
 
     Returns:
-        What became of each spool that was tried, in the order of `list_spools`.
+        What became of each spool, also of those that were left, in the order of `list_spools`. When
+        the service is lost on the way, that is the problem of the spool at hand, and the others are
+        left.
 
     Raises:
         FlowspanError: The service cannot be found (see `resolve_address`) or reached.
     """
-    waiting = [info for info in list_spools(config) if not info.is_owned]
-    if not waiting:
-        return []
-    address = resolve_address(config)
+    spools = list_spools(config)
+    address: Address | None = None
+    lost = ""
     results = []
-    for info in waiting:
+    for info in spools:
+        left = lost or _reason_to_leave(info, config, any_address=any_address)
         if info.problem:
-            results.append(PushResult(path=info.path, problem=info.problem))
-        elif any_address or info.address == (config.address or ""):
-            result = _push(info.path, address, progress or _ignore)
-            if result is not None:
-                results.append(result)
+            result = PushResult(path=info.path, problem=info.problem)
+        elif left:
+            result = PushResult(path=info.path, session_id=info.session_id, left=left)
+        else:
+            is_first = address is None
+            if address is None:
+                address = resolve_address(config)
+            try:
+                result = _push(info.path, address, progress or _ignore)
+            except FlowspanError as error:
+                if is_first:
+                    raise
+                result = PushResult(path=info.path, session_id=info.session_id, problem=str(error))
+                lost = "the service was lost before it; `flowspan spool push` tries it again"
+        results.append(result)
     return results
+
+
+def _reason_to_leave(info: SpoolInfo, config: Config, *, any_address: bool) -> str:
+    if info.is_owned:
+        return _in_use(info.process_id)
+    if any_address or info.address == (config.address or ""):
+        return ""
+    if info.address:
+        return (
+            f"it is for the service at {info.address}; `flowspan --address {info.address} spool "
+            "push` sends it there, and --any-address to the one given"
+        )
+    return (
+        "it is for the local service; `flowspan spool push` without an address sends it there, and "
+        "--any-address to the one given"
+    )
+
+
+def _in_use(process_id: int) -> str:
+    who = f"process {process_id}" if process_id else "a process"
+    return f"{who} still uses it, and sends it itself"
 
 
 def adopt_spools(config: Config, address: Address) -> None:
@@ -143,9 +178,9 @@ def adopt_spools(config: Config, address: Address) -> None:
         except FlowspanError as error:
             logger.info("the spool %s was not sent: %s", info.path, error)
             return
-        if result is not None and result.is_done:
+        if result.is_done:
             logger.info("sent %d events that an earlier process left", result.events)
-        elif result is not None:
+        elif not result.left:
             logger.warning("the spool %s was not sent: %s", info.path, result.problem)
 
 
@@ -182,10 +217,8 @@ def _look_at(path: Path) -> SpoolInfo | None:
     )
 
 
-def _push(
-    path: Path, address: Address, progress: Callable[[PushResult], None]
-) -> PushResult | None:
-    """Brings a spool to the service; None if it has an owner by now, or is gone.
+def _push(path: Path, address: Address, progress: Callable[[PushResult], None]) -> PushResult:
+    """Brings a spool to the service; leaves it if it has an owner by now, or is gone.
 
     Raises:
         FlowspanError: The service is not reached.
@@ -197,7 +230,8 @@ def _push(
         result.problem = str(error)
         return result
     if spool is None:
-        return None
+        result.left = _in_use(0) if path.exists() else "another process has just sent it"
+        return result
     try:
         result.session_id = spool.header.session_id
         _Push(spool, address, result, progress).run()

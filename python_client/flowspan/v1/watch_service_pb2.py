@@ -27,7 +27,7 @@ from flowspan.v1 import task_run_pb2 as flowspan_dot_v1_dot_task__run__pb2
 from flowspan.v1 import transition_pb2 as flowspan_dot_v1_dot_transition__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66lowspan/v1/watch_service.proto\x12\x0b\x66lowspan.v1\x1a\x1a\x66lowspan/v1/flow_run.proto\x1a\x1a\x66lowspan/v1/task_run.proto\x1a\x1c\x66lowspan/v1/transition.proto\"L\n\x0cWatchRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x16\n\x0e\x66low_runs_only\x18\x03 \x01(\x08\"\xda\x01\n\rWatchResponse\x12(\n\x08\x66low_run\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.FlowRunH\x00\x12(\n\x08task_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.TaskRunH\x00\x12\x30\n\x0csnapshot_end\x18\x03 \x01(\x0b\x32\x18.flowspan.v1.SnapshotEndH\x00\x12%\n\x06\x63hange\x18\x04 \x01(\x0b\x32\x13.flowspan.v1.ChangeH\x00\x12\x14\n\x0cresume_token\x18\x05 \x01(\tB\x06\n\x04item\" \n\x0bSnapshotEnd\x12\x11\n\trun_count\x18\x01 \x01(\x03\"\x90\x01\n\x06\x43hange\x12+\n\ntransition\x18\x01 \x01(\x0b\x32\x17.flowspan.v1.Transition\x12(\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.FlowRunH\x00\x12(\n\x08task_run\x18\x03 \x01(\x0b\x32\x14.flowspan.v1.TaskRunH\x00\x42\x05\n\x03run2P\n\x0cWatchService\x12@\n\x05Watch\x12\x19.flowspan.v1.WatchRequest\x1a\x1a.flowspan.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66lowspan/v1/watch_service.proto\x12\x0b\x66lowspan.v1\x1a\x1a\x66lowspan/v1/flow_run.proto\x1a\x1a\x66lowspan/v1/task_run.proto\x1a\x1c\x66lowspan/v1/transition.proto\"b\n\x0cWatchRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x16\n\x0e\x66low_runs_only\x18\x03 \x01(\x08\x12\x14\n\x0c\x63hanges_only\x18\x04 \x01(\x08\"\xda\x01\n\rWatchResponse\x12(\n\x08\x66low_run\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.FlowRunH\x00\x12(\n\x08task_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.TaskRunH\x00\x12\x30\n\x0csnapshot_end\x18\x03 \x01(\x0b\x32\x18.flowspan.v1.SnapshotEndH\x00\x12%\n\x06\x63hange\x18\x04 \x01(\x0b\x32\x13.flowspan.v1.ChangeH\x00\x12\x14\n\x0cresume_token\x18\x05 \x01(\tB\x06\n\x04item\" \n\x0bSnapshotEnd\x12\x11\n\trun_count\x18\x01 \x01(\x03\"\x90\x01\n\x06\x43hange\x12+\n\ntransition\x18\x01 \x01(\x0b\x32\x17.flowspan.v1.Transition\x12(\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.FlowRunH\x00\x12(\n\x08task_run\x18\x03 \x01(\x0b\x32\x14.flowspan.v1.TaskRunH\x00\x42\x05\n\x03run2P\n\x0cWatchService\x12@\n\x05Watch\x12\x19.flowspan.v1.WatchRequest\x1a\x1a.flowspan.v1.WatchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,13 +35,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.watch_service_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WATCHREQUEST']._serialized_start=134
-  _globals['_WATCHREQUEST']._serialized_end=210
-  _globals['_WATCHRESPONSE']._serialized_start=213
-  _globals['_WATCHRESPONSE']._serialized_end=431
-  _globals['_SNAPSHOTEND']._serialized_start=433
-  _globals['_SNAPSHOTEND']._serialized_end=465
-  _globals['_CHANGE']._serialized_start=468
-  _globals['_CHANGE']._serialized_end=612
-  _globals['_WATCHSERVICE']._serialized_start=614
-  _globals['_WATCHSERVICE']._serialized_end=694
+  _globals['_WATCHREQUEST']._serialized_end=232
+  _globals['_WATCHRESPONSE']._serialized_start=235
+  _globals['_WATCHRESPONSE']._serialized_end=453
+  _globals['_SNAPSHOTEND']._serialized_start=455
+  _globals['_SNAPSHOTEND']._serialized_end=487
+  _globals['_CHANGE']._serialized_start=490
+  _globals['_CHANGE']._serialized_end=634
+  _globals['_WATCHSERVICE']._serialized_start=636
+  _globals['_WATCHSERVICE']._serialized_end=716
 # @@protoc_insertion_point(module_scope)

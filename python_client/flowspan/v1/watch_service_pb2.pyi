@@ -9,14 +9,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class WatchRequest(_message.Message):
-    __slots__ = ("run_id", "resume_token", "flow_runs_only")
+    __slots__ = ("run_id", "resume_token", "flow_runs_only", "changes_only")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     FLOW_RUNS_ONLY_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_ONLY_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     resume_token: str
     flow_runs_only: bool
-    def __init__(self, run_id: _Optional[str] = ..., resume_token: _Optional[str] = ..., flow_runs_only: bool = ...) -> None: ...
+    changes_only: bool
+    def __init__(self, run_id: _Optional[str] = ..., resume_token: _Optional[str] = ..., flow_runs_only: bool = ..., changes_only: bool = ...) -> None: ...
 
 class WatchResponse(_message.Message):
     __slots__ = ("flow_run", "task_run", "snapshot_end", "change", "resume_token")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Changes,
         FlowInfo,
         LatestArtifactQuery,
+        LogPage,
         LogQuery,
         Page,
         RunFilter,
@@ -230,8 +231,12 @@ class Store(Protocol):
         """The position of the last transition committed; 0 if there is none."""
         ...
 
-    def list_logs(self, query: LogQuery) -> Page[LogEntry]:
+    def list_logs(self, query: LogQuery) -> LogPage:
         """A page of log records."""
+        ...
+
+    def size_bytes(self) -> int:
+        """How large the database is; 0 if that is not known."""
         ...
 
     def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> FlowInfo | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from flowspan_service.domain.runs import Run, Transition
+    from flowspan_service.domain.runs import LogEntry, Run, Transition
 
 T = TypeVar("T")
 
@@ -52,6 +52,13 @@ class LogQuery:
     include_descendants: bool = False
     min_level: int = 0
     after_position: int = 0
+    """Where to go on: after it, or before it with `newest_first` (0: at the end)."""
+    loggers: tuple[str, ...] = ()
+    """Names of loggers; each stands for those below it, too."""
+    logged_after_us: int | None = None
+    message_contains: str = ""
+    """Records in pieces fit in any case: the text may be in two of them."""
+    newest_first: bool = False
     limit: int = 1000
     limit_bytes: int = 2_000_000
     """A page ends after the record with which its messages exceed this."""
@@ -110,6 +117,16 @@ class Changes(NamedTuple):
     """The position up to which everything was looked at: go on from there."""
     has_more: bool
     """Whether there were transitions after that, of whatever run."""
+
+
+class LogPage(NamedTuple):
+    """Some log records by position, and what there is after them."""
+
+    items: list[LogEntry]
+    looked_at: int
+    """The position up to which everything was looked at: go on from there."""
+    has_more: bool
+    """Whether there may be more: the page may be empty, for a call looks through a part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,10 @@ class About:
     started_us: int
     process_id: int
     otlp_endpoint: str = ""
+    database_location: str = ""
+    log_file: str = ""
+    is_embedded: bool = False
+    idle_timeout_us: int | None = None
 
 
 @dataclass(slots=True)

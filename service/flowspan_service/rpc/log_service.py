@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowspan.v1 import log_service_pb2, log_service_pb2_grpc
@@ -9,7 +10,7 @@ from flowspan_service.app.queries import LogQuery
 from flowspan_service.app.runs import get_run_of_any_kind
 from flowspan_service.rpc import limits
 from flowspan_service.rpc.tokens import seal, unseal
-from flowspan_service.rpc.translate import log_message
+from flowspan_service.rpc.translate import log_message, microseconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,31 +31,26 @@ class LogService(log_service_pb2_grpc.LogServiceServicer):
         """A page of log records."""
         del context
         backend = self._backend
-        bound_to = b"logs\0%s\0%d\0%d" % (
-            request.run_id.encode(),
-            request.include_descendants,
-            request.min_level,
-        )
+        bound_to = _bound_to(request)
         after = 0
         if request.page_token:
             after = int(unseal(request.page_token, query=bound_to, field="page_token"))
+        is_newest_first = request.order == log_service_pb2.LOG_ORDER_NEWEST_FIRST
         await backend.read(get_run_of_any_kind, backend.store, request.run_id)
-        page = await backend.read(
-            backend.store.list_logs,
-            LogQuery(
-                run_id=request.run_id,
-                include_descendants=request.include_descendants,
-                min_level=request.min_level,
-                after_position=after,
-                limit=request.page_size or limits.PAGE_LOGS_DEFAULT,
-                limit_bytes=limits.PAGE_MESSAGE,
-            ),
+        query = replace(
+            _query(request, after=after),
+            newest_first=is_newest_first,
+            limit=request.page_size or limits.PAGE_LOGS_DEFAULT,
         )
-        token = ""
-        if page.has_more and page.items:
-            token = seal(str(page.items[-1].position), query=bound_to)
+        page = await backend.read(backend.store.list_logs, query)
         return log_service_pb2.ListLogsResponse(
-            logs=[log_message(entry) for entry in page.items], next_page_token=token
+            logs=[log_message(entry) for entry in page.items],
+            next_page_token=seal(str(page.looked_at), query=bound_to) if page.has_more else "",
+            order=(
+                log_service_pb2.LOG_ORDER_NEWEST_FIRST
+                if is_newest_first
+                else log_service_pb2.LOG_ORDER_OLDEST_FIRST
+            ),
         )
 
     async def TailLogs(  # noqa: N802 - the name in the proto
@@ -68,19 +64,9 @@ class LogService(log_service_pb2_grpc.LogServiceServicer):
             generation = backend.hub.generation
             # The run is looked at first: when it had ended by then, all that it logged is read.
             run = await backend.read(get_run_of_any_kind, backend.store, request.run_id)
-            page = await backend.read(
-                backend.store.list_logs,
-                LogQuery(
-                    run_id=request.run_id,
-                    include_descendants=request.include_descendants,
-                    min_level=request.min_level,
-                    after_position=after,
-                    limit=limits.PAGE_LOGS_DEFAULT,
-                    limit_bytes=limits.PAGE_MESSAGE,
-                ),
-            )
+            page = await backend.read(backend.store.list_logs, _query(request, after=after))
+            after = page.looked_at
             if page.items:
-                after = page.items[-1].position
                 yield log_service_pb2.TailLogsResponse(
                     logs=[log_message(entry) for entry in page.items]
                 )
@@ -88,3 +74,29 @@ class LogService(log_service_pb2_grpc.LogServiceServicer):
                 if run.state.is_terminal:
                     return
                 await backend.next_commit(after=generation)
+
+
+def _query(
+    request: log_service_pb2.ListLogsRequest | log_service_pb2.TailLogsRequest, *, after: int
+) -> LogQuery:
+    has_time = request.HasField("logged_after")
+    return LogQuery(
+        run_id=request.run_id,
+        include_descendants=request.include_descendants,
+        min_level=request.min_level,
+        after_position=after,
+        loggers=tuple(request.loggers),
+        logged_after_us=microseconds(request.logged_after) if has_time else None,
+        message_contains=request.message_contains,
+        limit=limits.PAGE_LOGS_DEFAULT,
+        limit_bytes=limits.PAGE_MESSAGE,
+    )
+
+
+def _bound_to(request: log_service_pb2.ListLogsRequest) -> bytes:
+    """What a page token is bound to: all that selects and orders."""
+    selection = log_service_pb2.ListLogsRequest()
+    selection.CopyFrom(request)
+    selection.ClearField("page_token")
+    selection.ClearField("page_size")
+    return b"logs\0" + selection.SerializeToString(deterministic=True)

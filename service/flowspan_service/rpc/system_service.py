@@ -27,7 +27,7 @@ class SystemService(system_service_pb2_grpc.SystemServiceServicer):
         del request, context
         backend = self._backend
         about = backend.about
-        return system_service_pb2.GetInfoResponse(
+        response = system_service_pb2.GetInfoResponse(
             version=about.version,
             schema_version=await backend.read(backend.store.schema_version),
             database=about.database,
@@ -42,4 +42,11 @@ class SystemService(system_service_pb2_grpc.SystemServiceServicer):
             otlp_endpoint=about.otlp_endpoint,
             capabilities=CAPABILITIES,
             max_message_bytes=limits.MAX_MESSAGE,
+            database_location=about.database_location,
+            database_size_bytes=await backend.read(backend.store.size_bytes),
+            log_file=about.log_file,
+            is_embedded=about.is_embedded,
         )
+        if about.idle_timeout_us is not None:
+            response.idle_timeout.CopyFrom(duration(about.idle_timeout_us))
+        return response

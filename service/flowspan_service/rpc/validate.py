@@ -47,7 +47,7 @@ _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 _HEX = re.compile(r"[0-9a-f]*").fullmatch
 _KEY = re.compile(r"[a-z0-9-]*").fullmatch
 _VARIABLE_NAME = re.compile(r"[a-z0-9_-]*").fullmatch
-_ID_PART = re.compile(r"[0-9a-f-]{4,36}").fullmatch
+_ID_PART = re.compile(r"-*(?:[0-9a-f]-*){4,32}").fullmatch
 
 MAX_SECONDS = 253_402_300_799
 """The end of the year 9999, the last that a Timestamp may have."""
@@ -308,7 +308,7 @@ def _check_values(values: Sequence[str | int], field: str) -> None:
         raise TooLargeError(f"{field}: more than {limits.FILTER_VALUES} values", field=field)
     for value in values:
         if isinstance(value, str):
-            check_text(value, field, limits.NAME)
+            check_required_text(value, field, limits.NAME)
         elif value not in STATE_TYPES:
             raise invalid(field, f"{value} is not known")
 
@@ -356,10 +356,16 @@ def _check_logs(request: Any) -> None:
     check_id(request.run_id, "run_id")
     if request.min_level < 0:
         raise invalid("min_level", "is negative")
+    _check_values(request.loggers, "loggers")
+    if request.HasField("logged_after"):
+        check_time(request.logged_after, "logged_after")
+    check_text(request.message_contains, "message_contains", limits.NAME)
 
 
 def _check_list_logs(request: log_service_pb2.ListLogsRequest) -> None:
     _check_logs(request)
+    if request.order not in _ORDERS:
+        raise invalid("order", f"{request.order} is not known")
     _check_page(request.page_size, limits.PAGE_LOGS)
 
 
@@ -404,6 +410,8 @@ def _check_list_artifacts(request: artifact_service_pb2.ListArtifactsRequest) ->
     check_key(wanted.key, "filter.key")
     _check_values(wanted.types, "filter.types")
     check_optional_id(wanted.run_id, "filter.run_id")
+    if wanted.include_descendants and not wanted.run_id:
+        raise invalid("filter.run_id", "is required where the runs that it called are wanted too")
     _check_id_part(wanted.id_prefix, "filter.id_prefix", "beginning")
     _check_id_part(wanted.id_suffix, "filter.id_suffix", "end")
     if request.order not in _ORDERS:

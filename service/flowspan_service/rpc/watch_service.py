@@ -42,9 +42,10 @@ class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
                 await backend.read(get_run_of_any_kind, backend.store, run_id)
             after = await backend.read(backend.store.position)
             count = 0
-            async for run in self._snapshot(after, request):
-                count += 1
-                yield _snapshot_message(run)
+            if not request.changes_only:
+                async for run in self._snapshot(after, request):
+                    count += 1
+                    yield _snapshot_message(run)
             yield _Response(
                 snapshot_end=watch_service_pb2.SnapshotEnd(run_count=count),
                 resume_token=seal(str(after), query=bound_to),

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import contextlib
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from flowspan_service.app.queries import Changes, FlowInfo, Page
+from flowspan_service.app.queries import Changes, FlowInfo, LogPage, Page
 from flowspan_service.domain.errors import StoreUnavailableError
 from flowspan_service.stores import trees
 from flowspan_service.stores.bounds import bounded, log_bytes, run_bytes, transition_bytes
 from flowspan_service.stores.dialects.base import chunks
 from flowspan_service.stores.lists import count_statement, page_statement
+from flowspan_service.stores.logs import LogStatement
 from flowspan_service.stores.rows import log_of, run_of, transition_of
-from flowspan_service.stores.tables import flow, head, log, run, transition
+from flowspan_service.stores.tables import flow, head, run, transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
     from flowspan_service.app.queries import LogQuery, RunFilter, RunQuery
-    from flowspan_service.domain.runs import LogEntry, Run, Transition
+    from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.stores.dialects.base import Dialect
 
 SCAN_LIMIT = 20_000
@@ -172,32 +172,31 @@ class Reads:
         known = list(takewhile(lambda change: change.run_id not in missing, changes))
         return known, runs
 
+    def size_bytes(self) -> int:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            return self._dialect.size_bytes(connection)
+
     def position(self) -> int:
         """See app.ports.Store."""
         with self._connection() as connection:
             return int(connection.execute(select(head.c.position)).scalar_one())
 
-    def list_logs(self, query: LogQuery) -> Page[LogEntry]:
+    def list_logs(self, query: LogQuery) -> LogPage:
         """See app.ports.Store."""
+        find = "instr" if self._dialect.name == "sqlite" else "strpos"
         with self._connection() as connection:
-            statement = self._log_statement(connection, query)
-            with _streaming(connection, query.limit).execute(statement) as rows:
-                return bounded(map(log_of, rows), log_bytes, query.limit, query.limit_bytes)
-
-    def _log_statement(self, connection: Connection, query: LogQuery) -> Select[*tuple[Any, ...]]:
-        columns = log.c
-        statement = select(log).where(columns.position > query.after_position)
-        if not query.include_descendants:
-            statement = statement.where(columns.run_id == query.run_id)
-        else:
-            root = trees.root_of(connection, query.run_id) or query.run_id
-            statement = statement.where(columns.root_run_id == root)
-            if root != query.run_id:
-                ids = trees.tree_ids(query.run_id, is_root=False)
-                statement = statement.where(columns.run_id.in_(ids))
-        if query.min_level:
-            statement = statement.where(columns.level >= query.min_level)
-        return statement.order_by(columns.position).limit(query.limit + 1)
+            statement = LogStatement(connection, query, text_position=find)
+            with _streaming(connection, query.limit).execute(statement.records()) as rows:
+                page = bounded(map(log_of, rows), log_bytes, query.limit, query.limit_bytes)
+        if page.has_more:
+            return LogPage(page.items, page.items[-1].position, has_more=True)
+        if statement.end is not None:
+            return LogPage(page.items, statement.end, has_more=True)
+        # Of records that were committed meanwhile, those up to the last one here were read.
+        last = page.items[-1].position if page.items else 0
+        looked_at = max(query.after_position, statement.newest, last)
+        return LogPage(page.items, looked_at, has_more=False)
 
     def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> FlowInfo | None:
         """See app.ports.Store."""

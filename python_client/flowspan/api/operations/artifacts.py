@@ -49,7 +49,8 @@ def create_artifact(
         ApiError: INVALID_ARGUMENT, a value may not be as it is.
     """
     request = pb.CreateArtifactRequest()
-    fill_artifact(request.artifact, artifact_id or new_id(), type, data, key, description, run_id)
+    chosen_id = new_id() if artifact_id is None else artifact_id
+    fill_artifact(request.artifact, chosen_id, type, data, key, description, run_id)
     answer = yield from call(f"{_SERVICE}/CreateArtifact", request, pb.CreateArtifactResponse)
     return convert.artifact(answer.artifact)
 
@@ -66,7 +67,7 @@ def fill_artifact(
     """Writes an artifact for the wire; see `create_artifact`. Its time is left to the caller."""
     message.id, message.type = str(artifact_id), type
     message.key, message.description = key or "", description
-    message.run_id = str(run_id or "")
+    message.run_id = convert.wire_optional(run_id, "run_id")
     message.data.encoding, message.data.data = "json", encode_value(data)
 
 
@@ -216,10 +217,10 @@ def _wire_filter(value: models.ArtifactFilter | None) -> pb.ArtifactFilter | Non
     if value is None:
         return None
     return pb.ArtifactFilter(
-        key=value.key,
+        key=convert.wire_optional(value.key, "key"),
         types=value.types,
-        run_id=str(value.run_id or ""),
+        run_id=convert.wire_optional(value.run_id, "run_id"),
         include_descendants=value.include_descendants,
-        id_prefix=value.id_prefix,
-        id_suffix=value.id_suffix,
+        id_prefix=convert.wire_optional(value.id_prefix, "id_prefix"),
+        id_suffix=convert.wire_optional(value.id_suffix, "id_suffix"),
     )

@@ -53,7 +53,7 @@ def create_flow_run(
     """
     request = pb.CreateFlowRunRequest()
     run = request.flow_run
-    run.id = str(flow_run_id or new_id())
+    run.id = new_id() if flow_run_id is None else str(flow_run_id)
     run.name = name if name is not None else petname(random.randrange)
     run.flow_name = flow if isinstance(flow, str) else flow.name
     run.flow_version = "" if isinstance(flow, str) else flow.version

@@ -119,9 +119,9 @@ def _write_created(created: report_pb2.RunCreated, event: events.RunCreated) -> 
     created.run_id = str(event.run_id)
     created.kind = _KINDS[event.kind]
     created.function_name, created.run_name = event.function_name, event.run_name
-    created.parent_run_id = str(event.parent_run_id or "")
-    created.root_run_id = str(event.root_run_id or "")
-    created.flow_run_id = str(event.flow_run_id or "")
+    created.parent_run_id = convert.wire_optional(event.parent_run_id, "parent_run_id")
+    created.root_run_id = convert.wire_optional(event.root_run_id, "root_run_id")
+    created.flow_run_id = convert.wire_optional(event.flow_run_id, "flow_run_id")
     created.state.CopyFrom(entered_state(event.state, at=event.at))
     created.tags.extend(event.tags)
     if event.parameters:

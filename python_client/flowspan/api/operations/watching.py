@@ -26,6 +26,7 @@ def watch(
     *,
     resume_token: str = "",
     flow_runs_only: bool = False,
+    changes_only: bool = False,
 ) -> Items[models.RunSnapshot | models.SnapshotEnd | models.Change]:
     """What happens, as it happens.
 
@@ -37,13 +38,18 @@ def watch(
         run_id: The run whose tree is watched, until it has ended; everything and for ever if None.
         resume_token: Goes on where an earlier watch of the same run gave out this token.
         flow_runs_only: Leaves out task runs.
+        changes_only: Leaves out the runs as they are: the mark comes at once.
 
     Raises:
+        ValueError: The id is empty.
         ObjectNotFound: There is no such run.
     """
     return _watch(
         pb.WatchRequest(
-            run_id=str(run_id or ""), resume_token=resume_token, flow_runs_only=flow_runs_only
+            run_id=convert.wire_optional(run_id, "run_id"),
+            resume_token=resume_token,
+            flow_runs_only=flow_runs_only,
+            changes_only=changes_only,
         )
     )
 

@@ -97,6 +97,10 @@ class Dialect(Protocol):
         """See lists.Syntax."""
         ...
 
+    def size_bytes(self, connection: Connection) -> int:
+        """How large the database is, in bytes; 0 if that is not known."""
+        ...
+
     def explain(self, error: Exception) -> str | None:
         """Why the database cannot be used at present, for people.
 

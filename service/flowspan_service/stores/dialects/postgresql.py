@@ -9,7 +9,7 @@ import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 from psycopg.types.string import TextLoader
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -214,6 +214,11 @@ class PostgresqlDialect:
     def id_digits(self, column: str) -> str:
         """See lists.Syntax."""
         return f"replace({column}::text, '-', '')"
+
+    def size_bytes(self, connection: Connection) -> int:
+        """See dialects.base.Dialect."""
+        statement = select(func.pg_database_size(func.current_database()))
+        return int(connection.execute(statement).scalar_one())
 
     def explain(self, error: Exception) -> str | None:
         """See dialects.base.Dialect."""

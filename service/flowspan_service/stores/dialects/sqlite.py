@@ -174,6 +174,15 @@ class SqliteDialect:
         except OSError:
             return False
 
+    def size_bytes(self, connection: Connection) -> int:
+        """See dialects.base.Dialect."""
+        del connection
+        size = 0
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(OSError):
+                size += self.path.with_name(self.path.name + suffix).stat().st_size
+        return size
+
     def explain(self, error: Exception) -> str | None:
         """See dialects.base.Dialect."""
         original = error.orig if isinstance(error, DBAPIError) else error

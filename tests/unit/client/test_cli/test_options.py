@@ -8,6 +8,7 @@ from tests.unit.client.test_cli.records import NOW
 
 from flowspan.api import StateType
 from flowspan.cli import options
+from flowspan.cli.states import parse_states
 
 
 @pytest.mark.parametrize(
@@ -21,32 +22,32 @@ from flowspan.cli import options
     ],
 )
 def test_since_an_age(text, age):
-    assert options.parse_since(text, now=NOW) == NOW - age
+    assert options.parse_moment(text, now=NOW, option="--since") == NOW - age
 
 
 def test_since_a_date():
-    assert options.parse_since("2026-01-31T12:00+02:00", now=NOW) == datetime(
+    assert options.parse_moment("2026-01-31T12:00+02:00", now=NOW, option="--since") == datetime(
         2026, 1, 31, 10, tzinfo=UTC
     )
-    assert options.parse_since("2026-01-31", now=NOW) is not None
-    assert options.parse_since(None, now=NOW) is None
+    assert options.parse_moment("2026-01-31", now=NOW, option="--until") is not None
+    assert options.parse_moment(None, now=NOW, option="--since") is None
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "5", "-3h", "2026-13-01"])
 def test_since_nonsense(text):
     with pytest.raises(typer.BadParameter):
-        options.parse_since(text, now=NOW)
+        options.parse_moment(text, now=NOW, option="--since")
 
 
 def test_states_are_types_or_names():
-    assert options.parse_states(["failed", "CRASHED"]) == (
+    assert parse_states(["failed", "CRASHED"]) == (
         (StateType.FAILED, StateType.CRASHED),
         (),
     )
-    assert options.parse_states(["TimedOut"]) == ((), ("TimedOut",))
-    assert options.parse_states(None) == ((), ())
+    assert parse_states(["TimedOut"]) == ((), ("TimedOut",))
+    assert parse_states(None) == ((), ())
     with pytest.raises(typer.BadParameter):
-        options.parse_states(["failed", "TimedOut"])
+        parse_states(["failed", "TimedOut"])
 
 
 def test_levels():

@@ -1,0 +1,64 @@
+"""Every command of the program, with arguments for something that can be repeated."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import typer.main
+
+from flowspan.cli.main import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# "RUN" stands for the id of a run that is there, "TASK" for that of one of its tasks.
+SAMPLES: dict[str, tuple[str, ...]] = {
+    "version": (),
+    "config show": (),
+    "server start": ("--help",),
+    "server status": (),
+    "server stop": ("--help",),
+    "run ls": (),
+    "run show": ("RUN",),
+    "run logs": ("RUN",),
+    "run watch": ("RUN",),
+    "run history": ("RUN",),
+    "run cancel": ("--help",),
+    "run delete": ("--help",),
+    "task ls": (),
+    "task show": ("TASK",),
+    "flow ls": (),
+    "artifact ls": (),
+    "artifact inspect": ("report",),
+    "artifact delete": ("--help",),
+    "variable ls": (),
+    "variable get": ("limit",),
+    "variable inspect": ("limit",),
+    "variable set": ("limit", "5", "--overwrite"),
+    "variable unset": ("--help",),
+    "spool ls": (),
+    "spool push": (),
+}
+LOCAL = {"version", "config show", "server start", "spool ls"}
+"""Commands that do not look for a service."""
+
+
+@cache
+def all_commands() -> dict[str, Any]:
+    """The commands by their path: "run ls"."""
+    return dict(_below(typer.main.get_command(app), ()))
+
+
+def _below(group: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _below(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+def sample(path: str, *, run: str, task: str) -> tuple[str, ...]:
+    """A command line: the command with its arguments."""
+    stands_for = {"RUN": run, "TASK": task}
+    return (*path.split(), *(stands_for.get(word, word) for word in SAMPLES[path]))
