@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowspan.config import get_config
-
 pytest.register_assert_rewrite("tests.support")
 
 from tests.support.service import (  # noqa: E402 - only now its asserts are rewritten
@@ -74,9 +72,7 @@ def flowspan_home(short_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
             monkeypatch.delenv(name)
     home = short_tmp_path / "home"
     monkeypatch.setenv("FLOWSPAN_HOME", str(home))
-    get_config.cache_clear()
     yield home
-    get_config.cache_clear()
     end_local_service(home)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from flowspan import clock
 from flowspan.core.runs import current_run
 from flowspan.drivers.futures import TaskFuture, wait_until_done
 from flowspan.drivers.interrupts import take
@@ -113,7 +113,7 @@ class AsCompleted(Generic[R]):
     def __init__(self, futures: Iterable[TaskFuture[R]], timeout: float | None) -> None:
         """See `as_completed`."""
         self._timeout_s = timeout
-        self._deadline_s = None if timeout is None else time.monotonic() + timeout
+        self._deadline_s = None if timeout is None else clock.monotonic() + timeout
         self._ended: SimpleQueue[TaskFuture[R] | None] = SimpleQueue()
         self._left = dict.fromkeys(futures)
         for future in self._left:
@@ -167,7 +167,7 @@ class AsCompleted(Generic[R]):
     def _remaining_s(self) -> float | None:
         if self._deadline_s is None:
             return None
-        return max(0.0, self._deadline_s - time.monotonic())
+        return max(0.0, self._deadline_s - clock.monotonic())
 
     def _timed_out(self) -> RunTimeout:
         return RunTimeout(f"{len(self._left)} task runs did not end within {self._timeout_s:g} s.")

@@ -22,12 +22,12 @@ import logging
 import signal
 import sys
 import threading
-import time
 from contextlib import suppress
 from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from flowspan import clock
 from flowspan.drivers.closing import timed_out
 from flowspan.drivers.interrupts import block, calls_user_code, may_be_broken_off, may_interrupt
 from flowspan.drivers.thread_pool import be_of, current_pool
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _PUT_OFF_S = 0.002
 _AGAIN_S = 0.05
 """How soon the alarm goes off again. Once is not enough: a signal that comes while the handler of
-the one before runs is not seen before the next step of Python code, and time.sleep goes on."""
+the one before runs is not seen before the next step of Python code, and clock.sleep goes on."""
 _PUT_OFF_TIMES = 25
 _NOTICE_S = 0.05
 """How long a function may take to end after its deadline before it is said that it goes on."""
@@ -97,7 +97,7 @@ def _alarm_is_free() -> bool:
 def _call_with_alarm(
     run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...]
 ) -> Any:
-    alarm = _Alarm(run, time.monotonic() + timeout_s)
+    alarm = _Alarm(run, clock.monotonic() + timeout_s)
     before = None if _alarms else signal.signal(signal.SIGALRM, _on_alarm)
     _alarms.append(alarm)
     _arm()
@@ -114,7 +114,7 @@ def _call_with_alarm(
         else:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-    if time.monotonic() >= alarm.at_s:
+    if clock.monotonic() >= alarm.at_s:
         raise timed_out(run)
     return value
 
@@ -123,14 +123,14 @@ def _arm() -> None:
     """Sets the timer for the next deadline that is not over."""
     left = [alarm.at_s for alarm in _alarms if not alarm.is_over]
     if left:
-        delay = max(min(left) - time.monotonic(), _PUT_OFF_S)
+        delay = max(min(left) - clock.monotonic(), _PUT_OFF_S)
         signal.setitimer(signal.ITIMER_REAL, delay, _AGAIN_S)
     else:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _on_alarm(_signal: int, frame: FrameType | None) -> None:
-    now = time.monotonic()
+    now = clock.monotonic()
     over = next((alarm for alarm in _alarms if not alarm.is_over and alarm.at_s <= now), None)
     if over is None:
         _arm()
@@ -214,4 +214,4 @@ def _break_off(thread: threading.Thread) -> None:
             )
             return
         del frame
-        time.sleep(_PUT_OFF_S)
+        clock.sleep(_PUT_OFF_S)

@@ -1,27 +1,31 @@
 """The process that runs are executed in: the clock, ids, randomness, the reporter.
 
-There is one `Host` in a process, made at the first run. Tests put one of their own in its place.
+There is one `Host` in a process, made at the first run. It belongs to the settings with which that
+began: where they have changed (another FLOWSPAN_HOME in the next test), the next outermost run gets
+another one. Runs that are going on keep theirs, and so does all that they call. Unit tests put one
+of their own in its place.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
-from flowspan import config, telemetry
+from flowspan import clock, config, telemetry
 from flowspan.core.engine import World
 from flowspan.core.events import STATE
 from flowspan.core.ids import IdMaker
 from flowspan.core.keeping import Keeping
 from flowspan.core.runs import current_run
-from flowspan.logging.capture import install, note
+from flowspan.logging.capture import install, note, uninstall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowspan.config import Config
     from flowspan.core.events import Emit, Event
     from flowspan.core.runs import Run
     from flowspan.reporter import Reporter
@@ -38,9 +42,21 @@ class Host(World):
         log_prints: Whether prints are logged where neither flow nor task says.
         keeping: How results are kept where neither flow nor task says; None if not at all.
         task_runner: What runs the tasks that were submitted outside of flows; made when needed.
+        config: The settings that it is for; None if it is for any.
+        reporter: What takes its events to the service; None if something else does.
     """
 
-    __slots__ = ("flush", "forget", "keeping", "log_prints", "new_id", "on_cancel", "task_runner")
+    __slots__ = (
+        "config",
+        "flush",
+        "forget",
+        "keeping",
+        "log_prints",
+        "new_id",
+        "on_cancel",
+        "reporter",
+        "task_runner",
+    )
 
     def __init__(
         self,
@@ -52,22 +68,58 @@ class Host(World):
         log_prints: bool = False,
         keeping: Keeping | None = None,
     ) -> None:
-        super().__init__(emit, time.time_ns, random.uniform, note)
-        self.new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
+        now_ns = clock.wall_clock()
+        super().__init__(emit, now_ns, random.uniform, note)
+        self.new_id = IdMaker(now_ns, random.SystemRandom().getrandbits, threading.Lock())
         self.flush = flush
         self.on_cancel = on_cancel
         self.forget = forget
         self.log_prints = log_prints
         self.keeping = keeping
         self.task_runner: Any = None
+        self.config: Config | None = None
+        self.reporter: Reporter | None = None
+
+    def is_busy(self) -> bool:
+        """True if runs that began here have not ended."""
+        has_runs = self.reporter is not None and self.reporter.has_runs
+        return has_runs or (self.task_runner is not None and self.task_runner.is_busy)
+
+    def close(self) -> None:
+        """End what belongs to it; nothing runs here any more."""
+        runner, self.task_runner = self.task_runner, None
+        if runner is not None:
+            atexit.unregister(runner.wait)
+            runner.close()
+        if self.reporter is not None:
+            from flowspan.reporter import drop_reporter  # noqa: PLC0415 - imported already
+
+            self.reporter.close()
+            drop_reporter(self.reporter)
 
 
 _host: Host | None = None
 _lock = threading.Lock()
+_former: list[tuple[str, Host]] = []
+"""Hosts of earlier settings that have runs still, the oldest first, each with the first id that is
+not one of its runs': ids are in the order of time."""
 
 
 def get_host() -> Host:
-    """The host of this process, made at the first call."""
+    """The host for what begins at the top now."""
+    host = _host
+    if host is not None and (host.config is None or host.config is config.get_config()):
+        return host
+    return _make_host()
+
+
+def host_of(run: Run | None) -> Host:
+    """The host for what a run calls; None stands for what begins at the top."""
+    if run is None:
+        return get_host()
+    for end, host in _former:
+        if run.record.root_run_id < end:
+            return host
     return _host or _make_host()
 
 
@@ -87,31 +139,72 @@ def set_host(host: Host | None) -> Host | None:
     return before
 
 
+def leave_host(reason: str = "") -> None:
+    """End the host of this process; what begins at the top next gets a new one.
+
+    Args:
+        reason: Why the runs that have not ended are cancelled, and what they report is dropped.
+            Without one they go on, and report to the service with which they began.
+    """
+    global _host
+    with _lock:
+        host, _host = _host, None
+        _leave(host, reason)
+
+
 def _make_host() -> Host:
     global _host  # noqa: PLW0603 - one per process
-    from flowspan.reporter import get_reporter  # noqa: PLC0415 - not needed to define flows
+    from flowspan.reporter import reporter_for  # noqa: PLC0415 - not needed to define flows
 
     with _lock:
-        if _host is None:
-            settings = config.get_config()
-            reporter = get_reporter()
-            telemetry.configure(settings, service_endpoint=_endpoint_of(reporter))
-            telemetry.prepare()
-            install(
-                reporter.emit,
-                settings.log_level,
-                console=settings.console_log,
-                extra_loggers=settings.extra_loggers,
-            )
-            _host = Host(
-                reporter.emit,
-                flush=lambda: reporter.flush(settings.flush_timeout_s),
-                on_cancel=reporter.on_cancel,
-                forget=reporter.forget,
-                log_prints=settings.log_prints,
-                keeping=Keeping(persist=True) if settings.persist_results else None,
-            )
-        return _host
+        settings = config.get_config()
+        before = _host
+        if before is not None and (before.config is None or before.config == settings):
+            before.config = before.config and settings
+            return before
+        _leave(before)
+        reporter = reporter_for(settings)
+        telemetry.configure(settings, service_endpoint=_endpoint_of(reporter))
+        telemetry.prepare()
+        install(
+            _emit_log,
+            settings.log_level,
+            console=settings.console_log,
+            extra_loggers=settings.extra_loggers,
+        )
+        host = Host(
+            reporter.emit,
+            flush=lambda: reporter.flush(settings.flush_timeout_s),
+            on_cancel=reporter.on_cancel,
+            forget=reporter.forget,
+            log_prints=settings.log_prints,
+            keeping=Keeping(persist=True) if settings.persist_results else None,
+        )
+        host.config, host.reporter = settings, reporter
+        if before is not None:
+            host.new_id = before.new_id  # which sees to it that ids are in the order of time
+        _host = host
+        return host
+
+
+def _leave(host: Host | None, reason: str = "") -> None:
+    """Close a host, and earlier ones; those that have runs still are kept for these."""
+    left = list(_former)
+    if host is not None:
+        uninstall()
+        left.append((host.new_id(), host))
+    _former.clear()
+    for end, each in left:
+        if reason and each is host and each.reporter is not None:
+            each.reporter.retire(reason)
+        if each.is_busy():
+            _former.append((end, each))
+        else:
+            each.close()
+
+
+def _emit_log(event: Event) -> None:
+    host_of(current_run.get()).emit(event)
 
 
 def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
@@ -130,6 +223,7 @@ def _after_fork() -> None:
     if _host is not None:
         _leave_to_parent(_host)
     _host = None
+    _former.clear()
 
 
 def _leave_to_parent(host: Host) -> None:

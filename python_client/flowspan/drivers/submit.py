@@ -18,7 +18,7 @@ from flowspan.drivers import sync
 from flowspan.drivers.arguments import futures_in, given_upstream, has_upstream, resolve_call
 from flowspan.drivers.begin import begin_task
 from flowspan.drivers.futures import TaskFuture
-from flowspan.drivers.host import get_host
+from flowspan.drivers.host import host_of
 from flowspan.drivers.links import link_inputs
 from flowspan.drivers.task_runner import OpenTaskRunner
 from flowspan.drivers.waits import check_needs
@@ -57,8 +57,8 @@ def submit(
     Raises:
         CancelRun: The calling run was asked to cancel.
     """
-    host = get_host()
     parent = current_run.get()
+    host = host_of(parent)
     runner = _runner_for(host, parent)
     others = given_upstream(wait_for)
     run = begin_task(host, task, parent, args, kwargs)

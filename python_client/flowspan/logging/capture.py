@@ -14,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from flowspan import clock
 from flowspan.core.events import LOG
 from flowspan.core.runs import current_run
 from flowspan.logging.loggers import FLOW_RUNS, TASK_RUNS, enable, extra_of, logger_of
@@ -58,7 +59,7 @@ class ReportHandler(logging.Handler):
             self.emit_event,
             run,
             record.levelno,
-            int(record.created * _NS_PER_S),
+            clock.now_ns() if clock.is_patched() else int(record.created * _NS_PER_S),
             record.name,
             message,
             getattr(record, _IDS, None),
@@ -107,6 +108,8 @@ _extra_loggers: tuple[str, ...] = ()
 _lowered_from: int | None = None
 """The level that the root logger had before it was lowered; None if it was not."""
 _basic_config = logging.basicConfig
+_levels: dict[logging.Logger, tuple[int, int]] = {}
+"""What `install` did to the levels of extra loggers: the one before, and the one that it set."""
 
 
 def install(emit: Emit, level: str, *, console: bool, extra_loggers: tuple[str, ...] = ()) -> None:
@@ -139,6 +142,7 @@ def install(emit: Emit, level: str, *, console: bool, extra_loggers: tuple[str, 
         for name in extra_loggers:
             logger = logging.getLogger(name)
             if logger.getEffectiveLevel() > number:
+                _levels[logger] = logger.level, number
                 logger.setLevel(number)
         _extra_loggers = extra_loggers
         logging.basicConfig = _basic_config_beside
@@ -163,9 +167,15 @@ def ensure_installed() -> None:
 
 
 def uninstall() -> None:
-    """Stops capturing, for tests."""
+    """Stop capturing, and leave the loggers as they were."""
     global _extra_loggers, _lowered_from
     root = logging.getLogger()
+    if _lowered_from is not None and root.level == _report_handler.level:
+        root.setLevel(_lowered_from)
+    for logger, (before, lowered) in _levels.items():
+        if logger.level == lowered:
+            logger.setLevel(before)
+    _levels.clear()
     for handler in _own:
         root.removeHandler(handler)
     for name in _extra_loggers:
@@ -211,7 +221,10 @@ def note(run: Run, level: int, message: str, error: BaseException | None = None)
     if logger.isEnabledFor(level):
         # Not of the span in which the line is made: that may still be, or be again, the caller's.
         ids = ("", "") if run.span is None else run.span.own_ids()
-        logger.log(level, message, exc_info=error, extra={**extra_of(run), _IDS: ids})
+        try:
+            logger.log(level, message, exc_info=error, extra={**extra_of(run), _IDS: ids})
+        except Exception:  # noqa: BLE001 - a filter, a handler or a clock of the program's raises
+            report_text(run, level, logger.name, message)
 
 
 def report(
@@ -243,7 +256,7 @@ def report(
 def report_text(run: Run, level: int, logger: str, message: str) -> None:
     """Reports a text that did not come through `logging`, such as a print."""
     if _report_handler.emit_event is not None:
-        report(_report_handler.emit_event, run, level, time.time_ns(), logger, message)
+        report(_report_handler.emit_event, run, level, clock.now_ns(), logger, message)
 
 
 def run_of(record: logging.LogRecord) -> Run | None:
@@ -267,9 +280,9 @@ def _others_handle(name: str) -> bool:
 
 
 def _console_line(run: Run, record: logging.LogRecord, message: str) -> str:
-    clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+    at = time.strftime("%H:%M:%S", time.localtime(record.created))
     kind = "Flow" if run.definition.is_flow else "Task"
     return (
-        f"{clock}.{int(record.msecs):03d} | {record.levelname:<8} | "
+        f"{at}.{int(record.msecs):03d} | {record.levelname:<8} | "
         f"{kind} run {run.record.run_name!r} - {message}\n"
     )

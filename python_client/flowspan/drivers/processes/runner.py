@@ -11,7 +11,7 @@ from flowspan.core.failures import CARRIED_TRACE, summary, trace_text
 from flowspan.core.runs import current_run
 from flowspan.drivers.begin import current_tags
 from flowspan.drivers.closing import timed_out
-from flowspan.drivers.host import get_host
+from flowspan.drivers.host import host_of
 from flowspan.drivers.processes import pickling
 from flowspan.drivers.processes.context import dump_flow_run, dump_task_run
 from flowspan.drivers.processes.messages import Call
@@ -105,7 +105,7 @@ class RemoteCall:
         payload = pickling.dump_call(who, self._task.fn, args, kwargs)
         del args, kwargs
         run.scope.check()
-        worker = self._runner.workers.take(get_host())
+        worker = self._runner.workers.take(host_of(run))
         try:
             answer = self._call(worker, run, fn, payload)
         finally:

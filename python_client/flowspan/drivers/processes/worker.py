@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flowspan import telemetry
+from flowspan import clock, telemetry
 from flowspan.core.keeping import Keeping
 from flowspan.core.runs import current_run
 from flowspan.drivers.arguments import settle
@@ -253,7 +253,7 @@ class Worker:
         """Takes the parent's messages. Runs in a thread of its own."""
         while True:
             try:
-                while not self._connection.poll(_PARENT_CHECK_S):
+                while not clock.wait_readable(self._connection.fileno(), _PARENT_CHECK_S):
                     if os.getppid() != self._parent_id:
                         _die()
                 message = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - the parent's
