@@ -51,6 +51,8 @@ class Config:
         task_runner_thread_pool_max_workers: How many tasks a ThreadPoolTaskRunner runs at the same
             time that does not say so itself; also where a flow names no task runner.
         task_runner_process_pool_max_workers: The same for a ProcessPoolTaskRunner.
+        skip_retry_delays: For tests (docs/testing.md): whether retries begin at once. Their delays
+            are reported all the same.
         local_idle_timeout_s: After how long without clients the local service ends itself.
     """
 
@@ -69,6 +71,7 @@ class Config:
     flush_timeout_s: float = 10.0
     task_runner_thread_pool_max_workers: int | None = None
     task_runner_process_pool_max_workers: int | None = None
+    skip_retry_delays: bool = False
     local_idle_timeout_s: float = 300.0
 
     @property
@@ -217,6 +220,7 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "flush_timeout_s": _positive,
     "task_runner_thread_pool_max_workers": _count,
     "task_runner_process_pool_max_workers": _count,
+    "skip_retry_delays": _boolean,
     "local_idle_timeout_s": _positive,
 }
 

@@ -15,6 +15,7 @@ from typing import (
     overload,
 )
 
+from flowspan.core import stand_in
 from flowspan.core.definitions import (
     Definition,
     check_parameter_names,
@@ -84,6 +85,8 @@ class Decorated(Definition, Generic[P, R_co]):
         self._is_plain = not self.is_async and not self.is_generator
         self.keeping = keep_options(options)
         functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
+        if stand_in.refused:
+            self.fn = stand_in.unless_refused(fn)
 
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...

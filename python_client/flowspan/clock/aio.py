@@ -66,11 +66,12 @@ class Deadline:
         """True if the time was over before the block ended."""
         return self._inner.expired()
 
-    def advance(self, seconds: float) -> None:
-        """Let the time be over sooner. May be called from any thread."""
+    def advance(self, seconds: float) -> bool:
+        """Let the time be over sooner; True if it is now. May be called from any thread."""
         self._stop()
         self.when_s -= seconds
         self._start()
+        return self.when_s <= clock.monotonic()
 
     async def __aenter__(self) -> Deadline:
         await self._inner.__aenter__()

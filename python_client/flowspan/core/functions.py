@@ -6,6 +6,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.stand_in import StandIn
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,6 +22,8 @@ def called_function(fn: Any) -> Any:
     while True:
         if isinstance(fn, functools.partial):
             fn = fn.func
+        elif type(fn) is StandIn:
+            fn = fn.__wrapped__
         elif hasattr(fn, "__func__"):
             fn = fn.__func__
         elif not inspect.isroutine(fn) and not isinstance(fn, type) and callable(fn):

@@ -35,6 +35,7 @@ from flowspan.drivers.closing import (
 )
 from flowspan.drivers.host import host_of
 from flowspan.drivers.links import link_inputs
+from flowspan.drivers.skipping import limited_by
 from flowspan.exceptions import CancelRun, SelfDependency
 from flowspan.logging.capture import note
 
@@ -303,8 +304,9 @@ async def within(run: Run, timeout_s: float | None, awaitable: Awaitable[Any]) -
         return await awaitable
     deadline = aio_clock.Deadline(timeout_s)
     try:
-        async with deadline:
-            value = await awaitable
+        with limited_by(run, deadline):
+            async with deadline:
+                value = await awaitable
     except TimeoutError as error:
         if not deadline.expired():
             raise

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan import clock
 from flowspan.drivers.closing import timed_out
 from flowspan.drivers.interrupts import block, calls_user_code, may_be_broken_off, may_interrupt
+from flowspan.drivers.skipping import limited_by
 from flowspan.drivers.thread_pool import be_of, current_pool
 from flowspan.exceptions import DeadlinePassed
 from flowspan.logging.capture import note
@@ -62,9 +63,44 @@ class _Alarm:
         self.at_s = at_s
         self.is_over = False
 
+    def advance(self, seconds: float) -> bool:
+        """See `flowspan.drivers.skipping.Limit`."""
+        self.at_s -= seconds
+        _arm()
+        return self.at_s <= clock.monotonic()
+
+
+class _Wait:
+    """A deadline for the thread that waits for a function in another one."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._at_s = clock.monotonic() + timeout_s
+        self._wake = threading.Event()
+        self._is_done = False
+
+    def advance(self, seconds: float) -> bool:
+        """See `flowspan.drivers.skipping.Limit`."""
+        self._at_s -= seconds
+        self._wake.set()
+        return self._at_s <= clock.monotonic()
+
+    def done(self) -> None:
+        """The function has ended."""
+        self._is_done = True
+        self._wake.set()
+
+    def block(self) -> None:
+        """Wait for the end of the function, or for the deadline."""
+        while True:
+            self._wake.clear()
+            left_s = self._at_s - clock.monotonic()
+            if self._is_done or left_s <= 0:
+                return
+            block(self._wake, left_s)
+
 
 _alarms: list[_Alarm] = []
-"""Those that are set, the outermost run first. Only touched in the main thread."""
+"""Those that are set, the outermost run first. Others than the main thread may bring one nearer."""
 
 
 def call_within(run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -102,7 +138,8 @@ def _call_with_alarm(
     _alarms.append(alarm)
     _arm()
     try:
-        value = _call(fn, args)
+        with limited_by(run, alarm):
+            value = _call(fn, args)
     except DeadlinePassed as passed:
         if passed.run_id == run.record.id:
             raise timed_out(run).with_traceback(passed.__traceback__) from None
@@ -148,6 +185,7 @@ def _call_in_thread(
     values: list[Any] = []
     errors: list[BaseException] = []
     ended = threading.Event()
+    wait = _Wait(timeout_s)
     pool = current_pool()
 
     @calls_user_code
@@ -158,6 +196,7 @@ def _call_in_thread(
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             errors.append(error)
         ended.set()
+        wait.done()
 
     thread = threading.Thread(
         target=_unless_passed,
@@ -167,7 +206,8 @@ def _call_in_thread(
     )
     thread.start()
     try:
-        block(ended, timeout_s)
+        with limited_by(run, wait):
+            wait.block()
     except BaseException:
         _break_off(thread)
         raise

@@ -20,6 +20,7 @@ from flowspan.core.events import STATE
 from flowspan.core.ids import IdMaker
 from flowspan.core.keeping import Keeping
 from flowspan.core.runs import current_run
+from flowspan.drivers.skipping import skip
 from flowspan.logging.capture import install, note, uninstall
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ def _make_host() -> Host:
             keeping=Keeping(persist=True) if settings.persist_results else None,
         )
         host.config, host.reporter = settings, reporter
+        host.skip = skip if settings.skip_retry_delays else None
         if before is not None:
             host.new_id = before.new_id  # which sees to it that ids are in the order of time
         _host = host

@@ -20,6 +20,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowspan import clock, telemetry
+from flowspan.core import stand_in
 from flowspan.core.keeping import Keeping
 from flowspan.core.runs import current_run
 from flowspan.drivers.arguments import settle
@@ -31,6 +32,7 @@ from flowspan.drivers.processes import messages, pickling
 from flowspan.drivers.processes.context import load_flow_run, load_task_run
 from flowspan.drivers.processes.outgoing import Outgoing
 from flowspan.drivers.scopes import CancelScope
+from flowspan.drivers.skipping import skip
 from flowspan.exceptions import RunSignal
 from flowspan.logging import prints
 from flowspan.logging.capture import install
@@ -51,6 +53,8 @@ _FIRST_PUSH_S = 0.05
 """How long code has to hear of the end by itself (from a task that it calls, from a wait)."""
 _PUSH_S = 0.01
 _MAX_FUNCTIONS = 64
+MOCKED = "FLOWSPAN__TESTING__MOCKED"
+"""The variable with the functions that the parent's test mocks; see `flowspan.core.stand_in`."""
 
 
 def main(connection: Connection) -> None:
@@ -73,6 +77,8 @@ def main(connection: Connection) -> None:
         log_prints=config.log_prints,
         keeping=Keeping(persist=True) if config.persist_results else None,
     )
+    stand_in.refused = frozenset(filter(None, os.environ.get(MOCKED, "").split(",")))
+    host.skip = skip if config.skip_retry_delays else None
     set_host(host)
     install(
         worker.outgoing.emit,
