@@ -100,10 +100,10 @@ class ForkServer:
 
     def _stop(self, number: int) -> None:
         process_id = self._process_ids.get(number)
-        if process_id is None:  # it has ended, and that was said
-            return
-        os.kill(process_id, signal.SIGKILL)
-        self._ended(number, os.waitpid(process_id, 0)[1])
+        if process_id is not None:  # else it has ended, and that was said
+            os.kill(process_id, signal.SIGKILL)
+            self._ended(number, os.waitpid(process_id, 0)[1])
+        shutil.rmtree(self._homes.pop(number, ""), ignore_errors=True)
 
     def _reap(self) -> None:
         """Note the services that have ended by themselves."""
@@ -114,12 +114,10 @@ class ForkServer:
 
     def _ended(self, number: int, status: int) -> None:
         del self._process_ids[number]
-        home = self._homes.pop(number)
         try:
-            log = (home / LOG).read_text(errors="replace")[-_LOG_CHARACTERS:]
+            log = (self._homes[number] / LOG).read_text(errors="replace")[-_LOG_CHARACTERS:]
         except OSError as error:
             log = f"(unreadable: {error})"
-        shutil.rmtree(home, ignore_errors=True)
         self._answer({"id": number, "code": os.waitstatus_to_exitcode(status), "log": log})
 
     def _answer(self, content: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from math import inf
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from flowspan import clock
@@ -51,6 +52,7 @@ class Deadline:
 
     Attributes:
         when_s: When the time is over, by `clock.monotonic`.
+        thread_id: The thread of its event loop.
 
     Args:
         seconds: How long the block may take.
@@ -58,13 +60,18 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.when_s = clock.monotonic() + seconds
+        self.thread_id = get_ident()
         self._loop = asyncio.get_running_loop()
         self._inner = asyncio.timeout_at(_PAST if seconds <= 0 else None)
         self._timer: clock.Timer | None = None
+        self._has_ended_late = False
 
     def expired(self) -> bool:
-        """True if the time was over before the block ended."""
-        return self._inner.expired()
+        """True if the time was over before the block ended.
+
+        Also where it has blocked the event loop, and so could not be cancelled.
+        """
+        return self._inner.expired() or self._has_ended_late
 
     def advance(self, seconds: float) -> bool:
         """Let the time be over sooner; True if it is now. May be called from any thread."""
@@ -85,6 +92,7 @@ class Deadline:
         trace: TracebackType | None,
     ) -> None:
         self._stop()
+        self._has_ended_late = clock.monotonic() >= self.when_s
         await self._inner.__aexit__(kind, error, trace)
 
     def _start(self) -> None:

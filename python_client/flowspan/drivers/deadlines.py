@@ -58,6 +58,8 @@ _GOES_ON = (
 class _Alarm:
     """A deadline of a run in the main thread."""
 
+    thread_id = 0
+
     def __init__(self, run: Run, at_s: float) -> None:
         self.run = run
         self.at_s = at_s
@@ -72,6 +74,8 @@ class _Alarm:
 
 class _Wait:
     """A deadline for the thread that waits for a function in another one."""
+
+    thread_id = 0
 
     def __init__(self, timeout_s: float) -> None:
         self._at_s = clock.monotonic() + timeout_s
@@ -204,9 +208,9 @@ def _call_in_thread(
         name=run.record.run_name,
         daemon=True,
     )
-    thread.start()
     try:
-        with limited_by(run, wait):
+        with limited_by(run, wait):  # before the function can ask for it
+            thread.start()
             wait.block()
     except BaseException:
         _break_off(thread)

@@ -1,13 +1,15 @@
 """Skipping time in tests: a retry delay that is reported, but not waited for.
 
-The clock of runs would have moved on meanwhile, so the deadlines of the runs around the one that is
-retried come nearer by as much. A deadline that falls into the delay is over: the run that is
-retried then waits, and is broken off by it.
+Time would have passed meanwhile, so the deadlines of the runs around the one that is retried come
+nearer by as much. One that falls into the delay is over: the run that is retried waits a moment, to
+be broken off by it. Where nothing can break it off, since it blocks the event loop of the run that
+is over time, it goes on, as it would after the delay.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from threading import get_ident
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -16,8 +18,18 @@ if TYPE_CHECKING:
     from flowspan.core.runs import Run
 
 
+_BREAK_OFF_S = 3.0
+"""How long a run may take to hear of a deadline."""
+
+
 class Limit(Protocol):
-    """The deadline of an attempt that is running."""
+    """The deadline of an attempt that is running.
+
+    Attributes:
+        thread_id: The thread whose event loop it needs; 0 for none.
+    """
+
+    thread_id: int
 
     def advance(self, seconds: float) -> bool:
         """Bring it nearer; True if it is over then. May be called from any thread."""
@@ -48,12 +60,13 @@ def skip(run: Run, delay_s: float) -> float:
         delay_s: The delay.
 
     Returns:
-        How long to wait: nothing, or all of it, where a deadline breaks the wait off.
+        How long to wait: nothing, unless a deadline that was passed is to break the wait off.
     """
     is_over = False
     above = run.parent
     while above is not None:
         for limit in tuple(_limits.get(above.record.id, ())):
-            is_over = limit.advance(delay_s) or is_over
+            blocks = limit.thread_id == get_ident() and not run.definition.is_async
+            is_over = (limit.advance(delay_s) and not blocks) or is_over
         above = above.parent
-    return delay_s if is_over else 0.0
+    return min(delay_s, _BREAK_OFF_S) if is_over else 0.0

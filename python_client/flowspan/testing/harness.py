@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from flowspan.api.client import SyncFlowspanClient
@@ -12,7 +12,8 @@ from flowspan.core.states import State
 from flowspan.drivers.host import flush_reports, leave_host
 from flowspan.exceptions import FlowspanError, ObjectNotFound
 from flowspan.testing import settings as overrides
-from flowspan.testing.recorded import RecordedRun, last, name_of
+from flowspan.testing.blocks import block
+from flowspan.testing.recorded import RecordedRun, last, names_of
 from flowspan.testing.services import start_service, stop_service
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Harness:
         return f"<Harness at {self.address}>"
 
 
-@contextmanager
+@block
 def flowspan_test_harness(
     settings: Mapping[str, Any] | None = None, *, skip_retry_delays: bool = True
 ) -> Iterator[Harness]:
@@ -158,4 +159,4 @@ def flowspan_test_harness(
 
 
 def _of(function: Named | None) -> RunFilter | None:
-    return None if function is None else RunFilter(function_names=(name_of(function),))
+    return None if function is None else RunFilter(function_names=names_of(function))

@@ -14,6 +14,7 @@ from flowspan.core.stand_in import StandIn, place_of
 from flowspan.drivers.processes.worker import MOCKED
 from flowspan.flows import Flow
 from flowspan.tasks import Task
+from flowspan.testing.blocks import block
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,7 +25,7 @@ _lock = threading.Lock()
 _mocked: list[str] = []
 
 
-@contextmanager
+@block
 def mock_task(
     task: Task[..., Any], *, return_value: Any = None, side_effect: Any = None
 ) -> Iterator[MagicMock]:
@@ -54,7 +55,7 @@ def mock_task(
         yield mock
 
 
-@contextmanager
+@block
 def mock_flow(
     flow: Flow[..., Any], *, return_value: Any = None, side_effect: Any = None
 ) -> Iterator[MagicMock]:
@@ -75,11 +76,12 @@ def _mock(decorated: Decorated[..., Any], return_value: Any, side_effect: Any) -
         )
     function = getattr(original, "__func__", original)  # a classmethod or a staticmethod has one
     is_coroutine = decorated.is_async and not decorated.is_generator
-    kind: type[MagicMock] = AsyncMock if is_coroutine else MagicMock
-    mock = kind(name=decorated.name, return_value=return_value, side_effect=side_effect)
+    options: Any = {"return_value": return_value, "side_effect": side_effect}
+    mock = AsyncMock(**options) if is_coroutine else MagicMock(**options)
     stand_in: Any = StandIn(function, _calling(mock, decorated, function))
     if original is not function:
-        stand_in = type(original)(stand_in)
+        wrapper: Any = type(original)
+        stand_in = wrapper(stand_in)
     place = place_of(function)
     with _lock:
         _mocked.append(place)

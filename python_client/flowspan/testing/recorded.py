@@ -146,8 +146,8 @@ class RecordedRun:
 
     def runs_of(self, function: Named) -> list[RecordedRun]:
         """Return the runs of a flow or task, or of its name, that it called, in order."""
-        name = name_of(function)
-        return [run for run in self.runs if run.function_name == name]
+        names = names_of(function)
+        return [run for run in self.runs if run.function_name in names]
 
     def run_of(self, function: Named) -> RecordedRun:
         """Return the last of `runs_of`.
@@ -159,12 +159,13 @@ class RecordedRun:
 
     def __repr__(self) -> str:
         kind = "flow" if self.is_flow else "task"
-        return f"<{kind} run {self.name!r} of {self.function_name!r}: {self.state.name}>"
+        return f"<{kind} run {self.name!r} of {self.function_name!r}>"
 
 
-def name_of(function: Named) -> str:
-    """Return the name of a flow or task."""
-    return function if isinstance(function, str) else function.name
+def names_of(function: Named) -> tuple[str, ...]:
+    """Return the names that a flow or task may have: 'my_task' is called 'my-task'."""
+    name = function if isinstance(function, str) else function.name
+    return name, name.replace("_", "-")
 
 
 def last(
@@ -177,7 +178,7 @@ def last(
     """
     if found:
         return found[-1]
-    of = "" if function is None else f" of {name_of(function)!r}"
+    of = "" if function is None else f" of {names_of(function)[0]!r}"
     names = ", ".join(sorted({run.function_name for run in all_runs})) or "none at all"
     raise LookupError(f"there is no run{of}; there are runs of: {names}")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.config import Config, load
 from flowspan.exceptions import ConfigError
+from flowspan.testing.blocks import block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,9 +27,9 @@ _beneath: dict[str, str | None] = {}
 """What the variables were outside of all blocks."""
 
 
-@contextmanager
+@block
 def temporary_settings(**settings: Any) -> Iterator[None]:
-    """Run a block with other settings: ``with temporary_settings(log_level="DEBUG"):``.
+    """Run a block with other settings, such as ``log_level="DEBUG"``.
 
     They count for what begins in the block at the top, in any thread, worker process or subprocess;
     runs that are going on keep theirs. They are undone at its end.
