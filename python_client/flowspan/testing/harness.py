@@ -10,7 +10,7 @@ from flowspan.api.models import RunFilter
 from flowspan.core.runs import current_run
 from flowspan.core.states import State
 from flowspan.drivers.host import flush_reports, leave_host
-from flowspan.exceptions import FlowspanError, ObjectNotFound
+from flowspan.exceptions import ConfigError, FlowspanError, ObjectNotFound
 from flowspan.testing import settings as overrides
 from flowspan.testing.blocks import block
 from flowspan.testing.recorded import RecordedRun, last, names_of
@@ -127,7 +127,8 @@ def flowspan_test_harness(
     Harnesses may be nested; the innermost counts.
 
     Args:
-        settings: Settings by their names (docs/settings.md), in lower case and without FLOWSPAN_.
+        settings: Settings by their names (`flowspan config` shows them), in lower case
+            and without FLOWSPAN_.
             All others have their defaults; only traces are switched off (``{"tracing": "auto"}``
             lets them be made).
         skip_retry_delays: Whether retries begin at once. Their delays are reported all the same,
@@ -144,6 +145,9 @@ def flowspan_test_harness(
             "flow inside the harness."
         )
     wanted = {"tracing": False, "skip_retry_delays": skip_retry_delays, **(settings or {})}
+    if taken := {"address", "home"} & wanted.keys():
+        what = " and ".join(sorted(taken))
+        raise ConfigError(f"a harness has a service and a home of its own: leave out {what}")
     own = {overrides.variable_of(name): overrides.text_of(value) for name, value in wanted.items()}
     with ExitStack() as stack:
         service = start_service()

@@ -49,7 +49,7 @@ class _ForkServer:
     def __init__(self) -> None:
         self.owner_id = os.getpid()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flowspan_service.forkserver"],
+            [sys.executable, "-P", "-m", "flowspan_service.forkserver"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Not in a session of its own by chance: Ctrl-C is for the tests.
@@ -72,8 +72,13 @@ class _ForkServer:
         """Start a service in a new home."""
         number = next(self._numbers)
         request = {"id": number, "home": str(home), "arguments": _ARGUMENTS}
-        with self._lock:
-            answer = self._ask(number, request)
+        try:
+            with self._lock:
+                answer = self._ask(number, request)
+        except BaseException:  # Ctrl-C: nobody would know of it
+            with contextlib.suppress(OSError):
+                self._send({"id": number})
+            raise
         if "addresses" not in answer:
             raise LocalServiceError(
                 f"the service for the test did not start (code {answer['code']}). "
@@ -107,8 +112,7 @@ class _ForkServer:
     def _ask(self, number: int, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request; return the next answer about that service."""
         try:
-            self._requests.write(json.dumps(request).encode() + b"\n")
-            self._requests.flush()
+            self._send(request)
             while True:
                 answer = self._next()
                 if answer["id"] == number:
@@ -118,6 +122,10 @@ class _ForkServer:
                 "the process that starts services for tests has ended; its output on standard "
                 "error says why"
             ) from error
+
+    def _send(self, request: dict[str, Any]) -> None:
+        self._requests.write(json.dumps(request).encode() + b"\n")
+        self._requests.flush()
 
     def _next(self) -> dict[str, Any]:
         while b"\n" not in self._received:

@@ -35,8 +35,8 @@ def temporary_settings(**settings: Any) -> Iterator[None]:
     runs that are going on keep theirs. They are undone at its end.
 
     Args:
-        **settings: The settings by their names (docs/settings.md), in lower case and without
-            FLOWSPAN_. None stands for the default.
+        **settings: The settings by their names (`flowspan config` shows them), in lower case
+            and without FLOWSPAN_. None stands for the default.
 
     Raises:
         ConfigError: There is no such setting, or it may not have that value.
