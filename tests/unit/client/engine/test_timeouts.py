@@ -325,4 +325,4 @@ def test_asynchronous_code_that_blocks_its_loop_past_the_deadline(
 
     with pytest.raises(RunTimeout):
         asyncio.run(blocks())
-    assert recorder.last_state("blocks")[1] == "TimedOut"
+    assert recorder.end(recorder.runs[0]) == ("FAILED", "TimedOut")
