@@ -254,6 +254,25 @@ def test_a_local_service_is_started_where_the_clock_is_stopped(
     run_code(dedent(PRELUDE) + dedent(code), home=flowspan_home)
 
 
+def test_a_time_machine_that_is_imported_after_the_first_flow(flowspan_harness: Harness) -> None:
+    code = """
+    from flowspan import flow
+
+    @flow
+    def work():
+        pass
+
+    work()
+    import time_machine
+    with time_machine.travel("2020-01-01", tick=False):
+        work()
+    """
+    began = now()
+    run_code(code, home=flowspan_harness.home / "client")
+    first, second = all_runs(flowspan_harness)
+    assert began <= first.ended_at <= second.created_at <= second.ended_at
+
+
 def test_a_logger_that_raises_leaves_no_run_open(flowspan_harness: Harness) -> None:
     code = """
     def no_time():

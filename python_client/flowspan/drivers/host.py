@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import random
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ class Host(World):
         task_runner: What runs the tasks that were submitted outside of flows; made when needed.
         config: The settings that it is for; None if it is for any.
         reporter: What takes its events to the service; None if something else does.
+        knows_time_machine: Whether it looks past that library, which was imported before.
     """
 
     __slots__ = (
@@ -52,6 +54,7 @@ class Host(World):
         "flush",
         "forget",
         "keeping",
+        "knows_time_machine",
         "log_prints",
         "new_id",
         "on_cancel",
@@ -69,9 +72,9 @@ class Host(World):
         log_prints: bool = False,
         keeping: Keeping | None = None,
     ) -> None:
-        now_ns = clock.wall_clock()
-        super().__init__(emit, now_ns, random.uniform, note)
-        self.new_id = IdMaker(now_ns, random.SystemRandom().getrandbits, threading.Lock())
+        super().__init__(emit, clock.now_ns, random.uniform, note)
+        self.new_id = IdMaker(clock.now_ns, random.SystemRandom().getrandbits, threading.Lock())
+        self.read_clock()
         self.flush = flush
         self.on_cancel = on_cancel
         self.forget = forget
@@ -80,6 +83,11 @@ class Host(World):
         self.task_runner: Any = None
         self.config: Config | None = None
         self.reporter: Reporter | None = None
+
+    def read_clock(self) -> None:
+        """Take the fastest way to the real time that there is now."""
+        self.knows_time_machine = "time_machine" in sys.modules
+        self.now_ns = self.new_id.now_ns = clock.wall_clock()
 
     def is_busy(self) -> bool:
         """True if runs that began here have not ended."""
@@ -109,9 +117,11 @@ not one of its runs': ids are in the order of time."""
 def get_host() -> Host:
     """The host for what begins at the top now."""
     host = _host
-    if host is not None and (host.config is None or host.config is config.get_config()):
-        return host
-    return _make_host()
+    if host is None or not (host.config is None or host.config is config.get_config()):
+        return _make_host()
+    if "time_machine" in sys.modules and not host.knows_time_machine:
+        host.read_clock()
+    return host
 
 
 def host_of(run: Run | None) -> Host:
@@ -183,8 +193,9 @@ def _make_host() -> Host:
         )
         host.config, host.reporter = settings, reporter
         host.skip = skip if settings.skip_retry_delays else None
-        if before is not None:
-            host.new_id = before.new_id  # which sees to it that ids are in the order of time
+        if _former:
+            # Which sees to it that ids are in the order of time, also within a millisecond.
+            host.new_id = _former[-1][1].new_id
         _host = host
         return host
 

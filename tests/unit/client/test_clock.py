@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import freezegun
 import pytest
 import time_machine
+from tests.support.flows import run_code
 
 from flowspan import clock
 from flowspan.clock import aio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 WAIT_S = 60.0
 
@@ -93,14 +95,22 @@ def test_many_cancelled_timers_are_not_kept() -> None:
     assert len(clock._timers._heap) < 1000
 
 
-def test_a_timer_in_a_forked_child() -> None:
+FORKED = """
+    import os, threading
+    from flowspan import clock
+
     clock.call_later(0, list)  # the thread runs in this process
     child = os.fork()
     if not child:
         called = threading.Event()
         clock.call_later(0.001, called.set)
-        os._exit(0 if called.wait(WAIT_S) else 1)
+        os._exit(0 if called.wait(60) else 1)
     assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_timer_in_a_forked_child(tmp_path: Path) -> None:
+    run_code(FORKED, home=tmp_path)
 
 
 @pytest.mark.usefixtures("_stopped")
