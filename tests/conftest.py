@@ -12,12 +12,17 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 
-from flowspan.config import get_config
+from flowspan.drivers.host import leave_host
 
 pytest.register_assert_rewrite("tests.support")
 
+from tests.support.history import (  # noqa: E402 - only now its asserts are rewritten
+    check_all_histories,
+    watch_from_here,
+)
 from tests.support.service import (  # noqa: E402 - only now its asserts are rewritten
     ServiceProcess,
     end_local_service,
@@ -25,6 +30,8 @@ from tests.support.service import (  # noqa: E402 - only now its asserts are rew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from flowspan.testing import Harness
 
 _real_connect = socket.socket.connect
 
@@ -74,10 +81,18 @@ def flowspan_home(short_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
             monkeypatch.delenv(name)
     home = short_tmp_path / "home"
     monkeypatch.setenv("FLOWSPAN_HOME", str(home))
-    get_config.cache_clear()
     yield home
-    get_config.cache_clear()
     end_local_service(home)
+
+
+@pytest.fixture
+def flowspan_harness(flowspan_harness: Harness) -> Iterator[Harness]:
+    """The harness of `flowspan.testing`; at the end, the history of every run in it is checked."""
+    with grpc.insecure_channel(flowspan_harness.address) as channel:
+        token = watch_from_here(channel)
+        yield flowspan_harness
+        leave_host()
+        check_all_histories(channel, token=token)
 
 
 @pytest.fixture

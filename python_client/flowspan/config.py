@@ -1,4 +1,7 @@
-"""The client's settings: read once from the environment, frozen, and passed on."""
+"""The client's settings: read from the environment, frozen, and passed on.
+
+They are read again when the environment has changed; see `get_config`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowspan.core.keeping import SERIALIZER_NAMES
 from flowspan.exceptions import ConfigError
@@ -54,6 +57,8 @@ class Config:
         task_runner_thread_pool_max_workers: How many tasks a ThreadPoolTaskRunner runs at the same
             time that does not say so itself; also where a flow names no task runner.
         task_runner_process_pool_max_workers: The same for a ProcessPoolTaskRunner.
+        skip_retry_delays: For tests (docs/testing.md): whether retries begin at once. Their delays
+            are reported all the same.
         local_idle_timeout_s: After how long without clients the local service ends itself.
     """
 
@@ -73,6 +78,7 @@ class Config:
     flush_timeout_s: float = 10.0
     task_runner_thread_pool_max_workers: int | None = None
     task_runner_process_pool_max_workers: int | None = None
+    skip_retry_delays: bool = False
     local_idle_timeout_s: float = 300.0
 
     @property
@@ -114,10 +120,22 @@ def _find(environ: Mapping[str, str], name: str) -> tuple[str, str]:
     return "", ""
 
 
-@cache
 def get_config() -> Config:
-    """The settings of this process, read at the first call (tests: `get_config.cache_clear()`)."""
-    return load(os.environ)
+    """Return the settings that the environment gives now.
+
+    It is the same object as long as none of the variables has changed. Whoever works for a run uses
+    the settings with which its outermost run began (`flowspan.drivers.host`).
+
+    Raises:
+        ConfigError: A variable has a value that it may not have.
+    """
+    global _read  # noqa: PLW0603 - one per process
+    # Tests may put another mapping in the place of os.environ.
+    text_of = _text_of if os.environ is _environ else lambda key: os.environ.get(os.fsdecode(key))
+    texts = tuple(map(text_of, _variables()))
+    if _read is None or _read[0] != texts:
+        _read = texts, load(os.environ)
+    return _read[1]
 
 
 def split_address(text: str) -> tuple[str, int, str]:
@@ -249,5 +267,23 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "flush_timeout_s": _seconds,
     "task_runner_thread_pool_max_workers": _count,
     "task_runner_process_pool_max_workers": _count,
+    "skip_retry_delays": _boolean,
     "local_idle_timeout_s": _seconds,
 }
+
+_read: tuple[tuple[object, ...], Config] | None = None
+"""What was read last, and from which texts."""
+
+# The dictionary behind os.environ, where it can be had: asking os.environ itself costs 20 times as
+# much (a microsecond for each variable that is not set), and this is asked at each outermost run.
+_environ = os.environ
+_data: Mapping[bytes, object] | None = getattr(os.environ, "_data", None)
+_text_of: Callable[[Any], object] = os.environ.get if _data is None else _data.get
+
+
+@cache
+def _variables() -> tuple[object, ...]:
+    """The variables that decide about the settings, as keys for `_text_of`."""
+    names = ["HOME", "XDG_DATA_HOME", "TMPDIR", "FLOWSPAN_HOME"]
+    names += [variable for name in _CONVERTERS for variable in variables_of(name)]
+    return tuple(names if _data is None else map(os.fsencode, names))

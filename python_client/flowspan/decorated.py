@@ -15,6 +15,7 @@ from typing import (
     overload,
 )
 
+from flowspan.core import stand_in
 from flowspan.core.definitions import (
     Definition,
     check_parameter_names,
@@ -100,6 +101,8 @@ class Decorated(Definition, Generic[P, R_co]):
         self._keywords = possible_keywords(called_function(fn))
         functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
         self.__dict__.setdefault("__name__", function_name(fn))  # partials and objects have none
+        if stand_in.refused:
+            self.fn = stand_in.unless_refused(fn)
 
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from flowspan import clock
 from flowspan.core.runs import current_run
 from flowspan.drivers.futures import TaskFuture, wait_until_done
 from flowspan.drivers.interrupts import take
@@ -116,7 +116,7 @@ class AsCompleted(Generic[R]):
         self._timeout_s = timeout
         self._deadline_s: float | None = None
         if timeout is not None:
-            self._deadline_s = time.monotonic() + float(min(timeout, TIMEOUT_MAX))
+            self._deadline_s = clock.monotonic() + float(min(timeout, TIMEOUT_MAX))
         self._ended: SimpleQueue[TaskFuture[R] | None] = SimpleQueue()
         self._left = dict.fromkeys(futures)
         for future in self._left:
@@ -170,7 +170,7 @@ class AsCompleted(Generic[R]):
     def _remaining_s(self) -> float | None:
         if self._deadline_s is None:
             return None
-        return max(0.0, self._deadline_s - time.monotonic())
+        return max(0.0, self._deadline_s - clock.monotonic())
 
     def _timed_out(self) -> RunTimeout:
         return RunTimeout(f"{len(self._left)} task runs did not end within {self._timeout_s:g} s.")

@@ -18,11 +18,11 @@ committed from the beginning.
 from __future__ import annotations
 
 import logging
-import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from flowspan import clock
 from flowspan.core.keeping import Keeping
 from flowspan.core.options import names_options
 from flowspan.core.runs import current_run
@@ -40,7 +40,7 @@ from flowspan.core.transactions import (
 )
 from flowspan.core.values import is_instance
 from flowspan.drivers.bridge import run_coroutine
-from flowspan.drivers.host import get_host
+from flowspan.drivers.host import host_of
 from flowspan.exceptions import ConfigError
 from flowspan.results.keeper import transaction_of
 from flowspan.results.store import get_result_store
@@ -151,7 +151,7 @@ class _Block(TransactionNode):
             self.run_id = run.record.id
             if run.keeping is None:
                 run.keeping = Keeping()  # so that the tasks that it calls look for a transaction
-        self.parent = transaction_of(get_host(), run, wanted=True)
+        self.parent = transaction_of(host_of(run), run, wanted=True)
         if self.parent is not None:
             commit_mode, isolation_level = self._modes
             self.commit_mode = CommitMode(commit_mode or self.parent.commit_mode)
@@ -195,7 +195,7 @@ class _Block(TransactionNode):
 
     def _log(self, level: int, message: str, error: BaseException | None) -> None:
         if self._logger is None and self._run is not None:
-            get_host().note(self._run, level, message, error)
+            host_of(self._run).note(self._run, level, message, error)
         else:
             (self._logger or _logger).log(level, message, exc_info=error)
 
@@ -358,7 +358,8 @@ def get_transaction() -> TransactionNode | None:
     Returns:
         None outside of tasks and blocks.
     """
-    return transaction_of(get_host(), current_run.get(), wanted=True)
+    run = current_run.get()
+    return transaction_of(host_of(run), run, wanted=True)
 
 
 def _drive(steps: Calls, run: Run | None) -> Any:
@@ -375,7 +376,7 @@ def _drive(steps: Calls, run: Run | None) -> Any:
                 elif run is not None:
                     run.scope.sleep(step)
                 else:
-                    time.sleep(step)
+                    clock.sleep(step)
             except BaseException as error:  # noqa: BLE001 - the steps decide what it means
                 step = steps.throw(error)
             else:
@@ -388,13 +389,15 @@ async def _drive_async(steps: Calls) -> Any:
     """Does what the steps ask for, without holding up the loop; what they return."""
     import asyncio  # noqa: PLC0415 - imported already by whoever awaits
 
+    from flowspan.clock import aio as aio_clock  # noqa: PLC0415 - as above
+
     try:
         step = next(steps)
         while True:
             try:
                 outcome = None
                 if not isinstance(step, Do):
-                    await asyncio.sleep(step)
+                    await aio_clock.sleep(step)
                 elif not step.is_user_code:
                     outcome = await asyncio.to_thread(step.fn, *step.args)
                 else:

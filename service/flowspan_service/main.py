@@ -68,8 +68,13 @@ _MAX_SOCKET_PATH = 100
 """In bytes: the system's limit is 104 or 108, and gRPC needs some of it."""
 
 
-def main(config: Config) -> int:
-    """Runs the service until it is stopped; returns the exit code."""
+def main(config: Config, *, on_ready: Callable[[list[str]], None] | None = None) -> int:
+    """Run the service until it is stopped; return the exit code.
+
+    Args:
+        config: The settings.
+        on_ready: Is called with the addresses once the service answers there.
+    """
     set_up_logging(level=config.log_level, as_json=config.log_format == "json")
     try:
         with _home_and_lock(config) as lock:
@@ -77,7 +82,7 @@ def main(config: Config) -> int:
                 config.db, clock=SystemClock(), on_point=_crash_point(config, "before_ack")
             )
             try:
-                asyncio.run(_serve(config, store, lock))
+                asyncio.run(_serve(config, store, lock, on_ready))
             finally:
                 # The loop's handlers are gone with it; Ctrl-C is to end this too, without a word.
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -145,7 +150,12 @@ def _take_lock(path: Path, *, is_embedded: bool) -> StoreLock:
             time.sleep(0.02)
 
 
-async def _serve(config: Config, store: Store, lock: StoreLock | None) -> None:
+async def _serve(
+    config: Config,
+    store: Store,
+    lock: StoreLock | None,
+    on_ready: Callable[[list[str]], None] | None,
+) -> None:
     """Serves until somebody stops it, or nobody has used it for long enough."""
     loop = asyncio.get_running_loop()
     # First of all, so that whoever finds the service announced may stop it.
@@ -188,6 +198,8 @@ async def _serve(config: Config, store: Store, lock: StoreLock | None) -> None:
         addresses = _listen(server, config)
         await server.start()
         _announce(config, backend, lock, addresses)
+        if on_ready is not None:
+            on_ready(addresses)
         try:
             async with _loops(backend, reaper):
                 await _until_stopped(config, backend, stopped)

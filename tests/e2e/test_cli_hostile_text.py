@@ -229,11 +229,11 @@ def test_commands_that_change_and_errors(
         flowspan("run", "cancel", stored.task, code=1),
         flowspan("run", "delete", stored.task, code=1),
         flowspan("run", "show", WORSE, code=None),
-        flowspan("run", "show", stored.flow[:4], code=1),  # lists those that begin so
+        flowspan("run", "show", stored.flow[:4], code=2),  # lists those that begin so
         flowspan("run", "logs", TEXT, code=1),
         flowspan("run", "ls", "--since", TEXT, code=2),
         flowspan("task", "ls", "--run", TEXT, code=1),
-        flowspan("artifact", "inspect", stored.artifacts[0][:8], code=1),
+        flowspan("artifact", "inspect", stored.artifacts[0][:8], code=2),
         flowspan("artifact", "inspect", TEXT, code=1),
         flowspan("artifact", "delete", stored.artifacts[-1]),
         flowspan("artifact", "delete", stored.artifacts[2]),

@@ -162,7 +162,7 @@ def test_ids_that_end_alike_are_shown_at_more_length(service: ServiceProcess) ->
     for end in ends:
         (run,) = flowspan("run", "show", end, "--json").objects
         assert run["id"].endswith(end)
-    ambiguous = flowspan("run", "show", "77777777", code=1)
+    ambiguous = flowspan("run", "show", "77777777", code=2)
     assert all(run_id in ambiguous.err for run_id in ids)
     assert "more than one run" in ambiguous.err
 

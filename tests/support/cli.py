@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 from unittest import mock
 
 from flowspan.cli.main import app
-from flowspan.config import get_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,13 +72,10 @@ def flowspan(
     printed, err, ended = io.StringIO(), io.StringIO(), None
     stdout = printed if out is None else out
     with mock.patch.dict(os.environ, env or {}), redirect_stdout(stdout), redirect_stderr(err):
-        get_config.cache_clear()
         try:
             app(args=list(arguments), prog_name="flowspan")
         except SystemExit as exit_:
             ended = exit_.code
-        finally:
-            get_config.cache_clear()
     outcome = Outcome(int(ended or 0), printed.getvalue(), err.getvalue())
     assert code is None or outcome.code == code, outcome
     return outcome

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, assert_never
 
 import grpc
 
+from flowspan.api import time_limits
 from flowspan.api.blocking import changed
 from flowspan.api.connect import own_service, reach
 from flowspan.api.errors import closed, translate
 from flowspan.api.steps import Call, GetOptions, Give, Open, Options, Receive, Sleep
+from flowspan.clock.aio import sleep as clock_sleep
 from flowspan.connection.channel import open_aio_channel
 from flowspan.connection.own_reports import pending_wait
 from flowspan.exceptions import FlowspanError
@@ -150,23 +152,25 @@ class AsyncDriver:
                 case Call():
                     channel = await self._connection.channel()
                     await self._await_own_reports(self._options.timeout_s)
-                    invoke = channel.unary_unary(
+                    call = channel.unary_unary(
                         step.path, type(step.request).SerializeToString, step.response.FromString
                     )
-                    return await invoke(step.request, timeout=self._options.timeout_s)
+                    return await time_limits.invoke_async(
+                        call, step.request, self._options.timeout_s, self.address
+                    )
                 case Open():
                     channel = await self._connection.channel()
                     await self._await_own_reports(step.timeout_s)
-                    begin = channel.unary_stream(
+                    opening = channel.unary_stream(
                         step.path, type(step.request).SerializeToString, step.response.FromString
                     )
-                    return begin(step.request, timeout=step.timeout_s)
+                    return time_limits.begin_async(opening, step.request, step.timeout_s)
                 case Receive():
                     stream: Any = step.stream
-                    message = await stream.read()
+                    message = await time_limits.read_async(stream, self.address)
                     return None if message is grpc.aio.EOF else message
                 case Sleep():
-                    return await asyncio.sleep(step.seconds)
+                    return await clock_sleep(step.seconds)
                 case GetOptions():
                     return self._options
                 case _:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import threading
-import time
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 import grpc
 
+from flowspan import clock
+from flowspan.api import time_limits
 from flowspan.api.connect import own_service, reach
 from flowspan.api.errors import closed, translate
 from flowspan.api.steps import Call, GetOptions, Give, Open, Options, Receive, Sleep
@@ -142,22 +143,24 @@ class BlockingDriver:
                 case Call():
                     channel = self._connection.channel()
                     self._await_own_reports(self._options.timeout_s)
-                    invoke = channel.unary_unary(
+                    call = channel.unary_unary(
                         step.path, type(step.request).SerializeToString, step.response.FromString
                     )
-                    return invoke(step.request, timeout=self._options.timeout_s)
+                    return time_limits.invoke(
+                        call, step.request, self._options.timeout_s, self.address
+                    )
                 case Open():
                     channel = self._connection.channel()
                     self._await_own_reports(step.timeout_s)
-                    begin = channel.unary_stream(
+                    opening = channel.unary_stream(
                         step.path, type(step.request).SerializeToString, step.response.FromString
                     )
-                    return begin(step.request, timeout=step.timeout_s)
+                    return time_limits.begin(opening, step.request, step.timeout_s)
                 case Receive():
                     stream: Any = step.stream
                     return next(stream, None)
                 case Sleep():
-                    return time.sleep(step.seconds)
+                    return clock.sleep(step.seconds)
                 case GetOptions():
                     return self._options
                 case _:

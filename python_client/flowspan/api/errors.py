@@ -64,6 +64,11 @@ def translate(error: grpc.RpcError, *, address: str) -> FlowspanError:
     return ApiError(details or status.name, status=status.name)
 
 
+def late_answer(address: str) -> ServiceUnavailableError:
+    """Return the error of a call that was not answered in time."""
+    return _unavailable(grpc.StatusCode.DEADLINE_EXCEEDED, "", address)
+
+
 def closed() -> FlowspanError:
     """The error of a call on a client that was closed."""
     return FlowspanError("this client was closed; make another one with flowspan.get_client()")

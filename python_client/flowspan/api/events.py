@@ -6,12 +6,12 @@ whoever reports it: by default that at which the record was made.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from flowspan import clock
 from flowspan.api.ids import new_uuid
 from flowspan.api.models import LogLevel, StateType
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _now() -> datetime:
-    return datetime.fromtimestamp(time.time(), UTC)
+    return datetime.fromtimestamp(clock.now_s(), UTC)
 
 
 class RunKind(IntEnum):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from uuid import UUID
 
+from flowspan import clock
 from flowspan.core.ids import IdMaker
 
-new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
+new_id = IdMaker(clock.now_ns, random.SystemRandom().getrandbits, threading.Lock())
 """Makes a UUIDv7, as text."""
 
 

@@ -10,13 +10,13 @@ A step that fails is thrown into the generator as the FlowspanError that it beco
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
+from flowspan import clock
 from flowspan.api.reconnect import Reconnect
 from flowspan.exceptions import FlowspanError
 
@@ -192,7 +192,7 @@ def follow(
             return
         except FlowspanError as failure:
             _time_left(deadline_s)
-            pause_s = reconnect.failed(failure, now_s=time.monotonic())
+            pause_s = reconnect.failed(failure, now_s=clock.monotonic())
             if pause_s is None:
                 raise
         finally:
@@ -226,7 +226,7 @@ def _time_left(deadline_s: float | None) -> float | None:
     # A little longer than there is time, so that the time is over when the stream ends by that.
     if deadline_s is None:
         return None
-    left_s = deadline_s - time.monotonic()
+    left_s = deadline_s - clock.monotonic()
     if left_s <= 0:
         raise TimeoutError
     return left_s + _MARGIN_S

@@ -10,7 +10,7 @@ from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE
 from flowspan.core.payloads import encode_value
 from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.sketching import current_or_sketched_run
-from flowspan.drivers.host import get_host
+from flowspan.drivers.host import host_of
 from flowspan.reporter.protobytes import utf8
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def report_new(kind: str, key: str | None, description: str | None, data: Any) -
         raise ValueError(msg)
     text = _description(description)
     encoded = _encoded(data)
-    host, run = get_host(), current_run.get()
+    run = current_run.get()
+    host = host_of(run)
     artifact_id = host.new_id()
     now_ns = host.now_ns()
     run_id = run.record.id if run is not None else ""
@@ -72,7 +73,7 @@ def report_change(artifact_id: UUID | str, description: str | None, data: Any) -
     changed = ArtifactId(str(artifact_id))
     text = _description(description)
     encoded = None if data is None else _encoded(data)
-    host = get_host()
+    host = host_of(current_run.get())
     host.emit((ARTIFACT_CHANGE, str(changed), text, encoded, host.now_ns()))
     return changed
 

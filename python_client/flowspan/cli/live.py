@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.text import Text
 
+from flowspan import clock
 from flowspan.cli import tree_view
 from flowspan.cli.tree import RunTree
 from flowspan.exceptions import ApiError
@@ -119,13 +119,13 @@ def watch_when_there(
         run_id: The run.
         is_stopping: Nobody waits any longer for a run that is not there.
     """
-    deadline_s = time.monotonic() + _APPEARS_WITHIN_S
+    deadline_s = clock.monotonic() + _APPEARS_WITHIN_S
     while True:
         try:
             yield from client.watch(run_id)
             return
         except ApiError as error:
-            is_late = is_stopping.is_set() or time.monotonic() > deadline_s
+            is_late = is_stopping.is_set() or clock.monotonic() > deadline_s
             if error.reason != "NOT_FOUND" or is_late:
                 raise
             is_stopping.wait(_POLL_S)

@@ -15,6 +15,7 @@ import typer
 from flowspan.api.models import ArtifactFilter, RunFilter
 from flowspan.cli import format as fmt
 from flowspan.cli import options
+from flowspan.cli.safe_text import one_line
 from flowspan.cli.session import CommandError
 from flowspan.exceptions import ApiError, ObjectNotFound
 
@@ -190,7 +191,7 @@ def _candidates(client: SyncFlowspanClient, run_filter: RunFilter) -> list[Run]:
 
 def _ambiguous(what: str, listed: list[str]) -> typer.BadParameter:
     """The error for a text that stands for several things, which are listed."""
-    lines = [f"{what}:", *(f"  {line}" for line in listed[:_MAX_LISTED])]
+    lines = [f"{what}:", *(f"  {one_line(line)}" for line in listed[:_MAX_LISTED])]
     if len(listed) > _MAX_LISTED:
         lines.append("  … and more")
     lines.append("Name one of them by its id.")

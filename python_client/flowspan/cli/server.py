@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer  # noqa: TC002 - typer reads the annotations
 
+from flowspan import clock
 from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options
 from flowspan.cli.session import CommandError, session
@@ -162,12 +162,12 @@ def _terminate(pid: int) -> None:
     """
     try:
         os.kill(pid, signal.SIGTERM)
-        deadline_s = time.monotonic() + _STOP_TIMEOUT_S
-        while time.monotonic() < deadline_s:
+        deadline_s = clock.monotonic() + _STOP_TIMEOUT_S
+        while clock.monotonic() < deadline_s:
             os.kill(pid, 0)
             if not _is_service(pid):  # a zombie whose parent has not looked
                 return
-            time.sleep(_POLL_S)
+            clock.sleep(_POLL_S)
     except ProcessLookupError:
         return
     except PermissionError:

@@ -13,9 +13,9 @@ import json
 import os
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
+from flowspan import clock
 from flowspan.connection.address import is_reachable, parse_address
 from flowspan.exceptions import ConfigError, LocalServiceError
 
@@ -79,18 +79,18 @@ def ensure_local_service(config: Config) -> Address:
 def _start_or_wait(config: Config) -> Address:
     """Starts the service, or waits for the process that does."""
     path = config.home / "start.lock"
-    deadline = time.monotonic() + START_TIMEOUT_S + 1
+    deadline = clock.monotonic() + START_TIMEOUT_S + 1
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     _open_locks.add(lock)
     try:
-        while time.monotonic() < deadline:
+        while clock.monotonic() < deadline:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 found = find_local_service(config.home)
                 if found is not None:
                     return found
-                time.sleep(_POLL_S)
+                clock.sleep(_POLL_S)
             else:
                 return find_local_service(config.home) or _start(config)
     finally:
@@ -119,8 +119,8 @@ def _start(config: Config) -> Address:
             start_new_session=True,
             cwd=config.home,
         )
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
+    deadline = clock.monotonic() + START_TIMEOUT_S
+    while clock.monotonic() < deadline:
         address = find_local_service(config.home)
         if address is not None:
             # It outlives this process; its object would warn that it was left running.
@@ -130,7 +130,7 @@ def _start(config: Config) -> Address:
         code = process.poll()
         if code is not None:
             raise LocalServiceError(_failure(f"ended at once (code {code})", log_path, offset))
-        time.sleep(_POLL_S)
+        clock.sleep(_POLL_S)
     process.kill()
     process.wait()
     raise LocalServiceError(

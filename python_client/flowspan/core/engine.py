@@ -74,9 +74,13 @@ class World:
         uniform: Gives a random number between two.
         note: Logs a line about a run: (run, level, message, what it is about: an error, the state
             that the run ends in, or None).
+        skip: Where tests skip time: takes the retry delay of a run, and returns how much of it has
+            to be waited for all the same. None elsewhere.
     """
 
-    __slots__ = ("emit", "note", "now_ns", "uniform")
+    __slots__ = ("emit", "note", "now_ns", "skip", "uniform")
+
+    skip: Callable[[Run, float], float] | None
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class World:
         self.now_ns = now_ns
         self.uniform = uniform
         self.note = note
+        self.skip = None
 
 
 def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in one piece
@@ -272,7 +277,7 @@ def _retry(run: Run, world: World, state: State) -> Generator[float | Do, Any, S
     if run.span is not None:
         run.span.awaiting_retry(delay_s, now)
     try:
-        yield delay_s
+        yield delay_s if world.skip is None else world.skip(run, delay_s)
     except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
         return judge_error(error, run.record.id, world.now_ns())
     return None

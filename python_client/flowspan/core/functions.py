@@ -6,6 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.stand_in import StandIn
 from flowspan.core.values import label_of
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def called_function(fn: Any) -> Any:
     while True:
         if isinstance(fn, functools.partial):
             fn = fn.func
+        elif type(fn) is StandIn:
+            fn = fn.__wrapped__
         elif hasattr(fn, "__func__"):
             fn = fn.__func__
         elif not inspect.isroutine(fn) and not isinstance(fn, type) and callable(fn):

@@ -25,12 +25,13 @@ class IdMaker:
     range.
 
     Args:
-        now_ns: The clock, in nanoseconds since 1970 UTC. It may go backwards: ids do not.
+        now_ns: The clock, in nanoseconds since 1970 UTC. It may go backwards: ids do not. It may be
+            exchanged.
         random_bits: Gives an integer of so many random bits.
         lock: Held while a new millisecond begins.
     """
 
-    __slots__ = ("_block", "_lock", "_now_ns", "_random_bits")
+    __slots__ = ("_block", "_lock", "_random_bits", "now_ns")
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class IdMaker:
         random_bits: Callable[[int], int],
         lock: AbstractContextManager[object],
     ) -> None:
-        self._now_ns = now_ns
+        self.now_ns = now_ns
         self._random_bits = random_bits
         self._lock = lock
         self._block: tuple[int, str, Iterator[int]] = (_BEFORE_ALL_TIMES, "", count())
@@ -46,7 +47,7 @@ class IdMaker:
     def __call__(self) -> str:
         """The next id: 36 lower-case characters."""
         block = self._block
-        if self._now_ns() >= block[0]:
+        if self.now_ns() >= block[0]:
             block = self._next_block()
         # next() of a count is one step for the interpreter, so two threads never get the same.
         return f"{block[1]}{next(block[2]):012x}"
@@ -54,7 +55,7 @@ class IdMaker:
     def _next_block(self) -> tuple[int, str, Iterator[int]]:
         with self._lock:
             # A UUIDv7 knows no time before 1970: such a clock stands still for it.
-            millisecond = max(self._now_ns() // _NS_PER_MS, 0)
+            millisecond = max(self.now_ns() // _NS_PER_MS, 0)
             ends_ns = (millisecond + 1) * _NS_PER_MS
             if ends_ns <= self._block[0]:
                 return self._block

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
+from flowspan.clock import aio as aio_clock
 from flowspan.core.engine import execute, never_begin
 from flowspan.core.functions import called_name
 from flowspan.core.runs import current_run, is_outermost
@@ -35,8 +36,9 @@ from flowspan.drivers.closing import (
     stop_attempt,
     timed_out,
 )
-from flowspan.drivers.host import get_host
+from flowspan.drivers.host import host_of
 from flowspan.drivers.links import link_inputs
+from flowspan.drivers.skipping import limited_by
 from flowspan.drivers.termination import begin_ending_with_process, end_with_process
 from flowspan.exceptions import RunSignal, SelfDependency
 from flowspan.logging.capture import note
@@ -123,7 +125,7 @@ async def run_task(
         sketched = sketched_state(task, args, kwargs, wait_for)
         if sketched is not None:
             return sketched
-    host = get_host()
+    host = host_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = await resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
@@ -155,7 +157,7 @@ async def run_flow(
         sketched = sketched_state(flow, args, kwargs, wait_for)
         if sketched is not None:
             return sketched
-    host = get_host()
+    host = host_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = await resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
@@ -212,7 +214,7 @@ async def _flushing(host: Host) -> AsyncIterator[None]:
 async def do_or_wait(run: Run, step: Do | float) -> Any:
     """Does what the engine asks for."""
     if not isinstance(step, Do):
-        await asyncio.sleep(step)
+        await aio_clock.sleep(step)
         run.scope.check()
         return None
     if not step.is_user_code:
@@ -307,7 +309,7 @@ async def finish_attempt(run: Run, attempt: Run, error: BaseException | None) ->
 async def _wait_for_submitted(run: Run, runner: OpenTaskRunner, patience_s: float | None) -> None:
     with suppress(TimeoutError):
         try:
-            await asyncio.wait_for(runner_done(runner), patience_s)
+            await _in_time(runner_done(runner), patience_s)
         except asyncio.CancelledError:
             task = current_task()
             if not run.scope.cancelled or task is None:
@@ -315,7 +317,15 @@ async def _wait_for_submitted(run: Run, runner: OpenTaskRunner, patience_s: floa
             # The run learnt that it is cancelled from a call of a task, and only now comes what
             # was to break off what it awaits.
             task.uncancel()
-            await asyncio.wait_for(runner_done(runner), patience_s)
+            await _in_time(runner_done(runner), patience_s)
+
+
+async def _in_time(awaitable: Awaitable[None], patience_s: float | None) -> None:
+    if patience_s is None:
+        await awaitable
+        return
+    async with aio_clock.Deadline(patience_s):
+        await awaitable
 
 
 async def within(run: Run, timeout_s: float | None, awaitable: Awaitable[Any]) -> Any:
@@ -326,10 +336,11 @@ async def within(run: Run, timeout_s: float | None, awaitable: Awaitable[Any]) -
     """
     if timeout_s is None:
         return await awaitable
-    deadline = asyncio.timeout(timeout_s)
+    deadline = aio_clock.Deadline(timeout_s)
     try:
-        async with deadline:
-            value = await awaitable
+        with limited_by(run, deadline):
+            async with deadline:
+                value = await awaitable
     except TimeoutError as error:
         if not deadline.expired():
             raise

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from flowspan.clock import aio as aio_clock
 from flowspan.drivers.waits import waiting_for
 
 if TYPE_CHECKING:
@@ -35,10 +36,13 @@ async def until_one_done(futures: Iterable[TaskFuture[Any]], timeout_s: float | 
         Whether one is.
     """
     waits = [_ended(future) for future in futures]
-    done, _ = await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
-    return bool(done)
+    over = [] if timeout_s is None else [aio_clock.after(timeout_s)]
+    try:
+        done, _ = await asyncio.wait([*waits, *over], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in (*waits, *over):
+            wait.cancel()
+    return any(wait in done for wait in waits)
 
 
 def _ended(future: TaskFuture[Any]) -> asyncio.Future[None]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import sys
-import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from flowspan import clock
 from flowspan.core.portable import mark_as_made
 from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.values import is_instance
@@ -25,7 +25,7 @@ from flowspan.drivers.aio_endings import as_cancel, passed_on
 from flowspan.drivers.arguments import given_upstream
 from flowspan.drivers.closing import cancel_with
 from flowspan.drivers.generators import BaseIteration
-from flowspan.drivers.host import get_host
+from flowspan.drivers.host import host_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
@@ -48,8 +48,8 @@ async def iterate(
     Yields:
         What the function yields.
     """
-    host = get_host()
     parent = current_run.get()
+    host = host_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     iteration = AsyncIteration(host, definition, inputs, await resolved(*inputs))
     try:
@@ -165,13 +165,13 @@ class AsyncIteration(BaseIteration):
 
     async def _in_body(self, step: Awaitable[Any]) -> Any:
         """Awaits something of the body's, in its context and within its deadline."""
-        began_s = time.monotonic()
+        began_s = clock.monotonic()
         try:
             with interruptible(self.run) if self.has_own_scope else nullcontext():
                 return await within(self.run, self._left_s, InContext(self._body_context, step))
         finally:
             if self._left_s is not None:
-                self._left_s -= time.monotonic() - began_s
+                self._left_s -= clock.monotonic() - began_s
 
     async def _ended(self) -> None:
         """Waits for the tasks that the body submitted."""

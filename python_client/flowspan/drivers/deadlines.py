@@ -22,14 +22,15 @@ import logging
 import signal
 import sys
 import threading
-import time
 from contextlib import suppress
 from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from flowspan import clock
 from flowspan.drivers.closing import timed_out
 from flowspan.drivers.interrupts import block, calls_user_code, may_be_broken_off, may_interrupt
+from flowspan.drivers.skipping import limited_by
 from flowspan.drivers.thread_pool import be_of, current_pool
 from flowspan.exceptions import DeadlinePassed
 from flowspan.logging.capture import note
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _PUT_OFF_S = 0.002
 _AGAIN_S = 0.05
 """How soon the alarm goes off again. Once is not enough: a signal that comes while the handler of
-the one before runs is not seen before the next step of Python code, and time.sleep goes on."""
+the one before runs is not seen before the next step of Python code, and clock.sleep goes on."""
 _PUT_OFF_TIMES = 25
 _NOTICE_S = 0.05
 """How long a function may take to end after its deadline before it is said that it goes on."""
@@ -57,14 +58,53 @@ _GOES_ON = (
 class _Alarm:
     """A deadline of a run in the main thread."""
 
+    thread_id = 0
+
     def __init__(self, run: Run, at_s: float) -> None:
         self.run = run
         self.at_s = at_s
         self.is_over = False
 
+    def advance(self, seconds: float) -> bool:
+        """See `flowspan.drivers.skipping.Limit`."""
+        self.at_s -= seconds
+        _arm()
+        return self.at_s <= clock.monotonic()
+
+
+class _Wait:
+    """A deadline for the thread that waits for a function in another one."""
+
+    thread_id = 0
+
+    def __init__(self, timeout_s: float) -> None:
+        self._at_s = clock.monotonic() + timeout_s
+        self._wake = threading.Event()
+        self._is_done = False
+
+    def advance(self, seconds: float) -> bool:
+        """See `flowspan.drivers.skipping.Limit`."""
+        self._at_s -= seconds
+        self._wake.set()
+        return self._at_s <= clock.monotonic()
+
+    def done(self) -> None:
+        """The function has ended."""
+        self._is_done = True
+        self._wake.set()
+
+    def block(self) -> None:
+        """Wait for the end of the function, or for the deadline."""
+        while True:
+            self._wake.clear()
+            left_s = self._at_s - clock.monotonic()
+            if self._is_done or left_s <= 0:
+                return
+            block(self._wake, left_s)
+
 
 _alarms: list[_Alarm] = []
-"""Those that are set, the outermost run first. Only touched in the main thread."""
+"""Those that are set, the outermost run first. Others than the main thread may bring one nearer."""
 
 
 def call_within(run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -97,12 +137,13 @@ def _alarm_is_free() -> bool:
 def _call_with_alarm(
     run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...]
 ) -> Any:
-    alarm = _Alarm(run, time.monotonic() + timeout_s)
+    alarm = _Alarm(run, clock.monotonic() + timeout_s)
     before = None if _alarms else signal.signal(signal.SIGALRM, _on_alarm)
     _alarms.append(alarm)
     _arm()
     try:
-        value = _call(fn, args)
+        with limited_by(run, alarm):
+            value = _call(fn, args)
     except DeadlinePassed as passed:
         if passed.run_id == run.record.id:
             raise timed_out(run).with_traceback(passed.__traceback__) from None
@@ -114,7 +155,7 @@ def _call_with_alarm(
         else:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-    if time.monotonic() >= alarm.at_s:
+    if clock.monotonic() >= alarm.at_s:
         raise timed_out(run)
     return value
 
@@ -123,14 +164,14 @@ def _arm() -> None:
     """Sets the timer for the next deadline that is not over."""
     left = [alarm.at_s for alarm in _alarms if not alarm.is_over]
     if left:
-        delay = max(min(left) - time.monotonic(), _PUT_OFF_S)
+        delay = max(min(left) - clock.monotonic(), _PUT_OFF_S)
         signal.setitimer(signal.ITIMER_REAL, delay, _AGAIN_S)
     else:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _on_alarm(_signal: int, frame: FrameType | None) -> None:
-    now = time.monotonic()
+    now = clock.monotonic()
     over = next((alarm for alarm in _alarms if not alarm.is_over and alarm.at_s <= now), None)
     if over is None:
         _arm()
@@ -148,6 +189,7 @@ def _call_in_thread(
     values: list[Any] = []
     errors: list[BaseException] = []
     ended = threading.Event()
+    wait = _Wait(timeout_s)
     pool = current_pool()
 
     @calls_user_code
@@ -158,6 +200,7 @@ def _call_in_thread(
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             errors.append(error)
         ended.set()
+        wait.done()
 
     thread = threading.Thread(
         target=_unless_passed,
@@ -165,9 +208,10 @@ def _call_in_thread(
         name=run.record.run_name,
         daemon=True,
     )
-    thread.start()
     try:
-        block(ended, timeout_s)
+        with limited_by(run, wait):  # before the function can ask for it
+            thread.start()
+            wait.block()
     except BaseException:
         _break_off(thread)
         raise
@@ -214,4 +258,4 @@ def _break_off(thread: threading.Thread) -> None:
             )
             return
         del frame
-        time.sleep(_PUT_OFF_S)
+        clock.sleep(_PUT_OFF_S)

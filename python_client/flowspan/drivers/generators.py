@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import atexit
 import functools
-import time
 from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from flowspan import clock
 from flowspan.core.engine import execute, never_begin
 from flowspan.core.portable import mark_as_made
 from flowspan.core.runs import current_run, is_outermost
@@ -25,7 +25,7 @@ from flowspan.drivers.begin import begin_flow, begin_task
 from flowspan.drivers.bridge import running_loop
 from flowspan.drivers.closing import begin_attempt, cancel_with, close_attempt
 from flowspan.drivers.deadlines import call_within
-from flowspan.drivers.host import get_host
+from flowspan.drivers.host import get_host, host_of
 from flowspan.drivers.interrupts import calls_user_code
 from flowspan.drivers.links import link_inputs
 from flowspan.drivers.sync import do_or_wait, finish_attempt, resolved
@@ -89,8 +89,8 @@ def iterate(
     Returns:
         What it returns.
     """
-    host = get_host()
     parent = current_run.get()
+    host = host_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     iteration = Iteration(host, definition, inputs, resolved(*inputs))
     try:
@@ -311,12 +311,12 @@ class Iteration(BaseIteration):
         self._attempt.loop = running_loop()
         if self._left_s is None:
             return self._body_context.run(fn, *args)
-        began_s = time.monotonic()
+        began_s = clock.monotonic()
         left_s = max(self._left_s, _SHORTEST_S)
         try:
             return call_within(self.run, left_s, self._body_context.run, (fn, *args))
         finally:
-            self._left_s -= time.monotonic() - began_s
+            self._left_s -= clock.monotonic() - began_s
 
     def _ended(self, value: Any) -> Any:
         """What the body returned, once the tasks that it submitted have ended."""

@@ -40,6 +40,11 @@ class HeldHost(Host):
         self.forget = host.forget
         self.log_prints = host.log_prints
         self.keeping = host.keeping
+        self.skip = host.skip
+        self.config = host.config
+        self.reporter = host.reporter
+        self.knows_time_machine = host.knows_time_machine
+        self.wait_at_exit = host.wait_at_exit
         self.give_up = host.give_up
         self.wait_stored = host.wait_stored
         self.task_runner: Any = None

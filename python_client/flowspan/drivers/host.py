@@ -1,29 +1,35 @@
 """The process that runs are executed in: the clock, ids, randomness, the reporter.
 
-There is one `Host` in a process, made at the first run. Tests put one of their own in its place.
+There is one `Host` in a process, made at the first run. It belongs to the settings with which that
+began: where they have changed (another FLOWSPAN_HOME in the next test), the next outermost run gets
+another one. Runs that are going on keep theirs, and so does all that they call. Unit tests put one
+of their own in its place.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
+import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
-from flowspan import config, telemetry
+from flowspan import clock, config, telemetry
 from flowspan.connection import own_reports
 from flowspan.core.engine import World
 from flowspan.core.events import STATE
 from flowspan.core.holding import current_hold
 from flowspan.core.ids import IdMaker
 from flowspan.core.keeping import Keeping
-from flowspan.core.runs import inherit_runs
-from flowspan.logging.capture import install, note
+from flowspan.core.runs import current_run, inherit_runs
+from flowspan.drivers.skipping import skip
+from flowspan.logging.capture import install, note, uninstall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowspan.config import Config
     from flowspan.connection.own_reports import Wait
     from flowspan.core.events import Emit, Event
     from flowspan.core.runs import Run
@@ -45,17 +51,25 @@ class Host(World):
         log_prints: Whether prints are logged where neither flow nor task says.
         keeping: How results are kept where neither flow nor task says; None if not at all.
         task_runner: What runs the tasks that were submitted outside of flows; made when needed.
+        wait_at_exit: Registered with `atexit` for that.
+        config: The settings that it is for; None if it is for any.
+        reporter: What takes its events to the service; None if something else does.
+        knows_time_machine: Whether it looks past that library, which was imported before.
     """
 
     __slots__ = (
+        "config",
         "flush",
         "forget",
         "give_up",
         "keeping",
+        "knows_time_machine",
         "log_prints",
         "new_id",
         "on_cancel",
+        "reporter",
         "task_runner",
+        "wait_at_exit",
         "wait_stored",
     )
 
@@ -71,8 +85,9 @@ class Host(World):
         wait_stored: Wait | None = None,
         give_up: Callable[[], object] = lambda: None,
     ) -> None:
-        super().__init__(emit, time.time_ns, random.uniform, note)
-        self.new_id = IdMaker(time.time_ns, random.SystemRandom().getrandbits, threading.Lock())
+        super().__init__(emit, clock.now_ns, random.uniform, note)
+        self.new_id = IdMaker(clock.now_ns, random.SystemRandom().getrandbits, threading.Lock())
+        self.read_clock()
         self.flush = flush
         self.on_cancel = on_cancel
         self.forget = forget
@@ -81,6 +96,31 @@ class Host(World):
         self.give_up = give_up
         self.wait_stored = wait_stored or (lambda _address, _timeout_s: flush())
         self.task_runner: Any = None
+        self.wait_at_exit: Callable[[], None] = lambda: None
+        self.config: Config | None = None
+        self.reporter: Reporter | None = None
+
+    def read_clock(self) -> None:
+        """Take the fastest way to the real time that there is now."""
+        self.knows_time_machine = "time_machine" in sys.modules
+        self.now_ns = self.new_id.now_ns = clock.wall_clock()
+
+    def is_busy(self) -> bool:
+        """True if runs that began here have not ended."""
+        has_runs = self.reporter is not None and self.reporter.has_runs
+        return has_runs or (self.task_runner is not None and self.task_runner.is_busy)
+
+    def close(self) -> None:
+        """End what belongs to it; nothing runs here any more."""
+        runner, self.task_runner = self.task_runner, None
+        if runner is not None:
+            atexit.unregister(self.wait_at_exit)
+            runner.close()
+        if self.reporter is not None:
+            from flowspan.reporter import drop_reporter  # noqa: PLC0415 - imported already
+
+            self.reporter.close()
+            drop_reporter(self.reporter)
 
 
 _host: Host | None = None
@@ -89,15 +129,41 @@ _holds: list[None] = []
 """One item for each run that is getting its name: only then `get_host` looks for a hold. Adding and
 removing one is atomic."""
 _is_forked = False
+_former: list[tuple[str, Host]] = []
+"""Hosts of earlier settings that have runs still, the oldest first, each with the first id that is
+not one of its runs': ids are in the order of time."""
 
 
 def get_host() -> Host:
-    """The host of this process, made at the first call; a stand-in while a run gets its name."""
-    if _holds:
-        held = current_hold.get()
-        if isinstance(held, Host):
-            return held
+    """The host for what begins at the top now; a stand-in while a run gets its name."""
+    held = _held() if _holds else None
+    if held is not None:
+        return held
+    host = _host
+    if host is None or not (host.config is None or host.config is config.get_config()):
+        return _make_host()
+    if "time_machine" in sys.modules and not host.knows_time_machine:
+        host.read_clock()
+    return host
+
+
+def host_of(run: Run | None) -> Host:
+    """The host for what a run calls; None stands for what begins at the top."""
+    if run is None:
+        return get_host()
+    held = _held() if _holds else None
+    if held is not None:
+        return held
+    for end, host in _former:
+        if run.record.root_run_id < end:
+            return host
     return _host or _make_host()
+
+
+def _held() -> Host | None:
+    """Return the stand-in for the host if this is the context of a run that is getting its name."""
+    held = current_hold.get()
+    return held if isinstance(held, Host) else None
 
 
 def begin_hold() -> None:
@@ -121,7 +187,7 @@ def flush_reports() -> None:
 
 def _find_wait() -> Wait | None:
     if _host is not None:
-        return _host.wait_stored
+        return host_of(current_run.get()).wait_stored
     # Before a run of its own, a forked child may report logs of the one in which it was forked.
     return get_host().wait_stored if _is_forked else None
 
@@ -136,34 +202,77 @@ def set_host(host: Host | None) -> Host | None:
     return before
 
 
+def leave_host(reason: str = "") -> None:
+    """End the host of this process; what begins at the top next gets a new one.
+
+    Args:
+        reason: Why the runs that have not ended are cancelled, and what they report is dropped.
+            Without one they go on, and report to the service with which they began.
+    """
+    global _host
+    with _lock:
+        host, _host = _host, None
+        _leave(host, reason)
+
+
 def _make_host() -> Host:
     global _host  # noqa: PLW0603 - one per process
-    from flowspan.reporter import get_reporter  # noqa: PLC0415 - not needed to define flows
+    from flowspan.reporter import reporter_for  # noqa: PLC0415 - not needed to define flows
 
     with _lock:
-        if _host is None:
-            settings = config.get_config()
-            reporter = get_reporter()
-            telemetry.configure(settings, service_endpoint=_endpoint_of(reporter))
-            telemetry.prepare()
-            install(
-                reporter.emit,
-                settings.logging_level,
-                console=settings.logging_to_console,
-                extra_loggers=settings.logging_extra_loggers,
-                colours=settings.logging_colors,
-            )
-            _host = Host(
-                reporter.emit,
-                flush=lambda: reporter.flush(settings.flush_timeout_s),
-                on_cancel=reporter.on_cancel,
-                forget=reporter.forget,
-                log_prints=settings.logging_log_prints,
-                keeping=Keeping(persist=True) if settings.persist_results else None,
-                wait_stored=reporter.wait_stored,
-                give_up=reporter.give_up,
-            )
-        return _host
+        settings = config.get_config()
+        before = _host
+        if before is not None and (before.config is None or before.config == settings):
+            before.config = before.config and settings
+            return before
+        _leave(before)
+        reporter = reporter_for(settings)
+        telemetry.configure(settings, service_endpoint=_endpoint_of(reporter))
+        telemetry.prepare()
+        install(
+            _emit_log,
+            settings.logging_level,
+            console=settings.logging_to_console,
+            extra_loggers=settings.logging_extra_loggers,
+            colours=settings.logging_colors,
+        )
+        host = Host(
+            reporter.emit,
+            flush=lambda: reporter.flush(settings.flush_timeout_s),
+            on_cancel=reporter.on_cancel,
+            forget=reporter.forget,
+            log_prints=settings.logging_log_prints,
+            keeping=Keeping(persist=True) if settings.persist_results else None,
+            wait_stored=reporter.wait_stored,
+            give_up=reporter.give_up,
+        )
+        host.config, host.reporter = settings, reporter
+        host.skip = skip if settings.skip_retry_delays else None
+        if _former:
+            # Which sees to it that ids are in the order of time, also within a millisecond.
+            host.new_id = _former[-1][1].new_id
+        _host = host
+        return host
+
+
+def _leave(host: Host | None, reason: str = "") -> None:
+    """Close a host, and earlier ones; those that have runs still are kept for these."""
+    left = list(_former)
+    if host is not None:
+        uninstall()
+        left.append((host.new_id(), host))
+    _former.clear()
+    for end, each in left:
+        if reason and each is host and each.reporter is not None:
+            each.reporter.retire(reason)
+        if each.is_busy():
+            _former.append((end, each))
+        else:
+            each.close()
+
+
+def _emit_log(event: Event) -> None:
+    host_of(current_run.get()).emit(event)
 
 
 def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
@@ -184,6 +293,7 @@ def _after_fork() -> None:
     if _host is not None and inherited:
         _leave_to_parent(_host, inherited)
     _host = None
+    _former.clear()
 
 
 def _leave_to_parent(host: Host, ids: set[str]) -> None:

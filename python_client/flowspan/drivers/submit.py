@@ -22,7 +22,7 @@ from flowspan.drivers.arguments import futures_in, given_upstream, has_upstream,
 from flowspan.drivers.begin import announce_task, begin_task
 from flowspan.drivers.closing import BREAK_OFF_WAIT_S
 from flowspan.drivers.futures import TaskFuture
-from flowspan.drivers.host import get_host
+from flowspan.drivers.host import host_of
 from flowspan.drivers.links import link_inputs
 from flowspan.drivers.task_runner import OpenTaskRunner
 from flowspan.drivers.waits import check_needs
@@ -67,8 +67,8 @@ def submit(
     Raises:
         CancelRun: The calling run was asked to cancel.
     """
-    host = get_host()
     parent = current_run.get()
+    host = host_of(parent)
     runner = _runner_for(host, parent)
     others = given_upstream(wait_for)
     needs = bool(others) or has_upstream(args, kwargs)
@@ -107,7 +107,10 @@ def _runner_for(host: Host, parent: Run | None) -> OpenTaskRunner:
                 runner = _opened(options, name)
                 owner.task_runner = runner
                 if owner is host or owner.is_inherited:
-                    _call_at_exit(partial(_wait_at_exit, runner))
+                    wait = partial(_wait_at_exit, runner)
+                    _call_at_exit(wait)
+                    if owner is host:
+                        host.wait_at_exit = wait
     return runner
 
 

@@ -29,7 +29,7 @@ from flowspan.drivers.closing import (
 )
 from flowspan.drivers.deadlines import call_within
 from flowspan.drivers.futures import wait_until_done
-from flowspan.drivers.host import get_host
+from flowspan.drivers.host import host_of
 from flowspan.drivers.interrupts import calls_user_code
 from flowspan.drivers.links import link_inputs
 from flowspan.drivers.termination import begin_ending_with_process, end_with_process
@@ -114,8 +114,8 @@ def run_task(
     wait_for: Iterable[Any] | None,
 ) -> State:
     """Runs a task whose function is a plain one, here and now."""
-    host = get_host()
     parent = current_run.get()
+    host = host_of(parent)
     if parent is None or parent.is_inherited or wait_for is not None or has_upstream(args, kwargs):
         return _run_task_with_care(host, task, parent, args, kwargs, wait_for)
     run = begin_task(host, task, parent, args, kwargs)
@@ -161,7 +161,7 @@ def run_flow(
         sketched = sketched_state(flow, args, kwargs, wait_for)
         if sketched is not None:
             return sketched
-    host = get_host()
+    host = host_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)

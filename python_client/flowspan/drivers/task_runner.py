@@ -42,6 +42,11 @@ class OpenTaskRunner:
         self._when_done: list[Callable[[], object]] = []
         self._closing = False
 
+    @property
+    def is_busy(self) -> bool:
+        """True if tasks that were submitted have not ended."""
+        return self._outstanding > 0
+
     def expect(self) -> None:
         """Counts a task that was submitted; `settled` is to be called for it."""
         with self._lock:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
+
+from flowspan import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,9 +133,9 @@ class ThreadPool:
     def _grow(self) -> None:
         """Adds threads until no job waits. Runs in a thread of its own, for the others are busy."""
         while True:
-            cpu, wall = time.process_time(), time.monotonic()
+            cpu, wall = clock.process_time(), clock.monotonic()
             self._done.clear()
-            time.sleep(_TICK_S)
+            clock.sleep(_TICK_S)
             if self._queue.empty() or self._threads == self._max_threads or self._closed:
                 with self._lock:
                     self._is_growing = False
@@ -144,7 +145,7 @@ class ThreadPool:
                     self._is_growing = True
             elif self._done or self._idle:
                 continue  # They get things done.
-            used = (time.process_time() - cpu) / (time.monotonic() - wall)
+            used = (clock.process_time() - cpu) / (clock.monotonic() - wall)
             if self._threads < _EAGER_THREADS:
                 more = 1
             elif used < _IDLE_SHARE:

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import threading
-import time
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,8 @@ from flowspan.home import expand
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+from flowspan import clock
 
 _FIRST_WAIT_S = 0.005
 _LONGEST_WAIT_S = 0.25
@@ -87,26 +88,26 @@ class FileSystemLockManager:
 
     def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
         """Waits until nobody has it locked; False if the time was over before."""
-        end_s = None if timeout is None else time.monotonic() + timeout
+        end_s = None if timeout is None else clock.monotonic() + timeout
         wait_s = _FIRST_WAIT_S
         while self.is_locked(key):
-            if end_s is not None and time.monotonic() >= end_s:
+            if end_s is not None and clock.monotonic() >= end_s:
                 return False
-            time.sleep(wait_s)
+            clock.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
         return True
 
     def _locked_file(self, path: Path, timeout_s: float | None) -> int | None:
         self.lock_files_directory.mkdir(parents=True, exist_ok=True)
-        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        end_s = None if timeout_s is None else clock.monotonic() + timeout_s
         wait_s = _FIRST_WAIT_S
         while True:
             file = _try_lock(path, create=True)
             if file is not None:
                 return file
-            if end_s is not None and time.monotonic() >= end_s:
+            if end_s is not None and clock.monotonic() >= end_s:
                 return None
-            time.sleep(wait_s)
+            clock.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
     def _path(self, key: str) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-import time
+
+from flowspan import clock
 
 
 class MemoryLockManager:
@@ -22,14 +23,14 @@ class MemoryLockManager:
         hold_timeout: float | None = None,
     ) -> bool:
         """Locks a key; see `flowspan.locking.protocol.LockManager`."""
-        end_s = None if acquire_timeout is None else time.monotonic() + acquire_timeout
+        end_s = None if acquire_timeout is None else clock.monotonic() + acquire_timeout
         with _changed:
             while not _is_free(key, holder):
                 if not _wait(key, end_s):
                     return False
             _locks[key] = (
                 holder,
-                None if hold_timeout is None else time.monotonic() + hold_timeout,
+                None if hold_timeout is None else clock.monotonic() + hold_timeout,
             )
             return True
 
@@ -57,7 +58,7 @@ class MemoryLockManager:
 
     def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
         """Waits until nobody has it locked; False if the time was over before."""
-        end_s = None if timeout is None else time.monotonic() + timeout
+        end_s = None if timeout is None else clock.monotonic() + timeout
         with _changed:
             while not _is_free(key, None):
                 if not _wait(key, end_s):
@@ -77,7 +78,7 @@ def _is_free(key: str, holder: str | None) -> bool:
     if key not in _locks:
         return True
     owner, until_s = _locks[key]
-    if until_s is not None and until_s <= time.monotonic():
+    if until_s is not None and until_s <= clock.monotonic():
         del _locks[key]
         return True
     return owner == holder
@@ -85,7 +86,7 @@ def _is_free(key: str, holder: str | None) -> bool:
 
 def _wait(key: str, end_s: float | None) -> bool:
     """Waits until something may have changed; False if the time is over."""
-    now_s = time.monotonic()
+    now_s = clock.monotonic()
     ends = [each for each in (end_s, _locks[key][1]) if each is not None]
     if end_s is not None and end_s <= now_s:
         return False

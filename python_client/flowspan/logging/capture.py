@@ -12,9 +12,9 @@ import atexit
 import logging
 import os
 import threading
-import time
 from typing import TYPE_CHECKING
 
+from flowspan import clock
 from flowspan.core.events import LOG
 from flowspan.core.holding import current_hold
 from flowspan.core.runs import current_run
@@ -72,7 +72,7 @@ class ReportHandler(logging.Handler):
             self.emit_event,
             run,
             record.levelno,
-            int(record.created * _NS_PER_S),
+            clock.now_ns() if clock.is_patched() else int(record.created * _NS_PER_S),
             record.name,
             message,
             getattr(record, IDS, None),
@@ -121,6 +121,8 @@ _own = (_report_handler, _console_handler)
 _lock = threading.Lock()
 _extra_loggers: tuple[str, ...] = ()
 _root_level = RootLevel(_own)
+_levels: dict[logging.Logger, tuple[int, int]] = {}
+"""What `install` did to the levels of extra loggers: the one before, and the one that it set."""
 
 
 def install(
@@ -159,6 +161,7 @@ def install(
         for name in extra_loggers:
             logger = logging.getLogger(name)
             if logger.getEffectiveLevel() > number:
+                _levels[logger] = logger.level, number
                 logger.setLevel(number)
         _extra_loggers = extra_loggers
         ensure_installed()
@@ -181,15 +184,20 @@ def ensure_installed() -> None:
 
 
 def uninstall() -> None:
-    """Stop capturing, for tests."""
+    """Stop capturing, and leave the loggers as they were."""
     global _extra_loggers  # noqa: PLW0603 - one per process
     root = logging.getLogger()
+    for logger, (before, lowered) in _levels.items():
+        if logger.level == lowered:
+            logger.setLevel(before)
+    _levels.clear()
     for handler in _own:
         root.removeHandler(handler)
     for logger in (FLOW_RUNS, TASK_RUNS, *map(logging.getLogger, _extra_loggers)):
         logger.removeHandler(_report_handler)
     _extra_loggers = ()
     _report_handler.emit_event = None
+    _root_level.restore()
     _root_level.forget()
     _notes.reset()
     uncaught.unwatch()
@@ -239,7 +247,7 @@ def report_text(
 ) -> None:
     """Report a text that did not come through `logging`, such as a print."""
     if _report_handler.emit_event is not None:
-        report(_report_handler.emit_event, run, level, time.time_ns(), logger, message, ids)
+        report(_report_handler.emit_event, run, level, clock.now_ns(), logger, message, ids)
 
 
 def run_of(record: logging.LogRecord) -> Run | None:

@@ -14,6 +14,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from flowspan import clock
 from flowspan.core.failures import failure_info, whole_trace
 from flowspan.core.states import CANCELLED, TERMINAL_TYPES, State
 from flowspan.core.values import encodable, is_instance
@@ -102,7 +103,8 @@ class Notes:
         extra = {**extra_of(run), self._ids: ids, self._stored: stored}
         if state is not None:
             extra[STATE_NAME] = state.name
-        _log(logger, level, f"{shown}\n{trace}" if trace else shown, extra)
+        if not _log(logger, level, f"{shown}\n{trace}" if trace else shown, extra):
+            self._report_text(run, level, logger.name, stored, ids)
 
     def _trace(
         self, run: Run, logger: logging.Logger, level: int, cause: BaseException | State | None
@@ -128,7 +130,8 @@ class Notes:
             _log(logger, level, message, {**extra_of(run), self._reported: True})
 
 
-def _log(logger: logging.Logger, level: int, message: str, extra: dict[str, Any]) -> None:
+def _log(logger: logging.Logger, level: int, message: str, extra: dict[str, Any]) -> bool:
+    """Log a line; return False if a stopped clock of a test made that impossible."""
     try:
         logger.log(level, encodable(message), extra=extra)
     except Exception:  # noqa: BLE001 - a filter or handler of the program's may raise anything
@@ -136,6 +139,8 @@ def _log(logger: logging.Logger, level: int, message: str, extra: dict[str, Any]
         if logging.raiseExceptions and sys.stderr is not None:
             with suppress(Exception):
                 traceback.print_exc(file=sys.stderr)
+        return not clock.is_patched()
+    return True
 
 
 def _details(state: State | None, *, is_short: bool = False) -> str:

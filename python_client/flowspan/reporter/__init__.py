@@ -14,7 +14,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowspan.reporter.reporter import FlushOutcome, Reporter, get_reporter
+from flowspan.reporter.reporter import (
+    FlushOutcome,
+    Reporter,
+    drop_reporter,
+    get_reporter,
+    reporter_for,
+)
 
 if TYPE_CHECKING:
     from flowspan.reporter.orphans import PushResult, SpoolInfo, list_spools, push_spools
@@ -24,9 +30,11 @@ __all__ = [
     "PushResult",
     "Reporter",
     "SpoolInfo",
+    "drop_reporter",
     "get_reporter",
     "list_spools",
     "push_spools",
+    "reporter_for",
 ]
 
 

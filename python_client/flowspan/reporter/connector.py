@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowspan import clock
 from flowspan.connection.address import explain
 from flowspan.connection.identity import client_info
 from flowspan.connection.resolve import find_address, resolve_address
@@ -57,7 +57,7 @@ class Connector:
         self._wake = wake
         self._result: Connected | FlowspanError | None = None
         self._is_trying = False
-        self._lost_at = time.monotonic()
+        self._lost_at = clock.monotonic()
         self._attempts = 0
         self._next_at = self._lost_at
         self._abandoned = False
@@ -70,7 +70,7 @@ class Connector:
                 once; else it was no better than an attempt that failed.
         """
         if was_of_use:
-            self._lost_at = self._next_at = time.monotonic()
+            self._lost_at = self._next_at = clock.monotonic()
             self._attempts = 0
         else:
             self._delay(patiently=False)
@@ -81,7 +81,7 @@ class Connector:
 
     def hurry(self) -> None:
         """Makes the next attempt due. May be called from any thread."""
-        self._next_at = min(self._next_at, time.monotonic())
+        self._next_at = min(self._next_at, clock.monotonic())
 
     @property
     def next_at(self) -> float | None:
@@ -105,7 +105,7 @@ class Connector:
             if not isinstance(result, Connected):
                 self._delay(patiently=not result.retryable)
             return result
-        if not self._is_trying and time.monotonic() >= self._next_at:
+        if not self._is_trying and clock.monotonic() >= self._next_at:
             self._is_trying = True
             thread = threading.Thread(
                 target=self._try, args=(may_start,), name="flowspan-connect", daemon=True
@@ -125,7 +125,7 @@ class Connector:
             result.link.close()
 
     def _delay(self, *, patiently: bool) -> None:
-        now = time.monotonic()
+        now = clock.monotonic()
         longest = _EAGER_DELAY_S if now - self._lost_at < _EAGER_FOR_S else _PATIENT_DELAY_S
         delay = min(_FIRST_DELAY_S * 2 ** min(self._attempts, 10), longest)
         if patiently:

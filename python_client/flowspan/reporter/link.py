@@ -14,7 +14,6 @@ import contextlib
 import os
 import selectors
 import struct
-import time
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING
@@ -32,6 +31,7 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 
+from flowspan import clock
 from flowspan.connection.address import connect_socket
 
 if TYPE_CHECKING:
@@ -238,13 +238,13 @@ class Link:
         """
         if self._put_back or self._status is not None:
             return self.receive()
-        deadline = time.monotonic() + timeout_s
+        deadline = clock.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
             selector.register(self, selectors.EVENT_READ)
             while True:
                 writing = selectors.EVENT_WRITE if self.wants_to_write else 0
                 selector.modify(self, selectors.EVENT_READ | writing)
-                left = deadline - time.monotonic()
+                left = deadline - clock.monotonic()
                 if selector.select(max(left, 0)):
                     self.pump()
                     messages = self.receive()

@@ -15,9 +15,9 @@ import logging
 import os
 import selectors
 import threading
-import time
 from typing import TYPE_CHECKING
 
+from flowspan import clock
 from flowspan.exceptions import FlowspanError, ServiceUnavailableError
 from flowspan.reporter.backlog import MAX_SENT_BYTES, Backlog
 from flowspan.reporter.connector import Connected, Connector
@@ -119,7 +119,7 @@ class Loop:
         self._is_first_wanted = False
         self._last_frame_at = 0.0
         self._last_answer_at = 0.0
-        self._down_since = time.monotonic()
+        self._down_since = clock.monotonic()
         self.problem_said = ""
         self._verdicts_said: dict[str, int] = {}
         self._has_said_older = False
@@ -188,7 +188,7 @@ class Loop:
             except Exception:
                 logger.exception("the reporter had an error of its own; it goes on")
                 self._recover()
-                time.sleep(0.1)
+                clock.sleep(0.1)
         try:
             self._end()
         except Exception:
@@ -237,7 +237,7 @@ class Loop:
 
     def _timeout(self) -> float:
         """How long the thread may sleep."""
-        now = time.monotonic()
+        now = clock.monotonic()
         until = now + 60.0
         if self.backlog.has_unbuilt:
             if self._due_at is None:
@@ -278,7 +278,7 @@ class Loop:
         self._is_readable = True  # more than the Welcome may have come with it
         self._selector.register(self._link, selectors.EVENT_READ)
         self.welcome = connected.welcome
-        self._taken_at = self._last_frame_at = self._last_answer_at = time.monotonic()
+        self._taken_at = self._last_frame_at = self._last_answer_at = clock.monotonic()
         self.backlog.resume(connected.welcome.resume_after)
         self.trouble = ""
         self.is_hopeless = False
@@ -304,7 +304,7 @@ class Loop:
         self.trouble = str(error)
         self.is_hopeless = not error.retryable
         if isinstance(error, ServiceUnavailableError) and (
-            self.backlog.is_empty or time.monotonic() - self._down_since < _WARN_AFTER_S
+            self.backlog.is_empty or clock.monotonic() - self._down_since < _WARN_AFTER_S
         ):
             return
         if not self.has_warned:
@@ -322,7 +322,7 @@ class Loop:
         problem = self.backlog.spool.problem
         if problem == self.problem_said or not problem:
             self.problem_said = problem
-        elif self._link is not None or time.monotonic() - self._down_since > STALL_S:
+        elif self._link is not None or clock.monotonic() - self._down_since > STALL_S:
             self.problem_said = problem
             where = self.backlog.whereabouts()
             logger.warning("What the service has not stored is kept %s", where)
@@ -351,7 +351,7 @@ class Loop:
         process (of a machine's snapshot, say) reports in its session. Not to fight for it with a
         connection a millisecond is all that can be done here.
         """
-        now = time.monotonic()
+        now = clock.monotonic()
         self._given_away_at = [at for at in self._given_away_at if now - at < _GIVEN_AWAY_S]
         self._given_away_at.append(now)
         if len(self._given_away_at) > _MAX_GIVEN_AWAY:
@@ -367,7 +367,7 @@ class Loop:
             self._selector.unregister(link)
         link.close()
         self.trouble = f"the connection to {link.address} broke: {why}"
-        now = time.monotonic()
+        now = clock.monotonic()
         is_of_use = self._is_of_use or now - self._taken_at > _OF_USE_AFTER_S
         if is_of_use:
             self._down_since = now
@@ -384,7 +384,7 @@ class Loop:
         # Once: each look at the socket gives the interpreter's lock away. What else there is, is
         # seen in the next pass.
         for message in link.receive():
-            self._last_answer_at = time.monotonic()
+            self._last_answer_at = clock.monotonic()
             response = read_response(message)
             frame = response.WhichOneof("frame")
             if frame == "ack":
@@ -436,7 +436,7 @@ class Loop:
 
     def _is_spooling(self) -> bool:
         """Whether what waits goes to the disk: the service is away, stalls, or is left behind."""
-        now = time.monotonic()
+        now = clock.monotonic()
         if self._link is None:
             return True
         is_stalled = self.backlog.outbox.unacked_events > 0 and now - self._last_answer_at > STALL_S
@@ -456,7 +456,7 @@ class Loop:
     def _build(self) -> None:
         backlog = self.backlog
         if backlog.has_unbuilt and not self._is_hurried():
-            now = time.monotonic()
+            now = clock.monotonic()
             if self._due_at is None or now < self._due_at:
                 return
         if self._is_spooling():
@@ -479,17 +479,17 @@ class Loop:
             if unacked and unacked + batch.last - batch.first >= welcome.max_unacked_events:
                 break
             if not unacked:
-                self._last_answer_at = time.monotonic()
+                self._last_answer_at = clock.monotonic()
             data = backlog.spool.load(outbox, batch)
             outbox.sent(batch)
             link.send(batch_frame(data))
-            self._last_frame_at = time.monotonic()
+            self._last_frame_at = clock.monotonic()
         link.pump()
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.wants_to_write else 0)
         self._selector.modify(link, events)
 
     def _keep_alive(self, link: Link) -> None:
-        now = time.monotonic()
+        now = clock.monotonic()
         assert self.welcome is not None  # noqa: S101 - there is no link without
         if self.backlog.outbox.unacked_events and now - self._last_answer_at > ACK_TIMEOUT_S:
             raise LinkClosedError("DEADLINE_EXCEEDED", f"no ack within {ACK_TIMEOUT_S:g} s")
@@ -507,8 +507,8 @@ class Loop:
                 if self.backlog.is_empty:
                     link.send(GOODBYE_FRAME)
                     link.half_close()
-                    deadline = time.monotonic() + _GOODBYE_TIMEOUT_S
-                    while time.monotonic() < deadline:
+                    deadline = clock.monotonic() + _GOODBYE_TIMEOUT_S
+                    while clock.monotonic() < deadline:
                         link.wait(_GOODBYE_TIMEOUT_S)
             link.close()
         if not self.backlog.is_empty:

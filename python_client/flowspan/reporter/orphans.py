@@ -8,10 +8,10 @@ The next process of the same home that reaches the same service takes them over,
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowspan import clock
 from flowspan.connection.address import explain
 from flowspan.connection.resolve import resolve_address
 from flowspan.exceptions import FlowspanError, ServiceUnavailableError
@@ -307,9 +307,9 @@ class _Push:
             self._read(link)
         link.send(GOODBYE_FRAME)
         link.half_close()
-        deadline = time.monotonic() + _GOODBYE_TIMEOUT_S
+        deadline = clock.monotonic() + _GOODBYE_TIMEOUT_S
         try:
-            while time.monotonic() < deadline:
+            while clock.monotonic() < deadline:
                 link.wait(_GOODBYE_TIMEOUT_S)
         except LinkClosedError as error:
             if error.status != "OK":

@@ -12,10 +12,10 @@ import logging
 import os
 import sys
 import threading
-import time
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowspan import clock
 from flowspan.config import get_config
 from flowspan.core.events import LOG, STATE
 from flowspan.reporter.intake import (
@@ -75,6 +75,7 @@ class Reporter:
 
     def __init__(self, config: Config | None = None) -> None:
         self._config = config
+        self._is_retired = False
         self._reset()
 
     def _reset(self) -> None:
@@ -269,6 +270,30 @@ class Reporter:
             self._reset()
         return outcome
 
+    def is_for(self, config: Config) -> bool:
+        """True if it takes events for these settings."""
+        return not self._is_retired and self._config in (None, config)
+
+    @property
+    def has_runs(self) -> bool:
+        """True if runs that can be cancelled have not ended."""
+        return bool(self._stoppers)
+
+    def retire(self, reason: str) -> None:
+        """Stop the runs that have not ended, and close; what comes later is dropped.
+
+        Args:
+            reason: Why the runs are cancelled.
+        """
+        stoppers = self._stoppers
+        for run_id in list(stoppers):
+            self._stop_run(run_id, reason)
+        try:
+            self.close()
+        finally:
+            self._is_retired = True
+            self._stoppers = stoppers  # for has_runs
+
     def _get_config(self) -> Config:
         if self._config is None:
             self._config = get_config()
@@ -292,6 +317,10 @@ class Reporter:
         self._running_loop = loop
 
     def _start(self) -> None:
+        if self._is_retired:
+            self._intake = Intake()
+            self._states = self._intake.states
+            return
         with self._lock:
             if self._loop is not None:
                 # It may have looked, and gone to sleep, before the caller saw that it is there.
@@ -307,9 +336,9 @@ class Reporter:
         _close_with_multiprocessing(self)
 
     def _slow_down(self) -> None:
-        deadline = time.monotonic() + _SLOW_DOWN_S
-        while self._intake.is_overfull and time.monotonic() < deadline:
-            time.sleep(_SLOW_DOWN_STEP_S)
+        deadline = clock.monotonic() + _SLOW_DOWN_S
+        while self._intake.is_overfull and clock.monotonic() < deadline:
+            clock.sleep(_SLOW_DOWN_STEP_S)
 
     def _stop_run(self, run_id: str, reason: str) -> None:
         stop = self._stoppers.get(run_id)
@@ -370,7 +399,7 @@ class _Patience:
         self._reporter = reporter
         self._loop = loop
         self._config = config
-        self._silent_since = time.monotonic()
+        self._silent_since = clock.monotonic()
         self._silence_s = silence_s
         self._acked = loop.backlog.outbox.acked
         self._is_said = False
@@ -381,7 +410,7 @@ class _Patience:
         is_starting = self._config.address is None and trouble == NO_CONNECTION_YET
         if trouble and (self._reporter.has_given_up or self._loop.is_hopeless):
             return False
-        acked, now = self._loop.backlog.outbox.acked, time.monotonic()
+        acked, now = self._loop.backlog.outbox.acked, clock.monotonic()
         if acked != self._acked:
             self._acked, self._silent_since = acked, now
         waited_s = now - self._silent_since
@@ -426,9 +455,9 @@ def _wait_for_acks(
     """
     outbox = loop.backlog.outbox
     acked, was_away = outbox.acked, bool(loop.trouble)
-    deadline = time.monotonic() + silence_s
-    while not request.done.wait(max(0.0, min(_POLL_S, deadline - time.monotonic()))):
-        now = time.monotonic()
+    deadline = clock.monotonic() + silence_s
+    while not request.done.wait(max(0.0, min(_POLL_S, deadline - clock.monotonic()))):
+        now = clock.monotonic()
         # That it is back counts once only: it may be one that breaks over what it is sent.
         is_back = was_away and not loop.trouble
         if outbox.acked != acked or is_back:
@@ -447,20 +476,42 @@ def _close_with_multiprocessing(reporter: Reporter) -> None:
         util.Finalize(None, reporter.close, exitpriority=0)
 
 
-_reporter = Reporter()
+_reporters = [Reporter()]
+"""The reporter of this process, at the end; before it, those of earlier settings that runs have."""
 
 
 def get_reporter() -> Reporter:
     """The reporter of this process."""
-    return _reporter
+    return _reporters[-1]
+
+
+def reporter_for(config: Config) -> Reporter:
+    """Return the reporter of this process for these settings; another one than before, if need be.
+
+    The one before is not closed: see `drop_reporter`.
+    """
+    if not _reporters[-1].is_for(config):
+        _reporters.append(Reporter(config))
+    return _reporters[-1]
+
+
+def drop_reporter(reporter: Reporter) -> None:
+    """Forget a reporter that was closed."""
+    if reporter in _reporters:
+        _reporters.remove(reporter)
+    if not _reporters:
+        _reporters.append(Reporter())
 
 
 def _at_exit() -> None:
-    _reporter.close()
+    for reporter in reversed(_reporters):
+        reporter.close()
 
 
 def _in_child() -> None:
-    _reporter._after_fork()  # noqa: SLF001 - a method for this module
+    del _reporters[:-1]
+    for reporter in _reporters:
+        reporter._after_fork()  # noqa: SLF001 - a method for this module
 
 
 atexit.register(_at_exit)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import enum
 import errno
 import logging
-import time
 from typing import TYPE_CHECKING
 
+from flowspan import clock
 from flowspan.connection.identity import client_info
 from flowspan.reporter.intake import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from flowspan.reporter.placeholders import placeholder_batch, placeholder_items
@@ -92,7 +92,7 @@ class Spool:
 
     def room(self, outbox: Outbox) -> Room:
         """What may be built while there is no connection."""
-        if not self._is_full and time.monotonic() >= self._retry_at:
+        if not self._is_full and clock.monotonic() >= self._retry_at:
             used = self._others_bytes + (self._file.size if self._file is not None else 0)
             return Room.ALL if used < self._limit - self._reserve else Room.STATES
         # What is built now stays in memory. For logs a file that cannot be written is a reason to
@@ -111,7 +111,7 @@ class Spool:
         missing = outbox.not_on_disk()
         if not missing:
             return True
-        if self._is_full or time.monotonic() < self._retry_at:
+        if self._is_full or clock.monotonic() < self._retry_at:
             return False
         try:
             spool = self._open()
@@ -130,7 +130,7 @@ class Spool:
                     outbox.release(batch)
             outbox.join_last(max_events=MAX_BATCH_EVENTS, max_bytes=MAX_BATCH_BYTES)
         except OSError as error:
-            self._retry_at = time.monotonic() + _RETRY_S
+            self._retry_at = clock.monotonic() + _RETRY_S
             is_space = error.errno in _OUT_OF_SPACE
             self.problem = (
                 f"The spool {self.path} cannot be written ({error.strerror or error}): "

@@ -14,11 +14,12 @@ import fcntl
 import json
 import os
 import struct
-import time
 import weakref
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from flowspan import clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ class SpoolHeader:
     session_id: str
     address: str
     client: dict[str, str] = field(default_factory=dict)
-    created_at: float = field(default_factory=time.time)
+    created_at: float = field(default_factory=clock.now_s)
 
 
 class Record(NamedTuple):
@@ -256,7 +257,7 @@ def _take_lock(handle: int) -> bool:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(_LOCK_PAUSE_S)  # somebody may just be looking (`is_owned`)
+            clock.sleep(_LOCK_PAUSE_S)  # somebody may just be looking (`is_owned`)
         else:
             return True
     return False

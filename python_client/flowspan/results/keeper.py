@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from flowspan import clock
 from flowspan.core.events import STATE
 from flowspan.core.failures import error_text
 from flowspan.core.keeping import NO_OPTIONS, Keeping
@@ -215,7 +216,7 @@ class RunKeeper:
         expiration = None
         after_s = (run.definition.keeping or NO_OPTIONS).expires_after_s
         if after_s is not None:
-            expiration = datetime.fromtimestamp(self._world.now_ns() / _NS_PER_S + after_s, UTC)
+            expiration = datetime.fromtimestamp(clock.program_ns() / _NS_PER_S + after_s, UTC)
         return lookup.store.prepare(self._value, lookup.storage_key, expiration, run.record.id)
 
     def _write(self) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from flowspan import config
+from flowspan import clock, config
 from flowspan.core.runs import current_run
 from flowspan.exceptions import ConfigError, MissingResult, ResultUnreadable
 from flowspan.results.folders import file_name, open_folder, read_url
@@ -103,7 +102,7 @@ class ResultStore:
             (warn or _logger.warning)(message)
             return None
         if record is None or (
-            record.expires_ns is not None and record.expires_ns <= time.time_ns()
+            record.expires_ns is not None and record.expires_ns <= clock.program_ns()
         ):
             return None
         return record
@@ -154,7 +153,7 @@ class ResultStore:
             obj,
             self.serializer,
             key=key or uuid4().hex,
-            created_ns=time.time_ns(),
+            created_ns=clock.program_ns(),
             expires_ns=None if expiration is None else int(expiration.timestamp() * _NS_PER_S),
             run_id=run_id,
         )

@@ -23,6 +23,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from flowspan import clock
 from flowspan.core.sketching import current_or_sketched_run
 from flowspan.runtime.facts import Fact, Facts, nothing, read_dict, read_list, read_time
 
@@ -77,7 +78,9 @@ _fact = Facts(
         "flow_version": Fact(lambda run: run.definition.version or None),
         "scheduled_start_time": Fact(
             lambda run: run.expected_start_time,
-            lambda: datetime.now(UTC),  # noqa: TID251 - what Prefect's users get
+            # What Prefect's users get. By the program's clock, and not by datetime.now: freezegun
+            # asks for every attribute of this module while its own now raises.
+            lambda: datetime.fromtimestamp(clock.program_ns() / 1e9, UTC),
             read_time,
         ),
         "parent_flow_run_id": Fact(_parent_id),

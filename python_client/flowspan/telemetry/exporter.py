@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import threading
-import time
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from flowspan import clock
 from flowspan.telemetry.otlp import encode_head, encode_request, encode_span
 from flowspan.telemetry.target import SendError, Transport
 
@@ -223,14 +223,14 @@ class ExportingProcessor(SpanProcessor):
             self._arrived.wait()
             # The first spans after a while leave soon, in case the process is killed; further ones
             # wait for each other.
-            rest_s = sent_s + self._limits.delay_s - time.monotonic()
+            rest_s = sent_s + self._limits.delay_s - clock.monotonic()
             self._hurry.wait(max(rest_s, min(_GATHER_S, self._limits.delay_s)))
             self._hurry.clear()
             self._arrived.clear()
             self._armed = False
             while self._queue and not self._stopped:
                 self._export(*self._take())
-            sent_s = time.monotonic()
+            sent_s = clock.monotonic()
 
     def _take(self) -> tuple[dict[Head, list[bytes]], list[threading.Event]]:
         """The spans for one request, by their heads, and who waits for them."""

@@ -10,7 +10,6 @@ What user code puts on the current span goes through the SDK's own checks and li
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -27,6 +26,7 @@ from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from flowspan import clock
 from flowspan.telemetry.attributes import EXCEPTION_EVENT, exception_attributes
 from flowspan.telemetry.exporter import ExportingProcessor
 
@@ -122,7 +122,7 @@ class LeanTracer(trace.Tracer):
         )
         if not is_sampled:
             return trace.NonRecordingSpan(own)
-        start_ns = time.time_ns() if start_time is None else start_time
+        start_ns = clock.now_ns() if start_time is None else start_time
         span = LeanSpan(self, name, own, parent, attributes, start_ns)
         if self.processors.only is None:
             # They see what they need of an SDK span: its attributes and methods.
@@ -272,7 +272,7 @@ class LeanSpan(trace.Span):
         """See `opentelemetry.trace.Span`."""
         if self.end_time is not None:
             return
-        self.end_time = time.time_ns() if end_time is None else end_time
+        self.end_time = clock.now_ns() if end_time is None else end_time
         only = self._tracer.processors.only
         if only is not None:
             only.on_end(self)

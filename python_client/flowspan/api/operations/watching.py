@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
+from flowspan import clock
 from flowspan.api import convert, models
 from flowspan.api.operations.flow_runs import read_flow_run
 from flowspan.api.steps import follow, for_each
@@ -71,7 +71,7 @@ def wait_for_flow_run(
         ObjectNotFound: There is no such run.
         FlowRunWaitTimeout: It had not ended in time.
     """
-    deadline_s = None if timeout is None else time.monotonic() + timeout
+    deadline_s = None if timeout is None else clock.monotonic() + timeout
     run = yield from read_flow_run(flow_run_id)
 
     def tell(item: models.RunSnapshot | models.SnapshotEnd | models.Change) -> None:

@@ -9,11 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowspan import config, telemetry
+from flowspan import clock, config, telemetry
 from flowspan.core.names import program_name
 from flowspan.core.states import CANCELLED, CRASHED
 from flowspan.drivers.processes import messages
@@ -138,7 +137,7 @@ class WorkerHandle:
             scope.add_interrupt(ended, stop_with_scope)
             if call.flow_run is not None:
                 self.known_flow_run = call.flow_run_key
-            deadline = None if timeout_s is None else time.monotonic() + timeout_s
+            deadline = None if timeout_s is None else clock.monotonic() + timeout_s
             return self._receive(deadline) or self._end_late(call_id, ended, timeout_s, run_id)
         except (EOFError, OSError) as error:
             self.is_spent = True
@@ -181,11 +180,11 @@ class WorkerHandle:
         """Waits for the end of a process that was asked for it; kills it if that takes too long."""
         if not self.is_ours:
             return
-        deadline = time.monotonic() + timeout_s
+        deadline = clock.monotonic() + timeout_s
         with contextlib.suppress(EOFError, OSError):
-            while self._connection.poll(max(0.0, deadline - time.monotonic())):
+            while self._has_more(max(0.0, deadline - clock.monotonic())):
                 self._take(pickle.loads(self._connection.recv_bytes()))  # noqa: S301 - our worker's
-        if not self._has_ended(max(0.05, deadline - time.monotonic())):
+        if not self._has_ended(max(0.05, deadline - clock.monotonic())):
             self._kill()
         self._bury("The worker process of the task that called it was ended.", is_asked_for=True)
 
@@ -199,7 +198,7 @@ class WorkerHandle:
             program = list(sys.argv), program_name()
             setup = (messages.SETUP, None, program, number, settings)
             self._connection.send_bytes(pickle.dumps((*setup, telemetry.told_endpoint())))
-            if not self._connection.poll(START_TIMEOUT_S):
+            if not self._has_more(START_TIMEOUT_S):
                 self._kill()
                 raise WorkerProcessDied(
                     f"A worker process did not begin to work within {START_TIMEOUT_S:g} s."
@@ -222,9 +221,7 @@ class WorkerHandle:
     def _receive(self, deadline: float | None) -> Answer | None:
         """Takes what the worker sends until it answers the call; None if the time is over."""
         while True:
-            if deadline is not None and not self._connection.poll(
-                max(0.0, deadline - time.monotonic())
-            ):
+            if deadline is not None and not self._has_more(max(0.0, deadline - clock.monotonic())):
                 return None
             message = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - our own worker's
             kind = message[0]
@@ -234,6 +231,10 @@ class WorkerHandle:
                     return Answer(kind == messages.ERROR, payload)
             else:
                 self._take(message)
+
+    def _has_more(self, timeout_s: float) -> bool:
+        # Not by poll, which looks at a clock that the program may have stopped.
+        return clock.wait_readable(self._connection.fileno(), timeout_s)
 
     def _take(self, message: tuple[Any, ...]) -> None:
         if message[0] == messages.EVENTS:
@@ -284,15 +285,15 @@ class WorkerHandle:
 
     def _has_ended(self, timeout_s: float) -> bool:
         """Waits for the end of the process, and leaves it to be reaped: its id is still its own."""
-        deadline = time.monotonic() + timeout_s
+        deadline = clock.monotonic() + timeout_s
         pause_s = 0.001
         while self._process.returncode is None:
             with contextlib.suppress(ChildProcessError):  # somebody else has reaped it
                 options = os.WEXITED | os.WNOWAIT | os.WNOHANG
                 if os.waitid(os.P_PID, self._process.pid, options) is None:
-                    if time.monotonic() > deadline:
+                    if clock.monotonic() > deadline:
                         return False
-                    time.sleep(pause_s)
+                    clock.sleep(pause_s)
                     pause_s = min(2 * pause_s, 0.05)
                     continue
             break

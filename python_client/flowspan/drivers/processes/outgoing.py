@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import pickle
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from flowspan import clock
 from flowspan.drivers.processes import messages, pickling
 from flowspan.reporter import get_reporter
 
@@ -117,7 +117,7 @@ class Outgoing:
     def _run(self) -> None:
         while True:
             self._wake.wait()
-            time.sleep(_GATHER_S)
+            clock.sleep(_GATHER_S)
             self._wake.clear()
             self.send_events()
             self._left = _SENT_AT_ONCE

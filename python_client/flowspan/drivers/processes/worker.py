@@ -19,7 +19,8 @@ from queue import SimpleQueue
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flowspan import telemetry
+from flowspan import clock, telemetry
+from flowspan.core import stand_in
 from flowspan.core.keeping import Keeping
 from flowspan.core.names import set_program_name
 from flowspan.core.runs import current_run
@@ -32,6 +33,7 @@ from flowspan.drivers.processes import messages, pickling
 from flowspan.drivers.processes.context import load_flow_run, load_task_run
 from flowspan.drivers.processes.outgoing import Outgoing
 from flowspan.drivers.scopes import CancelScope
+from flowspan.drivers.skipping import skip
 from flowspan.exceptions import RunSignal
 from flowspan.logging import prints
 from flowspan.logging.capture import install
@@ -52,6 +54,8 @@ _FIRST_PUSH_S = 0.05
 """How long code has to hear of the end by itself (from a task that it calls, from a wait)."""
 _PUSH_S = 0.01
 _MAX_FUNCTIONS = 64
+MOCKED = "FLOWSPAN__TESTING__MOCKED"
+"""The variable with the functions that the parent's test mocks; see `flowspan.core.stand_in`."""
 
 
 def main(connection: Connection) -> None:
@@ -76,6 +80,8 @@ def main(connection: Connection) -> None:
         keeping=Keeping(persist=True) if config.persist_results else None,
         wait_stored=worker.outgoing.wait_stored,
     )
+    stand_in.refused = frozenset(filter(None, os.environ.get(MOCKED, "").split(",")))
+    host.skip = skip if config.skip_retry_delays else None
     set_host(host)
     install(
         worker.outgoing.emit,
@@ -257,7 +263,7 @@ class Worker:
         """Takes the parent's messages. Runs in a thread of its own."""
         while True:
             try:
-                while not self._connection.poll(_PARENT_CHECK_S):
+                while not clock.wait_readable(self._connection.fileno(), _PARENT_CHECK_S):
                     if os.getppid() != self._parent_id:
                         _die()
                 message = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - the parent's

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.support.both import ASYNC, PLAIN, Kind, ended
 
-from flowspan import config, task
+from flowspan import task
 from flowspan.cache_policies import INPUTS, NO_CACHE, RUN_ID, TASK_SOURCE
 from flowspan.core.keeping import Keeping
 from flowspan.drivers.host import get_host
@@ -152,7 +152,6 @@ def test_the_settings_say_it_for_all(
 ) -> None:
     monkeypatch.setenv("FLOWSPAN_RESULTS_URL", str(tmp_path / "set"))
     monkeypatch.setenv("FLOWSPAN_RESULTS_SERIALIZER", "json")
-    config.get_config.cache_clear()
     get_host().keeping = Keeping(persist=True)
     kind.run(Counting(kind).task, 1)
     reference = reference_of(recorder, "count")

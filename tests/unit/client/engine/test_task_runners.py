@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowspan import flow, task
-from flowspan.config import get_config, load
+from flowspan.config import load
 from flowspan.exceptions import ConfigError
 from flowspan.task_runners import (
     ConcurrentTaskRunner,
@@ -69,7 +69,6 @@ def test_the_environment_says_how_many_where_the_flow_does_not(
     recorder: Recorder, runner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(THREADS, "2")
-    get_config.cache_clear()
     assert most_at_once(runner, 2) == 2
 
 

@@ -312,3 +312,17 @@ def test_a_task_given_up_may_call_no_more_tasks(recorder: Recorder) -> None:
     outer()
     assert [type(error).__name__ for error in refused] == ["DeadlinePassed"]
     assert [run.function_name for run in recorder.runs] == ["outer", "stuck"]
+
+
+@pytest.mark.parametrize("decorator", [flow, task])
+def test_asynchronous_code_that_blocks_its_loop_past_the_deadline(
+    recorder: Recorder, decorator: Any
+) -> None:
+    @decorator(timeout_seconds=0.01)
+    async def blocks() -> int:
+        time.sleep(0.05)  # noqa: ASYNC251 - it is to block the loop
+        return 1
+
+    with pytest.raises(RunTimeout):
+        asyncio.run(blocks())
+    assert recorder.end(recorder.runs[0]) == ("FAILED", "TimedOut")

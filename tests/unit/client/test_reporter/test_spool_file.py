@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -109,7 +110,8 @@ def test_a_spool_that_somebody_looks_at_is_adopted(
     """Whoever looks whether it is owned holds a lock for a moment, and is no owner."""
     with path.open() as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
-        monkeypatch.setattr(spool_file.time, "sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
+        unlock = partial(fcntl.flock, looking, fcntl.LOCK_UN)
+        monkeypatch.setattr(spool_file.clock, "sleep", lambda _: unlock())
         spool = SpoolFile.adopt(path)
     assert spool is not None
     spool.close()

@@ -36,7 +36,7 @@ class Service:
             is_alive=True,
         )
         self.script: list[tuple[float, Callable[[], None]]] = []
-        monkeypatch.setattr(reporter, "time", SimpleNamespace(monotonic=lambda: self.now_s))
+        monkeypatch.setattr(reporter, "clock", SimpleNamespace(monotonic=lambda: self.now_s))
 
     def at(self, seconds: float, action: Callable[[], None]) -> None:
         """Something happens so long after the beginning."""

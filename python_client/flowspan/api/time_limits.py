@@ -1,0 +1,86 @@
+"""Time limits on calls that hold also where a test has frozen or moved the program's clock.
+
+grpc makes deadlines of timeouts by `time.time`. On a clock that stands still or is elsewhere they
+would pass at once or never. There, a timer of the real clock cancels the call instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from flowspan import clock
+from flowspan.api.errors import late_answer
+from flowspan.clock.aio import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def invoke(call: Any, request: Any, timeout_s: float | None, address: str) -> Any:
+    """Make a call that has one answer.
+
+    Raises:
+        ServiceUnavailableError: It took longer than `timeout_s`, on a clock that is not the real
+            one; on the real one, grpc raises its own error.
+    """
+    if timeout_s is None or not clock.is_patched():
+        return call(request, timeout=timeout_s)
+    future = call.future(request)
+    timer = clock.call_later(timeout_s, future.cancel)
+    try:
+        return future.result()
+    except grpc.FutureCancelledError:
+        raise late_answer(address) from None
+    finally:
+        timer.cancel()
+
+
+def begin(call: Any, request: Any, timeout_s: float | None) -> Any:
+    """Open a stream of answers."""
+    if timeout_s is None or not clock.is_patched():
+        return call(request, timeout=timeout_s)
+    stream = call(request)
+    timer = clock.call_later(timeout_s, stream.cancel)
+    stream.add_callback(timer.cancel)
+    return stream
+
+
+async def invoke_async(call: Any, request: Any, timeout_s: float | None, address: str) -> Any:
+    """As `invoke`, for coroutines."""
+    if timeout_s is None or not clock.is_patched():
+        return await call(request, timeout=timeout_s)
+    try:
+        async with Deadline(timeout_s):
+            return await call(request)
+    except TimeoutError:
+        raise late_answer(address) from None
+
+
+def begin_async(call: Any, request: Any, timeout_s: float | None) -> Any:
+    """As `begin`, for coroutines; see `read_async`."""
+    if timeout_s is None or not clock.is_patched():
+        return call(request, timeout=timeout_s)
+    stream = call(request)
+    loop = asyncio.get_running_loop()
+    cancel: Callable[[], object] = stream.cancel
+    timer = clock.call_later(timeout_s, lambda: loop.call_soon_threadsafe(cancel))
+    stream.add_done_callback(lambda _: timer.cancel())
+    return stream
+
+
+async def read_async(stream: Any, address: str) -> Any:
+    """Read the next message of a stream.
+
+    Raises:
+        ServiceUnavailableError: The stream was cancelled because its time was over.
+    """
+    try:
+        return await stream.read()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if stream.cancelled() and not (task is not None and task.cancelling()):
+            raise late_answer(address) from None
+        raise

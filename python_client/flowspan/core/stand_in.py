@@ -1,0 +1,74 @@
+"""What stands in for the function of a flow or task while a test mocks it."""
+
+from __future__ import annotations
+
+from functools import partial, update_wrapper
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_REFUSAL = (
+    "{} is mocked in the process of the test, but was called in a worker process, which the mock "
+    "does not reach. Mock the task that was submitted to the worker, or run the flow with a "
+    "ThreadPoolTaskRunner in this test."
+)
+
+refused: frozenset[str] = frozenset()
+"""In a worker process: the places of functions that are mocked in the process it works for."""
+
+
+class StandIn:
+    """Called instead of a function; see `flowspan.testing.mock_task`.
+
+    It stays in its process: a ProcessPoolTaskRunner calls it in the parent.
+
+    Args:
+        function: The function.
+        call: What is called in its place.
+    """
+
+    __wrapped__: Any
+
+    def __init__(self, function: Any, call: Callable[..., Any]) -> None:
+        self._call = call
+        update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call what was put in the function's place."""
+        return self._call(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> StandIn:
+        """Bind it, for flows and tasks that are methods."""
+        if instance is None:
+            return self
+        return StandIn(self.__wrapped__.__get__(instance, owner), partial(self._call, instance))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Refusing, (place_of(self.__wrapped__),)
+
+
+class _Refusing:
+    """In a worker process: the function of a task that is mocked elsewhere."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise RuntimeError(_REFUSAL.format(self._place))
+
+
+def place_of(function: Any) -> str:
+    """Return where a function is defined: module and qualified name."""
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def is_stand_in(function: Any) -> bool:
+    """True if a call of the function comes to a stand-in."""
+    return type(function) is StandIn or type(getattr(function, "__wrapped__", None)) is StandIn
+
+
+def unless_refused(function: Any) -> Any:
+    """Return the function, or what raises an error in its place if it is mocked elsewhere."""
+    place = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', '')}"
+    return _Refusing(place) if place in refused else function

@@ -1,0 +1,48 @@
+"""For the tests of flows: a service of their own, mocked tasks, and what runs have left behind.
+
+`flowspan_test_harness` is a context manager; in pytest, the fixture `flowspan_harness` does the
+same. docs/testing.md shows them. Importing this package loads nothing: pytest does so in every run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowspan.testing.harness import Harness, flowspan_test_harness
+    from flowspan.testing.mocking import mock_flow, mock_task
+    from flowspan.testing.recorded import RecordedRun
+    from flowspan.testing.settings import temporary_settings
+
+__all__ = [
+    "Harness",
+    "RecordedRun",
+    "flowspan_test_harness",
+    "mock_flow",
+    "mock_task",
+    "temporary_settings",
+]
+
+_HOMES = {
+    "Harness": "harness",
+    "RecordedRun": "recorded",
+    "flowspan_test_harness": "harness",
+    "mock_flow": "mocking",
+    "mock_task": "mocking",
+    "temporary_settings": "settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - see the module
+
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

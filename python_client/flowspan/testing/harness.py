@@ -1,0 +1,166 @@
+"""The harness: a service, a home and settings for a block, or for a test."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from flowspan.api.client import SyncFlowspanClient
+from flowspan.api.models import RunFilter
+from flowspan.core.runs import current_run
+from flowspan.core.states import State
+from flowspan.drivers.host import flush_reports, leave_host
+from flowspan.exceptions import ConfigError, FlowspanError, ObjectNotFound
+from flowspan.testing import settings as overrides
+from flowspan.testing.blocks import block
+from flowspan.testing.recorded import RecordedRun, last, names_of
+from flowspan.testing.services import start_service, stop_service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from typing import TypeAlias
+    from uuid import UUID
+
+    from flowspan.drivers.futures import TaskFuture
+    from flowspan.testing.recorded import Named
+    from flowspan.testing.services import Service
+
+    Identified: TypeAlias = State | TaskFuture[Any] | UUID | str
+
+_END = "The test harness in which it began has ended."
+
+
+class Harness:
+    """A service for tests, and what flows have left in it; `flowspan_test_harness` makes it.
+
+    Attributes:
+        home: The home: a folder that is removed with the harness.
+        address: The service's address.
+        client: An API client for it.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.home: Path = service.home
+        self.address = service.address
+        self.process_id = service.process_id
+        self._client = SyncFlowspanClient(service.address)
+
+    @property
+    def client(self) -> SyncFlowspanClient:
+        """An API client, once the service has all that this process has reported."""
+        flush_reports()
+        return self._client
+
+    @property
+    def flow_runs(self) -> list[RecordedRun]:
+        """All flow runs, subflows included, the oldest first."""
+        return self.flow_runs_of(None)
+
+    @property
+    def task_runs(self) -> list[RecordedRun]:
+        """All task runs, the oldest first."""
+        return self.task_runs_of(None)
+
+    def flow_runs_of(self, flow: Named | None) -> list[RecordedRun]:
+        """Return the runs of a flow, or of its name, the oldest first."""
+        return self._recorded(self.client.read_flow_runs(_of(flow)))
+
+    def task_runs_of(self, task: Named | None) -> list[RecordedRun]:
+        """Return the runs of a task, or of its name, the oldest first."""
+        return self._recorded(self.client.read_task_runs(_of(task)))
+
+    def flow_run(self, flow: Named | None = None) -> RecordedRun:
+        """Return the last run of a flow, or of any.
+
+        Raises:
+            LookupError: There is none.
+        """
+        return last(self.flow_runs_of(flow), flow, [] if flow is None else self.flow_runs)
+
+    def task_run(self, task: Named | None = None) -> RecordedRun:
+        """Return the last run of a task, or of any.
+
+        Raises:
+            LookupError: There is none.
+        """
+        return last(self.task_runs_of(task), task, [] if task is None else self.task_runs)
+
+    def run(self, which: Identified) -> RecordedRun:
+        """Return a run by its state (`return_state=True`), its future or its id.
+
+        Raises:
+            ObjectNotFound: The service has no such run.
+            ValueError: The state is none that a run was in.
+        """
+        run_id = which.run_id if isinstance(which, State) else getattr(which, "task_run_id", which)
+        if run_id is None:
+            raise ValueError(f"{which!r} was made by hand, and is not the state of a run")
+        client = self.client
+        try:
+            return RecordedRun(client, client.read_flow_run(str(run_id)))
+        except ObjectNotFound:
+            return RecordedRun(client, client.read_task_run(str(run_id)))
+
+    def close(self) -> None:
+        """Close the client."""
+        self._client.close()
+
+    def _recorded(self, runs: Any) -> list[RecordedRun]:
+        found = sorted(runs, key=lambda run: str(run.id))  # ids are in the order of time
+        return [RecordedRun(self._client, run) for run in found]
+
+    def __repr__(self) -> str:
+        return f"<Harness at {self.address}>"
+
+
+@block
+def flowspan_test_harness(
+    settings: Mapping[str, Any] | None = None, *, skip_retry_delays: bool = True
+) -> Iterator[Harness]:
+    """Give the block a flowspan service, a home and settings of its own.
+
+    What begins in the block, in any thread, worker process or subprocess, reports to that service.
+    The user's own service, home and settings are left alone. At the end, runs that are going on
+    still are cancelled, and the service and its home are removed; however the process ends.
+
+    Harnesses may be nested; the innermost counts.
+
+    Args:
+        settings: Settings by their names (`flowspan config` shows them), in lower case
+            and without FLOWSPAN_.
+            All others have their defaults; only traces are switched off (``{"tracing": "auto"}``
+            lets them be made).
+        skip_retry_delays: Whether retries begin at once. Their delays are reported all the same,
+            and count for the timeouts of the runs around.
+
+    Raises:
+        ConfigError: There is no such setting, or it may not have that value.
+        FlowspanError: It is called in a flow or task, whose runs belong to another service.
+        LocalServiceError: The service did not start.
+    """
+    if (run := current_run.get()) is not None:
+        raise FlowspanError(
+            f"a harness cannot begin within a run: {run!r} reports to another service. Call the "
+            "flow inside the harness."
+        )
+    wanted = {"tracing": False, "skip_retry_delays": skip_retry_delays, **(settings or {})}
+    if taken := {"address", "home"} & wanted.keys():
+        what = " and ".join(sorted(taken))
+        raise ConfigError(f"a harness has a service and a home of its own: leave out {what}")
+    own = {overrides.variable_of(name): overrides.text_of(value) for name, value in wanted.items()}
+    with ExitStack() as stack:
+        service = start_service()
+        stack.callback(stop_service, service)
+        harness = Harness(service)
+        stack.callback(harness.close)
+        # What was reported before goes where it belongs, while the settings are those of then.
+        leave_host()
+        here = {"FLOWSPAN_HOME": str(service.home), "FLOWSPAN_ADDRESS": service.address}
+        stack.enter_context(overrides.environment({**overrides.cleared(), **own, **here}))
+        stack.callback(leave_host, _END)
+        yield harness
+
+
+def _of(function: Named | None) -> RunFilter | None:
+    return None if function is None else RunFilter(function_names=names_of(function))

@@ -1,0 +1,115 @@
+"""Settings for a block: variables of the environment, which all processes and threads see."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from flowspan.config import Config, load
+from flowspan.exceptions import ConfigError
+from flowspan.testing.blocks import block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PREFIX = "FLOWSPAN_"
+_KEPT = ("FLOWSPAN_TEST_", "FLOWSPAN__")
+"""Variables that are no settings: those of this project's own tests, and `flowspan.runtime`'s."""
+
+_lock = threading.Lock()
+_layers: list[dict[str, str | None]] = []
+"""What the open blocks set, the outermost first; None stands for a variable that is not set."""
+_beneath: dict[str, str | None] = {}
+"""What the variables were outside of all blocks."""
+
+
+@block
+def temporary_settings(**settings: Any) -> Iterator[None]:
+    """Run a block with other settings, such as ``log_level="DEBUG"``.
+
+    They count for what begins in the block at the top, in any thread, worker process or subprocess;
+    runs that are going on keep theirs. They are undone at its end.
+
+    Args:
+        **settings: The settings by their names (`flowspan config` shows them), in lower case
+            and without FLOWSPAN_. None stands for the default.
+
+    Raises:
+        ConfigError: There is no such setting, or it may not have that value.
+    """
+    layer = {variable_of(name): text_of(value) for name, value in settings.items()}
+    with environment(layer):
+        yield
+
+
+@contextmanager
+def environment(layer: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables of the environment while the block runs.
+
+    Blocks may end in another order than that in which they began, as fixtures do.
+
+    Raises:
+        ConfigError: A setting has a value that it may not have.
+    """
+    own = dict(layer)
+    with _lock:
+        for name in own:
+            if not any(name in other for other in _layers):
+                _beneath[name] = os.environ.get(name)
+        _layers.append(own)
+        _apply(own)
+    try:
+        load(os.environ)
+        yield
+    finally:
+        with _lock:
+            # By identity: an equal one may be there.
+            _layers[:] = [other for other in _layers if other is not own]
+            _apply(own)
+
+
+def _apply(names: Mapping[str, str | None]) -> None:
+    """Give variables the values of the innermost block that sets them."""
+    for name in names:
+        settled = [other[name] for other in _layers if name in other]
+        text = settled[-1] if settled else _beneath.pop(name, None)
+        if text is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = text
+
+
+def cleared() -> dict[str, str | None]:
+    """Return what unsets all settings that the environment has."""
+    return {
+        name: None for name in os.environ if name.startswith(PREFIX) and not name.startswith(_KEPT)
+    }
+
+
+def variable_of(name: str) -> str:
+    """Return the variable of a setting.
+
+    Raises:
+        ConfigError: There is no such setting.
+    """
+    known = [field.name for field in fields(Config)]
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(known)}"
+        raise ConfigError(f"flowspan has no setting {name!r}{hint}")
+    return PREFIX + name.upper()
+
+
+def text_of(value: Any) -> str | None:
+    """Return a setting's value as the text of a variable."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return ",".join(map(str, value))
+    return str(value)
