@@ -93,6 +93,7 @@ def load(environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: A variable has a value that it may not have; the message names it.
     """
+    _text(environ, "FLOWSPAN_HOME")
     values: dict[str, object] = {"home": find_home(environ)}
     for name, convert in _CONVERTERS.items():
         variable, text = _find(environ, name)

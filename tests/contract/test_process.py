@@ -100,8 +100,9 @@ def test_it_is_found_says_so_and_ends_with_a_signal(flowspan_home: Path) -> None
         process.send_signal(signal.SIGTERM)
         output, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0
-    assert output.count("\n") == 1
-    assert tcp in output
+    first, *how_to_reach_it = output.splitlines()
+    assert tcp in first
+    assert any(f"FLOWSPAN_ADDRESS={tcp}" in line for line in how_to_reach_it)
     assert "flowspan.db" in output
     assert "Ctrl-C" in output
     lines = [json.loads(line) for line in errors.splitlines()]

@@ -38,7 +38,8 @@ def test_a_run_at_the_beginning_of_time_or_before_is_stored(
     """What is before 1970, which a Unix clock cannot say, counts as its beginning."""
     code = f"""
         import logging, time
-        time.time_ns = lambda: {now_ns}
+        from flowspan import clock
+        time.time_ns = clock._wall_ns = lambda: {now_ns}
         time.time = lambda: {now_ns} / 1e9
         from flowspan import flow, get_client, get_run_logger, task
         from flowspan.artifacts import create_progress_artifact, update_progress_artifact

@@ -49,7 +49,6 @@ NAMES = {
     "newline": "a\nb",
     "tab": "a\tb",
     "letters": "ünï-日本",
-    "no text": os.fsdecode(b"a\xff"),
     "user": "a:b@c",
     "semicolon": "a;b&c",
     "pattern": "[a]*",

@@ -219,7 +219,7 @@ def test_what_looks_alike_is_told_apart(program: Told, kind: str) -> None:
 @KINDS
 def test_a_retried_flow_hands_each_call_its_own(program: Told, kind: str) -> None:
     assert json.loads(program.printed(f"retried-{kind}")) == [[20, 30], 106]
-    runs = sorted((run for run in program.tasks if run.task_name == f"kept-{kind}"), key=id_of)
+    runs = sorted((run for run in program.tasks if run.task_name == f"kept_{kind}"), key=id_of)
     assert [run.state.name for run in runs] == [*["Completed"] * 3, *["Cached"] * 2]
 
 

@@ -55,10 +55,10 @@ def test_each_home_gets_its_own_runs_and_results(
 def test_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     with flowspan_test_harness() as harness:
         for level, has_details in (("INFO", False), ("DEBUG", True), ("WARNING", False)):
-            monkeypatch.setenv("FLOWSPAN_LOG_LEVEL", level)
+            monkeypatch.setenv("FLOWSPAN_LOGGING_LEVEL", level)
             work(1)
             assert ("in detail" in harness.flow_run().logs) is has_details
-        monkeypatch.delenv("FLOWSPAN_LOG_LEVEL")
+        monkeypatch.delenv("FLOWSPAN_LOGGING_LEVEL")
         work(1)
         assert "in detail" not in harness.flow_run().logs
 
@@ -66,7 +66,7 @@ def test_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_environment_that_was_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     with flowspan_test_harness() as harness:
         work(1)
-        monkeypatch.setattr(os, "environ", {**os.environ, "FLOWSPAN_LOG_LEVEL": "DEBUG"})
+        monkeypatch.setattr(os, "environ", {**os.environ, "FLOWSPAN_LOGGING_LEVEL": "DEBUG"})
         work(1)
         assert "in detail" in harness.flow_run().logs
         monkeypatch.undo()

@@ -80,11 +80,11 @@ def test_a_harness_has_nothing_of_others() -> None:
 
 
 def test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLOWSPAN_LOG_LEVEL", "ERROR")
+    monkeypatch.setenv("FLOWSPAN_LOGGING_LEVEL", "ERROR")
     monkeypatch.setenv("FLOWSPAN_ADDRESS", "localhost:1")  # the user's own
     before = dict(os.environ)
     with flowspan_test_harness({"persist_results": True}) as harness:
-        assert "FLOWSPAN_LOG_LEVEL" not in os.environ
+        assert "FLOWSPAN_LOGGING_LEVEL" not in os.environ
         state = work(return_state=True)
         assert "adds 1" in harness.run(state).logs
         assert harness.flow_run().state.result() == 2  # it was stored
@@ -129,7 +129,7 @@ def test_all_that_runs_in_the_block_reports_to_it(flowspan_harness: Harness) -> 
 
 
 def test_settings_for_a_block(flowspan_harness: Harness) -> None:
-    with temporary_settings(log_level="ERROR"):
+    with temporary_settings(logging_level="ERROR"):
         asyncio.run(work_async(1))
         in_processes()
     work(2)
@@ -139,8 +139,8 @@ def test_settings_for_a_block(flowspan_harness: Harness) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"log_levle": "INFO"}, "did you mean 'log_level'"),
-        ({"log_level": "LOUD"}, "FLOWSPAN_LOG_LEVEL='LOUD'"),
+        ({"logging_levle": "INFO"}, "did you mean 'logging_level'"),
+        ({"logging_level": "LOUD"}, "FLOWSPAN_LOGGING_LEVEL='LOUD'"),
         ({"home": "/tmp"}, "a home of its own"),  # noqa: S108 - it is refused
     ],
 )

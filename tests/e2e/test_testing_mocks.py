@@ -216,7 +216,7 @@ def test_flows(flowspan_harness: Harness) -> None:
 
     with mock_flow(sub, return_value=9) as mock:
         assert work() == 9
-    mock.assert_called_once_with(a=1)
+    mock.assert_called_once_with(1)
     assert flowspan_harness.flow_run(work).run_of(sub).parameters == {"a": 1}
 
 

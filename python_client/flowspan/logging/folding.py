@@ -150,8 +150,11 @@ class Folding:
 
     def _keep_ticking(self) -> None:
         if not self._is_ticking:
+            try:
+                self._start(self._tick)
+            except RuntimeError:  # no thread to be had: what is counted is shown at the end
+                return
             self._is_ticking = True
-            self._start(self._tick)
 
     def _tick(self) -> bool:
         """Show what is due; False if there is nothing more to wait for."""

@@ -46,7 +46,7 @@ BUSY_LINGER_S = 0.01
 """The same while there is a connection and one batch follows another: a batch has a cost of its
 own, and takes the interpreter's lock from user code, so fewer and larger ones are better."""
 
-FIRST_KEPT_TIMEOUT_S = 0.25
+FIRST_KEPT_TIMEOUT_S = 2.0
 """How long the first event of a process waits to be kept: the process may be killed at any time."""
 
 STALL_S = 2.0

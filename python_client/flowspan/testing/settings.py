@@ -29,7 +29,7 @@ _beneath: dict[str, str | None] = {}
 
 @block
 def temporary_settings(**settings: Any) -> Iterator[None]:
-    """Run a block with other settings, such as ``log_level="DEBUG"``.
+    """Run a block with other settings, such as ``logging_level="DEBUG"``.
 
     They count for what begins in the block at the top, in any thread, worker process or subprocess;
     runs that are going on keep theirs. They are undone at its end.
