@@ -82,7 +82,7 @@ class Notes:
         # Not of the span in which the line is made: that may still be, or be again, the caller's.
         ids = ("", "") if run.span is None else run.span.own_ids()
         state = cause if isinstance(cause, State) else None
-        stored = f"{message}{_details(state)}{_whole(cause)}"
+        stored = f"{message}{_details(state)}{_whole(cause)}" if cause is not None else message
         shown = message
         if state is not None:
             shown = f"{message}{_details(state, is_short=state.failure is not None)}"
