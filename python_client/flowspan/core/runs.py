@@ -23,6 +23,7 @@ class Scope(Protocol):
 
     cancelled: bool
     reason: str
+    deadline_of: str
 
     def child(self, interrupt: Callable[[], object] | None = None) -> Scope:
         """A scope that is cancelled with this one, and also for itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from types import MethodType
+from types import BuiltinMethodType, MethodType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from flowspan.core.runs import current_run
@@ -148,7 +148,7 @@ class TaskFuture(Generic[R]):
         with _lock:
             for index, known in enumerate(self._callbacks or ()):
                 # Methods are bound anew each time; what else is called is not asked what it equals.
-                if known is callback or (type(known) is MethodType and known == callback):
+                if known is callback or (type(known) in _METHODS and known == callback):
                     del self._callbacks[index]  # type: ignore[union-attr] # it has items
                     return
 

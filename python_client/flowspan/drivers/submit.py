@@ -261,7 +261,9 @@ class _Job:
 
     def _interrupt(self) -> None:
         """End the run if it has not begun; else break off what it awaits."""
-        if self._take():  # a bounded pool may have no thread for it for long
+        # A flow that is cancelled or broken off waits for it, and a bounded pool may have no thread
+        # for long. At a deadline nothing waits, and the pool ends it in its turn.
+        if not self.run.scope.deadline_of and self._take():
             self._finish(self._never_run(self._stop_signal()))
             return
         task: Any = self.run.asyncio_task

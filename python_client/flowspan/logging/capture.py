@@ -2,7 +2,7 @@
 
 Two handlers on the root logger, put there at the first run: `ReportHandler` reports the records of
 runs to the service; `ConsoleHandler` shows them on standard error, unless the program has logging
-of its own that shows them. The loggers of runs and extra loggers, which need not reach the root
+of its own that shows them. Extra loggers, and the loggers of runs where they do not reach the root
 logger, get the former handler themselves.
 """
 
@@ -27,6 +27,8 @@ from flowspan.logging.root_level import RootLevel
 from flowspan.logging.user_code import is_of_library
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flowspan.core.events import Emit
     from flowspan.core.runs import Run
 
@@ -35,6 +37,7 @@ _INTERNAL = ("flowspan.", "grpc.", "opentelemetry.")
 """Loggers of what reports the logs: reporting theirs would make more of them."""
 
 _INTERNAL_NAMES = frozenset(name.rstrip(".") for name in _INTERNAL)
+_PACKAGE = logging.getLogger("flowspan")
 _NS_PER_S = 1_000_000_000
 _REPORTED = "flowspan_reported"
 IDS = "flowspan_ids"
@@ -99,7 +102,7 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record."""
-        if other_handlers(record.name):
+        for _ in other_handlers(record.name):
             return
         run = captured_run_of(record)
         if run is None:
@@ -177,10 +180,17 @@ def ensure_installed() -> None:
     for handler in _own:
         if handler not in root.handlers:
             root.addHandler(handler)
-    for logger in (FLOW_RUNS, TASK_RUNS, *map(logging.getLogger, _extra_loggers)):
-        if _report_handler not in logger.handlers:
-            logger.addHandler(_report_handler)
+    for name in _extra_loggers:
+        _add_report_handler(logging.getLogger(name))
+    if not (FLOW_RUNS.propagate and TASK_RUNS.propagate and _PACKAGE.propagate):
+        _add_report_handler(FLOW_RUNS)
+        _add_report_handler(TASK_RUNS)
     enable()
+
+
+def _add_report_handler(logger: logging.Logger) -> None:
+    if _report_handler not in logger.handlers:
+        logger.addHandler(_report_handler)
 
 
 def uninstall() -> None:
@@ -270,19 +280,19 @@ def captured_run_of(record: logging.LogRecord) -> Run | None:
     return run
 
 
-def other_handlers(name: str) -> list[logging.Handler]:
-    """Return the handlers that are not flowspan's and get the records of a logger."""
-    found = []
+def other_handlers(name: str) -> Iterator[logging.Handler]:
+    """Yield the handlers that are not flowspan's and get the records of a logger."""
     logger: logging.Logger | None = logging.getLogger(name)
     while logger is not None:
-        found += [handler for handler in logger.handlers if handler not in _own]
+        for handler in logger.handlers:
+            if handler not in _own:
+                yield handler
         logger = logger.parent if logger.propagate else None
-    return found
 
 
 def _is_on_stderr(logger: logging.Logger, level: int) -> bool:
     """True if records of a logger are surely shown on standard error."""
-    others = other_handlers(logger.name)
+    others = list(other_handlers(logger.name))
     if not others:
         return _console_handler.enabled and level >= _console_handler.level
     return any(is_stderr(handler) and level >= handler.level for handler in others)

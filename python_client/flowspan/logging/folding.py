@@ -127,10 +127,12 @@ class Folding:
         Returns:
             The number of runs that were cancelled with it, which are not shown by themselves.
         """
+        self._closed.append(owner.record.id)
+        if not self._groups:
+            return 0
         cancelled = 0
         lines = []
         with self._lock:
-            self._closed.append(owner.record.id)
             for key in [key for key in self._groups if key[0] == owner.record.id]:
                 group = self._groups.pop(key)
                 if key[2] == CANCELLED and _is_stopped(group):

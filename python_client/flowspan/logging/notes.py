@@ -87,7 +87,8 @@ class Notes:
         # Not of the span in which the line is made: that may still be, or be again, the caller's.
         ids = ("", "") if run.span is None else run.span.own_ids()
         state = cause if is_instance(cause, State) else None
-        stored = encodable(f"{message}{_details(state)}{_whole(cause)}")
+        details = f"{_details(state)}{_whole(cause)}" if cause is not None else ""
+        stored = encodable(f"{message}{details}")
         shown = message
         if state is not None:
             shown = f"{message}{_details(state, is_short=state.failure is not None)}"

@@ -75,8 +75,11 @@ def user_callers() -> list[FrameSummary]:
 
 def _is_library_name(name: str, called_in: str) -> bool:
     where = _place_of(name) if name.isidentifier() else None
-    # Nobody but a package names its logger after it, but "queue" or "test" may be the program's.
-    if where is None or (is_library_file(where) and not _is_installed(where)):
+    if where is None:
+        # Not where the standard library makes the call: `asyncio.to_thread(logger.info, …)`.
+        return _is_installed(called_in)
+    if is_library_file(where) and not _is_installed(where):
+        # "queue" or "test" may be a name that the program chose.
         return is_library_file(called_in)
     return is_library_file(where)
 

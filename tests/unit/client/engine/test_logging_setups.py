@@ -230,3 +230,14 @@ def test_warnings_of_python_are_stored_where_they_are_logged(recorder: Recorder)
             logging.captureWarnings(False)
     (text,) = said(recorder, "outer")
     assert "UserWarning: look out" in text
+
+
+def test_run_loggers_that_do_not_reach_the_root_logger_are_stored(recorder: Recorder) -> None:
+    @flow
+    def outer() -> None:
+        get_run_logger().warning("here")
+
+    with unchanged("flowspan", "flowspan.flow_runs"):
+        logging.getLogger("flowspan").propagate = False
+        outer()
+    assert said(recorder, "outer") == ["here"]

@@ -35,7 +35,8 @@ def record(name: str, path: str) -> logging.LogRecord:
         ("__main__", f"{SITE}/structlog/stdlib.py", False),
         ("root", OWN, False),
         ("root", f"{SITE}/noisy/client.py", True),
-        ("root", STANDARD, True),
+        ("root", STANDARD, False),  # asyncio.to_thread(logging.info, ...)
+        ("etl.load", STANDARD, False),
         ("etl.load", OWN, False),
         ("etl.load", "<stdin>", False),
         ("etl.load", "<ipython-input-3-1>", False),
