@@ -55,7 +55,7 @@ def test_the_census_of_real_packages():
     tree = newest_run()
     run_id = tree["id"]
     assert f"run     {run_id}" in out
-    assert f"flowspan run show {run_id[:13]}" in out
+    assert f"flowspan run show {run_id[-8:]}" in out
     assert "trace   none" in out
     assert tree["parameters"]["packages"] == 2
     packages = [child for child in tree["children"] if child["kind"] == "flow_run"]
