@@ -34,6 +34,7 @@ class Job(Protocol):
 
 _logger = logging.getLogger("flowspan.futures")
 _lock = threading.RLock()
+_METHODS = (MethodType, BuiltinMethodType)
 """Guards what every future has of callbacks. Held for moments, and never while a callback runs.
 Re-entrant, because a generator that is collected as garbage ends its run wherever that happens."""
 
