@@ -1,4 +1,4 @@
-"""Draw what `flowspan run show latest` prints as an SVG: `python scripts/picture_of_run.py OUT.svg`."""
+"""Draw what `flowspan run show latest` prints: `python scripts/picture_of_run.py OUT.svg`."""
 
 from __future__ import annotations
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flowspan.artifacts.reporting import ArtifactId
+    from flowspan.core.tables import DataTable
 
-    Table = dict[str, list[Any]] | Sequence[dict[str, Any]] | Sequence[Sequence[Any]] | Any
+    Table = dict[str, list[Any]] | Sequence[dict[str, Any]] | Sequence[Sequence[Any]] | DataTable
 
 
 def create_link_artifact(

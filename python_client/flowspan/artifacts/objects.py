@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from flowspan.api.client import FlowspanClient, SyncFlowspanClient
     from flowspan.api.models import Artifact as StoredArtifact
+    from flowspan.core.tables import DataTable
 
 _logger = logging.getLogger("flowspan.artifacts")
 
@@ -236,7 +237,10 @@ class TableArtifact(Artifact):
     def __init__(
         self,
         *,
-        table: dict[str, list[Any]] | Sequence[dict[str, Any]] | Sequence[Sequence[Any]] | Any,
+        table: dict[str, list[Any]]
+        | Sequence[dict[str, Any]]
+        | Sequence[Sequence[Any]]
+        | DataTable,
         **fields: Any,
     ) -> None:
         if not is_instance(table, (dict, list, tuple)) and not is_table(table):

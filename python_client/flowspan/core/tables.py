@@ -5,12 +5,21 @@ They are known by the names of their classes, so that none of the libraries is i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flowspan.core.values import names_of, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class DataTable(Protocol):
+    """A table or series of pandas, polars or pyarrow, as type checkers know it."""
+
+    @property
+    def shape(self) -> Any:
+        """The numbers of its rows and columns."""
+
 
 MAX_ITEMS = 1 << 20
 """How many elements may be converted; more of them would be too large for anything anyway."""
