@@ -31,8 +31,8 @@ class StandIn:
     __wrapped__: Any
 
     def __init__(self, function: Any, call: Callable[..., Any]) -> None:
+        update_wrapper(self, function, updated=())
         self._call = call
-        update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call what was put in the function's place."""
