@@ -159,7 +159,7 @@ _WRITTEN = [
     (of_numpy(lambda np: np.float64("nan")), None),
     (of_numpy(lambda np: np.longdouble(1.25)), 1.25),
     (of_numpy(lambda np: np.datetime64("2026-01-02")), "2026-01-02"),
-    (of_numpy(lambda np: np.datetime64("NaT")), None),
+    (of_numpy(lambda np: np.datetime64("NaT", "s")), None),
     (of_numpy(lambda np: np.timedelta64(1500, "ms")), 1.5),
     (of_numpy(lambda np: np.array([[1, 2], [3, 4]])), [[1, 2], [3, 4]]),
     (of_numpy(lambda np: np.array(5)), 5),
