@@ -273,7 +273,7 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
 }
 
 _read: tuple[tuple[object, ...], Config] | None = None
-"""What was read last, and from which texts."""
+"""The last settings, and the texts that they were read from."""
 
 # The dictionary behind os.environ, where it can be had: asking os.environ itself costs 20 times as
 # much (a microsecond for each variable that is not set), and this is asked at each outermost run.

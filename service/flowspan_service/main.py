@@ -285,7 +285,7 @@ def _announce(
 
 
 def _how_to_reach(config: Config, addresses: list[str]) -> list[str]:
-    """What flows need to find this service, for people who copy it into a shell."""
+    """Return the lines that tell people how to point flows at this service."""
     home = shlex.quote(str(config.home))
     lines = [
         f"Flows of this machine find it if their FLOWSPAN_HOME is {home}"
@@ -300,7 +300,7 @@ def _how_to_reach(config: Config, addresses: list[str]) -> list[str]:
 
 
 def _location(db: str) -> str:
-    """Where the database is: a path, or a URL without the password."""
+    """Return the location of the database: a path, or a URL without the password."""
     path = sqlite_path(db)
     return _without_password(db) if path is None else str(path)
 

@@ -1,4 +1,4 @@
-"""What the service's process has from whoever started it: signals, standard streams, a log file."""
+"""Signals, standard streams and the log file of the service's process."""
 
 from __future__ import annotations
 

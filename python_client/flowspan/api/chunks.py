@@ -94,7 +94,7 @@ class BackwardJoiner:
 
 
 def _key(record: log_pb2.LogRecord) -> tuple[object, ...]:
-    """What the pieces of one record have in common."""
+    """Return the key that the chunks of one record share."""
     time = record.time
     return (
         record.run_id,

@@ -307,7 +307,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceInfo:
-    """What the service is and how it does.
+    """The state and the settings of a service.
 
     Attributes:
         database_location: The path of a SQLite file on its machine, or a URL without the password.

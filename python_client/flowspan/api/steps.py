@@ -29,7 +29,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound="Message")
 
 PAGE_TRANSITIONS = 10_000
-"""How many transitions of a history are fetched at a time."""
+"""Transitions in one page of a history."""
 _PACKAGE = "flowspan.v1"
 _MARGIN_S = 0.02
 

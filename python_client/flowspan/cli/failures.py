@@ -1,4 +1,4 @@
-"""How commands fail: what they raise becomes one clear line on standard error, and an exit code.
+"""Command failures: each exception becomes one clear line on standard error, and an exit code.
 
 Exit codes: 0 done; 1 it failed, was refused or there is no such thing; 2 the command line is wrong;
 130 interrupted with Ctrl-C; 143 ended with SIGTERM.

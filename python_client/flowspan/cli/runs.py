@@ -373,7 +373,7 @@ def _is_own_failure(node: Node) -> bool:
 
 
 def _error(state: State) -> tuple[str, str] | None:
-    """What a state failed with; None where it failed because other runs did."""
+    """Return the error of a failed state; None if it failed because other runs did."""
     if state.failure is not None:
         return state.failure.type, state.failure.message
     return (state.name, state.message) if state.type is StateType.CRASHED else None

@@ -113,7 +113,7 @@ def _facts(this: Session, address: str, info: ServiceInfo) -> list[tuple[str, st
 
 
 def _end(info: ServiceInfo) -> str:
-    """When the service ends by itself; empty for one that a person started to stay."""
+    """Return when the service shuts down on its own; empty if it stays until it is stopped."""
     if info.idle_timeout_s is None:
         return ""
     after = f"after {fmt.duration(info.idle_timeout_s)} without flows and commands"

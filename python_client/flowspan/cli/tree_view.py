@@ -142,7 +142,7 @@ def lines(
 
 
 def indented_levels(width: int | None) -> int:
-    """How many levels of a tree may be indented so that the names are still seen."""
+    """Return the number of levels that can be indented before the names no longer fit."""
     if width is None:
         return _INDENTED_LEVELS
     return min(max((width - _NAME_ROOM - _STATE_ROOM) // _GUIDE_WIDTH, 2), _INDENTED_LEVELS)
@@ -150,7 +150,7 @@ def indented_levels(width: int | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in the tree something is drawn: how deep, and the guides of the levels above."""
+    """A position in the tree: its depth, and the guides of the levels above."""
 
     depth: int
     guides: str
@@ -182,7 +182,7 @@ class _Drawing:
         )
 
     def below(self, node: Node, place: _Place) -> Iterator[_Part]:
-        """What is drawn below a run: its children, or groups where there are too many of a kind."""
+        """Return the lines below a run: its children, or groups if there are too many of a kind."""
         is_open = (
             self._detail.expand_ended
             or node.run.state.type is not StateType.COMPLETED

@@ -1,4 +1,4 @@
-"""What the code of a function says of it: what it refers to, and what it changes.
+"""Names that the bytecode of a function refers to, and names that it changes.
 
 Read from the bytecode, so that nothing is run. Nested functions and comprehensions count as parts
 of the function.

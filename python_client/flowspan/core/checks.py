@@ -58,7 +58,7 @@ class NotCheckable(Exception):  # noqa: N818 - it is no error of the user's
 
 
 class Checks:
-    """How the values of a function's parameters are validated: for it and for methods bound of it.
+    """Validators for the parameters of a function and of the methods bound to it.
 
     Args:
         fn: The function; its annotations are only looked at when a value is to be checked.

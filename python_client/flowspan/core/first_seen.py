@@ -1,4 +1,4 @@
-"""What the functions of tasks close over, as the identity of a task counts it."""
+"""Closure variables of tasks, as the identity of a task counts them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from uuid import uuid4
 
 
 class FirstSeen:
-    """What a function changes itself, as it was when it was first seen.
+    """First-seen values of the variables that a function changes itself.
 
     A task that appends to a list that it closes over is the same task after that. Also gives what
     cannot be hashed a name of its own, for the time of this process.

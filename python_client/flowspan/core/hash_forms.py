@@ -1,4 +1,4 @@
-"""How values are taken apart to be hashed: see `flowspan.core.hashing`.
+"""Decomposition of values into hashable forms; see `flowspan.core.hashing`.
 
 A form is a list of parts, the first of which says what kind of value it is; or a short text where
 there is nothing to take apart. Nothing of a value is called but what pickling it calls.
@@ -66,7 +66,7 @@ _WITHOUT_CONTENT = frozenset(
         *(("asyncio.locks", "Semaphore"),),
     }
 )
-"""What code waits for: it says nothing of what the code does."""
+"""Synchronization primitives. They count by type: they do not affect results."""
 
 
 def form_of(value: Any, kind: type, hasher: Hasher) -> Form | bytes:

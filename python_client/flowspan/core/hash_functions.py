@@ -1,4 +1,4 @@
-"""How functions and classes are taken apart to be hashed.
+"""Decomposition of functions and classes into hashable forms.
 
 What can be found by its name goes by that; what it does, is hashed once beside (functions of the
 user's only). What cannot, since it was made in a function or is a lambda, goes by what is in it.

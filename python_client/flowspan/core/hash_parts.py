@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Order(Enum):
-    """How the parts of a form, after the first, belong together."""
+    """Order of the parts of a form after the first."""
 
     ORDERED = 1
     UNORDERED = 2
@@ -22,7 +22,7 @@ ORDERED, UNORDERED, MAPPING = Order
 
 
 class Form:
-    """What a value is made of.
+    """The parts of a value.
 
     Attributes:
         parts: The parts; the first says what kind of value it is.

@@ -20,7 +20,7 @@ _PYDANTIC_STATE = ("__pydantic_extra__", "__pydantic_private__", "__pydantic_fie
 
 
 class Traits:
-    """What there is to know of a type whose instances are hashed.
+    """Cached facts about a type whose instances are hashed.
 
     Attributes:
         cached: The attributes in which what was computed of an object is kept.

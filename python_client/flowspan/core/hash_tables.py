@@ -1,4 +1,4 @@
-"""How arrays and tables are taken apart to be hashed: those of numpy, pandas and polars.
+"""Decomposition of numpy, pandas and polars values into hashable forms.
 
 Equal ones may be laid out in memory in different ways, and so have different pickles. Nothing is
 imported here: a value of such a library brings it along.

@@ -26,9 +26,9 @@ _SCALARS = _INLINE | {int, bytes}
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 _MAX_DEPTH = 20_000
 _MAX_REMEMBERED = 100_000
-"""How many parts are remembered, lest one that is found in many places be looked at each time."""
+"""Maximum number of cached parts, so that shared parts are hashed only once."""
 _MAX_RETURNS = 100_000
-"""How many parts of circles are looked at, for these cannot be remembered."""
+"""Maximum number of parts in cycles, which cannot be cached."""
 
 
 def stable_hash(value: Any) -> str:

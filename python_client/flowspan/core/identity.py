@@ -1,4 +1,4 @@
-"""What a task is, in keys: so that no two tasks find each other's results.
+"""Identity of a task in keys, so that no two tasks find each other's results.
 
 That is its name, and its function: by module and name where it can be found by these, else by its
 code, its defaults and what it closes over. A method has its object, or its class, besides. See

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 _PROGRAM = ("__main__", "__mp_main__")
-"""What the program is called in its own process, and in one that multiprocessing has spawned."""
+"""Names of the main module: in the program, and in a process spawned by multiprocessing."""
 
 _of_program: str | None = None
 """The name of the program that this process works for, if it is not its own."""

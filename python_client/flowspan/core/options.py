@@ -18,7 +18,7 @@ CALL_OPTIONS = ("return_state", "wait_for")
 _options_of: dict[str, tuple[str, ...]] = {}
 
 _ALIKE = 0.75
-"""How similar a name must be to stand for a misspelling of another, where it may be a third."""
+"""Minimum similarity (0 to 1) for a name to count as a misspelling of another."""
 
 
 def unknown_option(where: str, name: str, known: Collection[str], elsewhere: str = "") -> TypeError:

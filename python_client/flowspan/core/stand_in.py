@@ -1,4 +1,4 @@
-"""What stands in for the function of a flow or task while a test mocks it."""
+"""Stand-ins for the functions of flows and tasks that a test mocks."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class DataTable(Protocol):
 
 
 MAX_ITEMS = 1 << 20
-"""How many elements may be converted; more of them would be too large for anything anyway."""
+"""Maximum number of elements to convert. Larger values would exceed every size limit anyway."""
 
 
 def number_form(value: Any) -> Any:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _BREAK_OFF_S = 3.0
-"""How long a run may take to hear of a deadline."""
+"""Maximum time until a run notices its deadline."""
 
 
 class Limit(Protocol):

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _opening = threading.Lock()
 _logger = logging.getLogger("flowspan.task_runners")
 _SILENT_S = 0.5
-"""How long the end of the program waits for submitted tasks before it says so."""
+"""Time that the exit of the program waits silently for submitted tasks."""
 _CANCELLED = "The future of the run was cancelled."
 
 

@@ -67,7 +67,7 @@ class OpenTaskRunner:
 
     @property
     def outstanding(self) -> int:
-        """How many of the tasks that were submitted have not ended."""
+        """The number of submitted tasks that have not ended."""
         return self._outstanding
 
     def function_for(self, task: TaskDefinition) -> Callable[..., Any]:

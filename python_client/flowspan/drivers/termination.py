@@ -25,7 +25,7 @@ _SIGTERM = int(signal.SIGTERM)
 _DEFAULT = int(signal.SIG_DFL)
 
 _stops: list[Callable[[], object] | None] = []
-"""How to stop each run at the top; None raises in the main thread. Only touched there."""
+"""Stop functions of the outermost runs; None raises in the main thread. Used only there."""
 _has_come = False
 
 

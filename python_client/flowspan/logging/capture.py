@@ -125,7 +125,7 @@ _lock = threading.Lock()
 _extra_loggers: tuple[str, ...] = ()
 _root_level = RootLevel(_own)
 _levels: dict[logging.Logger, tuple[int, int]] = {}
-"""What `install` did to the levels of extra loggers: the one before, and the one that it set."""
+"""Levels of extra loggers: the original one, and the one that `install` set."""
 
 
 def install(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flowspan.core.runs import Run
 
 SHOWN_FIRST = 3
-"""How many lines of a kind are shown before the others are counted."""
+"""Number of lines of a kind that are shown before the others are only counted."""
 CANCELLED = "Cancelled"
 _TICK_S = 0.25
 _FIRST_WAIT_TICKS = 4

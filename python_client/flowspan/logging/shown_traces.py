@@ -32,21 +32,21 @@ _HEADER = "Traceback (most recent call last):\n"
 _ABOVE = " (its traceback is above)"
 _MAX_FRAMES = 40
 _KEPT_FRAMES = 12
-"""How many of the first and of the last frames are shown where there are too many."""
+"""Number of first and of last frames that are shown if there are too many."""
 _MAX_DEPTH = 8
-"""How deep groups in groups are shown."""
+"""Maximum nesting of exception groups that is shown."""
 _MAX_LINE = 300
 
 
 _MAX_ROOTS = 64
 _MAX_CONTENTS = 1000
 _contents: OrderedDict[str, set[int]] = OrderedDict()
-"""What was shown in each of the last outermost runs, by hashes of type, message and frames."""
+"""Exceptions shown in the last outermost runs, by hashes of type, message and frames."""
 _lock = threading.Lock()
 
 
 class _Mark(NamedTuple):
-    """What was shown of an exception. Kept as a plain tuple, which pickles without flowspan.
+    """Record of what was shown of an exception: a plain tuple, which pickles without flowspan.
 
     Attributes:
         root: The outermost run at that time: what another one showed may be hours ago.

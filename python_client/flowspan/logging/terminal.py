@@ -1,4 +1,4 @@
-"""What reaches a terminal: harmless text, coloured where somebody sees it."""
+"""Text for terminals: without control characters, colored only on a terminal."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Backlog:
         return self.outbox.next is None and self.outbox.sent_bytes < MAX_SENT_BYTES
 
     def whereabouts(self, *, with_reason: bool = True) -> str:
-        """Where the events are kept that the service has not got, for people: "in …."."""
+        """Return a phrase that says where unacknowledged events are kept: "in …."."""
         if not self.spool.problem:
             return f"in {self.spool.path}."
         how = "partly in memory" if self.spool.is_full else "in memory"
@@ -80,7 +80,7 @@ class Backlog:
         return f"{how} only, and lost if this process ends first.{why}"
 
     def count_lost(self) -> int:
-        """How many events are lost if the process ends now."""
+        """Return the number of events that are lost if the process ends now."""
         unkept = self.outbox.not_on_disk()
         return sum(batch.last - batch.first + 1 for batch in unkept) + len(self._intake)
 

@@ -47,7 +47,7 @@ BUSY_LINGER_S = 0.01
 own, and takes the interpreter's lock from user code, so fewer and larger ones are better."""
 
 FIRST_KEPT_TIMEOUT_S = 2.0
-"""How long the first event of a process waits to be kept: the process may be killed at any time."""
+"""Maximum wait until the first event of a process is spooled or sent."""
 
 STALL_S = 2.0
 """After how long without an answer what waits is spooled, though there is a connection."""

@@ -43,7 +43,7 @@ EXIT_TIMEOUT_S = 2.0
 _SLOW_DOWN_S = 0.1
 _SLOW_DOWN_STEP_S = 0.002
 _SAY_AFTER_S = 1.0
-"""How long a flush is silent while there is no connection."""
+"""Time that a flush waits silently without a connection."""
 _SAY_OF_SLOWNESS_AFTER_S = 3.0
 """The same where the service is connected, but does not answer, or where the local one starts."""
 _SPOOL_TIMEOUT_S = 30.0

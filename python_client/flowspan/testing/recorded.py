@@ -81,7 +81,7 @@ class RecordedRun:
 
     @property
     def attempts(self) -> int:
-        """How often it was tried."""
+        """The number of attempts."""
         return self.record.attempt
 
     @property
@@ -109,7 +109,7 @@ class RecordedRun:
 
     @property
     def log_records(self) -> list[LogRecord]:
-        """What it and the runs that it called logged, in order."""
+        """The log messages of the run and of the runs that it called, in order."""
         return list(self._client.read_logs(self.id, include_descendants=True))
 
     @property

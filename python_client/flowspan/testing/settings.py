@@ -22,9 +22,9 @@ _KEPT = ("FLOWSPAN_TEST_", "FLOWSPAN__")
 
 _lock = threading.Lock()
 _layers: list[dict[str, str | None]] = []
-"""What the open blocks set, the outermost first; None stands for a variable that is not set."""
+"""Variables of the open blocks, outermost first; None stands for an unset variable."""
 _beneath: dict[str, str | None] = {}
-"""What the variables were outside of all blocks."""
+"""Values of the variables outside of all blocks."""
 
 
 @block

@@ -236,7 +236,7 @@ class Store(Protocol):
         ...
 
     def size_bytes(self) -> int:
-        """How large the database is; 0 if that is not known."""
+        """Return the size of the database; 0 if it is unknown."""
         ...
 
     def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> FlowInfo | None:

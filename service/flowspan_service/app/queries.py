@@ -52,7 +52,7 @@ class LogQuery:
     include_descendants: bool = False
     min_level: int = 0
     after_position: int = 0
-    """Where to go on: after it, or before it with `newest_first` (0: at the end)."""
+    """Position to continue after, or before it with `newest_first` (0: from the end)."""
     loggers: tuple[str, ...] = ()
     """Names of loggers; each stands for those below it, too."""
     logged_after_us: int | None = None
@@ -126,7 +126,7 @@ class LogPage(NamedTuple):
     looked_at: int
     """The position up to which everything was looked at: go on from there."""
     has_more: bool
-    """Whether there may be more: the page may be empty, for a call looks through a part."""
+    """True if there may be more, even after an empty page: a call searches only a part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def _query(
 
 
 def _bound_to(request: log_service_pb2.ListLogsRequest) -> bytes:
-    """What a page token is bound to: all that selects and orders."""
+    """Return the text that a page token is bound to: all filters and the order."""
     selection = log_service_pb2.ListLogsRequest()
     selection.CopyFrom(request)
     selection.ClearField("page_token")

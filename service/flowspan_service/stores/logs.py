@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from flowspan_service.app.queries import LogQuery
 
 SCAN_LIMIT = 50_000
-"""How many records one call looks through that may not fit: it takes some tenths of a second."""
+"""Maximum number of records that one call searches; this takes some tenths of a second."""
 
 
 class LogStatement:
-    """What one call reads: the records that fit, as far as it looks.
+    """Result of one call: the matching records in the part that it searched.
 
     Attributes:
         end: The position up to which it looks; None if it looks through all there are.

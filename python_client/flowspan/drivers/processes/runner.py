@@ -52,7 +52,7 @@ class OpenProcessRunner(OpenTaskRunner):
         self._flow_run: tuple[Run, bytes] | None = None
 
     def function_for(self, task: TaskDefinition) -> Callable[..., Any]:
-        """What calls the task's function in a worker; a mock is called here."""
+        """Return a function that calls the task in a worker, or its mock in this process."""
         if is_stand_in(task.fn):
             return partial(_call_here, task.fn)
         return RemoteCall(self, task)

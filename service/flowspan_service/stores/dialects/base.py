@@ -98,7 +98,7 @@ class Dialect(Protocol):
         ...
 
     def size_bytes(self, connection: Connection) -> int:
-        """How large the database is, in bytes; 0 if that is not known."""
+        """Return the size of the database in bytes; 0 if it is unknown."""
         ...
 
     def explain(self, error: Exception) -> str | None:
