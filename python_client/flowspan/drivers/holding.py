@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowspan.core.engine import World, announce
 from flowspan.core.holding import current_hold
@@ -34,20 +34,10 @@ class HeldHost(Host):
 
     def __init__(self, host: Host) -> None:
         World.__init__(self, self._emit, host.now_ns, host.uniform, host.note)
-        self.new_id = host.new_id
-        self.flush = host.flush
-        self.on_cancel = host.on_cancel
-        self.forget = host.forget
-        self.log_prints = host.log_prints
-        self.keeping = host.keeping
         self.skip = host.skip
-        self.config = host.config
-        self.reporter = host.reporter
-        self.knows_time_machine = host.knows_time_machine
-        self.wait_at_exit = host.wait_at_exit
-        self.give_up = host.give_up
-        self.wait_stored = host.wait_stored
-        self.task_runner: Any = None
+        for name in Host.__slots__:
+            setattr(self, name, getattr(host, name))
+        self.task_runner = None
         self._host = host
         self._events: list[Event] | None = []
         self._order = threading.RLock()
