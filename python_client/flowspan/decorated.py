@@ -30,12 +30,12 @@ from flowspan.core.functions import (
     is_generator_function,
 )
 from flowspan.core.hooks import HookDecorator, kept_hooks, made_hooks
-from flowspan.core.identity import Code
 from flowspan.core.keeping import keep_options
 from flowspan.core.numbers import checked_timeout
 from flowspan.core.options import misplaced_option, possible_keywords
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.sketching import current_sketch
+from flowspan.core.source_code import Code
 from flowspan.core.states import COMPLETED
 from flowspan.drivers.bridge import call_async, call_async_generator
 from flowspan.drivers.generators import collecting, open_generator

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +107,8 @@ def _private_folder(problem: str) -> Path:
     Raises:
         ConfigError: There is none, or it is somebody else's.
     """
+    import tempfile  # noqa: PLC0415 - start-up cost
+
     user_id = os.geteuid()
     try:
         folder = Path(tempfile.gettempdir()) / f"flowspan-{user_id}"

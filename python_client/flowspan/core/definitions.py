@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from flowspan.core.hooks import Hooks
-    from flowspan.core.identity import Code
     from flowspan.core.keeping import KeepOptions
     from flowspan.core.parameters import Checks
     from flowspan.core.retries import RetryPolicy
+    from flowspan.core.source_code import Code
 
 MAX_NAME_BYTES = 256
 MAX_TAGS = 64

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
 
 class FirstSeen:
@@ -34,6 +33,8 @@ class FirstSeen:
 
     def name_locally(self, variable: str, thing: object, why: str) -> bytes:
         """Return a name for an object that holds in this process only."""
+        from uuid import uuid4  # noqa: PLC0415 - start-up cost
+
         self.local.setdefault(variable, why)
         return self.keep(thing, b"local:" + uuid4().hex.encode())
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import operator
 from datetime import timedelta
-from decimal import Decimal
-from numbers import Real
 from typing import Any
 
 LONGEST_TIMEOUT_S = 1e8
@@ -29,16 +27,25 @@ def checked_number(value: Any, option: str, what: str = "a number") -> float:
     """
     if isinstance(value, timedelta):
         raise TypeError(f"{option} must be {what}, not {value!r}; use its total_seconds()")
-    if isinstance(value, bool) or not isinstance(value, (int, float, Real, Decimal)):
+    if isinstance(value, bool) or not _is_number(value):
         raise TypeError(f"{option} must be {what}, not {value!r}")
     try:
         number = float(value)
     except OverflowError:
-        is_positive: bool = value > 0  # type: ignore[operator] # Real does not say so, but it is
+        is_positive: bool = value > 0
         number = math.inf if is_positive else -math.inf
     if math.isnan(number):
         raise ValueError(f"{option} must be {what}, not {value!r}")
     return number
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, (int, float)):
+        return True
+    from decimal import Decimal  # noqa: PLC0415 - start-up cost
+    from numbers import Real  # noqa: PLC0415 - start-up cost
+
+    return isinstance(value, (Real, Decimal))
 
 
 def checked_count(value: Any, option: str, at_least: int) -> int:

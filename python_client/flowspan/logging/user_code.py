@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
 from functools import lru_cache
-from importlib.util import find_spec
 from traceback import StackSummary
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
     from flowspan.core.runs import Run
 
 _INSTALLED = ("site-packages", "dist-packages")
-_STANDARD = tuple(
-    path for name in ("stdlib", "platstdlib") if (path := sysconfig.get_paths().get(name))
-)
 _PROGRAM = "__main__"
 _WARNINGS = "py.warnings"
 """The logger of `logging.captureWarnings`, which a program has to ask for."""
@@ -54,7 +49,17 @@ def is_of_library(record: logging.LogRecord, run: Run) -> bool:
 @lru_cache(1024)
 def is_library_file(path: str) -> bool:
     """True for a file of the standard library or of an installed package."""
-    return _is_installed(path) or path.startswith(("<frozen ", "built-in", "frozen", *_STANDARD))
+    return _is_installed(path) or path.startswith(
+        ("<frozen ", "built-in", "frozen", *_standard_folders())
+    )
+
+
+@lru_cache(1)
+def _standard_folders() -> tuple[str, ...]:
+    import sysconfig  # noqa: PLC0415 - start-up cost
+
+    paths = sysconfig.get_paths()
+    return tuple(paths[name] for name in ("stdlib", "platstdlib") if paths.get(name))
 
 
 def _is_installed(path: str) -> bool:
@@ -87,6 +92,8 @@ def _is_library_name(name: str, called_in: str) -> bool:
 @lru_cache(1024)
 def _place_of(name: str) -> str | None:
     """Return the file of a module, or the folder of a package; None if there is neither."""
+    from importlib.util import find_spec  # noqa: PLC0415 - start-up cost
+
     module = sys.modules.get(name)
     try:
         spec: Any = getattr(module, "__spec__", None) or find_spec(name)

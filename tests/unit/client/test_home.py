@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The temporary directory, in which the private folder is made."""
     folder = tmp_path / "temporary"
     folder.mkdir()
-    monkeypatch.setattr(home.tempfile, "gettempdir", lambda: str(folder))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
     return folder
 
 
@@ -168,6 +169,6 @@ def test_without_a_temporary_directory_either_the_error_names_flowspan_home(
         raise FileNotFoundError("No usable temporary directory found")
 
     data_folder(RuntimeError())
-    monkeypatch.setattr(home.tempfile, "gettempdir", gettempdir)
+    monkeypatch.setattr(tempfile, "gettempdir", gettempdir)
     with pytest.raises(ConfigError, match="FLOWSPAN_HOME"):
         find_home({})
