@@ -17,6 +17,7 @@ from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options
 from flowspan.cli.session import CommandError, session
 from flowspan.connection.address import parse_address
+from flowspan.core.durations import duration
 from flowspan.home import find_home
 
 if TYPE_CHECKING:
@@ -94,12 +95,12 @@ def _facts(this: Session, address: str, info: ServiceInfo) -> list[tuple[str, st
     up_s = 0.0
     if info.started_at is not None:
         up_s = ((info.server_time or this.now) - info.started_at).total_seconds()
-    grace = fmt.duration(info.reconnect_grace_s)
+    grace = duration(info.reconnect_grace_s)
     return [
         ("address", address),
         ("version", info.version),
         ("process", str(info.process_id)),
-        ("up", f"{fmt.duration(up_s)}, since {fmt.stamp(info.started_at)}"),
+        ("up", f"{duration(up_s)}, since {fmt.stamp(info.started_at)}"),
         ("ends", _end(info)),
         ("database", f"{info.database}, schema {info.schema_version}"),
         ("stored in", _place(info)),
@@ -107,7 +108,7 @@ def _facts(this: Session, address: str, info: ServiceInfo) -> list[tuple[str, st
         ("sessions", f"{fmt.count(info.connected_session_count)} connected"),
         ("queue", f"{fmt.count(info.queued_event_count, 'event')} to be stored"),
         ("stored", f"{fmt.count(info.committed_transition_count, 'transition')} since it started"),
-        ("lease", f"{fmt.duration(info.lease_s)}, {grace} after a broken connection"),
+        ("lease", f"{duration(info.lease_s)}, {grace} after a broken connection"),
         ("spans", f"to {info.otlp_endpoint}" if info.otlp_endpoint else ""),
     ]
 
@@ -116,7 +117,7 @@ def _end(info: ServiceInfo) -> str:
     """Return when the service shuts down on its own; empty if it stays until it is stopped."""
     if info.idle_timeout_s is None:
         return ""
-    after = f"after {fmt.duration(info.idle_timeout_s)} without flows and commands"
+    after = f"after {duration(info.idle_timeout_s)} without flows and commands"
     if info.connected_session_count:
         after += f"; {info.connected_session_count:,} sessions are connected now"
     return f"{after} (a flow started it)" if info.is_embedded else after

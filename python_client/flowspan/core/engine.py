@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.durations import duration
 from flowspan.core.events import CREATED, STATE
 from flowspan.core.failures import error_text
 from flowspan.core.hooks import run_hooks
@@ -128,6 +129,8 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
             world.note(run, _INFO, f"Begins (flow {definition.name!r}).", None)
         while True:
             now = now_ns()
+            if not run.running_since_ns:
+                run.running_since_ns = now
             emit((STATE, run_id, run.attempt, _RUNNING, name, message, now, None, None))
             if span is not None:
                 span.attempt(run.attempt, now)
@@ -223,8 +226,9 @@ def never_run(run: Run, world: World, error: BaseException) -> State:
 
 def _end(run: Run, world: World, state: State) -> None:
     if run.definition.is_flow or state.type is not COMPLETED:
-        seconds = ((state.time_ns or 0) - run.created_ns) / _NS_PER_S
-        words = f"{state.name} after {_duration(seconds)}"
+        words = state.name
+        if run.running_since_ns or run.ran_ns:
+            words += f" after {duration(_ran_s(run, state.time_ns or 0))}"
         world.note(run, _LEVELS.get(state.type, _ERROR), words, state)
     kind, name, message, now = int(state.type), state.name, state.message, state.time_ns
     detail = state.failure if run.keeper is None else state.failure or run.keeper.reference
@@ -238,10 +242,10 @@ def _end(run: Run, world: World, state: State) -> None:
         remember(state)
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 0.1:
-        return f"{seconds * 1000:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 999.5 else f"{seconds:.0f} s"
+def _ran_s(run: Run, now: int) -> float:
+    """Return the seconds that a run spent running, which every command shows as its duration."""
+    since_ns = now - run.running_since_ns if run.running_since_ns else 0
+    return (run.ran_ns + since_ns) / _NS_PER_S
 
 
 def _retry(run: Run, world: World, state: State) -> Generator[float | Do, Any, State | None]:
@@ -271,6 +275,8 @@ def _retry(run: Run, world: World, state: State) -> Generator[float | Do, Any, S
         world.note(run, _WARNING, f"{state.message} | Retry {count} begins at once.", None)
         return None
     world.note(run, _WARNING, f"{state.message} | Retry {count} begins in {delay_s:g} s.", None)
+    run.ran_ns += now - run.running_since_ns
+    run.running_since_ns = 0
     at_ns = now + int(delay_s * _NS_PER_S)
     kind, name = _SCHEDULED, "AwaitingRetry"
     world.emit((STATE, run.record.id, run.attempt, kind, name, state.message, now, None, at_ns))

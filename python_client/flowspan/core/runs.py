@@ -65,6 +65,8 @@ class Run:
         span: Its trace span; None without tracing.
         attempt: The attempt that is going on, 1 for the first.
         created_ns: When it was created.
+        running_since_ns: When it entered Running from another state; 0 while it is in another one.
+        ran_ns: How long it ran before that, in earlier attempts.
         log_prints: Whether its prints are logged.
         arguments: The arguments by the names of parameters; for tasks only where something needs
             them.
@@ -109,7 +111,9 @@ class Run:
         "loop",
         "may_retry",
         "parent",
+        "ran_ns",
         "record",
+        "running_since_ns",
         "scope",
         "span",
         "task_numbers",
@@ -138,6 +142,8 @@ class Run:
         self.span: RunSpan | None = None
         self.attempt = 1
         self.created_ns = created_ns
+        self.running_since_ns = 0
+        self.ran_ns = 0
         self.log_prints = log_prints
         self.arguments: dict[str, Any] | None = None
         self.task_runner: Any = None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import sys
 import threading
@@ -13,9 +14,9 @@ import pytest
 from tests.unit.client.engine.logs import alone, said
 
 from flowspan import flow, get_run_logger, task
-from flowspan.core import engine
-from flowspan.core.events import LOG
-from flowspan.exceptions import NoRunError
+from flowspan.core.durations import duration
+from flowspan.core.events import LOG, STATE
+from flowspan.exceptions import NoRunError, ParameterError
 from flowspan.logging import capture, set_console
 
 if TYPE_CHECKING:
@@ -327,15 +328,28 @@ def test_handlers_come_back_after_basic_config_with_force(recorder: Recorder) ->
     assert said(recorder, "outer") == ["still here"]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.0000473, "0.0473 ms"),
-        (0.0329, "32.9 ms"),
-        (0.5, "0.5 s"),
-        (83.46, "83.5 s"),
-        (52_500.4, "52500 s"),
-    ],
-)
-def test_how_long_a_run_took_is_said_without_exponents(seconds: float, words: str) -> None:
-    assert engine._duration(seconds) == words
+def test_a_line_says_how_long_a_run_ran_as_the_commands_do(recorder: Recorder) -> None:
+    @flow(retries=1, retry_delay_seconds=0.5)
+    def again() -> None:
+        if next(calls) == 0:
+            raise ValueError("no")
+
+    calls = itertools.count()
+    again()
+    (run,) = recorder.runs
+    times = [e[6] for e in recorder.events if e[0] == STATE and e[1] == run.id]
+    running, waiting, retrying, completed = times
+    ran_s = (completed - retrying + waiting - running) / 1e9
+    (line,) = [text for text in recorder.logs(run) if text.startswith("Completed")]
+    # The half second between the attempts is not part of it.
+    assert line == f"Completed after {duration(ran_s)}."
+
+
+def test_a_run_that_never_began_took_no_time(recorder: Recorder) -> None:
+    @flow
+    def takes(number: int) -> int:
+        return number
+
+    with pytest.raises(ParameterError):
+        takes("x")  # type: ignore[arg-type]
+    assert recorder.logs("takes")[0].startswith("Failed: ")

@@ -9,6 +9,7 @@ from tests.unit.client.test_cli.records import NOW, make_run
 
 from flowspan.api import Failure, State, StateType
 from flowspan.cli import format as fmt
+from flowspan.core.durations import duration
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ from flowspan.cli import format as fmt
     ],
 )
 def test_duration(seconds, text):
-    assert fmt.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -208,4 +209,4 @@ def test_sizes(size, text):
 
 
 def test_thousands_of_days_are_set_apart():
-    assert fmt.duration(86_400 * 12_345) == "12,345d 00h"
+    assert duration(86_400 * 12_345) == "12,345d 00h"
