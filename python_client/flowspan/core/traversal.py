@@ -3,7 +3,7 @@
 Looked into are lists, tuples, sets, the values of dictionaries, the fields of dataclasses and of
 pydantic models; subclasses by what they store, whatever methods they have. Everything else is a
 leaf. No code of a value's class runs here (see `flowspan.core.values`). Values without anything to
-find are returned as they are, the same objects.
+find are returned as they are, the same objects. There is no recursion: values may be nested deeply.
 """
 
 from __future__ import annotations
@@ -66,22 +66,57 @@ def replace(value: Any, kinds: tuple[type, ...], replacement: Callable[[Any], An
     """
     if not find(value, kinds):
         return value
-    return _replace(value, kinds, replacement, frozenset())
+    root = _Open(value, (value,))
+    stack = [root]
+    known: dict[int, Any] = {}
+    """What became of the containers that are done, so that each is copied once."""
+    above: set[int] = set()
+    while True:
+        frame = stack[-1]
+        if len(frame.fresh) == len(frame.parts):
+            stack.pop()
+            if not stack:
+                return frame.fresh[0]
+            above.discard(id(frame.value))
+            known[id(frame.value)] = fresh = _with_parts(frame.value, frame.parts, frame.fresh)
+            stack[-1].fresh.append(fresh)
+            continue
+        part = frame.parts[len(frame.fresh)]
+        kind = type(part)
+        if issubclass(kind, kinds):
+            frame.fresh.append(replacement(part))
+        elif id(kind) in ATOMIC_IDS or id(part) in above:  # a value may hold itself
+            frame.fresh.append(part)
+        elif id(part) in known:
+            frame.fresh.append(known[id(part)])
+        else:
+            parts = parts_of(part)
+            if not parts or is_plain(parts):
+                frame.fresh.append(part)
+            else:
+                above.add(id(part))
+                stack.append(_Open(part, parts))
 
 
-def _replace(
-    value: Any, kinds: tuple[type, ...], replacement: Callable[[Any], Any], above: frozenset[int]
-) -> Any:
-    kind = type(value)
-    if issubclass(kind, kinds):
-        return replacement(value)
-    if id(kind) in ATOMIC_IDS or id(value) in above:  # a value may hold itself
-        return value
-    parts = parts_of(value)
-    if not parts or is_plain(parts):
-        return value
-    above |= {id(value)}
-    fresh = [_replace(part, kinds, replacement, above) for part in parts]
+class _Open:
+    """A container whose parts are being replaced.
+
+    Attributes:
+        value: The container.
+        parts: What it holds.
+        fresh: What the first of its parts were replaced by.
+    """
+
+    __slots__ = ("fresh", "parts", "value")
+
+    def __init__(self, value: Any, parts: Sequence[Any]) -> None:
+        self.value = value
+        self.parts = parts
+        self.fresh: list[Any] = []
+
+
+def _with_parts(value: Any, parts: Sequence[Any], fresh: list[Any]) -> Any:
+    """Return the container itself if its parts are the same, else a copy with the fresh ones."""
     if all(new is old for new, old in zip(fresh, parts, strict=True)):
         return value
     return _rebuilt(value, fresh)

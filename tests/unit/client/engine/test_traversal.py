@@ -97,6 +97,26 @@ def test_deep_nesting_is_found_without_recursion() -> None:
     assert len(find(value, (Mark,))) == 1
 
 
+def test_deep_nesting_is_replaced_without_recursion() -> None:
+    value: object = Mark(1)
+    for _ in range(5_000):
+        value = [value]
+    replaced: object = replace(value, (Mark,), unmark)
+    for _ in range(5_000):
+        assert isinstance(replaced, list)
+        (replaced,) = replaced
+    assert replaced == 1
+
+
+def test_what_is_in_a_value_twice_is_copied_once() -> None:
+    value: list[object] = [Mark(1)]
+    for _ in range(60):  # looked into each time, it would take for ever
+        value = [value, value]
+    left, right = replace(value, (Mark,), unmark)
+    assert left is right
+    assert left is not value[0]
+
+
 def test_each_is_found_once_and_in_order() -> None:
     one, two = Mark(1), Mark(2)
     assert find([one, {"a": two, "b": one}], (Mark,)) == [one, two]
