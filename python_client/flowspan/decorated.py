@@ -54,7 +54,14 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Decorated(Definition, Generic[P, R_co]):
-    """A function whose calls are runs."""
+    """A function whose calls are runs.
+
+    Attributes:
+        class_attribute: For a class method or a static method that was looked up, and so bound: the
+            attribute of the class of which this is a copy. None for others.
+    """
+
+    class_attribute: Self | None = None
 
     on_completion = HookDecorator("on_completion")
     on_failure = HookDecorator("on_failure")
@@ -248,9 +255,13 @@ class Decorated(Definition, Generic[P, R_co]):
 
     def _bound_to(self, instance: object, owner: type | None) -> Self:
         """A copy whose function is bound, for flows and tasks that are methods."""
-        if instance is None and not isinstance(self.fn, (classmethod, staticmethod)):
+        is_of_class = isinstance(self.fn, (classmethod, staticmethod))
+        if instance is None and not is_of_class:
             return self
-        return self._copy_of(self.fn.__get__(instance, owner))
+        bound = self._copy_of(self.fn.__get__(instance, owner))
+        if is_of_class:
+            bound.class_attribute = self
+        return bound
 
     def _copy_of(self, fn: Callable[..., Any]) -> Self:
         """A copy with another function."""

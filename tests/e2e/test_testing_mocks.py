@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from flowspan.task_runners import ProcessPoolTaskRunner
 from flowspan.testing import mock_flow, mock_task
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from flowspan.testing import Harness
 
@@ -171,13 +172,25 @@ def test_methods() -> None:
         assert loader.plain(1) == 5
         assert loader.plain.submit(1).result() == 5
     plain.assert_called_with(loader, 1)
-    of_class, static = vars(Loader)["of_class"], vars(Loader)["static"]
-    with mock_task(of_class, return_value=6) as mock, mock_task(static, return_value=7):
-        assert (Loader.of_class(1), loader.of_class(2), Loader.static(3)) == (6, 6, 7)
-    mock.assert_called_with(Loader, 2)
     assert (Loader.of_class(1), loader.plain(2), loader.static(3)) == (1, 2, 3)
     with pytest.raises(TypeError, match="bound to"), mock_task(loader.plain):
         pass
+
+
+@pytest.mark.usefixtures("flowspan_harness")
+@pytest.mark.parametrize(
+    "place", [vars(Loader).get, partial(getattr, Loader), partial(getattr, Loader())]
+)
+def test_methods_of_the_class(place: Callable[[str], Any]) -> None:
+    loader = Loader()
+    with (
+        mock_task(place("of_class"), return_value=6) as mock,
+        mock_task(place("static"), return_value=7),
+    ):
+        assert (Loader.of_class(1), loader.of_class(2)) == (6, 6)
+        assert (Loader.static(3), loader.static.submit(4).result()) == (7, 7)
+    mock.assert_called_with(Loader, 2)
+    assert (Loader.of_class(1), loader.static(3)) == (1, 3)
 
 
 @pytest.mark.usefixtures("flowspan_harness")

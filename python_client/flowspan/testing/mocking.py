@@ -68,6 +68,7 @@ def mock_flow(
 
 @contextmanager
 def _mock(decorated: Decorated[..., Any], return_value: Any, side_effect: Any) -> Iterator[Any]:
+    decorated = decorated.class_attribute or decorated
     original, keeping = decorated.fn, decorated.keeping
     if inspect.ismethod(original):
         raise TypeError(
