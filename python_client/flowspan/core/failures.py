@@ -9,14 +9,12 @@ from __future__ import annotations
 import textwrap
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
+from flowspan.core.error_attributes import attributes_of, chain_of, parts_of, trace_of
 from flowspan.core.events import FailureInfo
+from flowspan.core.tracebacks import is_own
 from flowspan.core.values import encodable, is_instance, type_name
 from flowspan.exceptions import FlowspanError, RemoteError
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 __all__ = [
     "CARRIED_TRACE",
@@ -38,7 +36,6 @@ CARRIED_TRACE = "_flowspan_trace"
 """The attribute in which an exception from another process carries the text of its traceback."""
 
 _HEADER = "Traceback (most recent call last):\n"
-_PACKAGE = __name__.partition(".")[0]
 
 
 def failure_info(error: BaseException) -> FailureInfo:
@@ -50,13 +47,8 @@ def failure_info(error: BaseException) -> FailureInfo:
     Returns:
         At most 16 errors, linked by `cause`, each within the limits of flowspan.v1.Failure.
     """
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and len(chain) < MAX_CHAIN and not any(link is seen for seen in chain):
-        chain.append(link)
-        link = _cause_of(link)
     info: FailureInfo | None = None
-    for item in reversed(chain):
+    for item in reversed(chain_of(error, MAX_CHAIN)):
         info = FailureInfo(
             type=error_type(item),
             message=shorten(error_text(item), MAX_MESSAGE_BYTES),
@@ -96,10 +88,10 @@ def summary(error: BaseException) -> str:
     """Return one line: the type and the message; of a group, what is in it as well."""
     text = error_text(error)
     name = error_type(error)
-    if is_instance(error, BaseExceptionGroup):
+    if parts := parts_of(error):
         with suppress(RecursionError):  # groups in groups in groups
-            parts = "; ".join(summary(each) for each in _group_parts(error)[:MAX_CHAIN])
-            text = f"{text}: {parts}"
+            listed = "; ".join(summary(each) for each in parts[:MAX_CHAIN])
+            text = f"{text}: {listed}"
     return shorten(f"{name}: {text}" if text else name, MAX_MESSAGE_BYTES)
 
 
@@ -129,9 +121,9 @@ def trace_text(error: BaseException) -> str:
 
 
 def _trace_text(error: BaseException) -> str:
-    frames = list(traceback.walk_tb(_traceback_of(error)))
-    of_user = [item for item in frames if not _is_own(item[0])]
-    carried = _dict_of(error).get(CARRIED_TRACE)
+    frames = list(traceback.walk_tb(trace_of(error)))
+    of_user = [item for item in frames if not is_own(item[0])]
+    carried = attributes_of(error).get(CARRIED_TRACE)
     if isinstance(carried, str):
         if not of_user:
             return carried
@@ -148,37 +140,15 @@ def _trace_text(error: BaseException) -> str:
         lines += traceback.format_exception_only(error)
     except BaseException:  # noqa: BLE001 - may run __str__, which is user code
         lines.append(f"{type_name(type(error))}: {error_text(error)}\n")
-    if is_instance(error, BaseExceptionGroup):
-        lines += _parts_of(error)
+    lines += _traces_of_parts(error)
     return "".join(lines)
 
 
-def _parts_of(group: BaseExceptionGroup[BaseException]) -> list[str]:
+def _traces_of_parts(error: BaseException) -> list[str]:
     """Return the tracebacks of the exceptions in a group, indented."""
     lines = []
-    parts = _group_parts(group)
-    for number, error in enumerate(parts[:MAX_CHAIN], 1):
+    parts = parts_of(error)
+    for number, part in enumerate(parts[:MAX_CHAIN], 1):
         lines.append(f"  +---- {number} of {len(parts)} ----\n")
-        lines.append(textwrap.indent(trace_text(error), "  | "))
+        lines.append(textwrap.indent(trace_text(part), "  | "))
     return lines
-
-
-# Read past what the error's class makes of its attributes.
-_traceback_of = BaseException.__dict__["__traceback__"].__get__
-_dict_of = BaseException.__dict__["__dict__"].__get__
-_explicit_cause_of = BaseException.__dict__["__cause__"].__get__
-_context_of = BaseException.__dict__["__context__"].__get__
-_hides_context = BaseException.__dict__["__suppress_context__"].__get__
-_group_parts = BaseExceptionGroup.__dict__["exceptions"].__get__
-
-
-def _cause_of(error: BaseException) -> BaseException | None:
-    cause: BaseException | None = _explicit_cause_of(error)
-    if cause is None and not _hides_context(error):
-        cause = _context_of(error)
-    return cause
-
-
-def _is_own(frame: FrameType) -> bool:
-    module = frame.f_globals.get("__name__")  # code may be run with any globals
-    return type(module) is str and (module == _PACKAGE or module.startswith(_PACKAGE + "."))

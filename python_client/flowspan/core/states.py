@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from flowspan.core.error_attributes import trace_of, with_trace
 from flowspan.core.state_types import (
     CANCELLED,
     CANCELLING,
@@ -19,7 +20,7 @@ from flowspan.core.state_types import (
     StateType,
     error_of,
 )
-from flowspan.core.tracebacks import trace_of, trimmed, with_trace
+from flowspan.core.tracebacks import trimmed
 from flowspan.core.values import is_instance
 from flowspan.exceptions import CancelRun
 

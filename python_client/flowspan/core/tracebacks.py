@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from flowspan.core.error_attributes import trace_of, with_trace
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -13,7 +15,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 def is_own(frame: FrameType) -> bool:
     """True if the frame runs flowspan's code."""
-    module = frame.f_globals.get("__name__")
+    module = frame.f_globals.get("__name__")  # code may be run with any globals
     if type(module) is not str:
         return False
     return module == _PACKAGE or module.startswith(_PACKAGE + ".")
@@ -42,15 +44,3 @@ def trimmed(trace: TracebackType | None) -> TracebackType | None:
 def without_own_frames(error: BaseException) -> BaseException:
     """Return the exception, its traceback trimmed, to be raised to user code."""
     return with_trace(error, trimmed(trace_of(error)))
-
-
-def with_trace(error: BaseException, trace: TracebackType | None) -> BaseException:
-    """Return the exception with another traceback."""
-    # Not by setting the attribute: a class may forbid that (a frozen dataclass).
-    return BaseException.with_traceback(error, trace)
-
-
-def trace_of(error: BaseException) -> TracebackType | None:
-    """Return the traceback of an exception, whatever its class does with attributes."""
-    trace: TracebackType | None = vars(BaseException)["__traceback__"].__get__(error)
-    return trace

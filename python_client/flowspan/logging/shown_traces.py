@@ -13,10 +13,12 @@ import threading
 import traceback
 from collections import OrderedDict
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from flowspan.core.error_attributes import attributes_of, chain_of, parts_of, trace_of
 from flowspan.core.failures import CARRIED_TRACE, MAX_CHAIN, error_text, error_type, shorten
-from flowspan.core.tracebacks import is_own, trace_of
+from flowspan.core.tracebacks import is_own
+from flowspan.core.values import is_instance
 from flowspan.exceptions import RunFailed
 from flowspan.logging.user_code import is_library_file
 
@@ -151,7 +153,7 @@ def _lines(
     if _was_same_shown(root, (error_type(error), error_text(error), keys)):
         return []
     lines = _whole(error, frames)
-    if issubclass(type(error), BaseExceptionGroup) and depth < _MAX_DEPTH:
+    if depth < _MAX_DEPTH:
         lines += _parts(error, root, on_stderr, depth)
     return lines
 
@@ -180,16 +182,16 @@ def _in_one_line(error: BaseException) -> str:
 
 def _notes_of(error: BaseException) -> list[str]:
     """Return the notes that were added to an exception, each with its line end."""
-    notes = _dict_of(error).get("__notes__")
+    notes = attributes_of(error).get("__notes__")
     return [f"{note}\n" for note in notes if type(note) is str] if type(notes) is list else []
 
 
 def _whole(error: BaseException, frames: Sequence[FrameSummary]) -> list[str]:
-    carried = _dict_of(error).get(CARRIED_TRACE)
+    carried = attributes_of(error).get(CARRIED_TRACE)
     if isinstance(carried, str):
         there = carried.removeprefix(_HEADER)
         return [_HEADER, *_formatted(frames), there if there.endswith("\n") else f"{there}\n"]
-    if issubclass(type(error), RunFailed) and trace_of(error) is None:
+    if is_instance(error, RunFailed) and trace_of(error) is None:
         return _formatted(frames)  # it was never raised; the line above has its message
     lines = [_HEADER, *_formatted(frames)] if frames else []
     try:
@@ -200,17 +202,18 @@ def _whole(error: BaseException, frames: Sequence[FrameSummary]) -> list[str]:
 
 
 def _parts(
-    group: Any,
+    error: BaseException,
     root: str,
     on_stderr: bool,  # noqa: FBT001 - private
     depth: int,
 ) -> list[str]:
     lines = []
-    count = len(group.exceptions)
-    for number, error in enumerate(group.exceptions[:MAX_CHAIN], 1):
+    parts = parts_of(error)
+    count = len(parts)
+    for number, part in enumerate(parts[:MAX_CHAIN], 1):
         lines.append(f"  +---- {number} of {count} ----\n")
-        whole = [] if _is_known(error, root) else _chain(error, root, (), on_stderr, depth + 1)
-        lines.append(textwrap.indent("".join(whole) or _in_one_line(error), "  | "))
+        whole = [] if _is_known(part, root) else _chain(part, root, (), on_stderr, depth + 1)
+        lines.append(textwrap.indent("".join(whole) or _in_one_line(part), "  | "))
     if count > MAX_CHAIN:
         lines.append(f"  +---- … {count - MAX_CHAIN} more ----\n")
     return lines
@@ -218,23 +221,7 @@ def _parts(
 
 def _causes(error: BaseException) -> list[BaseException]:
     """Return what an exception came from, the nearest first."""
-    found: list[BaseException] = []
-    link = _cause(error)
-    while link is not None and len(found) < MAX_CHAIN:
-        if link is error or any(link is other for other in found):
-            break
-        found.append(link)
-        link = _cause(link)
-    return found
-
-
-def _cause(error: BaseException) -> BaseException | None:
-    of_base: Any = vars(BaseException)
-    cause: BaseException | None = of_base["__cause__"].__get__(error)
-    if cause is not None or of_base["__suppress_context__"].__get__(error):
-        return cause
-    context: BaseException | None = of_base["__context__"].__get__(error)
-    return context
+    return chain_of(error, MAX_CHAIN + 1)[1:]
 
 
 def _formatted(frames: Iterable[FrameSummary]) -> list[str]:
@@ -247,19 +234,13 @@ def _formatted(frames: Iterable[FrameSummary]) -> list[str]:
 
 
 def _mark_of(error: BaseException) -> _Mark | None:
-    mark = _dict_of(error).get(SHOWN)
+    mark = attributes_of(error).get(SHOWN)
     return _Mark(*mark) if type(mark) is tuple else None
 
 
 def _set_mark(error: BaseException, mark: _Mark) -> None:
     with suppress(Exception):  # it is then shown anew, that is all
-        _dict_of(error)[SHOWN] = tuple(mark)
-
-
-def _dict_of(error: BaseException) -> dict[str, Any]:
-    """Return the attributes of an exception, whatever its class does with them."""
-    attributes: dict[str, Any] = vars(BaseException)["__dict__"].__get__(error)
-    return attributes
+        attributes_of(error)[SHOWN] = tuple(mark)
 
 
 def _renew_lock() -> None:

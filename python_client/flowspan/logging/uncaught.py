@@ -11,15 +11,14 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.tracebacks import trace_of, trimmed, without_own_frames
-from flowspan.core.values import is_instance
+from flowspan.core.error_attributes import links_of, trace_of
+from flowspan.core.tracebacks import trimmed, without_own_frames
 from flowspan.logging.shown_traces import rest_to_show
 from flowspan.logging.terminal import cleaned
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-_OF_BASE: Any = vars(BaseException)
 _MAX_CHAIN = 64
 
 
@@ -74,15 +73,12 @@ def _show_in_thread(args: Any) -> None:
 def _trim_all(error: BaseException) -> None:
     """Take flowspan's frames out of the tracebacks of an exception and of what it came from."""
     seen: list[BaseException] = []
-    waiting: list[BaseException | None] = [error]
+    waiting = [error]
     while waiting and len(seen) < _MAX_CHAIN:
         link = waiting.pop()
-        if link is None or any(link is other for other in seen):
+        if any(link is other for other in seen):
             continue
         seen.append(link)
         if trimmed(trace_of(link)) is not None:  # else there would be nothing left
             without_own_frames(link)
-        # The attributes of the base class: those of the exception's own class are user code.
-        waiting += [_OF_BASE[name].__get__(link) for name in ("__cause__", "__context__")]
-        if is_instance(link, BaseExceptionGroup):
-            waiting += vars(BaseExceptionGroup)["exceptions"].__get__(link)
+        waiting += links_of(link)
