@@ -222,7 +222,9 @@ class Link:
         try:
             self._take(self._http.receive_data(data))
         except ProtocolError as error:
-            self._closed(f"it does not speak HTTP/2 ({error})", status="NOT_GRPC")
+            # It does speak HTTP/2 (`_check_preface`): a service that stops says GOAWAY, and h2
+            # takes no frame behind that, such as gRPC's PING.
+            self._closed(f"HTTP/2: {error}")
         messages = self._messages()
         if self._status is None:
             self.pump()

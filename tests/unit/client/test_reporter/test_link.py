@@ -13,6 +13,7 @@ import h2.events
 import pytest
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
+from hyperframe.frame import GoAwayFrame, PingFrame
 
 from flowspan.connection.address import Address
 from flowspan.reporter.link import METHOD, Link, LinkClosedError
@@ -201,6 +202,21 @@ def test_a_closed_connection_is_unavailable(ends: tuple[Link, Peer]) -> None:
     assert ended(link).status == "UNAVAILABLE"
     with pytest.raises(LinkClosedError):
         link.receive()
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_a_service_that_stops_is_unavailable(
+    pair: tuple[socket.socket, socket.socket], *, is_connected: bool
+) -> None:
+    link = Link(ADDRESS, pair[0])
+    link.pump()
+    peer = Peer(pair[1])
+    if is_connected:
+        assert link.wait(0) == []
+    # As gRPC ends its connections: a GOAWAY, and a PING behind it.
+    goaway = GoAwayFrame(last_stream_id=2**31 - 1).serialize()
+    peer.socket.sendall(goaway + PingFrame(opaque_data=b"goodbye!").serialize())
+    assert ended(link).status == "UNAVAILABLE"
 
 
 @pytest.mark.parametrize(
