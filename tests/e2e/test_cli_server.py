@@ -159,6 +159,10 @@ def test_version_and_settings(flowspan_home):
     assert settings["home"] == str(flowspan_home)
     shown = flowspan("config", "show", env={"FLOWSPAN_LOG_LEVEL": "debug"}).out
     assert "FLOWSPAN_LOG_LEVEL" in shown
+    env = {"FLOWSPAN_LOGGING_EXTRA_LOGGERS": "httpx, sqlalchemy.engine"}
+    shown = flowspan("config", "show", env=env).out
+    assert "httpx,sqlalchemy.engine " in shown, "a value that the variable would take"
+    assert not re.search(r"\(\)|True|False|None", shown)
     wrong = flowspan("config", "show", code=1, env={"FLOWSPAN_LOG_LEVEL": "loud"})
     assert "FLOWSPAN_LOG_LEVEL" in wrong.err
 

@@ -52,9 +52,18 @@ def show_config(ctx: typer.Context, *, json: options.Json = False) -> None:
         given = [variable for variable in variables if os.environ.get(variable, "").strip()]
         variable = given[0] if given else variables[0]
         source = "environment" if given else "default"
-        rows.append((variable, "-" if value is None else str(value), source))
+        rows.append((variable, _as_set(value), source))
     this.print_table(("VARIABLE", "VALUE", "FROM"), rows)
 
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
+
+
+def _as_set(value: Any) -> str:
+    """Return a setting as its environment variable has it."""
+    if value is None or value == ():
+        return "-"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
