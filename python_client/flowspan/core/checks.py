@@ -208,6 +208,8 @@ def _made_adapter(hint: Any) -> TypeAdapter[Any]:
         for kind in _classes_in(hint):
             if _is_of_pydantic_1(kind):  # pydantic would warn of it as well
                 raise NotCheckable(f"{kind.__name__} is a model of pydantic 1")
+        if _has_unpacked_items(hint):  # pydantic takes them for one item
+            raise NotCheckable("it is a tuple with unpacked items")
         adapter = _any_adapter(hint)
         schema = adapter.core_schema
         if schema["type"] == "any" and not isinstance(hint, typing.TypeVar):
@@ -258,6 +260,21 @@ def _classes_in(hint: Any) -> Iterator[type]:
     cls = typing.get_origin(hint) or hint
     if isinstance(cls, type):
         yield cls
+
+
+def _has_unpacked_items(hint: Any) -> bool:
+    """True if there is a tuple such as `tuple[int, *tuple[str, ...]]` or `tuple[*Ts]` in it."""
+    if typing.get_origin(hint) in {typing.Literal, collections.abc.Callable}:
+        return False
+    is_tuple = typing.get_origin(hint) is tuple
+    return any(
+        (is_tuple and _is_unpacked(part)) or _has_unpacked_items(part)
+        for part in typing.get_args(hint)
+    )
+
+
+def _is_unpacked(part: Any) -> bool:
+    return typing.get_origin(part) is typing.Unpack or getattr(part, "__unpacked__", False) is True
 
 
 def _is_of_pydantic_1(cls: type) -> bool:

@@ -135,6 +135,12 @@ BOOKS = Books()
 FILE = object()
 """Stands for an open file, which each test opens for itself."""
 
+UNPACKED: dict[str, tuple[Any, Any]] = {
+    "tuple with unpacked items": (tuple[int, *tuple[str, ...]], (1, "a", "b")),
+    "tuple with items of any types": (tuple[*Ts], (1, "a")),
+    "list of such tuples, or None": (list[tuple[int, *Ts]] | None, [(1, "a", "b")]),
+}
+
 NOT_CHECKED: dict[str, tuple[Any, Any]] = {
     "protocol": (Reader, BOOKS),
     "list of a protocol": (list[Reader], [BOOKS]),
@@ -176,6 +182,7 @@ NOT_CHECKED: dict[str, tuple[Any, Any]] = {
     "dictionary": ({"a": int}, {"a": 1}),
     "function": (any, 1),
     "module": (typing, 1),
+    **UNPACKED,
     "Self": (Self, 1),
     "ClassVar": (typing.ClassVar[int], 1),
     "Required": (typing.Required[int], 1),
@@ -240,10 +247,10 @@ def test_what_cannot_be_checked_is_passed_on_and_told_once(
 
 @pytest.mark.filterwarnings("ignore")
 def test_where_warnings_are_no_errors_it_is_the_same(recorder: Recorder) -> None:
-    for annotation, value in OLD.values():
+    for annotation, value in (OLD | UNPACKED).values():
         assert flow_of(annotation)(value, "5") == (value, 5)
     assert flow_of(5)(1, "5") == (1, 5)
-    assert len(told(recorder)) == len(OLD) + 1
+    assert len(told(recorder)) == len(OLD) + len(UNPACKED) + 1
 
 
 CHECKED: dict[str, tuple[Any, Any, Any]] = {
