@@ -194,6 +194,22 @@ def test_methods_of_the_class(place: Callable[[str], Any]) -> None:
 
 
 @pytest.mark.usefixtures("flowspan_harness")
+def test_mocks_may_end_in_any_order() -> None:
+    mocks = [mock_task(each, return_value=-n) for each in (add, Loader.static) for n in (1, 2, 3)]
+
+    def results() -> tuple[int, int]:
+        return add(1), Loader.static(1)
+
+    for each in mocks:
+        each.__enter__()
+    assert results() == (-3, -3)
+    for index, expected in [(1, -3), (4, -3), (2, -1), (5, -1), (0, 2), (3, 1)]:
+        mocks[index].__exit__(None, None, None)
+        assert results()[index > 2] == expected
+    assert results() == (2, 1)
+
+
+@pytest.mark.usefixtures("flowspan_harness")
 def test_copies_with_other_options() -> None:
     with mock_task(add, return_value=0), mock_task(add_async, return_value=0):
         assert add.with_options(name="other")(1) == 0

@@ -6,7 +6,7 @@ import inspect
 import os
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import AsyncMock, MagicMock
 
 from flowspan.core.keeping import KeepOptions
@@ -21,8 +21,42 @@ if TYPE_CHECKING:
 
     from flowspan.decorated import Decorated
 
+_NOT_KEPT = KeepOptions({"persist_result": False})
+
+
+class _Original(NamedTuple):
+    """What a mock replaces in a flow or task."""
+
+    fn: Any
+    keeping: KeepOptions | None
+
+
+class _Layer:
+    """A mock of a flow or task.
+
+    They may end in another order than that in which they began, as fixtures do.
+
+    Attributes:
+        decorated: The flow or task.
+        place: Where its function is defined.
+        stand_in: What is called instead.
+        original: What the flow or task has without any mock.
+    """
+
+    __slots__ = ("decorated", "original", "place", "stand_in")
+
+    def __init__(
+        self, decorated: Decorated[..., Any], place: str, stand_in: Any, original: _Original
+    ) -> None:
+        self.decorated = decorated
+        self.place = place
+        self.stand_in = stand_in
+        self.original = original
+
+
 _lock = threading.Lock()
-_mocked: list[str] = []
+_layers: list[_Layer] = []
+"""The mocks of all open blocks, in the order in which they began."""
 
 
 @block
@@ -69,7 +103,7 @@ def mock_flow(
 @contextmanager
 def _mock(decorated: Decorated[..., Any], return_value: Any, side_effect: Any) -> Iterator[Any]:
     decorated = decorated.class_attribute or decorated
-    original, keeping = decorated.fn, decorated.keeping
+    original = _original_of(decorated).fn
     if inspect.ismethod(original):
         raise TypeError(
             f"{decorated!r} is bound to {original.__self__!r}: a copy, which nobody else has. "
@@ -83,21 +117,34 @@ def _mock(decorated: Decorated[..., Any], return_value: Any, side_effect: Any) -
     if original is not function:
         wrapper: Any = type(original)
         stand_in = wrapper(stand_in)
-    place = place_of(function)
+    layer = _Layer(decorated, place_of(function), stand_in, _original_of(decorated))
     with _lock:
-        _mocked.append(place)
-        os.environ[MOCKED] = ",".join(_mocked)
-    decorated.fn = stand_in
-    decorated.keeping = KeepOptions({"persist_result": False})
+        _layers.append(layer)
+        _apply(layer)
     try:
         yield mock
     finally:
-        decorated.fn, decorated.keeping = original, keeping
         with _lock:
-            _mocked.remove(place)
-            os.environ[MOCKED] = ",".join(_mocked)
-            if not _mocked:
-                del os.environ[MOCKED]
+            _layers.remove(layer)
+            _apply(layer)
+
+
+def _original_of(decorated: Decorated[..., Any]) -> _Original:
+    """Return what a flow or task has without any mock."""
+    mocked = [layer.original for layer in _layers if layer.decorated is decorated]
+    return mocked[0] if mocked else _Original(decorated.fn, decorated.keeping)
+
+
+def _apply(changed: _Layer) -> None:
+    """Give a flow or task the function of its innermost mock, or its own without any."""
+    decorated, original = changed.decorated, changed.original
+    stand_ins = [layer.stand_in for layer in _layers if layer.decorated is decorated]
+    decorated.fn = stand_ins[-1] if stand_ins else original.fn
+    decorated.keeping = _NOT_KEPT if stand_ins else original.keeping
+    if _layers:
+        os.environ[MOCKED] = ",".join(layer.place for layer in _layers)
+    else:
+        os.environ.pop(MOCKED, None)
 
 
 def _calling(
