@@ -35,7 +35,7 @@ _KINDS = {
     "BINARY_SUBSCR": "item",
 }
 
-_REBINDS = frozenset({"STORE_DEREF", "DELETE_DEREF"})
+_REBINDS = frozenset({"STORE_DEREF", "DELETE_DEREF", "STORE_GLOBAL", "DELETE_GLOBAL"})
 
 
 _KEYS = frozenset({"constant", "variable"})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flowspan.core.bytecode import changed_names, global_names
 from flowspan.core.hash_parts import Form
 from flowspan.core.names import (
+    has_own_namespace,
     is_found_by_name,
     is_of_any_program,
     is_of_library,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _HEAP_TYPE = 1 << 9
 
 _SCALARS = frozenset({type(None), bool, float, complex, str, bytes})
+
+_CONSTANTS = frozenset({bool, int, float, complex, str, bytes})
 
 _OF_NO_ACCOUNT = frozenset(
     {
@@ -78,7 +81,8 @@ def form_of_function(function: FunctionType, hasher: Hasher) -> Form | bytes:
     if is_value:
         return Form([*head, *Named.content(function, hasher)])
     code = _code_digest(function.__code__, cast("Any", type(hasher)))
-    return Form([*head, code, *defaults_held(function, hasher), _closure(function, hasher)])
+    parts = [*head, code, *defaults_held(function, hasher), _closure(function, hasher)]
+    return Form([*parts, *own_globals(function)])
 
 
 @lru_cache(maxsize=1024)
@@ -212,6 +216,24 @@ def _globals(function: FunctionType) -> dict[str, Any]:
             value = static_attribute(value, attribute)
         found[".".join(path)] = value
     return found
+
+
+def own_globals(function: FunctionType) -> list[tuple[str, Any]]:
+    """Return the plain globals that a function refers to, if its namespace is no module's.
+
+    Code that is run by `exec` for each table or customer has its name, its source and its code in
+    common with the others; what it was given in its namespace is what sets it apart.
+    """
+    namespace = function.__globals__
+    if not has_own_namespace(function.__module__, namespace):
+        return []
+    names = {first for first, *_ in global_names(function.__code__)}
+    names -= changed_names(function.__code__)
+    return [(name, namespace[name]) for name in sorted(names) if _is_constant(namespace.get(name))]
+
+
+def _is_constant(value: Any) -> bool:
+    return type(value) in _CONSTANTS or (type(value) is tuple and all(map(_is_constant, value)))
 
 
 def _is_looked_into(value: Any) -> bool:

@@ -11,7 +11,7 @@ import functools
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.hash_functions import defaults_held, held, held_owner
+from flowspan.core.hash_functions import defaults_held, held, held_owner, own_globals
 from flowspan.core.hash_parts import Form
 from flowspan.core.hashing import Hasher
 from flowspan.core.names import (
@@ -47,7 +47,10 @@ def identity_of(
         return fixed[2]
     hasher = Hasher(code.first_seen if first_seen is None else first_seen)
     identity = hasher.hash(Form(["task", name, *_parts_of(fn, hasher, without)]))
-    if type(fn) is FunctionType and not (fn.__closure__ or fn.__defaults__ or fn.__kwdefaults__):
+    is_fixed = type(fn) is FunctionType and not (
+        fn.__closure__ or fn.__defaults__ or fn.__kwdefaults__ or own_globals(fn)
+    )
+    if is_fixed:
         code.fixed = fn, name, identity
     return identity
 
@@ -86,6 +89,6 @@ def _parts_of_function(fn: FunctionType, hasher: Hasher, without: Collection[str
         return ["function", module_name(module), qualname]
     if not without:
         return ["function", fn]
-    copied = FunctionType(fn.__code__, {}, fn.__name__, None, fn.__closure__)
+    copied = FunctionType(fn.__code__, fn.__globals__, fn.__name__, None, fn.__closure__)
     copied.__module__, copied.__qualname__ = module, qualname
     return ["function", defaults_held(fn, hasher, without), copied]

@@ -52,6 +52,18 @@ def is_of_any_program(name: object) -> bool:
     return name in _PROGRAM and program_name() == _PROGRAM[0]
 
 
+def has_own_namespace(module: object, namespace: dict[str, Any]) -> bool:
+    """Return True for the globals of a function that was made by `exec` or `runpy`.
+
+    They are not those of its module. Never in a worker process, where all that was pickled by
+    value has globals of its own.
+    """
+    if _of_program is not None or module in _PROGRAM:
+        return False
+    owner = sys.modules.get(module) if isinstance(module, str) else None
+    return owner is None or getattr(owner, "__dict__", None) is not namespace
+
+
 def is_found_by_name(thing: Any, module: object, qualname: object) -> bool:
     """Return True if a name leads to a function or class itself, and to no other of that name."""
     if not isinstance(module, str) or not isinstance(qualname, str) or "<" in qualname:

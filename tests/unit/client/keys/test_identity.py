@@ -246,6 +246,27 @@ def test_other_options_make_no_other_task(policy: CachePolicy) -> None:
         assert key(policy, each) == key(policy, other)
 
 
+def of_a_template(table: Any) -> Any:
+    """A task of code that is run for each table, with a counter that it changes itself."""
+    namespace = {"TABLES": (table, 1), "calls": 0}
+    source = "def load(day):\n    global calls\n    calls += 1\n    return TABLES, day"
+    exec(source, namespace)  # noqa: S102 - as programs do that make tasks of templates
+    return task(namespace["load"])
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_tasks_of_one_template_are_told_apart_by_their_globals(policy: CachePolicy) -> None:
+    tables = ["a", "b", b"a", 1, 1.0, True]
+    tasks = [of_a_template(table) for table in tables]
+    keys = [key(policy, each) for each in tasks]
+    assert len(set(keys)) == len(tables)
+    tasks[0].fn("a day")
+    assert keys == [key(policy, each) for each in tasks]
+    assert keys == [key(policy, of_a_template(table)) for table in tables]
+    without = [key(INPUTS - "day", each) for each in tasks]
+    assert len(set(without)) == len(tables)
+
+
 def test_the_loop_variable_counts_as_it_is_at_the_call() -> None:
     tasks = []
     for table in "ab":
