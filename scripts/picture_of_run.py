@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pty
 import re
-import sys
 from io import StringIO
 from pathlib import Path
 
@@ -34,6 +34,9 @@ def printed_on_a_terminal(command: str) -> str:
 
 def main() -> None:
     """Write the picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, metavar="OUT.svg")
+    arguments = parser.parse_args()
     text = Text.from_ansi(f"$ {COMMAND}\n{printed_on_a_terminal(COMMAND)}".rstrip())
     console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True)
     console.print(text)
@@ -41,7 +44,7 @@ def main() -> None:
     # A page that shows the picture loads nothing else for it.
     svg = re.sub(r"<!-- .*? -->", "<!-- Drawn by scripts/picture_of_run.py -->", svg, count=1)
     svg = FONT_FACES.sub("", svg).replace("Fira Code", "ui-monospace, Menlo, Consolas")
-    Path(sys.argv[1]).write_text(svg, encoding="utf-8")
+    arguments.out.write_text(svg, encoding="utf-8")
 
 
 if __name__ == "__main__":
