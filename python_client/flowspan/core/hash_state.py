@@ -108,9 +108,10 @@ def generated_state(
 
 def unknown_state(value: Any, traits: Traits) -> dict[str, Any] | None:
     """Return what an object holds that its own way of pickling knows nothing of."""
-    if traits.unknown_in is None:
-        return None
-    return raw_state(value, traits.unknown_in, traits) or None
+    found = {} if traits.unknown_in is None else raw_state(value, traits.unknown_in, traits)
+    if isinstance(value, BaseException) and value.__cause__ is not None:
+        found["__cause__"] = value.__cause__
+    return found or None
 
 
 def raw_state(value: Any, classes: Iterable[type], traits: Traits) -> dict[str, Any]:

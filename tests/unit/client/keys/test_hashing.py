@@ -296,7 +296,10 @@ DIFFERENT: dict[str, list[Any]] = {
     "tuples with more": [Pair((1,)), with_(Pair((1,)), more=1)],
     "sets with more": [Frozen({1}), with_(Frozen({1}), more=1)],
     "paths with more": [File("a"), with_(File("a"), more=1), pathlib.PurePath("a")],
-    "errors": [ValueError("a"), ValueError("b"), TypeError("a"), with_(ValueError("a"), more=1)],
+    "errors": [
+        *(ValueError("a"), ValueError("b"), TypeError("a"), with_(ValueError("a"), more=1)),
+        *(with_(ValueError("a"), __cause__=KeyError(key)) for key in "bc"),
+    ],
     "custom state": [Stateful(1), Stateful(2)],
     "custom reduce": [Reduced(1), Reduced(2)],
     "local classes": [local_class(1), local_class(2), local_class(1)(), local_class(2)()],
