@@ -157,6 +157,24 @@ class FrozenError(Exception):
     reason: str
 
 
+class HidingGroup(ExceptionGroup[ValueError]):
+    """Raises where its parts or what it came from are asked for."""
+
+    @property
+    def exceptions(self) -> tuple[ValueError, ...]:
+        raise RuntimeError("exceptions")
+
+    @property
+    def __cause__(self) -> None:  # type: ignore[override] # that is the point
+        raise RuntimeError("cause")
+
+
+def test_what_a_class_hides_is_shown(root: str) -> None:
+    text = show(HidingGroup("group", [ValueError("part")]), root)
+    assert "+---- 1 of 1 ----" in text
+    assert "ValueError: part" in text
+
+
 @pytest.mark.parametrize("make", [HostileError, lambda: FrozenError("x")])
 def test_exceptions_need_not_be_kind(root: str, make: Callable[[], BaseException]) -> None:
     error = make()
