@@ -178,7 +178,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         args, kwargs = self.parameters.call_arguments(arguments, args, kwargs)
         return make_sketch(self, arguments, args, kwargs)
 
-    def with_options(self, **options: Unpack[FlowOptions]) -> Self:
+    def with_options(self, /, **options: Unpack[FlowOptions]) -> Self:
         """A copy with other options; those that are not given stay as they are. See `flow`."""
         check_options("`Flow.with_options`", options, "`@flow`")
         copied = self._copy_with(options)

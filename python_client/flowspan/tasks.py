@@ -206,7 +206,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
             return [future.state for future in futures]  # type: ignore[return-value] # documented above
         return futures
 
-    def with_options(self, **options: Unpack[TaskOptions]) -> Self:
+    def with_options(self, /, **options: Unpack[TaskOptions]) -> Self:
         """A copy with other options; those that are not given stay as they are. See `task`."""
         check_options("`Task.with_options`", options, "`@task`")
         return self._copy_with(options)

@@ -52,6 +52,14 @@ MISSPELT = {
         lambda: a_flow.with_options(log_print=True),
         "`Flow.with_options` has no option 'log_print'; did you mean 'log_prints'?",
     ),
+    "with_options, called as its own parameter is": (
+        lambda: a_task.with_options(self=1),
+        "`Task.with_options` has no option 'self'; its options are name, description, ",
+    ),
+    "with_options of a flow, likewise": (
+        lambda: a_flow.with_options(self=1),
+        "`Flow.with_options` has no option 'self'; its options are name, version, ",
+    ),
     "submit": (
         lambda: a_task.submit(waitfor=[]),
         "`submit` of task 'nothing' has no option 'waitfor'; did you mean 'wait_for'?",
