@@ -163,6 +163,13 @@ def test_artifact_delete(address: str) -> None:
     assert flowspan("artifact", "ls", "--all").out == "No artifacts.\n"
 
 
+def test_artifact_delete_takes_all_of_a_key_with_blanks_around_it(address: str) -> None:
+    with get_client(sync_client=True) as client:
+        for number in range(3):
+            client.create_artifact("table", number, key="k")
+    assert flowspan("artifact", "delete", " k\n").out == "Deleted 3 artifacts with the key k.\n"
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -164,13 +164,14 @@ def delete_artifact(
     this = session(ctx)
     client = this.client()
     found = find_artifact(client, artifact, now=this.now)
-    is_key = found.key == artifact
+    name = artifact.strip()  # as `find_artifact` reads it
+    is_key = found.key == name
     if is_key:
-        count = client.delete_artifacts_of_key(artifact)
+        count = client.delete_artifacts_of_key(name)
     else:
         count = int(client.delete_artifact(found.id))
     if not count:
-        raise CommandError(f"somebody else has deleted {artifact!r} just now")
+        raise CommandError(f"somebody else has deleted {name!r} just now")
     if json:
         this.print_json(
             {
@@ -180,7 +181,7 @@ def delete_artifact(
             }
         )
     elif is_key:
-        this.print(f"Deleted {fmt.count(count, 'artifact')} with the key {artifact}.")
+        this.print(f"Deleted {fmt.count(count, 'artifact')} with the key {name}.")
     else:
         this.print(f"Deleted the {found.type} {found.id}.")
 
