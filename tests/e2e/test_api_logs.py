@@ -143,6 +143,7 @@ def test_run_logs(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> N
     assert shown("--grep", "[13]$", "-n", "1") == ["line 23"]
     assert shown("--grep", "LINE") == []
     assert shown("--grep", "(?i)LINE 3$") == ["line 3"]
+    assert shown("--grep", "[[l]ine 3$") == ["line 3"]  # of which Python warns
     assert shown("--logger", "app") == everything[1::2]
     assert shown("--logger", "app.db", "--logger", "web") == everything
     assert shown("--logger", "ap") == []

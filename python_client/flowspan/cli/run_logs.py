@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -130,7 +131,9 @@ def _parse_pattern(text: str | None) -> re.Pattern[str] | None:
     if not text:
         raise typer.BadParameter("'' is empty", param_hint="--grep")
     try:
-        return re.compile(text)
+        with warnings.catch_warnings():  # about what a later Python may read in another way
+            warnings.simplefilter("ignore")
+            return re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         shown = text if len(text) <= _SHOWN_PATTERN else f"{text[:_SHOWN_PATTERN]}…"
         raise typer.BadParameter(
