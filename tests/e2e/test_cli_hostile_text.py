@@ -176,6 +176,10 @@ def test_in_a_pipe(stored: Stored, name: str, arguments: str) -> None:
     assert_clean(outcome)
     if name.split(maxsplit=1)[0] in {"run", "task", "artifact", "flow"}:
         assert "[red]m[/]" in outcome.out or "red link" in outcome.out
+    if name in {"run show", "task show"}:
+        trace = [line for line in outcome.lines if line.startswith("    ")]
+        assert any("ared link  " in line for line in trace)
+        assert not any("0;t" in line for line in trace)
     if name == "run logs":
         # Sequences go whole: a link's text stays without its target, a word without its colour.
         assert "| ared link  " in outcome.out

@@ -13,6 +13,7 @@ from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options, tree, tree_view
 from flowspan.cli.artifacts import print_artifacts_of
 from flowspan.cli.lookup import find_run, short_id, short_ids
+from flowspan.cli.safe_text import clean
 from flowspan.cli.session import session
 from flowspan.cli.state_view import state_text
 from flowspan.cli.states import checked, parse_states
@@ -390,7 +391,8 @@ def _causes(failure: Failure | None) -> Iterator[tuple[str, str]]:
 def _stack_trace(failure: Failure | None, *, full: bool) -> Iterable[str]:
     if failure is None or not failure.stack_trace:
         return ()
-    lines = failure.stack_trace.rstrip().splitlines()
+    # Here, because rich takes out the characters that end some sequences.
+    lines = clean(failure.stack_trace).rstrip().splitlines()
     if full or len(lines) <= _SHOWN_TRACE_LINES:
         return lines
     more = fmt.count(len(lines) - _SHOWN_TRACE_LINES, "more line")
