@@ -367,4 +367,4 @@ def test_thousands_of_cancelled_tasks_are_one_line(service: ServiceProcess) -> N
         log.message
         for log in logs(service.channel, flow_runs(service.channel)[0].id, descendants=True)
     ]
-    assert sum(text.startswith("Cancelled") for text in stored) == 999
+    assert sum(text.startswith("Cancelled without running") for text in stored) == 999

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowspan.api.models import StateType
 from flowspan.cli.safe_text import one_line
-from flowspan.core.durations import duration
+from flowspan.core.durations import duration, wait_matters
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,7 +20,6 @@ _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86400
 _KIB = 1024
-_LEAST_WAIT_S = 1.0
 
 STYLES: dict[StateType, str] = {
     StateType.UNKNOWN: "dim",
@@ -160,7 +159,7 @@ def run_wait(run: Run, *, now: datetime) -> str:
     Empty elsewhere.
     """
     waited = waited_s(run, now=now)
-    matters = waited >= _LEAST_WAIT_S and waited * 10 >= (running_s(run, now=now) or 0.0)
+    matters = wait_matters(waited, running_s(run, now=now) or 0.0)
     return duration(waited) if matters else ""
 
 

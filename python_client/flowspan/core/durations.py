@@ -5,6 +5,7 @@ from __future__ import annotations
 _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86400
+_LEAST_WAIT_S = 1.0
 
 
 def duration(seconds: float) -> str:
@@ -23,3 +24,8 @@ def duration(seconds: float) -> str:
     if whole < _DAY_S:
         return f"{whole // _HOUR_S}h {whole % _HOUR_S // _MINUTE_S:02}m"
     return f"{whole // _DAY_S:,}d {whole % _DAY_S // _HOUR_S:02}h"
+
+
+def wait_matters(waited_s: float, ran_s: float) -> bool:
+    """True if a time of waiting is shown beside a running time: a second or more, and a tenth."""
+    return waited_s >= _LEAST_WAIT_S and waited_s * 10 >= ran_s

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.durations import duration
+from flowspan.core.durations import duration, wait_matters
 from flowspan.core.events import CREATED, STATE
 from flowspan.core.failures import error_text
 from flowspan.core.hooks import run_hooks
@@ -226,9 +226,7 @@ def never_run(run: Run, world: World, error: BaseException) -> State:
 
 def _end(run: Run, world: World, state: State) -> None:
     if run.definition.is_flow or state.type is not COMPLETED:
-        words = state.name
-        if run.running_since_ns or run.ran_ns:
-            words += f" after {duration(_ran_s(run, state.time_ns or 0))}"
+        words = f"{state.name} {_time_words(run, state.time_ns or 0)}"
         world.note(run, _LEVELS.get(state.type, _ERROR), words, state)
     kind, name, message, now = int(state.type), state.name, state.message, state.time_ns
     detail = state.failure if run.keeper is None else state.failure or run.keeper.reference
@@ -242,10 +240,17 @@ def _end(run: Run, world: World, state: State) -> None:
         remember(state)
 
 
-def _ran_s(run: Run, now: int) -> float:
-    """Return the seconds that a run spent running, which every command shows as its duration."""
-    since_ns = now - run.running_since_ns if run.running_since_ns else 0
-    return (run.ran_ns + since_ns) / _NS_PER_S
+def _time_words(run: Run, ended_ns: int) -> str:
+    """Say how long a run has run, as the commands show it, and how long it waited if that matters.
+
+    Waiting for a thread, for the service or before a retry is no part of the running time.
+    """
+    if not run.running_since_ns and not run.ran_ns:
+        return "without running"
+    ran_ns = run.ran_ns + (ended_ns - run.running_since_ns if run.running_since_ns else 0)
+    ran_s, waited_s = ran_ns / _NS_PER_S, (ended_ns - run.created_ns - ran_ns) / _NS_PER_S
+    words = f"after {duration(ran_s)}"
+    return f"{words}, waited {duration(waited_s)}" if wait_matters(waited_s, ran_s) else words
 
 
 def _retry(run: Run, world: World, state: State) -> Generator[float | Do, Any, State | None]:

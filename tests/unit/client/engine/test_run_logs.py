@@ -8,19 +8,23 @@ import itertools
 import logging
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from tests.unit.client.engine.logs import alone, said
 
 from flowspan import flow, get_run_logger, task
+from flowspan.core import engine
 from flowspan.core.durations import duration
 from flowspan.core.events import LOG, STATE
+from flowspan.core.runs import current_run
 from flowspan.exceptions import NoRunError, ParameterError
 from flowspan.logging import capture, set_console
 
 if TYPE_CHECKING:
     from tests.unit.client.engine.recorder import Recorder
+
+    from flowspan.core.runs import Run
 
 
 def test_the_run_logger_and_ordinary_logging(recorder: Recorder) -> None:
@@ -352,4 +356,33 @@ def test_a_run_that_never_began_took_no_time(recorder: Recorder) -> None:
 
     with pytest.raises(ParameterError):
         takes("x")  # type: ignore[arg-type]
-    assert recorder.logs("takes")[0].startswith("Failed: ")
+    assert recorder.logs("takes")[0].startswith("Failed without running: ")
+
+
+@pytest.mark.parametrize(
+    ("waited_ns", "ran_ns", "words"),
+    [
+        (0, 47_300, "after 47µs"),
+        (5_000_000, 300_000, "after 0.3ms"),
+        (999_000_000, 32_900_000, "after 33ms"),
+        (1_500_000_000, 32_900_000, "after 33ms, waited 1.5s"),
+        (1_500_000_000, 83_460_000_000, "after 1m 23s"),
+        (0, 52_500_400_000_000, "after 14h 35m"),
+        (2_000_000_000, None, "without running"),
+    ],
+)
+def test_how_long_a_run_took_is_said_as_the_commands_show_it(
+    recorder: Recorder, waited_ns: int, ran_ns: int | None, words: str
+) -> None:
+    runs: list[Run] = []
+
+    @flow
+    def outer() -> None:
+        runs.append(cast("Run", current_run.get()))
+
+    outer()
+    (run,) = runs
+    run.ran_ns = 0
+    run.running_since_ns = 0 if ran_ns is None else run.created_ns + waited_ns
+    ended_ns = run.created_ns + waited_ns + (ran_ns or 0)
+    assert engine._time_words(run, ended_ns) == words
