@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import functools
+import inspect
 import math
 import typing
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -185,7 +186,6 @@ FAITHFUL: dict[str, Any] = {
     "flags": [Flags(0), Flags.A, Flags.A | Flags.B],
     "named tuple": [Row(dt.date(2026, 1, 1), (1, 2))],
     "aliased": Aliased(theX=1),
-    "aliased twice": AliasedTwice(inX=1),
     "models in models": Outer(inner=Aliased(theX=1), colours=[Text.A]),
     "models in containers": {"a": [Aliased(theX=1)]},
     "excluded at its default": Excluding(x=1),
@@ -211,6 +211,10 @@ FAITHFUL: dict[str, Any] = {
     "numbers": [-0.0, math.inf, math.nan, 10**400, complex(math.nan, -0.0), Decimal("sNaN")],
     "texts": ["\ud800", "\x00", b"\xff", bytearray(b"x"), UUID(int=5)],
 }
+
+# pydantic before 2.11 validates such a model by its one alias only, and dumps it by the other.
+if "by_name" in inspect.signature(BaseModel.model_validate).parameters:
+    FAITHFUL["aliased twice"] = AliasedTwice(inX=1)
 
 
 @pytest.mark.parametrize("name", FAITHFUL)
@@ -262,6 +266,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "array": (np.zeros(1), "ndarray has no form"),
     "function": (len, "builtin_function_or_method has no form"),
 }
+if "aliased twice" not in FAITHFUL:
+    REFUSED["aliased twice"] = (AliasedTwice(inX=1), "AliasedTwice would not come back")
 
 
 @pytest.mark.parametrize("name", REFUSED)
