@@ -49,11 +49,11 @@ class FlowOptions(TypedDict, total=False):
     task_runner: TaskRunner | type[TaskRunner] | None
     description: str | None
     timeout_seconds: float | None
-    validate_parameters: bool
+    validate_parameters: bool | None
     persist_result: bool | None
     result_storage: str | Path | ResultStore | None
     result_serializer: Serializer | str | None
-    cache_result_in_memory: bool
+    cache_result_in_memory: bool | None
     log_prints: bool | None
     on_completion: Sequence[Hook] | None
     on_failure: Sequence[Hook] | None
@@ -85,11 +85,11 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         task_runner: TaskRunner | type[TaskRunner] | None = None,
         description: str | None = None,
         timeout_seconds: float | None = None,
-        validate_parameters: bool = True,
+        validate_parameters: bool | None = True,
         persist_result: bool | None = None,
         result_storage: str | Path | ResultStore | None = None,
         result_serializer: Serializer | str | None = None,
-        cache_result_in_memory: bool = True,
+        cache_result_in_memory: bool | None = True,
         log_prints: bool | None = None,
         on_completion: Sequence[Hook] | None = None,
         on_failure: Sequence[Hook] | None = None,
@@ -103,7 +103,9 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         self.run_name = checked_run_name(flow_run_name, "flow_run_name")
         self.task_runner = _checked_runner(task_runner)
         self._all_checks = Checks(fn, outer_names(fn))
-        self._checks = self._all_checks if validate_parameters else None
+        # None stands for the default, as for every option.
+        is_validated = validate_parameters is None or validate_parameters
+        self._checks = self._all_checks if is_validated else None
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters as the function would get them, defaults included.

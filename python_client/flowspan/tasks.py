@@ -60,7 +60,7 @@ class TaskOptions(TypedDict, total=False):
     result_storage: str | Path | ResultStore | None
     result_storage_key: str | None
     result_serializer: Serializer | str | None
-    cache_result_in_memory: bool
+    cache_result_in_memory: bool | None
     timeout_seconds: float | None
     log_prints: bool | None
     on_completion: Sequence[Hook] | None
@@ -101,7 +101,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
         result_storage: str | Path | ResultStore | None = None,
         result_storage_key: str | None = None,
         result_serializer: Serializer | str | None = None,
-        cache_result_in_memory: bool = True,
+        cache_result_in_memory: bool | None = True,
         timeout_seconds: float | None = None,
         log_prints: bool | None = None,
         on_completion: Sequence[Hook] | None = None,

@@ -77,7 +77,7 @@ class KeepOptions:
             self.persist = True
         self.storage = options.get("result_storage")
         self.serializer = options.get("result_serializer")
-        self.in_memory: bool = options.get("cache_result_in_memory", True)
+        self.in_memory = options.get("cache_result_in_memory") is not False
         self.storage_key: str | None = options.get("result_storage_key")
         self.policy: Any = options.get("cache_policy")
         self.key_fn: Callable[..., str | None] | None = options.get("cache_key_fn")
@@ -241,7 +241,8 @@ def keep_options(options: Mapping[str, Any]) -> KeepOptions | None:
     Raises:
         TypeError, ValueError: An option has a value that it may not have.
     """
-    if options.get("cache_result_in_memory", True) and not any(
+    in_memory = options.get("cache_result_in_memory")
+    if (in_memory is None or in_memory is True) and not any(
         options.get(name) is not None for name in (*_SWITCHES_ON, *_OTHERS)
     ):
         return None

@@ -161,10 +161,12 @@ def test_none_is_the_default_of_every_option(
             **{option: None}
         ),
     ):
-        value = made(5)
+        value = made("5" if kind is Flow else 5)
         assert (asyncio.run(value) if inspect.iscoroutine(value) else value) == 5
         if option == "retries":
             assert made.retry is None
+        if option in {"persist_result", "cache_result_in_memory"}:
+            assert made.keeping is None, "it says nothing of results"
 
 
 def test_all_of_them_may_be_none_at_once(recorder: Recorder) -> None:
@@ -172,13 +174,14 @@ def test_all_of_them_may_be_none_at_once(recorder: Recorder) -> None:
         made: Any = decorator
         made = made(**dict.fromkeys(options_of(kind)))(nothing)
         plain: Any = decorator(nothing)  # type: ignore[operator] # one of two decorators
-        assert made("5") == "5" if kind is Flow else made(5) == 5
+        assert made("5" if kind is Flow else 5) == 5
         assert (made.name, made.retry, made.timeout_s, made.tags) == (
             plain.name,
             plain.retry,
             plain.timeout_s,
             plain.tags,
         )
+        assert made.keeping is None
     assert ThreadPoolTaskRunner(max_workers=None).max_workers is None
 
 
