@@ -104,9 +104,10 @@ def test_copies_are_made_without_code_of_their_classes() -> None:
         return 7
 
     picky = Picky(mark)
+    picky.more = 1  # type: ignore[attr-defined] # it is no field
     touched.clear()
-    assert replace(picky, (Mark,), number).__dict__ == {"x": 7, "y": 5}
-    assert picky.__dict__ == {"x": mark, "y": 5}
+    assert replace(picky, (Mark,), number).__dict__ == {"x": 7, "y": 5, "more": 1}
+    assert picky.__dict__ == {"x": mark, "y": 5, "more": 1}
     slots = replace(Slots(mark), (Mark,), number)
     assert slots.x == 7
     assert not hasattr(slots, "y")
