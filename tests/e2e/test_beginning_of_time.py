@@ -22,18 +22,19 @@ from flowspan.exceptions import ApiError
 from flowspan.states import Completed, Running, Scheduled
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.service import ServiceProcess
+
+    from flowspan.testing import Harness
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CLOCKS_NS = [0, 1, 999, 1_000, 999_999_999, -1, -(10**18), -(2**62)]
 
 
-@pytest.mark.parametrize("tracing", ["false", "true"])
-@pytest.mark.parametrize("now_ns", CLOCKS_NS)
+@pytest.mark.parametrize(
+    ("now_ns", "tracing"), [*((each, "true") for each in CLOCKS_NS), (0, "false"), (-1, "false")]
+)
 def test_a_run_at_the_beginning_of_time_or_before_is_stored(
-    now_ns: int, tracing: str, service: ServiceProcess, flowspan_home: Path
+    now_ns: int, tracing: str, flowspan_harness: Harness
 ) -> None:
     """What is before 1970, which a Unix clock cannot say, counts as its beginning."""
     code = f"""
@@ -59,10 +60,11 @@ def test_a_run_at_the_beginning_of_time_or_before_is_stored(
         print("done")
     """
     env = {"FLOWSPAN_TRACING": tracing, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-    output = run_code(code, home=flowspan_home, address=service.address, env=env)
+    address = flowspan_harness.address
+    output = run_code(code, home=flowspan_harness.home / "client", address=address, env=env)
     assert output.split() == ["done"]
     latest = EPOCH + timedelta(seconds=1)
-    for ask in faces(service.address):
+    for ask in faces(address):
         (run,) = ask.read_flow_runs()
         assert run.state.is_completed()
         for at in (run.created_at, run.started_at, run.ended_at, run.state.entered_at):

@@ -116,6 +116,17 @@ def test_copies_are_made_without_code_of_their_classes() -> None:
     assert touched == []
 
 
+@pytest.mark.parametrize("base", [list, tuple, set, frozenset, dict])
+def test_copies_of_collections_have_their_attributes(base: type) -> None:
+    kind = type("Named", (base,), {})
+    mark = Mark()
+    value: Any = kind({"a": mark} if base is dict else [mark])
+    value.unit = "m"
+    fresh = replace([value], (Mark,), lambda _: 7)[0]
+    assert (type(fresh), fresh.unit) == (kind, "m")
+    assert fresh is not value
+
+
 def test_the_copy_of_a_model_has_private_attributes_of_its_own() -> None:
     model = State2(x=Mark())
     fresh = replace(model, (Mark,), lambda _: 7)
