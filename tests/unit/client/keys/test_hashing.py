@@ -313,7 +313,7 @@ DIFFERENT: dict[str, list[Any]] = {
     "counts": [itertools.count(), itertools.count(1), itertools.count(0, 2)],
     "patterns": [re.compile("a"), re.compile("a", re.IGNORECASE), re.compile("b")],
     "nodes": [Node(), Node(Node()), Node(Node(Node()))],
-    "nested": [[[1], 2], [[1, 2]], [1, [2]], [[[1], 2]]],
+    "nested": [[[1], 2], ([1], 2), [(1,), 2], [[1, 2]], [1, [2]], [[[1], 2]], [([1], 2)]],
 }
 
 
