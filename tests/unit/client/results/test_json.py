@@ -236,8 +236,12 @@ def test_it_comes_back_as_what_it_was(serializer: str, name: str) -> None:
         ),
         ({Text.A: 1}, {"a": 1}),
         (Point(1, (2,)), Point(1, [2])),
+        (
+            Point(1, {2: 1, None: 2, True: 3, 1.5: 4, Text.A: 5}),
+            Point(1, {"2": 1, "null": 2, "true": 3, "1.5": 4, "a": 5}),
+        ),
     ],
-    ids=["tuple", "keys", "enum keys", "tuple in a dataclass"],
+    ids=["tuple", "keys", "enum keys", "tuple in a dataclass", "keys in a dataclass"],
 )
 def test_tuples_come_back_as_lists_and_keys_as_texts(value: Any, found: Any) -> None:
     assert JSONSerializer().loads(JSONSerializer().dumps(value)) == found
