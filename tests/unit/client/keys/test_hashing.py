@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
-from pydantic import BaseModel, ConfigDict, PrivateAttr, computed_field
+from pydantic import BaseModel, ConfigDict, PrivateAttr, computed_field, create_model
 
 from flowspan import flow, task
 from flowspan.core.hashing import stable_hash
@@ -232,6 +232,10 @@ def local_model(number: int) -> Any:
     return Local
 
 
+def model_of(kind: Any) -> Any:
+    return create_model("Local", value=(kind, ...))
+
+
 def local_enum(number: int) -> Any:
     class Local(enum.Enum):
         A = number
@@ -305,6 +309,7 @@ DIFFERENT: dict[str, list[Any]] = {
     "local classes": [local_class(1), local_class(2), local_class(1)(), local_class(2)()],
     "local dataclasses": [local_dataclass(1), local_dataclass(2), local_dataclass(1)()],
     "local models": [local_model(1), local_model(2), local_model(1)()],
+    "types of fields": [model_of(int), model_of(str), model_of(list[int])],
     "local enums": [local_enum(1), local_enum(2), local_enum(1).A, local_enum(2).A],
     "tasks": [
         *(a_task, a_task.with_options(name="other"), a_task.with_options(retries=3), a_task.fn),
