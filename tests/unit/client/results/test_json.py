@@ -265,6 +265,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "keys that would be one": ({1: "a", "1": "b"}, "the same text"),
     "tuple as a key": ({(1, 2): 3}, "a key of a dictionary is a tuple"),
     "local": (local_enum(), "defined in a function"),
+    "replaced": (enum.Enum("Colour", "A", module=__name__).A, "Colour is another class by now"),
+    "gone": (enum.Enum("Gone", "A", module=__name__).A, "its class cannot be found again"),
     "range": (range(3), "range has no form"),
     "numpy's own times": (np.datetime64("2026"), "datetime64 has no form"),
     "array": (np.zeros(1), "ndarray has no form"),
