@@ -96,6 +96,29 @@ def test_the_order_does_not_matter(
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize("way", ["submitted", "mapped"])
+@pytest.mark.parametrize("order", [(3, 1, 2), (2, 3), (3,)], ids=str)
+def test_the_order_of_inputs_that_come_late_does_not_matter(
+    kind: Kind, recorder: Recorder, way: str, order: tuple[int, ...]
+) -> None:
+    """When such a call is made, its inputs are not known yet: it is just one more of its task."""
+    draw, calls = drawing(kind)
+    first: dict[int, int] = {}
+
+    @kind.task
+    async def give(x: int) -> int:
+        return x
+
+    async def body(attempt: int) -> Any:
+        inputs = (1, 2, 3) if attempt == 1 else order
+        found = await results_of(way, draw, *(give.submit(x) for x in inputs))
+        first.update(dict(zip(inputs, found, strict=True)) if attempt == 1 else {})
+        return found
+
+    assert in_two_attempts(kind, body) == [first[x] for x in order]
+    assert len(calls) == 3
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("inputs", [(1, 1, 1), ([1], [1], [1]), (1.0, 1, True)], ids=str)
 def test_equal_calls_keep_each_its_own(
