@@ -109,6 +109,18 @@ def test_a_home_directory_that_is_a_file_is_named(
     assert f"{tmp_path / 'file'} is not a folder" in caplog.text
 
 
+def test_a_home_directory_that_cannot_be_reached_is_named(
+    tmp_path: Path,
+    data_folder: Callable[..., None],
+    temporary: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    data_folder(tmp_path / "circle" / "flowspan")
+    assert find_home({}).is_relative_to(temporary)
+    assert f"{tmp_path / 'circle' / 'flowspan'} cannot be reached (Too many" in caplog.text
+
+
 def test_a_home_directory_that_is_not_writable_is_named(
     tmp_path: Path,
     data_folder: Callable[..., None],

@@ -82,6 +82,8 @@ def test_kinds_and_tasks_and_flow_runs_are_apart(shown: Shown) -> None:
     for flow_run in flows:
         for kind in ("Failed", "TimedOut"):
             assert held(shown, SHOWN_FIRST, flow_run, kind) == 0
+        of_another = run("store-0", flow_run, task="store")
+        assert not shown.folding.hold(Line(of_another, WARNING, "Failed.", "Failed", ""))
 
 
 def test_a_single_line_that_was_held_is_shown_as_it_is(shown: Shown) -> None:
