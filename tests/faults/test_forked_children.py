@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.flows import run_code
-from tests.support.queries import flow_history, flow_runs, task_history, task_runs
+from tests.support.queries import flow_history, flow_runs, logs, task_history, task_runs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -230,6 +230,41 @@ def test_an_artifact_of_a_forked_child_is_stored(
     )
     output = run_code(code, home=flowspan_home, address=service.address)
     assert output.split() == ["link"]
+
+
+@pytest.mark.parametrize("how", ["sys.exit(3)", "raise ValueError"])
+def test_a_child_that_leaves_through_its_parents_runs_does_not_end_them(
+    how: str, service: ServiceProcess, flowspan_home: Path
+) -> None:
+    code = (
+        PROGRAM
+        + f"""
+    import sys
+    from flowspan import get_client, runtime
+
+    @task
+    def forks():
+        with get_client(sync_client=True) as client:  # the service knows the runs by now
+            client.read_task_run(runtime.task_run.id)
+        pid = os.fork()
+        if not pid:
+            {how}
+        os.waitpid(pid, 0)
+
+    @flow
+    def outer():
+        forks()
+
+    outer()
+"""
+    )
+    run_code(code, home=flowspan_home, address=service.address)
+    (flow_run,), (task_run,) = flow_runs(service.channel), task_runs(service.channel)
+    expected = ["Pending", "Running", "Completed"]
+    assert flow_history(service.channel, flow_run.id) == expected
+    assert task_history(service.channel, task_run.id) == expected
+    said = [log.message for log in logs(service.channel, flow_run.id, descendants=True)]
+    assert not [text for text in said if text.startswith(("Crashed", "Failed"))]
 
 
 MULTIPROCESSING = (
