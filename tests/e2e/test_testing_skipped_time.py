@@ -171,6 +171,14 @@ def test_a_retried_run_has_its_own_timeout_anew(flowspan_harness: Harness) -> No
     assert flowspan_harness.flow_run().retry_delays == [HOUR_S]
 
 
+def test_a_task_that_makes_the_name_of_a_run(flowspan_harness: Harness) -> None:
+    @flow(flow_run_name=lambda: flaky([]))
+    def work() -> None: ...
+
+    work()
+    assert flowspan_harness.flow_run(work).name == "done"
+
+
 def test_in_worker_processes(flowspan_harness: Harness) -> None:
     @task(retries=1, retry_delay_seconds=HOUR_S)
     def fails() -> None:
