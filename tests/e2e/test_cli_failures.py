@@ -105,7 +105,7 @@ def test_a_standard_output_that_takes_nothing(
             assert (line, outcome.err) == (line, err)
 
 
-@pytest.mark.parametrize("line", ["version", "run ls --json", "run logs latest", "--help", "run"])
+@pytest.mark.parametrize("line", ["version", "run logs latest", "--help", "run"])
 def test_streams_that_are_closed_or_full(shared: Shared, line: str) -> None:
     code = 2 if line == "run" else 0
     # Which code, and what standard error has.
