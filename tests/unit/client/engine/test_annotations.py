@@ -386,6 +386,24 @@ def test_a_model_of_the_defining_function(recorder: Recorder, number: int, how: 
         call({"n": "x"}, [], {"n": 3})
 
 
+def test_a_model_that_the_code_of_the_function_uses_as_well(recorder: Recorder) -> None:
+    """Such a name is a variable of its closure, that may be assigned after the decorator."""
+
+    class Early(BaseModel):
+        n: int
+
+    @flow
+    def it(early: Early, late: Late) -> tuple[bool, bool, int]:
+        return isinstance(early, Early), isinstance(late, Late), early.n + late.n
+
+    class Late(BaseModel):
+        n: int
+
+    given: Any = {"n": "5"}
+    assert it(given, given) == (True, True, 10)
+    assert not told(recorder, "it")
+
+
 def test_a_model_that_comes_later_is_told_of(recorder: Recorder) -> None:
     @flow(name="reads")
     def reads(it: Later, n: int) -> Any:
