@@ -172,6 +172,14 @@ def test_a_wrapper_that_adds_an_argument(recorder: Recorder) -> None:
         load("5", other=1)
 
     @flow
+    @with_session
+    def read(day: int, session: str) -> Any:
+        return day, session
+
+    assert read(day="5") == (5, "made")
+    assert read("5") == ("5", "made"), "it might be for either parameter"
+
+    @flow
     @mock.patch("os.getcwd")
     def patched(day: int, getcwd: Any) -> Any:
         return day, isinstance(getcwd, mock.Mock)
