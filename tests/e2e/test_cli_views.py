@@ -404,6 +404,8 @@ def test_a_tree_a_thousand_deep_and_a_history_of_many_pages(service: ServiceProc
     assert len(shown) < 70
     full = flowspan("run", "show", ids[0], "--full").lines
     assert sum("step s" in line for line in full) == 1_999
+    assert any("… 1,999 └─ " in line for line in full), "deep levels are not indented"
+    assert max(map(len, full)) < 200
     whole = flowspan("run", "show", ids[0], "--json").out
     assert whole.count('"children":[') == 2_000
     assert flowspan("run", "watch", ids[0]).lines[1] == "(2,000 runs so far)"
