@@ -70,6 +70,13 @@ def test_another_outermost_run_shows_it_anew(root: str) -> None:
     first = show(error, root)
     assert show(error, f"{root}-other") == first
 
+    def wrap() -> None:
+        raise KeyError("second") from error
+
+    later = show(caught(wrap), f"{root}-third")
+    assert "in fail" in later, "the cause is not above in this run"
+    assert "is above" not in later
+
 
 def test_what_looks_the_same_is_shown_once_in_a_run(root: str) -> None:
     errors = [caught(fail) for _ in range(2)]  # of two attempts, say
