@@ -78,7 +78,7 @@ def moment(at: datetime | None, *, now: datetime) -> str:
         return "--:--:--.---"
     local = _local(at)
     time = f"{local:%H:%M:%S.%f}"[:-3]
-    if local.date() == now.astimezone().date():
+    if local.date() == _local(now).date():
         return time
     return f"{local:%Y-%m-%d} {time} {_zone(local)}"
 
@@ -92,10 +92,13 @@ def stamp(moment: datetime | None) -> str:
 
 
 def _local(moment: datetime) -> datetime:
-    """The moment in the local time zone; in its own at the end of the calendar."""
+    """The moment in the local time zone.
+
+    In its own at the end of the calendar, and where TZ is no zone ("UTC+25").
+    """
     try:
         return moment.astimezone()
-    except OverflowError:
+    except (OverflowError, ValueError):
         return moment
 
 

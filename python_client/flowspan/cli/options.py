@@ -146,7 +146,9 @@ def parse_moment(text: str | None, *, now: datetime, option: str) -> datetime | 
         raise typer.BadParameter(msg, param_hint=option) from None
     try:
         return max(moment.astimezone(UTC), _EARLIEST)  # without a zone, it is the local one
-    except (OverflowError, ValueError):  # at the calendar's ends
+    except (OverflowError, ValueError):  # at the calendar's ends, or TZ is no zone ("UTC+25")
+        if _EARLIEST.year <= moment.year < _LATEST.year:
+            return moment.replace(tzinfo=UTC)
         return _EARLIEST if moment.year < _EARLIEST.year else _LATEST
 
 

@@ -9,6 +9,7 @@ from tests.unit.client.test_cli.records import NOW, make_run
 
 from flowspan.api import Failure, State, StateType
 from flowspan.cli import format as fmt
+from flowspan.cli.options import parse_moment
 from flowspan.core.durations import duration
 
 
@@ -153,15 +154,26 @@ def test_a_run_has_one_duration_and_a_wait_beside_it(run, took, waited):
 
 
 @pytest.fixture
-def in_berlin(monkeypatch):
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
+def set_zone(monkeypatch):
+    def set_tz(zone):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield set_tz
     monkeypatch.undo()
     time.tzset()
 
 
-def test_a_date_has_its_zone_where_the_day_is_not_today(in_berlin):
+def test_a_zone_that_is_none_counts_as_utc(set_zone):
+    set_zone("UTC+25")
+    assert fmt.moment(NOW, now=NOW) == "12:00:00.000"
+    assert fmt.stamp(NOW) == "2026-03-01 12:00:00 +00:00"
+    found = parse_moment("2026-03-01 12:00", now=NOW, option="--since")
+    assert found == datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def test_a_date_has_its_zone_where_the_day_is_not_today(set_zone):
+    set_zone("Europe/Berlin")
     assert fmt.moment(NOW, now=NOW) == "13:00:00.000"
     midnight = NOW.replace(hour=23)  # 00:00 in Berlin
     assert fmt.moment(midnight, now=midnight + timedelta(hours=22)) == "00:00:00.000"
