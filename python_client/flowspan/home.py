@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flowspan")
 
+_IN_HOME = ".local/share/flowspan"
 _ADVICE = "Set FLOWSPAN_HOME to a folder of yours."
 
 
@@ -71,13 +72,31 @@ def _user_data_folder() -> Path | None:
 
     try:
         path = user_data_path("flowspan", appauthor=False)
-        if path.is_absolute():
-            return path
-        # The XDG specification ignores relative paths, which platformdirs passes on.
-        path = Path("~/.local/share/flowspan").expanduser()
+        is_in_home = not Path(os.environ.get("XDG_DATA_HOME", "")).is_absolute()
+        if is_in_home and os.environ.get("HOME") == "":
+            path = _of_user_entry(path)
+        elif not path.is_absolute():
+            # The XDG specification ignores relative paths, which platformdirs passes on.
+            path = Path("~", _IN_HOME).expanduser()
     except (RuntimeError, KeyError):  # there is neither HOME nor an entry of the user
         return None
     return path if path.is_absolute() else None
+
+
+def _of_user_entry(path: Path) -> Path:
+    """Return a folder that was found with an empty HOME, in the home directory of the user's entry.
+
+    An empty HOME is the root directory to `os.path.expanduser`, and so to platformdirs before 4.12.
+
+    Raises:
+        KeyError: The user has no entry.
+    """
+    import pwd  # noqa: PLC0415 - only where HOME is empty
+
+    home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    if path.is_relative_to(home):
+        return path
+    return home / (path.relative_to(path.anchor) if path.is_absolute() else _IN_HOME)
 
 
 def _obstacle(home: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 import tempfile
 from pathlib import Path
@@ -77,6 +78,22 @@ def test_the_users_data_folder_is_the_default(
     for environ in ({}, {"FLOWSPAN_HOME": ""}, {"FLOWSPAN_HOME": "  "}):
         assert find_home(environ) == tmp_path / "to" / "be" / "made"
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("found", ["/.local/share/flowspan", "{home}/.local/share/flowspan", "x"])
+def test_an_empty_home_is_not_the_root_directory(
+    found: str, data_folder: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = pwd.struct_passwd(("me", "x", 1, 1, "", str(tmp_path), "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: entry)
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    data_folder(found.format(home=tmp_path))
+    assert find_home({}) == tmp_path / ".local" / "share" / "flowspan"
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    data_folder(tmp_path / "data" / "flowspan")
+    assert find_home({}) == tmp_path / "data" / "flowspan"
 
 
 @pytest.mark.usefixtures("nobody")
