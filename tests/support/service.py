@@ -28,6 +28,27 @@ POLL_S = 0.02
 SERVICE_FILE = "service.json"
 
 
+RETRY_READS = {
+    "methodConfig": [
+        {
+            "name": [
+                {"service": f"flowspan.v1.{noun}Service", "method": method.format(noun)}
+                for noun in ("FlowRun", "TaskRun")
+                for method in ("Get{}", "List{}s", "Count{}s", "List{}Transitions")
+            ],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+"""For gRPC: a read over a connection that the service has just closed is sent again."""
+
+
 class ServiceProcess:
     """`python -m flowspan_service` in a home of its own.
 
@@ -103,7 +124,11 @@ class ServiceProcess:
         """A channel to it, for stubs; closed with it."""
         return grpc.insecure_channel(
             self.address,
-            options=[("grpc.max_reconnect_backoff_ms", 200), ("grpc.enable_http_proxy", 0)],
+            options=[
+                ("grpc.max_reconnect_backoff_ms", 200),
+                ("grpc.enable_http_proxy", 0),
+                ("grpc.service_config", json.dumps(RETRY_READS)),
+            ],
         )
 
     def start(self) -> None:
