@@ -88,7 +88,7 @@ def emitting(runs: int) -> dict[str, float]:
     for _ in range(runs):
         reporter = Reporter(Config(home=Path("/nowhere")))
         # A thread that is busy elsewhere: what is measured is what a call costs the caller.
-        reporter._loop = type("Busy", (), {"idle": False})()  # type: ignore[assignment] # noqa: SLF001 - no thread wanted
+        reporter._loop = type("Busy", (), {"idle": False, "is_current": True})()  # type: ignore[assignment] # noqa: SLF001 - no thread wanted
         event = _entered(_id(), RUNNING, "Running")
         emit = reporter.emit
         start = time.thread_time()

@@ -47,7 +47,7 @@ BUSY_LINGER_S = 0.01
 own, and takes the interpreter's lock from user code, so fewer and larger ones are better."""
 
 FIRST_KEPT_TIMEOUT_S = 2.0
-"""Maximum wait until the first event of a process is spooled or sent."""
+"""Maximum wait until the first event of a process is in the spool."""
 
 STALL_S = 2.0
 """After how long without an answer what waits is spooled, though there is a connection."""
@@ -138,7 +138,7 @@ class Loop:
         self._thread.start()
 
     def keep_first(self) -> None:
-        """Returns once what waits is sent or in the spool: from then on, a kill leaves a trace."""
+        """Return once what waits is in the spool: from then on, a kill leaves a trace."""
         self._first_kept.clear()
         self._is_first_wanted = True
         self.wake()
@@ -322,7 +322,9 @@ class Loop:
         problem = self.backlog.spool.problem
         if problem == self.problem_said or not problem:
             self.problem_said = problem
-        elif self._link is not None or clock.monotonic() - self._down_since > STALL_S:
+        elif self._is_spooling() and (
+            self._link is not None or clock.monotonic() - self._down_since > STALL_S
+        ):
             self.problem_said = problem
             where = self.backlog.whereabouts()
             logger.warning("What the service has not stored is kept %s", where)
@@ -459,7 +461,9 @@ class Loop:
             now = clock.monotonic()
             if self._due_at is None or now < self._due_at:
                 return
-        if self._is_spooling():
+        # The first events are kept in any case: what is sent right before a kill may be lost with
+        # the connection.
+        if self._is_spooling() or self._is_first_wanted:
             backlog.build_and_keep()
         elif self._link is not None:
             while backlog.has_unbuilt and backlog.may_build:
