@@ -110,6 +110,7 @@ def _runner_for(host: Host, parent: Run | None) -> OpenTaskRunner:
                     wait = partial(_wait_at_exit, runner)
                     _call_at_exit(wait)
                     if owner is host:
+                        runner.starts_at_once = True
                         host.wait_at_exit = wait
     return runner
 

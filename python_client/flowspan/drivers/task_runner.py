@@ -41,6 +41,8 @@ class OpenTaskRunner:
         self._outstanding = 0
         self._when_done: list[Callable[[], object]] = []
         self._closing = False
+        self.starts_at_once = False
+        """Set for what is submitted outside of flows: the program may be at its end right after."""
 
     @property
     def is_busy(self) -> bool:
@@ -82,7 +84,7 @@ class OpenTaskRunner:
                 pool = self._pool
                 if pool is None:
                     pool = self._pool = ThreadPool(self._max_workers, self._name)
-        pool.put(job)
+        pool.put(job, at_once=self.starts_at_once)
 
     def owns_this_thread(self) -> bool:
         """Whether the calling thread is one of those that run its plain functions."""

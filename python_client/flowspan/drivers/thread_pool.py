@@ -64,14 +64,20 @@ class ThreadPool:
         self._is_growing = False
         self._closed = False
 
-    def put(self, job: Job) -> None:
-        """Runs a job, which must not raise, as soon as there is a thread for it."""
+    def put(self, job: Job, *, at_once: bool = False) -> None:
+        """Runs a job, which must not raise, as soon as there is a thread for it.
+
+        Args:
+            job: The job.
+            at_once: Whether a thread is started for it although those that there are may be free
+                in a moment. Since Python 3.12 none can be started once the program is at its end.
+        """
         self._queue.put(job)
-        if self._idle or self._threads == self._max_threads or self._is_growing:
+        if self._idle or self._threads == self._max_threads:
             return
-        if not self._threads:
+        if not self._threads or (at_once and self._threads < _EAGER_THREADS):
             self._add_thread()
-        else:
+        elif not self._is_growing:
             self._start_growing()
 
     def close(self) -> None:
