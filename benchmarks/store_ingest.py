@@ -40,6 +40,10 @@ class SystemClock:
         """See flowspan_service.app.ports.Clock."""
         return time.time_ns() // 1000
 
+    def steady_us(self) -> int:
+        """See flowspan_service.app.ports.Clock."""
+        return time.monotonic_ns() // 1000
+
 
 class IdMaker:
     """UUIDv7s that count up."""

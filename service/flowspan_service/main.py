@@ -187,12 +187,12 @@ async def _serve(
                     None if config.idle_timeout_s is None else round(config.idle_timeout_s * 1e6)
                 ),
             ),
-            activity=Activity(last_call_us=clock.now_us()),
+            activity=Activity(last_call_us=clock.steady_us()),
             on_point=_crash_point(config, "before_commit", "after_commit"),
         )
         store.on_commit(backend.hub)
         reaper = Reaper(store, clock, backend.live, backend.terms)
-        await reaper.extend()
+        await reaper.reap()  # the first look: whoever is there has a full lease from now on
         stack.enter_context(_spans(config, store, clock))
         server = Server(backend)
         addresses = _listen(server, config)
@@ -356,7 +356,7 @@ async def _until_stopped(config: Config, backend: Backend, stopped: asyncio.Even
 
         waits.append(
             asyncio.create_task(
-                until_idle(idle_since_us, backend.clock.now_us, timeout_s=config.idle_timeout_s)
+                until_idle(idle_since_us, backend.clock.steady_us, timeout_s=config.idle_timeout_s)
             )
         )
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

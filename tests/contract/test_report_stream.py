@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.harness import GRACE_S, LEASE_S, error_info, refused
+from tests.support.harness import GRACE_S, LEASE_S, Stubs, error_info, refused
 from tests.support.queries import flow_history
 from tests.support.reporting import ReportStream, created, entered, new_id, state, whole_run
 
@@ -25,7 +25,7 @@ from flowspan_service.rpc import limits
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.support.harness import Harness, Stubs
+    from tests.support.harness import Harness
 
 ABORT = verdict_pb2.VERDICT_KIND_ABORT
 DUPLICATE = verdict_pb2.VERDICT_KIND_DUPLICATE
@@ -52,13 +52,13 @@ def cancel(stubs: Stubs, run_id: str) -> verdict_pb2.Verdict:
     return stubs.flow_runs.SetFlowRunState(request).verdict
 
 
-def disconnected(harness: Harness) -> None:
-    """Waits until no session is connected, and until what that caused is stored."""
+def disconnected(harness: Harness, *, left: int = 0) -> None:
+    """Waits until so few sessions are connected, and until what that caused is stored."""
     deadline = time.monotonic() + 60
-    while harness.connected():
+    while harness.connected() > left:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    harness.extend_nothing()
+    harness.wait_for_store()
 
 
 def rules_of(verdicts: Iterable[verdict_pb2.Verdict]) -> list[tuple[int, str]]:
@@ -282,8 +282,7 @@ def test_taken_over_connection_does_not_shorten_the_lease(harness: Harness) -> N
     first = ReportStream(harness.channel)
     second = ReportStream(harness.new_channel(), session_id=first.session_id)
     refused(lambda: first.receive("ack"), grpc.StatusCode.ABORTED, "SESSION_TAKEN_OVER")
-    harness.clock.advance(GRACE_S + 1)
-    assert harness.reap() == []
+    assert harness.pass_time(GRACE_S + 1) == []
     second.goodbye()
 
 
@@ -293,10 +292,8 @@ def test_broken_connection_has_the_grace(harness: Harness) -> None:
     stream.wait_for_ack(stream.report(created(run_id)))
     stream.break_off()
     disconnected(harness)
-    harness.clock.advance(GRACE_S - 2)
-    assert harness.reap() == []
-    harness.clock.advance(3)
-    assert harness.reap() == [stream.session_id]
+    assert harness.pass_time(GRACE_S - 2) == []
+    assert harness.pass_time(3) == [stream.session_id]
     assert flow_history(harness.channel, run_id) == ["Pending", "Crashed"]
 
 
@@ -306,10 +303,9 @@ def test_reconnecting_within_the_grace_goes_on(harness: Harness) -> None:
     stream.wait_for_ack(stream.report(created(run_id)))
     stream.break_off()
     disconnected(harness)
-    harness.clock.advance(GRACE_S - 2)
+    assert harness.pass_time(GRACE_S - 2) == []
     again = ReportStream(harness.channel, session_id=stream.session_id)
-    harness.clock.advance(LEASE_S - 2)
-    assert harness.reap() == []
+    assert harness.pass_time(LEASE_S - 2) == []
     again.report(entered(run_id, "RUNNING"), entered(run_id, "COMPLETED"))
     again.goodbye()
 
@@ -318,13 +314,11 @@ def test_silence_runs_out_the_lease_and_is_overruled(harness: Harness) -> None:
     run_id = new_id()
     stream = ReportStream(harness.channel)
     stream.wait_for_ack(stream.report(created(run_id), entered(run_id, "RUNNING")))
-    harness.clock.advance(LEASE_S + 1)
-    assert harness.reap() == [stream.session_id]
+    assert harness.pass_time(LEASE_S + 1) == [stream.session_id]
     assert flow_history(harness.channel, run_id) == ["Pending", "Running", "Crashed"]
     stream.wait_for_ack(stream.report(entered(run_id, "COMPLETED")))
     assert stream.verdicts == []
-    harness.clock.advance(LEASE_S - 1)
-    assert harness.reap() == []
+    assert harness.pass_time(LEASE_S - 1) == []
     stream.goodbye()
     assert flow_history(harness.channel, run_id) == [
         "Pending",
@@ -337,11 +331,10 @@ def test_silence_runs_out_the_lease_and_is_overruled(harness: Harness) -> None:
 def test_heartbeat_renews_the_lease(harness: Harness) -> None:
     stream = ReportStream(harness.channel)
     for _ in range(4):
-        harness.clock.advance(LEASE_S / 3)
+        assert harness.pass_time(LEASE_S / 3) == []
         stream.send(heartbeat=report_pb2.Heartbeat())
         # An ack of a batch shows that the heartbeat before it was taken.
         stream.wait_for_ack(stream.report(created(new_id())))
-        assert harness.reap() == []
     stream.goodbye()
 
 
@@ -350,11 +343,31 @@ def test_restarted_service_gives_all_sessions_a_lease(harness: Harness) -> None:
     stream.wait_for_ack(stream.report(created(new_id())))
     stream.break_off()
     disconnected(harness)
+    assert harness.pass_time(GRACE_S / 2) == []
     harness.clock.advance(100 * LEASE_S)
-    harness.extend()
-    assert harness.reap() == []
-    harness.clock.advance(LEASE_S + 1)
-    assert harness.reap() == [stream.session_id]
+    harness.restart_reaper()
+    assert harness.pass_time(LEASE_S - 2) == []
+    assert harness.pass_time(3) == [stream.session_id]
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_step_of_the_wall_clock_does_not_matter(harness: Harness, hours: int) -> None:
+    alive, dead = ReportStream(harness.channel), ReportStream(harness.channel)
+    dead.break_off()
+    disconnected(harness, left=1)
+    thin = report_pb2.Hello(session_id=new_id())
+    batch = report_service_pb2.ReportBatchRequest(hello=thin)
+    Stubs(harness.channel).reports.ReportBatch(batch)
+    assert harness.pass_time(GRACE_S / 2) == []
+    harness.clock.step(hours * 3600)
+    assert harness.pass_time(GRACE_S / 2 - 1) == []
+    assert harness.pass_time(2) == [dead.session_id]
+    alive.send(heartbeat=report_pb2.Heartbeat())
+    alive.wait_for_ack(alive.report(created(new_id())))
+    harness.clock.step(-hours * 3600)
+    assert harness.pass_time(LEASE_S - GRACE_S - 2) == []
+    assert harness.pass_time(2) == [thin.session_id]
+    alive.goodbye()
 
 
 def test_cancel_reaches_the_session(harness: Harness, stubs: Stubs) -> None:
@@ -437,8 +450,7 @@ def test_stopping_acks_what_was_taken_and_says_so(harness: Harness) -> None:
     refused(lambda: stream.receive("ack"), grpc.StatusCode.UNAVAILABLE, "STOPPING")
     stopping.join()
     # The service's own end is no broken connection.
-    session = harness.session(stream.session_id)
-    assert session.lease_expires_us - harness.clock.now_us() > GRACE_S * 1e6
+    assert harness.session(stream.session_id).silence_us == LEASE_S * 1e6
 
 
 def test_session_of_another_service_process_takes_over(harness: Harness) -> None:

@@ -30,6 +30,9 @@ class FakeClock:
     def now_us(self) -> int:
         return self.time_us
 
+    def steady_us(self) -> int:
+        return self.time_us - START_US
+
 
 class Op:
     """An operation made of a function."""

@@ -312,6 +312,12 @@ def test_close_commits_what_waits_and_takes_no_more(
     assert all(is_there(reader, run) for run in runs)
 
 
+def renew(uow: UnitOfWork, session_id: str) -> None:
+    session = uow.session(session_id)
+    session.renew(uow.now_us)
+    uow.save_session(session)
+
+
 def test_another_process_that_writes_is_noticed(
     store_url: str, open_url: Callable[..., SqlStore]
 ) -> None:
@@ -321,10 +327,9 @@ def test_another_process_that_writes_is_noticed(
     add_runs(one, [run])
     do(one, lambda uow: uow.save_session(session))
     move(two, run.id, StateType.RUNNING)
-    do(two, lambda uow: uow.extend_leases(until_us=session.lease_expires_us + 5))
+    do(two, lambda uow: renew(uow, session.id))
     assert do(one, lambda uow: uow.run(run.id).state.type, run.id) == StateType.RUNNING
-    expiry = do(one, lambda uow: uow.session(session.id).lease_expires_us)
-    assert expiry == session.lease_expires_us + 5
+    assert do(one, lambda uow: uow.session(session.id).renewals) == 1
     move(one, run.id, StateType.PAUSED)
     do(two, lambda uow: uow.delete_runs([run.id]))
     assert do(one, lambda uow: uow.run(run.id), run.id) is None

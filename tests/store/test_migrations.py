@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.stores.store import SqlStore
 
-RELEASED_VERSIONS = ["0001"]
+RELEASED_VERSIONS = ["0001", "0002"]
 
 
 def downgrade(url: str, version: str) -> None:

@@ -227,22 +227,22 @@ def test_only_open_runs_of_a_session_are_found_the_deepest_first(store: SqlStore
     assert do(store, look) == [child.id, root.id]
 
 
-def test_expired_sessions_come_the_oldest_lease_first(store: SqlStore) -> None:
-    sessions = [a_session(lease_expires_us=START_US + offset) for offset in (30, 10, 20, 99)]
-    closed = a_session(lease_expires_us=START_US, status=SessionStatus.CLOSED)
+def test_signs_of_life_of_open_sessions_are_as_stored(store: SqlStore) -> None:
+    session, other = a_session(), a_session(renewals=1 << 40, lease_us=5, silence_us=3)
+    ended = [a_session(status=status) for status in (SessionStatus.CLOSED, SessionStatus.LOST)]
 
-    def look(uow: UnitOfWork) -> list[list[str]]:
-        for session in [*sessions, closed]:
-            uow.save_session(session)
-        found = uow.expired_sessions(at_us=START_US + 30, limit=10)
-        assert found[0] is sessions[1]
-        return [
-            [session.id for session in found],
-            [session.id for session in uow.expired_sessions(at_us=START_US + 30, limit=2)],
-        ]
+    def look(uow: UnitOfWork) -> list[tuple[object, ...]]:
+        for each in [session, other, *ended]:
+            uow.save_session(each)
+        session.renew(START_US)
+        uow.save_session(session)
+        return sorted(map(tuple, uow.stored_signs()))
 
-    order = [sessions[1].id, sessions[2].id, sessions[0].id]
-    assert do(store, look) == [order, order[:2]]
+    signs = do(store, look)
+    assert signs == sorted(
+        [(session.id, 1, session.lease_us, session.lease_us), (other.id, 1 << 40, 5, 3)]
+    )
+    assert do(store, lambda uow: sorted(map(tuple, uow.stored_signs()))) == signs
 
 
 def test_old_sessions_are_deleted_unless_they_own_what_has_not_ended(store: SqlStore) -> None:
@@ -274,22 +274,6 @@ def test_old_sessions_are_deleted_unless_they_own_what_has_not_ended(store: SqlS
     found = store.get_run(RunKind.FLOW, ended.id)
     assert found is not None
     assert found.session_id == old[0].id
-
-
-def test_leases_are_extended_but_never_cut(store: SqlStore) -> None:
-    short, long = a_session(), a_session(lease_expires_us=START_US + 10**9)
-    closed = a_session(status=SessionStatus.CLOSED)
-
-    def save(uow: UnitOfWork) -> None:
-        for session in (short, long, closed):
-            uow.save_session(session)
-
-    do(store, save)
-    assert do(store, lambda uow: uow.extend_leases(until_us=START_US + 10**8)) == 1
-    expiries = do(
-        store, lambda u: [u.session(s.id).lease_expires_us for s in (short, long, closed)]
-    )
-    assert expiries == [START_US + 10**8, START_US + 10**9, START_US + 30_000_000]
 
 
 def test_many_large_logs_are_written_in_several_statements(

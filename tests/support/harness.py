@@ -27,7 +27,7 @@ from flowspan.v1 import (
 from flowspan_service.app.clock import SystemClock
 from flowspan_service.app.hub import CommitHub
 from flowspan_service.app.live import LiveSessions
-from flowspan_service.app.sessions import ExtendLeases, LeaseTerms, OpenSession
+from flowspan_service.app.sessions import LeaseTerms, OpenSession
 from flowspan_service.loops.reaper import Reaper
 from flowspan_service.rpc.backend import About, Activity, Backend
 from flowspan_service.rpc.server import Server
@@ -47,18 +47,26 @@ TIMEOUT_S = 60.0
 
 
 class ShiftedClock:
-    """The machine's clock, and what a test adds to it."""
+    """The machine's clocks, and what a test adds to them."""
 
     def __init__(self) -> None:
         self._clock = SystemClock()
         self.ahead_us = 0
+        self.stepped_us = 0
 
     def now_us(self) -> int:
-        return self._clock.now_us() + self.ahead_us
+        return self._clock.now_us() + self.ahead_us + self.stepped_us
+
+    def steady_us(self) -> int:
+        return self._clock.steady_us() + self.ahead_us
 
     def advance(self, seconds: float) -> None:
         """Lets time pass."""
         self.ahead_us += round(seconds * 1e6)
+
+    def step(self, seconds: float) -> None:
+        """Sets the wall clock forward or back."""
+        self.stepped_us += round(seconds * 1e6)
 
 
 class _Look:
@@ -73,8 +81,18 @@ class _Look:
         return copy(uow.session(self.session_id))
 
 
+class _Nothing:
+    """An operation that does nothing."""
+
+    run_ids = ()
+    weight = 1
+
+    def __call__(self, uow: UnitOfWork) -> None:
+        del uow
+
+
 class Harness:
-    """A server, its store and its clock. No loop runs in it: `reap` is called by the test."""
+    """A server, its store and its clock. No loop runs in it: the test lets time pass."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = ShiftedClock()
@@ -87,6 +105,8 @@ class Harness:
         self.backend: Backend
         self.server: Server
         self.port = self.run(self._start())
+        self._reaper: Reaper
+        self.restart_reaper()
         self.is_running = True
         self.channel = self.new_channel()
 
@@ -104,16 +124,26 @@ class Harness:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(TIMEOUT_S)
 
     def reap(self) -> list[str]:
-        """Looks for expired leases once; returns the sessions that are lost."""
-        return self.run(self._reaper().reap())
+        """Looks for silent sessions once; returns those that are lost."""
+        return self.run(self._reaper.reap())
 
-    def extend(self) -> None:
-        """What the service does when it starts."""
-        self.run(self._reaper().extend())
+    def pass_time(self, seconds: float) -> list[str]:
+        """Lets time pass, with a look each second; returns the sessions that are lost."""
+        lost = self.reap()
+        whole, rest = divmod(seconds, 1.0)
+        for step_s in [*[1.0] * int(whole), rest]:
+            self.clock.advance(step_s)
+            lost += self.reap()
+        return lost
 
-    def extend_nothing(self) -> None:
+    def restart_reaper(self) -> None:
+        """What the service does when it starts: it knows nothing, and looks for the first time."""
+        self._reaper = Reaper(self.store, self.clock, self.backend.live, self.backend.terms)
+        self.reap()
+
+    def wait_for_store(self) -> None:
         """Returns when all that the server has handed to the store is done."""
-        self.store.submit(ExtendLeases(lease_us=-(1 << 50))).result(TIMEOUT_S)
+        self.store.submit(_Nothing()).result(TIMEOUT_S)
 
     def open_session(self, session_id: str, *, connection_id: str) -> None:
         """What another service process over the same database does when a client says Hello."""
@@ -152,9 +182,6 @@ class Harness:
         self._readers.shutdown()
         self.store.close()
 
-    def _reaper(self) -> Reaper:
-        return Reaper(self.store, self.clock, self.backend.live, self.backend.terms)
-
     async def _start(self) -> int:
         self.backend = Backend(
             store=self.store,
@@ -174,7 +201,7 @@ class Harness:
                 is_embedded=True,
                 idle_timeout_us=300_000_000,
             ),
-            activity=Activity(last_call_us=self.clock.now_us()),
+            activity=Activity(last_call_us=self.clock.steady_us()),
             on_point=self.points.append,
         )
         self.store.on_commit(self.backend.hub)

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from copy import copy, deepcopy
 from typing import TYPE_CHECKING, TypeVar
 
+from flowspan_service.app.leases import StoredSign
 from flowspan_service.app.queries import (
     ArtifactQuery,
     Changes,
@@ -36,11 +37,21 @@ class ManualClock:
 
     def __init__(self, now_us: int = 1_700_000_000_000_000) -> None:
         self.us = now_us
+        self.steady = 5_000_000
 
     def now_us(self) -> int:
         return self.us
 
+    def steady_us(self) -> int:
+        return self.steady
+
     def advance(self, seconds: float) -> None:
+        """Lets time pass."""
+        self.us += round(seconds * 1e6)
+        self.steady += round(seconds * 1e6)
+
+    def step(self, seconds: float) -> None:
+        """Sets the wall clock forward or back."""
         self.us += round(seconds * 1e6)
 
 
@@ -117,13 +128,12 @@ class MemoryUnitOfWork:
         ]
         return sorted(runs, key=lambda run: run.id, reverse=True)
 
-    def expired_sessions(self, *, at_us: int, limit: int) -> list[Session]:
-        expired = [
-            session
+    def stored_signs(self) -> list[StoredSign]:
+        return [
+            StoredSign(session.id, session.renewals, session.lease_us, session.silence_us)
             for session in self.data.sessions.values()
-            if session.status == SessionStatus.OPEN and session.lease_expires_us <= at_us
+            if session.status == SessionStatus.OPEN
         ]
-        return sorted(expired, key=lambda session: session.lease_expires_us)[:limit]
 
     def delete_sessions(self, *, ended_before_us: int, limit: int) -> int:
         ended = [
@@ -136,14 +146,6 @@ class MemoryUnitOfWork:
         for session_id in ended[:limit]:
             del self.data.sessions[session_id]
         return len(ended[:limit])
-
-    def extend_leases(self, *, until_us: int) -> int:
-        changed = 0
-        for session in self.data.sessions.values():
-            if session.status == SessionStatus.OPEN and session.lease_expires_us < until_us:
-                session.lease_expires_us = until_us
-                changed += 1
-        return changed
 
     def tree(self, run_id: str) -> list[Run]:
         return _tree(self.data, run_id)

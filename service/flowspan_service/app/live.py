@@ -12,8 +12,13 @@ class Connection(Protocol):
     """A connected session."""
 
     session_id: str
-    alive_until_us: int
-    """The lease, renewed in memory with each frame."""
+
+    def sign(self) -> int:
+        """A number that is not 0, and another one after each sign of life.
+
+        Also while it is the service that keeps its client waiting. May be called in any thread.
+        """
+        ...
 
     def be_taken_over(self) -> None:
         """Another connection has the session now."""
@@ -29,7 +34,7 @@ class Connection(Protocol):
 
 
 class LiveSessions:
-    """Which connection has which session. For the event loop's thread only."""
+    """Which connection has which session. For the event loop's thread, unless it says otherwise."""
 
     def __init__(self) -> None:
         self._connections: dict[str, Connection] = {}
@@ -56,6 +61,7 @@ class LiveSessions:
         """The connection that has the session, if it is here."""
         return None if session_id is None else self._connections.get(session_id)
 
-    def leases(self) -> dict[str, int]:
-        """Until when each connected session lives, in microseconds since 1970 UTC."""
-        return {key: each.alive_until_us for key, each in self._connections.items()}
+    def sign_of(self, session_id: str) -> int:
+        """The sign of life of a connected session; 0 if it is not here. For any thread."""
+        connection = self._connections.get(session_id)
+        return 0 if connection is None else connection.sign()

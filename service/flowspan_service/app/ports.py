@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
+    from flowspan_service.app.leases import StoredSign
     from flowspan_service.app.queries import (
         ArtifactQuery,
         Changes,
@@ -37,7 +38,11 @@ class Clock(Protocol):
     """The time."""
 
     def now_us(self) -> int:
-        """The wall clock, in microseconds since 1970 UTC."""
+        """The wall clock, in microseconds since 1970 UTC: what people are told. It may step."""
+        ...
+
+    def steady_us(self) -> int:
+        """The monotonic clock, in microseconds since some moment: for durations in this process."""
         ...
 
 
@@ -89,12 +94,8 @@ class UnitOfWork(Protocol):
         """The session's runs that have not ended, the deepest first (by id, descending)."""
         ...
 
-    def expired_sessions(self, *, at_us: int, limit: int) -> list[Session]:
-        """OPEN sessions whose lease has expired at that time, the oldest lease first."""
-        ...
-
-    def extend_leases(self, *, until_us: int) -> int:
-        """Lets no OPEN session expire before that time; returns how many were changed."""
+    def stored_signs(self) -> list[StoredSign]:
+        """The signs of life of all OPEN sessions, in any order."""
         ...
 
     def delete_sessions(self, *, ended_before_us: int, limit: int) -> int:

@@ -24,7 +24,6 @@ from flowspan_service.domain.runs import (
     Payload,
     Run,
     Session,
-    SessionStatus,
     TraceContext,
 )
 from flowspan_service.domain.states import Cause
@@ -165,8 +164,7 @@ class ApplyReport:
         if events:
             applied.up_to_sequence = session.last_sequence = first + len(events) - 1
             _apply(uow, session, events, first, applied)
-        session.status = SessionStatus.OPEN
-        session.lease_expires_us = uow.now_us + session.lease_us
+        session.renew(uow.now_us)
         uow.save_session(session)
         return applied
 

@@ -11,8 +11,9 @@ from flowspan_service.domain.runs import Session, SessionStatus
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from flowspan_service.app.leases import LeaseWatch, Look
     from flowspan_service.app.ports import UnitOfWork
     from flowspan_service.domain.runs import Run
 
@@ -104,7 +105,8 @@ class OpenSession:
         if self.connection_id is not None:
             session.client[_CONNECTION] = self.connection_id
         session.lease_us = self.lease_us
-        _renew(uow, session)
+        session.renew(uow.now_us)
+        uow.save_session(session)
         return Opened(session.last_sequence, session.lease_us, is_new)
 
 
@@ -127,7 +129,9 @@ class RenewLease:
             NotFoundError: There is no such session.
             SessionTakenOverError: Another connection has it.
         """
-        _renew(uow, require_session(uow, self.session_id, connection_id=self.connection_id))
+        session = require_session(uow, self.session_id, connection_id=self.connection_id)
+        session.renew(uow.now_us)
+        uow.save_session(session)
 
 
 class EndSession:
@@ -180,10 +184,9 @@ class ConnectionBroken:
             return
         if session.client.get(_CONNECTION) != self.connection_id:
             return
-        expires_us = uow.now_us + self.grace_us
-        if expires_us < session.lease_expires_us:
-            session.lease_expires_us = expires_us
-            uow.save_session(session)
+        # The end of a connection is a sign, too: until then it may have lived.
+        session.renew(uow.now_us, silence_us=max(1, min(self.grace_us, session.lease_us)))
+        uow.save_session(session)
 
 
 @dataclass(slots=True)
@@ -195,39 +198,55 @@ class Reaped:
     crashed_run_count: int
     has_more: bool
     """Whether the limit was reached, so that there may be more."""
+    look: Look
+    """What is known of all open sessions now: to be remembered for the next time."""
 
 
 class Reap:
-    """Sessions whose lease ran out are LOST, and the runs that they left open have CRASHED."""
+    """Sessions that are silent for too long are LOST, and the runs they left open have CRASHED.
 
-    __slots__ = ("alive_until_us", "limit", "run_ids", "weight")
+    Looking and deciding are one transaction. It comes after all signs of life that were handed to
+    the writer before it, so that none is overlooked because the writer is slow.
+    """
 
-    def __init__(self, *, limit: int, alive_until_us: Mapping[str, int]) -> None:
+    __slots__ = ("frames", "limit", "run_ids", "steady_us", "watch", "weight")
+
+    def __init__(
+        self,
+        watch: LeaseWatch,
+        *,
+        limit: int,
+        frames: Callable[[str], int],
+        steady_us: Callable[[], int],
+    ) -> None:
         """Prepares it.
 
         Args:
+            watch: What this process knows of the sessions.
             limit: How many sessions at most.
-            alive_until_us: The leases of the sessions that are connected to this process, by
-                session: they are renewed in memory with each frame, and stored less often.
+            frames: See `LeaseWatch.judge`; called in the writer's thread.
+            steady_us: The monotonic clock.
         """
+        self.watch = watch
         self.limit = limit
-        self.alive_until_us = alive_until_us
+        self.frames = frames
+        self.steady_us = steady_us
         self.run_ids: Sequence[str] = ()
         self.weight = 100
 
     def __call__(self, uow: UnitOfWork) -> Reaped:
         """Does it."""
-        now_us = uow.now_us
-        expired = uow.expired_sessions(at_us=now_us, limit=self.limit)
-        reaped = Reaped([], 0, len(expired) >= self.limit)
-        for session in expired:
-            alive_until_us = self.alive_until_us.get(session.id, 0)
-            if alive_until_us > now_us:
-                session.lease_expires_us = alive_until_us
-            else:
-                reaped.crashed_run_count += _crash_open_runs(uow, session, "fell silent")
-                reaped.sessions.append(session.id)
-                session.status = SessionStatus.LOST
+        at_us = self.steady_us()  # before the rows are read, which may take its time
+        look = self.watch.judge(uow.stored_signs(), self.frames, at_us=at_us)
+        reaped = Reaped([], 0, len(look.silent) > self.limit, look)
+        for session_id in look.silent[: self.limit]:
+            session = uow.session(session_id)
+            if session is None:
+                continue
+            reaped.crashed_run_count += _crash_open_runs(uow, session, "fell silent")
+            reaped.sessions.append(session.id)
+            session.status = SessionStatus.LOST
+            session.lease_expires_us = uow.now_us
             uow.save_session(session)
         return reaped
 
@@ -256,25 +275,6 @@ class DeleteSessions:
     def __call__(self, uow: UnitOfWork) -> int:
         """Does it; returns how many were deleted."""
         return uow.delete_sessions(ended_before_us=uow.now_us - self.kept_us, limit=self.limit)
-
-
-class ExtendLeases:
-    """All open sessions get a full lease.
-
-    When the service starts, or was stopped for a while, their silence was the service's own.
-    """
-
-    __slots__ = ("lease_us", "run_ids", "weight")
-
-    def __init__(self, *, lease_us: int) -> None:
-        """Prepares it, with the lease to give."""
-        self.lease_us = lease_us
-        self.run_ids: Sequence[str] = ()
-        self.weight = 100
-
-    def __call__(self, uow: UnitOfWork) -> int:
-        """Does it; returns how many sessions were extended."""
-        return uow.extend_leases(until_us=uow.now_us + self.lease_us)
 
 
 def require_session(uow: UnitOfWork, session_id: str, *, connection_id: str | None) -> Session:
@@ -308,12 +308,6 @@ def taken_over(session_id: str) -> SessionTakenOverError:
         advice="Do not reconnect; each process needs a session of its own.",
         session_id=session_id,
     )
-
-
-def _renew(uow: UnitOfWork, session: Session) -> None:
-    session.status = SessionStatus.OPEN
-    session.lease_expires_us = uow.now_us + session.lease_us
-    uow.save_session(session)
 
 
 def _crash_open_runs(uow: UnitOfWork, session: Session, why: str) -> int:

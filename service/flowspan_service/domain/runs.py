@@ -121,6 +121,25 @@ class Session:
     lease_us: int
     """How long it lives after its last frame, in microseconds."""
     lease_expires_us: int
+    """By the wall clock: when it ended or, while it is OPEN, about when its lease will. Only to
+    forget old sessions; who lives is judged by `renewals` (see app.leases)."""
     created_us: int
     client: dict[str, str] = field(default_factory=dict)
     """Who it is, for people: name, version, language, hostname, process_id."""
+    renewals: int = 0
+    """A count that changes with each stored sign of life."""
+    silence_us: int = 0
+    """How long it may be silent from the last one on: its lease, or the grace after its connection
+    broke. 0 in rows that an older version wrote: the lease."""
+
+    def renew(self, now_us: int, *, silence_us: int | None = None) -> None:
+        """Stores a sign of life: the session is OPEN, and its lease begins anew.
+
+        Args:
+            now_us: The wall clock.
+            silence_us: How long it may be silent now; its lease if None.
+        """
+        self.status = SessionStatus.OPEN
+        self.renewals += 1
+        self.silence_us = self.lease_us if silence_us is None else silence_us
+        self.lease_expires_us = now_us + self.silence_us

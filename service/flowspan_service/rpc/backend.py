@@ -44,6 +44,7 @@ class Activity:
     """When the service was last used, and what it has done. For the event loop's thread only."""
 
     last_call_us: int
+    """On the monotonic clock."""
     open_calls: int = 0
     committed_transition_count: int = 0
     queued_bytes: int = 0

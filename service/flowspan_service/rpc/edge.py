@@ -37,12 +37,12 @@ class Edge(grpc.aio.ServerInterceptor):
 
     Args:
         activity: Told of each call.
-        now_us: The service's clock.
+        steady_us: The monotonic clock.
     """
 
-    def __init__(self, activity: Activity, now_us: Callable[[], int]) -> None:
+    def __init__(self, activity: Activity, steady_us: Callable[[], int]) -> None:
         self._activity = activity
-        self._now_us = now_us
+        self._steady_us = steady_us
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -123,11 +123,11 @@ class Edge(grpc.aio.ServerInterceptor):
     def _began(self, name: str) -> Callable[[], None]:
         started = time.perf_counter()
         activity = self._activity
-        activity.last_call_us = self._now_us()
+        activity.last_call_us = self._steady_us()
         activity.open_calls += 1
 
         def ended() -> None:
-            activity.last_call_us = self._now_us()
+            activity.last_call_us = self._steady_us()
             activity.open_calls -= 1
             log.debug("call", method=name, ms=round((time.perf_counter() - started) * 1000, 2))
 

@@ -60,10 +60,6 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
         del context
         backend = self._backend
         session_id = request.hello.session_id
-        if backend.activity.queued_bytes > limits.MAX_QUEUED:
-            raise OverloadedError(
-                "More is reported than can be stored.", advice="Send it again in a moment."
-            )
         report = None
         if request.HasField("batch") and (request.batch.events or request.batch.first_sequence):
             events, run_ids = read_batch(request.batch)
@@ -74,6 +70,11 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
                 run_ids=run_ids,
             )
         opened = await backend.write(_open(backend, request.hello, None))
+        if backend.activity.queued_bytes > limits.MAX_QUEUED:
+            # Only now: a client that is sent away lives all the same.
+            raise OverloadedError(
+                "More is reported than can be stored.", advice="Send it again in a moment."
+            )
         ack = report_pb2.Ack(up_to_sequence=opened.resume_after)
         if report is not None:
             size = request.ByteSize()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from flowspan.v1 import report_pb2, report_service_pb2
 from flowspan_service.app.reports import ApplyReport
@@ -22,13 +22,16 @@ from flowspan_service.rpc.events import read_batch
 from flowspan_service.rpc.translate import verdict_message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from concurrent.futures import Future
 
     from flowspan_service.app.reports import Applied
     from flowspan_service.domain.verdicts import Verdict
     from flowspan_service.rpc.backend import Backend
     from flowspan_service.rpc.edge import CallContext
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _Request = report_service_pb2.ReportRequest
 _Response = report_service_pb2.ReportResponse
@@ -50,11 +53,12 @@ class ReportStream:
     def __init__(self, backend: Backend, session_id: str) -> None:
         self.session_id = session_id
         self.connection_id = uuid.uuid4().hex
-        self.alive_until_us = 0
         self._backend = backend
         self._loop = asyncio.get_running_loop()
         self._lease_us = backend.terms.lease_us
-        self._stored_lease_at_us = 0
+        self._renewed_at_us = 0
+        self._signs = 1
+        self._reading_in_thread = False
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._next_sequence = 1
@@ -75,7 +79,17 @@ class ReportStream:
         self._next_sequence = resume_after + 1
         self._acked = resume_after
         self._lease_us = lease_us
-        self._stored_lease_at_us = self._sign_of_life()
+        self._renewed_at_us = self._backend.clock.steady_us()
+
+    def sign(self) -> int:
+        """A number that changes with each sign of life (see app.live.Connection).
+
+        While something of the session waits for a thread or for its commit, the client's silence is
+        the service's own.
+        """
+        if self._in_flight or self._reading_in_thread:
+            self._signs += 1  # in whichever thread: all that matters is that it changes
+        return self._signs
 
     def be_taken_over(self) -> None:
         """Another connection has the session now."""
@@ -136,7 +150,7 @@ class ReportStream:
 
     async def _read(self, frames: AsyncIterator[bytes]) -> None:
         async for data in frames:
-            now_us = self._sign_of_life()
+            self._signs += 1
             if len(data) > limits.MAX_BATCH:
                 raise validate.too_large("frame", len(data), limits.MAX_BATCH)
             request = await self._parse(data)
@@ -144,7 +158,7 @@ class ReportStream:
             if frame == "batch":
                 await self._take(request.batch, len(data))
             elif frame == "heartbeat":
-                self._store_lease(now_us)
+                self._store_lease()
             elif frame == "goodbye":
                 self._said_goodbye = True
                 end = EndSession(self.session_id, connection_id=self.connection_id)
@@ -159,14 +173,23 @@ class ReportStream:
     async def _parse(self, data: bytes) -> report_service_pb2.ReportRequest:
         if len(data) <= _IN_A_THREAD:
             return parse_message(_Request.FromString, data)
-        return await self._backend.read(parse_message, _Request.FromString, data)
+        return await self._read_in_thread(parse_message, _Request.FromString, data)
+
+    async def _read_in_thread(
+        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        self._reading_in_thread = True
+        try:
+            return await self._backend.read(function, *args, **kwargs)
+        finally:
+            self._reading_in_thread = False
 
     async def _take(self, batch: report_pb2.Batch, size: int) -> None:
         """Hands a batch to the writer, when there is room for it."""
         if size <= _IN_A_THREAD:
             events, run_ids = read_batch(batch)
         else:
-            events, run_ids = await self._backend.read(read_batch, batch)
+            events, run_ids = await self._read_in_thread(read_batch, batch)
         first = batch.first_sequence
         if first > self._next_sequence:
             raise BadSequenceError(
@@ -178,7 +201,7 @@ class ReportStream:
         await self._wait_for_room(len(events), size)
         self._unacked += len(events)
         self._unacked_bytes += size
-        self._stored_lease_at_us = self._backend.clock.now_us()
+        self._renewed_at_us = self._backend.clock.steady_us()
         self._submit(
             ApplyReport(
                 self.session_id,
@@ -201,7 +224,7 @@ class ReportStream:
             await self._room.wait()
         while self._backend.activity.queued_bytes > limits.MAX_QUEUED:
             await asyncio.sleep(_LOOK_FOR_ROOM_S)
-            self._sign_of_life()  # it is the service that keeps its client waiting
+            self._signs += 1  # it is the service that keeps its client waiting
 
     def _submit(
         self, operation: ApplyReport | EndSession | RenewLease, events: int = 0, size: int = 0
@@ -220,6 +243,7 @@ class ReportStream:
 
     def _done(self, future: Future[Applied | int | None], events: int, size: int) -> None:
         self._in_flight -= 1
+        self._signs += 1
         self._backend.activity.queued_bytes -= size
         error = future.exception()
         if error is not None:
@@ -230,7 +254,6 @@ class ReportStream:
         if isinstance(applied, int):  # the runs that Goodbye has left
             activity.committed_transition_count += applied
         elif applied is not None:
-            self._sign_of_life()
             activity.committed_transition_count += applied.transition_count
             self._committed.append((events, size, applied))
         self._wake.set()
@@ -259,15 +282,11 @@ class ReportStream:
             self._failure = error
         self._wake.set()
 
-    def _sign_of_life(self) -> int:
-        now_us = self._backend.clock.now_us()
-        self.alive_until_us = now_us + self._lease_us
-        return now_us
-
-    def _store_lease(self, now_us: int) -> None:
-        """Stores that the session lives, but not more often than it matters."""
-        if now_us - self._stored_lease_at_us >= self._lease_us // 4:
-            self._stored_lease_at_us = now_us
+    def _store_lease(self) -> None:
+        """Stores that the session lives, but not more often than other service processes need."""
+        now_us = self._backend.clock.steady_us()
+        if now_us - self._renewed_at_us >= self._lease_us // 4:
+            self._renewed_at_us = now_us
             self._submit(RenewLease(self.session_id, connection_id=self.connection_id))
 
 

@@ -70,7 +70,7 @@ class Server:
         self._backend = backend
         self.health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[Edge(backend.activity, backend.clock.now_us)],
+            interceptors=[Edge(backend.activity, backend.clock.steady_us)],
             options=_options(backend.terms.lease_us),
         )
         server = self._server

@@ -197,12 +197,17 @@ def session_values(session: Session) -> dict[str, Any]:
         "lease_expires_us": session.lease_expires_us,
         "created_us": session.created_us,
         "client": json.dumps(session.client, ensure_ascii=False),
+        "renewals": session.renewals,
+        "silence_us": session.silence_us,
     }
 
 
 def session_of(row: Sequence[Any]) -> Session:
     """The session in a row of `session`, ids as text."""
-    session_id, status, last_sequence, lease_us, lease_expires_us, created_us, client = row
+    (
+        session_id, status, last_sequence, lease_us, lease_expires_us, created_us, client,
+        renewals, silence_us,
+    ) = row  # fmt: skip
     return Session(
         id=session_id,
         status=status,
@@ -211,6 +216,8 @@ def session_of(row: Sequence[Any]) -> Session:
         lease_expires_us=lease_expires_us,
         created_us=created_us,
         client=json.loads(client),
+        renewals=renewals,
+        silence_us=silence_us,
     )
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from flowspan_service.stores.ids import Id
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The revision of the last migration in `migrations/versions`."""
 
 metadata = MetaData()
@@ -183,11 +183,13 @@ session = Table(
     Column("lease_expires_us", BigInteger, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("client", Text, nullable=False),
+    Column("renewals", BigInteger, nullable=False, server_default="0"),
+    Column("silence_us", BigInteger, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 Index(
-    "session_by_lease",
-    session.c.lease_expires_us,
+    "session_open",
+    session.c.id,
     sqlite_where=IS_OPEN_SESSION,
     postgresql_where=IS_OPEN_SESSION,
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
+from flowspan_service.app.leases import StoredSign
 from flowspan_service.app.queries import FlowInfo
 from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.runs import RunKind, SessionStatus
@@ -33,6 +34,12 @@ DELETE_CHUNK = 500
 LOG_STATEMENT_CHARACTERS = 4_000_000
 CHARACTERS_PER_ROW = 8_000
 """Messages together count as one row more for so much of them."""
+_SIGNS = select(
+    tables.session.c.id,
+    tables.session.c.renewals,
+    tables.session.c.lease_us,
+    tables.session.c.silence_us,
+).where(tables.IS_OPEN_SESSION)
 _FLOW = int(RunKind.FLOW)  # for add_run: reading a member from its class takes its time
 
 
@@ -307,36 +314,10 @@ class Unit:
         self.changes += 1
         self._sessions[session.id] = self._changed_sessions[session.id] = session
 
-    def expired_sessions(self, *, at_us: int, limit: int) -> list[Session]:
+    def stored_signs(self) -> list[StoredSign]:
         """See app.ports.UnitOfWork."""
         self.flush()
-        columns = tables.session.c
-        statement = (
-            select(tables.session)
-            .where(columns.status == SessionStatus.OPEN, tables.IS_OPEN_SESSION)
-            .where(columns.lease_expires_us <= at_us)
-            .order_by(columns.lease_expires_us)
-            .limit(limit)
-        )
-        found = [session_of(row) for row in self._connection.execute(statement)]
-        return [self._sessions.setdefault(session.id, session) for session in found]
-
-    def extend_leases(self, *, until_us: int) -> int:
-        """See app.ports.UnitOfWork."""
-        self.changes += 1
-        self.flush()
-        columns = tables.session.c
-        statement = (
-            update(tables.session)
-            .where(columns.status == SessionStatus.OPEN, tables.IS_OPEN_SESSION)
-            .where(columns.lease_expires_us < until_us)
-            .values(lease_expires_us=until_us)
-        )
-        count = self._connection.execute(statement).rowcount
-        for session in self._sessions.values():
-            if session.status == SessionStatus.OPEN:
-                session.lease_expires_us = max(session.lease_expires_us, until_us)
-        return count
+        return [StoredSign(*row) for row in self._connection.execute(_SIGNS)]
 
     def delete_sessions(self, *, ended_before_us: int, limit: int) -> int:
         """See app.ports.UnitOfWork."""

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 _SESSIONS = text(
     "INSERT INTO session"
-    " (id, status, last_sequence, lease_us, lease_expires_us, created_us, client)"
-    " VALUES (:id, :status, :last_sequence, :lease_us, :lease_expires_us, :created_us, :client)"
+    " (id, status, last_sequence, lease_us, lease_expires_us, created_us, client, renewals,"
+    " silence_us)"
+    " VALUES (:id, :status, :last_sequence, :lease_us, :lease_expires_us, :created_us, :client,"
+    " :renewals, :silence_us)"
     " ON CONFLICT (id) DO UPDATE SET status = excluded.status,"
     " last_sequence = excluded.last_sequence, lease_us = excluded.lease_us,"
-    " lease_expires_us = excluded.lease_expires_us, client = excluded.client"
+    " lease_expires_us = excluded.lease_expires_us, client = excluded.client,"
+    " renewals = excluded.renewals, silence_us = excluded.silence_us"
 ).bindparams(bindparam("id", type_=Id))
 
 _FLOWS = text(

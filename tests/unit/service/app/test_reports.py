@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
+from flowspan_service.app.leases import LeaseWatch
 from flowspan_service.app.reports import ApplyReport, NewRun, NotUnderstood, ReportedEvent
 from flowspan_service.app.sessions import EndSession, OpenSession, Reap
 from flowspan_service.domain.errors import (
@@ -163,15 +164,19 @@ def test_run_is_taken_over_by_who_reports_it(store: MemoryStore) -> None:
 def test_report_brings_a_lost_session_back(store: MemoryStore) -> None:
     opened(store)
     report(store, 1, new("r"), enters("r", S.RUNNING))
-    store.clock.advance(31)
-    reaped = store.do(Reap(limit=10, alive_until_us={}))
-    assert (reaped.sessions, reaped.crashed_run_count, reaped.has_more) == (["s"], 1, False)
+    watch = LeaseWatch(lease_us=LEASE_US)
+    for _ in range(32):
+        reaped = store.do(
+            Reap(watch, limit=10, frames=lambda _: 0, steady_us=store.clock.steady_us)
+        )
+        watch.remember(reaped.look)
+        store.clock.advance(1)
     assert store.data.sessions["s"].status == SessionStatus.LOST
     assert store.data.runs["r"].cause == Cause.SESSION_LOST
     report(store, 3, enters("r", S.COMPLETED))
     session = store.data.sessions["s"]
     assert session.status == SessionStatus.OPEN
-    assert session.lease_expires_us == store.clock.now_us() + LEASE_US
+    assert session.silence_us == LEASE_US
     assert store.data.runs["r"].state.type == S.COMPLETED
 
 
