@@ -32,9 +32,11 @@ class Backlog:
         lost_states: How many states had to be left out.
     """
 
-    def __init__(self, config: Config, session_id: str, intake: Intake) -> None:
+    def __init__(
+        self, config: Config, session_id: str, intake: Intake, *, secret: bytes = b""
+    ) -> None:
         self.outbox = Outbox()
-        self.spool = Spool(config, session_id)
+        self.spool = Spool(config, session_id, secret=secret)
         self.flushes_asked = 0
         self.lost_logs = 0
         self.lost_states = 0

@@ -34,6 +34,12 @@ _PATIENT_DELAY_S = 3.0
 _HOPELESS_DELAY_S = 10.0
 
 
+class SessionRefusedError(FlowspanError):
+    """The service has another secret for the session; the message says which service."""
+
+    code = "session_refused"
+
+
 @dataclass(frozen=True, slots=True)
 class Connected:
     """A session on a link."""
@@ -49,11 +55,15 @@ class Connector:
         config: Says where to.
         session_id: The session to open or to resume.
         wake: Called from the attempt's thread when it ended.
+        secret: The secret of the session.
     """
 
-    def __init__(self, config: Config, session_id: str, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, config: Config, session_id: str, wake: Callable[[], None], *, secret: bytes = b""
+    ) -> None:
         self._config = config
         self._session_id = session_id
+        self._secret = secret
         self._wake = wake
         self._result: Connected | FlowspanError | None = None
         self._is_trying = False
@@ -152,7 +162,9 @@ class Connector:
         if address is None:
             raise ServiceUnavailableError("the local service is not running")
         try:
-            return Connected(*open_session(address, self._session_id, client_info()))
+            return Connected(
+                *open_session(address, self._session_id, client_info(), secret=self._secret)
+            )
         except LinkClosedError as error:
             raise explain_refusal(address, error) from error
         except OSError as error:
@@ -171,4 +183,6 @@ def explain_refusal(address: Address, error: LinkClosedError) -> FlowspanError:
             f"what listens at {address} is a gRPC server, but not a flowspan service, or one of "
             f"another age: it does not know flowspan.v1.ReportService. {advice}"
         )
+    if error.status == "PERMISSION_DENIED":
+        return SessionRefusedError(f"the service at {address} did not take the session: {error}.")
     return ServiceUnavailableError(f"the service at {address} did not take the session: {error}.")

@@ -87,7 +87,13 @@ class Loop:
     """
 
     def __init__(
-        self, config: Config, session_id: str, intake: Intake, stop_run: Callable[[str, str], None]
+        self,
+        config: Config,
+        session_id: str,
+        intake: Intake,
+        stop_run: Callable[[str, str], None],
+        *,
+        secret: bytes,
     ) -> None:
         """Prepares it; `start` starts it.
 
@@ -96,11 +102,12 @@ class Loop:
             session_id: The session that it reports in.
             intake: Where events come from.
             stop_run: Called with a run's id and a reason when the service wants a run to stop.
+            secret: Shows the service that the session is this process's.
         """
         self.idle = False
         self.welcome: WelcomeInfo | None = None
         self.welcomed = threading.Event()
-        self.backlog = Backlog(config, session_id, intake)
+        self.backlog = Backlog(config, session_id, intake, secret=secret)
         self.trouble = NO_CONNECTION_YET
         self.is_hopeless = False
         self.has_warned = False
@@ -113,7 +120,7 @@ class Loop:
             os.set_blocking(handle, False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
-        self._connector = Connector(config, session_id, self.wake)
+        self._connector = Connector(config, session_id, self.wake, secret=secret)
         self._due_at: float | None = None
         self._first_kept = threading.Event()
         self._is_first_wanted = False

@@ -15,7 +15,7 @@ from flowspan import clock
 from flowspan.connection.address import explain
 from flowspan.connection.resolve import resolve_address
 from flowspan.exceptions import FlowspanError, ServiceUnavailableError
-from flowspan.reporter.connector import explain_refusal
+from flowspan.reporter.connector import SessionRefusedError, explain_refusal
 from flowspan.reporter.intake import MAX_BATCH_EVENTS
 from flowspan.reporter.link import LinkClosedError
 from flowspan.reporter.placeholders import placeholder_batch, without_event
@@ -268,10 +268,15 @@ class _Push:
                     self._address,
                     self._spool.header.session_id,
                     self._spool.header.client,
+                    secret=self._spool.header.secret,
                     recovering=True,
                 )
             except LinkClosedError as error:
-                raise explain_refusal(self._address, error) from error
+                refusal = explain_refusal(self._address, error)
+                if isinstance(refusal, SessionRefusedError):  # the next spool may be taken
+                    self._result.problem = str(refusal)
+                    return
+                raise refusal from error
             except OSError as error:
                 raise ServiceUnavailableError(explain(self._address, error)) from error
             try:

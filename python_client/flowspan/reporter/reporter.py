@@ -40,6 +40,7 @@ logger = logging.getLogger("flowspan.reporter")
 EXIT_TIMEOUT_S = 2.0
 """How long the end of the process waits for the service, as long as that says nothing."""
 
+_SECRET_BYTES = 16
 _SLOW_DOWN_S = 0.1
 _SLOW_DOWN_STEP_S = 0.002
 _SAY_AFTER_S = 1.0
@@ -89,6 +90,7 @@ class Reporter:
         self._has_given_up = False
         self._missing_said = ""
         self.session_id = str(uuid.uuid4())
+        self._session_secret = os.urandom(_SECRET_BYTES)
 
     def emit(self, event: Event) -> None:
         """Takes an event (see flowspan.core.events). Never raises.
@@ -329,7 +331,13 @@ class Reporter:
             # HTTP/2 and the stubs take 60 ms to import: not before something is reported.
             from flowspan.reporter.loop import Loop  # noqa: PLC0415 - measured, see above
 
-            loop = Loop(self._get_config(), self.session_id, self._intake, self._stop_run)
+            loop = Loop(
+                self._get_config(),
+                self.session_id,
+                self._intake,
+                self._stop_run,
+                secret=self._session_secret,
+            )
             with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
                 loop.start()
                 self._loop = loop

@@ -39,7 +39,12 @@ class WelcomeInfo:
 
 
 def open_session(
-    address: Address, session_id: str, client: Mapping[str, str], *, recovering: bool = False
+    address: Address,
+    session_id: str,
+    client: Mapping[str, str],
+    *,
+    secret: bytes = b"",
+    recovering: bool = False,
 ) -> tuple[Link, WelcomeInfo]:
     """Connects, says Hello and waits for the Welcome.
 
@@ -47,6 +52,7 @@ def open_session(
         address: Where the service is.
         session_id: The session, new or to be resumed.
         client: Who made the session (see `flowspan.connection.identity`).
+        secret: The secret of the session; empty if it has none.
         recovering: Whether that was another process, which is gone.
 
     Raises:
@@ -55,7 +61,7 @@ def open_session(
     """
     link = Link.connect(address, timeout_s=CONNECT_TIMEOUT_S)
     try:
-        hello = report_pb2.Hello(session_id=session_id, recovering=recovering)
+        hello = report_pb2.Hello(session_id=session_id, secret=secret, recovering=recovering)
         introduce(hello, client)
         link.send(report_service_pb2.ReportRequest(hello=hello).SerializeToString())
         messages = link.wait(WELCOME_TIMEOUT_S)

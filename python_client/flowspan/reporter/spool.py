@@ -57,15 +57,16 @@ class Spool:
     Args:
         config: Where it is and how large it may be.
         session_id: Whose it is.
+        secret: The secret of the session, for the process that brings what this one leaves.
 
     Attributes:
         problem: Why it does not keep all that it should, and what to do, as a sentence; empty while
             it does.
     """
 
-    def __init__(self, config: Config, session_id: str) -> None:
+    def __init__(self, config: Config, session_id: str, *, secret: bytes = b"") -> None:
         self._folder = spool_folder(config.home)
-        self._header = SpoolHeader(session_id, config.address or "")
+        self._header = SpoolHeader(session_id, config.address or "", secret=secret)
         self._limit = config.spool_max_bytes
         self._reserve = min(_RESERVE_BYTES, self._limit // 8)
         self._file: SpoolFile | None = None

@@ -47,12 +47,14 @@ class SpoolHeader:
         address: The configured address of the service; empty for the local service of the home.
         client: Who made it, by the names of Hello's fields.
         created_at: When, in seconds since 1970 UTC.
+        secret: The session's secret, which the service wants to see; empty in older spools.
     """
 
     session_id: str
     address: str
     client: dict[str, str] = field(default_factory=dict)
     created_at: float = field(default_factory=clock.now_s)
+    secret: bytes = field(default=b"", repr=False)
 
 
 class Record(NamedTuple):
@@ -118,6 +120,7 @@ class SpoolFile:
                     "address": header.address,
                     "client": header.client,
                     "created_at": header.created_at,
+                    "secret": header.secret.hex(),
                 }
             ).encode()
             start = _MAGIC + _LENGTH.pack(len(text)) + text
@@ -287,6 +290,7 @@ def _read_header(handle: int) -> tuple[SpoolHeader, int]:
             address=str(values["address"]),
             client={str(key): str(value) for key, value in values["client"].items()},
             created_at=float(values["created_at"]),
+            secret=bytes.fromhex(values.get("secret", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpoolFormatError(f"its header is damaged: {error!r}") from error

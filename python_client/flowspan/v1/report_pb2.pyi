@@ -27,7 +27,7 @@ RUN_KIND_FLOW: RunKind
 RUN_KIND_TASK: RunKind
 
 class Hello(_message.Message):
-    __slots__ = ("session_id", "client_name", "client_version", "client_language", "hostname", "process_id", "capabilities", "lease", "recovering")
+    __slots__ = ("session_id", "client_name", "client_version", "client_language", "hostname", "process_id", "capabilities", "lease", "recovering", "secret")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_NAME_FIELD_NUMBER: _ClassVar[int]
     CLIENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,7 @@ class Hello(_message.Message):
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     RECOVERING_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     client_name: str
     client_version: str
@@ -46,7 +47,8 @@ class Hello(_message.Message):
     capabilities: _containers.RepeatedScalarFieldContainer[str]
     lease: _duration_pb2.Duration
     recovering: bool
-    def __init__(self, session_id: _Optional[str] = ..., client_name: _Optional[str] = ..., client_version: _Optional[str] = ..., client_language: _Optional[str] = ..., hostname: _Optional[str] = ..., process_id: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., recovering: bool = ...) -> None: ...
+    secret: bytes
+    def __init__(self, session_id: _Optional[str] = ..., client_name: _Optional[str] = ..., client_version: _Optional[str] = ..., client_language: _Optional[str] = ..., hostname: _Optional[str] = ..., process_id: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., recovering: bool = ..., secret: _Optional[bytes] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("resume_after", "max_batch_bytes", "max_unacked_events", "lease", "reconnect_grace", "server_time", "otlp_endpoint", "limited_tags", "capabilities", "server_version")

@@ -60,7 +60,8 @@ class ReportServiceServicer(object):
         batches and heartbeats; the service answers with acks and may send commands at any time.
 
         Ends with INVALID_ARGUMENT (a malformed frame, a gap in the sequences: nothing of that frame was
-        applied), ABORTED (another connection resumed the session), UNAVAILABLE (the service is stopping,
+        applied), ABORTED (another connection resumed the session), PERMISSION_DENIED (the session has a
+        secret, and Hello did not show it), UNAVAILABLE (the service is stopping,
         or its database is away: reconnect and resume) or RESOURCE_EXHAUSTED (too much unacked).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowspan_service.domain.errors import NotFoundError, SessionTakenOverError
+from flowspan_service.domain.errors import (
+    NotFoundError,
+    SessionTakenOverError,
+    WrongSecretError,
+)
 from flowspan_service.domain.rules import Wish, enter
 from flowspan_service.domain.runs import Session, SessionStatus
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
@@ -57,10 +63,19 @@ class Opened:
 class OpenSession:
     """Opens a session, or resumes it, and gives it to the connection that asks.
 
-    A session that was LOST or CLOSED is OPEN again.
+    A session that was LOST or CLOSED is OPEN again. One that began with a secret is only for those
+    who show it; one that began without stays without, so that no other can lock its client out.
     """
 
-    __slots__ = ("client", "connection_id", "lease_us", "run_ids", "session_id", "weight")
+    __slots__ = (
+        "client",
+        "connection_id",
+        "lease_us",
+        "run_ids",
+        "secret_hash",
+        "session_id",
+        "weight",
+    )
 
     def __init__(
         self,
@@ -68,6 +83,7 @@ class OpenSession:
         *,
         client: Mapping[str, str],
         lease_us: int,
+        secret: bytes = b"",
         connection_id: str | None = None,
     ) -> None:
         """Prepares it.
@@ -76,18 +92,25 @@ class OpenSession:
             session_id: Which session.
             client: Who it is, for people.
             lease_us: The lease granted.
+            secret: What the caller shows; empty if nothing.
             connection_id: The connection that has the session from now on; None for calls without
                 one, which take it from nobody.
         """
         self.session_id = session_id
         self.client = client
         self.lease_us = lease_us
+        # The secret has as much entropy as the hash: neither salt nor a slow hash adds to it.
+        self.secret_hash = hashlib.sha256(secret).digest() if secret else None
         self.connection_id = connection_id
         self.run_ids: Sequence[str] = ()
         self.weight = 1
 
     def __call__(self, uow: UnitOfWork) -> Opened:
-        """Does it."""
+        """Does it.
+
+        Raises:
+            WrongSecretError: The session has a secret, and this is not it.
+        """
         session = uow.session(self.session_id)
         is_new = session is None
         if session is None:
@@ -99,8 +122,10 @@ class OpenSession:
                 lease_expires_us=0,
                 created_us=uow.now_us,
                 client=dict(self.client),
+                secret_hash=self.secret_hash,
             )
         else:
+            self._check_secret(session)
             session.client = {**session.client, **self.client}
         if self.connection_id is not None:
             session.client[_CONNECTION] = self.connection_id
@@ -108,6 +133,17 @@ class OpenSession:
         session.renew(uow.now_us)
         uow.save_session(session)
         return Opened(session.last_sequence, session.lease_us, is_new)
+
+    def _check_secret(self, session: Session) -> None:
+        if session.secret_hash is None:
+            return
+        if not hmac.compare_digest(session.secret_hash, self.secret_hash or b""):
+            raise WrongSecretError(
+                f"The session {session.id} is of a client that has its secret, and this Hello did "
+                "not show it.",
+                advice="Begin a session of your own, with an id and a secret that you choose.",
+                session_id=session.id,
+            )
 
 
 class RenewLease:

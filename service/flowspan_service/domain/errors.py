@@ -68,6 +68,12 @@ class SessionTakenOverError(ServiceError):
     reason = "SESSION_TAKEN_OVER"
 
 
+class WrongSecretError(ServiceError):
+    """A session has a secret, and the call did not show it."""
+
+    reason = "WRONG_SECRET"
+
+
 class OverloadedError(ServiceError):
     """A limit of the service is reached."""
 

@@ -132,6 +132,9 @@ class Session:
     """How long it may be silent from the last one on: its lease, or the grace after its connection
     broke. 0 in rows that an older version wrote: the lease."""
 
+    secret_hash: bytes | None = field(default=None, repr=False)
+    """The SHA-256 of the secret that its client chose; None if it has none. Never changes."""
+
     def renew(self, now_us: int, *, silence_us: int | None = None) -> None:
         """Stores a sign of life: the session is OPEN, and its lease begins anew.
 

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-CAPABILITIES = ("artifacts.v1", "variables.v1")
+CAPABILITIES = ("artifacts.v1", "session_secrets.v1", "variables.v1")

@@ -8,7 +8,12 @@ from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.runs import runs_to_cancel
 from flowspan_service.app.sessions import EndSession, OpenSession
-from flowspan_service.domain.errors import BadSequenceError, OverloadedError, StoppingError
+from flowspan_service.domain.errors import (
+    BadSequenceError,
+    OverloadedError,
+    StoppingError,
+    WrongSecretError,
+)
 from flowspan_service.rpc import limits, validate
 from flowspan_service.rpc.capabilities import CAPABILITIES
 from flowspan_service.rpc.edge import parse_message
@@ -50,6 +55,9 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
             for run in await self._to_cancel(hello.session_id):
                 stream.cancel(run.id, run.state.message)
             await stream.run(frames, context)
+        except WrongSecretError:
+            stream.refused()
+            raise
         finally:
             stream.end()
 
@@ -140,5 +148,6 @@ def _open(backend: Backend, hello: report_pb2.Hello, connection_id: str | None) 
         hello.session_id,
         client={key: value for key, value in client.items() if value},
         lease_us=backend.terms.granted(microseconds(hello.lease)),
+        secret=hello.secret,
         connection_id=connection_id,
     )

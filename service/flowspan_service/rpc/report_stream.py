@@ -72,7 +72,8 @@ class ReportStream:
         self._asked_to_cancel: set[str] = set()
         self._failure: BaseException | None = None
         self._is_draining = False
-        self._said_goodbye = False
+        self._has_no_session = False
+        """Whether nothing follows for the session from the end of this connection."""
 
     def begin(self, *, resume_after: int, lease_us: int) -> None:
         """The session is open, up to an event, and lives for so long."""
@@ -90,6 +91,10 @@ class ReportStream:
         if self._in_flight or self._reading_in_thread:
             self._signs += 1  # in whichever thread: all that matters is that it changes
         return self._signs
+
+    def refused(self) -> None:
+        """The session is of somebody else: the end of this connection says nothing of it."""
+        self._has_no_session = True
 
     def be_taken_over(self) -> None:
         """Another connection has the session now."""
@@ -138,7 +143,7 @@ class ReportStream:
     def end(self) -> None:
         """The call has ended, in whatever way: without Goodbye, the grace begins."""
         self._backend.live.disconnect(self)
-        if self._said_goodbye or self._backend.stopping.is_set():
+        if self._has_no_session or self._backend.stopping.is_set():
             return
         self._backend.store.submit(
             ConnectionBroken(
@@ -160,7 +165,7 @@ class ReportStream:
             elif frame == "heartbeat":
                 self._store_lease()
             elif frame == "goodbye":
-                self._said_goodbye = True
+                self._has_no_session = True
                 end = EndSession(self.session_id, connection_id=self.connection_id)
                 self._submit(end)
                 return

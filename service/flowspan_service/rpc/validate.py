@@ -204,6 +204,11 @@ def check_hello(hello: Hello, field: str) -> None:
         )
     if hello.HasField("lease"):
         check_duration(hello.lease, f"{field}.lease")
+    if hello.secret and not limits.SECRET_MIN <= len(hello.secret) <= limits.SECRET:
+        raise invalid(
+            f"{field}.secret",
+            f"has {len(hello.secret)} bytes; it may have {limits.SECRET_MIN} to {limits.SECRET}",
+        )
 
 
 def check_artifact(artifact: Artifact, field: str, *, is_reported: bool) -> None:

@@ -199,6 +199,7 @@ def session_values(session: Session) -> dict[str, Any]:
         "client": json.dumps(session.client, ensure_ascii=False),
         "renewals": session.renewals,
         "silence_us": session.silence_us,
+        "secret_hash": session.secret_hash,
     }
 
 
@@ -206,7 +207,7 @@ def session_of(row: Sequence[Any]) -> Session:
     """The session in a row of `session`, ids as text."""
     (
         session_id, status, last_sequence, lease_us, lease_expires_us, created_us, client,
-        renewals, silence_us,
+        renewals, silence_us, secret_hash,
     ) = row  # fmt: skip
     return Session(
         id=session_id,
@@ -218,6 +219,7 @@ def session_of(row: Sequence[Any]) -> Session:
         client=json.loads(client),
         renewals=renewals,
         silence_us=silence_us,
+        secret_hash=secret_hash,
     )
 
 

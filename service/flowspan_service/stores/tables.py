@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from flowspan_service.stores.ids import Id
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The revision of the last migration in `migrations/versions`."""
 
 metadata = MetaData()
@@ -185,6 +185,7 @@ session = Table(
     Column("client", Text, nullable=False),
     Column("renewals", BigInteger, nullable=False, server_default="0"),
     Column("silence_us", BigInteger, nullable=False, server_default="0"),
+    Column("secret_hash", LargeBinary),
     sqlite_with_rowid=False,
 )
 Index(

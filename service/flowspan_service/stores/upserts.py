@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 _SESSIONS = text(
     "INSERT INTO session"
     " (id, status, last_sequence, lease_us, lease_expires_us, created_us, client, renewals,"
-    " silence_us)"
+    " silence_us, secret_hash)"
     " VALUES (:id, :status, :last_sequence, :lease_us, :lease_expires_us, :created_us, :client,"
-    " :renewals, :silence_us)"
+    " :renewals, :silence_us, :secret_hash)"
     " ON CONFLICT (id) DO UPDATE SET status = excluded.status,"
     " last_sequence = excluded.last_sequence, lease_us = excluded.lease_us,"
     " lease_expires_us = excluded.lease_expires_us, client = excluded.client,"

@@ -35,6 +35,7 @@ def report_batch(
     recovering: bool = False,
     lease_s: float | None = None,
     client_name: str | None = None,
+    secret: bytes = b"",
 ) -> Answer[events.ReportAnswer]:
     """Reports what happened in runs of something else than decorated functions, in order.
 
@@ -53,6 +54,9 @@ def report_batch(
         lease_s: The lease to ask for, in seconds, within the service's limits; None for its
             default. Who calls rarely wants a longer one.
         client_name: Who reports, for people; this client if None.
+        secret: 16 to 64 random bytes, chosen with session_id and the same in each call: whoever
+            does not show them cannot report in the session. Without, anybody who reaches the
+            service and knows the session's id can.
 
     Returns:
         What is stored now, the verdicts on events that the rules refuse, and what the service asks.
@@ -64,7 +68,7 @@ def report_batch(
     """
     request = pb.ReportBatchRequest(goodbye=goodbye)
     hello = request.hello
-    hello.session_id, hello.recovering = str(session_id), recovering
+    hello.session_id, hello.recovering, hello.secret = str(session_id), recovering, secret
     introduce(hello, client_info())
     if client_name is not None:
         hello.client_name = client_name
