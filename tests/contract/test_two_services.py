@@ -51,6 +51,29 @@ def test_command_reaches_a_session_of_the_other_process(
     assert flow_history(here.channel, run_id)[-1] == "Cancelled"
 
 
+def test_command_is_told_at_each_process_until_it_is_confirmed(
+    two_services: tuple[ServiceProcess, ServiceProcess],
+) -> None:
+    here, there = two_services
+    run_id = new_id()
+    stream = ReportStream(there.channel)
+    stream.wait_for_ack(stream.report(created(run_id), entered(run_id, "RUNNING")))
+    stream.break_off()
+    wanted = state_pb2.State(type=state_pb2.STATE_TYPE_CANCELLING)
+    flow_run_service_pb2_grpc.FlowRunServiceStub(here.channel).SetFlowRunState(
+        flow_run_service_pb2.SetFlowRunStateRequest(id=run_id, state=wanted)
+    )
+    for service in (here, there, here):
+        stream = ReportStream(service.channel, session_id=stream.session_id)
+        assert stream.receive("command").cancel_run.run_id == run_id
+        service.restart()
+    stream = ReportStream(there.channel, session_id=stream.session_id)
+    assert stream.receive("command").cancel_run.run_id == run_id
+    stream.report(entered(run_id, "CANCELLED"))
+    stream.goodbye()
+    assert flow_history(here.channel, run_id)[-1] == "Cancelled"
+
+
 def test_session_goes_on_at_the_other_process(
     two_services: tuple[ServiceProcess, ServiceProcess],
 ) -> None:

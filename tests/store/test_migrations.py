@@ -8,11 +8,22 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
-from tests.store.builders import START_US, a_log, a_run, an_artifact, do, new_id, put_artifacts
+from tests.store.builders import (
+    START_US,
+    a_log,
+    a_run,
+    a_state,
+    an_artifact,
+    do,
+    new_id,
+    put_artifacts,
+)
 from tests.store.conftest import sqlite_url
 
 from flowspan_service.app.queries import LogQuery, RunQuery
+from flowspan_service.domain.commands import CommandKind
 from flowspan_service.domain.runs import RunKind
+from flowspan_service.domain.states import StateType
 from flowspan_service.stores import migrate as migrations
 from flowspan_service.stores.tables import SCHEMA_VERSION
 
@@ -71,3 +82,25 @@ def test_a_database_of_a_release_keeps_what_it_has(
     artifact = an_artifact(run, id=new_id(START_US + 1))
     put_artifacts(again, artifact)
     assert again.get_artifact(artifact_id=artifact.id) == artifact
+
+
+def test_runs_that_are_being_cancelled_have_their_commands(
+    new_url: str, open_url: Callable[..., SqlStore]
+) -> None:
+    """Before there were commands, the state was all that there was of one."""
+    cancelling = a_state(StateType.CANCELLING, message="enough")
+    session_id, state = new_id(), a_state(StateType.RUNNING)
+    run = a_run(session_id=session_id, state=cancelling, transition_count=3)
+    store = open_url(new_url)
+
+    def fill(uow) -> None:
+        for each in (run, a_run(state=cancelling), a_run(session_id=session_id, state=state)):
+            uow.add_run(each)
+
+    do(store, fill)
+    store.close()
+    downgrade(new_url, "0002")
+
+    (command,) = open_url(new_url).open_commands(session_id, limit=9).items
+    assert (command.run_id, command.number) == (run.id, 3)
+    assert (command.reason, command.kind) == ("enough", CommandKind.CANCEL_RUN)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports import Clock, CommitListener, Operation
     from flowspan_service.domain.artifacts import Artifact
+    from flowspan_service.domain.commands import Command
     from flowspan_service.domain.variables import Variable
 
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class _Data:
         self.deleted: set[str] = set()
         self.artifacts: dict[str, Artifact] = {}
         self.variables: dict[str, Variable] = {}
+        self.commands: dict[tuple[str, int], Command] = {}
 
 
 class MemoryUnitOfWork:
@@ -147,6 +149,19 @@ class MemoryUnitOfWork:
             del self.data.sessions[session_id]
         return len(ended[:limit])
 
+    def add_command(self, command: Command) -> None:
+        self.data.commands.setdefault((command.run_id, command.number), command)
+
+    def finish_commands(self, run_id: str) -> None:
+        for each in self.data.commands.values():
+            if each.run_id == run_id and each.done_us is None:
+                each.done_us = self.now_us
+
+    def move_commands(self, run_id: str, session_id: str) -> None:
+        for each in self.data.commands.values():
+            if each.run_id == run_id and each.done_us is None:
+                each.session_id = session_id
+
     def tree(self, run_id: str) -> list[Run]:
         return _tree(self.data, run_id)
 
@@ -158,6 +173,8 @@ class MemoryUnitOfWork:
         for each in list(self.data.artifacts.values()):
             if each.run_id in gone and each.key is None:
                 del self.data.artifacts[each.id]
+        for key in [key for key in self.data.commands if key[0] in gone]:
+            del self.data.commands[key]
         return len(gone)
 
     def was_deleted(self, run_id: str) -> bool:
@@ -340,6 +357,26 @@ class MemoryStore:
 
     def latest_artifacts(self, query: LatestArtifactQuery) -> Page[Artifact]:
         raise NotImplementedError
+
+    def open_commands(
+        self,
+        session_id: str,
+        *,
+        after: Command | None = None,
+        limit: int,
+        limit_bytes: int = 1_000_000,
+    ) -> Page[Command]:
+        del limit_bytes  # nothing large is tried here
+        known = ("", 0) if after is None else (after.run_id, after.number)
+        found = [
+            copy(each)
+            for key, each in sorted(self.data.commands.items())
+            if each.session_id == session_id and each.done_us is None and key > known
+        ]
+        return Page(found[:limit], has_more=len(found) > limit)
+
+    def sessions_with_commands(self, session_ids: Sequence[str]) -> list[str]:
+        return [key for key in session_ids if self.open_commands(key, limit=1).items]
 
     def get_variable(self, name: str) -> Variable | None:
         return self.data.variables.get(name)

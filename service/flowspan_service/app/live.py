@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flowspan_service.domain.commands import Command
+
 
 class Connection(Protocol):
     """A connected session."""
@@ -24,8 +26,16 @@ class Connection(Protocol):
         """Another connection has the session now."""
         ...
 
-    def cancel(self, run_id: str, reason: str) -> None:
-        """Asks for a run to be stopped; nothing, if this connection was asked already."""
+    def tell(self, command: Command) -> None:
+        """Sends a command; nothing, if this connection was told already."""
+        ...
+
+    async def bring_commands(self) -> None:
+        """Sends the session's open commands, as they are stored.
+
+        Raises:
+            ServiceError: They cannot be read.
+        """
         ...
 
     def drain(self) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         VariableQuery,
     )
     from flowspan_service.domain.artifacts import Artifact
+    from flowspan_service.domain.commands import Command
     from flowspan_service.domain.runs import LogEntry, Run, Session, Transition
     from flowspan_service.domain.variables import Variable
 
@@ -103,6 +104,18 @@ class UnitOfWork(Protocol):
 
         Returns how many: so many as the limit at most, and then there may be more.
         """
+        ...
+
+    def add_command(self, command: Command) -> None:
+        """A command to a session; nothing, if there is one with its run and number."""
+        ...
+
+    def finish_commands(self, run_id: str) -> None:
+        """The run has left the state that its commands are about: they are done."""
+        ...
+
+    def move_commands(self, run_id: str, session_id: str) -> None:
+        """Another session executes the run: its open commands are for that one."""
         ...
 
     def tree(self, run_id: str) -> list[Run]:
@@ -260,6 +273,24 @@ class Store(Protocol):
 
     def latest_artifacts(self, query: LatestArtifactQuery) -> Page[Artifact]:
         """A page of the latest artifacts of each key."""
+        ...
+
+    def open_commands(
+        self,
+        session_id: str,
+        *,
+        after: Command | None = None,
+        limit: int,
+        limit_bytes: int = 1_000_000,
+    ) -> Page[Command]:
+        """A page of the open commands of a session, by run and number.
+
+        It ends after the command with which their reasons exceed limit_bytes.
+        """
+        ...
+
+    def sessions_with_commands(self, session_ids: Sequence[str]) -> list[str]:
+        """Those of the sessions that have open commands."""
         ...
 
     def get_variable(self, name: str) -> Variable | None:

@@ -26,7 +26,7 @@ from flowspan_service.domain.runs import (
     Session,
     TraceContext,
 )
-from flowspan_service.domain.states import Cause
+from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.domain.verdicts import Verdict, VerdictKind
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 _REPORTED = int(Cause.REPORTED)
+_CANCELLING = int(StateType.CANCELLING)
 _ACCEPTED = VerdictKind.ACCEPTED
 _LATER = (_ACCEPTED, "", "")
 """For what is decided when the runs of the batch are: artifacts."""
@@ -107,6 +108,8 @@ class Applied:
     """The answers to what was not simply accepted, by sequence."""
     transition_count: int = 0
     """How many transitions were written."""
+    has_commands: bool = False
+    """Whether the session was given runs for which there are commands."""
 
 
 class ApplyReport:
@@ -193,6 +196,8 @@ def _apply(
         elif kind is Wish:
             objection = decide(run, what)  # type: ignore[arg-type] # its class was just looked at
             if objection is None:
+                if run.state.type == _CANCELLING:
+                    uow.finish_commands(run_id)
                 enter(run, what)  # type: ignore[arg-type] # its class was just looked at
                 run.session_id = session_id
                 add_transition(run)
@@ -202,7 +207,7 @@ def _apply(
             logs.append(what)  # type: ignore[arg-type] # its class was just looked at
             continue
         else:
-            objection = _created_again(uow, session_id, run, what)  # type: ignore[arg-type] # what is left
+            objection = _created_again(uow, session_id, run, what, applied)  # type: ignore[arg-type] # what is left
         if objection is _LATER:
             artifacts.append(ArtifactEvent(sequence, run, what))  # type: ignore[arg-type] # an artifact
             continue
@@ -218,8 +223,7 @@ def _apply(
                 sequence,
             )
         )
-    if logs:
-        uow.add_logs(logs)
+    uow.add_logs(logs)
     if artifacts:
         applied.verdicts += apply_events(uow, artifacts)
         applied.verdicts.sort(key=lambda verdict: verdict.sequence)
@@ -256,7 +260,11 @@ def _create(uow: UnitOfWork, session_id: str, new: NewRun) -> tuple[VerdictKind,
 
 
 def _created_again(
-    uow: UnitOfWork, session_id: str, run: Run, what: NewRun | NewArtifact | NotUnderstood
+    uow: UnitOfWork,
+    session_id: str,
+    run: Run,
+    what: NewRun | NewArtifact | NotUnderstood,
+    applied: Applied,
 ) -> tuple[VerdictKind, str, str]:
     """What becomes of a creation of a run that is there; the session takes over its reporting."""
     if what.__class__ is NewArtifact:
@@ -272,4 +280,7 @@ def _created_again(
     if run.session_id != session_id and not run.state.is_terminal:
         run.session_id = session_id
         uow.update_run(run)
+        if run.state.type == _CANCELLING:
+            uow.move_commands(run.id, session_id)
+            applied.has_commands = True
     return VerdictKind.DUPLICATE, "creation_agrees", "The run was created before."

@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowspan_service.app.queries import RunFilter, RunQuery
+from flowspan_service.domain.commands import Command, CommandKind
 from flowspan_service.domain.errors import AlreadyExistsError, NotFoundError, StateConflictError
 from flowspan_service.domain.rules import Wish, decide, enter
 from flowspan_service.domain.runs import Run, RunKind, SessionStatus
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from flowspan_service.app.queries import Page
     from flowspan_service.app.reports import NewRun
     from flowspan_service.domain.runs import Transition
-
-MAX_COMMANDS = 1000
-"""At most so many runs are asked to stop at a time, of each kind; the others follow."""
 
 
 @dataclass(slots=True)
@@ -71,15 +68,15 @@ class StateSet:
     verdict: Verdict
     run: Run
     """The run afterwards."""
-    session_to_tell: str | None = None
-    """The session that is to stop the run."""
+    command: Command | None = None
+    """What the session that executes the run is asked."""
 
 
 class SetState:
     """Asks for a transition.
 
-    CANCELLING cancels: the session that runs the run is told; a run that nobody executes becomes
-    CANCELLED directly.
+    CANCELLING cancels: the session that executes the run gets a command; a run that nobody executes
+    becomes CANCELLED directly.
     """
 
     __slots__ = ("kind", "run_id", "run_ids", "state", "weight")
@@ -112,14 +109,15 @@ class SetState:
         objection = decide(run, wish)
         verdict = Verdict(VerdictKind.ACCEPTED, run.id)
         if objection is None:
+            if run.state.type == StateType.CANCELLING:
+                uow.finish_commands(run.id)
             enter(run, wish)
             uow.add_transition(run)
         else:
             verdict = Verdict(objection.kind, run.id, objection.rule, objection.reason)
         verdict.state = run.state
         verdict.attempt = run.attempt
-        told = run.session_id if run.state.type == StateType.CANCELLING else None
-        return StateSet(verdict, copy(run), told)
+        return StateSet(verdict, copy(run), _command(uow, run))
 
 
 class DeleteRun:
@@ -203,21 +201,26 @@ def history(
     return page
 
 
-def runs_to_cancel(store: Store) -> list[Run]:
-    """The runs that are CANCELLING and that some session executes."""
-    wanted = RunFilter(state_types=(StateType.CANCELLING,))
-    return [
-        run
-        for kind in (RunKind.FLOW, RunKind.TASK)
-        for run in store.list_runs(RunQuery(kind, filter=wanted, limit=MAX_COMMANDS)).items
-        if run.session_id is not None
-    ]
-
-
 def run_not_found(kind: int, run_id: str) -> NotFoundError:
     """The error for a run that is not there."""
     noun = "flow run" if kind == RunKind.FLOW else "task run"
     return NotFoundError(f"There is no {noun} {run_id}.", run_id=run_id)
+
+
+def _command(uow: UnitOfWork, run: Run) -> Command | None:
+    """Ask the session that executes the run for what its state means; also when it was asked."""
+    if run.state.type != StateType.CANCELLING or run.session_id is None:
+        return None
+    command = Command(
+        run_id=run.id,
+        number=run.transition_count,
+        session_id=run.session_id,
+        kind=CommandKind.CANCEL_RUN,
+        reason=run.state.message,
+        created_us=uow.now_us,
+    )
+    uow.add_command(command)
+    return command
 
 
 def _is_executed(uow: UnitOfWork, run: Run) -> bool:

@@ -362,6 +362,8 @@ def _crash(uow: UnitOfWork, run: Run, message: str) -> None:
         # A reporter's clock may be ahead; the history's times do not go back for that.
         max(uow.now_us, run.state.time_us),
     )
+    if run.state.type == StateType.CANCELLING:
+        uow.finish_commands(run.id)
     enter(run, Wish(state, run.attempt, Cause.SESSION_LOST))
     uow.add_transition(run)
 

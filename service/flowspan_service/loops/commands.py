@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from flowspan_service.app.runs import runs_to_cancel
 from flowspan_service.domain.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -28,14 +27,15 @@ async def bring_commands(
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(interval_s)
-        if not len(live):
+        connected = [connection.session_id for connection in live]
+        if not connected:
             continue
         try:
-            runs = await loop.run_in_executor(readers, runs_to_cancel, store)
+            for session_id in await loop.run_in_executor(
+                readers, store.sessions_with_commands, connected
+            ):
+                connection = live.get(session_id)
+                if connection is not None:
+                    await connection.bring_commands()
         except ServiceError as error:
             log.warning("commands could not be looked for", error=str(error))
-            continue
-        for run in runs:
-            connection = live.get(run.session_id)
-            if connection is not None:
-                connection.cancel(run.id, run.state.message)

@@ -43,5 +43,6 @@ PAGE_RUNS_DEFAULT = 100
 PAGE_TRANSITIONS = 10_000
 PAGE_LOGS = 10_000
 PAGE_LOGS_DEFAULT = 1000
+PAGE_COMMANDS = 10_000
 PAGE_MESSAGE = 2 * MIB
 """Lists end a page early when its message would be larger than about this."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc
 from flowspan_service.app.reports import ApplyReport
-from flowspan_service.app.runs import runs_to_cancel
 from flowspan_service.app.sessions import EndSession, OpenSession
 from flowspan_service.domain.errors import (
     BadSequenceError,
@@ -18,14 +17,13 @@ from flowspan_service.rpc import limits, validate
 from flowspan_service.rpc.capabilities import CAPABILITIES
 from flowspan_service.rpc.edge import parse_message
 from flowspan_service.rpc.events import read_batch
-from flowspan_service.rpc.report_stream import ReportStream, cancel_command
+from flowspan_service.rpc.report_stream import ReportStream, command_message
 from flowspan_service.rpc.translate import duration, microseconds, timestamp, verdict_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from flowspan_service.app.sessions import Opened
-    from flowspan_service.domain.runs import Run
     from flowspan_service.rpc.backend import Backend
     from flowspan_service.rpc.edge import CallContext
 
@@ -52,8 +50,7 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
             stream.begin(resume_after=opened.resume_after, lease_us=opened.lease_us)
             backend.live.connect(stream)
             await context.write(_Response(welcome=self._welcome(opened)))
-            for run in await self._to_cancel(hello.session_id):
-                stream.cancel(run.id, run.state.message)
+            await stream.bring_commands()
             await stream.run(frames, context)
         except WrongSecretError:
             stream.refused()
@@ -96,19 +93,14 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
             ack.verdicts.extend(verdict_message(each) for each in applied.verdicts)
         if request.goodbye:
             await backend.write(EndSession(session_id))
+        commands = await backend.read(
+            backend.store.open_commands, session_id, limit=limits.PAGE_COMMANDS
+        )
         return report_service_pb2.ReportBatchResponse(
             ack=ack,
-            commands=[
-                cancel_command(run.id, run.state.message)
-                for run in await self._to_cancel(session_id)
-            ],
+            commands=[command_message(each) for each in commands.items],
             lease=duration(opened.lease_us),
         )
-
-    async def _to_cancel(self, session_id: str) -> list[Run]:
-        """The session's runs that it is to stop, and has not."""
-        runs = await self._backend.read(runs_to_cancel, self._backend.store)
-        return [run for run in runs if run.session_id == session_id]
 
     def _welcome(self, opened: Opened) -> report_pb2.Welcome:
         backend = self._backend

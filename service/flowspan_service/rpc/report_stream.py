@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from flowspan.v1 import report_pb2, report_service_pb2
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.sessions import ConnectionBroken, EndSession, RenewLease, taken_over
-from flowspan_service.domain.errors import BadSequenceError, StoppingError
+from flowspan_service.domain.errors import BadSequenceError, ServiceError, StoppingError
 from flowspan_service.rpc import limits, validate
 from flowspan_service.rpc.edge import parse_message
 from flowspan_service.rpc.events import read_batch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from flowspan_service.app.reports import Applied
+    from flowspan_service.domain.commands import Command
     from flowspan_service.domain.verdicts import Verdict
     from flowspan_service.rpc.backend import Backend
     from flowspan_service.rpc.edge import CallContext
@@ -69,7 +70,9 @@ class ReportStream:
         """What is committed and not yet acked: how many events, how many bytes, and the outcome."""
         self._acked = 0
         self._commands: deque[report_pb2.Command] = deque()
-        self._asked_to_cancel: set[str] = set()
+        self._told: set[str] = set()
+        """The commands that were sent, or wait to be."""
+        self._bringing: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
         self._is_draining = False
         self._has_no_session = False
@@ -100,13 +103,26 @@ class ReportStream:
         """Another connection has the session now."""
         self._fail(taken_over(self.session_id))
 
-    def cancel(self, run_id: str, reason: str) -> None:
-        """Asks for a run to be stopped; nothing, if this connection was asked already."""
-        if run_id in self._asked_to_cancel:
+    def tell(self, command: Command) -> None:
+        """Sends a command; nothing, if this connection was told already."""
+        if command.id in self._told:
             return
-        self._asked_to_cancel.add(run_id)
-        self._commands.append(cancel_command(run_id, reason))
+        self._told.add(command.id)
+        self._commands.append(command_message(command))
         self._wake.set()
+
+    async def bring_commands(self) -> None:
+        """Sends the session's open commands, as they are stored."""
+        store, after = self._backend.store, None
+        while True:
+            page = await self._backend.read(
+                store.open_commands, self.session_id, after=after, limit=limits.PAGE_COMMANDS
+            )
+            for command in page.items:
+                self.tell(command)
+            if not page.has_more:
+                return
+            after = page.items[-1]
 
     def drain(self) -> None:
         """The service stops: no more events are taken; ends when all that was taken is acked."""
@@ -260,8 +276,16 @@ class ReportStream:
             activity.committed_transition_count += applied
         elif applied is not None:
             activity.committed_transition_count += applied.transition_count
+            if applied.has_commands:
+                self._bringing = self._loop.create_task(self._bring_moved_commands())
             self._committed.append((events, size, applied))
         self._wake.set()
+
+    async def _bring_moved_commands(self) -> None:
+        try:
+            await self.bring_commands()
+        except ServiceError as error:
+            self._fail(error)  # the client connects again, and is told then
 
     async def _send(self, context: CallContext) -> None:
         if self._committed:
@@ -311,8 +335,9 @@ def acks(up_to_sequence: int, verdicts: list[Verdict]) -> Iterator[report_pb2.Ac
     yield ack
 
 
-def cancel_command(run_id: str, reason: str) -> report_pb2.Command:
-    """The command to stop a run."""
+def command_message(command: Command) -> report_pb2.Command:
+    """The frame of a command."""
     return report_pb2.Command(
-        id=f"cancel:{run_id}", cancel_run=report_pb2.CancelRun(run_id=run_id, reason=reason)
+        id=command.id,
+        cancel_run=report_pb2.CancelRun(run_id=command.run_id, reason=command.reason),
     )

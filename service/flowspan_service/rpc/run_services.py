@@ -84,9 +84,10 @@ class _Runs(Generic[M]):
         outcome = await backend.write(SetState(self._kind, run_id, new_state(state)))
         accepted = outcome.verdict.kind == VerdictKind.ACCEPTED
         backend.activity.committed_transition_count += accepted
-        connection = backend.live.get(outcome.session_to_tell)
-        if connection is not None:
-            connection.cancel(outcome.run.id, outcome.run.state.message)
+        if outcome.command is not None:
+            connection = backend.live.get(outcome.command.session_id)
+            if connection is not None:
+                connection.tell(outcome.command)
         return verdict_message(outcome.verdict), self._message(outcome.run)
 
     async def history(self, request: Any) -> tuple[list[Transition], str]:

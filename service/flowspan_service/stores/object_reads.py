@@ -1,4 +1,4 @@
-"""The reads of artifacts and variables."""
+"""The reads of artifacts, variables and commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Text, cast, func, null, select, union_all
 
 from flowspan_service.app.queries import Page
+from flowspan_service.domain.commands import Command
 from flowspan_service.stores import trees
+from flowspan_service.stores.bounds import bounded
+from flowspan_service.stores.commands import open_commands, sessions_with_commands
+from flowspan_service.stores.dialects.base import chunks
 from flowspan_service.stores.ids import prefix_range, suffix_pattern
 from flowspan_service.stores.reads import Reads
 from flowspan_service.stores.rows import artifact_of, variable_of
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 ROWS_BUFFERED = 16
 """Rows fetched at once: of the largest artifacts, 16 MiB."""
+COMMANDS_BUFFERED = 500
+QUERY_IDS = 500
 _LAST_CHARACTER = "\U0010ffff"
 
 T = TypeVar("T")
@@ -47,6 +53,33 @@ class ObjectReads(Reads):
         with self._connection() as connection:
             row = connection.execute(statement.order_by(columns.id.desc()).limit(1)).first()
         return None if row is None else artifact_of(row)
+
+    def open_commands(
+        self,
+        session_id: str,
+        *,
+        after: Command | None = None,
+        limit: int,
+        limit_bytes: int = 1_000_000,
+    ) -> Page[Command]:
+        """See app.ports.Store."""
+        statement = open_commands(session_id, after).limit(limit + 1)
+        options = {"yield_per": COMMANDS_BUFFERED}
+        with (
+            self._connection() as connection,
+            connection.execute(statement, execution_options=options) as rows,
+        ):
+            found = (Command(*row) for row in rows)
+            return bounded(found, lambda each: len(each.reason), limit, limit_bytes)
+
+    def sessions_with_commands(self, session_ids: Sequence[str]) -> list[str]:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            return [
+                session_id
+                for chunk in chunks(session_ids, QUERY_IDS)
+                for session_id in connection.scalars(sessions_with_commands(chunk))
+            ]
 
     def list_artifacts(self, query: ArtifactQuery) -> Page[Artifact]:
         """See app.ports.Store."""

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from flowspan_service.stores.ids import Id
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The revision of the last migration in `migrations/versions`."""
 
 metadata = MetaData()
@@ -79,6 +79,7 @@ IS_OPEN = text("state_type < 6")
 # Not "kind = 1": for that, SQLite may prefer another index that begins with the kind.
 IS_FLOW = text("kind <> 2")
 IS_OPEN_SESSION = text("status = 1")
+IS_OPEN_COMMAND = text("done_us IS NULL")
 """The predicates of the partial indexes. A query that is to use the index repeats its predicate."""
 
 
@@ -193,6 +194,28 @@ Index(
     session.c.id,
     sqlite_where=IS_OPEN_SESSION,
     postgresql_where=IS_OPEN_SESSION,
+)
+
+command = Table(
+    "command",
+    metadata,
+    Column("run_id", Id, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("session_id", Id, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("done_us", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""What sessions are asked to do. See domain.commands."""
+Index(
+    "command_open",
+    command.c.session_id,
+    command.c.run_id,
+    command.c.number,
+    sqlite_where=IS_OPEN_COMMAND,
+    postgresql_where=IS_OPEN_COMMAND,
 )
 
 flow = Table(

@@ -13,6 +13,7 @@ from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.runs import RunKind, SessionStatus
 from flowspan_service.domain.states import TERMINAL_TYPES
 from flowspan_service.stores import tables, trees
+from flowspan_service.stores.commands import Commands
 from flowspan_service.stores.dialects.base import Head, chunks
 from flowspan_service.stores.ids import to_bytes
 from flowspan_service.stores.objects import Objects
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from flowspan_service.domain.artifacts import Artifact
+    from flowspan_service.domain.commands import Command
     from flowspan_service.domain.runs import LogEntry, Run, Session
     from flowspan_service.domain.variables import Variable
     from flowspan_service.stores.dialects.base import Dialect
@@ -102,6 +104,7 @@ class Unit:
         self._changed_sessions: dict[str, Session] = {}
         self._flows: dict[str, tuple[int, int]] = {}
         self._objects = Objects(dialect, connection)
+        self._commands = Commands(connection, now_us)
 
     # Runs
 
@@ -225,6 +228,7 @@ class Unit:
         )
         connection.execute(delete(tables.log).where(tables.log.c.run_id.in_(ids)))
         self._objects.delete_artifacts_of(ids)
+        self._commands.delete(ids)
         tags = [
             {"b_tag": tag, "b_kind": run.kind, "b_id": run.id}
             for run in runs
@@ -341,6 +345,23 @@ class Unit:
             self._sessions.pop(session_id, None)
         return len(ids)
 
+    # Commands
+
+    def add_command(self, command: Command) -> None:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self._commands.add(command)
+
+    def finish_commands(self, run_id: str) -> None:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self._commands.finish(run_id)
+
+    def move_commands(self, run_id: str, session_id: str) -> None:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self._commands.move(run_id, session_id)
+
     # The end
 
     def flush(self) -> None:
@@ -367,7 +388,7 @@ class Unit:
         if logs:
             logs += sum(len(entry.message) for entry in self._logs) // CHARACTERS_PER_ROW
         runs = len(self._new) + len(self._changed)
-        return transitions + runs + logs + self._objects.row_count
+        return transitions + runs + logs + self._objects.row_count + self._commands.row_count
 
     def _write(self) -> None:
         dialect, connection, null = self._dialect, self._connection, self._dialect.null
@@ -396,6 +417,8 @@ class Unit:
             self._insert_logs()
         if self._objects.row_count:
             self._objects.write()
+        if self._commands.row_count:
+            self._commands.write()
         if self._changed_sessions:
             upsert_sessions(connection, self._changed_sessions.values())
             self._changed_sessions.clear()
