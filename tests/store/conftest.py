@@ -66,7 +66,7 @@ def open_url(clock: FakeClock) -> Iterator[Callable[..., SqlStore]]:
     stores: list[SqlStore] = []
 
     def open_one(url: str, **options: Any) -> SqlStore:
-        store = open_store(url, clock=clock, **options)
+        store = open_store(url, **{"clock": clock} | options)
         stores.append(store)
         return store
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from flowspan_service.stores.ids import Id
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """The revision of the last migration in `migrations/versions`."""
 
 metadata = MetaData()
@@ -291,7 +291,8 @@ head = Table(
     Column("position", BigInteger, nullable=False),
     Column("log_position", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False),
+    Column("latest_us", BigInteger, nullable=False, server_default="0"),
 )
-"""One row: the last positions given out, and a count of the commits. A writer whose memory of
-`generation` is that of the table has missed nothing.
+"""One row: the last positions given out, a count of the commits, and the latest of their times. A
+writer whose memory of `generation` is that of the table has missed nothing.
 """

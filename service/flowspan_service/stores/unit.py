@@ -14,6 +14,7 @@ from flowspan_service.domain.runs import RunKind, SessionStatus
 from flowspan_service.domain.states import TERMINAL_TYPES
 from flowspan_service.stores import tables, trees
 from flowspan_service.stores.commands import Commands
+from flowspan_service.stores.commit_times import CommitTimes
 from flowspan_service.stores.dialects.base import Head, chunks
 from flowspan_service.stores.ids import to_bytes
 from flowspan_service.stores.objects import Objects
@@ -105,11 +106,23 @@ class Unit:
         self._flows: dict[str, tuple[int, int]] = {}
         self._objects = Objects(dialect, connection)
         self._commands = Commands(connection, now_us)
+        self._commit_times = CommitTimes(connection, now_us) if now_us < head.latest_us else None
+        """None as long as the clock does not stand behind."""
 
     # Runs
 
     def preload(self, run_ids: Iterable[str]) -> None:
         """Loads the runs that are not in memory, in few statements."""
+        if self._commit_times is not None:
+            run_ids = list(run_ids)
+            self._load(run_ids)
+            self._commit_times.prepare(
+                self._runs[run_id] for run_id in run_ids if run_id in self._runs
+            )
+        else:
+            self._load(run_ids)
+
+    def _load(self, run_ids: Iterable[str]) -> None:
         runs, absent = self._runs, self._absent
         unknown = {run_id for run_id in run_ids if run_id not in runs}
         if not unknown:
@@ -169,6 +182,9 @@ class Unit:
         """Notes the run's last transition, and links it with the one before."""
         state, null = run.state, self._null
         self._position = position = self._position + 1
+        commit_us = self.now_us
+        if self._commit_times is not None:
+            commit_us = self._commit_times.next(run, position)
         # One flat list, as millions of tuples would keep the garbage collector busy.
         self._transitions += (
             position,
@@ -178,7 +194,7 @@ class Unit:
             run.attempt,
             +state.type,
             +run.cause,
-            self.now_us,
+            commit_us,
             state.time_us,
             null if state.scheduled_us is None else state.scheduled_us,
             state.name,
@@ -377,7 +393,12 @@ class Unit:
             self.preload({entry.run_id for entry in self._logs})
         with self._dialect.together(self._connection, row_count=self._row_count()):
             self._write()
-            head = Head(self._position, self._log_position, self._head.generation + 1)
+            head = Head(
+                self._position,
+                self._log_position,
+                self._head.generation + 1,
+                max(self._head.latest_us, self.now_us),
+            )
             self._connection.execute(update(tables.head).values(head._asdict()))
         return head
 

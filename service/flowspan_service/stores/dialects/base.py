@@ -21,6 +21,7 @@ class Head(NamedTuple):
     position: int
     log_position: int
     generation: int
+    latest_us: int
 
 
 class Dialect(Protocol):

@@ -45,7 +45,7 @@ COPY_CHUNK_ROWS = 1_000
 PIPELINE_ROWS = 500
 """Up to so many rows, waiting for answers takes longer than the work: all is sent at once."""
 
-_LOCK_HEAD = b"SELECT position, log_position, generation FROM head FOR UPDATE"
+_LOCK_HEAD = b"SELECT position, log_position, generation, latest_us FROM head FOR UPDATE"
 
 _WRITER_SETTINGS = (
     f"SET lock_timeout = {LOCK_TIMEOUT_MS}",

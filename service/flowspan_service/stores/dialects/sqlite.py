@@ -42,7 +42,7 @@ JOURNAL_LIMIT_BYTES = 128 << 20
 FULL_BELOW_BYTES = 64 << 10
 """A disk with less room than this is full: the index of the write-ahead log takes 32 KiB."""
 
-_HEAD = "SELECT position, log_position, generation FROM head"
+_HEAD = "SELECT position, log_position, generation, latest_us FROM head"
 
 _MOSTLY_THE_SAME = {
     tables.run: (
