@@ -240,7 +240,10 @@ def test_signs_of_life_of_open_sessions_are_as_stored(store: SqlStore) -> None:
 
     signs = do(store, look)
     assert signs == sorted(
-        [(session.id, 1, session.lease_us, session.lease_us), (other.id, 1 << 40, 5, 3)]
+        [
+            (session.id, 1, 30_000_000, 30_000_000, START_US + 30_000_000),
+            (other.id, 1 << 40, 5, 3, START_US + 30_000_000),
+        ]
     )
     assert do(store, lambda uow: sorted(map(tuple, uow.stored_signs()))) == signs
 

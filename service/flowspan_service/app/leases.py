@@ -34,25 +34,29 @@ class StoredSign(NamedTuple):
         renewals: The count of its stored signs of life.
         lease_us: Its lease.
         silence_us: How long it may be silent from this sign on: its lease, or the grace.
+        expires_us: What a service process of an older version changes with each sign of life, while
+            it runs over the same database. It is compared with itself alone.
     """
 
     session_id: str
     renewals: int
     lease_us: int
     silence_us: int
+    expires_us: int = 0
 
 
 class Watched(NamedTuple):
     """What this process knows of a session.
 
     Attributes:
-        sign: The count that was stored, and that of the frames that arrived at this process.
-        silent_us: For how long neither has changed.
+        sign: What was stored (`renewals`, `expires_us`), and the count of the frames that came to
+            this process.
+        silent_us: For how long none of it has changed.
         limit_us: How long that may be.
         stalls: How often this process stood still meanwhile.
     """
 
-    sign: tuple[int, int]
+    sign: tuple[int, int, int]
     silent_us: int
     limit_us: int
     stalls: int = 0
@@ -114,7 +118,7 @@ class LeaseWatch:
         shortest_us = 4 * MAX_INTERVAL_US
         for row in stored:
             session_id = row[0]
-            sign = (row[1], frames(session_id))
+            sign = (row[1], row[4], frames(session_id))
             before = None if last is None else last.watched.get(session_id)
             if before is None or before[0] != sign:
                 now = Watched(sign, 0, row.silence_us or row.lease_us)

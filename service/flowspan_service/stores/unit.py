@@ -42,6 +42,7 @@ _SIGNS = select(
     tables.session.c.renewals,
     tables.session.c.lease_us,
     tables.session.c.silence_us,
+    tables.session.c.lease_expires_us,
 ).where(tables.IS_OPEN_SESSION)
 _FLOW = int(RunKind.FLOW)  # for add_run: reading a member from its class takes its time
 
