@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,15 +16,20 @@ from flowspan.cli.session import CommandError, session
 from flowspan.config import get_config
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flowspan.cli.session import Session
     from flowspan.config import Config
-    from flowspan.reporter.orphans import PushResult, SpoolInfo
+    from flowspan.reporter.drain import PushResult
+    from flowspan.reporter.orphans import SpoolInfo
 
 
 def list_spools(ctx: typer.Context, *, json: options.Json = False) -> None:
-    """List what waits on this machine to be sent to the service.
+    """List what waits on this machine to be sent to the service, and what is damaged.
 
-    Spools are sent by the next flow that reaches the service, or at once by `spool push`.
+    Spools are sent by the next flow that reaches the service, or at once by `spool push`. Damaged
+    ones are sent as far as they can be read, and kept as FILE.damaged until you remove them.
+    Exit code 1 if something is damaged or cannot be read.
 
     Try:
 
@@ -37,14 +43,16 @@ def list_spools(ctx: typer.Context, *, json: options.Json = False) -> None:
     if json:
         for info in spools:
             this.print_json(_as_json(info))
-        return
-    if not spools:
+    elif not spools:
         this.print("No spools: everything was sent.")
-        return
-    this.print_table(
-        ("MADE", "SIZE", "PROCESS", "FOR", "STATUS", "PATH"),
-        (_row(this, info) for info in spools),
-    )
+    else:
+        this.print_table(
+            ("MADE", "SIZE", "PROCESS", "FOR", "STATUS", "PATH"),
+            (_row(this, info) for info in spools),
+        )
+    bad = sum(1 for info in spools if info.is_damaged or info.problem)
+    if bad:
+        raise CommandError(f"{bad} of {len(spools)} spools are damaged or cannot be read")
 
 
 def push_spools(
@@ -59,11 +67,12 @@ def push_spools(
     """Send what waits on this machine to the service, and say what is left, and why.
 
     What a running process uses, or what is meant for another service, is left; that is no error.
-    Exit code 1 if something that was tried cannot be sent.
+    A damaged spool is sent as far as it can be read, and kept as FILE.damaged. Exit code 1 if
+    something that was tried cannot be sent, or was damaged.
 
     Try:
 
-        flowspan spool ls && flowspan spool push
+        flowspan spool ls; flowspan spool push
     """
     from flowspan.reporter import orphans  # noqa: PLC0415 - as above
 
@@ -71,7 +80,13 @@ def push_spools(
     results = orphans.push_spools(_config(this), any_address=any_address)
     for result in results:
         if json:
-            this.print_json({**json_output.record(result), "path": str(result.path)})
+            this.print_json(
+                {
+                    **json_output.record(dataclasses.replace(result, damaged_path=None)),
+                    "path": _shown(result.path),
+                    "damaged_path": result.damaged_path and _shown(result.damaged_path),
+                }
+            )
         else:
             this.print(_outcome(result))
     tried = [result for result in results if not result.left]
@@ -79,7 +94,8 @@ def push_spools(
         this.print("Nothing to send." if not results else "Nothing else to send.")
     failed = [result for result in tried if not result.is_done]
     if failed:
-        raise CommandError(f"{len(failed)} of {len(tried)} spools were not sent")
+        how = "not sent as a whole" if any(each.events for each in failed) else "not sent"
+        raise CommandError(f"{len(failed)} of {len(tried)} spools were {how}")
 
 
 def _config(this: Session) -> Config:
@@ -89,8 +105,12 @@ def _config(this: Session) -> Config:
 
 def _row(this: Session, info: SpoolInfo) -> tuple[str | Text, ...]:
     made = datetime.fromtimestamp(info.created_at, UTC) if info.created_at else None
-    if info.problem:
+    if info.is_set_aside:
+        status = Text.assemble((f"damaged: {_missing(info.missing_events)}, the rest sent", "red"))
+    elif info.problem:
         status = Text.assemble((info.problem, "red"))
+    elif info.is_damaged:
+        status = Text.assemble((f"waits, damaged: {_missing(info.missing_events)}", "red"))
     else:
         status = Text("in use") if info.is_owned else Text.assemble(("waits", "yellow"))
     return (
@@ -99,7 +119,7 @@ def _row(this: Session, info: SpoolInfo) -> tuple[str | Text, ...]:
         f"{info.process_id or ''} {info.hostname}".strip(),
         info.address or "local service",
         status,
-        str(info.path),
+        _shown(info.path),
     )
 
 
@@ -107,14 +127,28 @@ def _as_json(info: SpoolInfo) -> dict[str, object]:
     made = datetime.fromtimestamp(info.created_at, UTC) if info.created_at else None
     return {
         **json_output.record(info),
-        "path": str(info.path),
+        "path": _shown(info.path),
         "created_at": None if made is None else json_output.timestamp(made),
     }
 
 
 def _outcome(result: PushResult) -> Text:
-    if result.is_done:
-        return Text(f"Sent {fmt.count(result.events, 'event')} of session {result.session_id}.")
+    path = _shown(result.path)
     if result.left:
-        return Text.assemble(("Left: ", "yellow"), f"{result.path}: {result.left}.")
-    return Text.assemble(("Not sent: ", "red"), f"{result.path}: {result.problem}")
+        return Text.assemble(("Left: ", "yellow"), f"{path}: {result.left}.")
+    sent = f"Sent {fmt.count(result.events, 'event')} of session {result.session_id}."
+    if result.is_done:
+        return Text(sent)
+    kept = f" It is kept as {_shown(result.damaged_path)}." if result.damaged_path else ""
+    if result.events:
+        return Text.assemble(sent, (" Not all: ", "red"), f"{path}: {result.problem}.{kept}")
+    return Text.assemble(("Not sent: ", "red"), f"{path}: {result.problem}.{kept}")
+
+
+def _missing(events: int) -> str:
+    return f"{fmt.count(events, 'event')} missing" if events else "events may be missing"
+
+
+def _shown(path: Path) -> str:
+    """Return a path as text that can be printed, whatever bytes it has."""
+    return os.fsencode(path).decode(errors="backslashreplace")

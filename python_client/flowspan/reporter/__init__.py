@@ -5,9 +5,9 @@ in which an event passes them:
 
 - `reporter`: emit and flush, as the rest of the client sees them; fork and exit.
 - `intake`: the queues in which events wait, and the batches made of them; `wire` encodes.
-- `backlog`: what the service has not got: `outbox` in memory, `spool` and `spool_file` on disk.
-- `backlog`: what the service has not got; `outbox` in memory, `spool`, `spool_file` on disk.
-- `orphans`: spools that other processes left behind.
+- `backlog`: what the service has not got: `outbox` in memory, `spool` and `spool_file` on disk, in
+  the format of `spool_format`.
+- `orphans`: spools that other processes left behind; `drain` sends one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from flowspan.reporter.reporter import (
 )
 
 if TYPE_CHECKING:
-    from flowspan.reporter.orphans import PushResult, SpoolInfo, list_spools, push_spools
+    from flowspan.reporter.drain import PushResult
+    from flowspan.reporter.orphans import SpoolInfo, list_spools, push_spools
 
 __all__ = [
     "FlushOutcome",

@@ -7,44 +7,40 @@ The next process of the same home that reaches the same service takes them over,
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowspan import clock
-from flowspan.connection.address import explain
 from flowspan.connection.resolve import resolve_address
-from flowspan.exceptions import FlowspanError, ServiceUnavailableError
-from flowspan.reporter.connector import SessionRefusedError, explain_refusal
-from flowspan.reporter.intake import MAX_BATCH_EVENTS
-from flowspan.reporter.link import LinkClosedError
-from flowspan.reporter.placeholders import placeholder_batch, without_event
-from flowspan.reporter.session import open_session, read_response
+from flowspan.exceptions import FlowspanError
+from flowspan.reporter.drain import Drain, PushResult
 from flowspan.reporter.spool import spool_folder
 from flowspan.reporter.spool_file import (
+    DAMAGED_SUFFIX,
     SUFFIX,
     SpoolFile,
-    SpoolFormatError,
     is_owned,
-    read_header,
+    look_into,
+    set_aside,
 )
-from flowspan.reporter.wire import GOODBYE_FRAME, batch_frame
+from flowspan.reporter.spool_format import Damage, Losses, SpoolFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from flowspan.config import Config
     from flowspan.connection.address import Address
-    from flowspan.reporter.link import Link
-    from flowspan.reporter.session import WelcomeInfo
 
 logger = logging.getLogger("flowspan.reporter")
 
-_MAX_SENT_BYTES = 4 << 20
-_ANSWER_TIMEOUT_S = 20.0
-_GOODBYE_TIMEOUT_S = 5.0
-_MAX_REFUSALS = 100
+_HEADER_LOST = (
+    "its header is damaged, so the service that it is for is not known; `flowspan spool push "
+    "--any-address` sends it to the one given"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +51,17 @@ class SpoolInfo:
         path: Where it is.
         size_bytes: How large it is.
         session_id: The session whose events it keeps; empty where it cannot be read.
-        address: The address of the service that it is for; empty for the local service.
+        address: The address of the service that it is for; empty for the local service, or where
+            it cannot be read.
         hostname: Where it was made.
         process_id: The process that made it; 0 where that is not known.
         created_at: When, in seconds since 1970 UTC.
         is_owned: Whether a process uses it.
-        problem: Why it cannot be read; empty if it can.
+        is_damaged: Whether something in it cannot be read.
+        missing_events: How many events are missing in it for that; at least, where the damage hides
+            how many.
+        is_set_aside: Whether it is kept only to be looked at: what could be read of it was sent.
+        problem: Why it cannot be sent as it is; empty if it can.
     """
 
     path: Path
@@ -71,34 +72,21 @@ class SpoolInfo:
     process_id: int = 0
     created_at: float = 0.0
     is_owned: bool = False
+    is_damaged: bool = False
+    missing_events: int = 0
+    is_set_aside: bool = False
     problem: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class PushResult:
-    """What became of a spool.
-
-    Attributes:
-        path: Where it is, or was.
-        session_id: The session.
-        events: How many events the service has taken from it now.
-        is_done: Whether the service has all of it, and the file is gone.
-        problem: Why not, if it was tried; else empty.
-        left: Why it was left as it is, and what sends it; empty if it was tried.
-    """
-
-    path: Path
-    session_id: str = ""
-    events: int = 0
-    is_done: bool = False
-    problem: str = ""
-    left: str = ""
 
 
 def list_spools(config: Config) -> list[SpoolInfo]:
-    """The spools of the home, the oldest first."""
-    infos = [info for path in _paths(config) if (info := _look_at(path)) is not None]
-    return sorted(infos, key=lambda info: (info.created_at, info.path))
+    """The spools of the home, the oldest first, and those that were set aside.
+
+    Each that no process uses is read as a whole, to tell whether it is damaged.
+    """
+    infos = _found(config) + [_set_aside_info(path) for path in _paths(config, DAMAGED_SUFFIX)[0]]
+    return sorted(
+        (_examined(info) for info in infos), key=lambda info: (info.created_at, info.path)
+    )
 
 
 def push_spools(
@@ -115,21 +103,22 @@ def push_spools(
         any_address: Whether to bring spools, too, that were meant for a service at another address.
 
     Returns:
-        What became of each spool, also of those that were left, in the order of `list_spools`. When
-        the service is lost on the way, that is the problem of the spool at hand, and the others are
-        left.
+        What became of each spool, also of those that were left, the oldest first, and those that
+        cannot be read last. When the service is lost on the way, that is the problem of the spool
+        at hand, and the others are left.
 
     Raises:
         FlowspanError: The service cannot be found (see `resolve_address`) or reached.
     """
-    spools = list_spools(config)
     address: Address | None = None
     lost = ""
     results = []
-    for info in spools:
+    found = _found(config)
+    # What cannot be sent comes last: it is set aside only when all results are returned.
+    for info in sorted(found, key=lambda info: _is_hopeless(info, any_address=any_address)):
         left = lost or _reason_to_leave(info, config, any_address=any_address)
-        if info.problem:
-            result = PushResult(path=info.path, problem=info.problem)
+        if _is_hopeless(info, any_address=any_address):
+            result = _give_up(info)
         elif left:
             result = PushResult(path=info.path, session_id=info.session_id, left=left)
         else:
@@ -145,6 +134,21 @@ def push_spools(
                 lost = "the service was lost before it; `flowspan spool push` tries it again"
         results.append(result)
     return results
+
+
+def _is_hopeless(info: SpoolInfo, *, any_address: bool) -> bool:
+    return bool(info.problem) and not (any_address and info.problem == _HEADER_LOST)
+
+
+def _give_up(info: SpoolInfo) -> PushResult:
+    """Say that a spool cannot be sent, and set it aside if nothing ever will be read of it."""
+    result = PushResult(path=info.path, session_id=info.session_id, problem=info.problem)
+    if info.is_damaged and not info.session_id:
+        try:
+            result.damaged_path = set_aside(info.path)
+        except OSError as error:
+            result.problem += f"; and it cannot be renamed ({error.strerror or error})"
+    return result
 
 
 def _reason_to_leave(info: SpoolInfo, config: Config, *, any_address: bool) -> str:
@@ -170,50 +174,123 @@ def _in_use(process_id: int) -> str:
 
 def adopt_spools(config: Config, address: Address) -> None:
     """Brings what others left to the service, in the background: failures are for the next time."""
-    for info in list_spools(config):
-        if info.is_owned or info.problem or info.address != (config.address or ""):
+    for info in _found(config):
+        if info.problem:
+            _say(_give_up(info))
+            continue
+        if info.is_owned or info.address != (config.address or ""):
             continue
         try:
             result = _push(info.path, address, _ignore)
         except FlowspanError as error:
             logger.info("the spool %s was not sent: %s", info.path, error)
             return
-        if result.is_done:
-            logger.info("sent %d events that an earlier process left", result.events)
-        elif not result.left:
-            logger.warning("the spool %s was not sent: %s", info.path, result.problem)
+        _say(result)
+
+
+def _say(result: PushResult) -> None:
+    if result.is_done:
+        logger.info("sent %d events that an earlier process left", result.events)
+    elif result.damaged_path is not None:
+        logger.error(
+            "the spool %s, which an earlier process left, could not be sent as a whole: %s. %d "
+            "events were sent. It is kept as %s",
+            *(result.path, result.problem, result.events, result.damaged_path),
+        )
+    elif not result.left:
+        logger.warning("the spool %s was not sent: %s", result.path, result.problem)
 
 
 def _ignore(result: PushResult) -> None:
     del result
 
 
-def _paths(config: Config) -> Iterator[Path]:
+def _found(config: Config) -> list[SpoolInfo]:
+    """The spools of the home, the oldest first, by their headers alone."""
+    paths, problem = _paths(config, SUFFIX)
+    infos = [info for path in paths if (info := _look_at(path)) is not None]
+    if problem:
+        infos.append(SpoolInfo(path=spool_folder(config.home), size_bytes=0, problem=problem))
+    return sorted(infos, key=_age)
+
+
+def _age(info: SpoolInfo) -> tuple[float, Path]:
+    return info.created_at, info.path
+
+
+def _paths(config: Config, suffix: str) -> tuple[list[Path], str]:
+    """The paths in the folder of spools with a suffix; and why it cannot be read, if so."""
+    folder = spool_folder(config.home)
     try:
-        yield from sorted(spool_folder(config.home).glob(f"*{SUFFIX}"))
-    except OSError:
-        return
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return [], ""
+    except OSError as error:
+        return [], f"the folder of spools cannot be read ({error.strerror or error})"
+    return [folder / name for name in names if name.endswith(suffix)], ""
 
 
 def _look_at(path: Path) -> SpoolInfo | None:
+    """Read a spool's header; None if it is gone."""
+    size, owned = 0, False
     try:
-        size = path.stat().st_size
+        found = path.lstat()
+        size = found.st_size if stat.S_ISREG(found.st_mode) else 0
         owned = is_owned(path)
-        header = read_header(path)
+        opening, _ = look_into(path)
     except FileNotFoundError:
         return None
-    except (OSError, SpoolFormatError) as error:
-        return SpoolInfo(path=path, size_bytes=0, problem=str(error))
+    except OSError as error:
+        reason = f"it cannot be read ({error.strerror or error})"
+        return SpoolInfo(path=path, size_bytes=size, problem=reason)
+    except SpoolFormatError as error:
+        if owned:  # its owner need not read it
+            return SpoolInfo(path=path, size_bytes=size, is_owned=True)
+        is_damaged = not error.is_foreign
+        return SpoolInfo(path=path, size_bytes=size, is_damaged=is_damaged, problem=str(error))
+    header = opening.header
     process_id = header.client.get("process_id", "")
     return SpoolInfo(
         path=path,
         size_bytes=size,
         session_id=header.session_id,
-        address=header.address,
+        address=header.address or "",
         hostname=header.client.get("hostname", ""),
-        process_id=int(process_id) if process_id.isdigit() else 0,
+        process_id=int(process_id or 0),
         created_at=header.created_at,
         is_owned=owned,
+        is_damaged=not opening.is_whole,
+        problem=_HEADER_LOST if header.address is None and not owned else "",
+    )
+
+
+def _examined(info: SpoolInfo) -> SpoolInfo:
+    """Read a spool as a whole: what is missing in it?"""
+    if info.is_owned or not info.session_id:
+        return info
+    try:
+        opening, entries = look_into(info.path)
+        losses = Losses(opening.header.first_sequence)
+        is_damaged = info.is_damaged
+        for entry in entries:
+            if isinstance(entry, Damage):
+                is_damaged = True
+                losses.damage(entry)
+            else:
+                losses.record(entry[0])
+        losses.end()
+    except (OSError, SpoolFormatError) as error:
+        return dataclasses.replace(info, problem=info.problem or str(error))
+    return dataclasses.replace(
+        info,
+        is_damaged=is_damaged or losses.events > 0,
+        missing_events=losses.events,
+    )
+
+
+def _set_aside_info(path: Path) -> SpoolInfo:
+    return dataclasses.replace(
+        _look_at(path) or SpoolInfo(path=path, size_bytes=0), is_set_aside=True, is_damaged=True
     )
 
 
@@ -224,124 +301,23 @@ def _push(path: Path, address: Address, progress: Callable[[PushResult], None]) 
         FlowspanError: The service is not reached.
     """
     result = PushResult(path=path)
+    spool = None
     try:
         spool = SpoolFile.adopt(path)
-    except (OSError, SpoolFormatError) as error:
-        result.problem = str(error)
-        return result
-    if spool is None:
-        result.left = _in_use(0) if path.exists() else "another process has just sent it"
-        return result
-    try:
+        if spool is None:
+            result.left = _in_use(0) if path.exists() else "another process has just sent it"
+            return result
         result.session_id = spool.header.session_id
-        _Push(spool, address, result, progress).run()
-        if result.is_done:
-            spool.delete()
+        Drain(spool, address, result, progress).run()
+    except FlowspanError:
+        raise
+    except (OSError, SpoolFormatError) as error:
+        result.problem = f"it cannot be read ({getattr(error, 'strerror', None) or error})"
+    except Exception as error:
+        # Whatever it is: the other spools, and the flow beside which this runs, have no part in it.
+        logger.debug("the spool %s could not be sent", path, exc_info=True)
+        result.problem = f"it could not be sent: {error!r}"
     finally:
-        spool.close()
+        if spool is not None:
+            spool.close()
     return result
-
-
-class _Push:
-    """One spool on its way."""
-
-    def __init__(
-        self,
-        spool: SpoolFile,
-        address: Address,
-        result: PushResult,
-        progress: Callable[[PushResult], None],
-    ) -> None:
-        self._spool = spool
-        self._address = address
-        self._result = result
-        self._progress = progress
-        self._refused: set[int] = set()
-        self._acked = 0
-        self._sent = 0
-
-    def run(self) -> None:
-        """Sends all; begins again without an event that the service refuses to read."""
-        while True:
-            try:
-                link, welcome = open_session(
-                    self._address,
-                    self._spool.header.session_id,
-                    self._spool.header.client,
-                    secret=self._spool.header.secret,
-                    recovering=True,
-                )
-            except LinkClosedError as error:
-                refusal = explain_refusal(self._address, error)
-                if isinstance(refusal, SessionRefusedError):  # the next spool may be taken
-                    self._result.problem = str(refusal)
-                    return
-                raise refusal from error
-            except OSError as error:
-                raise ServiceUnavailableError(explain(self._address, error)) from error
-            try:
-                self._send_all(link, welcome)
-                self._result.is_done = True
-                return
-            except LinkClosedError as error:
-                if error.sequence is None or len(self._refused) >= _MAX_REFUSALS:
-                    self._result.problem = str(error)
-                    return
-                logger.error("the service refused an event of %s: %s", self._spool.path, error)
-                self._refused.add(error.sequence)
-            finally:
-                link.close()
-
-    def _send_all(self, link: Link, welcome: WelcomeInfo) -> None:
-        self._acked = self._sent = welcome.resume_after
-        in_flight = 0
-        for first, count, data in self._batches():
-            if first + count - 1 <= self._sent:
-                continue
-            link.send(batch_frame(data))
-            self._sent = first + count - 1
-            in_flight += len(data)
-            while self._acked < self._sent and (
-                in_flight >= _MAX_SENT_BYTES
-                or self._sent - self._acked + MAX_BATCH_EVENTS > welcome.max_unacked_events
-            ):
-                self._read(link)
-                if self._acked >= self._sent:
-                    in_flight = 0
-        while self._acked < self._sent:
-            self._read(link)
-        link.send(GOODBYE_FRAME)
-        link.half_close()
-        deadline = clock.monotonic() + _GOODBYE_TIMEOUT_S
-        try:
-            while clock.monotonic() < deadline:
-                link.wait(_GOODBYE_TIMEOUT_S)
-        except LinkClosedError as error:
-            if error.status != "OK":
-                raise
-
-    def _batches(self) -> Iterator[tuple[int, int, bytes]]:
-        """The batches, with placeholders where something is missing or was refused."""
-        following = self._acked + 1
-        for record, batch in self._spool.records():
-            data = batch
-            for sequence in self._refused:
-                if record.first <= sequence < record.first + record.events:
-                    data = without_event(data, sequence) or data
-            while following < record.first:
-                size = min(MAX_BATCH_EVENTS, record.first - following)
-                yield following, size, placeholder_batch(following, size)
-                following += size
-            yield record.first, record.events, data
-            following = max(following, record.first + record.events)
-
-    def _read(self, link: Link) -> None:
-        messages = link.wait(_ANSWER_TIMEOUT_S)
-        if not messages:
-            raise LinkClosedError("DEADLINE_EXCEEDED", f"no ack within {_ANSWER_TIMEOUT_S:g} s")
-        for message in messages:
-            response = read_response(message)
-            if response.WhichOneof("frame") == "ack" and response.ack.up_to_sequence > self._acked:
-                self._result.events += response.ack.up_to_sequence - self._acked
-                self._acked = response.ack.up_to_sequence
-                self._progress(self._result)

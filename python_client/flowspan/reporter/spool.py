@@ -8,6 +8,8 @@ keeps some. What has no place then is left out, and that is said, in numbers.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import enum
 import errno
 import logging
@@ -16,15 +18,18 @@ from typing import TYPE_CHECKING
 from flowspan import clock
 from flowspan.connection.identity import client_info
 from flowspan.reporter.intake import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
-from flowspan.reporter.placeholders import placeholder_batch, placeholder_items
-from flowspan.reporter.spool_file import SUFFIX, SpoolFile, SpoolHeader
+from flowspan.reporter.placeholders import placeholder_items
+from flowspan.reporter.spool_file import SUFFIX, SpoolFile
+from flowspan.reporter.spool_format import Damage, SpoolHeader
 from flowspan.reporter.wire import batch_bytes, items_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from flowspan.config import Config
     from flowspan.reporter.outbox import Batch, Outbox
+    from flowspan.reporter.spool_format import Record
 
 logger = logging.getLogger("flowspan.reporter")
 
@@ -74,6 +79,8 @@ class Spool:
         self._retry_at = 0.0
         self._is_full = False
         self._unsynced = False
+        self._is_damaged = False
+        self._missing_events = 0
         self.problem = ""
 
     @property
@@ -115,7 +122,7 @@ class Spool:
         if self._is_full or clock.monotonic() < self._retry_at:
             return False
         try:
-            spool = self._open()
+            spool = self._open(missing[0].first)
             for batch in missing:
                 if self._others_bytes + spool.size + batch.size > self._limit:
                     self._is_full = True
@@ -155,40 +162,51 @@ class Spool:
         """The bytes of a batch, read from the file if they are only there."""
         if batch.data is not None:
             return batch.data
-        try:
-            data = self._read(batch)
-        except OSError as error:
-            logger.warning("the spool %s could not be read: %s", self.path, error)
-            data = placeholder_batch(batch.first, batch.last - batch.first + 1)
+        data = self._read(batch)
         outbox.load(batch, data)
         return data
 
     def _read(self, batch: Batch) -> bytes:
-        """The batch from its records, with placeholders for what is damaged.
+        """The batch from its records, with placeholders for what cannot be read.
 
         The sequences must not have a gap, or nothing after it would be taken.
         """
         pieces = []
-        sequence, offset = batch.first, batch.offset or 0
-        while sequence <= batch.last:
-            found = self._file.read(offset) if self._file is not None else None
-            if found is None:
-                count = batch.last - sequence + 1
-                logger.error("the spool %s is damaged: %d events are lost", self.path, count)
-                pieces.append(placeholder_items(count))
-                break
-            record, data = found
-            pieces.append(items_of(record.first, data))
-            sequence = record.first + record.events
-            offset = record.end
+        missing, sequence = 0, batch.first
+        try:
+            for record, data in self._records_from(batch.offset or 0):
+                if record.first > batch.last:
+                    break
+                if record.first > sequence:
+                    missing += record.first - sequence
+                    pieces.append(placeholder_items(record.first - sequence))
+                pieces.append(items_of(record.first, data))
+                sequence = record.last + 1
+                if sequence > batch.last:
+                    break
+        except OSError as error:
+            logger.error("the spool %s could not be read: %s", self.path, error)
+        if sequence <= batch.last:
+            missing += batch.last - sequence + 1
+            pieces.append(placeholder_items(batch.last - sequence + 1))
+        if missing:
+            logger.error("the spool %s is damaged: %d events are lost", self.path, missing)
+            self._is_damaged = True
+            self._missing_events += missing
         return batch_bytes(batch.first, pieces)
+
+    def _records_from(self, offset: int) -> Iterator[tuple[Record, bytes]]:
+        if self._file is not None:
+            for entry in self._file.entries(offset):
+                if not isinstance(entry, Damage):
+                    yield entry
 
     def tidy(self, outbox: Outbox) -> None:
         """Deletes the file when nothing of it is missing at the service any more."""
         if self._file is not None and not outbox.is_on_disk:
-            self._file.delete()
+            self._dispose(self._file)
             self._file = None
-            self._is_full = self._unsynced = False
+            self._is_full = self._unsynced = self._is_damaged = False
         if outbox.is_empty:
             self.problem = ""
 
@@ -198,14 +216,37 @@ class Spool:
             self._file.close()
             self._file = None
 
-    def _open(self) -> SpoolFile:
+    def _dispose(self, spool: SpoolFile) -> None:
+        """Delete the file, or set it aside if something in it could not be read."""
+        if not self._is_damaged:
+            with contextlib.suppress(OSError):
+                spool.delete()
+            return
+        try:
+            where = spool.set_aside()
+        except OSError as error:
+            logger.error("the damaged spool %s could not be renamed: %s", spool.path, error)
+            return
+        logger.error(
+            "%d events of this process are lost, for its spool was damaged. The service has what "
+            "came after them. The spool is kept as %s: is the disk all right?",
+            *(self._missing_events, where),
+        )
+
+    def _open(self, first_sequence: int) -> SpoolFile:
         if self._file is None:
             if not self._header.client:
                 self._header.client.update(client_info())
-            self._file = SpoolFile.create(self._folder, self._header)
+            header = dataclasses.replace(self._header, first_sequence=first_sequence)
+            self._file = SpoolFile.create(self._folder, header)
             self._others_bytes = sum(
-                path.stat().st_size
-                for path in self._folder.glob(f"*{SUFFIX}")
-                if path != self._file.path and path.exists()
+                _size(path) for path in self._folder.glob(f"*{SUFFIX}") if path != self._file.path
             )
         return self._file
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # gone by now, or not to be reached: it is another process's
+        return 0

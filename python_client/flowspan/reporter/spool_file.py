@@ -1,9 +1,8 @@
-"""The file that keeps a session's batches while the service is away.
+"""The file that keeps a session's batches while the service is away: who owns it, and its contents.
 
-A file is a header (a line that says what it is, a length, JSON) and then records, each with its
-length, a CRC-32, its sequences and a flowspan.v1.Batch. It is only ever appended to; a tail that
-was torn by a crash is ignored. Whoever holds the lock of the file (flock) owns it: the process that
-writes it, or one that found it without an owner and brings it to the service.
+It is only ever appended to, in the format of `spool_format`. The process that holds the file's lock
+(flock) owns it: the one that writes it, or one that found it without an owner and sends it to the
+service.
 """
 
 from __future__ import annotations
@@ -11,75 +10,43 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
-import struct
+import stat
 import weakref
-import zlib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from flowspan import clock
+from flowspan.reporter.spool_format import (
+    Damage,
+    Opening,
+    Record,
+    SpoolFormatError,
+    SpoolHeader,
+    entries,
+    read_opening,
+    record_of,
+    start_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 SUFFIX = ".spool"
+DAMAGED_SUFFIX = ".spool.damaged"
 
-_MAGIC = b"flowspan spool 1\n"
-_LENGTH = struct.Struct(">I")
-_RECORD = struct.Struct(">IIqI")
-_MAX_HEADER_BYTES = 1 << 16
-_MAX_RECORD_BYTES = 64 << 20
 _LOCK_ATTEMPTS = 5
 _LOCK_PAUSE_S = 0.002
+_MAX_SET_ASIDE = 1000
+_READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
 
 _files: weakref.WeakSet[SpoolFile] = weakref.WeakSet()
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolHeader:
-    """What a spool says of itself.
-
-    Attributes:
-        session_id: The session whose events it keeps.
-        address: The configured address of the service; empty for the local service of the home.
-        client: Who made it, by the names of Hello's fields.
-        created_at: When, in seconds since 1970 UTC.
-        secret: The session's secret, which the service wants to see; empty in older spools.
-    """
-
-    session_id: str
-    address: str
-    client: dict[str, str] = field(default_factory=dict)
-    created_at: float = field(default_factory=clock.now_s)
-    secret: bytes = field(default=b"", repr=False)
-
-
-class Record(NamedTuple):
-    """A batch in a spool.
-
-    Attributes:
-        offset: Where its record begins in the file.
-        first: The sequence of its first event.
-        events: How many events it has.
-        size: How large the batch is.
-    """
-
-    offset: int
-    first: int
-    events: int
-    size: int
-
-    @property
-    def end(self) -> int:
-        """Where the next record begins."""
-        return self.offset + _RECORD.size + self.size
-
-
-class SpoolFormatError(Exception):
-    """The file is not a spool, or not one that this version reads."""
 
 
 class SpoolFile:
@@ -89,14 +56,16 @@ class SpoolFile:
         path: Where it is.
         header: What it says of itself.
         size: How far it is written, in bytes.
+        is_whole: Whether its beginning can be read without the help of the file's name.
     """
 
-    def __init__(self, path: Path, handle: int, header: SpoolHeader, start: int, size: int) -> None:
+    def __init__(self, path: Path, handle: int, opening: Opening, size: int) -> None:
         """Wraps a file that is open and locked. Use `create` or `adopt`."""
         self.path = path
-        self.header = header
+        self.header = opening.header
         self.size = size
-        self._start = start
+        self.is_whole = opening.is_whole
+        self._opening = opening
         self._handle = handle
         _files.add(self)
 
@@ -114,24 +83,16 @@ class SpoolFile:
         handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            text = json.dumps(
-                {
-                    "session_id": header.session_id,
-                    "address": header.address,
-                    "client": header.client,
-                    "created_at": header.created_at,
-                    "secret": header.secret.hex(),
-                }
-            ).encode()
-            start = _MAGIC + _LENGTH.pack(len(text)) + text
+            start = start_of(header)
             _write(handle, start, 0)
+            opening = read_opening(lambda at, size: os.pread(handle, size, at), header.session_id)
             hidden.rename(path)
         except BaseException:
             os.close(handle)
             with contextlib.suppress(OSError):
                 hidden.unlink(missing_ok=True)
             raise
-        return cls(path, handle, header, len(start), len(start))
+        return cls(path, handle, opening, len(start))
 
     @classmethod
     def adopt(cls, path: Path) -> SpoolFile | None:
@@ -145,7 +106,7 @@ class SpoolFile:
             OSError: It cannot be opened.
         """
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            handle = _open(path, os.O_RDWR)
         except FileNotFoundError:
             return None
         try:
@@ -155,8 +116,7 @@ class SpoolFile:
             if not _is_same_file(handle, path):  # somebody was faster, and is done with it
                 os.close(handle)
                 return None
-            header, start = _read_header(handle)
-            spool = cls(path, handle, header, start, os.fstat(handle).st_size)
+            spool = cls(path, handle, _read_opening(handle, path), os.fstat(handle).st_size)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.close(handle)
@@ -169,9 +129,7 @@ class SpoolFile:
         Raises:
             OSError: It could not be written (the disk is full, say); nothing was appended.
         """
-        body = (
-            _RECORD.pack(len(batch), zlib.crc32(batch, first & 0xFFFF_FFFF), first, count) + batch
-        )
+        body = record_of(self.header.session_id, first, count, batch)
         offset = self.size
         try:
             _write(self._handle, body, offset)
@@ -184,23 +142,20 @@ class SpoolFile:
 
     def read(self, offset: int) -> tuple[Record, bytes] | None:
         """The record at an offset and its batch; None where none is, or a torn or damaged one."""
-        head = os.pread(self._handle, _RECORD.size, offset)
-        if len(head) < _RECORD.size:
-            return None
-        size, checksum, first, count = _RECORD.unpack(head)
-        if size > _MAX_RECORD_BYTES or count < 1:
-            return None
-        batch = os.pread(self._handle, size, offset + _RECORD.size)
-        if len(batch) < size or zlib.crc32(batch, first & 0xFFFF_FFFF) != checksum:
-            return None
-        return Record(offset, first, count, size), batch
+        found = self._opening.records.read(self._pread, offset)
+        return None if found is None or found[1] is None else (found[0], found[1])
+
+    def entries(self, offset: int | None = None) -> Iterator[tuple[Record, bytes] | Damage]:
+        """Iterate over the records with their batches, and over what is damaged between them.
+
+        Args:
+            offset: Where to begin; by default at the first record.
+        """
+        return entries(self._opening, self._pread, self.size, offset)
 
     def records(self) -> Iterator[tuple[Record, bytes]]:
-        """All records with their batches, in order, up to the end or to the first that is torn."""
-        offset = self._start
-        while (found := self.read(offset)) is not None:
-            yield found
-            offset = found[0].end
+        """All records that can be read with their batches, in order."""
+        return (entry for entry in self.entries() if not isinstance(entry, Damage))
 
     def sync(self) -> None:
         """Returns when what was written survives a crash of the machine, too.
@@ -211,10 +166,26 @@ class SpoolFile:
         os.fsync(self._handle)
 
     def delete(self) -> None:
-        """Removes the file: the service has all of it."""
-        with contextlib.suppress(OSError):
+        """Removes the file: the service has all of it.
+
+        Raises:
+            OSError: It cannot be removed. It is closed all the same.
+        """
+        try:
             self.path.unlink(missing_ok=True)
-        self.close()
+        finally:
+            self.close()
+
+    def set_aside(self) -> Path:
+        """Renames the file, whose whole part the service has, and returns where it is now.
+
+        Raises:
+            OSError: It cannot be renamed. It is closed all the same.
+        """
+        try:
+            return set_aside(self.path)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Lets go of the file, for others to take over."""
@@ -223,35 +194,104 @@ class SpoolFile:
             os.close(self._handle)
             self._handle = -1
 
+    def _pread(self, offset: int, size: int) -> bytes:
+        return os.pread(self._handle, size, offset)
 
-def read_header(path: Path) -> SpoolHeader:
-    """The header of a spool, whoever owns it.
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged spool, for people to look at, and return where it is now.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    name = path.name.removesuffix(SUFFIX)
+    aside = path.with_name(f"{name}{DAMAGED_SUFFIX}")
+    for number in range(2, _MAX_SET_ASIDE):
+        if not aside.exists():
+            break
+        aside = path.with_name(f"{name}.{number}{DAMAGED_SUFFIX}")
+    path.rename(aside)
+    return aside
+
+
+def look_into(path: Path) -> tuple[Opening, Iterator[tuple[Record, bytes] | Damage]]:
+    """Read a spool, whoever owns it.
+
+    Returns:
+        Its beginning; and an iterator over its entries as in `SpoolFile.entries`, which opens the
+        file again.
 
     Raises:
         SpoolFormatError: It is no spool.
         OSError: It cannot be read.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return _read_header(handle)[0]
-    finally:
-        os.close(handle)
+    with _reading(path) as handle:
+        opening = _read_opening(handle, path)
+
+    def all_entries() -> Iterator[tuple[Record, bytes] | Damage]:
+        with _reading(path) as handle:
+            size = os.fstat(handle).st_size
+            yield from entries(opening, lambda at, size: os.pread(handle, size, at), size)
+
+    return opening, all_entries()
 
 
 def is_owned(path: Path) -> bool:
     """Whether a process owns the spool. By the time that you know, it may have changed.
 
     Raises:
+        SpoolFormatError: It is no file.
         OSError: It cannot be opened.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with _reading(path) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[int]:
+    handle = _open(path, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        yield handle
     finally:
         os.close(handle)
-    return False
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a file, and nothing else that has its name: opening a pipe would wait for its writer.
+
+    Raises:
+        SpoolFormatError: It is no file.
+        OSError: It cannot be opened.
+    """
+    _check_kind(os.lstat(path).st_mode)
+    flags |= os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+    try:
+        handle = os.open(path, flags)
+    except OSError as error:
+        if not flags & os.O_RDWR or error.errno not in _READ_ONLY:
+            raise
+        handle = os.open(path, flags & ~os.O_RDWR)  # to read it is enough for all but writing it
+    try:
+        _check_kind(os.fstat(handle).st_mode)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _check_kind(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "a device")
+        raise SpoolFormatError(f"it is {kind}, not a file", is_foreign=True)
+
+
+def _read_opening(handle: int, path: Path) -> Opening:
+    name = path.name.partition(".")[0]
+    return read_opening(lambda at, size: os.pread(handle, size, at), name)
 
 
 def _take_lock(handle: int) -> bool:
@@ -274,27 +314,6 @@ def _write(handle: int, data: bytes, offset: int) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         view = view[written:]
         offset += written
-
-
-def _read_header(handle: int) -> tuple[SpoolHeader, int]:
-    head = os.pread(handle, len(_MAGIC) + _LENGTH.size, 0)
-    if len(head) < len(_MAGIC) + _LENGTH.size or not head.startswith(_MAGIC):
-        raise SpoolFormatError("it is not a spool, or one of another version")
-    (length,) = _LENGTH.unpack(head[len(_MAGIC) :])
-    if length > _MAX_HEADER_BYTES:
-        raise SpoolFormatError("its header is damaged")
-    try:
-        values = json.loads(os.pread(handle, length, len(head)))
-        header = SpoolHeader(
-            session_id=str(values["session_id"]),
-            address=str(values["address"]),
-            client={str(key): str(value) for key, value in values["client"].items()},
-            created_at=float(values["created_at"]),
-            secret=bytes.fromhex(values.get("secret", "")),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SpoolFormatError(f"its header is damaged: {error!r}") from error
-    return header, len(head) + length
 
 
 def _is_same_file(handle: int, path: Path) -> bool:

@@ -11,13 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowspan.reporter import spool_file
-from flowspan.reporter.spool_file import (
-    SpoolFile,
-    SpoolFormatError,
-    SpoolHeader,
-    is_owned,
-    read_header,
-)
+from flowspan.reporter.spool_file import SpoolFile, is_owned, look_into
+from flowspan.reporter.spool_format import SpoolFormatError, SpoolHeader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +43,7 @@ def contents(path: Path) -> list[tuple[int, int, bytes]]:
 
 def test_what_was_written_is_read(path: Path) -> None:
     assert contents(path) == BATCHES
-    assert read_header(path) == HEADER
+    assert look_into(path)[0].header == HEADER
     assert path.name == "session-1.spool"
     assert path.stat().st_mode & 0o077 == 0, "others could read the user's logs"
 
@@ -64,17 +59,10 @@ def test_a_record_is_read_by_its_offset(tmp_path: Path) -> None:
 
 def test_a_torn_tail_is_ignored_wherever_it_is_torn(path: Path) -> None:
     whole = path.read_bytes()
-    last = len(BATCHES[2][2]) + 20
-    for cut in (1, 19, 20, 21, last - 1, last):
+    last = len(BATCHES[2][2]) + 28
+    for cut in (1, 27, 28, 29, last - 1, last):
         path.write_bytes(whole[:-cut])
         assert contents(path) == BATCHES[:2]
-
-
-def test_damage_ends_the_reading(path: Path) -> None:
-    whole = bytearray(path.read_bytes())
-    whole[-2500] ^= 1
-    path.write_bytes(whole)
-    assert contents(path) == BATCHES[:2]
 
 
 @pytest.mark.parametrize("data", [b"", b"flowspan", b"PK\x03\x04" + b"x" * 100])
@@ -84,14 +72,7 @@ def test_other_files_are_no_spools(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(SpoolFormatError):
         SpoolFile.adopt(path)
     with pytest.raises(SpoolFormatError):
-        read_header(path)
-
-
-def test_a_damaged_header_is_no_spool(path: Path) -> None:
-    whole = path.read_bytes()
-    path.write_bytes(whole.replace(b'"session_id"', b'"session_XX"'))
-    with pytest.raises(SpoolFormatError, match="header"):
-        read_header(path)
+        look_into(path)
 
 
 def test_a_spool_has_one_owner(path: Path) -> None:
