@@ -81,11 +81,6 @@ class Config:
     skip_retry_delays: bool = False
     local_idle_timeout_s: float = 300.0
 
-    @property
-    def results_url_or_folder(self) -> str | Path:
-        """The folder for results."""
-        return self.results_url or self.home / "results"
-
 
 def load(environ: Mapping[str, str]) -> Config:
     """Reads the settings.

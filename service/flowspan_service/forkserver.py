@@ -31,6 +31,7 @@ from typing import Any, NoReturn
 from flowspan_service.app.clock import SystemClock
 from flowspan_service.config import load
 from flowspan_service.main import main
+from flowspan_service.process import keep_files_private
 from flowspan_service.stores import open_store
 
 DATABASE = "flowspan.db"
@@ -172,6 +173,7 @@ def _redirect(log: Path) -> None:
 
 if __name__ == "__main__":
     # Prints must not come between the answers.
+    keep_files_private()
     answers_to = os.dup(1)
     os.dup2(2, 1)
     ForkServer(answers_to).serve()

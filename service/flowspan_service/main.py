@@ -34,7 +34,8 @@ from flowspan_service.loops.commands import bring_commands
 from flowspan_service.loops.housekeeping import keep_house
 from flowspan_service.loops.idle import until_idle
 from flowspan_service.loops.reaper import Reaper
-from flowspan_service.process import log_file, say
+from flowspan_service.private_files import own_home
+from flowspan_service.process import keep_files_private, log_file, say
 from flowspan_service.rpc.backend import About, Activity, Backend
 from flowspan_service.rpc.server import ListenError, Server
 from flowspan_service.stores import (
@@ -75,6 +76,7 @@ def main(config: Config, *, on_ready: Callable[[list[str]], None] | None = None)
         config: The settings.
         on_ready: Is called with the addresses once the service answers there.
     """
+    keep_files_private()
     set_up_logging(level=config.log_level, as_json=config.log_format == "json")
     try:
         with _home_and_lock(config) as lock:
@@ -111,7 +113,7 @@ def _complain(message: str, code: int) -> int:
 def _home_and_lock(config: Config) -> Iterator[StoreLock | None]:
     """Makes the home, and takes the lock of a SQLite database; None for other databases."""
     try:
-        config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own_home(config.home)
     except OSError as error:
         raise StoreOpenError(
             f"The home {config.home} cannot be made ({error.strerror}). Name another one with "

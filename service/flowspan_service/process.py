@@ -38,6 +38,14 @@ def prepare() -> None:
         sys.stderr = _text_stream(2)
 
 
+def keep_files_private() -> None:
+    """Make what this process makes private, also what libraries make: no file is open for a moment.
+
+    Processes that it forks inherit that; the service starts no other program.
+    """
+    os.umask(0o077)
+
+
 def say(*lines: str) -> None:
     """Write lines to the standard output, if somebody takes them: the service goes on without."""
     try:

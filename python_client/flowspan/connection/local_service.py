@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan import clock
 from flowspan.connection.address import is_reachable, parse_address
 from flowspan.exceptions import ConfigError, LocalServiceError
+from flowspan.private_files import open_file, own_home
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +67,7 @@ def ensure_local_service(config: Config) -> Address:
     if found is not None:
         return found
     try:
-        config.home.mkdir(parents=True, exist_ok=True)
+        own_home(config.home)
         return _start_or_wait(config)
     except OSError as error:
         raise LocalServiceError(
@@ -80,7 +81,7 @@ def _start_or_wait(config: Config) -> Address:
     """Starts the service, or waits for the process that does."""
     path = config.home / "start.lock"
     deadline = clock.monotonic() + START_TIMEOUT_S + 1
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = open_file(path, os.O_RDWR)
     _open_locks.add(lock)
     try:
         while clock.monotonic() < deadline:
@@ -104,7 +105,7 @@ def _start_or_wait(config: Config) -> Address:
 
 def _start(config: Config) -> Address:
     log_path = config.home / "service.log"
-    with log_path.open("ab") as log:
+    with os.fdopen(open_file(log_path, os.O_WRONLY | os.O_APPEND), "ab") as log:
         offset = log.tell()
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [

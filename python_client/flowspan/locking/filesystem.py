@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from flowspan.home import expand
+from flowspan.private_files import FILE_MODE, make_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +99,7 @@ class FileSystemLockManager:
         return True
 
     def _locked_file(self, path: Path, timeout_s: float | None) -> int | None:
-        self.lock_files_directory.mkdir(parents=True, exist_ok=True)
+        make_folder(self.lock_files_directory)
         end_s = None if timeout_s is None else clock.monotonic() + timeout_s
         wait_s = _FIRST_WAIT_S
         while True:
@@ -135,7 +136,7 @@ def _try_lock(path: Path, *, create: bool) -> int | None:
     """Locks a file; None if somebody else has it locked, or it is not there."""
     flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
     try:
-        file = os.open(path, flags, 0o666)
+        file = os.open(path, flags, FILE_MODE)
     except FileNotFoundError:
         return None
     try:

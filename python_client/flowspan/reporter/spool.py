@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from flowspan import clock
 from flowspan.connection.identity import client_info
+from flowspan.private_files import own_home
 from flowspan.reporter.intake import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from flowspan.reporter.placeholders import placeholder_items
 from flowspan.reporter.spool_file import SUFFIX, SpoolFile
@@ -70,6 +71,7 @@ class Spool:
     """
 
     def __init__(self, config: Config, session_id: str, *, secret: bytes = b"") -> None:
+        self._home = config.home
         self._folder = spool_folder(config.home)
         self._header = SpoolHeader(session_id, config.address or "", secret=secret)
         self._limit = config.spool_max_bytes
@@ -237,6 +239,7 @@ class Spool:
         if self._file is None:
             if not self._header.client:
                 self._header.client.update(client_info())
+            own_home(self._home)
             header = dataclasses.replace(self._header, first_sequence=first_sequence)
             self._file = SpoolFile.create(self._folder, header)
             self._others_bytes = sum(

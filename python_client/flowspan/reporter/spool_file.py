@@ -16,6 +16,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from flowspan import clock
+from flowspan.private_files import own_folder
 from flowspan.reporter.spool_format import (
     Damage,
     Opening,
@@ -76,7 +77,7 @@ class SpoolFile:
         Raises:
             OSError: The folder cannot be written to.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        own_folder(folder)
         path = folder / f"{header.session_id}{SUFFIX}"
         # Under another name until it is locked: nobody shall find it without its owner.
         hidden = folder / f".{header.session_id}.new"

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 from flowspan.home import expand
+from flowspan.private_files import make_folder, open_file, own_folder, own_home
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.=@ ")
 _MAX_NAME = 150
@@ -42,12 +43,17 @@ class Folder(Protocol):
 class LocalFolder:
     """A folder of this machine, made when it is first written to.
 
+    Its files are for this user alone, and so is the folder if it is made here. A folder that is
+    there keeps its permissions, unless it is in a home of flowspan's.
+
     Args:
         path: Where it is.
+        home: The home that it is in, if it is its own folder for results.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, home: Path | None = None) -> None:
         self.path = path.absolute()
+        self._home = home
         self.url = self.path.as_uri()
 
     def read(self, name: str) -> bytes | None:
@@ -60,9 +66,14 @@ class LocalFolder:
     def write(self, name: str, data: bytes) -> None:
         """Writes a file under another name and renames it, so that nobody sees a part of it."""
         path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if self._home is not None:
+            own_home(self._home)
+            own_folder(self.path)
+            self._home = None
+        make_folder(path.parent)
         temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}.part")
         try:
+            os.close(open_file(temporary, os.O_WRONLY | os.O_EXCL))
             temporary.write_bytes(data)
             os.replace(temporary, path)
         except BaseException:
@@ -147,7 +158,7 @@ def open_folder(where: str | Path) -> Folder:
     scheme, separator, rest = where.partition("://")
     if not separator:
         return LocalFolder(expand(where))
-    if scheme == "file":
+    if scheme == "file" or where.startswith("local:///"):
         # By hand: a "#" or "?" of a path that was not encoded belongs to the path, too.
         host, slash, path = rest.partition("/")
         if host not in {"", "localhost"}:
@@ -157,6 +168,11 @@ def open_folder(where: str | Path) -> Folder:
             )
         return LocalFolder(Path(unquote(slash + path, errors="surrogateescape") or "/"))
     return RemoteFolder(where)
+
+
+def own_results(home: Path) -> LocalFolder:
+    """The folder for results of a home."""
+    return LocalFolder(home / "results", home=home)
 
 
 def read_url(url: str) -> bytes | None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from flowspan import clock, config
 from flowspan.core.runs import current_run
 from flowspan.exceptions import ConfigError, MissingResult, ResultUnreadable
-from flowspan.results.folders import file_name, open_folder, read_url
+from flowspan.results.folders import file_name, open_folder, own_results, read_url
 from flowspan.results.record import ResultRecord, made_record, pack, unpack
 from flowspan.serializers import get_serializer, short_name
 
@@ -56,7 +56,8 @@ class ResultStore:
         settings = config.get_config()
         self.serializer = get_serializer(serializer or settings.results_serializer)
         self.lock_manager = lock_manager
-        self._folder: Folder = open_folder(result_storage or settings.results_url_or_folder)
+        where = result_storage or settings.results_url
+        self._folder: Folder = open_folder(where) if where else own_results(settings.home)
         self._index: Folder | None = open_folder(metadata_storage) if metadata_storage else None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -23,6 +24,7 @@ from flowspan.v1 import (
     variable_service_pb2_grpc,
     watch_service_pb2_grpc,
 )
+from flowspan_service.private_files import make_folder
 from flowspan_service.rpc import limits
 from flowspan_service.rpc.artifact_service import ArtifactService
 from flowspan_service.rpc.edge import Edge
@@ -35,6 +37,7 @@ from flowspan_service.rpc.variable_service import VariableService
 from flowspan_service.rpc.watch_service import WatchService
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from flowspan_service.rpc.backend import Backend
@@ -120,10 +123,11 @@ class Server:
                 f"The socket {path} is in use by another service. Name another with --socket."
             )
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(path.parent)
             path.unlink(missing_ok=True)
-            # gRPC reads the path as that of a URL: "%41" would be "A", and "#" the end of it.
-            self._server.add_insecure_port(f"unix:{quote(os.fsencode(path))}")
+            with _umask(0o177):  # the socket is made in the call, and open to its owner alone
+                # gRPC reads the path as that of a URL: "%41" would be "A", and "#" the end of it.
+                self._server.add_insecure_port(f"unix:{quote(os.fsencode(path))}")
         except (OSError, RuntimeError) as error:
             raise ListenError(
                 f"Cannot listen on the socket {path}: {error}. Name another with --socket."
@@ -143,6 +147,15 @@ class Server:
         for connection in self._backend.live:
             connection.drain()
         await self._server.stop(grace_s)
+
+
+@contextlib.contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _options(lease_us: int) -> list[tuple[str, int]]:

@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
+from flowspan_service.private_files import open_file
 from flowspan_service.stores.errors import StoreOpenError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class StoreLock:
         """
         self._holder = LockHolder(pid=os.getpid(), embedded=embedded)
         try:
-            self._file = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT, 0o600)
+            self._file = open_file(_lock_path(path), os.O_RDWR)
         except OSError as error:
             msg = (
                 f"The lock {_lock_path(path)} cannot be made ({error.strerror}). Check that its"

@@ -11,6 +11,7 @@ from platformdirs import user_data_path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from flowspan_service.private_files import open_file, tighten
 from flowspan_service.stores.dialects.sqlite import SqliteDialect
 from flowspan_service.stores.errors import StoreOpenError
 from flowspan_service.stores.migrate import migrate
@@ -81,6 +82,7 @@ def open_store(
     dialect: Dialect
     if path is not None:
         _check_file(path)
+        _keep_private(path)
         dialect = SqliteDialect(path, busy_timeout_s=busy_timeout_s)
     else:
         dialect = _postgresql(_parse(str(url)))
@@ -148,6 +150,23 @@ def _check_file(path: Path) -> None:
         raise StoreOpenError(msg)
     if path.exists():
         _check_existing(path)
+
+
+def _keep_private(path: Path) -> None:
+    """Make the file of the database, which is new if it is empty, and take it away from others.
+
+    SQLite gives the files beside it the permissions of the database.
+
+    Raises:
+        StoreOpenError: It cannot be made.
+    """
+    try:
+        os.close(open_file(path, os.O_RDWR))
+    except OSError as error:
+        msg = f"The database {path} cannot be made ({error.strerror}). Name another file with --db."
+        raise StoreOpenError(msg) from error
+    for suffix in ("-wal", "-shm", "-journal"):
+        tighten(path.with_name(path.name + suffix))
 
 
 def _check_existing(path: Path) -> None:

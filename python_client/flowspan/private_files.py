@@ -1,0 +1,134 @@
+"""Folders and files that only this user may read: 0700 and 0600, whatever the umask is.
+
+What is there already with wider permissions is tightened, if it belongs to this user. A home that
+is a folder for other things as well (the user's home directory, a temporary folder) stays as it is;
+what is made in it is private all the same. (Why: docs/decisions/file-permissions.md.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger("flowspan")
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+_OTHERS = 0o077
+_FOLDERS = ("spool", "results")
+_MAX_TIGHTENED = 10_000
+
+
+def make_folder(path: Path) -> None:
+    """Make a private folder, and the folders above it that are missing; no-op if it is there.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    try:
+        os.mkdir(path, FOLDER_MODE)
+    except FileNotFoundError:
+        if path.parent == path:
+            raise
+        make_folder(path.parent)
+        make_folder(path)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+
+
+def own_folder(path: Path) -> None:
+    """Make a folder of a home, and tighten it if it is there.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    make_folder(path)
+    tighten(path)
+
+
+def own_home(home: Path) -> None:
+    """Make the home; if others may enter it, tighten it with what flowspan keeps in it.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    make_folder(home)
+    if not _is_open_to_others(home.stat()) or _is_for_more(home) or not tighten(home):
+        return
+    for number, path in enumerate(_kept_in(home)):
+        if number == _MAX_TIGHTENED:  # nobody else enters the home to read them
+            break
+        tighten(path)
+
+
+def open_file(path: Path, flags: int) -> int:
+    """Open a private file, making it if it is missing, and tighten it if it is there.
+
+    Returns:
+        Its descriptor, closed on exec.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    handle = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    with contextlib.suppress(OSError):  # a file system without permissions
+        found = os.fstat(handle)
+        if stat.S_ISREG(found.st_mode) and _is_open_to_others(found):
+            os.fchmod(handle, found.st_mode & FOLDER_MODE)
+            _note(path, found)
+    return handle
+
+
+def tighten(path: Path) -> bool:
+    """Take a file or folder of this user's away from others; return True if it was open to them.
+
+    Links, what belongs to another user, and what is missing are left alone.
+    """
+    with contextlib.suppress(OSError):
+        found = path.stat() if path.is_dir() else path.lstat()
+        is_ours = stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)
+        if is_ours and _is_open_to_others(found):
+            os.chmod(path, found.st_mode & FOLDER_MODE)
+            _note(path, found)
+            return True
+    return False
+
+
+def _is_open_to_others(found: os.stat_result) -> bool:
+    return found.st_uid == os.geteuid() and bool(found.st_mode & _OTHERS)
+
+
+def _is_for_more(home: Path) -> bool:
+    """True if the home is a folder for other things as well, with permissions for those."""
+    import tempfile  # noqa: PLC0415 - start-up cost, and rarely needed
+
+    if home.stat().st_mode & stat.S_ISVTX:
+        return True
+    shared = {Path("/"), Path(tempfile.gettempdir())}
+    with contextlib.suppress(RuntimeError, OSError):
+        user = Path.home().resolve()
+        shared |= {user, *user.parents}
+    return home.resolve() in shared
+
+
+def _kept_in(home: Path) -> Iterator[Path]:
+    """Iterate over what flowspan keeps in a home."""
+    with os.scandir(home) as entries:
+        yield from (Path(entry) for entry in entries if entry.is_file(follow_symlinks=False))
+    for name in _FOLDERS:
+        for folder, _, files in os.walk(home / name):
+            yield Path(folder)
+            yield from (Path(folder, file) for file in files)
+
+
+def _note(path: Path, found: os.stat_result) -> None:
+    mode = stat.S_IMODE(found.st_mode)
+    logger.info("%s was open to other users (mode %04o); now it is this user's alone", path, mode)
