@@ -47,6 +47,8 @@ class Config:
         persist_results: Whether results are stored where neither flow nor task says.
         results_url: The folder for results: a path, or a URL that fsspec knows (s3://…); by default
             the folder "results" in `home`.
+        results_trusted_storages: Further folders, paths or URLs, whose results are read where a run
+            of another program says that its result is there; see docs/results-and-caching.md.
         results_serializer: How they are written: pickle, json, compressed/pickle or
             compressed/json.
         tracing: False never makes spans; None (auto) makes them where it is known where they go.
@@ -71,6 +73,7 @@ class Config:
     logging_extra_loggers: tuple[str, ...] = ()
     persist_results: bool = False
     results_url: str | None = None
+    results_trusted_storages: tuple[str, ...] = ()
     results_serializer: str = "pickle"
     tracing: bool | None = None
     otlp_endpoint: str | None = None
@@ -256,6 +259,7 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "logging_extra_loggers": _names,
     "persist_results": _boolean,
     "results_url": str,
+    "results_trusted_storages": _names,
     "results_serializer": _serializer,
     "tracing": _tracing,
     "otlp_endpoint": str,

@@ -104,6 +104,10 @@ class Decorated(Definition, Generic[P, R_co]):
         self.is_generator = is_generator_function(fn)
         self._is_plain = not self.is_async and not self.is_generator
         self.keeping = keep_options(options)
+        if self.keeping is not None and self.keeping.storage is not None:
+            from flowspan.results.trust import note_storage  # noqa: PLC0415 - start-up cost
+
+            note_storage(self.keeping.storage)
         self.code = Code(fn)
         self._keywords = possible_keywords(called_function(fn))
         functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())

@@ -70,6 +70,12 @@ class ResultUnreadable(FlowspanError):  # noqa: N818 - what it says
     code = "result_unreadable"
 
 
+class UntrustedResult(ResultUnreadable):
+    """A result is in a place that only the run has named, and is not read unless it is trusted."""
+
+    code = "untrusted_result"
+
+
 class HashError(FlowspanError, TypeError):
     """A value cannot be hashed; the message says of which type, and what to do."""
 

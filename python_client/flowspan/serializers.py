@@ -255,6 +255,13 @@ def short_name(serializer: Serializer) -> str:
     return str(describe(serializer)["type"])
 
 
+def described_name(description: Mapping[str, Any]) -> str:
+    """The `short_name` of the serializer that a description is of, without loading it."""
+    kind = str(description.get("type"))
+    of = description.get("of")
+    return f"{kind}/{described_name(of)}" if kind == "compressed" and of else kind
+
+
 def pickle_module(name: str) -> ModuleType:
     """The module for pickles; pickle where cloudpickle is not installed.
 

@@ -92,6 +92,57 @@ def test_the_api_leads_to_results(service: ServiceProcess) -> None:
     run_code(code, home=service.home / "client", address=service.address)
 
 
+def test_the_result_of_another_program_is_read_only_where_it_is_trusted(
+    service: ServiceProcess,
+) -> None:
+    """A run may say that its result is anywhere, and be reported by anybody."""
+    bomb = """
+        from pathlib import Path
+        from flowspan import flow
+
+        class Bomb:
+            def __reduce__(self):
+                return Path.touch, (Path("{exploded}"),)
+
+        @flow(persist_result=True)
+        def mallory():
+            return Bomb()
+
+        mallory()
+    """
+    read = """
+        import asyncio
+        from pathlib import Path
+        from flowspan import get_client
+        from flowspan.exceptions import UntrustedResult
+
+        exploded = Path("{exploded}")
+
+        async def read_all():
+            async with get_client() as client:
+                return [run async for run in client.read_flow_runs()]
+
+        (run,) = asyncio.run(read_all())
+        try:
+            run.state.result()
+        except UntrustedResult as error:
+            assert "{elsewhere}" in str(error) and "trust=True" in str(error)
+        else:
+            raise AssertionError("it was read")
+        assert not exploded.exists()
+        asyncio.run(run.state.aresult(trust="{elsewhere}/results"))
+        assert exploded.exists()
+        exploded.unlink()
+        run.state.result(trust=True)
+        assert exploded.exists()
+        exploded.unlink()
+    """
+    elsewhere, exploded = service.home / "elsewhere", service.home / "exploded"
+    values = {"elsewhere": str(elsewhere), "exploded": str(exploded)}
+    run_code(bomb.format(**values), home=elsewhere, address=service.address)
+    run_code(read.format(**values), home=service.home / "client", address=service.address)
+
+
 RETRIED = """
     import asyncio
     from flowspan import flow, task

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from flowspan.results.trust import Trust
+
 
 class TransitionCause(IntEnum):
     """Who caused a transition (flowspan.v1.TransitionCause)."""
@@ -73,12 +75,20 @@ class Payload:
             msg = f"the JSON of {len(self.data)} bytes is nested too deeply to be read"
             raise ValueError(msg) from None
 
-    def load(self) -> Any:
+    def load(self, *, trust: Trust = False) -> Any:
         """The value: itself if its encoding is "json", or the result that it leads to.
 
-        A result is read from where the run stored it: a folder of its machine, or a URL.
+        A result is read from where the run stored it, if that is a result storage of this program:
+        the folder of its home, FLOWSPAN_RESULTS_URL, FLOWSPAN_RESULTS_TRUSTED_STORAGES, or the
+        `result_storage` of one of its flows and tasks. Reading one can run code of whoever wrote
+        it, and any run can name any place.
+
+        Args:
+            trust: True reads the result wherever it is. A path or a URL of a folder, or several,
+                are trusted beside the storages of this program.
 
         Raises:
+            UntrustedResult: It is somewhere else.
             MissingResult: There is nothing any more where it leads, as seen from this machine.
             ResultUnreadable: What is there cannot be read.
             ValueError: It has another encoding, or is not valid JSON.
@@ -87,7 +97,7 @@ class Payload:
             return self.json()
         from flowspan.results.reference import load_reference  # noqa: PLC0415 - rarely needed
 
-        return load_reference(self.data)
+        return load_reference(self.data, trust=trust)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +130,22 @@ class State(StateQuestions):
     failure: Failure | None = None
     result_reference: Payload | None = None
 
-    def result(self, raise_on_failure: bool = True) -> Any:  # noqa: FBT001, FBT002 - as flowspan.State
+    def result(
+        self,
+        raise_on_failure: bool = True,  # noqa: FBT001, FBT002 - as flowspan.State
+        *,
+        trust: Trust = False,
+    ) -> Any:
         """What the run returned, read from where it was stored.
 
         Args:
             raise_on_failure: Whether a run that did not complete raises an error; else that is
                 returned.
+            trust: What to read beside the result storages of this program: True for everything, or
+                the path or URL of a folder, or several. See `Payload.load`.
 
         Raises:
+            UntrustedResult: The result is in a place that only the run has named.
             MissingResult: The result was not stored, or is not to be had from this machine.
             UnfinishedRun: The run has not ended. It is a MissingResult.
             ResultUnreadable: It cannot be read here.
@@ -138,11 +156,22 @@ class State(StateQuestions):
         if self.type is StateType.COMPLETED:
             if self.result_reference is None:
                 raise MissingResult("The result was not stored (persist_result=True does that).")
-            return self.result_reference.load()
+            return self.result_reference.load(trust=trust)
         error = error_of(self.type, self.name, self.message)
         if raise_on_failure:
             raise error
         return error
+
+    async def aresult(
+        self,
+        raise_on_failure: bool = True,  # noqa: FBT001, FBT002 - as flowspan.State
+        *,
+        trust: Trust = False,
+    ) -> Any:
+        """`result`, to be awaited: the result is read in a thread."""
+        import asyncio  # noqa: PLC0415 - start-up cost
+
+        return await asyncio.to_thread(self.result, raise_on_failure, trust=trust)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,21 +153,36 @@ def open_folder(where: str | Path) -> Folder:
         ImportError: The library for that kind of URL is not installed.
         ValueError: There is no such kind of URL.
     """
+    path = local_path(where)
+    return RemoteFolder(str(where)) if path is None else LocalFolder(path)
+
+
+def local_path(where: str | Path) -> Path | None:
+    """The path that a path or a URL names on this machine; None for other kinds of URLs.
+
+    Raises:
+        ValueError: It is on another machine.
+    """
     if isinstance(where, Path):
-        return LocalFolder(expand(where))
-    scheme, separator, rest = where.partition("://")
+        return expand(where)
+    _, separator, rest = where.partition("://")
     if not separator:
-        return LocalFolder(expand(where))
-    if scheme == "file" or where.startswith("local:///"):
-        # By hand: a "#" or "?" of a path that was not encoded belongs to the path, too.
-        host, slash, path = rest.partition("/")
-        if host not in {"", "localhost"}:
-            raise ValueError(
-                f"{where!r} names a folder of the machine {host!r}; a folder of this one begins "
-                "with three slashes, as in file:///data/results"
-            )
-        return LocalFolder(Path(unquote(slash + path, errors="surrogateescape") or "/"))
-    return RemoteFolder(where)
+        return expand(where)
+    if not is_file_url(where):
+        return None
+    # By hand: a "#" or "?" of a path that was not encoded belongs to the path, too.
+    host, slash, path = rest.partition("/")
+    if host not in {"", "localhost"}:
+        raise ValueError(
+            f"{where!r} names a folder of the machine {host!r}; a folder of this one begins "
+            "with three slashes, as in file:///data/results"
+        )
+    return Path(unquote(slash + path, errors="surrogateescape") or "/")
+
+
+def is_file_url(url: str) -> bool:
+    """True if a URL names a file of a machine, in one of the two ways that fsspec knows."""
+    return url.startswith(("file://", "local:///"))
 
 
 def own_results(home: Path) -> LocalFolder:

@@ -146,7 +146,7 @@ def unpack(data: bytes) -> ResultRecord:
             location=str(header["location"]),
         )
         is_whole = header["size"] == len(body) and header["crc32"] == zlib.crc32(body)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ResultUnreadable(f"its header is damaged ({type(error).__name__}: {error})") from None
     if not is_whole:
         raise ResultUnreadable("it is not whole: its size or checksum is wrong")

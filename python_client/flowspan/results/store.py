@@ -11,8 +11,9 @@ from uuid import uuid4
 from flowspan import clock, config
 from flowspan.core.runs import current_run
 from flowspan.exceptions import ConfigError, MissingResult, ResultUnreadable
-from flowspan.results.folders import file_name, open_folder, own_results, read_url
+from flowspan.results.folders import file_name, open_folder, own_results
 from flowspan.results.record import ResultRecord, made_record, pack, unpack
+from flowspan.results.trust import note_storage, read_trusted
 from flowspan.serializers import get_serializer, short_name
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class ResultStore:
         where = result_storage or settings.results_url
         self._folder: Folder = open_folder(where) if where else own_results(settings.home)
         self._index: Folder | None = open_folder(metadata_storage) if metadata_storage else None
+        note_storage(self)
 
     @property
     def url(self) -> str:
@@ -193,7 +195,7 @@ class ResultStore:
             raise ResultUnreadable(f"it is that of another key ({record.key!r})")
         if not record.location:
             return record
-        data = read_url(record.location)
+        data = read_trusted(record.location, trust=self.url)
         return None if data is None else replace(unpack(data), expires_ns=record.expires_ns)
 
     def _locks(self) -> LockManager:
