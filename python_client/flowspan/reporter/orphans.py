@@ -175,6 +175,9 @@ def _in_use(process_id: int) -> str:
 def adopt_spools(config: Config, address: Address) -> None:
     """Brings what others left to the service, in the background: failures are for the next time."""
     for info in _found(config):
+        if info.path == spool_folder(config.home):
+            logger.info("%s: %s", info.path, info.problem)
+            continue
         if info.problem:
             _say(_give_up(info))
             continue
@@ -226,6 +229,8 @@ def _paths(config: Config, suffix: str) -> tuple[list[Path], str]:
     except FileNotFoundError:
         return [], ""
     except OSError as error:
+        if not os.path.lexists(folder):  # the home is no folder: nothing was ever kept there
+            return [], ""
         return [], f"the folder of spools cannot be read ({error.strerror or error})"
     return [folder / name for name in names if name.endswith(suffix)], ""
 

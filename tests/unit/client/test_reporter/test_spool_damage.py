@@ -265,6 +265,8 @@ def test_a_folder_that_cannot_be_read_is_told_of(flowspan_home: Path) -> None:
     (flowspan_home / "spool").write_text("not a folder")
     (info,) = list_spools(Config(home=flowspan_home))
     assert "cannot be read" in info.problem
+    below = Config(home=flowspan_home / "spool" / "home")
+    assert list_spools(below) == push_spools(below) == []
 
 
 def test_what_is_set_aside_is_listed_and_not_sent_again(flowspan_home: Path) -> None:
