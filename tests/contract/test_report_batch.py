@@ -134,3 +134,29 @@ def test_hello_is_required(stubs: Stubs) -> None:
         grpc.StatusCode.INVALID_ARGUMENT,
         "INVALID_FIELD",
     )
+
+
+def test_times_that_add_up_to_more_than_64_bits_are_stored(
+    harness: Harness, client: ThinClient
+) -> None:
+    """A batch that can never be stored would keep its session from getting on, for ever."""
+    run_id = new_id()
+    first, last = {"seconds": 1}, {"seconds": 253_402_300_799}
+    client.report(created(run_id), entered(run_id, "RUNNING", time=first))
+    for _ in range(20):
+        paused, running = (
+            entered(run_id, "PAUSED", time=last),
+            entered(run_id, "RUNNING", time=first),
+        )
+        assert not client.report(*[paused, running] * 2).ack.verdicts
+    assert not client.report(entered(run_id, "COMPLETED", time=last)).ack.verdicts
+    request = flow_run_service_pb2.GetFlowRunRequest(id=run_id)
+    run = client.stubs.flow_runs.GetFlowRun(request).flow_run
+    assert run.run_duration.ToSeconds() == 315_576_000_000
+    client.report(goodbye=True)
+
+
+@pytest.mark.parametrize("seconds", [-1, 2**62, 2**63 - 1, -(2**63)])
+def test_lease_that_is_no_duration_is_refused(stubs: Stubs, seconds: int) -> None:
+    client = ThinClient(stubs, lease={"seconds": seconds})
+    refused(client.report, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")

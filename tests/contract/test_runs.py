@@ -270,6 +270,8 @@ def test_filters_select(stubs: Stubs) -> None:
         ({"filter": run_filter_pb2.RunFilter(state_types=[0])}, "filter.state_types"),
         ({"filter": run_filter_pb2.RunFilter(state_types=[77])}, "filter.state_types"),
         ({"filter": run_filter_pb2.RunFilter(id_prefix="zz%")}, "filter.id_prefix"),
+        ({"filter": run_filter_pb2.RunFilter(id_prefix="0" * 36)}, "filter.id_prefix"),
+        ({"filter": run_filter_pb2.RunFilter(id_suffix="0" * 33)}, "filter.id_suffix"),
         ({"filter": run_filter_pb2.RunFilter(id_suffix="%abc")}, "filter.id_suffix"),
         ({"filter": run_filter_pb2.RunFilter(id_suffix="abc")}, "filter.id_suffix"),
         ({"filter": run_filter_pb2.RunFilter(root_run_id="me")}, "filter.root_run_id"),

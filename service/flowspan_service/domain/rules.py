@@ -45,6 +45,10 @@ RETRYABLE_TYPES = frozenset(
 )
 """The types after which a newer attempt may begin."""
 
+MAX_DURATION_US = 315_576_000_000_000_000
+"""The longest duration that the protos can carry, 10,000 years. The times of a run's states may be
+anything between 1970 and 9999, so what they add up to needs a bound of its own."""
+
 RETRY_STARTS = frozenset({_S.SCHEDULED, _S.PENDING, _S.RUNNING})
 """The types with which a newer attempt begins."""
 
@@ -212,6 +216,8 @@ def enter(run: Run, wish: Wish) -> None:
     before, after = run.state, wish.state
     if before.type == _RUNNING:
         run.run_duration_us += max(0, after.time_us - before.time_us)
+        if run.run_duration_us > MAX_DURATION_US:
+            run.run_duration_us = MAX_DURATION_US
     if after.type == _RUNNING and run.started_us is None:
         run.started_us = after.time_us
     run.ended_us = after.time_us if after.type in TERMINAL_TYPES else None

@@ -29,6 +29,7 @@ MAX_MESSAGE_CHARS = 4_096
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NOTICEABLE_WAIT_US = 1_000
+_LAST_NS = (1 << 63) - 1
 
 
 def needs_span(run: Run) -> bool:
@@ -56,7 +57,7 @@ def span_of(run: Run, resource: Resource) -> ReadableSpan | None:
     context = _context_of(run)
     if context is None or not context.trace_flags.sampled:
         return None
-    start_ns = run.created_us * 1000
+    start_ns = _nanoseconds(run.created_us)
     ended_us = run.state.time_us if run.ended_us is None else run.ended_us
     return ReadableSpan(
         run.function_name,
@@ -67,9 +68,14 @@ def span_of(run: Run, resource: Resource) -> ReadableSpan | None:
         events=_events_of(run),
         status=_status_of(run),
         start_time=start_ns,
-        end_time=max(start_ns, ended_us * 1000),
+        end_time=max(start_ns, _nanoseconds(ended_us)),
         instrumentation_scope=SCOPE,
     )
+
+
+def _nanoseconds(at_us: int) -> int:
+    """The time, at most the last one that OTLP can carry: states may be of the year 9999."""
+    return min(at_us * 1000, _LAST_NS)
 
 
 def _context_of(run: Run) -> SpanContext | None:
@@ -129,7 +135,8 @@ def _events_of(run: Run) -> tuple[Event, ...]:
     if run.started_us is None or run.started_us - run.created_us < _NOTICEABLE_WAIT_US:
         return ()
     waited_s = (run.started_us - run.created_us) / 1e6
-    return (Event("flowspan.running", {"flowspan.waited_s": waited_s}, run.started_us * 1000),)
+    started_ns = _nanoseconds(run.started_us)
+    return (Event("flowspan.running", {"flowspan.waited_s": waited_s}, started_ns),)
 
 
 def _status_of(run: Run) -> Status:

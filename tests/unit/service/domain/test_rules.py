@@ -255,3 +255,13 @@ def test_enter_survives_a_clock_that_goes_back():
     rules.enter(subject, rules.Wish(state(S.COMPLETED, time_us=4_000), 2, Cause.REPORTED))
     assert subject.run_duration_us == 0
     assert subject.ended_us == 4_000
+
+
+def test_run_duration_has_a_bound_that_the_wire_and_the_database_can_carry() -> None:
+    """The times are the reporter's: they may go from 1970 to 9999 and back any number of times."""
+    last_us = 253_402_300_799_999_999
+    subject = run(state(S.RUNNING, time_us=0))
+    for _ in range(100):
+        rules.enter(subject, rules.Wish(state(S.SCHEDULED, time_us=last_us), 2, Cause.REPORTED))
+        rules.enter(subject, rules.Wish(state(S.RUNNING, time_us=0), 2, Cause.REPORTED))
+    assert subject.run_duration_us == rules.MAX_DURATION_US < 2**63

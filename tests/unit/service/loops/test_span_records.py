@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import StatusCode
 
@@ -135,3 +136,11 @@ def test_who_needs_a_span() -> None:
     assert not needs_span(make_run(StateType.RUNNING)), "it came back"
     assert needs_span(make_run(StateType.COMPLETED, cause=Cause.REPORTED, trace=by_service))
     assert not needs_span(make_run(StateType.RUNNING, cause=Cause.REPORTED, trace=by_service))
+
+
+def test_span_of_a_run_of_the_year_9999_can_be_sent() -> None:
+    last_us = 253_402_300_799_999_999
+    run = make_run(created_us=last_us - 2_000_000, started_us=last_us, ended_us=last_us)
+    span = span_of(run, RESOURCE)
+    assert span is not None
+    assert encode_spans([span]).ByteSize() > 0
