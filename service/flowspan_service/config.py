@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+_HIDDEN = "…"
+_SHOWN_PARAMETERS = frozenset(
+    [
+        *("host", "hostaddr", "port", "dbname", "user", "sslmode", "application_name"),
+        *("connect_timeout", "target_session_attrs"),
+    ]
+)
+
 _DESCRIPTION = """\
 The flowspan service: takes what flows report, keeps it, and answers for it over gRPC.
 
@@ -153,9 +161,9 @@ def _from_environment(
             found[name] = setting.convert(text)
         except UnicodeEncodeError:
             shown = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
-            parser.error(f"{variable}='{shown}': it is not valid UTF-8")
+            parser.error(f"{variable}='{_shown(name, shown)}': it is not valid UTF-8")
         except argparse.ArgumentTypeError as error:
-            parser.error(f"{variable}={text!r}: {error}")
+            parser.error(f"{variable}={_shown(name, text)!r}: {error}")
     return found
 
 
@@ -168,6 +176,33 @@ def default_home() -> Path | None:
     except (RuntimeError, KeyError):
         return None
     return home if home.is_absolute() else None
+
+
+def _shown(name: str, text: str) -> str:
+    """Return the value of a setting as an error may show it."""
+    return without_secrets(text) if name == "db" else text
+
+
+def without_secrets(url: str) -> str:
+    """Return the URL of a database as it may be shown: without what may be a password.
+
+    Of its parameters, those show their values that are known to hold nothing secret.
+    """
+    if url.startswith("sqlite:"):  # what follows is a path, in which ":", "@" and "?" mean nothing
+        return url
+    scheme, separator, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    if not separator or "?" in credentials:  # where the password begins and ends is not clear
+        return f"{scheme if separator else ''}{separator}{_HIDDEN}"
+    user, colon, _ = credentials.partition(":")
+    place, question, query = place.partition("#")[0].partition("?")
+    parameters = "&".join(map(_shown_parameter, query.split("&"))) if query else ""
+    return f"{scheme}://{user}{':' + _HIDDEN if colon else ''}{at}{place}{question}{parameters}"
+
+
+def _shown_parameter(text: str) -> str:
+    name, equals, _ = text.partition("=")
+    return text if name in _SHOWN_PARAMETERS or not equals else f"{name}={_HIDDEN}"
 
 
 def _port(text: str) -> int:

@@ -28,7 +28,7 @@ from flowspan_service.app.live import LiveSessions
 from flowspan_service.app.log_setup import set_up_logging
 from flowspan_service.app.publication import publish, unpublish
 from flowspan_service.app.sessions import LeaseTerms
-from flowspan_service.config import default_home
+from flowspan_service.config import default_home, without_secrets
 from flowspan_service.domain.errors import ServiceError
 from flowspan_service.loops.commands import bring_commands
 from flowspan_service.loops.housekeeping import keep_house
@@ -273,7 +273,7 @@ def _announce(
         otlp_endpoint=config.otlp_endpoint,
         started_at=datetime.fromtimestamp(about.started_us / 1e6, UTC).isoformat(),
     )
-    database = _without_password(config.db)
+    database = without_secrets(config.db)
     log.info("ready", addresses=addresses, database=database, version=about.version)
     if config.listens_on_tcp:
         log.info("nothing is served over HTTP yet", http_port=config.http_port)
@@ -304,7 +304,7 @@ def _how_to_reach(config: Config, addresses: list[str]) -> list[str]:
 def _location(db: str) -> str:
     """Return the location of the database: a path, or a URL without the password."""
     path = sqlite_path(db)
-    return _without_password(db) if path is None else str(path)
+    return without_secrets(db) if path is None else str(path)
 
 
 def _tune_collector() -> None:
@@ -411,12 +411,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _without_password(url: str) -> str:
-    if url.startswith("sqlite:"):  # what follows is a path, in which ":" and "@" mean nothing
-        return url
-    scheme, separator, rest = url.partition("://")
-    credentials, at, place = rest.rpartition("@")
-    user, colon, _ = credentials.partition(":")
-    return f"{scheme}{separator}{user}{':…' if colon else ''}{at}{place}"

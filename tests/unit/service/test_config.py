@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowspan_service.config import Config, load
+from flowspan_service.config import Config, load, without_secrets
 
 
 def loaded(*arguments: str, **environ: str) -> Config:
@@ -89,3 +89,42 @@ def test_help_names_every_flag_but_that_of_tests(capsys: pytest.CaptureFixture[s
     for flag in ("--host", "--port", "--http-port", "--db", "--home", "--otlp-endpoint"):
         assert flag in told
     assert "crash" not in told
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:secret@h:5432/db", "postgresql://u:…@h:5432/db"),
+        ("postgresql://u:se%2Fcr%40et@h/db", "postgresql://u:…@h/db"),
+        ("postgresql://u:secret@secret@h/db", "postgresql://u:…@h/db"),
+        ("postgresql://u:@h/db", "postgresql://u:…@h/db"),
+        ("postgresql://u@h/db?sslmode=require", "postgresql://u@h/db?sslmode=require"),
+        ("postgresql:///db?host=/run&user=u&password=secret", None),
+        ("postgresql://h/db?password=secret", "postgresql://h/db?password=…"),
+        ("postgresql://h/db?pass%77ord=secret&port=1", "postgresql://h/db?pass%77ord=…&port=1"),
+        ("postgresql://h/db?PASSWORD=secret&PassWord=secret", None),
+        ("postgresql://u:secret@h/db?sslpassword=secret&options=secret", None),
+        ("postgresql://h/db?password=secret@h2", None),
+        ("postgresql://u:what?secret@h/db", None),
+        ("postgresql+psycopg://u:secret@[::1]/db#secret=secret", None),
+        ("u:secret@h/db", "…"),
+        ("secret", "…"),
+        (
+            "sqlite:////home/a:b@c/flowspan.db?password=x",
+            "sqlite:////home/a:b@c/flowspan.db?password=x",
+        ),
+    ],
+)
+def test_password_of_a_database_is_not_shown(url: str, shown: str | None) -> None:
+    found = without_secrets(url)
+    assert "secret" not in found
+    assert shown is None or found == shown
+
+
+def test_error_about_a_setting_does_not_show_a_password(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        loaded(FLOWSPAN_DB="postgresql://u:secret\udcff@h/db?password=secret")
+    told = capsys.readouterr().err
+    assert "FLOWSPAN_DB" in told
+    assert "UTF-8" in told
+    assert "secret" not in told
