@@ -235,8 +235,18 @@ def _histories(
     def ask(run: Any) -> Callable[[], Sequence[transition_pb2.Transition]]:
         if run.id in watched:
             return lambda: watched[run.id]
-        future = call.future(request(id=run.id), timeout=TIMEOUT_S)
-        return lambda: future.result().transitions  # type: ignore[no-any-return] # of that type
+        future = call.future(request(id=run.id, page_size=PAGE_SIZE), timeout=TIMEOUT_S)
+
+        def rest() -> Sequence[transition_pb2.Transition]:
+            page = future.result()
+            history = list(page.transitions)
+            while page.next_page_token:
+                following = request(id=run.id, page_size=PAGE_SIZE, page_token=page.next_page_token)
+                page = call(following, timeout=TIMEOUT_S)
+                history += page.transitions
+            return history
+
+        return rest
 
     for run in runs:
         waiting.append(ask(run))

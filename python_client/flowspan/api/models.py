@@ -298,7 +298,8 @@ class Verdict:
     Attributes:
         rule: The name of the rule that decided (docs/states.md); empty when accepted.
         reason: Why, in a sentence; empty when accepted.
-        current_state: The state in which the run is after this answer.
+        current_state: The state in which the run is after this answer, without its failure and
+            result. Of several answers in a batch about a run in one state, only the first has it.
         retry_after_s: With WAIT: how long to wait before asking again.
     """
 

@@ -183,6 +183,7 @@ def _apply(
     find, add_transition = uow.run, uow.add_transition
     logs: list[LogEntry] = []
     artifacts: list[ArtifactEvent] = []
+    told: dict[str, State] = {}
     entered = 0
     for sequence, (run_id, what) in enumerate(events, first):
         kind = what.__class__
@@ -211,23 +212,29 @@ def _apply(
         if objection is _LATER:
             artifacts.append(ArtifactEvent(sequence, run, what))  # type: ignore[arg-type] # an artifact
             continue
-        verdict_kind, rule, reason = objection
-        applied.verdicts.append(
-            Verdict(
-                verdict_kind,
-                run_id,
-                rule,
-                reason,
-                run.state if run is not None else None,
-                run.attempt if run is not None else 0,
-                sequence,
-            )
-        )
+        applied.verdicts.append(_answer(objection, sequence, run_id, run, told))
     uow.add_logs(logs)
     if artifacts:
         applied.verdicts += apply_events(uow, artifacts)
         applied.verdicts.sort(key=lambda verdict: verdict.sequence)
     applied.transition_count = entered
+
+
+def _answer(
+    objection: tuple[VerdictKind, str, str],
+    sequence: int,
+    run_id: str,
+    run: Run | None,
+    told: dict[str, State],
+) -> Verdict:
+    """The verdict; it tells the state of the run, if none before it in the batch has told it."""
+    kind, rule, reason = objection
+    verdict = Verdict(kind, run_id, rule, reason, sequence=sequence)
+    if run is not None:
+        verdict.attempt = run.attempt
+        if told.get(run_id) is not run.state:
+            verdict.state = told[run_id] = run.state
+    return verdict
 
 
 def _first_of_run(

@@ -187,15 +187,17 @@ def get_run_of_any_kind(store: Store, run_id: str) -> Run:
 
 
 def history(
-    store: Store, kind: int, run_id: str, *, after_ordinal: int = 0, limit: int | None = None
+    store: Store, kind: int, run_id: str, *, after_ordinal: int, limit: int, limit_bytes: int
 ) -> Page[Transition]:
-    """A page of the transitions of a run, by ordinal; all of them without a limit.
+    """A page of the transitions of a run, by ordinal.
 
     Raises:
         NotFoundError: There is no such run.
     """
     get_run(store, kind, run_id)
-    page = store.transition_page(run_id, after_ordinal=after_ordinal, limit=limit)
+    page = store.transition_page(
+        run_id, after_ordinal=after_ordinal, limit=limit, limit_bytes=limit_bytes
+    )
     if not page.items and not after_ordinal:
         raise run_not_found(kind, run_id)  # deleted meanwhile: no run is without a transition
     return page

@@ -80,6 +80,12 @@ class OverloadedError(ServiceError):
     reason = "OVERLOADED"
 
 
+class AnswerTooLargeError(ServiceError):
+    """The answer is larger than a message may be; it is to be read page by page."""
+
+    reason = "ANSWER_TOO_LARGE"
+
+
 class StoppingError(ServiceError):
     """The service is stopping."""
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
 
-from flowspan_service.domain.errors import InvalidFieldError, ServiceError
+from flowspan_service.domain.errors import ServiceError
 from flowspan_service.rpc import validate
 from flowspan_service.rpc.errors import code_of, details_of, shorten
+from flowspan_service.rpc.parsing import check_request_size, parse, request_type
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from flowspan_service.rpc.backend import Activity
+    from google.protobuf.message import Message
+
+    from flowspan_service.rpc.backend import Backend
 
 CallContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-
-M = TypeVar("M")
 
 log = structlog.get_logger("flowspan.rpc")
 
@@ -33,16 +34,17 @@ class Edge(grpc.aio.ServerInterceptor):
     """Wraps the methods of flowspan's services; those of health and reflection pass as they are.
 
     Requests are parsed here and not by gRPC, so that bytes which are no message are answered like
-    any other bad request. The frames of a stream reach its method unparsed.
+    any other bad request, and so that limits hold before anything is made of the bytes. The frames
+    of a stream reach its method unparsed.
 
     Args:
-        activity: Told of each call.
-        steady_us: The monotonic clock.
+        backend: Its activity is told of each call.
     """
 
-    def __init__(self, activity: Activity, steady_us: Callable[[], int]) -> None:
-        self._activity = activity
-        self._steady_us = steady_us
+    def __init__(self, backend: Backend) -> None:
+        self._activity = backend.activity
+        self._parsing = backend.parsing
+        self._steady_us = backend.clock.steady_us
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -64,7 +66,6 @@ class Edge(grpc.aio.ServerInterceptor):
 
     def _wrap(self, name: str, handler: Handler) -> Handler:
         method: Any  # one of the four kinds, as the flags say
-        parse: Any = handler.request_deserializer
         if handler.request_streaming:
             method = handler.stream_stream
             return grpc.stream_stream_rpc_method_handler(
@@ -74,12 +75,12 @@ class Edge(grpc.aio.ServerInterceptor):
         if handler.response_streaming:
             method = handler.unary_stream
             return grpc.unary_stream_rpc_method_handler(
-                self._wrap_stream(name, method, parse),
+                self._wrap_stream(name, method, request_type(name)),
                 response_serializer=handler.response_serializer,
             )
         method = handler.unary_unary
         return grpc.unary_unary_rpc_method_handler(
-            self._wrap_call(name, method, parse),
+            self._wrap_call(name, method, request_type(name)),
             response_serializer=handler.response_serializer,
         )
 
@@ -87,13 +88,13 @@ class Edge(grpc.aio.ServerInterceptor):
         self,
         name: str,
         method: Callable[[Any, Any], Awaitable[Any]],
-        parse: Callable[[bytes], Any] | None,
+        message: type[Message] | None,
     ) -> Callable[[Any, Any], Awaitable[Any]]:
         async def call(request: Any, context: CallContext) -> Any:
             ended = self._began(name)
             try:
-                if parse is not None:
-                    request = _parse(parse, request)
+                if message is not None:
+                    request = await self._read(name, message, request)
                 return await method(request, context)
             except Exception as error:  # noqa: BLE001 - the edge answers for all of them
                 await _answer(name, error, context)
@@ -106,12 +107,13 @@ class Edge(grpc.aio.ServerInterceptor):
         self,
         name: str,
         method: Callable[[Any, Any], AsyncIterator[Any]],
-        parse: Callable[[bytes], Any],
+        message: type[Message],
     ) -> Callable[[Any, Any], AsyncIterator[Any]]:
-        async def call(request: bytes, context: CallContext) -> AsyncIterator[Any]:
+        async def call(request: Any, context: CallContext) -> AsyncIterator[Any]:
             ended = self._began(name)
             try:
-                async for response in method(_parse(parse, request), context):
+                request = await self._read(name, message, request)
+                async for response in method(request, context):
                     yield response
             except Exception as error:  # noqa: BLE001 - the edge answers for all of them
                 await _answer(name, error, context)
@@ -119,6 +121,11 @@ class Edge(grpc.aio.ServerInterceptor):
                 ended()
 
         return call
+
+    async def _read(self, name: str, message: type[Message], data: bytes) -> Message:
+        """The request of a call, checked."""
+        check_request_size(name, data)
+        return await self._parsing.run(len(data), partial(_parse, message, data))
 
     def _began(self, name: str) -> Callable[[], None]:
         started = time.perf_counter()
@@ -134,25 +141,10 @@ class Edge(grpc.aio.ServerInterceptor):
         return ended
 
 
-def _parse(parse: Callable[[bytes], Any], data: bytes) -> Any:
-    request = parse_message(parse, data)
+def _parse(message: type[Message], data: bytes) -> Message:
+    request = parse(message, data)
     validate.check(request)
     return request
-
-
-def parse_message(parse: Callable[[bytes], M], data: bytes) -> M:
-    """A message from its bytes.
-
-    Raises:
-        InvalidFieldError: They are no such message.
-    """
-    try:
-        return parse(data)
-    except DecodeError:
-        raise InvalidFieldError(
-            "The bytes received are not a message of the type that this method takes.",
-            advice="Check that text is UTF-8 and that both sides were made from the same protos.",
-        ) from None
 
 
 async def _answer(name: str, error: Exception, context: CallContext) -> None:

@@ -14,7 +14,12 @@ MAX_UNACKED = 16 * MIB
 MAX_QUEUED = 96 * MIB
 """How much of all sessions together may wait for its commit."""
 MAX_ACK_VERDICTS = MIB
-"""The verdicts of a batch are spread over several acks of about this size."""
+"""The verdicts of a batch are spread over several acks of about this size. In the one answer of
+ReportBatch, those after it are short."""
+MAX_COMMANDS = 1000
+"""Commands in one answer of ReportBatch; the others come with the next."""
+BRIEF_TEXT = 1000
+"""The message of a state where it is told with a verdict or a command. In characters."""
 
 NAME = 256
 SHORT_NAME = 64
@@ -38,11 +43,38 @@ SECRET_MIN = 16
 SECRET = 64
 TOKEN = 512
 
+REQUEST = 64 * KIB
+"""A request, before it is parsed; it is far more than any good one has, which fields of newer
+clients may enlarge. The exceptions follow."""
+HELLO = 64 * KIB
+"""The first frame of a stream, before it is parsed."""
+REQUESTS = {
+    # Values to look for: 400, of at most 256 bytes.
+    **dict.fromkeys(
+        ("ListFlowRuns", "CountFlowRuns", "ListTaskRuns", "CountTaskRuns", "ListArtifacts"),
+        256 * KIB,
+    ),
+    "SetVariable": 256 * KIB,
+    "CreateArtifact": 2 * MIB,
+    "UpdateArtifact": 2 * MIB,
+    # A state has a result, or a chain of failures of 97 KiB each.
+    "CreateFlowRun": 4 * MIB,
+    "SetFlowRunState": 4 * MIB,
+    "SetTaskRunState": 4 * MIB,
+    "ReportBatch": MAX_BATCH + HELLO,
+}
+"""The largest requests of the methods that take more than the others, before they are parsed."""
+
 PAGE_RUNS = 1000
 PAGE_RUNS_DEFAULT = 100
 PAGE_TRANSITIONS = 10_000
+WHOLE_HISTORY = 50_000
+"""Transitions of a history that is read without pages."""
 PAGE_LOGS = 10_000
 PAGE_LOGS_DEFAULT = 1000
 PAGE_COMMANDS = 10_000
 PAGE_MESSAGE = 2 * MIB
 """Lists end a page early when its message would be larger than about this."""
+WHOLE_MESSAGE = 6 * MIB
+"""A history that is read without pages is refused when it is larger than about this: with its last
+transition it is below 8 MiB."""

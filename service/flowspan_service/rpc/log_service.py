@@ -15,6 +15,9 @@ from flowspan_service.rpc.translate import log_message, microseconds
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from flowspan.v1 import log_pb2
+    from flowspan_service.app.ports import Store
+    from flowspan_service.app.queries import LogPage
     from flowspan_service.rpc.backend import Backend
     from flowspan_service.rpc.edge import CallContext
 
@@ -42,9 +45,9 @@ class LogService(log_service_pb2_grpc.LogServiceServicer):
             newest_first=is_newest_first,
             limit=request.page_size or limits.PAGE_LOGS_DEFAULT,
         )
-        page = await backend.read(backend.store.list_logs, query)
+        page, messages = await backend.read(_read_page, backend.store, query)
         return log_service_pb2.ListLogsResponse(
-            logs=[log_message(entry) for entry in page.items],
+            logs=messages,
             next_page_token=seal(str(page.looked_at), query=bound_to) if page.has_more else "",
             order=(
                 log_service_pb2.LOG_ORDER_NEWEST_FIRST
@@ -64,16 +67,21 @@ class LogService(log_service_pb2_grpc.LogServiceServicer):
             generation = backend.hub.generation
             # The run is looked at first: when it had ended by then, all that it logged is read.
             run = await backend.read(get_run_of_any_kind, backend.store, request.run_id)
-            page = await backend.read(backend.store.list_logs, _query(request, after=after))
+            query = _query(request, after=after)
+            page, messages = await backend.read(_read_page, backend.store, query)
             after = page.looked_at
-            if page.items:
-                yield log_service_pb2.TailLogsResponse(
-                    logs=[log_message(entry) for entry in page.items]
-                )
+            if messages:
+                yield log_service_pb2.TailLogsResponse(logs=messages)
             if not page.has_more:
                 if run.state.is_terminal:
                     return
                 await backend.next_commit(after=generation)
+
+
+def _read_page(store: Store, query: LogQuery) -> tuple[LogPage, list[log_pb2.LogRecord]]:
+    """A page and its messages, both made in the reading thread: a page has up to 10,000."""
+    page = store.list_logs(query)
+    return page, [log_message(entry) for entry in page.items]
 
 
 def _query(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowspan_service.app.queries import RunQuery
+from flowspan_service.domain.errors import AnswerTooLargeError
 from flowspan_service.rpc import limits
 from flowspan_service.rpc.tokens import seal, unseal
 from flowspan_service.rpc.translate import run_filter, transition_message
@@ -69,19 +70,36 @@ def history_query(request: Any) -> dict[str, Any]:
     after = 0
     if request.page_token:
         after = int(unseal(request.page_token, query=_of_run(request), field="page_token"))
-    # Clients older than pages ask for none, and expect everything.
-    limit = request.page_size or (limits.PAGE_TRANSITIONS if after else None)
-    return {"run_id": request.id, "after_ordinal": after, "limit": limit}
+    query = {"run_id": request.id, "after_ordinal": after, "limit_bytes": limits.PAGE_MESSAGE}
+    if _wants_all(request):
+        return {**query, "limit": limits.WHOLE_HISTORY, "limit_bytes": limits.WHOLE_MESSAGE}
+    return {**query, "limit": request.page_size or limits.PAGE_TRANSITIONS}
 
 
 def history_page(
     request: Any, page: Page[Transition]
 ) -> tuple[list[transition_pb2.Transition], str]:
-    """The messages of a page of a history, and the token of the next one; empty on the last."""
+    """The messages of a page of a history, and the token of the next one; empty on the last.
+
+    Raises:
+        AnswerTooLargeError: No pages were asked for, and the history is more than a message holds.
+    """
+    if page.has_more and _wants_all(request):
+        raise AnswerTooLargeError(
+            f"The history of the run {request.id} is larger than one message may be: it has more "
+            f"than {len(page.items)} transitions.",
+            advice="Read it page by page, with page_size; older clients need an update for that.",
+            run_id=request.id,
+        )
     messages = [transition_message(each) for each in page.items]
     if not page.has_more:
         return messages, ""
     return messages, seal(str(page.items[-1].ordinal), query=_of_run(request))
+
+
+def _wants_all(request: Any) -> bool:
+    """Whether the request is that of a client older than pages, which expects everything."""
+    return not request.page_size and not request.page_token
 
 
 def _of_run(request: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc
@@ -15,19 +16,23 @@ from flowspan_service.domain.errors import (
 )
 from flowspan_service.rpc import limits, validate
 from flowspan_service.rpc.capabilities import CAPABILITIES
-from flowspan_service.rpc.edge import parse_message
 from flowspan_service.rpc.events import read_batch
-from flowspan_service.rpc.report_stream import ReportStream, command_message
-from flowspan_service.rpc.translate import duration, microseconds, timestamp, verdict_message
+from flowspan_service.rpc.parsing import parse
+from flowspan_service.rpc.report_stream import ReportStream, command_message, whole_ack
+from flowspan_service.rpc.translate import duration, microseconds, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from flowspan_service.app.reports import Applied
     from flowspan_service.app.sessions import Opened
     from flowspan_service.rpc.backend import Backend
     from flowspan_service.rpc.edge import CallContext
 
 _Response = report_service_pb2.ReportResponse
+
+_MANY_VERDICTS = 500
+"""More than these are written in a thread, so that other calls need not wait for them."""
 
 
 class ReportService(report_service_pb2_grpc.ReportServiceServicer):
@@ -66,8 +71,9 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
         backend = self._backend
         session_id = request.hello.session_id
         report = None
+        size = request.ByteSize()
         if request.HasField("batch") and (request.batch.events or request.batch.first_sequence):
-            events, run_ids = read_batch(request.batch)
+            events, run_ids = await backend.parsing.run(size, partial(read_batch, request.batch))
             report = ApplyReport(
                 session_id,
                 first_sequence=request.batch.first_sequence,
@@ -82,15 +88,13 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
             )
         ack = report_pb2.Ack(up_to_sequence=opened.resume_after)
         if report is not None:
-            size = request.ByteSize()
             backend.activity.queued_bytes += size
             try:
                 applied = await backend.write(report)
             finally:
                 backend.activity.queued_bytes -= size
             backend.activity.committed_transition_count += applied.transition_count
-            ack.up_to_sequence = applied.up_to_sequence
-            ack.verdicts.extend(verdict_message(each) for each in applied.verdicts)
+            ack = await self._ack(applied)
         if request.goodbye:
             await backend.write(EndSession(session_id))
         commands = await backend.read(
@@ -101,6 +105,11 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
             commands=[command_message(each) for each in commands.items],
             lease=duration(opened.lease_us),
         )
+
+    async def _ack(self, applied: Applied) -> report_pb2.Ack:
+        if len(applied.verdicts) <= _MANY_VERDICTS:
+            return whole_ack(applied.up_to_sequence, applied.verdicts)
+        return await self._backend.read(whole_ack, applied.up_to_sequence, applied.verdicts)
 
     def _welcome(self, opened: Opened) -> report_pb2.Welcome:
         backend = self._backend
@@ -121,7 +130,9 @@ async def _read_hello(frames: AsyncIterator[bytes]) -> report_pb2.Hello:
     data = await anext(aiter(frames), None)
     if data is None:
         raise BadSequenceError("The stream ended before its first frame.", advice="Send Hello.")
-    request = parse_message(report_service_pb2.ReportRequest.FromString, data)
+    if len(data) > limits.HELLO:
+        raise validate.too_large("hello", len(data), limits.HELLO)
+    request = parse(report_service_pb2.ReportRequest, data)
     if request.WhichOneof("frame") != "hello":
         raise BadSequenceError("The first frame is not Hello.", advice="Begin with Hello.")
     validate.check_hello(request.hello, "hello")

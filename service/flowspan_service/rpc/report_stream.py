@@ -10,37 +10,41 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan.v1 import report_pb2, report_service_pb2
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.sessions import ConnectionBroken, EndSession, RenewLease, taken_over
 from flowspan_service.domain.errors import BadSequenceError, ServiceError, StoppingError
 from flowspan_service.rpc import limits, validate
-from flowspan_service.rpc.edge import parse_message
 from flowspan_service.rpc.events import read_batch
-from flowspan_service.rpc.translate import verdict_message
+from flowspan_service.rpc.parsing import FRAMES_SCANNED_ABOVE, parse
+from flowspan_service.rpc.translate import brief, short_verdict_message, verdict_message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from concurrent.futures import Future
 
-    from flowspan_service.app.reports import Applied
+    from flowspan_service.app.reports import Applied, ReportedEvent
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.verdicts import Verdict
     from flowspan_service.rpc.backend import Backend
     from flowspan_service.rpc.edge import CallContext
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _Request = report_service_pb2.ReportRequest
 _Response = report_service_pb2.ReportResponse
 
-_IN_A_THREAD = 128 * limits.KIB
-"""Frames larger than this are read in a thread, so that other streams need not wait for them."""
-
 _LOOK_FOR_ROOM_S = 0.01
+
+
+class _ReadBatch(NamedTuple):
+    """A batch, checked."""
+
+    first_sequence: int
+    events: list[ReportedEvent]
+    run_ids: list[str]
 
 
 class ReportStream:
@@ -174,10 +178,15 @@ class ReportStream:
             self._signs += 1
             if len(data) > limits.MAX_BATCH:
                 raise validate.too_large("frame", len(data), limits.MAX_BATCH)
-            request = await self._parse(data)
-            frame = request.WhichOneof("frame")
-            if frame == "batch":
-                await self._take(request.batch, len(data))
+            self._reading_in_thread = True
+            try:
+                frame, batch = await self._backend.parsing.run(
+                    len(data), partial(_read_frame, data)
+                )
+            finally:
+                self._reading_in_thread = False
+            if batch is not None:
+                await self._take(batch, len(data))
             elif frame == "heartbeat":
                 self._store_lease()
             elif frame == "goodbye":
@@ -191,27 +200,9 @@ class ReportStream:
                 raise validate.invalid("frame", "is required")
             # Else it is a frame of a newer client, which it can do without.
 
-    async def _parse(self, data: bytes) -> report_service_pb2.ReportRequest:
-        if len(data) <= _IN_A_THREAD:
-            return parse_message(_Request.FromString, data)
-        return await self._read_in_thread(parse_message, _Request.FromString, data)
-
-    async def _read_in_thread(
-        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        self._reading_in_thread = True
-        try:
-            return await self._backend.read(function, *args, **kwargs)
-        finally:
-            self._reading_in_thread = False
-
-    async def _take(self, batch: report_pb2.Batch, size: int) -> None:
+    async def _take(self, batch: _ReadBatch, size: int) -> None:
         """Hands a batch to the writer, when there is room for it."""
-        if size <= _IN_A_THREAD:
-            events, run_ids = read_batch(batch)
-        else:
-            events, run_ids = await self._read_in_thread(read_batch, batch)
-        first = batch.first_sequence
+        first, events, run_ids = batch
         if first > self._next_sequence:
             raise BadSequenceError(
                 f"Event {self._next_sequence} is missing: the batch begins with {first}.",
@@ -319,6 +310,16 @@ class ReportStream:
             self._submit(RenewLease(self.session_id, connection_id=self.connection_id))
 
 
+def _read_frame(data: bytes) -> tuple[str | None, _ReadBatch | None]:
+    """The kind of a frame, and with that of a batch what is in it."""
+    request = parse(_Request, data, scanned_above=FRAMES_SCANNED_ABOVE)
+    frame = request.WhichOneof("frame")
+    if frame != "batch":
+        return frame, None
+    events, run_ids = read_batch(request.batch)
+    return frame, _ReadBatch(request.batch.first_sequence, events, run_ids)
+
+
 def acks(up_to_sequence: int, verdicts: list[Verdict]) -> Iterator[report_pb2.Ack]:
     """Acks that together say what is stored, none of them much larger than the limit."""
     ack, size = report_pb2.Ack(), 0
@@ -335,9 +336,22 @@ def acks(up_to_sequence: int, verdicts: list[Verdict]) -> Iterator[report_pb2.Ac
     yield ack
 
 
+def whole_ack(up_to_sequence: int, verdicts: list[Verdict]) -> report_pb2.Ack:
+    """One ack with all verdicts: whole ones up to the limit, and then short ones."""
+    ack, size = report_pb2.Ack(up_to_sequence=up_to_sequence), 0
+    for verdict in verdicts:
+        if size < limits.MAX_ACK_VERDICTS:
+            message = verdict_message(verdict)
+            size += message.ByteSize()
+        else:
+            message = short_verdict_message(verdict)
+        ack.verdicts.append(message)
+    return ack
+
+
 def command_message(command: Command) -> report_pb2.Command:
     """The frame of a command."""
     return report_pb2.Command(
         id=command.id,
-        cancel_run=report_pb2.CancelRun(run_id=command.run_id, reason=command.reason),
+        cancel_run=report_pb2.CancelRun(run_id=command.run_id, reason=brief(command.reason)),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flowspan.v1 import (
@@ -68,8 +67,13 @@ class _Runs(Generic[M]):
     async def page(self, request: Any) -> tuple[list[M], str]:
         """The runs of a page, and the token of the next."""
         backend = self._backend
-        page = await backend.read(backend.store.list_runs, run_query(request, self._kind))
-        return run_page(request, self._kind, page, self._message)
+        query = run_query(request, self._kind)
+
+        def read() -> tuple[list[M], str]:
+            return run_page(request, self._kind, backend.store.list_runs(query), self._message)
+
+        # The messages are made in the thread, too: a large page takes as long as 20 small calls.
+        return await backend.read(read)
 
     async def counts(self, wanted: RunFilter) -> list[StateCount]:
         """How many runs are in which state."""
@@ -94,8 +98,11 @@ class _Runs(Generic[M]):
         """The transitions of a page of a run's history, and the token of the next."""
         backend = self._backend
         query = history_query(request)
-        page = await backend.read(partial(history, backend.store, self._kind, **query))
-        return history_page(request, page)
+
+        def read() -> tuple[list[Transition], str]:
+            return history_page(request, history(backend.store, self._kind, **query))
+
+        return await backend.read(read)
 
 
 class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):

@@ -73,7 +73,7 @@ class Server:
         self._backend = backend
         self.health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[Edge(backend.activity, backend.clock.steady_us)],
+            interceptors=[Edge(backend)],
             options=_options(backend.terms.lease_us),
         )
         server = self._server

@@ -27,7 +27,8 @@ from flowspan_service.app.queries import RunFilter
 from flowspan_service.app.reports import NewRun
 from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.runs import LogEntry, Payload, Run, RunKind, TraceContext
-from flowspan_service.domain.states import DEFAULT_NAMES, State
+from flowspan_service.domain.states import DEFAULT_NAMES, State, StateType
+from flowspan_service.rpc import limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from flowspan_service.domain.verdicts import Verdict
 
 _SECOND = 1_000_000
+_HAVE_FAILURES = frozenset({StateType.FAILED, StateType.CRASHED})
 
 
 def timestamp(at_us: int) -> Timestamp:
@@ -77,15 +79,21 @@ def new_trace(wire: trace_pb2.TraceContext) -> TraceContext:
 
 
 def new_state(wire: state_pb2.State) -> State:
-    """A state that somebody asks for, from the wire; its time, if it has none, is 0."""
+    """A state that somebody asks for, from the wire; its time, if it has none, is 0.
+
+    As in reports, only a state that has failed has a failure, and only one that completed a result.
+    """
+    kind = int(wire.type)
+    has_failure = kind in _HAVE_FAILURES and wire.HasField("failure")
+    has_result = kind == StateType.COMPLETED and wire.HasField("result")
     return State(
-        wire.type,
-        wire.name or DEFAULT_NAMES[wire.type],
+        kind,
+        wire.name or DEFAULT_NAMES[StateType(kind)],
         wire.message,
         microseconds(wire.time),
         microseconds(wire.scheduled_time) if wire.HasField("scheduled_time") else None,
-        wire.failure.SerializeToString() if wire.HasField("failure") else None,
-        wire.result.SerializeToString() if wire.HasField("result") else None,
+        wire.failure.SerializeToString() if has_failure else None,
+        wire.result.SerializeToString() if has_result else None,
     )
 
 
@@ -313,16 +321,43 @@ def variable_message(variable: Variable) -> variable_pb2.Variable:
 
 
 def verdict_message(verdict: Verdict) -> verdict_pb2.Verdict:
-    """An answer."""
+    """An answer. It tells the state without its payloads: one request may get many answers."""
     return verdict_pb2.Verdict(
         sequence=verdict.sequence,
         run_id=verdict.run_id,
         kind=verdict.kind,  # type: ignore[arg-type] # an int, as enums of protobuf are
         rule=verdict.rule,
         reason=verdict.reason,
-        current_state=None if verdict.state is None else state_message(verdict.state),
+        current_state=None if verdict.state is None else _brief_state(verdict.state),
         current_attempt=verdict.attempt,
     )
+
+
+def short_verdict_message(verdict: Verdict) -> verdict_pb2.Verdict:
+    """An answer in as few bytes as it can be: its rule says why."""
+    return verdict_pb2.Verdict(
+        sequence=verdict.sequence,
+        run_id=verdict.run_id,
+        kind=verdict.kind,  # type: ignore[arg-type] # an int, as enums of protobuf are
+        rule=verdict.rule,
+        current_attempt=verdict.attempt,
+    )
+
+
+def _brief_state(state: State) -> state_pb2.State:
+    return state_pb2.State(
+        type=state.type,  # type: ignore[arg-type] # an int, as enums of protobuf are
+        name=state.name,
+        message=brief(state.message),
+        time=timestamp(state.time_us),
+        scheduled_time=None if state.scheduled_us is None else timestamp(state.scheduled_us),
+    )
+
+
+def brief(text: str) -> str:
+    """A text for people, cut where it stands in an answer that may have many of them."""
+    limit = limits.BRIEF_TEXT
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def state_counts(counts: Mapping[int, int]) -> list[run_filter_pb2.StateCount]:

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, TypeVar
 from flowspan_service.app.queries import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.runs import LogEntry, Run, Transition
     from flowspan_service.domain.states import State
+    from flowspan_service.domain.variables import Variable
 
 T = TypeVar("T")
+
+RUN_BYTES = 512
+TRANSITION_BYTES = 100
+RECORD_BYTES = 100
+OBJECT_BYTES = 256
+"""What ids, times, numbers and short texts take in a message."""
 
 
 def bounded(
@@ -38,20 +46,43 @@ def bounded(
 
 
 def run_bytes(run: Run) -> int:
-    """How large a run's payloads are."""
-    size = 0 if run.parameters is None else len(run.parameters.data)
-    return size + _state_bytes(run.state)
+    """How large a run's message is, or about so."""
+    size = RUN_BYTES + text_bytes(run.run_name) + _state_bytes(run.state) + tag_bytes(run.tags)
+    return size if run.parameters is None else size + len(run.parameters.data)
 
 
 def transition_bytes(transition: Transition) -> int:
-    """How large a transition's payloads are."""
-    return _state_bytes(transition.state)
+    """How large a transition's message is, or about so."""
+    return TRANSITION_BYTES + _state_bytes(transition.state)
 
 
 def log_bytes(entry: LogEntry) -> int:
-    """How large a log record is."""
-    return len(entry.message.encode())
+    """How large a log record's message is, or about so."""
+    return RECORD_BYTES + text_bytes(entry.logger) + text_bytes(entry.message)
+
+
+def artifact_bytes(artifact: Artifact) -> int:
+    """How large an artifact's message is, or about so."""
+    size = OBJECT_BYTES + text_bytes(artifact.key or "") + text_bytes(artifact.description)
+    return size if artifact.data is None else size + len(artifact.data.data)
+
+
+def variable_bytes(variable: Variable) -> int:
+    """How large a variable's message is, or about so."""
+    size = OBJECT_BYTES + text_bytes(variable.name) + tag_bytes(variable.tags)
+    return size + len(variable.value.data)
+
+
+def tag_bytes(tags: Sequence[str]) -> int:
+    """How large tags are."""
+    return sum(2 + text_bytes(tag) for tag in tags) if tags else 0
+
+
+def text_bytes(text: str) -> int:
+    """How large a text is; the most are ASCII, which their strings know."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _state_bytes(state: State) -> int:
-    return len(state.message) + len(state.failure or b"") + len(state.result or b"")
+    size = text_bytes(state.name) + text_bytes(state.message)
+    return size + len(state.failure or b"") + len(state.result or b"")

@@ -9,7 +9,7 @@ from sqlalchemy import Text, cast, func, null, select, union_all
 from flowspan_service.app.queries import Page
 from flowspan_service.domain.commands import Command
 from flowspan_service.stores import trees
-from flowspan_service.stores.bounds import bounded
+from flowspan_service.stores.bounds import artifact_bytes, bounded, variable_bytes
 from flowspan_service.stores.commands import open_commands, sessions_with_commands
 from flowspan_service.stores.dialects.base import chunks
 from flowspan_service.stores.ids import prefix_range, suffix_pattern
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.queries import ArtifactQuery, LatestArtifactQuery, VariableQuery
     from flowspan_service.domain.artifacts import Artifact
-    from flowspan_service.domain.runs import Payload
     from flowspan_service.domain.variables import Variable
 
 ROWS_BUFFERED = 16
@@ -93,7 +92,7 @@ class ObjectReads(Reads):
                 .order_by(order)
                 .limit(query.limit + 1)
             )
-            return _page(connection, statement, query, artifact_of, lambda item: item.data)
+            return _page(connection, statement, query, artifact_of, artifact_bytes)
 
     def latest_artifacts(self, query: LatestArtifactQuery) -> Page[Artifact]:
         """See app.ports.Store."""
@@ -112,7 +111,7 @@ class ObjectReads(Reads):
             .order_by(artifact.c.key)
         )
         with self._connection() as connection:
-            return _page(connection, statement, query, artifact_of, lambda item: item.data)
+            return _page(connection, statement, query, artifact_of, artifact_bytes)
 
     def get_variable(self, name: str) -> Variable | None:
         """See app.ports.Store."""
@@ -135,7 +134,7 @@ class ObjectReads(Reads):
                 statement,
                 query,
                 variable_of,
-                lambda item: item.value,
+                variable_bytes,
                 lambda item: wanted <= set(item.tags),
             )
 
@@ -233,7 +232,7 @@ def _page(
     statement: Select[*tuple[Any, ...]],
     query: ArtifactQuery | LatestArtifactQuery | VariableQuery,
     make: Callable[[Sequence[Any]], T],
-    payload: Callable[[T], Payload | None],
+    size_of: Callable[[T], int],
     is_wanted: Callable[[T], bool] = lambda _: True,
 ) -> Page[T]:
     """The first items of a statement's answer, up to the limits of the query."""
@@ -249,6 +248,5 @@ def _page(
             if len(items) == query.limit or size_bytes > query.limit_bytes:
                 return Page(items=items, has_more=True)
             items.append(item)
-            data = payload(item)
-            size_bytes += 0 if data is None else len(data.data)
+            size_bytes += size_of(item)
     return Page(items=items, has_more=False)
