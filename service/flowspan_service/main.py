@@ -33,7 +33,9 @@ from flowspan_service.domain.errors import ServiceError
 from flowspan_service.loops.commands import bring_commands
 from flowspan_service.loops.housekeeping import keep_house
 from flowspan_service.loops.idle import until_idle
+from flowspan_service.loops.open_files import watch_open_files
 from flowspan_service.loops.reaper import Reaper
+from flowspan_service.open_files import raise_limit
 from flowspan_service.private_files import own_home
 from flowspan_service.process import keep_files_private, log_file, say
 from flowspan_service.rpc.backend import About, Activity, Backend
@@ -78,6 +80,7 @@ def main(config: Config, *, on_ready: Callable[[list[str]], None] | None = None)
     """
     keep_files_private()
     set_up_logging(level=config.log_level, as_json=config.log_format == "json")
+    raise_limit()
     try:
         with _home_and_lock(config) as lock:
             store = open_store(
@@ -321,7 +324,11 @@ def _tune_collector() -> None:
 @contextlib.asynccontextmanager
 async def _loops(backend: Backend, reaper: Reaper) -> AsyncIterator[None]:
     """Runs what the service does by itself."""
-    work: list[Coroutine[None, None, None]] = [reaper.run(), keep_house(backend.store)]
+    work: list[Coroutine[None, None, None]] = [
+        reaper.run(),
+        keep_house(backend.store),
+        watch_open_files(backend.files),
+    ]
     if backend.about.database != "sqlite":
         work.append(bring_commands(backend.store, backend.live, backend.readers))
     tasks = [asyncio.create_task(each) for each in work]

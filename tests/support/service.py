@@ -62,6 +62,7 @@ class ServiceProcess:
         db: The URL of its database; SQLite in the home if None.
         arguments: Further arguments of the program.
         env: Further environment variables.
+        open_files: How many files it may have open; as many as the test if None.
         check_history: Whether the histories of its runs are checked at the end of the test.
     """
 
@@ -75,6 +76,7 @@ class ServiceProcess:
         db: str | None = None,
         arguments: tuple[str, ...] = (),
         env: dict[str, str] | None = None,
+        open_files: int | None = None,
         check_history: bool = True,
     ) -> None:
         self.home = home
@@ -84,6 +86,7 @@ class ServiceProcess:
         self._options = {"--lease": lease_s, "--grace": grace_s, "--db": db}
         self._arguments = arguments
         self._env = env or {}
+        self._open_files = open_files
         self._process: subprocess.Popen[bytes] | None = None
         self._watch_token = ""
 
@@ -140,6 +143,8 @@ class ServiceProcess:
         assert not self.is_running, "the service runs already"
         self.home.mkdir(parents=True, exist_ok=True)
         command = [*dying_with_us(), sys.executable, "-m", "flowspan_service"]
+        if self._open_files is not None:
+            command = ["sh", "-c", f'ulimit -n {self._open_files}; exec "$@"', "sh", *command]
         command += ["--home", str(self.home)]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         for name, value in self._options.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from flowspan_service.domain.errors import StoppingError
+from flowspan_service.open_files import OpenFiles
 from flowspan_service.rpc.parsing import Parsing
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Backend:
         live: The connected sessions.
         about: What the service says of itself.
         activity: How it is used.
+        files: The files that are open, against what may be.
         parsing: Where large requests are parsed.
         stopping: Set when the service stops.
         on_point: Told of the named points of the write path, for tests that crash there.
@@ -78,6 +80,7 @@ class Backend:
     live: LiveSessions
     about: About
     activity: Activity
+    files: OpenFiles = field(default_factory=OpenFiles)
     parsing: Parsing = field(default_factory=Parsing)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     on_point: Callable[[str], None] | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 import structlog
 
-from flowspan_service.domain.errors import ServiceError
+from flowspan_service.domain.errors import OverloadedError, ServiceError
 from flowspan_service.rpc import validate
 from flowspan_service.rpc.errors import code_of, details_of, shorten
 from flowspan_service.rpc.parsing import check_request_size, parse, request_type
@@ -44,6 +44,7 @@ class Edge(grpc.aio.ServerInterceptor):
     def __init__(self, backend: Backend) -> None:
         self._activity = backend.activity
         self._parsing = backend.parsing
+        self._files = backend.files
         self._steady_us = backend.clock.steady_us
         self._wrapped: dict[str, Handler] = {}
 
@@ -93,7 +94,9 @@ class Edge(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: CallContext) -> Any:
             ended = self._began(name)
             try:
-                if message is not None:
+                if message is None:
+                    self._count_stream()
+                else:
                     request = await self._read(name, message, request)
                 return await method(request, context)
             except Exception as error:  # noqa: BLE001 - the edge answers for all of them
@@ -112,6 +115,7 @@ class Edge(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: CallContext) -> AsyncIterator[Any]:
             ended = self._began(name)
             try:
+                self._count_stream()
                 request = await self._read(name, message, request)
                 async for response in method(request, context):
                     yield response
@@ -126,6 +130,20 @@ class Edge(grpc.aio.ServerInterceptor):
         """The request of a call, checked."""
         check_request_size(name, data)
         return await self._parsing.run(len(data), partial(_parse, message, data))
+
+    def _count_stream(self) -> None:
+        """Refuse a stream where its connection is one of the last that could be opened.
+
+        Raises:
+            OverloadedError: It is.
+        """
+        files = self._files
+        if not files.begin():
+            raise OverloadedError(
+                f"The service has {files.used} files and connections open, of {files.limit} that "
+                "it may, and takes no more streams.",
+                advice="Try again later. Its operator can raise the limit of open files.",
+            )
 
     def _began(self, name: str) -> Callable[[], None]:
         started = time.perf_counter()

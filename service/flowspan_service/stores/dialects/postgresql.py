@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
+from flowspan_service.open_files import from_reserve
 from flowspan_service.stores import tables
 from flowspan_service.stores.dialects.base import Head, check_updated
 from flowspan_service.stores.dialects.binary import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
     from sqlalchemy.engine import URL, Connection, Engine
+    from sqlalchemy.engine import Dialect as SqlAlchemyDialect
 
     from flowspan_service.domain.runs import Run
     from flowspan_service.stores.lists import Statement
@@ -112,6 +114,13 @@ class PostgresqlDialect:
             use_native_hstore=False,
             **options,
         )
+
+        @event.listens_for(engine, "do_connect")
+        def _connect(
+            dialect: SqlAlchemyDialect, _record: object, call: Sequence[Any], named: dict[str, Any]
+        ) -> Any:
+            with from_reserve():
+                return dialect.connect(*call, **named)
 
         @event.listens_for(engine, "connect")
         def _on_connect(connection: psycopg.Connection[Any], _record: object) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from flowspan_service.open_files import from_reserve
 from flowspan_service.stores import tables
 from flowspan_service.stores.dialects.base import Head, check_updated
 from flowspan_service.stores.ids import to_bytes, to_text
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection, Engine, Row
+    from sqlalchemy.engine import Dialect as SqlAlchemyDialect
 
     from flowspan_service.domain.runs import Run
     from flowspan_service.stores.lists import Statement
@@ -34,6 +36,7 @@ CHUNK_SIZES = (1024, 256, 64, 16, 4, 1)
 1024 rows of the widest table stay below SQLite's default limit of 32,766 variables.
 """
 READERS = 8
+CONNECT_TRIES = 3
 STATEMENT_CACHE_SIZE = 64
 WRITER_CACHE_KIB = 32_768
 READER_CACHE_KIB = 4_096
@@ -106,6 +109,8 @@ class SqliteDialect:
         engine = create_engine(
             URL.create("sqlite", database=str(self.path)), connect_args=arguments, **pool
         )
+
+        event.listen(engine, "do_connect", _connect)
 
         @event.listens_for(engine, "connect")
         def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
@@ -199,6 +204,30 @@ class SqliteDialect:
         """See dialects.base.Dialect."""
         self.reading.dispose()
         self.writing.dispose()
+
+
+def _connect(*call: Any) -> sqlite3.Connection:
+    """Connect with files of the reserve, and open the write-ahead log, which the first read does.
+
+    Where a connection of a client has taken what was to be free, this is tried again.
+    """
+    for _ in range(CONNECT_TRIES - 1):
+        with contextlib.suppress(sqlite3.OperationalError):
+            return _connect_once(*call)
+    return _connect_once(*call)
+
+
+def _connect_once(
+    dialect: SqlAlchemyDialect, _record: object, arguments: Sequence[Any], options: dict[str, Any]
+) -> sqlite3.Connection:
+    with from_reserve():
+        connection: sqlite3.Connection = dialect.loaded_dbapi.connect(*arguments, **options)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
 def _runs_of(rows: Iterable[Row[Any]]) -> Iterator[Run]:
