@@ -92,11 +92,17 @@ class _Nothing:
 
 
 class Harness:
-    """A server, its store and its clock. No loop runs in it: the test lets time pass."""
+    """A server, its store and its clock. No loop runs in it: the test lets time pass.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: For the SQLite database.
+        db: The URL of another database.
+    """
+
+    def __init__(self, folder: Path, *, db: str | None = None) -> None:
         self.clock = ShiftedClock()
-        self.store = open_store(f"sqlite:///{folder / 'flowspan.db'}", clock=self.clock)
+        url = db or f"sqlite:///{folder / 'flowspan.db'}"
+        self.store = open_store(url, clock=self.clock)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="server")
         self._thread.start()
