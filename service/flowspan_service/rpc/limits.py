@@ -7,6 +7,10 @@ MIB = 1 << 20
 
 MAX_MESSAGE = 8 * MIB
 MAX_BATCH = 4 * MIB
+MAX_CALLS_OF_A_CONNECTION = 256
+"""Calls and streams of one connection at a time; its client holds back what is more. gRPC also
+counts calls that were reset and not yet looked at. Without a limit, these filled the one queue of
+calls, and gRPC dropped calls of other connections from it."""
 MAX_UNACKED_EVENTS = 20_000
 """How many events of a session may wait for their commit; a batch has no more than this either."""
 MAX_UNACKED = 16 * MIB

@@ -169,6 +169,7 @@ def _options(lease_us: int) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.MAX_MESSAGE),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", limits.MAX_CALLS_OF_A_CONNECTION),
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", timeout_ms),
         ("grpc.keepalive_permit_without_calls", 1),
