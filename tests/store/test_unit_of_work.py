@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.store.builders import Op, a_log, a_run, a_session, enter, new_id
+from sqlalchemy import event
+from tests.store.builders import (
+    Op,
+    a_log,
+    a_run,
+    a_session,
+    add_runs,
+    do,
+    enter,
+    move,
+    new_id,
+)
 
 from flowspan_service.app.queries import LogQuery
 from flowspan_service.domain.states import TERMINAL_TYPES, StateType
@@ -169,3 +180,32 @@ def test_the_store_does_what_dictionaries_would(
         else:
             example.model = future.result(60)
     example.check(store)
+
+
+def test_deleted_runs_are_looked_up_together(store: SqlStore) -> None:
+    """A batch may name any number of runs that are not there."""
+    runs = [a_run() for _ in range(10)]
+    add_runs(store, runs)
+    gone, later, ended = (run.id for run in runs[:3])
+    move(store, ended, StateType.RUNNING, StateType.COMPLETED)
+    do(store, lambda uow: uow.delete_runs([gone, ended]))
+    unknown = [new_id() for _ in range(3000)]
+    statements: list[str] = []
+
+    def look(uow: UnitOfWork) -> set[str]:
+        before = {run_id for run_id in (*unknown, gone, ended, later) if uow.was_deleted(run_id)}
+        assert before == {gone}
+        uow.delete_runs([later])
+        return {run_id for run_id in (*unknown, gone, ended, later) if uow.was_deleted(run_id)}
+
+    engine = store._dialect.writing
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        assert do(store, look, *unknown, gone, ended, later) == {gone, later}
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert sum("FROM deleted_run" in statement for statement in statements) < 20
