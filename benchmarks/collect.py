@@ -64,6 +64,17 @@ WORKLOADS = (
     ),
     Workload("subflows", {"subflow": ("subflow", 1)}, 1_000, 100),
     Workload("top_level_flows", {"flow": ("flow", 1)}, 200, 30),
+    Workload(
+        "reads",
+        {
+            "get": ("get, 1 caller", 1),
+            "get-32": ("get, 32 callers", 1),
+            "page": ("page, 1 caller", 1),
+            "page-32": ("page, 32 callers", 1),
+        },
+        3_000,
+        300,
+    ),
 )
 
 

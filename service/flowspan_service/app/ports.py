@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         LogQuery,
         Page,
         RunFilter,
+        RunKey,
         RunQuery,
         VariableQuery,
     )
@@ -193,12 +194,25 @@ class Store(Protocol):
         """The weight of the operations that wait."""
         ...
 
+    @property
+    def is_local(self) -> bool:
+        """True if a row is read sooner than another thread can be woken to read it."""
+        ...
+
     def get_run(self, kind: int, run_id: str) -> Run | None:
         """One run of that kind."""
         ...
 
     def list_runs(self, query: RunQuery) -> Page[Run]:
         """A page of runs."""
+        ...
+
+    def list_run_keys(self, query: RunQuery) -> Page[RunKey]:
+        """A page of runs, their keys alone; its bytes are not bounded."""
+        ...
+
+    def load_runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """The runs with these ids, in any order, as far as there are any."""
         ...
 
     def count_runs(self, kind: int, run_filter: RunFilter) -> dict[int, int]:

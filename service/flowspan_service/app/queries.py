@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+CHEAP_RUNS = 100
+"""A page of more runs than this is not read in the event loop."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
@@ -42,6 +45,26 @@ class RunQuery:
     limit: int = 100
     limit_bytes: int = 2_000_000
     """A page ends after the run with which its payloads exceed this."""
+
+    @property
+    def is_cheap(self) -> bool:
+        """True if the page is read from an index alone, however many runs there are."""
+        if self.limit > CHEAP_RUNS:
+            return False
+        wanted = self.filter
+        return wanted == RunFilter(
+            state_types=wanted.state_types,
+            parent_run_id=wanted.parent_run_id,
+            top_level_only=wanted.top_level_only and wanted.parent_run_id is None,
+        )
+
+
+class RunKey(NamedTuple):
+    """A run, and what changes whenever the run does."""
+
+    id: str
+    position: int
+    session_id: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,12 @@ class Backend:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.readers, lambda: function(*args, **kwargs))
 
+    async def read_row(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Calls a function that reads a single row: at once, where a thread would cost more."""
+        if self.store.is_local:
+            return function(*args, **kwargs)
+        return await self.read(function, *args, **kwargs)
+
     async def next_commit(self, *, after: int) -> None:
         """Returns soon after the next commit, or when it is time to look anyway.
 

@@ -82,7 +82,7 @@ class Edge(grpc.aio.ServerInterceptor):
         method = handler.unary_unary
         return grpc.unary_unary_rpc_method_handler(
             self._wrap_call(name, method, request_type(name)),
-            response_serializer=handler.response_serializer,
+            response_serializer=_serializer(handler.response_serializer),
         )
 
     def _wrap_call(
@@ -157,6 +157,11 @@ class Edge(grpc.aio.ServerInterceptor):
             log.debug("call", method=name, ms=round((time.perf_counter() - started) * 1000, 2))
 
         return ended
+
+
+def _serializer(serialize: Any) -> Callable[[Any], bytes]:
+    """Let methods answer with a message that they have encoded themselves."""
+    return lambda response: response if type(response) is bytes else serialize(response)
 
 
 def _parse(message: type[Message], data: bytes) -> Message:

@@ -71,6 +71,8 @@ REQUESTS = {
 
 PAGE_RUNS = 1000
 PAGE_RUNS_DEFAULT = 100
+RUNS_AT_ONCE = 100
+"""How many runs of a page are read at once: their payloads are in memory together."""
 PAGE_TRANSITIONS = 10_000
 WHOLE_HISTORY = 50_000
 """Transitions of a history that is read without pages."""

@@ -11,11 +11,9 @@ from flowspan_service.rpc.tokens import seal, unseal
 from flowspan_service.rpc.translate import run_filter, transition_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flowspan.v1 import transition_pb2
     from flowspan_service.app.queries import Page
-    from flowspan_service.domain.runs import Run, Transition
+    from flowspan_service.domain.runs import Transition
 
 M = TypeVar("M")
 
@@ -40,25 +38,9 @@ def run_query(request: Any, kind: int) -> RunQuery:
     )
 
 
-def run_page(
-    request: Any, kind: int, page: Page[Run], make: Callable[[Run], M]
-) -> tuple[list[M], str]:
-    """The messages of a page, and the token of the next one; empty on the last.
-
-    A page ends early where its message would become too large.
-    """
-    messages: list[M] = []
-    size = 0
-    for run in page.items:
-        message = make(run)
-        size += message.ByteSize()  # type: ignore[attr-defined] # a message
-        if messages and size > limits.PAGE_MESSAGE:
-            break
-        messages.append(message)
-    if not messages or (len(messages) == len(page.items) and not page.has_more):
-        return messages, ""
-    last = page.items[len(messages) - 1]
-    return messages, seal(last.id, query=_bound_to(request, kind))
+def next_token(request: Any, kind: int, last_id: str | None) -> str:
+    """Return the token of the page after a run; empty if there is none."""
+    return "" if last_id is None else seal(last_id, query=_bound_to(request, kind))
 
 
 def history_query(request: Any) -> dict[str, Any]:

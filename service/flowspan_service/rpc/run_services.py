@@ -17,7 +17,8 @@ from flowspan.v1 import (
 from flowspan_service.app.runs import CreateRun, DeleteRun, SetState, get_run, history
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.verdicts import VerdictKind
-from flowspan_service.rpc.pages import history_page, history_query, run_page, run_query
+from flowspan_service.rpc.pages import history_page, history_query, next_token, run_query
+from flowspan_service.rpc.run_messages import RunMessages
 from flowspan_service.rpc.translate import (
     flow_run_message,
     new_flow_run,
@@ -58,22 +59,20 @@ class _Runs(Generic[M]):
         self._backend = backend
         self._kind = kind
         self._message = message
+        self._messages = RunMessages(backend.store, message)
 
     async def get(self, run_id: str) -> M:
         """One run."""
         backend = self._backend
-        return self._message(await backend.read(get_run, backend.store, self._kind, run_id))
+        return self._message(await backend.read_row(get_run, backend.store, self._kind, run_id))
 
-    async def page(self, request: Any) -> tuple[list[M], str]:
-        """The runs of a page, and the token of the next."""
+    async def page(self, request: Any) -> tuple[bytes, str]:
+        """The runs of a page, as field 1 of the response, and the token of the next."""
         backend = self._backend
         query = run_query(request, self._kind)
-
-        def read() -> tuple[list[M], str]:
-            return run_page(request, self._kind, backend.store.list_runs(query), self._message)
-
-        # The messages are made in the thread, too: a large page takes as long as 20 small calls.
-        return await backend.read(read)
+        read = backend.read_row if query.is_cheap else backend.read
+        runs, last_id = await read(self._messages.page, query)
+        return runs, next_token(request, self._kind, last_id)
 
     async def counts(self, wanted: RunFilter) -> list[StateCount]:
         """How many runs are in which state."""
@@ -133,11 +132,12 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):
 
     async def ListFlowRuns(
         self, request: flow_runs.ListFlowRunsRequest, context: CallContext
-    ) -> flow_runs.ListFlowRunsResponse:
-        """A page of runs."""
+    ) -> bytes:
+        """A page of runs: a ListFlowRunsResponse, encoded."""
         del context
-        messages, token = await self._runs.page(request)
-        return flow_runs.ListFlowRunsResponse(flow_runs=messages, next_page_token=token)
+        runs, token = await self._runs.page(request)
+        rest = flow_runs.ListFlowRunsResponse(next_page_token=token)
+        return runs + rest.SerializeToString()
 
     async def CountFlowRuns(
         self, request: flow_runs.CountFlowRunsRequest, context: CallContext
@@ -186,11 +186,12 @@ class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):
 
     async def ListTaskRuns(
         self, request: task_runs.ListTaskRunsRequest, context: CallContext
-    ) -> task_runs.ListTaskRunsResponse:
-        """A page of runs."""
+    ) -> bytes:
+        """A page of runs: a ListTaskRunsResponse, encoded."""
         del context
-        messages, token = await self._runs.page(request)
-        return task_runs.ListTaskRunsResponse(task_runs=messages, next_page_token=token)
+        runs, token = await self._runs.page(request)
+        rest = task_runs.ListTaskRunsResponse(next_page_token=token)
+        return runs + rest.SerializeToString()
 
     async def CountTaskRuns(
         self, request: task_runs.CountTaskRunsRequest, context: CallContext

@@ -30,6 +30,7 @@ CLOCK_SLACK_US = 3_600_000_000
 """How far a run's created_us may be from the time in its id, so that the id narrows the search."""
 
 RUN_COLUMNS = ", ".join(f"run.{column.name}" for column in tables.run.c)
+KEY_COLUMNS = "run.id, run.position, run.session_id"
 
 
 class Syntax(Protocol):
@@ -68,8 +69,10 @@ class _Range(NamedTuple):
     by_state: bool = True
 
 
-def page_statement(query: RunQuery, syntax: Syntax, *, limit: int) -> Statement:
-    """The runs of a page, in their order: the columns of `run`."""
+def page_statement(
+    query: RunQuery, syntax: Syntax, *, limit: int, columns: str = RUN_COLUMNS
+) -> Statement:
+    """The runs of a page, in their order: the columns of `run`, or some of them."""
     wanted = _Wanted(query.kind, query.filter, syntax)
     if query.after_id is not None:
         wanted.bound(">" if query.oldest_first else "<", query.after_id)
@@ -85,7 +88,7 @@ def page_statement(query: RunQuery, syntax: Syntax, *, limit: int) -> Statement:
         # Merged before the rows are fetched, so that no more of them are than the page has.
         ids = f"SELECT id FROM ({ids}) AS merged ORDER BY id {direction} {limited}"  # noqa: S608 - as above
     sql = (
-        f"SELECT {RUN_COLUMNS} FROM ({ids}) AS page JOIN run ON run.id = page.id"  # noqa: S608 - no values in it
+        f"SELECT {columns} FROM ({ids}) AS page JOIN run ON run.id = page.id"  # noqa: S608 - no values in it
         f" ORDER BY page.id {direction} {limited}"
     )
     return Statement(sql, wanted.parameters)

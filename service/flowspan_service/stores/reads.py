@@ -14,17 +14,17 @@ from flowspan_service.domain.errors import StoreUnavailableError
 from flowspan_service.stores import trees
 from flowspan_service.stores.bounds import bounded, log_bytes, run_bytes, transition_bytes
 from flowspan_service.stores.dialects.base import chunks
-from flowspan_service.stores.lists import count_statement, page_statement
+from flowspan_service.stores.lists import KEY_COLUMNS, count_statement, page_statement
 from flowspan_service.stores.logs import LogStatement
 from flowspan_service.stores.rows import log_of, run_of, transition_of
 from flowspan_service.stores.tables import flow, head, run, transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy.engine import Connection
 
-    from flowspan_service.app.queries import LogQuery, RunFilter, RunQuery
+    from flowspan_service.app.queries import LogQuery, RunFilter, RunKey, RunQuery
     from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.stores.dialects.base import Dialect
 
@@ -49,11 +49,21 @@ class Reads:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
 
+    @property
+    def is_local(self) -> bool:
+        """See app.ports.Store."""
+        return self._dialect.is_local
+
     @contextlib.contextmanager
     def _connection(self) -> Iterator[Connection]:
+        with self._explained(), self._dialect.reading.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise the errors of the database as StoreUnavailableError."""
         try:
-            with self._dialect.reading.connect() as connection:
-                yield connection
+            yield
         except PoolTimeoutError as error:
             raise StoreUnavailableError("All connections to the database are busy.") from error
         except Exception as error:
@@ -64,10 +74,8 @@ class Reads:
 
     def get_run(self, kind: int, run_id: str) -> Run | None:
         """See app.ports.Store."""
-        with self._connection() as connection:
-            statement = select(run).where(run.c.id == run_id, run.c.kind == kind)
-            row = connection.execute(statement).first()
-        return run_of(row) if row is not None else None
+        with self._explained():
+            return self._dialect.find_run(kind, run_id)
 
     def list_runs(self, query: RunQuery) -> Page[Run]:
         """See app.ports.Store."""
@@ -76,6 +84,19 @@ class Reads:
             runs = self._dialect.fetch_runs(_streaming(connection, query.limit), statement)
             with contextlib.closing(runs):
                 return bounded(runs, run_bytes, query.limit, query.limit_bytes)
+
+    def list_run_keys(self, query: RunQuery) -> Page[RunKey]:
+        """See app.ports.Store."""
+        limit = query.limit
+        statement = page_statement(query, self._dialect, limit=limit + 1, columns=KEY_COLUMNS)
+        with self._explained():
+            keys = self._dialect.fetch_keys(statement)
+        return Page(keys[:limit], has_more=len(keys) > limit)
+
+    def load_runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            return self._dialect.load_runs(connection, run_ids)
 
     def count_runs(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
         """See app.ports.Store."""

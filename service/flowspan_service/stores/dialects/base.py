@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection, Engine
 
+    from flowspan_service.app.queries import RunKey
     from flowspan_service.domain.runs import Run
     from flowspan_service.stores.lists import Statement
 
@@ -32,6 +33,8 @@ class Dialect(Protocol):
     """Makes the writer's connection, in autocommit: the writer itself begins and commits."""
     reading: Engine
     """A pool of connections for the reads, in autocommit."""
+    is_local: bool
+    """True if a row is read sooner than another thread can be woken to read it."""
     null: object
     """What stands for NULL in the values given to `insert` and `update_runs`."""
 
@@ -72,6 +75,14 @@ class Dialect(Protocol):
         Raises:
             RuntimeError: One of them is not in the database.
         """
+        ...
+
+    def find_run(self, kind: int, run_id: str) -> Run | None:
+        """Return one run of that kind, on a connection of the dialect's own choice."""
+        ...
+
+    def fetch_keys(self, statement: Statement) -> list[RunKey]:
+        """Return the keys in the answer to a statement that selects `lists.KEY_COLUMNS`."""
         ...
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:

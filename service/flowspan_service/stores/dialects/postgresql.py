@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
+from flowspan_service.app.queries import RunKey
 from flowspan_service.open_files import from_reserve
 from flowspan_service.stores import tables
 from flowspan_service.stores.dialects.base import Head, check_updated
@@ -77,6 +78,7 @@ class PostgresqlDialect:
     """See dialects.base.Dialect."""
 
     name = "postgresql"
+    is_local = False
     null: object = None
 
     def __init__(self, url: URL) -> None:
@@ -196,6 +198,17 @@ class PostgresqlDialect:
             for start in range(0, len(values), step):
                 copy.write(encoder.encode(values[start : start + step]))
             copy.write(TRAILER)
+
+    def find_run(self, kind: int, run_id: str) -> Run | None:
+        """See dialects.base.Dialect."""
+        with self.reading.connect() as connection:
+            runs = self.load_runs(connection, (run_id,))
+        return next((run for run in runs if run.kind == kind), None)
+
+    def fetch_keys(self, statement: Statement) -> list[RunKey]:
+        """See dialects.base.Dialect."""
+        with self.reading.connect() as connection:
+            return [RunKey(*row) for row in connection.exec_driver_sql(*statement)]
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
         """See dialects.base.Dialect."""

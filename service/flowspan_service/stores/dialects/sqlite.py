@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import threading
 from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from flowspan_service.app.queries import RunKey
 from flowspan_service.open_files import from_reserve
 from flowspan_service.stores import tables
 from flowspan_service.stores.dialects.base import Head, check_updated
@@ -84,6 +86,7 @@ class SqliteDialect:
     """See dialects.base.Dialect."""
 
     name = "sqlite"
+    is_local = True
     # SQLite stores NaN as NULL (sqlite.org/floatingpoint.html), and Python's sqlite3 binds a float
     # five times as fast as None, for which it looks for an adapter each time.
     null: object = float("nan")
@@ -93,6 +96,8 @@ class SqliteDialect:
         self._busy_timeout_s = busy_timeout_s
         self.writing: Engine = self._engine(read_only=False)
         self.reading: Engine = self._engine(read_only=True)
+        self._row_lock = threading.Lock()
+        self._row_reader: sqlite3.Connection | None = None
 
     def _engine(self, *, read_only: bool) -> Engine:
         arguments = {
@@ -145,6 +150,21 @@ class SqliteDialect:
             updated = connection.exec_driver_sql(_update_sql(rows), tuple(chunk)).rowcount
             check_updated(updated, rows)
 
+    def find_run(self, kind: int, run_id: str) -> Run | None:
+        """See dialects.base.Dialect.
+
+        Without SQLAlchemy, which takes 25 times as long for a row as SQLite.
+        """
+        rows = self._read(_load_sql(1), (to_bytes(run_id),))
+        return next((run for run in _runs_of(rows) if run.kind == kind), None)
+
+    def fetch_keys(self, statement: Statement) -> list[RunKey]:
+        """See dialects.base.Dialect."""
+        return [
+            RunKey(to_text(run_id), position, _id_text(session_id))
+            for run_id, position, session_id in self._read(*statement)
+        ]
+
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
         """See dialects.base.Dialect."""
         runs: list[Run] = []
@@ -172,6 +192,30 @@ class SqliteDialect:
     def id_digits(self, column: str) -> str:
         """See lists.Syntax."""
         return f"lower(hex({column}))"
+
+    def _read(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """Read without waiting for another read."""
+        if not self._row_lock.acquire(blocking=False):
+            with self.reading.connect() as connection:
+                return list(map(tuple, connection.exec_driver_sql(sql, parameters)))
+        try:
+            if self._row_reader is None:
+                self._row_reader = self._open_row_reader()
+            return self._row_reader.execute(sql, parameters).fetchall()
+        finally:
+            self._row_lock.release()
+
+    def _open_row_reader(self) -> sqlite3.Connection:
+        with from_reserve():
+            connection = sqlite3.connect(
+                self.path,
+                timeout=self._busy_timeout_s,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        for pragma in _pragmas(read_only=True):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
 
     def _is_disk_full(self) -> bool:
         try:
@@ -202,6 +246,10 @@ class SqliteDialect:
 
     def dispose(self) -> None:
         """See dialects.base.Dialect."""
+        with self._row_lock:
+            if self._row_reader is not None:
+                self._row_reader.close()
+                self._row_reader = None
         self.reading.dispose()
         self.writing.dispose()
 
@@ -230,7 +278,7 @@ def _connect_once(
     return connection
 
 
-def _runs_of(rows: Iterable[Row[Any]]) -> Iterator[Run]:
+def _runs_of(rows: Iterable[Row[Any] | tuple[Any, ...]]) -> Iterator[Run]:
     return (run_of((*map(_id_text, row[:ID_COLUMNS]), *row[ID_COLUMNS:])) for row in rows)
 
 
