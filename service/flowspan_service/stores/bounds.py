@@ -20,7 +20,7 @@ RUN_BYTES = 512
 TRANSITION_BYTES = 100
 RECORD_BYTES = 100
 OBJECT_BYTES = 256
-"""What ids, times, numbers and short texts take in a message."""
+"""What ids, times, numbers and names take in a message, or about so."""
 
 
 def bounded(
@@ -47,8 +47,10 @@ def bounded(
 
 def run_bytes(run: Run) -> int:
     """How large a run's message is, or about so."""
-    size = RUN_BYTES + text_bytes(run.run_name) + _state_bytes(run.state) + tag_bytes(run.tags)
-    return size if run.parameters is None else size + len(run.parameters.data)
+    size = RUN_BYTES + _state_bytes(run.state)
+    if run.parameters is not None:
+        size += len(run.parameters.data)
+    return size + tag_bytes(run.tags) if run.tags else size
 
 
 def transition_bytes(transition: Transition) -> int:
@@ -75,7 +77,7 @@ def variable_bytes(variable: Variable) -> int:
 
 def tag_bytes(tags: Sequence[str]) -> int:
     """How large tags are."""
-    return sum(2 + text_bytes(tag) for tag in tags) if tags else 0
+    return sum(map(text_bytes, tags)) + 2 * len(tags)
 
 
 def text_bytes(text: str) -> int:
@@ -84,5 +86,7 @@ def text_bytes(text: str) -> int:
 
 
 def _state_bytes(state: State) -> int:
-    size = text_bytes(state.name) + text_bytes(state.message)
-    return size + len(state.failure or b"") + len(state.result or b"")
+    size = text_bytes(state.message) if state.message else 0
+    if state.failure is not None:
+        size += len(state.failure)
+    return size if state.result is None else size + len(state.result)
