@@ -131,4 +131,8 @@ def _kept_in(home: Path) -> Iterator[Path]:
 
 def _note(path: Path, found: os.stat_result) -> None:
     mode = stat.S_IMODE(found.st_mode)
-    logger.info("%s was open to other users (mode %04o); now it is this user's alone", path, mode)
+    # Whatever a program has made of its loggers and clock: what is private is private.
+    with contextlib.suppress(Exception):
+        logger.info(
+            "%s was open to other users (mode %04o); now it is this user's alone", path, mode
+        )

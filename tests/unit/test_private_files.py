@@ -137,3 +137,16 @@ def test_a_file_in_the_way_is_an_error(side: Any, tmp_path: Path) -> None:
         side.own_home(tmp_path / "file")
     with pytest.raises(OSError, match=r"[Dd]irectory"):
         side.make_folder(tmp_path / "file" / "below")
+
+
+def test_a_logger_that_raises_is_no_trouble(
+    side: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no time for you")
+
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setattr(side.logger, "info", fail)
+    side.own_home(wide(home))
+    assert mode_of(home) == 0o700
