@@ -41,6 +41,7 @@ def test_a_run_at_the_beginning_of_time_or_before_is_stored(
         import logging, time
         from flowspan import clock
         time.time_ns = clock._wall_ns = lambda: {now_ns}
+        clock._elapsed_ns = lambda: 0
         time.time = lambda: {now_ns} / 1e9
         from flowspan import flow, get_client, get_run_logger, task
         from flowspan.artifacts import create_progress_artifact, update_progress_artifact

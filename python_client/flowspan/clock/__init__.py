@@ -6,6 +6,10 @@ of a clock that stands still never ends. So flowspan takes its time from here:
 
 - `monotonic` and `now_ns` read `clock_gettime`, which those libraries leave alone (time-machine
   replaces it for the wall clock; `now_ns` uses its documented escape hatch).
+- The times of one process never go back, so no duration is negative where somebody sets the clock
+  back: `now_ns` is the wall clock as it was first read, and goes on by the monotonic clock. A clock
+  that is set forward is followed by the next run at the top. One that is set back is followed by
+  the next process; this one keeps its own time until it ends.
 - `sleep`, `wait_readable` and `call_later` wait in C, by the kernel's clock.
 - `program_ns` is the exception: the clock as the program sees it, moved or frozen. What expires by
   the user's word (cached results) goes by it.
@@ -33,6 +37,7 @@ _LONGEST_WAIT_S = 3600.0
 _TOLERATED_S = 1.0
 _NS_PER_S = 1_000_000_000
 _MIN_STALE = 100
+_LONGEST_AGE_NS = 60 * _NS_PER_S
 
 monotonic: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 """Seconds by a clock that never goes back."""
@@ -41,6 +46,13 @@ process_time: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_PROCE
 """Seconds of processor time that this process has used."""
 
 _wall_ns: Callable[[], int] = partial(time.clock_gettime_ns, time.CLOCK_REALTIME)
+
+# Linux's monotonic clock stands still while the machine sleeps.
+_elapsed_ns: Callable[[], int] = partial(
+    time.clock_gettime_ns, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+)
+_offset_ns: int | None = None
+_offset_lock = threading.Lock()
 
 # In a dictionary: freezegun replaces what modules hold of these functions, but looks no deeper.
 _genuine: dict[str, Any] = {
@@ -53,12 +65,41 @@ _genuine: dict[str, Any] = {
 
 
 def wall_clock() -> Callable[[], int]:
-    """Return the fastest function that reads the real wall clock, in nanoseconds since 1970 UTC.
+    """Return the fastest function that reads the time of this process, in ns since 1970 UTC.
 
-    Ask again at the next outermost run: time-machine may be imported in between.
+    It is the real wall clock, but never goes back. Ask at each outermost run: a clock that was set
+    forward is followed then.
     """
+    follow(_read_wall() - _elapsed_ns())
+    return _process_ns
+
+
+def follow(offset_ns: int) -> None:
+    """Set the time of this process forward, to that of another process; never back.
+
+    Args:
+        offset_ns: The other one's `offset_ns`.
+    """
+    global _offset_ns  # noqa: PLW0603 - one per process
+    with _offset_lock:
+        if _offset_ns is None or offset_ns > _offset_ns:
+            _offset_ns = offset_ns
+
+
+def offset_ns() -> int:
+    """Return how far the time of this process is from the monotonic clock of the machine."""
+    if _offset_ns is None:
+        wall_clock()
+    return _offset_ns or 0
+
+
+def _process_ns() -> int:
+    return _elapsed_ns() + _offset_ns  # type: ignore[operator] # `wall_clock` has set it
+
+
+def _read_wall() -> int:
     hatch = getattr(sys.modules.get("time_machine"), "escape_hatch", None)
-    return _wall_ns if hatch is None else partial(_read_through, hatch)
+    return _wall_ns() if hatch is None else _read_through(hatch)
 
 
 def _read_through(hatch: Any) -> int:
@@ -70,8 +111,14 @@ def _read_through(hatch: Any) -> int:
 
 
 def now_ns() -> int:
-    """Return the real time, in nanoseconds since 1970 UTC."""
+    """Return the real time, in nanoseconds since 1970 UTC; never less than before."""
     return wall_clock()()
+
+
+def of_wall_ns(wall_ns: int) -> int:
+    """Return a moment that was just read from the wall clock in the time of this process."""
+    age_ns = _read_wall() - wall_ns
+    return now_ns() - (age_ns if 0 <= age_ns < _LONGEST_AGE_NS else 0)
 
 
 def now_s() -> float:
@@ -208,8 +255,9 @@ def call_later(seconds: float, callback: Callable[[], object]) -> Timer:
 
 def _after_fork() -> None:
     """Start anew in a forked child: the thread stayed in the parent, and may have held the lock."""
-    global _timers  # noqa: PLW0603 - one per process
+    global _timers, _offset_lock  # noqa: PLW0603 - one per process
     _timers = _Timers()
+    _offset_lock = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_after_fork)

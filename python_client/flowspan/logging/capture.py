@@ -75,7 +75,9 @@ class ReportHandler(logging.Handler):
             self.emit_event,
             run,
             record.levelno,
-            clock.now_ns() if clock.is_patched() else int(record.created * _NS_PER_S),
+            clock.now_ns()
+            if clock.is_patched()
+            else clock.of_wall_ns(int(record.created * _NS_PER_S)),
             record.name,
             message,
             getattr(record, IDS, None),

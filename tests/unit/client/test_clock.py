@@ -170,3 +170,41 @@ def test_whether_the_clock_is_the_real_one(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(time, "time_ns", no_time)
     assert clock.now_ns() <= clock.program_ns()
+
+
+@pytest.fixture
+def _own_offset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test may set the clock; the process gets its time back."""
+    monkeypatch.setattr(clock, "_offset_ns", clock.offset_ns())
+
+
+HOUR_NS = 3600 * 10**9
+
+
+@pytest.mark.usefixtures("_own_offset")
+def test_the_time_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, running = clock.now_ns(), clock.wall_clock()
+    monkeypatch.setattr(clock, "_wall_ns", lambda: _wall_ns() - HOUR_NS)
+    times = [before, running(), clock.now_ns(), clock.wall_clock()(), running(), clock.now_ns()]
+    assert times == sorted(times)
+    assert times[-1] - before < WAIT_S * 1e9
+    assert clock.of_wall_ns(_wall_ns() - HOUR_NS) >= before
+
+
+@pytest.mark.usefixtures("_own_offset")
+def test_a_clock_that_was_set_forward_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = clock.wall_clock()
+    before = running()
+    monkeypatch.setattr(clock, "_wall_ns", lambda: _wall_ns() + HOUR_NS)
+    assert running() - before < HOUR_NS, "a run that began before keeps its time"
+    clock.wall_clock()
+    assert running() - before > HOUR_NS - 1e9  # the coarse clock of this test lags behind
+
+
+@pytest.mark.usefixtures("_own_offset")
+def test_another_process_is_followed_forward_only() -> None:
+    offset_ns = clock.offset_ns()
+    clock.follow(offset_ns - HOUR_NS)
+    assert clock.offset_ns() >= offset_ns
+    clock.follow(offset_ns + HOUR_NS)
+    assert clock.offset_ns() == offset_ns + HOUR_NS

@@ -197,7 +197,9 @@ class WorkerHandle:
             self._connection.send_bytes(pickle.dumps(list(sys.path)))
             program = list(sys.argv), program_name()
             setup = (messages.SETUP, None, program, number, settings)
-            self._connection.send_bytes(pickle.dumps((*setup, telemetry.told_endpoint())))
+            self._connection.send_bytes(
+                pickle.dumps((*setup, clock.offset_ns(), telemetry.told_endpoint()))
+            )
             if not self._has_more(START_TIMEOUT_S):
                 self._kill()
                 raise WorkerProcessDied(

@@ -5,7 +5,7 @@ payload, a frame of its own, so that what is large is not copied once more.
 
 To the worker:
 
-- ``(SETUP, sys_path, (sys_argv, program_name), number, config, otlp_endpoint)``
+- ``(SETUP, sys_path, (sys_argv, program_name), number, config, clock_offset_ns, otlp_endpoint)``
 - ``(CALL, call_id, call)``, a `Call`; then the pickled ``(args, kwargs)``
 - ``(STOP, call_id, reason, deadline_of)``: as `CancelScope.cancel`
 - ``(CANCEL, run_id, reason)``: the service asks to cancel a run that the worker watches

@@ -66,7 +66,8 @@ def main(connection: Connection) -> None:
     """
     # Ctrl-C is the parent's matter.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, _path, (argv, program), number, config, otlp_endpoint = connection.recv()
+    _, _path, (argv, program), number, config, offset_ns, otlp_endpoint = connection.recv()
+    clock.follow(offset_ns)
     sys.argv[:] = argv
     set_program_name(program)  # for the keys of results: what is in `__main__` was pickled by value
     telemetry.configure(config, service_endpoint=lambda _timeout_s: otlp_endpoint)
