@@ -181,6 +181,13 @@ def test_a_service_that_stops_is_found_again(
     assert not caplog.records, "a restart is nothing to speak of"
 
 
+def session_of(reporter: Reporter, service: ServiceProcess) -> ReportStream:
+    """Another connection of the reporter's own session."""
+    return ReportStream(
+        service.channel, session_id=reporter.session_id, secret=reporter.session_secret
+    )
+
+
 def test_a_session_that_an_old_connection_took_is_taken_back(
     service: ServiceProcess, reporter: Reporter, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -188,7 +195,7 @@ def test_a_session_that_an_old_connection_took_is_taken_back(
     journal = Journal(reporter)
     journal.run()
     assert reporter.flush(TIMEOUT_S).acked
-    other = ReportStream(service.channel, session_id=reporter.session_id)
+    other = session_of(reporter, service)
     assert other.welcome.resume_after == 5
     journal.run()
     assert reporter.flush(TIMEOUT_S).acked
@@ -203,7 +210,7 @@ def test_a_session_that_another_process_takes_again_and_again_is_not_fought_for(
     journal.run()
     assert reporter.flush(TIMEOUT_S).acked
     while "gave the session away" not in caplog.text:
-        other = ReportStream(service.channel, session_id=reporter.session_id)
+        other = session_of(reporter, service)
         assert other.welcome.resume_after == 5
     journal.run()
     outcome = reporter.flush(0.5)

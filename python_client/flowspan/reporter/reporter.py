@@ -72,6 +72,7 @@ class Reporter:
 
     Attributes:
         session_id: The session that it reports in.
+        session_secret: Shows the service that the session is this process's.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -90,7 +91,7 @@ class Reporter:
         self._has_given_up = False
         self._missing_said = ""
         self.session_id = str(uuid.uuid4())
-        self._session_secret = os.urandom(_SECRET_BYTES)
+        self.session_secret = os.urandom(_SECRET_BYTES)
 
     def emit(self, event: Event) -> None:
         """Takes an event (see flowspan.core.events). Never raises.
@@ -336,7 +337,7 @@ class Reporter:
                 self.session_id,
                 self._intake,
                 self._stop_run,
-                secret=self._session_secret,
+                secret=self.session_secret,
             )
             with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
                 loop.start()
