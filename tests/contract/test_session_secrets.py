@@ -155,7 +155,7 @@ def test_session_of_an_older_client_works_as_before(harness: Harness) -> None:
     victim.ends()
 
 
-@pytest.mark.parametrize("size", [1, 15, 65, 100_000])
+@pytest.mark.parametrize("size", [1, 15, 65, 10_000])
 def test_secret_of_another_size_is_refused(harness: Harness, size: int) -> None:
     metadata = refused(
         lambda: ReportStream(harness.channel, secret=bytes(size)),

@@ -264,9 +264,9 @@ def test_a_page_of_logs_ends_with_the_record_that_exceeds_its_bytes(store: SqlSt
     run = a_run()
     add_runs(store, [run])
     do(store, lambda uow: uow.add_logs([a_log(run, "ä" * 50) for _ in range(5)]))
-    page = store.list_logs(LogQuery(run.id, limit_bytes=150))
+    page = store.list_logs(LogQuery(run.id, limit_bytes=300))
     assert (len(page.items), page.has_more) == (2, True)
-    page = store.list_logs(LogQuery(run.id, limit_bytes=500))
+    page = store.list_logs(LogQuery(run.id, limit_bytes=1200))
     assert (len(page.items), page.has_more) == (5, False)
 
 
