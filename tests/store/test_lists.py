@@ -106,6 +106,11 @@ def walk(store: SqlStore, query: RunQuery) -> list[Run]:
         page = store.list_runs(query)
         runs += page.items
         assert len(page.items) <= query.limit
+        keys = store.list_run_keys(query)
+        assert keys.has_more == page.has_more
+        assert [tuple(key) for key in keys.items] == [
+            (run.id, run.position, run.session_id) for run in page.items
+        ]
         if not page.has_more:
             return runs
         assert len(page.items) == query.limit

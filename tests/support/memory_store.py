@@ -16,6 +16,7 @@ from flowspan_service.app.queries import (
     LogQuery,
     Page,
     RunFilter,
+    RunKey,
     RunQuery,
     VariableQuery,
 )
@@ -214,6 +215,7 @@ class MemoryStore:
         self.data = _Data()
         self.listeners: list[CommitListener] = []
         self.queued_weight = 0
+        self.is_local = True
 
     def do(self, operation: Operation[T]) -> T:
         """Runs the operation; raises what it raises, and then nothing was changed."""
@@ -251,6 +253,15 @@ class MemoryStore:
             after = query.after_id
             runs = [r for r in runs if (r.id > after if query.oldest_first else r.id < after)]
         return Page(runs[: query.limit], has_more=len(runs) > query.limit)
+
+    def list_run_keys(self, query: RunQuery) -> Page[RunKey]:
+        page = self.list_runs(query)
+        keys = [RunKey(run.id, run.position, run.session_id) for run in page.items]
+        return Page(keys, has_more=page.has_more)
+
+    def load_runs(self, run_ids: Sequence[str]) -> list[Run]:
+        runs = self.data.runs
+        return [copy(runs[run_id]) for run_id in run_ids if run_id in runs]
 
     def count_runs(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
         counts: dict[int, int] = {}
