@@ -33,7 +33,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
 	echo "    make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11"; exit 1; }
 endef
 
-.PHONY: help setup lock gen gen-check fmt lint lint-proto types test test-jaeger check demo serve \
+.PHONY: help setup lock gen gen-check fmt lint lint-proto types test test-jaeger check demo serve soak \
 	bench bench-peers release-proto clean
 
 help: ## List the targets
@@ -107,6 +107,9 @@ test: $(INSTALLED) ## All tests but those with Jaeger
 test-jaeger: $(INSTALLED) ## The tests with a real Jaeger (found, or built with Go: minutes)
 	@scripts/build-jaeger.sh > /dev/null || test $$? -eq 3 # 3: none here, and no Go: they are skipped
 	$(BIN)/pytest -m jaeger $(ARGS)
+
+soak: $(INSTALLED) ## Run flows while everything fails: make soak ARGS="--minutes 10 --db postgresql --seed 1"
+	$(BIN)/python -m tests.soak $(ARGS)
 
 check: gen-check lint types test ## All that CI checks
 

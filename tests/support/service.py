@@ -64,6 +64,7 @@ class ServiceProcess:
         env: Further environment variables.
         open_files: How many files it may have open; as many as the test if None.
         check_history: Whether the histories of its runs are checked at the end of the test.
+        launcher: What stands between Python and `-m flowspan_service`.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class ServiceProcess:
         env: dict[str, str] | None = None,
         open_files: int | None = None,
         check_history: bool = True,
+        launcher: tuple[str, ...] = (),
     ) -> None:
         self.home = home
         self.crash_point = crash_point
@@ -87,6 +89,7 @@ class ServiceProcess:
         self._arguments = arguments
         self._env = env or {}
         self._open_files = open_files
+        self._launcher = launcher
         self._process: subprocess.Popen[bytes] | None = None
         self._watch_token = ""
 
@@ -142,7 +145,8 @@ class ServiceProcess:
         """
         assert not self.is_running, "the service runs already"
         self.home.mkdir(parents=True, exist_ok=True)
-        command = [*dying_with_us(), sys.executable, "-m", "flowspan_service"]
+        command = [*dying_with_us(), sys.executable, *self._launcher]
+        command += ["-m", "flowspan_service"]
         if self._open_files is not None:
             command = ["sh", "-c", f'ulimit -n {self._open_files}; exec "$@"', "sh", *command]
         command += ["--home", str(self.home)]
