@@ -35,6 +35,7 @@ from flowspan_service.loops.housekeeping import keep_house
 from flowspan_service.loops.idle import until_idle
 from flowspan_service.loops.open_files import watch_open_files
 from flowspan_service.loops.reaper import Reaper
+from flowspan_service.loops.unfinished import finish_unfinished
 from flowspan_service.open_files import raise_limit
 from flowspan_service.private_files import own_home
 from flowspan_service.process import keep_files_private, log_file, say
@@ -326,7 +327,8 @@ async def _loops(backend: Backend, reaper: Reaper) -> AsyncIterator[None]:
     """Runs what the service does by itself."""
     work: list[Coroutine[None, None, None]] = [
         reaper.run(),
-        keep_house(backend.store),
+        keep_house(backend.store, backend.clock),
+        finish_unfinished(backend.store),
         watch_open_files(backend.files),
     ]
     if backend.about.database != "sqlite":

@@ -42,6 +42,7 @@ def test_info_says_how_it_does(harness: Harness, stubs: Stubs) -> None:
     assert info.log_file == "/data/service.log"
     assert info.is_embedded
     assert info.idle_timeout.seconds == 300
+    assert info.longest_write.ToMicroseconds() >= info.longest_recent_write.ToMicroseconds() > 0
 
 
 def test_health_is_serving_until_it_stops(harness: Harness) -> None:

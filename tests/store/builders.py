@@ -183,3 +183,16 @@ def move(store: SqlStore, run_id: str, *state_types: int) -> None:
             uow.add_transition(enter(run, state_type))
 
     do(store, transit, run_id)
+
+
+def delete_tree(uow: UnitOfWork, run_id: str) -> int:
+    """Delete a run with all that it called; return how many there were."""
+    run = uow.run(run_id)
+    if run is None:
+        return 0
+    uow.begin_deletion(run)
+    path, deleted = [run_id], 0
+    while path:
+        deleted += uow.delete_below(path)
+    uow.end_deletion(run_id)
+    return deleted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.store.builders import START_US, a_run, add_runs, do, new_id
+from tests.store.builders import START_US, a_run, add_runs, delete_tree, do, new_id
 
 from flowspan_service.domain.commands import Command, CommandKind
 
@@ -123,7 +123,7 @@ def test_commands_go_with_their_runs(store: SqlStore) -> None:
     run, other = a_run(), a_run()
     add_runs(store, [run, other])
     add(store, a_command(run, session_id), a_command(other, session_id))
-    do(store, lambda uow: uow.delete_runs([run.id]))
+    do(store, lambda uow: delete_tree(uow, run.id))
     assert opened(store, session_id) == [(other.id, 3)]
 
 

@@ -14,6 +14,7 @@ from tests.store.builders import (
     a_run,
     a_session,
     add_runs,
+    delete_tree,
     do,
     enter,
     move,
@@ -216,10 +217,10 @@ def test_operations_see_what_those_before_them_did(store: SqlStore) -> None:
     run = a_run()
     store.submit(adding(run))
     seen = store.submit(Op(lambda uow: uow.run(run.id) is not None, [run.id]))
-    listed = store.submit(Op(lambda uow: [one.id for one in uow.tree(run.id)]))
+    listed = store.submit(Op(lambda uow: uow.open_run_below(run.id, after=None)[0].id))
     gate.open()
     assert seen.result(60) is True
-    assert listed.result(60) == [run.id]
+    assert listed.result(60) == run.id
 
 
 def test_an_operation_that_was_cancelled_while_it_waited_is_not_done(store: SqlStore) -> None:
@@ -270,7 +271,7 @@ def test_listeners_hear_of_what_ended_and_of_nothing_else(store: SqlStore) -> No
         found = uow.run(gone.id)
         assert found is not None
         uow.add_transition(enter(found, StateType.CANCELLED))
-        uow.delete_runs([gone.id])
+        delete_tree(uow, gone.id)
 
     do(store, end_and_delete, gone.id)
     store.close()
@@ -331,7 +332,7 @@ def test_another_process_that_writes_is_noticed(
     assert do(one, lambda uow: uow.run(run.id).state.type, run.id) == StateType.RUNNING
     assert do(one, lambda uow: uow.session(session.id).renewals) == 1
     move(one, run.id, StateType.PAUSED)
-    do(two, lambda uow: uow.delete_runs([run.id]))
+    do(two, lambda uow: delete_tree(uow, run.id))
     assert do(one, lambda uow: uow.run(run.id), run.id) is None
     assert one.position() == two.position() == 3
 

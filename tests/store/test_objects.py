@@ -6,7 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.store.builders import START_US, a_run, add_runs, an_artifact, do, new_id, put_artifacts
+from tests.store.builders import (
+    START_US,
+    a_run,
+    add_runs,
+    an_artifact,
+    delete_tree,
+    do,
+    new_id,
+    put_artifacts,
+)
 
 from flowspan_service.app.queries import ArtifactQuery, LatestArtifactQuery, VariableQuery
 from flowspan_service.domain.runs import Payload, RunKind
@@ -82,7 +91,7 @@ def test_what_was_put_is_seen_in_the_same_transaction(store: SqlStore) -> None:
         assert uow.artifacts([artifact.id]) == {}
         uow.put_artifact(artifact)
         found = uow.artifacts([artifact.id])
-        deleted = uow.delete_artifacts(key="k")
+        deleted = uow.delete_artifacts(key="k", limit=9)
         return found, deleted, uow.artifacts([artifact.id])
 
     assert do(store, put_and_look) == ({artifact.id: artifact}, 1, {})
@@ -98,7 +107,9 @@ def test_an_artifact_may_change_after_it_was_written_in_the_same_transaction(
     def put_twice(uow) -> None:
         uow.artifacts([artifact.id])
         uow.put_artifact(artifact)
-        assert uow.tree(new_id()) == []  # a query, for which everything is written
+        assert (
+            uow.open_runs_of(new_id(), limit=1, limit_bytes=1).items == []
+        )  # a query, for which everything is written
         uow.put_artifact(changed)
 
     do(store, put_twice)
@@ -170,9 +181,9 @@ def test_artifacts_are_deleted(store: SqlStore) -> None:
     keyed = [an_artifact(key="k") for _ in range(3)]
     single = an_artifact()
     put_artifacts(store, *keyed, single)
-    assert do(store, lambda uow: uow.delete_artifacts(artifact_id=single.id)) == 1
-    assert do(store, lambda uow: uow.delete_artifacts(artifact_id=single.id)) == 0
-    assert do(store, lambda uow: uow.delete_artifacts(key="k")) == 3
+    assert do(store, lambda uow: uow.delete_artifacts(artifact_id=single.id, limit=9)) == 1
+    assert do(store, lambda uow: uow.delete_artifacts(artifact_id=single.id, limit=9)) == 0
+    assert do(store, lambda uow: uow.delete_artifacts(key="k", limit=9)) == 3
     assert ids(store) == []
 
 
@@ -183,7 +194,7 @@ def test_a_run_that_is_deleted_leaves_what_has_a_key(store: SqlStore) -> None:
     kept = an_artifact(child, key="report")
     untouched = an_artifact(other)
     put_artifacts(store, an_artifact(run), an_artifact(child), kept, untouched)
-    assert do(store, lambda uow: uow.delete_runs([run.id, child.id])) == 2
+    assert do(store, lambda uow: delete_tree(uow, run.id)) == 2
     assert ids(store) == [untouched.id, kept.id]
     assert ids(store, run_id=run.id, include_descendants=True) == [kept.id]
 

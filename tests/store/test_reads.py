@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import func, select
-from tests.store.builders import START_US, a_log, a_run, add_runs, do, enter, move, new_id
+from tests.store.builders import (
+    START_US,
+    a_log,
+    a_run,
+    add_runs,
+    delete_tree,
+    do,
+    enter,
+    move,
+    new_id,
+)
 
 from flowspan_service.app.queries import LogQuery, RunQuery
 from flowspan_service.domain.runs import LogEntry, Payload, RunKind
@@ -54,7 +64,6 @@ def test_a_tree_comes_parents_first_page_by_page(store: SqlStore, family: Family
             paged += [one.id for one in page.items]
             has_more = page.has_more
         assert paged == whole
-        assert sorted(one.id for one in do(store, lambda uow, key=run.id: uow.tree(key))) == whole
     assert store.tree_runs(new_id(), after_id=None, limit=10).items == []
 
 
@@ -191,9 +200,10 @@ def test_changes_end_by_their_own_size(store: SqlStore) -> None:
 
 
 def test_changes_of_deleted_runs_are_gone_and_nothing_else(store: SqlStore, family: Family) -> None:
-    do(store, lambda uow: uow.delete_runs([family.task.id, family.stranger.id]))
+    for run in (family.deepest, family.stranger):
+        do(store, lambda uow, run=run: delete_tree(uow, run.id))
     left = [change.run_id for change in changed(store, None, 2)]
-    gone = {family.task.id, family.stranger.id}
+    gone = {family.deepest.id, family.stranger.id}
     assert left == [run.id for run in family.all if run.id not in gone]
     assert store.changes(after=0, run_id=family.stranger.id, limit=5) == ([], 6, False)
 
@@ -204,12 +214,8 @@ def test_deleting_a_tree_leaves_nothing_of_it(store: SqlStore, family: Family) -
         move(store, run.id, StateType.RUNNING, StateType.FAILED)
         do(store, lambda uow, run=run: uow.add_logs([a_log(run)]))
 
-    def delete(uow: object) -> int:
-        ids = [run.id for run in uow.tree(family.root.id)]  # type: ignore[attr-defined] # a UnitOfWork
-        return uow.delete_runs([*ids, new_id()])  # type: ignore[attr-defined, no-any-return]
-
-    assert do(store, delete) == 6
-    assert do(store, delete) == 0
+    assert do(store, lambda uow: delete_tree(uow, family.root.id)) == 6
+    assert do(store, lambda uow: delete_tree(uow, family.root.id)) == 0
     with store._dialect.reading.connect() as connection:
         counts = {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar()

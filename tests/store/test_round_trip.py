@@ -218,11 +218,13 @@ def test_only_open_runs_of_a_session_are_found_the_deepest_first(store: SqlStore
     def look(uow: UnitOfWork) -> list[str]:
         late = a_run(parent=child, session_id=session_id)
         uow.add_run(late)
-        found = uow.open_runs_of(session_id)
+        found = uow.open_runs_of(session_id, limit=9, limit_bytes=10**6).items
         assert found[0].id == late.id
         for run in found[:1]:
             uow.add_transition(enter(run, StateType.CRASHED))
-        return [run.id for run in uow.open_runs_of(session_id)]
+        page = uow.open_runs_of(session_id, limit=1, limit_bytes=10**6)
+        assert page.has_more
+        return [run.id for run in uow.open_runs_of(session_id, limit=2, limit_bytes=10**6).items]
 
     assert do(store, look) == [child.id, root.id]
 
@@ -265,18 +267,26 @@ def test_old_sessions_are_deleted_unless_they_own_what_has_not_ended(store: SqlS
 
     do(store, save)
 
-    def delete(uow: UnitOfWork) -> list[int]:
-        return [uow.delete_sessions(ended_before_us=START_US, limit=2) for _ in range(3)]
+    found: list[str] = []
+    while page := store.sessions_ended_before(
+        START_US, after_id=found[-1] if found else None, limit=2
+    ):
+        found += page
+    assert found == sorted(each.id for each in [*old, owner])
 
-    assert do(store, delete) == [2, 1, 0]
+    def delete(uow: UnitOfWork) -> list[int]:
+        ids = [each.id for each in [*old, owner, fresh, silent]]
+        return [uow.delete_sessions(ids, ended_before_us=START_US) for _ in range(2)]
+
+    assert do(store, delete) == [3, 0]
 
     def left(uow: UnitOfWork) -> list[bool]:
         return [uow.session(each.id) is not None for each in [*old, owner, fresh, silent]]
 
     assert do(store, left) == [False] * 3 + [True] * 3
-    found = store.get_run(RunKind.FLOW, ended.id)
-    assert found is not None
-    assert found.session_id == old[0].id
+    run = store.get_run(RunKind.FLOW, ended.id)
+    assert run is not None
+    assert run.session_id == old[0].id
 
 
 def test_many_large_logs_are_written_in_several_statements(

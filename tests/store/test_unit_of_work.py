@@ -15,6 +15,7 @@ from tests.store.builders import (
     a_run,
     a_session,
     add_runs,
+    delete_tree,
     do,
     enter,
     move,
@@ -115,9 +116,11 @@ class Example:
 
     def _delete(self, uow: UnitOfWork, model: Model, name: int, _: None) -> None:
         run_id = self.run_ids[name]
-        assert uow.delete_runs([run_id, run_id]) == int(run_id in model.runs)
+        tree = self._tree(model, run_id)
+        assert delete_tree(uow, run_id) == len(tree)
         for kept in (model.runs, model.histories, model.logs):
-            kept.pop(run_id, None)
+            for each in tree:
+                kept.pop(each, None)
 
     def _session(self, uow: UnitOfWork, model: Model, name: int, sequence: int) -> None:
         session_id = self.session_ids[name]
@@ -129,14 +132,18 @@ class Example:
     def _look(self, uow: UnitOfWork, model: Model, name: int, _: None) -> None:
         run_id = self.run_ids[name]
         assert uow.run(run_id) == model.runs.get(run_id)
-        assert {run.id: run for run in uow.tree(run_id)} == self._tree(model, run_id)
+        tree = self._tree(model, run_id).items()
+        unended = {key: run for key, run in tree if run.state.type not in TERMINAL_TYPES}
+        unfinished, _ = uow.open_run_below(run_id, after=None)
+        assert (unfinished is None) == (not unended)
+        assert unfinished is None or unended[unfinished.id] == unfinished
         session_id = self.session_ids[name]
         open_ids = [
             run.id
             for run in model.runs.values()
             if run.session_id == session_id and run.state.type not in TERMINAL_TYPES
         ]
-        found = [run.id for run in uow.open_runs_of(session_id)]
+        found = [run.id for run in uow.open_runs_of(session_id, limit=9, limit_bytes=10**6).items]
         assert found == sorted(open_ids, reverse=True)
 
     @staticmethod
@@ -188,14 +195,14 @@ def test_deleted_runs_are_looked_up_together(store: SqlStore) -> None:
     add_runs(store, runs)
     gone, later, ended = (run.id for run in runs[:3])
     move(store, ended, StateType.RUNNING, StateType.COMPLETED)
-    do(store, lambda uow: uow.delete_runs([gone, ended]))
+    do(store, lambda uow: [delete_tree(uow, run_id) for run_id in (gone, ended)])
     unknown = [new_id() for _ in range(3000)]
     statements: list[str] = []
 
     def look(uow: UnitOfWork) -> set[str]:
         before = {run_id for run_id in (*unknown, gone, ended, later) if uow.was_deleted(run_id)}
         assert before == {gone}
-        uow.delete_runs([later])
+        delete_tree(uow, later)
         return {run_id for run_id in (*unknown, gone, ended, later) if uow.was_deleted(run_id)}
 
     engine = store._dialect.writing

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from copy import copy, deepcopy
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowspan_service.app.leases import StoredSign
+from flowspan_service.app.ports import Unfinished, WriteTimes
 from flowspan_service.app.queries import (
     ArtifactQuery,
     Changes,
@@ -24,9 +25,9 @@ from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.runs import LogEntry, Run, RunKind, Session, SessionStatus, Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from flowspan_service.app.ports import Clock, CommitListener, Operation
+    from flowspan_service.app.ports import Clock, CommitListener, Operation, Place
     from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.variables import Variable
@@ -66,6 +67,7 @@ class _Data:
         self.logs: list[LogEntry] = []
         self.sessions: dict[str, Session] = {}
         self.deleted: set[str] = set()
+        self.deletions: set[str] = set()
         self.artifacts: dict[str, Artifact] = {}
         self.variables: dict[str, Variable] = {}
         self.commands: dict[tuple[str, int], Command] = {}
@@ -79,6 +81,7 @@ class MemoryUnitOfWork:
         self.now_us = now_us
         self.ended: list[Run] = []
         self.writes = 0
+        self.spent = False
 
     def run(self, run_id: str) -> Run | None:
         return self.data.runs.get(run_id)
@@ -123,13 +126,20 @@ class MemoryUnitOfWork:
     def save_session(self, session: Session) -> None:
         self.data.sessions[session.id] = session
 
-    def open_runs_of(self, session_id: str) -> list[Run]:
+    def is_spent(self) -> bool:
+        return self.spent
+
+    def open_runs_of(
+        self, session_id: str, *, limit: int = 1 << 30, limit_bytes: int = 0
+    ) -> Page[Run]:
+        del limit_bytes  # nothing large is tried here
         runs = [
             run
             for run in self.data.runs.values()
             if run.session_id == session_id and not run.state.is_terminal
         ]
-        return sorted(runs, key=lambda run: run.id, reverse=True)
+        runs.sort(key=lambda run: run.id, reverse=True)
+        return Page(runs[:limit], has_more=len(runs) > limit)
 
     def stored_signs(self) -> list[StoredSign]:
         return [
@@ -138,17 +148,18 @@ class MemoryUnitOfWork:
             if session.status == SessionStatus.OPEN
         ]
 
-    def delete_sessions(self, *, ended_before_us: int, limit: int) -> int:
+    def delete_sessions(self, session_ids: Sequence[str], *, ended_before_us: int) -> int:
         ended = [
             session.id
-            for session in self.data.sessions.values()
-            if session.status != SessionStatus.OPEN
+            for session in map(self.data.sessions.get, session_ids)
+            if session is not None
+            and session.status != SessionStatus.OPEN
             and session.lease_expires_us < ended_before_us
-            and not self.open_runs_of(session.id)
+            and not self.open_runs_of(session.id).items
         ]
-        for session_id in ended[:limit]:
+        for session_id in ended:
             del self.data.sessions[session_id]
-        return len(ended[:limit])
+        return len(ended)
 
     def add_command(self, command: Command) -> None:
         self.data.commands.setdefault((command.run_id, command.number), command)
@@ -163,20 +174,46 @@ class MemoryUnitOfWork:
             if each.run_id == run_id and each.done_us is None:
                 each.session_id = session_id
 
-    def tree(self, run_id: str) -> list[Run]:
-        return _tree(self.data, run_id)
+    def deletions(self) -> set[str]:
+        return self.data.deletions
 
-    def delete_runs(self, run_ids: Iterable[str]) -> int:
-        gone = {run_id: self.data.runs.pop(run_id) for run_id in run_ids}
-        self.data.deleted |= {key for key, run in gone.items() if not run.state.is_terminal}
-        self.data.history = [each for each in self.data.history if each.run_id not in gone]
-        self.data.logs = [each for each in self.data.logs if each.run_id not in gone]
+    def begin_deletion(self, run: Run) -> None:
+        self.data.deletions.add(run.id)
+
+    def end_deletion(self, run_id: str) -> None:
+        self.data.deletions.remove(run_id)
+
+    def is_being_deleted(self, run: Run) -> bool:
+        above: Run | None = run
+        while above is not None and above.id not in self.data.deletions:
+            above = self.data.runs.get(above.parent_run_id or "")
+        return above is not None
+
+    def open_run_below(
+        self, run_id: str, *, after: Place | None
+    ) -> tuple[Run | None, Place | None]:
+        del after
+        runs = [run for run in _tree(self.data, run_id) if not run.state.is_terminal]
+        return min(runs, key=lambda run: run.id, default=None), None
+
+    def delete_below(self, path: list[str]) -> int:
+        """One run at a time, the one created last first."""
+        tree = sorted(_tree(self.data, path[0]), key=lambda run: run.id)
+        if not tree:
+            path.clear()
+            return 0
+        gone = tree[-1]
+        del self.data.runs[gone.id]
+        if not gone.state.is_terminal:
+            self.data.deleted.add(gone.id)
+        self.data.history = [each for each in self.data.history if each.run_id != gone.id]
+        self.data.logs = [each for each in self.data.logs if each.run_id != gone.id]
         for each in list(self.data.artifacts.values()):
-            if each.run_id in gone and each.key is None:
+            if each.run_id == gone.id and each.key is None:
                 del self.data.artifacts[each.id]
-        for key in [key for key in self.data.commands if key[0] in gone]:
+        for key in [key for key in self.data.commands if key[0] == gone.id]:
             del self.data.commands[key]
-        return len(gone)
+        return 1
 
     def was_deleted(self, run_id: str) -> bool:
         return run_id in self.data.deleted
@@ -187,12 +224,14 @@ class MemoryUnitOfWork:
     def put_artifact(self, artifact: Artifact) -> None:
         self.data.artifacts[artifact.id] = artifact
 
-    def delete_artifacts(self, *, artifact_id: str | None = None, key: str | None = None) -> int:
+    def delete_artifacts(
+        self, *, artifact_id: str | None = None, key: str | None = None, limit: int
+    ) -> int:
         gone = [
             each.id
             for each in self.data.artifacts.values()
             if each.id == artifact_id or (key is not None and each.key == key)
-        ]
+        ][:limit]
         for each in gone:
             del self.data.artifacts[each]
         return len(gone)
@@ -216,16 +255,53 @@ class MemoryStore:
         self.listeners: list[CommitListener] = []
         self.queued_weight = 0
         self.is_local = True
+        self.is_spent = False
 
     def do(self, operation: Operation[T]) -> T:
-        """Runs the operation; raises what it raises, and then nothing was changed."""
+        """Runs the operation to its end; raises what it raises, and then nothing was changed."""
+        answer: Any = operation
+        while True:
+            answer = self.do_once(answer)
+            if not isinstance(answer, Unfinished):
+                return answer  # type: ignore[no-any-return] # what the operation returns
+            answer = answer.rest
+
+    def do_once(self, operation: Operation[T]) -> T | Unfinished:
+        """One transaction of the operation; what it does without a bound ends after one piece if
+        `is_spent` is set.
+        """
         data = deepcopy(self.data)
         uow = MemoryUnitOfWork(data, self.clock.now_us())
+        uow.spent = self.is_spent
         answer = operation(uow)
         self.data = data
         for listener in self.listeners:
             listener(position=self.position(), log_position=len(data.logs), ended=uow.ended)
         return answer
+
+    def write_times(self) -> WriteTimes:
+        return WriteTimes(0.0, 0.0)
+
+    def begun_deletions(self) -> list[str]:
+        return sorted(self.data.deletions)
+
+    def ended_sessions_with_open_runs(self) -> list[str]:
+        uow = MemoryUnitOfWork(self.data, self.clock.now_us())
+        return [
+            session.id
+            for session in self.data.sessions.values()
+            if session.status != SessionStatus.OPEN and uow.open_runs_of(session.id).items
+        ]
+
+    def sessions_ended_before(
+        self, ended_before_us: int, *, after_id: str | None, limit: int
+    ) -> list[str]:
+        ended = sorted(
+            session.id
+            for session in self.data.sessions.values()
+            if session.status != SessionStatus.OPEN and session.lease_expires_us < ended_before_us
+        )
+        return [each for each in ended if after_id is None or each > after_id][:limit]
 
     def submit(self, operation: Operation[T]) -> Future[T]:
         future: Future[T] = Future()

@@ -221,6 +221,8 @@ def info(message: system_service_pb2.GetInfoResponse) -> models.ServiceInfo:
         log_file=message.log_file,
         is_embedded=message.is_embedded,
         idle_timeout_s=seconds(message.idle_timeout) if message.HasField("idle_timeout") else None,
+        longest_write_s=seconds(message.longest_write),
+        longest_recent_write_s=seconds(message.longest_recent_write),
     )
 
 

@@ -345,6 +345,8 @@ class ServiceInfo:
         log_file: The file on its machine that its log goes to; empty for a terminal or a pipe.
         is_embedded: True if a client library started it, and not a person.
         idle_timeout_s: After how long without calls and sessions it ends by itself; None for never.
+        longest_write_s: Its longest transaction, during which nothing else could be stored.
+        longest_recent_write_s: The same for the last minute.
     """
 
     version: str
@@ -366,6 +368,8 @@ class ServiceInfo:
     log_file: str = ""
     is_embedded: bool = False
     idle_timeout_s: float | None = None
+    longest_write_s: float = 0.0
+    longest_recent_write_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,6 +112,10 @@ class FlowRunServiceServicer(object):
         """Deletes a run with all that it called, their histories and logs. Idempotent: deleting what is not
         there succeeds and deletes nothing. FAILED_PRECONDITION: a run of the tree is not in a terminal
         state, and `force` is not set.
+
+        A large tree goes in many transactions, the runs before those that called them, and the answer
+        comes after the last. What was begun is finished, also if the caller goes away or the service
+        restarts; calling again waits for the rest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowspan_service.app.ports import Unfinished
 from flowspan_service.domain.artifacts import Artifact
 from flowspan_service.domain.errors import AlreadyExistsError, NotFoundError
 from flowspan_service.domain.runs import RunKind
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports import Store, UnitOfWork
     from flowspan_service.domain.runs import Payload, Run
+
+DELETED_AT_ONCE = 50
+"""Artifacts of the largest size are 50 MiB."""
 
 
 class NewArtifact(NamedTuple):
@@ -204,18 +208,33 @@ class UpdateArtifact:
 class DeleteArtifacts:
     """Deletes one artifact, or all of a key; returns how many there were."""
 
-    __slots__ = ("artifact_id", "key", "run_ids", "weight")
+    __slots__ = ("artifact_id", "deleted", "key", "run_ids", "weight")
 
-    def __init__(self, *, artifact_id: str | None = None, key: str | None = None) -> None:
-        """Prepares it, by either."""
+    def __init__(
+        self, *, artifact_id: str | None = None, key: str | None = None, deleted: int = 0
+    ) -> None:
+        """Prepares it, by either; some of the key may have been deleted."""
         self.artifact_id = artifact_id
         self.key = key
+        self.deleted = deleted
         self.run_ids: Sequence[str] = ()
         self.weight = 100
 
-    def __call__(self, uow: UnitOfWork) -> int:
+    def __call__(self, uow: UnitOfWork) -> int | Unfinished:
         """Does it."""
-        return uow.delete_artifacts(artifact_id=self.artifact_id, key=self.key)
+        deleted = self.deleted
+        while True:
+            some = uow.delete_artifacts(
+                artifact_id=self.artifact_id, key=self.key, limit=DELETED_AT_ONCE
+            )
+            deleted += some
+            if some < DELETED_AT_ONCE:
+                return deleted
+            if uow.is_spent():
+                return Unfinished(
+                    DeleteArtifacts(key=self.key, deleted=deleted),
+                    f"{deleted} artifacts were deleted, and others are left.",
+                )
 
 
 def get_artifact(

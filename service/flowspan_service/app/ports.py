@@ -7,10 +7,11 @@ them in one transaction (group commit). Their futures are resolved after the com
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
     from concurrent.futures import Future
 
     from flowspan_service.app.leases import StoredSign
@@ -61,6 +62,13 @@ class UnitOfWork(Protocol):
     now_us: int
     """The service's clock when the transaction began."""
 
+    def is_spent(self) -> bool:
+        """Whether the transaction has lasted long enough, as everybody else waits for it.
+
+        An operation whose work has no bound asks this between pieces, and returns Unfinished.
+        """
+        ...
+
     def run(self, run_id: str) -> Run | None:
         """The run, or None. Cheap for ids that the operation named in `run_ids`."""
         ...
@@ -92,18 +100,21 @@ class UnitOfWork(Protocol):
         """A session, new or changed."""
         ...
 
-    def open_runs_of(self, session_id: str) -> list[Run]:
-        """The session's runs that have not ended, the deepest first (by id, descending)."""
+    def open_runs_of(self, session_id: str, *, limit: int, limit_bytes: int) -> Page[Run]:
+        """Some of the session's runs that have not ended, the deepest first (by id, descending).
+
+        The page ends after the run with which its payloads exceed limit_bytes.
+        """
         ...
 
     def stored_signs(self) -> list[StoredSign]:
         """The signs of life of all OPEN sessions, in any order."""
         ...
 
-    def delete_sessions(self, *, ended_before_us: int, limit: int) -> int:
-        """Deletes sessions that ended before that time and have no run that has not.
+    def delete_sessions(self, session_ids: Sequence[str], *, ended_before_us: int) -> int:
+        """Deletes those of the sessions that ended before that time and have no open run.
 
-        Returns how many: so many as the limit at most, and then there may be more.
+        Returns how many.
         """
         ...
 
@@ -119,15 +130,49 @@ class UnitOfWork(Protocol):
         """Another session executes the run: its open commands are for that one."""
         ...
 
-    def tree(self, run_id: str) -> list[Run]:
-        """The run and all that it called, in any order; empty if there is no such run."""
+    def deletions(self) -> Collection[str]:
+        """The runs whose deletion, with all that they called, was begun and is not finished."""
         ...
 
-    def delete_runs(self, run_ids: Iterable[str]) -> int:
-        """Deletes runs with their transitions and logs; returns how many there were.
+    def begin_deletion(self, run: Run) -> None:
+        """Notes that the run and all that it called are being deleted."""
+        ...
 
-        Of their artifacts, those without a key are deleted, too. Remembers the ids of those that
-        were not in a terminal state (see `was_deleted`).
+    def end_deletion(self, run_id: str) -> None:
+        """Notes that nothing of them is left."""
+        ...
+
+    def is_being_deleted(self, run: Run) -> bool:
+        """Whether the run, or one that called it, is being deleted. Cheap if no run is."""
+        ...
+
+    def open_run_below(
+        self, run_id: str, *, after: Place | None
+    ) -> tuple[Run | None, Place | None]:
+        """Look through some of the runs of a tree that have not ended, for one below the run.
+
+        Args:
+            run_id: The run; it counts itself.
+            after: The place that the call before returned; None to begin.
+
+        Returns:
+            A run that has not ended, if one was found; else where to go on looking, or None if
+            there is no more.
+        """
+        ...
+
+    def delete_below(self, path: list[str]) -> int:
+        """Delete some runs of a tree, each after all that it called.
+
+        Goes with them: transitions, log records, artifacts without a key, commands. Remembers the
+        ids of those that were not in a terminal state (see `was_deleted`).
+
+        Args:
+            path: The run whose tree is deleted, and where in it to go on: each the parent of the
+                next. Is changed for the next call; empty if nothing is left.
+
+        Returns:
+            The number of runs deleted. It is 0 if only some of what belongs to a run was.
         """
         ...
 
@@ -143,8 +188,13 @@ class UnitOfWork(Protocol):
         """An artifact, new or changed. `artifacts` was asked for it before."""
         ...
 
-    def delete_artifacts(self, *, artifact_id: str | None = None, key: str | None = None) -> int:
-        """Deletes an artifact, or all of a key; returns how many there were."""
+    def delete_artifacts(
+        self, *, artifact_id: str | None = None, key: str | None = None, limit: int
+    ) -> int:
+        """Deletes an artifact, or some of a key.
+
+        Returns how many: as many as the limit at most, and then there may be more.
+        """
         ...
 
     def variable(self, name: str) -> Variable | None:
@@ -160,8 +210,28 @@ class UnitOfWork(Protocol):
         ...
 
 
+class Place(NamedTuple):
+    """How far UnitOfWork.open_run_below has come."""
+
+    index_range: int
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The outcome of an operation that has more to do than one transaction should.
+
+    Everything up to here is committed; what is left is done after the operations that wait, and the
+    future of the first operation is resolved with the outcome of the last.
+    """
+
+    rest: Operation[Any]
+    progress: str
+    """What was done and what becomes of the rest if the service stops now, for the caller."""
+
+
 class Operation(Protocol[T_co]):
-    """A change to the store.
+    """A change to the store. What it returns is its outcome, or Unfinished.
 
     May be run more than once (see UnitOfWork): it must not have effects outside the unit of work
     and its return value.
@@ -172,9 +242,19 @@ class Operation(Protocol[T_co]):
     weight: int
     """Roughly how many rows it writes; the writer bounds a group by it."""
 
-    def __call__(self, uow: UnitOfWork) -> T_co:
+    def __call__(self, uow: UnitOfWork) -> T_co | Unfinished:
         """Does it."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class WriteTimes:
+    """How long transactions have kept all others waiting."""
+
+    longest_s: float
+    """Since the service started."""
+    recent_longest_s: float
+    """In the last minute."""
 
 
 class Store(Protocol):
@@ -197,6 +277,24 @@ class Store(Protocol):
     @property
     def is_local(self) -> bool:
         """True if a row is read sooner than another thread can be woken to read it."""
+        ...
+
+    def write_times(self) -> WriteTimes:
+        """How long transactions have kept all others waiting."""
+        ...
+
+    def begun_deletions(self) -> list[str]:
+        """The runs whose deletion was begun and is not finished."""
+        ...
+
+    def ended_sessions_with_open_runs(self) -> list[str]:
+        """The sessions that are LOST or CLOSED and have runs that have not ended."""
+        ...
+
+    def sessions_ended_before(
+        self, ended_before_us: int, *, after_id: str | None, limit: int
+    ) -> list[str]:
+        """Sessions that ended before that time, by id, after an id."""
         ...
 
     def get_run(self, kind: int, run_id: str) -> Run | None:

@@ -37,9 +37,15 @@ if TYPE_CHECKING:
     from flowspan_service.domain.states import State
 
 
+PIECE_EVENTS = 2_000
+"""A batch with more events is stored in pieces, so that nobody waits long for the writer."""
+BYTES_PER_ROW = 4_000
+"""So many bytes count as one row more."""
+
 _REPORTED = int(Cause.REPORTED)
 _CANCELLING = int(StateType.CANCELLING)
 _ACCEPTED = VerdictKind.ACCEPTED
+_WAS_DELETED = (VerdictKind.ABORT, "run_was_deleted", "The run was deleted.")
 _LATER = (_ACCEPTED, "", "")
 """For what is decided when the runs of the batch are: artifacts."""
 
@@ -133,6 +139,7 @@ class ApplyReport:
         events: Sequence[ReportedEvent],
         run_ids: Sequence[str],
         connection_id: str | None = None,
+        size_bytes: int = 0,
     ) -> None:
         """Prepares it.
 
@@ -142,13 +149,14 @@ class ApplyReport:
             events: The events, in order.
             run_ids: The runs that the events are about, and the parents of new ones.
             connection_id: The connection they came over; None for calls without one.
+            size_bytes: How large they are, as a long message costs as much as many rows.
         """
         self.session_id = session_id
         self.first_sequence = first_sequence
         self.events = events
         self.run_ids: Sequence[str] = run_ids
         self.connection_id = connection_id
-        self.weight = 1 + len(events)
+        self.weight = 1 + len(events) + size_bytes // BYTES_PER_ROW
 
     def __call__(self, uow: UnitOfWork) -> Applied:
         """Does it."""
@@ -172,6 +180,51 @@ class ApplyReport:
         return applied
 
 
+def report_pieces(
+    session_id: str,
+    *,
+    first_sequence: int,
+    events: Sequence[ReportedEvent],
+    run_ids: Sequence[str],
+    connection_id: str | None = None,
+    size_bytes: int = 0,
+) -> list[ApplyReport]:
+    """The operations that store a batch, to be submitted together and in this order.
+
+    The arguments are those of ApplyReport.
+    """
+    if len(events) <= PIECE_EVENTS:
+        piece = ApplyReport(
+            session_id,
+            first_sequence=first_sequence,
+            events=events,
+            run_ids=run_ids,
+            connection_id=connection_id,
+            size_bytes=size_bytes,
+        )
+        return [piece]
+    return [
+        ApplyReport(
+            session_id,
+            first_sequence=first_sequence + start,
+            events=(some := events[start : start + PIECE_EVENTS]),
+            run_ids=_run_ids(some),
+            connection_id=connection_id,
+            size_bytes=size_bytes * len(some) // len(events),
+        )
+        for start in range(0, len(events), PIECE_EVENTS)
+    ]
+
+
+def _run_ids(events: Sequence[ReportedEvent]) -> list[str]:
+    """The runs that events are about, and the parents of new ones."""
+    found = {run_id: None for run_id, _ in events if run_id}
+    for _, what in events:
+        if isinstance(what, NewRun) and what.parent_run_id:
+            found[what.parent_run_id] = None
+    return list(found)
+
+
 def _apply(
     uow: UnitOfWork,
     session: Session,
@@ -185,11 +238,15 @@ def _apply(
     artifacts: list[ArtifactEvent] = []
     told: dict[str, State] = {}
     entered = 0
+    # Mostly nothing is being deleted, and no event pays for it.
+    is_doomed = uow.is_being_deleted if uow.deletions() else None
     for sequence, (run_id, what) in enumerate(events, first):
         kind = what.__class__
         run = find(run_id) if run_id else None
         objection: Objection | NotUnderstood | tuple[VerdictKind, str, str] | None
-        if run is None:
+        if run is not None and is_doomed is not None and is_doomed(run):
+            objection = _WAS_DELETED
+        elif run is None:
             objection = _first_of_run(uow, session_id, run_id, what)
             if objection is None:
                 entered += 1
@@ -214,10 +271,14 @@ def _apply(
             continue
         applied.verdicts.append(_answer(objection, sequence, run_id, run, told))
     uow.add_logs(logs)
-    if artifacts:
-        applied.verdicts += apply_events(uow, artifacts)
-        applied.verdicts.sort(key=lambda verdict: verdict.sequence)
+    _apply_artifacts(uow, artifacts, applied)
     applied.transition_count = entered
+
+
+def _apply_artifacts(uow: UnitOfWork, events: list[ArtifactEvent], applied: Applied) -> None:
+    if events:
+        applied.verdicts += apply_events(uow, events)
+        applied.verdicts.sort(key=lambda verdict: verdict.sequence)
 
 
 def _answer(
@@ -248,7 +309,7 @@ def _first_of_run(
     if not run_id:
         return _LATER
     if uow.was_deleted(run_id):
-        return VerdictKind.ABORT, "run_was_deleted", "The run was deleted."
+        return _WAS_DELETED
     return VerdictKind.REJECTED, "run_is_known", "No run with this id was created."
 
 
@@ -260,10 +321,16 @@ def _create(uow: UnitOfWork, session_id: str, new: NewRun) -> tuple[VerdictKind,
             f"A run begins as Scheduled or Pending, not as {new.state.name}.",
         )
     parent_id = new.parent_run_id
-    if parent_id is not None and uow.run(parent_id) is None and uow.was_deleted(parent_id):
+    if parent_id is not None and _is_gone(uow, parent_id):
         return VerdictKind.ABORT, "run_was_deleted", "The run that called it was deleted."
     uow.add_run(new.make(cause=_REPORTED, session_id=session_id))
     return None
+
+
+def _is_gone(uow: UnitOfWork, run_id: str) -> bool:
+    """Whether a run was deleted, or is about to be."""
+    run = uow.run(run_id)
+    return uow.was_deleted(run_id) if run is None else uow.is_being_deleted(run)
 
 
 def _created_again(

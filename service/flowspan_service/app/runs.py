@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowspan_service.app.ports import Unfinished
 from flowspan_service.domain.commands import Command, CommandKind
 from flowspan_service.domain.errors import AlreadyExistsError, NotFoundError, StateConflictError
 from flowspan_service.domain.rules import Wish, decide, enter
@@ -16,7 +17,7 @@ from flowspan_service.domain.verdicts import Verdict, VerdictKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowspan_service.app.ports import Store, UnitOfWork
+    from flowspan_service.app.ports import Place, Store, UnitOfWork
     from flowspan_service.app.queries import Page
     from flowspan_service.app.reports import NewRun
     from flowspan_service.domain.runs import Transition
@@ -46,8 +47,17 @@ class CreateRun:
 
         Raises:
             AlreadyExistsError: The id is taken by a run with another content.
+            StateConflictError: The run of that id, or the parent, is being deleted.
         """
         run = uow.run(self.new.id)
+        parent = uow.run(self.new.parent_run_id) if self.new.parent_run_id else None
+        for known in (run, parent):
+            if known is not None and uow.is_being_deleted(known):
+                raise StateConflictError(
+                    f"The run {known.id} is being deleted.",
+                    advice="Choose another id or parent.",
+                    run_id=known.id,
+                )
         if run is None:
             run = self.new.make(cause=Cause.REQUESTED, session_id=None)
             uow.add_run(run)
@@ -96,7 +106,7 @@ class SetState:
             NotFoundError: There is no such run.
         """
         run = uow.run(self.run_id)
-        if run is None or run.kind != self.kind:
+        if run is None or run.kind != self.kind or uow.is_being_deleted(run):
             raise run_not_found(self.kind, self.run_id)
         state = copy(self.state)
         state.time_us = max(uow.now_us, run.state.time_us)
@@ -121,9 +131,14 @@ class SetState:
 
 
 class DeleteRun:
-    """Deletes a flow run with all that it called; nothing, if it is not there."""
+    """Deletes a flow run with all that it called; nothing, if it is not there.
 
-    __slots__ = ("force", "run_id", "run_ids", "weight")
+    A large tree takes several transactions. The first one notes that the deletion was begun: from
+    then on nothing that is reported of the tree is accepted, and `loops.unfinished` finishes what a
+    service that died has left.
+    """
+
+    __slots__ = ("_checked", "_deleted", "_path", "force", "run_id", "run_ids", "weight")
 
     def __init__(self, run_id: str, *, force: bool) -> None:
         """Prepares it.
@@ -135,31 +150,67 @@ class DeleteRun:
         self.run_id = run_id
         self.force = force
         self.run_ids: Sequence[str] = (run_id,)
-        self.weight = 1000
+        self.weight = 100
+        self._deleted = 0
+        self._checked: Place | None = None
+        self._path: Sequence[str] = (run_id,)
 
-    def __call__(self, uow: UnitOfWork) -> int:
+    def __call__(self, uow: UnitOfWork) -> int | Unfinished:
         """Does it.
 
         Returns:
-            How many runs were deleted.
+            How many runs were deleted by this call.
 
         Raises:
             StateConflictError: A run of the tree has not ended.
         """
-        root = uow.run(self.run_id)
-        if root is None or root.kind != RunKind.FLOW:
-            return 0
-        tree = uow.tree(self.run_id)
-        if not self.force:
-            for run in tree:
-                if not run.state.is_terminal:
-                    raise StateConflictError(
-                        f"The run {run.id} is {run.state.name} and has not ended.",
-                        advice="Cancel it first, or delete it by force.",
-                        run_id=run.id,
-                        state=run.state.name,
-                    )
-        return uow.delete_runs([run.id for run in tree])
+        if self.run_id not in uow.deletions():
+            run = uow.run(self.run_id)
+            if run is None or run.kind != RunKind.FLOW:
+                return self._deleted
+            place = None if self.force else self._check(uow)
+            if place is not None:
+                return self._rest(self._path, self._deleted, checked=place)
+            uow.begin_deletion(run)
+        path, deleted = list(self._path), self._deleted
+        while True:
+            deleted += uow.delete_below(path)
+            if not path:
+                uow.end_deletion(self.run_id)
+                return deleted
+            if uow.is_spent():
+                return self._rest(path, deleted)
+
+    def _check(self, uow: UnitOfWork) -> Place | None:
+        """Look for runs that have not ended; return where to go on, None if there are none.
+
+        Raises:
+            StateConflictError: There is one.
+        """
+        place = self._checked
+        while True:
+            run, place = uow.open_run_below(self.run_id, after=place)
+            if run is not None:
+                raise StateConflictError(
+                    f"The run {run.id} is {run.state.name} and has not ended.",
+                    advice="Cancel it first, or delete it by force.",
+                    run_id=run.id,
+                    state=run.state.name,
+                )
+            if place is None or uow.is_spent():
+                return place
+
+    def _rest(
+        self, path: Sequence[str], deleted: int, *, checked: Place | None = None
+    ) -> Unfinished:
+        rest = DeleteRun(self.run_id, force=self.force)
+        rest._checked, rest._path, rest._deleted = checked, path, deleted
+        if checked is not None:
+            return Unfinished(rest, "Nothing was deleted.")
+        return Unfinished(
+            rest,
+            f"{deleted} runs were deleted; the others will be when the service runs again.",
+        )
 
 
 def get_run(store: Store, kind: int, run_id: str) -> Run:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from flowspan_service.app.ports import Unfinished
 from flowspan_service.domain.errors import (
     NotFoundError,
     SessionTakenOverError,
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from flowspan_service.app.leases import LeaseWatch, Look
     from flowspan_service.app.ports import UnitOfWork
     from flowspan_service.domain.runs import Run
+
+CRASHED_AT_ONCE = 200
+CRASHED_BYTES = 4_000_000
+"""Open runs of a session that are read together."""
 
 _CONNECTION = "connection_id"
 """The key in Session.client of the connection that has the session. Kept in the store, so that a
@@ -182,7 +187,7 @@ class EndSession:
         self.run_ids: Sequence[str] = ()
         self.weight = 100
 
-    def __call__(self, uow: UnitOfWork) -> int:
+    def __call__(self, uow: UnitOfWork) -> int | Unfinished:
         """Does it.
 
         Returns:
@@ -193,11 +198,30 @@ class EndSession:
             SessionTakenOverError: Another connection has it.
         """
         session = require_session(uow, self.session_id, connection_id=self.connection_id)
-        crashed = _crash_open_runs(uow, session, "ended without finishing it")
         session.status = SessionStatus.CLOSED
         session.lease_expires_us = uow.now_us
         uow.save_session(session)
-        return crashed
+        return _unfinished(_crash_open_runs(uow, session))
+
+
+class CrashOpenRuns:
+    """What a session that has ended left open has crashed. Nothing, if the session came back."""
+
+    __slots__ = ("crashed", "run_ids", "session_id", "weight")
+
+    def __init__(self, session_id: str, *, crashed: int = 0) -> None:
+        """Prepares it, for a session of which so many runs have crashed already."""
+        self.session_id = session_id
+        self.crashed = crashed
+        self.run_ids: Sequence[str] = ()
+        self.weight = 100
+
+    def __call__(self, uow: UnitOfWork) -> int | Unfinished:
+        """Does it; returns how many runs have crashed."""
+        session = uow.session(self.session_id)
+        if session is None or session.status == SessionStatus.OPEN:
+            return self.crashed
+        return _unfinished(_crash_open_runs(uow, session, crashed=self.crashed))
 
 
 class ConnectionBroken:
@@ -236,6 +260,8 @@ class Reaped:
     """Whether the limit was reached, so that there may be more."""
     look: Look
     """What is known of all open sessions now: to be remembered for the next time."""
+    unfinished: list[str] = field(default_factory=list)
+    """Those of the sessions that may have left more open runs: see CrashOpenRuns."""
 
 
 class Reap:
@@ -279,12 +305,22 @@ class Reap:
             session = uow.session(session_id)
             if session is None:
                 continue
-            reaped.crashed_run_count += _crash_open_runs(uow, session, "fell silent")
             reaped.sessions.append(session.id)
             session.status = SessionStatus.LOST
             session.lease_expires_us = uow.now_us
             uow.save_session(session)
+            self._crash(uow, session, reaped)
         return reaped
+
+    def _crash(self, uow: UnitOfWork, session: Session, reaped: Reaped) -> None:
+        if uow.is_spent():
+            reaped.unfinished.append(session.id)
+            return
+        crashed = _crash_open_runs(uow, session)
+        if isinstance(crashed, CrashOpenRuns):
+            reaped.unfinished.append(session.id)
+            crashed = crashed.crashed
+        reaped.crashed_run_count += crashed
 
 
 class DeleteSessions:
@@ -294,23 +330,24 @@ class DeleteSessions:
     runs answers as DUPLICATE or REJECTED.
     """
 
-    __slots__ = ("kept_us", "limit", "run_ids", "weight")
+    __slots__ = ("kept_us", "run_ids", "session_ids", "weight")
 
-    def __init__(self, *, kept_us: int, limit: int) -> None:
+    def __init__(self, session_ids: Sequence[str], *, kept_us: int) -> None:
         """Prepares it.
 
         Args:
+            session_ids: Some sessions that may have ended long ago; found by a read, as to look for
+                them takes long where there are many.
             kept_us: How long a session is kept after its end.
-            limit: How many at most.
         """
+        self.session_ids = session_ids
         self.kept_us = kept_us
-        self.limit = limit
         self.run_ids: Sequence[str] = ()
-        self.weight = 100
+        self.weight = len(session_ids)
 
     def __call__(self, uow: UnitOfWork) -> int:
         """Does it; returns how many were deleted."""
-        return uow.delete_sessions(ended_before_us=uow.now_us - self.kept_us, limit=self.limit)
+        return uow.delete_sessions(self.session_ids, ended_before_us=uow.now_us - self.kept_us)
 
 
 def require_session(uow: UnitOfWork, session_id: str, *, connection_id: str | None) -> Session:
@@ -346,12 +383,28 @@ def taken_over(session_id: str) -> SessionTakenOverError:
     )
 
 
-def _crash_open_runs(uow: UnitOfWork, session: Session, why: str) -> int:
-    runs = uow.open_runs_of(session.id)
+def _crash_open_runs(uow: UnitOfWork, session: Session, *, crashed: int = 0) -> int | CrashOpenRuns:
+    """Crash open runs as long as there is time; return how many, or the operation for the rest."""
+    why = "ended without finishing it" if session.status == SessionStatus.CLOSED else "fell silent"
     message = f"The process that ran it{_who(session)} {why}."
-    for run in runs:
-        _crash(uow, run, message)
-    return len(runs)
+    while True:
+        page = uow.open_runs_of(session.id, limit=CRASHED_AT_ONCE, limit_bytes=CRASHED_BYTES)
+        for run in page.items:
+            _crash(uow, run, message)
+        crashed += len(page.items)
+        if not page.has_more:
+            return crashed
+        if uow.is_spent():
+            return CrashOpenRuns(session.id, crashed=crashed)
+
+
+def _unfinished(crashed: int | CrashOpenRuns) -> int | Unfinished:
+    if isinstance(crashed, int):
+        return crashed
+    return Unfinished(
+        crashed,
+        f"{crashed.crashed} runs have crashed; the others will when the service runs again.",
+    )
 
 
 def _crash(uow: UnitOfWork, run: Run, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,7 +12,7 @@ from flowspan_service.app.sessions import DeleteSessions
 from flowspan_service.domain.errors import ServiceError
 
 if TYPE_CHECKING:
-    from flowspan_service.app.ports import Store
+    from flowspan_service.app.ports import Clock, Store
 
 log = structlog.get_logger("flowspan.housekeeping")
 
@@ -23,11 +24,11 @@ LIMIT = 500
 """How many sessions are deleted in one transaction."""
 
 
-async def keep_house(store: Store, *, interval_s: float = INTERVAL_S) -> None:
+async def keep_house(store: Store, clock: Clock, *, interval_s: float = INTERVAL_S) -> None:
     """Looks at once, and then every interval, until it is cancelled."""
     while True:
         try:
-            count = await delete_old_sessions(store)
+            count = await delete_old_sessions(store, clock)
             if count:
                 log.info("sessions that ended long ago were deleted", count=count)
         except ServiceError as error:
@@ -35,12 +36,16 @@ async def keep_house(store: Store, *, interval_s: float = INTERVAL_S) -> None:
         await asyncio.sleep(interval_s)
 
 
-async def delete_old_sessions(store: Store) -> int:
+async def delete_old_sessions(store: Store, clock: Clock) -> int:
     """Deletes sessions that ended long ago; returns how many."""
-    count = 0
+    count, kept_us = 0, round(KEPT_S * 1e6)
+    after_id: str | None = None
     while True:
-        operation = DeleteSessions(kept_us=round(KEPT_S * 1e6), limit=LIMIT)
-        deleted = await asyncio.wrap_future(store.submit(operation))
-        count += deleted
-        if deleted < LIMIT:
+        find = partial(store.sessions_ended_before, after_id=after_id, limit=LIMIT)
+        session_ids = await asyncio.to_thread(find, clock.now_us() - kept_us)
+        if session_ids:
+            operation = DeleteSessions(session_ids, kept_us=kept_us)
+            count += await asyncio.wrap_future(store.submit(operation))
+        if len(session_ids) < LIMIT:
             return count
+        after_id = session_ids[-1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from flowspan_service.app.leases import LeaseWatch
-from flowspan_service.app.sessions import Reap
+from flowspan_service.app.sessions import CrashOpenRuns, Reap
 from flowspan_service.domain.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -62,7 +62,11 @@ class Reaper:
             lost += reaped.sessions
             for session_id in reaped.sessions:
                 log.info("session lost", session_id=session_id)
-            if reaped.crashed_run_count:
-                log.info("runs crashed", count=reaped.crashed_run_count)
+            crashed = reaped.crashed_run_count
+            for session_id in reaped.unfinished:
+                rest = self._store.submit(CrashOpenRuns(session_id))
+                crashed += await asyncio.wrap_future(rest)
+            if crashed:
+                log.info("runs crashed", count=crashed)
             if not reaped.has_more:
                 return lost

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
 from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc
-from flowspan_service.app.reports import ApplyReport
+from flowspan_service.app.reports import report_pieces
 from flowspan_service.app.sessions import EndSession, OpenSession
 from flowspan_service.domain.errors import (
     BadSequenceError,
@@ -24,8 +25,9 @@ from flowspan_service.rpc.translate import duration, microseconds, timestamp
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from flowspan_service.app.reports import Applied
+    from flowspan_service.app.reports import ApplyReport
     from flowspan_service.app.sessions import Opened
+    from flowspan_service.domain.verdicts import Verdict
     from flowspan_service.rpc.backend import Backend
     from flowspan_service.rpc.edge import CallContext
 
@@ -70,15 +72,16 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
         del context
         backend = self._backend
         session_id = request.hello.session_id
-        report = None
+        pieces: list[ApplyReport] = []
         size = request.ByteSize()
         if request.HasField("batch") and (request.batch.events or request.batch.first_sequence):
             events, run_ids = await backend.parsing.run(size, partial(read_batch, request.batch))
-            report = ApplyReport(
+            pieces = report_pieces(
                 session_id,
                 first_sequence=request.batch.first_sequence,
                 events=events,
                 run_ids=run_ids,
+                size_bytes=request.batch.ByteSize(),
             )
         opened = await backend.write(_open(backend, request.hello, None))
         if backend.activity.queued_bytes > limits.MAX_QUEUED:
@@ -87,14 +90,8 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
                 "More is reported than can be stored.", advice="Send it again in a moment."
             )
         ack = report_pb2.Ack(up_to_sequence=opened.resume_after)
-        if report is not None:
-            backend.activity.queued_bytes += size
-            try:
-                applied = await backend.write(report)
-            finally:
-                backend.activity.queued_bytes -= size
-            backend.activity.committed_transition_count += applied.transition_count
-            ack = await self._ack(applied)
+        if pieces:
+            ack = await self._store(pieces, size)
         if request.goodbye:
             await backend.write(EndSession(session_id))
         commands = await backend.read(
@@ -106,10 +103,20 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
             lease=duration(opened.lease_us),
         )
 
-    async def _ack(self, applied: Applied) -> report_pb2.Ack:
-        if len(applied.verdicts) <= _MANY_VERDICTS:
-            return whole_ack(applied.up_to_sequence, applied.verdicts)
-        return await self._backend.read(whole_ack, applied.up_to_sequence, applied.verdicts)
+    async def _store(self, pieces: list[ApplyReport], size: int) -> report_pb2.Ack:
+        activity = self._backend.activity
+        activity.queued_bytes += size
+        try:
+            stored = await asyncio.gather(*map(self._backend.write, pieces))
+        finally:
+            activity.queued_bytes -= size
+        verdicts: list[Verdict] = []
+        for applied in stored:
+            activity.committed_transition_count += applied.transition_count
+            verdicts += applied.verdicts
+        if len(verdicts) <= _MANY_VERDICTS:
+            return whole_ack(stored[-1].up_to_sequence, verdicts)
+        return await self._backend.read(whole_ack, stored[-1].up_to_sequence, verdicts)
 
     def _welcome(self, opened: Opened) -> report_pb2.Welcome:
         backend = self._backend

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan.v1 import report_pb2, report_service_pb2
-from flowspan_service.app.reports import ApplyReport
+from flowspan_service.app.reports import report_pieces
 from flowspan_service.app.sessions import ConnectionBroken, EndSession, RenewLease, taken_over
 from flowspan_service.domain.errors import BadSequenceError, ServiceError, StoppingError
 from flowspan_service.rpc import limits, validate
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from concurrent.futures import Future
 
-    from flowspan_service.app.reports import Applied, ReportedEvent
+    from flowspan_service.app.reports import Applied, ApplyReport, ReportedEvent
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.verdicts import Verdict
     from flowspan_service.rpc.backend import Backend
@@ -214,17 +214,17 @@ class ReportStream:
         self._unacked += len(events)
         self._unacked_bytes += size
         self._renewed_at_us = self._backend.clock.steady_us()
-        self._submit(
-            ApplyReport(
-                self.session_id,
-                first_sequence=first,
-                events=events,
-                run_ids=run_ids,
-                connection_id=self.connection_id,
-            ),
-            len(events),
-            size,
+        pieces = report_pieces(
+            self.session_id,
+            first_sequence=first,
+            events=events,
+            run_ids=run_ids,
+            connection_id=self.connection_id,
+            size_bytes=size,
         )
+        for piece in pieces[:-1]:
+            self._submit(piece, len(piece.events))
+        self._submit(pieces[-1], len(pieces[-1].events), size)
 
     async def _wait_for_room(self, events: int, size: int) -> None:
         """Returns when so much more may wait for its commit; meanwhile nothing is read."""

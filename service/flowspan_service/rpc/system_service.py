@@ -27,6 +27,7 @@ class SystemService(system_service_pb2_grpc.SystemServiceServicer):
         del request, context
         backend = self._backend
         about = backend.about
+        times = backend.store.write_times()
         response = system_service_pb2.GetInfoResponse(
             version=about.version,
             schema_version=await backend.read(backend.store.schema_version),
@@ -46,6 +47,8 @@ class SystemService(system_service_pb2_grpc.SystemServiceServicer):
             database_size_bytes=await backend.read(backend.store.size_bytes),
             log_file=about.log_file,
             is_embedded=about.is_embedded,
+            longest_write=duration(round(times.longest_s * 1e6)),
+            longest_recent_write=duration(round(times.recent_longest_s * 1e6)),
         )
         if about.idle_timeout_us is not None:
             response.idle_timeout.CopyFrom(duration(about.idle_timeout_us))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, select
 
 from flowspan_service.stores import tables
 from flowspan_service.stores.dialects.base import chunks
@@ -15,6 +15,7 @@ from flowspan_service.stores.upserts import upsert_variable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.engine import Connection
 
     from flowspan_service.domain.artifacts import Artifact
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _QUERY_IDS = 500
 _STATEMENT_BYTES = 4_000_000
+_DELETED_AT_ONCE = 50
+"""Artifacts of the largest size are 50 MiB."""
 
 
 class Objects:
@@ -70,20 +73,23 @@ class Objects:
         self._stored |= self._put.keys()
         self._put.clear()
 
-    def delete_artifacts(self, *, artifact_id: str | None, key: str | None) -> int:
+    def delete_artifacts(self, *, artifact_id: str | None, key: str | None, limit: int) -> int:
         """See app.ports.UnitOfWork. What was put is written."""
         columns = tables.artifact.c
         which = columns.id == artifact_id if artifact_id is not None else columns.key == key
-        self._stored.clear()
-        return self._connection.execute(delete(tables.artifact).where(which)).rowcount
+        return self._delete_some(which, limit)
 
-    def delete_artifacts_of(self, run_ids: Sequence[str]) -> None:
-        """Deletes what belongs to these runs alone."""
+    def delete_artifacts_of(self, run_ids: Sequence[str]) -> bool:
+        """Delete some of what belongs to these runs alone; True if there may be more."""
         columns = tables.artifact.c
+        theirs = and_(columns.run_id.in_(run_ids), columns.key.is_(None))
+        return self._delete_some(theirs, _DELETED_AT_ONCE) == _DELETED_AT_ONCE
+
+    def _delete_some(self, which: ColumnElement[bool], limit: int) -> int:
         self._stored.clear()
-        self._connection.execute(
-            delete(tables.artifact).where(columns.run_id.in_(run_ids), columns.key.is_(None))
-        )
+        some = select(tables.artifact.c.id).where(which).limit(limit)
+        statement = delete(tables.artifact).where(tables.artifact.c.id.in_(some))
+        return self._connection.execute(statement).rowcount
 
     def variable(self, name: str) -> Variable | None:
         """See app.ports.UnitOfWork."""

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import contextlib
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from flowspan_service.app.queries import Changes, FlowInfo, LogPage, Page
 from flowspan_service.domain.errors import StoreUnavailableError
+from flowspan_service.domain.runs import SessionStatus
 from flowspan_service.stores import trees
 from flowspan_service.stores.bounds import bounded, log_bytes, run_bytes, transition_bytes
 from flowspan_service.stores.dialects.base import chunks
 from flowspan_service.stores.lists import KEY_COLUMNS, count_statement, page_statement
 from flowspan_service.stores.logs import LogStatement
 from flowspan_service.stores.rows import log_of, run_of, transition_of
-from flowspan_service.stores.tables import flow, head, run, transition
+from flowspan_service.stores.tables import (
+    IS_OPEN,
+    deletion,
+    flow,
+    head,
+    run,
+    session,
+    transition,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
     from flowspan_service.app.queries import LogQuery, RunFilter, RunKey, RunQuery
@@ -35,12 +45,30 @@ ROWS_BUFFERED = 64
 """Rows fetched at once: log records of the largest size are then 16 MiB."""
 
 
+def _ended_with_open_runs() -> Select[tuple[str]]:
+    """The sessions that have ended and have open runs: one step along the index for each session.
+
+    The type of a recursive CTE is Any because mypy fails over it.
+    """
+    # Not min(), which PostgreSQL has for UUIDs since version 18 only.
+    next_id = select(run.c.session_id).where(IS_OPEN).order_by(run.c.session_id).limit(1)
+    first = next_id.where(run.c.session_id.is_not(None)).scalar_subquery()
+    found: Any = select(first.label("id")).cte("reporting", recursive=True)
+    following = next_id.where(run.c.session_id > found.c.id).scalar_subquery()
+    every = found.union_all(select(following).where(found.c.id.is_not(None)))
+    ended = session.c.status != SessionStatus.OPEN
+    return select(session.c.id).join(every, every.c.id == session.c.id).where(ended)
+
+
 def _streaming(connection: Connection, limit: int) -> Connection:
     """The connection, fetching rows a few at a time: a page of large ones is not loaded whole.
 
     A short page is, for on PostgreSQL this takes two turns more.
     """
     return connection.execution_options(yield_per=ROWS_BUFFERED) if limit > FEW_ROWS else connection
+
+
+_ENDED_WITH_OPEN_RUNS = _ended_with_open_runs()
 
 
 class Reads:
@@ -71,6 +99,32 @@ class Reads:
             if reason is None:
                 raise
             raise StoreUnavailableError(reason) from error
+
+    def begun_deletions(self) -> list[str]:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            return list(connection.scalars(select(deletion.c.run_id)))
+
+    def ended_sessions_with_open_runs(self) -> list[str]:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            return list(connection.scalars(_ENDED_WITH_OPEN_RUNS))
+
+    def sessions_ended_before(
+        self, ended_before_us: int, *, after_id: str | None, limit: int
+    ) -> list[str]:
+        """See app.ports.Store."""
+        statement = (
+            select(session.c.id)
+            .where(session.c.status != SessionStatus.OPEN)
+            .where(session.c.lease_expires_us < ended_before_us)
+            .order_by(session.c.id)
+            .limit(limit)
+        )
+        if after_id is not None:
+            statement = statement.where(session.c.id > after_id)
+        with self._connection() as connection:
+            return list(connection.scalars(statement))
 
     def get_run(self, kind: int, run_id: str) -> Run | None:
         """See app.ports.Store."""

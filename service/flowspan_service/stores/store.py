@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from flowspan_service.app.ports import Clock, CommitListener, Operation
+    from flowspan_service.app.ports import Clock, CommitListener, Operation, WriteTimes
     from flowspan_service.stores.dialects.base import Dialect
 
 T = TypeVar("T")
@@ -35,6 +35,10 @@ class SqlStore(ObjectReads):
     def queued_weight(self) -> int:
         """See app.ports.Store."""
         return self._writer.queued_weight
+
+    def write_times(self) -> WriteTimes:
+        """See app.ports.Store."""
+        return self._writer.write_times()
 
     def on_commit(self, listener: CommitListener) -> None:
         """See app.ports.Store."""

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from flowspan_service.stores.ids import Id
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 """The revision of the last migration in `migrations/versions`."""
 
 metadata = MetaData()
@@ -283,6 +283,20 @@ deleted_run = Table(
     sqlite_with_rowid=False,
 )
 """Runs that were deleted before they had ended: their processes are told to stop."""
+
+deletion = Table(
+    "deletion",
+    metadata,
+    Column("run_id", Id, primary_key=True),
+    Column("root_run_id", Id, nullable=False),
+    Column("begun_us", BigInteger, nullable=False),
+    Column("history_position", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Trees whose deletion was begun and takes several transactions: whichever service process finds
+one finishes it. `history_position` is the newest remaining transition of a run that is gone
+already, for a history too long for one transaction (0: none).
+"""
 
 head = Table(
     "head",

@@ -5,16 +5,18 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import delete, select, update
 
 from flowspan_service.app.leases import StoredSign
-from flowspan_service.app.queries import FlowInfo
+from flowspan_service.app.queries import FlowInfo, Page
 from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.runs import RunKind, SessionStatus
 from flowspan_service.domain.states import TERMINAL_TYPES
-from flowspan_service.stores import tables, trees
+from flowspan_service.stores import tables
+from flowspan_service.stores.bounds import bounded, run_bytes
 from flowspan_service.stores.commands import Commands
 from flowspan_service.stores.commit_times import CommitTimes
+from flowspan_service.stores.deletions import Deletions
 from flowspan_service.stores.dialects.base import Head, chunks
 from flowspan_service.stores.ids import to_bytes
 from flowspan_service.stores.objects import Objects
@@ -22,19 +24,19 @@ from flowspan_service.stores.rows import change_row, run_of, run_row, session_of
 from flowspan_service.stores.upserts import upsert_flows, upsert_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
+    from flowspan_service.app.ports import Place
     from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.runs import LogEntry, Run, Session
     from flowspan_service.domain.variables import Variable
     from flowspan_service.stores.dialects.base import Dialect
 
-DELETE_CHUNK = 500
 LOOK_UP_CHUNK = 500
+ROWS_BUFFERED = 64
 SINGLE_LOOK_UPS = 4
 LOG_STATEMENT_CHARACTERS = 4_000_000
 CHARACTERS_PER_ROW = 8_000
@@ -62,11 +64,14 @@ class Cache:
         """No run in the database has a greater id: who asks for one needs no query."""
         self.runs: dict[str, Run] = {}
         self.sessions: dict[str, Session] = {}
+        self.deletions: dict[str, set[str]] | None = None
+        """The runs whose deletion was begun, by their roots; None if that is not known."""
 
     def clear(self) -> None:
         """Forgets everything."""
         self.generation = None
         self.newest_id = None
+        self.deletions = None
         self.runs.clear()
         self.sessions.clear()
 
@@ -85,9 +90,17 @@ class Unit:
     """See app.ports.UnitOfWork. Used by the writer's thread alone."""
 
     def __init__(
-        self, dialect: Dialect, connection: Connection, head: Head, cache: Cache, now_us: int
+        self,
+        dialect: Dialect,
+        connection: Connection,
+        head: Head,
+        cache: Cache,
+        *,
+        now_us: int,
+        is_spent: Callable[[], bool] = lambda: False,
     ) -> None:
         self.now_us = now_us
+        self.is_spent = is_spent
         self.changes = 0
         """How many calls have changed something: tells whether a failed operation had begun."""
         self._dialect = dialect
@@ -114,6 +127,7 @@ class Unit:
         self._commands = Commands(connection, now_us)
         self._commit_times = CommitTimes(connection, now_us) if now_us < head.latest_us else None
         """None as long as the clock does not stand behind."""
+        self._deletions = Deletions(connection, self._objects, self._commands)
 
     # Runs
 
@@ -210,76 +224,83 @@ class Unit:
         )
         run.position = position
 
-    def open_runs_of(self, session_id: str) -> list[Run]:
+    def open_runs_of(self, session_id: str, *, limit: int, limit_bytes: int) -> Page[Run]:
         """See app.ports.UnitOfWork."""
+        self.flush()
         statement = (
             select(tables.run)
             .where(tables.run.c.session_id == session_id, tables.IS_OPEN)
             .order_by(tables.run.c.id.desc())
+            .limit(limit + 1)
         )
-        return self._query_runs(statement)
+        # Rows come a few at a time, so that a page of large runs is not loaded whole.
+        options = {"yield_per": ROWS_BUFFERED}
+        with self._connection.execute(statement, execution_options=options) as rows:
+            page = bounded(map(run_of, rows), run_bytes, limit, limit_bytes)
+        # What is in memory is the same, as everything was flushed, and is what others hold.
+        runs = [self._runs.setdefault(run.id, run) for run in page.items]
+        return Page(runs, has_more=page.has_more)
 
-    def tree(self, run_id: str) -> list[Run]:
+    # Deletions
+
+    def deletions(self) -> Collection[str]:
+        """See app.ports.UnitOfWork."""
+        return set().union(*self._begun_deletions().values())
+
+    def begin_deletion(self, run: Run) -> None:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self._deletions.begin(run, now_us=self.now_us)
+        self._cache.deletions = None
+
+    def end_deletion(self, run_id: str) -> None:
+        """See app.ports.UnitOfWork."""
+        self.changes += 1
+        self._deletions.end(run_id)
+        self._cache.deletions = None
+
+    def is_being_deleted(self, run: Run) -> bool:
+        """See app.ports.UnitOfWork."""
+        begun = self._begun_deletions()
+        doomed = begun.get(run.root_run_id) if begun else None
+        if doomed is None:
+            return False
+        if run.root_run_id in doomed:
+            return True
+        seen: set[str] = set()
+        ancestor: Run | None = run
+        while ancestor is not None and ancestor.id not in seen:
+            if ancestor.id in doomed:
+                return True
+            seen.add(ancestor.id)
+            ancestor = self.run(ancestor.parent_run_id) if ancestor.parent_run_id else None
+        return False
+
+    def _begun_deletions(self) -> dict[str, set[str]]:
+        if self._cache.deletions is None:
+            self._cache.deletions = self._deletions.load()
+        return self._cache.deletions
+
+    def open_run_below(
+        self, run_id: str, *, after: Place | None
+    ) -> tuple[Run | None, Place | None]:
         """See app.ports.UnitOfWork."""
         self.flush()
-        return self._query_runs(trees.tree_statement(self._connection, run_id))
+        return self._deletions.open_run_below(run_id, after=after)
 
-    def _query_runs(self, statement: Select[*tuple[object, ...]]) -> list[Run]:
-        self.flush()
-        found = [run_of(row) for row in self._connection.execute(statement)]
-        # What is in memory is the same, as everything was flushed, and is what others hold.
-        return [self._runs.setdefault(run.id, run) for run in found]
-
-    def delete_runs(self, run_ids: Iterable[str]) -> int:
+    def delete_below(self, path: list[str]) -> int:
         """See app.ports.UnitOfWork."""
         self.changes += 1
         self.flush()
-        deleted = 0
-        for chunk in chunks(list(dict.fromkeys(run_ids)), DELETE_CHUNK):
-            runs = self._dialect.load_runs(self._connection, chunk)
-            if runs:
-                self._delete(runs)
-                deleted += len(runs)
-        return deleted
-
-    def _delete(self, runs: Sequence[Run]) -> None:
-        connection, ids = self._connection, [run.id for run in runs]
-        history = trees.history_positions([run.position for run in runs])
-        connection.execute(
-            delete(tables.transition).where(tables.transition.c.position.in_(history))
-        )
-        connection.execute(delete(tables.log).where(tables.log.c.run_id.in_(ids)))
-        self._objects.delete_artifacts_of(ids)
-        self._commands.delete(ids)
-        tags = [
-            {"b_tag": tag, "b_kind": run.kind, "b_id": run.id}
-            for run in runs
-            for tag in set(run.tags)
-        ]
-        if tags:
-            key = tables.run_tag.c
-            statement = delete(tables.run_tag).where(
-                key.tag == bindparam("b_tag"),
-                key.kind == bindparam("b_kind"),
-                key.run_id == bindparam("b_id"),
-            )
-            connection.execute(statement, tags)
-        connection.execute(delete(tables.run).where(tables.run.c.id.in_(ids)))
-        self._remember([run.id for run in runs if run.state.type not in TERMINAL_TYPES])
-        for run_id in ids:
-            self._runs.pop(run_id, None)
-            self._written.pop(run_id, None)
-            self._absent.add(run_id)
-
-    def _remember(self, open_ids: Sequence[str]) -> None:
-        """Notes that runs were deleted before they had ended."""
-        buried = tables.deleted_run.c.id
-        known = set(self._connection.scalars(select(buried).where(buried.in_(open_ids))))
-        rows = [{"id": run_id} for run_id in open_ids if run_id not in known]
-        if rows:
-            self._connection.execute(insert(tables.deleted_run), rows)
-        self._looked_up.update(open_ids)
-        self._deleted.update(open_ids)
+        gone = self._deletions.delete_below(path)
+        for doomed in gone:
+            self._runs.pop(doomed.id, None)
+            self._written.pop(doomed.id, None)
+            self._absent.add(doomed.id)
+            if doomed.state_type not in TERMINAL_TYPES:
+                self._looked_up.add(doomed.id)
+                self._deleted.add(doomed.id)
+        return len(gone)
 
     def was_deleted(self, run_id: str) -> bool:
         """See app.ports.UnitOfWork."""
@@ -320,11 +341,13 @@ class Unit:
         self.changes += 1
         self._objects.put_artifact(artifact)
 
-    def delete_artifacts(self, *, artifact_id: str | None = None, key: str | None = None) -> int:
+    def delete_artifacts(
+        self, *, artifact_id: str | None = None, key: str | None = None, limit: int
+    ) -> int:
         """See app.ports.UnitOfWork."""
         self.changes += 1
         self.flush()
-        return self._objects.delete_artifacts(artifact_id=artifact_id, key=key)
+        return self._objects.delete_artifacts(artifact_id=artifact_id, key=key, limit=limit)
 
     def variable(self, name: str) -> Variable | None:
         """See app.ports.UnitOfWork."""
@@ -362,7 +385,7 @@ class Unit:
         self.flush()
         return [StoredSign(*row) for row in self._connection.execute(_SIGNS)]
 
-    def delete_sessions(self, *, ended_before_us: int, limit: int) -> int:
+    def delete_sessions(self, session_ids: Sequence[str], *, ended_before_us: int) -> int:
         """See app.ports.UnitOfWork."""
         self.flush()
         columns = tables.session.c
@@ -371,10 +394,10 @@ class Unit:
         )
         ended = (
             select(columns.id)
+            .where(columns.id.in_(session_ids))
             .where(columns.status != SessionStatus.OPEN)
             .where(columns.lease_expires_us < ended_before_us)
             .where(~open_runs.exists())
-            .limit(limit)
         )
         ids = list(self._connection.scalars(ended))
         if ids:

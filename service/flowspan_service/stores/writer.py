@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flowspan_service.app.ports import Unfinished
 from flowspan_service.domain.errors import ServiceError, StoppingError, StoreUnavailableError
+from flowspan_service.stores.holds import TARGET_S, GroupLimit, Holds
 from flowspan_service.stores.unit import Cache, Unit
 
 if TYPE_CHECKING:
@@ -18,14 +21,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-    from flowspan_service.app.ports import Clock, CommitListener, Operation
+    from flowspan_service.app.ports import Clock, CommitListener, Operation, WriteTimes
     from flowspan_service.domain.runs import Run
     from flowspan_service.stores.dialects.base import Dialect, Head
 
 T = TypeVar("T")
 
-GROUP_WEIGHT = 20_000
-"""A group takes no more operations once it weighs this; bounds memory and the time of a commit."""
 CACHED_RUNS = 20_000
 
 BEFORE_COMMIT = "before_commit"
@@ -40,6 +41,8 @@ class _Waiting:
     operation: Operation[Any]
     future: Future[Any]
     weight: int
+    is_begun: bool = False
+    """Whether its future cannot be cancelled any more."""
 
 
 @dataclass(slots=True)
@@ -48,6 +51,8 @@ class _Committed:
 
     outcomes: list[tuple[Future[Any], Any]]
     refused: list[tuple[Future[Any], Exception]]
+    postponed: Sequence[_Waiting]
+    """Operations for which there was no time."""
     head: Head
     ended: list[Run]
     changed: bool
@@ -61,7 +66,8 @@ class Writer:
     """Runs operations in the order in which they came, in transactions as large as the queue.
 
     While a transaction commits, the next operations gather: the slower the disk, the larger the
-    groups, and nobody waits for a timer.
+    groups, and nobody waits for a timer. A group is as heavy as can be written in a few hundredths
+    of a second (see `holds`), and an operation that has more to do goes on behind those that wait.
     """
 
     def __init__(
@@ -77,6 +83,8 @@ class Writer:
         self._wake = threading.Condition()
         self._stopping = False
         self._queued_weight = 0
+        self._limit = GroupLimit()
+        self._holds = Holds()
         self._thread = threading.Thread(target=self._run, name="flowspan-store-writer", daemon=True)
         self._thread.start()
 
@@ -84,6 +92,10 @@ class Writer:
     def queued_weight(self) -> int:
         """The weight of the operations that wait."""
         return self._queued_weight
+
+    def write_times(self) -> WriteTimes:
+        """See app.ports.Store."""
+        return self._holds.times()
 
     def on_commit(self, listener: CommitListener) -> None:
         """See app.ports.Store."""
@@ -129,7 +141,7 @@ class Writer:
                 self._wake.wait()
             group: list[_Waiting] = []
             weight = 0
-            while self._waiting and weight < GROUP_WEIGHT:
+            while self._waiting and weight < self._limit.weight:
                 waiting = self._waiting.popleft()
                 weight += waiting.weight
                 group.append(waiting)
@@ -137,7 +149,7 @@ class Writer:
             return group
 
     def _commit(self, group: list[_Waiting]) -> None:
-        group = [waiting for waiting in group if waiting.future.set_running_or_notify_cancel()]
+        group = [waiting for waiting in group if _begin(waiting)]
         if not group:
             return
         try:
@@ -179,12 +191,17 @@ class Writer:
         try:
             connection = self._connect()
             head = self._dialect.begin(connection)
-            unit = self._unit(connection, head)
+            began_s = time.monotonic()
+            unit = self._unit(connection, head, until_s=began_s + TARGET_S)
             unit.preload(chain.from_iterable(waiting.operation.run_ids for waiting in group))
             outcomes, refused = _run_operations(unit, group)
             changed = unit.changes > 0
             if changed:
                 head = unit.finish()
+            done = len(outcomes) + len(refused)
+            self._limit.learn(
+                sum(waiting.weight for waiting in group[:done]), time.monotonic() - began_s
+            )
         except Exception as error:
             self._raise_unavailable(error)
             raise
@@ -197,15 +214,23 @@ class Writer:
         except Exception as error:
             reason = self._dialect.explain(error) or f"The commit failed: {error}"
             raise _UnavailableError(reason) from error
+        self._holds.note(time.monotonic() - began_s)
         ended = unit.ended_runs()
         self._cache.generation = head.generation
         self._cache.trim()
-        return _Committed(outcomes, refused, head, ended, changed)
+        return _Committed(outcomes, refused, group[done:], head, ended, changed)
 
-    def _unit(self, connection: Connection, head: Head) -> Unit:
+    def _unit(self, connection: Connection, head: Head, *, until_s: float) -> Unit:
         if self._cache.generation != head.generation:
             self._cache.clear()
-        return Unit(self._dialect, connection, head, self._cache, self._clock.now_us())
+        return Unit(
+            self._dialect,
+            connection,
+            head,
+            self._cache,
+            now_us=self._clock.now_us(),
+            is_spent=lambda: time.monotonic() >= until_s,
+        )
 
     def _raise_unavailable(self, error: Exception) -> None:
         reason = self._dialect.explain(error)
@@ -215,8 +240,12 @@ class Writer:
     def _tell(self, committed: _Committed) -> None:
         if committed.changed:
             self._on_point(BEFORE_RESOLVE)
+        self._put_back(committed.postponed)
         for future, result in committed.outcomes:
-            future.set_result(result)
+            if isinstance(result, Unfinished):
+                self._go_on(future, result)
+            else:
+                future.set_result(result)
         for future, error in committed.refused:
             future.set_exception(error)
         if not committed.changed:
@@ -230,6 +259,24 @@ class Writer:
                 )
             except Exception:  # noqa: BLE001 - what is committed is not a listener's to fail
                 _log.exception("A commit listener failed")
+
+    def _go_on(self, future: Future[Any], unfinished: Unfinished) -> None:
+        """Queue what is left of an operation, behind those that wait."""
+        rest = unfinished.rest
+        with self._wake:
+            if not self._stopping:
+                self._waiting.append(_Waiting(rest, future, rest.weight, is_begun=True))
+                self._queued_weight += rest.weight
+                return
+        message = f"The service is stopping. {unfinished.progress}"
+        _fail(future, StoppingError(message, advice="Call again."))
+
+    def _put_back(self, group: Sequence[_Waiting]) -> None:
+        """Put operations for which there was no time at the head of the queue."""
+        if group:
+            with self._wake:
+                self._waiting.extendleft(reversed(group))
+                self._queued_weight += sum(waiting.weight for waiting in group)
 
     # The connection
 
@@ -262,6 +309,7 @@ class Writer:
 def _run_operations(
     unit: Unit, group: Sequence[_Waiting]
 ) -> tuple[list[tuple[Future[Any], Any]], list[tuple[Future[Any], Exception]]]:
+    """Run the operations, in order, as far as there is time."""
     outcomes: list[tuple[Future[Any], Any]] = []
     refused: list[tuple[Future[Any], Exception]] = []
     for waiting in group:
@@ -273,7 +321,15 @@ def _run_operations(
             if unit.changes != before:
                 raise
             refused.append((waiting.future, error))
+        if unit.is_spent():
+            break
     return outcomes, refused
+
+
+def _begin(waiting: _Waiting) -> bool:
+    """Whether the operation is wanted (still)."""
+    waiting.is_begun = waiting.is_begun or waiting.future.set_running_or_notify_cancel()
+    return waiting.is_begun
 
 
 def _unavailable(error: _UnavailableError) -> StoreUnavailableError:

@@ -7,8 +7,15 @@ from dataclasses import fields
 import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
+from flowspan_service.app import reports
 from flowspan_service.app.leases import LeaseWatch
-from flowspan_service.app.reports import ApplyReport, NewRun, NotUnderstood, ReportedEvent
+from flowspan_service.app.reports import (
+    ApplyReport,
+    NewRun,
+    NotUnderstood,
+    ReportedEvent,
+    report_pieces,
+)
 from flowspan_service.app.sessions import EndSession, OpenSession, Reap
 from flowspan_service.domain.errors import (
     BadSequenceError,
@@ -199,3 +206,30 @@ def test_a_creation_has_the_first_fields_of_a_run_in_their_order():
     """`NewRun.make` counts on it."""
     names = [field.name for field in fields(Run)]
     assert names[: len(NewRun._fields)] == list(NewRun._fields)
+
+
+def test_a_large_batch_is_stored_in_pieces(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "PIECE_EVENTS", 3)
+    opened(store)
+    events = [new("a"), new("b", parent="a"), enters("a", S.RUNNING), enters("a", S.COMPLETED)]
+    events += [("", NotUnderstood("event_is_known", "?")), new("c", parent="b"), new("a")]
+    pieces = report_pieces(
+        "s", first_sequence=1, events=events, run_ids=[], connection_id="c", size_bytes=70_000
+    )
+    assert [(each.first_sequence, len(each.events)) for each in pieces] == [(1, 3), (4, 3), (7, 1)]
+    assert [sorted(each.run_ids) for each in pieces] == [["a", "b"], ["a", "b", "c"], ["a"]]
+    assert [each.weight for each in pieces] == [4 + 7, 4 + 7, 2 + 2], "bytes count as well"
+    applied = [store.do(each) for each in pieces]
+    assert [each.up_to_sequence for each in applied] == [3, 6, 7]
+    found = [(v.sequence, v.kind) for each in applied for v in each.verdicts]
+    assert found == [(5, VerdictKind.REJECTED), (7, VerdictKind.DUPLICATE)]
+    assert store.data.runs["a"].state.type == S.COMPLETED
+
+
+def test_a_small_batch_is_one_piece() -> None:
+    (piece,) = report_pieces("s", first_sequence=1, events=[new("a")], run_ids=["a"])
+    assert piece.run_ids == ["a"]
+    (empty,) = report_pieces("s", first_sequence=1, events=[], run_ids=[])
+    assert empty.events == []

@@ -28,9 +28,11 @@ async def test_sessions_that_ended_long_ago_are_deleted() -> None:
         ended(store, f"s{number}")
     store.clock.advance(KEPT_S)
     ended(store, "late")
-    assert await delete_old_sessions(store) == 0, "to the microsecond, it is not yet time"
+    assert await delete_old_sessions(store, store.clock) == 0, (
+        "to the microsecond, it is not yet time"
+    )
     store.clock.advance(1)
-    assert await delete_old_sessions(store) == LIMIT + 1
+    assert await delete_old_sessions(store, store.clock) == LIMIT + 1
     assert list(store.data.sessions) == ["late"]
 
 
@@ -50,7 +52,7 @@ async def test_it_looks_again_and_again_though_the_database_was_away() -> None:
     store = FailingStore(ManualClock())
     ended(store, "s")
     store.clock.advance(KEPT_S + 1)
-    running = asyncio.create_task(keep_house(store, interval_s=0.001))
+    running = asyncio.create_task(keep_house(store, store.clock, interval_s=0.001))
     while store.data.sessions:
         assert not running.done()
         await asyncio.sleep(0)
