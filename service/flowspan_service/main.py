@@ -31,6 +31,7 @@ from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.config import default_home, without_secrets
 from flowspan_service.domain.errors import ServiceError
 from flowspan_service.loops.commands import bring_commands
+from flowspan_service.loops.database import watch_database
 from flowspan_service.loops.housekeeping import keep_house
 from flowspan_service.loops.idle import until_idle
 from flowspan_service.loops.open_files import watch_open_files
@@ -207,7 +208,7 @@ async def _serve(
         if on_ready is not None:
             on_ready(addresses)
         try:
-            async with _loops(backend, reaper):
+            async with _loops(backend, reaper, server):
                 await _until_stopped(config, backend, stopped)
         finally:
             unpublish(config.home)
@@ -323,13 +324,14 @@ def _tune_collector() -> None:
 
 
 @contextlib.asynccontextmanager
-async def _loops(backend: Backend, reaper: Reaper) -> AsyncIterator[None]:
+async def _loops(backend: Backend, reaper: Reaper, server: Server) -> AsyncIterator[None]:
     """Runs what the service does by itself."""
     work: list[Coroutine[None, None, None]] = [
         reaper.run(),
         keep_house(backend.store, backend.clock),
         finish_unfinished(backend.store),
         watch_open_files(backend.files),
+        watch_database(backend.store, server.set_problem),
     ]
     if backend.about.database != "sqlite":
         work.append(bring_commands(backend.store, backend.live, backend.readers))

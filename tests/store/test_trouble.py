@@ -199,5 +199,5 @@ def test_reads_of_a_database_that_is_gone_are_explained(
     for file in tmp_path.iterdir():
         file.rename(file.with_name(f"moved-{file.name}"))
     (tmp_path / "flowspan.db").mkdir()
-    with pytest.raises(StoreUnavailableError, match="cannot be opened"):
+    with pytest.raises(StoreUnavailableError, match="was replaced by another file"):
         store.position()

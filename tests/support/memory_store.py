@@ -7,7 +7,7 @@ from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowspan_service.app.leases import StoredSign
-from flowspan_service.app.ports import Unfinished, WriteTimes
+from flowspan_service.app.ports import Identity, Unfinished, WriteTimes
 from flowspan_service.app.queries import (
     ArtifactQuery,
     Changes,
@@ -256,6 +256,8 @@ class MemoryStore:
         self.queued_weight = 0
         self.is_local = True
         self.is_spent = False
+        self.trouble: str | None = None
+        self.identity = Identity("00000000-0000-4000-8000-000000000000", b"key")
 
     def do(self, operation: Operation[T]) -> T:
         """Runs the operation to its end; raises what it raises, and then nothing was changed."""
@@ -278,6 +280,13 @@ class MemoryStore:
         for listener in self.listeners:
             listener(position=self.position(), log_position=len(data.logs), ended=uow.ended)
         return answer
+
+    @property
+    def gone(self) -> str | None:
+        return None
+
+    def problem(self) -> str | None:
+        return self.trouble
 
     def write_times(self) -> WriteTimes:
         return WriteTimes(0.0, 0.0)

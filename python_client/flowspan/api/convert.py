@@ -223,6 +223,7 @@ def info(message: system_service_pb2.GetInfoResponse) -> models.ServiceInfo:
         idle_timeout_s=seconds(message.idle_timeout) if message.HasField("idle_timeout") else None,
         longest_write_s=seconds(message.longest_write),
         longest_recent_write_s=seconds(message.longest_recent_write),
+        database_problem=message.database_problem,
     )
 
 

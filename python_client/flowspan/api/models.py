@@ -347,6 +347,7 @@ class ServiceInfo:
         idle_timeout_s: After how long without calls and sessions it ends by itself; None for never.
         longest_write_s: Its longest transaction, during which nothing else could be stored.
         longest_recent_write_s: The same for the last minute.
+        database_problem: Why its database cannot be used; empty if all is well.
     """
 
     version: str
@@ -370,6 +371,7 @@ class ServiceInfo:
     idle_timeout_s: float | None = None
     longest_write_s: float = 0.0
     longest_recent_write_s: float = 0.0
+    database_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

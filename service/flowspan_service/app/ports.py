@@ -247,6 +247,15 @@ class Operation(Protocol[T_co]):
         ...
 
 
+class Identity(NamedTuple):
+    """Which database it is."""
+
+    database_id: str
+    """A random id, made with the database; a backup has the same."""
+    token_key: bytes
+    """Signs the tokens of this database."""
+
+
 @dataclass(frozen=True, slots=True)
 class WriteTimes:
     """How long transactions have kept all others waiting."""
@@ -277,6 +286,18 @@ class Store(Protocol):
     @property
     def is_local(self) -> bool:
         """True if a row is read sooner than another thread can be woken to read it."""
+        ...
+
+    identity: Identity
+    """Which database it is."""
+
+    @property
+    def gone(self) -> str | None:
+        """Why the database that was opened is not there any more; None if it is."""
+        ...
+
+    def problem(self) -> str | None:
+        """Look whether the database can be used; return why not, or None. May block for seconds."""
         ...
 
     def write_times(self) -> WriteTimes:

@@ -51,6 +51,8 @@ class Activity:
     committed_transition_count: int = 0
     queued_bytes: int = 0
     """How much that was reported waits for its commit."""
+    database_problem: str = ""
+    """Why the database cannot be used."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -139,6 +139,13 @@ class Server:
             await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
         await self._server.start()
 
+    async def set_problem(self, problem: str) -> None:
+        """Say that the database cannot be used, and why; or, if empty, that it can (again)."""
+        self._backend.activity.database_problem = problem
+        states = health_pb2.HealthCheckResponse
+        for name in ("", *SERVICE_NAMES):
+            await self.health.set(name, states.NOT_SERVING if problem else states.SERVING)
+
     async def stop(self, *, grace_s: float) -> None:
         """Ends: streams are drained, what was taken is acked, and then calls are cut."""
         await self.health.enter_graceful_shutdown()

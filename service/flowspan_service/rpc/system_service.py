@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowspan.v1 import system_service_pb2, system_service_pb2_grpc
+from flowspan_service.domain.errors import StoreUnavailableError
 from flowspan_service.rpc import limits
 from flowspan_service.rpc.capabilities import CAPABILITIES
 from flowspan_service.rpc.translate import duration, timestamp
@@ -44,12 +45,20 @@ class SystemService(system_service_pb2_grpc.SystemServiceServicer):
             capabilities=CAPABILITIES,
             max_message_bytes=limits.MAX_MESSAGE,
             database_location=about.database_location,
-            database_size_bytes=await backend.read(backend.store.size_bytes),
+            database_size_bytes=await self._size_bytes(),
             log_file=about.log_file,
             is_embedded=about.is_embedded,
             longest_write=duration(round(times.longest_s * 1e6)),
             longest_recent_write=duration(round(times.recent_longest_s * 1e6)),
+            database_problem=backend.store.gone or backend.activity.database_problem,
         )
         if about.idle_timeout_us is not None:
             response.idle_timeout.CopyFrom(duration(about.idle_timeout_us))
         return response
+
+    async def _size_bytes(self) -> int:
+        """The size of the database; 0 if it cannot be read, for the rest is of use all the same."""
+        try:
+            return await self._backend.read(self._backend.store.size_bytes)
+        except StoreUnavailableError:
+            return 0

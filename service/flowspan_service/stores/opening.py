@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from flowspan_service.private_files import open_file, tighten
 from flowspan_service.stores.dialects.sqlite import SqliteDialect
 from flowspan_service.stores.errors import StoreOpenError
+from flowspan_service.stores.identity import read_identity
 from flowspan_service.stores.migrate import migrate
 from flowspan_service.stores.store import SqlStore
 
@@ -88,13 +89,15 @@ def open_store(
         dialect = _postgresql(_parse(str(url)))
     try:
         migrate(dialect.writing)
+        identity = read_identity(dialect.writing)
+        dialect.settle(identity.database_id)
     except SQLAlchemyError as error:
         dialect.dispose()
         raise StoreOpenError(dialect.explain(error) or f"The database failed: {error}") from error
     except BaseException:
         dialect.dispose()
         raise
-    return SqlStore(dialect, clock=clock, on_point=on_point)
+    return SqlStore(dialect, identity=identity, clock=clock, on_point=on_point)
 
 
 def _parse(url: str) -> URL:

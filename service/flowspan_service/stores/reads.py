@@ -90,6 +90,8 @@ class Reads:
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         """Raise the errors of the database as StoreUnavailableError."""
+        if self._dialect.gone is not None:
+            raise StoreUnavailableError(self._dialect.gone)
         try:
             yield
         except PoolTimeoutError as error:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from flowspan_service.app.ports import Clock, CommitListener, Operation, WriteTimes
+    from flowspan_service.app.ports import Clock, CommitListener, Identity, Operation, WriteTimes
     from flowspan_service.stores.dialects.base import Dialect
 
 T = TypeVar("T")
@@ -22,14 +22,29 @@ class SqlStore(ObjectReads):
     """See app.ports.Store. Made by `opening.open_store`."""
 
     def __init__(
-        self, dialect: Dialect, *, clock: Clock, on_point: Callable[[str], None] | None = None
+        self,
+        dialect: Dialect,
+        *,
+        identity: Identity,
+        clock: Clock,
+        on_point: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(dialect)
+        self.identity = identity
         self._writer = Writer(dialect, clock, on_point)
 
     def submit(self, operation: Operation[T]) -> Future[T]:
         """See app.ports.Store."""
         return self._writer.submit(operation)
+
+    @property
+    def gone(self) -> str | None:
+        """See app.ports.Store."""
+        return self._dialect.gone
+
+    def problem(self) -> str | None:
+        """See app.ports.Store."""
+        return self._dialect.look() or self._writer.problem
 
     @property
     def queued_weight(self) -> int:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from flowspan_service.stores.ids import Id
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 """The revision of the last migration in `migrations/versions`."""
 
 metadata = MetaData()
@@ -309,4 +309,15 @@ head = Table(
 )
 """One row: the last positions given out, a count of the commits, and the latest of their times. A
 writer whose memory of `generation` is that of the table has missed nothing.
+"""
+
+identity = Table(
+    "identity",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("database_id", Id, nullable=False),
+    Column("token_key", LargeBinary, nullable=False),
+)
+"""One row, made with the database: a random id, and the key that signs tokens. A copy of the
+database, such as a backup, has the same.
 """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.domain.errors import ServiceError, StoppingError, StoreUnavailableError
+from flowspan_service.stores.dialects.base import DatabaseGoneError
 from flowspan_service.stores.holds import TARGET_S, GroupLimit, Holds
 from flowspan_service.stores.unit import Cache, Unit
 
@@ -62,6 +63,10 @@ class _UnavailableError(Exception):
     """The database could not do it; nothing is known to be wrong with the operations."""
 
 
+class _GoneError(_UnavailableError):
+    """The database is not where it was. The connection is kept, as it may come back."""
+
+
 class Writer:
     """Runs operations in the order in which they came, in transactions as large as the queue.
 
@@ -83,6 +88,10 @@ class Writer:
         self._wake = threading.Condition()
         self._stopping = False
         self._queued_weight = 0
+        self._generation = 0
+        """The newest commit that was seen in the database."""
+        self.problem: str | None = None
+        """Why the database cannot be used, as far as only the writer can tell."""
         self._limit = GroupLimit()
         self._holds = Holds()
         self._thread = threading.Thread(target=self._run, name="flowspan-store-writer", daemon=True)
@@ -155,7 +164,7 @@ class Writer:
         try:
             committed = self._transact(group)
         except _UnavailableError as error:
-            self._reset()
+            self._give_up(error)
             for waiting in group:
                 _fail(waiting.future, _unavailable(error))
         except Exception as error:  # noqa: BLE001 - whatever an operation raises is its caller's
@@ -173,7 +182,7 @@ class Writer:
             try:
                 committed = self._transact([waiting])
             except _UnavailableError as error:
-                self._reset()
+                self._give_up(error)
                 _fail(waiting.future, _unavailable(error))
             except Exception as error:  # noqa: BLE001 - whatever an operation raises is its caller's
                 self._forget()
@@ -190,8 +199,10 @@ class Writer:
         """
         try:
             connection = self._connect()
+            self._dialect.check_place()
             head = self._dialect.begin(connection)
             began_s = time.monotonic()
+            self._check_not_older(head)
             unit = self._unit(connection, head, until_s=began_s + TARGET_S)
             unit.preload(chain.from_iterable(waiting.operation.run_ids for waiting in group))
             outcomes, refused = _run_operations(unit, group)
@@ -211,14 +222,28 @@ class Writer:
             connection.exec_driver_sql("COMMIT")
             if changed:
                 self._on_point(AFTER_COMMIT)
+                # What was written to a file that was just deleted is not acked.
+                self._dialect.check_place()
+        except DatabaseGoneError as error:
+            raise _GoneError(str(error)) from error
         except Exception as error:
             reason = self._dialect.explain(error) or f"The commit failed: {error}"
             raise _UnavailableError(reason) from error
         self._holds.note(time.monotonic() - began_s)
+        self._generation = head.generation
+        self.problem = None
         ended = unit.ended_runs()
         self._cache.generation = head.generation
         self._cache.trim()
         return _Committed(outcomes, refused, group[done:], head, ended, changed)
+
+    def _check_not_older(self, head: Head) -> None:
+        if head.generation < self._generation:
+            self.problem = (
+                "The database is in an older state than a moment ago: a backup was restored while"
+                " the service runs. Nothing is stored any more: restart the service."
+            )
+            raise DatabaseGoneError(self.problem)
 
     def _unit(self, connection: Connection, head: Head, *, until_s: float) -> Unit:
         if self._cache.generation != head.generation:
@@ -232,7 +257,16 @@ class Writer:
             is_spent=lambda: time.monotonic() >= until_s,
         )
 
+    def _give_up(self, error: _UnavailableError) -> None:
+        """Leave the transaction; the next one begins with a new connection."""
+        if isinstance(error, _GoneError):
+            self._forget()
+        else:
+            self._reset()
+
     def _raise_unavailable(self, error: Exception) -> None:
+        if isinstance(error, DatabaseGoneError):
+            raise _GoneError(str(error)) from error
         reason = self._dialect.explain(error)
         if reason is not None:
             raise _UnavailableError(reason) from error

@@ -25,6 +25,10 @@ class Head(NamedTuple):
     latest_us: int
 
 
+class DatabaseGoneError(Exception):
+    """What is at the address is not the database that the service opened; says what to do."""
+
+
 class Dialect(Protocol):
     """One kind of database, at one address."""
 
@@ -37,9 +41,36 @@ class Dialect(Protocol):
     """True if a row is read sooner than another thread can be woken to read it."""
     null: object
     """What stands for NULL in the values given to `insert` and `update_runs`."""
+    gone: str | None
+    """Why the database that was opened is not there any more, as found by the last look; None if
+    it is."""
+
+    def settle(self, database_id: str) -> None:
+        """From now on this database is used and no other, and none is created."""
+        ...
+
+    def check_place(self) -> None:
+        """See whether the database is where it was. Costs little, and asks no server.
+
+        Raises:
+            DatabaseGoneError: It is not.
+        """
+        ...
+
+    def look(self) -> str | None:
+        """Look thoroughly, over a connection; may block. Notes what it finds in `gone`.
+
+        Returns:
+            Why the database cannot be used at present; None if it can.
+        """
+        ...
 
     def begin(self, connection: Connection) -> Head:
-        """Begins a transaction that writes, and keeps other writers out until its end."""
+        """Begins a transaction that writes, and keeps other writers out until its end.
+
+        Raises:
+            DatabaseGoneError: It is another database than the one that was opened.
+        """
         ...
 
     def together(

@@ -11,12 +11,13 @@ from psycopg.pq import Format
 from psycopg.types.string import TextLoader
 from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from flowspan_service.app.queries import RunKey
 from flowspan_service.open_files import from_reserve
 from flowspan_service.stores import tables
-from flowspan_service.stores.dialects.base import Head, check_updated
+from flowspan_service.stores.dialects.base import DatabaseGoneError, Head, check_updated
 from flowspan_service.stores.dialects.binary import (
     SIGNATURE,
     TRAILER,
@@ -26,7 +27,7 @@ from flowspan_service.stores.dialects.binary import (
 from flowspan_service.stores.rows import CHANGING_COLUMNS, run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from sqlalchemy import Table
     from sqlalchemy.engine import URL, Connection, Engine
@@ -48,7 +49,11 @@ COPY_CHUNK_ROWS = 1_000
 PIPELINE_ROWS = 500
 """Up to so many rows, waiting for answers takes longer than the work: all is sent at once."""
 
-_LOCK_HEAD = b"SELECT position, log_position, generation, latest_us FROM head FOR UPDATE"
+_IDENTITY = b"SELECT database_id FROM identity"
+_LOCK_HEAD = (
+    b"SELECT position, log_position, generation, latest_us, (SELECT database_id FROM identity)"
+    b" FROM head FOR UPDATE"
+)
 
 _WRITER_SETTINGS = (
     f"SET lock_timeout = {LOCK_TIMEOUT_MS}",
@@ -88,6 +93,8 @@ class PostgresqlDialect:
             url: Of SQLAlchemy or libpq; the driver is always psycopg.
         """
         self._url = url.set(drivername="postgresql+psycopg")
+        self.gone: str | None = None
+        self._database_id: str | None = None
         self._encoders: dict[str, RowEncoder] = {}
         self._inserts: dict[str, tuple[bytes, ArrayEncoder]] = {}
         self._updates: list[tuple[psycopg.Cursor[Any], int]] | None = None
@@ -135,14 +142,56 @@ class PostgresqlDialect:
 
         return engine
 
+    def settle(self, database_id: str) -> None:
+        """See dialects.base.Dialect."""
+        self._database_id = database_id
+
+    def check_place(self) -> None:
+        """See dialects.base.Dialect. Each transaction asks the server; see `begin`."""
+        if self.gone is not None:
+            raise DatabaseGoneError(self.gone)
+
+    def look(self) -> str | None:
+        """See dialects.base.Dialect."""
+        try:
+            with self.reading.connect() as connection, _other_database(self._other):
+                row = _driver_of(connection).execute(_IDENTITY).fetchone()
+            self._check_id(row)
+        except PoolTimeoutError:
+            return None  # it is busy, and so it is there
+        except DatabaseGoneError as error:
+            self.gone = str(error)
+            return self.gone
+        except Exception as error:
+            reason = self.explain(error)
+            if reason is None:
+                raise
+            return reason
+        self.gone = None
+        return None
+
+    def _check_id(self, row: Sequence[Any] | None) -> None:
+        if row is None or row[-1] != self._database_id:
+            raise self._other()
+
+    def _other(self) -> DatabaseGoneError:
+        self.gone = (
+            f"PostgreSQL at {self._url.host or 'the local socket'} has another database by the"
+            f" name of {self._url.database!r} than when the service started: it was created anew,"
+            " or another server has the address. Nothing is stored any more: bring the old one"
+            " back, or restart the service."
+        )
+        return DatabaseGoneError(self.gone)
+
     def begin(self, connection: Connection) -> Head:
         """See dialects.base.Dialect."""
         driver = _driver_of(connection)
-        with driver.pipeline():
+        with _other_database(self._other), driver.pipeline():
             driver.execute(b"BEGIN")
             head = driver.execute(_LOCK_HEAD)
-        (row,) = head.fetchall()
-        return Head(*row)
+        row = head.fetchone()
+        self._check_id(row)
+        return Head(*row[:-1])  # type: ignore[index] # it was just looked at
 
     @contextlib.contextmanager
     def together(self, connection: Connection, *, row_count: int) -> Iterator[None]:
@@ -245,6 +294,8 @@ class PostgresqlDialect:
     def explain(self, error: Exception) -> str | None:
         """See dialects.base.Dialect."""
         original = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(original, DatabaseGoneError):
+            return str(original)
         if not isinstance(original, psycopg.Error):
             return None
         where = f"at {self._url.host or 'the local socket'}"
@@ -276,6 +327,15 @@ class PostgresqlDialect:
         """See dialects.base.Dialect."""
         self.reading.dispose()
         self.writing.dispose()
+
+
+@contextlib.contextmanager
+def _other_database(error: Callable[[], DatabaseGoneError]) -> Iterator[None]:
+    """In here, a table that is missing means that it is another database."""
+    try:
+        yield
+    except psycopg.errors.UndefinedTable as missing:
+        raise error() from missing
 
 
 def _driver_of(connection: Connection) -> psycopg.Connection[Any]:

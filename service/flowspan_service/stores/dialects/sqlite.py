@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import threading
 from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL
@@ -18,7 +20,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from flowspan_service.app.queries import RunKey
 from flowspan_service.open_files import from_reserve
 from flowspan_service.stores import tables
-from flowspan_service.stores.dialects.base import Head, check_updated
+from flowspan_service.stores.dialects.base import DatabaseGoneError, Head, check_updated
 from flowspan_service.stores.ids import to_bytes, to_text
 from flowspan_service.stores.rows import CHANGING_COLUMNS, ID_COLUMNS, run_of
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection, Engine, Row
-    from sqlalchemy.engine import Dialect as SqlAlchemyDialect
 
     from flowspan_service.domain.runs import Run
     from flowspan_service.stores.lists import Statement
@@ -47,7 +48,16 @@ JOURNAL_LIMIT_BYTES = 128 << 20
 FULL_BELOW_BYTES = 64 << 10
 """A disk with less room than this is full: the index of the write-ahead log takes 32 KiB."""
 
-_HEAD = "SELECT position, log_position, generation, latest_us FROM head"
+_HEAD = (
+    "SELECT position, log_position, generation, latest_us, (SELECT database_id FROM identity)"
+    " FROM head"
+)
+_FILES = {
+    "": "The database",
+    "-wal": "A part of the database, the file",
+    "-shm": "A part of the database, the file",
+}
+"""The files of a database in use; each is open as long as the service runs."""
 
 _MOSTLY_THE_SAME = {
     tables.run: (
@@ -93,29 +103,27 @@ class SqliteDialect:
 
     def __init__(self, path: Path, *, busy_timeout_s: float) -> None:
         self.path = path
+        self.gone: str | None = None
         self._busy_timeout_s = busy_timeout_s
+        self._database_id: bytes | None = None
+        """The database that is used; None as long as it may be created."""
+        self._files: dict[str, tuple[int, int]] = {}
+        self._anchor: sqlite3.Connection | None = None
+        self._is_saved = False
         self.writing: Engine = self._engine(read_only=False)
         self.reading: Engine = self._engine(read_only=True)
         self._row_lock = threading.Lock()
         self._row_reader: sqlite3.Connection | None = None
 
     def _engine(self, *, read_only: bool) -> Engine:
-        arguments = {
-            "check_same_thread": False,
-            "timeout": self._busy_timeout_s,
-            "isolation_level": None,
-            "cached_statements": STATEMENT_CACHE_SIZE,
-        }
         pool: dict[str, Any] = (
             {"poolclass": QueuePool, "pool_size": READERS, "max_overflow": READERS}
             if read_only
             else {"poolclass": StaticPool}
         )
         engine = create_engine(
-            URL.create("sqlite", database=str(self.path)), connect_args=arguments, **pool
+            URL.create("sqlite", database=str(self.path)), creator=self._connect, **pool
         )
-
-        event.listen(engine, "do_connect", _connect)
 
         @event.listens_for(engine, "connect")
         def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
@@ -124,10 +132,107 @@ class SqliteDialect:
 
         return engine
 
+    def _connect(self) -> sqlite3.Connection:
+        """Connect with files of the reserve; create the file only before there is a database.
+
+        Where a connection of a client has taken what was to be free, this is tried again.
+        """
+        for _ in range(CONNECT_TRIES - 1):
+            with contextlib.suppress(sqlite3.OperationalError):
+                return self._connect_once()
+        return self._connect_once()
+
+    def _connect_once(self) -> sqlite3.Connection:
+        mode = "rwc" if self._database_id is None else "rw"
+        self._check_files()
+        with from_reserve():
+            connection = sqlite3.connect(
+                f"file:{quote(os.fsencode(self.path))}?mode={mode}",
+                uri=True,
+                check_same_thread=False,
+                timeout=self._busy_timeout_s,
+                isolation_level=None,
+                cached_statements=STATEMENT_CACHE_SIZE,
+            )
+            try:
+                # The first read opens the write-ahead log.
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def settle(self, database_id: str) -> None:
+        """See dialects.base.Dialect."""
+        self._database_id = bytes(to_bytes(database_id))
+        # The files of the log are the same as long as one connection uses them.
+        self._anchor = self._connect()
+        self._anchor.execute(_HEAD).fetchone()
+        for suffix in _FILES:
+            file = _file_of(self._path_of(suffix))
+            if file is not None:
+                self._files[suffix] = file
+
+    def check_place(self) -> None:
+        """See dialects.base.Dialect."""
+        if self.gone is not None:
+            raise DatabaseGoneError(self.gone)
+        self._check_files()
+
+    def _check_files(self) -> None:
+        for suffix in self._files:
+            self._check_file(suffix)
+
+    def _check_file(self, suffix: str) -> None:
+        path = self._path_of(suffix)
+        found = _file_of(path)
+        if found == self._files.get(suffix, found):
+            return
+        what = "was deleted or moved away" if found is None else "was replaced by another file"
+        self.gone = (
+            f"{_FILES[suffix]} {path} {what} while the service runs. Nothing is stored any more:"
+            " put it back, or restart the service."
+        )
+        raise DatabaseGoneError(self.gone)
+
+    def look(self) -> str | None:
+        """See dialects.base.Dialect."""
+        try:
+            with contextlib.closing(self._connect()) as connection:
+                *_, database_id = connection.execute(_HEAD).fetchone()
+            self._check_id(database_id)
+            self.gone = None
+        except DatabaseGoneError as error:
+            self._save_log()
+            return str(error)
+        except sqlite3.Error as error:
+            return self.explain(error)
+        return None
+
+    def _save_log(self) -> None:
+        """Have what is in the log written to the database: the log may have no name any more."""
+        if self._anchor is not None and not self._is_saved:
+            self._is_saved = True
+            with contextlib.suppress(sqlite3.Error):
+                self._anchor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _check_id(self, database_id: bytes) -> None:
+        if database_id != self._database_id:
+            self.gone = (
+                f"The database {self.path} was overwritten with another one while the service"
+                " runs. Nothing is stored any more: restart the service."
+            )
+            raise DatabaseGoneError(self.gone)
+
+    def _path_of(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
     def begin(self, connection: Connection) -> Head:
         """See dialects.base.Dialect."""
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-        return Head(*connection.exec_driver_sql(_HEAD).one())
+        *head, database_id = connection.exec_driver_sql(_HEAD).one()
+        self._check_id(database_id)
+        return Head(*head)
 
     def together(
         self, connection: Connection, *, row_count: int
@@ -206,13 +311,7 @@ class SqliteDialect:
             self._row_lock.release()
 
     def _open_row_reader(self) -> sqlite3.Connection:
-        with from_reserve():
-            connection = sqlite3.connect(
-                self.path,
-                timeout=self._busy_timeout_s,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+        connection = self._connect()
         for pragma in _pragmas(read_only=True):
             connection.execute(f"PRAGMA {pragma}")
         return connection
@@ -229,12 +328,14 @@ class SqliteDialect:
         size = 0
         for suffix in ("", "-wal"):
             with contextlib.suppress(OSError):
-                size += self.path.with_name(self.path.name + suffix).stat().st_size
+                size += self._path_of(suffix).stat().st_size
         return size
 
     def explain(self, error: Exception) -> str | None:
         """See dialects.base.Dialect."""
         original = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(original, DatabaseGoneError):
+            return str(original)
         if not isinstance(original, sqlite3.DatabaseError):
             return None
         code = getattr(original, "sqlite_errorcode", None)
@@ -252,30 +353,17 @@ class SqliteDialect:
                 self._row_reader = None
         self.reading.dispose()
         self.writing.dispose()
+        if self._anchor is not None:
+            self._anchor.close()
 
 
-def _connect(*call: Any) -> sqlite3.Connection:
-    """Connect with files of the reserve, and open the write-ahead log, which the first read does.
-
-    Where a connection of a client has taken what was to be free, this is tried again.
-    """
-    for _ in range(CONNECT_TRIES - 1):
-        with contextlib.suppress(sqlite3.OperationalError):
-            return _connect_once(*call)
-    return _connect_once(*call)
-
-
-def _connect_once(
-    dialect: SqlAlchemyDialect, _record: object, arguments: Sequence[Any], options: dict[str, Any]
-) -> sqlite3.Connection:
-    with from_reserve():
-        connection: sqlite3.Connection = dialect.loaded_dbapi.connect(*arguments, **options)
-        try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except BaseException:
-            connection.close()
-            raise
-    return connection
+def _file_of(path: Path) -> tuple[int, int] | None:
+    """Which file is at the path: its device and inode; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _runs_of(rows: Iterable[Row[Any] | tuple[Any, ...]]) -> Iterator[Run]:
