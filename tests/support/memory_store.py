@@ -399,6 +399,12 @@ class MemoryStore:
     def position(self) -> int:
         return len(self.data.history)
 
+    def log_position(self) -> int:
+        return len(self.data.logs)
+
+    def commit_time(self, position: int) -> int:
+        return next((each.commit_us for each in self.data.history if each.position == position), 0)
+
     def list_logs(self, query: LogQuery) -> LogPage:
         wanted = {query.run_id}
         if query.include_descendants:

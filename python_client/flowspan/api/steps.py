@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from flowspan import clock
 from flowspan.api.reconnect import Reconnect
-from flowspan.exceptions import FlowspanError
+from flowspan.exceptions import ApiError, FlowspanError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,6 +32,7 @@ PAGE_TRANSITIONS = 10_000
 """Transitions in one page of a history."""
 _PACKAGE = "flowspan.v1"
 _MARGIN_S = 0.02
+_OUT_OF_RANGE = "TOKEN_OUT_OF_RANGE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,25 @@ def follow(
         finally:
             stream.cancel()
         yield Sleep(pause_s)
+
+
+def begin_again(items: Callable[[], Items[T]], forget: Callable[[ApiError], bool]) -> Items[T]:
+    """Gives the items of a stream, also if the service does not have the place to go on from.
+
+    So it is when another database, or an older state of it, is found after a broken connection.
+
+    Args:
+        items: Follows the stream; is called again for another beginning.
+        forget: Forgets the place, and says so to people; False if there is none to forget.
+    """
+    while True:
+        try:
+            yield from items()
+        except ApiError as error:
+            if error.reason != _OUT_OF_RANGE or not forget(error):
+                raise
+        else:
+            return
 
 
 def for_each(items: Items[T], action: Callable[[T], object]) -> Generator[Step, Any, None]:

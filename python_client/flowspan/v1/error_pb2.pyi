@@ -20,6 +20,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_STORE_UNAVAILABLE: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
     ERROR_REASON_WRONG_SECRET: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_OUT_OF_RANGE: _ClassVar[ErrorReason]
     ERROR_REASON_ANSWER_TOO_LARGE: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
@@ -35,4 +36,5 @@ ERROR_REASON_STOPPING: ErrorReason
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_WRONG_SECRET: ErrorReason
+ERROR_REASON_TOKEN_OUT_OF_RANGE: ErrorReason
 ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason

@@ -52,7 +52,9 @@ class WatchServiceServicer(object):
         token, there is no snapshot: the stream goes on where the token was given out.
 
         Watching one run ends by itself when the run is in a terminal state and all changes were sent.
-        NOT_FOUND: there is no such run. INVALID_ARGUMENT: a bad token.
+        NOT_FOUND: there is no such run. INVALID_ARGUMENT: a bad token. OUT_OF_RANGE: a token of another
+        database, or of a state that this one is not in any more (a backup was restored): begin again
+        without a token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

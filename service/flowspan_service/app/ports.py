@@ -378,6 +378,14 @@ class Store(Protocol):
         """The position of the last transition committed; 0 if there is none."""
         ...
 
+    def log_position(self) -> int:
+        """The position of the last log record committed; 0 if there is none."""
+        ...
+
+    def commit_time(self, position: int) -> int:
+        """When the transition at the position was committed; 0 if it was deleted since."""
+        ...
+
     def list_logs(self, query: LogQuery) -> LogPage:
         """A page of log records."""
         ...

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.domain.commands import Command, CommandKind
-from flowspan_service.domain.errors import AlreadyExistsError, NotFoundError, StateConflictError
+from flowspan_service.domain.errors import (
+    AlreadyExistsError,
+    BadTokenError,
+    NotFoundError,
+    StateConflictError,
+)
 from flowspan_service.domain.rules import Wish, decide, enter
 from flowspan_service.domain.runs import Run, RunKind, SessionStatus
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
@@ -244,14 +249,26 @@ def history(
 
     Raises:
         NotFoundError: There is no such run.
+        BadTokenError: Its history is shorter than that.
     """
-    get_run(store, kind, run_id)
+    run = get_run(store, kind, run_id)
+    if after_ordinal > run.transition_count:
+        raise beyond_the_end("page_token")
     page = store.transition_page(
         run_id, after_ordinal=after_ordinal, limit=limit, limit_bytes=limit_bytes
     )
     if not page.items and not after_ordinal:
         raise run_not_found(kind, run_id)  # deleted meanwhile: no run is without a transition
     return page
+
+
+def beyond_the_end(field: str) -> BadTokenError:
+    """The error for a page token of a state that the database is not in any more."""
+    return BadTokenError(
+        f"{field}: the token is of a later state of the database (a backup was restored?)",
+        advice="Begin without a token.",
+        field=field,
+    )
 
 
 def run_not_found(kind: int, run_id: str) -> NotFoundError:

@@ -33,9 +33,15 @@ class TooLargeError(ServiceError):
 
 
 class BadTokenError(ServiceError):
-    """A page token or resume token was not made by this service, or belongs to another query."""
+    """A page token or resume token was not made for this database, or belongs to another query."""
 
     reason = "BAD_TOKEN"
+
+
+class TokenOutOfRangeError(ServiceError):
+    """A resume token is of another database, or of a state that the database is not in any more."""
+
+    reason = "TOKEN_OUT_OF_RANGE"
 
 
 class BadSequenceError(ServiceError):

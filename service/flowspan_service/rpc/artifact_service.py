@@ -14,7 +14,6 @@ from flowspan_service.app.artifacts import (
 )
 from flowspan_service.app.queries import ArtifactQuery, LatestArtifactQuery
 from flowspan_service.rpc import limits
-from flowspan_service.rpc.tokens import seal, unseal
 from flowspan_service.rpc.translate import artifact_change, artifact_message, new_artifact
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class ArtifactService(artifact_service_pb2_grpc.ArtifactServiceServicer):
         query = b"artifacts\0%d\0" % oldest_first + wanted.SerializeToString(deterministic=True)
         after_id = None
         if request.page_token:
-            after_id = unseal(request.page_token, query=query, field="page_token")
+            after_id = self._backend.tokens.unseal(request.page_token, query=query)
         page = await self._backend.read(
             self._backend.store.list_artifacts,
             ArtifactQuery(
@@ -94,7 +93,9 @@ class ArtifactService(artifact_service_pb2_grpc.ArtifactServiceServicer):
         )
         return artifacts.ListArtifactsResponse(
             artifacts=[artifact_message(each) for each in page.items],
-            next_page_token=seal(page.items[-1].id, query=query) if page.has_more else "",
+            next_page_token=(
+                self._backend.tokens.seal(page.items[-1].id, query=query) if page.has_more else ""
+            ),
         )
 
     async def ListLatestArtifacts(
@@ -105,7 +106,7 @@ class ArtifactService(artifact_service_pb2_grpc.ArtifactServiceServicer):
         query = b"latest artifacts\0" + request.key_prefix.encode()
         after_key = None
         if request.page_token:
-            after_key = unseal(request.page_token, query=query, field="page_token")
+            after_key = self._backend.tokens.unseal(request.page_token, query=query)
         page = await self._backend.read(
             self._backend.store.latest_artifacts,
             LatestArtifactQuery(
@@ -118,7 +119,11 @@ class ArtifactService(artifact_service_pb2_grpc.ArtifactServiceServicer):
         )
         return artifacts.ListLatestArtifactsResponse(
             artifacts=[artifact_message(each) for each in page.items],
-            next_page_token=seal(str(page.items[-1].key), query=query) if page.has_more else "",
+            next_page_token=(
+                self._backend.tokens.seal(str(page.items[-1].key), query=query)
+                if page.has_more
+                else ""
+            ),
         )
 
     async def DeleteArtifact(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from flowspan_service.domain.errors import StoppingError
 from flowspan_service.open_files import OpenFiles
 from flowspan_service.rpc.parsing import Parsing
+from flowspan_service.rpc.tokens import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,7 @@ class Backend:
         files: The files that are open, against what may be.
         parsing: Where large requests are parsed.
         stopping: Set when the service stops.
+        tokens: Makes and reads the tokens of its database.
         on_point: Told of the named points of the write path, for tests that crash there.
     """
 
@@ -86,6 +88,10 @@ class Backend:
     parsing: Parsing = field(default_factory=Parsing)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     on_point: Callable[[str], None] | None = None
+    tokens: Tokens = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tokens = Tokens(self.store.identity)
 
     async def write(self, operation: Operation[T]) -> T:
         """Does an operation; returns after its commit.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from flowspan.v1 import flow_service_pb2, flow_service_pb2_grpc
 from flowspan_service.domain.errors import NotFoundError
 from flowspan_service.rpc import limits
-from flowspan_service.rpc.tokens import seal, unseal
 from flowspan_service.rpc.translate import flow_message
 
 if TYPE_CHECKING:
@@ -42,13 +41,15 @@ class FlowService(flow_service_pb2_grpc.FlowServiceServicer):
         del context
         after = None
         if request.page_token:
-            after = unseal(request.page_token, query=_QUERY, field="page_token")
+            after = self._backend.tokens.unseal(request.page_token, query=_QUERY)
         limit = request.page_size or limits.PAGE_RUNS_DEFAULT
         # One more than asked for tells whether there is a next page.
         flows = await self._backend.read(
             self._backend.store.list_flows, after_name=after, limit=limit + 1
         )
-        token = seal(flows[limit - 1].name, query=_QUERY) if len(flows) > limit else ""
+        token = ""
+        if len(flows) > limit:
+            token = self._backend.tokens.seal(flows[limit - 1].name, query=_QUERY)
         return flow_service_pb2.ListFlowsResponse(
             flows=[flow_message(flow) for flow in flows[:limit]], next_page_token=token
         )

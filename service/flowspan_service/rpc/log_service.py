@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from flowspan.v1 import log_service_pb2, log_service_pb2_grpc
 from flowspan_service.app.queries import LogQuery
-from flowspan_service.app.runs import get_run_of_any_kind
+from flowspan_service.app.runs import beyond_the_end, get_run_of_any_kind
 from flowspan_service.rpc import limits
-from flowspan_service.rpc.tokens import seal, unseal
+from flowspan_service.rpc.tokens import out_of_range
 from flowspan_service.rpc.translate import log_message, microseconds
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class LogService(log_service_pb2_grpc.LogServiceServicer):
         bound_to = _bound_to(request)
         after = 0
         if request.page_token:
-            after = int(unseal(request.page_token, query=bound_to, field="page_token"))
+            after = backend.tokens.unseal_number(request.page_token, query=bound_to)
+            if after > await backend.read(backend.store.log_position):
+                raise beyond_the_end("page_token")
         is_newest_first = request.order == log_service_pb2.LOG_ORDER_NEWEST_FIRST
         await backend.read(get_run_of_any_kind, backend.store, request.run_id)
         query = replace(
@@ -48,7 +50,9 @@ class LogService(log_service_pb2_grpc.LogServiceServicer):
         page, messages = await backend.read(_read_page, backend.store, query)
         return log_service_pb2.ListLogsResponse(
             logs=messages,
-            next_page_token=seal(str(page.looked_at), query=bound_to) if page.has_more else "",
+            next_page_token=(
+                backend.tokens.seal(page.looked_at, query=bound_to) if page.has_more else ""
+            ),
             order=(
                 log_service_pb2.LOG_ORDER_NEWEST_FIRST
                 if is_newest_first
@@ -63,6 +67,10 @@ class LogService(log_service_pb2_grpc.LogServiceServicer):
         del context
         backend = self._backend
         after = request.after_position
+        if after and after > await backend.read(backend.store.log_position):
+            raise out_of_range(
+                "the database has no such record (a backup was restored?)", field="after_position"
+            )
         while True:
             generation = backend.hub.generation
             # The run is looked at first: when it had ended by then, all that it logged is read.

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flowspan_service.app.queries import RunQuery
 from flowspan_service.domain.errors import AnswerTooLargeError
 from flowspan_service.rpc import limits
-from flowspan_service.rpc.tokens import seal, unseal
 from flowspan_service.rpc.translate import run_filter, transition_message
 
 if TYPE_CHECKING:
     from flowspan.v1 import transition_pb2
     from flowspan_service.app.queries import Page
     from flowspan_service.domain.runs import Transition
+    from flowspan_service.rpc.tokens import Tokens
 
 M = TypeVar("M")
 
 _OLDEST_FIRST = 2
 
 
-def run_query(request: Any, kind: int) -> RunQuery:
+def run_query(tokens: Tokens, request: Any, kind: int) -> RunQuery:
     """The query of a ListFlowRunsRequest or ListTaskRunsRequest.
 
     Raises:
@@ -28,7 +28,7 @@ def run_query(request: Any, kind: int) -> RunQuery:
     """
     after_id = None
     if request.page_token:
-        after_id = unseal(request.page_token, query=_bound_to(request, kind), field="page_token")
+        after_id = tokens.unseal(request.page_token, query=_bound_to(request, kind))
     return RunQuery(
         kind=kind,
         filter=run_filter(request.filter),
@@ -38,12 +38,12 @@ def run_query(request: Any, kind: int) -> RunQuery:
     )
 
 
-def next_token(request: Any, kind: int, last_id: str | None) -> str:
+def next_token(tokens: Tokens, request: Any, kind: int, last_id: str | None) -> str:
     """Return the token of the page after a run; empty if there is none."""
-    return "" if last_id is None else seal(last_id, query=_bound_to(request, kind))
+    return "" if last_id is None else tokens.seal(last_id, query=_bound_to(request, kind))
 
 
-def history_query(request: Any) -> dict[str, Any]:
+def history_query(tokens: Tokens, request: Any) -> dict[str, Any]:
     """The arguments of `history` for a ListFlowRunTransitionsRequest, or one of a task run.
 
     Raises:
@@ -51,7 +51,7 @@ def history_query(request: Any) -> dict[str, Any]:
     """
     after = 0
     if request.page_token:
-        after = int(unseal(request.page_token, query=_of_run(request), field="page_token"))
+        after = tokens.unseal_number(request.page_token, query=_of_run(request))
     query = {"run_id": request.id, "after_ordinal": after, "limit_bytes": limits.PAGE_MESSAGE}
     if _wants_all(request):
         return {**query, "limit": limits.WHOLE_HISTORY, "limit_bytes": limits.WHOLE_MESSAGE}
@@ -59,7 +59,7 @@ def history_query(request: Any) -> dict[str, Any]:
 
 
 def history_page(
-    request: Any, page: Page[Transition]
+    tokens: Tokens, request: Any, page: Page[Transition]
 ) -> tuple[list[transition_pb2.Transition], str]:
     """The messages of a page of a history, and the token of the next one; empty on the last.
 
@@ -76,7 +76,7 @@ def history_page(
     messages = [transition_message(each) for each in page.items]
     if not page.has_more:
         return messages, ""
-    return messages, seal(str(page.items[-1].ordinal), query=_of_run(request))
+    return messages, tokens.seal(page.items[-1].ordinal, query=_of_run(request))
 
 
 def _wants_all(request: Any) -> bool:
@@ -85,7 +85,7 @@ def _wants_all(request: Any) -> bool:
 
 
 def _of_run(request: Any) -> bytes:
-    return b"history\0" + str(request.id).encode()
+    return f"history\0{request.DESCRIPTOR.name}\0{request.id}".encode()
 
 
 def _bound_to(request: Any, kind: int) -> bytes:

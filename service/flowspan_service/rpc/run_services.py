@@ -69,10 +69,10 @@ class _Runs(Generic[M]):
     async def page(self, request: Any) -> tuple[bytes, str]:
         """The runs of a page, as field 1 of the response, and the token of the next."""
         backend = self._backend
-        query = run_query(request, self._kind)
+        query = run_query(backend.tokens, request, self._kind)
         read = backend.read_row if query.is_cheap else backend.read
         runs, last_id = await read(self._messages.page, query)
-        return runs, next_token(request, self._kind, last_id)
+        return runs, next_token(backend.tokens, request, self._kind, last_id)
 
     async def counts(self, wanted: RunFilter) -> list[StateCount]:
         """How many runs are in which state."""
@@ -96,10 +96,11 @@ class _Runs(Generic[M]):
     async def history(self, request: Any) -> tuple[list[Transition], str]:
         """The transitions of a page of a run's history, and the token of the next."""
         backend = self._backend
-        query = history_query(request)
+        query = history_query(backend.tokens, request)
 
         def read() -> tuple[list[Transition], str]:
-            return history_page(request, history(backend.store, self._kind, **query))
+            page = history(backend.store, self._kind, **query)
+            return history_page(backend.tokens, request, page)
 
         return await backend.read(read)
 

@@ -9,7 +9,6 @@ from flowspan.v1 import variable_service_pb2_grpc
 from flowspan_service.app.queries import VariableQuery
 from flowspan_service.app.variables import DeleteVariable, SetVariable, get_variable
 from flowspan_service.rpc import limits
-from flowspan_service.rpc.tokens import seal, unseal
 from flowspan_service.rpc.translate import payload_of, variable_message
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class VariableService(variable_service_pb2_grpc.VariableServiceServicer):
         query = b"variables\0" + selection.encode()
         after_name = None
         if request.page_token:
-            after_name = unseal(request.page_token, query=query, field="page_token")
+            after_name = self._backend.tokens.unseal(request.page_token, query=query)
         page = await self._backend.read(
             self._backend.store.list_variables,
             VariableQuery(
@@ -73,7 +72,9 @@ class VariableService(variable_service_pb2_grpc.VariableServiceServicer):
         )
         return variables.ListVariablesResponse(
             variables=[variable_message(each) for each in page.items],
-            next_page_token=seal(page.items[-1].name, query=query) if page.has_more else "",
+            next_page_token=(
+                self._backend.tokens.seal(page.items[-1].name, query=query) if page.has_more else ""
+            ),
         )
 
     async def DeleteVariable(

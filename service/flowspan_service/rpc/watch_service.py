@@ -8,7 +8,7 @@ from flowspan.v1 import watch_service_pb2, watch_service_pb2_grpc
 from flowspan_service.app.runs import get_run_of_any_kind
 from flowspan_service.app.watching import changes_page, snapshot_pages
 from flowspan_service.domain.runs import RunKind
-from flowspan_service.rpc.tokens import seal, unseal
+from flowspan_service.rpc.tokens import WatchPlace, out_of_range
 from flowspan_service.rpc.translate import flow_run_message, task_run_message, transition_message
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
         backend, run_id = self._backend, request.run_id or None
         bound_to = b"watch\0" + request.run_id.encode()
         if request.resume_token:
-            after = int(unseal(request.resume_token, query=bound_to, field="resume_token"))
+            after = await self._place(request.resume_token, bound_to)
         else:
             if run_id is not None:
                 await backend.read(get_run_of_any_kind, backend.store, run_id)
@@ -48,7 +48,10 @@ class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
                     yield _snapshot_message(run)
             yield _Response(
                 snapshot_end=watch_service_pb2.SnapshotEnd(run_count=count),
-                resume_token=seal(str(after), query=bound_to),
+                resume_token=backend.tokens.seal_watch(
+                    WatchPlace(after, await backend.read(backend.store.commit_time, after)),
+                    query=bound_to,
+                ),
             )
         while True:
             generation = backend.hub.generation
@@ -65,12 +68,32 @@ class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
             )
             after = page.looked_at
             for change in page.changes:
-                token = seal(str(change.transition.position), query=bound_to)
+                transition = change.transition
+                place = WatchPlace(transition.position, transition.commit_us)
+                token = backend.tokens.seal_watch(place, query=bound_to)
                 yield _Response(change=_change_message(change), resume_token=token)
             if page.is_last:
                 if root is not None and root.state.is_terminal:
                     return
                 await backend.next_commit(after=generation)
+
+    async def _place(self, token: str, bound_to: bytes) -> int:
+        """The position that a resume token stands for.
+
+        Raises:
+            BadTokenError: It is none of this database, or of another watch.
+            TokenOutOfRangeError: The database does not have that position, or has another
+                transition there.
+        """
+        backend = self._backend
+        place = backend.tokens.unseal_watch(token, query=bound_to)
+        if place.position > await backend.read(backend.store.position):
+            raise out_of_range("the database is in an earlier state (a backup was restored?)")
+        commit_us = await backend.read(backend.store.commit_time, place.position)
+        # What was deleted since cannot be compared.
+        if commit_us and place.commit_us and commit_us != place.commit_us:
+            raise out_of_range("the database has another history (a backup was restored?)")
+        return place.position
 
     async def _snapshot(
         self, at: int, request: watch_service_pb2.WatchRequest

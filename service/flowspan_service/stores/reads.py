@@ -259,6 +259,17 @@ class Reads:
         with self._connection() as connection:
             return int(connection.execute(select(head.c.position)).scalar_one())
 
+    def log_position(self) -> int:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            return int(connection.execute(select(head.c.log_position)).scalar_one())
+
+    def commit_time(self, position: int) -> int:
+        """See app.ports.Store."""
+        statement = select(transition.c.commit_us).where(transition.c.position == position)
+        with self._connection() as connection:
+            return int(connection.execute(statement).scalar() or 0)
+
     def list_logs(self, query: LogQuery) -> LogPage:
         """See app.ports.Store."""
         find = "instr" if self._dialect.name == "sqlite" else "strpos"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowspan.api.chunks import BackwardJoiner, ChunkJoiner
 from flowspan.api.log_search import LogSearch
-from flowspan.api.steps import Give, call, follow, pages
+from flowspan.api.steps import Give, begin_again, call, follow, pages
 from flowspan.v1 import log_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
     from flowspan.api import models
     from flowspan.api.steps import Items, Step
+    from flowspan.exceptions import ApiError
     from flowspan.v1 import log_pb2
+
+_log = logging.getLogger("flowspan.client")
 
 _LIST = "LogService/ListLogs"
 _BACKWARD_PAGES = (100, 1000)
@@ -142,13 +147,22 @@ def tail_logs(
             request.after_position = message.logs[-1].position
         return search.of(joiner.join(message.logs))
 
-    yield from follow(
+    def forget(error: ApiError) -> bool:
+        had_place = bool(request.after_position)
+        if had_place:
+            _log.warning("the log is read again from its beginning: %s", error)
+            request.after_position = 0
+        return had_place
+
+    follow_once = partial(
+        follow,
         "LogService/TailLogs",
         request,
         pb.TailLogsResponse,
         receive,
         rest=lambda: search.of(joiner.rest()),
     )
+    yield from begin_again(follow_once, forget)
 
 
 @dataclass(slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowspan import clock
 from flowspan.api import convert, models
 from flowspan.api.operations.flow_runs import read_flow_run
-from flowspan.api.steps import follow, for_each
+from flowspan.api.steps import begin_again, follow, for_each
 from flowspan.exceptions import FlowRunWaitTimeout
 from flowspan.v1 import watch_service_pb2 as pb
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flowspan.api.steps import Answer, Items
+    from flowspan.exceptions import ApiError
 
 _log = logging.getLogger("flowspan.client")
 
@@ -32,7 +34,8 @@ def watch(
 
     First the runs as they are, then a mark, then every transition that is committed afterwards, in
     the order of the commits, without gaps and without repetitions. Goes on by itself after a broken
-    connection.
+    connection. Begins again with the snapshot, and logs a warning, if the service has another
+    database than before, or an earlier state of it.
 
     Args:
         run_id: The run whose tree is watched, until it has ended; everything and for ever if None.
@@ -102,6 +105,14 @@ def _watch(
         item = convert.watch_item(message)
         return () if item is None else (item,)
 
-    yield from follow(
-        "WatchService/Watch", request, pb.WatchResponse, receive, deadline_s=deadline_s
+    def forget(error: ApiError) -> bool:
+        had_place = bool(request.resume_token)
+        if had_place:
+            _log.warning("the watch begins again with a snapshot: %s", error)
+            request.resume_token = ""
+        return had_place
+
+    follow_once = partial(
+        follow, "WatchService/Watch", request, pb.WatchResponse, receive, deadline_s=deadline_s
     )
+    yield from begin_again(follow_once, forget)
