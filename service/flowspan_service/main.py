@@ -179,7 +179,7 @@ async def _serve(
             terms=LeaseTerms(
                 lease_us=round(config.lease_s * 1e6), grace_us=round(config.grace_s * 1e6)
             ),
-            hub=CommitHub(loop),
+            hub=CommitHub(loop, store, readers),
             live=LiveSessions(),
             about=About(
                 version=version("flowspan"),

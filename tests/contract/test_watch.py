@@ -12,6 +12,7 @@ from tests.support.harness import refused
 from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
 
 from flowspan.v1 import flow_run_service_pb2, report_pb2, watch_service_pb2
+from flowspan_service.app import feeds, watching
 from flowspan_service.stores import reads
 
 if TYPE_CHECKING:
@@ -122,8 +123,12 @@ def report_a_tree(stream: ReportStream, root: str, chance: random.Random) -> lis
     return run_ids
 
 
+@pytest.mark.parametrize("kept", [1, 5, 2_000], ids=["all late", "some late", "none late"])
 @pytest.mark.parametrize("seed", range(4))
-def test_promise_watch_is_gapless_and_ordered(harness: Harness, stubs: Stubs, seed: int) -> None:
+def test_promise_watch_is_gapless_and_ordered(
+    harness: Harness, stubs: Stubs, seed: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "KEPT_CHANGES", kept)
     chance = random.Random(seed)
     root, noise = new_id(), new_id()
     stream = ReportStream(harness.channel)
@@ -274,6 +279,41 @@ def test_bad_watches_are_refused(harness: Harness, stubs: Stubs) -> None:
     refused(lambda: watch(run_id=other, resume_token=token), invalid, "BAD_TOKEN")
     refused(lambda: watch(resume_token=token), invalid, "BAD_TOKEN")
     assert watch(run_id=run_id, resume_token=token) == []
+
+
+@pytest.mark.parametrize("is_root", [True, False], ids=["tree", "subtree"])
+def test_a_snapshot_of_many_pages_is_whole(
+    harness: Harness, stubs: Stubs, monkeypatch: pytest.MonkeyPatch, is_root: bool
+) -> None:
+    monkeypatch.setattr(watching, "SNAPSHOT_PAGE", 3)
+    monkeypatch.setattr(reads, "ROWS_BUFFERED", 2)
+    top, root = new_id(), new_id()
+    if is_root:
+        top = root
+    stream = ReportStream(harness.channel)
+    events = [created(top)]
+    if not is_root:
+        events.append(created(root, parent_run_id=top, root_run_id=top))
+    chance = random.Random(1)
+    ids = [root]
+    for number in range(40):
+        run_id = new_id()
+        parent = chance.choice(ids)
+        kind = "TASK" if number % 3 else "FLOW"
+        events.append(created(run_id, kind=kind, parent_run_id=parent, root_run_id=top))
+        ids.append(run_id)
+    for run_id in chance.sample(ids[1:], 20):
+        events += [entered(run_id, "RUNNING"), entered(run_id, "COMPLETED")]
+    stream.wait_for_ack(stream.report(*events, created(new_id())))
+    call = stubs.watch.Watch(watch_service_pb2.WatchRequest(run_id=root))
+    seen: list[str] = []
+    for response in call:
+        if response.HasField("snapshot_end"):
+            break
+        seen.append(getattr(response, response.WhichOneof("item")).id)
+    call.cancel()
+    assert seen == sorted(ids)
+    stream.goodbye()
 
 
 def test_deleting_ends_the_watch(harness: Harness, stubs: Stubs) -> None:

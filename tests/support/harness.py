@@ -194,7 +194,7 @@ class Harness:
             clock=self.clock,
             readers=self._readers,
             terms=LeaseTerms(lease_us=round(LEASE_S * 1e6), grace_us=round(GRACE_S * 1e6)),
-            hub=CommitHub(self._loop),
+            hub=CommitHub(self._loop, self.store, self._readers),
             live=LiveSessions(),
             about=About(
                 version="1.2.3",

@@ -7,11 +7,12 @@ from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowspan_service.app.leases import StoredSign
-from flowspan_service.app.ports import Identity, Unfinished, WriteTimes
+from flowspan_service.app.ports import Heads, Identity, Unfinished, WriteTimes
 from flowspan_service.app.queries import (
     ArtifactQuery,
     Changes,
     FlowInfo,
+    FoundRuns,
     LatestArtifactQuery,
     LogPage,
     LogQuery,
@@ -272,13 +273,19 @@ class MemoryStore:
         """One transaction of the operation; what it does without a bound ends after one piece if
         `is_spent` is set.
         """
-        data = deepcopy(self.data)
+        data, before = deepcopy(self.data), self.heads()
         uow = MemoryUnitOfWork(data, self.clock.now_us())
         uow.spent = self.is_spent
         answer = operation(uow)
         self.data = data
         for listener in self.listeners:
-            listener(position=self.position(), log_position=len(data.logs), ended=uow.ended)
+            listener(
+                position=self.position(),
+                log_position=len(data.logs),
+                ended=uow.ended,
+                roots=self.changed_roots(before.position, self.position()),
+                before=before,
+            )
         return answer
 
     @property
@@ -362,6 +369,25 @@ class MemoryStore:
         runs = sorted(_tree(self.data, run_id), key=lambda run: run.id)
         runs = [copy(run) for run in runs if after_id is None or run.id > after_id]
         return Page(runs[:limit], has_more=len(runs) > limit)
+
+    def tree_ids(self, run_id: str) -> list[str]:
+        return sorted(run.id for run in _tree(self.data, run_id))
+
+    def runs(self, run_ids: Sequence[str], *, limit_bytes: int = 2_000_000) -> FoundRuns:
+        del limit_bytes
+        found = [copy(self.data.runs[key]) for key in run_ids if key in self.data.runs]
+        return FoundRuns(found, len(run_ids))
+
+    def heads(self) -> Heads:
+        return Heads(self.position(), len(self.data.logs))
+
+    def changed_roots(self, after: int, upto: int) -> set[str]:
+        changes = [each for each in self.data.history if after < each.position <= upto]
+        return {
+            self.data.runs[each.run_id].root_run_id
+            for each in changes
+            if each.run_id in self.data.runs
+        }
 
     def transitions(self, run_id: str) -> list[Transition]:
         return self.transition_page(run_id).items

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ArtifactQuery,
         Changes,
         FlowInfo,
+        FoundRuns,
         LatestArtifactQuery,
         LogPage,
         LogQuery,
@@ -247,6 +248,13 @@ class Operation(Protocol[T_co]):
         ...
 
 
+class Heads(NamedTuple):
+    """The last positions given out: how far a database has come."""
+
+    position: int
+    log_position: int
+
+
 class Identity(NamedTuple):
     """Which database it is."""
 
@@ -347,6 +355,14 @@ class Store(Protocol):
         """
         ...
 
+    def tree_ids(self, run_id: str) -> list[str]:
+        """The ids of the run and of all that it called, ascending."""
+        ...
+
+    def runs(self, run_ids: Sequence[str], *, limit_bytes: int = 2_000_000) -> FoundRuns:
+        """The first of these runs, as far as there are any, up to about so much of payloads."""
+        ...
+
     def transitions(self, run_id: str) -> list[Transition]:
         """The history of a run, by ordinal; empty if there is no such run."""
         ...
@@ -376,6 +392,14 @@ class Store(Protocol):
 
     def position(self) -> int:
         """The position of the last transition committed; 0 if there is none."""
+        ...
+
+    def heads(self) -> Heads:
+        """How far the database has come."""
+        ...
+
+    def changed_roots(self, after: int, upto: int) -> Collection[str] | None:
+        """The roots of the trees that changed between two positions; None if there are too many."""
         ...
 
     def log_position(self) -> int:
@@ -458,12 +482,22 @@ class Store(Protocol):
 class CommitListener(Protocol):
     """Told of what was committed."""
 
-    def __call__(self, *, position: int, log_position: int, ended: Sequence[Run]) -> None:
+    def __call__(
+        self,
+        *,
+        position: int,
+        log_position: int,
+        ended: Sequence[Run],
+        roots: Collection[str],
+        before: Heads,
+    ) -> None:
         """Must return at once.
 
         Args:
             position: Of the last transition.
             log_position: Of the last log record.
             ended: Copies of the runs that entered a terminal state.
+            roots: The roots of the trees of which anything changed.
+            before: The positions before the commit.
         """
         ...

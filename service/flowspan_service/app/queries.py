@@ -142,6 +142,14 @@ class Changes(NamedTuple):
     """Whether there were transitions after that, of whatever run."""
 
 
+class FoundRuns(NamedTuple):
+    """Some runs of those that were asked for."""
+
+    items: list[Run]
+    asked: int
+    """How many of them were looked for: the first ones."""
+
+
 class LogPage(NamedTuple):
     """Some log records by position, and what there is after them."""
 

@@ -85,6 +85,10 @@ def replay(run: Run, transitions: Sequence[Transition]) -> Run:
 
 
 def _tree_pages(store: Store, run_id: str) -> Iterator[list[Run]]:
+    run = store.get_run(RunKind.FLOW, run_id) or store.get_run(RunKind.TASK, run_id)
+    if run is not None and run.root_run_id != run_id:
+        yield from _subtree_pages(store, run_id)
+        return
     after_id: str | None = None
     while True:
         page = store.tree_runs(run_id, after_id=after_id, limit=SNAPSHOT_PAGE)
@@ -92,6 +96,16 @@ def _tree_pages(store: Store, run_id: str) -> Iterator[list[Run]]:
         if not page.has_more or not page.items:
             return
         after_id = page.items[-1].id
+
+
+def _subtree_pages(store: Store, run_id: str) -> Iterator[list[Run]]:
+    # Found by walking from run to run, which is done once and not for each page.
+    run_ids = store.tree_ids(run_id)
+    at = 0
+    while at < len(run_ids):
+        page = store.runs(run_ids[at : at + SNAPSHOT_PAGE])
+        yield page.items
+        at += page.asked
 
 
 def _all_pages(store: Store, flow_runs_only: bool) -> Iterator[list[Run]]:  # noqa: FBT001 - passed on

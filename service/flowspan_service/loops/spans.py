@@ -109,7 +109,7 @@ class SpanExporter:
         if self._thread.is_alive():
             self._thread.join(CLOSE_TIMEOUT_S / 2)
 
-    def __call__(self, *, position: int, log_position: int, ended: Sequence[Run]) -> None:
+    def __call__(self, *, position: int, ended: Sequence[Run], **_: object) -> None:
         """See app.ports.CommitListener."""
         for run in ended:
             if not needs_span(run):

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from flowspan_service.app.feeds import PAUSE_S, Feeds
 from flowspan_service.domain.errors import StoppingError
 from flowspan_service.open_files import OpenFiles
 from flowspan_service.rpc.parsing import Parsing
@@ -15,13 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
 
-    from flowspan_service.app.hub import CommitHub
+    from flowspan_service.app.hub import CommitHub, Mark
     from flowspan_service.app.live import LiveSessions
     from flowspan_service.app.ports import Clock, Operation, Store
     from flowspan_service.app.sessions import LeaseTerms
-
-_LOOK_ANYWAY_S = 0.5
-_COALESCE_S = 0.02
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -65,7 +63,8 @@ class Backend:
         clock: The time.
         readers: Threads for reads, which block.
         terms: How long sessions live.
-        hub: Wakes whoever waits for a commit.
+        hub: Wakes whoever waits for changes.
+        feeds: The changes of trees, read once for all who watch them.
         live: The connected sessions.
         about: What the service says of itself.
         activity: How it is used.
@@ -89,9 +88,11 @@ class Backend:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     on_point: Callable[[str], None] | None = None
     tokens: Tokens = field(init=False)
+    feeds: Feeds = field(init=False)
 
     def __post_init__(self) -> None:
         self.tokens = Tokens(self.store.identity)
+        self.feeds = Feeds(self.store, self.hub, self.readers)
 
     async def write(self, operation: Operation[T]) -> T:
         """Does an operation; returns after its commit.
@@ -111,19 +112,23 @@ class Backend:
             return function(*args, **kwargs)
         return await self.read(function, *args, **kwargs)
 
-    async def next_commit(self, *, after: int) -> None:
-        """Returns soon after the next commit, or when it is time to look anyway.
-
-        Other service processes over the same database commit without a word to this one.
-
-        Args:
-            after: The hub's generation before the store was read.
+    async def next_change(self, mark: Mark) -> None:
+        """Return soon after the next change that the mark waits for.
 
         Raises:
             StoppingError: The service stops.
         """
-        await self.hub.wait(after=after, timeout_s=_LOOK_ANYWAY_S)
+        self.check_not_stopping()
+        await mark.wait()
+        self.check_not_stopping()
+        # Commits come in quick succession; one look serves several.
+        await asyncio.sleep(PAUSE_S)
+
+    def check_not_stopping(self) -> None:
+        """Do nothing, as long as the service serves.
+
+        Raises:
+            StoppingError: The service stops.
+        """
         if self.stopping.is_set():
             raise StoppingError("The service is stopping.", advice="Call again.")
-        # Commits come in quick succession; one look serves several.
-        await asyncio.sleep(_COALESCE_S)

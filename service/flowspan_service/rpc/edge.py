@@ -77,7 +77,7 @@ class Edge(grpc.aio.ServerInterceptor):
             method = handler.unary_stream
             return grpc.unary_stream_rpc_method_handler(
                 self._wrap_stream(name, method, request_type(name)),
-                response_serializer=handler.response_serializer,
+                response_serializer=_serializer(handler.response_serializer),
             )
         method = handler.unary_unary
         return grpc.unary_unary_rpc_method_handler(

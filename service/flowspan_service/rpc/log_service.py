@@ -71,19 +71,21 @@ class LogService(log_service_pb2_grpc.LogServiceServicer):
             raise out_of_range(
                 "the database has no such record (a backup was restored?)", field="after_position"
             )
-        while True:
-            generation = backend.hub.generation
-            # The run is looked at first: when it had ended by then, all that it logged is read.
-            run = await backend.read(get_run_of_any_kind, backend.store, request.run_id)
-            query = _query(request, after=after)
-            page, messages = await backend.read(_read_page, backend.store, query)
-            after = page.looked_at
-            if messages:
-                yield log_service_pb2.TailLogsResponse(logs=messages)
-            if not page.has_more:
-                if run.state.is_terminal:
-                    return
-                await backend.next_commit(after=generation)
+        run = await backend.read(get_run_of_any_kind, backend.store, request.run_id)
+        with backend.hub.mark(run.root_run_id) as mark:
+            while True:
+                mark.take()
+                # The run is looked at first: when it had ended by then, all that it logged is read.
+                run = await backend.read(get_run_of_any_kind, backend.store, request.run_id)
+                query = _query(request, after=after)
+                page, messages = await backend.read(_read_page, backend.store, query)
+                after = page.looked_at
+                if messages:
+                    yield log_service_pb2.TailLogsResponse(logs=messages)
+                if not page.has_more:
+                    if run.state.is_terminal:
+                        return
+                    await backend.next_change(mark)
 
 
 def _read_page(store: Store, query: LogQuery) -> tuple[LogPage, list[log_pb2.LogRecord]]:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from flowspan.v1 import watch_service_pb2, watch_service_pb2_grpc
+from flowspan_service.app.feeds import Watched
 from flowspan_service.app.runs import get_run_of_any_kind
-from flowspan_service.app.watching import changes_page, snapshot_pages
+from flowspan_service.app.watching import snapshot_pages
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.rpc.tokens import WatchPlace, out_of_range
 from flowspan_service.rpc.translate import flow_run_message, task_run_message, transition_message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from flowspan_service.app.feeds import Feed
     from flowspan_service.app.watching import WatchedChange
     from flowspan_service.domain.runs import Run
     from flowspan_service.rpc.backend import Backend
     from flowspan_service.rpc.edge import CallContext
+    from flowspan_service.rpc.tokens import Tokens
 
 _Response = watch_service_pb2.WatchResponse
 
@@ -35,11 +39,13 @@ class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
         del context
         backend, run_id = self._backend, request.run_id or None
         bound_to = b"watch\0" + request.run_id.encode()
+        root_run_id, after = None, 0
         if request.resume_token:
             after = await self._place(request.resume_token, bound_to)
-        else:
-            if run_id is not None:
-                await backend.read(get_run_of_any_kind, backend.store, run_id)
+        if run_id is not None:
+            run = await backend.read(get_run_of_any_kind, backend.store, run_id)
+            root_run_id = run.root_run_id
+        if not request.resume_token:
             after = await backend.read(backend.store.position)
             count = 0
             if not request.changes_only:
@@ -53,29 +59,32 @@ class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
                     query=bound_to,
                 ),
             )
+        watched = Watched(run_id, root_run_id, request.flow_runs_only)
+        encode = partial(_encoded_change, backend.tokens, bound_to)
+        with backend.feeds.watch(watched, after, encode) as feed:
+            async for message in self._changes(feed, watched, after, encode):
+                yield message
+
+    async def _changes(
+        self, feed: Feed, watched: Watched, after: int, encode: Callable[[WatchedChange], bytes]
+    ) -> AsyncIterator[Any]:
+        """The changes after a position, encoded, until the watched run has ended."""
+        backend = self._backend
         while True:
-            generation = backend.hub.generation
-            # The run is looked at first: when it had ended by then, its last change is read.
-            root = None
-            if run_id is not None:
-                root = await backend.read(get_run_of_any_kind, backend.store, run_id)
-            page = await backend.read(
-                changes_page,
-                backend.store,
-                after=after,
-                run_id=run_id,
-                flow_runs_only=request.flow_runs_only,
-            )
-            after = page.looked_at
-            for change in page.changes:
-                transition = change.transition
-                place = WatchPlace(transition.position, transition.commit_us)
-                token = backend.tokens.seal_watch(place, query=bound_to)
-                yield _Response(change=_change_message(change), resume_token=token)
-            if page.is_last:
-                if root is not None and root.state.is_terminal:
-                    return
-                await backend.next_commit(after=generation)
+            if after < feed.begin:
+                # What the feed does not keep any more is in the store.
+                found = await backend.feeds.read(watched, encode, after)
+                messages, upto, has_ended = found.messages, found.looked_at, found.has_ended
+            else:
+                messages, upto, has_ended = feed.after(after), feed.position, feed.has_ended
+            for _, message in messages:
+                yield message
+            if has_ended:
+                return
+            after = max(after, upto)
+            if after >= feed.begin:
+                backend.check_not_stopping()
+                await feed.news(after)
 
     async def _place(self, token: str, bound_to: bytes) -> int:
         """The position that a resume token stands for.
@@ -114,6 +123,13 @@ def _snapshot_message(run: Run) -> watch_service_pb2.WatchResponse:
     if run.kind == RunKind.FLOW:
         return _Response(flow_run=flow_run_message(run))
     return _Response(task_run=task_run_message(run))
+
+
+def _encoded_change(tokens: Tokens, bound_to: bytes, change: WatchedChange) -> bytes:
+    """A change as it is sent to all who watch the same; called in a thread."""
+    place = WatchPlace(change.transition.position, change.transition.commit_us)
+    token = tokens.seal_watch(place, query=bound_to)
+    return _Response(change=_change_message(change), resume_token=token).SerializeToString()
 
 
 def _change_message(change: WatchedChange) -> watch_service_pb2.Change:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from flowspan_service.app.queries import Changes, FlowInfo, LogPage, Page
+from flowspan_service.app.ports import Heads
+from flowspan_service.app.queries import (
+    Changes,
+    FlowInfo,
+    FoundRuns,
+    LogPage,
+    Page,
+    RunFilter,
+    RunQuery,
+)
 from flowspan_service.domain.errors import StoreUnavailableError
-from flowspan_service.domain.runs import SessionStatus
+from flowspan_service.domain.runs import RunKind, SessionStatus
 from flowspan_service.stores import trees
 from flowspan_service.stores.bounds import bounded, log_bytes, run_bytes, transition_bytes
 from flowspan_service.stores.dialects.base import chunks
@@ -34,7 +44,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
-    from flowspan_service.app.queries import LogQuery, RunFilter, RunKey, RunQuery
+    from flowspan_service.app.queries import LogQuery, RunKey
     from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.stores.dialects.base import Dialect
 
@@ -166,9 +176,61 @@ class Reads:
     ) -> Page[Run]:
         """See app.ports.Store."""
         with self._connection() as connection:
-            statement = trees.tree_statement(connection, run_id, after_id=after_id, limit=limit + 1)
+            if trees.root_of(connection, run_id) == run_id:
+                return self._root_page(connection, run_id, after_id, limit, limit_bytes)
+            statement = trees.tree_statement(run_id, after_id=after_id, limit=limit + 1)
             with _streaming(connection, limit).execute(statement) as rows:
                 return bounded(map(run_of, rows), run_bytes, limit, limit_bytes)
+
+    def _root_page(
+        self,
+        connection: Connection,
+        root_run_id: str,
+        after_id: str | None,
+        limit: int,
+        limit_bytes: int,
+    ) -> Page[Run]:
+        """A page of a whole tree: two lists, merged, so that it costs the same wherever it is."""
+        whole = RunFilter(root_run_id=root_run_id)
+        with contextlib.ExitStack() as stack:
+            lists = [
+                stack.enter_context(
+                    contextlib.closing(
+                        self._dialect.fetch_runs(
+                            _streaming(connection, limit),
+                            page_statement(
+                                RunQuery(kind, whole, oldest_first=True, after_id=after_id),
+                                self._dialect,
+                                limit=limit + 1,
+                            ),
+                        )
+                    )
+                )
+                for kind in RunKind
+            ]
+            merged = heapq.merge(*lists, key=lambda found: found.id)
+            return bounded(merged, run_bytes, limit, limit_bytes)
+
+    def tree_ids(self, run_id: str) -> list[str]:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            is_root = trees.root_of(connection, run_id) == run_id
+            ids = trees.tree_ids(run_id, is_root=is_root).subquery()
+            return list(connection.scalars(select(ids.c.id).order_by(ids.c.id)))
+
+    def runs(self, run_ids: Sequence[str], *, limit_bytes: int = 2_000_000) -> FoundRuns:
+        """See app.ports.Store."""
+        found: list[Run] = []
+        size = asked = 0
+        with self._connection() as connection:
+            for chunk in chunks(run_ids, ROWS_BUFFERED):
+                some = self._dialect.load_runs(connection, chunk)
+                found += sorted(some, key=lambda each: each.id)
+                asked += len(chunk)
+                size += sum(map(run_bytes, some))
+                if size > limit_bytes:
+                    break
+        return FoundRuns(found, asked)
 
     def transitions(self, run_id: str) -> list[Transition]:
         """See app.ports.Store."""
@@ -258,6 +320,24 @@ class Reads:
         """See app.ports.Store."""
         with self._connection() as connection:
             return int(connection.execute(select(head.c.position)).scalar_one())
+
+    def heads(self) -> Heads:
+        """See app.ports.Store."""
+        with self._connection() as connection:
+            return Heads(*connection.execute(select(head.c.position, head.c.log_position)).one())
+
+    def changed_roots(self, after: int, upto: int) -> set[str] | None:
+        """See app.ports.Store."""
+        if upto - after > SCAN_LIMIT:
+            return None
+        statement = (
+            select(run.c.root_run_id)
+            .join(transition, transition.c.run_id == run.c.id)
+            .where(transition.c.position > after, transition.c.position <= upto)
+            .distinct()
+        )
+        with self._connection() as connection:
+            return set(connection.scalars(statement))
 
     def log_position(self) -> int:
         """See app.ports.Store."""

@@ -47,10 +47,10 @@ def tree_ids(run_id: str, *, is_root: bool) -> SelectBase:
 
 
 def tree_statement(
-    connection: Connection, run_id: str, *, after_id: str | None = None, limit: int | None = None
+    run_id: str, *, after_id: str | None = None, limit: int | None = None
 ) -> Select[*tuple[Any, ...]]:
-    """The run and all that it called, by id ascending."""
-    ids = tree_ids(run_id, is_root=root_of(connection, run_id) == run_id).subquery()
+    """The run, which is not a root, and all that it called, by id ascending."""
+    ids = tree_ids(run_id, is_root=False).subquery()
     statement = select(run).join(ids, run.c.id == ids.c.id).order_by(ids.c.id)
     if after_id is not None:
         statement = statement.where(ids.c.id > after_id)

@@ -123,6 +123,8 @@ class Unit:
         self._logs: list[LogEntry] = []
         self._changed_sessions: dict[str, Session] = {}
         self._flows: dict[str, tuple[int, int]] = {}
+        self._other_roots: set[str] = set()
+        """Of trees that changed, beside those of the runs that were written."""
         self._objects = Objects(dialect, connection)
         self._commands = Commands(connection, now_us)
         self._commit_times = CommitTimes(connection, now_us) if now_us < head.latest_us else None
@@ -292,7 +294,11 @@ class Unit:
         """See app.ports.UnitOfWork."""
         self.changes += 1
         self.flush()
+        begun = path[0]
         gone = self._deletions.delete_below(path)
+        self._other_roots.update(
+            root for root, doomed in self._begun_deletions().items() if begun in doomed
+        )
         for doomed in gone:
             self._runs.pop(doomed.id, None)
             self._written.pop(doomed.id, None)
@@ -496,6 +502,10 @@ class Unit:
             )
             self._flows.clear()
 
+    def changed_roots(self) -> set[str]:
+        """The roots of the trees of which anything changed; after `finish`."""
+        return {run.root_run_id for run in self._written.values()} | self._other_roots
+
     def ended_runs(self) -> list[Run]:
         """The runs that entered a terminal state, and are in one; after `finish`."""
         before = self._head.position
@@ -520,10 +530,12 @@ class Unit:
 
     def _log_row(self, entry: LogEntry) -> tuple[Any, ...]:
         run = self._runs.get(entry.run_id)
+        root_run_id = run.root_run_id if run is not None else entry.run_id
+        self._other_roots.add(root_run_id)
         self._log_position += 1
         entry.position = self._log_position
         return (
-            to_bytes(run.root_run_id if run is not None else entry.run_id),
+            to_bytes(root_run_id),
             entry.position,
             to_bytes(entry.run_id),
             entry.attempt,

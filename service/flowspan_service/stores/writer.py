@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flowspan_service.app.ports import Unfinished
+from flowspan_service.app.ports import Heads, Unfinished
 from flowspan_service.domain.errors import ServiceError, StoppingError, StoreUnavailableError
 from flowspan_service.stores.dialects.base import DatabaseGoneError
 from flowspan_service.stores.holds import TARGET_S, GroupLimit, Holds
@@ -54,8 +54,10 @@ class _Committed:
     refused: list[tuple[Future[Any], Exception]]
     postponed: Sequence[_Waiting]
     """Operations for which there was no time."""
+    before: Head
     head: Head
     ended: list[Run]
+    roots: set[str]
     changed: bool
 
 
@@ -200,7 +202,7 @@ class Writer:
         try:
             connection = self._connect()
             self._dialect.check_place()
-            head = self._dialect.begin(connection)
+            before = head = self._dialect.begin(connection)
             began_s = time.monotonic()
             self._check_not_older(head)
             unit = self._unit(connection, head, until_s=began_s + TARGET_S)
@@ -232,10 +234,10 @@ class Writer:
         self._holds.note(time.monotonic() - began_s)
         self._generation = head.generation
         self.problem = None
-        ended = unit.ended_runs()
+        ended, roots = unit.ended_runs(), unit.changed_roots()
         self._cache.generation = head.generation
         self._cache.trim()
-        return _Committed(outcomes, refused, group[done:], head, ended, changed)
+        return _Committed(outcomes, refused, group[done:], before, head, ended, roots, changed)
 
     def _check_not_older(self, head: Head) -> None:
         if head.generation < self._generation:
@@ -290,6 +292,8 @@ class Writer:
                     position=committed.head.position,
                     log_position=committed.head.log_position,
                     ended=committed.ended,
+                    roots=committed.roots,
+                    before=Heads(committed.before.position, committed.before.log_position),
                 )
             except Exception:  # noqa: BLE001 - what is committed is not a listener's to fail
                 _log.exception("A commit listener failed")

@@ -1,0 +1,210 @@
+"""Feeds: the changes of a tree, read once for all who watch it.
+
+A feed keeps the newest changes as its watchers send them. It reads the store when its tree has
+changed, and not more often than every few milliseconds. A watcher that is behind what the feed
+keeps reads the store itself until it has caught up, so that a slow one costs no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from bisect import bisect_right
+from collections import deque
+from functools import partial
+from itertools import islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowspan_service.app.runs import get_run_of_any_kind
+from flowspan_service.app.watching import changes_page
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from concurrent.futures import Executor
+
+    from flowspan_service.app.hub import CommitHub, Mark
+    from flowspan_service.app.ports import Store
+    from flowspan_service.app.watching import WatchedChange
+
+PAUSE_S = 0.004
+"""Between two looks: commits come in quick succession, and one look serves several."""
+KEPT_CHANGES = 2_000
+KEPT_BYTES = 4_000_000
+
+
+class Watched(NamedTuple):
+    """What is watched."""
+
+    run_id: str | None
+    """The run whose tree it is; None for everything."""
+    root_run_id: str | None
+    """The root of that tree."""
+    flow_runs_only: bool
+
+
+class Look(NamedTuple):
+    """Some changes of what is watched, as its watchers send them."""
+
+    messages: list[tuple[int, bytes]]
+    """With their positions."""
+    looked_at: int
+    """The position to go on from."""
+    is_last: bool
+    """Whether there were no more when it was read."""
+    has_ended: bool
+    """Whether the watched run had ended by then, so that no more are to come."""
+
+
+def look(
+    store: Store, watched: Watched, encode: Callable[[WatchedChange], bytes], after: int
+) -> Look:
+    """Read some of the changes after a position. Blocks.
+
+    Raises:
+        NotFoundError: There is no such run.
+    """
+    run = None
+    if watched.run_id is not None:
+        # The run is looked at first: when it had ended by then, its last change is read.
+        run = get_run_of_any_kind(store, watched.run_id)
+    page = changes_page(
+        store, after=after, run_id=watched.run_id, flow_runs_only=watched.flow_runs_only
+    )
+    return Look(
+        [(change.transition.position, encode(change)) for change in page.changes],
+        page.looked_at,
+        page.is_last,
+        page.is_last and run is not None and run.state.is_terminal,
+    )
+
+
+class Feed:
+    """The changes of a tree after a position. For the event loop's thread only.
+
+    Attributes:
+        begin: The changes after this position are kept …
+        position: … up to this one.
+        has_ended: True if the watched run had ended there, so that nothing more is to come.
+        watcher_count: The number of those who watch it.
+    """
+
+    def __init__(self, position: int, read: Callable[[int], Awaitable[Look]]) -> None:
+        self.begin = self.position = position
+        self.has_ended = False
+        self.watcher_count = 0
+        self._read = read
+        self._kept: deque[tuple[int, bytes]] = deque()
+        self._kept_bytes = 0
+        self._failure: Exception | None = None
+        self._news = asyncio.Event()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.has_ended or self._failure is not None
+
+    def after(self, position: int) -> list[tuple[int, bytes]]:
+        """The changes after a position, which is not before `begin`, with their positions."""
+        if position >= self.position:
+            return []
+        first = bisect_right(self._kept, position, key=itemgetter(0))
+        return list(islice(self._kept, first, None))
+
+    async def news(self, after: int) -> None:
+        """Return when the feed may have come further than the position, or has ended.
+
+        Raises:
+            Exception: What the feed met when it read the store.
+        """
+        if self._failure is None and self.position <= after and not self.has_ended:
+            await self._news.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def run(self, mark: Mark) -> None:
+        """Read the changes as they come, until there are no more to come."""
+        try:
+            while not self.has_ended:
+                # What did not concern the tree need not be looked through.
+                self.position = max(self.position, mark.take())
+                await self._catch_up()
+                if not self.has_ended:
+                    await asyncio.sleep(PAUSE_S)
+                    await mark.wait()
+        except Exception as error:  # noqa: BLE001 - it is the watchers' to answer
+            self._failure = error
+            self._wake()
+
+    async def _catch_up(self) -> None:
+        is_last = False
+        while not is_last:
+            found = await self._read(self.position)
+            for position, message in found.messages:
+                self._keep(position, message)
+            self.position, is_last = found.looked_at, found.is_last
+            self.has_ended = found.has_ended
+            self._wake()
+
+    def _keep(self, position: int, message: bytes) -> None:
+        self._kept.append((position, message))
+        self._kept_bytes += len(message)
+        while len(self._kept) > KEPT_CHANGES or self._kept_bytes > KEPT_BYTES:
+            self.begin, dropped = self._kept.popleft()
+            self._kept_bytes -= len(dropped)
+
+    def _wake(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+class Feeds:
+    """The feeds that somebody watches. For the event loop's thread only."""
+
+    def __init__(self, store: Store, hub: CommitHub, readers: Executor) -> None:
+        self._store = store
+        self._hub = hub
+        self._readers = readers
+        self._feeds: dict[Watched, Feed] = {}
+        self._tasks: dict[Feed, asyncio.Task[None]] = {}
+
+    @contextlib.contextmanager
+    def watch(
+        self, watched: Watched, position: int, encode: Callable[[WatchedChange], bytes]
+    ) -> Iterator[Feed]:
+        """Join the feed of what is watched; it begins at the position if there is none yet.
+
+        Args:
+            watched: What is watched.
+            position: Where the watcher is.
+            encode: Makes the message of a change; the same for all watchers of the same.
+        """
+        feed = self._feeds.get(watched)
+        if feed is None or feed.is_over:
+            feed = self._feeds[watched] = Feed(position, partial(self.read, watched, encode))
+            task = asyncio.get_running_loop().create_task(self._run(watched, feed))
+            self._tasks[feed] = task
+        feed.watcher_count += 1
+        try:
+            yield feed
+        finally:
+            feed.watcher_count -= 1
+            if not feed.watcher_count:
+                self._tasks.pop(feed).cancel()
+                if self._feeds.get(watched) is feed:
+                    del self._feeds[watched]
+
+    async def read(
+        self, watched: Watched, encode: Callable[[WatchedChange], bytes], after: int
+    ) -> Look:
+        """Read some of the changes after a position.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, look, self._store, watched, encode, after)
+
+    async def _run(self, watched: Watched, feed: Feed) -> None:
+        with self._hub.mark(watched.root_run_id) as mark:
+            await feed.run(mark)
