@@ -1,0 +1,286 @@
+"""What watchers see and cost, with the real gRPC server over SQLite, in one process.
+
+How soon a state reaches a watcher, with few and many watchers of one tree; how much of the
+ingest rate idle watchers take; how long the snapshot of a tree takes, by its size; how long the
+writer is held by the deletion of a large tree, and what others wait meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from flowspan.core.ids import IdMaker
+from flowspan.v1 import (
+    flow_run_service_pb2,
+    flow_run_service_pb2_grpc,
+    report_pb2,
+    report_service_pb2,
+    report_service_pb2_grpc,
+    state_pb2,
+    system_service_pb2,
+    system_service_pb2_grpc,
+    watch_service_pb2,
+    watch_service_pb2_grpc,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EVENTS_PER_BATCH = 500
+new_id = IdMaker(time.time_ns, random.getrandbits, threading.Lock())
+
+
+class Service:
+    """A service in a process of its own."""
+
+    def __init__(self, folder: str) -> None:
+        self.socket = Path(folder) / "service.sock"
+        command = [sys.executable, "-m", "flowspan_service", "--home", folder, "--port", "0"]
+        command += ["--host", "127.0.0.1", "--socket", str(self.socket), "--log-level", "warning"]
+        environment = {**os.environ, "FLOWSPAN_HOME": folder}
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        self.channel = self.connect()
+        grpc.channel_ready_future(self.channel).result(60)
+
+    def connect(self) -> grpc.Channel:
+        """A connection of its own."""
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
+        return grpc.insecure_channel(f"unix:{self.socket}", options=options)
+
+    def info(self) -> Any:
+        """What the service says of itself."""
+        stub = system_service_pb2_grpc.SystemServiceStub(self.channel)
+        return stub.GetInfo(system_service_pb2.GetInfoRequest())
+
+    def stop(self) -> None:
+        """End it."""
+        self.channel.close()
+        self.process.terminate()
+        self.process.wait()
+
+
+class Session:
+    """Reports over ReportBatch."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._stub = report_service_pb2_grpc.ReportServiceStub(channel)
+        self._hello = report_pb2.Hello(session_id=str(uuid.uuid4()))
+        self._sequence = 1
+
+    def report(self, events: list[report_pb2.Event]) -> None:
+        """Report events; return when they are committed."""
+        batch = report_pb2.Batch(first_sequence=self._sequence, events=events)
+        request = report_service_pb2.ReportBatchRequest(hello=self._hello, batch=batch)
+        self._stub.ReportBatch(request)
+        self._sequence += len(events)
+
+
+def created(run_id: str, kind: str = "FLOW", **fields: Any) -> report_pb2.Event:
+    """A run came to be."""
+    state = _state("PENDING")
+    run = report_pb2.RunCreated(
+        run_id=run_id, kind=f"RUN_KIND_{kind}", function_name="f", state=state, **fields
+    )
+    return report_pb2.Event(run_created=run)
+
+
+def entered(run_id: str, kind: str) -> report_pb2.Event:
+    """A run entered a state."""
+    state = report_pb2.StateEntered(run_id=run_id, attempt=1, state=_state(kind))
+    return report_pb2.Event(state_entered=state)
+
+
+def _state(kind: str) -> state_pb2.State:
+    state = state_pb2.State(type=f"STATE_TYPE_{kind}")
+    state.time.FromNanoseconds(time.time_ns() // 1000 * 1000)
+    return state
+
+
+def report_tree(session: Session, tasks: int) -> str:
+    """A flow run with so many task runs, all of which have completed; returns its id."""
+    root = new_id()
+    session.report([created(root), entered(root, "RUNNING")])
+    events: list[report_pb2.Event] = []
+    for _ in range(tasks):
+        run_id = new_id()
+        events += [
+            created(run_id, "TASK", parent_run_id=root, root_run_id=root, flow_run_id=root),
+            entered(run_id, "RUNNING"),
+            entered(run_id, "COMPLETED"),
+        ]
+        if len(events) >= EVENTS_PER_BATCH:
+            session.report(events)
+            events = []
+    session.report([*events, entered(root, "COMPLETED")])
+    return root
+
+
+def snapshots(service: Service, sizes: list[int]) -> Iterator[str]:
+    """How long snapshots of trees of these sizes take."""
+    stub = watch_service_pb2_grpc.WatchServiceStub(service.channel)
+    for size in sizes:
+        root = report_tree(Session(service.channel), size)
+        begin = time.perf_counter()
+        count = sum(1 for _ in stub.Watch(watch_service_pb2.WatchRequest(run_id=root)))
+        taken_s = time.perf_counter() - begin
+        each_us = taken_s / count * 1e6
+        yield f"snapshot of {count - 2:7,} tasks: {taken_s:6.2f} s, {each_us:.0f} µs each"
+
+
+def latencies(service: Service, watchers: int, states: int) -> str:
+    """How soon a state reaches all of the watchers of its tree."""
+    session = Session(service.channel)
+    root = new_id()
+    session.report([created(root), entered(root, "RUNNING")])
+    sent: dict[int, float] = {}
+    found: list[float] = []
+    ready = threading.Semaphore(0)
+
+    def watch(channel: grpc.Channel) -> None:
+        stub = watch_service_pb2_grpc.WatchServiceStub(channel)
+        for answer in stub.Watch(watch_service_pb2.WatchRequest(run_id=root)):
+            if answer.HasField("snapshot_end"):
+                ready.release()
+            elif answer.HasField("change"):
+                found.append(time.perf_counter() - sent[answer.change.transition.ordinal])
+
+    channels = [service.connect() for _ in range(watchers)]
+    threads = [threading.Thread(target=watch, args=(channel,)) for channel in channels]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        ready.acquire()
+    for ordinal in range(3, states + 3):
+        time.sleep(0.05)
+        event = entered(root, "RUNNING")
+        sent[ordinal] = time.perf_counter()
+        session.report([event])
+    sent[states + 3] = time.perf_counter()
+    session.report([entered(root, "COMPLETED")])
+    for thread in threads:
+        thread.join()
+    for channel in channels:
+        channel.close()
+    cut = statistics.quantiles(found, n=20)
+    p50_ms, p95_ms = cut[9] * 1e3, cut[18] * 1e3
+    return f"{watchers:3} watchers of one tree: p50 {p50_ms:5.1f} ms, p95 {p95_ms:5.1f} ms"
+
+
+def _ingest(socket: str, seconds: float, counts: Any) -> None:
+    channel = grpc.insecure_channel(f"unix:{socket}")
+    session, end, count = Session(channel), time.perf_counter() + seconds, 0
+    while time.perf_counter() < end:
+        events = []
+        for _ in range(EVENTS_PER_BATCH // 3):
+            run_id = new_id()
+            events += [created(run_id), entered(run_id, "RUNNING"), entered(run_id, "COMPLETED")]
+        session.report(events)
+        count += len(events)
+    counts.put(count / seconds)
+
+
+def ingest_rate(service: Service, seconds: float) -> float:
+    """Transitions a second of a client in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    counts = context.Queue()
+    client = context.Process(target=_ingest, args=(str(service.socket), seconds, counts))
+    client.start()
+    rate: float = counts.get()
+    client.join()
+    return rate
+
+
+def idle_watchers(service: Service, watchers: int, seconds: float, repeat: int) -> Iterator[str]:
+    """How much of the ingest rate watchers of idle runs cost; with and without by turns."""
+    session = Session(service.channel)
+    roots = [new_id() for _ in range(watchers)]
+    session.report([created(root) for root in roots])
+    stub = watch_service_pb2_grpc.WatchServiceStub(service.channel)
+    without, with_them = [], []
+    for _ in range(repeat):
+        without.append(ingest_rate(service, seconds))
+        calls = [stub.Watch(watch_service_pb2.WatchRequest(run_id=root)) for root in roots]
+        for call in calls:
+            while not next(call).HasField("snapshot_end"):
+                pass
+        with_them.append(ingest_rate(service, seconds))
+        for call in calls:
+            call.cancel()
+        time.sleep(0.5)
+    before, after = statistics.median(without), statistics.median(with_them)
+    yield (
+        f"ingest: {before:,.0f}/s; with {watchers} idle watchers {after:,.0f}/s"
+        f" ({after / before - 1:+.1%})"
+    )
+
+
+def deletion(service: Service, tasks: int) -> Iterator[str]:
+    """How long the deletion of a tree takes, and others wait for their commits meanwhile."""
+    root = report_tree(Session(service.channel), tasks)
+    other, waits, is_done = Session(service.connect()), [], threading.Event()
+
+    def report() -> None:
+        while not is_done.is_set():
+            run_id, begin = new_id(), time.perf_counter()
+            other.report([created(run_id)])
+            waits.append(time.perf_counter() - begin)
+
+    reporting = threading.Thread(target=report)
+    reporting.start()
+    stub = flow_run_service_pb2_grpc.FlowRunServiceStub(service.channel)
+    begin = time.perf_counter()
+    stub.DeleteFlowRun(flow_run_service_pb2.DeleteFlowRunRequest(id=root))
+    taken_s = time.perf_counter() - begin
+    is_done.set()
+    reporting.join()
+    yield (
+        f"deletion of {tasks:,} tasks: {taken_s:.1f} s; others were acked {len(waits)} times, after"
+        f" p50 {statistics.median(waits) * 1e3:.0f} ms, at most {max(waits) * 1e3:.0f} ms"
+    )
+    info = service.info()
+    if info.HasField("longest_write"):
+        yield f"the longest write took {info.longest_write.ToMicroseconds() / 1e3:.0f} ms"
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[1_000, 12_500, 100_000])
+    parser.add_argument("--watchers", type=int, nargs="*", default=[1, 8, 50])
+    parser.add_argument("--idle", type=int, default=50, help="idle watchers; 0 leaves it out")
+    parser.add_argument("--delete", type=int, default=50_000, help="tasks; 0 leaves it out")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--repeat", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        service = Service(folder)
+        try:
+            for count in arguments.watchers:
+                print(latencies(service, count, states=100), flush=True)
+            if arguments.idle:
+                lines = idle_watchers(service, arguments.idle, arguments.seconds, arguments.repeat)
+                print(*lines, sep="\n", flush=True)
+            if arguments.delete:
+                print(*deletion(service, arguments.delete), sep="\n", flush=True)
+            for line in snapshots(service, arguments.sizes):
+                print(line, flush=True)
+        finally:
+            service.stop()
+
+
+if __name__ == "__main__":
+    main()
