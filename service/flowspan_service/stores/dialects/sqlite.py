@@ -43,7 +43,8 @@ CONNECT_TRIES = 3
 STATEMENT_CACHE_SIZE = 64
 WRITER_CACHE_KIB = 32_768
 READER_CACHE_KIB = 4_096
-CHECKPOINT_PAGES = 8_000
+CHECKPOINT_PAGES = 2_000
+"""16 MiB: a commit that copies the log into the database makes all others wait for that."""
 JOURNAL_LIMIT_BYTES = 128 << 20
 FULL_BELOW_BYTES = 64 << 10
 """A disk with less room than this is full: the index of the write-ahead log takes 32 KiB."""
