@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 # What the bytes of a fuzzed request may be answered with: a request may by chance be a good one
 # that asks for something that is not there.
-CALM = {INVALID, grpc.StatusCode.NOT_FOUND}
+# Out of range is a place that the database does not have (any more).
+CALM = {INVALID, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.OUT_OF_RANGE}
 TIMEOUT_S = 30.0
 
 

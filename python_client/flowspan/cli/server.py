@@ -104,7 +104,7 @@ def _facts(this: Session, address: str, info: ServiceInfo) -> list[tuple[str, st
         ("ends", _end(info)),
         ("database", f"{info.database}, schema {info.schema_version}"),
         ("stored in", _place(info)),
-        ("PROBLEM", info.database_problem),
+        ("problem", info.database_problem),
         ("log", info.log_file),
         ("sessions", f"{fmt.count(info.connected_session_count)} connected"),
         ("queue", f"{fmt.count(info.queued_event_count, 'event')} to be stored"),

@@ -63,7 +63,8 @@ class LogServiceServicer(object):
         """Log records as they arrive: first those that are there, then the new ones. Ends by itself when
         the run is in a terminal state and all that it logged was sent. After a broken connection, go on
         with after_position.
-        NOT_FOUND: there is no such run.
+        NOT_FOUND: there is no such run. OUT_OF_RANGE: the database has no record at after_position (any
+        more), as a backup was restored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
