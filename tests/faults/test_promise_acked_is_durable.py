@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from tests.support.service import ServiceProcess
 
 KILLED = -9
-# The service commits once when it starts (all leases are extended), then Hello, then the batch.
+# The first commit is Hello's, the second that of the batch.
 CRASH_POINTS = [
-    *("before_commit:2", "before_commit:3"),
-    *("after_commit:2", "after_commit:3"),
+    *("before_commit:1", "before_commit:2"),
+    *("after_commit:1", "after_commit:2"),
     "before_ack",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import grpc
@@ -13,6 +14,7 @@ from tests.support.postgres import postgres_server, postgres_url
 from tests.support.queries import flow_history, flow_runs, wait_until
 from tests.support.reporting import ReportStream, created, entered, new_id
 
+from flowspan.reporter.spool_format import read_opening, start_of
 from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc
 
 if TYPE_CHECKING:
@@ -109,8 +111,9 @@ def test_spool_with_a_wrong_secret_does_not_hold_others_back(
         if len(runs) == 1:
             (first,) = (flowspan_home / "spool").glob("*.spool")
             data = first.read_bytes()
-            at = data.index(b'"secret": "') + len(b'"secret": "')
-            first.write_bytes(data[:at] + b"00" * 16 + data[at + 32 :])
+            opening = read_opening(lambda at, size, data=data: data[at : at + size], first.stem)
+            header = replace(opening.header, secret=bytes(16))
+            first.write_bytes(start_of(header) + data[opening.start :])
         service.restart()
     with FlowProcess(WAITING_FLOW, home=flowspan_home, address=service.address) as process:
         process.wait_for_line("waiting")

@@ -173,7 +173,7 @@ def start_of(header: SpoolHeader) -> bytes:
             "session_id": header.session_id,
             "address": header.address,
             "client": header.client,
-            "created_at": header.created_at,
+            "created_at": max(0.0, header.created_at),  # a clock may say a time before 1970
             "first_sequence": header.first_sequence,
             "secret": header.secret.hex(),
         }
