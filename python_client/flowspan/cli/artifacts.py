@@ -87,8 +87,8 @@ def list_artifacts(
     """
     this = session(ctx)
     client = this.client()
-    size, count = min(limit + 1, _PAGE_SIZE) if limit else _PAGE_SIZE, limit or None
     is_each = bool(key or type_ or run or all_)
+    size = min(limit + 1, _PAGE_SIZE) if limit else _PAGE_SIZE
     found: Iterator[Artifact]
     if is_each:
         owner = None if run is None else find_run(client, run, now=this.now).id
@@ -101,7 +101,7 @@ def list_artifacts(
         found = client.read_artifacts(wanted, without_data=not json, page_size=size)
     else:
         found = client.read_latest_artifacts(without_data=not json, page_size=size)
-    listed = islice(found, count)
+    listed = islice(found, limit or None)
     if json:
         for artifact in listed:
             this.print_json(json_output.record(artifact))
@@ -110,15 +110,20 @@ def list_artifacts(
     if not rows:
         this.print("No artifacts." if is_each else "No artifacts with a key; --all has the others.")
         return
+    _print_rows(this, rows)
+    if limit and next(found, None) is not None:
+        this.print(Text(f"… and more: --limit {limit * 5}, or 0 for all", style="dim"))
+
+
+def _print_rows(this: Session, artifacts: list[Artifact]) -> None:
+    ends = short_ids([each.id for each in artifacts])
     this.print_table(
         ("ID", "KEY", "TYPE", "MADE", "RUN", "DESCRIPTION"),
         (
             _row(artifact, short, now=this.now)
-            for artifact, short in zip(rows, short_ids([each.id for each in rows]), strict=True)
+            for artifact, short in zip(artifacts, ends, strict=True)
         ),
     )
-    if limit and next(found, None) is not None:
-        this.print(Text(f"… and more: --limit {limit * 5}, or 0 for all", style="dim"))
 
 
 def inspect_artifact(

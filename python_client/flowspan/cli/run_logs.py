@@ -30,63 +30,69 @@ _LEVEL_STYLES = ((50, "bold red"), (40, "red"), (30, "yellow"), (20, ""), (0, "d
 _LEVEL_WIDTH = 8
 _SHOWN_PATTERN = 100
 
+_Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")]
+_Level = Annotated[
+    str | None,
+    typer.Option(
+        "--level",
+        "-l",
+        metavar="LEVEL",
+        help="Only records as grave as this, or graver: warning.",
+    ),
+]
+_Logger = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        metavar="NAME",
+        help="Only records of this logger and those below it (of one of several).",
+        callback=options.refuse_blank,
+    ),
+]
+_Grep = Annotated[
+    str | None,
+    typer.Option(
+        "--grep",
+        "-g",
+        metavar="PATTERN",
+        help="Only records whose message matches this regular expression.",
+    ),
+]
+_Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="WHEN",
+        help="Only records logged then or later: 30m, 2h, 7d ago, or a date and time.",
+    ),
+]
+_Limit = Annotated[
+    int,
+    typer.Option(
+        "--limit",
+        "-n",
+        metavar="N",
+        min=0,
+        help="Only the last N of these records; 0 for all.",
+        callback=options.bounded,
+    ),
+]
+_Own = Annotated[
+    bool, typer.Option("--own", help="Without the records of the runs that it called.")
+]
+
 
 def show_logs(
     ctx: typer.Context,
     run_id: options.RunId,
     *,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")
-    ] = False,
-    level: Annotated[
-        str | None,
-        typer.Option(
-            "--level",
-            "-l",
-            metavar="LEVEL",
-            help="Only records as grave as this, or graver: warning.",
-        ),
-    ] = None,
-    logger: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--logger",
-            metavar="NAME",
-            help="Only records of this logger and those below it (of one of several).",
-            callback=options.refuse_blank,
-        ),
-    ] = None,
-    grep: Annotated[
-        str | None,
-        typer.Option(
-            "--grep",
-            "-g",
-            metavar="PATTERN",
-            help="Only records whose message matches this regular expression.",
-        ),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--since",
-            metavar="WHEN",
-            help="Only records logged then or later: 30m, 2h, 7d ago, or a date and time.",
-        ),
-    ] = None,
-    limit: Annotated[
-        int,
-        typer.Option(
-            "--limit",
-            "-n",
-            metavar="N",
-            min=0,
-            help="Only the last N of these records; 0 for all.",
-            callback=options.bounded,
-        ),
-    ] = 0,
-    own: Annotated[
-        bool, typer.Option("--own", help="Without the records of the runs that it called.")
-    ] = False,
+    follow: _Follow = False,
+    level: _Level = None,
+    logger: _Logger = None,
+    grep: _Grep = None,
+    since: _Since = None,
+    limit: _Limit = 0,
+    own: _Own = False,
     json: options.Json = False,
 ) -> None:
     """Show what a run and the runs that it called have logged, in the order of arrival.
