@@ -44,6 +44,9 @@ class _Waiting:
     weight: int
     is_begun: bool = False
     """Whether its future cannot be cancelled any more."""
+    is_rest: bool = False
+    """Whether it is what a long operation has left: a transaction of its own, for nobody else is to
+    wait for the end of it."""
 
 
 @dataclass(slots=True)
@@ -153,6 +156,8 @@ class Writer:
             group: list[_Waiting] = []
             weight = 0
             while self._waiting and weight < self._limit.weight:
+                if group and (group[-1].is_rest or self._waiting[0].is_rest):
+                    break
                 waiting = self._waiting.popleft()
                 weight += waiting.weight
                 group.append(waiting)
@@ -303,7 +308,9 @@ class Writer:
         rest = unfinished.rest
         with self._wake:
             if not self._stopping:
-                self._waiting.append(_Waiting(rest, future, rest.weight, is_begun=True))
+                self._waiting.append(
+                    _Waiting(rest, future, rest.weight, is_begun=True, is_rest=True)
+                )
                 self._queued_weight += rest.weight
                 return
         message = f"The service is stopping. {unfinished.progress}"
