@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -14,6 +15,12 @@ if __name__ == "__main__":
 
     config = load(sys.argv[1:], os.environ)
 
+    # Half of the time until it is ready, the service loads modules. What they make stays, so the
+    # collector would look at it in vain; `main` turns it on again. structlog would load rich for
+    # tracebacks that the service writes without it.
+    gc.disable()
+    sys.modules["rich"] = None  # type: ignore[assignment]
     from flowspan_service.main import main
 
+    del sys.modules["rich"]
     sys.exit(main(config))

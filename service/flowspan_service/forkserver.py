@@ -8,9 +8,9 @@
 - ``{"id": 1}`` kills it and removes its home. The answer: ``{"id": 1, "code": -9, "log": "…"}``,
   which comes also where it has ended by itself.
 
-A new database takes as long as Alembic needs for all migrations; so each starts as a copy of an
-empty one. Everything ends with standard input, that is with the process that asked for it: services
-are killed, homes removed. If this process is killed itself, the services end all the same.
+Each database starts as a copy of an empty one, which is faster than making it. Everything ends with
+standard input, that is with the process that asked for it: services are killed, homes removed. If
+this process is killed itself, the services end all the same.
 """
 
 from __future__ import annotations

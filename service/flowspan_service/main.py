@@ -318,7 +318,7 @@ def _tune_collector() -> None:
     What events are made of has no cycles, but makes so many objects that the collector, left alone,
     takes half of the time.
     """
-    gc.collect()
+    gc.enable()  # `__main__` turned it off
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 20, 100)
 

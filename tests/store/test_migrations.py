@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,25 +29,66 @@ from flowspan_service.stores import migrate as migrations
 from flowspan_service.stores.tables import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from flowspan_service.stores.store import SqlStore
 
 RELEASED_VERSIONS = ["0001", "0002"]
 
 
-def downgrade(url: str, version: str) -> None:
-    """Makes the database as that version of the schema had it."""
+_SQLITE_FACTS = (
+    "SELECT name, type, wr, strict FROM pragma_table_list WHERE name NOT LIKE 'sqlite%' ORDER BY 1",
+    'SELECT m.name, c.cid, c.name, c.type, c."notnull", c.dflt_value, c.pk'
+    " FROM sqlite_master m, pragma_table_xinfo(m.name) c WHERE m.type = 'table' ORDER BY 1, 2",
+    "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'index' ORDER BY 1",
+    "SELECT * FROM head",
+)
+_POSTGRESQL_FACTS = (
+    "SELECT table_name, ordinal_position, column_name, data_type, is_nullable, column_default,"
+    " collation_name FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2",
+    "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2",
+    "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+    " WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
+    "SELECT * FROM head",
+)
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Connection]:
     driver = url.replace("postgresql://", "postgresql+psycopg://")
     engine = create_engine(driver, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def alembic(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(migrations.MIGRATIONS))
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, version)
+    config.attributes["connection"] = connection
+    return config
+
+
+def downgrade(url: str, version: str) -> None:
+    """Makes the database as that version of the schema had it."""
+    with connected(url) as connection:
+        command.downgrade(alembic(connection), version)
         assert migrations.current_version(connection) == version
-    engine.dispose()
+
+
+def facts(connection: Connection) -> list[list[tuple[object, ...]]]:
+    """What a database says of its tables, without the spaces and quotes of its statements."""
+    queries = _SQLITE_FACTS if connection.dialect.name == "sqlite" else _POSTGRESQL_FACTS
+    return [
+        [
+            tuple(" ".join(each.split()) if isinstance(each, str) else each for each in row)
+            for row in connection.exec_driver_sql(query)
+        ]
+        for query in queries
+    ]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -55,6 +97,19 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return sqlite_url(tmp_path)
     url: str = request.getfixturevalue("postgres_url")
     return url
+
+
+def test_a_new_database_is_as_the_migrations_make_it(
+    new_url: str, open_url: Callable[..., SqlStore]
+) -> None:
+    """Order of the columns included: rows are copied into tables without their names."""
+    open_url(new_url).close()
+    with connected(new_url) as connection:
+        made = facts(connection)
+        command.downgrade(alembic(connection), "base")
+        command.upgrade(alembic(connection), "head")
+        assert made == facts(connection)
+    assert all(made)
 
 
 @pytest.mark.parametrize("version", RELEASED_VERSIONS)

@@ -186,15 +186,20 @@ def test_the_migrations_make_what_the_tables_say(
         assert compare_metadata(context, metadata) == []
 
 
-def test_a_start_without_migration_loads_neither_alembic_nor_psycopg(tmp_path: Path) -> None:
-    open_store(sqlite_url(tmp_path), clock=FakeClock()).close()
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_start_without_migration_loads_no_more_than_it_needs(
+    tmp_path: Path, *, is_new: bool
+) -> None:
+    if not is_new:
+        open_store(sqlite_url(tmp_path), clock=FakeClock()).close()
     program = (
         "import sys, time\n"
         "from flowspan_service.stores import open_store\n"
         "class Clock:\n"
         "    def now_us(self): return time.time_ns() // 1000\n"
         f"open_store({sqlite_url(tmp_path)!r}, clock=Clock()).close()\n"
-        "print([name for name in ('alembic', 'psycopg') if name in sys.modules])\n"
+        "unneeded = ('alembic', 'psycopg', 'sqlalchemy.dialects.postgresql')\n"
+        "print([name for name in unneeded if name in sys.modules])\n"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

@@ -6,15 +6,20 @@ the program without a traceback as well.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
-from flowspan.cli import signals, streams
+from flowspan.cli import serve, signals, streams
+from flowspan.exceptions import ConfigError
 
 
 def main() -> None:
     """Run the command that the program was called with, and end the process."""
     signals.end_at_once()
     streams.prepare()
+    if tuple(sys.argv[1:3]) == serve.COMMAND:
+        with contextlib.suppress(ConfigError):  # which the command says in its own way
+            serve.become_service(sys.argv[3:])
     from flowspan.cli.main import app  # noqa: PLC0415 - see above
 
     try:

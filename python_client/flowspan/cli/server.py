@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,10 @@ import typer  # noqa: TC002 - typer reads the annotations
 from flowspan import clock
 from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options
+from flowspan.cli.serve import become_service
 from flowspan.cli.session import CommandError, session
 from flowspan.connection.address import parse_address
 from flowspan.core.durations import duration
-from flowspan.home import find_home
 
 if TYPE_CHECKING:
     from flowspan.api.models import ServiceInfo
@@ -31,14 +30,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 def start(ctx: typer.Context) -> None:
     """Start a service, until Ctrl-C; `flowspan server start --help` has its flags."""
-    # It takes this process's place, so that signals and the terminal are its own. It reads its
-    # flags itself, `--help` among them: they are its settings.
-    command = [sys.executable, "-m", "flowspan_service", *ctx.args]
-    sys.stdout.flush()
-    if not any(each.partition("=")[0] in {"--home", "--help", "-h"} for each in ctx.args):
-        # Where flows look for it, also where there is no home directory.
-        os.environ["FLOWSPAN_HOME"] = str(find_home(os.environ))
-    os.execv(command[0], command)  # noqa: S606 - our own interpreter and module
+    become_service(ctx.args)
 
 
 def status(ctx: typer.Context, *, json: options.Json = False) -> None:

@@ -1,15 +1,17 @@
-"""Brings the schema of a database up to date, with Alembic if there is something to do."""
+"""Makes the schema of a new database, and brings that of an older one up to date with Alembic."""
 
 from __future__ import annotations
 
 import logging
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from sqlalchemy import inspect, text
 
 from flowspan_service.stores.errors import StoreOpenError
-from flowspan_service.stores.tables import SCHEMA_VERSION
+from flowspan_service.stores.tables import SCHEMA_VERSION, head, identity, metadata
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
@@ -24,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def migrate(engine: Engine) -> None:
-    """Migrates to SCHEMA_VERSION, in one transaction.
+    """Bring the database to SCHEMA_VERSION, in one transaction.
 
     Raises:
         StoreOpenError: The database was made by a newer program, or is not flowspan's.
@@ -40,7 +42,10 @@ def migrate(engine: Engine) -> None:
             version = current_version(connection)
             if version != SCHEMA_VERSION:
                 _check(connection, version)
-                _upgrade(connection, version)
+                if version is None:
+                    _create(connection)
+                else:
+                    _upgrade(connection, version)
             connection.exec_driver_sql("COMMIT")
         except BaseException:
             connection.exec_driver_sql("ROLLBACK")
@@ -72,8 +77,21 @@ def _check(connection: Connection, version: str | None) -> None:
         raise StoreOpenError(msg)
 
 
-def _upgrade(connection: Connection, version: str | None) -> None:
-    # Alembic is needed once in a database's life; loading it costs each start 0.2 s and 10 MB.
+def _create(connection: Connection) -> None:
+    """Make in 20 ms what all migrations make in 150, half of which is the loading of Alembic."""
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(head.insert(), {"id": 1, "position": 0, "log_position": 0, "generation": 0})
+    row = {"id": 1, "database_id": str(uuid4()), "token_key": secrets.token_bytes(32)}
+    connection.execute(identity.insert(), row)
+    connection.exec_driver_sql(
+        f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL,"
+        f" CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))"
+    )
+    connection.exec_driver_sql(f"INSERT INTO {VERSION_TABLE} VALUES ('{SCHEMA_VERSION}')")  # noqa: S608 - own name
+
+
+def _upgrade(connection: Connection, version: str) -> None:
+    # Loading Alembic would cost each start 0.1 s and 10 MB.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 

@@ -88,7 +88,6 @@ def _run_index(name: str, *columns: str, where: object = None) -> Index:
         name,
         *(run.c[column] for column in columns),
         sqlite_where=where,
-        postgresql_where=where,
     )
 
 
@@ -193,7 +192,6 @@ Index(
     "session_open",
     session.c.id,
     sqlite_where=IS_OPEN_SESSION,
-    postgresql_where=IS_OPEN_SESSION,
 )
 
 command = Table(
@@ -215,7 +213,6 @@ Index(
     command.c.run_id,
     command.c.number,
     sqlite_where=IS_OPEN_COMMAND,
-    postgresql_where=IS_OPEN_COMMAND,
 )
 
 flow = Table(
@@ -254,7 +251,6 @@ def _artifact_index(name: str, *columns: str, where: object = None) -> Index:
         name,
         *(artifact.c[column] for column in columns),
         sqlite_where=where,
-        postgresql_where=where,
     )
 
 
