@@ -214,22 +214,31 @@ def ingest_rate(service: Service, seconds: float) -> tuple[float, float]:
 
 
 def idle_watchers(service: Service, watchers: int, seconds: float, repeat: int) -> Iterator[str]:
-    """How much of the ingest rate watchers of idle runs cost; with and without by turns."""
+    """How much of the ingest rate watchers of idle runs cost."""
     session = Session(service.channel)
     roots = [new_id() for _ in range(watchers)]
     session.report([created(root) for root in roots])
     stub = watch_service_pb2_grpc.WatchServiceStub(service.channel)
-    without, with_them = [], []
-    for _ in range(repeat):
-        without.append(ingest_rate(service, seconds))
+
+    def with_watchers() -> tuple[float, float]:
         calls = [stub.Watch(watch_service_pb2.WatchRequest(run_id=root)) for root in roots]
         for call in calls:
             while not next(call).HasField("snapshot_end"):
                 pass
-        with_them.append(ingest_rate(service, seconds))
+        measured = ingest_rate(service, seconds)
         for call in calls:
             call.cancel()
         time.sleep(0.5)
+        return measured
+
+    ingest_rate(service, seconds)  # the first is slower: everything is new to it
+    without, with_them = [], []
+    for number in range(2 * repeat):
+        # a b b a: the database grows, and what comes second must not always pay for it.
+        if number % 4 in {0, 3}:
+            without.append(ingest_rate(service, seconds))
+        else:
+            with_them.append(with_watchers())
     (rate, cost_us), (watched_rate, watched_cost_us) = (
         map(statistics.median, zip(*measured, strict=True)) for measured in (without, with_them)
     )
@@ -279,7 +288,9 @@ def main() -> None:
     parser.add_argument("--idle", type=int, default=50, help="idle watchers; 0 leaves it out")
     parser.add_argument("--delete", type=int, default=50_000, help="tasks; 0 leaves it out")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument(
+        "--repeat", type=int, default=4, help="of the measurement with idle watchers"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         service = Service(folder)

@@ -68,7 +68,7 @@ def test_promise_a_deletion_that_was_begun_is_finished_by_the_next_service(
     stream = ReportStream(service.channel)
     root = report_tree(stream, ends=True)
     stream.goodbye()
-    crash_in_the_middle(service, 5)
+    crash_in_the_middle(service, 3)
     with pytest.raises(grpc.RpcError) as caught:
         delete(service, root)
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+import traceback
 import uuid
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import grpc
 import structlog
@@ -96,13 +97,18 @@ class Edge(grpc.aio.ServerInterceptor):
             try:
                 if message is None:
                     self._count_stream()
+                    request = _Frames(context)
                 else:
                     request = await self._read(name, message, request)
                 return await method(request, context)
-            except Exception as error:  # noqa: BLE001 - the edge answers for all of them
-                await _answer(name, error, context)
+            except Exception as raised:  # noqa: BLE001 - the edge answers for all of them
+                error = raised
             finally:
                 ended()
+            try:
+                await _answer(name, error, context)
+            finally:
+                del request, context, error  # see _answer
 
         return call
 
@@ -119,10 +125,15 @@ class Edge(grpc.aio.ServerInterceptor):
                 request = await self._read(name, message, request)
                 async for response in method(request, context):
                     yield response
-            except Exception as error:  # noqa: BLE001 - the edge answers for all of them
-                await _answer(name, error, context)
+                return
+            except Exception as raised:  # noqa: BLE001 - the edge answers for all of them
+                error = raised
             finally:
                 ended()
+            try:
+                await _answer(name, error, context)
+            finally:
+                del request, context, error  # see _answer
 
         return call
 
@@ -159,6 +170,26 @@ class Edge(grpc.aio.ServerInterceptor):
         return ended
 
 
+class _Frames:
+    """The frames of a stream, as they come.
+
+    gRPC's own iterator, once begun, keeps itself and the call until it is read to its end; but what
+    follows a Goodbye or a bad frame is never read. See `_answer`.
+    """
+
+    def __init__(self, context: CallContext) -> None:
+        self._read = context.read
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        frame = await self._read()
+        if frame is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return bytes(frame)
+
+
 def _serializer(serialize: Any) -> Callable[[Any], bytes]:
     """Let methods answer with a message that they have encoded themselves."""
     return lambda response: response if type(response) is bytes else serialize(response)
@@ -171,12 +202,22 @@ def _parse(message: type[Message], data: bytes) -> Message:
 
 
 async def _answer(name: str, error: Exception, context: CallContext) -> None:
-    """Ends the call with the status of the error. Never returns normally."""
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
+    """End the call with the status of the error. Never returns normally.
+
+    gRPC keeps the exception that ends a call with the call, and an exception keeps the frames that
+    it went through. If these named the call, it would stay open until the garbage is collected, and
+    after 256 such calls a connection could make no more. So they let go of it, and no exception is
+    raised while another one is handled.
+    """
     if not isinstance(error, ServiceError):
         error = _unexpected(name, error)
-    await context.abort(code_of(error), shorten(str(error)), trailing_metadata=details_of(error))
+    raised: BaseException | None = error
+    while raised is not None:
+        traceback.clear_frames(raised.__traceback__)
+        raised = raised.__cause__ or raised.__context__
+    ending = context.abort(code_of(error), shorten(str(error)), trailing_metadata=details_of(error))
+    del context, error
+    await ending
 
 
 def _unexpected(name: str, error: Exception) -> ServiceError:
