@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -102,12 +103,22 @@ def test_an_administrator_who_ends_the_connections_is_outlived(
     run = a_run()
     add_runs(store, [run])
     assert store.position() == 1
+
+    def read(_: int) -> bool:
+        found = store.get_run(RunKind.FLOW, run.id)
+        keys = store.list_run_keys(RunQuery(RunKind.FLOW))
+        return found is not None and [key.id for key in keys.items] == [run.id]
+
+    with ThreadPoolExecutor(4) as readers:
+        assert all(readers.map(read, range(32)))
     other = open_url(postgres_url)
     with other._dialect.writing.connect() as connection:
         connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+    with ThreadPoolExecutor(4) as readers:
+        assert all(readers.map(read, range(32))), "only the writer says that it lost a connection"
     assert "PostgreSQL" in str(refused(store))
     move(store, run.id, StateType.RUNNING)
     assert store.get_run(RunKind.FLOW, run.id).position == 2  # type: ignore[union-attr] # it is there

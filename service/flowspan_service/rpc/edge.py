@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 import uuid
@@ -48,6 +49,8 @@ class Edge(grpc.aio.ServerInterceptor):
         self._files = backend.files
         self._steady_us = backend.clock.steady_us
         self._wrapped: dict[str, Handler] = {}
+        # Asked once: structlog takes as long to find out as the service to read a run.
+        self._logs_calls = logging.getLogger("flowspan.rpc").isEnabledFor(logging.DEBUG)
 
     async def intercept_service(
         self,
@@ -165,7 +168,8 @@ class Edge(grpc.aio.ServerInterceptor):
         def ended() -> None:
             activity.last_call_us = self._steady_us()
             activity.open_calls -= 1
-            log.debug("call", method=name, ms=round((time.perf_counter() - started) * 1000, 2))
+            if self._logs_calls:
+                log.debug("call", method=name, ms=round((time.perf_counter() - started) * 1000, 2))
 
         return ended
 

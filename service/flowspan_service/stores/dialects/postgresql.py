@@ -49,6 +49,8 @@ COPY_CHUNK_ROWS = 1_000
 PIPELINE_ROWS = 500
 """Up to so many rows, waiting for answers takes longer than the work: all is sent at once."""
 
+_CONNECTION_LOST = ("08", "57P")
+"""Beginnings of SQLSTATEs: the connection is gone, or the server ends."""
 _IDENTITY = b"SELECT database_id FROM identity"
 _LOCK_HEAD = (
     b"SELECT position, log_position, generation, latest_us, (SELECT database_id FROM identity)"
@@ -111,6 +113,14 @@ class PostgresqlDialect:
             pool_size=READERS,
             max_overflow=READERS,
             pool_pre_ping=True,
+        )
+        self._rows = self._engine(
+            ("SET default_transaction_read_only = on",),
+            isolation_level="AUTOCOMMIT",
+            poolclass=QueuePool,
+            pool_size=READERS,
+            max_overflow=READERS,
+            pool_reset_on_return=None,
         )
 
     def _engine(self, settings: Sequence[str], **options: Any) -> Engine:
@@ -251,14 +261,36 @@ class PostgresqlDialect:
 
     def find_run(self, kind: int, run_id: str) -> Run | None:
         """See dialects.base.Dialect."""
-        with self.reading.connect() as connection:
-            runs = self.load_runs(connection, (run_id,))
+        runs = map(run_of, self._read(_LOAD_RUNS, ("{" + run_id + "}",)))
         return next((run for run in runs if run.kind == kind), None)
 
     def fetch_keys(self, statement: Statement) -> list[RunKey]:
         """See dialects.base.Dialect."""
-        with self.reading.connect() as connection:
-            return [RunKey(*row) for row in connection.exec_driver_sql(*statement)]
+        return [RunKey(*row) for row in self._read(*statement)]
+
+    def _read(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """Read with one statement, which is a transaction of its own: one trip to the server.
+
+        Other reads take three more: one asks whether the connection lives, two are for the
+        transaction. Here a connection that is found broken is replaced.
+        """
+        try:
+            return self._read_once(sql, parameters)
+        except psycopg.OperationalError as error:
+            if error.sqlstate is not None and not error.sqlstate.startswith(_CONNECTION_LOST):
+                raise
+            self._rows.dispose()  # the others of the pool are as broken
+            return self._read_once(sql, parameters)
+
+    def _read_once(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+        pooled = self._rows.raw_connection()
+        driver: psycopg.Connection[Any] = pooled.driver_connection  # type: ignore[assignment] # it is psycopg's
+        try:
+            return driver.execute(sql.encode(), parameters).fetchall()
+        finally:
+            if driver.closed:
+                pooled.invalidate()
+            pooled.close()
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
         """See dialects.base.Dialect."""
@@ -326,6 +358,7 @@ class PostgresqlDialect:
 
     def dispose(self) -> None:
         """See dialects.base.Dialect."""
+        self._rows.dispose()
         self.reading.dispose()
         self.writing.dispose()
 
