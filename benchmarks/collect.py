@@ -48,12 +48,14 @@ class Workload:
         rows: By row, the figure's name and what it is multiplied with.
         count: How many, in full.
         quick_count: How many, to try it out.
+        needs_own_service: Whether it stores so much that others would be slower after it.
     """
 
     module: str
     rows: dict[str, tuple[str, float]]
     count: int
     quick_count: int
+    needs_own_service: bool = False
 
 
 WORKLOADS = (
@@ -74,6 +76,19 @@ WORKLOADS = (
         },
         3_000,
         300,
+    ),
+    Workload(
+        "watches",
+        {
+            "watch": ("1, p50", 1),
+            "watch-p95": ("1, p95", 1),
+            "watch-50": ("50, p50", 1),
+            "watch-50-p95": ("50, p95", 1),
+            "watch-idle": ("idle", 1),
+        },
+        100,
+        20,
+        needs_own_service=True,
     ),
 )
 
@@ -110,7 +125,8 @@ class Collector:
         The order of the workloads changes from round to round, so that none is always the one that
         runs on the fresh database, or after the heaviest.
         """
-        wanted = [w for w in WORKLOADS if self._rows & w.rows.keys()]
+        every = [w for w in WORKLOADS if self._rows & w.rows.keys()]
+        wanted = [w for w in every if not w.needs_own_service]
         shift = round_number % len(wanted) if wanted else 0
         if wanted or "hello" in self._rows:
             with self._new_database() as url, running_service(url) as service:
@@ -118,6 +134,10 @@ class Collector:
                     self._measure(workload, service)
                 if "hello" in self._rows:
                     self._attempt(("hello",), lambda: self._hello(service))
+        for workload in every:
+            if workload.needs_own_service:
+                with self._new_database() as url, running_service(url) as service:
+                    self._measure(workload, service)
         if self._rows & {"start", "memory-idle", "ingest", "memory-ingest"}:
             self._attempt(("start", "memory-idle", "ingest", "memory-ingest"), self._service)
 

@@ -29,6 +29,7 @@ MILLISECONDS = Unit("ms", 1e-3, 2)
 SECONDS = Unit("s", 1, 2)
 MEGABYTES = Unit("MB", 1e6, 0)
 PER_SECOND = Unit("/s", 1, 0)
+PERCENT = Unit("%", 0.01, 1)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ ROWS = (
         any_database=True,
     ),
     Row("hello", "a hello flow as a process, service running", SECONDS, _both(0.7)),
-    Row("start", "service from start to ready", SECONDS, _both(1.5)),
+    Row("start", "service from start to ready", SECONDS, _both(0.4)),
     Row(
         "ingest",
         "service ingest, batched: transitions",
@@ -91,6 +92,11 @@ ROWS = (
     Row("get-32", "GetFlowRun, 32 callers: calls", PER_SECOND, _both(2000), more_is_better=True),
     Row("page", "ListFlowRuns(100), one caller", PER_SECOND, _both(700), more_is_better=True),
     Row("page-32", "ListFlowRuns(100), 32 callers", PER_SECOND, _both(700), more_is_better=True),
+    Row("watch", "a state until it is seen, one watcher", MILLISECONDS, _both(8e-3)),
+    Row("watch-p95", "the same, p95", MILLISECONDS, _both(20e-3)),
+    Row("watch-50", "the same, 50 watchers of one tree", MILLISECONDS, _both(8e-3)),
+    Row("watch-50-p95", "the same, p95", MILLISECONDS, _both(20e-3)),
+    Row("watch-idle", "ingest that 50 watchers at rest cost", PERCENT, _both(0.05)),
     Row("listing", "a page among 1,000,000 task runs, p99", MILLISECONDS, _both(10e-3)),
     Row("memory-idle", "service memory, idle", MEGABYTES, _both(100e6)),
     Row("memory-ingest", "service memory, peak under full ingest", MEGABYTES, _both(300e6)),

@@ -84,17 +84,17 @@ class Service:
 class Session:
     """Reports over ReportBatch."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: Any) -> None:
         self._stub = report_service_pb2_grpc.ReportServiceStub(channel)
         self._hello = report_pb2.Hello(session_id=str(uuid.uuid4()))
         self._sequence = 1
 
-    def report(self, events: list[report_pb2.Event]) -> None:
-        """Report events; return when they are committed."""
+    def report(self, events: list[report_pb2.Event]) -> Any:
+        """Report events; return when they are committed, or what to wait for."""
         batch = report_pb2.Batch(first_sequence=self._sequence, events=events)
         request = report_service_pb2.ReportBatchRequest(hello=self._hello, batch=batch)
-        self._stub.ReportBatch(request)
         self._sequence += len(events)
+        return self._stub.ReportBatch(request)
 
 
 def created(run_id: str, kind: str = "FLOW", **fields: Any) -> report_pb2.Event:
@@ -188,8 +188,9 @@ def latencies(service: Service, watchers: int, states: int) -> str:
     return f"{watchers:3} watchers of one tree: p50 {p50_ms:5.1f} ms, p95 {p95_ms:5.1f} ms"
 
 
-def _ingest(socket: str, seconds: float, counts: Any) -> None:
-    channel = grpc.insecure_channel(f"unix:{socket}")
+def ingest(address: str, seconds: float, counts: Any) -> None:
+    """Report runs for so long, and put the transitions a second into the queue."""
+    channel = grpc.insecure_channel(address)
     session, end, count = Session(channel), time.perf_counter() + seconds, 0
     while time.perf_counter() < end:
         events = []
@@ -205,7 +206,7 @@ def ingest_rate(service: Service, seconds: float) -> tuple[float, float]:
     """Transitions a second of a client in a process of its own, and µs of the service for each."""
     context = multiprocessing.get_context("spawn")
     counts = context.Queue()
-    client = context.Process(target=_ingest, args=(str(service.socket), seconds, counts))
+    client = context.Process(target=ingest, args=(f"unix:{service.socket}", seconds, counts))
     begin_s = service.cpu_s()
     client.start()
     rate: float = counts.get()
