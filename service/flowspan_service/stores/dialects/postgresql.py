@@ -119,7 +119,7 @@ class PostgresqlDialect:
             isolation_level="AUTOCOMMIT",
             poolclass=QueuePool,
             pool_size=READERS,
-            max_overflow=READERS,
+            max_overflow=0,
             pool_reset_on_return=None,
         )
 
