@@ -136,6 +136,8 @@ class Loop:
         self._taken_at = 0.0
         self._given_away_at: list[float] = []
         self._adopter = threading.Thread(target=self._adopt, name="flowspan-adopter", daemon=True)
+        self._adopts_itself = False
+        """Whether it was too late for a thread: Python 3.12 starts none at its end."""
         self._thread = threading.Thread(target=self._run, name="flowspan-reporter", daemon=True)
 
     # What other threads call.
@@ -177,6 +179,8 @@ class Loop:
         self._is_closing = True
         self.wake()
         self._thread.join(timeout_s)
+        if self._adopts_itself:
+            self._thread.join(_ADOPTER_TIMEOUT_S)
         if self._adopter.ident is not None:
             self._adopter.join(_ADOPTER_TIMEOUT_S)
 
@@ -200,6 +204,8 @@ class Loop:
             self._end()
         except Exception:
             logger.exception("the reporter had an error of its own at its end")
+        if self._adopts_itself:
+            self._adopt()
 
     def _recover(self) -> None:
         """After an error of its own: begins with a new connection. The thread must not end here."""
@@ -295,12 +301,14 @@ class Loop:
             logger.warning("the flowspan service at %s answers%s", self._link.address, again)
             self.has_warned = False
         if not self.welcomed.is_set():
-            with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
+            try:
                 self._adopter.start()
+            except RuntimeError:
+                self._adopts_itself = True
         self.welcomed.set()
 
     def _adopt(self) -> None:
-        """In a thread of its own: brings what earlier processes left behind."""
+        """Bring what earlier processes left behind; blocks."""
         try:
             assert self.welcome is not None  # noqa: S101 - started by it
             adopt_spools(self._config, self.welcome.address)
