@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +21,7 @@ from tests.store.builders import (
     new_id,
 )
 
+from flowspan_service.app.ports import Unfinished
 from flowspan_service.domain.errors import (
     AlreadyExistsError,
     StateConflictError,
@@ -221,6 +222,23 @@ def test_operations_see_what_those_before_them_did(store: SqlStore) -> None:
     gate.open()
     assert seen.result(60) is True
     assert listed.result(60) == run.id
+
+
+def test_what_waits_is_committed_before_a_long_operation_goes_on(store: SqlStore) -> None:
+    waiting: list[Future[Any]] = []
+    was_committed: list[bool] = []
+
+    def piece(uow: UnitOfWork) -> Any:
+        if waiting:
+            was_committed.append(waiting[-1].done())
+        if len(was_committed) == 3:
+            return "all of it"
+        run = a_run()
+        waiting.append(store.submit(Op(lambda uow: uow.add_run(run))))
+        return Unfinished(Op(piece), "Some of it is done.")
+
+    assert do(store, piece) == "all of it"
+    assert was_committed == [True, True, True]
 
 
 def test_an_operation_that_was_cancelled_while_it_waited_is_not_done(store: SqlStore) -> None:
