@@ -32,16 +32,15 @@ def make_folder(path: Path) -> None:
     Raises:
         OSError: It cannot be made.
     """
-    try:
-        os.mkdir(path, FOLDER_MODE)
-    except FileNotFoundError:
-        if path.parent == path:
-            raise
-        make_folder(path.parent)
-        make_folder(path)
-    except FileExistsError:
-        if not path.is_dir():
-            raise
+    missing = [path]
+    while not os.path.lexists(parent := missing[-1].parent):
+        missing.append(parent)
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder, FOLDER_MODE)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
 
 
 def own_folder(path: Path) -> None:

@@ -6,7 +6,9 @@ import argparse
 from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from flowspan_service.plain_text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -117,8 +119,15 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     return Config(**values, **same)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what it was given without what a terminal would obey."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(clean(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="flowspan server start",
         description=_DESCRIPTION,
         epilog=_EPILOGUE,

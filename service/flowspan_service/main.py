@@ -38,6 +38,7 @@ from flowspan_service.loops.open_files import watch_open_files
 from flowspan_service.loops.reaper import Reaper
 from flowspan_service.loops.unfinished import finish_unfinished
 from flowspan_service.open_files import raise_limit
+from flowspan_service.plain_text import clean
 from flowspan_service.private_files import own_home
 from flowspan_service.process import keep_files_private, log_file, say
 from flowspan_service.rpc.backend import About, Activity, Backend
@@ -110,7 +111,7 @@ def main(config: Config, *, on_ready: Callable[[list[str]], None] | None = None)
 
 
 def _complain(message: str, code: int) -> int:
-    sys.stderr.write(f"flowspan: {message}\n")
+    sys.stderr.write(f"flowspan: {clean(message)}\n")
     return code
 
 

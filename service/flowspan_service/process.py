@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from flowspan_service.plain_text import clean
+
 if TYPE_CHECKING:
     from types import FrameType
     from typing import TextIO
@@ -50,7 +52,7 @@ def say(*lines: str) -> None:
     """Write lines to the standard output, if somebody takes them: the service goes on without."""
     try:
         for line in lines:
-            sys.stdout.write(f"{line}\n")
+            sys.stdout.write(f"{clean(line)}\n")
         sys.stdout.flush()
     except OSError:
         with contextlib.suppress(OSError):  # what it still holds would fail again at the end

@@ -294,6 +294,37 @@ def test_flags_of_the_service_that_cannot_be(capfd, wrong):
     assert wrong[0] in capfd.readouterr().err
 
 
+ESCAPE = "\x1b[31mred\x9b31m"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--host", ESCAPE], 4),
+        (["--host", f"{ESCAPE}..x"], 4),
+        (["--host", "x" * 300], 4),
+        ([f"--{ESCAPE}"], 2),
+        ([ESCAPE], 2),
+        (["--port", ESCAPE], 2),
+        (["--log-level", ESCAPE], 2),
+        (["--db", ESCAPE], 5),
+        (["--db", f"postgresql://127.0.0.1:1/{ESCAPE}"], 5),
+        (["--db", f"sqlite:////proc/{ESCAPE}/x.db"], 5),
+        (["--socket", f"/proc/{ESCAPE}/socket"], 4),
+        (["--home", f"/proc/{ESCAPE}"], 5),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])  # a byte that is no UTF-8, too
+def test_what_the_service_was_given_moves_no_cursor(flowspan_home, arguments, code, encoding):
+    given = [each.encode(encoding) for each in arguments]
+    start = [*COMMAND, "server", "start", *(["--port", "0"] if "--port" not in arguments else [])]
+    done = subprocess.run([*start, *given], capture_output=True, timeout=60, check=False)
+    written = (done.stdout + done.stderr).decode("utf-8", "surrogateescape")
+    assert done.returncode == code, written
+    assert "Traceback" not in written
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]", written), written
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_while_the_service_imports(flowspan_home, number, code):
     program = (

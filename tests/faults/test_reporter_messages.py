@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,6 @@ from flowspan.reporter import list_spools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.service import ServiceProcess
 
@@ -151,13 +151,24 @@ def test_a_service_that_comes_late_is_waited_for(
         assert "has not stored" not in process.errors
 
 
-@pytest.fixture(params=["a file in the way", "a read-only disk", "an address of something else"])
+@pytest.fixture(
+    params=[
+        "a file in the way",
+        "a folder that takes none",
+        "a read-only disk",
+        "an address of something else",
+    ]
+)
 def hopeless(request: pytest.FixtureRequest, flowspan_home: Path) -> Iterator[dict[str, str]]:
     """The environment of a program that can never report, whatever it waits."""
     flowspan_home.mkdir()
     if request.param == "a file in the way":
         (flowspan_home / "file").write_text("")
         yield {"FLOWSPAN_HOME": str(flowspan_home / "file" / "home")}
+    elif request.param == "a folder that takes none":
+        if not Path("/proc/self").is_dir():
+            pytest.skip("no such folder here")
+        yield {"FLOWSPAN_HOME": "/proc/flowspan-home"}
     elif request.param == "a read-only disk":
         folder = flowspan_home / "disk"
         folder.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,6 @@ import flowspan_service.private_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SIDES = {"client": flowspan.private_files, "service": flowspan_service.private_files}
 
@@ -46,6 +46,19 @@ def test_what_is_made_is_private_with_the_folders_above_it(side: Any, tmp_path: 
         assert mode_of(tmp_path / path) == 0o700
     os.close(side.open_file(tmp_path / "file", os.O_WRONLY))
     assert mode_of(tmp_path / "file") == 0o600
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that takes no others")
+@pytest.mark.parametrize("name", ["home", "home/below", "self/home"])
+def test_a_folder_that_cannot_be_made_is_an_error(side: Any, name: str) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        side.make_folder(Path("/proc", name))
+
+
+def test_a_folder_may_be_as_deep_as_a_path_can_be(side: Any, tmp_path: Path) -> None:
+    folder = tmp_path.joinpath(*["a"] * 1200)
+    side.make_folder(folder)
+    assert mode_of(folder) == 0o700
 
 
 def test_a_folder_that_is_there_keeps_its_permissions_unless_it_is_our_own(

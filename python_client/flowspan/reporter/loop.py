@@ -129,6 +129,7 @@ class Loop:
         self._down_since = clock.monotonic()
         self.problem_said = ""
         self._verdicts_said: dict[str, int] = {}
+        self._own_errors: set[str] = set()
         self._has_said_older = False
         self._is_readable = False
         self._is_closing = False
@@ -196,8 +197,8 @@ class Loop:
         while not self._is_closing:
             try:
                 self._pass()
-            except Exception:
-                logger.exception("the reporter had an error of its own; it goes on")
+            except Exception as error:  # noqa: BLE001 - it goes on, whatever it is
+                self._say_own_error(error)
                 self._recover()
                 clock.sleep(0.1)
         try:
@@ -206,6 +207,13 @@ class Loop:
             logger.exception("the reporter had an error of its own at its end")
         if self._adopts_itself:
             self._adopt()
+
+    def _say_own_error(self, error: Exception) -> None:
+        """Log it with its traceback, but the same one once: it may come back with each pass."""
+        kind = repr(error)
+        level = logging.DEBUG if kind in self._own_errors else logging.ERROR
+        self._own_errors.add(kind)
+        logger.log(level, "the reporter had an error of its own; it goes on", exc_info=error)
 
     def _recover(self) -> None:
         """After an error of its own: begins with a new connection. The thread must not end here."""

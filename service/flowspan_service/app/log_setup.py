@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import sys
+from typing import TYPE_CHECKING
 
 import structlog
+
+from flowspan_service.plain_text import clean
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
 def set_up_logging(*, level: str, as_json: bool) -> None:
@@ -27,7 +34,7 @@ def set_up_logging(*, level: str, as_json: bool) -> None:
         shared.append(structlog.processors.format_exc_info)
     else:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=sys.stderr.isatty(), exception_formatter=_write_traceback
         )
     structlog.configure(
         processors=[
@@ -42,7 +49,11 @@ def set_up_logging(*, level: str, as_json: bool) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _clean_values,
+                renderer,
+            ],
         )
     )
     root = logging.getLogger()
@@ -55,6 +66,22 @@ def set_up_logging(*, level: str, as_json: bool) -> None:
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     # grpc logs an error, with a traceback, for a call that comes as the server stops.
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_cancellation)
+
+
+def _clean_values(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Leave nothing in the texts of a record that a terminal would obey."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = clean(value)
+    return event
+
+
+def _write_traceback(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    stream.write(clean(text.getvalue()))
 
 
 def _is_no_cancellation(record: logging.LogRecord) -> bool:

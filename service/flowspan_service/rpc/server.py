@@ -196,6 +196,8 @@ def _check_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)
+    except UnicodeError as error:
+        raise ListenError(f"{host!r} is no host name. Name another with --host.") from error
     except OSError as error:
         raise ListenError(_why_not(host, port, error)) from error
 

@@ -102,6 +102,7 @@ def open_store(
 
 def _parse(url: str) -> URL:
     try:
+        url.encode()  # psycopg takes nothing else
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
         # Without the URL and the cause: both may hold parts of a password.
