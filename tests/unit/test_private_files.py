@@ -55,12 +55,6 @@ def test_a_folder_that_cannot_be_made_is_an_error(side: Any, name: str) -> None:
         side.make_folder(Path("/proc", name))
 
 
-def test_a_folder_may_be_as_deep_as_a_path_can_be(side: Any, tmp_path: Path) -> None:
-    folder = tmp_path.joinpath(*["a"] * 1200)
-    side.make_folder(folder)
-    assert mode_of(folder) == 0o700
-
-
 def test_a_folder_that_is_there_keeps_its_permissions_unless_it_is_our_own(
     side: Any, tmp_path: Path
 ) -> None:

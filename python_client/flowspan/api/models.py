@@ -215,7 +215,8 @@ class FlowRun(_Run):
 
     Attributes:
         parameters: The arguments after validation, or None; `parameters.json()` decodes them.
-        run_duration_s: The seconds spent in RUNNING, over all attempts, up to the last transition.
+        run_duration_s: The seconds spent in RUNNING, over all attempts, up to the last transition;
+            and in CANCELLING, once it has run.
     """
 
     flow_id: UUID | None
@@ -235,7 +236,8 @@ class TaskRun(_Run):
 
     Attributes:
         flow_run_id: The flow run that it belongs to; None for a task called outside flows.
-        run_duration_s: The seconds spent in RUNNING, over all attempts, up to the last transition.
+        run_duration_s: The seconds spent in RUNNING, over all attempts, up to the last transition;
+            and in CANCELLING, once it has run.
     """
 
     task_name: str

@@ -127,6 +127,10 @@ def size(size_bytes: int) -> str:
     return f"{size / _KIB:,.1f} TiB"
 
 
+RUNNING_TYPES = frozenset({StateType.RUNNING, StateType.CANCELLING})
+"""In these, the code of a run that has begun is at work."""
+
+
 def running_s(run: Run, *, now: datetime) -> float | None:
     """The seconds that a run spent running, over all attempts, until now; None if it never ran.
 
@@ -136,7 +140,7 @@ def running_s(run: Run, *, now: datetime) -> float | None:
     if run.started_at is None:
         return None
     state, since_s = run.state, 0.0
-    if state.type is StateType.RUNNING and state.entered_at is not None:
+    if state.type in RUNNING_TYPES and state.entered_at is not None:
         since_s = max((now - state.entered_at).total_seconds(), 0.0)
     return run.run_duration_s + since_s
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from flowspan.api.models import Change, FlowRun, RunSnapshot, StateType
+from flowspan.cli.format import RUNNING_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -257,7 +258,8 @@ def _after(run: Run, transition: Transition) -> Run:
     """
     state, before = transition.state, run.state
     run_duration_s = run.run_duration_s
-    if before.type is StateType.RUNNING and before.entered_at and state.entered_at:
+    is_running = before.type in RUNNING_TYPES and run.started_at is not None
+    if is_running and before.entered_at and state.entered_at:
         run_duration_s += max((state.entered_at - before.entered_at).total_seconds(), 0.0)
     started_at = run.started_at
     if started_at is None and state.type is StateType.RUNNING:

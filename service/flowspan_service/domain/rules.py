@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flowspan_service.domain.states import State
 
 _S = StateType
+_CANCELLING = int(_S.CANCELLING)
 _RUNNING = int(_S.RUNNING)  # reading a member from its class takes as long as a small function
 
 INITIAL_TYPES = frozenset({_S.SCHEDULED, _S.PENDING})
@@ -211,10 +212,11 @@ def enter(run: Run, wish: Wish) -> None:
     """Moves the run to the state; to be called only after `decide` had no objection.
 
     Keeps the times: started_us at the first RUNNING, ended_us at a terminal state (and taken back
-    when the run goes on after all), and the time spent in RUNNING.
+    when the run goes on after all), and the time spent in RUNNING, or in CANCELLING once it has
+    run: until it ends, its code is at work.
     """
     before, after = run.state, wish.state
-    if before.type == _RUNNING:
+    if before.type == _RUNNING or (before.type == _CANCELLING and run.started_us is not None):
         run.run_duration_us += max(0, after.time_us - before.time_us)
         if run.run_duration_us > MAX_DURATION_US:
             run.run_duration_us = MAX_DURATION_US

@@ -137,7 +137,13 @@ class HistoryMachine(RuleBasedStateMachine):
     def the_row_follows_from_the_history(self) -> None:
         history, run = self.model.history, self.run
         starts = [entry.time for entry in history if entry.type == "RUNNING"]
-        ran = sum(max(0, b.time - a.time) for a, b in pairwise(history) if a.type == "RUNNING")
+        types = [entry.type for entry in history]
+        ran = sum(
+            max(0, after.time - before.time)
+            for index, (before, after) in enumerate(pairwise(history))
+            if before.type == "RUNNING"
+            or (before.type == "CANCELLING" and "RUNNING" in types[:index])
+        )
         assert StateType(run.state.type).name == self.model.last.type
         assert run.transition_count == len(history)
         assert run.attempt == self.model.last.attempt

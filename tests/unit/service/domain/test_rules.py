@@ -250,6 +250,19 @@ def test_enter_adds_up_the_time_in_running():
     assert subject.run_duration_us == 200 + 50 + 7
 
 
+def test_enter_counts_the_time_in_which_a_run_is_being_cancelled_once_it_has_run():
+    subject = run(state(S.PENDING, time_us=1_000))
+    steps = [(S.RUNNING, 1_100), (S.CANCELLING, 1_300), (S.CANCELLED, 1_350)]
+    for kind, time_us in steps:
+        rules.enter(subject, rules.Wish(state(kind, time_us=time_us), 2, Cause.REPORTED))
+    assert subject.run_duration_us == 200 + 50
+
+    never_ran = run(state(S.PENDING, time_us=1_000))
+    for kind, time_us in [(S.CANCELLING, 1_300), (S.CANCELLED, 1_350)]:
+        rules.enter(never_ran, rules.Wish(state(kind, time_us=time_us), 2, Cause.REPORTED))
+    assert never_ran.run_duration_us == 0
+
+
 def test_enter_survives_a_clock_that_goes_back():
     subject = run(state(S.RUNNING, time_us=5_000))
     rules.enter(subject, rules.Wish(state(S.COMPLETED, time_us=4_000), 2, Cause.REPORTED))
