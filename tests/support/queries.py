@@ -34,10 +34,16 @@ def flow_runs(channel: grpc.Channel) -> list[Any]:
 
 
 def task_runs(channel: grpc.Channel) -> list[Any]:
-    """The task runs, the oldest first: the first thousand."""
+    """All task runs, the oldest first."""
     stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
     request = task_run_service_pb2.ListTaskRunsRequest(page_size=1000, order=OLDEST_FIRST)
-    return list(stub.ListTaskRuns(request, wait_for_ready=True).task_runs)
+    found: list[Any] = []
+    while True:
+        page = stub.ListTaskRuns(request, wait_for_ready=True)
+        found += page.task_runs
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token
 
 
 def count_flow_runs(channel: grpc.Channel) -> dict[int, int]:

@@ -5,11 +5,13 @@ Everything here can be imported by worker processes, and is made anew by each ca
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, computed_field
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column
 
@@ -245,6 +247,45 @@ def _load(_: Lazy) -> Any:
 Lazy.rows = property(_load, lambda self, value: None)
 
 
+class HostilePath:
+    """A path to a file elsewhere, which is downloaded when its local path is asked for."""
+
+    def __init__(self) -> None:
+        self.url = "s3://bucket/1"
+
+    def __fspath__(self) -> str:
+        touched.append("__fspath__")
+        raise KeyboardInterrupt("__fspath__")
+
+    __str__ = __repr__ = _refuse("text of a path")
+
+
+class HostileModel(BaseModel):
+    """A model that computes and serializes with side effects."""
+
+    x: int = 1
+
+    @computed_field  # type: ignore[prop-decorator] # as pydantic has it
+    @property
+    def rows(self) -> int:
+        touched.append("computed_field")
+        raise Touched("computed_field")
+
+    def model_dump(self, **_: Any) -> Any:
+        touched.append("model_dump")
+        raise Touched("model_dump")
+
+    def __repr__(self) -> str:
+        touched.append("__repr__")
+        raise Touched("__repr__")
+
+
+class HostileDate(dt.datetime):
+    """A date whose text is a query."""
+
+    isoformat = __str__ = __repr__ = utcoffset = _refuse("text of a date")
+
+
 class Proxy:
     """A lazy proxy: says that it is what it stands for, and loads that to say so."""
 
@@ -420,6 +461,9 @@ HOSTILE: dict[str, Callable[[], Any]] = {
     "lazy field": lambda: Lazy("x"),
     "lazy proxy": lambda: Proxy(load_list),
     "lazy rows": LazyRows,
+    "hostile path": HostilePath,
+    "hostile model": HostileModel,
+    "hostile date": lambda: HostileDate(2026, 1, 2, tzinfo=dt.UTC),
 }
 """Makers of values that must not be touched, by name."""
 

@@ -21,6 +21,7 @@ __all__ = [
     "error_text",
     "error_type",
     "failure_info",
+    "reason_of",
     "shorten",
     "summary",
     "trace_text",
@@ -82,6 +83,11 @@ def error_text(error: BaseException) -> str:
         return encodable(str(error))
     except BaseException as broken:  # noqa: BLE001 - __str__ is user code
         return f"<its __str__ raised {type_name(type(broken))}>"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the error's message; the name of its type if it has none."""
+    return error_text(error) or error_type(error)
 
 
 def summary(error: BaseException) -> str:

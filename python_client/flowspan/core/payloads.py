@@ -1,8 +1,8 @@
 """Values of user code as JSON, for people and other languages to see.
 
-The parameters of a run are recorded without being asked for, so that never fails, and reads no
-more of a value than it stores: neither its `repr` nor properties. What cannot be written is
-replaced by a placeholder that says what it was::
+The parameters of a run are recorded without being asked for, so that never fails, and runs no code
+of a value's class (see `flowspan.core.recorded`). A value that cannot be written is replaced by a
+placeholder with its type::
 
     {"$unserializable": {"type": "pandas.DataFrame", "repr": "<pandas.DataFrame object>"}}
 """
@@ -13,14 +13,14 @@ import json
 from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowspan.core.failures import error_text
+from flowspan.core.failures import reason_of
+from flowspan.core.recorded import MASK, is_json, placeholder, recorded
 from flowspan.core.tables import data_form, number_form
-from flowspan.core.traversal import ATOMIC_IDS, is_plain, parts_of
+from flowspan.core.traversal import parts_of
 from flowspan.core.values import (
-    fields_of,
+    exact_text,
     label_of,
     names_of,
-    read_fields,
     type_attribute,
     type_name,
 )
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_PARAMETERS_BYTES = 512 * 1024
-PLACEHOLDER = "$unserializable"
 
 _MAX_SHOWN = 200
 
@@ -52,22 +51,26 @@ def encode_parameters(arguments: Mapping[str, Any]) -> tuple[bytes, list[Problem
         JSON in UTF-8 of at most 512 KiB; and the parameters that a placeholder stands for.
     """
     try:
-        is_simple = is_plain(arguments.values())
-        data = _dumps(arguments if is_simple else _stored_parts(arguments))
+        is_plain = is_json(arguments.values())
+        data = _dumps(
+            arguments
+            if is_plain
+            else {exact_text(name): recorded(value) for name, value in arguments.items()}
+        )
         if len(data) <= MAX_PARAMETERS_BYTES:
             return data, []
     except Exception:  # noqa: BLE001, S110 - one of the values: found out below
         pass
     problems: list[Problem] = []
+    plain = {exact_text(name): value for name, value in arguments.items()}
     parts: dict[str, bytes] = {}
-    for name, value in arguments.items():
+    for name, value in plain.items():
         try:
-            # In a list: what is not in one, json asks for its class.
-            parts[name] = _dumps([_stored_parts(value)])[1:-1]
-        except Exception as error:  # noqa: BLE001 - may be anything that user code raises
-            problems.append(Problem(name, type_name(type(value)), error_text(error)))
+            parts[name] = _dumps(recorded(value))
+        except Exception as error:  # noqa: BLE001 - nested too deeply, holds itself, has no form
+            problems.append(Problem(name, type_name(type(value)), reason_of(error)))
             parts[name] = _placeholder(value, label_of(value))
-    _replace_largest(arguments, parts, problems)
+    _replace_largest(plain, parts, problems)
     items = (b"%s:%s" % (json.dumps(name).encode(), part) for name, part in parts.items())
     return b"{%s}" % b",".join(items), problems
 
@@ -116,7 +119,6 @@ def _dumps(
     default: Callable[[Any], Any] | None = None,
     for_nan: Callable[[str], Any] = str,
 ) -> bytes:
-    default = default or _stored
     try:
         text = json.dumps(
             value, default=default, ensure_ascii=False, allow_nan=False, separators=(",", ":")
@@ -131,27 +133,8 @@ def _dumps(
         return json.dumps(json.loads(text)).encode()
 
 
-def _stored_parts(value: Any, above: frozenset[int] = frozenset()) -> Any:
-    """Return a value with plain containers in the place of those of subclasses.
-
-    json would go through those by methods of their own.
-    """
-    kind = type(value)
-    if id(kind) in ATOMIC_IDS or not issubclass(kind, (dict, list, tuple)):
-        return value
-    parts = parts_of(value)
-    is_exact = kind is dict or kind is list or kind is tuple
-    if (is_exact and is_plain(parts)) or id(value) in above:
-        return value
-    above |= {id(value)}
-    fresh = [_stored_parts(part, above) for part in parts]
-    if is_exact and all(new is old for new, old in zip(fresh, parts, strict=True)):
-        return value
-    return dict(zip(dict.__iter__(value), fresh, strict=True)) if issubclass(kind, dict) else fresh
-
-
-def _stored(value: Any) -> Any:
-    """Return what JSON writes for a type that it does not know, of what the value stores."""
+def _given(value: Any) -> Any:
+    """Return what JSON writes for a type that it does not know, as the value itself has it."""
     kind = type(value)
     for name in names_of(kind):
         convert = _CONVERTERS.get(name)
@@ -160,14 +143,10 @@ def _stored(value: Any) -> Any:
     if type_attribute(kind, "__fspath__") is not None:
         return value.__fspath__()
     if type_attribute(kind, "get_secret_value") is not None:
-        return "**********"
+        return MASK
     if type_attribute(kind, "model_dump") is not None:
         return value.model_dump(mode="json")
-    declared = type_attribute(kind, "__dataclass_fields__")
-    fields = fields_of(kind)
-    if declared is None or len(fields) < len(declared):  # some are behind descriptors
-        raise TypeError(f"{type_name(kind)} has no form in JSON")
-    return {field.name: part for field, part in read_fields(value, fields)}
+    raise TypeError(f"{type_name(kind)} has no form in JSON")
 
 
 def _asked_for(value: Any) -> Any:
@@ -177,7 +156,7 @@ def _asked_for(value: Any) -> Any:
     except TypeError:
         declared = type_attribute(type(value), "__dataclass_fields__")
         if declared is None:
-            return _stored(value)
+            return _given(value)
     return {name: getattr(value, name) for name in declared if hasattr(value, name)}
 
 
@@ -229,4 +208,4 @@ _CONVERTERS: dict[tuple[str, str], Callable[[Any], Any]] = {
 def _placeholder(value: Any, shown: str) -> bytes:
     if len(shown) > _MAX_SHOWN:
         shown = f"{shown[:_MAX_SHOWN]}…"
-    return json.dumps({PLACEHOLDER: {"type": type_name(type(value)), "repr": shown}}).encode()
+    return json.dumps(placeholder(value, shown)).encode()

@@ -42,9 +42,15 @@ def type_attribute(kind: type, name: str, default: Any = None) -> Any:
     return default
 
 
+def bases_of(kind: type) -> tuple[type, ...]:
+    """Return a class and its bases, nearest first."""
+    bases: tuple[type, ...] = _mro_of(kind)
+    return bases
+
+
 def type_name(kind: type) -> str:
     """Return a type's name as Python's tracebacks give it: built-in ones without a module."""
-    module, name = _module_of(kind), _name_of(kind)
+    module, name = _module_of(kind), str.__str__(_name_of(kind))
     return name if module in {"", "builtins", "__main__"} else f"{module}.{name}"
 
 

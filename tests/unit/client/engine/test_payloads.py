@@ -18,10 +18,10 @@ from tests.support.values import HOSTILE, array, frame, orm_dataclass, touched
 
 from flowspan.core.payloads import (
     MAX_PARAMETERS_BYTES,
-    PLACEHOLDER,
     encode_parameters,
     encode_value,
 )
+from flowspan.core.recorded import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,14 +97,14 @@ def test_what_it_cannot_hold_leaves_a_placeholder_and_the_rest() -> None:
     assert [problem.name for problem in problems] == ["b", "c", "d"]
 
 
-def test_a_broken_model() -> None:
-    class Broken:
+def test_what_only_looks_like_a_model() -> None:
+    class Pretending:
         def model_dump(self, mode: str) -> object:
             raise RuntimeError("no")
 
-    data, problems = encode_parameters({"a": Broken()})
-    assert json.loads(data)["a"][PLACEHOLDER]["repr"].endswith("Broken object>")
-    assert problems[0].reason == "no"
+    data, problems = encode_parameters({"a": Pretending()})
+    assert json.loads(data)["a"][PLACEHOLDER]["repr"].endswith("Pretending object>")
+    assert problems[0].reason.endswith("Pretending has no form in JSON")
 
 
 def test_the_largest_give_way_when_there_is_too_much() -> None:
