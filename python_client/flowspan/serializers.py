@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from flowspan.core import tagged_json
+from flowspan.core.failures import summary
 from flowspan.exceptions import SerializationError
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ def from_description(description: Mapping[str, Any], known: Serializer | None = 
     except Exception as error:
         raise SerializationError(
             f"The serializer {name!r}, with which it was written, cannot be had here "
-            f"({type(error).__name__}: {error}); make its class importable."
+            f"({summary(error)}); make its class importable."
         ) from error
 
 
@@ -285,6 +286,6 @@ def _refused(value: Any, name: str, error: Exception) -> SerializationError:
     kind = type(value)
     return SerializationError(
         f"The value of type {kind.__module__}.{kind.__qualname__} cannot be written as {name} "
-        f"({type(error).__name__}: {error}). Return something else, or choose another "
+        f"({summary(error)}). Return something else, or choose another "
         "result_serializer."
     )

@@ -7,6 +7,7 @@ import sys
 from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.failures import summary
 from flowspan.core.names import static_attribute
 from flowspan.exceptions import HashError
 
@@ -74,7 +75,7 @@ def reduced(value: Any, kind: Any, traits: Traits) -> str | tuple[Any, ...]:
     except Exception as error:
         raise HashError(
             f"a value of type {kind.__module__}.{kind.__qualname__} cannot be hashed, since it "
-            f"cannot be pickled ({type(error).__name__}: {error})"
+            f"cannot be pickled ({summary(error)})"
         ) from error
     if not isinstance(found, tuple):
         return str(found)

@@ -12,6 +12,7 @@ from hashlib import sha256
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.failures import summary
 from flowspan.core.hash_forms import MAPPING, UNORDERED, Form, Named, form_of
 from flowspan.core.hash_state import Traits
 from flowspan.exceptions import HashError
@@ -102,7 +103,7 @@ class Hasher:
         except HashError as error:
             raise _located(error, stack) from error.__cause__
         except Exception as error:  # code of the value's: its type, a property, its pickling
-            why = f"it cannot be taken apart ({type(error).__name__}: {error})"
+            why = f"it cannot be taken apart ({summary(error)})"
             raise _located(HashError(why), stack) from error
         finally:
             self._path.clear()

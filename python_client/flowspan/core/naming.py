@@ -6,7 +6,7 @@ import inspect
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.failures import error_text
+from flowspan.core.failures import summary
 from flowspan.core.values import is_instance
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def made_run_name(
         except Exception as error:
             known = ", ".join(arguments) or "none"
             raise ValueError(
-                f"{option}={template!r} cannot be filled in ({type(error).__name__}: "
-                f"{error_text(error)}); parameters: {known}"
+                f"{option}={template!r} cannot be filled in ({summary(error)}); parameters: {known}"
             ) from error
     else:
         name = call_name_function(template, arguments, option)

@@ -23,6 +23,7 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from flowspan.core.failures import summary
 from flowspan.core.hashing import Hasher
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _check(value: Any, data: bytes) -> None:
     try:
         found = loads(data, decode)
     except Exception as error:
-        raise TypeError(f"it could not be read back ({type(error).__name__}: {error})") from error
+        raise TypeError(f"it could not be read back ({summary(error)})") from error
     if not _is_alike(value, found):
         raise TypeError("it would not come back as what it is: something in it is not written")
 
@@ -195,7 +196,7 @@ def _dumped_model(value: Any, kind: Any) -> Any:
             dumped = value.model_dump(mode="json", by_alias=by_alias, round_trip=True)
             found = _validated(kind, json.loads(json.dumps(dumped)))
         except Exception as error:  # noqa: BLE001 - validators are user code
-            problem = f"{type(error).__name__}: {error}"
+            problem = summary(error)
             continue
         if _is_alike(value, found):
             return dumped

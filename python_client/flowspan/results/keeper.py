@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan import clock
 from flowspan.core.events import STATE
-from flowspan.core.failures import error_text
+from flowspan.core.failures import reason_of, summary
 from flowspan.core.keeping import NO_OPTIONS, Keeping
 from flowspan.core.states import COMPLETED, State, StoredState
 from flowspan.core.steps import Do
@@ -185,7 +185,7 @@ class RunKeeper:
             return _with(state, name=ROLLED_BACK, message=message)
         if self._problem is not None:
             self.reference = None
-            return _with(state, message=f"Its result was not stored: {error_text(self._problem)}")
+            return _with(state, message=f"Its result was not stored: {reason_of(self._problem)}")
         return self._lean(state)
 
     def settle(self, state: State) -> Calls:
@@ -248,7 +248,7 @@ class RunKeeper:
             self._world.note(
                 self._run,
                 _ERROR,
-                f"The result was not stored ({type(error).__name__}: {error_text(error)}). The run "
+                f"The result was not stored ({summary(error)}). The run "
                 "has completed all the same, and whoever waits for the result gets it.",
                 None,
             )

@@ -11,7 +11,7 @@ from flowspan.cache_policies import (
     hash_objects,
     parts_of_inputs,
 )
-from flowspan.core.failures import error_text
+from flowspan.core.failures import reason_of
 from flowspan.core.identity import identity_of
 from flowspan.core.keeping import NO_OPTIONS, TaskContext
 from flowspan.core.steps import Do
@@ -102,7 +102,7 @@ class LookUp:
             try:
                 self.key = yield Do(self._made_key, (), is_user_code=False)
             except Exception as error:  # noqa: BLE001 - may be anything of user code
-                self._warn(f"It is run without a cache: {error_text(error)}")
+                self._warn(f"It is run without a cache: {reason_of(error)}")
             if self.key is not None:
                 yield from self._lock(transaction)
                 if not self._options.refresh:

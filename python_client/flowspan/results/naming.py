@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.failures import summary
+
 if TYPE_CHECKING:
     from flowspan.core.runs import Run
 
@@ -28,7 +30,7 @@ def key_from_template(template: str, run: Run, arguments: dict[str, Any]) -> str
         return template.format(**values)
     except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
         raise ValueError(
-            f"result_storage_key={template!r} cannot be filled in ({type(error).__name__}: {error})"
+            f"result_storage_key={template!r} cannot be filled in ({summary(error)})"
         ) from error
 
 

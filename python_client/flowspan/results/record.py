@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.failures import summary
 from flowspan.exceptions import ResultUnreadable
 from flowspan.serializers import describe, from_description
 
@@ -81,7 +82,7 @@ class ResultRecord:
             return from_description(self.serializer, known).loads(self.body)
         except Exception as error:
             raise ResultUnreadable(
-                f"The result {self.key!r} cannot be read ({type(error).__name__}: {error})."
+                f"The result {self.key!r} cannot be read ({summary(error)})."
             ) from error
 
 

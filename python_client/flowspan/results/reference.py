@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.failures import reason_of
 from flowspan.core.keeping import REFERENCE_ENCODING
 from flowspan.exceptions import MissingResult, ResultUnreadable, UntrustedResult
 from flowspan.results.record import unpack
@@ -53,7 +54,9 @@ def load_reference(data: bytes, *, trust: Trust = False) -> Any:
     try:
         content = read_trusted(url, trust=trust)
     except OSError as error:
-        raise ResultUnreadable(f"The result at {url} cannot be read: {error}.") from error
+        raise ResultUnreadable(
+            f"The result at {url} cannot be read: {reason_of(error)}."
+        ) from error
     if content is None:
         raise MissingResult(f"There is no result at {url}, as seen from this machine.")
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from flowspan import clock, config
+from flowspan.core.failures import reason_of
 from flowspan.core.runs import current_run
 from flowspan.exceptions import ConfigError, MissingResult, ResultUnreadable
 from flowspan.results.folders import file_name, open_folder, own_results
@@ -101,7 +102,7 @@ class ResultStore:
         try:
             record = self._read(key)
         except Exception as error:  # noqa: BLE001 - file systems raise what they like
-            message = f"The result {key!r} in {self.url} is passed over: {error}."
+            message = f"The result {key!r} in {self.url} is passed over: {reason_of(error)}."
             (warn or _logger.warning)(message)
             return None
         if record is None or (

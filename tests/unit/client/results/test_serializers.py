@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from flowspan import serializers
-from flowspan.exceptions import SerializationError
+from flowspan.core.hashing import stable_hash
+from flowspan.exceptions import HashError, SerializationError
 from flowspan.serializers import (
     CompressedSerializer,
     JSONSerializer,
@@ -164,3 +165,27 @@ def test_a_serializer_is_found_by_its_description(serializer: Serializer) -> Non
 def test_a_serializer_that_is_not_there() -> None:
     with pytest.raises(SerializationError, match="make its class importable"):
         serializers.from_description({"type": "nowhere:Serializer"})
+
+
+class SilentError(Exception):
+    """An error without text, as a bare `raise KeyError` is."""
+
+
+class Refusing:
+    """A value, and a serializer, that raise an error without text."""
+
+    def __init__(self) -> None:
+        raise SilentError
+
+    def __reduce__(self) -> Any:
+        raise SilentError
+
+
+def test_an_error_without_text_is_named_in_messages() -> None:
+    here = f"{__name__}:Refusing"
+    with pytest.raises(SerializationError, match=r"\([\w.]*SilentError\)"):
+        serializers.from_description({"type": here})
+    with pytest.raises(SerializationError, match=r"\([\w.]*SilentError\)\. Return"):
+        PickleSerializer().dumps(object.__new__(Refusing))
+    with pytest.raises(HashError, match=r"\([\w.]*SilentError\)"):
+        stable_hash(object.__new__(Refusing))
