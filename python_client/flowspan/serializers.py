@@ -83,9 +83,9 @@ class JSONSerializer:
 
     Beside what JSON has: dates and times, UUIDs, Decimals, paths, enums, bytes, sets, named tuples,
     dataclasses, pydantic models and numpy's scalars come back as what they were. Tuples come back
-    as lists, and keys as texts. What else would not come back as what it was is refused: instances
-    of subclasses (of `str`, of `dict`), models with fields that are left out, objects with state of
-    their own outside of fields.
+    as lists, and keys as texts. Which fields of a model were set is kept. What else would not come
+    back as what it was is refused: instances of subclasses (of `str`, of `dict`), models with
+    fields that are left out, objects with state of their own outside of fields.
 
     Args:
         object_encoder: Called with each value that JSON does not know, instead of the above.

@@ -168,7 +168,7 @@ def _form_of_object(value: Any, kind: type, hasher: Hasher) -> Form | bytes:
         return Form([kind, items, unknown_state(value, traits)])
     if hasher.is_json and traits.is_dataclass:
         return Form([kind, {**fields_of(value), **raw_state(value, kind.__mro__, traits)}])
-    state = generated_state(value, kind, traits, is_json=hasher.is_json)
+    state = generated_state(value, kind, traits)
     if state is not None:
         return Form([kind, state])
     return _form_of_reduced(value, kind, traits)

@@ -84,9 +84,7 @@ def reduced(value: Any, kind: Any, traits: Traits) -> str | tuple[Any, ...]:
     return found
 
 
-def generated_state(
-    value: Any, kind: type, traits: Traits, *, is_json: bool
-) -> dict[str, Any] | None:
+def generated_state(value: Any, kind: type, traits: Traits) -> dict[str, Any] | None:
     """Return all that an object holds, where what it would be pickled by does not tell all of it.
 
     That is where `__getstate__` was made by pydantic, dataclasses or attrs: it knows nothing of
@@ -96,13 +94,12 @@ def generated_state(
         value: The object.
         kind: Its type.
         traits: Of its type.
-        is_json: Leave out which fields of a model were set: JSON does not tell.
     """
     if not traits.getstate:
         return None
     state = raw_state(value, kind.__mro__, traits)
     if traits.getstate == "pydantic":
-        for name in _PYDANTIC_STATE[:-1] if is_json else _PYDANTIC_STATE:
+        for name in _PYDANTIC_STATE:
             state[name] = getattr(value, name, None)
     return state
 

@@ -20,9 +20,12 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, Flag
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from pickle import PicklingError
+from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
+from flowspan.core import set_fields
 from flowspan.core.failures import summary
 from flowspan.core.hashing import Hasher
 
@@ -34,6 +37,8 @@ _KEYS = frozenset({TAG, "value"})
 _ATOMS = frozenset({type(None), bool, int, float, str})
 _TUPLE = "builtins.tuple"
 _MEMBER = "enum member"
+_SET_FIELDS = "pydantic/"
+"""Before the name of a model whose fields are written together with which of them were set."""
 _PATH_TYPES = {PurePosixPath: "pathlib.PurePosixPath", PureWindowsPath: "pathlib.PureWindowsPath"}
 
 
@@ -83,6 +88,9 @@ def decode(found: dict[str, Any]) -> Any:
     read = _READERS.get(name)
     if read is not None:
         return read(value)
+    if name.startswith(_SET_FIELDS):
+        model = _validated(_class_of(name.removeprefix(_SET_FIELDS)), value["fields"])
+        return set_fields.apply(model, value["set"])
     return _made(_class_of(name), value)
 
 
@@ -142,6 +150,7 @@ class _Writer:
 
     def _object(self, value: Any, kind: Any) -> Any:
         if kind is OrderedDict or kind is Counter:
+            _refuse_attributes(value)
             pairs = [[self.plain(k, is_hashed=True), self.plain(v)] for k, v in value.items()]
             return _tagged(f"collections.{kind.__name__}", pairs)
         if kind is deque:
@@ -153,11 +162,12 @@ class _Writer:
         if f"{kind.__module__}:{kind.__name__}" in _READERS:
             return _tagged(f"numpy:{kind.__name__}", _item_of(value, kind))
         if issubclass(kind, tuple) and hasattr(kind, "_make") and hasattr(kind, "_fields"):
-            return _tagged(_name_of(kind), self._items(value, is_hashed=True))
+            _refuse_attributes(value)
+            return _tagged(_name_of(kind), self._items(tuple.__iter__(value), is_hashed=True))
         if hasattr(kind, "model_dump") and hasattr(kind, "model_validate"):
-            return _tagged(_name_of(kind), _dumped_model(value, kind))
+            return _dumped_model(value, kind)
         fields = getattr(kind, "__dataclass_fields__", None)
-        if fields is not None:
+        if fields is not None and not _holds_more_than_attributes(kind):
             self.is_to_be_checked = True
             parts = {name: getattr(value, name) for name in fields if hasattr(value, name)}
             return _tagged(_name_of(kind), {name: self.plain(parts[name]) for name in parts})
@@ -184,24 +194,52 @@ def _is_alike(value: Any, other: Any) -> bool:
 
 
 def _dumped_model(value: Any, kind: Any) -> Any:
-    """Return what a pydantic model is validated of again.
+    """Return the object for a pydantic model: its fields, and which of them were set if need be.
+
+    Validation sets all the fields that it is given, so the set of fields is written only if it is
+    another one. Results of earlier versions have none.
 
     Raises:
         TypeError: It would not come back as what it is: a field is left out, a value is changed, a
             private attribute is set.
     """
+    name = _name_of(kind)
     problem = "something in it is not written"
     for by_alias in (False, True):
         try:
             dumped = value.model_dump(mode="json", by_alias=by_alias, round_trip=True)
             found = _validated(kind, json.loads(json.dumps(dumped)))
+            if _is_alike(value, found):
+                return _tagged(name, dumped)
+            marks = set_fields.differing(value, found)
+            if marks and _is_alike(value, set_fields.apply(found, marks)):
+                return _tagged(f"{_SET_FIELDS}{name}", {"fields": dumped, "set": marks})
         except Exception as error:  # noqa: BLE001 - validators are user code
             problem = summary(error)
-            continue
-        if _is_alike(value, found):
-            return dumped
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    raise TypeError(f"the model {name} would not come back as what it is ({problem})")
+    shown = f"{kind.__module__}.{kind.__qualname__}"
+    raise TypeError(f"the model {shown} would not come back as what it is ({problem})")
+
+
+def _refuse_attributes(value: Any) -> None:
+    """Refuse a container that has attributes besides its items.
+
+    Raises:
+        TypeError: It has some.
+    """
+    if getattr(value, "__dict__", None):
+        kind = type(value)
+        raise TypeError(
+            f"a {kind.__module__}.{kind.__qualname__} has attributes, and JSON has none"
+        )
+
+
+def _holds_more_than_attributes(kind: type) -> bool:
+    """True if a base is made in C, such as a list or an exception: fields are not all it holds."""
+    return any(
+        type(vars(base).get("__new__")) is BuiltinFunctionType
+        for base in kind.__mro__
+        if base is not object
+    )
 
 
 def _made(kind: Any, value: Any) -> Any:
@@ -325,6 +363,8 @@ def _has_offset_alone(zone: Any) -> bool:
     """Return True for a time zone that is nothing but an offset: ISO 8601 has it."""
     if type(zone) is not timezone:
         return False
+    if zone.utcoffset(None).microseconds:  # Python 3.11 reads some of those as none
+        return False
     return zone.tzname(None) == timezone(zone.utcoffset(None)).tzname(None)
 
 
@@ -333,11 +373,26 @@ def _write_zone(zone: Any) -> Any:
         return None
     if type(zone) is timezone:
         offset = zone.utcoffset(None)
-        name = None if _has_offset_alone(zone) else zone.tzname(None)
+        name = None if zone.tzname(None) == timezone(offset).tzname(None) else zone.tzname(None)
         return [offset.days, offset.seconds, offset.microseconds, name]
     if type(zone).__module__.partition(".")[0] == "zoneinfo" and zone.key is not None:
+        try:
+            zone.__reduce__()
+        except PicklingError:
+            raise TypeError(f"the time zone {zone!r} was made of a file, and has no form") from None
         return zone.key
     raise TypeError(f"the time zone {zone!r} has no form in JSON")
+
+
+def _write_uuid(value: UUID) -> Any:
+    return str(value) if value.is_safe is SafeUUID.unknown else [str(value), value.is_safe.name]
+
+
+def _read_uuid(value: Any) -> UUID:
+    if isinstance(value, str):
+        return UUID(value)
+    text, is_safe = value
+    return UUID(text, is_safe=SafeUUID[is_safe])
 
 
 def _read_zone(zone: Any) -> Any:
@@ -377,7 +432,7 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
     time: _write_time,
     timedelta: lambda value: [value.days, value.seconds, value.microseconds],
     Decimal: str,
-    UUID: str,
+    UUID: _write_uuid,
 }
 
 _NUMPY_SCALARS = (
@@ -404,6 +459,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "path": Path,
     "pathlib.PurePosixPath": PurePosixPath,
     "pathlib.PureWindowsPath": PureWindowsPath,
-    "uuid.UUID": UUID,
+    "uuid.UUID": _read_uuid,
     **{f"numpy:{name}": _read_numpy(name) for name in _NUMPY_SCALARS},
 }

@@ -12,13 +12,14 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import InitVar, dataclass, field
 from decimal import Decimal
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
-from uuid import UUID
-from zoneinfo import ZoneInfo
+from typing import Any, Generic, TypeVar
+from uuid import UUID, SafeUUID, uuid4
+from zoneinfo import TZPATH, ZoneInfo
 
 import numpy as np
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, computed_field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, SecretStr, computed_field
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from flowspan.core.hashing import stable_hash
 from flowspan.exceptions import SerializationError
@@ -103,6 +104,62 @@ class Extra(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+class Defaults(BaseModel):
+    a: int = 0
+    b: int = 1
+
+
+class Made(BaseModel):
+    id: str = Field(default_factory=lambda: uuid4().hex)
+    one: Defaults = Defaults()
+    many: list[Defaults] = []
+    keyed: dict[str, tuple[Defaults, ...]] = {}
+    theirs: int = Field(default=0, alias="theX")
+
+
+T = TypeVar("T")
+
+
+class Box(BaseModel, Generic[T]):
+    of: T
+    more: int = 0
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    a: int = 0
+    b: int = 1
+
+
+class Group(BaseModel):
+    of: frozenset[Frozen]
+
+
+class OpenDefaults(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    a: int = 0
+
+
+class Numbers(RootModel[list[int]]):
+    pass
+
+
+@checked_dataclass
+class Checked:
+    model: Defaults
+    x: int = 0
+
+
+@dataclass(slots=True)
+class SlottedAround:
+    model: Any
+
+
+class AroundDataclass(BaseModel):
+    of: Checked
+    day: dt.date = dt.date(2026, 1, 1)
+
+
 class AnyModel(BaseModel):
     value: BaseModel
 
@@ -148,11 +205,37 @@ class Initialised:
         self.x += more
 
 
+@dataclass
+class ListOf(list[int]):
+    x: int = 0
+
+
+@dataclass
+class Problem(Exception):  # noqa: N818 - what it is
+    x: int = 0
+
+
+class RowAndMore(Row):
+    pass
+
+
+class Zone(dt.tzinfo):
+    pass
+
+
 class Name(str):
     pass
 
 
 class Count(int):
+    pass
+
+
+class Blob(bytes):
+    pass
+
+
+class Queue(deque[int]):
     pass
 
 
@@ -163,6 +246,19 @@ class Table(dict[str, int]):
 def with_(thing: Any, **attributes: Any) -> Any:
     thing.__dict__.update(attributes)
     return thing
+
+
+def listed(*items: int) -> ListOf:
+    made = ListOf()
+    made.extend(items)
+    return made
+
+
+def zone_of_file() -> ZoneInfo:
+    """A time zone whose rules are those of a file, whatever its key is."""
+    path = next(Path(folder, "UTC") for folder in TZPATH if Path(folder, "UTC").is_file())
+    with path.open("rb") as file:
+        return ZoneInfo.from_file(file, key="Europe/Berlin")
 
 
 def local_enum() -> Any:
@@ -192,6 +288,21 @@ FAITHFUL: dict[str, Any] = {
     "private at its default": Private(x=1),
     "computed": Computed(x=1),
     "extra": Extra(a=1),  # type: ignore[call-arg] # what this is about
+    "fields set, of all": Defaults(a=0, b=1),
+    "fields set, of some": Defaults(a=0),
+    "fields set, of none": Defaults(),
+    "fields set and unset again": Defaults.model_construct(_fields_set=set(), a=5, b=6),
+    "fields set in models": Made(one=Defaults(a=0), many=[Defaults(b=5), Defaults()]),
+    "fields set in keys": Made(theX=0, keyed={"a/b": (Defaults(), Defaults(a=1))}),
+    "fields set by a factory": [Made(), Made()],
+    "fields set in generics": [Box[int](of=1), Box[Defaults](of=Defaults(a=0))],
+    "fields set in a plain generic": Box(of=1),
+    "fields set of frozen ones": {"a": Frozen(b=1)},
+    "fields set of sets": Group(of=frozenset({Frozen(a=0, b=1), Frozen(a=2, b=1)})),
+    "fields set of extra ones": OpenDefaults(z=1),  # type: ignore[call-arg] # what this is about
+    "fields set in dataclasses": [Checked(Defaults(a=0)), SlottedAround(Defaults(b=1))],
+    "fields set in a dataclass in a model": AroundDataclass(of=Checked(Defaults(a=0))),
+    "root": Numbers([1]),
     "dataclass": Point(1, {(1, 2)}),
     "dataclasses in dataclasses": Point(1, [Point(2, Slotted(3))]),
     "slots": Slotted(1),
@@ -205,6 +316,10 @@ FAITHFUL: dict[str, Any] = {
     "fold": AUTUMN.replace(fold=1),
     "zone": AUTUMN.replace(tzinfo=ZoneInfo("Europe/Berlin"), fold=1),
     "offset": AUTUMN.replace(tzinfo=dt.timezone(-dt.timedelta(hours=2))),
+    "offset of microseconds": [
+        AUTUMN.replace(tzinfo=dt.timezone(dt.timedelta(microseconds=5))),
+        dt.time(2, tzinfo=dt.timezone(-dt.timedelta(hours=1, microseconds=1))),
+    ],
     "named offset": AUTUMN.replace(tzinfo=dt.timezone(dt.timedelta(hours=2), "CEST")),
     "time": dt.time(2, 30, fold=1, tzinfo=dt.UTC),
     "paths": [Path("/a"), PurePosixPath("/a"), PureWindowsPath("a\\b")],
@@ -254,6 +369,20 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "secret": (Secret(password=SecretStr("x")), "Secret would not come back"),
     "extra": (Extra(day=dt.date(2026, 1, 1)), "Extra would not"),  # type: ignore[call-arg] # this
     "a field of any model": (AnyModel(value=Aliased(theX=1)), "AnyModel would not come back"),
+    "fields set in a set": (Group(of=frozenset({Frozen(a=0)})), "Group would not come back"),
+    "items of a dataclass": (listed(1), "ListOf has no form"),
+    "dataclass that is an error": (Problem(1), "Problem has no form"),
+    "state of a named tuple": (
+        with_(RowAndMore(dt.date(2026, 1, 1), ()), more=1),
+        "RowAndMore has attributes",
+    ),
+    "state of an ordered dictionary": (with_(OrderedDict(), more=1), "OrderedDict has attributes"),
+    "state of a counter": (with_(Counter(), more=1), "Counter has attributes"),
+    "zone of the user's": (AUTUMN.replace(tzinfo=Zone()), "has no form"),
+    "zone of a file": (AUTUMN.replace(tzinfo=zone_of_file()), "has no form"),
+    "exception": (ValueError(1), "ValueError has no form"),
+    "bytes": (Blob(b"x"), "Blob has no form"),
+    "queue of its own": (Queue([1]), "Queue has no form"),
     "state outside of fields": (with_(Point(1), more=1), "would not come back"),
     "state of the constructor": (with_(Totalled(1), total=9), "would not come back"),
     "changed when it is made": (Doubled(1), "would not come back"),
@@ -299,9 +428,29 @@ def test_what_was_computed_is_no_state() -> None:
     assert JSONSerializer().loads(JSONSerializer().dumps(point)) == point
 
 
+def test_which_fields_were_set_is_kept() -> None:
+    made = Made(one=Defaults(a=0), keyed={"a": (Defaults(b=1),)})
+    found = JSONSerializer().loads(JSONSerializer().dumps(made))
+    assert found.model_dump(exclude_unset=True) == {"one": {"a": 0}, "keyed": {"a": ({"b": 1},)}}
+    assert found.id == made.id
+    sorting = JSONSerializer(dumps_kwargs={"sort_keys": True})
+    assert sorting.loads(sorting.dumps(made)).model_fields_set == {"one", "keyed"}
+
+
+def test_whether_a_uuid_is_safe_is_kept() -> None:
+    for is_safe in SafeUUID:
+        value = UUID(int=5, is_safe=is_safe)
+        found = JSONSerializer().loads(JSONSerializer().dumps(value))
+        assert (found, found.is_safe) == (value, is_safe)
+
+
 def test_what_earlier_versions_wrote_is_read() -> None:
     read = JSONSerializer().loads
     assert read(b'{"$python": "datetime.datetime", "value": "2026-10-25T02:30:00"}') == AUTUMN
     here = __name__
     assert read(f'{{"$python": "{here}:Colour", "value": "text"}}'.encode()) is Colour.TEXT
     assert read(f'{{"$python": "{here}:Aliased", "value": {{"theX": 1}}}}'.encode()).x == 1
+    both = f'{{"$python": "{here}:Defaults", "value": {{"a": 0, "b": 1}}}}'.encode()
+    assert read(both) == Defaults(a=0, b=1)
+    number = UUID(int=5)
+    assert read(f'{{"$python": "uuid.UUID", "value": "{number}"}}'.encode()) == number
