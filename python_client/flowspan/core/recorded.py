@@ -11,17 +11,14 @@ from __future__ import annotations
 import sys
 from binascii import b2a_base64
 from collections import deque
-from types import MemberDescriptorType
-from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import ref
+from typing import TYPE_CHECKING, Any
 
+from flowspan.core.record_shapes import shape_of
 from flowspan.core.tables import number_form
 from flowspan.core.traversal import parts_of
 from flowspan.core.values import (
-    Field,
     bases_of,
     exact_text,
-    fields_of,
     label_of,
     names_of,
     read_fields,
@@ -32,6 +29,8 @@ from flowspan.core.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from flowspan.core.record_shapes import Classes
 
     Converter = Callable[[Any, Any], Any]
 
@@ -48,7 +47,6 @@ _KNOWN_ZONES = frozenset(
 
 _PASS: Any = object()
 """Returned by a converter that leaves the value to those of the bases further up."""
-
 
 _CONTAINER_IDS = frozenset(map(id, (dict, list, tuple, set, frozenset, deque)))
 
@@ -73,12 +71,13 @@ def placeholder(value: Any, shown: str) -> dict[str, Any]:
     return {PLACEHOLDER: {"type": type_name(type(value)), "repr": shown}}
 
 
-def _form(value: Any, above: set[int]) -> Any:
+def _form(value: Any, above: set[int], declared: Classes = ()) -> Any:
     """Return what is recorded of a value.
 
     Args:
         value: The value.
         above: The identities of the containers around it.
+        declared: The classes in the annotation of the model's field that it is in.
     """
     kind = type(value)
     if id(kind) in _JSON_IDS:
@@ -95,57 +94,64 @@ def _form(value: Any, above: set[int]) -> Any:
             form = convert(value, base)
             if form is not _PASS:
                 # An enum member or a root model may hold anything.
-                return form if is_json((form,)) else _form(form, above)
+                return form if is_json((form,)) else _form(form, above, declared)
     if id(value) in above:
         raise ValueError("Circular reference detected")
     above.add(id(value))
-    form = read(value, above)
+    form = read(value, above, declared)
     above.discard(id(value))
     return form
 
 
-def _list_form(value: Any, above: set[int]) -> Any:
+def _has(classes: Classes, wanted: type) -> bool:
+    return any(each is wanted for each in classes)  # by identity: classes may define equality
+
+
+def _list_form(value: Any, above: set[int], declared: Classes) -> Any:
     is_queue = issubclass(type(value), deque)
     parts = list(deque.__iter__(value)) if is_queue else parts_of(value)
     if is_json(parts):
         return value if type(value) is list else list(parts)
-    return [_form(part, above) for part in parts]
+    return [_form(part, above, declared) for part in parts]
 
 
-def _dict_form(value: Any, above: set[int]) -> Any:
+def _dict_form(value: Any, above: set[int], declared: Classes) -> Any:
     keys, parts = list(dict.__iter__(value)), parts_of(value)
     has_plain_keys, has_plain_parts = is_json(keys), is_json(parts)
     if has_plain_keys and has_plain_parts and type(value) is dict:
         return value
     if not has_plain_keys:
         # Keys of other types are written as text, and never hashed as what they are.
-        keys = [_form(key, above) for key in keys]
+        keys = [_form(key, above, declared) for key in keys]
         if not is_json(keys):
             raise TypeError("a key of a dictionary has no form in JSON")
     if not has_plain_parts:
-        parts = [_form(part, above) for part in parts]
+        parts = [_form(part, above, declared) for part in parts]
     fresh = dict(zip(keys, parts, strict=True))
     if len(fresh) < len(keys):
         raise TypeError("two keys of a dictionary have the same form in JSON")
     return fresh
 
 
-def _fields_form(value: Any, above: set[int]) -> Any:
+def _fields_form(value: Any, above: set[int], declared: Classes) -> Any:
     """Return the fields of a dataclass or model by name, as instances store them."""
     kind = type(value)
-    shape = _shape_of(kind)
+    if declared:
+        # pydantic, too, writes no more of an instance of a derived class than was declared.
+        kind = next((base for base in bases_of(kind) if _has(declared, base)), kind)
+    shape = shape_of(kind)
     if shape.problem:
         raise TypeError(f"{type_name(kind)} {shape.problem}")
     form = {
         shape.names.get(field.name, field.name): (
             placeholder(part, label_of(part))
             if field.name in shape.serialized
-            else _form(part, above)
+            else _form(part, above, shape.declared.get(field.name, ()))
         )
         for field, part in read_fields(value, shape.fields)
     }
     if shape.is_root:
-        return form["root"]
+        return form.get("root")
     if shape.extra is not None:
         try:
             extra = shape.extra.__get__(value)
@@ -154,104 +160,6 @@ def _fields_form(value: Any, above: set[int]) -> Any:
         if type(extra) is dict:
             form.update(_form(extra, above))
     return form
-
-
-class _Shape(NamedTuple):
-    """What is recorded of the instances of a dataclass or model.
-
-    Attributes:
-        fields: The fields that are recorded; those with `exclude` are not.
-        names: The names under which some are recorded: aliases, if the model dumps by them.
-        serialized: Fields with a serializer of the user's. It does not run, and it may be there to
-            hide what the field holds: a placeholder stands for them.
-        extra: The slot of the fields that were not declared.
-        is_root: True for a model that is nothing but its one field.
-        problem: Why instances have no form; empty if they have one.
-    """
-
-    fields: tuple[Field, ...] = ()
-    names: dict[str, str] = {}  # noqa: RUF012 - the default is never changed
-    serialized: frozenset[str] = frozenset()
-    extra: Any = None
-    is_root: bool = False
-    problem: str = ""
-
-
-_shapes: dict[int, tuple[ref[type], _Shape]] = {}
-"""By the identity of the class, for a class's own hash may be anything. An entry goes with it."""
-
-
-def _shape_of(kind: type) -> _Shape:
-    known = _shapes.get(id(kind))
-    if known is not None and known[0]() is kind:
-        return known[1]
-    shape = _made_shape(kind)
-    key = id(kind)
-    _shapes[key] = ref(kind, lambda _: _shapes.pop(key, None)), shape
-    return shape
-
-
-def _made_shape(kind: type) -> _Shape:
-    declared = type_attribute(kind, "__dataclass_fields__")
-    infos = type_attribute(kind, "__pydantic_fields__")
-    infos = infos if type(infos) is dict else None
-    declared = declared if type(declared) is dict else infos
-    fields = fields_of(kind)
-    if declared is None or len(fields) < len(declared):  # some are behind descriptors
-        return _Shape(problem="has no form in JSON")
-    infos = infos or {}
-    decorators = type_attribute(kind, "__pydantic_decorators__")
-    if getattr(decorators, "model_serializers", None):
-        return _Shape(problem="has a serializer of its own, which does not run unasked")
-    serialized = {
-        name
-        for decorator in getattr(decorators, "field_serializers", {}).values()
-        for name in decorator.info.fields
-    }
-    config = type_attribute(kind, "model_config")
-    is_by_alias = type(config) is dict and config.get("serialize_by_alias") is True
-    names: dict[str, str] = {}
-    shown = []
-    for field in fields:
-        info = infos.get(field.name)
-        # Whether to leave it out is asked of a function (`exclude_if`), which does not run.
-        if _of_info(info, "exclude") or _of_info(info, "exclude_if"):
-            continue
-        shown.append(field)
-        if is_by_alias:
-            alias = _of_info(info, "serialization_alias") or _of_info(info, "alias")
-            if type(alias) is str:
-                names[field.name] = alias
-        if "*" in serialized or _is_serialized(info):
-            serialized.add(field.name)
-    extra = type_attribute(kind, "__pydantic_extra__")
-    return _Shape(
-        tuple(shown),
-        names,
-        frozenset(serialized),
-        extra if type(extra) is MemberDescriptorType else None,
-        type_attribute(kind, "__pydantic_root_model__") is True,
-    )
-
-
-def _of_info(info: Any, name: str) -> Any:
-    """Return an attribute of pydantic's description of a field, read from its slot."""
-    slot = type_attribute(type(info), name)
-    return slot.__get__(info) if type(slot) is MemberDescriptorType else None
-
-
-def _is_serialized(info: Any) -> bool:
-    """True if the annotation of a field says how it, or a part of it, is written."""
-    stack = [*(_of_info(info, "metadata") or ()), _of_info(info, "annotation")]
-    while stack:
-        item = stack.pop()
-        module, _ = next(names_of(type(item)))
-        if module == "pydantic.functional_serializers":
-            return type(item).__name__ != "SerializeAsAny"
-        if module in {"typing", "types", "typing_extensions"}:
-            stack += getattr(item, "__metadata__", ())
-            stack += getattr(item, "__args__", ())
-    return False
 
 
 # Converters are called with the value and with the base that they are of.
@@ -318,8 +226,10 @@ def _enum(value: Any, _: Any) -> Any:
 
 def _url(value: Any, _: Any) -> Any:
     """Return the text of one of pydantic's URLs, which hold one that is made in Rust."""
-    url = stored_attributes(value)["_url"]
-    return str(url) if next(names_of(type(url)))[0] == "pydantic_core._pydantic_core" else _PASS
+    url = value
+    while url is not None and next(names_of(type(url)))[0] != "pydantic_core._pydantic_core":
+        url = stored_attributes(url).get("_url")  # pydantic 2.10 has one in the other
+    return _PASS if url is None else str(url)
 
 
 def _numpy(value: Any, _: Any) -> Any:
@@ -352,10 +262,13 @@ _CONVERTERS: dict[tuple[str, str], Converter] = {
     ("ipaddress", "IPv6Network"): _exact_text,
     ("nt", "DirEntry"): lambda value, _: value.path,
     ("numpy", "generic"): _numpy,
-    ("pandas._libs.tslibs.nattype", "NaTType"): lambda _, __: None,
+    ("pandas", "Timestamp"): _timestamp,
+    ("pandas._libs.tslibs.nattype", "_NaT"): lambda _, __: None,
     ("pandas._libs.tslibs.timestamps", "Timestamp"): _timestamp,
     ("pathlib", "PurePosixPath"): _path,
     ("pathlib", "PureWindowsPath"): _path,
+    ("pathlib._local", "PurePosixPath"): _path,  # in Python 3.13
+    ("pathlib._local", "PureWindowsPath"): _path,
     ("posix", "DirEntry"): lambda value, _: value.path,
     ("pydantic.networks", "_BaseMultiHostUrl"): _url,
     ("pydantic.networks", "_BaseUrl"): _url,

@@ -11,6 +11,7 @@ import datetime as dt
 import decimal
 import enum
 import fractions
+import importlib
 import ipaddress
 import json
 import os
@@ -31,6 +32,7 @@ from pydantic import (
     RootModel,
     SecretBytes,
     SecretStr,
+    SerializeAsAny,
     computed_field,
     field_serializer,
     model_serializer,
@@ -314,6 +316,33 @@ def test_two_keys_that_would_be_one_text() -> None:
     assert "two keys" in problems[0].reason
 
 
+def test_values_of_data_libraries() -> None:
+    np, pd = (importlib.import_module(name) for name in ("numpy", "pandas"))
+    own = type("Own", (np.int64,), {"item": _refuse("item"), "__int__": _refuse("__int__")})
+    later = type("Later", (np.float64,), {"item": _refuse("item"), "__float__": _refuse("f")})
+    values = {
+        "when": pd.Timestamp("2026-01-02T00:00:00.000000001"),
+        "zoned": pd.Timestamp("2026-01-02", tz="Europe/Berlin"),
+        "never": pd.NaT,
+        "long": pd.Timedelta(90, "s"),
+        "day": np.datetime64("2026-01-02"),
+        "numbers": [np.float32(1.5), np.bool_(True), np.str_("x"), np.int8(1), later(2.5)],
+    }
+    data, problems = encode_parameters({**values, "own": own(3)})
+    found = json.loads(data)
+    assert [problem.name for problem in problems] == ["own"]
+    assert PLACEHOLDER in found.pop("own")
+    assert touched == []
+    assert found == {
+        "when": "2026-01-02T00:00:00.000000001",
+        "zoned": "2026-01-02T00:00:00+01:00",
+        "never": None,
+        "long": 90.0,
+        "day": "2026-01-02",
+        "numbers": [1.5, True, "x", 1, 2.5],
+    }
+
+
 # --- models ---------------------------------------------------------------------------------------
 
 
@@ -403,8 +432,7 @@ def test_a_model_is_recorded_by_its_stored_fields() -> None:
 
 
 def test_aliases_where_the_model_says_so() -> None:
-    expected = ByAlias().model_dump(mode="json")
-    assert json.loads(encode_parameters({"v": ByAlias()})[0])["v"] == expected
+    assert json.loads(encode_parameters({"v": ByAlias()})[0])["v"] == {"theX": 1, "outY": 1}
 
 
 def test_what_a_serializer_may_hide_stays_hidden() -> None:
@@ -417,6 +445,34 @@ def test_what_a_serializer_may_hide_stays_hidden() -> None:
     assert PLACEHOLDER in found["v"]["c"]
     assert [problem.name for problem in problems] == ["w"]
     assert "serializer" in problems[0].reason
+
+
+class Person(BaseModel):
+    name: str = "x"
+
+
+class Login(Person):
+    password: str = "hush"
+
+
+class Group(BaseModel):
+    of: Person | None = None
+    many: dict[str, list[Person]] = {}
+    any: SerializeAsAny[Person] | None = None
+    login: Login | None = None
+
+
+def test_a_derived_model_is_recorded_as_what_was_declared() -> None:
+    login = Login()
+    group = Group(of=login, many={"a": [login]})
+    data, problems = encode_parameters({"v": group})
+    assert problems == []
+    assert json.loads(data)["v"] == group.model_dump(mode="json")
+    assert b"hush" not in data
+    for shown in (login, Group(any=login), Group(login=login)):
+        found = json.loads(encode_parameters({"v": shown})[0])["v"]
+        assert found == shown.model_dump(mode="json")
+        assert "hush" in str(found)
 
 
 @pytest.mark.parametrize(
