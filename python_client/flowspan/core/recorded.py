@@ -11,6 +11,8 @@ from __future__ import annotations
 import sys
 from binascii import b2a_base64
 from collections import deque
+from itertools import repeat
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.record_shapes import shape_of
@@ -28,7 +30,7 @@ from flowspan.core.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from flowspan.core.record_shapes import Classes
 
@@ -54,6 +56,14 @@ _CONTAINER_IDS = frozenset(map(id, (dict, list, tuple, set, frozenset, deque)))
 def is_json(values: Iterable[Any]) -> bool:
     """True if json writes all values as they are. Fast: it sees the arguments of every flow."""
     return _JSON_IDS.issuperset(map(id, map(type, values)))
+
+
+def _is_uniform(values: Sequence[Any]) -> bool:
+    """True if all values are of the same type of JSON. Long lists mostly are; faster for these."""
+    if len(values) == 0:
+        return True
+    kind = type(values[0])
+    return id(kind) in _JSON_IDS and all(map(is_, map(type, values), repeat(kind)))
 
 
 def recorded(value: Any) -> Any:
@@ -110,7 +120,7 @@ def _has(classes: Classes, wanted: type) -> bool:
 def _list_form(value: Any, above: set[int], declared: Classes) -> Any:
     is_queue = issubclass(type(value), deque)
     parts = list(deque.__iter__(value)) if is_queue else parts_of(value)
-    if is_json(parts):
+    if _is_uniform(parts) or is_json(parts):
         return value if type(value) is list else list(parts)
     return [_form(part, above, declared) for part in parts]
 
