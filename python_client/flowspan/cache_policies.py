@@ -13,7 +13,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.hashing import stable_hash
-from flowspan.core.identity import identity_of
+from flowspan.core.identity import identity_of, is_owner_of, owner_of
 from flowspan.core.transactions import IsolationLevel
 from flowspan.exceptions import HashError
 
@@ -249,7 +249,9 @@ class Inputs(CachePolicy):
         """
         names = [name for name in sorted(inputs) if name not in self.exclude]
         hashes = [_hash_of_input(name, inputs[name], task_ctx) for name in names]
-        return hash_objects(_identity(task_ctx, {*self.exclude, "self"}), names, hashes)
+        owner_is_input = is_owner_of(inputs.get("self"), task_ctx.task.fn)
+        identity = _identity(task_ctx, self.exclude, owner_is_input=owner_is_input)
+        return hash_objects(identity, names, hashes)
 
     def __sub__(self, name: str) -> CachePolicy:
         if not isinstance(name, str):
@@ -344,10 +346,13 @@ def hash_objects(*values: Any) -> str:
     return stable_hash(values)
 
 
-def _identity(context: TaskContext, without: Collection[str] = ()) -> str:
+def _identity(
+    context: TaskContext, without: Collection[str] = (), *, owner_is_input: bool = False
+) -> str:
     """Return what keeps the keys of different tasks apart."""
     excluded: frozenset[str] = getattr(context, "excluded", frozenset())
-    return identity_of(context.task, without=excluded | set(without))
+    left_out = excluded | set(without)
+    return identity_of(context.task, without=left_out, owner_is_input=owner_is_input)
 
 
 def _hash_of_input(name: str, value: Any, context: TaskContext, what: str = "parameter") -> str:
@@ -365,8 +370,14 @@ def _hash_of_input(name: str, value: Any, context: TaskContext, what: str = "par
         ) from error
 
 
-def parts_of_inputs(arguments: Mapping[str, Any], bound_to: object) -> dict[str, Any]:
-    """The inputs of a call: its arguments, and the object whose method the task is."""
-    if bound_to is None or isinstance(bound_to, type):
+def parts_of_inputs(arguments: Mapping[str, Any], fn: Any) -> dict[str, Any]:
+    """The inputs of a call: its arguments, and the object whose method the task is.
+
+    Args:
+        arguments: By the names of parameters. One that is called "self" goes before the object.
+        fn: The function of the task.
+    """
+    owner = owner_of(fn)
+    if owner is None or isinstance(owner, type):
         return dict(arguments)
-    return {**arguments, "self": bound_to}
+    return {"self": owner, **arguments}

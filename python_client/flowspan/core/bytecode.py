@@ -101,6 +101,22 @@ def changed_names(code: CodeType) -> frozenset[str]:
     return frozenset(found)
 
 
+@lru_cache(maxsize=1024)
+def changed_attributes(code: CodeType) -> frozenset[tuple[str, str]]:
+    """Return the attributes that a function changes: the name of a variable, and of the attribute.
+
+    They are seen in the same forms as the variables of `changed_names`, also of global names.
+    """
+    found = set()
+    for each in _codes(code):
+        steps = _steps(each)
+        for index, step in enumerate(steps):
+            if step.op in {"variable", "global"} and _is_changed(steps, index + 1):
+                after = steps[index + (2 if steps[index + 1].op == "copy" else 1)]
+                found.add((step.arg, str(after.arg)))
+    return frozenset(found)
+
+
 def _is_changed(steps: list[_Step], index: int) -> bool:
     """Return True if what was loaded just before a step is changed by the steps that follow."""
     last = None

@@ -7,6 +7,7 @@ there is nothing to take apart. Nothing of a value is called but what pickling i
 from __future__ import annotations
 
 import copyreg
+import functools
 import sys
 from collections import OrderedDict
 from datetime import date, datetime, time, timedelta
@@ -30,10 +31,17 @@ from types import (
 )
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from weakref import ref
 
 from flowspan.core import hash_tables
 from flowspan.core.bytecode import parts_of_code
 from flowspan.core.hash_functions import Named, form_of_class, form_of_function, form_of_method
+from flowspan.core.hash_held import (
+    attributes_of_cached,
+    attributes_of_definition,
+    definition_attributes_held,
+    held,
+)
 from flowspan.core.hash_parts import MAPPING, ORDERED, UNORDERED, Form
 from flowspan.core.hash_state import (
     Traits,
@@ -43,7 +51,7 @@ from flowspan.core.hash_state import (
     reduced,
     unknown_state,
 )
-from flowspan.core.names import module_name
+from flowspan.core.names import is_of_any_program, is_of_library, module_name
 from flowspan.exceptions import HashError
 
 if TYPE_CHECKING:
@@ -54,6 +62,8 @@ if TYPE_CHECKING:
 __all__ = ["MAPPING", "ORDERED", "UNORDERED", "Form", "Named", "form_of"]
 
 _newobj: Any = vars(copyreg)["__newobj__"]
+
+_CACHED: Any = type(functools.lru_cache(len))
 
 _BY_REPR = frozenset({date, timedelta, Decimal, UUID, bytearray, range, count})
 _PATHS = frozenset({PurePath, *PurePath.__subclasses__(), *type(PurePath()).__subclasses__()})
@@ -149,7 +159,11 @@ def _form_of_definition(value: Any, hasher: Hasher) -> Form:
     if hasher.first_seen is None:
         given = fields.get("_options", {})
         options = {name: given[name] for name in given if given[name] is not None}
-    return Form([type(value), fields.get("name"), fields.get("fn"), options])
+    parts = [type(value), fields.get("name"), fields.get("fn"), options]
+    attributes = attributes_of_definition(value)
+    if attributes and hasher.first_seen is not None:
+        attributes = definition_attributes_held(value, hasher)
+    return Form([*parts, attributes] if attributes else parts)
 
 
 def _form_of_object(value: Any, kind: type, hasher: Hasher) -> Form | bytes:
@@ -157,6 +171,10 @@ def _form_of_object(value: Any, kind: type, hasher: Hasher) -> Form | bytes:
     where = kind.__module__, kind.__qualname__
     if hasher.first_seen is not None and where in _WITHOUT_CONTENT:
         return ".".join(where).encode()
+    if hasher.first_seen is not None and kind is ref:
+        return Form([ref, held("weak reference", value(), hasher, is_changed=False)])
+    if kind is _CACHED:
+        return _form_of_cached(value, hasher)
     if kind is object:
         raise HashError("an object() has nothing but its identity, which no other process knows")
     if traits.stands_for_anything:
@@ -196,6 +214,19 @@ def _form_of_reduced(value: Any, kind: type, traits: Traits) -> Form:
         parts.append(listed if issubclass(kind, OrderedDict) else dict(listed))
     parts.append(unknown)
     return Form(parts)
+
+
+def _form_of_cached(value: Any, hasher: Hasher) -> Form:
+    """Return what stands for a function with `functools.lru_cache`: not what is in the cache."""
+    name = value.__reduce__()
+    module = _module_of_global(value, name)
+    is_value = hasher.first_seen is None
+    by_name = None if module is None else module_name(module)
+    if module is not None and (
+        is_of_library(module) or not (is_value or is_of_any_program(module))
+    ):
+        return Form([_CACHED, name, by_name])
+    return Form([_CACHED, name, by_name, value.__wrapped__, attributes_of_cached(value, hasher)])
 
 
 def _module_of_global(value: Any, name: str) -> str | None:

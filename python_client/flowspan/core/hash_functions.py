@@ -12,6 +12,7 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.bytecode import changed_names, global_names
+from flowspan.core.hash_held import attributes_held, closure_of, defaults_held, held_owner
 from flowspan.core.hash_parts import Form
 from flowspan.core.names import (
     has_own_namespace,
@@ -21,18 +22,17 @@ from flowspan.core.names import (
     module_name,
     static_attribute,
 )
-from flowspan.exceptions import HashError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from flowspan.core.hashing import Hasher
 
 _HEAP_TYPE = 1 << 9
 
-_SCALARS = frozenset({type(None), bool, float, complex, str, bytes})
-
 _CONSTANTS = frozenset({bool, int, float, complex, str, bytes})
+
+_CONTAINERS = frozenset({tuple, list, dict, set, frozenset})
 
 _OF_NO_ACCOUNT = frozenset(
     {
@@ -58,17 +58,24 @@ class Named:
             _code_digest(function.__code__, cast("Any", type(hasher))),
             function.__defaults__,
             function.__kwdefaults__,
-            _closure(function, hasher),
+            closure_of(function, hasher),
             _attributes(function),
             {} if is_of_library(function.__module__) else _globals(function),
         ]
 
 
-def form_of_function(function: FunctionType, hasher: Hasher) -> Form | bytes:
+def form_of_function(
+    function: FunctionType, hasher: Hasher, without: Collection[str] = ()
+) -> Form | bytes:
     """Return what stands for a function.
 
-    For the identity of a task that is its name, or else its code and what it closes over. For a
-    value, what it refers to as well.
+    For the identity of a task that is its name, or else its code and what it holds: closure,
+    defaults, attributes. For a value, what it refers to as well.
+
+    Args:
+        function: The function.
+        hasher: What hashes it.
+        without: Names of parameters whose defaults are left out, in the identity of a task.
     """
     module, qualname = function.__module__, function.__qualname__
     is_value = hasher.first_seen is None
@@ -81,8 +88,12 @@ def form_of_function(function: FunctionType, hasher: Hasher) -> Form | bytes:
     if is_value:
         return Form([*head, *Named.content(function, hasher)])
     code = _code_digest(function.__code__, cast("Any", type(hasher)))
-    parts = [*head, code, *defaults_held(function, hasher), _closure(function, hasher)]
-    return Form([*parts, *own_globals(function)])
+    defaults = defaults_held(function, hasher, without)
+    # The closure comes first: what it shares with attributes counts as the code changes it.
+    closure = closure_of(function, hasher)
+    attributes = attributes_held(function, hasher)
+    parts = [*head, code, *defaults, closure, *own_globals(function)]
+    return Form([*parts, attributes] if attributes else parts)
 
 
 @lru_cache(maxsize=1024)
@@ -114,86 +125,6 @@ def form_of_class(kind: Any, hasher: Hasher) -> Form | bytes:
     return Form([*head, generic.get("args"), _fields(kind), _namespace(kind)])
 
 
-def held(variable: str, thing: Any, hasher: Hasher, *, is_changed: bool) -> bytes:
-    """Return what stands for an object that the function of a task holds on to.
-
-    Args:
-        variable: Its name, for people.
-        thing: The object.
-        hasher: What hashes the identity of the task.
-        is_changed: Count it as it was at first: the function changes it itself.
-    """
-    first_seen = hasher.first_seen
-    assert first_seen is not None  # noqa: S101 - only for the identity of tasks
-    if type(thing) in _SCALARS:
-        return f"{type(thing).__name__}:{thing!r}".encode()
-    known = first_seen.get(thing)
-    if known is not None:
-        return known
-    if id(thing) in hasher.active:
-        return b"^%d" % (len(hasher.active) - hasher.active.index(id(thing)))
-    # What an iterator holds is only ever used by going on with it.
-    is_changed = is_changed or static_attribute(type(thing), "__next__") is not None
-    try:
-        token = type(hasher)(first_seen, (*hasher.active, id(thing))).hash(thing).encode()
-    except HashError as error:
-        return first_seen.name_locally(variable, thing, str(error))
-    return first_seen.keep(thing, token) if is_changed else token
-
-
-def held_owner(function: Any, owner: Any, hasher: Hasher) -> bytes:
-    """Return what stands for the object whose method is called."""
-    code = getattr(function, "__code__", None)
-    is_changed = isinstance(code, CodeType) and bool(
-        set(code.co_varnames[:1]) & changed_names(code)
-    )
-    return held("self", owner, hasher, is_changed=is_changed)
-
-
-def defaults_held(
-    function: FunctionType, hasher: Hasher, without: Iterable[str] = ()
-) -> list[tuple[str, bytes]]:
-    """Return what stands for the defaults of a function, but those of some parameters."""
-    code, defaults = function.__code__, function.__defaults__ or ()
-    names = code.co_varnames[: code.co_argcount][code.co_argcount - len(defaults) :]
-    found = {**dict(zip(names, defaults, strict=True)), **(function.__kwdefaults__ or {})}
-    return [
-        (name, held(name, found[name], hasher, is_changed=False))
-        for name in sorted(found)
-        if name not in without
-    ]
-
-
-def _closure(function: FunctionType, hasher: Hasher) -> dict[str, Any]:
-    names, cells = function.__code__.co_freevars, function.__closure__ or ()
-    found: dict[str, Any] = {}
-    for name, cell in zip(names, cells, strict=True):
-        try:
-            content = cell.cell_contents
-        except ValueError:
-            found[name] = Form([ValueError, "not yet assigned"])
-            continue
-        if hasher.first_seen is None:
-            found[name] = content
-        elif name in changed_names(function.__code__):
-            found[name] = _first_in(name, cell, content, hasher)
-        else:
-            found[name] = held(name, content, hasher, is_changed=False)
-    return found
-
-
-def _first_in(name: str, cell: Any, content: Any, hasher: Hasher) -> bytes:
-    """Return what stands for the first content of a variable that a function changes itself."""
-    first_seen = hasher.first_seen
-    assert first_seen is not None  # noqa: S101 - only for the identity of tasks
-    known = first_seen.get(cell)
-    if known is not None:
-        return known
-    if id(content) in hasher.active:
-        return held(name, content, hasher, is_changed=True)
-    return first_seen.keep(cell, held(name, content, hasher, is_changed=True))
-
-
 def _attributes(function: FunctionType) -> dict[str, Any]:
     return {name: item for name, item in vars(function).items() if name != "__wrapped__"}
 
@@ -219,21 +150,42 @@ def _globals(function: FunctionType) -> dict[str, Any]:
 
 
 def own_globals(function: FunctionType) -> list[tuple[str, Any]]:
-    """Return the plain globals that a function refers to, if its namespace is no module's.
+    """Return the globals that a function refers to, if its namespace is no module's.
 
     Code that is run by `exec` for each table or customer has its name, its source and its code in
-    common with the others; what it was given in its namespace is what sets it apart.
+    common with the others; what it was given in its namespace is what sets it apart. These are
+    plain values, containers of them, and the functions and tasks of the same namespace.
     """
     namespace = function.__globals__
     if not has_own_namespace(function.__module__, namespace):
         return []
     names = {first for first, *_ in global_names(function.__code__)}
     names -= changed_names(function.__code__)
-    return [(name, namespace[name]) for name in sorted(names) if _is_constant(namespace.get(name))]
+    return [
+        (name, namespace[name])
+        for name in sorted(names)
+        if name in namespace and _is_own(namespace[name], namespace)
+    ]
 
 
-def _is_constant(value: Any) -> bool:
-    return type(value) in _CONSTANTS or (type(value) is tuple and all(map(_is_constant, value)))
+def _is_own(value: Any, namespace: dict[str, Any]) -> bool:
+    if hasattr(type(value), "is_flow"):
+        value = vars(value).get("fn")
+    if type(value) is FunctionType:
+        return value.__globals__ is namespace
+    return _is_plain(value, set())
+
+
+def _is_plain(value: Any, around: set[int]) -> bool:
+    """Return True for a plain value, or a container of plain values that does not hold itself."""
+    kind = type(value)
+    if kind in _CONSTANTS or value is None:
+        return True
+    if kind not in _CONTAINERS or id(value) in around:
+        return False
+    around = {*around, id(value)}
+    items = [*value, *value.values()] if kind is dict else value
+    return all(_is_plain(each, around) for each in items)
 
 
 def _is_looked_into(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import functools
 import sys
 from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,10 @@ def reduced(value: Any, kind: Any, traits: Traits) -> str | tuple[Any, ...]:
         return str(found)
     if len(found) > 2 and type(found[2]) is dict and found[2]:
         found = (*found[:2], _without(traits.cached, found[2]), *found[3:])
+    if issubclass(kind, functools.partial) and len(found) == 3 and type(found[2]) is tuple:
+        # Its dictionary is None, and empty once it has been looked at.
+        function, args, keywords, attributes = found[2]
+        found = (*found[:2], (function, args, keywords, attributes or None))
     return found
 
 

@@ -30,6 +30,8 @@ _MAX_REMEMBERED = 100_000
 """Maximum number of cached parts, so that shared parts are hashed only once."""
 _MAX_RETURNS = 100_000
 """Maximum number of parts in cycles, which cannot be cached."""
+_MAX_OPEN = 2_000
+"""Maximum number of times that what a task holds in cycles is hashed: it cannot be cached."""
 
 
 def stable_hash(value: Any) -> str:
@@ -49,6 +51,12 @@ class Hasher:
             values, which count as they are.
         active: What is being hashed around this: the identities of objects.
         is_json: Compare as JSON does: tuples are lists, and keys are texts.
+
+    Attributes:
+        lowest: The index of the outermost object in `active` that a part refers to.
+        closed: What stands for objects that refer to nothing that is being hashed around them,
+            shared with the hashers inside of this one.
+        open_count: How many objects refer to those around them, in a list that is shared likewise.
     """
 
     def __init__(
@@ -67,6 +75,30 @@ class Hasher:
         self._path: dict[int, int] = {}
         self._returns = 0
         self._named: dict[str, FunctionType] = {}
+        self.lowest = len(active)
+        self.closed: dict[int, tuple[Any, bytes]] = {}
+        self.open_count = [0]
+
+    def inside(self, thing: Any) -> Hasher:
+        """Return a hasher for something that what is being hashed holds on to."""
+        inner = Hasher(self.first_seen, (*self.active, id(thing)))
+        inner.closed, inner.open_count = self.closed, self.open_count
+        return inner
+
+    def count_open(self) -> None:
+        """Count an object that refers to one that is being hashed around it.
+
+        Raises:
+            HashError: There are too many of them.
+        """
+        self.open_count[0] += 1
+        if self.is_spent:
+            raise HashError("too many of its parts refer to each other")
+
+    @property
+    def is_spent(self) -> bool:
+        """True if what the function of a task holds on to is too entangled to be hashed."""
+        return self.open_count[0] > _MAX_OPEN
 
     def hash(self, value: Any) -> str:
         """Return the hash of a value, and of the functions by name that it refers to.

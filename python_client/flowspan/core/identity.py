@@ -8,10 +8,17 @@ code, its defaults and what it closes over. A method has its object, or its clas
 from __future__ import annotations
 
 import functools
-from types import FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.hash_functions import defaults_held, held, held_owner, own_globals
+from flowspan.core.hash_functions import form_of_function, own_globals
+from flowspan.core.hash_held import (
+    attributes_of_definition,
+    attributes_of_partial,
+    definition_attributes_held,
+    held,
+    held_owner,
+)
 from flowspan.core.hash_parts import Form
 from flowspan.core.hashing import Hasher
 from flowspan.core.names import (
@@ -21,6 +28,7 @@ from flowspan.core.names import (
     static_attribute,
 )
 from flowspan.core.portable import MADE
+from flowspan.exceptions import HashError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,7 +38,11 @@ if TYPE_CHECKING:
 
 
 def identity_of(
-    definition: Definition, first_seen: FirstSeen | None = None, without: Collection[str] = ()
+    definition: Definition,
+    first_seen: FirstSeen | None = None,
+    without: Collection[str] = (),
+    *,
+    owner_is_input: bool = False,
 ) -> str:
     """Return what stands for a task in keys.
 
@@ -38,31 +50,68 @@ def identity_of(
         definition: The task.
         first_seen: What its function changes itself, as it was at first; by default as in this
             process.
-        without: Names of parameters whose defaults are left out; "self" leaves out the object of a
-            method.
+        without: Names of parameters whose defaults are left out; "self" leaves out the objects of
+            methods.
+        owner_is_input: Leave out the object whose method the task is: the inputs have it. Objects
+            of methods further inside, as in a partial, are no inputs.
     """
     code, fn, name = definition.code, definition.fn, definition.name
     fixed = code.fixed
-    if fixed is not None and fixed[0] is fn and fixed[1] == name:
+    is_known = fixed is not None and fixed[0] is fn and fixed[1] == name
+    if fixed is not None and is_known and (fixed[3] or _is_bare(definition)):
         return fixed[2]
     hasher = Hasher(code.first_seen if first_seen is None else first_seen)
-    identity = hasher.hash(Form(["task", name, *_parts_of(fn, hasher, without)]))
-    is_fixed = type(fn) is FunctionType and not (
-        fn.__closure__ or fn.__defaults__ or fn.__kwdefaults__ or own_globals(fn)
-    )
-    if is_fixed:
-        code.fixed = fn, name, identity
+    parts = ["task", name, *_parts_of(fn, hasher, without, owner_is_input=owner_is_input)]
+    is_by_name = type(fn) is FunctionType and _goes_by_name(fn)
+    if not is_by_name:
+        parts += definition_attributes_held(definition, hasher).items()
+    identity = hasher.hash(Form(parts))
+    is_plain = type(fn) is FunctionType and not fn.__closure__ and not own_globals(fn)
+    if is_plain and _is_bare(definition):
+        code.fixed = fn, name, identity, is_by_name
     return identity
 
 
-def _parts_of(fn: Any, hasher: Hasher, without: Collection[str]) -> list[Any]:
+def owner_of(fn: Any) -> Any:
+    """Return the object whose method something is, without asking it for anything; else None."""
+    if type(fn) in _BOUND:
+        return fn.__self__
+    # A `functools.partialmethod` leaves it there.
+    return vars(fn).get("__self__") if type(fn) is functools.partial else None
+
+
+def is_owner_of(owner: Any, fn: Any) -> bool:
+    """Return True if an object is the one that a bound method is called on."""
+    return type(fn) is MethodType and fn.__self__ is owner
+
+
+_BOUND = frozenset({MethodType, BuiltinFunctionType, MethodWrapperType})
+
+
+def _is_bare(definition: Definition) -> bool:
+    """Return True for a plain function without defaults and attributes, also of its task."""
+    fn: Any = definition.fn
+    return not (
+        fn.__defaults__ or fn.__kwdefaults__ or vars(fn) or attributes_of_definition(definition)
+    )
+
+
+def _goes_by_name(fn: FunctionType) -> bool:
+    module, qualname = fn.__module__, fn.__qualname__
+    return is_found_by_name(fn, module, qualname) and not is_of_any_program(module)
+
+
+def _parts_of(
+    fn: Any, hasher: Hasher, without: Collection[str], *, owner_is_input: bool = False
+) -> list[Any]:
     if isinstance(fn, (classmethod, staticmethod)):
         return [type(fn).__name__, *_parts_of(fn.__func__, hasher, without)]
     if type(fn) is MethodType:
         owner: Any = fn.__self__
         if isinstance(owner, type):
             return ["method", owner, *_parts_of(fn.__func__, hasher, without)]
-        token = b"" if "self" in without else held_owner(fn.__func__, owner, hasher)
+        is_left_out = owner_is_input or "self" in without
+        token = b"" if is_left_out else held_owner(fn.__func__, owner, hasher)
         return ["method", token, *_parts_of(fn.__func__, hasher, without)]
     if type(fn) is functools.partial:
         given: dict[Any, Any] = {**dict(enumerate(fn.args)), **fn.keywords}
@@ -71,7 +120,9 @@ def _parts_of(fn: Any, hasher: Hasher, without: Collection[str]) -> list[Any]:
             for name, item in given.items()
             if name not in without
         ]
-        return ["partial", kept, *_parts_of(fn.func, hasher, without)]
+        attributes = attributes_of_partial(fn, hasher)
+        kind = ["partial", kept, attributes] if attributes else ["partial", kept]
+        return [*kind, *_parts_of(fn.func, hasher, without)]
     if type(fn) is FunctionType:
         made_of = vars(fn).get(MADE)
         if made_of is not None:
@@ -84,11 +135,21 @@ def _parts_of(fn: Any, hasher: Hasher, without: Collection[str]) -> list[Any]:
 
 
 def _parts_of_function(fn: FunctionType, hasher: Hasher, without: Collection[str]) -> list[Any]:
-    module, qualname = fn.__module__, fn.__qualname__
-    if is_found_by_name(fn, module, qualname) and not is_of_any_program(module):
-        return ["function", module_name(module), qualname]
-    if not without:
-        return ["function", fn]
-    copied = FunctionType(fn.__code__, fn.__globals__, fn.__name__, None, fn.__closure__)
-    copied.__module__, copied.__qualname__ = module, qualname
-    return ["function", defaults_held(fn, hasher, without), copied]
+    if _goes_by_name(fn):
+        return ["function", module_name(fn.__module__), fn.__qualname__]
+    first_seen = hasher.first_seen
+    assert first_seen is not None  # noqa: S101 - this is the identity of a task
+    known = first_seen.get(fn, _AS_A_WHOLE)
+    if known is not None:
+        return ["function", known]
+    inner = hasher.inside(fn)
+    try:
+        return ["function", inner.hash(form_of_function(fn, inner, without))]
+    except HashError as error:
+        if not inner.is_spent:
+            raise
+        return ["function", first_seen.name_locally(fn.__name__, fn, str(error), _AS_A_WHOLE)]
+
+
+_AS_A_WHOLE = " as a whole"
+"""No attribute: stands for a function that holds on to too much to be hashed."""

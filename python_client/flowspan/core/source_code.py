@@ -25,7 +25,8 @@ class Code:
 
     Attributes:
         first_seen: What its function closes over and changes, as it was at first.
-        fixed: A function that closes over nothing, the name of its task, and its identity.
+        fixed: A function that closes over nothing, the name of its task, its identity, and True if
+            that is its name, whatever it holds.
         warned: True if the log says that its key is of this process only.
     """
 
@@ -33,7 +34,7 @@ class Code:
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self.first_seen = FirstSeen()
-        self.fixed: tuple[Any, str, str] | None = None
+        self.fixed: tuple[Any, str, str, bool] | None = None
         self.warned = False
         self._functions = list(_functions_in(fn))
         # The lines of a whole file, shared by its functions: cutting them out costs more.

@@ -187,7 +187,7 @@ class LookUp:
         arguments = definition.parameters.bind(self._run.args, self._run.kwargs or {})
         if self._policy is None:
             return key_from_template(self._options.storage_key or "", self._run, arguments)
-        inputs = parts_of_inputs(arguments, getattr(definition.fn, "__self__", None))
+        inputs = parts_of_inputs(arguments, definition.fn)
         context = TaskContext(definition, self._run, inputs)
         flow_run = self._run.flow_run
         of_flow = dict(flow_run.arguments or {}) if flow_run is not None else {}

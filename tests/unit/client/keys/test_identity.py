@@ -16,7 +16,15 @@ import cloudpickle  # type: ignore[import-untyped] # it has no types
 import pytest
 
 from flowspan import task
-from flowspan.cache_policies import DEFAULT, FLOW_PARAMETERS, INPUTS, RUN_ID, TASK_SOURCE
+from flowspan.cache_policies import (
+    DEFAULT,
+    FLOW_PARAMETERS,
+    INPUTS,
+    RUN_ID,
+    TASK_SOURCE,
+    parts_of_inputs,
+)
+from flowspan.core.hashing import stable_hash
 from flowspan.core.identity import identity_of
 from flowspan.core.keeping import TaskContext
 
@@ -32,14 +40,14 @@ POLICIES = [
 ]
 
 
-def key(policy: CachePolicy, of: Any, *args: Any) -> str | None:
+def key(
+    policy: CachePolicy, of: Any, *positional: Any, args: tuple[Any, ...] | None = None
+) -> str | None:
     """The key of a call of a task, in the one flow run."""
     run: Any = SimpleNamespace(id="task-run", flow_run_id="flow-run")
-    arguments = args or ("m",) * (2 if of.fn is query else 1)
-    inputs = of.parameters.bind(arguments, {})
-    owner = getattr(of.fn, "__self__", None)
-    if owner is not None and not isinstance(owner, type):
-        inputs["self"] = owner
+    if args is None:
+        args = positional or ("m",) * (2 if of.fn is query else 1)
+    inputs = parts_of_inputs(of.parameters.bind(args, {}), of.fn)
     return policy.compute_key(TaskContext(of, run, inputs), inputs, {"p": 1})
 
 
@@ -409,3 +417,48 @@ def test_a_function_without_source_has_its_code() -> None:
     second.__name__ = second.__qualname__ = "f"
     assert key(TASK_SOURCE, task(first)) != key(TASK_SOURCE, task(second))
     assert identity_of(task(first)) != identity_of(task(second))
+
+
+def made_by_code(source: str, **namespace: Any) -> Any:
+    """The task of code that is run in a namespace of its own."""
+    namespace["task"] = task
+    exec(source, namespace)  # noqa: S102 - as programs do that make tasks of templates
+    return namespace["load"]
+
+
+TEMPLATES = {
+    "function": "def q(day): return TABLE, day\n@task\ndef load(day): return q(day)",
+    "functions in a circle": "def q(day): return load.fn(day) or TABLE\n"
+    "@task\ndef load(day): return q(day)",
+    "task": "@task\ndef q(day): return TABLE, day\n@task\ndef load(day): return q(day)",
+    "dictionary": "SETTINGS = {'t': [TABLE]}\n@task\ndef load(day): return SETTINGS['t'], day",
+    "list": "@task\ndef load(day): return TABLES[0], day\nTABLES = [TABLE]",
+    "set": "@task\ndef load(day): return TABLES, day\nTABLES = {TABLE, None}",
+    "circle": "CIRCLE = [1]\nCIRCLE.append(CIRCLE)\n"
+    "@task\ndef load(day): return CIRCLE, TABLE, day",
+}
+
+
+@pytest.mark.parametrize("source", TEMPLATES.values(), ids=TEMPLATES)
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_tasks_of_one_template_are_told_apart_by_what_they_call(
+    policy: CachePolicy, source: str
+) -> None:
+    tables = ["a", "b", b"a", 1, 1.0, True]
+    tasks = [made_by_code(source, TABLE=table) for table in tables]
+    keys = [key(policy, each) for each in tasks]
+    assert len(set(keys)) == len(tables)
+    assert keys == [key(policy, each) for each in tasks]
+    assert keys == [key(policy, made_by_code(source, TABLE=table)) for table in tables]
+
+
+def test_a_partial_that_was_looked_at_is_the_same() -> None:
+    class Derived(functools.partial):  # type: ignore[type-arg] # it is any
+        pass
+
+    for kind in (functools.partial, Derived):
+        fn = kind(closing("a").fn)
+        load = task(name="load")(lambda day, fn=fn: fn(day))
+        before = key(RUN_ID, load), stable_hash(fn)
+        assert vars(fn) == {}  # it has a dictionary from now on
+        assert (key(RUN_ID, load), stable_hash(fn)) == before
