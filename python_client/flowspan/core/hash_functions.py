@@ -12,7 +12,13 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.bytecode import changed_names, global_names
-from flowspan.core.hash_held import attributes_held, closure_of, defaults_held, held_owner
+from flowspan.core.hash_held import (
+    attributes_held,
+    closure_of,
+    defaults_held,
+    held_owner,
+    is_wrapped_closed_over,
+)
 from flowspan.core.hash_parts import Form
 from flowspan.core.names import (
     has_own_namespace,
@@ -41,6 +47,7 @@ _OF_NO_ACCOUNT = frozenset(
         *("__static_attributes__", "__firstlineno__", "__abstractmethods__", "__parameters__"),
         *("__orig_bases__", "__protocol_attrs__", "__match_args__", "__signature__", "__hash__"),
         *("__type_params__", "__conditional_annotations__", "__conditional_annotationcache__"),
+        "__slotnames__",  # left there by the first pickle of an object
     }
 )
 _MADE_PREFIXES = ("_abc_", "__pydantic", "__dataclass", "__attrs", "_is_", "__non_callable")
@@ -126,7 +133,8 @@ def form_of_class(kind: Any, hasher: Hasher) -> Form | bytes:
 
 
 def _attributes(function: FunctionType) -> dict[str, Any]:
-    return {name: item for name, item in vars(function).items() if name != "__wrapped__"}
+    left_out = {"__wrapped__"} if is_wrapped_closed_over(function) else set()
+    return {name: item for name, item in vars(function).items() if name not in left_out}
 
 
 def _globals(function: FunctionType) -> dict[str, Any]:

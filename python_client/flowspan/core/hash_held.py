@@ -133,7 +133,7 @@ def attributes_held(function: FunctionType, hasher: Hasher) -> dict[str, bytes]:
     if not attributes:
         return {}
     left_out = {*_OF_WRAPPERS, MADE}
-    if _is_closed_over(attributes.get("__wrapped__"), function):
+    if is_wrapped_closed_over(function):
         left_out.add("__wrapped__")
     kept = {name: item for name, item in attributes.items() if name not in left_out}
     return _held_by_name(
@@ -212,8 +212,10 @@ def _changed_by(function: Any, is_owner: Callable[[Any], bool]) -> set[str]:
     }
 
 
-def _is_closed_over(thing: Any, function: FunctionType) -> bool:
-    return any(content is thing for _, content in _contents(function))
+def is_wrapped_closed_over(function: FunctionType) -> bool:
+    """Return True if the closure of a wrapper has what it wraps, which need not count twice."""
+    wrapped = vars(function).get("__wrapped__")
+    return any(content is wrapped for _, content in _contents(function))
 
 
 def _contents(function: FunctionType) -> Iterable[tuple[str, Any]]:

@@ -61,9 +61,11 @@ def identity_of(
     if fixed is not None and is_known and (fixed[3] or _is_bare(definition)):
         return fixed[2]
     hasher = Hasher(code.first_seen if first_seen is None else first_seen)
-    parts = ["task", name, *_parts_of(fn, hasher, without, owner_is_input=owner_is_input)]
-    is_by_name = type(fn) is FunctionType and _goes_by_name(fn)
-    if not is_by_name:
+    is_by_name = type(fn) is FunctionType and MADE not in vars(fn) and _goes_by_name(fn, code.named)
+    if is_by_name:
+        parts = ["task", name, *_name_of(fn)]
+    else:
+        parts = ["task", name, *_parts_of(fn, hasher, without, owner_is_input=owner_is_input)]
         parts += definition_attributes_held(definition, hasher).items()
     identity = hasher.hash(Form(parts))
     is_plain = type(fn) is FunctionType and not fn.__closure__ and not own_globals(fn)
@@ -96,9 +98,10 @@ def _is_bare(definition: Definition) -> bool:
     )
 
 
-def _goes_by_name(fn: FunctionType) -> bool:
+def _goes_by_name(fn: FunctionType, named: Any = None) -> bool:
     module, qualname = fn.__module__, fn.__qualname__
-    return is_found_by_name(fn, module, qualname) and not is_of_any_program(module)
+    is_found = fn is named or is_found_by_name(fn, module, qualname)
+    return is_found and not is_of_any_program(module)
 
 
 def _parts_of(
@@ -134,9 +137,13 @@ def _parts_of(
     return [type(fn).__name__, held("fn", fn, hasher, is_changed=False)]
 
 
+def _name_of(fn: Any) -> list[Any]:
+    return ["function", module_name(fn.__module__), fn.__qualname__]
+
+
 def _parts_of_function(fn: FunctionType, hasher: Hasher, without: Collection[str]) -> list[Any]:
     if _goes_by_name(fn):
-        return ["function", module_name(fn.__module__), fn.__qualname__]
+        return _name_of(fn)
     first_seen = hasher.first_seen
     assert first_seen is not None  # noqa: S101 - this is the identity of a task
     known = first_seen.get(fn, _AS_A_WHOLE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+from types import FunctionType
 from typing import Any
 
 _PROGRAM = ("__main__", "__mp_main__")
@@ -56,9 +57,10 @@ def has_own_namespace(module: object, namespace: dict[str, Any]) -> bool:
     """Return True for the globals of a function that was made by `exec` or `runpy`.
 
     They are not those of its module. Never in a worker process, where all that was pickled by
-    value has globals of its own.
+    value has globals of its own; nor in a process spawned by multiprocessing, which runs the
+    program itself in a namespace of its own.
     """
-    if _of_program is not None or module in _PROGRAM:
+    if _of_program is not None or module == _PROGRAM[1]:
         return False
     owner = sys.modules.get(module) if isinstance(module, str) else None
     return owner is None or getattr(owner, "__dict__", None) is not namespace
@@ -69,7 +71,9 @@ def is_found_by_name(thing: Any, module: object, qualname: object) -> bool:
     if not isinstance(module, str) or not isinstance(qualname, str) or "<" in qualname:
         return False
     if _of_program is not None and module in _PROGRAM:
-        return True  # it was pickled by value, and is not in this process's `__main__`
+        # It was pickled by value, and is not in this process's `__main__`. What closes over
+        # something may have the name of what it wraps only.
+        return not (type(thing) is FunctionType and thing.__closure__)
     owner: Any = sys.modules.get(module)
     if owner is None:
         return False

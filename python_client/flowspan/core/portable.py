@@ -11,8 +11,10 @@ import functools
 import sys
 from contextvars import ContextVar
 from importlib import import_module
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
+
+from flowspan.core.names import is_found_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,8 @@ _MADE_ANEW = frozenset({"fn", "_parameters", "class_attribute", *functools.WRAPP
 
 MADE = "_flowspan_made"
 """The attribute of functions that flowspan makes of other ones; see `mark_as_made`."""
+
+_FOUND_BY_NAME = " found by name"
 
 _inside: ContextVar[bool] = ContextVar("flowspan_pickling_by_value", default=False)
 """Whether a definition is being pickled by value, so that what it refers to joins that pickle."""
@@ -126,7 +130,10 @@ def reduce_definition(definition: Definition) -> tuple[Any, ...]:
 def restore(definition: Definition, state: dict[str, Any]) -> None:
     """Fills a copy with what `reduce_definition` took of the original."""
     fn = loaded_function(state.pop("fn"))
+    is_named = state.pop(_FOUND_BY_NAME, False)
     definition.__dict__.update(state)
+    if is_named:
+        definition.code.named = fn
     definition.fn = fn
     functools.update_wrapper(definition, fn, updated=())  # type: ignore[arg-type] # not a callable to mypy
 
@@ -215,7 +222,12 @@ def _state_of(definition: Definition) -> dict[str, Any]:
         for name, value in vars(definition).items()
         if name not in _MADE_ANEW and name != "__wrapped__"
     }
-    state["fn"] = portable_function(definition.fn)
+    fn: Any = definition.fn
+    state["fn"] = portable_function(fn)
+    if type(fn) is FunctionType and fn.__closure__:
+        # The other process has no `__main__` to look for it.
+        named = definition.code.named is fn
+        state[_FOUND_BY_NAME] = named or is_found_by_name(fn, fn.__module__, fn.__qualname__)
     return state
 
 

@@ -27,14 +27,16 @@ class Code:
         first_seen: What its function closes over and changes, as it was at first.
         fixed: A function that closes over nothing, the name of its task, its identity, and True if
             that is its name, whatever it holds.
+        named: In a worker process, a function that the program has under its name.
         warned: True if the log says that its key is of this process only.
     """
 
-    __slots__ = ("_functions", "_lines", "_source", "first_seen", "fixed", "warned")
+    __slots__ = ("_functions", "_lines", "_source", "first_seen", "fixed", "named", "warned")
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self.first_seen = FirstSeen()
         self.fixed: tuple[Any, str, str, bool] | None = None
+        self.named: Any = None
         self.warned = False
         self._functions = list(_functions_in(fn))
         # The lines of a whole file, shared by its functions: cutting them out costs more.
@@ -64,7 +66,7 @@ class Code:
 
 def _restored(source: str) -> Code:
     code = Code.__new__(Code)
-    code.first_seen, code.fixed, code.warned = FirstSeen(), None, False
+    code.first_seen, code.fixed, code.named, code.warned = FirstSeen(), None, None, False
     code._functions, code._lines, code._source = [], [], source  # noqa: SLF001 - of this module
     return code
 

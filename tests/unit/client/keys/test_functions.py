@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowspan.core.bytecode import changed_names, global_names
+from flowspan.core.bytecode import changed_attributes, changed_names, global_names
 from flowspan.core.hashing import stable_hash
 from flowspan.exceptions import HashError
 
@@ -128,7 +128,30 @@ def with_attribute(factor: Any) -> Callable[[Any], Any]:
     return function
 
 
-MAKERS = [closing, by_default, by_keyword, recursive, with_attribute]
+def calling_what_it_wraps(factor: Any) -> Callable[[Any], Any]:
+    def function(value: Any) -> Any:
+        return value, factor
+
+    @functools.wraps(function)
+    def wrapper(value: Any) -> Any:
+        return wrapper.__wrapped__(value)
+
+    return wrapper
+
+
+def cached_with_attribute(factor: Any) -> Callable[[Any], Any]:
+    return functools.lru_cache(with_attribute(factor))
+
+
+MAKERS = [
+    calling_what_it_wraps,
+    cached_with_attribute,
+    closing,
+    by_default,
+    by_keyword,
+    recursive,
+    with_attribute,
+]
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -269,6 +292,23 @@ def test_what_a_function_changes_is_seen_in_its_code() -> None:
     changed = changed_names(made_changing().__code__)
     assert changed == {"number", "calls", "counts", "rows", "text", "self", "x", "part"}
     assert changed_names(changing.__code__) == set()
+
+
+def test_which_attributes_a_function_changes_is_seen_in_its_code() -> None:
+    others: Any = None
+
+    def function(self: Any) -> None:
+        self.n += 1
+        self.read.deeper = self.items["a"]
+        others.at = 1
+        others.seen.append(self.plain)
+        others.cache["a"]["b"] = 1
+        del FACTOR.gone  # type: ignore[attr-defined] # it is not called
+
+    assert changed_attributes(function.__code__) == {
+        *(("self", "n"), ("self", "read"), ("others", "at"), ("others", "seen")),
+        *(("others", "cache"), ("FACTOR", "gone")),
+    }
 
 
 def test_what_a_function_refers_to_is_seen_in_its_code() -> None:

@@ -24,6 +24,7 @@ from flowspan.cache_policies import (
     TASK_SOURCE,
     parts_of_inputs,
 )
+from flowspan.core import names
 from flowspan.core.hashing import stable_hash
 from flowspan.core.identity import identity_of
 from flowspan.core.keeping import TaskContext
@@ -450,6 +451,60 @@ def test_tasks_of_one_template_are_told_apart_by_what_they_call(
     assert len(set(keys)) == len(tables)
     assert keys == [key(policy, each) for each in tasks]
     assert keys == [key(policy, made_by_code(source, TABLE=table)) for table in tables]
+
+
+def in_the_program(table: Any) -> Any:
+    """A task of code that is run in a copy of the program's namespace."""
+    namespace = {**vars(sys.modules["__main__"]), "TABLE": table}
+    exec("def load(day): return TABLE, day", namespace)  # noqa: S102 - see above
+    return task(namespace["load"])
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_a_copy_of_the_programs_namespace_counts(policy: CachePolicy) -> None:
+    keys = [key(policy, in_the_program(table)) for table in "abab"]
+    assert keys == keys[:2] * 2
+    assert len(set(keys)) == 2
+
+
+def wrapper_of_the_program(table: Any) -> Any:
+    """A function of the program that has the name of what it wraps."""
+
+    def wrapper(day: str) -> Any:
+        return table, day
+
+    wrapper.__module__, wrapper.__name__, wrapper.__qualname__ = "__main__", "load", "load"
+    return wrapper
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_wrappers_are_told_apart_in_a_worker_process(
+    policy: CachePolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "program_name", lambda: "program")
+    by_name, by_code = task(wrapper_of_the_program("a")), task(wrapper_of_the_program("b"))
+    monkeypatch.setattr(sys.modules["__main__"], "load", by_name, raising=False)
+    keys = [key(policy, each) for each in (by_name, by_code)]
+    pickles = [cloudpickle.dumps(each) for each in (by_name, by_code)]
+    monkeypatch.setattr(names, "_of_program", "program")
+    for _ in range(2):  # in the worker, and in a worker of the worker
+        copied = [pickle.loads(each) for each in pickles]  # noqa: S301 - of this test
+        assert [key(policy, each) for each in copied] == keys
+        pickles = [cloudpickle.dumps(each) for each in copied]
+    assert len(set(keys)) == 2
+
+
+def test_the_first_pickle_of_an_object_makes_no_other_class() -> None:
+    class Local:
+        @classmethod
+        def load(cls, day: str) -> Any:
+            return cls, day
+
+    load = task(Local.load)
+    before = key(RUN_ID, load)
+    assert stable_hash(Local())
+    assert "__slotnames__" in vars(Local)
+    assert key(RUN_ID, load) == before
 
 
 def test_a_partial_that_was_looked_at_is_the_same() -> None:
