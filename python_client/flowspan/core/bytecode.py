@@ -95,7 +95,8 @@ def changed_names(code: CodeType) -> frozenset[str]:
         steps = _steps(each)
         own = set(each.co_varnames) - set(code.co_varnames) if each is not code else set()
         for index, step in enumerate(steps):
-            if step.op == "rebind" or (step.op == "variable" and _is_changed(steps, index + 1)):
+            is_loaded = step.op in {"variable", "global"}
+            if step.op == "rebind" or (is_loaded and _is_changed(steps, index + 1)):
                 found.add(step.arg)
         found -= own
     return frozenset(found)

@@ -16,6 +16,7 @@ from flowspan.core.hash_held import (
     attributes_held,
     closure_of,
     defaults_held,
+    held_by_name,
     held_owner,
     is_wrapped_closed_over,
 )
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
     from flowspan.core.hashing import Hasher
 
 _HEAP_TYPE = 1 << 9
-
-_CONSTANTS = frozenset({bool, int, float, complex, str, bytes})
-
-_CONTAINERS = frozenset({tuple, list, dict, set, frozenset})
 
 _OF_NO_ACCOUNT = frozenset(
     {
@@ -99,7 +96,7 @@ def form_of_function(
     # The closure comes first: what it shares with attributes counts as the code changes it.
     closure = closure_of(function, hasher)
     attributes = attributes_held(function, hasher)
-    parts = [*head, code, *defaults, closure, *own_globals(function)]
+    parts = [*head, code, *defaults, closure, *_own_globals(function, hasher)]
     return Form([*parts, attributes] if attributes else parts)
 
 
@@ -127,7 +124,9 @@ def form_of_class(kind: Any, hasher: Hasher) -> Form | bytes:
     head = [type(kind), module_name(kind.__module__), kind.__qualname__, list(kind.__bases__)]
     members = vars(kind).get("_member_map_")
     if members:  # an Enum
-        return Form([*head, [(each._name_, each._value_) for each in members.values()]])
+        values = [(each._name_, each._value_) for each in members.values()]
+        methods = _methods(kind)
+        return Form([*head, values, methods] if methods else [*head, values])
     generic = vars(kind).get("__pydantic_generic_metadata__") or {}
     return Form([*head, generic.get("args"), _fields(kind), _namespace(kind)])
 
@@ -157,43 +156,24 @@ def _globals(function: FunctionType) -> dict[str, Any]:
     return found
 
 
-def own_globals(function: FunctionType) -> list[tuple[str, Any]]:
-    """Return the globals that a function refers to, if its namespace is no module's.
+def _own_globals(function: FunctionType, hasher: Hasher) -> list[tuple[str, bytes]]:
+    """Return what stands for the globals of a function, if its namespace is no module's.
 
     Code that is run by `exec` for each table or customer has its name, its source and its code in
-    common with the others; what it was given in its namespace is what sets it apart. These are
-    plain values, containers of them, and the functions and tasks of the same namespace.
+    common with the others; what it was given in its namespace is what sets it apart. Modules are
+    left out: their names are a part of the code.
     """
     namespace = function.__globals__
     if not has_own_namespace(function.__module__, namespace):
         return []
     names = {first for first, *_ in global_names(function.__code__)}
-    names -= changed_names(function.__code__)
-    return [
-        (name, namespace[name])
-        for name in sorted(names)
-        if name in namespace and _is_own(namespace[name], namespace)
-    ]
-
-
-def _is_own(value: Any, namespace: dict[str, Any]) -> bool:
-    if hasattr(type(value), "is_flow"):
-        value = vars(value).get("fn")
-    if type(value) is FunctionType:
-        return value.__globals__ is namespace
-    return _is_plain(value, set())
-
-
-def _is_plain(value: Any, around: set[int]) -> bool:
-    """Return True for a plain value, or a container of plain values that does not hold itself."""
-    kind = type(value)
-    if kind in _CONSTANTS or value is None:
-        return True
-    if kind not in _CONTAINERS or id(value) in around:
-        return False
-    around = {*around, id(value)}
-    items = [*value, *value.values()] if kind is dict else value
-    return all(_is_plain(each, around) for each in items)
+    kept = {
+        name: namespace[name]
+        for name in names
+        if name in namespace and type(namespace[name]) is not ModuleType
+    }
+    changed = changed_names(function.__code__)
+    return list(held_by_name(namespace, kept, changed, hasher).items())
 
 
 def _is_looked_into(value: Any) -> bool:
@@ -228,6 +208,18 @@ def _unless_missing(item: Any) -> Any:
 
 
 _MARKERS = frozenset({"dataclasses", "pydantic_core", "pydantic_core._pydantic_core", "attr._make"})
+
+
+def _methods(kind: Any) -> dict[str, Any]:
+    """Return the functions and properties of an enumeration, but those that `enum` adds."""
+    found = {}
+    for name, item in vars(kind).items():
+        function: Any = item.fget if isinstance(item, property) else item
+        if isinstance(item, (classmethod, staticmethod)):
+            function = item.__func__
+        if type(function) is FunctionType and not is_of_library(function.__module__):
+            found[name] = item
+    return found
 
 
 def _namespace(kind: Any) -> dict[str, Any]:

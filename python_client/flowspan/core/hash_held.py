@@ -17,7 +17,7 @@ from flowspan.core.portable import MADE
 from flowspan.exceptions import HashError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from flowspan.core.hashing import Hasher
 
@@ -136,7 +136,7 @@ def attributes_held(function: FunctionType, hasher: Hasher) -> dict[str, bytes]:
     if is_wrapped_closed_over(function):
         left_out.add("__wrapped__")
     kept = {name: item for name, item in attributes.items() if name not in left_out}
-    return _held_by_name(
+    return held_by_name(
         function, kept, _changed_by(function, lambda each: each is function), hasher
     )
 
@@ -159,7 +159,7 @@ def definition_attributes_held(definition: Any, hasher: Hasher) -> dict[str, byt
         return hasattr(type(other), "is_flow") and vars(other).get("code") is code
 
     changed = _changed_by(fields.get("fn"), is_it)
-    return _held_by_name(definition, attributes, changed, hasher)
+    return held_by_name(definition, attributes, changed, hasher)
 
 
 def attributes_of_cached(cached: Any, hasher: Hasher) -> dict[str, Any]:
@@ -169,19 +169,27 @@ def attributes_of_cached(cached: Any, hasher: Hasher) -> dict[str, Any]:
     if hasher.first_seen is None:
         return kept
     changed = _changed_by(cached.__wrapped__, lambda each: each is cached)
-    return _held_by_name(cached, kept, changed, hasher)
+    return held_by_name(cached, kept, changed, hasher)
 
 
 def attributes_of_partial(partial: Any, hasher: Hasher) -> dict[str, bytes]:
     """Return what stands for the attributes of a partial, by their names."""
     left_out = {*_OF_WRAPPERS, "__wrapped__"}
     kept = {name: item for name, item in vars(partial).items() if name not in left_out}
-    return _held_by_name(partial, kept, set(), hasher)
+    return held_by_name(partial, kept, set(), hasher)
 
 
-def _held_by_name(
-    owner: Any, attributes: dict[str, Any], changed: set[str], hasher: Hasher
+def held_by_name(
+    owner: Any, attributes: dict[str, Any], changed: Collection[str], hasher: Hasher
 ) -> dict[str, bytes]:
+    """Return what stands for attributes or globals, in the order of their names.
+
+    Args:
+        owner: What has them: an object, or a namespace.
+        attributes: Those that count.
+        changed: The names of those that count as they were first seen.
+        hasher: What hashes the identity of the task.
+    """
     first_seen = hasher.first_seen
     assert first_seen is not None  # noqa: S101 - only for the identity of tasks
     found = {}

@@ -11,7 +11,7 @@ import functools
 from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.hash_functions import form_of_function, own_globals
+from flowspan.core.hash_functions import form_of_function
 from flowspan.core.hash_held import (
     attributes_of_definition,
     attributes_of_partial,
@@ -22,6 +22,7 @@ from flowspan.core.hash_held import (
 from flowspan.core.hash_parts import Form
 from flowspan.core.hashing import Hasher
 from flowspan.core.names import (
+    has_own_namespace,
     is_found_by_name,
     is_of_any_program,
     module_name,
@@ -68,8 +69,8 @@ def identity_of(
         parts = ["task", name, *_parts_of(fn, hasher, without, owner_is_input=owner_is_input)]
         parts += definition_attributes_held(definition, hasher).items()
     identity = hasher.hash(Form(parts))
-    is_plain = type(fn) is FunctionType and not fn.__closure__ and not own_globals(fn)
-    if is_plain and _is_bare(definition):
+    is_plain = type(fn) is FunctionType and not fn.__closure__ and _is_bare(definition)
+    if is_plain and (is_by_name or not has_own_namespace(fn.__module__, fn.__globals__)):
         code.fixed = fn, name, identity, is_by_name
     return identity
 

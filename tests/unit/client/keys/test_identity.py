@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import importlib
 import itertools
@@ -435,7 +436,17 @@ TEMPLATES = {
     "dictionary": "SETTINGS = {'t': [TABLE]}\n@task\ndef load(day): return SETTINGS['t'], day",
     "list": "@task\ndef load(day): return TABLES[0], day\nTABLES = [TABLE]",
     "set": "@task\ndef load(day): return TABLES, day\nTABLES = {TABLE, None}",
-    "circle": "CIRCLE = [1]\nCIRCLE.append(CIRCLE)\n"
+    "class": "class C:\n    held = TABLE\n@task\ndef load(day): return C.held, day",
+    "method": "class C:\n    def of(self): return TABLE\n"
+    "@task\ndef load(day): return C().of(), day",
+    "object": "from types import SimpleNamespace\nOF = SimpleNamespace(table=TABLE)\n"
+    "@task\ndef load(day): return OF.table, day",
+    "partial": "from functools import partial\nq = partial(lambda table, day: (table, day), TABLE)"
+    "\n"
+    "@task\ndef load(day): return q(day)",
+    "closure": "def make(table):\n    return lambda day: (table, day)\nq = make(TABLE)\n"
+    "@task\ndef load(day): return q(day)",
+    "circle": "from types import SimpleNamespace\nCIRCLE = SimpleNamespace()\nCIRCLE.me = CIRCLE\n"
     "@task\ndef load(day): return CIRCLE, TABLE, day",
 }
 
@@ -451,6 +462,49 @@ def test_tasks_of_one_template_are_told_apart_by_what_they_call(
     assert len(set(keys)) == len(tables)
     assert keys == [key(policy, each) for each in tasks]
     assert keys == [key(policy, made_by_code(source, TABLE=table)) for table in tables]
+
+
+def test_globals_that_a_task_changes_make_no_other_task() -> None:
+    source = """
+import itertools, logging, threading
+calls, counts, number, lock, ids = [], {"n": 0}, 0, threading.Lock(), itertools.count()
+log = logging.getLogger("a")
+@task
+def load(day):
+    global number
+    number += 1
+    calls.append(day)
+    counts["n"] += 1
+    next(ids)
+    return log, lock, day
+"""
+    load = made_by_code(source)
+    before = key(INPUTS, load)
+    load.fn("m")
+    assert key(INPUTS, load) == before
+    assert key(INPUTS, made_by_code(source)) == before
+    assert not load.code.first_seen.local
+
+
+def an_enumeration(table: Any) -> Any:
+    class Tables(enum.Enum):
+        ONE = 1
+
+        def held(self) -> Any:
+            return table
+
+        @property
+        def made_up(self) -> Any:
+            return table
+
+    return Tables.ONE
+
+
+def test_methods_of_an_enumeration_count() -> None:
+    first, second, again = (an_enumeration(table) for table in "aba")
+    assert stable_hash(first) == stable_hash(again) != stable_hash(second)
+    assert key(INPUTS, closing(first)) == key(INPUTS, closing(again))
+    assert key(INPUTS, closing(first)) != key(INPUTS, closing(second))
 
 
 def in_the_program(table: Any) -> Any:
