@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 _SCALARS = frozenset({type(None), bool, float, complex, str, bytes})
 
+_HEAP_TYPE = 1 << 9
+
+_NOT_PLAIN = frozenset(
+    {"__slots__", "__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__"}
+)
+"""With one of these in its class, an object may be more or less than its attributes."""
+
 _OF_WRAPPERS = frozenset(
     {*functools.WRAPPER_ASSIGNMENTS, "__type_params__", "__signature__", "__self__"}
 )
@@ -39,7 +46,14 @@ _OF_DEFINITIONS = frozenset(
 """The attributes that flows and tasks have of their own."""
 
 
-def held(variable: str, thing: Any, hasher: Hasher, *, is_changed: bool) -> bytes:
+def held(
+    variable: str,
+    thing: Any,
+    hasher: Hasher,
+    *,
+    is_changed: bool,
+    changed: set[str] | None = None,
+) -> bytes:
     """Return what stands for an object that the function of a task holds on to.
 
     Args:
@@ -47,6 +61,8 @@ def held(variable: str, thing: Any, hasher: Hasher, *, is_changed: bool) -> byte
         thing: The object.
         hasher: What hashes the identity of the task.
         is_changed: Count it as it was at first: the function changes it itself.
+        changed: The only attributes that the function changes, of an object that is no more than
+            its attributes.
     """
     first_seen = hasher.first_seen
     assert first_seen is not None  # noqa: S101 - only for the identity of tasks
@@ -61,18 +77,20 @@ def held(variable: str, thing: Any, hasher: Hasher, *, is_changed: bool) -> byte
         return b"^%d" % (len(hasher.active) - index)
     # What an iterator holds is only ever used by going on with it.
     is_changed = is_changed or static_attribute(type(thing), "__next__") is not None
-    closed = hasher.closed.get(id(thing))
+    closed = hasher.closed.get(id(thing)) if changed is None else None
     if closed is not None:
         return first_seen.keep(thing, closed[1]) if is_changed else closed[1]
     inner = hasher.inside(thing)
     try:
-        token = inner.hash(thing).encode()
+        form = thing if changed is None else _attributes_of_object(thing, changed, inner)
+        token = inner.hash(form).encode()
     except HashError as error:
         if inner.is_spent:  # any name given here would depend on what was counted before
             raise
         return first_seen.name_locally(variable, thing, str(error))
     if inner.lowest >= len(hasher.active):
-        hasher.closed[id(thing)] = thing, token
+        if changed is None:
+            hasher.closed[id(thing)] = thing, token
     else:
         hasher.lowest = min(hasher.lowest, inner.lowest)
         hasher.count_open()
@@ -80,12 +98,60 @@ def held(variable: str, thing: Any, hasher: Hasher, *, is_changed: bool) -> byte
 
 
 def held_owner(function: Any, owner: Any, hasher: Hasher) -> bytes:
-    """Return what stands for the object whose method is called."""
+    """Return what stands for the object whose method is called.
+
+    Of its attributes, those that the method itself changes count as they were at first.
+    """
     code = getattr(function, "__code__", None)
-    is_changed = isinstance(code, CodeType) and bool(
-        set(code.co_varnames[:1]) & changed_names(code)
+    if not isinstance(code, CodeType):
+        return held("self", owner, hasher, is_changed=False)
+    names = _changed_by_methods(type(owner), code)
+    is_changed = bool(names or set(code.co_varnames[:1]) & changed_names(code))
+    if not names or not _is_plain_object(owner) or _are_of_class(names, type(owner)):
+        return held("self", owner, hasher, is_changed=is_changed)
+    return held("self", owner, hasher, is_changed=False, changed=names)
+
+
+def _changed_by_methods(kind: type, code: CodeType) -> set[str]:
+    """Return the attributes that a method changes of its object, by itself or by other methods."""
+    found: set[str] = set()
+    seen: set[int] = set()
+    left = [code]
+    while left:
+        each = left.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        own = each.co_varnames[:1]
+        found.update(name for variable, name in changed_attributes(each) if variable in own)
+        for name in each.co_names:
+            method = static_attribute(kind, name)
+            if type(method) is FunctionType:
+                left.append(method.__code__)
+    return found
+
+
+def _are_of_class(names: set[str], kind: type) -> bool:
+    """Return True if one of the names is that of a method, as in `self.append(x)`."""
+    return any(static_attribute(kind, each) is not None for each in names)
+
+
+def _is_plain_object(thing: Any) -> bool:
+    """Return True for an object whose class leaves pickling to Python: it is its attributes."""
+    kind = type(thing)
+    return type(kind) is type and all(
+        each is object or (each.__flags__ & _HEAP_TYPE and not _NOT_PLAIN.intersection(vars(each)))
+        for each in kind.__mro__
     )
-    return held("self", owner, hasher, is_changed=is_changed)
+
+
+def _attributes_of_object(owner: Any, changed: set[str], hasher: Hasher) -> Form:
+    state = dict(vars(owner))
+    cached = hasher.traits_of(type(owner)).cached
+    kept = {name: item for name, item in state.items() if name not in cached | changed}
+    # One that the method will set counts as missing, also when it is there.
+    first = {name: state.get(name, ...) for name in changed}
+    return Form([type(owner), held_by_name(owner, {**kept, **first}, changed, hasher)])
 
 
 def defaults_held(
@@ -129,7 +195,8 @@ def attributes_held(function: FunctionType, hasher: Hasher) -> dict[str, bytes]:
 
     What it wraps counts where the code comes by it through the attribute alone.
     """
-    attributes = vars(function)
+    # A copy: another thread may be setting one.
+    attributes = dict(vars(function))
     if not attributes:
         return {}
     left_out = {*_OF_WRAPPERS, MADE}
@@ -143,7 +210,7 @@ def attributes_held(function: FunctionType, hasher: Hasher) -> dict[str, bytes]:
 
 def attributes_of_definition(definition: Any) -> dict[str, Any]:
     """Return the attributes that a program has set on a flow or task."""
-    attributes = vars(definition)
+    attributes = dict(vars(definition))
     return {name: attributes[name] for name in attributes.keys() - _OF_DEFINITIONS}
 
 
@@ -165,7 +232,7 @@ def definition_attributes_held(definition: Any, hasher: Hasher) -> dict[str, byt
 def attributes_of_cached(cached: Any, hasher: Hasher) -> dict[str, Any]:
     """Return the attributes of a function with `functools.lru_cache`, but those of the cache."""
     left_out = {*_OF_WRAPPERS, "__wrapped__", "cache_parameters"}
-    kept = {name: item for name, item in vars(cached).items() if name not in left_out}
+    kept = {name: item for name, item in dict(vars(cached)).items() if name not in left_out}
     if hasher.first_seen is None:
         return kept
     changed = _changed_by(cached.__wrapped__, lambda each: each is cached)
@@ -175,7 +242,7 @@ def attributes_of_cached(cached: Any, hasher: Hasher) -> dict[str, Any]:
 def attributes_of_partial(partial: Any, hasher: Hasher) -> dict[str, bytes]:
     """Return what stands for the attributes of a partial, by their names."""
     left_out = {*_OF_WRAPPERS, "__wrapped__"}
-    kept = {name: item for name, item in vars(partial).items() if name not in left_out}
+    kept = {name: item for name, item in dict(vars(partial)).items() if name not in left_out}
     return held_by_name(partial, kept, set(), hasher)
 
 

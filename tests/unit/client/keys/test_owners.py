@@ -12,7 +12,7 @@ import pytest
 from tests.unit.client.keys.test_identity import POLICIES, key
 
 from flowspan import task
-from flowspan.cache_policies import INPUTS, RUN_ID
+from flowspan.cache_policies import FLOW_PARAMETERS, INPUTS, RUN_ID, TASK_SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,3 +176,46 @@ def test_an_object_is_asked_for_nothing() -> None:
             return day
 
     assert key(INPUTS, named(Owner()))
+
+
+class Counting:
+    """Changes itself with each call, and is changed from outside as well."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+        self.calls = 0
+        self.seen: list[Any] = []
+
+    def load(self, day: str) -> Any:
+        self.calls += 1
+        self.count(day)
+        self.last_day = day
+        return self.table, day
+
+    def count(self, day: str) -> None:
+        self.seen.append(day)
+
+
+class CountingItself(Counting):
+    def __call__(self, day: str) -> Any:
+        self.calls += 1
+        self.seen.append(day)
+        self.last_day = day
+        return self.table, day
+
+
+@pytest.mark.parametrize("policy", [TASK_SOURCE, RUN_ID, FLOW_PARAMETERS], ids=repr)
+@pytest.mark.parametrize("take", [lambda of: of.load, lambda of: of], ids=["bound", "object"])
+def test_what_a_method_changes_hides_no_other_attribute(policy: CachePolicy, take: Any) -> None:
+    owner = CountingItself("a")
+    load = named(take(owner))
+    before = key(policy, load)
+    take(owner)("m")
+    assert key(policy, load) == before
+    owner.table = "b"
+    changed = key(policy, load)
+    assert changed != before
+    take(owner)("m")
+    assert key(policy, load) == changed
+    assert key(policy, named(take(CountingItself("a")))) == before
+    assert not load.code.first_seen.local
