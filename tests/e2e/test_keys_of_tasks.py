@@ -207,6 +207,22 @@ def changed():
     function.prefix = "a"
     told("changed", [*found, load("m", return_state=True).name])
 
+class Counting:
+    def __init__(self, table):
+        self.table, self.calls = table, 0
+
+    def __call__(self, day):
+        self.calls += 1
+        return self.table + day
+
+@flow(persist_result=True)
+def counting():
+    loader = Counting("a")
+    load = task(cache_policy=RUN_ID, name="counting")(loader)
+    found = [load("m")]
+    loader.table = "b"
+    told("counting", [*found, load("m"), load("m", return_state=True).name])
+
 @flow
 def of_tasks():
     def make(prefix):
@@ -236,6 +252,7 @@ submitted(2)
 asyncio.run(asynchronously(3))
 in_processes(4)
 changed()
+counting()
 of_tasks()
 retried()
 """
@@ -276,6 +293,10 @@ def test_a_partial_that_is_given_all_is_told_apart(program: Told) -> None:
 
 def test_an_attribute_counts_as_it_is_at_the_call(program: Told) -> None:
     assert json.loads(program.printed("changed")) == ["am", "bm", "Cached"]
+
+
+def test_an_object_that_counts_its_calls_is_not_frozen(program: Told) -> None:
+    assert json.loads(program.printed("counting")) == ["am", "bm", "Cached"]
 
 
 def test_an_attribute_of_a_task_counts(program: Told) -> None:
