@@ -201,10 +201,12 @@ def _timestamp(value: Any, base: Any) -> Any:
 
 
 def _bytes(value: Any, base: Any) -> str:
+    # A copy: from Python 3.12 on, a subclass may have a `__buffer__`, which decoding would call.
+    data = base.__getitem__(value, slice(None))
     try:
-        return str(base.decode(value))
+        return str(data.decode())
     except UnicodeDecodeError:
-        return b2a_base64(value, newline=False).decode()
+        return b2a_base64(data, newline=False).decode()
 
 
 def _own_text(value: Any, base: Any) -> Any:
