@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import io
 import pickle
@@ -28,7 +29,16 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         """See `pickle.Pickler.reducer_override`."""
         if issubclass(type(obj), BaseException):
             return reduce_error(obj, dumps)
+        if type(obj) is functools.partialmethod:
+            # Python 3.14 cannot load its own pickle of one.
+            return _partialmethod, (obj.func, obj.args, obj.keywords)
         return super().reducer_override(obj)
+
+
+def _partialmethod(
+    func: Any, args: tuple[Any, ...], keywords: dict[str, Any]
+) -> functools.partialmethod[Any]:
+    return functools.partialmethod(func, *args, **keywords)
 
 
 def dumps(value: Any) -> bytes:
