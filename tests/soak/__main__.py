@@ -24,10 +24,14 @@ from tests.soak.faults import Faults
 from tests.soak.world import GRACE_S, LEASE_S, make_world
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.soak.world import World
 
 SHOWN = 20
 END_S = 120.0
+AWAY_SHARE = 0.5
+"""How often the clients end while the service is away, so that all they have is in their spools."""
 
 
 def main() -> int:
@@ -39,7 +43,7 @@ def main() -> int:
     with make_world(folder, arguments.db) as world:
         faults = Faults(world, random.Random(seed))
         _go_on(world, faults, arguments.minutes * 60.0, random.Random(seed + 1))
-        found = _find_violations(world)
+        found = _find_violations(world, is_away=random.Random(seed + 2).random() < AWAY_SHARE)
         total = len(stored_states(world.service.channel))
         if not found:
             world.service.check_histories()
@@ -73,9 +77,12 @@ def _go_on(world: World, faults: Faults, seconds: float, chance: random.Random) 
     faults.lift_all()
 
 
-def _find_violations(world: World) -> list[str]:
+def _find_violations(world: World, *, is_away: bool) -> list[str]:
     """Let everything come to rest; return what is not as it must be."""
-    if not world.service.is_running:
+    if is_away:
+        world.service.kill()
+        print(f"soak: {world.now_s:6.1f} s the clients end while the service is away", flush=True)
+    elif not world.service.is_running:
         world.service.restart()
     for client in world.alive:
         world.end_client(client)
@@ -88,21 +95,27 @@ def _find_violations(world: World) -> list[str]:
             found.append(f"the process of {client.journal.name} does not end")
             client.was_hurt = True
             client.process.kill()
-    _push_spools(world)
+    if is_away:
+        world.service.restart()
+    found += _push_spools(world)
     time.sleep(LEASE_S + GRACE_S + 3.0)
     channel = world.service.channel
     return [*found, *violations(channel, world.clients), *false_alarms(channel, world.clients)]
 
 
-def _push_spools(world: World) -> None:
-    """Send what killed processes have left, as a later process would."""
-    command = [sys.executable, "-m", "flowspan", "--address", world.service.address]
-    subprocess.run(
-        [*command, "spool", "push"],
-        env={"PATH": "/usr/bin:/bin", "FLOWSPAN_HOME": str(world.folder / "clients")},
-        check=False,
-        stdout=subprocess.DEVNULL,
+def _push_spools(world: World) -> Iterator[str]:
+    """Send what ended processes have left, as a later process would; yield what is left then."""
+    environment = {"PATH": "/usr/bin:/bin", "FLOWSPAN_HOME": str(world.folder / "clients")}
+    # A spool is for the address that its process had.
+    command = [sys.executable, "-m", "flowspan", "--address", world.proxy.address, "spool"]
+    pushed = subprocess.run(
+        [*command, "push"], env=environment, check=False, capture_output=True, text=True
     )
+    print(f"soak: {pushed.stdout.count('Sent ')} spools were sent in the end")
+    if pushed.returncode:
+        yield f"the spools are not sent: {pushed.stdout} {pushed.stderr}"
+    for path in (world.folder / "clients" / "spool").glob("*"):
+        yield f"{path} is left"
 
 
 if __name__ == "__main__":
