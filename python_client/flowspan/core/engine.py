@@ -20,6 +20,7 @@ State; whatever is rarer is in a function of its own.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.durations import duration, wait_matters
@@ -45,7 +46,7 @@ from flowspan.exceptions import UpstreamFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from flowspan.core.events import Emit
+    from flowspan.core.events import Emit, Event
     from flowspan.core.retries import RetryCondition, Uniform
     from flowspan.core.runs import Run
 
@@ -71,6 +72,8 @@ class World:
 
     Attributes:
         emit: Takes the events.
+        emit_start: Takes, after a CREATED event that was emitted, the event with which the same run
+            begins to run, and returns once a trace of it outlives the process.
         now_ns: The clock, in nanoseconds since 1970 UTC.
         uniform: Gives a random number between two.
         note: Logs a line about a run: (run, level, message, what it is about: an error, the state
@@ -79,8 +82,9 @@ class World:
             to be waited for all the same. None elsewhere.
     """
 
-    __slots__ = ("emit", "note", "now_ns", "skip", "uniform")
+    __slots__ = ("emit", "emit_start", "note", "now_ns", "skip", "uniform")
 
+    emit_start: Callable[[Event, Event], None]
     skip: Callable[[Run, float], float] | None
 
     def __init__(
@@ -91,6 +95,7 @@ class World:
         note: Callable[[Run, int, str, BaseException | State | None], None],
     ) -> None:
         self.emit = emit
+        self.emit_start = lambda _created, running: self.emit(running)
         self.now_ns = now_ns
         self.uniform = uniform
         self.note = note
@@ -127,6 +132,9 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
                 return found
         if definition.is_flow:
             world.note(run, _INFO, f"Begins (flow {definition.name!r}).", None)
+            if run.record.parent_run_id is None:
+                created = (CREATED, run.record, "Pending", run.created_ns)
+                emit = partial(world.emit_start, created)
         while True:
             now = now_ns()
             if not run.running_since_ns:

@@ -238,6 +238,7 @@ def _make_host() -> Host:
             give_up=reporter.give_up,
         )
         host.config, host.reporter = settings, reporter
+        host.emit_start = reporter.emit_start
         host.skip = skip if settings.skip_retry_delays else None
         if _former:
             # Which sees to it that ids are in the order of time, also within a millisecond.

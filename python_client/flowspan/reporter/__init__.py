@@ -7,6 +7,7 @@ in which an event passes them:
 - `intake`: the queues in which events wait, and the batches made of them; `wire` encodes.
 - `backlog`: what the service has not got: `outbox` in memory, `spool` and `spool_file` on disk, in
   the format of `spool_format`.
+- `starts`: the first events of top-level flow runs, on disk before their functions are called.
 - `orphans`: spools that other processes left behind; `drain` sends one.
 """
 

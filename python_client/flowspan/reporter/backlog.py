@@ -60,6 +60,10 @@ class Backlog:
         """Whether the service has all."""
         return self.outbox.is_empty and not self._builder
 
+    def is_safe(self) -> bool:
+        """Whether all that was reported is at the service or in the spool."""
+        return not self._builder and not self.outbox.not_on_disk()
+
     @property
     def is_crowded(self) -> bool:
         """Whether so many states wait that they are to go to the disk."""

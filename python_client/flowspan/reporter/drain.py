@@ -36,6 +36,9 @@ _MAX_REFUSALS = 100
 _MAX_GAP_EVENTS = 100_000_000
 """How many placeholders are sent at most: a session that long is none, but a damaged number."""
 
+_RUN_IS_KNOWN = "creation_agrees"
+"""The rule by which the service answers the creation of a run that it has."""
+
 _OF_THE_SESSION = frozenset(
     {
         *("INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "ABORTED"),
@@ -93,6 +96,7 @@ class Drain:
         self._result = result
         self._progress = progress
         self._refused: set[int] = set()
+        self._needless: set[int] = set()
         self._acked = 0
         self._sent = 0
         self._taken_before: int | None = None
@@ -107,6 +111,9 @@ class Drain:
             FlowspanError: The service is not reached.
             OSError: The spool cannot be read.
         """
+        if self._spool.has_starts and next(self._spool.entries(), None) is None:
+            self._finish()
+            return
         while True:
             link, welcome = self._open_session()
             if link is None or welcome is None:
@@ -179,7 +186,8 @@ class Drain:
             self._sent = first + count - 1
             in_flight += len(data)
             while self._acked < self._sent and (
-                in_flight >= _MAX_SENT_BYTES
+                self._spool.has_starts
+                or in_flight >= _MAX_SENT_BYTES
                 or self._sent - self._acked + MAX_BATCH_EVENTS > welcome.max_unacked_events
             ):
                 self._read(link)
@@ -218,6 +226,8 @@ class Drain:
             for sequence in self._refused:
                 if record.first <= sequence <= record.last:
                     data = without_event(data, sequence) or data
+            if record.first in self._needless:
+                data = placeholder_batch(record.first, record.events)
             while following < record.first:
                 size = min(MAX_BATCH_EVENTS, record.first - following)
                 self._placeholders.append((following, following + size - 1))
@@ -233,7 +243,16 @@ class Drain:
             raise LinkClosedError("DEADLINE_EXCEEDED", f"no ack within {_ANSWER_TIMEOUT_S:g} s")
         for message in messages:
             response = read_response(message)
-            if response.WhichOneof("frame") == "ack" and response.ack.up_to_sequence > self._acked:
+            if response.WhichOneof("frame") != "ack":
+                continue
+            if self._spool.has_starts:
+                # How a run goes on that the service knows is told by other reports.
+                self._needless.update(
+                    verdict.sequence + 1
+                    for verdict in response.ack.verdicts
+                    if verdict.rule == _RUN_IS_KNOWN
+                )
+            if response.ack.up_to_sequence > self._acked:
                 self._take_ack(response.ack.up_to_sequence)
 
     def _take_ack(self, up_to: int) -> None:

@@ -25,6 +25,7 @@ from flowspan.reporter.intake import NO_CONNECTION_YET
 from flowspan.reporter.link import LinkClosedError
 from flowspan.reporter.orphans import adopt_spools
 from flowspan.reporter.session import read_response
+from flowspan.reporter.starts import Starts
 from flowspan.reporter.wire import GOODBYE_FRAME, HEARTBEAT_FRAME, batch_frame
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Loop:
         welcome: What the service said last; None before it said anything.
         welcomed: Set when the service has answered for the first time.
         backlog: What the service has not got.
+        starts: Keeps the starts of runs until the backlog does.
         trouble: Why there is no connection, for people; empty while there is one.
         is_hopeless: Whether the last attempt to connect failed for a reason that does not pass with
             time: something must be set or repaired.
@@ -108,6 +110,7 @@ class Loop:
         self.welcome: WelcomeInfo | None = None
         self.welcomed = threading.Event()
         self.backlog = Backlog(config, session_id, intake, secret=secret)
+        self.starts = Starts(config)
         self.trouble = NO_CONNECTION_YET
         self.is_hopeless = False
         self.has_warned = False
@@ -238,6 +241,7 @@ class Loop:
             self._is_first_wanted = False
             self._first_kept.set()
         self._say_if_not_kept()
+        self.starts.forget(if_true=self.backlog.is_safe)
         self.backlog.resolve_flushes()
 
     def _wait(self) -> None:
@@ -541,6 +545,7 @@ class Loop:
         if not self.backlog.is_empty:
             self.backlog.keep_for_good()
         self.backlog.spool.close()
+        self.starts.close()
         self._selector.close()
         for handle in (self._wake_reader, self._wake_writer):
             os.close(handle)

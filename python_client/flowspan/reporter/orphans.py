@@ -20,6 +20,7 @@ from flowspan.reporter.drain import Drain, PushResult
 from flowspan.reporter.spool import spool_folder
 from flowspan.reporter.spool_file import (
     DAMAGED_SUFFIX,
+    STARTS_SUFFIX,
     SUFFIX,
     SpoolFile,
     is_owned,
@@ -209,16 +210,25 @@ def _ignore(result: PushResult) -> None:
 
 
 def _found(config: Config) -> list[SpoolInfo]:
-    """The spools of the home, the oldest first, by their headers alone."""
+    """The spools of the home, the oldest first, by their headers alone.
+
+    Starts of runs come last: most of them are in other spools as well, with what followed. Those of
+    a process that lives are nobody's business.
+    """
     paths, problem = _paths(config, SUFFIX)
-    infos = [info for path in paths if (info := _look_at(path)) is not None]
+    looks = (info for path in paths if (info := _look_at(path)) is not None)
+    infos = [info for info in looks if not (info.is_owned and _has_starts(info.path))]
     if problem:
         infos.append(SpoolInfo(path=spool_folder(config.home), size_bytes=0, problem=problem))
     return sorted(infos, key=_age)
 
 
-def _age(info: SpoolInfo) -> tuple[float, Path]:
-    return info.created_at, info.path
+def _age(info: SpoolInfo) -> tuple[bool, float, Path]:
+    return _has_starts(info.path), info.created_at, info.path
+
+
+def _has_starts(path: Path) -> bool:
+    return path.name.endswith(STARTS_SUFFIX)
 
 
 def _paths(config: Config, suffix: str) -> tuple[list[Path], str]:

@@ -122,6 +122,20 @@ class Reporter:
         elif loop.idle:
             loop.wake()
 
+    def emit_start(self, created: Event, running: Event) -> None:
+        """Takes the event with which a run begins, and writes it to disk before it returns.
+
+        Args:
+            created: The CREATED event of the same run, which was emitted.
+            running: The event.
+        """
+        is_first = self._running_loop is None
+        self.emit(running)
+        loop = self._loop
+        # The first one was waited for, until it was in the spool.
+        if loop is not None and not is_first:
+            loop.starts.keep(created, running)
+
     def flush(self, timeout_s: float | None = None) -> FlushOutcome:
         """Waits until the service has stored all that was emitted before, or until it is spooled.
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".spool"
 DAMAGED_SUFFIX = ".spool.damaged"
+STARTS_SUFFIX = ".starts.spool"
+"""The end of the name of a spool that keeps starts of runs; see `flowspan.reporter.starts`."""
 
 _LOCK_ATTEMPTS = 5
 _LOCK_PAUSE_S = 0.002
@@ -71,14 +73,19 @@ class SpoolFile:
         _files.add(self)
 
     @classmethod
-    def create(cls, folder: Path, header: SpoolHeader) -> SpoolFile:
+    def create(cls, folder: Path, header: SpoolHeader, *, suffix: str = SUFFIX) -> SpoolFile:
         """Makes a new spool.
+
+        Args:
+            folder: Where.
+            header: Its beginning.
+            suffix: The end of its name: SUFFIX or STARTS_SUFFIX.
 
         Raises:
             OSError: The folder cannot be written to.
         """
         own_folder(folder)
-        path = folder / f"{header.session_id}{SUFFIX}"
+        path = folder / f"{header.session_id}{suffix}"
         # Under another name until it is locked: nobody shall find it without its owner.
         hidden = folder / f".{header.session_id}.new"
         handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -124,6 +131,11 @@ class SpoolFile:
             raise
         return spool
 
+    @property
+    def has_starts(self) -> bool:
+        """Whether it keeps starts of runs; see `flowspan.reporter.starts`."""
+        return self.path.name.endswith(STARTS_SUFFIX)
+
     def append(self, first: int, count: int, batch: bytes) -> int:
         """Appends a batch and returns its record's offset. What it wrote survives this process.
 
@@ -140,6 +152,15 @@ class SpoolFile:
             raise
         self.size = offset + len(body)
         return offset
+
+    def empty(self) -> None:
+        """Removes all records.
+
+        Raises:
+            OSError: The file cannot be made shorter.
+        """
+        os.ftruncate(self._handle, self._opening.start)
+        self.size = self._opening.start
 
     def read(self, offset: int) -> tuple[Record, bytes] | None:
         """The record at an offset and its batch; None where none is, or a torn or damaged one."""
