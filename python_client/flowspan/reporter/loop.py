@@ -241,8 +241,8 @@ class Loop:
             self._is_first_wanted = False
             self._first_kept.set()
         self._say_if_not_kept()
-        self.starts.forget(if_true=self.backlog.is_safe)
         self.backlog.resolve_flushes()
+        self.starts.forget(if_true=self.backlog.is_safe)
 
     def _wait(self) -> None:
         timeout = self._timeout()
