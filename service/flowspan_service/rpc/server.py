@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import grpc
@@ -72,11 +72,8 @@ class Server:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(
-            interceptors=[Edge(backend)],
-            options=_options(backend.terms.lease_us),
-        )
-        server = self._server
+        self._server = grpc.aio.server(options=_options(backend.terms.lease_us))
+        server: Any = Edge(self._server, backend)
         report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportService(backend), server)
         flow_run_service_pb2_grpc.add_FlowRunServiceServicer_to_server(
             FlowRunService(backend), server
@@ -94,9 +91,9 @@ class Server:
         )
         watch_service_pb2_grpc.add_WatchServiceServicer_to_server(WatchService(backend), server)
         system_service_pb2_grpc.add_SystemServiceServicer_to_server(SystemService(backend), server)
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         reflection.enable_server_reflection(
-            (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+            (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
 
     def listen(self, host: str, port: int) -> int:
