@@ -163,9 +163,9 @@ def _own_globals(function: FunctionType, hasher: Hasher) -> list[tuple[str, byte
     common with the others; what it was given in its namespace is what sets it apart. Modules are
     left out: their names are a part of the code.
     """
-    namespace = function.__globals__
-    if not has_own_namespace(function.__module__, namespace):
+    if not has_own_namespace(function):
         return []
+    namespace = function.__globals__
     names = {first for first, *_ in global_names(function.__code__)}
     kept = {
         name: namespace[name]

@@ -56,7 +56,8 @@ def identity_of(
         owner_is_input: Leave out the object whose method the task is: the inputs have it. Objects
             of methods further inside, as in a partial, are no inputs.
     """
-    code, fn, name = definition.code, definition.fn, definition.name
+    code, name = definition.code, definition.name
+    fn: Any = definition.fn
     fixed = code.fixed
     is_known = fixed is not None and fixed[0] is fn and fixed[1] == name
     if fixed is not None and is_known and (fixed[3] or _is_bare(definition)):
@@ -70,7 +71,7 @@ def identity_of(
         parts += definition_attributes_held(definition, hasher).items()
     identity = hasher.hash(Form(parts))
     is_plain = type(fn) is FunctionType and not fn.__closure__ and _is_bare(definition)
-    if is_plain and (is_by_name or not has_own_namespace(fn.__module__, fn.__globals__)):
+    if is_plain and (is_by_name or not has_own_namespace(fn)):
         code.fixed = fn, name, identity, is_by_name
     return identity
 

@@ -10,11 +10,22 @@ from __future__ import annotations
 import builtins
 import sys
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowspan.core.sent import Origin
 
 _PROGRAM = ("__main__", "__mp_main__")
 """Names of the main module: in the program, and in a process spawned by multiprocessing."""
 
+
+def _made_here(_thing: Any) -> Origin | None:
+    return None
+
+
+_origin_of: Callable[[Any], Origin | None] = _made_here
 _of_program: str | None = None
 """The name of the program that this process works for, if it is not its own."""
 
@@ -53,23 +64,40 @@ def is_of_any_program(name: object) -> bool:
     return name in _PROGRAM and program_name() == _PROGRAM[0]
 
 
-def has_own_namespace(module: object, namespace: dict[str, Any]) -> bool:
-    """Return True for the globals of a function that was made by `exec` or `runpy`.
+def know_what_was_sent(origin_of: Callable[[Any], Origin | None]) -> None:
+    """Let what another process knew of a thing count here, where it was sent by value.
 
-    They are not those of its module. Never in a worker process, where all that was pickled by
-    value has globals of its own; nor in a process spawned by multiprocessing, which runs the
-    program itself in a namespace of its own.
+    Args:
+        origin_of: Tells it; None for all that was made here.
     """
-    if _of_program is not None or module == _PROGRAM[1]:
+    global _origin_of  # noqa: PLW0603 - once
+    _origin_of = origin_of
+
+
+def has_own_namespace(function: FunctionType) -> bool:
+    """Return True for a function that was made by `exec` or `runpy`.
+
+    Its globals are not those of its module. Those of a function that was sent by value never are,
+    so what counts is where it was made. Nor are those of the program in a process spawned by
+    multiprocessing, which runs it in a namespace of its own.
+    """
+    origin = _origin_of(function)
+    if origin is not None:
+        return origin.has_own_namespace
+    module: object = function.__module__  # exec may leave it out
+    if module == _PROGRAM[1] or (_of_program is not None and module in _PROGRAM):
         return False
     owner = sys.modules.get(module) if isinstance(module, str) else None
-    return owner is None or getattr(owner, "__dict__", None) is not namespace
+    return owner is None or getattr(owner, "__dict__", None) is not function.__globals__
 
 
 def is_found_by_name(thing: Any, module: object, qualname: object) -> bool:
     """Return True if a name leads to a function or class itself, and to no other of that name."""
     if not isinstance(module, str) or not isinstance(qualname, str) or "<" in qualname:
         return False
+    origin = _origin_of(thing)
+    if origin is not None:
+        return origin.is_found_by_name
     if _of_program is not None and module in _PROGRAM:
         # It was pickled by value, and is not in this process's `__main__`. What closes over
         # something may have the name of what it wraps only.

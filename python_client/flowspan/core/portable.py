@@ -8,6 +8,8 @@ holds, its function with it. Python's own pickle cannot take functions by value;
 from __future__ import annotations
 
 import functools
+import io
+import pickle
 import sys
 from contextvars import ContextVar
 from importlib import import_module
@@ -15,6 +17,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.names import is_found_by_name
+from flowspan.core.sent import pickler_by_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,17 +239,16 @@ def _blank(kind: type[Definition]) -> Definition:
 
 
 def _dump_by_value(definition: Definition) -> bytes:
-    import cloudpickle  # type: ignore[import-untyped] # noqa: PLC0415 - it has no types; start-up cost
-
     token = _inside.set(True)
     try:
-        data: bytes = cloudpickle.dumps(definition)
+        with io.BytesIO() as file:
+            pickler_by_value()(file, protocol=pickle.HIGHEST_PROTOCOL).dump(definition)
+            return file.getvalue()
     finally:
         _inside.reset(token)
-    return data
 
 
 def _load_by_value(data: bytes) -> Any:
-    import cloudpickle  # noqa: PLC0415 - start-up cost
+    import cloudpickle  # type: ignore[import-untyped] # noqa: PLC0415 - it has no types; start-up cost
 
     return cloudpickle.loads(data)

@@ -8,10 +8,9 @@ import io
 import pickle
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped] # it has no types
-
 from flowspan.core.failures import error_text, error_type
 from flowspan.core.portable import FunctionReference, loaded_function, portable_function
+from flowspan.core.sent import pickler_by_value
 from flowspan.core.values import type_name
 from flowspan.drivers.processes.errors import reduce_error
 from flowspan.exceptions import NotPortable, RemoteError
@@ -22,7 +21,7 @@ _ADVICE = (
 )
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc] # untyped
+class _Pickler(pickler_by_value()):  # type: ignore[misc] # untyped
     """Takes functions and classes by value where they cannot be imported, and any exception."""
 
     def reducer_override(self, obj: Any) -> Any:
