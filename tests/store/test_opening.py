@@ -51,6 +51,14 @@ def opening(url: str) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("driver", ["postgresql", "postgres", "postgresql+psycopg"])
+@pytest.mark.parametrize("password", ["GE@HEIM", "GE@@HEIM", "@HEIM", "HEIM@", "GE@HEIM@x:1"])
+def test_a_password_that_is_not_encoded_is_not_shown(driver: str, password: str) -> None:
+    told = opening(f"{driver}://u:{password}@127.0.0.1:1/x")
+    assert "HEIM" not in told
+    assert "127.0.0.1" in told or "percent-encoded" in told
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database that has no tables yet."""

@@ -104,6 +104,8 @@ def _parse(url: str) -> URL:
     try:
         url.encode()  # psycopg takes nothing else
         parsed = make_url(url)
+        if "@" in (parsed.host or ""):
+            raise ValueError("an @ of the password is not encoded, and what follows it is no host")
     except (ArgumentError, ValueError) as error:
         # Without the URL and the cause: both may hold parts of a password.
         msg = (
