@@ -132,6 +132,21 @@ LATER_FLOWS = {
     harmless()
     dies()
     """,
+    "forked child of a flow, its second flow": """
+    @flow
+    def dies():
+        {death}
+
+    @flow
+    def outer():
+        pid = os.fork()
+        if not pid:
+            harmless()
+            dies()
+        os.waitpid(pid, 0)
+
+    outer()
+    """,
     "forked child, its second flow": """
     @flow
     def dies():
@@ -272,6 +287,149 @@ def test_a_run_that_the_service_called_dead_is_not_started_again(
     assert len(list_spools(Config(home=flowspan_home))) == 1
     push(flowspan_home, service)
     assert states() == before
+    assert list_spools(Config(home=flowspan_home)) == []
+
+
+MANY = """
+    @flow
+    def long():
+        time.sleep(60)
+
+    # As if the process had died right after the service had stored the starts.
+    from flowspan.reporter.starts import Starts
+    Starts.forget = lambda self, *, if_true: None
+    harmless()
+    for _ in range(5):
+        threading.Thread(target=long, daemon=True).start()
+    time.sleep(1)
+    print("running", flush=True)
+    time.sleep(60)
+"""
+STOPPED = """
+    import os, signal
+    from flowspan.config import get_config
+    from flowspan.reporter import push_spools
+
+    def stop(result):
+        # The first answer is that to a creation.
+        if result.events or result.session_id:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    push_spools(get_config(), stop)
+"""
+
+
+def leave_starts(service: ServiceProcess, home: Path) -> dict[str, list[str]]:
+    """Let a process die of which the service knows all starts; return the histories of its runs."""
+    with FlowProcess(START + MANY, home=home, address=service.address) as process:
+        process.wait_for_line("running")
+        process.kill()
+
+    def histories() -> dict[str, list[str]]:
+        return {run.id: flow_history(service.channel, run.id) for run in flow_runs(service.channel)}
+
+    wait_until(lambda: sum("Crashed" in each for each in histories().values()) == 5, "the crashes")
+    return histories()
+
+
+def test_a_push_that_is_killed_starts_no_run_again(
+    start_service: Callable[..., ServiceProcess], flowspan_home: Path
+) -> None:
+    service = start_service(lease_s=1.0)
+    before = leave_starts(service, flowspan_home)
+    for _ in range(3):
+        run_code(STOPPED, home=flowspan_home, address=service.address, expected_code=None)
+    push(flowspan_home, service)
+    assert {each: flow_history(service.channel, each) for each in before} == before
+
+
+def test_a_damaged_creation_starts_no_run_again(
+    start_service: Callable[..., ServiceProcess], flowspan_home: Path
+) -> None:
+    service = start_service(lease_s=1.0)
+    before = leave_starts(service, flowspan_home)
+    (path,) = (flowspan_home / "spool").glob("*.starts.spool")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"\xf5FSR") + 60  # within the first record's batch, which is a creation
+    data[place] ^= 0xFF
+    path.write_bytes(data)
+    run_code(PUSH.replace("assert all", "any"), home=flowspan_home, address=service.address)
+    assert {each: flow_history(service.channel, each) for each in before} == before
+
+
+def test_a_creation_that_came_alone_does_not_hide_that_the_run_began(
+    service: ServiceProcess, flowspan_home: Path
+) -> None:
+    """The service has heard of the run, but not of its RUNNING."""
+    code = """
+    from flowspan.core.events import STATE
+    from flowspan.reporter import get_reporter
+    from flowspan.reporter.reporter import Reporter
+
+    harmless()
+    emit = Reporter.emit
+    Reporter.emit = lambda self, event: None if event[0] == STATE else emit(self, event)
+
+    @flow
+    def dies():
+        get_reporter().flush(5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    from flowspan.reporter.starts import Starts
+    Starts.forget = lambda self, *, if_true: None
+    from flowspan.drivers.host import get_host
+    get_host().emit = lambda event: get_reporter().emit(event)
+    dies()
+    """
+    with FlowProcess(START + code, home=flowspan_home, address=service.address) as process:
+        process.finish(expected_code=None)
+    (run,) = (run for run in flow_runs(service.channel) if run.flow_name == "dies")
+    assert flow_history(service.channel, run.id) == ["Pending"]
+    push(flowspan_home, service)
+    assert flow_history(service.channel, run.id) == ["Pending", "Running", "Crashed"]
+
+
+def test_starts_wait_while_another_process_sends_what_followed_them(
+    service: ServiceProcess, flowspan_home: Path
+) -> None:
+    code = """
+    from flowspan.reporter.starts import Starts
+    Starts.forget = lambda self, *, if_true: None
+    os.environ["FLOWSPAN_FLUSH_TIMEOUT_S"] = "0.1"
+    harmless()
+    print("up", flush=True)
+    input()
+    harmless()
+    harmless()
+    os._exit(1)
+    """
+    slow = """
+    import time
+    from flowspan.config import get_config
+    from flowspan.reporter import push_spools
+
+    def wait(result):
+        print("sending", flush=True)
+        input()
+
+    push_spools(get_config(), wait)
+    """
+    with FlowProcess(START + code, home=flowspan_home, address=service.address) as process:
+        process.wait_for_line("up")
+        service.kill()
+        process.say("")
+        process.finish(expected_code=1)
+    service.restart()
+    with FlowProcess(slow, home=flowspan_home, address=service.address) as adopter:
+        adopter.wait_for_line("sending")
+        run_code(PUSH.replace("assert all", "any"), home=flowspan_home, address=service.address)
+        assert len(list((flowspan_home / "spool").glob("*.starts.spool"))) == 1
+        for _ in range(20):
+            adopter.say("")
+        adopter.finish()
+    push(flowspan_home, service)
+    histories = [flow_history(service.channel, run.id) for run in flow_runs(service.channel)]
+    assert histories == [["Pending", "Running", "Completed"]] * 3
     assert list_spools(Config(home=flowspan_home)) == []
 
 

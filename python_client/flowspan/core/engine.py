@@ -30,6 +30,7 @@ from flowspan.core.hooks import run_hooks
 from flowspan.core.keeping import finish, look_up
 from flowspan.core.origins import remember
 from flowspan.core.outcomes import judge_error, judge_value
+from flowspan.core.runs import is_outermost
 from flowspan.core.states import (
     CANCELLED,
     COMPLETED,
@@ -132,7 +133,7 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
                 return found
         if definition.is_flow:
             world.note(run, _INFO, f"Begins (flow {definition.name!r}).", None)
-            if run.record.parent_run_id is None:
+            if is_outermost(run.parent):
                 created = (CREATED, run.record, "Pending", run.created_ns)
                 emit = partial(world.emit_start, created)
         while True:

@@ -38,6 +38,7 @@ _MAX_GAP_EVENTS = 100_000_000
 
 _RUN_IS_KNOWN = "creation_agrees"
 """The rule by which the service answers the creation of a run that it has."""
+_PENDING = 2
 
 _OF_THE_SESSION = frozenset(
     {
@@ -96,7 +97,8 @@ class Drain:
         self._result = result
         self._progress = progress
         self._refused: set[int] = set()
-        self._needless: set[int] = set()
+        self._may_run = 0
+        """In a file of starts: the sequence of the RUNNING that may be sent next."""
         self._acked = 0
         self._sent = 0
         self._taken_before: int | None = None
@@ -226,7 +228,7 @@ class Drain:
             for sequence in self._refused:
                 if record.first <= sequence <= record.last:
                     data = without_event(data, sequence) or data
-            if record.first in self._needless:
+            if self._spool.has_starts and not self._is_told(record.first):
                 data = placeholder_batch(record.first, record.events)
             while following < record.first:
                 size = min(MAX_BATCH_EVENTS, record.first - following)
@@ -237,6 +239,18 @@ class Drain:
             following = max(following, record.last + 1)
         losses.end()
 
+    def _is_told(self, sequence: int) -> bool:
+        """Whether an event of a file of starts is reported.
+
+        Creations are, and each is answered before the next event is looked at. A RUNNING is only if
+        the answer to its creation has shown that the run is not further. Else it might revive one
+        that was called Crashed meanwhile.
+        """
+        if sequence % 2:
+            self._may_run = sequence + 1 if sequence > self._sent else 0
+            return True
+        return sequence == self._may_run
+
     def _read(self, link: Link) -> None:
         messages = link.wait(_ANSWER_TIMEOUT_S)
         if not messages:
@@ -245,13 +259,13 @@ class Drain:
             response = read_response(message)
             if response.WhichOneof("frame") != "ack":
                 continue
-            if self._spool.has_starts:
-                # How a run goes on that the service knows is told by other reports.
-                self._needless.update(
-                    verdict.sequence + 1
-                    for verdict in response.ack.verdicts
-                    if verdict.rule == _RUN_IS_KNOWN
-                )
+            if any(
+                verdict.sequence == self._may_run - 1
+                and verdict.rule == _RUN_IS_KNOWN
+                and verdict.current_state.type != _PENDING
+                for verdict in response.ack.verdicts
+            ):
+                self._may_run = 0
             if response.ack.up_to_sequence > self._acked:
                 self._take_ack(response.ack.up_to_sequence)
 

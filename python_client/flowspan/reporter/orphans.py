@@ -155,6 +155,8 @@ def _give_up(info: SpoolInfo) -> PushResult:
 def _reason_to_leave(info: SpoolInfo, config: Config, *, any_address: bool) -> str:
     if info.is_owned:
         return _in_use(info.process_id)
+    if _is_too_soon(info, config):
+        return "another process is sending what followed it; `flowspan spool push` tries it again"
     if any_address or info.address == (config.address or ""):
         return ""
     if info.address:
@@ -165,6 +167,17 @@ def _reason_to_leave(info: SpoolInfo, config: Config, *, any_address: bool) -> s
     return (
         "it is for the local service; `flowspan spool push` without an address sends it there, and "
         "--any-address to the one given"
+    )
+
+
+def _is_too_soon(info: SpoolInfo, config: Config) -> bool:
+    """Whether starts have to wait: another process is sending what followed them.
+
+    Sent before that, the runs would be called Crashed for a while, though they have ended.
+    """
+    who = info.process_id, info.hostname
+    return _has_starts(info.path) and any(
+        other.is_owned and (other.process_id, other.hostname) == who for other in _found(config)
     )
 
 
@@ -182,7 +195,7 @@ def adopt_spools(config: Config, address: Address) -> None:
         if info.problem:
             _say(_give_up(info))
             continue
-        if info.is_owned or info.address != (config.address or ""):
+        if info.is_owned or info.address != (config.address or "") or _is_too_soon(info, config):
             continue
         try:
             result = _push(info.path, address, _ignore)
