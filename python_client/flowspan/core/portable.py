@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.names import is_found_by_name
 from flowspan.core.sent import pickler_by_value
+from flowspan.core.source_code import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,25 +37,48 @@ _inside: ContextVar[bool] = ContextVar("flowspan_pickling_by_value", default=Fal
 """Whether a definition is being pickled by value, so that what it refers to joins that pickle."""
 
 
+class EditedError(Exception):
+    """A module was edited after the program had imported it: its functions are others by now.
+
+    Args:
+        module: Its name.
+    """
+
+    def __init__(self, module: str) -> None:
+        super().__init__(module)
+        self.module = module
+
+
 class FunctionReference:
     """A function that the module of its definition has, behind `@flow` or `@task` or as it is.
 
     Args:
         module: The module's name.
         qualname: The function's name in it.
+
+    Attributes:
+        text: The hash of its source (`Code.text`), which it must have there as well; empty if it
+            may have another one.
     """
 
     def __init__(self, module: str, qualname: str) -> None:
         self.module = module
         self.qualname = qualname
+        self.text = ""
 
     def load(self) -> Callable[..., Any]:
         """The function.
 
         Raises:
             ImportError, AttributeError: It is not there.
+            EditedError: It has another source.
         """
-        function: Callable[..., Any] = plain_function(load(self.module, self.qualname))
+        found = load(self.module, self.qualname)
+        function: Callable[..., Any] = plain_function(found)
+        if self.text:
+            code = found.code if hasattr(type(found), "is_flow") else Code(function)
+            if code.text != self.text:
+                raise EditedError(self.module)
         return function
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import linecache
 from types import FunctionType
@@ -31,7 +32,16 @@ class Code:
         warned: True if the log says that its key is of this process only.
     """
 
-    __slots__ = ("_functions", "_lines", "_source", "first_seen", "fixed", "named", "warned")
+    __slots__ = (
+        "_functions",
+        "_lines",
+        "_source",
+        "_text",
+        "first_seen",
+        "fixed",
+        "named",
+        "warned",
+    )
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self.first_seen = FirstSeen()
@@ -42,6 +52,15 @@ class Code:
         # The lines of a whole file, shared by its functions: cutting them out costs more.
         self._lines = [_lines_of(function) for function in self._functions]
         self._source: str | None = None
+        self._text: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The hash of the source alone, which no tool changes that rewrites bytecode."""
+        if self._text is None:
+            blocks = map(_block, self._lines, self._functions)
+            self._text = hashlib.sha256("\0".join(blocks).encode(errors="replace")).hexdigest()
+        return self._text
 
     @property
     def source(self) -> str:
@@ -57,17 +76,19 @@ class Code:
                 for function, lines in zip(self._functions, self._lines, strict=True)
             ]
             self._source = Hasher(self.first_seen).hash(sources)
+            _ = self.text  # while the lines are there
             self._functions, self._lines = [], []
         return self._source
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.source,)
+        return _restored, (self.source, self.text)
 
 
-def _restored(source: str) -> Code:
+def _restored(source: str, text: str) -> Code:
     code = Code.__new__(Code)
     code.first_seen, code.fixed, code.named, code.warned = FirstSeen(), None, None, False
-    code._functions, code._lines, code._source = [], [], source  # noqa: SLF001 - of this module
+    code._functions, code._lines = [], []  # noqa: SLF001 - of this module
+    code._source, code._text = source, text  # noqa: SLF001 - of this module
     return code
 
 

@@ -6,10 +6,19 @@ import functools
 import inspect
 import io
 import pickle
+import sys
+import threading
 from typing import Any
 
+import cloudpickle  # type: ignore[import-untyped] # it has no types
+
 from flowspan.core.failures import error_text, error_type
-from flowspan.core.portable import FunctionReference, loaded_function, portable_function
+from flowspan.core.portable import (
+    EditedError,
+    FunctionReference,
+    loaded_function,
+    portable_function,
+)
 from flowspan.core.sent import pickler_by_value
 from flowspan.core.values import type_name
 from flowspan.drivers.processes.errors import reduce_error
@@ -19,6 +28,10 @@ _ADVICE = (
     "Pass something that can be pickled (plain data, a path, an id), or make it inside of the "
     "task; or run the task on threads (ThreadPoolTaskRunner)."
 )
+
+
+_by_value = threading.Lock()
+"""Held while cloudpickle is told to take a module by value: it notes that for all threads."""
 
 
 class _Pickler(pickler_by_value()):  # type: ignore[misc] # untyped
@@ -124,12 +137,13 @@ def load_call(data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, kwargs
 
 
-def dump_function(who: str, fn: Any) -> tuple[bytes, bool]:
+def dump_function(who: str, fn: Any, text: str = "") -> tuple[bytes, bool]:
     """The function of a task.
 
     Args:
         who: For errors, as in "Task 'load'".
         fn: The function.
+        text: The hash of its source, if a worker process is to see whether it imports the same.
 
     Returns:
         The function, pickled; and whether that is only its name, which stays the same.
@@ -138,6 +152,8 @@ def dump_function(who: str, fn: Any) -> tuple[bytes, bool]:
         NotPortable: It cannot be pickled.
     """
     portable = portable_function(fn)
+    if isinstance(portable, FunctionReference):
+        portable.text = text
     try:
         return dumps(portable), isinstance(portable, FunctionReference)
     except Exception as error:
@@ -149,14 +165,39 @@ def dump_function(who: str, fn: Any) -> tuple[bytes, bool]:
         ) from error
 
 
+def dump_function_by_value(who: str, fn: Any, module: str) -> bytes:
+    """The function of a task, with all that it uses of its module.
+
+    Args:
+        who: For errors, as in "Task 'load'".
+        fn: The function.
+        module: Its module.
+
+    Raises:
+        NotPortable: It cannot be pickled.
+    """
+    owner = sys.modules[module]
+    with _by_value:
+        is_asked_for = module in cloudpickle.list_registry_pickle_by_value()
+        cloudpickle.register_pickle_by_value(owner)
+        try:
+            return dump_function(who, fn)[0]
+        finally:
+            if not is_asked_for:
+                cloudpickle.unregister_pickle_by_value(owner)
+
+
 def load_function(data: bytes) -> Any:
     """The function that was pickled.
 
     Raises:
         NotPortable: It is not to be had here.
+        EditedError: What is imported here is not what the program has imported.
     """
     try:
         return loaded_function(loads(data))
+    except EditedError:
+        raise
     except Exception as error:
         raise NotPortable(
             f"The task's function could not be loaded in the worker process: {_summary(error)}. "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan import telemetry
 from flowspan.core.failures import CARRIED_TRACE, summary, trace_text
+from flowspan.core.portable import EditedError
 from flowspan.core.runs import current_run
 from flowspan.core.stand_in import is_stand_in
 from flowspan.drivers.begin import current_tags
@@ -21,7 +22,7 @@ from flowspan.drivers.processes.context import dump_flow_run, dump_task_run
 from flowspan.drivers.processes.messages import Call
 from flowspan.drivers.processes.pool import WorkerPool
 from flowspan.drivers.task_runner import OpenTaskRunner
-from flowspan.exceptions import DeadlinePassed
+from flowspan.exceptions import DeadlinePassed, NotPortable
 from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
@@ -61,9 +62,31 @@ class OpenProcessRunner(OpenTaskRunner):
         """The task's function, pickled."""
         data = self._functions.get(task)
         if data is None:
-            data, is_constant = pickling.dump_function(f"Task {task.name!r}", task.fn)
+            who = f"Task {task.name!r}"
+            data, is_constant = pickling.dump_function(who, task.fn, task.code.text)
             if is_constant:
                 self._functions[task] = data
+        return data
+
+    def dump_again(self, run: Run, task: TaskDefinition, module: str) -> bytes:
+        """The task's function as this process has it, where its module was edited since.
+
+        If that cannot be pickled, it goes by its name all the same, and the run's log says so.
+
+        Raises:
+            NotPortable: It cannot be pickled, and its result would be stored as the old one's.
+        """
+        who = f"Task {task.name!r}"
+        try:
+            data = pickling.dump_function_by_value(who, task.fn, module)
+        except NotPortable as error:
+            edited = f"Module {module!r} was edited after this program imported it"
+            if run.keeper is not None:
+                raise NotPortable(f"{edited}: start the program again. {error}") from None
+            message = f"{edited}, and worker processes run {task.name!r} as it is now. {error}"
+            note(run, logging.WARNING, message)
+            data, _ = pickling.dump_function(who, task.fn)
+        self._functions[task] = data
         return data
 
     def dump_flow_run(self, run: Run) -> bytes:
@@ -115,6 +138,15 @@ class RemoteCall:
         fn = self._runner.dump_function(self._task)
         payload = pickling.dump_call(who, self._task.fn, args, kwargs)
         del args, kwargs
+        is_error, outcome = self._outcome(run, who, fn, payload)
+        if is_error and type(outcome) is EditedError:
+            fn = self._runner.dump_again(run, self._task, outcome.module)
+            is_error, outcome = self._outcome(run, who, fn, payload)
+        if is_error:
+            raise outcome
+        return outcome
+
+    def _outcome(self, run: Run, who: str, fn: bytes, payload: bytes) -> tuple[bool, Any]:
         run.scope.check()
         worker = self._runner.workers.take(host_of(run))
         try:
@@ -123,10 +155,7 @@ class RemoteCall:
             self._runner.workers.give_back(worker)
         if answer.is_late:
             raise _late(run, answer, worker)
-        outcome = pickling.load_result(who, answer.payload or b"")
-        if answer.is_error:
-            raise outcome
-        return outcome
+        return answer.is_error, pickling.load_result(who, answer.payload or b"")
 
     def _call(self, worker: WorkerHandle, run: Run, fn: bytes, payload: bytes) -> Answer:
         flow_run = run.flow_run

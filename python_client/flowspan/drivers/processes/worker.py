@@ -182,9 +182,10 @@ class Worker:
 
     @calls_user_code
     def _call(self, call: messages.Call, payload: bytes) -> Any:
+        # First, as it may come with this call alone: what cannot be loaded must not lose it.
+        flow_run = self._flow_run(call)
         fn = self._function(call.fn)
         args, kwargs = pickling.load_call(payload)
-        flow_run = self._flow_run(call)
         run = load_task_run(call.run, flow_run)
         run.definition.fn, run.args, run.kwargs = fn, args, kwargs
         current_tags.set(call.tags)
