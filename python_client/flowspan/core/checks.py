@@ -26,6 +26,7 @@ from flowspan.core.hints import (
     type_hints,
 )
 from flowspan.core.portable import FunctionReference, loaded_function, portable_function
+from flowspan.core.values import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,6 +43,10 @@ _MAX_SHOWN = 120
 _NOT_CHECKED = (
     "parameter {name!r} is not validated: its annotation {annotation} cannot be checked ({reason})."
     " Its values are passed on as they are. {advice}"
+)
+_NOT_APPLIED = (
+    "parameter {name!r} is not validated where it is of type {kind}: pydantic cannot apply its "
+    "annotation {annotation} to such values. They are passed on as they are. {advice}"
 )
 _ADVICE = (
     "To have them validated, annotate it with a type that pydantic knows; to do without, annotate "
@@ -150,6 +155,7 @@ class Check:
         self._exact = next((each for each in _EXACT if each is hint), None)
         self._adapter: TypeAdapter[Any] | None = None
         self._is_off = self.is_of_all and isinstance(self._hint, typing.TypeVarTuple)
+        self._is_told = False
 
     def __call__(self, label: str, value: Any, problems: list[str]) -> Any:
         """Return the value, coerced; add to the problems if it does not fit.
@@ -183,6 +189,25 @@ class Check:
         except PydanticUserError as error:  # a class that is not fully defined
             self._switch_off(_first_line(error))
             return value
+        except TypeError as error:
+            if not _is_of_pydantic(error):
+                raise
+            self._tell_of_type(type(value))
+            return value
+
+    def _tell_of_type(self, kind: type) -> None:
+        """Say, once, that the annotation does not apply to values that are given all the same."""
+        # Not in pydantic's words: they show the value.
+        if not self._is_told:
+            self._is_told = True
+            self._warn(
+                _NOT_APPLIED.format(
+                    name=self._name,
+                    kind=type_name(kind),
+                    annotation=self._annotation,
+                    advice=_ADVICE,
+                )
+            )
 
     def _switch_off(self, reason: str) -> None:
         self._is_off = True
@@ -192,6 +217,18 @@ class Check:
                 name=self._name, annotation=self._annotation, reason=reason, advice=advice
             )
         )
+
+
+def _is_of_pydantic(error: TypeError) -> bool:
+    """True if pydantic raised an error itself, and not a validator or a value of the user's."""
+    trace = error.__traceback__
+    trace = None if trace is None else trace.tb_next  # what called pydantic
+    while trace is not None:
+        name = trace.tb_frame.f_globals.get("__name__")
+        if type(name) is not str or name.partition(".")[0] != "pydantic":
+            return False
+        trace = trace.tb_next
+    return True
 
 
 def _made_adapter(hint: Any) -> TypeAdapter[Any]:

@@ -32,7 +32,7 @@ from typing import (
 
 import pytest
 import typing_extensions
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
 
 from flowspan import Flow, flow
 from flowspan.exceptions import ParameterError
@@ -325,6 +325,53 @@ def test_variadic_parameters(recorder: Recorder) -> None:
     assert limited(low="1") == {"low": 1}
     with pytest.raises(ParameterError, match="'limits'"):
         limited(low="x")
+
+
+class Sized:
+    def __len__(self) -> int:
+        raise TypeError("not loaded")
+
+
+CONSTRAINTS: dict[str, tuple[Any, Any]] = {
+    "length": (Annotated[object, Field(max_length=3)], BOOKS),
+    "limit": (Annotated[object, Field(gt=3)], "a"),
+    "multiple": (Annotated[Any, Field(multiple_of=3)], BOOKS),
+    "digits": (Annotated[object, Field(max_digits=3)], BOOKS),
+    "of a class": (Annotated[Books, Field(min_length=1)], BOOKS),
+    "in a list": (list[Annotated[object, Field(max_length=3)]], [BOOKS]),
+    "or None": (Annotated[object, Field(max_length=3)] | None, BOOKS),
+}
+
+
+@pytest.mark.parametrize("case", CONSTRAINTS.values(), ids=CONSTRAINTS)
+def test_a_constraint_that_does_not_apply_to_a_value(recorder: Recorder, case: Any) -> None:
+    annotation, value = case
+    reads = flow_of(annotation)
+    for _ in range(2):
+        assert reads(value, "5") == (value, 5)
+    (line,) = told(recorder)
+    assert line.startswith("Flow 'reads': parameter 'it' is not validated where it is of type ")
+    assert "0x" not in line, "the value is not shown"
+
+
+def test_a_constraint_holds_for_the_values_that_it_applies_to(recorder: Recorder) -> None:
+    reads = flow_of(Annotated[object, Field(max_length=3)])
+    reads(BOOKS, 5)
+    with pytest.raises(ParameterError, match="'it'.* at most 3 items"):
+        reads([1, 2, 3, 4], 5)
+
+
+def test_an_error_of_the_users_own_is_none_of_pydantics(recorder: Recorder) -> None:
+    def validate(value: Any) -> Any:
+        return TypeAdapter(Annotated[object, Field(max_length=3)]).validate_python(value)
+
+    for annotation, value in [
+        (Annotated[object, AfterValidator(validate)], BOOKS),
+        (Annotated[object, AfterValidator(len)], Sized()),
+    ]:
+        with pytest.raises(TypeError):
+            flow_of(annotation)(value, 5)
+    assert not told(recorder)
 
 
 class Here(BaseModel):
