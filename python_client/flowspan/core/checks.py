@@ -58,6 +58,13 @@ _ADVICE_FOR_NAMES = (
 )
 
 
+_NOT_OF_FUNCTION = (
+    "the arguments of a call are not validated: they fit the wrapper around the function "
+    "(functools.wraps), and not the function, so that it is not known which parameters they are "
+    "for. They are passed on as they are. To have them validated, pass them by keyword."
+)
+
+
 class NotCheckable(Exception):  # noqa: N818 - it is no error of the user's
     """pydantic cannot check an annotation; the message says why."""
 
@@ -93,6 +100,13 @@ class Checks:
         if self._checks is None:
             self._checks = self._make()
         return self._checks.get(name)
+
+    def warn_of_wrapper(self) -> None:
+        """Tell, once, of a call whose arguments cannot be told apart, if any would be checked."""
+        if self._checks is None:
+            self._checks = self._make()
+        if self._checks:
+            self._warn(_NOT_OF_FUNCTION)
 
     def take_warnings(self) -> list[str]:
         """Return what has not been told yet of annotations that cannot be checked."""

@@ -60,19 +60,25 @@ class Parameters:
 
         Args:
             args: The positional arguments; gathered in a tuple under a variadic parameter's name.
-            kwargs: The keyword arguments; gathered in a dictionary likewise.
+            kwargs: The keyword arguments; gathered in a dictionary likewise. Those that only a
+                wrapper takes are there under their own names, as they are.
 
         Raises:
             ParameterError: They do not fit; the message says which parameter and why.
         """
+        others: dict[str, Any] = {}
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
             own = self._bound_to_wrapper(args, kwargs)
             if own is None:
                 raise ParameterError(f"{self._who}: {error}.") from None
-            partial = self._bound_but_for_keywords(args, kwargs)
-            if partial is None:
+            others = self._of_wrapper_alone(kwargs)
+            inner = {name: kwargs[name] for name in kwargs if name not in others}
+            partial = self._bound_but_for_keywords(args, inner)
+            if partial is None or not others.keys().isdisjoint(self._signature.parameters):
+                if self._checks is not None:
+                    self._checks.warn_of_wrapper()
                 return own
             bound = partial
         if self._checks is not None:
@@ -85,6 +91,7 @@ class Parameters:
                 arguments[name] = field.get_default(
                     call_default_factory=True, validated_data=dict(arguments)
                 )
+        arguments.update(others)
         return arguments
 
     def call_arguments(
@@ -109,8 +116,10 @@ class Parameters:
             values += arguments[self._rest]
         named = {}
         for name in kwargs:
-            is_own = name in self._by_keyword
-            named[name] = arguments[name] if is_own else arguments[self._others or ""][name]
+            if self._others is None or name in self._by_keyword:
+                named[name] = arguments[name]
+            else:
+                named[name] = arguments[self._others][name]
         if self._fields:
             self._add_fields(arguments, values, named)
         return tuple(values), named
@@ -157,6 +166,12 @@ class Parameters:
             return None
         bound.apply_defaults()
         return _OfWrapper(bound.arguments)
+
+    def _of_wrapper_alone(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keyword arguments that a wrapper takes, and what it wraps does not."""
+        if self._others is not None:
+            return {}
+        return {name: kwargs[name] for name in kwargs if name not in self._by_keyword}
 
     def _bound_but_for_keywords(
         self, args: Args, kwargs: Mapping[str, Any]

@@ -205,6 +205,96 @@ def test_a_wrapper_that_takes_an_argument_away(recorder: Recorder) -> None:
     assert say("hello") == ("hello", False)
 
 
+def named_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, loud: str = "no", **kwargs: Any) -> Any:
+        return loud, function(*args, **kwargs)
+
+    return wrapper
+
+
+def popped_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return kwargs.pop("loud", "no"), function(*args, **kwargs)
+
+    return wrapper
+
+
+def option_and_session(function: Callable[..., Any]) -> Callable[..., Any]:
+    return popped_option(with_session(function))
+
+
+def own_parameters(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(a: Any, loud: str = "no") -> Any:
+        return loud, function(a)
+
+    return wrapper
+
+
+@pytest.mark.parametrize("wrap", [named_option, popped_option, option_and_session, own_parameters])
+def test_a_keyword_of_the_wrapper_alone_leaves_the_others_validated(
+    recorder: Recorder, wrap: Any
+) -> None:
+    @flow(flow_run_name="{a}")
+    @wrap
+    def it(a: int, *, session: str = "none") -> Any:
+        return a, runtime.flow_run.parameters["a"]
+
+    assert it("1") == ("no", (1, 1))
+    assert it("1", loud="5") == it(loud="5", a="1") == ("5", (1, 1))
+    for kwargs in ({}, {"loud": "yes"}):
+        with pytest.raises(ParameterError, match="'a'"):
+            it("many", **kwargs)
+    assert not [line for line in recorder.logs() if "not validated" in line]
+    assert recorder.runs[1].run_name == "1"
+    parameters = recorder.runs[1].parameters
+    assert parameters is not None
+    assert b'"loud":"5"' in parameters.replace(b" ", b"")
+
+
+def prefixed(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(first: Any, *args: Any, **kwargs: Any) -> Any:
+        return first, function(*args, **kwargs)
+
+    return wrapper
+
+
+def renamed(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(**kwargs: Any) -> Any:
+        return kwargs.pop("first"), function(kwargs["a"])
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    ("wrap", "args", "kwargs"),
+    [(prefixed, (0, "1"), {}), (renamed, (), {"first": 0, "a": "1"})],
+)
+def test_a_warning_says_that_arguments_cannot_be_told_apart(
+    recorder: Recorder, wrap: Any, args: Any, kwargs: Any
+) -> None:
+    @flow
+    @wrap
+    def it(a: int, /) -> Any:
+        return a
+
+    assert it(*args, **kwargs) == it(*args, **kwargs) == (0, "1")
+    (line,) = [line for line in recorder.logs() if "not validated" in line]
+    assert line.startswith("Flow 'it': the arguments of a call are not validated")
+
+    @flow
+    @wrap
+    def other(a, /):
+        return a
+
+    assert other(*args, **kwargs) == (0, "1")
+    assert len([line for line in recorder.logs() if "not validated" in line]) == 1, "none would be"
+
+
 @pytest.mark.parametrize(
     ("args", "words"), [((), "missing a required argument: 'a'"), ((1, 2, 3), "too many")]
 )
