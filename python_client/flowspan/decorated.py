@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -28,6 +27,7 @@ from flowspan.core.functions import (
     function_name,
     is_async_function,
     is_generator_function,
+    take_after,
 )
 from flowspan.core.hooks import HookDecorator, kept_hooks, made_hooks
 from flowspan.core.keeping import keep_options
@@ -37,6 +37,7 @@ from flowspan.core.retries import RetryPolicy
 from flowspan.core.sketching import current_sketch
 from flowspan.core.source_code import Code
 from flowspan.core.states import COMPLETED
+from flowspan.core.values import is_instance
 from flowspan.drivers.bridge import call_async, call_async_generator
 from flowspan.drivers.generators import collecting, open_generator
 
@@ -110,7 +111,7 @@ class Decorated(Definition, Generic[P, R_co]):
             note_storage(self.keeping.storage)
         self.code = Code(fn)
         self._keywords = possible_keywords(called_function(fn))
-        functools.update_wrapper(cast("Callable[P, R_co]", self), fn, updated=())
+        take_after(self, fn)
         self.__dict__.setdefault("__name__", function_name(fn))  # partials and objects have none
         if stand_in.refused:
             self.fn = stand_in.unless_refused(fn)
@@ -259,7 +260,7 @@ class Decorated(Definition, Generic[P, R_co]):
 
     def _bound_to(self, instance: object, owner: type | None) -> Self:
         """A copy whose function is bound, for flows and tasks that are methods."""
-        is_of_class = isinstance(self.fn, (classmethod, staticmethod))
+        is_of_class = is_instance(self.fn, (classmethod, staticmethod))
         if instance is None and not is_of_class:
             return self
         bound = self._copy_of(self.fn.__get__(instance, owner))

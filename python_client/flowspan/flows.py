@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVa
 
 from flowspan.core.checks import Checks
 from flowspan.core.definitions import FlowDefinition, checked_run_name
-from flowspan.core.functions import called_function
+from flowspan.core.functions import attribute_of, called_function
 from flowspan.core.hints import outer_names
 from flowspan.core.hooks import HookDecorator
 from flowspan.core.options import check_options, declare_options, names_options
@@ -274,7 +274,7 @@ def _checked_runner(task_runner: TaskRunner | type[TaskRunner] | None) -> TaskRu
 
 def _file_version(fn: Callable[..., Any]) -> str:
     """A hash of the file that a function is in; empty where there is none."""
-    code = getattr(called_function(fn), "__code__", None)
+    code = attribute_of(called_function(fn), "__code__")
     return _hash_of(code.co_filename) if code is not None else ""
 
 

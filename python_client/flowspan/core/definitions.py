@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.functions import function_doc, function_name, wrapped_function
+from flowspan.core.functions import attribute_of, function_doc, function_name, wrapped_function
 from flowspan.core.parameters import Parameters
 from flowspan.core.portable import reduce_definition, restore
 from flowspan.core.values import encodable, is_instance, shown
@@ -135,7 +135,7 @@ def checked_run_name(
     Raises:
         TypeError: It is neither a template nor a function.
     """
-    if run_name is None or isinstance(run_name, str) or callable(run_name):
+    if run_name is None or is_instance(run_name, str) or callable(run_name):
         return run_name
     raise TypeError(f"{option} must be text or a function that returns text, not {run_name!r}")
 
@@ -152,10 +152,10 @@ def check_parameter_names(fn: Callable[..., Any]) -> None:
         TypeError: It cannot be called.
         ReservedArgumentError: A parameter is named like an option of calls. It is a TypeError.
     """
-    if not callable(fn) and not isinstance(fn, (classmethod, staticmethod)):
-        advice = "; a name is given by name=…" if isinstance(fn, str) else ""
+    if not callable(fn) and not is_instance(fn, (classmethod, staticmethod)):
+        advice = "; a name is given by name=…" if is_instance(fn, str) else ""
         raise TypeError(f"@flow and @task take a function, not {fn!r}{advice}")
-    code = getattr(wrapped_function(fn), "__code__", None)
+    code = attribute_of(wrapped_function(fn), "__code__")
     if code is None:
         return
     count = code.co_argcount + code.co_kwonlyargcount

@@ -233,6 +233,18 @@ def never_run(run: Run, world: World, error: BaseException) -> State:
     return state
 
 
+def end_unbegun(run: Run, world: World, error: BaseException) -> None:
+    """End a run that an error broke off before a driver had taken it over; else do nothing.
+
+    Args:
+        run: The run; `announce` was called for it.
+        world: The outside world.
+        error: What came between the announcement and the driver.
+    """
+    if not hasattr(run, "kwargs"):  # a driver sets them
+        never_run(run, world, error)
+
+
 def _end(run: Run, world: World, state: State) -> None:
     if run.definition.is_flow or state.type is not COMPLETED:
         words = f"{state.name} {_time_words(run, state.time_ns or 0)}"

@@ -4,15 +4,46 @@ from __future__ import annotations
 
 import functools
 import inspect
+from contextlib import suppress
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.stand_in import StandIn
-from flowspan.core.values import label_of
+from flowspan.core.values import exact_text, is_instance, label_of, type_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_MISSING: Any = object()
 _NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_GENERATOR
+
+
+def attribute_of(fn: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute of a callable; the default if it has none, or raises anything.
+
+    A callable may be an object with properties and a `__getattr__` of its own.
+    """
+    try:
+        return getattr(fn, name, default)
+    except Exception:  # noqa: BLE001 - user code
+        return default
+
+
+def is_seen_as(question: Callable[[Any], bool], fn: Any) -> bool:
+    """Return what a function of `inspect` says of a callable; False if it raises anything.
+
+    These ask for `__class__`: a proxy that wraps a function answers as that function.
+    """
+    try:
+        return question(fn)
+    except Exception:  # noqa: BLE001 - user code
+        return False
+
+
+def method_of_call(fn: Any) -> FunctionType | None:
+    """Return the function whose code runs when an object is called; None if that is no function."""
+    method = type_attribute(type(fn), "__call__")
+    return method if type(method) is FunctionType else None
 
 
 def called_function(fn: Any) -> Any:
@@ -23,15 +54,17 @@ def called_function(fn: Any) -> Any:
             with a method `__call__`.
     """
     while True:
-        if isinstance(fn, functools.partial):
+        if is_instance(fn, functools.partial):
             fn = fn.func
         elif type(fn) is StandIn:
             fn = fn.__wrapped__
-        elif hasattr(fn, "__func__"):
-            fn = fn.__func__
-        elif not inspect.isroutine(fn) and not isinstance(fn, type) and callable(fn):
-            method = type(fn).__call__
-            if not hasattr(method, "__code__"):
+        elif (method := attribute_of(fn, "__func__", _MISSING)) is not _MISSING:
+            fn = method
+        elif (
+            not is_seen_as(inspect.isroutine, fn) and not is_instance(fn, type) and callable(fn)
+        ):
+            method = attribute_of(type(fn), "__call__")
+            if attribute_of(method, "__code__") is None:
                 return fn
             fn = method
         else:
@@ -47,12 +80,13 @@ def wrapped_function(fn: Any) -> Any:
     seen = set()
     while id(fn) not in seen:
         seen.add(id(fn))
-        if isinstance(fn, functools.partial):
+        if is_instance(fn, functools.partial):
             fn = fn.func
-        elif hasattr(fn, "__func__"):  # first: class and static methods have `__wrapped__` too
-            fn = fn.__func__
-        elif hasattr(fn, "__wrapped__"):
-            fn = fn.__wrapped__
+        # First: class and static methods have `__wrapped__` too.
+        elif (inner := attribute_of(fn, "__func__", _MISSING)) is not _MISSING:
+            fn = inner
+        elif (inner := attribute_of(fn, "__wrapped__", _MISSING)) is not _MISSING:
+            fn = inner
         else:
             fn = called_function(fn)
     return fn
@@ -60,9 +94,19 @@ def wrapped_function(fn: Any) -> Any:
 
 def is_wrapper(fn: Any) -> bool:
     """True if something hands its calls on to what it wraps (`functools.wraps`)."""
-    while isinstance(fn, functools.partial) or hasattr(fn, "__func__"):
-        fn = fn.func if isinstance(fn, functools.partial) else fn.__func__
-    return hasattr(fn, "__wrapped__")
+    while fn is not _MISSING:
+        outer = fn
+        is_partial = is_instance(fn, functools.partial)
+        fn = fn.func if is_partial else attribute_of(fn, "__func__", _MISSING)
+    return attribute_of(outer, "__wrapped__", _MISSING) is not _MISSING
+
+
+def take_after(definition: Any, fn: Any) -> None:
+    """Do what `functools.update_wrapper` does, but for what an object refuses to give."""
+    for name in functools.WRAPPER_ASSIGNMENTS:
+        with suppress(Exception):  # it has none, or a property raises anything
+            setattr(definition, name, getattr(fn, name))
+    definition.__wrapped__ = fn
 
 
 class CodeOf:
@@ -86,43 +130,44 @@ class CodeOf:
 
 
 def _code_flags(function: Any) -> int:
-    code = getattr(function, "__code__", None)
+    code = attribute_of(function, "__code__")
     return 0 if code is None else int(code.co_flags)
 
 
 def is_async_function(fn: Callable[..., Any]) -> bool:
     """Whether calling something gives a coroutine or an asynchronous generator."""
     function = called_function(fn)
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    if is_seen_as(inspect.iscoroutinefunction, function):
+        return True
+    if is_seen_as(inspect.isasyncgenfunction, function):
         return True
     # A plain decorator of an asynchronous function hands its coroutine on.
-    return inspect.iscoroutinefunction(wrapped_function(fn))
+    return is_seen_as(inspect.iscoroutinefunction, wrapped_function(fn))
 
 
 def is_generator_function(fn: Callable[..., Any]) -> bool:
     """Whether calling something gives a generator, plain or asynchronous."""
     function = called_function(fn)
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    questions = inspect.isgeneratorfunction, inspect.isasyncgenfunction
+    return any(is_seen_as(question, function) for question in questions)
 
 
 def function_name(fn: Callable[..., Any]) -> str:
     """The name of a function, of the function in a partial, or of an object's class."""
-    while isinstance(fn, functools.partial):
+    while is_instance(fn, functools.partial):
         fn = fn.func
-    return str(getattr(fn, "__name__", type(fn).__name__))
+    name = attribute_of(fn, "__name__")
+    return exact_text(name if is_instance(name, str) else type(fn).__name__)
 
 
 def called_name(fn: object) -> str:
     """Return a name for messages of anything that is called; never raises."""
-    try:
-        name = getattr(fn, "__name__", None)
-    except Exception:  # noqa: BLE001 - an object with a __getattr__ of its own
-        name = None
+    name = attribute_of(fn, "__name__")
     return name if type(name) is str else label_of(fn)
 
 
 def function_doc(fn: Callable[..., Any]) -> str | None:
     """The docstring of a function, of the function in a partial, or of an object's class."""
-    while isinstance(fn, functools.partial):
+    while is_instance(fn, functools.partial):
         fn = fn.func
     return inspect.getdoc(fn)

@@ -7,9 +7,11 @@ import inspect
 import sys
 import typing
 from contextlib import suppress
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.functions import wrapped_function
+from flowspan.core.functions import attribute_of, method_of_call, wrapped_function
+from flowspan.core.values import is_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,17 +35,24 @@ def signature_of(fn: Callable[..., Any], *, follow_wrapped: bool = True) -> insp
         fn: The callable.
         follow_wrapped: False for the signature of a wrapper itself (`functools.wraps`).
     """
-    try:
-        if sys.version_info >= (3, 14):
-            from annotationlib import Format  # noqa: PLC0415 - only there
+    with suppress(Exception):  # functions of C code; objects that `inspect` asks raise anything
+        return _inspected(fn, follow_wrapped=follow_wrapped)
+    method = method_of_call(fn)
+    if method is not None:
+        with suppress(Exception):
+            return _inspected(MethodType(method, fn), follow_wrapped=follow_wrapped)
+    return inspect.signature(_anything)
 
-            # An annotation may name what is only imported for type checkers.
-            return inspect.signature(
-                fn, follow_wrapped=follow_wrapped, annotation_format=Format.FORWARDREF
-            )
-        return inspect.signature(fn, follow_wrapped=follow_wrapped)
-    except (TypeError, ValueError):  # functions of C code, a `__signature__` that is none
-        return inspect.signature(_anything)
+
+def _inspected(fn: Callable[..., Any], *, follow_wrapped: bool) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format  # noqa: PLC0415 - only there
+
+        # An annotation may name what is only imported for type checkers.
+        return inspect.signature(
+            fn, follow_wrapped=follow_wrapped, annotation_format=Format.FORWARDREF
+        )
+    return inspect.signature(fn, follow_wrapped=follow_wrapped)
 
 
 def type_hints(fn: Callable[..., Any], outer_names: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,9 +82,9 @@ def outer_names(fn: Callable[..., Any]) -> dict[str, Any]:
     code uses it as well, so it is looked up while those scopes are running: at the decorator.
     """
     target = wrapped_function(fn)
-    qualname: str = getattr(target, "__qualname__", "")
-    if not inspect.isfunction(target) or "." not in qualname:
+    if not is_instance(target, FunctionType) or "." not in target.__qualname__:
         return {}
+    qualname = target.__qualname__
     wanted = _names_of(target)
     wanted -= target.__globals__.keys() | vars(builtins).keys() | set(target.__code__.co_freevars)
     found: dict[str, Any] = {}
@@ -96,7 +105,7 @@ def global_names(fn: Callable[..., Any]) -> dict[str, Any]:
     that only its annotations name.
     """
     target = wrapped_function(fn)
-    known = getattr(target, "__globals__", {})
+    known = attribute_of(target, "__globals__", {})
     return {name: known[name] for name in _names_of(target) if name in known}
 
 
@@ -121,7 +130,7 @@ def _names_of(target: Any) -> set[str]:
 
 def _closure_of(target: Any) -> dict[str, Any]:
     """Return the variables of outer functions that a function uses, as far as they are set."""
-    if not inspect.isfunction(target) or not target.__closure__:
+    if not is_instance(target, FunctionType) or not target.__closure__:
         return {}
     found = {}
     for name, cell in zip(target.__code__.co_freevars, target.__closure__, strict=True):
@@ -136,12 +145,12 @@ def _evaluated(annotation: Any, target: Any, names: dict[str, Any]) -> Any:
     def holder() -> None: ...
 
     holder.__annotations__ = {"it": annotation}
-    type_params = getattr(target, "__type_params__", ())
+    type_params = attribute_of(target, "__type_params__", ())
     if type_params:
         names = {**{each.__name__: each for each in type_params}, **names}
     try:
         hints = typing.get_type_hints(
-            holder, getattr(target, "__globals__", {}), names, include_extras=True
+            holder, attribute_of(target, "__globals__", {}), names, include_extras=True
         )
     except Exception as error:  # noqa: BLE001 - evaluates user code
         if not list(_names_in(annotation)):

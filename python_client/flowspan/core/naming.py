@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.failures import summary
+from flowspan.core.functions import attribute_of
+from flowspan.core.hints import signature_of
 from flowspan.core.values import is_instance
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def made_run_name(
         TypeError: The function returned something other than a text.
         Exception: The function raised it.
     """
-    if isinstance(template, str):
+    if is_instance(template, str):
         try:
             name = template.format(**arguments)
         except Exception as error:
@@ -114,12 +116,9 @@ def call_name_function(
 
 
 def _takes_parameters(function: Callable[..., Any]) -> bool:
-    code = getattr(function, "__code__", None)
-    if code is None or hasattr(function, "__wrapped__"):
-        try:
-            return "parameters" in inspect.signature(function).parameters
-        except (TypeError, ValueError):  # some functions of C code have no signature
-            return False
+    code = attribute_of(function, "__code__")
+    if code is None or attribute_of(function, "__wrapped__") is not None:
+        return "parameters" in signature_of(function).parameters
     return "parameters" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 

@@ -6,6 +6,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from flowspan.core.functions import attribute_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
@@ -129,7 +131,7 @@ def possible_keywords(function: Any) -> frozenset[str] | None:
 
     It is what its code object tells at once: working out the signature takes longer.
     """
-    code = getattr(function, "__code__", None)
+    code = attribute_of(function, "__code__")
     if code is None or code.co_flags & inspect.CO_VARKEYWORDS:
         return None
     return frozenset(code.co_varnames)

@@ -16,9 +16,11 @@ from importlib import import_module
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.functions import attribute_of, take_after
 from flowspan.core.names import is_found_by_name
 from flowspan.core.sent import pickler_by_value
 from flowspan.core.source_code import Code
+from flowspan.core.values import is_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,16 +164,16 @@ def restore(definition: Definition, state: dict[str, Any]) -> None:
     if is_named:
         definition.code.named = fn
     definition.fn = fn
-    functools.update_wrapper(definition, fn, updated=())  # type: ignore[arg-type] # not a callable to mypy
+    take_after(definition, fn)
 
 
 def portable_function(fn: Callable[..., Any]) -> Any:
     """A function in a form that can be pickled, if need be by cloudpickle."""
-    if isinstance(fn, (classmethod, staticmethod)):
+    if is_instance(fn, (classmethod, staticmethod)):
         return WrappedFunction(type(fn), portable_function(fn.__func__))
-    if isinstance(fn, MethodType):
+    if type(fn) is MethodType:
         return BoundFunction(portable_function(fn.__func__), fn.__self__)
-    made = getattr(fn, "__dict__", {}).get(MADE)
+    made = attribute_of(fn, "__dict__", {}).get(MADE)
     if made is not None:
         return MadeFunction(made[0], portable_function(made[1]))
     module, qualname = _name_of(fn)
@@ -183,7 +185,7 @@ def portable_function(fn: Callable[..., Any]) -> Any:
 
 def loaded_function(portable: Any) -> Any:
     """The function that `portable_function` was given."""
-    if isinstance(portable, (FunctionReference, BoundFunction, WrappedFunction, MadeFunction)):
+    if is_instance(portable, (FunctionReference, BoundFunction, WrappedFunction, MadeFunction)):
         return portable.load()
     return portable
 
@@ -191,7 +193,7 @@ def loaded_function(portable: Any) -> Any:
 def plain_function(thing: Any) -> Any:
     """The function behind a flow, a task, a classmethod or a staticmethod."""
     fn = thing.fn if hasattr(type(thing), "is_flow") else thing
-    return getattr(fn, "__func__", fn)
+    return attribute_of(fn, "__func__", fn)
 
 
 def find(module_name: str, qualname: str) -> Any:
@@ -226,8 +228,8 @@ def _look_up(module: object, qualname: str) -> Any:
 
 
 def _name_of(thing: object) -> tuple[str, str]:
-    module = getattr(thing, "__module__", None)
-    qualname = getattr(thing, "__qualname__", None)
+    module = attribute_of(thing, "__module__")
+    qualname = attribute_of(thing, "__qualname__")
     if isinstance(module, str) and isinstance(qualname, str):
         return module, qualname
     return "", ""

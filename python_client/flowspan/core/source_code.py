@@ -9,7 +9,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.first_seen import FirstSeen
-from flowspan.core.functions import called_function
+from flowspan.core.functions import attribute_of, called_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +100,7 @@ def _functions_in(fn: Any) -> Iterator[FunctionType]:
         function = called_function(fn)
         if type(function) is FunctionType:
             yield function
-        fn = getattr(function, "__dict__", {}).get("__wrapped__")
+        fn = attribute_of(function, "__dict__", {}).get("__wrapped__")
 
 
 def _lines_of(function: FunctionType) -> list[str]:

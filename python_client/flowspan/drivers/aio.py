@@ -10,7 +10,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.clock import aio as aio_clock
-from flowspan.core.engine import execute, never_begin
+from flowspan.core.engine import end_unbegun, execute, never_begin
 from flowspan.core.functions import called_name
 from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.sketching import sketched_state
@@ -129,20 +129,24 @@ async def run_task(
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = await resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
-    link_inputs(run, task, *inputs)
-    error = run.begin_error if error is None else error
-    if parent is None:
-        async with _outermost(host, parent):
-            with _cancellable(host, run):
-                return passed_on(await drive(host, run, task.fn, args, kwargs, error))
-    if parent.is_inherited:
-        async with _outermost(host, parent):
-            with interruptible(run):
-                return passed_on(await drive(host, run, task.fn, args, kwargs, error))
-    if parent.definition.is_async:
-        return passed_on(await drive(host, run, task.fn, args, kwargs, error))
-    with interruptible(run):  # nobody else breaks off what its asyncio task awaits
-        return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+    try:
+        link_inputs(run, task, *inputs)
+        error = run.begin_error if error is None else error
+        if parent is None:
+            async with _outermost(host, parent):
+                with _cancellable(host, run):
+                    return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+        if parent.is_inherited:
+            async with _outermost(host, parent):
+                with interruptible(run):
+                    return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+        if parent.definition.is_async:
+            return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+        with interruptible(run):  # nobody else breaks off what its asyncio task awaits
+            return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+    except BaseException as stop:
+        end_unbegun(run, host, stop)
+        raise
 
 
 async def run_flow(
@@ -162,18 +166,22 @@ async def run_flow(
     args, kwargs, error = await resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run, scope = call.run, call.run.scope
-    link_inputs(run, flow, *inputs)
-    async with _outermost(host, parent):
-        try:
-            with _cancellable(host, run):
-                error = run.begin_error if error is None else error
-                state = await drive(host, run, flow.fn, call.args, call.kwargs, error)
-                if run.task_runner is not None:  # its hooks submitted tasks
-                    await runner_done(run.task_runner)
-                return passed_on(state)
-        finally:
-            close_attempt(run, run)
-            scope.close()
+    try:
+        link_inputs(run, flow, *inputs)
+        async with _outermost(host, parent):
+            try:
+                with _cancellable(host, run):
+                    error = run.begin_error if error is None else error
+                    state = await drive(host, run, flow.fn, call.args, call.kwargs, error)
+                    if run.task_runner is not None:  # its hooks submitted tasks
+                        await runner_done(run.task_runner)
+                    return passed_on(state)
+            finally:
+                close_attempt(run, run)
+                scope.close()
+    except BaseException as stop:
+        end_unbegun(run, host, stop)
+        raise
 
 
 @asynccontextmanager

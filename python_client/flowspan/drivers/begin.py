@@ -143,10 +143,15 @@ def begin_flow(
         parent.scope.check()
     arguments: dict[str, Any] = {}
     error: Exception | None = None
+    warnings: list[str] = []
     if not unresolved:
         try:
-            arguments = flow.parameters.bind(args, kwargs)
-            args, kwargs = flow.parameters.call_arguments(arguments, args, kwargs)
+            bound_by = flow.parameters
+            try:
+                arguments = bound_by.bind(args, kwargs)
+            finally:
+                warnings = bound_by.take_warnings()
+            args, kwargs = bound_by.call_arguments(arguments, args, kwargs)
         except Exception as problem:  # noqa: BLE001 - validators are user code
             error = problem
     parameters, problems = encode_parameters(arguments) if arguments else (None, [])
@@ -159,7 +164,7 @@ def begin_flow(
         announce_named(host, run, flow.run_name, "flow_run_name")
     for item in problems:
         note(run, logging.WARNING, _UNSERIALIZABLE.format(item))
-    for text in flow.parameters.take_warnings():
+    for text in warnings:
         note(run, logging.WARNING, f"Flow {flow.name!r}: {text}")
     return FlowCall(run, args, kwargs)
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import atexit
 import functools
+import sys
 from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from flowspan import clock
-from flowspan.core.engine import execute, never_begin
+from flowspan.core.engine import execute, never_begin, never_run
 from flowspan.core.portable import mark_as_made
 from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.states import COMPLETED, State
@@ -155,29 +156,33 @@ class BaseIteration:
             run, args, kwargs = begun.run, begun.args, begun.kwargs
         else:
             run = begin_task(host, definition, parent, args, kwargs)
-        link_inputs(run, definition, *inputs)
-        error = run.begin_error if error is None else error
         self.run = run
-        self._scope = run.scope
-        self.value: Any = None
-        self.has_own_scope = definition.is_flow or parent is None
-        self.context = copy_context()
-        self.context.run(current_run.set, run)
         self._host = host
-        run.args, run.kwargs = args, kwargs
-        if run.keeper is not None:
-            run.keeper.looks_up = False  # its values are wanted one by one
-        self._fn = functools.partial(definition.fn, *args, **kwargs)
-        self._steps = execute(run, host) if error is None else never_begin(run, host, error)
+        self._scope = run.scope
+        self.has_own_scope = definition.is_flow or parent is None
         self._step: Do | float | None = None
         self._is_new = True
         self._attempt: Run | None = None
         self._body: Any = None
-        self._body_context: Context = self.context
         self._left_s: float | None = None
         self._sent: Any = None
         self._thrown: BaseException | None = None
         self._count = 0
+        self.value: Any = None
+        try:
+            link_inputs(run, definition, *inputs)
+            self.context = copy_context()
+            self.context.run(current_run.set, run)
+            self._body_context: Context = self.context
+            if run.keeper is not None:
+                run.keeper.looks_up = False  # its values are wanted one by one
+            self._fn = functools.partial(definition.fn, *args, **kwargs)
+        except BaseException as stop:  # a class method that was not looked up cannot be called
+            never_run(run, host, stop)
+            raise
+        error = run.begin_error if error is None else error
+        run.args, run.kwargs = args, kwargs
+        self._steps = execute(run, host) if error is None else never_begin(run, host, error)
 
     def answer(self, *, sent: Any = None, thrown: BaseException | None = None) -> None:
         """What the consumer sends or throws in return for the last value."""
@@ -195,6 +200,9 @@ class BaseIteration:
 
     def end(self) -> None:
         """Nothing more comes of the run."""
+        stop = sys.exception()
+        if self._is_new and stop is not None:  # it came before the first step
+            never_run(self.run, self._host, stop)
         if self.run.definition.is_flow:
             close_attempt(self.run, self.run)
             self._scope.close()

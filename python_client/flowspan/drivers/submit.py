@@ -78,8 +78,15 @@ def submit(
         raise run.begin_error  # Ctrl-C in the function that makes the name
     if run.span is not None:
         link_inputs(run, task, args, kwargs, others, mapped)
-    job = _Job(host, runner, run, task, args, kwargs)
-    job.is_announced = not needs or task.run_name is None
+    is_announced = not needs or task.run_name is None
+    try:
+        job = _Job(host, runner, run, task, args, kwargs)
+    except BaseException as error:
+        if not is_announced:
+            announce(run, host)
+        never_run(run, host, error)
+        raise
+    job.is_announced = is_announced
     future = job.future
     try:
         if needs:

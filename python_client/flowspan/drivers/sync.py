@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.engine import execute, never_begin
+from flowspan.core.engine import end_unbegun, execute, never_begin
 from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
@@ -140,13 +140,17 @@ def _run_task_with_care(
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = resolved(*inputs)
     run = begin_task(host, task, parent, args, kwargs)
-    link_inputs(run, task, *inputs)
-    error = run.begin_error if error is None else error
-    with _Outermost(host, parent):
-        if parent is not None:
-            return drive(host, run, task.fn, args, kwargs, error)
-        with cancel_with(host, run):
-            return drive(host, run, task.fn, args, kwargs, error)
+    try:
+        link_inputs(run, task, *inputs)
+        error = run.begin_error if error is None else error
+        with _Outermost(host, parent):
+            if parent is not None:
+                return drive(host, run, task.fn, args, kwargs, error)
+            with cancel_with(host, run):
+                return drive(host, run, task.fn, args, kwargs, error)
+    except BaseException as stop:
+        end_unbegun(run, host, stop)
+        raise
 
 
 def run_flow(
@@ -166,18 +170,22 @@ def run_flow(
     args, kwargs, error = resolved(*inputs)
     call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
     run, scope = call.run, call.run.scope
-    link_inputs(run, flow, *inputs)
-    with _Outermost(host, parent):
-        try:
-            with cancel_with(host, run):
-                error = run.begin_error if error is None else error
-                state = drive(host, run, flow.fn, call.args, call.kwargs, error)
-                if run.task_runner is not None:  # its hooks submitted tasks
-                    run.task_runner.wait()
-                return state
-        finally:
-            close_attempt(run, run)
-            scope.close()
+    try:
+        link_inputs(run, flow, *inputs)
+        with _Outermost(host, parent):
+            try:
+                with cancel_with(host, run):
+                    error = run.begin_error if error is None else error
+                    state = drive(host, run, flow.fn, call.args, call.kwargs, error)
+                    if run.task_runner is not None:  # its hooks submitted tasks
+                        run.task_runner.wait()
+                    return state
+            finally:
+                close_attempt(run, run)
+                scope.close()
+    except BaseException as stop:
+        end_unbegun(run, host, stop)
+        raise
 
 
 class _Outermost:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import io
 import pickle
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped] # it has no types
 
 from flowspan.core.failures import error_text, error_type
+from flowspan.core.hints import signature_of
 from flowspan.core.portable import (
     EditedError,
     FunctionReference,
@@ -115,10 +115,7 @@ def dump_call(who: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def _positional_names(fn: Any) -> list[str]:
-    try:
-        parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):
-        return []
+    parameters = signature_of(fn).parameters.values()
     return [p.name for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
 
 
