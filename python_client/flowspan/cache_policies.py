@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan.core.hashing import stable_hash
 from flowspan.core.identity import identity_of, is_owner_of, owner_of
 from flowspan.core.transactions import IsolationLevel
+from flowspan.core.values import is_instance
 from flowspan.exceptions import HashError
 
 if TYPE_CHECKING:
@@ -378,6 +379,6 @@ def parts_of_inputs(arguments: Mapping[str, Any], fn: Any) -> dict[str, Any]:
         fn: The function of the task.
     """
     owner = owner_of(fn)
-    if owner is None or isinstance(owner, type):
+    if owner is None or is_instance(owner, type):
         return dict(arguments)
     return {"self": owner, **arguments}

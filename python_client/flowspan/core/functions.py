@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 from contextlib import suppress
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.stand_in import StandIn
-from flowspan.core.values import exact_text, is_instance, label_of, type_attribute
+from flowspan.core.values import bases_of, exact_text, is_instance, label_of, type_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,9 +60,7 @@ def called_function(fn: Any) -> Any:
             fn = fn.__wrapped__
         elif (method := attribute_of(fn, "__func__", _MISSING)) is not _MISSING:
             fn = method
-        elif (
-            not is_seen_as(inspect.isroutine, fn) and not is_instance(fn, type) and callable(fn)
-        ):
+        elif not is_seen_as(inspect.isroutine, fn) and not is_instance(fn, type) and callable(fn):
             method = attribute_of(type(fn), "__call__")
             if attribute_of(method, "__code__") is None:
                 return fn
@@ -82,23 +80,22 @@ def wrapped_function(fn: Any) -> Any:
         seen.add(id(fn))
         if is_instance(fn, functools.partial):
             fn = fn.func
-        # First: class and static methods have `__wrapped__` too.
-        elif (inner := attribute_of(fn, "__func__", _MISSING)) is not _MISSING:
-            fn = inner
-        elif (inner := attribute_of(fn, "__wrapped__", _MISSING)) is not _MISSING:
-            fn = inner
-        else:
-            fn = called_function(fn)
+            continue
+        # `__func__` first: class and static methods have `__wrapped__` too.
+        found = (attribute_of(fn, name, _MISSING) for name in ("__func__", "__wrapped__"))
+        inner = next((each for each in found if each is not _MISSING), _MISSING)
+        fn = called_function(fn) if inner is _MISSING else inner
     return fn
 
 
 def is_wrapper(fn: Any) -> bool:
     """True if something hands its calls on to what it wraps (`functools.wraps`)."""
-    while fn is not _MISSING:
-        outer = fn
+    inner = fn
+    while inner is not _MISSING:
+        fn = inner
         is_partial = is_instance(fn, functools.partial)
-        fn = fn.func if is_partial else attribute_of(fn, "__func__", _MISSING)
-    return attribute_of(outer, "__wrapped__", _MISSING) is not _MISSING
+        inner = fn.func if is_partial else attribute_of(fn, "__func__", _MISSING)
+    return attribute_of(fn, "__wrapped__", _MISSING) is not _MISSING
 
 
 def take_after(definition: Any, fn: Any) -> None:
@@ -170,4 +167,25 @@ def function_doc(fn: Callable[..., Any]) -> str | None:
     """The docstring of a function, of the function in a partial, or of an object's class."""
     while is_instance(fn, functools.partial):
         fn = fn.func
-    return inspect.getdoc(fn)
+    doc = attribute_of(fn, "__doc__")
+    if doc is None and type(fn) is MethodType:
+        return _inherited_doc(fn)
+    if is_instance(doc, str):
+        return inspect.cleandoc(doc)
+    is_known = is_instance(fn, (type, FunctionType, BuiltinFunctionType))
+    return inspect.getdoc(fn) if doc is None and is_known else None
+
+
+def _inherited_doc(method: MethodType) -> str | None:
+    """Return the docstring that a method has from a base of its class, as `inspect.getdoc` would.
+
+    That asks the object of the method for its class.
+    """
+    owner: Any = method.__self__
+    name = attribute_of(method, "__name__")
+    for base in bases_of(owner if is_instance(owner, type) else type(owner)):
+        found = type_attribute(base, name)
+        doc = None if found is None else attribute_of(found, "__doc__")
+        if is_instance(doc, str) and doc is not type_attribute(type(found), "__doc__"):
+            return inspect.cleandoc(doc)
+    return None

@@ -29,6 +29,7 @@ from flowspan.core.names import (
     module_name,
     static_attribute,
 )
+from flowspan.core.values import is_instance
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -109,7 +110,7 @@ def _code_digest(code: CodeType, hasher: type[Hasher]) -> str:
 def form_of_method(method: MethodType, hasher: Hasher) -> Form:
     """Return what stands for a bound method: its function, and the object."""
     owner: Any = method.__self__
-    if hasher.first_seen is not None and not isinstance(owner, type):
+    if hasher.first_seen is not None and not is_instance(owner, type):
         return Form([MethodType, method.__func__, held_owner(method.__func__, owner, hasher)])
     return Form([MethodType, method.__func__, owner])
 

@@ -29,6 +29,7 @@ from flowspan.core.names import (
     static_attribute,
 )
 from flowspan.core.portable import MADE
+from flowspan.core.values import is_instance
 from flowspan.exceptions import HashError
 
 if TYPE_CHECKING:
@@ -109,11 +110,11 @@ def _goes_by_name(fn: FunctionType, named: Any = None) -> bool:
 def _parts_of(
     fn: Any, hasher: Hasher, without: Collection[str], *, owner_is_input: bool = False
 ) -> list[Any]:
-    if isinstance(fn, (classmethod, staticmethod)):
+    if issubclass(type(fn), (classmethod, staticmethod)):
         return [type(fn).__name__, *_parts_of(fn.__func__, hasher, without)]
     if type(fn) is MethodType:
         owner: Any = fn.__self__
-        if isinstance(owner, type):
+        if is_instance(owner, type):
             return ["method", owner, *_parts_of(fn.__func__, hasher, without)]
         is_left_out = owner_is_input or "self" in without
         token = b"" if is_left_out else held_owner(fn.__func__, owner, hasher)
@@ -134,7 +135,7 @@ def _parts_of(
             return ["made", *_parts_of(made_of[1], hasher, without)]
         return _parts_of_function(fn, hasher, without)
     method = static_attribute(type(fn), "__call__")
-    if type(method) is FunctionType and not isinstance(fn, type):
+    if type(method) is FunctionType and not is_instance(fn, type):
         return ["object", held_owner(method, fn, hasher)]
     return [type(fn).__name__, held("fn", fn, hasher, is_changed=False)]
 

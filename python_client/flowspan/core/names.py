@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from flowspan.core.sent import Origin
 
+from flowspan.core.values import is_instance
+
 _PROGRAM = ("__main__", "__mp_main__")
 """Names of the main module: in the program, and in a process spawned by multiprocessing."""
 
@@ -119,7 +121,7 @@ def static_attribute(owner: Any, name: str) -> Any:
             if name in vars(each):
                 return vars(each)[name]
         return None
-    return vars(owner).get(name) if isinstance(owner, type(sys)) else None
+    return vars(owner).get(name) if is_instance(owner, type(sys)) else None
 
 
 def is_of_library(module: object) -> bool:

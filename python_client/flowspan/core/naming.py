@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.failures import summary
 from flowspan.core.functions import attribute_of
@@ -82,7 +82,7 @@ def made_run_name(
                 f"{option}={template!r} cannot be filled in ({summary(error)}); parameters: {known}"
             ) from error
     else:
-        name = call_name_function(template, arguments, option)
+        name = call_name_function(cast("Callable[..., str]", template), arguments, option)
     data = str.encode(name, "utf-8", "backslashreplace")
     return data[:MAX_NAME_BYTES].decode("utf-8", "ignore")
 

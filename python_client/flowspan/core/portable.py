@@ -167,9 +167,9 @@ def restore(definition: Definition, state: dict[str, Any]) -> None:
     take_after(definition, fn)
 
 
-def portable_function(fn: Callable[..., Any]) -> Any:
+def portable_function(fn: Any) -> Any:
     """A function in a form that can be pickled, if need be by cloudpickle."""
-    if is_instance(fn, (classmethod, staticmethod)):
+    if issubclass(type(fn), (classmethod, staticmethod)):
         return WrappedFunction(type(fn), portable_function(fn.__func__))
     if type(fn) is MethodType:
         return BoundFunction(portable_function(fn.__func__), fn.__self__)
@@ -185,7 +185,8 @@ def portable_function(fn: Callable[..., Any]) -> Any:
 
 def loaded_function(portable: Any) -> Any:
     """The function that `portable_function` was given."""
-    if is_instance(portable, (FunctionReference, BoundFunction, WrappedFunction, MadeFunction)):
+    kinds = FunctionReference, BoundFunction, WrappedFunction, MadeFunction
+    if issubclass(type(portable), kinds):
         return portable.load()
     return portable
 

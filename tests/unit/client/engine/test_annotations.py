@@ -357,7 +357,7 @@ def test_a_constraint_that_does_not_apply_to_a_value(recorder: Recorder, case: A
 def test_a_constraint_holds_for_the_values_that_it_applies_to(recorder: Recorder) -> None:
     reads = flow_of(Annotated[object, Field(max_length=3)])
     reads(BOOKS, 5)
-    with pytest.raises(ParameterError, match="'it'.* at most 3 items"):
+    with pytest.raises(ParameterError, match=r"'it'.* at most 3 items"):
         reads([1, 2, 3, 4], 5)
 
 

@@ -97,9 +97,7 @@ def test_it_is_submitted_copied_and_has_a_name(recorder: Recorder, namespace: An
 
 @BOTH
 @RULES
-def test_a_name_function_that_refuses(
-    recorder: Recorder, decorator: Any, namespace: Any
-) -> None:
+def test_a_name_function_that_refuses(recorder: Recorder, decorator: Any, namespace: Any) -> None:
     def named(self: object, parameters: dict[str, Any]) -> str:
         return f"name {parameters['x']}"
 
