@@ -10,6 +10,7 @@ are.
 from __future__ import annotations
 
 import copy
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.hashing import stable_hash
@@ -134,11 +135,16 @@ class CachePolicy:
     def _configured_as(self, *others: CachePolicy) -> Self:
         for name in ("key_storage", "isolation_level", "lock_manager"):
             values = [getattr(each, name) for each in others if getattr(each, name) is not None]
-            if any(value != values[0] for value in values):
+            if any(not _is_alike(value, values[0]) for value in values):
                 raise ValueError(f"policies with different {name} cannot be added")
             if values:
                 setattr(self, name, values[0])
         return self
+
+
+def _is_alike(value: Any, other: Any) -> bool:
+    """True for the same setting; only texts and paths of the user's are asked for equality."""
+    return value is other or (is_instance(value, (str, PurePath)) and bool(value == other))
 
 
 class _NoCache(CachePolicy):

@@ -104,9 +104,9 @@ class JSONSerializer:
         loads_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         self.object_encoder = object_encoder
-        self.object_decoder = object_decoder or tagged_json.decode
-        self.dumps_kwargs = dict(dumps_kwargs or {})
-        self.loads_kwargs = dict(loads_kwargs or {})
+        self.object_decoder = tagged_json.decode if object_decoder is None else object_decoder
+        self.dumps_kwargs = {} if dumps_kwargs is None else dict(dumps_kwargs)
+        self.loads_kwargs = {} if loads_kwargs is None else dict(loads_kwargs)
 
     def dumps(self, obj: Any) -> bytes:
         """JSON in UTF-8.

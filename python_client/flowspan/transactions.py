@@ -197,7 +197,8 @@ class _Block(TransactionNode):
         if self._logger is None and self._run is not None:
             host_of(self._run).note(self._run, level, message, error)
         else:
-            (self._logger or _logger).log(level, message, exc_info=error)
+            logger = _logger if self._logger is None else self._logger
+            logger.log(level, message, exc_info=error)
 
     def _enter(self) -> None:
         self._token = current_transaction.set(self)

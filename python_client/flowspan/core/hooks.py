@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from flowspan.core.functions import called_name
 from flowspan.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, RUNNING, TERMINAL_TYPES
 from flowspan.core.steps import Do
+from flowspan.core.values import is_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -74,9 +75,9 @@ def made_hooks(options: Mapping[str, Any]) -> Hooks | None:
         TypeError: An option is no list, or an item cannot be called; the message names it.
     """
     by_option = {
-        name: _checked(name, hooks)
+        name: checked
         for name, hooks in options.items()
-        if name.startswith("on_") and hooks
+        if name.startswith("on_") and hooks is not None and (checked := _checked(name, hooks))
     }
     return Hooks(by_option) if by_option else None
 
@@ -201,7 +202,7 @@ class AddHook:
 
 
 def _checked(option: str, hooks: object) -> tuple[Hook, ...]:
-    if not isinstance(hooks, (list, tuple, set, frozenset)):
+    if not is_instance(hooks, (list, tuple, set, frozenset)):
         raise TypeError(f"{option} must be a list of functions ({option}=[…]), not {hooks!r}")
     for hook in hooks:
         if not callable(hook):

@@ -17,6 +17,7 @@ from flowspan.core.keeping import NO_OPTIONS, TaskContext
 from flowspan.core.steps import Do
 from flowspan.core.transactions import IsolationLevel
 from flowspan.core.traversal import is_plain
+from flowspan.core.values import exact_text, is_instance
 from flowspan.exceptions import ConfigError, ResultUnreadable
 from flowspan.results.kept import Call, place_of_call
 from flowspan.results.naming import key_from_template
@@ -193,9 +194,11 @@ class LookUp:
         of_flow = dict(flow_run.arguments or {}) if flow_run is not None else {}
         key = self._policy.compute_key(context, inputs, of_flow)
         self._warn_once_of_local(definition)
-        if key is not None and not isinstance(key, str):
+        if key is None:
+            return None
+        if not is_instance(key, str):
             raise TypeError(f"the key must be text or None, not {key!r}")
-        return key or None
+        return exact_text(key) or None
 
     def _warn_once_of_local(self, definition: Any) -> None:
         """Say so, once, if what the key is made of cannot be known again in another process."""

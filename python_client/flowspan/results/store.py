@@ -11,6 +11,7 @@ from uuid import uuid4
 from flowspan import clock, config
 from flowspan.core.failures import reason_of
 from flowspan.core.runs import current_run
+from flowspan.core.values import is_instance
 from flowspan.exceptions import ConfigError, MissingResult, ResultUnreadable
 from flowspan.results.folders import file_name, open_folder, own_results
 from flowspan.results.record import ResultRecord, made_record, pack, unpack
@@ -56,11 +57,13 @@ class ResultStore:
         lock_manager: LockManager | None = None,
     ) -> None:
         settings = config.get_config()
-        self.serializer = get_serializer(serializer or settings.results_serializer)
+        how, where, index = map(_given, (serializer, result_storage, metadata_storage))
+        self.serializer = get_serializer(settings.results_serializer if how is None else how)
         self.lock_manager = lock_manager
-        where = result_storage or settings.results_url
-        self._folder: Folder = open_folder(where) if where else own_results(settings.home)
-        self._index: Folder | None = open_folder(metadata_storage) if metadata_storage else None
+        if where is None:
+            where = _given(settings.results_url)
+        self._folder: Folder = own_results(settings.home) if where is None else open_folder(where)
+        self._index: Folder | None = None if index is None else open_folder(index)
         note_storage(self)
 
     @property
@@ -242,6 +245,11 @@ class ResultStore:
         return f"ResultStore({self.url!r}, serializer={short_name(self.serializer)!r})"
 
 
+def _given(option: Any) -> Any:
+    """Return an option, or None for an empty text; an object is not asked for its truth."""
+    return None if type(option) is str and not option else option
+
+
 def get_result_store() -> ResultStore:
     """The store that holds for the code that is running here.
 
@@ -254,8 +262,8 @@ def get_result_store() -> ResultStore:
 
 def store_for(storage: Any, serializer: Any) -> ResultStore:
     """The store for options that may be None, or a store."""
-    if isinstance(storage, ResultStore) and serializer is None:
-        return storage
-    if isinstance(storage, ResultStore):
+    if is_instance(storage, ResultStore):
+        if serializer is None:
+            return storage
         raise TypeError("give the ResultStore its serializer itself, and no result_serializer")
     return ResultStore(storage, serializer=serializer)

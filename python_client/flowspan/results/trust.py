@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowspan import config
+from flowspan.core.values import exact_text
 from flowspan.exceptions import UntrustedResult
 from flowspan.results.folders import RemoteFolder, is_file_url, local_path, read_url
 
@@ -32,7 +33,7 @@ def note_storage(storage: Any) -> None:
     """Trust a storage that this program has configured: a path, a URL or a ResultStore."""
     url = getattr(storage, "url", storage)
     if isinstance(url, str):
-        _configured[url] = None
+        _configured[exact_text(url)] = None
     elif isinstance(url, os.PathLike):
         _configured[os.path.abspath(os.fspath(url))] = None
 
@@ -74,7 +75,9 @@ def _storages(trust: Trust) -> Iterator[Path | str]:
         given.append(trust)
     else:
         given += trust
-    for storage in filter(None, given):
+    for storage in given:
+        if storage is None or (type(storage) is str and not storage):
+            continue
         if not isinstance(storage, (str, os.PathLike)):
             raise TypeError(
                 f"trust must be True, a path or a URL of a folder, or several, not {storage!r}"
