@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from contextlib import suppress
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +53,8 @@ def called_function(fn: Any) -> Any:
             with a method `__call__`.
     """
     while True:
+        if type(fn) is FunctionType:  # as most are: nothing is to be asked
+            return fn
         if is_instance(fn, functools.partial):
             fn = fn.func
         elif type(fn) is StandIn:
@@ -82,8 +83,9 @@ def wrapped_function(fn: Any) -> Any:
             fn = fn.func
             continue
         # `__func__` first: class and static methods have `__wrapped__` too.
-        found = (attribute_of(fn, name, _MISSING) for name in ("__func__", "__wrapped__"))
-        inner = next((each for each in found if each is not _MISSING), _MISSING)
+        inner = attribute_of(fn, "__func__", _MISSING)
+        if inner is _MISSING:
+            inner = attribute_of(fn, "__wrapped__", _MISSING)
         fn = called_function(fn) if inner is _MISSING else inner
     return fn
 
@@ -101,8 +103,9 @@ def is_wrapper(fn: Any) -> bool:
 def take_after(definition: Any, fn: Any) -> None:
     """Do what `functools.update_wrapper` does, but for what an object refuses to give."""
     for name in functools.WRAPPER_ASSIGNMENTS:
-        with suppress(Exception):  # it has none, or a property raises anything
-            setattr(definition, name, getattr(fn, name))
+        value = attribute_of(fn, name, _MISSING)
+        if value is not _MISSING:
+            setattr(definition, name, value)
     definition.__wrapped__ = fn
 
 
