@@ -20,7 +20,6 @@ from flowspan.core.functions import attribute_of, take_after
 from flowspan.core.names import is_found_by_name
 from flowspan.core.sent import pickler_by_value
 from flowspan.core.source_code import Code
-from flowspan.core.values import is_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
