@@ -51,6 +51,9 @@ NAMES = {
     "letters": "ünï-日本",
     "user": "a:b@c",
     "semicolon": "a;b&c",
+    "comma": "a,b",
+    "commas": ",a:b,,c;d,",
+    "long for a socket, with commas": "a,b" * 40,
     "pattern": "[a]*",
     "backslash": "a\\b",
     "format": "{0}%s",
@@ -81,11 +84,12 @@ def test_an_address_may_be_a_socket_of_any_name(flowspan_home: Path) -> None:
 
         with get_client(sync_client=True) as client:
             path = client.address.removeprefix("unix:")
-        link = os.path.join(os.path.dirname(path), "a%41 b#c?d.sock")
-        os.symlink(path, link)
-        for address in (f"unix:{link}", f"unix://{link}"):
-            with get_client(sync_client=True, address=address) as client:
-                assert list(client.read_flow_runs()) == []
+        for name in ("a%41 b#c?d.sock", "a,b:c,.sock"):
+            link = os.path.join(os.path.dirname(path), name)
+            os.symlink(path, link)
+            for address in (f"unix:{link}", f"unix://{link}"):
+                with get_client(sync_client=True, address=address) as client:
+                    assert list(client.read_flow_runs()) == []
         print("done")
     """
     assert "done" in run_code(code, home=flowspan_home)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from flowspan.config import split_address
+from flowspan.connection.socket_links import path_for_grpc
 from flowspan.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -44,8 +45,15 @@ class Address:
 
     @property
     def grpc_target(self) -> str:
-        """The address as gRPC takes it: it reads the path of a Unix socket as that of a URL."""
-        return f"unix:{quote(os.fsencode(self.path))}" if self.path else self.text
+        """The address as gRPC takes it: it reads what it is given as a URL.
+
+        Raises:
+            ConfigError: There is no such form of it (see `socket_links`).
+        """
+        if self.path:
+            return f"unix:{quote(os.fsencode(path_for_grpc(self.path)))}"
+        # A host may be called as one of gRPC's schemes: "dns:4600" would be a port without a host.
+        return f"dns:///{quote(self.text, safe='[]:')}"
 
     @property
     def authority(self) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import stat
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pytest
 
 from flowspan.config import Config
+from flowspan.connection import socket_links
 from flowspan.connection.address import connect_socket, explain, parse_address
 from flowspan.connection.resolve import find_address, resolve_address
 from flowspan.exceptions import ConfigError
@@ -33,6 +37,67 @@ def test_addresses(text: str, host: str, port: int, path: str, as_grpc: str) -> 
     assert (address.host, address.port, address.path) == (host, port, path)
     assert str(address) == address.text == as_grpc
     assert not address.is_local
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("localhost:4600", "dns:///localhost:4600"),
+        ("ipv4:4600", "dns:///ipv4:4600"),
+        ("dns:4600", "dns:///dns:4600"),
+        ("[fe80::1%eth0]:4600", "dns:///[fe80::1%25eth0]:4600"),
+        ("unix:/run/a%41 b#c?d.sock", "unix:/run/a%2541%20b%23c%3Fd.sock"),
+    ],
+)
+def test_grpc_is_given_what_it_reads_as_the_same_address(text: str, target: str) -> None:
+    assert parse_address(text).grpc_target == target
+
+
+@pytest.mark.parametrize("temporary", ["t", "t,mp", "read-only"])
+@pytest.mark.parametrize("name", ["a,b.sock", ",", "a:b,c;d/s.sock", "100%,41.sock", "ü,\udcff"])
+def test_a_socket_with_a_comma_has_a_link_without_one(
+    name: str, temporary: str, short_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = short_tmp_path / temporary
+    if temporary != "read-only":  # what is not there cannot be written either
+        folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.setattr(socket_links, "_PLACES", (str(short_tmp_path),))
+    path = os.fspath(short_tmp_path / name)
+    address = parse_address(f"unix:{path}")
+    assert address.path == path
+    link = unquote(address.grpc_target.removeprefix("unix:"), errors="surrogateescape")
+    assert "," not in link
+    assert os.readlink(link) == path
+    assert stat.S_IMODE(os.stat(os.path.dirname(link)).st_mode) == 0o700
+    # It is made once, and made anew where it has come to lead elsewhere.
+    assert os.listdir(os.path.dirname(link)) == [os.path.basename(link)]
+    os.unlink(link)
+    os.symlink("elsewhere", link)
+    assert unquote(address.grpc_target.removeprefix("unix:"), errors="surrogateescape") == link
+    assert os.readlink(link) == path
+
+
+def test_where_no_link_can_be_made_it_is_said(
+    short_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = short_tmp_path / f"flowspan-{os.geteuid()}"
+    mine.write_text("")
+    monkeypatch.setattr("tempfile.tempdir", str(short_tmp_path))
+    monkeypatch.setattr(socket_links, "_PLACES", ())
+    with pytest.raises(ConfigError, match=r"gRPC cannot connect .* a,b.*without a comma") as caught:
+        parse_address("unix:/tmp/ a,b").grpc_target  # noqa: B018 - it raises
+    assert str(mine) in str(caught.value)
+
+
+def test_a_folder_of_somebody_elses_is_not_used_for_links(
+    short_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (short_tmp_path / "theirs" / f"flowspan-{os.geteuid()}").mkdir(parents=True, mode=0o755)
+    monkeypatch.setattr("tempfile.tempdir", str(short_tmp_path / "theirs"))
+    monkeypatch.setattr(socket_links, "_PLACES", (str(short_tmp_path),))
+    target = parse_address("unix:/tmp/a,b").grpc_target
+    assert os.path.dirname(target) == f"unix:{short_tmp_path}/flowspan-{os.geteuid()}"
 
 
 @pytest.mark.parametrize(
