@@ -337,6 +337,93 @@ def test_thousands_of_failures_are_shown_as_a_few_and_stored_each(service: Servi
     assert not any("more task runs" in text for text in stored)
 
 
+FOLDED = {
+    "retries": (
+        """
+    @task(retries=1)
+    def load(x):
+        if runtime.task_run.run_count == 1: raise ValueError("no")
+    """,
+        ["ValueError: no | Retry 1/1 begins at once."],
+    ),
+    "retries of errors of several lines": (
+        """
+    @task(retries=1)
+    def load(x):
+        if runtime.task_run.run_count == 1: raise OSError(f"cannot read\\nfile number {x}")
+    """,
+        ["OSError: cannot read | Retry 1/1 begins at once."],
+    ),
+    "retries of errors that begin in many ways": (
+        """
+    @task(retries=1)
+    def load(x):
+        if runtime.task_run.run_count == 1: raise ValueError("abcd"[x % 2] * 400)
+    """,
+        [
+            f"ValueError: {'a' * 287}… | Retry 1/1 begins at once.",
+            f"ValueError: {'b' * 287}… | Retry 1/1 begins at once.",
+        ],
+    ),
+    "hooks": (
+        """
+    def bad_hook(*_): raise ValueError("of the hook")
+    @task(on_completion=[bad_hook])
+    def load(x): pass
+    """,
+        ["The on_completion hook 'bad_hook' raised: ValueError: of the hook"],
+    ),
+    "conditions": (
+        """
+    @task(retries=1, retry_condition_fn=lambda *_: 1 / 0)
+    def load(x): raise ValueError("no")
+    """,
+        [
+            "retry_condition_fn raised: the run is not tried again. "
+            "ZeroDivisionError: division by zero",
+            "Failed. ValueError: no",
+        ],
+    ),
+    "timeouts": (
+        """
+    @task(timeout_seconds=0.05)
+    def load(x):
+        end = time.monotonic() + 0.8
+        while time.monotonic() < end:
+            try: time.sleep(0.8)
+            except BaseException: pass
+    """,
+        [
+            "The function could not be interrupted where it is (it blocks, or cleans up), and goes "
+            "on in thread '…'. The run ends without it: ",
+            "TimedOut. Task run '…' exceeded its timeout of 0.05 s.",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FOLDED)
+def test_a_line_for_many_says_once_what_happened(what: str, service: ServiceProcess) -> None:
+    code, expected = FOLDED[what]
+    errors = errors_of(
+        f"""
+    import time
+    from flowspan import runtime
+    {code.strip()}
+    @flow
+    def outer(): load.map(range(12)).wait()
+    outer()
+    """,
+        service,
+    )
+    folded = [text for text in errors.splitlines() if " more task runs of " in text]
+    shown = "\n".join(re.sub(r" \(×\d+\)", "", text) for text in folded)
+    assert len(folded) == len({each.partition(" ")[0] for each in expected})
+    for each in expected:
+        assert re.search(rf"(^.*'load': |; ){re.escape(each)}", shown, re.MULTILINE), shown
+        assert shown.count(each) == 1
+
+
 def test_thousands_of_cancelled_tasks_are_one_line(service: ServiceProcess) -> None:
     errors = errors_of(
         """

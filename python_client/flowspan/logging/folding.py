@@ -36,8 +36,9 @@ class Line(NamedTuple):
         run: The run.
         level: The level, as in `logging`.
         message: The text.
-        kind: The name of the state that it entered, or another word for what happened.
+        kind: What happened: the name of the state that it entered, or the beginning of the text.
         reason: Why, in one line; lines with the same reason are counted together.
+        state_name: The name of the state that it entered; empty if the reason says it all.
     """
 
     run: Run
@@ -45,6 +46,7 @@ class Line(NamedTuple):
     message: str
     kind: str
     reason: str
+    state_name: str = ""
 
 
 class _Group:
@@ -215,6 +217,7 @@ def _summary(kind: str, group: _Group) -> list[tuple[Run, int, str]]:
         return [(last.run, last.level, last.message)]
     what = f"{last.run.definition.kind.lower()} runs of {last.run.definition.name!r}"
     more = "" if kind == CANCELLED else " more"
+    ended = f"{last.state_name}. " if last.state_name else ""
     others = held - sum(reasons.values())
     why = [
         f"{reason} (×{count:,})" if len(reasons) > 1 or others else reason
@@ -222,7 +225,7 @@ def _summary(kind: str, group: _Group) -> list[tuple[Run, int, str]]:
     ]
     if others:
         why.append(f"other reasons (×{others:,})")
-    return [(owner or last.run, last.level, f"{held:,}{more} {what}: {kind}. {'; '.join(why)}")]
+    return [(owner or last.run, last.level, f"{held:,}{more} {what}: {ended}{'; '.join(why)}")]
 
 
 def cancelled_words(count: int) -> str:

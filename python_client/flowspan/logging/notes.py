@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from flowspan import clock
-from flowspan.core.failures import failure_info, whole_trace
+from flowspan.core.failures import failure_info, summary, whole_trace
 from flowspan.core.states import CANCELLED, TERMINAL_TYPES, State
 from flowspan.core.values import encodable, is_instance
 from flowspan.exceptions import TerminationSignal
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _TICK_S = 0.25
 _KIND_LENGTH = 24
+_BAR = " | "
 _QUIET = (KeyboardInterrupt, SystemExit, GeneratorExit, TerminationSignal)
 """They end the program, or what the program wants ended: where they came from is not news. Python
 shows the traceback of Ctrl-C itself."""
@@ -94,12 +95,11 @@ class Notes:
             shown = f"{message}{_details(state, is_short=state.failure is not None)}"
             if run.definition.is_flow and state.type in TERMINAL_TYPES:
                 shown += cancelled_words(self._folding.close(run))
-        if level >= logging.WARNING:
-            kind = _kind_of(message, state)
-            reason = first_line(state.message if state is not None else message)
-            if self._folding.hold(Line(run, level, shown, kind, reason)):
-                self._report_text(run, level, logger.name, stored, ids)
-                return
+        if level >= logging.WARNING and self._folding.hold(
+            _line(run, level, shown, message, cause)
+        ):
+            self._report_text(run, level, logger.name, stored, ids)
+            return
         trace = self._trace(run, logger, level, cause)
         extra = {**extra_of(run), self._ids: ids, self._stored: stored}
         if state is not None:
@@ -163,10 +163,28 @@ def _whole(cause: BaseException | State | None) -> str:
     return "" if failure is None else f"\n{whole_trace(failure)}"
 
 
-def _kind_of(message: str, state: State | None) -> str:
-    if state is None:
-        return message[:_KIND_LENGTH]
-    return "Cancelled" if state.type is CANCELLED else state.name
+def _line(
+    run: Run, level: int, shown: str, message: str, cause: BaseException | State | None
+) -> Line:
+    """Return a line as it is counted with others."""
+    if is_instance(cause, State):
+        name = "Cancelled" if cause.type is CANCELLED else cause.name
+        return Line(run, level, shown, name, _without_name(run, first_line(cause.message)), name)
+    kind, reason = message, first_line(message)
+    text, bar, outcome = message.rpartition(_BAR)
+    if bar and outcome.startswith("Retry "):
+        # The error's own text comes first: it may be long, and another one in each run.
+        kind = outcome.partition(" begins ")[0]
+        reason = f"{first_line(text)}{bar}{first_line(outcome)}"
+    if cause is not None:
+        error = cast("BaseException", cause)
+        reason = f"{reason} {first_line(summary(error))}"
+    return Line(run, level, shown, kind[:_KIND_LENGTH], _without_name(run, reason))
+
+
+def _without_name(run: Run, reason: str) -> str:
+    """Return a reason without the name of the run, with which each run would have its own."""
+    return reason.replace(repr(run.record.run_name), "'…'")
 
 
 def _start_ticking(tick: Callable[[], bool]) -> None:

@@ -51,7 +51,7 @@ def run(name: str, parent: Any = None, *, task: str = "load", is_flow: bool = Fa
 
 
 def line(number: int, parent: Any, kind: str = "Failed", reason: str = "ValueError") -> Line:
-    return Line(run(f"load-{number}", parent), WARNING, f"{kind} after 1 s.", kind, reason)
+    return Line(run(f"load-{number}", parent), WARNING, f"{kind} after 1 s.", kind, reason, kind)
 
 
 def held(shown: Shown, count: int, parent: Any, kind: str = "Failed") -> int:
@@ -65,6 +65,15 @@ def test_the_first_are_shown_and_the_others_counted(shown: Shown) -> None:
     assert shown.lines == [("flow", "1,997 more task runs of 'load': Failed. ValueError")]
     assert shown.folding.close(flow_run) == 0
     assert len(shown.lines) == 1
+
+
+def test_what_is_no_state_is_told_by_its_reason_alone(shown: Shown) -> None:
+    flow_run = run("flow", task="outer", is_flow=True)
+    for number in range(SHOWN_FIRST + 17):
+        of = run(f"load-{number}", flow_run)
+        shown.folding.hold(Line(of, WARNING, "no | Retry 1/1.", "Retry", "no | Retry 1/1."))
+    shown.folding.close(flow_run)
+    assert shown.lines == [("flow", "17 more task runs of 'load': no | Retry 1/1.")]
 
 
 def test_reasons_are_counted_and_bounded(shown: Shown) -> None:
