@@ -33,22 +33,23 @@ if TYPE_CHECKING:
 def line(value: Any, *, escaped: bool = False) -> str:
     """A JSON object on one line; with `escaped`, in ASCII alone.
 
-    Nothing is lost, and nothing reaches a terminal that it would obey: control characters are
-    escapes. What JSON has no number for is a text: "NaN", "Infinity", "-Infinity".
+    Nothing is lost that is a character, and nothing reaches a terminal that it would obey: control
+    characters are escapes. What JSON has no number for is a text: "NaN", "Infinity", "-Infinity".
     """
-    return _dumped(value, ensure_ascii=escaped, separators=(",", ":"))
+    return _dumped(value, escaped=escaped, separators=(",", ":"))
 
 
 def pretty(value: Any) -> str:
     """A JSON value on several lines, for people; else as `line`."""
-    return _dumped(value, ensure_ascii=False, indent=2)
+    return _dumped(value, indent=2)
 
 
-def _dumped(value: Any, **how: Any) -> str:
+def _dumped(value: Any, *, escaped: bool = False, **how: Any) -> str:
     try:
-        return escape_json(json.dumps(value, allow_nan=False, **how))
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, **how)
     except ValueError:
-        return escape_json(json.dumps(_in_json(value), **how))
+        text = json.dumps(_in_json(value), ensure_ascii=False, **how)
+    return escape_json(text, to_ascii=escaped)
 
 
 def _in_json(value: Any) -> Any:

@@ -3,7 +3,7 @@ r"""Text of users as it may be printed: without what a terminal, or its reader's
 Names, messages, logs and values come from whoever ran a flow. Printed as they are, they could move
 the cursor, retitle the window, forge a link, or turn the reading direction of the lines around
 them. `clean` takes that out of text for people; `escape_json` writes it as ``\u`` escapes, so that
-JSON keeps every character.
+JSON keeps every character that there is.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ _UNSEEN = (
 )
 _UNSAFE = re.compile(rf"[\x00-\x08\x0b-\x1f{_UNSEEN}]")
 _UNSAFE_IN_JSON = re.compile(rf"[{_UNSEEN}]")  # json.dumps escapes those below 0x20
+_NOT_ASCII = re.compile(r"[^\x00-\x7e]")
+_HALF_PAIR = re.compile(r"[\ud800-\udbff](?![\udc00-\udfff])")
+"""The first half of a surrogate pair without the second: jq refuses a document with its escape."""
 
 
 def clean(text: str) -> str:
@@ -50,11 +53,22 @@ def one_line(text: str) -> str:
     return clean(text).replace("\n", " ").replace("\t", " ")
 
 
-def escape_json(text: str) -> str:
-    """Return a JSON document with the same content, safe to print: characters become escapes."""
-    if text.isprintable():
+def escape_json(text: str, *, to_ascii: bool = False) -> str:
+    """Return a JSON document with the same content, safe to print: characters become escapes.
+
+    The first half of a surrogate pair that stands alone becomes U+FFFD: readers such as jq would
+    refuse the whole document. A second half alone, as in the name of a file that is no UTF-8, is
+    read everywhere.
+
+    Args:
+        text: The document, as json.dumps makes it with `ensure_ascii=False`.
+        to_ascii: Leave no other characters than those of ASCII.
+    """
+    if text.isprintable() and (not to_ascii or text.isascii()):
         return text
-    return _UNSAFE_IN_JSON.sub(lambda match: json.dumps(match[0])[1:-1], text)
+    unsafe = _NOT_ASCII if to_ascii else _UNSAFE_IN_JSON
+    text = _HALF_PAIR.sub("\ufffd", text)
+    return unsafe.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def _replacement(match: re.Match[str]) -> str:

@@ -110,7 +110,7 @@ def test_siblings_are_apart():
         (float("nan"), '"NaN"'),
         ({"x": [float("inf"), -float("inf"), 1.5]}, '{"x":["Infinity","-Infinity",1.5]}'),
         (2**70, str(2**70)),
-        ("\x9b2J\x7f\u202e\ud800\u2028é", '"\\u009b2J\\u007f\\u202e\\ud800\\u2028é"'),
+        ("\x9b2J\x7f\u202e\udcff\ud800\u2028é", '"\\u009b2J\\u007f\\u202e\\udcff\ufffd\\u2028é"'),
     ],
 )
 def test_whatever_the_value_it_is_valid_json(value, text):

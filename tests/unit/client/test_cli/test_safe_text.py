@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import unicodedata
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from flowspan.cli.json_output import line
 from flowspan.cli.safe_text import clean, escape_json, one_line
 
 SEEN = ["é", "日本語", "🎉", "👩‍🚀", "🏳️‍🌈", "e\u0301", "می‌خواهم", "\u3000", "\xa0", "￼", "\ue0b0"]
@@ -62,12 +65,45 @@ def test_nothing_is_left_that_a_terminal_obeys(text: str) -> None:
     assert "\n" not in one_line(text)
 
 
-@given(st.text(st.characters(codec=None)))
-def test_json_loses_nothing_and_is_safe(text: str) -> None:
-    document = escape_json(json.dumps({text: [text]}, ensure_ascii=False))
-    assert json.loads(document) == {text: [text]}
+SURROGATES = ["\ud800", "\udbff", "\udc00", "\udcff", "\udfff"]
+FOLLOWING = ["", "\x1b", "\n", "x", "\\", '"', "\\ud800", "\x7f", "é", "\u202e", "\U0001f600"]
+BROKEN = [
+    start + first + second + after
+    for start in ("", "x")
+    for first in SURROGATES
+    for second in ("", *SURROGATES)
+    for after in FOLLOWING
+]
+
+
+def read_back(text: str) -> str:
+    """As the JSON of a text is read: halves of a pair are joined; a first half alone is none."""
+    joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return re.sub("[\ud800-\udbff]", "\ufffd", joined)
+
+
+@pytest.mark.parametrize("to_ascii", [False, True])
+@given(text=st.text(st.characters(codec=None) | st.sampled_from(SURROGATES)))
+def test_json_loses_no_character_and_is_safe(text: str, to_ascii: bool) -> None:
+    document = escape_json(json.dumps({text: [text]}, ensure_ascii=False), to_ascii=to_ascii)
+    assert json.loads(document) == {read_back(text): [read_back(text)]}
     assert clean(document) == document
+    assert document.isascii() or not to_ascii
     document.encode()
+
+
+@pytest.mark.parametrize("to_ascii", [False, True])
+def test_jq_reads_every_line_whatever_is_in_it(to_ascii: bool) -> None:
+    jq = shutil.which("jq")
+    if jq is None:
+        pytest.skip("jq is not installed")
+    lines = [line({text: text, "a": [text]}, escaped=to_ascii) for text in BROKEN]
+    done = subprocess.run(
+        [jq, "-c", ".a[0]"], input="\n".join(lines), capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    read = [json.loads(each) for each in done.stdout.splitlines()]
+    assert read == [re.sub("[\ud800-\udfff]", "\ufffd", read_back(text)) for text in BROKEN]
 
 
 def test_a_long_text_of_beginnings_takes_no_time_to_speak_of() -> None:
