@@ -97,7 +97,7 @@ def create_table_artifact(
 
     Args:
         table: A list of dictionaries or of lists, the rows; a dictionary of lists, the columns; or
-            a table or series of pandas, polars or pyarrow.
+            a table, series or array of pandas, polars, pyarrow or numpy.
         key: What it is a version of: lower-case letters, digits and dashes.
         description: What it is about, in Markdown.
 

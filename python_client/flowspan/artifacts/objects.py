@@ -229,7 +229,7 @@ class TableArtifact(Artifact):
 
     Attributes:
         table: A list of dictionaries or of lists, the rows; a dictionary of lists, the columns; or
-            a table or series of pandas, polars or pyarrow.
+            a table, series or array of pandas, polars, pyarrow or numpy.
     """
 
     default_type = "table"
@@ -246,8 +246,8 @@ class TableArtifact(Artifact):
         if not is_instance(table, (dict, list, tuple)) and not is_table(table):
             msg = (
                 "a table is a list of dictionaries or lists (the rows), a dictionary of lists (the "
-                "columns), or a table or series of pandas, polars or pyarrow, not of type "
-                f"{type_name(type(table))}"
+                "columns), or a table, series or array of pandas, polars, pyarrow or numpy, not of "
+                f"type {type_name(type(table))}"
             )
             raise TypeError(msg)
         super().__init__(**fields)

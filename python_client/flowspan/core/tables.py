@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DataTable(Protocol):
-    """A table or series of pandas, polars or pyarrow, as type checkers know it."""
+    """A table, series or array of a data library, as type checkers know it."""
 
     @property
     def shape(self) -> Any:
@@ -66,6 +66,8 @@ def is_table(value: object) -> bool:
 def table_form(value: Any) -> list[Any]:
     """Return what `is_table` is true for as rows; a series is a table of one column.
 
+    So is an array; those of numpy have rows of their own.
+
     Raises:
         ValueError: It has too many elements.
     """
@@ -75,6 +77,13 @@ def table_form(value: Any) -> list[Any]:
         return _pandas_rows(value.to_frame(column))
     if "polars.Series" in names:
         return [{value.name or "value": item} for item in _listed(value)]
+    if "pandas.MultiIndex" in names:
+        return _multi_index_rows(value)
+    if "pandas.Index" in names:
+        column = "value" if value.name is None else _label(value.name)
+        return [{column: item} for item in _listed(value)]
+    if any(name in _COLUMNS for name in names):
+        return [{"value": item} for item in data_form(value)]
     rows: list[Any] = data_form(value)
     return rows
 
@@ -121,10 +130,29 @@ def _pandas_rows(value: Any) -> list[dict[str, Any]]:
     ]
 
 
+def _multi_index_rows(value: Any) -> list[dict[str, Any]]:
+    _check_size(len(value) * value.nlevels)
+    # As a table names its labels of rows when they become columns.
+    names = [f"level_{at}" if name is None else name for at, name in enumerate(value.names)]
+    return _pandas_rows(value.to_frame(index=False, name=names, allow_duplicates=True))
+
+
+def _pandas_array(value: Any) -> list[Any]:
+    _check_size(value.size)
+    items: list[Any] = value.tolist()
+    return items
+
+
 def _polars_rows(value: Any) -> list[dict[str, Any]]:
     _check_size(value.height * value.width)
     rows: list[dict[str, Any]] = value.to_dicts()
     return rows
+
+
+def _arrow_array(value: Any) -> list[Any]:
+    _check_size(len(value))
+    items: list[Any] = value.to_pylist()
+    return items
 
 
 def _arrow_rows(value: Any) -> list[dict[str, Any]]:
@@ -154,10 +182,14 @@ def _nothing(_: Any) -> None:
     return None
 
 
-_TABLES = frozenset(
+_COLUMNS = frozenset({"pandas.ExtensionArray", "pyarrow.Array", "pyarrow.ChunkedArray"})
+"""Arrays that are a table of one column."""
+
+_TABLES = _COLUMNS | frozenset(
     {
         "numpy.ndarray",
         "pandas.DataFrame",
+        "pandas.Index",
         "pandas.Series",
         "polars.DataFrame",
         "polars.Series",
@@ -168,8 +200,8 @@ _TABLES = frozenset(
 
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "numpy.ndarray": _array,
-    "pandas.Categorical": lambda value: value.tolist(),
     "pandas.DataFrame": _pandas_rows,
+    "pandas.ExtensionArray": _pandas_array,  # all of pandas' own, and those of other libraries
     "pandas.Index": _listed,
     "pandas.NAType": _nothing,
     "pandas.NaTType": _nothing,
@@ -178,8 +210,9 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "pandas.Series": _listed,
     "polars.DataFrame": _polars_rows,
     "polars.Series": _listed,
-    "pyarrow.Array": _listed,
-    "pyarrow.ChunkedArray": _listed,
+    "pyarrow.Array": _arrow_array,
+    "pyarrow.ChunkedArray": _arrow_array,
     "pyarrow.RecordBatch": _arrow_rows,
+    "pyarrow.Scalar": lambda value: value.as_py(),
     "pyarrow.Table": _arrow_rows,
 }
