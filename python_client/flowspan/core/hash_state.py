@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.failures import summary
 from flowspan.core.names import static_attribute
+from flowspan.core.values import declared_fields
 from flowspan.exceptions import HashError
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def raw_state(value: Any, classes: Iterable[type], traits: Traits) -> dict[str, 
 
 def fields_of(value: Any) -> dict[str, Any]:
     """Return the fields of a dataclass, also those that are nowhere but in the class."""
-    names = type(value).__dataclass_fields__
+    names = declared_fields(type(value)) or ()
     return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 

@@ -18,6 +18,7 @@ from flowspan.core.recorded import MASK, is_json, placeholder, recorded
 from flowspan.core.tables import data_form, number_form
 from flowspan.core.traversal import parts_of
 from flowspan.core.values import (
+    declared_fields,
     exact_text,
     label_of,
     names_of,
@@ -163,7 +164,7 @@ def _asked_for(value: Any) -> Any:
     try:
         return data_form(value)
     except TypeError:
-        declared = type_attribute(type(value), "__dataclass_fields__")
+        declared = declared_fields(type(value))
         if declared is None:
             return _given(value)
     return {name: getattr(value, name) for name in declared if hasattr(value, name)}

@@ -11,7 +11,7 @@ from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
-from flowspan.core.values import Field, fields_of, names_of, type_attribute
+from flowspan.core.values import Field, declared_fields, fields_of, names_of, type_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,13 +60,13 @@ def shape_of(kind: type) -> Shape:
 
 
 def _made_shape(kind: type) -> Shape:
-    of_dataclass = type_attribute(kind, "__dataclass_fields__")
+    of_dataclass = declared_fields(kind)
     of_model = type_attribute(kind, "__pydantic_fields__")
-    is_dataclass, is_model = type(of_dataclass) is dict, type(of_model) is dict
+    is_dataclass, is_model = of_dataclass is not None, type(of_model) is dict
     fields = fields_of(kind)
     if not is_dataclass and not is_model:
         return Shape(problem="has no form in JSON")
-    if len(fields) < len(of_dataclass if is_dataclass else of_model):
+    if len(fields) < len(of_model if of_dataclass is None else of_dataclass):
         return Shape(problem="has no form in JSON: a field is behind a property or a descriptor")
     if not is_model:
         return Shape(fields)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.values import declared_fields
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -76,7 +78,7 @@ def _parts(value: Any) -> Iterable[tuple[str | int, Any]]:
     if _is_model(value):
         names = [*type(value).__pydantic_fields__, *(value.__pydantic_extra__ or ())]
     elif not isinstance(value, type):
-        names = list(getattr(type(value), "__dataclass_fields__", ()))
+        names = list(declared_fields(type(value)) or ())
     return [(name, getattr(value, name)) for name in names if hasattr(value, name)]
 
 

@@ -28,6 +28,7 @@ from uuid import UUID, SafeUUID
 from flowspan.core import set_fields
 from flowspan.core.failures import summary
 from flowspan.core.hashing import Hasher
+from flowspan.core.values import declared_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -166,7 +167,7 @@ class _Writer:
             return _tagged(_name_of(kind), self._items(tuple.__iter__(value), is_hashed=True))
         if hasattr(kind, "model_dump") and hasattr(kind, "model_validate"):
             return _dumped_model(value, kind)
-        fields = getattr(kind, "__dataclass_fields__", None)
+        fields = declared_fields(kind)
         if fields is not None and not _holds_more_than_attributes(kind):
             self.is_to_be_checked = True
             parts = {name: getattr(value, name) for name in fields if hasattr(value, name)}
@@ -249,7 +250,7 @@ def _made(kind: Any, value: Any) -> Any:
         return _validated(kind, value)
     if issubclass(kind, tuple) and hasattr(kind, "_make"):
         return kind._make(value)
-    fields = getattr(kind, "__dataclass_fields__", None)
+    fields = declared_fields(kind)
     if fields is None:
         raise ValueError(f"{kind.__module__}:{kind.__qualname__} is not made of JSON")
     made = kind(**{name: value[name] for name in fields if fields[name].init and name in value})

@@ -7,6 +7,7 @@ functions here look at the type alone, and at what an instance stores.
 
 from __future__ import annotations
 
+import dataclasses
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 from weakref import ref
@@ -110,6 +111,28 @@ class Field(NamedTuple):
     slot: Any
 
 
+_NOT_STORED = frozenset({"_FIELD_CLASSVAR", "_FIELD_INITVAR"})
+
+
+def declared_fields(kind: type) -> dict[str, Any] | None:
+    """Return the fields of a dataclass that its instances store, by name; None for other classes.
+
+    `__dataclass_fields__` names the annotations with ClassVar and InitVar as well.
+    """
+    declared = type_attribute(kind, "__dataclass_fields__")
+    if type(declared) is not dict:
+        return None
+    return {name: each for name, each in declared.items() if not _is_pseudo(each)}
+
+
+def _is_pseudo(declared: Any) -> bool:
+    # As `dataclasses.fields` has it, but without asking the class.
+    if type(declared) is not dataclasses.Field:
+        return False
+    kind: Any = vars(dataclasses.Field)["_field_type"].__get__(declared)
+    return kind.name in _NOT_STORED
+
+
 _fields: dict[int, tuple[ref[type], tuple[Field, ...]]] = {}
 """By the identity of the class, for a class's own hash may be anything. An entry goes with it."""
 
@@ -130,8 +153,8 @@ def fields_of(kind: type) -> tuple[Field, ...]:
 
 
 def _stored_fields(kind: type) -> Iterator[Field]:
-    declared = type_attribute(kind, "__dataclass_fields__")
-    if type(declared) is not dict:
+    declared: Any = declared_fields(kind)
+    if declared is None:
         declared = type_attribute(kind, "__pydantic_fields__")
     for name in declared if type(declared) is dict else ():
         stored = type_attribute(kind, name)

@@ -6,9 +6,9 @@ import enum
 import importlib
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -36,6 +36,13 @@ class Item(BaseModel):
 class Point:
     x: int
     where: Path
+
+
+@dataclass
+class Tagged:
+    where: Path
+    kind: ClassVar[str] = "tagged"
+    scale: InitVar[int] = 1
 
 
 class Colour(enum.Enum):
@@ -252,6 +259,7 @@ def test_a_single_value_is_written_or_refused():
     assert encode_value({"a": [1, 2.5, None, "ü"]}) == '{"a":[1,2.5,null,"ü"]}'.encode()
     assert json.loads(encode_value([float("nan"), float("-inf"), "NaN"])) == [None, None, "NaN"]
     assert json.loads(encode_value(Point(1, Path("/x")))) == {"x": 1, "where": "/x"}
+    assert json.loads(encode_value(Tagged(Path("/x")))) == {"where": "/x"}
     with pytest.raises(TypeError, match="Opaque has no form in JSON"):
         encode_value([Opaque()])
     circular: list[Any] = []

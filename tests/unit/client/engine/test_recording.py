@@ -18,8 +18,8 @@ import os
 import pathlib
 import re
 import uuid
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from dataclasses import InitVar, dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -415,6 +415,35 @@ class WithField:
     more: list[Any] = field(default_factory=list)
 
 
+class Watched:
+    """A descriptor that instances do not get past."""
+
+    def __get__(self, _instance: object, _owner: object = None) -> int:
+        return 1
+
+    def __set__(self, _instance: object, _value: object) -> None:
+        raise AssertionError("nobody sets it")
+
+
+@dataclass
+class WithClassVariables:
+    kind: ClassVar[str] = "row"
+    watched: ClassVar[Any] = Watched()
+    scale: InitVar[int] = 2
+    x: int = 1
+
+
+@dataclass
+class MadeOf:
+    x: InitVar[int]
+
+    def __post_init__(self, x: int) -> None:
+        self.made = x
+
+
+MadeOf.x = property(lambda self: self.made)  # type: ignore[misc, assignment] # as some have it
+
+
 def test_a_model_is_recorded_by_its_stored_fields() -> None:
     inner = Inner(day=dt.date(2026, 1, 2), more=[_UTC_NOON])  # type: ignore[call-arg] # extra
     outer = Outer(inner=inner, many={"a": [inner]})
@@ -484,8 +513,19 @@ def test_a_derived_model_is_recorded_as_what_was_declared() -> None:
         (Outer.model_construct(theirs=5), {"many": {}, "theirs": 5}),
         (Checked(1), {"x": 1}),
         (WithField(SecretStr("hush"), [Listed([1])]), {"secret": "**********", "more": [[1]]}),
+        (WithClassVariables(x=3), {"x": 3}),
+        (MadeOf(1), {}),
     ],
-    ids=["root", "generic", "generic of generic", "not validated", "checked", "slots"],
+    ids=[
+        "root",
+        "generic",
+        "generic of generic",
+        "not validated",
+        "checked",
+        "slots",
+        "class variables",
+        "init variables",
+    ],
 )
 def test_models_and_dataclasses_of_all_kinds(value: Any, expected: Any) -> None:
     data, problems = encode_parameters({"v": value})

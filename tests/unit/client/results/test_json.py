@@ -9,7 +9,7 @@ import inspect
 import math
 import typing
 from collections import Counter, OrderedDict, defaultdict, deque
-from dataclasses import InitVar, dataclass, field
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from decimal import Decimal
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Generic, TypeVar
@@ -206,6 +206,53 @@ class Initialised:
 
 
 @dataclass
+class Kinds:
+    """With all that `__dataclass_fields__` names besides fields."""
+
+    kind: typing.ClassVar[str] = "row"
+    unset: typing.ClassVar[int]
+    models: typing.ClassVar[list[Any]] = [Defaults(a=1)]
+    scale: InitVar[int] = 1
+    x: int = 1
+    _: KW_ONLY
+    made: int = field(init=False, default=0)
+
+    def __post_init__(self, scale: int) -> None:
+        self.x *= scale
+
+
+@dataclass
+class OfKinds(Kinds):
+    more: Any = None
+
+
+@dataclass(frozen=True)
+class FrozenKinds:
+    kind: typing.ClassVar[str] = "row"
+    x: int = 1
+    made: int = field(init=False, default=0)
+
+
+@dataclass(slots=True)
+class SlottedKinds:
+    kind: typing.ClassVar[str] = "row"
+    x: int = 1
+    made: int = field(init=False, default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class OfSlottedKinds(Slotted):
+    kind: typing.ClassVar[Any] = Defaults(b=2)
+
+
+@checked_dataclass
+class CheckedKinds:
+    kind: typing.ClassVar[str] = "row"
+    scale: InitVar[int] = 1
+    x: int = 1
+
+
+@dataclass
 class ListOf(list[int]):
     x: int = 0
 
@@ -307,6 +354,10 @@ FAITHFUL: dict[str, Any] = {
     "dataclasses in dataclasses": Point(1, [Point(2, Slotted(3))]),
     "slots": Slotted(1),
     "made after init": Totalled(1),
+    "class variables": [Kinds(), Kinds(x=3), OfKinds(more=[OfKinds()]), CheckedKinds(x=2)],
+    "class variables of frozen ones": [FrozenKinds(3), with_(FrozenKinds(3), made=5)],
+    "class variables of slots": [SlottedKinds(3), OfSlottedKinds(3)],
+    "fields set beside class variables": OfKinds(more=Defaults(a=0)),
     "numpy": [np.float64(1.5), np.float32(0.1), np.int8(-1), np.uint64(2**63), np.bool_(1)],
     "ordered": OrderedDict([("b", 1), ("a", 2)]),
     "counter": Counter("aab"),
@@ -386,6 +437,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "state outside of fields": (with_(Point(1), more=1), "would not come back"),
     "state of the constructor": (with_(Totalled(1), total=9), "would not come back"),
     "changed when it is made": (Doubled(1), "would not come back"),
+    "a class variable of its own": (with_(Kinds(), kind="other"), "would not come back"),
     "made of more": (Initialised(1, 2), "could not be read back"),
     "text": (Name("a"), "Name has no form"),
     "number": ([Count(1)], "Count has no form"),
