@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import io
 import sys
+from contextlib import suppress
 from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 _HEAP_TYPE = 1 << 9
 """The flag of types that were made by a `class` statement."""
 _REDUCERS = ("__reduce_ex__", "__reduce__", "__getstate__")
+_DICTIONARY_LAST = (functools.partial, io.BytesIO, io.StringIO)
+"""Types whose state ends with their dictionary: None, and empty once it has been looked at."""
 _PYDANTIC_STATE = ("__pydantic_extra__", "__pydantic_private__", "__pydantic_fields_set__")
 
 
@@ -34,6 +38,9 @@ class Traits:
         stands_for_anything: True for mocks.
         is_dataclass: True for dataclasses.
         is_definition: True for flows and tasks.
+        is_generic: True if Python's own way of pickling makes the state.
+        is_lazy: True for errors and for masked arrays of numpy: what they would be pickled by
+            depends on whether anybody has looked at them.
     """
 
     __slots__ = (
@@ -41,6 +48,8 @@ class Traits:
         "getstate",
         "is_dataclass",
         "is_definition",
+        "is_generic",
+        "is_lazy",
         "stands_for_anything",
         "unknown_in",
     )
@@ -55,9 +64,18 @@ class Traits:
         }
         if static_attribute(kind, "__attrs_attrs__"):
             self.cached.add("_attrs_cached_hash")
+            self.cached |= _cached_in_slots(mro)
         self.getstate = _maker_of_getstate(kind)
         self.unknown_in = _not_known_by_reducer(mro)
         self.is_dataclass = static_attribute(kind, "__dataclass_fields__") is not None
+        # The shape of such a state says nothing but where attributes are kept.
+        self.is_generic = not any(
+            isinstance(static_attribute(kind, name), FunctionType) for name in _REDUCERS
+        )
+        self.is_lazy = any(
+            each is BaseException or (each.__name__ == "MaskedArray" and _is_of_numpy(each))
+            for each in mro
+        )
         self.is_definition = isinstance(static_attribute(kind, "is_flow"), bool)
         self.stands_for_anything = any(each.__module__ == "unittest.mock" for each in mro)
 
@@ -72,6 +90,8 @@ def reduced(value: Any, kind: Any, traits: Traits) -> str | tuple[Any, ...]:
         raise HashError(f"an iterator of type itertools.{kind.__qualname__} cannot be hashed")
     reductor = copyreg.dispatch_table.get(kind)
     try:
+        if traits.is_lazy:
+            _settle(value)
         # Asked of the class, lest an object that makes up its attributes is asked for this one.
         found = reductor(value) if reductor is not None else kind.__reduce_ex__(value, 4)
     except Exception as error:
@@ -81,13 +101,48 @@ def reduced(value: Any, kind: Any, traits: Traits) -> str | tuple[Any, ...]:
         ) from error
     if not isinstance(found, tuple):
         return str(found)
-    if len(found) > 2 and type(found[2]) is dict and found[2]:
-        found = (*found[:2], _without(traits.cached, found[2]), *found[3:])
-    if issubclass(kind, functools.partial) and len(found) == 3 and type(found[2]) is tuple:
-        # Its dictionary is None, and empty once it has been looked at.
-        function, args, keywords, attributes = found[2]
-        found = (*found[:2], (function, args, keywords, attributes or None))
+    if len(found) > 2 and found[2] is not None:
+        found = (*found[:2], _plain_state(found[2], kind, traits), *found[3:])
     return found
+
+
+def _settle(value: Any) -> None:
+    """Let an object have what it would have once it has been looked at, or pickled and read."""
+    if issubclass(type(value), BaseException):
+        # Its own way of pickling tells an empty dictionary from one that is not there yet.
+        object.__getattribute__(value, "__dict__")
+    else:
+        with suppress(AttributeError):  # np.ma.masked is a constant
+            value.fill_value  # noqa: B018 - the default is put there when it is asked for
+
+
+def _plain_state(state: Any, kind: type, traits: Traits) -> Any:
+    """Return a state without what depends on who looked at the object, or made its class.
+
+    A class that was pickled by value is made again without its slots: what they held is then in the
+    dictionary.
+    """
+    if type(state) is tuple and issubclass(kind, _DICTIONARY_LAST):
+        return (*state[:-1], state[-1] or None)
+    if traits.is_generic and type(state) is tuple and len(state) == 2:
+        attributes, slots = state
+        if (attributes is None or type(attributes) is dict) and type(slots) is dict:
+            state = _united(attributes or {}, slots)
+    if type(state) is not dict:
+        return state
+    if traits.cached:
+        state = _without(traits.cached, state)
+    return None if traits.is_generic and not state else state
+
+
+def _united(attributes: dict[str, Any], slots: dict[str, Any]) -> Any:
+    """Return what is in the dictionary and the slots of an object as one; both, if they differ.
+
+    A class without its slots still says that it has them, so the same attribute is in both.
+    """
+    if any(attributes[name] is not slots[name] for name in attributes.keys() & slots.keys()):
+        return attributes, slots
+    return {**attributes, **slots}
 
 
 def generated_state(value: Any, kind: type, traits: Traits) -> dict[str, Any] | None:
@@ -128,11 +183,15 @@ def raw_state(value: Any, classes: Iterable[type], traits: Traits) -> dict[str, 
         if "__slots__" not in vars(each):
             continue
         for name, slot in vars(each).items():
-            if type(slot) is MemberDescriptorType and not name.startswith("__pydantic"):
-                try:
-                    found[f"{each.__qualname__}.{name}"] = slot.__get__(value)
-                except AttributeError:  # not set
-                    continue
+            if type(slot) is not MemberDescriptorType or name.startswith("__pydantic"):
+                continue
+            try:
+                item = slot.__get__(value)
+            except AttributeError:  # not set
+                continue
+            if name not in traits.cached:
+                # By the name alone, as it would be in a dictionary, unless there is another one.
+                found[f"{each.__qualname__}.{name}" if name in found else name] = item
     return found
 
 
@@ -140,6 +199,22 @@ def fields_of(value: Any) -> dict[str, Any]:
     """Return the fields of a dataclass, also those that are nowhere but in the class."""
     names = declared_fields(type(value)) or ()
     return {name: getattr(value, name) for name in names if hasattr(value, name)}
+
+
+def _is_of_numpy(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "numpy"
+
+
+def _cached_in_slots(mro: tuple[type, ...]) -> set[str]:
+    """Return the slots in which classes of attrs keep what their cached properties computed."""
+    return {
+        name
+        for each in mro
+        if "__attrs_attrs__" in vars(each)
+        for name in {
+            name for name, slot in vars(each).items() if type(slot) is MemberDescriptorType
+        }.difference(field.name for field in vars(each)["__attrs_attrs__"])
+    }
 
 
 def _without(cached: set[str], state: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,15 @@ def _of_array(array: Any) -> list[Any]:
     return [*head, array.tobytes()]
 
 
+def _of_masked(array: Any) -> list[Any]:
+    """A masked array: without a mask it hides nothing, and without a filling it has the default."""
+    from numpy.ma import getmaskarray  # noqa: PLC0415 - it is there, since the array is
+
+    filling = array.fill_value
+    filling = filling.item() if hasattr(filling, "item") else filling
+    return [type(array), array.data, getmaskarray(array), filling]
+
+
 def _of_dtype(dtype: Any) -> list[Any]:
     if dtype.names is None:
         return [type(dtype), dtype.str, dtype.metadata and dict(dtype.metadata)]
@@ -68,6 +77,7 @@ _EXTENSIONS = (
 FORMS: dict[tuple[str, str], Callable[[Any], list[Any]]] = {
     ("numpy", "ndarray"): _of_array,
     ("numpy", "dtype"): _of_dtype,
+    ("numpy", "MaskedArray"): _of_masked,
     ("pandas", "DataFrame"): _of_frame,
     ("pandas", "Series"): _of_series,
     ("pandas", "NumpyExtensionArray"): _of_pandas_array,

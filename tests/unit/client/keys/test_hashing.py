@@ -140,6 +140,16 @@ class MoreSlots(Slots):
     __slots__ = ("b",)
 
 
+class BothWays:
+    __slots__ = ("__dict__", "a")
+
+
+def hiding(thing: Any, value: int) -> Any:
+    """The thing with another attribute behind its slot."""
+    thing.__dict__["a"] = value
+    return thing
+
+
 class Anything(MoreSlots):
     pass
 
@@ -281,6 +291,10 @@ DIFFERENT: dict[str, list[Any]] = {
     "slices": [slice(1), slice(1, None), slice(1, [2]), range(1), range(1, 2)],
     "dataclass": [Point(1), Point(2), Point(1, [1]), with_(Point(1), more=1)],
     "slotted": [Slotted(1), Slotted(2), OfSlotted(1), with_(OfSlotted(1), more=1)],
+    "dictionary and slots": [
+        *(BothWays(), with_(BothWays(), a=1), with_(BothWays(), b=1), with_(BothWays(), a=1, b=1)),
+        *(hiding(with_(BothWays(), a=1), 2), hiding(BothWays(), 2)),
+    ],
     "slots": [
         *(Slots(), with_(Slots(), a=1), Slots().hide(1), MoreSlots(), with_(MoreSlots(), b=1)),
         *(Anything(), with_(Anything(), a=1), with_(Anything(), b=1), with_(Anything(), c=1)),

@@ -46,6 +46,11 @@ DIFFERENT: dict[str, list[Any]] = {
         *(ARRAY.view(Named), named("a"), named("b"), np.ma.array(ARRAY, mask=ARRAY > 2)),
         *(np.zeros(0), np.zeros((0, 1)), np.array(1), np.array(0.0), np.array(-0.0)),
     ],
+    "masked": [
+        *(np.ma.array([1, 2]), np.ma.array([1, 2], mask=[0, 1]), np.ma.array([1, 3], mask=[0, 1])),
+        *(np.ma.array([1, 2], fill_value=5), np.ma.array([1.0, 2.0]), np.ma.array([[1, 2]])),
+        *(np.array([1, 2]), np.ma.masked_equal([1, 2], 2), np.ma.masked),
+    ],
     "objects": [OBJECTS, OBJECTS.T, np.array([["a", {"c"}], [1, None]], dtype=object)],
     "fields": [FIELDS, FIELDS[::-1], FIELDS["a"], FIELDS.astype([("a", "i1"), ("c", "f8")])],
     "times": [np.array(["2026-01-01"], dtype=f"M8[{unit}]") for unit in ("D", "s", "ns")],
@@ -108,6 +113,8 @@ def masked(under: int) -> Any:
 EQUAL: dict[str, tuple[Any, Any]] = {
     "order in memory": (ARRAY, np.asfortranarray(ARRAY)),
     "order of objects": (OBJECTS, np.asfortranarray(OBJECTS)),
+    "order of masked ones": (np.ma.array(ARRAY), np.ma.array(np.asfortranarray(ARRAY))),
+    "no mask": (np.ma.array([1, 2]), np.ma.array([1, 2], mask=[0, 0])),
     "steps": (np.arange(4)[::2], np.array([0, 2])),
     "gaps": (gaps(1), gaps(2)),
     "blocks": (frame(), column_by_column()),
