@@ -114,9 +114,9 @@ def _form_of_dict(value: Any, hasher: Hasher) -> Form:
 
 
 def _json_key(key: Any) -> Any:
-    if key is None or isinstance(key, bool):
+    if key is None or type(key) is bool:
         return {None: "null", True: "true", False: "false"}[key]
-    return str(key) if isinstance(key, (str, int, float)) else key
+    return str(key) if type(key) in {str, int, float} else key  # subclasses do not come back
 
 
 def _form_of_set(value: Any, _hasher: Hasher) -> Form:

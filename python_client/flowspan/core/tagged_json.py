@@ -283,8 +283,8 @@ def _text_of(key: Any) -> str:
     Raises:
         TypeError: It makes none.
     """
-    if isinstance(key, str):
-        return str.__str__(key)
+    if type(key) is str:
+        return key
     if key is None or type(key) in {bool, int, float}:
         return json.dumps(key)
     raise TypeError(f"a key of a dictionary is a {type(key).__name__}, and no text")
