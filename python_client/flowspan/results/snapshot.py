@@ -19,6 +19,12 @@ from flowspan.core.traversal import ATOMIC
 _IMMUTABLE = ATOMIC - {bytearray}
 _SHARED = (type, FunctionType, BuiltinFunctionType, ModuleType, weakref.finalize)
 
+_IN_MEMORY = frozenset({io.BytesIO, io.StringIO})
+"""Files that let go of nothing at their end, although they have the `__del__` of all files.
+
+A subclass may do more when it is closed.
+"""
+
 _loading = threading.local()
 
 
@@ -87,7 +93,8 @@ class _Pickler(pickle.Pickler):
             self.has_resources |= issubclass(kind, weakref.finalize)
             return self._as_it_is(obj)
         # The iterators of itertools can be pickled up to Python 3.13, which warns of it.
-        if not hasattr(kind, "__del__") and kind.__module__ != "itertools":
+        is_inert = kind in _IN_MEMORY or not hasattr(kind, "__del__")
+        if is_inert and kind.__module__ != "itertools":
             try:
                 return kind.__reduce_ex__(obj, pickle.HIGHEST_PROTOCOL)
             except Exception:  # noqa: BLE001, S110 - whatever a value raises: it cannot be pickled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import socket
 import threading
@@ -387,6 +388,21 @@ def test_what_is_changed_later_changes_nothing_kept(
 
     kind.run(caller)
     assert attempts == [True, True, True]
+
+
+def test_a_file_in_memory_is_read_again(kind: Kind, recorder: Recorder) -> None:
+    @kind.task
+    async def download() -> Any:
+        return io.BytesIO(b"abc"), {"text": io.StringIO("abc")}
+
+    read: list[Any] = []
+
+    async def body(_attempt: int) -> Any:
+        data, more = await ended(download())
+        read.append((data.read(), more["text"].read()))
+
+    in_two_attempts(kind, body)
+    assert read == [(b"abc", "abc")] * 2
 
 
 class Store:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import itertools
 import tempfile
 import threading
@@ -30,6 +31,15 @@ class Closing:
         self.closed.append(self.rows)
 
 
+class Uploading(io.BytesIO):
+    """Does more than to forget its content at its end."""
+
+    uploaded: list[bytes] = []  # noqa: RUF012 - of the class
+
+    def close(self) -> None:
+        self.uploaded.append(self.getvalue())
+
+
 class Hostile:
     def __reduce_ex__(self, _protocol: Any) -> Any:
         raise RuntimeError("not today")
@@ -48,9 +58,9 @@ def local_object() -> Any:
     "value",
     [
         *([1, [2]], {"a": [1]}, {1: {2}}, ([1],), bytearray(b"a"), Store(rows=[1]), local_object()),
-        *(np.arange(3), partial(len, [1]), ValueError([1])),
+        *(np.arange(3), partial(len, [1]), ValueError([1]), io.BytesIO(b"a"), io.StringIO("a")),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_each_copy_is_a_new_one(value: Any) -> None:
     snapshot = Snapshot(value)
@@ -78,6 +88,35 @@ def test_what_cannot_be_copied_is_the_thing_itself(value: Any) -> None:
     copied = Snapshot(around).load()
     assert copied["it"] is value
     assert copied["rows"] is not around["rows"]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: io.BytesIO(b"abc"), lambda: io.StringIO("abc")], ids=["bytes", "text"]
+)
+def test_a_file_in_memory_is_where_it_was(make: Any) -> None:
+    file = make()
+    file.read(1)
+    file.note = "kept"
+    snapshot = Snapshot({"of": [file, file]})
+    assert len(file.read()) == 2
+    file.close()
+    for _ in range(2):
+        first, second = snapshot.load()["of"]
+        assert first is second
+        assert (first.note, first.tell(), len(first.read())) == ("kept", 1, 2)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(lambda: Uploading(b"a"), lambda: io.TextIOWrapper(io.BytesIO(b"a"))),
+        *(lambda: io.BufferedReader(io.BytesIO(b"a")), tempfile.TemporaryFile),  # type: ignore[arg-type, return-value]
+    ],
+    ids=["subclass", "text", "buffered", "on disk"],
+)
+def test_other_files_are_not_copied(make: Any) -> None:
+    with make() as file:
+        assert Snapshot([file]).load()[0] is file
 
 
 def test_parts_that_are_one_stay_one() -> None:
