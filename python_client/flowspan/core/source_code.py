@@ -30,6 +30,7 @@ class Code:
             that is its name, whatever it holds.
         named: In a worker process, a function that the program has under its name.
         warned: True if the log says that its key is of this process only.
+        warned_of_iterating: True if the log says that nothing is kept of a generator.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Code:
         "fixed",
         "named",
         "warned",
+        "warned_of_iterating",
     )
 
     def __init__(self, fn: Callable[..., Any]) -> None:
@@ -48,6 +50,7 @@ class Code:
         self.fixed: tuple[Any, str, str, bool] | None = None
         self.named: Any = None
         self.warned = False
+        self.warned_of_iterating = False
         self._functions = list(_functions_in(fn))
         # The lines of a whole file, shared by its functions: cutting them out costs more.
         self._lines = [_lines_of(function) for function in self._functions]
@@ -87,6 +90,7 @@ class Code:
 def _restored(source: str, text: str) -> Code:
     code = Code.__new__(Code)
     code.first_seen, code.fixed, code.named, code.warned = FirstSeen(), None, None, False
+    code.warned_of_iterating = False
     code._functions, code._lines = [], []  # noqa: SLF001 - of this module
     code._source, code._text = source, text  # noqa: SLF001 - of this module
     return code

@@ -137,7 +137,10 @@ class RunKeeper:
 
     def look_up(self) -> Calls:
         """Looks whether there is a result already; the state Cached, or None."""
-        if not self.looks_up or self._run.definition.is_flow:
+        if self._run.definition.is_flow:
+            return None
+        if not self.looks_up:
+            self._lookup.warn_once_of_iterating()
             return None
         lookup = self._lookup
         found = yield from lookup.look_up(self.transaction)

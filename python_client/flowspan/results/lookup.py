@@ -137,6 +137,19 @@ class LookUp:
         else:
             self._number = kept.count(self._place, self.flow_attempt)
 
+    def warn_once_of_iterating(self) -> None:
+        """Say so, once, if options of the task ask for what a generator that is iterated lacks."""
+        definition: Any = self._run.definition
+        options, code = self._options, definition.code
+        if not options.persist or options.policy is NO_CACHE or code.warned_of_iterating:
+            return
+        code.warned_of_iterating = True
+        self._warn(
+            f"The values of task {definition.name!r} are neither stored nor looked up, although "
+            "its options ask for it, for it is a generator that is iterated. Call its submit(): "
+            "the result is the list of them. Or let it return a list."
+        )
+
     @property
     def place(self) -> Hashable:
         """The place of what the run itself calls: one of its own for a call of no known inputs."""

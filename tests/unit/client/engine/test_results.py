@@ -21,6 +21,8 @@ from flowspan.results.reference import load_reference
 from flowspan.tasks import task_input_hash
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
     from tests.unit.client.engine.recorder import Recorder
 
 
@@ -426,3 +428,74 @@ def test_run_id_keeps_runs_apart(kind: Kind, recorder: Recorder) -> None:
     count = Counting(kind, cache_policy=RUN_ID)
     assert names(called(kind, count.task, 1, 2)) == ["Completed", "Cached"]
     assert names(called(kind, count.task, 1)) == ["Completed"]
+
+
+def iterated(kind: Kind, body: Any, **options: Any) -> tuple[Any, Any]:
+    """A generator task of the kind with one value, and what gives its values in a list."""
+    if kind is PLAIN:
+
+        @task(**options)
+        def rows() -> Iterator[int]:
+            yield body()
+
+        return rows, rows
+
+    @task(**options)
+    async def arows() -> AsyncIterator[int]:
+        yield body()
+
+    async def values() -> list[int]:
+        return [each async for each in arows()]
+
+    return arows, values
+
+
+@pytest.mark.parametrize(
+    ("options", "is_said"),
+    [
+        ({"persist_result": True}, True),
+        ({"cache_policy": INPUTS}, True),
+        ({"result_storage_key": "rows"}, True),
+        ({"cache_policy": INPUTS, "persist_result": False}, False),
+        ({"cache_policy": NO_CACHE}, False),
+        ({}, False),
+    ],
+    ids=["stored", "cached", "named", "switched off", "not cached", "says nothing"],
+)
+def test_a_generator_that_is_iterated_says_once_that_it_is_not_kept(
+    kind: Kind, recorder: Recorder, options: dict[str, Any], *, is_said: bool
+) -> None:
+    calls: list[int] = []
+
+    def body() -> int:
+        calls.append(1)
+        return len(calls)
+
+    rows, values = iterated(kind, body, **options)
+
+    @kind.flow(persist_result=True)
+    async def caller() -> list[Any]:
+        first = [await ended(values()) if kind is ASYNC else list(values()) for _ in range(2)]
+        return [*first, rows.submit().result()]
+
+    assert kind.run(caller) == [[1], [2], [3]]
+    said = [each for each in recorder.logs(level=logging.WARNING) if "iterated" in each]
+    assert len(said) == is_said
+    assert all("rows" in each and "submit()" in each for each in said)
+
+
+def test_a_generator_whose_values_are_collected_is_kept(kind: Kind, recorder: Recorder) -> None:
+    calls: list[int] = []
+    rows, _ = iterated(kind, lambda: calls.append(1))
+    attempts: list[int] = []
+
+    @kind.flow(retries=1)
+    async def caller() -> Any:
+        attempts.append(1)
+        found = rows.submit().result()
+        if len(attempts) < 2:
+            raise ValueError
+        return found
+
+    assert kind.run(caller) == [None]
+    assert (len(attempts), len(calls)) == (2, 1)
