@@ -188,7 +188,7 @@ def test_in_a_pipe(stored: Stored, name: str, arguments: str) -> None:
 
 @pytest.mark.parametrize(("name", "arguments"), READS)
 def test_as_json(stored: Stored, name: str, arguments: str) -> None:
-    """JSON is safe to print and has every character."""
+    """JSON is safe to print and has every character; half a surrogate pair is none."""
     outcome = flowspan(*call(stored, name, arguments), "--json")
     texts: set[str] = set()
     for line in outcome.lines:
@@ -197,7 +197,7 @@ def test_as_json(stored: Stored, name: str, arguments: str) -> None:
     if name.split(maxsplit=1)[0] in {"run", "task"}:
         assert {TEXT, WORSE, BAD} & texts
     if name in {"artifact inspect", "variable get", "variable inspect"}:
-        assert VALUE in texts
+        assert VALUE.replace("\ud800", "\ufffd") in texts
 
 
 def collect(value: Any, texts: set[str]) -> None:
