@@ -27,10 +27,16 @@ OLDEST_FIRST = run_filter_pb2.RUN_ORDER_OLDEST_FIRST
 
 
 def flow_runs(channel: grpc.Channel) -> list[Any]:
-    """The flow runs, the oldest first: the first thousand."""
+    """All flow runs, the oldest first."""
     stub = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
     request = flow_run_service_pb2.ListFlowRunsRequest(page_size=1000, order=OLDEST_FIRST)
-    return list(stub.ListFlowRuns(request, wait_for_ready=True).flow_runs)
+    found: list[Any] = []
+    while True:
+        page = stub.ListFlowRuns(request, wait_for_ready=True)
+        found += page.flow_runs
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return found
 
 
 def task_runs(channel: grpc.Channel) -> list[Any]:
