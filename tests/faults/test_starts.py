@@ -483,8 +483,12 @@ KILLED = """
         while True:
             noted(random.choice([0, 0, 0.001, 0.005, 0.02]))
 
-    for _ in range(4):
-        threading.Thread(target=go_on).start()
+    threads = [threading.Thread(target=go_on) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    # From Python 3.12 on, no thread can be started once the main thread has ended.
+    for thread in threads:
+        thread.join()
 """
 
 
