@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowspan import clock
 from flowspan.config import get_config
 from flowspan.core.events import LOG, STATE
+from flowspan.exceptions import FlowspanError
 from flowspan.reporter.intake import (
     FLUSH,
     MAX_WAITING_STATES,
@@ -88,6 +89,8 @@ class Reporter:
         self._loop: Loop | None = None
         self._running_loop: Loop | None = None
         """The same, once the first state of a run is kept."""
+        self._stranded: Loop | None = None
+        """A loop without a thread: Python starts none once the main thread has ended."""
         self._has_given_up = False
         self._missing_said = ""
         self.session_id = str(uuid.uuid4())
@@ -147,6 +150,8 @@ class Reporter:
         loop = self._loop
         # The thread cannot wait for itself. It is asked to where a run ends because it was
         # collected as garbage: a generator is.
+        if self._stranded is not None:
+            return FlushOutcome(acked=False, spooled=self._keep_alone(self._stranded))
         if loop is None or not loop.is_alive or loop.is_current:
             return FlushOutcome(acked=not self._intake, spooled=not self._intake)
         if timeout_s is None:
@@ -270,6 +275,8 @@ class Reporter:
         Args:
             timeout_s: As for `flush`; two seconds, or flush_timeout_s if that is less, if None.
         """
+        if self._stranded is not None:
+            return self._close_alone(self._stranded)
         loop = self._loop
         if loop is None:
             return FlushOutcome(acked=True, spooled=True)
@@ -325,6 +332,8 @@ class Reporter:
             self._start()
         loop = self._loop
         if loop is None:
+            if self._stranded is not None and event[0] == STATE:
+                self._keep_alone(self._stranded)
             return
         if event[0] != STATE:
             loop.wake()
@@ -343,6 +352,8 @@ class Reporter:
                 # It may have looked, and gone to sleep, before the caller saw that it is there.
                 self._loop.wake()
                 return
+            if self._stranded is not None:
+                return
             # HTTP/2 and the stubs take 60 ms to import: not before something is reported.
             from flowspan.reporter.loop import Loop  # noqa: PLC0415 - measured, see above
 
@@ -353,10 +364,42 @@ class Reporter:
                 self._stop_run,
                 secret=self.session_secret,
             )
-            with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
+            try:
                 loop.start()
+            except RuntimeError:  # the interpreter is shutting down
+                self._stranded = loop
+            else:
                 self._loop = loop
         _close_with_multiprocessing(self)
+
+    def _keep_alone(self, loop: Loop) -> bool:
+        """Put what waits into the spool, in the calling thread; return True if that worked."""
+        with self._lock:
+            return loop.backlog.keep_for_good()
+
+    def _close_alone(self, loop: Loop) -> FlushOutcome:
+        """Send what waits, in the calling thread; what cannot be sent stays in the spool."""
+        from flowspan.reporter.orphans import push_spools  # noqa: PLC0415 - at the end, if at all
+
+        is_kept = self._keep_alone(loop)
+        with self._lock:
+            loop.backlog.spool.close()
+            loop.starts.close()
+        path, results = loop.backlog.spool.path, []
+        if is_kept:
+            with contextlib.suppress(FlowspanError):
+                results = push_spools(self._get_config())
+        is_acked = any(each.is_done for each in results if each.path == path)
+        if not is_acked:
+            logger.warning(
+                "The service has not stored what was reported after the main thread had ended. %s",
+                f"It is kept in {path} and sent by the next process that uses "
+                "flowspan (or by `flowspan spool push`)."
+                if is_kept
+                else f"It is lost. {loop.backlog.spool.problem}",
+            )
+        self._reset()
+        return FlushOutcome(acked=is_acked, spooled=is_kept)
 
     def _slow_down(self) -> None:
         deadline = clock.monotonic() + _SLOW_DOWN_S
