@@ -203,7 +203,7 @@ class Check:
         except PydanticUserError as error:  # a class that is not fully defined
             self._switch_off(_first_line(error))
             return value
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:  # which, depends on its version
             if not _is_of_pydantic(error):
                 raise
             self._tell_of_type(type(value))
@@ -233,7 +233,7 @@ class Check:
         )
 
 
-def _is_of_pydantic(error: TypeError) -> bool:
+def _is_of_pydantic(error: Exception) -> bool:
     """True if pydantic raised an error itself, and not a validator or a value of the user's."""
     trace = error.__traceback__
     trace = None if trace is None else trace.tb_next  # what called pydantic
