@@ -140,6 +140,17 @@ first_function = function
 def function():
     return "b"
 
+def noted(text):
+    error = FileNotFoundError(2, text)
+    error.add_note("a note")
+    return error
+
+def caught(text):
+    try:
+        raise KeyError(text)
+    except KeyError as error:
+        return error
+
 INPUTS_OF = {
     "objects": (First(), Point()),
     "classes": (First, Point),
@@ -148,6 +159,9 @@ INPUTS_OF = {
     "colours": (FirstColour.TABLE, Colour.TABLE),
     "functions": (first_function, function),
     "functions of exec": (by_exec("a"), by_exec("b")),
+    "errors": (ValueError("a"), ValueError("b")),
+    "errors with notes": (noted("a"), noted("b")),
+    "caught errors": (caught("a"), caught("b")),
 }
 LOOK = {
     "objects": lambda it: it.table(),
@@ -157,6 +171,9 @@ LOOK = {
     "colours": lambda it: it.value,
     "functions": lambda it: it(),
     "functions of exec": lambda it: it("")[:1],
+    "errors": lambda it: it.args[-1],
+    "errors with notes": lambda it: it.args[-1],
+    "caught errors": lambda it: it.args[-1],
 }
 
 @task

@@ -14,6 +14,7 @@ Its traceback goes along as text, its cause and context as they are.
 from __future__ import annotations
 
 import pickle
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.failures import CARRIED_TRACE, error_text, error_type, trace_text
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Dumps = Callable[[Any], bytes]
+
+are_arguments: ContextVar[bool] = ContextVar("flowspan_loading_arguments", default=False)
+"""Whether the arguments of a call are loaded: an error among them is to have the key that it has at
+home, and so gets nothing that tells where it was."""
 
 _DROPPED = frozenset({CARRIED_TRACE, SHOWN, "__notes__"})
 
@@ -51,9 +56,11 @@ def rebuild_error(
         error = _unpacked(packed) if packed is not None else RemoteError(text, kind)
     except Exception:  # noqa: BLE001 - its type may be missing here
         error = RemoteError(text, kind)
-    error.__dict__[CARRIED_TRACE] = trace
     for note in notes:
         error.add_note(note)
+    if are_arguments.get():
+        return error
+    error.__dict__[CARRIED_TRACE] = trace
     # Shown by Python where nobody catches it; what is reported has the traceback itself.
     shown = f"In the worker process:\n{trace.rstrip()}"
     if shown not in notes:

@@ -21,7 +21,7 @@ from flowspan.core.portable import (
 )
 from flowspan.core.sent import pickler_by_value
 from flowspan.core.values import type_name
-from flowspan.drivers.processes.errors import reduce_error
+from flowspan.drivers.processes.errors import are_arguments, reduce_error
 from flowspan.exceptions import NotPortable, RemoteError
 
 _ADVICE = (
@@ -125,12 +125,15 @@ def load_call(data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
     Raises:
         NotPortable: They are not to be had here.
     """
+    token = are_arguments.set(True)
     try:
         args, kwargs = loads(data)
     except Exception as error:
         raise NotPortable(
             f"The arguments could not be loaded in the worker process: {_summary(error)}."
         ) from error
+    finally:
+        are_arguments.reset(token)
     return args, kwargs
 
 
