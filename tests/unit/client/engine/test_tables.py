@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,7 @@ def test_arrays_of_pyarrow_have_a_method_of_their_own(base: str) -> None:
 
 
 def test_real_arrays_of_pyarrow() -> None:
-    pa = pytest.importorskip("pyarrow")
+    pa: Any = importlib.import_module("pyarrow")
     table = pa.table({"a": [1, None]})
     words = pa.array(["a", None])
     for value, items in (
