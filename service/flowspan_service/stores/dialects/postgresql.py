@@ -49,8 +49,6 @@ COPY_CHUNK_ROWS = 1_000
 PIPELINE_ROWS = 500
 """Up to so many rows, waiting for answers takes longer than the work: all is sent at once."""
 
-_CONNECTION_LOST = ("08", "57P")
-"""Beginnings of SQLSTATEs: the connection is gone, or the server ends."""
 _IDENTITY = b"SELECT database_id FROM identity"
 _LOCK_HEAD = (
     b"SELECT position, log_position, generation, latest_us, (SELECT database_id FROM identity)"
@@ -272,21 +270,22 @@ class PostgresqlDialect:
         """Read with one statement, which is a transaction of its own: one trip to the server.
 
         Other reads take three more: one asks whether the connection lives, two are for the
-        transaction. Here a connection that is found broken is replaced.
+        transaction. Here a connection that is found broken is replaced; all of the pool may be.
         """
-        try:
-            return self._read_once(sql, parameters)
-        except psycopg.OperationalError as error:
-            if error.sqlstate is not None and not error.sqlstate.startswith(_CONNECTION_LOST):
-                raise
-            self._rows.dispose()  # the others of the pool are as broken
-            return self._read_once(sql, parameters)
+        for _ in range(READERS):
+            with contextlib.suppress(_BrokenError):
+                return self._read_once(sql, parameters)
+        return self._read_once(sql, parameters)
 
     def _read_once(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         pooled = self._rows.raw_connection()
         driver: psycopg.Connection[Any] = pooled.driver_connection  # type: ignore[assignment] # it is psycopg's
         try:
             return driver.execute(sql.encode(), parameters).fetchall()
+        except psycopg.OperationalError as error:
+            if driver.closed:
+                raise _BrokenError(*error.args) from error
+            raise
         finally:
             if driver.closed:
                 pooled.invalidate()
@@ -361,6 +360,10 @@ class PostgresqlDialect:
         self._rows.dispose()
         self.reading.dispose()
         self.writing.dispose()
+
+
+class _BrokenError(psycopg.OperationalError):
+    """The connection was found broken."""
 
 
 @contextlib.contextmanager
