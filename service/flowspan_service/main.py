@@ -330,7 +330,7 @@ async def _loops(backend: Backend, reaper: Reaper, server: Server) -> AsyncItera
     work: list[Coroutine[None, None, None]] = [
         reaper.run(),
         keep_house(backend.store, backend.clock),
-        finish_unfinished(backend.store),
+        finish_unfinished(backend.store, under_way=backend.deleting),
         watch_open_files(backend.files),
         watch_database(backend.store, server.set_problem),
     ]

@@ -93,6 +93,27 @@ def test_promise_bad_input_tiny_events_about_a_large_run(service: ServiceProcess
         assert answer.ByteSize() < MIB
 
 
+def test_promise_bad_input_a_tiny_event_about_each_of_many_large_runs(
+    service: ServiceProcess,
+) -> None:
+    session_id = new_id()
+    large = payload_pb2.Payload(encoding="x", data=bytes(MIB))
+    run_ids = [new_id() for _ in range(100)]
+    with channel_to(service) as channel:
+        stubs = Stubs(channel)
+        for number, run_id in enumerate(run_ids):
+            events = [created(run_id), entered(run_id, "COMPLETED", result=large)]
+            stubs.reports.ReportBatch(batch(session_id, *events, first=2 * number + 1))
+        tiny = [entered(run_id, "RUNNING") for run_id in run_ids]
+        request = batch(session_id, *tiny, first=2 * len(run_ids) + 1)
+        assert request.ByteSize() < 8_000
+        with served_meanwhile(service), memory_grows_by(service, 30):
+            answer = stubs.reports.ReportBatch(request, timeout=TIMEOUT_S)
+    assert [verdict.run_id for verdict in answer.ack.verdicts] == run_ids
+    assert answer.ack.up_to_sequence == 3 * len(run_ids)
+    assert answer.ByteSize() < MIB
+
+
 def _varint(value: int) -> bytes:
     found = bytearray()
     while value > 0x7F:

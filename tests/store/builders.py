@@ -147,8 +147,9 @@ def put_artifacts(store: SqlStore, *artifacts: Artifact) -> None:
     """Stores artifacts, new or changed, in one transaction."""
 
     def put(uow: UnitOfWork) -> None:
-        uow.artifacts([each.id for each in artifacts])
+        uow.preload_artifacts([each.id for each in artifacts])
         for each in artifacts:
+            uow.artifact(each.id)
             uow.put_artifact(each)
 
     do(store, put)

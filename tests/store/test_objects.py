@@ -75,7 +75,7 @@ def test_a_changed_artifact_is_one_artifact(store: SqlStore) -> None:
 
     def change_twice(uow) -> None:
         for number in (b"3", b"4"):
-            known = uow.artifacts([first.id])[first.id]
+            known = uow.artifact(first.id)
             uow.put_artifact(replace(known, data=Payload("json", number)))
 
     do(store, change_twice)
@@ -88,13 +88,13 @@ def test_what_was_put_is_seen_in_the_same_transaction(store: SqlStore) -> None:
     artifact = an_artifact(key="k")
 
     def put_and_look(uow) -> object:
-        assert uow.artifacts([artifact.id]) == {}
+        assert uow.artifact(artifact.id) is None
         uow.put_artifact(artifact)
-        found = uow.artifacts([artifact.id])
+        found = uow.artifact(artifact.id)
         deleted = uow.delete_artifacts(key="k", limit=9)
-        return found, deleted, uow.artifacts([artifact.id])
+        return found, deleted, uow.artifact(artifact.id)
 
-    assert do(store, put_and_look) == ({artifact.id: artifact}, 1, {})
+    assert do(store, put_and_look) == (artifact, 1, None)
     assert store.list_artifacts(ArtifactQuery()).items == []
 
 
@@ -105,7 +105,7 @@ def test_an_artifact_may_change_after_it_was_written_in_the_same_transaction(
     changed = replace(artifact, data=Payload("json", b"2"))
 
     def put_twice(uow) -> None:
-        uow.artifacts([artifact.id])
+        uow.artifact(artifact.id)
         uow.put_artifact(artifact)
         assert (
             uow.open_runs_of(new_id(), limit=1, limit_bytes=1).items == []

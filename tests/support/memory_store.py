@@ -74,11 +74,24 @@ class _Data:
         self.commands: dict[tuple[str, int], Command] = {}
 
 
+class MemoryBudget:
+    """Full after so many events: each asks once."""
+
+    def __init__(self, events: int) -> None:
+        self.left = events
+
+    @property
+    def is_full(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
 class MemoryUnitOfWork:
     """One transaction over a copy of the data."""
 
-    def __init__(self, data: _Data, now_us: int) -> None:
+    def __init__(self, data: _Data, now_us: int, *, events_at_once: int = 1 << 30) -> None:
         self.data = data
+        self.budget = MemoryBudget(events_at_once)
         self.now_us = now_us
         self.ended: list[Run] = []
         self.writes = 0
@@ -219,8 +232,11 @@ class MemoryUnitOfWork:
     def was_deleted(self, run_id: str) -> bool:
         return run_id in self.data.deleted
 
-    def artifacts(self, artifact_ids: Sequence[str]) -> dict[str, Artifact]:
-        return {key: self.data.artifacts[key] for key in artifact_ids if key in self.data.artifacts}
+    def preload_artifacts(self, artifact_ids: Sequence[str]) -> None:
+        pass
+
+    def artifact(self, artifact_id: str) -> Artifact | None:
+        return self.data.artifacts.get(artifact_id)
 
     def put_artifact(self, artifact: Artifact) -> None:
         self.data.artifacts[artifact.id] = artifact
@@ -257,6 +273,8 @@ class MemoryStore:
         self.queued_weight = 0
         self.is_local = True
         self.is_spent = False
+        self.events_at_once = 1 << 30
+        """How many events of a report one transaction takes."""
         self.trouble: str | None = None
         self.identity = Identity("00000000-0000-4000-8000-000000000000", b"key")
 
@@ -274,7 +292,7 @@ class MemoryStore:
         `is_spent` is set.
         """
         data, before = deepcopy(self.data), self.heads()
-        uow = MemoryUnitOfWork(data, self.clock.now_us())
+        uow = MemoryUnitOfWork(data, self.clock.now_us(), events_at_once=self.events_at_once)
         uow.spent = self.is_spent
         answer = operation(uow)
         self.data = data

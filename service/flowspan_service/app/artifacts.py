@@ -9,7 +9,7 @@ from flowspan_service.app.ports import Unfinished
 from flowspan_service.domain.artifacts import Artifact
 from flowspan_service.domain.errors import AlreadyExistsError, NotFoundError
 from flowspan_service.domain.runs import RunKind
-from flowspan_service.domain.verdicts import Verdict, VerdictKind
+from flowspan_service.domain.verdicts import VerdictKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,40 +78,28 @@ class ArtifactChange(NamedTuple):
         )
 
 
-class ArtifactEvent(NamedTuple):
-    """An artifact made or changed, as a session reports it."""
+def apply_event(
+    uow: UnitOfWork, run: Run | None, what: NewArtifact | ArtifactChange
+) -> tuple[VerdictKind, str, str] | None:
+    """Stores what a session says of an artifact.
 
-    sequence: int
-    run: Run | None
-    """The run that made it; None outside of runs and for changes."""
-    what: NewArtifact | ArtifactChange
-
-
-def apply_events(uow: UnitOfWork, events: Sequence[ArtifactEvent]) -> list[Verdict]:
-    """Stores what a batch says of artifacts, in order.
+    Args:
+        uow: The transaction.
+        run: The run that made the artifact; None outside of runs and for changes.
+        what: What is said.
 
     Returns:
-        The answers to what was not simply accepted, by sequence.
+        Kind, rule and reason of the verdict; None if it was simply accepted.
     """
-    artifacts = uow.artifacts([event.what.id for event in events])
-    verdicts: list[Verdict] = []
-    for event in events:
-        what = event.what
-        known = artifacts.get(what.id)
-        objection = _objection(what, known)
-        if objection is not None:
-            run_id = event.run.id if event.run is not None else ""
-            kind, rule, reason = objection
-            verdicts.append(Verdict(kind, run_id, rule, reason, sequence=event.sequence))
-            continue
+    known = uow.artifact(what.id)
+    objection = _objection(what, known)
+    if objection is None:
         if isinstance(what, NewArtifact):
-            artifact = what.make(event.run)
+            uow.put_artifact(what.make(run))
         else:
             assert known is not None  # noqa: S101 - else there was an objection
-            artifact = what.applied_to(known)
-        artifacts[what.id] = artifact
-        uow.put_artifact(artifact)
-    return verdicts
+            uow.put_artifact(what.applied_to(known))
+    return objection
 
 
 def _objection(
@@ -163,7 +151,7 @@ class CreateArtifact:
             NotFoundError: There is no such run.
         """
         new = self.new
-        known = uow.artifacts([new.id]).get(new.id)
+        known = uow.artifact(new.id)
         if known is not None:
             if not new.agrees_with(known):
                 raise AlreadyExistsError(
@@ -197,7 +185,7 @@ class UpdateArtifact:
         Raises:
             NotFoundError: There is no such artifact.
         """
-        known = uow.artifacts([self.change.id]).get(self.change.id)
+        known = uow.artifact(self.change.id)
         if known is None:
             raise artifact_not_found(artifact_id=self.change.id)
         artifact = self.change.applied_to(known)

@@ -50,6 +50,15 @@ class Clock(Protocol):
         ...
 
 
+class Budget(Protocol):
+    """How many bytes of runs and artifacts a transaction has touched."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether that is as many as it should. Never where an operation begins."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """One transaction, as an operation sees it.
 
@@ -68,6 +77,11 @@ class UnitOfWork(Protocol):
 
         An operation whose work has no bound asks this between pieces, and returns Unfinished.
         """
+        ...
+
+    @property
+    def budget(self) -> Budget:
+        """What it has touched; asked before each event, as small ones may be about large runs."""
         ...
 
     def run(self, run_id: str) -> Run | None:
@@ -181,8 +195,12 @@ class UnitOfWork(Protocol):
         """Whether the run was deleted before it had ended. Asked only of runs that do not exist."""
         ...
 
-    def artifacts(self, artifact_ids: Sequence[str]) -> dict[str, Artifact]:
-        """Those of the artifacts that there are, by id; in one query, so ask for all at once."""
+    def preload_artifacts(self, artifact_ids: Sequence[str]) -> None:
+        """These artifacts will be asked for: loads them in few statements, but not large ones."""
+        ...
+
+    def artifact(self, artifact_id: str) -> Artifact | None:
+        """The artifact, or None."""
         ...
 
     def put_artifact(self, artifact: Artifact) -> None:
@@ -229,6 +247,9 @@ class Unfinished:
     rest: Operation[Any]
     progress: str
     """What was done and what becomes of the rest if the service stops now, for the caller."""
+    session_id: str | None = None
+    """Whose later operations are to wait for the rest (those with this `session_id`); they do not
+    make sense without it, so it is also done when the service stops."""
 
 
 class Operation(Protocol[T_co]):

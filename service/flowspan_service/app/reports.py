@@ -7,15 +7,11 @@ a `NewRun`, a `Wish` (a state to enter), a `LogEntry`, a `NewArtifact`, an `Arti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowspan_service.app.artifacts import (
-    ArtifactChange,
-    ArtifactEvent,
-    NewArtifact,
-    apply_events,
-)
+from flowspan_service.app.artifacts import ArtifactChange, NewArtifact, apply_event
+from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.sessions import require_session
 from flowspan_service.domain.errors import BadSequenceError
 from flowspan_service.domain.rules import INITIAL_TYPES, Wish, decide, enter
@@ -23,7 +19,6 @@ from flowspan_service.domain.runs import (
     LogEntry,
     Payload,
     Run,
-    Session,
     TraceContext,
 )
 from flowspan_service.domain.states import Cause, StateType
@@ -41,13 +36,15 @@ PIECE_EVENTS = 2_000
 """A batch with more events is stored in pieces, so that nobody waits long for the writer."""
 BYTES_PER_ROW = 4_000
 """So many bytes count as one row more."""
+TOLD_CHARACTERS = 2_000
+"""A verdict tells at most so much of a state's message."""
 
 _REPORTED = int(Cause.REPORTED)
 _CANCELLING = int(StateType.CANCELLING)
 _ACCEPTED = VerdictKind.ACCEPTED
 _WAS_DELETED = (VerdictKind.ABORT, "run_was_deleted", "The run was deleted.")
-_LATER = (_ACCEPTED, "", "")
-"""For what is decided when the runs of the batch are: artifacts."""
+_ARTIFACT = (_ACCEPTED, "", "")
+"""For what is not decided by the run: artifacts."""
 
 
 class NewRun(NamedTuple):
@@ -117,6 +114,15 @@ class Applied:
     has_commands: bool = False
     """Whether the session was given runs for which there are commands."""
 
+    def followed_by(self, later: Applied) -> Applied:
+        """What became of these events and of later ones."""
+        return Applied(
+            later.up_to_sequence,
+            self.verdicts + later.verdicts,
+            self.transition_count + later.transition_count,
+            self.has_commands or later.has_commands,
+        )
+
 
 class ApplyReport:
     """Stores a batch of a session's events and moves its watermark, in one transaction.
@@ -129,7 +135,10 @@ class ApplyReport:
         BadSequenceError: Events are missing between the watermark and the batch.
     """
 
-    __slots__ = ("connection_id", "events", "first_sequence", "run_ids", "session_id", "weight")
+    __slots__ = (
+        *("applied", "connection_id", "events", "first_sequence", "run_ids", "session_id"),
+        *("size_bytes", "weight"),
+    )
 
     def __init__(
         self,
@@ -140,6 +149,7 @@ class ApplyReport:
         run_ids: Sequence[str],
         connection_id: str | None = None,
         size_bytes: int = 0,
+        applied: Applied | None = None,
     ) -> None:
         """Prepares it.
 
@@ -150,15 +160,18 @@ class ApplyReport:
             run_ids: The runs that the events are about, and the parents of new ones.
             connection_id: The connection they came over; None for calls without one.
             size_bytes: How large they are, as a long message costs as much as many rows.
+            applied: What became of the events before them in their batch, to be told with theirs.
         """
         self.session_id = session_id
         self.first_sequence = first_sequence
         self.events = events
         self.run_ids: Sequence[str] = run_ids
         self.connection_id = connection_id
+        self.size_bytes = size_bytes
+        self.applied = applied
         self.weight = 1 + len(events) + size_bytes // BYTES_PER_ROW
 
-    def __call__(self, uow: UnitOfWork) -> Applied:
+    def __call__(self, uow: UnitOfWork) -> Applied | Unfinished:
         """Does it."""
         session = require_session(uow, self.session_id, connection_id=self.connection_id)
         already = session.last_sequence + 1 - self.first_sequence
@@ -172,12 +185,28 @@ class ApplyReport:
         events = self.events[already:] if already else self.events
         first = self.first_sequence + already
         applied = Applied(session.last_sequence)
+        done = 0
         if events:
-            applied.up_to_sequence = session.last_sequence = first + len(events) - 1
-            _apply(uow, session, events, first, applied)
+            done = _apply(uow, session.id, events, first, applied)
+            applied.up_to_sequence = session.last_sequence = first + done - 1
         session.renew(uow.now_us)
         uow.save_session(session)
-        return applied
+        if self.applied is not None:
+            applied = self.applied.followed_by(applied)
+        return applied if done == len(events) else self._rest(events[done:], applied)
+
+    def _rest(self, events: Sequence[ReportedEvent], applied: Applied) -> Unfinished:
+        rest = ApplyReport(
+            self.session_id,
+            first_sequence=applied.up_to_sequence + 1,
+            events=events,
+            run_ids=_run_ids(events),
+            connection_id=self.connection_id,
+            size_bytes=self.size_bytes * len(events) // len(self.events),
+            applied=applied,
+        )
+        progress = f"The events up to {applied.up_to_sequence} are stored."
+        return Unfinished(rest, progress, session_id=self.session_id)
 
 
 def report_pieces(
@@ -225,22 +254,26 @@ def _run_ids(events: Sequence[ReportedEvent]) -> list[str]:
     return list(found)
 
 
-def _apply(
+def _apply(  # noqa: C901 - the hot path: calls would take as long as what they do
     uow: UnitOfWork,
-    session: Session,
+    session_id: str,
     events: Sequence[ReportedEvent],
     first: int,
     applied: Applied,
-) -> None:
-    session_id = session.id
-    find, add_transition = uow.run, uow.add_transition
+) -> int:
+    """Applies the events until the transaction is full; returns how many, at least one."""
+    find, add_transition, budget = uow.run, uow.add_transition, uow.budget
     logs: list[LogEntry] = []
-    artifacts: list[ArtifactEvent] = []
+    has_artifacts = False
     told: dict[str, State] = {}
     entered = 0
+    sequence = first - 1
     # Mostly nothing is being deleted, and no event pays for it.
     is_doomed = uow.is_being_deleted if uow.deletions() else None
-    for sequence, (run_id, what) in enumerate(events, first):
+    for run_id, what in events:
+        if budget.is_full:
+            break
+        sequence += 1
         kind = what.__class__
         run = find(run_id) if run_id else None
         objection: Objection | NotUnderstood | tuple[VerdictKind, str, str] | None
@@ -266,19 +299,21 @@ def _apply(
             continue
         else:
             objection = _created_again(uow, session_id, run, what, applied)  # type: ignore[arg-type] # what is left
-        if objection is _LATER:
-            artifacts.append(ArtifactEvent(sequence, run, what))  # type: ignore[arg-type] # an artifact
-            continue
+        if objection is _ARTIFACT:
+            if not has_artifacts:
+                has_artifacts = True
+                uow.preload_artifacts(_artifact_ids(events))
+            objection = apply_event(uow, run, what)  # type: ignore[arg-type] # an artifact
+            if objection is None:
+                continue
         applied.verdicts.append(_answer(objection, sequence, run_id, run, told))
     uow.add_logs(logs)
-    _apply_artifacts(uow, artifacts, applied)
     applied.transition_count = entered
+    return sequence + 1 - first
 
 
-def _apply_artifacts(uow: UnitOfWork, events: list[ArtifactEvent], applied: Applied) -> None:
-    if events:
-        applied.verdicts += apply_events(uow, events)
-        applied.verdicts.sort(key=lambda verdict: verdict.sequence)
+def _artifact_ids(events: Sequence[ReportedEvent]) -> list[str]:
+    return [what.id for _, what in events if isinstance(what, NewArtifact | ArtifactChange)]
 
 
 def _answer(
@@ -294,8 +329,16 @@ def _answer(
     if run is not None:
         verdict.attempt = run.attempt
         if told.get(run_id) is not run.state:
-            verdict.state = told[run_id] = run.state
+            told[run_id] = run.state
+            verdict.state = _without_payloads(run.state)
     return verdict
+
+
+def _without_payloads(state: State) -> State:
+    """What a verdict tells: many may wait for the end of their batch."""
+    if state.failure is None and state.result is None and len(state.message) <= TOLD_CHARACTERS:
+        return state
+    return replace(state, message=state.message[:TOLD_CHARACTERS], failure=None, result=None)
 
 
 def _first_of_run(
@@ -307,7 +350,7 @@ def _first_of_run(
     if what.__class__ is NotUnderstood:
         return (VerdictKind.REJECTED, *what)
     if not run_id:
-        return _LATER
+        return _ARTIFACT
     if uow.was_deleted(run_id):
         return _WAS_DELETED
     return VerdictKind.REJECTED, "run_is_known", "No run with this id was created."
@@ -342,7 +385,7 @@ def _created_again(
 ) -> tuple[VerdictKind, str, str]:
     """What becomes of a creation of a run that is there; the session takes over its reporting."""
     if what.__class__ is NewArtifact:
-        return _LATER
+        return _ARTIFACT
     if what.__class__ is NotUnderstood:
         return (VerdictKind.REJECTED, *what)
     if not what.agrees_with(run):  # type: ignore[arg-type, union-attr] # a NewRun is left

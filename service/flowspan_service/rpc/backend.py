@@ -70,6 +70,7 @@ class Backend:
         activity: How it is used.
         files: The files that are open, against what may be.
         parsing: Where large requests are parsed.
+        deleting: The runs that calls are deleting at present, each with its tree.
         stopping: Set when the service stops.
         tokens: Makes and reads the tokens of its database.
         on_point: Told of the named points of the write path, for tests that crash there.
@@ -85,6 +86,7 @@ class Backend:
     activity: Activity
     files: OpenFiles = field(default_factory=OpenFiles)
     parsing: Parsing = field(default_factory=Parsing)
+    deleting: set[str] = field(default_factory=set)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     on_point: Callable[[str], None] | None = None
     tokens: Tokens = field(init=False)

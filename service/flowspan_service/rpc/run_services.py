@@ -152,7 +152,12 @@ class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):
     ) -> flow_runs.DeleteFlowRunResponse:
         """Deletes a run with all that it called."""
         del context
-        deleted = await self._backend.write(DeleteRun(request.id, force=request.force))
+        deleting = self._backend.deleting
+        deleting.add(request.id)
+        try:
+            deleted = await self._backend.write(DeleteRun(request.id, force=request.force))
+        finally:
+            deleting.discard(request.id)
         return flow_runs.DeleteFlowRunResponse(deleted_run_count=deleted)
 
     async def SetFlowRunState(

@@ -53,6 +53,15 @@ def run_bytes(run: Run) -> int:
     return size + tag_bytes(run.tags) if run.tags else size
 
 
+def payload_bytes(run: Run) -> int:
+    """How large the values are that a run holds: parameters, result and failure."""
+    state = run.state
+    size = 0 if run.parameters is None else len(run.parameters.data)
+    if state.failure is not None:
+        size += len(state.failure)
+    return size if state.result is None else size + len(state.result)
+
+
 def transition_bytes(transition: Transition) -> int:
     """How large a transition's message is, or about so."""
     return TRANSITION_BYTES + _state_bytes(transition.state)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, delete, select
 
 from flowspan_service.stores import tables
+from flowspan_service.stores.bounds import artifact_bytes
 from flowspan_service.stores.dialects.base import chunks
 from flowspan_service.stores.rows import artifact_of, artifact_row, variable_of
 from flowspan_service.stores.upserts import upsert_variable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.variables import Variable
+    from flowspan_service.stores.budget import Budget
     from flowspan_service.stores.dialects.base import Dialect
 
 _QUERY_IDS = 500
@@ -31,34 +33,52 @@ _DELETED_AT_ONCE = 50
 class Objects:
     """The part of a `unit.Unit` that is not about runs and sessions."""
 
-    def __init__(self, dialect: Dialect, connection: Connection) -> None:
+    def __init__(self, dialect: Dialect, connection: Connection, budget: Budget) -> None:
         self._dialect = dialect
         self._connection = connection
+        self._budget = budget
+        self._known: dict[str, Artifact | None] = {}
+        """Artifacts as they are now; None for those that are not there."""
         self._put: dict[str, Artifact] = {}
         """Artifacts that are not written yet."""
         self._stored: set[str] = set()
-        """Those of them of which there is a row, to be replaced."""
+        """Those of which there is a row, to be replaced."""
 
     @property
     def row_count(self) -> int:
         """How many rows wait to be written."""
         return len(self._put)
 
-    def artifacts(self, artifact_ids: Sequence[str]) -> dict[str, Artifact]:
+    def preload_artifacts(self, artifact_ids: Sequence[str]) -> None:
         """See app.ports.UnitOfWork."""
-        found = {key: self._put[key] for key in artifact_ids if key in self._put}
-        unknown = list(dict.fromkeys(key for key in artifact_ids if key not in found))
-        for chunk in chunks(unknown, _QUERY_IDS):
+        unknown = [key for key in dict.fromkeys(artifact_ids) if key not in self._known]
+        if not unknown:
+            return
+        now, later = self._budget.fitting_artifacts(self._connection, unknown)
+        self._known.update(dict.fromkeys(unknown))
+        for key in later:
+            del self._known[key]
+        for chunk in chunks(now, _QUERY_IDS):
             statement = select(tables.artifact).where(tables.artifact.c.id.in_(chunk))
             for row in self._connection.execute(statement):
                 artifact = artifact_of(row)
-                found[artifact.id] = artifact
+                self._known[artifact.id] = artifact
                 self._stored.add(artifact.id)
-        return found
+
+    def artifact(self, artifact_id: str) -> Artifact | None:
+        """See app.ports.UnitOfWork."""
+        if artifact_id not in self._known:
+            self.preload_artifacts((artifact_id,))
+            loaded = self._known[artifact_id]
+            if loaded is not None:
+                self._budget.touch_late(artifact_bytes(loaded))
+        return self._known[artifact_id]
 
     def put_artifact(self, artifact: Artifact) -> None:
         """See app.ports.UnitOfWork."""
-        self._put[artifact.id] = artifact
+        if artifact.id in self._stored and artifact.id not in self._put:
+            self._budget.touch(artifact_bytes(artifact))
+        self._known[artifact.id] = self._put[artifact.id] = artifact
 
     def write(self) -> None:
         """Writes what waits. A changed artifact is a new row in place of the old one."""
@@ -87,6 +107,7 @@ class Objects:
 
     def _delete_some(self, which: ColumnElement[bool], limit: int) -> int:
         self._stored.clear()
+        self._known.clear()
         some = select(tables.artifact.c.id).where(which).limit(limit)
         statement = delete(tables.artifact).where(tables.artifact.c.id.in_(some))
         return self._connection.execute(statement).rowcount

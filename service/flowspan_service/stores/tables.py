@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from flowspan_service.stores.ids import Id
 
-SCHEMA_VERSION = "0008"
+SCHEMA_VERSION = "0009"
 """The revision of the last migration in `migrations/versions`."""
 
 metadata = MetaData()
@@ -66,9 +66,12 @@ run = Table(
     Column("tracestate", Text),
     Column("parent_span_id", Text),
     Column("exported_by_service", Boolean),
-    sqlite_with_rowid=False,
 )
-"""Flow runs and task runs. The five ids come first: `rows` and the dialects count on the order."""
+"""Flow runs and task runs. The five ids come first: `rows` and the dialects count on the order.
+
+With a rowid in SQLite: without one, whoever looks for an id reads whole rows on the way to it, and
+a row may hold megabytes.
+"""
 
 IS_TOP_LEVEL = text("parent_run_id IS NULL")
 IS_BELOW_ROOT = text("root_run_id <> id")
@@ -268,7 +271,6 @@ variable = Table(
     Column("tags", Text),
     Column("created_us", BigInteger, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
 )
 """Named values that flows and people share."""
 

@@ -14,6 +14,7 @@ from flowspan_service.domain.runs import RunKind, SessionStatus
 from flowspan_service.domain.states import TERMINAL_TYPES
 from flowspan_service.stores import tables
 from flowspan_service.stores.bounds import bounded, run_bytes
+from flowspan_service.stores.budget import Budget
 from flowspan_service.stores.commands import Commands
 from flowspan_service.stores.commit_times import CommitTimes
 from flowspan_service.stores.deletions import Deletions
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.runs import LogEntry, Run, Session
     from flowspan_service.domain.variables import Variable
+    from flowspan_service.stores.cache import Cache
     from flowspan_service.stores.dialects.base import Dialect
 
 LOOK_UP_CHUNK = 500
@@ -51,41 +53,6 @@ _SIGNS = select(
 _FLOW = int(RunKind.FLOW)  # for add_run: reading a member from its class takes its time
 
 
-class Cache:
-    """What the writer remembers from one transaction to the next: open runs and sessions.
-
-    Valid as long as the generation in the table `head` is the one that this process left there.
-    """
-
-    def __init__(self, *, max_runs: int) -> None:
-        self._max_runs = max_runs
-        self.generation: int | None = None
-        self.newest_id: str | None = None
-        """No run in the database has a greater id: who asks for one needs no query."""
-        self.runs: dict[str, Run] = {}
-        self.sessions: dict[str, Session] = {}
-        self.deletions: dict[str, set[str]] | None = None
-        """The runs whose deletion was begun, by their roots; None if that is not known."""
-
-    def clear(self) -> None:
-        """Forgets everything."""
-        self.generation = None
-        self.newest_id = None
-        self.deletions = None
-        self.runs.clear()
-        self.sessions.clear()
-
-    def trim(self) -> None:
-        """Forgets the runs that ended, and the oldest of the others if there are too many."""
-        runs = self.runs
-        for run_id in [key for key, run in runs.items() if run.state.type in TERMINAL_TYPES]:
-            del runs[run_id]
-        while len(runs) > self._max_runs:
-            del runs[next(iter(runs))]
-        while len(self.sessions) > self._max_runs:
-            del self.sessions[next(iter(self.sessions))]
-
-
 class Unit:
     """See app.ports.UnitOfWork. Used by the writer's thread alone."""
 
@@ -100,11 +67,12 @@ class Unit:
         is_spent: Callable[[], bool] = lambda: False,
     ) -> None:
         self.now_us = now_us
-        self.is_spent = is_spent
+        self.budget = Budget(is_spent)
         self.changes = 0
         """How many calls have changed something: tells whether a failed operation had begun."""
         self._dialect = dialect
         self._null = dialect.null
+        self._whole_rows = dialect.writes_whole_rows
         self._connection = connection
         self._head = head
         self._position = head.position
@@ -125,16 +93,20 @@ class Unit:
         self._flows: dict[str, tuple[int, int]] = {}
         self._other_roots: set[str] = set()
         """Of trees that changed, beside those of the runs that were written."""
-        self._objects = Objects(dialect, connection)
+        self._objects = Objects(dialect, connection, self.budget)
         self._commands = Commands(connection, now_us)
         self._commit_times = CommitTimes(connection, now_us) if now_us < head.latest_us else None
         """None as long as the clock does not stand behind."""
         self._deletions = Deletions(connection, self._objects, self._commands)
 
+    def is_spent(self) -> bool:
+        """See app.ports.UnitOfWork."""
+        return self.budget.is_full or self.budget.is_late()
+
     # Runs
 
     def preload(self, run_ids: Iterable[str]) -> None:
-        """Loads the runs that are not in memory, in few statements."""
+        """Loads the runs that are not in memory, in few statements, as far as they are small."""
         if self._commit_times is not None:
             run_ids = list(run_ids)
             self._load(run_ids)
@@ -146,17 +118,20 @@ class Unit:
 
     def _load(self, run_ids: Iterable[str]) -> None:
         runs, absent = self._runs, self._absent
-        unknown = {run_id for run_id in run_ids if run_id not in runs}
+        unknown = [run_id for run_id in dict.fromkeys(run_ids) if run_id not in runs]
         if not unknown:
             return
         newest_id = self._newest_id()
         # Most that are asked for are about to be created, with ids that count up.
         wanted = [run_id for run_id in unknown if run_id <= newest_id and run_id not in absent]
-        absent |= unknown
+        absent.update(unknown)
         if wanted:
+            wanted, later = self.budget.fitting_runs(self._connection, wanted)
+            absent.difference_update(later)
             for run in self._dialect.load_runs(self._connection, wanted):
                 runs[run.id] = run
                 absent.discard(run.id)
+                self._cache.payload_bytes += run_bytes(run)
 
     def _newest_id(self) -> str:
         if self._cache.newest_id is None:
@@ -170,6 +145,8 @@ class Unit:
         if run is None and run_id not in self._absent:
             self.preload((run_id,))
             run = self._runs.get(run_id)
+            if run is not None:
+                self.budget.touch_late(run_bytes(run))
         return run
 
     def add_run(self, run: Run) -> None:
@@ -182,6 +159,8 @@ class Unit:
         if run.kind == _FLOW:
             created_us, last_run_us = self._flows.get(run.function_name, (self.now_us, 0))
             self._flows[run.function_name] = (created_us, max(last_run_us, run.created_us))
+        if run.parameters is not None:
+            self._cache.payload_bytes += len(run.parameters.data)
         run.position = 0
         self._record(run)
 
@@ -197,12 +176,24 @@ class Unit:
         self._runs[run_id] = run
         if run_id in self._new:
             self._new[run_id] = run
-        else:
-            self._changed[run_id] = run
+            return
+        if self._whole_rows and run.parameters is not None and run_id not in self._changed:
+            self.budget.touch(len(run.parameters.data))
+        self._changed[run_id] = run
 
     def _record(self, run: Run) -> None:
         """Notes the run's last transition, and links it with the one before."""
         state, null = run.state, self._null
+        failure: Any = state.failure
+        result: Any = state.result
+        if failure is None:
+            failure = null
+        else:
+            self._cache.payload_bytes += len(failure)
+        if result is None:
+            result = null
+        else:
+            self._cache.payload_bytes += len(result)
         self._position = position = self._position + 1
         commit_us = self.now_us
         if self._commit_times is not None:
@@ -221,8 +212,8 @@ class Unit:
             null if state.scheduled_us is None else state.scheduled_us,
             state.name,
             state.message,
-            null if state.failure is None else state.failure,
-            null if state.result is None else state.result,
+            failure,
+            result,
         )
         run.position = position
 
@@ -338,9 +329,13 @@ class Unit:
 
     # Artifacts and variables
 
-    def artifacts(self, artifact_ids: Sequence[str]) -> dict[str, Artifact]:
+    def preload_artifacts(self, artifact_ids: Sequence[str]) -> None:
         """See app.ports.UnitOfWork."""
-        return self._objects.artifacts(artifact_ids)
+        self._objects.preload_artifacts(artifact_ids)
+
+    def artifact(self, artifact_id: str) -> Artifact | None:
+        """See app.ports.UnitOfWork."""
+        return self._objects.artifact(artifact_id)
 
     def put_artifact(self, artifact: Artifact) -> None:
         """See app.ports.UnitOfWork."""
@@ -529,7 +524,7 @@ class Unit:
         self._logs.clear()
 
     def _log_row(self, entry: LogEntry) -> tuple[Any, ...]:
-        run = self._runs.get(entry.run_id)
+        run = self.run(entry.run_id)
         root_run_id = run.root_run_id if run is not None else entry.run_id
         self._other_roots.add(root_run_id)
         self._log_position += 1

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowspan_service.app.ports import Heads, Unfinished
 from flowspan_service.domain.errors import ServiceError, StoppingError, StoreUnavailableError
+from flowspan_service.stores.cache import Cache
 from flowspan_service.stores.dialects.base import DatabaseGoneError
 from flowspan_service.stores.holds import TARGET_S, GroupLimit, Holds
-from flowspan_service.stores.unit import Cache, Unit
+from flowspan_service.stores.unit import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -185,7 +186,7 @@ class Writer:
 
     def _commit_singly(self, group: list[_Waiting]) -> None:
         """One operation spoils the group: run each in a transaction of its own, to find which."""
-        for waiting in group:
+        for done, waiting in enumerate(group, 1):
             try:
                 committed = self._transact([waiting])
             except _UnavailableError as error:
@@ -195,6 +196,11 @@ class Writer:
                 self._forget()
                 _fail(waiting.future, error)
             else:
+                if _is_unfinished(committed):
+                    # The rest of it may have to come before the others.
+                    self._put_back(group[done:])
+                    self._tell(committed)
+                    return
                 self._tell(committed)
 
     def _transact(self, group: Sequence[_Waiting]) -> _Committed:
@@ -305,16 +311,28 @@ class Writer:
 
     def _go_on(self, future: Future[Any], unfinished: Unfinished) -> None:
         """Queue what is left of an operation, behind those that wait."""
-        rest = unfinished.rest
+        rest, session_id = unfinished.rest, unfinished.session_id
         with self._wake:
-            if not self._stopping:
+            if not self._stopping or session_id is not None:
+                later = self._take_out(session_id)
                 self._waiting.append(
                     _Waiting(rest, future, rest.weight, is_begun=True, is_rest=True)
                 )
+                self._waiting.extend(later)
                 self._queued_weight += rest.weight
                 return
         message = f"The service is stopping. {unfinished.progress}"
         _fail(future, StoppingError(message, advice="Call again."))
+
+    def _take_out(self, session_id: str | None) -> list[_Waiting]:
+        """Take the operations of a session out of the queue."""
+        if session_id is None:
+            return []
+        theirs = [each for each in self._waiting if _session_of(each.operation) == session_id]
+        if theirs:
+            others = [each for each in self._waiting if _session_of(each.operation) != session_id]
+            self._waiting = deque(others)
+        return theirs
 
     def _put_back(self, group: Sequence[_Waiting]) -> None:
         """Put operations for which there was no time at the head of the queue."""
@@ -369,6 +387,14 @@ def _run_operations(
         if unit.is_spent():
             break
     return outcomes, refused
+
+
+def _session_of(operation: Operation[Any]) -> str | None:
+    return getattr(operation, "session_id", None)
+
+
+def _is_unfinished(committed: _Committed) -> bool:
+    return any(isinstance(outcome, Unfinished) for _, outcome in committed.outcomes)
 
 
 def _begin(waiting: _Waiting) -> bool:

@@ -39,6 +39,8 @@ class Dialect(Protocol):
     """A pool of connections for the reads, in autocommit."""
     is_local: bool
     """True if a row is read sooner than another thread can be woken to read it."""
+    writes_whole_rows: bool
+    """True if a row is written with its payloads when another column changes."""
     null: object
     """What stands for NULL in the values given to `insert` and `update_runs`."""
     gone: str | None

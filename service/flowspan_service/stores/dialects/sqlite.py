@@ -98,6 +98,7 @@ class SqliteDialect:
 
     name = "sqlite"
     is_local = True
+    writes_whole_rows = True
     # SQLite stores NaN as NULL (sqlite.org/floatingpoint.html), and Python's sqlite3 binds a float
     # five times as fast as None, for which it looks for an adapter each time.
     null: object = float("nan")

@@ -8,7 +8,9 @@ import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
 from flowspan_service.app import reports
+from flowspan_service.app.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.app.leases import LeaseWatch
+from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.reports import (
     ApplyReport,
     NewRun,
@@ -57,6 +59,14 @@ def enters(run_id: str, kind: StateType, *, attempt: int = 1, at: int = 2) -> Re
 
 def logs(run_id: str) -> ReportedEvent:
     return run_id, LogEntry(run_id, 1, 20, 5, "l", "m")
+
+
+def made(artifact_id: str) -> ReportedEvent:
+    return "", NewArtifact(artifact_id, None, "markdown", "", None, None, 1)
+
+
+def changed(artifact_id: str) -> ReportedEvent:
+    return "", ArtifactChange(artifact_id, "changed", None, 2)
 
 
 def report(store: MemoryStore, first: int, *events: ReportedEvent, session_id: str = "s"):
@@ -226,6 +236,61 @@ def test_a_large_batch_is_stored_in_pieces(
     found = [(v.sequence, v.kind) for each in applied for v in each.verdicts]
     assert found == [(5, VerdictKind.REJECTED), (7, VerdictKind.DUPLICATE)]
     assert store.data.runs["a"].state.type == S.COMPLETED
+
+
+@pytest.mark.parametrize("at_once", range(1, 12))
+def test_wherever_a_full_transaction_ends_the_outcome_is_the_same(at_once: int) -> None:
+    """Small events about large runs fill one: what is left of the batch is done in another."""
+    events = [new("a"), new("b", parent="a"), enters("a", S.RUNNING), logs("a")]
+    events += [("", NotUnderstood("event_is_known", "?")), enters("nobody", S.RUNNING), new("a")]
+    events += [made("x"), changed("x"), changed("y"), enters("b", S.RUNNING, attempt=3)]
+    events += [enters("a", S.COMPLETED), made("x"), enters("a", S.RUNNING, at=3), logs("b")]
+    stores = MemoryStore(ManualClock()), MemoryStore(ManualClock())
+    stores[1].events_at_once = at_once
+    outcomes = []
+    for store in stores:
+        opened(store)
+        outcomes.append(report(store, 1, *events))
+    assert outcomes[1] == outcomes[0]
+    assert outcomes[0].up_to_sequence == len(events)
+    assert [verdict.sequence for verdict in outcomes[0].verdicts] == [5, 6, 7, 10, 11, 13, 14]
+    for name in ("runs", "history", "logs", "artifacts"):
+        assert getattr(stores[1].data, name) == getattr(stores[0].data, name)
+
+
+def test_a_report_that_is_cut_says_how_far_it_came_and_may_come_again(store: MemoryStore) -> None:
+    opened(store)
+    store.events_at_once = 2
+    events = [new("a"), enters("a", S.RUNNING), new("b"), enters("b", S.RUNNING), new("c")]
+    operation = ApplyReport("s", first_sequence=1, events=events, run_ids=[], connection_id="c")
+    first = store.do_once(operation)
+    assert isinstance(first, Unfinished)
+    assert first.session_id == "s"
+    assert store.data.sessions["s"].last_sequence == 2
+    assert first.rest.run_ids == ["b", "c"]
+    # The connection broke, and the client sends again what was not acked.
+    store.events_at_once = 100
+    assert report(store, 1, *events).transition_count == 3
+    late = store.do(first.rest)
+    assert (late.up_to_sequence, late.transition_count) == (5, 2)
+    assert len(store.data.history) == 5
+
+
+def test_a_verdict_tells_a_state_without_its_payloads(store: MemoryStore) -> None:
+    opened(store)
+    end = State(S.FAILED, "Failed", "m" * 70_000, 2, None, b"failure", b"result")
+    applied = report(
+        store, 1, new("r"), ("r", Wish(end, 1, Cause.REPORTED)), enters("r", S.RUNNING, at=3)
+    )
+    (verdict,) = applied.verdicts
+    assert verdict.state is not None
+    assert (verdict.state.name, verdict.state.failure, verdict.state.result) == (
+        "Failed",
+        None,
+        None,
+    )
+    assert verdict.state.message == "m" * reports.TOLD_CHARACTERS
+    assert store.data.runs["r"].state == end
 
 
 def test_a_small_batch_is_one_piece() -> None:

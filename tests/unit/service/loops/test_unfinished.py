@@ -41,6 +41,20 @@ async def test_a_deletion_is_finished() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_deletion_that_a_call_is_doing_is_left_to_it() -> None:
+    """The call tells how many runs it has deleted: all of them."""
+    store = store_with_runs(3)
+    root = next(iter(store.data.runs))
+    unfinished = store.do_once(DeleteRun(root, force=True))
+    assert isinstance(unfinished, Unfinished)
+    await finish(store, under_way={root})
+    assert len(store.data.runs) == 2
+    assert store.do(unfinished.rest) == 3
+    await finish(store, under_way=set())
+    assert (store.data.runs, store.data.deletions) == ({}, set())
+
+
+@pytest.mark.asyncio
 async def test_the_end_of_a_session_is_finished() -> None:
     store = store_with_runs(300)
     unfinished = store.do_once(EndSession("s"))
