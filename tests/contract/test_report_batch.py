@@ -11,6 +11,7 @@ from tests.support.queries import flow_history
 from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
 
 from flowspan.v1 import flow_run_service_pb2, report_pb2, report_service_pb2, state_pb2
+from flowspan_service.app import reports
 
 if TYPE_CHECKING:
     from tests.support.harness import Harness, Stubs
@@ -79,6 +80,41 @@ def test_gap_is_refused(client: ThinClient) -> None:
         "BAD_SEQUENCE",
     )
     assert metadata["expected"] == "2"
+
+
+def test_the_session_of_a_refused_batch_lives(harness: Harness, client: ThinClient) -> None:
+    """Its sender lives, too: it learns where to begin, and sends again."""
+    for at in (5, 6):
+        refused(
+            lambda at=at: client.report(created(new_id()), at=at),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "BAD_SEQUENCE",
+        )
+        assert harness.pass_time(LEASE_S - 1) == []
+    client.report(created(new_id()), at=1)
+    assert harness.pass_time(LEASE_S + 1) == [client.hello.session_id]
+
+
+def test_one_batch_is_one_commit(harness: Harness, client: ThinClient) -> None:
+    """To open the session by itself would be another wait for the disk."""
+    commits: list[int] = []
+    harness.store.on_commit(lambda **commit: commits.append(commit["position"]))
+    for _ in range(3):
+        client.report(*whole_run(new_id()))
+    assert len(commits) == 3
+
+
+@pytest.mark.parametrize("count", [3, 4, 7])
+def test_a_batch_of_several_pieces_is_acked_as_one(
+    harness: Harness, client: ThinClient, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(reports, "PIECE_EVENTS", 3)
+    events = [event for _ in range(count) for event in whole_run(new_id())]
+    events.insert(4, entered(new_id(), "RUNNING"))
+    response = client.report(*events)
+    assert response.ack.up_to_sequence == len(events) == 3 * count + 1
+    assert [verdict.sequence for verdict in response.ack.verdicts] == [5]
+    assert client.report(created(new_id())).ack.up_to_sequence == len(events) + 1
 
 
 def test_malformed_event_is_refused(harness: Harness, client: ThinClient) -> None:

@@ -11,6 +11,7 @@ from tests.support.queries import flow_history, flow_runs, wait_until
 from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
 
 from flowspan.v1 import report_pb2, report_service_pb2
+from flowspan_service.app import reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,4 +179,17 @@ def test_secret_is_not_stored(harness: Harness) -> None:
     assert secret not in session.secret_hash
     assert "secret" not in repr(session)
     assert harness.pass_time(LEASE_S / 3) == []
+    victim.ends()
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_no_piece_of_a_large_forged_batch_is_stored(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """Its second piece would begin where the session's events end."""
+    monkeypatch.setattr(reports, "PIECE_EVENTS", 3 - first or 1)
+    victim = Victim(harness)
+    victim.loses_its_connection()
+    is_refused(batch_call(harness, victim.session_id, b"", first=first), victim.session_id)
+    victim.comes_back()
     victim.ends()

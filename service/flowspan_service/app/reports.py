@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan_service.app.artifacts import ArtifactChange, NewArtifact, apply_event
 from flowspan_service.app.ports import Unfinished
-from flowspan_service.app.sessions import require_session
-from flowspan_service.domain.errors import BadSequenceError
+from flowspan_service.app.sessions import Opened, OpenSession, require_session
+from flowspan_service.domain.errors import BadSequenceError, ServiceError
 from flowspan_service.domain.rules import INITIAL_TYPES, Wish, decide, enter
 from flowspan_service.domain.runs import (
     LogEntry,
@@ -27,7 +27,7 @@ from flowspan_service.domain.verdicts import Verdict, VerdictKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.app.ports import Operation, UnitOfWork
     from flowspan_service.domain.rules import Objection
     from flowspan_service.domain.states import State
 
@@ -207,6 +207,51 @@ class ApplyReport:
         )
         progress = f"The events up to {applied.up_to_sequence} are stored."
         return Unfinished(rest, progress, session_id=self.session_id)
+
+
+@dataclass(slots=True)
+class Reported:
+    """A session that is open, and what became of what was reported with that."""
+
+    opened: Opened
+    outcome: Applied | ServiceError
+    """An error if it was refused; the session is open all the same."""
+
+
+class OpenAndReport:
+    """Opens a session and stores events of it, in one transaction: one wait for the disk.
+
+    For calls that keep no connection, each of which does both.
+
+    Raises (when called):
+        WrongSecretError: The session is somebody else's; nothing was stored.
+    """
+
+    __slots__ = ("opening", "report", "run_ids", "session_id", "weight")
+
+    def __init__(
+        self, session_id: str, opening: OpenSession | Opened, report: Operation[Applied]
+    ) -> None:
+        """Prepares it; the session may have been opened with earlier events of the batch."""
+        self.session_id = session_id
+        self.opening = opening
+        self.report = report
+        self.run_ids = report.run_ids
+        self.weight = 1 + report.weight
+
+    def __call__(self, uow: UnitOfWork) -> Reported | Unfinished:
+        """Does it."""
+        opening = self.opening
+        opened = opening(uow) if isinstance(opening, OpenSession) else opening
+        outcome: Applied | ServiceError | Unfinished
+        try:
+            outcome = self.report(uow)
+        except ServiceError as refusal:
+            # It is refused before it has changed anything, and its sender lives.
+            outcome = refusal
+        if isinstance(outcome, Unfinished):
+            return replace(outcome, rest=OpenAndReport(self.session_id, opened, outcome.rest))
+        return Reported(opened, outcome)
 
 
 def report_pieces(

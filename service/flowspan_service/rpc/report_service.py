@@ -7,11 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc
-from flowspan_service.app.reports import report_pieces
+from flowspan_service.app.reports import OpenAndReport, report_pieces
 from flowspan_service.app.sessions import EndSession, OpenSession
 from flowspan_service.domain.errors import (
     BadSequenceError,
     OverloadedError,
+    ServiceError,
     StoppingError,
     WrongSecretError,
 )
@@ -83,15 +84,18 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
                 run_ids=run_ids,
                 size_bytes=request.batch.ByteSize(),
             )
-        opened = await backend.write(_open(backend, request.hello, None))
-        if backend.activity.queued_bytes > limits.MAX_QUEUED:
+        opening = _open(backend, request.hello, None)
+        is_overloaded = backend.activity.queued_bytes > limits.MAX_QUEUED
+        if pieces and not is_overloaded:
+            opened, ack = await self._store(opening, pieces, size)
+        else:
+            opened = await backend.write(opening)
+            ack = report_pb2.Ack(up_to_sequence=opened.resume_after)
+        if is_overloaded:
             # Only now: a client that is sent away lives all the same.
             raise OverloadedError(
                 "More is reported than can be stored.", advice="Send it again in a moment."
             )
-        ack = report_pb2.Ack(up_to_sequence=opened.resume_after)
-        if pieces:
-            ack = await self._store(pieces, size)
         if request.goodbye:
             await backend.write(EndSession(session_id))
         commands = await backend.read(
@@ -103,20 +107,29 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
             lease=duration(opened.lease_us),
         )
 
-    async def _store(self, pieces: list[ApplyReport], size: int) -> report_pb2.Ack:
+    async def _store(
+        self, opening: OpenSession, pieces: list[ApplyReport], size: int
+    ) -> tuple[Opened, report_pb2.Ack]:
         activity = self._backend.activity
         activity.queued_bytes += size
         try:
-            stored = await asyncio.gather(*map(self._backend.write, pieces))
+            # The first piece by itself: if the session may not be opened, no other is to follow.
+            first = OpenAndReport(opening.session_id, opening, pieces[0])
+            reported = await self._backend.write(first)
+            if isinstance(reported.outcome, ServiceError):
+                raise reported.outcome
+            stored = [reported.outcome]
+            stored += await asyncio.gather(*map(self._backend.write, pieces[1:]))
         finally:
             activity.queued_bytes -= size
         verdicts: list[Verdict] = []
         for applied in stored:
             activity.committed_transition_count += applied.transition_count
             verdicts += applied.verdicts
+        up_to = stored[-1].up_to_sequence
         if len(verdicts) <= _MANY_VERDICTS:
-            return whole_ack(stored[-1].up_to_sequence, verdicts)
-        return await self._backend.read(whole_ack, stored[-1].up_to_sequence, verdicts)
+            return reported.opened, whole_ack(up_to, verdicts)
+        return reported.opened, await self._backend.read(whole_ack, up_to, verdicts)
 
     def _welcome(self, opened: Opened) -> report_pb2.Welcome:
         backend = self._backend
