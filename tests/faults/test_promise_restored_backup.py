@@ -8,25 +8,86 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.postgres import postgres_server, postgres_url
 from tests.support.reporting import ReportStream, created, entered, new_id
 
 from flowspan.api.models import Change, RunSnapshot, SnapshotEnd
 from flowspan.client import SyncFlowspanClient
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable
+
+    from tests.support.postgres import PostgresServer
     from tests.support.service import ServiceProcess
+
+__all__ = ["postgres_server", "postgres_url"]
+
+
+class SqliteBackup:
+    """A copy of the file of a service that is stopped."""
+
+    def __init__(self, service: ServiceProcess) -> None:
+        self._path = service.db_path
+        self._copy = service.home / "backup.db"
+
+    def make(self) -> None:
+        shutil.copy(self._path, self._copy)
+
+    def restore(self) -> None:
+        shutil.copy(self._copy, self._path)
+
+
+class PostgresqlBackup:
+    """A copy of the database of a service that is stopped."""
+
+    def __init__(self, server: PostgresServer, url: str) -> None:
+        self._server = server
+        self._name = url.rpartition("/")[2]
+
+    def make(self) -> None:
+        self._copy(self._name, f"{self._name}_backup")
+
+    def restore(self) -> None:
+        self._server.execute(f"DROP DATABASE {self._name} WITH (FORCE)")
+        self._copy(f"{self._name}_backup", self._name)
+        self._server.execute(f"DROP DATABASE {self._name}_backup WITH (FORCE)")
+
+    def _copy(self, name: str, to: str) -> None:
+        self._server.execute(f"CREATE DATABASE {to} TEMPLATE {name}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def db(request: pytest.FixtureRequest) -> str | None:
+    if request.param == "sqlite":
+        return None
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def backed_up(
+    request: pytest.FixtureRequest,
+    db: str | None,
+    start_service: Callable[..., ServiceProcess],
+) -> tuple[ServiceProcess, SqliteBackup | PostgresqlBackup]:
+    """A service, and what makes and restores a backup of its database."""
+    service = start_service(db=db)
+    if db is None:
+        return service, SqliteBackup(service)
+    return service, PostgresqlBackup(request.getfixturevalue("postgres_server"), db)
 
 
 def test_promise_a_watch_begins_again_over_a_restored_database(
-    service: ServiceProcess, caplog: pytest.LogCaptureFixture
+    backed_up: tuple[ServiceProcess, SqliteBackup | PostgresqlBackup],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    service, backup = backed_up
     run_id = new_id()
     stream = ReportStream(service.channel)
     stream.wait_for_ack(stream.report(created(run_id)))
     stream.break_off()
     service.stop()
-    backup = shutil.copy(service.db_path, service.home / "backup.db")
+    backup.make()
     service.start()
 
     items: list[object] = []
@@ -52,7 +113,7 @@ def test_promise_a_watch_begins_again_over_a_restored_database(
     stream.break_off()
 
     service.stop()
-    shutil.copy(backup, service.db_path)
+    backup.restore()
     service.start()
     stream = ReportStream(service.channel)
     wait_for(2)

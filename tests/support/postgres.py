@@ -112,13 +112,14 @@ class PostgresServer:
         """
         name = f"flowspan_test_{secrets.token_hex(8)}"
         like = "" if template is None else f" TEMPLATE {template.rpartition('/')[2]}"
-        self._execute(f"CREATE DATABASE {name}{like}")
+        self.execute(f"CREATE DATABASE {name}{like}")
         try:
             yield self.url_of(name)
         finally:
-            self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
-    def _execute(self, statement: str) -> None:
+    def execute(self, statement: str) -> None:
+        """Has a statement done, outside of transactions, in the database "postgres"."""
         import psycopg  # noqa: PLC0415 - an optional dependency
 
         with psycopg.connect(self.url, autocommit=True) as connection:
