@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, or_, select, text, update
+from sqlalchemy import bindparam, delete, select, text, update
 
 from flowspan_service.stores.dialects.base import chunks
 from flowspan_service.stores.ids import Id
@@ -97,20 +97,6 @@ class Commands:
         self._moved.clear()
         self._done.clear()
         self._new.clear()
-
-
-def open_commands(session_id: str, after: Command | None) -> Select[Any]:
-    """The statement for the open commands of a session, by run and number, after a command."""
-    columns = command.c
-    statement = (
-        select(command)
-        .where(columns.session_id == session_id, IS_OPEN_COMMAND)
-        .order_by(columns.run_id, columns.number)
-    )
-    if after is not None:
-        same_run = and_(columns.run_id == after.run_id, columns.number > after.number)
-        statement = statement.where(or_(columns.run_id > after.run_id, same_run))
-    return statement
 
 
 def sessions_with_commands(session_ids: Sequence[str]) -> Select[Any]:

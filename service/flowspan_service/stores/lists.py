@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowspan_service.app.queries import RunFilter, RunQuery
+    from flowspan_service.domain.commands import Command
 
 ALL_TYPES = tuple(int(state_type) for state_type in StateType)
 MAX_MERGED_NAMES = 16
@@ -29,6 +30,8 @@ MAX_MERGED_NAMES = 16
 CLOCK_SLACK_US = 3_600_000_000
 """How far a run's created_us may be from the time in its id, so that the id narrows the search."""
 
+_TRANSITION_COLUMNS = ", ".join(f"transition.{column.name}" for column in tables.transition.c)
+_COMMAND_COLUMNS = ", ".join(column.name for column in tables.command.c)
 RUN_COLUMNS = ", ".join(f"run.{column.name}" for column in tables.run.c)
 KEY_COLUMNS = "run.id, run.position, run.session_id"
 
@@ -58,6 +61,46 @@ class Statement(NamedTuple):
 
     sql: str
     parameters: dict[str, Any]
+
+
+def transitions_statement(
+    after: int, upto: int, root_run_id: str | None, limit: int, syntax: Syntax
+) -> Statement:
+    """The transitions between two positions, of one tree or of all: the columns of `transition`."""
+    parameters: dict[str, Any] = {"after": after, "upto": upto, "limit": limit}
+    tree = ""
+    if root_run_id is not None:
+        parameters["root"] = syntax.id_value(root_run_id)
+        tree = (
+            " JOIN run ON run.id = transition.run_id"
+            f" AND run.root_run_id = {syntax.id_parameter('root')}"
+        )
+    parameter = syntax.parameter
+    sql = (
+        f"SELECT {_TRANSITION_COLUMNS} FROM transition{tree}"  # noqa: S608 - no values in it
+        f" WHERE transition.position > {parameter('after')}"
+        f" AND transition.position <= {parameter('upto')}"
+        f" ORDER BY transition.position LIMIT {parameter('limit')}"
+    )
+    return Statement(sql, parameters)
+
+
+def open_commands_statement(
+    session_id: str, after: Command | None, limit: int, syntax: Syntax
+) -> Statement:
+    """The open commands of a session, by run and number: the columns of `command`."""
+    parameters: dict[str, Any] = {"session": syntax.id_value(session_id), "limit": limit}
+    later = ""
+    if after is not None:
+        parameters |= {"run": syntax.id_value(after.run_id), "number": after.number}
+        run_id, number = syntax.id_parameter("run"), syntax.parameter("number")
+        later = f" AND (run_id > {run_id} OR (run_id = {run_id} AND number > {number}))"
+    sql = (
+        f"SELECT {_COMMAND_COLUMNS} FROM command"  # noqa: S608 - no values in it
+        f" WHERE session_id = {syntax.id_parameter('session')} AND {tables.IS_OPEN_COMMAND}{later}"
+        f" ORDER BY run_id, number LIMIT {syntax.parameter('limit')}"
+    )
+    return Statement(sql, parameters)
 
 
 class _Range(NamedTuple):

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Text, cast, func, null, select, union_all
 
 from flowspan_service.app.queries import Page
-from flowspan_service.domain.commands import Command
 from flowspan_service.stores import trees
 from flowspan_service.stores.bounds import artifact_bytes, bounded, variable_bytes
-from flowspan_service.stores.commands import open_commands, sessions_with_commands
+from flowspan_service.stores.commands import sessions_with_commands
 from flowspan_service.stores.dialects.base import chunks
 from flowspan_service.stores.ids import prefix_range, suffix_pattern
 from flowspan_service.stores.reads import Reads
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.queries import ArtifactQuery, LatestArtifactQuery, VariableQuery
     from flowspan_service.domain.artifacts import Artifact
+    from flowspan_service.domain.commands import Command
     from flowspan_service.domain.variables import Variable
 
 ROWS_BUFFERED = 16
 """Rows fetched at once: of the largest artifacts, 16 MiB."""
-COMMANDS_BUFFERED = 500
 QUERY_IDS = 500
 _LAST_CHARACTER = "\U0010ffff"
 
@@ -62,13 +61,10 @@ class ObjectReads(Reads):
         limit_bytes: int = 1_000_000,
     ) -> Page[Command]:
         """See app.ports.Store."""
-        statement = open_commands(session_id, after).limit(limit + 1)
-        options = {"yield_per": COMMANDS_BUFFERED}
         with (
-            self._connection() as connection,
-            connection.execute(statement, execution_options=options) as rows,
+            self._explained(),
+            self._dialect.open_commands(session_id, after, limit=limit + 1) as found,
         ):
-            found = (Command(*row) for row in rows)
             return bounded(found, lambda each: len(each.reason), limit, limit_bytes)
 
     def sessions_with_commands(self, session_ids: Sequence[str]) -> list[str]:

@@ -266,35 +266,31 @@ class Reads:
         self, *, after: int, run_id: str | None, limit: int, limit_bytes: int = 2_000_000
     ) -> Changes:
         """See app.ports.Store."""
-        with self._connection() as connection:
+        with self._explained():
             # First the head: what is committed while we look belongs to the next call.
-            newest = upto = connection.execute(select(head.c.position)).scalar_one()
-            statement = select(transition).where(transition.c.position > after)
-            root = None if run_id is None else trees.root_of(connection, run_id)
+            newest, root = self._dialect.find_place(run_id)
+            upto = newest
             if run_id is not None:
                 if root is None:
                     return Changes([], max(after, upto), has_more=False)
                 upto = min(upto, after + SCAN_LIMIT)
-                statement = statement.join(run, run.c.id == transition.c.run_id)
-                statement = statement.where(run.c.root_run_id == root)
-            statement = statement.where(transition.c.position <= upto)
-            statement = statement.order_by(transition.c.position).limit(limit + 1)
-            with connection.execute(
-                statement, execution_options={"yield_per": ROWS_BUFFERED}
-            ) as rows:
-                page = bounded(map(transition_of, rows), transition_bytes, limit, limit_bytes)
-            found, runs = self._with_runs(connection, page.items, limit_bytes)
-            if page.has_more or len(found) < len(page.items):
-                upto = found[-1].position
-            if run_id not in (None, root):
+            with self._dialect.transitions_between(
+                after, upto, root_run_id=root, limit=limit + 1
+            ) as transitions:
+                page = bounded(transitions, transition_bytes, limit, limit_bytes)
+            found, runs = self._with_runs(page.items, limit_bytes)
+        if page.has_more or len(found) < len(page.items):
+            upto = found[-1].position
+        if run_id not in (None, root):
+            with self._connection() as connection:
                 inside = trees.members(connection, runs, of_run=str(run_id))
-                runs = {key: value for key, value in runs.items() if key in inside}
+            runs = {key: value for key, value in runs.items() if key in inside}
         # A run that was deleted in between has no changes to tell of.
         pairs = [(change, runs[change.run_id]) for change in found if change.run_id in runs]
         return Changes(pairs, max(after, upto), has_more=upto < newest)
 
     def _with_runs(
-        self, connection: Connection, changes: list[Transition], limit_bytes: int
+        self, changes: list[Transition], limit_bytes: int
     ) -> tuple[list[Transition], dict[str, Run]]:
         """The first changes and their runs, fewer than all where the runs are large."""
         run_ids = list(dict.fromkeys(change.run_id for change in changes))
@@ -302,7 +298,7 @@ class Reads:
         size = asked = 0
         for chunk in chunks(run_ids, ROWS_BUFFERED):
             asked += len(chunk)
-            for found in self._dialect.load_runs(connection, chunk):
+            for found in self._dialect.find_runs(chunk):
                 runs[found.id] = found
                 size += run_bytes(found)
             if size > limit_bytes:

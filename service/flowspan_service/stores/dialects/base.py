@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection, Engine
 
     from flowspan_service.app.queries import RunKey
-    from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.commands import Command
+    from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.stores.lists import Statement
 
 
@@ -112,6 +113,33 @@ class Dialect(Protocol):
 
     def find_run(self, kind: int, run_id: str) -> Run | None:
         """Return one run of that kind, on a connection of the dialect's own choice."""
+        ...
+
+    def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """Return the runs with these ids, as far as there are any, on such a connection."""
+        ...
+
+    def find_place(self, run_id: str | None) -> tuple[int, str | None]:
+        """Return the newest position, and the root of the run's tree if there is such a run."""
+        ...
+
+    def transitions_between(
+        self, after: int, upto: int, *, root_run_id: str | None, limit: int
+    ) -> contextlib.AbstractContextManager[Iterator[Transition]]:
+        """Some transitions by position, one by one, on a connection of the dialect's own choice.
+
+        Args:
+            after: They come after this position …
+            upto: … and up to this one.
+            root_run_id: Whose tree is wanted; None for all.
+            limit: How many at most.
+        """
+        ...
+
+    def open_commands(
+        self, session_id: str, after: Command | None, *, limit: int
+    ) -> contextlib.AbstractContextManager[Iterator[Command]]:
+        """Some of a session's open commands, by run and number, after one; on such a connection."""
         ...
 
     def fetch_keys(self, statement: Statement) -> list[RunKey]:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from flowspan_service.app.queries import RunKey
+from flowspan_service.domain.commands import Command
 from flowspan_service.open_files import from_reserve
 from flowspan_service.stores import tables
 from flowspan_service.stores.dialects.base import DatabaseGoneError, Head, check_updated
@@ -24,7 +25,8 @@ from flowspan_service.stores.dialects.binary import (
     ArrayEncoder,
     RowEncoder,
 )
-from flowspan_service.stores.rows import CHANGING_COLUMNS, ID_COLUMNS, run_of
+from flowspan_service.stores.lists import open_commands_statement, transitions_statement
+from flowspan_service.stores.rows import CHANGING_COLUMNS, ID_COLUMNS, run_of, transition_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -33,10 +35,14 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Engine
     from sqlalchemy.engine import Dialect as SqlAlchemyDialect
 
-    from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.stores.lists import Statement
 
 READERS = 8
+FEW_ROWS = 8
+"""So few are fetched in one trip, whatever their size."""
+ROWS_BUFFERED = 64
+COMMANDS_BUFFERED = 500
 CONNECT_TIMEOUT_S = 10
 LOCK_TIMEOUT_MS = 15_000
 """How long the writer waits for that of another service process."""
@@ -49,6 +55,7 @@ COPY_CHUNK_ROWS = 1_000
 PIPELINE_ROWS = 500
 """Up to so many rows, waiting for answers takes longer than the work: all is sent at once."""
 
+_PLACE = "SELECT position, (SELECT root_run_id FROM run WHERE id = %s::uuid) FROM head"
 _IDENTITY = b"SELECT database_id FROM identity"
 _LOCK_HEAD = (
     b"SELECT position, log_position, generation, latest_us, (SELECT database_id FROM identity)"
@@ -262,6 +269,48 @@ class PostgresqlDialect:
         """See dialects.base.Dialect."""
         runs = map(run_of, self._read(_LOAD_RUNS, ("{" + run_id + "}",), binary=True))
         return next((run for run in runs if run.kind == kind), None)
+
+    def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """See dialects.base.Dialect."""
+        wanted = "{" + ",".join(run_ids) + "}"
+        return list(map(run_of, self._read(_LOAD_RUNS, (wanted,), binary=True)))
+
+    def find_place(self, run_id: str | None) -> tuple[int, str | None]:
+        """See dialects.base.Dialect."""
+        ((position, root),) = self._read(_PLACE, (run_id,))
+        return position, root
+
+    @contextlib.contextmanager
+    def transitions_between(
+        self, after: int, upto: int, *, root_run_id: str | None, limit: int
+    ) -> Iterator[Iterator[Transition]]:
+        """See dialects.base.Dialect."""
+        statement = transitions_statement(after, upto, root_run_id, limit, self)
+        if min(limit, upto - after) <= FEW_ROWS:
+            yield map(transition_of, self._read(*statement))
+            return
+        with self._rows_of(statement, ROWS_BUFFERED) as rows:
+            yield map(transition_of, rows)
+
+    @contextlib.contextmanager
+    def open_commands(
+        self, session_id: str, after: Command | None, *, limit: int
+    ) -> Iterator[Iterator[Command]]:
+        """See dialects.base.Dialect."""
+        statement = open_commands_statement(session_id, after, limit, self)
+        with self._rows_of(statement, COMMANDS_BUFFERED) as rows:
+            yield (Command(*row) for row in rows)
+
+    @contextlib.contextmanager
+    def _rows_of(self, statement: Statement, buffered: int) -> Iterator[Iterable[Any]]:
+        """Read a few rows at a time."""
+        with (
+            self.reading.connect() as connection,
+            connection.exec_driver_sql(
+                *statement, execution_options={"yield_per": buffered}
+            ) as rows,
+        ):
+            yield rows
 
     def fetch_keys(self, statement: Statement) -> list[RunKey]:
         """See dialects.base.Dialect."""

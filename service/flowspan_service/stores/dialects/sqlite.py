@@ -18,11 +18,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from flowspan_service.app.queries import RunKey
+from flowspan_service.domain.commands import Command
 from flowspan_service.open_files import from_reserve
 from flowspan_service.stores import tables
 from flowspan_service.stores.dialects.base import DatabaseGoneError, Head, check_updated
 from flowspan_service.stores.ids import to_bytes, to_text
-from flowspan_service.stores.rows import CHANGING_COLUMNS, ID_COLUMNS, run_of
+from flowspan_service.stores.lists import open_commands_statement, transitions_statement
+from flowspan_service.stores.rows import CHANGING_COLUMNS, ID_COLUMNS, run_of, transition_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection, Engine, Row
 
-    from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.stores.lists import Statement
 
 CHUNK_SIZES = (1024, 256, 64, 16, 4, 1)
@@ -53,6 +55,7 @@ _HEAD = (
     "SELECT position, log_position, generation, latest_us, (SELECT database_id FROM identity)"
     " FROM head"
 )
+_PLACE = "SELECT position, (SELECT root_run_id FROM run WHERE id = ?) FROM head"
 _FILES = {
     "": "The database",
     "-wal": "A part of the database, the file",
@@ -265,6 +268,36 @@ class SqliteDialect:
         rows = self._read(_load_sql(1), (to_bytes(run_id),))
         return next((run for run in _runs_of(rows) if run.kind == kind), None)
 
+    def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """See dialects.base.Dialect."""
+        runs: list[Run] = []
+        for size, chunk in _ladder([to_bytes(run_id) for run_id in run_ids], 1):
+            runs += _runs_of(self._read(_load_sql(size), tuple(chunk)))
+        return runs
+
+    def find_place(self, run_id: str | None) -> tuple[int, str | None]:
+        """See dialects.base.Dialect."""
+        ((position, root),) = self._read(_PLACE, (None if run_id is None else to_bytes(run_id),))
+        return position, _id_text(root)
+
+    @contextlib.contextmanager
+    def transitions_between(
+        self, after: int, upto: int, *, root_run_id: str | None, limit: int
+    ) -> Iterator[Iterator[Transition]]:
+        """See dialects.base.Dialect."""
+        statement = transitions_statement(after, upto, root_run_id, limit, self)
+        with self._rows(*statement) as rows:
+            yield (transition_of((*row[:2], _id_text(row[2]), *row[3:])) for row in rows)
+
+    @contextlib.contextmanager
+    def open_commands(
+        self, session_id: str, after: Command | None, *, limit: int
+    ) -> Iterator[Iterator[Command]]:
+        """See dialects.base.Dialect."""
+        statement = open_commands_statement(session_id, after, limit, self)
+        with self._rows(*statement) as rows:
+            yield (Command(to_text(row[0]), row[1], to_text(row[2]), *row[3:]) for row in rows)
+
     def fetch_keys(self, statement: Statement) -> list[RunKey]:
         """See dialects.base.Dialect."""
         return [
@@ -301,14 +334,24 @@ class SqliteDialect:
         return f"lower(hex({column}))"
 
     def _read(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
-        """Read without waiting for another read."""
+        with self._rows(sql, parameters) as rows:
+            return list(rows)
+
+    @contextlib.contextmanager
+    def _rows(self, sql: str, parameters: Any) -> Iterator[Iterator[tuple[Any, ...]]]:
+        """Read without waiting for another read, row by row."""
         if not self._row_lock.acquire(blocking=False):
-            with self.reading.connect() as connection:
-                return list(map(tuple, connection.exec_driver_sql(sql, parameters)))
+            with (
+                self.reading.connect() as connection,
+                connection.exec_driver_sql(sql, parameters) as result,
+            ):
+                yield map(tuple, result)
+            return
         try:
             if self._row_reader is None:
                 self._row_reader = self._open_row_reader()
-            return self._row_reader.execute(sql, parameters).fetchall()
+            with contextlib.closing(self._row_reader.execute(sql, parameters)) as cursor:
+                yield cursor
         finally:
             self._row_lock.release()
 
