@@ -207,6 +207,7 @@ def _fill(stubs: Stubs) -> str:
     return run_id
 
 
+@pytest.mark.slow
 def test_every_answer_is_bounded_and_pages_have_everything(stubs: Stubs) -> None:
     run_id = _fill(stubs)
     flow_runs, task_runs = flow_run_service_pb2, task_run_service_pb2

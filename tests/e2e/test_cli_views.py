@@ -176,6 +176,7 @@ def test_artifacts_are_found_by_the_end_that_is_listed(address: str) -> None:
         assert found["id"] == str(artifact.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [30, 40, 60, 80, 120])
 def test_every_table_fits_the_terminal(address: str, service: ServiceProcess, columns: int) -> None:
     flow, tasks = make_tasks(service, count=12)
@@ -377,6 +378,7 @@ def test_circles_of_parents(service: ServiceProcess) -> None:
         flowspan("run", "logs", run_id)
 
 
+@pytest.mark.slow
 def test_a_tree_a_thousand_deep_and_a_history_of_many_pages(service: ServiceProcess) -> None:
     """Python's own limit of recursion is 1,000; a page of a history has 10,000 transitions."""
     reporter = Reporter(service.channel)

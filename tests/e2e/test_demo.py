@@ -44,6 +44,7 @@ def test_hello():
     assert "11 letters" in logs
 
 
+@pytest.mark.slow
 def test_the_census_of_real_packages():
     out = run_example("stdlib_census.py", "--packages", "2", "--seed", "1")
     total = re.search(r"^all +([\d,]+) +([\d,]+)", out, re.MULTILINE)
@@ -135,6 +136,7 @@ def test_the_same_seed_draws_the_same_failures(small_library, flowspan_home):
     assert max(drawn[0]) > 1
 
 
+@pytest.mark.slow
 def test_the_census_on_a_terminal_shows_a_live_tree():
     shown = on_terminal(
         [sys.executable, str(EXAMPLES / "stdlib_census.py"), "--packages", "12"],

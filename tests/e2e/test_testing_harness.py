@@ -272,6 +272,7 @@ def test_the_process_that_forks_services_may_be_lost() -> None:
         assert len(harness.flow_runs) == 1
 
 
+@pytest.mark.slow
 def test_many_harnesses_leave_nothing_behind() -> None:
     def left() -> tuple[int, int, int]:
         gc.collect()

@@ -104,6 +104,7 @@ def test_promise_others_are_acked_while_a_large_tree_is_deleted(service: Service
     assert flow_history(service.channel, run_id) == ["Pending", "Running", "Completed"]
 
 
+@pytest.mark.slow
 def test_promise_the_end_of_a_large_session_is_finished_by_the_next_service(
     service: ServiceProcess,
 ) -> None:

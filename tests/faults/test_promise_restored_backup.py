@@ -77,6 +77,7 @@ def backed_up(
     return service, PostgresqlBackup(request.getfixturevalue("postgres_server"), db)
 
 
+@pytest.mark.slow
 def test_promise_a_watch_begins_again_over_a_restored_database(
     backed_up: tuple[ServiceProcess, SqliteBackup | PostgresqlBackup],
     caplog: pytest.LogCaptureFixture,

@@ -69,6 +69,7 @@ def test_promise_secret_outlives_the_service(
         assert forged_goodbye(service.channel, run.session_id)
 
 
+@pytest.mark.slow
 def test_promise_secret_is_left_to_the_next_process(
     start_service: Callable[..., ServiceProcess], flowspan_home: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_promise_secret_is_left_to_the_next_process(
     assert not spool.exists()
 
 
+@pytest.mark.slow
 def test_spool_with_a_wrong_secret_does_not_hold_others_back(
     start_service: Callable[..., ServiceProcess], flowspan_home: Path
 ) -> None:

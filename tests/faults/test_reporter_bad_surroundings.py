@@ -306,6 +306,7 @@ def test_a_state_is_not_delayed_by_a_flood_of_logs(
     assert sum(1 for _ in logs(service.channel, flooded)) == counts[0]
 
 
+@pytest.mark.slow
 def test_promise_a_flood_while_the_service_stalls_ends_no_session(
     start_service: Callable[..., ServiceProcess], flowspan_home: Path
 ) -> None:

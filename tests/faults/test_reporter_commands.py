@@ -203,6 +203,7 @@ def test_a_session_that_an_old_connection_took_is_taken_back(
     assert not caplog.records, "that is nothing to speak of"
 
 
+@pytest.mark.slow
 def test_a_session_that_another_process_takes_again_and_again_is_not_fought_for(
     service: ServiceProcess, reporter: Reporter, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -157,6 +157,7 @@ def test_a_flow_that_drains_a_damaged_spool_says_so(
     assert damaged.runs[1] not in arrived
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_damaged_and_fails(
     service: ServiceProcess, flowspan_home: Path
 ) -> None:

@@ -139,6 +139,7 @@ ONLY_THE_OTHER = {
 }
 
 
+@pytest.mark.slow
 def test_a_tree_goes_in_pieces_and_what_is_left_makes_sense(forest: Forest) -> None:
     store, commits = forest.store, []
     failures: list[BaseException] = []
