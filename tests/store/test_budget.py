@@ -261,6 +261,21 @@ def test_the_payloads_of_the_runs_that_are_remembered_are_bounded(
     assert small.id in remembered, "the small ones are kept"
 
 
+def test_large_runs_do_not_make_the_groups_of_others_small(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How heavy a group may be follows from what ordinary rows cost."""
+    session_id = open_session(store)
+    runs = large_runs(store, "result")
+    learnt: list[int] = []
+    commits: list[int] = []
+    monkeypatch.setattr(store._writer._limit, "learn", lambda weight, _: learnt.append(weight))
+    store.on_commit(lambda **commit: commits.append(commit["position"]))
+    store.submit(a_report(session_id, 1, *map(entered, runs))).result(60)
+    assert len(commits) > 2
+    assert len(learnt) <= 1, "only what is left in the end is ordinary"
+
+
 def test_a_group_loads_many_small_runs_at_once(store: SqlStore, transactions: list[int]) -> None:
     session_id = open_session(store)
     runs = [a_run() for _ in range(200)]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 TOUCHED_BYTES = 2 << 20
-"""With so many the transaction is full: PostgreSQL's driver takes 10 ms for a MiB."""
+"""With so many the transaction is full: to read or write a MiB takes 2 to 10 ms."""
 PRELOADED_BYTES = 2 << 20
 """What is loaded before it is asked for is at most so much."""
 LOOK_UP_CHUNK = 500

@@ -223,9 +223,10 @@ class Writer:
             if changed:
                 head = unit.finish()
             done = len(outcomes) + len(refused)
-            self._limit.learn(
-                sum(waiting.weight for waiting in group[:done]), time.monotonic() - began_s
-            )
+            if not unit.budget.is_full:  # else it says nothing of what an ordinary row costs
+                self._limit.learn(
+                    sum(waiting.weight for waiting in group[:done]), time.monotonic() - began_s
+                )
         except Exception as error:
             self._raise_unavailable(error)
             raise
