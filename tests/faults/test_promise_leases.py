@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from tests.support.clocks import WallClock
-from tests.support.postgres import postgres_server, postgres_url
+from tests.support.postgres import db, postgres_server, postgres_url
 from tests.support.queries import flow_history, wait_until
 from tests.support.reporting import ReportStream, created, entered, new_id
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
     from tests.support.service import ServiceProcess
 
-__all__ = ["postgres_server", "postgres_url"]
+__all__ = ["db", "postgres_server", "postgres_url"]
 
 HOUR_S = 3600.0
 ALIVE = ["Pending", "Running"]
@@ -132,14 +132,6 @@ def held_database(service: ServiceProcess, url: str | None) -> Iterator[None]:
         connection.execute("SELECT * FROM head FOR UPDATE")
         yield
         connection.rollback()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def db(request: pytest.FixtureRequest) -> str | None:
-    if request.param == "sqlite":
-        return None
-    url: str = request.getfixturevalue("postgres_url")
-    return url
 
 
 @pytest.mark.slow

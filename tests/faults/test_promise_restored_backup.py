@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.postgres import postgres_server, postgres_url
+from tests.support.postgres import db, postgres_server, postgres_url
 from tests.support.reporting import ReportStream, created, entered, new_id
 
 from flowspan.api.models import Change, RunSnapshot, SnapshotEnd
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
     from tests.support.service import ServiceProcess
 
-__all__ = ["postgres_server", "postgres_url"]
+__all__ = ["db", "postgres_server", "postgres_url"]
 
 
 class SqliteBackup:
@@ -54,14 +54,6 @@ class PostgresqlBackup:
 
     def _copy(self, name: str, to: str) -> None:
         self._server.execute(f"CREATE DATABASE {to} TEMPLATE {name}")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def db(request: pytest.FixtureRequest) -> str | None:
-    if request.param == "sqlite":
-        return None
-    url: str = request.getfixturevalue("postgres_url")
-    return url
 
 
 @pytest.fixture
