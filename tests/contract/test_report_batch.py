@@ -101,6 +101,7 @@ def test_one_batch_is_one_commit(harness: Harness, client: ThinClient) -> None:
     harness.store.on_commit(lambda **commit: commits.append(commit["position"]))
     for _ in range(3):
         client.report(*whole_run(new_id()))
+    harness.wait_for_store()  # an answer may come before the listeners are told
     assert len(commits) == 3
 
 

@@ -149,6 +149,25 @@ def test_promise_others_do_not_wait_for_small_events_about_large_runs(
         assert kinds == {VerdictKind.DUPLICATE}
 
 
+@pytest.mark.parametrize("where", ["messages", "tags"])
+def test_long_texts_count_as_well(store: SqlStore, transactions: list[int], where: str) -> None:
+    session_id = open_session(store)
+    values: dict[str, Any] = {
+        "messages": {"state": a_state(StateType.COMPLETED, message="m" * 32_000)},
+        "tags": {"tags": tuple(f"{number}" + "t" * 250 for number in range(64))},
+    }[where]
+    runs = [a_run(**values) for _ in range(600)]
+    add_runs(store, runs)
+    store._writer._cache.clear()
+    commits: list[int] = []
+    store.on_commit(lambda **commit: commits.append(commit["position"]))
+    applied = store.submit(a_report(session_id, 1, *map(entered, runs))).result(60)
+    rules = {verdict.rule for verdict in applied.verdicts}
+    assert rules == ({"terminal_is_final"} if where == "messages" else set())
+    assert len(commits) > 1
+    assert sum(transactions) < 2 * sum(map(run_bytes, runs))
+
+
 def test_the_large_runs_themselves_stay_whole(store: SqlStore) -> None:
     """Only some columns of a run are written when it changes."""
     session_id = open_session(store)

@@ -48,6 +48,15 @@ class Budget:
         if self._touched_bytes > TOUCHED_BYTES:
             self.is_full = True
 
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be loaded ahead."""
+        return self._room > 0
+
+    def take(self, size: int) -> None:
+        """Note what was loaded ahead beside the payloads."""
+        self._room -= size
+
     def touch_late(self, size: int) -> None:
         """Note that a row was loaded by itself, which takes its time whatever its size."""
         self.touch(size)

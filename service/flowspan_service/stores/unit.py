@@ -13,7 +13,7 @@ from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.runs import RunKind, SessionStatus
 from flowspan_service.domain.states import TERMINAL_TYPES
 from flowspan_service.stores import tables
-from flowspan_service.stores.bounds import bounded, run_bytes
+from flowspan_service.stores.bounds import bounded, run_bytes, tag_bytes, text_bytes
 from flowspan_service.stores.budget import Budget
 from flowspan_service.stores.commands import Commands
 from flowspan_service.stores.commit_times import CommitTimes
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from flowspan_service.stores.dialects.base import Dialect
 
 LOOK_UP_CHUNK = 500
+LOAD_CHUNK = 256
+"""Runs loaded together; their texts are at most 48 KiB each."""
 ROWS_BUFFERED = 64
 SINGLE_LOOK_UPS = 4
 LOG_STATEMENT_CHARACTERS = 4_000_000
@@ -128,10 +130,15 @@ class Unit:
         if wanted:
             wanted, later = self.budget.fitting_runs(self._connection, wanted)
             absent.difference_update(later)
-            for run in self._dialect.load_runs(self._connection, wanted):
-                runs[run.id] = run
-                absent.discard(run.id)
-                self._cache.payload_bytes += run_bytes(run)
+            for chunk in chunks(wanted, LOAD_CHUNK):
+                if len(wanted) > 1 and not self.budget.has_room:
+                    absent.difference_update(chunk)
+                    continue
+                for run in self._dialect.load_runs(self._connection, chunk):
+                    runs[run.id] = run
+                    absent.discard(run.id)
+                    self._cache.payload_bytes += run_bytes(run)
+                    self.budget.take(text_bytes(run.state.message) + tag_bytes(run.tags))
 
     def _newest_id(self) -> str:
         if self._cache.newest_id is None:
@@ -177,8 +184,9 @@ class Unit:
         if run_id in self._new:
             self._new[run_id] = run
             return
-        if self._whole_rows and run.parameters is not None and run_id not in self._changed:
-            self.budget.touch(len(run.parameters.data))
+        if self._whole_rows and run_id not in self._changed and (run.parameters or run.tags):
+            parameters = 0 if run.parameters is None else len(run.parameters.data)
+            self.budget.touch(parameters + tag_bytes(run.tags))
         self._changed[run_id] = run
 
     def _record(self, run: Run) -> None:
