@@ -33,7 +33,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
 	echo "    make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11"; exit 1; }
 endef
 
-.PHONY: help setup lock gen gen-check fmt lint lint-proto types test test-jaeger check demo serve soak \
+.PHONY: help setup lock gen gen-check fmt lint lint-proto types test test-prefect test-jaeger check demo serve soak \
 	bench bench-peers release-proto clean
 
 help: ## List the targets
@@ -103,6 +103,11 @@ types: $(INSTALLED) ## Check the types
 
 test: $(INSTALLED) ## All tests but those with Jaeger
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not jaeger" $(ARGS)
+
+# Each release in an environment of its own. Prefect 3.8.8 does not run with newer releases of fastapi.
+test-prefect: ## What tests/migrating says of Prefect, on the real one: 3.8.8, and the newest
+	@scripts/test-prefect.sh "$(PYTHON)" 3.8.8 "prefect==3.8.8" "fastapi==0.140.0" -- $(ARGS)
+	@scripts/test-prefect.sh "$(PYTHON)" newest "prefect>=3.9" -- $(ARGS)
 
 test-jaeger: $(INSTALLED) ## The tests with a real Jaeger (found, or built with Go: minutes)
 	@scripts/build-jaeger.sh > /dev/null || test $$? -eq 3 # 3: none here, and no Go: they are skipped

@@ -1,0 +1,120 @@
+"""Run Prefect programs and compare what they print with what they say that they print.
+
+`make test-prefect` runs it in an environment with the real Prefect; test_programs.py runs the same
+programs on flowspan, with the imports migrated. A program ends with comments::
+
+    # prints: the line that both print
+    # prefect prints: a line of Prefect's alone
+    # flowspan prints: a line of flowspan's alone
+    # because: why flowspan differs
+
+Needs nothing but the standard library, so that it runs beside any Prefect::
+
+    python tests/migrating/run.py            # all programs
+    python tests/migrating/run.py retries    # those with this word in their path
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import re
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+LINE = re.compile(r"# (prints|prefect prints|flowspan prints|because): ?(.*)")
+
+
+def programs() -> list[Path]:
+    """Return all programs: the small ones and the examples."""
+    return sorted([*FOLDER.glob("programs/*/*.py"), *FOLDER.glob("examples/*.py")])
+
+
+def name_of(program: Path) -> str:
+    """Return the name of a program: its path in this folder, without the ending."""
+    return program.relative_to(FOLDER).with_suffix("").as_posix()
+
+
+def expected(text: str, package: str) -> list[str]:
+    """Return the lines that a program should print.
+
+    Args:
+        text: The program.
+        package: "prefect" or "flowspan".
+
+    Raises:
+        ValueError: It does not say what it prints, or differs and does not say why.
+    """
+    said = [match.groups() for match in map(LINE.fullmatch, text.splitlines()) if match]
+    words = {word for word, _ in said}
+    if not words:
+        raise ValueError("a program ends with comments: '# prints: …'")
+    if words & {"prefect prints", "flowspan prints"} and "because" not in words:
+        raise ValueError("where flowspan differs, a program says why: '# because: …'")
+    return [line for word, line in said if word in {"prints", f"{package} prints"}]
+
+
+def run(path: Path, name: str) -> list[str]:
+    """Import a program as a module of a unique name, and return the lines that it prints.
+
+    An exception that ends it is its last lines: its type and its message.
+    """
+    module_name = "migrating_" + re.sub(r"\W", "_", name)
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            spec.loader.exec_module(module)
+    except BaseException as error:  # noqa: BLE001 - whatever ends it is what it printed
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        traceback.print_exc()
+        printed.write(f"{type(error).__name__}: {error}\n")
+    return [line.rstrip() for line in printed.getvalue().splitlines()]
+
+
+def difference(text: str, package: str, printed: list[str]) -> str:
+    """Return what a program printed instead of what it says; empty if it is right."""
+    wanted = expected(text, package)
+    if wanted == printed:
+        return ""
+    return "\n".join(
+        ["expected:", *(f"    {line}" for line in wanted), "printed:"]
+        + [f"    {line}" for line in printed]
+    )
+
+
+def on_prefect(words: list[str]) -> int:
+    """Run programs on the Prefect that is installed. Return how many print something else."""
+    import prefect
+    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    wrong = count = 0
+    with prefect_test_harness():
+        for path in programs():
+            name = name_of(path)
+            if words and not any(word in name for word in words):
+                continue
+            count += 1
+            with (
+                tempfile.TemporaryDirectory() as results,
+                temporary_settings(updates={PREFECT_LOCAL_STORAGE_PATH: Path(results)}),
+            ):
+                told = difference(path.read_text(encoding="utf-8"), "prefect", run(path, name))
+            wrong += bool(told)
+            print(f"{'FAILED' if told else 'passed'} {name}", told, sep="\n" if told else "")
+    print(f"{count - wrong} of {count} programs do on Prefect {prefect.__version__} what they say.")
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(1 if on_prefect(sys.argv[1:]) else 0)
