@@ -73,7 +73,7 @@ def run(path: Path, name: str) -> list[str]:
     try:
         with contextlib.redirect_stdout(printed):
             spec.loader.exec_module(module)
-    except BaseException as error:  # noqa: BLE001 - whatever ends it is what it printed
+    except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         traceback.print_exc()

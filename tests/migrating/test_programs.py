@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.migrating.run import difference, expected, name_of, programs, run
 
 if TYPE_CHECKING:
