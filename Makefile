@@ -64,10 +64,10 @@ $(GEN_INSTALLED): Makefile
 
 lock: $(INSTALLED) ## Resolve the development requirements, and the oldest supported ones (*.lock)
 	@$(BIN)/python -m pip install $(PIP_FLAGS) uv
-	$(BIN)/uv pip compile pyproject.toml --extra postgres --group dev --universal \
+	$(BIN)/uv pip compile pyproject.toml --extra postgres --extra migrate --group dev --universal \
 		--python-version 3.11 --no-header --no-annotate --upgrade --quiet \
 		--output-file requirements-dev.lock
-	$(BIN)/uv pip compile pyproject.toml --extra postgres --resolution lowest-direct \
+	$(BIN)/uv pip compile pyproject.toml --extra postgres --extra migrate --resolution lowest-direct \
 		--python-version 3.11 --no-header --no-annotate --quiet --output-file requirements-oldest.lock
 
 gen: $(GEN_INSTALLED) ## Generate the stubs from proto/

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.migrating.run import difference, expected, name_of, programs, run
 
+from flowspan.migrating.programs import migrated
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from flowspan.testing import Harness
-
-_IMPORT = re.compile(r"^(\s*)(from|import) prefect\b", re.MULTILINE)
-_DOTTED = re.compile(r"\bprefect\.(?=\w)")
-
-
-def migrated(text: str) -> str:
-    """Return a program with its imports changed."""
-    return _DOTTED.sub("flowspan.", _IMPORT.sub(r"\1\2 flowspan", text))
 
 
 @pytest.mark.parametrize("program", programs(), ids=name_of)

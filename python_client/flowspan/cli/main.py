@@ -13,6 +13,7 @@ from flowspan.cli import (
     artifacts,
     failures,
     flows,
+    migrate,
     run_changes,
     run_logs,
     run_watch,
@@ -179,4 +180,5 @@ app.add_typer(
     name="spool",
 )
 app.add_typer(_group("Settings.", show=about.show_config), name="config")
+app.command("migrate", cls=_Command)(migrate.migrate)
 app.command("version", cls=_Command)(about.version)

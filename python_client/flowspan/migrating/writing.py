@@ -1,0 +1,276 @@
+"""Change the imports of a program from Prefect to flowspan, and nothing else of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import libcst as cst
+from libcst.metadata import MetadataWrapper, QualifiedNameProvider
+
+from flowspan.migrating.names import import_fact
+from flowspan.migrating.reading import PREFECT, dotted, imported, is_prefects, module_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+HERE = "flowspan"
+
+
+def migrate(module: cst.Module) -> cst.Module:
+    """Return a program whose imports are flowspan's, where flowspan has what they import.
+
+    What is missing is still imported from Prefect, so that nothing changes its meaning unseen.
+
+    Args:
+        module: The program.
+    """
+    changed: cst.Module = MetadataWrapper(module, unsafe_skip_copy=True).visit(Writer())
+    return changed
+
+
+class Writer(cst.CSTTransformer):
+    """Changes imports, and the dotted names of modules that were imported."""
+
+    METADATA_DEPENDENCIES = (QualifiedNameProvider,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._survey = _Survey()
+
+    def visit_Module(self, node: cst.Module) -> None:
+        """Look first at what is used: `import prefect` stays for what is missing."""
+        self._survey.look(node, self)
+
+    # Imports.
+
+    def visit_Import(self, node: cst.Import) -> bool:
+        """Leave the names in it to `leave_Import`."""
+        return False
+
+    def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
+        """Leave the names in it to `leave_ImportFrom`."""
+        return False
+
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> Any:
+        """Change the imports of a line; several take a line each, where one was alone on it."""
+        del original_node
+        statements: list[cst.BaseSmallStatement] = []
+        for statement in updated_node.body:
+            statements += self._changed(statement)
+        if len(updated_node.body) > 1 or len(statements) == 1:
+            return updated_node.with_changes(body=statements)
+        first, *others = [cst.SimpleStatementLine([statement]) for statement in statements]
+        first = first.with_changes(leading_lines=updated_node.leading_lines)
+        lines = [first, *others]
+        lines[-1] = lines[-1].with_changes(trailing_whitespace=updated_node.trailing_whitespace)
+        return cst.FlattenSentinel(lines)
+
+    def leave_SimpleStatementSuite(
+        self, original_node: cst.SimpleStatementSuite, updated_node: cst.SimpleStatementSuite
+    ) -> cst.SimpleStatementSuite:
+        """Change the imports of `if …: import …`."""
+        del original_node
+        statements = [each for statement in updated_node.body for each in self._changed(statement)]
+        return updated_node.with_changes(body=statements)
+
+    def _changed(self, statement: cst.BaseSmallStatement) -> Sequence[cst.BaseSmallStatement]:
+        if isinstance(statement, cst.ImportFrom) and is_prefects(module_of(statement)):
+            return self._from_import(statement)
+        if isinstance(statement, cst.Import):
+            return self._import(statement)
+        return [statement]
+
+    def _from_import(self, node: cst.ImportFrom) -> list[cst.BaseSmallStatement]:
+        module = module_of(node)
+        if isinstance(node.names, cst.ImportStar):
+            return [node.with_changes(module=_expression(_moved(module)))]
+        # By the module that they are imported from: here, or Prefect's where they are missing.
+        homes: dict[str, list[cst.ImportAlias]] = {}
+        for alias in node.names:
+            home, moved = _home_of(module, alias)
+            homes.setdefault(home, []).append(moved)
+        if len(homes) == 1:
+            (home,) = homes
+            if homes[home] == list(node.names):  # the layout of the names stays
+                return [node.with_changes(module=_expression(home))]
+        return [
+            node.with_changes(
+                module=_expression(home),
+                names=_listed(aliases),
+                lpar=node.lpar,
+                rpar=node.rpar,
+            )
+            for home, aliases in sorted(homes.items(), key=lambda item: is_prefects(item[0]))
+        ]
+
+    def _import(self, node: cst.Import) -> list[cst.BaseSmallStatement]:
+        if not any(is_prefects(dotted(alias.name)) for alias in node.names):
+            return [node]
+        moved: list[cst.ImportAlias] = []
+        kept: list[str] = []
+        for alias in node.names:
+            name = dotted(alias.name)
+            if not is_prefects(name):
+                moved.append(alias)
+                continue
+            is_there = import_fact(name).is_there
+            moved.append(self._moved_alias(alias, name) if is_there else alias)
+            if is_there:
+                kept += self._survey.missing_of(alias, name)
+            elif alias.asname is None and self._survey.has_present:
+                moved.append(cst.ImportAlias(cst.Name(HERE)))
+        statements: list[cst.BaseSmallStatement] = [node.with_changes(names=_listed(moved))]
+        if kept:
+            names = [cst.ImportAlias(_expression(name)) for name in dict.fromkeys(kept)]
+            statements.append(cst.Import(_listed(names)))
+        return statements
+
+    def _moved_alias(self, alias: cst.ImportAlias, name: str) -> cst.ImportAlias:
+        new = alias.with_changes(name=_expression(_moved(name)))
+        if alias.asname is None and self._survey.has_own_name:
+            return new.with_changes(asname=_named(PREFECT)) if name == PREFECT else alias
+        return new
+
+    # Uses of `import prefect`.
+
+    def visit_Attribute(self, node: cst.Attribute) -> bool:
+        """Change a chain of attributes as a whole, when it is left."""
+        return not _root_of_chain(node, self)
+
+    def leave_Attribute(
+        self, original_node: cst.Attribute, updated_node: cst.Attribute
+    ) -> cst.BaseExpression:
+        """Change `prefect.flow` to `flowspan.flow`."""
+        root = _root_of_chain(original_node, self)
+        if root is None or self._survey.has_own_name:
+            return updated_node
+        name = imported(original_node, self)
+        known = import_fact(name)
+        is_alias = root.value in self._survey.aliases
+        if is_alias and not import_fact(self._survey.aliases[root.value]).is_there:
+            return updated_node
+        if root.value != PREFECT and not is_alias:  # something that was imported by its name
+            return updated_node
+        if not known.is_there:
+            return _expression(name) if is_alias else updated_node
+        if known.here != _moved(name):
+            return _expression(known.here)
+        if is_alias:
+            return updated_node
+        return _with_root(updated_node, HERE)
+
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
+        """Change `prefect` alone: `reload(prefect)`."""
+        is_module = original_node.value == PREFECT and imported(original_node, self) == PREFECT
+        if is_module and not self._survey.has_own_name:
+            return updated_node.with_changes(value=HERE)
+        return updated_node
+
+
+class _Survey:
+    """What has to be known of a program before its imports are changed.
+
+    Attributes:
+        aliases: The names that it gave modules: `import prefect.runtime as rt`.
+        has_present: True if it uses `prefect.x` where flowspan has x.
+        has_own_name: True if it calls something of its own `flowspan`.
+    """
+
+    def __init__(self) -> None:
+        self.aliases: dict[str, str] = {}
+        self.has_present = False
+        self.has_own_name = False
+        # What is used and missing, by the name that it is reached from: `prefect`, or an alias.
+        self._missing: dict[str, set[str]] = {}
+
+    def missing_of(self, alias: cst.ImportAlias, name: str) -> list[str]:
+        """Return the modules of Prefect's that have to be imported still, after an import moved."""
+        if alias.asname is None:
+            return [name] if self._missing.get(PREFECT) else []
+        return [name] if self._missing.get(dotted(alias.asname.name)) else []
+
+    def look(self, node: cst.CSTNode, visitor: cst.MetadataDependent) -> None:
+        """Look through a tree, with a visitor that has its qualified names."""
+        if isinstance(node, cst.Import):
+            for alias in node.names:
+                if alias.asname is not None and is_prefects(dotted(alias.name)):
+                    self.aliases[dotted(alias.asname.name)] = dotted(alias.name)
+            return
+        if isinstance(node, cst.ImportFrom):
+            return
+        if isinstance(node, cst.Attribute) and (root := _root_of_chain(node, visitor)):
+            if import_fact(imported(node, visitor)).is_there:
+                self.has_present = True
+            else:
+                self._missing.setdefault(root.value, set()).add(imported(node, visitor))
+            return
+        if isinstance(node, cst.AssignTarget):
+            self.has_own_name |= dotted(node.target) == HERE
+        elif isinstance(node, (cst.Param, cst.FunctionDef, cst.ClassDef)):
+            self.has_own_name |= node.name.value == HERE
+        for child in node.children:
+            self.look(child, visitor)
+
+
+def _root_of_chain(node: cst.Attribute, visitor: cst.MetadataDependent) -> cst.Name | None:
+    """Return the name at the root of a chain of attributes that reaches into Prefect."""
+    if not imported(node, visitor):
+        return None
+    root: cst.BaseExpression = node
+    while isinstance(root, cst.Attribute):
+        root = root.value
+    return root if isinstance(root, cst.Name) else None
+
+
+def _with_root(node: cst.BaseExpression, name: str) -> Any:
+    """Return a chain of attributes with another name at its root."""
+    if isinstance(node, cst.Attribute):
+        return node.with_changes(value=_with_root(node.value, name))
+    return node.with_changes(value=name)
+
+
+def _home_of(module: str, alias: cst.ImportAlias) -> tuple[str, cst.ImportAlias]:
+    """Return from where something is imported now, and under which name."""
+    name = dotted(alias.name)
+    known = import_fact(f"{module}.{name}")
+    if not known.is_there:
+        return module, alias
+    home, _, new = known.here.rpartition(".")
+    if new == name:
+        return home, alias
+    asname = alias.asname or _named(name)
+    return home, alias.with_changes(name=cst.Name(new), asname=asname)
+
+
+def _moved(name: str) -> str:
+    return HERE + name[len(PREFECT) :]
+
+
+def _named(name: str) -> cst.AsName:
+    return cst.AsName(
+        cst.Name(name),
+        whitespace_before_as=cst.SimpleWhitespace(" "),
+        whitespace_after_as=cst.SimpleWhitespace(" "),
+    )
+
+
+def _listed(aliases: Iterable[cst.ImportAlias]) -> list[cst.ImportAlias]:
+    """Return aliases with a comma between each two, and none at the end."""
+    names = list(aliases)
+    comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+    return [
+        *(alias.with_changes(comma=comma) for alias in names[:-1]),
+        names[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT),
+    ]
+
+
+def _expression(name: str) -> Any:
+    """Return a dotted name as an expression."""
+    expression: cst.Name | cst.Attribute
+    first, *others = name.split(".")
+    expression = cst.Name(first)
+    for part in others:
+        expression = cst.Attribute(expression, cst.Name(part))
+    return expression
