@@ -1,5 +1,6 @@
 """Futures: wait, as_completed, callbacks, timeouts, and lists of them."""
 
+import threading
 import time
 
 from prefect import flow, task
@@ -10,6 +11,15 @@ from prefect.states import State
 @task
 def work(seconds: float, name: str) -> str:
     time.sleep(seconds)
+    return name
+
+
+gate = threading.Event()
+
+
+@task
+def behind_the_gate(name: str) -> str:
+    gate.wait(10)
     return name
 
 
@@ -39,7 +49,7 @@ def several():
 
 @flow
 def timeouts():
-    slow = work.submit(0.3, "slow")
+    slow = behind_the_gate.submit("slow")
     quick = work.submit(0, "quick")
     quick.wait()
     try:
@@ -48,6 +58,7 @@ def timeouts():
         print("not yet:", type(error).__name__)
     slow.wait(timeout=0.01)
     print("final:", slow.state.is_final(), quick.state.is_final())
+    gate.set()
     return slow.result(timeout=10), quick.result()
 
 

@@ -86,3 +86,13 @@ print(one_after_the_other())
 print(tasks_in_tasks())
 print(three_at_once.task_runner.name, type(as_many_as_it_takes.task_runner).__name__)
 print(one_after_the_other.with_options(task_runner=ThreadPoolTaskRunner(max_workers=2))()[1] <= 2)
+
+# prints: 204 True
+# prints: submitted in a thread
+# prints: [0, 1, 4, 9]
+# prints: ([0, 1, 2, 3, 4], 1)
+# prints: 9
+# prints: [11, 21]
+# prints: [2, 7]
+# prints: threadpool ThreadPoolTaskRunner
+# prints: True

@@ -69,7 +69,7 @@ async def requests():
 
 @flow(timeout_seconds=30)
 def patient():
-    return slow_query(0.02)
+    return slow_query(0.01)
 
 
 print(with_fallback(0.0), "|", with_fallback(0.5))

@@ -61,3 +61,18 @@ def has_context() -> bool:
 
 
 print(has_context(), FlowRunContext.get())
+
+# prints: flow: ['team-a']
+# prints: query: ['database', 'slow', 'team-a']
+# prints: query in a block: ['database', 'nightly', 'slow', 'team-a']
+# prints: current: ['eu', 'nightly', 'team-a']
+# prints: submitted: ['eu', 'nightly', 'team-a']
+# prints: child: ['nightly', 'team-a'] ['nightly', 'team-a']
+# prints: after: ['team-a']
+# prints: True True
+# prints: None tagged True
+# prints: outside: []
+# prints: ['database', 'slow'] True set()
+# prints: [('database', 2), ('nightly', 1), ('slow', 2), ('team-a', 2)]
+# prints: MissingContextError
+# prints: False None

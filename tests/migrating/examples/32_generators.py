@@ -84,3 +84,13 @@ async def main():
 asyncio.run(main())
 submitted = flow(name="submits")(lambda: read_batches.submit(4, 2).result())
 print(submitted())
+
+# prints: 7
+# prints: ['read 0', 'write 0', 'read 3', 'write 3', 'read 6', 'write 6']
+# prints: [0, 1, 2]
+# prints: 0 1 exhausted
+# prints: ['event 0', 'event 1', 'event 2']
+# prints: stopped: the source is gone
+# prints: [1]
+# prints: [0, 1, 2, 3]
+# prints: [[0, 1], [2, 3]]

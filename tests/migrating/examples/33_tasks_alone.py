@@ -81,3 +81,20 @@ def configurable(x: int = 0):
 print(plain_flow())
 second = configurable.with_options(name="second", retries=3, flow_run_name="run-{x}")
 print(configurable(1), second(2), second.retries, configurable.retries, second.flow_run_name)
+
+# prints: fetch: http://a, in a flow: False ['http://a', 'http://a']
+# prints: Failed ConnectionError('http://b')
+# prints: quick fetch 0 2 5 [0, 0, 0, 0, 0]
+# prints: ['api'] ['api', 'x'] Fetch a page.
+# prints: fetch Fetch a page. True False True
+# prints: None False None None
+# prints: 2 6 3
+# prints: X
+# prints: ['A', 'B']
+# prints: Completed C
+# prints: 5
+# prints: ALONE
+# prints: 11 Completed
+# prints: [11, 12, 13] 3
+# prints: ['P', 'Q']
+# prints: ('first', 1) ('second', 2) 3 0 run-{x}

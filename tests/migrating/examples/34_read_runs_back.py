@@ -7,7 +7,6 @@ from prefect.client.orchestration import get_client as same_get_client
 from prefect.client.schemas.objects import StateType
 from prefect.context import get_run_context
 from prefect.runtime import flow_run, task_run
-from prefect.states import Cancelled
 
 
 @task(task_run_name="square-{x}")
