@@ -98,9 +98,7 @@ class Writer(cst.CSTTransformer):
         return [
             node.with_changes(
                 module=_expression(home),
-                names=_listed(aliases),
-                lpar=node.lpar,
-                rpar=node.rpar,
+                names=_listed(aliases, last=node.names[-1].comma),
             )
             for home, aliases in sorted(homes.items(), key=lambda item: is_prefects(item[0]))
         ]
@@ -116,6 +114,9 @@ class Writer(cst.CSTTransformer):
                 moved.append(alias)
                 continue
             is_there = import_fact(name).is_there
+            if is_there and alias.asname is None and self._survey.is_only_for_missing:
+                moved.append(alias)
+                continue
             moved.append(self._moved_alias(alias, name) if is_there else alias)
             if is_there:
                 kept += self._survey.missing_of(alias, name)
@@ -128,10 +129,10 @@ class Writer(cst.CSTTransformer):
         return statements
 
     def _moved_alias(self, alias: cst.ImportAlias, name: str) -> cst.ImportAlias:
-        new = alias.with_changes(name=_expression(_moved(name)))
         if alias.asname is None and self._survey.has_own_name:
-            return new.with_changes(asname=_named(PREFECT)) if name == PREFECT else alias
-        return new
+            # All its modules are reached from the package.
+            return alias.with_changes(name=cst.Name(HERE), asname=_named(PREFECT))
+        return alias.with_changes(name=_expression(_moved(name)))
 
     # Uses of `import prefect`.
 
@@ -156,10 +157,12 @@ class Writer(cst.CSTTransformer):
         if not known.is_there:
             return _expression(name) if is_alias else updated_node
         if known.here != _moved(name):
-            return _expression(known.here)
-        if is_alias:
+            new: cst.BaseExpression = _expression(known.here)
+        elif is_alias:
             return updated_node
-        return _with_root(updated_node, HERE)
+        else:
+            new = _with_root(updated_node, HERE)
+        return new
 
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
         """Change `prefect` alone: `reload(prefect)`."""
@@ -175,7 +178,8 @@ class _Survey:
     Attributes:
         aliases: The names that it gave modules: `import prefect.runtime as rt`.
         has_present: True if it uses `prefect.x` where flowspan has x.
-        has_own_name: True if it calls something of its own `flowspan`.
+        has_own_name: True if it gives `flowspan` or `prefect` a value of its own: then the module
+            goes on being called `prefect`.
     """
 
     def __init__(self) -> None:
@@ -184,6 +188,11 @@ class _Survey:
         self.has_own_name = False
         # What is used and missing, by the name that it is reached from: `prefect`, or an alias.
         self._missing: dict[str, set[str]] = {}
+
+    @property
+    def is_only_for_missing(self) -> bool:
+        """True if `import prefect` is there for missing names alone."""
+        return not self.has_present and bool(self._missing.get(PREFECT))
 
     def missing_of(self, alias: cst.ImportAlias, name: str) -> list[str]:
         """Return the modules of Prefect's that have to be imported still, after an import moved."""
@@ -194,24 +203,33 @@ class _Survey:
     def look(self, node: cst.CSTNode, visitor: cst.MetadataDependent) -> None:
         """Look through a tree, with a visitor that has its qualified names."""
         if isinstance(node, cst.Import):
-            for alias in node.names:
-                if alias.asname is not None and is_prefects(dotted(alias.name)):
-                    self.aliases[dotted(alias.asname.name)] = dotted(alias.name)
-            return
-        if isinstance(node, cst.ImportFrom):
-            return
-        if isinstance(node, cst.Attribute) and (root := _root_of_chain(node, visitor)):
-            if import_fact(imported(node, visitor)).is_there:
+            self._look_at_import(node)
+        elif isinstance(node, cst.Attribute) and (root := _root_of_chain(node, visitor)):
+            name = imported(node, visitor)
+            if import_fact(name).is_there:
                 self.has_present = True
             else:
-                self._missing.setdefault(root.value, set()).add(imported(node, visitor))
-            return
-        if isinstance(node, cst.AssignTarget):
-            self.has_own_name |= dotted(node.target) == HERE
-        elif isinstance(node, (cst.Param, cst.FunctionDef, cst.ClassDef)):
-            self.has_own_name |= node.name.value == HERE
-        for child in node.children:
-            self.look(child, visitor)
+                self._missing.setdefault(root.value, set()).add(name)
+        elif isinstance(node, cst.Name):
+            self.has_present |= node.value == PREFECT and imported(node, visitor) == PREFECT
+        elif not isinstance(node, cst.ImportFrom):
+            self.has_own_name |= _binds(node)
+            for child in node.children:
+                self.look(child, visitor)
+
+    def _look_at_import(self, node: cst.Import) -> None:
+        for alias in node.names:
+            if alias.asname is not None and is_prefects(dotted(alias.name)):
+                self.aliases[dotted(alias.asname.name)] = dotted(alias.name)
+
+
+def _binds(node: cst.CSTNode) -> bool:
+    """True if a statement gives `flowspan` or `prefect` a value of its own."""
+    if isinstance(node, cst.AssignTarget):
+        return dotted(node.target) in {HERE, PREFECT}
+    if isinstance(node, (cst.Param, cst.FunctionDef, cst.ClassDef)):
+        return node.name.value == HERE
+    return False
 
 
 def _root_of_chain(node: cst.Attribute, visitor: cst.MetadataDependent) -> cst.Name | None:
@@ -226,9 +244,8 @@ def _root_of_chain(node: cst.Attribute, visitor: cst.MetadataDependent) -> cst.N
 
 def _with_root(node: cst.BaseExpression, name: str) -> Any:
     """Return a chain of attributes with another name at its root."""
-    if isinstance(node, cst.Attribute):
-        return node.with_changes(value=_with_root(node.value, name))
-    return node.with_changes(value=name)
+    changed = _with_root(node.value, name) if isinstance(node, cst.Attribute) else name
+    return node.with_changes(value=changed)
 
 
 def _home_of(module: str, alias: cst.ImportAlias) -> tuple[str, cst.ImportAlias]:
@@ -256,14 +273,41 @@ def _named(name: str) -> cst.AsName:
     )
 
 
-def _listed(aliases: Iterable[cst.ImportAlias]) -> list[cst.ImportAlias]:
-    """Return aliases with a comma between each two, and none at the end."""
+def _listed(
+    aliases: Iterable[cst.ImportAlias],
+    last: cst.Comma | cst.MaybeSentinel = cst.MaybeSentinel.DEFAULT,
+) -> list[cst.ImportAlias]:
+    """Return aliases with a comma between each two: their own, with its comment, or a new one.
+
+    Args:
+        aliases: The aliases, at least one.
+        last: What follows the last one.
+    """
     names = list(aliases)
     comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
     return [
-        *(alias.with_changes(comma=comma) for alias in names[:-1]),
-        names[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT),
+        *(
+            alias if isinstance(alias.comma, cst.Comma) else alias.with_changes(comma=comma)
+            for alias in names[:-1]
+        ),
+        names[-1].with_changes(comma=_last_comma(names[-1], last)),
     ]
+
+
+def _last_comma(
+    alias: cst.ImportAlias, last: cst.Comma | cst.MaybeSentinel
+) -> cst.Comma | cst.MaybeSentinel:
+    """Return the comma that ends a list: with the alias's own comment and the list's own layout."""
+    own = alias.comma.whitespace_after if isinstance(alias.comma, cst.Comma) else None
+    first_line = own.first_line if isinstance(own, cst.ParenthesizedWhitespace) else None
+    has_comment = first_line is not None and first_line.comment is not None
+    if isinstance(last, cst.Comma) and isinstance(
+        last.whitespace_after, cst.ParenthesizedWhitespace
+    ):
+        new = first_line if has_comment else cst.TrailingWhitespace()
+        layout = last.whitespace_after.with_changes(first_line=new)
+        return last.with_changes(whitespace_after=layout)
+    return alias.comma if has_comment else last
 
 
 def _expression(name: str) -> Any:

@@ -1,0 +1,288 @@
+"""`flowspan migrate`: what it says of a program, and what it changes in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+import pytest
+from scripts import migrating_names
+from tests.support.cli import flowspan
+
+from flowspan.migrating.programs import migrated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(dedent(text), encoding="utf-8")
+    return path
+
+
+def said(path: Path, text: str, *options: str) -> list[str]:
+    """The lines that the command prints of a program, without their numbers' indentation."""
+    outcome = flowspan("migrate", str(write(path, text)), *options, code=None)
+    return [line.strip() for line in outcome.lines[1:] if line.startswith("  ")]
+
+
+def test_the_command_knows_what_the_page_says() -> None:
+    known = migrating_names.TARGET.read_text(encoding="utf-8")
+    assert known == migrating_names.text(), "run: python scripts/migrating_names.py"
+
+
+def test_names_are_sorted_by_line_into_what_works_and_what_does_not(tmp_path: Path) -> None:
+    lines = said(
+        tmp_path / "a.py",
+        """\
+        import os
+        from prefect import flow, task, serve
+        from prefect.blocks.system import Secret
+        from prefect_aws import S3Bucket
+        """,
+    )
+    assert lines[:2] == ["2  works   flow, task", "2  missing serve: later"]
+    assert lines[2].startswith("3  missing blocks.system.Secret: ")
+    assert lines[3].startswith("4  missing prefect_aws: ")
+    assert len(lines) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("@flow(result_storage=1)\ndef f(): ...", "differs @flow(result_storage=…)"),
+        ("@task(asset_deps=[])\ndef f(): ...", "missing @task(asset_deps=…)"),
+        ("@flow\ndef f(): ...\nf.serve()", "missing f.serve"),
+        ("@flow()\ndef f(): ...\ndef g():\n    f.deploy()", "missing f.deploy"),
+        ("def g():\n    f.to_deployment()\n@flow\ndef f(): ...", "missing f.to_deployment"),
+        ("x = flow(print)\nx.serve()", "missing x.serve"),
+        ("x = flow(print).with_options(name='y')\nx.serve()", "missing x.serve"),
+        ("flow(print).serve()", "missing Flow.serve"),
+        ("t = task(name='a')(print)\nt.delay()", "missing t.delay"),
+        ("with get_client(sync_client=True) as c:\n    c.create_work_pool()", "missing c."),
+        (
+            "async def f():\n    async with get_client() as c:\n        c.read_events()",
+            "missing c.",
+        ),
+        ("os.environ['PREFECT_API_URL'] = 'x'", "renamed PREFECT_API_URL"),
+        ("os.environ['PREFECT_NO_SUCH'] = 'x'", "missing PREFECT_NO_SUCH"),
+        ("logging.getLogger('prefect.flow_runs')", "differs 'prefect.flow_runs'"),
+        ("logging.getLogger('prefect')", "differs 'prefect'"),
+        ("mock.patch('prefect.flow')", "differs 'prefect.flow'"),
+        ("import prefect as p\np.serve()", "missing serve"),
+        ("import prefect.deployments as d", "missing deployments"),
+        ("import prefect\nprefect.runtime.deployment.id", "differs runtime.deployment.id"),
+        ("import prefect\nprefect.no_such.thing()", "missing no_such.thing"),
+        ("from prefect import *", "differs *"),
+        ("import prefect_dask", "missing prefect_dask: later"),
+    ],
+)
+def test_uses_are_found(tmp_path: Path, text: str, line: str) -> None:
+    imports = "import os, logging\nfrom unittest import mock\n"
+    imports += "from prefect import flow, get_client, task\n"
+    lines = said(tmp_path / "a.py", imports + text, "--problems")
+    assert [found for found in lines if line in found], lines
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from prefectural import flow",
+        "from .prefect import flow",
+        "from . import prefect\nprefect.serve()",
+        "prefect = 1\nprefect.real",
+        "def f(prefect):\n    return prefect.serve",
+        "name = 'prefect'",
+        "# prefect",
+        "flow = make()\nflow.serve()",
+        "class C:\n    def prefect(self): ...",
+    ],
+)
+def test_what_is_not_prefects_is_left_alone(tmp_path: Path, text: str) -> None:
+    assert said(tmp_path / "a.py", text) == []
+    assert migrated(text) == text
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("from prefect import flow, task", "from flowspan import flow, task"),
+        ("from prefect import flow as f", "from flowspan import flow as f"),
+        ("from prefect.futures import wait", "from flowspan.futures import wait"),
+        ("from prefect.runtime import flow_run", "from flowspan.runtime import flow_run"),
+        ("import prefect\nprefect.flow", "import flowspan\nflowspan.flow"),
+        ("import prefect as p\np.flow", "import flowspan as p\np.flow"),
+        ("import prefect.states as s\ns.Failed", "import flowspan.states as s\ns.Failed"),
+        ("import os, prefect, json", "import os, flowspan, json"),
+        ("import prefect.runtime\nprefect.runtime", "import flowspan.runtime\nflowspan.runtime"),
+        ("import prefect\nprint(prefect)", "import flowspan\nprint(flowspan)"),
+        ("def f():\n import prefect\n prefect.task", "def f():\n import flowspan\n flowspan.task"),
+        ("if x: import prefect; prefect.task", "if x: import flowspan; flowspan.task"),
+        ("from prefect import flow, serve", "from flowspan import flow\nfrom prefect import serve"),
+        ("from prefect import serve", "from prefect import serve"),
+        ("from prefect import *", "from flowspan import *"),
+        (
+            "import prefect\nprefect.flow\nprefect.serve",
+            "import flowspan\nimport prefect\nflowspan.flow\nprefect.serve",
+        ),
+        (
+            "import prefect as p\np.flow\np.serve",
+            "import flowspan as p\nimport prefect\np.flow\nprefect.serve",
+        ),
+        (
+            "import prefect.blocks\nprefect.flow\nprefect.blocks",
+            "import prefect.blocks, flowspan\nflowspan.flow\nprefect.blocks",
+        ),
+        ("import prefect.deployments as d\nd.x", "import prefect.deployments as d\nd.x"),
+        (
+            "try:\n    import prefect\nexcept ImportError:\n    prefect = None\nprefect.flow",
+            "try:\n    import flowspan as prefect\nexcept ImportError:\n    prefect = None\n"
+            "prefect.flow",
+        ),
+        (
+            "import prefect\ndef flowspan(): prefect.flow",
+            "import flowspan as prefect\ndef flowspan(): prefect.flow",
+        ),
+        (
+            "from prefect import (\n    flow,  # a\n    serve,  # b\n    task,  # c\n)",
+            "from flowspan import (\n    flow,  # a\n    task,  # c\n)\n"
+            "from prefect import (\n    serve,  # b\n)",
+        ),
+        (
+            "from prefect import (\n    flow,  # a\n    serve,\n)  # z",
+            "from flowspan import (\n    flow,  # a\n)\nfrom prefect import (\n    serve,\n)  # z",
+        ),
+        (
+            "# first\nfrom prefect import flow, serve  # last",
+            "# first\nfrom flowspan import flow\nfrom prefect import serve  # last",
+        ),
+        ("import prefect\nf'{prefect.__version__}'", "import flowspan\nf'{flowspan.__version__}'"),
+    ],
+)  # fmt: skip
+def test_imports_are_changed_and_nothing_else(before: str, after: str) -> None:
+    changed = migrated(before)
+    assert changed == after
+    compile(changed, "changed", "exec")
+    assert migrated(changed) == changed
+
+
+def test_without_write_nothing_is_changed_and_with_it_only_the_files_that_use_prefect(
+    tmp_path: Path,
+) -> None:
+    using = write(tmp_path / "flows" / "a.py", "from prefect import flow\n")
+    other = write(tmp_path / "flows" / "b.py", "from os import path\n")
+    times = [path.stat().st_mtime_ns for path in (using, other)]
+
+    outcome = flowspan("migrate", str(tmp_path))
+    assert "--write changes the imports" in outcome.out
+    assert [path.stat().st_mtime_ns for path in (using, other)] == times
+
+    outcome = flowspan("migrate", str(tmp_path), "--write")
+    assert "Changed the imports of 1 file." in outcome.out
+    assert using.read_text(encoding="utf-8") == "from flowspan import flow\n"
+    assert other.stat().st_mtime_ns == times[1]
+    assert "No use of Prefect in 2 files." in flowspan("migrate", str(tmp_path)).out
+
+
+def test_environments_hidden_folders_and_packages_are_not_read(tmp_path: Path) -> None:
+    for folder in (".git", "env/lib", "node_modules", "site-packages", "__pycache__"):
+        write(tmp_path / folder / "a.py", "import prefect\n")
+    write(tmp_path / "env" / "pyvenv.cfg", "")
+    write(tmp_path / "notes.txt", "import prefect\n")
+    assert "No use of Prefect in 0 files." in flowspan("migrate", str(tmp_path)).out
+
+
+def test_a_file_is_read_once_however_often_it_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.py", "import prefect\n")
+    (tmp_path / "link.py").symlink_to(path)
+    outcome = flowspan("migrate", str(tmp_path), str(path), str(tmp_path / "link.py"))
+    assert "Files that use Prefect: 1 of 1." in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("content", "changed"),
+    [
+        (b"from prefect import flow\r\nx = 1\r\n", b"from flowspan import flow\r\nx = 1\r\n"),
+        (b"from prefect import flow", b"from flowspan import flow"),
+        (b"\xef\xbb\xbfimport prefect\n", b"\xef\xbb\xbfimport flowspan\n"),
+        (
+            "# coding: latin-1\nimport prefect\nx = 'ä'\n".encode("latin-1"),
+            "# coding: latin-1\nimport flowspan\nx = 'ä'\n".encode("latin-1"),
+        ),
+        (b"if x:\n\timport prefect\n", b"if x:\n\timport flowspan\n"),
+    ],
+    ids=["crlf", "no newline", "bom", "latin-1", "tabs"],
+)
+def test_encoding_and_line_ends_stay(tmp_path: Path, content: bytes, changed: bytes) -> None:
+    path = tmp_path / "a.py"
+    path.write_bytes(content)
+    flowspan("migrate", str(path), "--write")
+    assert path.read_bytes() == changed
+
+
+def test_permissions_and_links_stay(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.py", "import prefect\n")
+    path.chmod(0o755)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    flowspan("migrate", str(link), "--write")
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o755
+    assert sorted(os.listdir(tmp_path)) == ["a.py", "link"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"import prefect\ndef f(:\n", "line 2 is no Python"),
+        (b"import prefect\nx = '\xff'\n", "line 2 is no Python"),
+        (b"# coding: nonsense\nimport prefect\n", "it is no Python"),
+        (b"import prefect\nx = " + b"(" * 5000 + b")" * 5000, "line 2 is no Python"),
+        (b"import prefect\nx = 1" + b" + 1" * 20_000, "nested too deeply"),
+    ],
+    ids=["syntax", "not UTF-8", "no such encoding", "brackets", "operators"],
+)
+def test_one_file_that_cannot_be_read_does_not_stop_the_others(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    bad, good = tmp_path / "a.py", write(tmp_path / "b.py", "import prefect\n")
+    bad.write_bytes(content)
+    outcome = flowspan("migrate", str(tmp_path), "--write", code=1)
+    assert words in outcome.err
+    assert bad.read_bytes() == content
+    assert good.read_text(encoding="utf-8") == "import flowspan\n"
+
+
+def test_json_has_an_object_for_each_use(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.py", "from prefect import flow, serve\n")
+    outcome = flowspan("migrate", str(path), "--json", code=1)
+    assert outcome.objects == [
+        {"file": str(path), "line": 1, "column": 21, "name": "prefect.flow", "word": "works",
+         "note": ""},
+        {"file": str(path), "line": 1, "column": 27, "name": "prefect.serve", "word": "missing",
+         "note": "later"},
+    ]  # fmt: skip
+
+
+def test_a_path_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    outcome = flowspan("migrate", str(tmp_path / "nothing.py"), code=2)
+    assert "does not exist" in outcome.err
+
+
+def test_without_libcst_it_says_what_to_install(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['libcst'] = None\n"
+        "from flowspan.cli.main import app; app(['migrate', sys.argv[1]])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(write(tmp_path / "a.py", "import prefect\n"))],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "pip install 'flowspan[migrate]'" in done.stderr
