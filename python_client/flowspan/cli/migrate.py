@@ -68,7 +68,7 @@ def migrate(
             advice="pip install 'flowspan[migrate]'",
         )
     from flowspan.migrating.files import python_files  # noqa: PLC0415 - needs libcst
-    from flowspan.migrating.programs import open_program  # noqa: PLC0415
+    from flowspan.migrating.programs import open_program  # noqa: PLC0415 - likewise
 
     read = using = written = 0
     words: Counter[str] = Counter()
