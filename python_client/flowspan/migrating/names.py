@@ -37,8 +37,8 @@ class Fact:
 
     @property
     def is_there(self) -> bool:
-        """True if flowspan has it, under this name or another."""
-        return self.word != MISSING
+        """True if flowspan has it, under this name or another that can be imported."""
+        return self.here.partition(".")[0] == "flowspan"
 
 
 def import_fact(name: str) -> Fact:
@@ -76,8 +76,47 @@ def fact(group: str, name: str) -> Fact | None:
     row = _tables().get(group, {}).get(name)
     if row is None:
         return None
-    word, note = row
-    return Fact(word, note, _first_code(note) if word == RENAMED else name)
+    return Fact(*row)
+
+
+def attribute_fact(kind: str, name: str) -> Fact:
+    """Return the fact about an attribute of a flow or a task.
+
+    Args:
+        kind: "Flow" or "Task".
+        name: The attribute.
+    """
+    known = fact(kind, name)
+    if known is not None:
+        return known
+    maker = getattr(import_module("flowspan"), kind.lower())
+    is_there = hasattr(maker(_sample), name)
+    return Fact(SAME) if is_there else Fact(MISSING, f"a {kind.lower()} has no {name} here")
+
+
+def option_fact(kind: str, name: str) -> Fact:
+    """Return the fact about an option of `@flow` or `@task`.
+
+    Args:
+        kind: "Flow" or "Task".
+        name: The option.
+    """
+    return fact(f"options of @{kind.lower()}", name) or Fact(MISSING, "there is no such option")
+
+
+def is_module(name: str) -> bool:
+    """True if a dotted name begins with a module of Prefect's that is known."""
+    parts = name.split(".")[1:]
+    return bool(parts) and (_listed(parts) is not None or parts[0] in _modules())
+
+
+def _sample() -> None:
+    """Stands in for the functions of programs."""
+
+
+@cache
+def _modules() -> frozenset[str]:
+    return frozenset(group.split(".")[0] for group in _tables()) | _tables()["modules"].keys()
 
 
 def _listed(parts: list[str]) -> tuple[str, str] | None:

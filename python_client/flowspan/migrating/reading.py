@@ -16,7 +16,17 @@ from libcst.metadata import (
     QualifiedNameSource,
 )
 
-from flowspan.migrating.names import DIFFERS, MISSING, SAME, Fact, fact, import_fact
+from flowspan.migrating.names import (
+    DIFFERS,
+    MISSING,
+    SAME,
+    Fact,
+    attribute_fact,
+    fact,
+    import_fact,
+    is_module,
+    option_fact,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +43,8 @@ _CLIENT_MAKERS = frozenset(
     }
 )
 _KINDS = dict.fromkeys(_FLOW_MAKERS, "Flow") | dict.fromkeys(_TASK_MAKERS, "Task")
-_OPTIONS = {"Flow": "options of @flow", "Task": "options of @task"}
+_CALLABLES = frozenset({"Flow", "Task"})
+_COPIERS = frozenset({"with_options", "from_source"})
 _SETTING = re.compile(r"PREFECT_[A-Z0-9_]+")
 _DOTTED = re.compile(r"prefect(\.\w+)+")
 _LOGGER_NAMES = ("prefect.flow_runs", "prefect.task_runs")
@@ -175,7 +186,7 @@ class _Kinds(cst.CSTVisitor):
         if isinstance(value, cst.Call):
             if name in _CLIENT_MAKERS:
                 return "client"
-            if isinstance(func, cst.Attribute) and func.attr.value == "with_options":
+            if isinstance(func, cst.Attribute) and func.attr.value in _COPIERS:
                 return self._kind_of(func.value)
             if isinstance(func, cst.Call):  # flow(name="x")(function)
                 return self._kind_of(func)
@@ -247,10 +258,13 @@ class _Reader(_Kinds):
             self._found(node, name, import_fact(name))
             return False
         kind = self._kind_of(node.value)
-        if kind:
+        known = None
+        if kind in _CALLABLES:
+            known = attribute_fact(kind, node.attr.value)
+        elif kind:
             known = fact(kind, node.attr.value)
-            if known is not None:
-                self._found(node.attr, f"{dotted(node.value) or kind}.{node.attr.value}", known)
+        if known is not None:
+            self._found(node.attr, f"{dotted(node.value) or kind}.{node.attr.value}", known)
         return True
 
     def visit_Call(self, node: cst.Call) -> None:
@@ -258,11 +272,11 @@ class _Reader(_Kinds):
         self._look_at_logger(node)
         if isinstance(node.func, cst.Call):  # the call of a decorated function
             return
-        for argument in node.args:
+        kind = self._kind_of(node)
+        for argument in node.args if kind in _CALLABLES else ():
             if argument.keyword is not None:
-                kind = self._kind_of(node)
-                known = fact(_OPTIONS.get(kind, ""), argument.keyword.value)
-                if known is not None and known.word != SAME:
+                known = option_fact(kind, argument.keyword.value)
+                if known.word != SAME:
                     self._found(argument, f"@{kind.lower()}({argument.keyword.value}=…)", known)
 
     def _look_at_logger(self, node: cst.Call) -> None:
@@ -278,7 +292,9 @@ class _Reader(_Kinds):
         if _SETTING.fullmatch(text):
             known = fact("settings", text) or Fact(MISSING, "no such setting")
             self._found(node, text, known)
-        elif _DOTTED.fullmatch(text) and not text.startswith(_LOGGER_NAMES):
+        elif text.startswith(_LOGGER_NAMES):
+            self._add(node, repr(text), DIFFERS, _LOGGERS)
+        elif _DOTTED.fullmatch(text) and is_module(text):
             self._add(node, repr(text), DIFFERS, _TEXT)
 
     # Findings.

@@ -197,7 +197,9 @@ class _Survey:
     def missing_of(self, alias: cst.ImportAlias, name: str) -> list[str]:
         """Return the modules of Prefect's that have to be imported still, after an import moved."""
         if alias.asname is None:
-            return [name] if self._missing.get(PREFECT) else []
+            missing = self._missing.get(PREFECT, set())
+            within = [each for each in missing if each.startswith(f"{name}.")]
+            return [name] if within else []
         return [name] if self._missing.get(dotted(alias.asname.name)) else []
 
     def look(self, node: cst.CSTNode, visitor: cst.MetadataDependent) -> None:
