@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flowspan.migrating.reading import Finding
 
 SAME, MISSING = "same", "missing"
+_PAGE = "https://github.com/flowspan/flowspan/blob/main/docs/migrating-from-prefect.md"
 _WORDS = {SAME: "works"}
 _STYLES = {SAME: "green", "differs": "yellow", "renamed": "yellow", MISSING: "red"}
 
@@ -139,7 +140,7 @@ def _print_end(this: Session, read: int, using: int, words: Counter[str]) -> Non
     kinds = ", ".join(f"{words[word]} {_WORDS.get(word, word)}" for word in _STYLES if words[word])
     this.print(f"Files that use Prefect: {using:,} of {read:,}. Its names: {kinds}.")
     if words.keys() - {SAME}:
-        this.print("docs/migrating-from-prefect.md explains each name.")
+        this.print(f"What the words mean, and each name: {_PAGE}")
 
 
 def _print_what_changed(this: Session, written: int, *, has_any: bool, write: bool) -> None:

@@ -13,7 +13,11 @@ SAME, DIFFERS, RENAMED, MISSING = "same", "differs", "renamed", "missing"
 
 _CODE = re.compile(r"`([^`]+)`")
 _OWNERS = {
+    "flow": "Flow",
+    "flows.flow": "Flow",
     "flows.Flow": "Flow",
+    "task": "Task",
+    "tasks.task": "Task",
     "tasks.Task": "Task",
     "states.State": "State",
     "futures.PrefectConcurrentFuture": "futures.PrefectFuture",

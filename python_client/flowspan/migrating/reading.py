@@ -272,6 +272,8 @@ class _Reader(_Kinds):
         self._look_at_logger(node)
         if isinstance(node.func, cst.Call):  # the call of a decorated function
             return
+        if isinstance(node.func, cst.Attribute) and node.func.attr.value == "from_source":
+            return
         kind = self._kind_of(node)
         for argument in node.args if kind in _CALLABLES else ():
             if argument.keyword is not None:
