@@ -150,6 +150,8 @@ def _is_alike(value: Any, other: Any) -> bool:
 class _NoCache(CachePolicy):
     """No key: nothing is looked for, nor found later."""
 
+    is_no_cache = True
+
     def compute_key(
         self,
         task_ctx: TaskContext,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -29,10 +30,11 @@ from flowspan.core.functions import (
     is_generator_function,
     take_after,
 )
-from flowspan.core.hooks import HookDecorator, kept_hooks, made_hooks
+from flowspan.core.hooks import HookDecorator, HookList, kept_hooks, made_hooks
 from flowspan.core.keeping import keep_options
 from flowspan.core.numbers import checked_timeout
 from flowspan.core.options import misplaced_option, possible_keywords
+from flowspan.core.readable import OptionValue
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.sketching import current_sketch
 from flowspan.core.source_code import Code
@@ -54,6 +56,17 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
 
+def _seconds(definition: Definition) -> float | None:
+    """Return the timeout in seconds as it was given; None for none."""
+    given = definition.options["timeout_seconds"]
+    return float(given) if given else None
+
+
+def _persists(definition: Definition) -> bool | None:
+    """Return whether results are stored, as `persist_result` says or other options imply."""
+    return None if definition.keeping is None else definition.keeping.persist
+
+
 class Decorated(Definition, Generic[P, R_co]):
     """A function whose calls are runs.
 
@@ -63,6 +76,26 @@ class Decorated(Definition, Generic[P, R_co]):
     """
 
     class_attribute: Self | None = None
+    none_keeps: ClassVar[frozenset[str]]
+    """The options that None leaves as they are in `with_options`, as in Prefect."""
+
+    options: dict[str, Any]
+
+    retries = OptionValue(read=lambda definition: definition.options["retries"] or 0)
+    retry_delay_seconds = OptionValue(read=lambda definition: definition.given_delay)
+    retry_jitter_factor = OptionValue()
+    retry_condition_fn = OptionValue()
+    timeout_seconds = OptionValue(read=_seconds)
+    persist_result = OptionValue(read=_persists)
+    result_storage = OptionValue()
+    result_serializer = OptionValue()
+    cache_result_in_memory = OptionValue()
+    log_prints = OptionValue()
+    version = OptionValue()
+
+    on_completion_hooks = HookList("on_completion")
+    on_failure_hooks = HookList("on_failure")
+    on_running_hooks = HookList("on_running")
 
     on_completion = HookDecorator("on_completion")
     on_failure = HookDecorator("on_failure")
@@ -87,34 +120,85 @@ class Decorated(Definition, Generic[P, R_co]):
             TypeError, ValueError: An option has a value that it may not have.
         """
         check_parameter_names(fn)
-        self._options = options
         self.fn = fn
         self.name = checked_name(options["name"], fn, is_flow=self.is_flow)
         self.description = made_description(options["description"], fn)
-        policy = RetryPolicy(
-            options["retries"],
-            options["retry_delay_seconds"],
-            options["retry_jitter_factor"],
-            options["retry_condition_fn"],
-        )
-        self.retry = policy if policy.retries else None
-        self.timeout_s = checked_timeout(options["timeout_seconds"])
-        self.log_prints = options["log_prints"]
         self.hooks = made_hooks(options)
+        self.take_options(options)
         self.is_async = is_async_function(fn)
         self.is_generator = is_generator_function(fn)
         self._is_plain = not self.is_async and not self.is_generator
-        self.keeping = keep_options(options)
-        if self.keeping is not None and self.keeping.storage is not None:
-            from flowspan.results.trust import note_storage  # noqa: PLC0415 - start-up cost
-
-            note_storage(self.keeping.storage)
         self.code = Code(fn)
         self._keywords = possible_keywords(called_function(fn))
         take_after(self, fn)
         self.__dict__.setdefault("__name__", function_name(fn))  # partials and objects have none
         if stand_in.refused:
             self.fn = stand_in.unless_refused(fn)
+
+    def take_options(self, options: dict[str, Any]) -> None:
+        """Derive what the engine reads from options, when they are given and when one changes.
+
+        Args:
+            options: All options by name.
+
+        Raises:
+            TypeError, ValueError: An option has a value that it may not have.
+        """
+        policy = RetryPolicy(
+            options["retries"],
+            options["retry_delay_seconds"],
+            options["retry_jitter_factor"],
+            options["retry_condition_fn"],
+        )
+        timeout_s = checked_timeout(options["timeout_seconds"])
+        keeping = keep_options(options)
+        self.options = options
+        self.retry = policy if policy.retries else None
+        self.given_delay = policy.given_delay
+        self.timeout_s = timeout_s
+        self.prints = options["log_prints"]
+        self.keeping = keeping
+        if keeping is not None and keeping.storage is not None:
+            from flowspan.results.trust import note_storage  # noqa: PLC0415 - start-up cost
+
+            note_storage(keeping.storage)
+
+    def set_option(self, option: str, value: Any) -> None:
+        """Give an option another value, for the runs that begin from now on.
+
+        Args:
+            option: The option.
+            value: Its value.
+
+        Raises:
+            TypeError, ValueError: It may not have that value.
+        """
+        self.take_options({**self.options, option: value})
+
+    @property
+    def isasync(self) -> bool:
+        """Whether calling the function gives a coroutine or an asynchronous generator."""
+        return self.is_async
+
+    @property
+    def isgenerator(self) -> bool:
+        """Whether calling the function gives a generator, plain or asynchronous."""
+        return self.is_generator
+
+    @property
+    def isclassmethod(self) -> bool:
+        """Whether the function is a class method."""
+        return is_instance((self.class_attribute or self).fn, classmethod)
+
+    @property
+    def isstaticmethod(self) -> bool:
+        """Whether the function is a static method."""
+        return is_instance((self.class_attribute or self).fn, staticmethod)
+
+    @property
+    def ismethod(self) -> bool:
+        """Whether the function is bound to an object, as it is when it is looked up there."""
+        return is_instance(self.fn, MethodType) and not self.isclassmethod
 
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
@@ -193,7 +277,7 @@ class Decorated(Definition, Generic[P, R_co]):
         Raises:
             TypeError: It was; the message says what to do.
         """
-        names = self.parameters.keywords
+        names = self.binding.keywords
         if names is None or name in names:
             return
         where = f"{what} of {self.kind.lower()} {self.name!r}"
@@ -253,7 +337,14 @@ class Decorated(Definition, Generic[P, R_co]):
 
     def _copy_with(self, options: Mapping[str, Any]) -> Self:
         """A copy with other options; those that are not given stay as they are."""
-        options = {**self._options, **kept_hooks(self.hooks, options)}
+        given = {
+            name: value
+            for name, value in options.items()
+            if not (
+                (value is None or (type(value) is str and not value)) and name in self.none_keeps
+            )
+        }
+        options = {**self.options, **kept_hooks(self.hooks, given)}
         copied = cast("Any", type(self))(self.fn, **options)
         copied.code = self.code  # its source is that of when the function was decorated
         return cast("Self", copied)
@@ -271,7 +362,7 @@ class Decorated(Definition, Generic[P, R_co]):
     def _copy_of(self, fn: Callable[..., Any]) -> Self:
         """A copy with another function."""
         copied = object.__new__(type(self))
-        copied.__dict__.update(self.__dict__, fn=fn, _parameters=None, __wrapped__=fn)
+        copied.__dict__.update(self.__dict__, fn=fn, _binding=None, __wrapped__=fn)
         return copied
 
     def __repr__(self) -> str:

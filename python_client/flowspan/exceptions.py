@@ -40,6 +40,10 @@ class ParameterError(FlowspanError, TypeError):
     code = "parameters"
 
 
+class InvalidNameError(FlowspanError, ValueError):
+    """The name of a flow has a character that it may not have."""
+
+
 class ReservedArgumentError(FlowspanError, TypeError):
     """A function has a parameter that is named like an option of every call."""
 

@@ -12,9 +12,10 @@ from flowspan.core.checks import Checks
 from flowspan.core.definitions import FlowDefinition, checked_run_name
 from flowspan.core.functions import attribute_of, called_function
 from flowspan.core.hints import outer_names
-from flowspan.core.hooks import HookDecorator
+from flowspan.core.hooks import HookDecorator, HookList
 from flowspan.core.options import check_options, declare_options, names_options
 from flowspan.core.payloads import encode_parameters
+from flowspan.core.readable import OptionValue
 from flowspan.decorated import Decorated, options_in
 from flowspan.drivers.sync import run_flow
 
@@ -67,6 +68,20 @@ class Flow(Decorated[P, R_co], FlowDefinition):
 
     on_cancellation = HookDecorator("on_cancellation")
     on_crashed = HookDecorator("on_crashed")
+    on_cancellation_hooks = HookList("on_cancellation")
+    on_crashed_hooks = HookList("on_crashed")
+
+    flow_run_name = OptionValue()
+    version = OptionValue(read=lambda flow: flow.options["version"] or flow.file_version)
+    should_validate_parameters = OptionValue("validate_parameters")
+    task_runner = OptionValue(read=lambda flow: flow.own_runner or _default_runner(flow))
+    none_keeps = frozenset(
+        {
+            *("name", "description", "version", "retries", "retry_delay_seconds"),
+            *("retry_jitter_factor", "retry_condition_fn", "cache_result_in_memory"),
+            *("timeout_seconds", "validate_parameters", "flow_run_name", "task_runner"),
+        }
+    )
 
     _run = staticmethod(run_flow)
 
@@ -97,15 +112,21 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         on_crashed: Sequence[Hook] | None = None,
         on_running: Sequence[Hook] | None = None,
     ) -> None:
-        super().__init__(fn, options_in(locals()))
-        self.tags = ()
-        self.version = _file_version(fn) if version is None else version
-        self.run_name = checked_run_name(flow_run_name, "flow_run_name")
-        self.task_runner = _checked_runner(task_runner)
+        self.run_tags = ()
+        self.file_version = _file_version(fn)
         self._all_checks = Checks(fn, outer_names(fn))
+        super().__init__(fn, options_in(locals()))
+
+    def take_options(self, options: dict[str, Any]) -> None:  # noqa: D102 - as its base
+        run_name = checked_run_name(options["flow_run_name"], "flow_run_name")
+        own_runner = _checked_runner(options["task_runner"])
+        super().take_options(options)
+        self.run_name = run_name
+        self.own_runner = own_runner
         # None stands for the default, as for every option.
-        is_validated = validate_parameters is None or validate_parameters
+        is_validated = options["validate_parameters"] is not False
         self._checks = self._all_checks if is_validated else None
+        self._binding = None
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters as the function would get them, defaults included.
@@ -116,7 +137,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         Raises:
             ParameterError: They do not fit; the message says which.
         """
-        return dict(self.parameters.bind((), parameters))
+        return dict(self.binding.bind((), parameters))
 
     def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters as they are stored with a run: what JSON can hold.
@@ -176,8 +197,8 @@ class Flow(Decorated[P, R_co], FlowDefinition):
     def _sketch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sketch:
         from flowspan.drivers.sketch import make_sketch  # noqa: PLC0415 - imports asyncio
 
-        arguments = self.parameters.bind(args, kwargs)
-        args, kwargs = self.parameters.call_arguments(arguments, args, kwargs)
+        arguments = self.binding.bind(args, kwargs)
+        args, kwargs = self.binding.call_arguments(arguments, args, kwargs)
         return make_sketch(self, arguments, args, kwargs)
 
     def with_options(self, /, **options: Unpack[FlowOptions]) -> Self:
@@ -272,15 +293,22 @@ def _checked_runner(task_runner: TaskRunner | type[TaskRunner] | None) -> TaskRu
     return runner
 
 
-def _file_version(fn: Callable[..., Any]) -> str:
-    """A hash of the file that a function is in; empty where there is none."""
+def _default_runner(flow: Flow[..., Any]) -> TaskRunner:
+    from flowspan.task_runners import ThreadPoolTaskRunner  # noqa: PLC0415 - only to look at it
+
+    flow.own_runner = runner = ThreadPoolTaskRunner()
+    return runner
+
+
+def _file_version(fn: Callable[..., Any]) -> str | None:
+    """A hash of the file that a function is in; None where there is none."""
     code = attribute_of(called_function(fn), "__code__")
-    return _hash_of(code.co_filename) if code is not None else ""
+    return _hash_of(code.co_filename) if code is not None else None
 
 
 @functools.cache
-def _hash_of(file_name: str) -> str:
+def _hash_of(file_name: str) -> str | None:
     try:
         return hashlib.sha256(Path(file_name).read_bytes()).hexdigest()[:16]
     except OSError:  # typed in, or read from an archive
-        return ""
+        return None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, cast, overload
 
+from flowspan.core.annotations import NotSet
 from flowspan.core.definitions import TaskDefinition, checked_run_name, checked_tags
-from flowspan.core.hooks import HookDecorator
+from flowspan.core.functions import function_name
+from flowspan.core.hooks import HookDecorator, HookList
 from flowspan.core.options import check_options, declare_options, names_options
+from flowspan.core.readable import OptionValue, Tags
 from flowspan.core.retries import exponential_backoff
 from flowspan.core.sketching import current_sketch
 from flowspan.decorated import Decorated, options_in
@@ -52,7 +56,7 @@ class TaskOptions(TypedDict, total=False):
     retry_delay_seconds: RetryDelay | None
     retry_jitter_factor: float | None
     retry_condition_fn: RetryCondition | None
-    cache_policy: CachePolicy | None
+    cache_policy: CachePolicy | type[NotSet] | None
     cache_key_fn: Callable[..., str | None] | None
     cache_expiration: timedelta | None
     refresh_cache: bool | None
@@ -71,6 +75,37 @@ class TaskOptions(TypedDict, total=False):
     viz_return_value: Any
 
 
+def _live_tags(of: Any) -> Tags:
+    """Return the tags of a task as a set; changing it changes those of the next runs."""
+    if of.live_tags is None:
+
+        def changed(tags: Iterable[str]) -> None:
+            of.run_tags = checked_tags(set(tags))
+            of.options = {**of.options, "tags": of.run_tags}
+
+        of.live_tags = Tags(of.run_tags, changed)
+    return cast("Tags", of.live_tags)
+
+
+def _policy_of(of: Any) -> CachePolicy | None:
+    """Return the cache policy that counts, as Prefect would."""
+    from flowspan.cache_policies import (  # noqa: PLC0415 - start-up cost
+        DEFAULT,
+        NO_CACHE,
+        CacheKeyFnPolicy,
+    )
+
+    options = of.options
+    policy: CachePolicy | type[NotSet] | None = options["cache_policy"]
+    if options["persist_result"] is False:
+        return None if policy is None else NO_CACHE
+    if options["cache_key_fn"] is not None:
+        policy = CacheKeyFnPolicy(options["cache_key_fn"])
+    if options["result_storage_key"] and policy is not NO_CACHE:
+        return None
+    return DEFAULT if policy is NotSet else cast("CachePolicy | None", policy)
+
+
 class Task(Decorated[P, R_co], TaskDefinition):
     """A function whose calls are task runs. Made by `@task`, which says what the options mean."""
 
@@ -78,6 +113,23 @@ class Task(Decorated[P, R_co], TaskDefinition):
 
     on_commit = HookDecorator("on_commit")
     on_rollback = HookDecorator("on_rollback")
+    on_commit_hooks = HookList("on_commit")
+    on_rollback_hooks = HookList("on_rollback")
+
+    tags = OptionValue(read=_live_tags)
+    task_run_name = OptionValue()
+    cache_policy = OptionValue(read=_policy_of)
+    cache_key_fn = OptionValue()
+    cache_expiration = OptionValue()
+    refresh_cache = OptionValue()
+    result_storage_key = OptionValue()
+    viz_return_value = OptionValue()
+    none_keeps = frozenset(
+        {
+            *("name", "description", "tags", "retry_condition_fn", "cache_expiration"),
+            *("cache_key_fn", "cache_result_in_memory", "timeout_seconds", "viz_return_value"),
+        }
+    )
 
     @names_options("`Task`")
     def __init__(
@@ -93,7 +145,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
         retry_delay_seconds: RetryDelay | None = 0,
         retry_jitter_factor: float | None = None,
         retry_condition_fn: RetryCondition | None = None,
-        cache_policy: CachePolicy | None = None,
+        cache_policy: CachePolicy | type[NotSet] | None = NotSet,
         cache_key_fn: Callable[..., str | None] | None = None,
         cache_expiration: timedelta | None = None,
         refresh_cache: bool | None = None,
@@ -112,10 +164,36 @@ class Task(Decorated[P, R_co], TaskDefinition):
         viz_return_value: Any = None,
     ) -> None:
         super().__init__(fn, options_in(locals()))
-        self.tags = checked_tags(tags)
-        self.viz_return_value = viz_return_value
-        self.version = version or ""
-        self.run_name = checked_run_name(task_run_name, "task_run_name")
+
+    def take_options(self, options: dict[str, Any]) -> None:  # noqa: D102 - as its base
+        run_tags = checked_tags(options["tags"])
+        run_name = checked_run_name(options["task_run_name"], "task_run_name")
+        policy = options["cache_policy"]
+        if policy is NotSet:
+            super().take_options({**options, "cache_policy": None})
+        elif policy is None:
+            from flowspan.cache_policies import NO_CACHE  # noqa: PLC0415 - start-up cost
+
+            super().take_options({**options, "cache_policy": NO_CACHE})
+        else:
+            super().take_options(options)
+        self.options = options
+        self.run_tags = run_tags
+        self.live_tags = None
+        self.run_name = run_name
+
+    @property
+    def task_key(self) -> str:
+        """The name of the function, and a hash of its source: the same for all copies."""
+        return f"{function_name(self.fn)}-{self.code.text[:8]}"
+
+    @property
+    def source_code(self) -> str | None:
+        """The source of the function; None where there is none."""
+        try:
+            return inspect.getsource(self.fn)
+        except (OSError, TypeError):
+            return None
 
     @overload
     def submit(

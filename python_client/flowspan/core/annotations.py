@@ -7,6 +7,10 @@ from typing import Generic, Self, TypeVar
 T = TypeVar("T")
 
 
+class NotSet:
+    """Stands for an option that is not given, where None has a meaning of its own."""
+
+
 class Annotation(Generic[T]):
     """A value with a mark on it."""
 

@@ -8,7 +8,7 @@ from flowspan.core.functions import attribute_of, function_doc, function_name, w
 from flowspan.core.parameters import Parameters
 from flowspan.core.portable import reduce_definition, restore
 from flowspan.core.values import encodable, is_instance, shown
-from flowspan.exceptions import ReservedArgumentError
+from flowspan.exceptions import InvalidNameError, ReservedArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_NAME_BYTES = 256
 MAX_TAGS = 64
+_BANNED = frozenset("/%&><")
+"""What the name of a flow may not have, as in Prefect."""
 
 
 class Definition:
@@ -34,13 +36,14 @@ class Definition:
         is_async: Whether calling the function gives a coroutine or an asynchronous generator.
         is_generator: Whether calling the function gives a generator, plain or asynchronous.
         description: For people; the docstring by default.
-        version: The version of the code; may be empty.
-        tags: In order, without repetitions.
+        version: The version of the code; None or empty for none.
+        run_tags: The tags of its runs, in order, without repetitions.
         retry: When a failed run is tried again; None if never.
         timeout_s: How long an attempt may take, in seconds; None without a limit.
-        log_prints: Whether prints are logged; None inherits from the calling run.
+        prints: Whether prints are logged; None inherits from the calling run.
         run_name: A template or a function for the names of runs; None for the default.
         hooks: What is called when a run enters a state; None if nothing is.
+        options: Its options as they were given, by name.
         keeping: What it says of results; None if nothing.
         code: Its function as keys know it.
     """
@@ -51,26 +54,27 @@ class Definition:
     is_async: bool
     is_generator: bool
     description: str | None
-    version: str
-    tags: tuple[str, ...]
+    version: str | None
+    run_tags: tuple[str, ...]
     retry: RetryPolicy | None
     timeout_s: float | None
-    log_prints: bool | None
+    prints: bool | None
     run_name: str | Callable[..., str] | None
+    options: dict[str, Any]
     hooks: Hooks | None = None
     keeping: KeepOptions | None = None
     code: Code
 
     _checks: Checks | None = None
     """How arguments are validated; None if they are not."""
-    _parameters: Parameters | None = None
+    _binding: Parameters | None = None
 
     @property
-    def parameters(self) -> Parameters:
+    def binding(self) -> Parameters:
         """How the arguments are bound to parameters; only worked out where something needs it."""
-        if self._parameters is None:
-            self._parameters = Parameters(self.fn, f"{self.kind} {self.name!r}", self._checks)
-        return self._parameters
+        if self._binding is None:
+            self._binding = Parameters(self.fn, f"{self.kind} {self.name!r}", self._checks)
+        return self._binding
 
     @property
     def kind(self) -> str:
@@ -100,30 +104,34 @@ class FlowDefinition(Definition):
     """A flow.
 
     Attributes:
-        task_runner: What runs the tasks that it submits.
+        own_runner: What runs the tasks that it submits; None for the default.
     """
 
     is_flow = True
-    task_runner: Any
+    own_runner: Any
 
 
 def checked_name(name: str | None, fn: Callable[..., Any], *, is_flow: bool) -> str:
     """The name given, or the function's: of a flow with dashes for underscores, as in Prefect.
 
     Raises:
-        ValueError: The name is empty or longer than 256 bytes.
+        ValueError: The name is blank or longer than 256 bytes.
+        InvalidNameError: The name of a flow has a character that it may not have.
         TypeError: The name is not text.
     """
-    if name is None:
+    if name is None or (type(name) is str and not name):
         name = function_name(fn)
-        name = name.replace("_", "-") if is_flow else name
-        if name == "<lambda>":
-            raise ValueError("a lambda has no name of its own: give one by name=…")
+        if is_flow:
+            name = "unknown-lambda" if name == "<lambda>" else name.replace("_", "-")
     if not isinstance(name, str):
         raise TypeError(f"name must be text, not {name!r}")
     name = encodable(name)
     if not name.strip() or len(name.encode()) > MAX_NAME_BYTES:
         raise ValueError(f"name must have 1 to {MAX_NAME_BYTES} bytes, not {name!r}")
+    if is_flow and not _BANNED.isdisjoint(name):
+        raise InvalidNameError(
+            f"the name of a flow may not have any of the characters / % & > <, as {name!r} has"
+        )
     return name
 
 
@@ -142,7 +150,7 @@ def checked_run_name(
 
 def made_description(description: str | None, fn: Callable[..., Any]) -> str | None:
     """The description given, or the docstring."""
-    return description if description is not None else function_doc(fn)
+    return description or function_doc(fn)
 
 
 def check_parameter_names(fn: Callable[..., Any]) -> None:

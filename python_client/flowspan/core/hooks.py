@@ -43,23 +43,26 @@ _OPTIONS = {
 
 
 class Hooks:
-    """The hooks of a flow or task. Immutable: adding one gives another record.
+    """The hooks of a flow or task.
 
     Attributes:
-        by_option: The hooks in the order of their calls, by the option that names them
-            ("on_failure").
-        are_of_transactions: Whether some are called when a transaction is committed or rolled back.
+        by_option: Lists of hooks in the order of their calls, by the option that names them
+            ("on_failure"). The program may change them: `my_flow.on_failure_hooks`.
     """
 
-    __slots__ = ("are_of_transactions", "by_option")
+    __slots__ = ("by_option",)
 
-    def __init__(self, by_option: Mapping[str, tuple[Hook, ...]]) -> None:
+    def __init__(self, by_option: dict[str, list[Hook]]) -> None:
         self.by_option = by_option
-        self.are_of_transactions = "on_commit" in by_option or "on_rollback" in by_option
+
+    @property
+    def are_of_transactions(self) -> bool:
+        """Whether some are called when a transaction is committed or rolled back."""
+        return bool(self.by_option.get("on_commit") or self.by_option.get("on_rollback"))
 
     def of(self, option: str) -> tuple[Hook, ...]:
-        """The hooks for an option; none where it is not given."""
-        return self.by_option.get(option, ())
+        """The hooks for an option, as they are now; none where it is not given."""
+        return tuple(self.by_option.get(option, ()))
 
 
 def made_hooks(options: Mapping[str, Any]) -> Hooks | None:
@@ -75,21 +78,40 @@ def made_hooks(options: Mapping[str, Any]) -> Hooks | None:
         TypeError: An option is no list, or an item cannot be called; the message names it.
     """
     by_option = {
-        name: checked
+        name: list(checked)
         for name, hooks in options.items()
         if name.startswith("on_") and hooks is not None and (checked := _checked(name, hooks))
     }
     return Hooks(by_option) if by_option else None
 
 
-def with_hook(hooks: Hooks | None, option: str, hook: Hook) -> Hooks:
-    """The hooks with one more, called after those that there are.
+def hook_list(definition: Definition, option: str) -> list[Hook]:
+    """Return the list of a flow's or task's hooks for an option; what is added to it is called."""
+    if definition.hooks is None:
+        definition.hooks = Hooks({})
+    return definition.hooks.by_option.setdefault(option, [])
 
-    Raises:
-        TypeError: It cannot be called.
+
+class HookList:
+    """`my_flow.on_failure_hooks`: the list of the hooks for an option.
+
+    Args:
+        option: The option.
     """
-    before = hooks.by_option if hooks is not None else {}
-    return Hooks({**before, option: (*before.get(option, ()), *_checked(option, [hook]))})
+
+    def __init__(self, option: str) -> None:
+        self._option = option
+
+    @overload
+    def __get__(self, definition: None, owner: type | None = None) -> HookList: ...
+    @overload
+    def __get__(self, definition: Definition, owner: type | None = None) -> list[Hook]: ...
+    def __get__(self, definition: Any, owner: type | None = None) -> Any:
+        """The list of one flow or task."""
+        return self if definition is None else hook_list(definition, self._option)
+
+    def __set__(self, definition: Definition, hooks: Any) -> None:
+        hook_list(definition, self._option)[:] = _checked(self._option, hooks)
 
 
 def kept_hooks(hooks: Hooks | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,7 +219,7 @@ class AddHook:
             return self
         if self._definition is None:
             raise TypeError(f"{self._option} is used on a flow or task: @my_flow.{self._option}")
-        self._definition.hooks = with_hook(self._definition.hooks, self._option, fn)
+        hook_list(self._definition, self._option).extend(_checked(self._option, [fn]))
         return fn
 
 

@@ -73,7 +73,7 @@ class KeepOptions:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.persist: bool | None = options.get("persist_result")
-        if self.persist is None and any(options.get(name) is not None for name in _SWITCHES_ON):
+        if self.persist is None and any(_switches_on(options.get(name)) for name in _SWITCHES_ON):
             self.persist = True
         self.storage = options.get("result_storage")
         self.serializer = options.get("result_serializer")
@@ -86,6 +86,11 @@ class KeepOptions:
             None if expiration is None else min(max(expiration.total_seconds(), 0), LONGEST_WAIT_S)
         )
         self.refresh: bool = bool(options.get("refresh_cache"))
+
+
+def _switches_on(value: Any) -> bool:
+    """True unless an option says nothing, or that there is no caching."""
+    return value is not None and not getattr(type(value), "is_no_cache", False)
 
 
 NO_OPTIONS = KeepOptions({})

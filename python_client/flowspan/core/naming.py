@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import suppress
+from types import MethodType
 from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.failures import summary
@@ -85,6 +86,17 @@ def made_run_name(
         name = call_name_function(cast("Callable[..., str]", template), arguments, option)
     data = str.encode(name, "utf-8", "backslashreplace")
     return data[:MAX_NAME_BYTES].decode("utf-8", "ignore")
+
+
+def receiver_of(fn: Any) -> dict[str, Any]:
+    """Return the object or class that a method is bound to, by the name that the method has for it.
+
+    So a template can name it ("{self.region}"). Empty for what is no bound method.
+    """
+    code = attribute_of(fn.__func__, "__code__") if type(fn) is MethodType else None
+    if code is None or not code.co_argcount:
+        return {}
+    return {code.co_varnames[0]: fn.__self__}
 
 
 def call_name_function(

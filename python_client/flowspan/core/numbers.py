@@ -72,15 +72,15 @@ def checked_count(value: Any, option: str, at_least: int) -> int:
 
 
 def checked_timeout(timeout_seconds: Any) -> float | None:
-    """Return a timeout in seconds; None for one that never passes: None, infinity, years.
+    """Return a timeout in seconds; None for one that never passes: None, 0, infinity, years.
 
     Raises:
-        ValueError: It is not greater than 0.
+        ValueError: It is less than 0.
         TypeError: It is not a number.
     """
     if timeout_seconds is None:
         return None
     seconds = checked_number(timeout_seconds, "timeout_seconds", "a number of seconds")
-    if not seconds > 0:
-        raise ValueError(f"timeout_seconds must be greater than 0, not {timeout_seconds!r}")
-    return seconds if seconds <= LONGEST_TIMEOUT_S else None
+    if seconds < 0:
+        raise ValueError(f"timeout_seconds must not be negative, not {timeout_seconds!r}")
+    return seconds if 0 < seconds <= LONGEST_TIMEOUT_S else None

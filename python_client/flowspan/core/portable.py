@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.definitions import Definition
 
-_MADE_ANEW = frozenset({"fn", "_parameters", "class_attribute", *functools.WRAPPER_ASSIGNMENTS})
+_MADE_ANEW = frozenset({"fn", "_binding", "class_attribute", *functools.WRAPPER_ASSIGNMENTS})
 """What a copy makes for itself of its function."""
 
 MADE = "_flowspan_made"

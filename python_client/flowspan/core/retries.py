@@ -36,12 +36,13 @@ class RetryPolicy:
         delays_s: The delay before each retry in seconds; the last is repeated. Never empty.
         jitter_factor: How much a delay may grow by chance: a factor of 0.5 spreads a delay of 10 s
             evenly over 10 to 15 s.
+        given_delay: The delay as it was given, or what the function that was given returned.
         condition: Asked with (definition, run, state) after each failure or crash; may be
             asynchronous; a false answer, or an exception, ends the run. None retries every failure,
             and no crash.
     """
 
-    __slots__ = ("condition", "delays_s", "jitter_factor", "retries")
+    __slots__ = ("condition", "delays_s", "given_delay", "jitter_factor", "retries")
 
     def __init__(
         self,
@@ -64,7 +65,14 @@ class RetryPolicy:
             TypeError: An option has a type that it may not have; the message names it.
         """
         self.retries = 0 if retries is None else checked_count(retries, "retries", 0)
-        self.delays_s = _checked_delays(delay, self.retries)
+        if callable(delay):
+            delay = delay(self.retries)
+            if delay is None:
+                raise TypeError(
+                    "the function given as retry_delay_seconds returned None, not delays"
+                )
+        self.given_delay: Any = 0 if delay is None else delay
+        self.delays_s = _checked_delays(self.given_delay)
         self.jitter_factor = _checked_jitter(jitter_factor)
         if condition is not None and not callable(condition):
             raise TypeError(f"retry_condition_fn must be callable, not {condition!r}")
@@ -117,15 +125,9 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
     return delays
 
 
-def _checked_delays(delay: RetryDelay | None, retries: int) -> tuple[float, ...]:
-    if callable(delay):
-        delay = delay(retries)
-        if delay is None:
-            raise TypeError("the function given as retry_delay_seconds returned None, not delays")
-    if delay is None:
-        return (0.0,)
+def _checked_delays(delay: Any) -> tuple[float, ...]:
     is_one = isinstance(delay, (str, bytes)) or not isinstance(delay, Iterable)
-    values: tuple[Any, ...] = (delay,) if is_one else tuple(delay)  # type: ignore[arg-type] # looked at
+    values: tuple[Any, ...] = (delay,) if is_one else tuple(delay)
     if len(values) > MAX_DELAYS:
         count = len(values)
         raise ValueError(f"retry_delay_seconds may have at most {MAX_DELAYS} delays, not {count}")

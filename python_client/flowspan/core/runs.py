@@ -222,7 +222,7 @@ class Run:
         if kwargs is None:
             return {}
         definition: Any = self.definition
-        arguments: dict[str, Any] = definition.parameters.bind(self.args, kwargs)
+        arguments: dict[str, Any] = definition.binding.bind(self.args, kwargs)
         return arguments
 
     def release(self) -> None:

@@ -89,7 +89,7 @@ def announce_task(host: Host, run: Run, args: tuple[Any, ...], kwargs: dict[str,
     template = run.definition.run_name
     try:
         if template is not None:
-            run.arguments = run.definition.parameters.bind(args, kwargs)
+            run.arguments = run.definition.binding.bind(args, kwargs)
     except Exception as error:  # noqa: BLE001 - the run ends with it
         run.begin_error = error
         template = None
@@ -146,7 +146,7 @@ def begin_flow(
     warnings: list[str] = []
     if not unresolved:
         try:
-            bound_by = flow.parameters
+            bound_by = flow.binding
             try:
                 arguments = bound_by.bind(args, kwargs)
             finally:
@@ -185,10 +185,10 @@ def _made(
         flow_run_id = flow_run.record.id if flow_run is not None else None
         if definition.is_flow:
             scope = scope.child()
-    tags, extra = definition.tags, current_tags.get()
+    tags, extra = definition.run_tags, current_tags.get()
     if extra:
         tags = tuple(dict.fromkeys((*tags, *extra)))[:_MAX_TAGS]
-    log_prints = definition.log_prints
+    log_prints = definition.prints
     if log_prints is None:
         log_prints = parent.log_prints if parent is not None else host.log_prints
     if log_prints:
@@ -203,7 +203,7 @@ def _made(
         flow_run_id=run_id if definition.is_flow else flow_run_id,
         tags=tags,
         parameters=parameters,
-        version=definition.version,
+        version=definition.version or "",
     )
     run = Run(record, definition, parent, flow_run, scope, now, log_prints)
     if definition.is_flow:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowspan.core.engine import World, announce
 from flowspan.core.holding import current_hold
-from flowspan.core.naming import call_name_function, made_run_name
+from flowspan.core.naming import call_name_function, made_run_name, receiver_of
 from flowspan.core.runs import current_run
 from flowspan.drivers import host as hosts
 from flowspan.drivers.host import Host
@@ -96,7 +96,9 @@ def _made_inside(hold: HeldHost, run: Run, template: str | Callable[..., str], o
     current = current_run.set(run)
     token = run.span.enter() if run.span is not None else None
     try:
-        return made_run_name(template, run.arguments or {}, option)
+        arguments = run.arguments or {}
+        receiver = receiver_of(run.definition.fn)
+        return made_run_name(template, {**receiver, **arguments} if receiver else arguments, option)
     finally:
         if run.span is not None:
             run.span.leave(token)

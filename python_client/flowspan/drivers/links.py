@@ -117,7 +117,7 @@ def _upstream_runs(inputs: list[tuple[str, Any]]) -> Iterator[tuple[str, str, st
 def _positional_names(definition: FlowDefinition | TaskDefinition, count: int) -> list[str]:
     """A name for each positional argument: its parameter's, or its number where there is none."""
     try:
-        names = definition.parameters.positional_names(count)
+        names = definition.binding.positional_names(count)
     except (TypeError, ValueError):  # not every callable has a signature
         names = []
     return names + [str(number) for number in range(len(names), count)]

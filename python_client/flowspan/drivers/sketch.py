@@ -233,7 +233,7 @@ def _stand_in(flow: FlowDefinition, arguments: dict[str, Any]) -> Run:
         root_run_id=run_id,
         flow_run_id=run_id,
         tags=current_tags.get(),
-        version=flow.version,
+        version=flow.version or "",
     )
     run = Run(record, flow, None, None, CancelScope(), time_ns(), log_prints=False)
     run.flow_run = run

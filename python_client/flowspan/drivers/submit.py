@@ -109,7 +109,7 @@ def _runner_for(host: Host, parent: Run | None) -> OpenTaskRunner:
         with _opening:
             runner = owner.task_runner
             if runner is None or runner.process_id != os.getpid():
-                options = owner.definition.task_runner if owner is not host else None
+                options = owner.definition.own_runner if owner is not host else None
                 name = owner.record.run_name if owner is not host else "flowspan"
                 runner = _opened(options, name)
                 owner.task_runner = runner

@@ -198,7 +198,7 @@ class LookUp:
 
     def _made_key(self) -> str | None:
         definition: Any = self._run.definition
-        arguments = definition.parameters.bind(self._run.args, self._run.kwargs or {})
+        arguments = definition.binding.bind(self._run.args, self._run.kwargs or {})
         if self._policy is None:
             return key_from_template(self._options.storage_key or "", self._run, arguments)
         inputs = parts_of_inputs(arguments, definition.fn)

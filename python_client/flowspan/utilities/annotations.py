@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from flowspan.core.annotations import allow_failure, opaque, quote, unmapped
+from flowspan.core.annotations import NotSet, allow_failure, opaque, quote, unmapped
 
-__all__ = ["allow_failure", "opaque", "quote", "unmapped"]
+__all__ = ["NotSet", "allow_failure", "opaque", "quote", "unmapped"]

@@ -56,7 +56,7 @@ def create_flow_run(
     run.id = new_id() if flow_run_id is None else str(flow_run_id)
     run.name = name if name is not None else petname(random.randrange)
     run.flow_name = flow if isinstance(flow, str) else flow.name
-    run.flow_version = "" if isinstance(flow, str) else flow.version
+    run.flow_version = "" if isinstance(flow, str) else flow.version or ""
     run.tags.extend(tags)
     run.state.CopyFrom(wanted_state(state))
     if parameters:

@@ -145,7 +145,7 @@ def _here(
     definition.retry = None  # it is tried again by the parent
     definition.fn = _not_here
     if isinstance(definition, FlowDefinition):
-        definition.task_runner = None
+        definition.own_runner = None
     flow_run = known.get(record.flow_run_id or "")
     run = Run(record, definition, parent, flow_run, scope, portable.created_ns, portable.log_prints)
     if record.is_flow:

@@ -49,7 +49,7 @@ def key(
     run: Any = SimpleNamespace(id="task-run", flow_run_id="flow-run")
     if args is None:
         args = positional or ("m",) * (2 if of.fn is query else 1)
-    inputs = parts_of_inputs(of.parameters.bind(args, {}), of.fn)
+    inputs = parts_of_inputs(of.binding.bind(args, {}), of.fn)
     return policy.compute_key(TaskContext(of, run, inputs), inputs, {"p": 1})
 
 
