@@ -90,8 +90,6 @@ class Decorated(Definition, Generic[P, R_co]):
     result_storage = OptionValue()
     result_serializer = OptionValue()
     cache_result_in_memory = OptionValue()
-    log_prints = OptionValue()
-    version = OptionValue()
 
     on_completion_hooks = HookList("on_completion")
     on_failure_hooks = HookList("on_failure")
@@ -156,7 +154,7 @@ class Decorated(Definition, Generic[P, R_co]):
         self.retry = policy if policy.retries else None
         self.given_delay = policy.given_delay
         self.timeout_s = timeout_s
-        self.prints = options["log_prints"]
+        self.log_prints = options["log_prints"]
         self.keeping = keeping
         if keeping is not None and keeping.storage is not None:
             from flowspan.results.trust import note_storage  # noqa: PLC0415 - start-up cost

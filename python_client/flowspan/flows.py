@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from flowspan.core.hooks import Hook
+    from flowspan.core.parameter_schema import ParameterSchema
     from flowspan.core.retries import RetryCondition, RetryDelay
     from flowspan.drivers.sketch import Sketch
     from flowspan.results import ResultStore
@@ -72,7 +73,6 @@ class Flow(Decorated[P, R_co], FlowDefinition):
     on_crashed_hooks = HookList("on_crashed")
 
     flow_run_name = OptionValue()
-    version = OptionValue(read=lambda flow: flow.options["version"] or flow.file_version)
     should_validate_parameters = OptionValue("validate_parameters")
     task_runner = OptionValue(read=lambda flow: flow.own_runner or _default_runner(flow))
     none_keeps = frozenset(
@@ -123,10 +123,18 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         super().take_options(options)
         self.run_name = run_name
         self.own_runner = own_runner
+        self.version = options["version"] or self.file_version
         # None stands for the default, as for every option.
         is_validated = options["validate_parameters"] is not False
         self._checks = self._all_checks if is_validated else None
         self._binding = None
+
+    @property
+    def parameters(self) -> ParameterSchema:
+        """A JSON schema of the parameters: `properties`, `required`, `definitions`."""
+        from flowspan.core.parameter_schema import parameter_schema  # noqa: PLC0415 - rare
+
+        return parameter_schema(self.fn, self._all_checks.names)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters as the function would get them, defaults included.

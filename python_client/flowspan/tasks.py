@@ -123,7 +123,6 @@ class Task(Decorated[P, R_co], TaskDefinition):
     cache_expiration = OptionValue()
     refresh_cache = OptionValue()
     result_storage_key = OptionValue()
-    viz_return_value = OptionValue()
     none_keeps = frozenset(
         {
             *("name", "description", "tags", "retry_condition_fn", "cache_expiration"),
@@ -178,6 +177,8 @@ class Task(Decorated[P, R_co], TaskDefinition):
         else:
             super().take_options(options)
         self.options = options
+        self.version = options["version"]
+        self.viz_return_value = options["viz_return_value"]
         self.run_tags = run_tags
         self.live_tags = None
         self.run_name = run_name

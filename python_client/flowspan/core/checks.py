@@ -13,6 +13,7 @@ import collections.abc
 import dataclasses
 import inspect
 import sys
+import types
 import typing
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 _EXACT = (int, str, float, bool, bytes, complex, type(None))
 """Types whose own instances need no validation."""
+
+_EXACT_AS_FLOAT = 2**53
+"""Integers up to this one are the same as floats."""
 
 _FILES = (typing.IO, typing.TextIO, typing.BinaryIO)
 """Classes for type checkers alone: no file that `open` gives is an instance of them."""
@@ -80,7 +84,7 @@ class Checks:
 
     def __init__(self, fn: Callable[..., Any], names: Mapping[str, Any] | None = None) -> None:
         self._fn = fn
-        self._names = dict(names or {})
+        self.names = dict(names or {})
         self._checks: dict[str, Check] | None = None
         self._warnings: list[str] = []
         self._told: set[str] = set()
@@ -89,11 +93,11 @@ class Checks:
     def __getstate__(self) -> dict[str, Any]:
         fn = portable_function(self._fn)
         is_by_name = isinstance(fn, FunctionReference)
-        names = self._names if is_by_name else {**global_names(self._fn), **self._names}
-        return {"_fn": fn, "_names": names}
+        names = self.names if is_by_name else {**global_names(self._fn), **self.names}
+        return {"_fn": fn, "names": names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(loaded_function(state["_fn"]), state["_names"])  # type: ignore[misc] # as made anew
+        self.__init__(loaded_function(state["_fn"]), state["names"])  # type: ignore[misc] # as made anew
 
     def get(self, name: str) -> Check | None:
         """Return the check of a parameter; None if anything will do."""
@@ -117,13 +121,15 @@ class Checks:
         return told
 
     def _make(self) -> dict[str, Check]:
-        hints = type_hints(self._fn, self._names)
+        hints = type_hints(self._fn, self.names)
         parameters = signature_of(wrapped_function(self._fn)).parameters
         checks = {}
         for name, hint in hints.items():
             parameter = parameters.get(name)
-            if hint is Any or hint is object or isinstance(hint, _PARAM_SPEC):
+            if hint is Any or hint is object:
                 continue
+            if parameter is not None and parameter.kind in _VARIADIC:
+                continue  # what they gather is passed on as it is, as in Prefect
             annotation = hint if parameter is None else parameter.annotation
             checks[name] = Check(name, hint, annotation_text(annotation), self._warn)
         for name, parameter in parameters.items():
@@ -141,7 +147,7 @@ class Checks:
             self._warnings.append(text)
 
 
-_PARAM_SPEC = (typing.ParamSpecArgs, typing.ParamSpecKwargs)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class Check:
@@ -152,23 +158,18 @@ class Check:
         hint: Its annotation, evaluated.
         annotation: The annotation as it was written, for the warning.
         warn: Takes the warning that the annotation cannot be checked.
-
-    Attributes:
-        is_of_all: True if the annotation is of all values of a variadic parameter together
-            (`**options: Unpack[Options]`), not of each.
     """
 
     def __init__(
         self, name: str, hint: Any, annotation: str, warn: Callable[[str], object]
     ) -> None:
-        self.is_of_all = typing.get_origin(hint) is typing.Unpack
         self._name = name
-        self._hint = typing.get_args(hint)[0] if self.is_of_all else hint
+        self._hint = hint
         self._annotation = annotation
         self._warn = warn
-        self._exact = next((each for each in _EXACT if each is hint), None)
+        self._exact = _exact_types(hint)
         self._adapter: TypeAdapter[Any] | None = None
-        self._is_off = self.is_of_all and isinstance(self._hint, typing.TypeVarTuple)
+        self._is_off = False
         self._is_told = False
 
     def __call__(self, label: str, value: Any, problems: list[str]) -> Any:
@@ -182,8 +183,10 @@ class Check:
         Raises:
             Exception: A validator of the user's raised it.
         """
-        if self._is_off or (self._exact is not None and type(value) is self._exact):
+        if self._is_off or type(value) in self._exact:
             return value
+        if type(value) is int and self._hint is float and abs(value) <= _EXACT_AS_FLOAT:
+            return float(value)  # without pydantic: such defaults are common
         # Here, for the start-up cost: see the module.
         from pydantic import PydanticUserError, ValidationError  # noqa: PLC0415
 
@@ -231,6 +234,20 @@ class Check:
                 name=self._name, annotation=self._annotation, reason=reason, advice=advice
             )
         )
+
+
+def _exact_types(hint: Any) -> tuple[type, ...]:
+    """Return the types whose own instances an annotation takes as they are.
+
+    Those of an optional one include that of None, whatever the other types are: pydantic looks for
+    None first.
+    """
+    is_union = typing.get_origin(hint) in {typing.Union, types.UnionType}
+    members = typing.get_args(hint) if is_union else (hint,)
+    exact = tuple(each for each in _EXACT if any(each is member for member in members))
+    if len(exact) == len(members):
+        return exact
+    return tuple(each for each in exact if each is type(None))
 
 
 def _is_of_pydantic(error: Exception) -> bool:

@@ -40,7 +40,7 @@ class Definition:
         run_tags: The tags of its runs, in order, without repetitions.
         retry: When a failed run is tried again; None if never.
         timeout_s: How long an attempt may take, in seconds; None without a limit.
-        prints: Whether prints are logged; None inherits from the calling run.
+        log_prints: Whether prints are logged; None inherits from the calling run.
         run_name: A template or a function for the names of runs; None for the default.
         hooks: What is called when a run enters a state; None if nothing is.
         options: Its options as they were given, by name.
@@ -58,7 +58,7 @@ class Definition:
     run_tags: tuple[str, ...]
     retry: RetryPolicy | None
     timeout_s: float | None
-    prints: bool | None
+    log_prints: bool | None
     run_name: str | Callable[..., str] | None
     options: dict[str, Any]
     hooks: Hooks | None = None

@@ -34,6 +34,7 @@ from uuid import UUID
 from weakref import ref
 
 from flowspan.core import hash_tables
+from flowspan.core.annotations import NotSet
 from flowspan.core.bytecode import parts_of_code
 from flowspan.core.hash_functions import Named, form_of_class, form_of_function, form_of_method
 from flowspan.core.hash_held import (
@@ -157,8 +158,9 @@ def _form_of_definition(value: Any, hasher: Hasher) -> Form:
     fields = vars(value)
     options = {}
     if hasher.first_seen is None:
-        given = fields.get("_options", {})
-        options = {name: given[name] for name in given if given[name] is not None}
+        given = fields.get("options", {})
+        unset = (None, NotSet)
+        options = {n: given[n] for n in given if not any(given[n] is each for each in unset)}
     parts = [type(value), fields.get("name"), fields.get("fn"), options]
     attributes = attributes_of_definition(value)
     if attributes and hasher.first_seen is not None:

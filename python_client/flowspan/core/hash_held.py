@@ -38,9 +38,18 @@ _OF_WRAPPERS = frozenset(
 _OF_DEFINITIONS = frozenset(
     {
         *(*_OF_WRAPPERS, "__wrapped__", "_all_checks", "_checks", "_is_plain", "_keywords"),
-        *("_options", "_parameters", "class_attribute", "code", "description", "fn", "hooks"),
-        *("is_async", "is_generator", "keeping", "log_prints", "name", "retry", "run_name"),
-        *("tags", "task_runner", "timeout_s", "version", "viz_return_value"),
+        *(
+            "_binding",
+            "class_attribute",
+            "code",
+            "description",
+            "file_version",
+            "fn",
+            "given_delay",
+        ),
+        *("hooks", "is_async", "is_generator", "keeping", "live_tags", "log_prints", "name"),
+        *("options", "own_runner", "retry", "run_name", "run_tags", "timeout_s", "version"),
+        "viz_return_value",
     }
 )
 """The attributes that flows and tasks have of their own."""

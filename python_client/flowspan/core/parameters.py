@@ -12,13 +12,14 @@ from flowspan.core.hints import signature_of
 from flowspan.exceptions import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     Args = tuple[Any, ...]
     Kwargs = dict[str, Any]
 
 __all__ = ["Checks", "Parameters"]
 
+_EMPTY = inspect.Parameter.empty
 _BY_POSITION = frozenset(
     {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 )
@@ -48,12 +49,15 @@ class Parameters:
         self._by_keyword = {n for n, each in parameters.items() if each.kind in _BY_KEYWORD}
         self._rest = _named(parameters, inspect.Parameter.VAR_POSITIONAL)
         self._others = _named(parameters, inspect.Parameter.VAR_KEYWORD)
+        defaults = {n: each.default for n, each in parameters.items() if each.default is not _EMPTY}
         # The fields of pydantic among the defaults (`n: int = Field(4, gt=0)`).
         self._fields = {
-            name: parameter.default
-            for name, parameter in parameters.items()
-            if type(parameter.default).__name__ == "FieldInfo"
+            name: default
+            for name, default in defaults.items()
+            if type(default).__name__ == "FieldInfo"
         }
+        # Defaults that the function may have to be given otherwise: those, and coerced ones.
+        self._defaults = self._taken(self._fields if checks is None else defaults)
 
     def bind(self, args: Args, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by parameter, defaults included, validated and coerced.
@@ -83,9 +87,11 @@ class Parameters:
             bound = partial
         if self._checks is not None:
             self._validate_in(bound.arguments, self._checks)
-        given = frozenset(bound.arguments) if self._fields else ()
+        given = frozenset(bound.arguments) if self._defaults or self._fields else ()
         bound.apply_defaults()
         arguments = bound.arguments
+        if self._checks is not None and self._defaults:
+            self._validate_defaults(arguments, given, self._checks)
         for name, field in self._fields.items():
             if name not in given and name in arguments:
                 arguments[name] = field.get_default(
@@ -100,8 +106,8 @@ class Parameters:
         """Return how to call the function: as the caller did, with the values of `bind`.
 
         What came by position goes on by position, and what came by keyword by keyword, in the same
-        order; defaults are left to the function. (But a pydantic field as a default is no value:
-        the function gets what the field stands for.)
+        order; defaults are left to the function, but for those that were coerced. (A pydantic field
+        as a default is no value: the function gets what the field stands for.)
 
         Args:
             arguments: What `bind` returned for the call.
@@ -120,8 +126,8 @@ class Parameters:
                 named[name] = arguments[name]
             else:
                 named[name] = arguments[self._others][name]
-        if self._fields:
-            self._add_fields(arguments, values, named)
+        if self._defaults:
+            self._add_defaults(arguments, values, named)
         return tuple(values), named
 
     def take_warnings(self) -> list[str]:
@@ -200,27 +206,46 @@ class Parameters:
             check = checks.get(name)
             if check is None:
                 continue
-            parameter = self._signature.parameters[name]
-            if check.is_of_all:
-                arguments[name] = check(name, value, problems)
-            elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                arguments[name] = tuple(
-                    check(f"{name}[{i}]", v, problems) for i, v in enumerate(value)
-                )
-            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                arguments[name] = {key: check(key, v, problems) for key, v in value.items()}
-            else:
-                arguments[name] = check(name, value, problems)
+            arguments[name] = check(name, value, problems)
         if problems:
             raise ParameterError(f"{self._who}: " + "; ".join(problems))
 
-    def _add_fields(
+    def _validate_defaults(
+        self, arguments: dict[str, Any], given: Collection[str], checks: Checks
+    ) -> None:
+        """Validate and coerce the defaults that count, as if they had been given."""
+        problems: list[str] = []
+        for name, default in self._defaults.items():
+            if name in given or name in self._fields:
+                continue
+            check = checks.get(name)
+            if check is not None:
+                arguments[name] = check(name, default, problems)
+        if problems:
+            told = "; ".join(f"{problem}, which is its default" for problem in problems)
+            raise ParameterError(f"{self._who}: {told}")
+
+    def _taken(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the defaults of parameters for which a value can be given.
+
+        A wrapper (`functools.wraps`) may not take all that the function takes.
+        """
+        if not defaults or not is_wrapper(self._fn):
+            return dict(defaults)
+        own = signature_of(self._fn, follow_wrapped=False).parameters
+        if any(each.kind is each.VAR_KEYWORD for each in own.values()):
+            return dict(defaults)
+        return {name: default for name, default in defaults.items() if name in own}
+
+    def _add_defaults(
         self, arguments: Mapping[str, Any], values: list[Any], named: dict[str, Any]
     ) -> None:
-        """Give the function the values of pydantic fields that are defaults."""
+        """Give the function the defaults that were coerced, or that pydantic fields stand for."""
         positional = self._positional
-        for name in self._fields:
-            if name in named or name in positional[: len(values)] or name not in arguments:
+        for name, default in self._defaults.items():
+            if name not in arguments or arguments[name] is default:
+                continue
+            if name in named or name in positional[: len(values)]:
                 continue
             if name in self._by_keyword:
                 named[name] = arguments[name]

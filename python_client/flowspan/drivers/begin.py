@@ -188,7 +188,7 @@ def _made(
     tags, extra = definition.run_tags, current_tags.get()
     if extra:
         tags = tuple(dict.fromkeys((*tags, *extra)))[:_MAX_TAGS]
-    log_prints = definition.prints
+    log_prints = definition.log_prints
     if log_prints is None:
         log_prints = parent.log_prints if parent is not None else host.log_prints
     if log_prints:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _LEFT_BEHIND = frozenset(
     {
-        *("fn", "task_runner", "_parameters", "_checks", "_all_checks", "_keywords", "_options"),
-        *("code", "hooks", "keeping", "retry", "viz_return_value"),
+        *("fn", "own_runner", "_binding", "_checks", "_all_checks", "_keywords", "options"),
+        *("code", "given_delay", "hooks", "keeping", "live_tags", "retry", "viz_return_value"),
     }
 )
 """What of a definition a worker has no use for: its function goes separately, if it is called."""

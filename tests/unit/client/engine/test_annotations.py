@@ -305,7 +305,7 @@ def test_variadic_parameters(recorder: Recorder) -> None:
 
     assert specified(1, a=2) == ((1,), {"a": 2})
     assert unpacked(1, "a") == (1, "a")
-    assert pair("1", "a") == (1, "a")
+    assert pair("1", "a") == ("1", "a")
     assert not told(recorder)
 
     @flow(name="reads")
@@ -313,7 +313,7 @@ def test_variadic_parameters(recorder: Recorder) -> None:
         return readers, named
 
     assert several(BOOKS, BOOKS, a=1) == ((BOOKS, BOOKS), {"a": 1})
-    assert len(told(recorder)) == 2
+    assert not told(recorder)
 
     class Limits(typing_extensions.TypedDict):
         low: int
@@ -322,9 +322,7 @@ def test_variadic_parameters(recorder: Recorder) -> None:
     def limited(**limits: Unpack[Limits]) -> Any:
         return limits
 
-    assert limited(low="1") == {"low": 1}
-    with pytest.raises(ParameterError, match="'limits'"):
-        limited(low="x")
+    assert limited(low="1") == {"low": "1"}
 
 
 class Sized:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import functools
 import subprocess
 import sys
 from collections.abc import Sequence  # noqa: TC003 - evaluated by the tests
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
+from flowspan.core.checks import Check
 from flowspan.core.parameters import Checks, Parameters
 from flowspan.exceptions import ParameterError
 
@@ -63,23 +65,63 @@ def test_coerced_to_the_annotations() -> None:
     }
 
 
-def test_defaults_are_filled_in_and_not_validated() -> None:
-    def function(a: int, b: str = 5, *, c: list[int] | None = None) -> None: ...  # type: ignore[assignment]
+def test_defaults_are_filled_in_validated_and_coerced() -> None:
+    def function(a: int, b: int = "5", *, c: list[int] | None = None, d: float = 2) -> None: ...  # type: ignore[assignment]
 
-    assert bind(function, 1) == {"a": 1, "b": 5, "c": None}
+    assert bind(function, 1) == {"a": 1, "b": 5, "c": None, "d": 2.0}
+    assert type(bind(function, 1)["d"]) is float
+    assert bind(function, 1, validate=False)["b"] == "5"
+
+    def refused(a: int = None) -> None: ...  # type: ignore[assignment] # noqa: RUF013 - as many write it
+
+    with pytest.raises(ParameterError, match=r"'a': .*, which is its default"):
+        bind(refused)
+    with pytest.raises(ParameterError, match=r"type NoneType\)$"):
+        bind(refused, None)
 
 
-def test_variadics_are_validated_one_by_one() -> None:
+def test_only_coerced_defaults_are_given_to_the_function() -> None:
+    def function(a: int = 1, /, b: int = "2", *, c: str = "c", d: list[str] = ["d"]) -> None: ...  # type: ignore[assignment] # noqa: B006
+
+    parameters = Parameters(function, "Flow 'f'", Checks(function))
+    bound = parameters.bind((), {})
+    assert parameters.call_arguments(bound, (), {}) == ((), {"b": 2, "d": ["d"]})
+    assert bound["d"] is not function.__kwdefaults__["d"]
+    bound = parameters.bind((), {"b": 3, "d": []})
+    assert parameters.call_arguments(bound, (), {"b": 3, "d": []}) == ((), {"b": 3, "d": []})
+
+
+def test_a_wrapper_is_given_no_defaults_that_it_does_not_take() -> None:
+    def function(a: int, b: int = "2") -> None: ...  # type: ignore[assignment]
+
+    @functools.wraps(function)
+    def wrapper(a: int) -> None: ...
+
+    parameters = Parameters(wrapper, "Flow 'f'", Checks(wrapper))
+    assert parameters.call_arguments(parameters.bind((1,), {}), (1,), {}) == ((1,), {})
+
+
+@pytest.mark.parametrize(
+    ("hint", "value"),
+    [(int | None, None), (list[int] | None, None), (str | int, 5), (float, 3)],
+)
+def test_common_values_need_no_pydantic(hint: Any, value: Any) -> None:
+    check = Check("x", hint, "x", lambda _: None)
+    assert check("x", value, []) == value
+    assert check._adapter is None
+
+
+def test_variadics_are_passed_on_as_they_are() -> None:
     def function(first: int, *rest: int, flag: bool = False, **more: float) -> None: ...
 
     parameters = Parameters(function, "Flow 'f'", Checks(function))
     args: Any = ("1", "2", 3)
     kwargs = {"flag": "true", "x": "1.5"}
     bound = parameters.bind(args, kwargs)
-    assert bound == {"first": 1, "rest": (2, 3), "flag": True, "more": {"x": 1.5}}
-    assert parameters.call_arguments(bound, args, kwargs) == ((1, 2, 3), {"flag": True, "x": 1.5})
-    with pytest.raises(ParameterError, match=r"'rest\[1\]'.*parameter 'x'"):
-        bind(function, 1, 2, "no", x="no")
+    assert bound == {"first": 1, "rest": ("2", 3), "flag": True, "more": {"x": "1.5"}}
+    called = parameters.call_arguments(bound, args, kwargs)
+    assert called == ((1, "2", 3), {"flag": True, "x": "1.5"})
+    assert bind(function, 1, 2, "no", x="no")["more"] == {"x": "no"}
 
 
 def test_positional_only_and_names_that_models_do_not_allow() -> None:

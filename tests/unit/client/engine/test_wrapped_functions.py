@@ -56,7 +56,7 @@ class NotingObject:
         return args, list(kwargs.items())
 
 
-def every_kind(a: int, /, b: int, c: int = 3, *rest: int, d: int = 4, e: float = 5, **more: int):
+def every_kind(a: int, /, b: int, c: int = 3, *rest: int, d: int = 4, e: float = 5.0, **more: int):
     """Has a parameter of each kind."""
 
 
@@ -65,8 +65,8 @@ CALLS: list[tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...], dict[str, An
     (("1",), {"b": "2"}, (1,), {"b": 2}),
     (("1",), {"e": "5", "b": "2"}, (1,), {"e": 5.0, "b": 2}),
     (("1",), {"c": "3", "b": "2", "d": "4"}, (1,), {"c": 3, "b": 2, "d": 4}),
-    (("1", "2", "3", "4", "5"), {"d": "6"}, (1, 2, 3, 4, 5), {"d": 6}),
-    (("1",), {"z": "9", "b": "2", "a": "7"}, (1,), {"z": 9, "b": 2, "a": 7}),
+    (("1", "2", "3", "4", "5"), {"d": "6"}, (1, 2, 3, "4", "5"), {"d": 6}),
+    (("1",), {"z": "9", "b": "2", "a": "7"}, (1,), {"z": "9", "b": 2, "a": "7"}),
 ]
 
 
@@ -112,7 +112,7 @@ def test_methods_partials_and_subflows(recorder: Recorder) -> None:
         store = Store()
         assert store.method(a="1") == ((store,), [("a", 1)])
         assert Store.static("1") == ((1,), [])
-        assert partial("2", z="9") == ((1, 2), [("c", 3), ("z", 9)])
+        assert partial("2", z="9") == ((1, 2), [("c", 3), ("z", "9")])
 
     outer()
 

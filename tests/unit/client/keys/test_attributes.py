@@ -342,6 +342,6 @@ def test_a_flow_and_a_task_have_no_attributes_of_the_users() -> None:
     made: list[Any] = [load, around, load.with_options(name="b"), around.with_options(name="b")]
     made += [Owner.of_class, Owner.of_object, Owner().of_object, Owner.of_class._collected]
     for each in made:
-        assert each.parameters is not None
+        assert each.binding is not None
         assert identity_of(each)
         assert attributes_of_definition(each) == {}

@@ -74,7 +74,7 @@ def test_options_come_along():
             name="other", retries=3, retry_condition_fn=condition, tags=["a"], timeout_seconds=5
         )
     )
-    assert (made.name, made.retry.retries, made.tags, made.timeout_s) == ("other", 3, ("a",), 5.0)
+    assert (made.name, made.retries, made.tags, made.timeout_seconds) == ("other", 3, {"a"}, 5.0)
     assert made.retry.condition(None, None, None)
     assert made.with_options(tags=["b"]).retry.retries == 3
     assert (made.__name__, made.__wrapped__) == ("plain", plain.fn)
