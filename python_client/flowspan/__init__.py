@@ -5,6 +5,7 @@ The names are loaded when they are first used (PEP 562), so that `import flowspa
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from flowspan.version import __version__
@@ -51,6 +52,24 @@ _HOMES = {
 }
 
 
+class _MissingModules:
+    """Says of modules that Prefect has, and flowspan has not, what to use instead.
+
+    It is the last finder: nothing asks it but an import that fails.
+    """
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        """Raise ModuleNotFoundError for such a module; return None for others."""
+        if name.startswith("flowspan."):
+            from flowspan.prefect_names import refuse_module  # noqa: PLC0415 - rare
+
+            refuse_module(name)
+
+
+sys.meta_path.append(_MissingModules)
+
+
 _MODULES = frozenset(
     {
         "artifacts",
@@ -64,11 +83,13 @@ _MODULES = frozenset(
         "logging",
         "results",
         "runtime",
+        "schedules",
         "serializers",
         "states",
         "task_runners",
         "tasks",
         "transactions",
+        "types",
         "utilities",
         "variables",
     }
@@ -79,7 +100,9 @@ _MODULES = frozenset(
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None and name not in _MODULES:
-        raise AttributeError(f"module 'flowspan' has no attribute {name!r}")
+        from flowspan.prefect_names import refuse_name  # noqa: PLC0415 - rare
+
+        refuse_name("flowspan", name)
     from importlib import import_module  # noqa: PLC0415 - see the module
 
     if home is None:

@@ -9,6 +9,7 @@ from flowspan.core.definitions import checked_tags
 from flowspan.core.sketching import current_or_sketched_run
 from flowspan.drivers.begin import current_tags
 from flowspan.exceptions import NoRunError
+from flowspan.prefect_names import refusing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,3 +171,6 @@ def get_run_context() -> FlowRunContext | TaskRunContext:
             "flowspan.runtime give None elsewhere."
         )
     return context
+
+
+__getattr__ = refusing(__name__)

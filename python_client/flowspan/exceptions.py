@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flowspan.prefect_names import refusing
+
 
 class FlowspanError(Exception):
     """An error of flowspan's, as opposed to one of user code.
@@ -275,9 +277,15 @@ class TerminationSignal(RunSignal):
 
 # The same by Prefect's names, so that code that catches them goes on working.
 CancelledRun = CancelRun
+ConfigurationError = ConfigError
 FailedRun = RunFailed
 MissingContextError = NoRunError
 ParameterBindError = ParameterError
 ParameterTypeError = ParameterError
+PrefectException = FlowspanError
+PrefectSignal = RunSignal
 SignatureMismatchError = ParameterError
 UpstreamTaskError = UpstreamFailed
+
+
+__getattr__ = refusing(__name__)

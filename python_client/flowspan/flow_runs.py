@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowspan.api.client import get_client
+from flowspan.prefect_names import refusing
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -45,3 +46,6 @@ async def wait_for_flow_run(
         return await client.wait_for_flow_run(flow_run_id, timeout, log_states=log_states)
     async with get_client() as own:
         return await own.wait_for_flow_run(flow_run_id, timeout, log_states=log_states)
+
+
+__getattr__ = refusing(__name__)

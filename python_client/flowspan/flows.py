@@ -18,6 +18,7 @@ from flowspan.core.payloads import encode_parameters
 from flowspan.core.readable import OptionValue
 from flowspan.decorated import Decorated, options_in
 from flowspan.drivers.sync import run_flow
+from flowspan.prefect_names import refusing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -320,3 +321,6 @@ def _hash_of(file_name: str) -> str | None:
         return hashlib.sha256(Path(file_name).read_bytes()).hexdigest()[:16]
     except OSError:  # typed in, or read from an archive
         return None
+
+
+__getattr__ = refusing(__name__)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from flowspan import clock
 from flowspan.core.runs import current_run
+from flowspan.drivers.arguments import settle
 from flowspan.drivers.futures import TaskFuture, wait_until_done
 from flowspan.drivers.interrupts import take
 from flowspan.exceptions import RunTimeout
+from flowspan.prefect_names import refusing
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -19,7 +21,18 @@ if TYPE_CHECKING:
 
     from flowspan.core.runs import Run
 
-__all__ = ["AsCompleted", "DoneAndNotDone", "TaskFuture", "TaskFutureList", "as_completed", "wait"]
+__all__ = [
+    "AsCompleted",
+    "DoneAndNotDone",
+    "PrefectConcurrentFuture",
+    "PrefectFuture",
+    "PrefectFutureList",
+    "TaskFuture",
+    "TaskFutureList",
+    "as_completed",
+    "resolve_futures_to_states",
+    "wait",
+]
 
 R = TypeVar("R")
 
@@ -174,3 +187,20 @@ class AsCompleted(Generic[R]):
 
     def _timed_out(self) -> RunTimeout:
         return RunTimeout(f"{len(self._left)} task runs did not end within {self._timeout_s:g} s.")
+
+
+PrefectFuture = TaskFuture
+PrefectConcurrentFuture = TaskFuture
+PrefectFutureList = TaskFutureList
+
+
+def resolve_futures_to_states(expr: Any) -> Any:
+    """Return a value with the terminal states of futures in their place; waits for them.
+
+    Args:
+        expr: A future, or a collection with futures anywhere in it.
+    """
+    return settle(expr)
+
+
+__getattr__ = refusing(__name__)

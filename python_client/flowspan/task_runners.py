@@ -9,6 +9,7 @@ from flowspan.config import get_config
 from flowspan.core.numbers import checked_count
 from flowspan.core.options import names_options
 from flowspan.drivers.task_runner import OpenTaskRunner
+from flowspan.prefect_names import refusing
 
 __all__ = ["ConcurrentTaskRunner", "ProcessPoolTaskRunner", "TaskRunner", "ThreadPoolTaskRunner"]
 
@@ -132,3 +133,6 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+__getattr__ = refusing(__name__)

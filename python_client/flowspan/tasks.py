@@ -21,6 +21,7 @@ from flowspan.drivers.mapping import split_calls
 from flowspan.drivers.submit import submit
 from flowspan.drivers.sync import run_task
 from flowspan.futures import TaskFutureList
+from flowspan.prefect_names import refusing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
@@ -386,3 +387,6 @@ def task_input_hash(context: TaskContext, arguments: dict[str, Any]) -> str | No
     from flowspan.cache_policies import INPUTS, TASK_SOURCE  # noqa: PLC0415 - rarely needed
 
     return (INPUTS + TASK_SOURCE).compute_key(context, arguments, {})
+
+
+__getattr__ = refusing(__name__)

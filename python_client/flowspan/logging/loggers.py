@@ -1,4 +1,7 @@
-"""The two loggers of runs, and what their records carry."""
+"""The two loggers of runs, and what their records carry.
+
+Prefect has `get_run_logger` and its like in the module of this name, so they are here as well.
+"""
 
 from __future__ import annotations
 
@@ -60,3 +63,11 @@ def extra_of(run: Run) -> dict[str, object]:
         extra["flow_run_name"] = flow_run.record.run_name
         extra["flow_name"] = flow_run.definition.name
     return extra
+
+
+def __getattr__(name: str) -> object:
+    if name not in {"disable_run_logger", "get_logger", "get_run_logger"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from flowspan.logging import run_logger  # noqa: PLC0415 - which imports this module
+
+    return getattr(run_logger, name)

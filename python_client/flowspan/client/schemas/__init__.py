@@ -1,0 +1,7 @@
+"""States and runs by the name of the module in which Prefect has them."""
+
+from __future__ import annotations
+
+from flowspan.client.schemas.objects import FlowRun, State, StateType, TaskRun
+
+__all__ = ["FlowRun", "State", "StateType", "TaskRun"]

@@ -1,0 +1,218 @@
+"""Schedules as values: when the runs of a deployment are to begin.
+
+A schedule can be made, compared and passed around. There are no deployments yet, so nothing follows
+one: it starts no run.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flowspan import clock
+
+__all__ = ["Cron", "Interval", "RRule", "Schedule"]
+
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+_FIELDS: tuple[tuple[int, int, list[str]], ...] = (
+    (0, 59, []),
+    (0, 23, []),
+    (1, 31, []),
+    (1, 12, _MONTHS),
+    (0, 7, _DAYS),
+    (0, 59, []),
+)
+"""The least and the greatest value of each field, and the names that stand for values."""
+_SHORT = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}
+_PART = re.compile(r"(\*|\?|\w+(?:-\w+)?)(?:/([1-9]\d*))?")
+_DAY_OF_WEEK = re.compile(r"(?:[0-7]|[a-z]{3})#[1-5]|l[0-7]")
+_FREQUENCIES = {"YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY"}
+_RULE_KEYS = {
+    *("FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYSETPOS", "BYMONTH", "BYMONTHDAY"),
+    *("BYYEARDAY", "BYWEEKNO", "BYDAY", "BYWEEKDAY", "BYHOUR", "BYMINUTE", "BYSECOND", "BYEASTER"),
+}
+_BY_DAY = re.compile(r"(?:[+-]?\d{1,2})?(?:MO|TU|WE|TH|FR|SA|SU)")
+MAX_RRULE_LENGTH = 6500
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(clock.now_ns() / 1e9, UTC)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When runs of a deployment are to begin; `Cron`, `Interval` and `RRule` make them.
+
+    There are no deployments yet: nothing follows it.
+
+    Attributes:
+        interval: The time between two runs.
+        cron: A cron expression ("0 8 * * 1").
+        rrule: A recurrence rule of RFC 5545 ("FREQ=DAILY").
+        timezone: The name of a time zone (Europe/Zurich); None for UTC.
+        anchor_date: The instant that intervals are counted from; now by default. It counts for the
+            equality of two schedules.
+        day_or: Whether a day of the month or a day of the week is enough, where cron has both.
+        active: Whether it makes runs.
+        parameters: Parameters of the runs.
+        slug: A name of the schedule within its deployment.
+    """
+
+    interval: timedelta | None = None
+    cron: str | None = None
+    rrule: str | None = None
+    timezone: str | None = None
+    anchor_date: datetime = field(default_factory=_now)
+    day_or: bool = True
+    active: bool = True
+    parameters: dict[str, Any] = field(default_factory=dict)
+    slug: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check it.
+
+        Raises:
+            ValueError: It has two kinds of times, or an expression that is not valid.
+        """
+        kinds = [name for name in ("interval", "cron", "rrule") if getattr(self, name) is not None]
+        if len(kinds) > 1:
+            raise ValueError(f"a schedule has one of interval, cron and rrule, not {kinds}")
+        if self.cron is not None and not _is_cron(self.cron):
+            raise ValueError(
+                f"{self.cron!r} is no cron expression; an example is '0 8 * * 1' (Mondays at 8)"
+            )
+        if self.rrule is not None:
+            _check_rrule(self.rrule)
+
+
+def Cron(  # noqa: N802 - used like a class
+    cron: str,
+    /,
+    timezone: str | None = None,
+    day_or: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
+    active: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
+    parameters: dict[str, Any] | None = None,
+    slug: str | None = None,
+) -> Schedule:
+    """Make a schedule of a cron expression. Nothing follows it yet; see the module.
+
+    Args:
+        cron: The expression: minute, hour, day of the month, month, day of the week.
+        timezone: See `Schedule`, as for the others.
+        day_or: See `Schedule`.
+        active: See `Schedule`.
+        parameters: See `Schedule`.
+        slug: See `Schedule`.
+
+    Raises:
+        ValueError: It is no cron expression.
+    """
+    return Schedule(
+        cron=cron,
+        timezone=timezone,
+        day_or=day_or,
+        active=active,
+        parameters=parameters or {},
+        slug=slug,
+    )
+
+
+def Interval(  # noqa: N802 - used like a class
+    interval: timedelta | float,
+    /,
+    anchor_date: datetime | None = None,
+    timezone: str | None = None,
+    active: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
+    parameters: dict[str, Any] | None = None,
+    slug: str | None = None,
+) -> Schedule:
+    """Make a schedule of equal intervals. Nothing follows it yet; see the module.
+
+    Args:
+        interval: The time between two runs; a number is in seconds.
+        anchor_date: See `Schedule`, as for the others.
+        timezone: See `Schedule`.
+        active: See `Schedule`.
+        parameters: See `Schedule`.
+        slug: See `Schedule`.
+    """
+    return Schedule(
+        interval=timedelta(seconds=interval) if isinstance(interval, (int, float)) else interval,
+        anchor_date=anchor_date or _now(),
+        timezone=timezone,
+        active=active,
+        parameters=parameters or {},
+        slug=slug,
+    )
+
+
+def RRule(  # noqa: N802 - used like a class
+    rrule: str,
+    /,
+    timezone: str | None = None,
+    active: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
+    parameters: dict[str, Any] | None = None,
+    slug: str | None = None,
+) -> Schedule:
+    """Make a schedule of a recurrence rule (RFC 5545). Nothing follows it yet; see the module.
+
+    Args:
+        rrule: The rule ("FREQ=MONTHLY;BYDAY=2FR").
+        timezone: See `Schedule`, as for the others.
+        active: See `Schedule`.
+        parameters: See `Schedule`.
+        slug: See `Schedule`.
+
+    Raises:
+        ValueError: It is no recurrence rule.
+    """
+    return Schedule(
+        rrule=rrule, timezone=timezone, active=active, parameters=parameters or {}, slug=slug
+    )
+
+
+def _is_cron(text: str) -> bool:
+    text = text.lower()
+    if text in _SHORT:
+        return True
+    parts = text.split()
+    return len(parts) in {5, 6} and all(map(_is_field, parts, range(len(parts))))
+
+
+def _is_field(text: str, position: int) -> bool:
+    return all(_is_part(part, position) for part in text.split(","))
+
+
+def _is_part(text: str, position: int) -> bool:
+    least, greatest, names = _FIELDS[position]
+    if (position == 2 and text == "l") or (position == 4 and _DAY_OF_WEEK.fullmatch(text)):
+        return True
+    match = _PART.fullmatch(text)
+    if match is None:
+        return False
+    if match[1] in {"*", "?"}:
+        return True
+    values = [names.index(n) + least if n in names else n for n in match[1].split("-")]
+    return all(str(n).isdecimal() and least <= int(n) <= greatest for n in values)
+
+
+def _check_rrule(text: str) -> None:
+    if not text.strip() or len(text) > MAX_RRULE_LENGTH:
+        raise ValueError(f"a recurrence rule has 1 to {MAX_RRULE_LENGTH} characters")
+    for line in text.upper().split():
+        name, _, rule = line.rpartition(":")
+        if name.partition(";")[0] not in {"", "RRULE", "EXRULE"}:
+            continue  # DTSTART, RDATE, EXDATE: dates
+        parts = dict(part.partition("=")[::2] for part in rule.split(";"))
+        days = [day for key in ("BYDAY", "BYWEEKDAY") for day in parts.get(key, "MO").split(",")]
+        if (
+            parts.get("FREQ") not in _FREQUENCIES
+            or not parts.keys() <= _RULE_KEYS
+            or not all(map(_BY_DAY.fullmatch, days))
+        ):
+            raise ValueError(
+                f"{text!r} is no recurrence rule; an example is 'FREQ=MONTHLY;BYDAY=2FR'"
+            )
