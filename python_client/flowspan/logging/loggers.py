@@ -65,8 +65,15 @@ def extra_of(run: Run) -> dict[str, object]:
     return extra
 
 
+_ELSEWHERE = ("disable_run_logger", "get_logger", "get_run_logger")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ELSEWHERE])
+
+
 def __getattr__(name: str) -> object:
-    if name not in {"disable_run_logger", "get_logger", "get_run_logger"}:
+    if name not in _ELSEWHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from flowspan.logging import run_logger  # noqa: PLC0415 - which imports this module
 
