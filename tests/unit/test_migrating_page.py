@@ -1,8 +1,8 @@
 """docs/migrating-from-prefect.md says what is so: each name that it gives is held against the code.
 
 `tests/data/prefect-3.8.8.txt` has Prefect's names by group (the attributes of its instances, the
-public names of its modules; 3.9.1 has them all: each was looked up there), some of them with their arguments. Each
-group is a table of the page, below a comment with the group's name.
+public names of its modules; each was looked up in 3.9.1 as well, which has them all), some of them
+with their arguments. Each group is a table of the page, below a comment with the group's name.
 """
 
 from __future__ import annotations
