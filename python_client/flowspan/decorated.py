@@ -32,7 +32,7 @@ from flowspan.core.functions import (
 )
 from flowspan.core.hooks import HookDecorator, HookList, kept_hooks, made_hooks
 from flowspan.core.keeping import keep_options
-from flowspan.core.numbers import checked_timeout
+from flowspan.core.numbers import checked_number, checked_timeout
 from flowspan.core.options import misplaced_option, possible_keywords
 from flowspan.core.readable import OptionValue
 from flowspan.core.retries import RetryPolicy
@@ -59,7 +59,7 @@ R_co = TypeVar("R_co", covariant=True)
 def _seconds(definition: Definition) -> float | None:
     """Return the timeout in seconds as it was given; None for none."""
     given = definition.options["timeout_seconds"]
-    return float(given) if given else None
+    return None if given is None else checked_number(given, "timeout_seconds") or None
 
 
 def _persists(definition: Definition) -> bool | None:
