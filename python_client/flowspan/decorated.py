@@ -38,7 +38,7 @@ from flowspan.core.readable import OptionValue
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.sketching import current_sketch
 from flowspan.core.source_code import Code
-from flowspan.core.states import COMPLETED
+from flowspan.core.states import COMPLETED, State
 from flowspan.core.values import is_instance
 from flowspan.drivers.bridge import call_async, call_async_generator
 from flowspan.drivers.generators import collecting, open_generator
@@ -46,8 +46,6 @@ from flowspan.drivers.generators import collecting, open_generator
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
     from typing import Self
-
-    from flowspan.core.states import State
 
     Args = tuple[Any, ...]
     Kwargs = dict[str, Any]
@@ -257,10 +255,10 @@ class Decorated(Definition, Generic[P, R_co]):
         state = self._run(self, args, kwargs, wait_for)
         if return_state:
             return state.returned()
-        if state.type is COMPLETED:
+        if type(state) is State and state.type is COMPLETED:
             return state.data
         __tracebackhide__ = True  # for pytest and IPython
-        return state.result()
+        return state.given()
 
     def _check_keywords(self, kwargs: Kwargs, what: str) -> None:
         """Refuse keywords that were meant as options of the call, or of the decorator."""
@@ -331,7 +329,7 @@ class Decorated(Definition, Generic[P, R_co]):
         run: Any = aio.run_flow if self.is_flow else aio.run_task
         state = await run(self, args, kwargs, wait_for)
         __tracebackhide__ = True  # for pytest and IPython
-        return state.returned() if return_state else state.result()
+        return state.returned() if return_state else state.given()
 
     def _copy_with(self, options: Mapping[str, Any]) -> Self:
         """A copy with other options; those that are not given stay as they are."""

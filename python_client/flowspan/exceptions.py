@@ -100,8 +100,8 @@ class CrashedRun(RunFailed):
     code = "crashed_run"
 
 
-class UpstreamFailed(FlowspanError):  # noqa: N818 - named after the cause
-    """A run that this one takes its input from did not complete."""
+class UpstreamFailed(UnfinishedRun):
+    """A run that this one takes its input from did not complete, so that this one never began."""
 
     code = "upstream_failed"
 

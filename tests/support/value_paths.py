@@ -61,10 +61,10 @@ def _ways(kind: Kind) -> dict[str, Any]:  # noqa: C901 - a list of functions
         return take.submit(give.submit(make)).result(WAIT_S)
 
     async def state(make: Any) -> Any:
-        return (await ended(take(make(), return_state=True))).result()
+        return (await ended(take(make(), return_state=True))).result(_sync=True)
 
     async def future_state(make: Any) -> Any:
-        return take.submit(make(), return_state=True).result()
+        return take.submit(make(), return_state=True).result(_sync=True)
 
     async def nested(make: Any) -> Any:
         return (await ended(nest([make()])))["in"][0][0][0]

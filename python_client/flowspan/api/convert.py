@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from flowspan.api import models
+from flowspan.core.state_types import type_of_number
 from flowspan.v1 import failure_pb2, run_filter_pb2, state_pb2, watch_service_pb2
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ def known(enum: type[_Enum], number: int) -> _Enum:
         return enum(0)
 
 
+def _wire_type(kind: models.StateType) -> str:
+    """The name of a type for the wire; the type may be given as text."""
+    return state_pb2.StateType.Name(models.StateType(kind).number)
+
+
 def failure(message: failure_pb2.Failure) -> models.Failure:
     """An error with its chain of causes, which the service keeps short."""
     return models.Failure(
@@ -78,7 +84,7 @@ def payload(message: payload_pb2.Payload) -> models.Payload:
 def state(message: state_pb2.State) -> models.State:
     """A state."""
     return models.State(
-        type=known(models.StateType, message.type),
+        type=type_of_number(message.type),
         name=message.name,
         message=message.message,
         entered_at=instant(message, "time"),
@@ -229,7 +235,7 @@ def info(message: system_service_pb2.GetInfoResponse) -> models.ServiceInfo:
 
 def counts(items: Iterable[run_filter_pb2.StateCount]) -> dict[models.StateType, int]:
     """How many runs are in states of each type."""
-    return {known(models.StateType, item.type): item.count for item in items}
+    return {type_of_number(item.type): item.count for item in items}
 
 
 def watch_item(
@@ -277,7 +283,7 @@ def wire_filter(value: models.RunFilter | None) -> run_filter_pb2.RunFilter | No
     if value is None:
         return None
     return run_filter_pb2.RunFilter(
-        state_types=[state_pb2.StateType.Name(item) for item in value.state_types],
+        state_types=[_wire_type(item) for item in value.state_types],
         state_names=value.state_names,
         function_names=value.function_names,
         tags=value.tags,
@@ -311,7 +317,7 @@ def wire_state(
 ) -> state_pb2.State:
     """A state to ask for; its time is set by the service."""
     return state_pb2.State(
-        type=state_pb2.StateType.Name(kind),
+        type=_wire_type(kind),
         name=name,
         message=message,
         scheduled_time=wire_time(scheduled_at, "scheduled_at"),

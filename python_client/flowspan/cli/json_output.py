@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from datetime import UTC, datetime
-from enum import IntEnum
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -76,7 +76,7 @@ def record(value: Any) -> Any:
         return str(value)
     if isinstance(value, datetime):
         return timestamp(value)
-    if isinstance(value, IntEnum):
+    if isinstance(value, Enum):
         return value.name
     if isinstance(value, tuple):
         return [record(item) for item in value]

@@ -39,9 +39,11 @@ def counts_texts(counts: Counter[StateKey]) -> tuple[Text, ...]:
         ((kind, name),) = present
         return (state_text(kind, name), Text(fmt.SYMBOLS[kind], fmt.STYLES[kind]))
     by_type: dict[StateType, list[tuple[str, int]]] = {}
-    for (kind, name), count in sorted(present.items(), key=lambda item: (-item[1], item[0])):
+    for (kind, name), count in sorted(
+        present.items(), key=lambda item: (-item[1], item[0][0].number, item[0][1])
+    ):
         by_type.setdefault(kind, []).append((name, count))
-    kinds = sorted(by_type, key=lambda kind: (kind not in TROUBLE, kind not in ACTIVE, kind))
+    kinds = sorted(by_type, key=lambda kind: (kind not in TROUBLE, kind not in ACTIVE, kind.number))
     return tuple(
         Text("  ").join(
             Text(f"{fmt.SYMBOLS[kind]} {figures(kind, by_type[kind])}", fmt.STYLES[kind])

@@ -60,12 +60,11 @@ _WARNING = 30
 _ERROR = 40
 _LEVELS = {COMPLETED: _INFO, CANCELLED: _WARNING}
 
-# Plain numbers: an enum's member is slow to hash, and whoever encodes the events looks its bytes up
-# by it.
-_RUNNING = int(RUNNING)
-_SCHEDULED = int(SCHEDULED)
-_PENDING = int(PENDING)
-_CANCELLED = int(CANCELLED)
+# What is reported are numbers; looking one up at its member takes longer than a global name.
+_RUNNING = RUNNING.number
+_SCHEDULED = SCHEDULED.number
+_PENDING = PENDING.number
+_CANCELLED = CANCELLED.number
 
 
 class World:
@@ -154,7 +153,7 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
                 if id(type(value)) in ATOMIC_IDS:
                     state = State(COMPLETED, "Completed", "", value, run_id, now_ns())
                 else:
-                    state = judge_value(value, run_id, now_ns())
+                    state = judge_value(value, run_id, now_ns(), is_flow=definition.is_flow)
             if definition.retry is not None and state.type is not COMPLETED:
                 again = yield from _retry(run, world, state)
                 if again is None:
@@ -249,13 +248,12 @@ def _end(run: Run, world: World, state: State) -> None:
     if run.definition.is_flow or state.type is not COMPLETED:
         words = f"{state.name} {_time_words(run, state.time_ns or 0)}"
         world.note(run, _LEVELS.get(state.type, _ERROR), words, state)
-    kind, name, message, now = int(state.type), state.name, state.message, state.time_ns
+    kind, name, message, now = state.type.number, state.name, state.message, state.time_ns
     detail = state.failure if run.keeper is None else state.failure or run.keeper.reference
     world.emit((STATE, run.record.id, run.attempt, kind, name, message, now, detail, None))
     if run.span is not None:
         # The result of a run that completed may have to be read first, and nobody needs it here.
-        error = state.data if state.type is not COMPLETED else None
-        error = error if is_instance(error, BaseException) else None
+        error = state.own_error() if state.type is not COMPLETED else None
         run.span.end(kind, name, message, error, now or 0)
         state.traceparent = run.record.traceparent
         remember(state)

@@ -1,7 +1,8 @@
 """What the value that a function returned means for its run.
 
-A state is taken as it is; states in a collection fail the run if one of them failed; anything else
-is a result. Futures were replaced by their states before (`flowspan.arguments`).
+A state that was made by hand is taken as it is. A state that another run entered, or a list, tuple
+or set of nothing but states, decides how the run ends, and is its data. Anything else is a result,
+whatever states are in it. A flow's futures were replaced by their states before.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from flowspan.core.states import (
     COMPLETED,
     CRASHED,
     FAILED,
+    PAUSED,
     PENDING,
     TERMINAL_TYPES,
+    ReturnedState,
     State,
     StateType,
+    first_bad,
+    states_in,
 )
-from flowspan.core.traversal import find
 from flowspan.core.values import encodable, is_instance, shown, type_name
 from flowspan.exceptions import (
     CancelRun,
@@ -31,10 +35,8 @@ from flowspan.exceptions import (
     WorkerProcessDied,
 )
 
-_CONTAINERS = (list, tuple, set, frozenset, dict)
 
-
-def judge_value(value: Any, run_id: str, time_ns: int) -> State:
+def judge_value(value: Any, run_id: str, time_ns: int, *, is_flow: bool) -> State:
     """Return the state that a run enters whose function returned a value.
 
     Of the value itself nothing is asked: neither its truth nor its length, nor what it equals. If a
@@ -45,15 +47,17 @@ def judge_value(value: Any, run_id: str, time_ns: int) -> State:
         value: What it returned.
         run_id: The run.
         time_ns: Now.
+        is_flow: Whether it is a flow's. The caller of a task gets states that it returned, and the
+            caller of a flow what they stand for.
     """
     try:
         if is_instance(value, State):
-            return _judge_state(value, run_id, time_ns)
-        if is_instance(value, _CONTAINERS):
-            states = find(value, (State,))
-            bad = [state for state in states if state.type is not COMPLETED]
-            if bad:
-                return _judge_bad(bad, len(states), run_id, time_ns)
+            if value.run_id is None:
+                return _judge_made(value, run_id, time_ns, is_flow=is_flow)
+            return _judge_states([value], value, run_id, time_ns, gives_data=not is_flow)
+        states = states_in(value)
+        if states:
+            return _judge_states(states, value, run_id, time_ns, gives_data=True)
     except Exception as error:  # noqa: BLE001 - methods of users' classes may raise anything
         return judge_error(error, run_id, time_ns)
     return State(COMPLETED, "Completed", "", value, run_id, time_ns)
@@ -109,44 +113,70 @@ def _broken_off(error: BaseException) -> str:
     return f"Broken off by {summary(error)}"
 
 
-def _judge_state(state: State, run_id: str, time_ns: int) -> State:
+def _judge_made(state: State, run_id: str, time_ns: int, *, is_flow: bool) -> State:
+    """The end of a run that returned a state which was made by hand."""
+    if state.type is PENDING and state.name == "NotReady":
+        return _judge_states([state], state, run_id, time_ns, gives_data=not is_flow)
     if state.type not in TERMINAL_TYPES:
-        if state.type is PENDING and state.name == "NotReady":
-            return _judge_bad([state], 1, run_id, time_ns)
         message = f"It returned the state {state!r}, which is not one to end with."
-        return _failed(message, RunFailed(message), run_id, time_ns)
+        error = RunFailed(message)
+        return State(FAILED, "", message, error, run_id, time_ns, failure_info(error))
     failure = state.failure
-    if (
-        failure is None
-        and state.type in {FAILED, CRASHED}
-        and is_instance(state.data, BaseException)
-    ):
-        failure = failure_info(state.data)
+    error = state.own_error() if state.type in {FAILED, CRASHED} else None
+    if failure is None and error is not None:
+        failure = failure_info(error)
     message = state.message
-    if not message and state.type is FAILED and is_instance(state.data, BaseException):
-        message = summary(state.data)
+    if not message and error is not None and state.type is FAILED:
+        message = summary(error)
     # Its texts may be anything, if it was not made by flowspan.states; what is reported is text.
     name, message = encodable(str(state.name)), encodable(str(message or ""))
-    return State(state.type, name, message, state.data, run_id, time_ns, failure)
+    if is_flow:
+        return State(state.type, name, message, state.data, run_id, time_ns, failure)
+    ended = ReturnedState(state.type, name, message, state.data, run_id, time_ns, failure)
+    ended.is_returned = True
+    return ended
 
 
-def _judge_bad(bad: list[State], count: int, run_id: str, time_ns: int) -> State:
-    """The end of a run that returned states of which some did not complete."""
-    if count == 1:
-        error = bad[0].error()
-        kind: StateType = CANCELLED if bad[0].type is CANCELLED else FAILED
-        message = encodable(str(bad[0].message or summary(error)))
-        if kind is CANCELLED:
-            return State(kind, "", message, error, run_id, time_ns)
-        return _failed(message, error, run_id, time_ns)
-    if all(state.type is CANCELLED for state in bad):
-        message = f"{len(bad)}/{count} states cancelled."
-        return State(CANCELLED, "", message, CancelRun(message), run_id, time_ns)
-    message = f"{len(bad)}/{count} states failed."
-    error = RunFailed(message)
-    error.__cause__ = next((state.error() for state in bad if state.type is not CANCELLED), None)
-    return _failed(message, error, run_id, time_ns)
+def _judge_states(
+    states: list[State], value: Any, run_id: str, time_ns: int, *, gives_data: bool
+) -> State:
+    """The end of a run that returned nothing but states, which say how it ended.
+
+    Args:
+        states: The states.
+        value: The state or the collection as it was returned.
+        run_id: The run.
+        time_ns: Now.
+        gives_data: Whether its caller gets the value even if the run failed by it.
+    """
+    bad = first_bad(value)
+    if bad is None:
+        return State(COMPLETED, "Completed", "All states completed.", value, run_id, time_ns)
+    kind: StateType = FAILED
+    if any(state.type is CANCELLED for state in states):
+        kind = CANCELLED
+    message = _message_of(states, kind) if not is_instance(value, State) else ""
+    message = message or encodable(str(bad.message or summary(bad.error())))
+    failure = None
+    if kind is FAILED:
+        error = RunFailed(message)
+        error.__cause__ = bad.error()
+        failure = failure_info(error if not is_instance(value, State) else bad.error())
+    if not gives_data:
+        return State(kind, "", message, value, run_id, time_ns, failure)
+    ended = ReturnedState(kind, "", message, value, run_id, time_ns, failure)
+    ended.is_returned = False
+    return ended
 
 
-def _failed(message: str, error: BaseException, run_id: str, time_ns: int) -> State:
-    return State(FAILED, "", message, error, run_id, time_ns, failure_info(error))
+def _message_of(states: list[State], kind: StateType) -> str:
+    """Say how many of several states are bad, in Prefect's words."""
+    if kind is CANCELLED:
+        count, what = sum(state.type is CANCELLED for state in states), "cancelled"
+    elif paused := sum(state.type is PAUSED for state in states):
+        count, what = paused, "paused"
+    elif failed := sum(state.type in {FAILED, CRASHED} for state in states):
+        count, what = failed, "failed"
+    else:
+        count, what = sum(state.type not in TERMINAL_TYPES for state in states), "not final"
+    return f"{count}/{len(states)} states {'are ' if what == 'not final' else ''}{what}."

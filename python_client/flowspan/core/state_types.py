@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import Enum
 
 from flowspan.exceptions import CancelRun, CrashedRun, RunFailed, UnfinishedRun, UpstreamFailed
 
 
-class StateType(IntEnum):
-    """What a run is doing, as the rules understand it; the numbers are flowspan.v1.StateType's."""
+class StateType(str, Enum):  # noqa: UP042 - a StrEnum is printed without the name of its class
+    """What a run is doing, as the rules understand it. A member equals its name as text.
 
-    UNKNOWN = 0
+    Attributes:
+        number: The number of the type in flowspan.v1.StateType, for what is reported and stored.
+    """
+
+    number: int
+
+    UNKNOWN = "UNKNOWN"
     """A type that is newer than this client. Only ever read, never entered."""
-    SCHEDULED = 1
-    PENDING = 2
-    RUNNING = 3
-    PAUSED = 4
-    CANCELLING = 5
-    COMPLETED = 6
-    FAILED = 7
-    CANCELLED = 8
-    CRASHED = 9
+    SCHEDULED = "SCHEDULED"
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    CANCELLING = "CANCELLING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    CRASHED = "CRASHED"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        # As Prefect's: Python's versions disagree on what they print of an enum of texts.
+        return f"StateType.{self.name}"
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
 
     @property
     def is_terminal(self) -> bool:
         """Whether a run in such a state has ended."""
         return self in TERMINAL_TYPES
 
+
+for _number, _kind in enumerate(
+    (
+        StateType.UNKNOWN,
+        StateType.SCHEDULED,
+        StateType.PENDING,
+        StateType.RUNNING,
+        StateType.PAUSED,
+        StateType.CANCELLING,
+        StateType.COMPLETED,
+        StateType.FAILED,
+        StateType.CANCELLED,
+        StateType.CRASHED,
+    )
+):
+    _kind.number = _number
 
 # The members once more, as module names: looking them up in the enum is slower, and each task needs
 # three.
@@ -41,6 +73,13 @@ CANCELLED = StateType.CANCELLED
 CRASHED = StateType.CRASHED
 
 TERMINAL_TYPES = frozenset({COMPLETED, FAILED, CANCELLED, CRASHED})
+
+_BY_NUMBER = {kind.number: kind for kind in StateType}
+
+
+def type_of_number(number: int) -> StateType:
+    """Return the type of a number in flowspan.v1.StateType; UNKNOWN for one that is newer."""
+    return _BY_NUMBER.get(number, StateType.UNKNOWN)
 
 
 def error_of(kind: StateType, name: str, message: str) -> BaseException:

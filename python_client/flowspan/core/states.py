@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.error_attributes import trace_of, with_trace
@@ -21,13 +22,15 @@ from flowspan.core.state_types import (
     error_of,
 )
 from flowspan.core.tracebacks import trimmed
-from flowspan.core.values import is_instance
-from flowspan.exceptions import CancelRun
+from flowspan.core.traversal import parts_of
+from flowspan.core.values import exact_text, is_instance
+from flowspan.exceptions import CancelRun, UnfinishedRun, UpstreamFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
     from types import TracebackType
+    from typing import Self
 
     from flowspan.core.events import FailureInfo
 
@@ -63,6 +66,7 @@ class State(StateQuestions):
     """
 
     __slots__ = (
+        "_holds_upstream",
         "_scheduled_time",
         "_trace",
         "data",
@@ -85,6 +89,8 @@ class State(StateQuestions):
         time_ns: int | None = None,
         failure: FailureInfo | None = None,
     ) -> None:
+        if time_ns is None:  # made by hand, so perhaps with texts and None
+            type, message = StateType(type), message or ""  # noqa: A001 - the attribute's name
         self.type = type
         self.name = name or type.name.capitalize()
         self.message = message
@@ -112,48 +118,115 @@ class State(StateQuestions):
     def scheduled_time(self, time: datetime) -> None:
         self._scheduled_time = time
 
-    def result(self, raise_on_failure: bool = True) -> Any:  # noqa: FBT001, FBT002 - Prefect's signature
-        """What the run returned.
+    @property
+    def holds_upstream(self) -> bool:
+        """True if there are futures or states in the result of the run that entered it."""
+        return getattr(self, "_holds_upstream", False)  # not set for all: each task makes a state
+
+    @holds_upstream.setter
+    def holds_upstream(self, holds: bool) -> None:
+        self._holds_upstream = holds
+
+    def result(
+        self,
+        raise_on_failure: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
+        retry_result_failure: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
+        *,
+        _sync: bool | None = None,
+    ) -> Any:
+        """Return what the run returned; in asynchronous code, a coroutine that does (`aresult`).
+
+        Asynchronous is the code of a run whose function is, and outside of runs the code of a
+        coroutine.
 
         Args:
-            raise_on_failure: Whether a run that did not complete raises its exception; else the
-                exception is returned.
+            raise_on_failure: Whether a run that ended otherwise than Completed raises its
+                exception; else its data is returned, or the exception if it has none.
+            retry_result_failure: Has no effect. It is there so that calls written for Prefect go on
+                working.
+            _sync: True gives the value and False a coroutine, wherever it is called.
 
         Raises:
             UnfinishedRun: It has not ended.
             RunFailed: It failed, or crashed (CrashedRun), without an exception of its own.
             CancelRun: It was cancelled.
-            UpstreamFailed: It never began, because a run before it did not complete.
+            UpstreamFailed: It never began, because a run before it did not complete. It is an
+                UnfinishedRun.
         """
+        from flowspan.core.asynchrony import gives_awaitable  # noqa: PLC0415 - it imports this one
+
+        del retry_result_failure
+        if gives_awaitable(sync=_sync):
+            return self.aresult(raise_on_failure)
+        __tracebackhide__ = True  # for pytest and IPython
+        return self.outcome(raise_on_failure=raise_on_failure)
+
+    async def aresult(
+        self,
+        raise_on_failure: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
+        retry_result_failure: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
+    ) -> Any:
+        """`result`, to be awaited."""
+        del retry_result_failure
+        return self.outcome(raise_on_failure=raise_on_failure)
+
+    def outcome(self, *, raise_on_failure: bool = True) -> Any:
+        """Return what `result` gives in plain code, wherever it is called."""
         if self.type is COMPLETED:
             return self.data
+        if not raise_on_failure:
+            return self._data_or_error()
         error = self.error()
-        if raise_on_failure:
-            __tracebackhide__ = True  # for pytest and IPython
-            raise with_trace(error, self._trace_for(error))
+        __tracebackhide__ = True  # for pytest and IPython
+        raise with_trace(error, self._trace_for(error))
+
+    def _data_or_error(self) -> Any:
+        data = self.data
+        if data is not None:
+            return data
+        error = self.error()
+        if is_instance(error, UnfinishedRun) and not is_instance(error, UpstreamFailed):
+            raise error
         return error
+
+    def given(self) -> Any:
+        """Return what a call gives that did not ask for the state, or raise why it failed."""
+        __tracebackhide__ = True  # for pytest and IPython
+        return self.outcome()
 
     def _trace_for(self, error: BaseException) -> TracebackType | None:
         """Return the traceback that the exception had when it ended the run, without our frames.
 
         Each raise adds frames to it. Asking for a result twice must not show the first caller, too.
         """
-        if error is not self.data:
-            return None
         if not hasattr(self, "_trace"):  # not set for all: each task makes a state
             self._trace: TracebackType | None = trimmed(trace_of(error))
         return self._trace
 
-    async def aresult(self, raise_on_failure: bool = True) -> Any:  # noqa: FBT001, FBT002 - Prefect's signature
-        """`result`, to be awaited."""
-        return self.result(raise_on_failure)
-
     def error(self) -> BaseException:
         """The exception that stands for this state, which is not COMPLETED."""
+        error = self.own_error()
+        if error is not None:
+            return error
         data = self.data
-        if is_instance(data, BaseException):
-            return data
-        return error_of(self.type, self.name, self.message)
+        text = exact_text(data) if is_instance(data, str) else self.message
+        return error_of(self.type, self.name, text)
+
+    def own_error(self) -> BaseException | None:
+        """Return the exception that it holds, or that the first failed one of its states holds."""
+        seen: set[int] = set()
+        data = self.data
+        while id(data) not in seen:  # a collection may hold itself
+            seen.add(id(data))
+            if is_instance(data, BaseException):
+                return data
+            bad = first_bad(data)
+            if bad is None:
+                return None
+            data = bad.data
+            if data is None or is_instance(data, str):
+                return bad.error()
+        return None
 
     def returned(self) -> State:
         """The state itself, for a caller that asked for it instead of the result.
@@ -169,6 +242,13 @@ class State(StateQuestions):
             raise data
         return self
 
+    def renamed(self, *, name: str = "", message: str = "") -> Self:
+        """Return a copy with another name or message."""
+        fresh = copy(self)
+        fresh.name = name or self.name
+        fresh.message = message or self.message
+        return fresh
+
     def __getstate__(self) -> object:
         # A traceback cannot be pickled.
         slots: Any = cast("Any", super().__getstate__())[1]
@@ -177,8 +257,9 @@ class State(StateQuestions):
     def __repr__(self) -> str:
         kind = self.type.name
         inside = repr(self.message) if self.message else ""
-        name = self.name if self.name.upper() == kind else f"{self.name}[{kind}]"
-        return f"{name}({inside})"
+        if self.name.upper() == kind:
+            return f"{self.name}({inside})"
+        return f"{self.name}({inside}{', ' if inside else ''}type={kind})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, State):
@@ -193,6 +274,41 @@ class State(StateQuestions):
 
     def __hash__(self) -> int:
         return hash((self.type, self.name, self.message, self.run_id, self.time_ns))
+
+
+class ReturnedState(State):
+    """The state of a run that returned states which say how it ended.
+
+    Its caller gets what was returned, even if the run failed by it.
+
+    Attributes:
+        is_returned: True if the state itself was returned, by a task; else its data was.
+    """
+
+    __slots__ = ("is_returned",)
+
+    is_returned: bool
+
+    def given(self) -> Any:
+        """Return the state or its data."""
+        return self if self.is_returned else self.data
+
+
+def states_in(value: Any) -> list[State]:
+    """Return the states of a list, tuple or set that holds nothing but states; else nothing."""
+    if not is_instance(value, (list, tuple, set)):
+        return []
+    states = parts_of(value)
+    return list(states) if all(is_instance(state, State) for state in states) else []
+
+
+def first_bad(value: Any) -> State | None:
+    """Return the first state that did not complete: the value itself, or one that it holds."""
+    states = [value] if is_instance(value, State) else states_in(value)
+    bad = [state for state in states if state.type is not COMPLETED]
+    # One that never began because of another one says less than that one.
+    ended = [state for state in bad if state.type in TERMINAL_TYPES]
+    return next(iter(ended or bad), None)
 
 
 class StoredState(State):

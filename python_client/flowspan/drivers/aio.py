@@ -15,14 +15,15 @@ from flowspan.core.functions import called_name
 from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
-from flowspan.core.traversal import ATOMIC_IDS
+from flowspan.core.traversal import ATOMIC_IDS, find
 from flowspan.core.values import is_instance
 from flowspan.drivers.aio_endings import as_cancel, cancelled_error, is_break_off, passed_on
 from flowspan.drivers.aio_futures import set_done, until_done
 from flowspan.drivers.arguments import (
-    futures_in,
     given_upstream,
     has_upstream,
+    holds_upstream,
+    pending_in,
     resolve_call,
     settle,
 )
@@ -36,6 +37,7 @@ from flowspan.drivers.closing import (
     stop_attempt,
     timed_out,
 )
+from flowspan.drivers.futures import TaskFuture
 from flowspan.drivers.host import host_of
 from flowspan.drivers.links import link_inputs
 from flowspan.drivers.skipping import limited_by
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from flowspan.drivers.task_runner import OpenTaskRunner
 
 
-async def drive(
+async def drive(  # noqa: C901 - as its twin
     host: Host,
     run: Run,
     fn: Callable[..., Any],
@@ -85,12 +87,14 @@ async def drive(
     token = current_run.set(run)
     run.args = args
     run.kwargs = kwargs
+    holds = False
     try:
         step = next(steps)
         while True:
             try:
                 if step is None:
                     outcome = await _call(run, fn, args, kwargs)
+                    holds = id(type(outcome)) not in ATOMIC_IDS and holds_upstream(outcome)
                 elif closed is None:
                     outcome = await do_or_wait(run, step)
                 else:
@@ -105,6 +109,8 @@ async def drive(
         if closed is not None:
             raise closed from None
         state: State = stop.value
+        if holds:
+            state.holds_upstream = True
         return state
     except (RunSignal, KeyboardInterrupt) as stop:  # while hooks of the end ran
         raise (cancelled_error(stop) or stop) from None
@@ -273,8 +279,8 @@ async def _call(
         await finish_attempt(run, attempt, error)
         with suppress(ValueError):  # a coroutine may be closed in another context
             current_run.reset(current)
-    if id(type(value)) not in ATOMIC_IDS:
-        futures = futures_in(value)
+    if run.definition.is_flow and id(type(value)) not in ATOMIC_IDS:
+        futures = find(value, (TaskFuture,))
         if futures:
             await until_done(futures)
             value = settle(value)
@@ -399,7 +405,8 @@ async def resolved(
     if not wait_for and not has_upstream(args, kwargs):
         return args, kwargs, None
     try:
-        await until_done(futures_in(args, kwargs, wait_for))
+        while pending := pending_in(args, kwargs, wait_for):
+            await until_done(pending)
     except SelfDependency as error:
         return args, kwargs, error
     return resolve_call(args, kwargs, wait_for)

@@ -66,7 +66,7 @@ async def iterate(
         iteration.end()
     if is_outermost(parent):
         await flush_in_thread(host)
-    passed_on(iteration.state).result()
+    passed_on(iteration.state).outcome()
 
 
 def collecting(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _KINDS = (TaskFuture, State, Annotation)
+_UPSTREAM = (TaskFuture, State)
 
 
 def has_upstream(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -62,6 +63,27 @@ def futures_in(*values: Any) -> list[TaskFuture[Any]]:
     return [item for item in upstream_in(*values) if is_instance(item, TaskFuture)]
 
 
+def pending_in(*values: Any) -> tuple[TaskFuture[Any], ...]:
+    """The futures that have not ended, anywhere in the values or in the results they stand for."""
+    pending: dict[int, TaskFuture[Any]] = {}
+    seen: set[int] = set()
+    stack: list[Any] = upstream_in(*values)
+    while stack:
+        item = stack.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if is_instance(item, TaskFuture) and not item.done():
+            pending[id(item)] = item
+            continue
+        state = item.state if is_instance(item, TaskFuture) else item
+        if state.holds_upstream and state.type is COMPLETED:
+            data = state.data
+            if not is_instance(data, _UPSTREAM):  # that is passed on as it is
+                stack += find(data, _UPSTREAM)
+    return tuple(pending.values())
+
+
 def resolve(value: Any) -> Any:
     """The value with results in the place of futures, which have ended, and of states.
 
@@ -96,8 +118,16 @@ def resolve_call(
     return args, kwargs, None
 
 
+def holds_upstream(value: Any) -> bool:
+    """True if there is a future or a state anywhere in what a function returned."""
+    return bool(find(value, _UPSTREAM))
+
+
 def settle(value: Any) -> Any:
-    """What a function returned, with states in the place of futures; waits for them."""
+    """What a function returned, with states in the place of futures; waits for them.
+
+    For flows. A task's caller gets the futures that it returned, if it runs in this process.
+    """
     futures = find(value, (TaskFuture,))
     if not futures:
         return value
@@ -114,12 +144,20 @@ def _result_of(item: Any) -> Any:
         return resolve(item.unwrap())
     state = item.state if is_instance(item, TaskFuture) else item
     if state.type is COMPLETED:
-        return state.data
+        return _result_in(state)
     which = f"Task run {item.run.record.run_name!r}" if is_instance(item, TaskFuture) else "A run"
     message = f": {state.message}" if state.message else "."
     error = UpstreamFailed(f"{which}, whose result is needed, ended as {state.name}{message}")
     error.__cause__ = state.error()
     raise error
+
+
+def _result_in(state: State) -> Any:
+    """The result of a run, with results in the place of futures and states in a collection."""
+    data = state.data
+    if not state.holds_upstream or is_instance(data, _UPSTREAM):
+        return data
+    return replace(data, _UPSTREAM, _result_of)
 
 
 def _result_or_error(item: Any) -> Any:
@@ -128,4 +166,4 @@ def _result_or_error(item: Any) -> Any:
     if is_instance(item, Annotation):
         return replace(item.unwrap(), _KINDS, _result_or_error)
     state = item.state if is_instance(item, TaskFuture) else item
-    return state.data if state.type is COMPLETED else state.error()
+    return _result_in(state) if state.type is COMPLETED else state.error()

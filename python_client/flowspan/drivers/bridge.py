@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from contextlib import ExitStack
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.asynchrony import running_loop
 from flowspan.core.sketching import current_or_sketched_run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
-
-
-def running_loop() -> object:
-    """The event loop that runs in this thread, or None. Does not import asyncio."""
-    events = sys.modules.get("asyncio.events")
-    return events._get_running_loop() if events is not None else None  # noqa: SLF001 - the documented way without an exception
 
 
 def current_asyncio_task() -> object:

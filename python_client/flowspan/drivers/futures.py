@@ -111,7 +111,7 @@ class TaskFuture(Generic[R]):
                 f"Task run {self.run.record.run_name!r} did not end within {timeout:g} s."
             )
         __tracebackhide__ = True  # for pytest and IPython
-        result: R = self._state.result(raise_on_failure)
+        result: R = self._state.outcome(raise_on_failure=raise_on_failure)
         return result
 
     def cancel(self) -> bool:
@@ -194,7 +194,7 @@ class TaskFuture(Generic[R]):
             yield from until_done((self,)).__await__()
         assert self._state is not None  # noqa: S101 - waited for
         __tracebackhide__ = True  # for pytest and IPython
-        result: R = self._state.result()
+        result: R = self._state.outcome()
         return result
 
     def __reduce__(self) -> NoReturn:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from flowspan import clock
+from flowspan.core.asynchrony import running_loop
 from flowspan.core.engine import execute, never_begin, never_run
 from flowspan.core.portable import mark_as_made
 from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.states import COMPLETED, State
 from flowspan.drivers.arguments import given_upstream, settle
 from flowspan.drivers.begin import begin_flow, begin_task
-from flowspan.drivers.bridge import running_loop
 from flowspan.drivers.closing import begin_attempt, cancel_with, close_attempt
 from flowspan.drivers.deadlines import call_within
 from flowspan.drivers.host import get_host, host_of
@@ -108,7 +108,7 @@ def iterate(
         iteration.end()
         if is_outermost(parent):
             host.flush()
-    return iteration.state.result()
+    return iteration.state.outcome()
 
 
 def collecting(fn: Callable[..., Any]) -> Callable[..., list[Any]]:
@@ -337,7 +337,7 @@ class Iteration(BaseIteration):
             raise
         finally:
             self._end_attempt(error)
-        return settle(value)
+        return settle(value) if self.run.definition.is_flow else value
 
     def _end_attempt(self, error: BaseException | None) -> None:
         attempt, self._attempt = self._attempt, None

@@ -6,7 +6,6 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.annotations import Annotation, unmapped
-from flowspan.core.states import State
 from flowspan.core.values import is_instance, type_attribute
 from flowspan.drivers.futures import TaskFuture
 from flowspan.exceptions import MappingLengthMismatch, MappingMissingIterable
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 # Not io.IOBase itself: that is abstract, and asks the class of a value for its hash.
-_NOT_MAPPED = (str, bytes, bytearray, io.IOBase.__bases__[0], State)
+_NOT_MAPPED = (str, bytes, bytearray, io.IOBase.__bases__[0])
 
 
 def split_calls(task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Call]:

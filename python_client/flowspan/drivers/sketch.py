@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from flowspan.core.annotations import Annotation
+from flowspan.core.asynchrony import running_loop
 from flowspan.core.events import RunRecord
 from flowspan.core.holding import current_hold
 from flowspan.core.runs import Run, current_run
@@ -17,7 +18,7 @@ from flowspan.core.states import COMPLETED, State
 from flowspan.core.traversal import find, parts_of
 from flowspan.drivers import host as hosts
 from flowspan.drivers.begin import current_tags
-from flowspan.drivers.bridge import run_coroutine, running_loop
+from flowspan.drivers.bridge import run_coroutine
 from flowspan.drivers.scopes import CancelScope
 from flowspan.exceptions import VisualizationError
 

@@ -18,7 +18,7 @@ from flowspan.core.runs import current_run
 from flowspan.core.states import CRASHED, State
 from flowspan.core.values import is_instance
 from flowspan.drivers import sync
-from flowspan.drivers.arguments import futures_in, given_upstream, has_upstream, resolve_call
+from flowspan.drivers.arguments import given_upstream, has_upstream, pending_in, resolve_call
 from flowspan.drivers.begin import announce_task, begin_task
 from flowspan.drivers.closing import BREAK_OFF_WAIT_S
 from flowspan.drivers.futures import TaskFuture
@@ -208,11 +208,11 @@ class _Job:
     def check_upstream(self, wait_for: tuple[Any, ...]) -> None:
         """Makes the job ready once all that it needs has ended."""
         self.upstream = wait_for
-        missing = [f for f in futures_in(self.args, self.kwargs, wait_for) if not f.done()]
+        missing = pending_in(self.args, self.kwargs, wait_for)
         if not missing:
             self.ready()
             return
-        self.future.needs = tuple(missing)
+        self.future.needs = missing
         try:
             check_needs(self.run, self.future.needs)
         except SelfDependency as error:
@@ -233,14 +233,26 @@ class _Job:
             self._finish(self._never_run(error))
 
     def _one_done(self, _: object) -> None:
-        self.waiting.pop()
+        waiting = self.waiting
+        waiting.pop()
         # Two threads may see the list empty; then the ticket decides.
-        if self.waiting:
+        if waiting:
             return
         try:
-            self.ready()
+            if any(future.state.holds_upstream for future in self.future.needs):
+                self._look_again(waiting)
+            else:
+                self.ready()
         except Exception as error:  # noqa: BLE001 - no thread to be had, in most cases
             self.fail(error)
+
+    def _look_again(self, waiting: list[None]) -> None:
+        """Wait for the futures in the results of those that it waited for, if there are any."""
+        with _opening:
+            if self.waiting is not waiting:  # another thread does
+                return
+            self.waiting = [None]
+        self.check_upstream(self.upstream or ())
 
     def ready(self) -> None:
         """Gives the job to a thread or a loop."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.asynchrony import running_loop
 from flowspan.core.engine import end_unbegun, execute, never_begin
 from flowspan.core.runs import current_run, is_outermost
 from flowspan.core.sketching import sketched_state
 from flowspan.core.steps import Do
 from flowspan.core.traversal import ATOMIC_IDS
 from flowspan.drivers.arguments import (
-    futures_in,
     given_upstream,
     has_upstream,
+    holds_upstream,
+    pending_in,
     resolve_call,
     settle,
 )
 from flowspan.drivers.begin import begin_flow, begin_task
-from flowspan.drivers.bridge import run_coroutine, running_loop
+from flowspan.drivers.bridge import run_coroutine
 from flowspan.drivers.closing import (
     begin_attempt,
     cancel_with,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 
 @calls_user_code
-def drive(
+def drive(  # noqa: C901 - the hot path, in one piece
     host: Host,
     run: Run,
     fn: Callable[..., Any],
@@ -79,6 +81,7 @@ def drive(
     token = current_run.set(run)
     run.args = args
     run.kwargs = kwargs
+    holds = False
     try:
         step = next(steps)
         while True:
@@ -95,13 +98,17 @@ def drive(
                     if id(type(outcome)) not in ATOMIC_IDS:
                         if type(outcome) is GeneratorType:
                             outcome = _call(run, list, (outcome,), {})
-                        outcome = settle(outcome)
+                        holds = holds_upstream(outcome)
+                        if holds and definition.is_flow:
+                            outcome = settle(outcome)
             except BaseException as error:  # noqa: BLE001 - the engine decides what it means
                 step = steps.throw(error)
             else:
                 step = steps.send(outcome)
     except StopIteration as stop:
         state: State = stop.value
+        if holds:
+            state.holds_upstream = True
         return state
     finally:
         current_run.reset(token)
@@ -305,7 +312,8 @@ def resolved(
     if not wait_for and not has_upstream(args, kwargs):
         return args, kwargs, None
     try:
-        wait_until_done(tuple(futures_in(args, kwargs, wait_for)))
+        while pending := pending_in(args, kwargs, wait_for):
+            wait_until_done(pending)
     except SelfDependency as error:
         return args, kwargs, error
     return resolve_call(args, kwargs, wait_for)

@@ -185,10 +185,10 @@ class RunKeeper:
         if transaction.is_rolled_back():
             self.reference = None
             message = "Its transaction could not be committed; see its log."
-            return _with(state, name=ROLLED_BACK, message=message)
+            return state.renamed(name=ROLLED_BACK, message=message)
         if self._problem is not None:
             self.reference = None
-            return _with(state, message=f"Its result was not stored: {reason_of(self._problem)}")
+            return state.renamed(message=f"Its result was not stored: {reason_of(self._problem)}")
         return self._lean(state)
 
     def settle(self, state: State) -> Calls:
@@ -268,6 +268,8 @@ class RunKeeper:
         options = self._run.definition.keeping or NO_OPTIONS
         if options.in_memory or self.reference is None or self.transaction.waits_for_parent:
             return state
+        if type(state) is not State:  # its caller gets what was returned, states as they are
+            return state
         store, key = self._lookup.store, self._lookup.storage_key
         return StoredState(state, lambda: store.load(store.read(key)))
 
@@ -275,7 +277,7 @@ class RunKeeper:
         if not self._has_completed:  # it never said that it has completed
             return
         run, message = self._run, "Rolled back with the transaction that it was called in."
-        kind, now = int(COMPLETED), self._world.now_ns()
+        kind, now = COMPLETED.number, self._world.now_ns()
         event = (STATE, run.record.id, run.attempt, kind, ROLLED_BACK, message, now, None, None)
         self._world.emit(event)
         if run.span is not None:
@@ -283,15 +285,3 @@ class RunKeeper:
 
     def _note(self, level: int, message: str, error: BaseException | None) -> None:
         self._world.note(self._run, level, message, error)
-
-
-def _with(state: State, *, name: str = "", message: str = "") -> State:
-    """The state with another name or message."""
-    return State(
-        state.type,
-        name or state.name,
-        message or state.message,
-        state.data,
-        state.run_id,
-        state.time_ns,
-    )

@@ -51,7 +51,7 @@ EXCEPTION_EVENT = "exception"
 NAMED_COMPLETIONS = {"Cached": "flowspan.cached", "RolledBack": "flowspan.rolled_back"}
 """Events of runs that completed, but did not run or were undone, by the names of their states."""
 
-STATE_TYPE_NAMES = {int(kind): kind.name for kind in StateType}
+STATE_TYPE_NAMES = {kind.number: kind.name for kind in StateType}
 
 
 def run_attributes(record: RunRecord, function: Callable[..., Any] | None) -> dict[str, Any]:

@@ -43,6 +43,7 @@ logger = logging.getLogger("flowspan.telemetry")
 
 SCOPE_NAME = "flowspan"
 """The instrumentation scope of the spans of runs."""
+_COMPLETED, _CANCELLED = COMPLETED.number, CANCELLED.number
 NOTICEABLE_WAIT_NS = 1_000_000
 """A run that waited less than this before its first try gets no event for it."""
 
@@ -261,12 +262,12 @@ class RunSpan:
                 names.ATTEMPTS: self._tries,
             }
         )
-        if state_type == COMPLETED and state_name in names.NAMED_COMPLETIONS:
+        if state_type == _COMPLETED and state_name in names.NAMED_COMPLETIONS:
             _add_named_event(self._span, state_name, message, time_ns)
-        if state_type == CANCELLED:
+        if state_type == _CANCELLED:
             self._span.set_attribute(names.CANCELLED, value=True)
         for span in spans:
-            if state_type != COMPLETED and state_type != CANCELLED:
+            if state_type != _COMPLETED and state_type != _CANCELLED:
                 _set_error(span, state_name, message, error, time_ns)
             span.end(time_ns)
         self._current = self._span

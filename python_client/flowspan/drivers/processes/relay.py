@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flowspan.core.runs import Run
     from flowspan.drivers.host import Host
 
-_TERMINAL = frozenset(int(kind) for kind in TERMINAL_TYPES)
+_TERMINAL = frozenset(kind.number for kind in TERMINAL_TYPES)
 
 
 class Relay:
@@ -79,7 +79,7 @@ class Relay:
             self._host.forget(run_id)
         self._watched.clear()
         count = len(self._open)
-        name, number = State(kind).name, int(kind)
+        name, number = State(kind).name, kind.number
         for run_id, (record, created_ns) in reversed(self._open.items()):
             now = self._host.now_ns()
             attempt = self._attempts.get(run_id, 1)

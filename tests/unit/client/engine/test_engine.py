@@ -327,5 +327,5 @@ def test_promise_a_legal_history_whatever_happens(
     state = bench.drive(sent)
     (run,) = check_legal(bench.recorder.events)
     assert run.state.is_terminal
-    assert (run.state.type, run.state.name) == (int(state.type), state.name)
+    assert (run.state.type, run.state.name) == (state.type.number, state.name)
     assert run.attempt == bench.run.attempt

@@ -220,7 +220,7 @@ def test_a_wait_for_a_retry_that_outlasts_us_can_be_broken_off(
 
     def noticing(event: Any) -> None:
         emit(event)
-        if event[0] == STATE and event[3] == SCHEDULED:
+        if event[0] == STATE and event[3] == SCHEDULED.number:
             waits.set()
 
     get_host().emit = noticing
