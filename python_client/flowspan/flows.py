@@ -182,6 +182,14 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         """
         return self._sketch(args, kwargs).as_dot()
 
+    async def agenerate_mermaid_graph(self, /, *args: Any, **kwargs: Any) -> str:
+        """The same as `generate_mermaid_graph`, to be awaited."""
+        return self.generate_mermaid_graph(*args, **kwargs)
+
+    async def avisualize(self, /, *args: Any, **kwargs: Any) -> Path:
+        """The same as `visualize`, to be awaited."""
+        return self.visualize(*args, **kwargs)
+
     def visualize(self, /, *args: Any, **kwargs: Any) -> Path:
         """Draws what the flow calls, and what of it takes the result of what, into an SVG file.
 
@@ -193,15 +201,16 @@ class Flow(Decorated[P, R_co], FlowDefinition):
             **kwargs: The function's, likewise.
 
         Returns:
-            The file, in the current folder, named after the flow.
+            The file, in the current folder, named after the flow. The path may be awaited, as
+            Prefect's call is in coroutines; then it gives itself.
 
         Raises:
             VisualizationError: The flow looks into a result that is not there; or Graphviz is not
                 installed (`generate_mermaid_graph` needs nothing).
         """
-        from flowspan.drivers.graphviz import draw  # noqa: PLC0415 - rare, imports subprocess
+        from flowspan.drivers.graphviz import DrawnPath, draw  # noqa: PLC0415 - rare, imports subprocess
 
-        return draw(self.generate_dot_graph(*args, **kwargs), Path(f"{self.name}.svg"))
+        return DrawnPath(draw(self.generate_dot_graph(*args, **kwargs), Path(f"{self.name}.svg")))
 
     def _sketch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sketch:
         from flowspan.drivers.sketch import make_sketch  # noqa: PLC0415 - imports asyncio

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from flowspan import clock
 from flowspan.core.runs import current_run
 from flowspan.drivers.arguments import settle
+from flowspan.core.traversal import HeldList
 from flowspan.drivers.futures import TaskFuture, wait_until_done
 from flowspan.drivers.interrupts import take
 from flowspan.exceptions import RunTimeout
@@ -37,7 +38,7 @@ __all__ = [
 R = TypeVar("R")
 
 
-class TaskFutureList(list[TaskFuture[R]]):
+class TaskFutureList(HeldList, list[TaskFuture[R]]):
     """The futures of a mapped task, in the order of its elements."""
 
     def wait(self, timeout: float | None = None) -> None:

@@ -7,8 +7,10 @@ A flow or task that returns a state that is final ends in it, whatever its name:
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.asynchrony import gives_awaitable
 from flowspan.core.states import (
     CANCELLED,
     CANCELLING,
@@ -21,13 +23,17 @@ from flowspan.core.states import (
     SCHEDULED,
     TERMINAL_TYPES,
     State,
+    StateDetails,
     StateType,
+    states_in,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
 __all__ = [
+    "TERMINAL_STATES",
     "TERMINAL_TYPES",
     "AwaitingConcurrencySlot",
     "AwaitingRetry",
@@ -36,6 +42,7 @@ __all__ = [
     "Completed",
     "Crashed",
     "Failed",
+    "InfrastructurePending",
     "Late",
     "Paused",
     "Pending",
@@ -44,10 +51,21 @@ __all__ = [
     "Running",
     "Scheduled",
     "State",
+    "StateDetails",
+    "StateGroup",
     "StateMaker",
     "StateType",
+    "Submitting",
     "Suspended",
+    "aget_state_exception",
+    "araise_state_exception",
+    "get_state_exception",
+    "get_state_result",
+    "is_state_iterable",
+    "raise_state_exception",
 ]
+
+TERMINAL_STATES = TERMINAL_TYPES
 
 
 class StateMaker:
@@ -140,6 +158,8 @@ AwaitingRetry = ScheduledMaker("AwaitingRetry")
 AwaitingConcurrencySlot = ScheduledMaker("AwaitingConcurrencySlot")
 Resuming = ScheduledMaker("Resuming")
 Pending = StateMaker(PENDING)
+Submitting = StateMaker(PENDING, "Submitting")
+InfrastructurePending = StateMaker(PENDING, "InfrastructurePending")
 Running = StateMaker(RUNNING)
 Retrying = StateMaker(RUNNING, "Retrying")
 Paused = StateMaker(PAUSED)
@@ -151,3 +171,142 @@ Completed = StateMaker(COMPLETED)
 Failed = StateMaker(FAILED)
 Cancelled = StateMaker(CANCELLED)
 Crashed = StateMaker(CRASHED)
+
+
+async def get_state_result(
+    state: State,
+    raise_on_failure: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
+    retry_result_failure: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
+) -> Any:
+    """Return the result of a state; see `State.result`."""
+    return await state.aresult(raise_on_failure, retry_result_failure)
+
+
+async def aget_state_exception(state: State) -> BaseException:
+    """Return why a run did not complete; see `get_state_exception`."""
+    return _exception_of(state)
+
+
+def get_state_exception(state: State, *, _sync: bool | None = None) -> Any:
+    """Return why a run did not complete; in asynchronous code, a coroutine that does.
+
+    Args:
+        state: Failed, Crashed or Cancelled.
+        _sync: As for `State.result`.
+
+    Returns:
+        The exception that it holds, or that the first failed one of the states in it holds; else a
+        RunFailed, CrashedRun or CancelRun with its message.
+
+    Raises:
+        ValueError: The state is none of the three.
+    """
+    return aget_state_exception(state) if gives_awaitable(sync=_sync) else _exception_of(state)
+
+
+async def araise_state_exception(state: State) -> None:
+    """Raise why a run did not complete; see `raise_state_exception`."""
+    _raise_exception_of(state)
+
+
+def raise_state_exception(state: State, *, _sync: bool | None = None) -> Any:
+    """Raise why a run did not complete; do nothing for a state that is not an unhappy end.
+
+    Args:
+        state: Any state.
+        _sync: As for `State.result`.
+
+    Returns:
+        None; in asynchronous code, a coroutine that raises it.
+
+    Raises:
+        BaseException: What `get_state_exception` returns.
+    """
+    return (
+        araise_state_exception(state) if gives_awaitable(sync=_sync) else _raise_exception_of(state)
+    )
+
+
+def _exception_of(state: State) -> BaseException:
+    if not _is_unhappy(state):
+        raise ValueError(
+            f"only a state that is Failed, Crashed or Cancelled has one, not {state!r}"
+        )
+    return state.error()
+
+
+def _raise_exception_of(state: State) -> None:
+    if _is_unhappy(state):
+        __tracebackhide__ = True  # for pytest and IPython
+        state.outcome()
+
+
+def _is_unhappy(state: State) -> bool:
+    return state.type in TERMINAL_TYPES and state.type is not COMPLETED
+
+
+def is_state_iterable(obj: Any) -> bool:
+    """True for a list, tuple or set that holds states and nothing else."""
+    return bool(states_in(obj))
+
+
+class StateGroup:
+    """Several states, counted.
+
+    Args:
+        states: The states.
+
+    Attributes:
+        states: The states.
+        type_counts: How many there are of each type.
+        total_count: How many there are.
+        cancelled_count: How many are Cancelled.
+        paused_count: How many are Paused.
+        final_count: How many are final.
+        not_final_count: How many are not.
+    """
+
+    def __init__(self, states: Iterable[State]) -> None:
+        self.states = [state for state in states]  # noqa: C416 - any iterable of states
+        self.type_counts = Counter(state.type for state in self.states)
+        self.total_count = len(self.states)
+        self.cancelled_count = self.type_counts[CANCELLED]
+        self.paused_count = self.type_counts[PAUSED]
+        self.final_count = sum(state.is_final() for state in self.states)
+        self.not_final_count = self.total_count - self.final_count
+
+    @property
+    def fail_count(self) -> int:
+        """How many are Failed or Crashed."""
+        return self.type_counts[FAILED] + self.type_counts[CRASHED]
+
+    def all_completed(self) -> bool:
+        """Whether all are Completed."""
+        return self.type_counts[COMPLETED] == self.total_count
+
+    def all_final(self) -> bool:
+        """Whether all are final."""
+        return not self.not_final_count
+
+    def any_cancelled(self) -> bool:
+        """Whether one is Cancelled."""
+        return self.cancelled_count > 0
+
+    def any_failed(self) -> bool:
+        """Whether one is Failed or Crashed."""
+        return self.fail_count > 0
+
+    def any_paused(self) -> bool:
+        """Whether one is Paused."""
+        return self.paused_count > 0
+
+    def counts_message(self) -> str:
+        """Say how many there are of each type."""
+        counts = [f"total={self.total_count}"]
+        if self.not_final_count:
+            counts.append(f"not_final={self.not_final_count}")
+        counts += [f"{kind.value!r}={count}" for kind, count in self.type_counts.items()]
+        return ", ".join(counts)
+
+    def __repr__(self) -> str:
+        return f"StateGroup<{self.counts_message()}>"

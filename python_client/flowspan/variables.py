@@ -1,7 +1,7 @@
 """Variables: named JSON values that flows and people share, kept by the service.
 
-Each call asks the service. In coroutines `get`, `set` and `unset` give something to await, as
-Prefect's do; their twins that begin with "a" always do.
+Each call asks the service. In asynchronous runs, and in coroutines outside of runs, `get`, `set`
+and `unset` give something to await, as Prefect's do; their twins that begin with "a" always do.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from flowspan.core.asynchrony import gives_awaitable
 from flowspan.core.sketching import is_drawn
-from flowspan.drivers.bridge import can_await
 from flowspan.exceptions import ObjectAlreadyExists, VariableAlreadyExists
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Variable(Generic[T]):
         value: T,
         tags: Sequence[str] | None = None,
         overwrite: bool = False,  # noqa: FBT001, FBT002 - Prefect's signature
+        *,
+        _sync: bool | None = None,
     ) -> Variable[T]:
         """Sets a variable.
 
@@ -68,6 +70,7 @@ class Variable(Generic[T]):
             value: A value that JSON can hold, of at most 64 KiB.
             tags: Labels.
             overwrite: Whether one that is there is replaced, with its tags.
+            _sync: True gives the variable and False a coroutine, wherever it is called.
 
         Returns:
             The variable as it is now.
@@ -78,7 +81,7 @@ class Variable(Generic[T]):
             ApiError: The service refuses the value, for example as too large.
             ServiceUnavailableError: The service is not reached.
         """
-        if can_await():
+        if gives_awaitable(sync=_sync):
             return cls.aset(name, value, tags, overwrite)  # type: ignore[return-value] # as Prefect has it
         _check(name)
         if is_drawn():
@@ -113,23 +116,24 @@ class Variable(Generic[T]):
 
     @overload
     @classmethod
-    def get(cls, name: str) -> T | None: ...
+    def get(cls, name: str, *, _sync: bool | None = ...) -> T | None: ...
     @overload
     @classmethod
-    def get(cls, name: str, default: T) -> T: ...
+    def get(cls, name: str, default: T, *, _sync: bool | None = ...) -> T: ...
     @classmethod
-    def get(cls, name: str, default: Any = None) -> Any:
+    def get(cls, name: str, default: Any = None, *, _sync: bool | None = None) -> Any:
         """The value of a variable.
 
         Args:
             name: Its name.
             default: What is returned if there is none of that name.
+            _sync: True gives the value and False a coroutine, wherever it is called.
 
         Raises:
             ValueError: The name cannot be one.
             ServiceUnavailableError: The service is not reached.
         """
-        if can_await():
+        if gives_awaitable(sync=_sync):
             return cls.aget(name, default)
         _check(name)
         with _client() as client:
@@ -151,7 +155,7 @@ class Variable(Generic[T]):
         return default if stored is None else stored.value.json()
 
     @classmethod
-    def unset(cls, name: str) -> bool:
+    def unset(cls, name: str, *, _sync: bool | None = None) -> bool:
         """Deletes a variable.
 
         Returns:
@@ -161,7 +165,7 @@ class Variable(Generic[T]):
             ValueError: The name cannot be one.
             ServiceUnavailableError: The service is not reached.
         """
-        if can_await():
+        if gives_awaitable(sync=_sync):
             return cls.aunset(name)  # type: ignore[return-value] # as Prefect has it
         _check(name)
         if is_drawn():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
+from flowspan.core.asynchrony import gives_awaitable
 from flowspan.core.keeping import REFERENCE_ENCODING
 from flowspan.core.state_types import StateQuestions, error_of
 from flowspan.core.state_types import StateType as StateType  # noqa: PLC0414 - given on
@@ -130,19 +131,26 @@ class State(StateQuestions):
     failure: Failure | None = None
     result_reference: Payload | None = None
 
+    @property
+    def timestamp(self) -> datetime | None:
+        """When it was entered; another name of `entered_at`."""
+        return self.entered_at
+
     def result(
         self,
         raise_on_failure: bool = True,  # noqa: FBT001, FBT002 - as flowspan.State
         *,
         trust: Trust = False,
+        _sync: bool | None = None,
     ) -> Any:
-        """What the run returned, read from where it was stored.
+        """What the run returned, read from where it was stored; in asynchronous code, a coroutine.
 
         Args:
             raise_on_failure: Whether a run that did not complete raises an error; else that is
                 returned.
             trust: What to read beside the result storages of this program: True for everything, or
                 the path or URL of a folder, or several. See `Payload.load`.
+            _sync: As for `flowspan.State.result`.
 
         Raises:
             UntrustedResult: The result is in a place that only the run has named.
@@ -153,6 +161,8 @@ class State(StateQuestions):
             CancelRun: It was cancelled.
             UpstreamFailed: It never began, because a run before it did not complete.
         """
+        if gives_awaitable(sync=_sync):
+            return self.aresult(raise_on_failure, trust=trust)
         if self.type is StateType.COMPLETED:
             if self.result_reference is None:
                 raise MissingResult("The result was not stored (persist_result=True does that).")
@@ -171,7 +181,7 @@ class State(StateQuestions):
         """`result`, to be awaited: the result is read in a thread."""
         import asyncio  # noqa: PLC0415 - start-up cost
 
-        return await asyncio.to_thread(self.result, raise_on_failure, trust=trust)
+        return await asyncio.to_thread(self.result, raise_on_failure, trust=trust, _sync=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,8 @@ def create_link_artifact(
     key: str | None = None,
     description: str | None = None,
     client: object = None,
+    *,
+    _sync: bool | None = None,
 ) -> ArtifactId:
     """Makes a link.
 
@@ -45,11 +47,12 @@ def create_link_artifact(
         key: What it is a version of: lower-case letters, digits and dashes.
         description: What it is about, in Markdown.
         client: Has no effect. It is there so that calls written for Prefect go on working.
+        _sync: Has no effect: the id that is returned can be awaited, too.
 
     Returns:
         The artifact's id.
     """
-    del client
+    del client, _sync
     return LinkArtifact(link=link, link_text=link_text, key=key, description=description).create()
 
 
@@ -68,7 +71,11 @@ async def acreate_link_artifact(
 
 
 def create_markdown_artifact(
-    markdown: str, key: str | None = None, description: str | None = None
+    markdown: str,
+    key: str | None = None,
+    description: str | None = None,
+    *,
+    _sync: bool | None = None,
 ) -> ArtifactId:
     """Makes a text in Markdown.
 
@@ -76,10 +83,12 @@ def create_markdown_artifact(
         markdown: The text.
         key: What it is a version of: lower-case letters, digits and dashes.
         description: What it is about, in Markdown.
+        _sync: Has no effect: the id that is returned can be awaited, too.
 
     Returns:
         The artifact's id.
     """
+    del _sync
     return MarkdownArtifact(markdown=markdown, key=key, description=description).create()
 
 
@@ -91,7 +100,11 @@ async def acreate_markdown_artifact(
 
 
 def create_table_artifact(
-    table: Table, key: str | None = None, description: str | None = None
+    table: Table,
+    key: str | None = None,
+    description: str | None = None,
+    *,
+    _sync: bool | None = None,
 ) -> ArtifactId:
     """Makes a table.
 
@@ -100,10 +113,12 @@ def create_table_artifact(
             a table, series or array of pandas, polars, pyarrow or numpy.
         key: What it is a version of: lower-case letters, digits and dashes.
         description: What it is about, in Markdown.
+        _sync: Has no effect: the id that is returned can be awaited, too.
 
     Returns:
         The artifact's id.
     """
+    del _sync
     return TableArtifact(table=table, key=key, description=description).create()
 
 
@@ -115,7 +130,11 @@ async def acreate_table_artifact(
 
 
 def create_progress_artifact(
-    progress: float, key: str | None = None, description: str | None = None
+    progress: float,
+    key: str | None = None,
+    description: str | None = None,
+    *,
+    _sync: bool | None = None,
 ) -> ArtifactId:
     """Makes a progress bar; `update_progress_artifact` moves it on.
 
@@ -123,10 +142,12 @@ def create_progress_artifact(
         progress: From 0 to 100. What is below or above becomes that, with a warning.
         key: What it is a version of: lower-case letters, digits and dashes.
         description: What it is about, in Markdown.
+        _sync: Has no effect: the id that is returned can be awaited, too.
 
     Returns:
         The artifact's id.
     """
+    del _sync
     return ProgressArtifact(progress=progress, key=key, description=description).create()
 
 
@@ -142,6 +163,8 @@ def update_progress_artifact(
     progress: float,
     description: str | None = None,
     client: object = None,
+    *,
+    _sync: bool | None = None,
 ) -> ArtifactId:
     """Moves a progress bar on.
 
@@ -151,11 +174,12 @@ def update_progress_artifact(
         progress: From 0 to 100. What is below or above becomes that, with a warning.
         description: What it is about; as it is if None.
         client: Has no effect; see `create_link_artifact`.
+        _sync: Has no effect: the id that is returned can be awaited, too.
 
     Returns:
         The artifact's id.
     """
-    del client
+    del client, _sync
     changed = report_change(artifact_id, description, checked_progress(progress))
     if not is_in_run():
         flush_reports()
@@ -177,7 +201,11 @@ async def aupdate_progress_artifact(
 
 
 def create_image_artifact(
-    image_url: str, key: str | None = None, description: str | None = None
+    image_url: str,
+    key: str | None = None,
+    description: str | None = None,
+    *,
+    _sync: bool | None = None,
 ) -> ArtifactId:
     """Makes an image that people can open.
 
@@ -185,10 +213,12 @@ def create_image_artifact(
         image_url: Where it is.
         key: What it is a version of: lower-case letters, digits and dashes.
         description: What it is about, in Markdown.
+        _sync: Has no effect: the id that is returned can be awaited, too.
 
     Returns:
         The artifact's id.
     """
+    del _sync
     return ImageArtifact(image_url=image_url, key=key, description=description).create()
 
 

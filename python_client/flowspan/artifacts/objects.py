@@ -7,10 +7,10 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowspan.artifacts.reporting import ArtifactId, check_key, is_in_run, report_new
+from flowspan.core.asynchrony import gives_awaitable
 from flowspan.core.sketching import current_or_sketched_run
 from flowspan.core.tables import is_table, table_form
 from flowspan.core.values import is_instance, type_name
-from flowspan.drivers.bridge import can_await
 from flowspan.drivers.host import flush_reports
 from flowspan.exceptions import ObjectNotFound
 from flowspan.logging.run_logger import get_run_logger
@@ -80,17 +80,18 @@ class Artifact:
         """What is stored of it: a value that JSON can hold."""
         return self.data
 
-    def create(self, client: object = None) -> ArtifactId:
+    def create(self, client: object = None, *, _sync: bool | None = None) -> ArtifactId:
         """Makes it, by the current run if there is one.
 
         Args:
             client: Has no effect. It is there so that calls written for Prefect go on working.
+            _sync: Has no effect, likewise: the id that is returned can be awaited, too.
 
         Raises:
             TypeError: What it shows is nothing that JSON can hold.
             ValueError: It is too large.
         """
-        del client
+        del client, _sync
         self.id = report_new(self.type, self.key, self.description, self.format())
         if not is_in_run():
             flush_reports()
@@ -105,16 +106,17 @@ class Artifact:
         return self.id
 
     @classmethod
-    def get(cls, key: str, client: object = None) -> Artifact | None:
+    def get(cls, key: str, client: object = None, *, _sync: bool | None = None) -> Artifact | None:
         """The latest artifact of a key; None if there is none.
 
-        In a coroutine, it gives something to await, as `aget` does.
+        In an asynchronous run, and in a coroutine outside of runs, it gives something to await, as
+        `aget` does. `_sync=True` gives the artifact there, too.
 
         Raises:
             ServiceUnavailableError: The service is not reached.
         """
         del client
-        if can_await():
+        if gives_awaitable(sync=_sync):
             return cls.aget(key)  # type: ignore[return-value] # as Prefect has it
         check_key(key)
         with _client() as asked:
@@ -141,26 +143,29 @@ class Artifact:
         description: str | None = None,
         data: Any = None,
         client: object = None,
+        *,
+        _sync: bool | None = None,
         **kwargs: Any,
     ) -> tuple[Artifact, bool]:
         """The latest artifact of a key, or a new one if there is none.
 
-        In a coroutine, it gives something to await, as `aget_or_create` does.
+        Where `get` does, it gives something to await, as `aget_or_create` does.
 
         Args:
             key: The key.
             description: Of a new one.
             data: Of a new one.
             client: Has no effect; see `create`.
+            _sync: As for `get`.
             **kwargs: What else the class takes, for a new one.
 
         Returns:
             The artifact, and whether it is new.
         """
         del client
-        if can_await():
+        if gives_awaitable(sync=_sync):
             return cls.aget_or_create(key, description, data, **kwargs)  # type: ignore[return-value] # as Prefect has it
-        found = cls.get(key)
+        found = cls.get(key, _sync=True)
         if found is not None:
             return found, False
         new = _new(cls, key, description, data, kwargs)

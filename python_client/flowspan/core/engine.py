@@ -145,6 +145,7 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
             try:
                 if hooks is not None:
                     state = State(RUNNING, name, message, None, run_id, now)
+                    state.flow_run_id = run.record.flow_run_id
                     yield from run_hooks(run, world, state)
                 value = yield None
             except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
@@ -197,6 +198,7 @@ def not_ready(run: Run, world: World, message: str, error: BaseException) -> Sta
     world.emit((STATE, run_id, run.attempt, _PENDING, "NotReady", message, now, None, None))
     world.emit((STATE, run_id, run.attempt, _CANCELLED, "NotReady", message, now, None, None))
     state = State(PENDING, "NotReady", message, error, run_id, now)
+    state.flow_run_id = run.record.flow_run_id
     if run.span is not None:
         run.span.end(_CANCELLED, "NotReady", message, None, now)
         state.traceparent = run.record.traceparent
@@ -251,6 +253,7 @@ def _end(run: Run, world: World, state: State) -> None:
     kind, name, message, now = state.type.number, state.name, state.message, state.time_ns
     detail = state.failure if run.keeper is None else state.failure or run.keeper.reference
     world.emit((STATE, run.record.id, run.attempt, kind, name, message, now, detail, None))
+    state.flow_run_id = run.record.flow_run_id
     if run.span is not None:
         # The result of a run that completed may have to be read first, and nobody needs it here.
         error = state.own_error() if state.type is not COMPLETED else None

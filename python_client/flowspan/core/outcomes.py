@@ -119,8 +119,8 @@ def _judge_made(state: State, run_id: str, time_ns: int, *, is_flow: bool) -> St
         return _judge_states([state], state, run_id, time_ns, gives_data=not is_flow)
     if state.type not in TERMINAL_TYPES:
         message = f"It returned the state {state!r}, which is not one to end with."
-        error = RunFailed(message)
-        return State(FAILED, "", message, error, run_id, time_ns, failure_info(error))
+        refused = RunFailed(message)
+        return State(FAILED, "", message, refused, run_id, time_ns, failure_info(refused))
     failure = state.failure
     error = state.own_error() if state.type in {FAILED, CRASHED} else None
     if failure is None and error is not None:

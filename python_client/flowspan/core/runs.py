@@ -201,7 +201,11 @@ class Run:
     def state(self) -> State:
         """The state that user code was last told of (hooks, retry conditions); else Running."""
         entered: State | None = getattr(self, "entered", None)
-        return State(RUNNING, run_id=self.record.id) if entered is None else entered
+        if entered is not None:
+            return entered
+        state = State(RUNNING, run_id=self.record.id)
+        state.flow_run_id = self.record.flow_run_id
+        return state
 
     @property
     def state_type(self) -> StateType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.error_attributes import trace_of, with_trace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
     from typing import Self
+    from uuid import UUID
 
     from flowspan.core.events import FailureInfo
 
@@ -47,6 +49,7 @@ __all__ = [
     "SCHEDULED",
     "TERMINAL_TYPES",
     "State",
+    "StateDetails",
     "StateType",
 ]
 
@@ -66,7 +69,9 @@ class State(StateQuestions):
     """
 
     __slots__ = (
+        "_flow_run_id",
         "_holds_upstream",
+        "_id",
         "_scheduled_time",
         "_trace",
         "data",
@@ -117,6 +122,36 @@ class State(StateQuestions):
     @scheduled_time.setter
     def scheduled_time(self, time: datetime) -> None:
         self._scheduled_time = time
+
+    @property
+    def id(self) -> UUID:
+        """An id of its own, made when it is first asked for. The service does not know it."""
+        known: UUID | None = getattr(self, "_id", None)  # not set for all: each task makes a state
+        if known is None:
+            from uuid import uuid4  # noqa: PLC0415 - not needed to define flows
+
+            known = self._id = uuid4()
+        return known
+
+    @property
+    def flow_run_id(self) -> str | None:
+        """The flow run that it belongs to: that which entered it, or whose task did."""
+        return getattr(self, "_flow_run_id", None)
+
+    @flow_run_id.setter
+    def flow_run_id(self, flow_run_id: str | None) -> None:
+        self._flow_run_id = flow_run_id
+
+    @property
+    def state_details(self) -> StateDetails:
+        """Which run entered it, and when that is to go on."""
+        flow_run_id = self.flow_run_id
+        return StateDetails(
+            flow_run_id=flow_run_id,
+            task_run_id=None if self.run_id == flow_run_id else self.run_id,
+            scheduled_time=self.scheduled_time,
+            traceparent=self.traceparent or None,
+        )
 
     @property
     def holds_upstream(self) -> bool:
@@ -276,6 +311,23 @@ class State(StateQuestions):
         return hash((self.type, self.name, self.message, self.run_id, self.time_ns))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateDetails:
+    """What is known of a state beside its type, name and message.
+
+    Attributes:
+        flow_run_id: The flow run that it belongs to; None for a state made by hand.
+        task_run_id: The task run that entered it; None for a flow run's, and one made by hand.
+        scheduled_time: When the run is to go on, where that was said.
+        traceparent: W3C traceparent of the span of the run that ended in it; None without tracing.
+    """
+
+    flow_run_id: str | None = None
+    task_run_id: str | None = None
+    scheduled_time: datetime | None = None
+    traceparent: str | None = None
+
+
 class ReturnedState(State):
     """The state of a run that returned states which say how it ended.
 
@@ -326,6 +378,7 @@ class StoredState(State):
         super().__init__(
             state.type, state.name, state.message, None, state.run_id, state.time_ns, state.failure
         )
+        self.flow_run_id = state.flow_run_id
         self._load = load
 
     @property

@@ -25,6 +25,12 @@ ATOMIC_IDS: frozenset[int] = frozenset(map(id, ATOMIC))
 """Their identities: a class may have a hash of its own, by its metaclass, or none at all."""
 
 
+class HeldList(list[Any]):
+    """A list whose class belongs to what it holds: with other items it is a plain list."""
+
+    __slots__ = ()
+
+
 def is_plain(values: Iterable[Any]) -> bool:
     """True if all values are of types that hold nothing else. Fast: it sees every argument."""
     try:
@@ -146,7 +152,7 @@ def _rebuilt(value: Any, parts: list[Any]) -> Any:
         fresh = _blank(value, dict)
         _fill(fresh, value, parts)
     elif issubclass(kind, list):
-        fresh = _blank(value, list)
+        fresh = [] if issubclass(kind, HeldList) else _blank(value, list)
         list.__setitem__(fresh, slice(None), parts)
     elif issubclass(kind, set):
         fresh = _blank(value, set)

@@ -73,7 +73,9 @@ class TaskFuture(Generic[R]):
         """The terminal state; before, Pending or Running."""
         if self._state is not None:
             return self._state
-        return State(RUNNING if self.started else PENDING, run_id=self.run.record.id)
+        state = State(RUNNING if self.started else PENDING, run_id=self.run.record.id)
+        state.flow_run_id = self.run.record.flow_run_id
+        return state
 
     def done(self) -> bool:
         """Whether it has ended."""

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowspan.exceptions import VisualizationError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Generator
+
+
+class DrawnPath(type(Path())):  # type: ignore[misc] # Path itself cannot be derived from before 3.12
+    """The path of a drawing, which may be awaited and then gives itself."""
+
+    def __await__(self) -> Generator[None, None, DrawnPath]:
+        yield from ()
+        return self
 
 
 def draw(graph: str, file: Path) -> Path:

@@ -36,7 +36,7 @@ async def results_of(way: str, task: Any, *calls: Any) -> list[Any]:
     futures = task.map(list(calls)) if way == "mapped" else [task.submit(each) for each in calls]
     for future in futures:
         future.wait()
-    return [future.state.result() for future in futures]
+    return [future.state.result(_sync=True) for future in futures]
 
 
 def in_two_attempts(kind: Kind, body: Callable[[int], Any], **options: Any) -> Any:

@@ -1,0 +1,129 @@
+"""What an asynchronous flow that returns states and futures gives."""
+
+import asyncio
+from dataclasses import dataclass
+
+from prefect import State, flow, task
+from prefect.states import Cancelled, Completed, Crashed, Failed
+
+
+def shown(value):
+    """States by their names and what is in them, so that both print the same."""
+    if isinstance(value, State):
+        if not value.is_final():
+            return f"{value.name}"
+        inside = value.result(raise_on_failure=False, _sync=True)
+        return f"{value.name}<{shown(inside)}>"
+    if isinstance(value, (list, tuple, set)):
+        ends = {list: "[]", tuple: "()", set: "{}"}[type(value)]
+        return ends[0] + ", ".join(sorted(map(shown, value))) + ends[1]
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}({value})"
+    return repr(value)
+
+
+@task
+def ok(x=1):
+    return x
+
+
+@task
+def bad():
+    raise ValueError("bad")
+
+
+@task
+def off():
+    return Cancelled(message="off")
+
+
+@task
+def after(x):
+    return x
+
+
+@flow
+def child():
+    return 5
+
+
+@flow
+def bad_child():
+    raise KeyError("child")
+
+
+@dataclass
+class Box:
+    item: object
+
+
+FORMS = {
+    "future": lambda: ok.submit(),
+    "failed future": lambda: bad.submit(),
+    "state": lambda: ok(return_state=True),
+    "failed state": lambda: bad(return_state=True),
+    "subflow's state": lambda: child(return_state=True),
+    "failed subflow's state": lambda: bad_child(return_state=True),
+    "futures": lambda: [ok.submit(), ok.submit(2)],
+    "futures, one failed": lambda: [ok.submit(), bad.submit()],
+    "futures, all failed": lambda: [bad.submit(), bad.submit()],
+    "one failed": lambda: [bad.submit()],
+    "tuple": lambda: (ok.submit(), bad.submit()),
+    "set": lambda: {bad.submit()},
+    "states": lambda: [ok(return_state=True), bad(return_state=True)],
+    "tuple with a value": lambda: (1, bad.submit()),
+    "list with a value": lambda: [ok.submit(), bad(return_state=True), 3],
+    "dict": lambda: {"a": bad.submit(), "b": ok.submit()},
+    "nested": lambda: [[bad.submit()], [ok.submit()]],
+    "nested with values": lambda: {"a": [1, ok.submit()], "b": bad.submit()},
+    "cancelled and failed": lambda: [off.submit(), bad.submit()],
+    "cancelled and completed": lambda: [off.submit(), ok.submit()],
+    "all cancelled": lambda: [off.submit(), off.submit()],
+    "not ready": lambda: [after.submit(bad.submit()), ok.submit()],
+    "map": lambda: ok.map([1, 2]),
+    "map, one failed": lambda: after.map([bad.submit(), 1]),
+    "map's states": lambda: ok.map([1, 2], return_state=True),
+    "made by hand": lambda: [Completed(data=1), Failed(data=ValueError("made"))],
+    "made by hand, crashed": lambda: [Completed(data=1), Crashed(message="gone")],
+    "made by hand, completed": lambda: [Completed(data=1), Completed(data=2)],
+    "made in a dict": lambda: {"a": Failed(message="x")},
+    "empty": lambda: [],
+    "in a dataclass": lambda: type(Box(bad(return_state=True)).item).__name__,
+}
+
+
+NAMES = [
+    "future",
+    "failed future",
+    "failed state",
+    "futures, one failed",
+    "tuple with a value",
+    "dict",
+    "cancelled and failed",
+    "map",
+    "made by hand",
+]
+for name in NAMES:
+
+    @flow(name="returns")
+    async def returns():
+        return FORMS[name]()
+
+    @flow(name="calls")
+    async def calls():
+        try:
+            given = shown(await returns())
+        except BaseException as error:
+            given = f"raises {type(error).__name__}"
+        state = await returns(return_state=True)
+        try:
+            await state.result()
+            result = "result"
+        except BaseException as error:
+            result = f"raises {type(error).__name__}"
+        inside = await state.result(raise_on_failure=False)
+        print(f"{name}: {given} | {state.type.value} {shown(inside)} {result}")
+
+    asyncio.run(calls())

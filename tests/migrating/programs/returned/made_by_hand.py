@@ -1,0 +1,107 @@
+"""A task or flow that returns a state which it made: its name, message and data, and what is given."""
+
+import asyncio
+
+from prefect import State, flow, task
+from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
+from prefect.states import Cancelled, Completed, Crashed, Failed
+
+MADE = {
+    "Failed": lambda: Failed(message="m", data=7),
+    "Failed, error": lambda: Failed(message="m", data=ValueError("e")),
+    "Failed, text": lambda: Failed(message="m", data="text"),
+    "Completed": lambda: Completed(message="m", data=3),
+    "Completed, nothing": lambda: Completed(message="m"),
+    "Skipped": lambda: Completed(name="Skipped", message="m", data=0),
+    "Crashed": lambda: Crashed(message="m", data=ValueError("c")),
+    "Cancelled": lambda: Cancelled(message="m"),
+    "Completed of a list": lambda: Completed(data=[Failed(data=1), 2]),
+    "Failed of a state": lambda: Failed(message="m", data=Failed(data=KeyError("inner"))),
+}
+KINDS = (CrashedRun, FailedRun, CancelledRun)
+
+
+def shown(value):
+    if isinstance(value, State):
+        data = value.result(raise_on_failure=False, _sync=True) if value.is_completed() else "-"
+        return f"state {value.type.value} {value.name} {value.message} {shown(data)}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    return repr(value)
+
+
+def given(call):
+    try:
+        return shown(call())
+    except KINDS as error:
+        return "raises " + next(kind for kind in KINDS if isinstance(error, kind)).__name__[:6]
+    except BaseException as error:
+        return f"raises {type(error).__name__}"
+
+
+for name, make in MADE.items():
+
+    @task(name="t")
+    def plain():
+        return make()
+
+    @task(name="t")
+    async def asynchronous():
+        return make()
+
+    @flow(name="f")
+    def returns():
+        return make()
+
+    @flow(name="f")
+    async def async_returns():
+        return make()
+
+    @flow(name="main")
+    def main():
+        called = given(plain)
+        state = plain(return_state=True)
+        print(f"{name}: {called} | {shown(state)}")
+        future = plain.submit()
+        other = asynchronous.submit()
+        future.wait()
+        other.wait()
+        kinds = [future.state.type.value, other.state.type.value, future.state.name]
+        if "Failed" != name:
+            print("   submitted:", given(future.result), given(other.result), *kinds)
+        print("   data:", shown(future.result(raise_on_failure=False)))
+        if "Failed" != name:
+            print("   flow:", given(returns), shown(returns(return_state=True)))
+
+    main()
+    if "Failed" != name:
+        print("   async:", given(lambda: asyncio.run(async_returns())))
+
+
+@flow
+def unexplained():
+    return Failed(message="m", data=7)
+
+
+try:
+    unexplained()
+except Exception as error:
+    print(type(error).__name__)
+
+
+attempts = []
+
+
+@task(retries=2)
+def again():
+    attempts.append(1)
+    return Completed(data="now") if len(attempts) == 3 else Failed(message="not yet")
+
+
+@flow
+def retrying():
+    state = again(return_state=True)
+    print(state.name, len(attempts), state.result())
+
+
+retrying()
