@@ -251,8 +251,8 @@ class Task(Decorated[P, R_co], TaskDefinition):
         Args:
             *args: The function's arguments. Iterables (not texts and bytes) are gone through side
                 by side and must be of the same length; `unmapped(…)` and everything else is given
-                to each call as it is. A future that is an argument itself is waited for, and its
-                result mapped.
+                to each call as it is. A future or state that is an argument itself is waited for,
+                and its result mapped.
             **kwargs: The function's, likewise; and `wait_for=[…]` and `return_state=True` as in
                 `submit`.
 
@@ -262,6 +262,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
         Raises:
             MappingMissingIterable: There is no iterable among the arguments.
             MappingLengthMismatch: The iterables are not of the same length.
+            UpstreamFailed: The run behind a future or state that is mapped did not complete.
             CancelRun: The calling run was cancelled.
         """
         return_state = kwargs.pop("return_state", False)
@@ -277,7 +278,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
             )
         task = self._collected
         sources = mapped_sources(task, args, kwargs)
-        futures = TaskFutureList(
+        futures: TaskFutureList[Any] = TaskFutureList(
             submit(task, call_args, call_kwargs, wait_for, Mapped(index, sources))
             for index, (call_args, call_kwargs) in enumerate(split_calls(self.name, args, kwargs))
         )

@@ -320,12 +320,19 @@ class StateDetails:
         task_run_id: The task run that entered it; None for a flow run's, and one made by hand.
         scheduled_time: When the run is to go on, where that was said.
         traceparent: W3C traceparent of the span of the run that ended in it; None without tracing.
+        child_flow_run_id: None, as are those below: they are there for code written for Prefect.
     """
 
     flow_run_id: str | None = None
     task_run_id: str | None = None
     scheduled_time: datetime | None = None
     traceparent: str | None = None
+    child_flow_run_id: str | None = None
+    cache_key: str | None = None
+    cache_expiration: datetime | None = None
+    pause_timeout: datetime | None = None
+    pause_key: str | None = None
+    pause_reschedule: bool = False
 
 
 class ReturnedState(State):

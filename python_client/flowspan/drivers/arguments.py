@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _KINDS = (TaskFuture, State, Annotation)
-_UPSTREAM = (TaskFuture, State)
+UPSTREAM = (TaskFuture, State)
 
 
 def has_upstream(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -79,8 +79,8 @@ def pending_in(*values: Any) -> tuple[TaskFuture[Any], ...]:
         state = item.state if is_instance(item, TaskFuture) else item
         if state.holds_upstream and state.type is COMPLETED:
             data = state.data
-            if not is_instance(data, _UPSTREAM):  # that is passed on as it is
-                stack += find(data, _UPSTREAM)
+            if not is_instance(data, UPSTREAM):  # that is passed on as it is
+                stack += find(data, UPSTREAM)
     return tuple(pending.values())
 
 
@@ -120,7 +120,7 @@ def resolve_call(
 
 def holds_upstream(value: Any) -> bool:
     """True if there is a future or a state anywhere in what a function returned."""
-    return bool(find(value, _UPSTREAM))
+    return bool(find(value, UPSTREAM))
 
 
 def settle(value: Any) -> Any:
@@ -155,9 +155,9 @@ def _result_of(item: Any) -> Any:
 def _result_in(state: State) -> Any:
     """The result of a run, with results in the place of futures and states in a collection."""
     data = state.data
-    if not state.holds_upstream or is_instance(data, _UPSTREAM):
+    if not state.holds_upstream or is_instance(data, UPSTREAM):
         return data
-    return replace(data, _UPSTREAM, _result_of)
+    return replace(data, UPSTREAM, _result_of)
 
 
 def _result_or_error(item: Any) -> Any:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.annotations import Annotation, unmapped
 from flowspan.core.values import is_instance, type_attribute
-from flowspan.drivers.futures import TaskFuture
+from flowspan.drivers.arguments import UPSTREAM, pending_in, resolve
+from flowspan.drivers.futures import wait_until_done
 from flowspan.exceptions import MappingLengthMismatch, MappingMissingIterable
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def split_calls(task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     Raises:
         MappingMissingIterable: There is nothing to map over.
         MappingLengthMismatch: The iterables are not of the same length.
+        UpstreamFailed: A future or state that is mapped did not complete.
     """
     columns = [_column(value) for value in (*args, *kwargs.values())]
     lengths = [len(column) for column, is_mapped in columns if is_mapped]
@@ -64,8 +66,21 @@ def _column(value: Any) -> tuple[list[Any], bool]:
     if is_instance(value, Annotation):
         column, is_mapped = _column(value.unwrap())
         return [value.rewrap(item) for item in column], is_mapped
-    items = _items_of(value.result() if is_instance(value, TaskFuture) else value)
+    items = _items_of(_mapped(value))
     return ([value], False) if items is None else (items, True)
+
+
+def _mapped(value: Any) -> Any:
+    """What is gone through: the result of a future or state, else the value itself.
+
+    Raises:
+        UpstreamFailed: The run behind it did not complete.
+    """
+    if not is_instance(value, UPSTREAM):
+        return value
+    while pending := pending_in(value):
+        wait_until_done(pending)
+    return resolve(value)
 
 
 def _items_of(value: Any) -> list[Any] | None:

@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 
 from prefect import State, flow, task
+from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
 from prefect.states import Cancelled, Completed, Crashed, Failed
+
+
+NAMES = {CrashedRun: "CrashedRun", FailedRun: "FailedRun", CancelledRun: "CancelledRun"}
+
+
+def named(error):
+    return NAMES.get(type(error)) or type(error).__name__
 
 
 def shown(value):
@@ -11,6 +19,8 @@ def shown(value):
     if isinstance(value, State):
         if not value.is_final():
             return f"{value.name}"
+        if value.is_cancelled():
+            return f"{value.name} {value.message}"
         inside = value.result(raise_on_failure=False, _sync=True)
         return f"{value.name}<{shown(inside)}>"
     if isinstance(value, (list, tuple, set)):
@@ -19,7 +29,7 @@ def shown(value):
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
     if isinstance(value, BaseException):
-        return f"{type(value).__name__}({value})"
+        return f"{named(value)}({value})"
     return repr(value)
 
 
@@ -104,13 +114,13 @@ for name, make in FORMS.items():
         try:
             given = shown(returns())
         except BaseException as error:
-            given = f"raises {type(error).__name__}"
+            given = f"raises {named(error)}"
         state = returns(return_state=True)
         try:
             state.result()
             result = "result"
         except BaseException as error:
-            result = f"raises {type(error).__name__}"
+            result = f"raises {named(error)}"
         inside = state.result(raise_on_failure=False)
         print(f"{name}: {given} | {state.type.value} {shown(inside)} {result}")
 

@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 
 from prefect import State, flow, task
+from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
 from prefect.states import Cancelled, Completed, Crashed, Failed
+
+
+NAMES = {CrashedRun: "CrashedRun", FailedRun: "FailedRun", CancelledRun: "CancelledRun"}
+
+
+def named(error):
+    return NAMES.get(type(error)) or type(error).__name__
 
 
 def shown(value):
@@ -11,6 +19,8 @@ def shown(value):
     if isinstance(value, State):
         if not value.is_final():
             return f"{value.name}"
+        if value.is_cancelled():
+            return f"{value.name} {value.message}"
         inside = value.result(raise_on_failure=False, _sync=True)
         return f"{value.name}<{shown(inside)}>"
     if isinstance(value, (list, tuple, set)):
@@ -19,7 +29,7 @@ def shown(value):
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
     if isinstance(value, BaseException):
-        return f"{type(value).__name__}({value})"
+        return f"{named(value)}({value})"
     return repr(value)
 
 
@@ -93,7 +103,7 @@ FORMS = {
 }
 
 
-NAMES = [
+TRIED = [
     "state",
     "failed state",
     "subflow's state",
@@ -112,7 +122,7 @@ def given(call):
     try:
         value = call()
     except BaseException as error:
-        return f"raises {type(error).__name__}"
+        return f"raises {named(error)}"
     return shown(value)
 
 
@@ -120,7 +130,7 @@ def without_futures(value):
     """Futures by the results that they give."""
     if isinstance(value, dict):
         return {key: without_futures(each) for key, each in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [without_futures(each) for each in value]
     if hasattr(value, "wait"):
         value.wait()
@@ -128,7 +138,7 @@ def without_futures(value):
     return value
 
 
-for name in NAMES:
+for name in TRIED:
 
     @task(name="returns")
     def returns():

@@ -324,8 +324,11 @@ def test_the_final_state_of_a_flow(recorder: Recorder) -> None:
     with pytest.raises(CancelRun, match="off"):
         returns_cancelled()
     assert recorder.end("returns-cancelled") == ("CANCELLED", "Cancelled")
-    with pytest.raises(RunFailed, match="1/2 states failed"):
-        returns_states()
+    good, bad = returns_states()
+    assert (good.data, bad.is_failed()) == (2, True)
+    assert recorder.end("returns-states") == ("FAILED", "Failed")
+    with pytest.raises(ValueError, match="no"):
+        returns_states(return_state=True).result()
     with pytest.raises(ValueError, match="of the task"):
         returns_state_of_task()
     assert ignores_failed() == 1

@@ -66,7 +66,7 @@ def test_promise_a_run_ends_as_timed_out_wherever_it_runs(
         return outer(return_state=True)
 
     state = in_thread(run) if place == "other thread" else run()
-    assert (state.type.name, state.name) == ("FAILED", "TimedOut")
+    assert (state.type, state.data.type, state.data.name) == ("FAILED", "FAILED", "TimedOut")
     with pytest.raises(TimeoutError, match=r"exceeded its timeout of 0.05 s"):
         state.result()
     trace = recorder.last_event(work.name)[7].stack_trace

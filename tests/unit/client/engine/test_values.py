@@ -25,7 +25,7 @@ from tests.support.values import (
 
 from flowspan import State, allow_failure, flow, tags, task
 from flowspan.core.failures import failure_info, summary
-from flowspan.exceptions import MappingMissingIterable
+from flowspan.exceptions import MappingMissingIterable, RunFailed
 from flowspan.states import Completed, Failed
 
 if TYPE_CHECKING:
@@ -354,7 +354,9 @@ def test_a_frame_in_a_state_made_by_hand(recorder: Recorder) -> None:
     assert type(good.result()) is type(frame())
     bad = give("bad", return_state=True)
     assert bad.is_failed()
-    assert not isinstance(bad.result(raise_on_failure=False), type(frame()))
+    assert type(bad.result(raise_on_failure=False)) is type(frame())
+    with pytest.raises(RunFailed):
+        bad.result()
 
 
 def test_tags_and_names_with_half_a_surrogate_pair(recorder: Recorder, kind: Kind) -> None:

@@ -15,13 +15,17 @@ from opentelemetry.trace import StatusCode, TraceState
 
 from flowspan.core.definitions import Definition
 from flowspan.core.events import RunRecord
-from flowspan.core.states import CANCELLED, COMPLETED, CRASHED, FAILED
+from flowspan.core.states import StateType
 from flowspan.exceptions import CancelRun, RunTimeout
 from flowspan.telemetry.lean import LeanTracer, Processors
 from flowspan.telemetry.spans import RunSpan, SpanTracer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# What the engine tells spans are numbers.
+CANCELLED, COMPLETED = StateType.CANCELLED.number, StateType.COMPLETED.number
+CRASHED, FAILED = StateType.CRASHED.number, StateType.FAILED.number
 
 S = 1_000_000_000
 
