@@ -38,7 +38,7 @@ from flowspan.core.readable import OptionValue
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.sketching import current_sketch
 from flowspan.core.source_code import Code
-from flowspan.core.states import COMPLETED, State
+from flowspan.core.states import COMPLETED, ReturnedState, State
 from flowspan.core.values import is_instance
 from flowspan.drivers.bridge import call_async, call_async_generator
 from flowspan.drivers.generators import collecting, open_generator
@@ -258,7 +258,7 @@ class Decorated(Definition, Generic[P, R_co]):
         if type(state) is State and state.type is COMPLETED:
             return state.data
         __tracebackhide__ = True  # for pytest and IPython
-        return state.given()
+        return state.given() if type(state) is ReturnedState else state.outcome()
 
     def _check_keywords(self, kwargs: Kwargs, what: str) -> None:
         """Refuse keywords that were meant as options of the call, or of the decorator."""
@@ -329,7 +329,9 @@ class Decorated(Definition, Generic[P, R_co]):
         run: Any = aio.run_flow if self.is_flow else aio.run_task
         state = await run(self, args, kwargs, wait_for)
         __tracebackhide__ = True  # for pytest and IPython
-        return state.returned() if return_state else state.given()
+        if return_state:
+            return state.returned()
+        return state.given() if type(state) is ReturnedState else state.outcome()
 
     def _copy_with(self, options: Mapping[str, Any]) -> Self:
         """A copy with other options; those that are not given stay as they are."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from flowspan.core.asynchrony import gives_awaitable
 from flowspan.core.keeping import REFERENCE_ENCODING
-from flowspan.core.state_types import StateQuestions, error_of
+from flowspan.core.state_types import StateQuestions, error_of, is_unfinished
 from flowspan.core.state_types import StateType as StateType  # noqa: PLC0414 - given on
 from flowspan.exceptions import MissingResult
 
@@ -168,7 +168,7 @@ class State(StateQuestions):
                 raise MissingResult("The result was not stored (persist_result=True does that).")
             return self.result_reference.load(trust=trust)
         error = error_of(self.type, self.name, self.message)
-        if raise_on_failure:
+        if raise_on_failure or is_unfinished(error):
             raise error
         return error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from flowspan.core.values import is_instance
 from flowspan.exceptions import CancelRun, CrashedRun, RunFailed, UnfinishedRun, UpstreamFailed
 
 
@@ -101,6 +102,11 @@ def error_of(kind: StateType, name: str, message: str) -> BaseException:
     if kind is CANCELLED:
         return CancelRun(text)
     return UnfinishedRun(f"The run is {name}: it has no result yet.")
+
+
+def is_unfinished(error: BaseException) -> bool:
+    """True if the error says that a run has not ended, and may still do so."""
+    return is_instance(error, UnfinishedRun) and not is_instance(error, UpstreamFailed)
 
 
 class StateQuestions:

@@ -21,14 +21,14 @@ from flowspan.core.state_types import (
     StateQuestions,
     StateType,
     error_of,
+    is_unfinished,
 )
 from flowspan.core.tracebacks import trimmed
-from flowspan.core.traversal import parts_of
 from flowspan.core.values import exact_text, is_instance
-from flowspan.exceptions import CancelRun, UnfinishedRun, UpstreamFailed
+from flowspan.exceptions import CancelRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
     from types import TracebackType
     from typing import Self
@@ -220,14 +220,9 @@ class State(StateQuestions):
         if data is not None:
             return data
         error = self.error()
-        if is_instance(error, UnfinishedRun) and not is_instance(error, UpstreamFailed):
+        if is_unfinished(error):
             raise error
         return error
-
-    def given(self) -> Any:
-        """Return what a call gives that did not ask for the state, or raise why it failed."""
-        __tracebackhide__ = True  # for pytest and IPython
-        return self.outcome()
 
     def _trace_for(self, error: BaseException) -> TracebackType | None:
         """Return the traceback that the exception had when it ended the run, without our frames.
@@ -349,16 +344,27 @@ class ReturnedState(State):
     is_returned: bool
 
     def given(self) -> Any:
-        """Return the state or its data."""
+        """Return what a call gives that did not ask for the state."""
         return self if self.is_returned else self.data
 
 
 def states_in(value: Any) -> list[State]:
     """Return the states of a list, tuple or set that holds nothing but states; else nothing."""
-    if not is_instance(value, (list, tuple, set)):
-        return []
-    states = parts_of(value)
-    return list(states) if all(is_instance(state, State) for state in states) else []
+    states: list[State] = []
+    for item in _items_of(value):
+        if not is_instance(item, State):
+            return []
+        states.append(item)
+    return states
+
+
+def _items_of(value: Any) -> Iterable[Any]:
+    # By the methods of the base, for those of a subclass are user code.
+    if is_instance(value, list):
+        return list.__iter__(value)
+    if is_instance(value, tuple):
+        return tuple.__iter__(value)
+    return set.__iter__(value) if is_instance(value, set) else ()
 
 
 def first_bad(value: Any) -> State | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.annotations import Annotation, unmapped
+from flowspan.core.annotations import Annotation, allow_failure, unmapped
 from flowspan.core.values import is_instance, type_attribute
 from flowspan.drivers.arguments import UPSTREAM, pending_in, resolve
 from flowspan.drivers.futures import wait_until_done
@@ -63,6 +63,9 @@ def _column(value: Any) -> tuple[list[Any], bool]:
     """Return the values for the calls, and whether there is one for each (else one for all)."""
     if is_instance(value, unmapped):
         return [value.unwrap()], False
+    if is_instance(value, allow_failure) and is_instance(value.unwrap(), UPSTREAM):
+        column, is_mapped = _column(_mapped(value))
+        return [value.rewrap(item) for item in column], is_mapped
     if is_instance(value, Annotation):
         column, is_mapped = _column(value.unwrap())
         return [value.rewrap(item) for item in column], is_mapped
@@ -76,7 +79,7 @@ def _mapped(value: Any) -> Any:
     Raises:
         UpstreamFailed: The run behind it did not complete.
     """
-    if not is_instance(value, UPSTREAM):
+    if not is_instance(value, (*UPSTREAM, allow_failure)):
         return value
     while pending := pending_in(value):
         wait_until_done(pending)

@@ -139,3 +139,46 @@ async def amain():
 
 main()
 asyncio.run(amain())
+
+# prints: state: [(0, 0), (1, 0), (2, 0)]
+# prints: future: [(0, 0), (1, 0), (2, 0)]
+# prints: made by hand: [(1, 0), (2, 0)]
+# prints: failed, made: upstream failed
+# prints: pending: upstream failed
+# prints: failed state: upstream failed
+# prints: failed future: upstream failed
+# prints: state of a number: nothing to map
+# prints: list and a number's state: [(1, 5), (2, 5)]
+# prints: list and a number's future: [(1, 5), (2, 5)]
+# prints: unmapped state: [(1, 5), (2, 5)]
+# prints: unmapped state of a list: [(1, [0, 1, 2]), (2, [0, 1, 2])]
+# prints: unmapped future: [(1, [0, 1, 2]), (2, [0, 1, 2])]
+# prints: unmapped failed state: ['unfinished', 'unfinished']
+# prints: list of states: [(5, 0), (5, 0)]
+# prints: list with a failed one: [(5, 0), 'unfinished']
+# prints: by keyword: [(0, 0), (1, 1), (2, 2)]
+# prints: other lengths: other lengths
+# prefect prints: allow_failure future: [(1, ValueError('bad')), (2, ValueError('bad'))]
+# flowspan prints: allow_failure future: upstream failed
+# prints: allow_failure list: [(ValueError('bad'), 0), (1, 0)]
+# prints: text: [('abc', 1)]
+# prints: dict: [('a', 0), ('b', 0)]
+# prints: subflow's state: [(7, 0), (8, 0)]
+# prints: subflow's states: [(5, 0), (5, 0)]
+# prints: state of a subflow's states: [(5, 0), (5, 0)]
+# prints: state of states: [(5, 0), (5, 0)]
+# prints: future of states: [(5, 0), (5, 0)]
+# prints: mapped futures: [((1, 0), 0), ((2, 0), 0)]
+# prints: mapped states: [((1, 0), 0), ((2, 0), 0)]
+# prints: asynchronous: [(0, 0), (1, 0), (2, 0)]
+# prints: return_state: [(0, 0), (1, 0), (2, 0)]
+# prints: in a tuple: [([0, 1, 2], 0), (2, 0)]
+# prints: wait_for: [(1, 0)]
+# prints: wait_for failed: ['unfinished']
+# prints: empty: []
+# prints: range: [(0, 0), (1, 0)]
+# prints: state: [(0, 0), (1, 0), (2, 0)]
+# prints: future: [(0, 0), (1, 0), (2, 0)]
+# prints: unmapped state: [(1, 5), (2, 5)]
+# prints: failed state: upstream failed
+# because: a run that never began raises UpstreamFailed, and Prefect's ValueError says nothing of why

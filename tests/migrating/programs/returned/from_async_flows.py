@@ -137,3 +137,13 @@ for name in TRIED:
         print(f"{name}: {given} | {state.type.value} {shown(inside)} {result}")
 
     asyncio.run(calls())
+
+# prints: future: Completed<1> | COMPLETED Completed<1> result
+# prints: failed future: raises ValueError | FAILED Failed<ValueError(bad)> raises ValueError
+# prints: failed state: raises ValueError | FAILED Failed<ValueError(bad)> raises ValueError
+# prints: futures, one failed: [Completed<1>, Failed<ValueError(bad)>] | FAILED [Completed<1>, Failed<ValueError(bad)>] raises ValueError
+# prints: tuple with a value: (1, Failed<ValueError(bad)>) | COMPLETED (1, Failed<ValueError(bad)>) result
+# prints: dict: {a: Failed<ValueError(bad)>, b: Completed<1>} | COMPLETED {a: Failed<ValueError(bad)>, b: Completed<1>} result
+# prints: cancelled and failed: [Cancelled off, Failed<ValueError(bad)>] | CANCELLED [Cancelled off, Failed<ValueError(bad)>] raises CancelledRun
+# prints: map: [Completed<1>, Completed<2>] | COMPLETED [Completed<1>, Completed<2>] result
+# prints: made by hand: [Completed<1>, Failed<ValueError(made)>] | FAILED [Completed<1>, Failed<ValueError(made)>] raises ValueError

@@ -125,3 +125,38 @@ for name, make in FORMS.items():
         print(f"{name}: {given} | {state.type.value} {shown(inside)} {result}")
 
     calls()
+
+# prints: future: Completed<1> | COMPLETED Completed<1> result
+# prints: failed future: raises ValueError | FAILED Failed<ValueError(bad)> raises ValueError
+# prints: state: Completed<1> | COMPLETED Completed<1> result
+# prints: failed state: raises ValueError | FAILED Failed<ValueError(bad)> raises ValueError
+# prints: subflow's state: Completed<5> | COMPLETED Completed<5> result
+# prints: failed subflow's state: raises KeyError | FAILED Failed<KeyError('child')> raises KeyError
+# prints: futures: [Completed<1>, Completed<2>] | COMPLETED [Completed<1>, Completed<2>] result
+# prints: futures, one failed: [Completed<1>, Failed<ValueError(bad)>] | FAILED [Completed<1>, Failed<ValueError(bad)>] raises ValueError
+# prints: futures, all failed: [Failed<ValueError(bad)>, Failed<ValueError(bad)>] | FAILED [Failed<ValueError(bad)>, Failed<ValueError(bad)>] raises ValueError
+# prints: one failed: [Failed<ValueError(bad)>] | FAILED [Failed<ValueError(bad)>] raises ValueError
+# prints: tuple: (Completed<1>, Failed<ValueError(bad)>) | FAILED (Completed<1>, Failed<ValueError(bad)>) raises ValueError
+# prints: set: {Failed<ValueError(bad)>} | FAILED {Failed<ValueError(bad)>} raises ValueError
+# prints: states: [Completed<1>, Failed<ValueError(bad)>] | FAILED [Completed<1>, Failed<ValueError(bad)>] raises ValueError
+# prints: tuple with a value: (1, Failed<ValueError(bad)>) | COMPLETED (1, Failed<ValueError(bad)>) result
+# prints: list with a value: [3, Completed<1>, Failed<ValueError(bad)>] | COMPLETED [3, Completed<1>, Failed<ValueError(bad)>] result
+# prints: dict: {a: Failed<ValueError(bad)>, b: Completed<1>} | COMPLETED {a: Failed<ValueError(bad)>, b: Completed<1>} result
+# prints: nested: [[Completed<1>], [Failed<ValueError(bad)>]] | COMPLETED [[Completed<1>], [Failed<ValueError(bad)>]] result
+# prints: nested with values: {a: [1, Completed<1>], b: Failed<ValueError(bad)>} | COMPLETED {a: [1, Completed<1>], b: Failed<ValueError(bad)>} result
+# prints: cancelled and failed: [Cancelled off, Failed<ValueError(bad)>] | CANCELLED [Cancelled off, Failed<ValueError(bad)>] raises CancelledRun
+# prints: cancelled and completed: [Cancelled off, Completed<1>] | CANCELLED [Cancelled off, Completed<1>] raises CancelledRun
+# prints: all cancelled: [Cancelled off, Cancelled off] | CANCELLED [Cancelled off, Cancelled off] raises CancelledRun
+# prefect prints: not ready: [Completed<1>, NotReady] | FAILED [Completed<1>, NotReady] raises ValueError
+# flowspan prints: not ready: [Completed<1>, NotReady] | FAILED [Completed<1>, NotReady] raises UpstreamFailed
+# prints: map: [Completed<1>, Completed<2>] | COMPLETED [Completed<1>, Completed<2>] result
+# prefect prints: map, one failed: [Completed<1>, NotReady] | FAILED [Completed<1>, NotReady] raises ValueError
+# flowspan prints: map, one failed: [Completed<1>, NotReady] | FAILED [Completed<1>, NotReady] raises UpstreamFailed
+# prints: map's states: [Completed<1>, Completed<2>] | COMPLETED [Completed<1>, Completed<2>] result
+# prints: made by hand: [Completed<1>, Failed<ValueError(made)>] | FAILED [Completed<1>, Failed<ValueError(made)>] raises ValueError
+# prints: made by hand, crashed: [Completed<1>, Crashed<CrashedRun(gone)>] | FAILED [Completed<1>, Crashed<CrashedRun(gone)>] raises CrashedRun
+# prints: made by hand, completed: [Completed<1>, Completed<2>] | COMPLETED [Completed<1>, Completed<2>] result
+# prints: made in a dict: {a: Failed<FailedRun(x)>} | COMPLETED {a: Failed<FailedRun(x)>} result
+# prints: empty: [] | COMPLETED [] result
+# prints: in a dataclass: 'State' | COMPLETED 'State' result
+# because: a run that never began raises UpstreamFailed, and Prefect's ValueError says nothing of why

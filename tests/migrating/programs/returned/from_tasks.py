@@ -180,3 +180,18 @@ def resolved():
 
 
 resolved()
+
+# prints: state: Completed<1> | COMPLETED Completed<1> True
+# prints: failed state: Failed<ValueError(bad)> | FAILED raises ValueError True
+# prints: subflow's state: Completed<5> | COMPLETED Completed<5> True
+# prints: states: [Completed<1>, Failed<ValueError(bad)>] | FAILED raises ValueError True
+# prints: tuple with a value: [1, Failed<ValueError(bad)>] | COMPLETED [1, Failed<ValueError(bad)>] True
+# prints: made by hand: [Completed<1>, Failed<ValueError(made)>] | FAILED raises ValueError True
+# prints: made in a dict: {a: Failed<FailedRun(x)>} | COMPLETED {a: Failed<FailedRun(x)>} True
+# prints: future: Completed<1> | COMPLETED Completed<1> True
+# prints: futures, one failed: [Completed<1>, Failed<ValueError(bad)>] | COMPLETED [Completed<1>, Failed<ValueError(bad)>] True
+# prints: dict: {a: Failed<ValueError(bad)>, b: Completed<1>} | COMPLETED {a: Failed<ValueError(bad)>, b: Completed<1>} True
+# prints: map: [Completed<1>, Completed<2>] | COMPLETED [Completed<1>, Completed<2>] True
+# prints: [3, 4] [3, 4]
+# prints: {'a': 1} {'a': 1}
+# prints: [3, 4]

@@ -76,3 +76,20 @@ print(made.id == made.id, made.id == Completed().id, type(made.id).__name__)
 print(state.timestamp.tzinfo is not None)
 later = datetime.now(timezone.utc) + timedelta(hours=1)
 print(Scheduled(scheduled_time=later).state_details.scheduled_time == later)
+
+# prints: task hook: Completed True True
+# prints: True True
+# prints: task hook: Completed True True
+# prints: True True
+# prints: True True
+# prints: None None False
+# prints: hook: Completed True None
+# prints: True None
+# prints: task hook: Completed True True
+# prints: True True
+# prints: task hook: Completed True True
+# prints: True None
+# prints: None None
+# prints: True False UUID
+# prints: True
+# prints: True

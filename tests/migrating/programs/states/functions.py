@@ -80,3 +80,30 @@ print(
 )
 print(Submitting().name, InfrastructurePending().name, Late().name, Pending().type.value)
 print(Submitting().is_pending(), InfrastructurePending().is_pending())
+
+# prints: True
+# prints: True
+# prints: True
+# prints: [True, True, True, True, True]
+# prints: m text
+# prints: has none
+# prints: has none
+# prints: None None
+# prints: True
+# prints: off
+# prints: True
+# prints: True
+# prints: True
+# prints: 4
+# prints: True
+# prints: None
+# prints: True
+# prints: [True, True, True, False, False]
+# prints: False False
+# prints: 7 5 2 2
+# prints: 1 1 False False
+# prints: True True True
+# prints: total=7, not_final=2, 'COMPLETED'=2, 'FAILED'=1, 'CRASHED'=1, 'CANCELLED'=1, 'RUNNING'=1, 'PAUSED'=1
+# prints: 2 True StateGroup<total=1, 'FAILED'=1>
+# prints: Submitting InfrastructurePending Late PENDING
+# prints: True True

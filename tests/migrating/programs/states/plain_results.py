@@ -86,3 +86,34 @@ for _ in range(2):
         fail_state.result()
     except ValueError as error:
         print(error)
+
+# prints: gives 3
+# prints: gives 3
+# prints: gives []
+# prints: gives []
+# prints: raises ValueError no
+# prints: gives ValueError no
+# prints: raises FailedRun why
+# prints: gives FailedRun why
+# prints: raises FailedRun text
+# prints: gives 'text'
+# prints: raises KeyError 'deep'
+# prints: gives Failed
+# prints: raises KeyError 'second'
+# prints: gives ['Completed', 'Failed']
+# prints: raises CrashedRun gone
+# prints: gives CrashedRun gone
+# prints: raises CancelledRun off
+# prints: gives CancelledRun off
+# prints: unfinished
+# prints: unfinished
+# prints: unfinished
+# prints: unfinished
+# prints: unfinished
+# prints: unfinished
+# prints: paused raises
+# prints: 4
+# prints: NotReady PENDING
+# prints: never ran
+# prints: no
+# prints: no

@@ -51,3 +51,27 @@ def main():
 
 state = main(return_state=True)
 print(state.type == "FAILED", state.type.value)
+
+# prints: True False True True
+# prints: COMPLETED COMPLETED completed True
+# prints: StateType.COMPLETED StateType.COMPLETED StateType.COMPLETED    StateType.COMPLETED StateType.COMPLETED
+# prints: StateType.COMPLETED StateType.COMPLETED type COMPLETED
+# prints: {"type": "COMPLETED", "all": ["FAILED"]} {"COMPLETED": 1}
+# prints: True True
+# prints: 1 True True
+# prints: True True
+# prints: no type: Failed
+# prints: no type: X
+# prints: no type: 6
+# prints: no type: None
+# prints: True Failed
+# prints: alert True
+# prints: matched
+# prints: FAILED
+# prints: Completed() Failed('m') Skipped('m', type=COMPLETED)
+# prints: Skipped(type=COMPLETED)
+# prints: alert: FAILED Failed True
+# prints: True "FAILED"
+# prints: alert: FAILED Failed True
+# prints: alert: FAILED Failed True
+# prints: True FAILED

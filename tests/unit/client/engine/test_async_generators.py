@@ -178,7 +178,7 @@ async def test_return_state_runs_it_to_its_end(recorder: Recorder, decorator: An
             yield i
 
     state = await numbers(3, return_state=True)
-    assert state.result() == [0, 1, 2]
+    assert await state.result() == [0, 1, 2]
     assert len(recorder.runs) == 1
 
 

@@ -201,7 +201,7 @@ def test_a_failed_call_does_not_take_the_next_ones_result(kind: Kind, recorder: 
 
     async def body(_attempt: int) -> Any:
         states = [await ended(flaky(return_state=True)) for _ in range(2)]
-        return [state.result(raise_on_failure=False) for state in states]
+        return [state.result(raise_on_failure=False, _sync=True) for state in states]
 
     assert in_two_attempts(kind, body) == [3, 2]
 
@@ -278,7 +278,7 @@ def test_nested_tasks_belong_to_the_call_around_them(recorder: Recorder) -> None
         FAILING.update({1, 2} if attempt == 1 else ())
         states = [outer(x, return_state=True) for x in order]
         FAILING.clear()
-        return [state.result(raise_on_failure=False) for state in states]
+        return [state.result(raise_on_failure=False, _sync=True) for state in states]
 
     assert in_two_attempts(PLAIN, body) == [(2, 1), (1, 0)]
 

@@ -7,6 +7,7 @@ import pytest
 
 from flowspan import states
 from flowspan.core.outcomes import judge_value
+from flowspan.core.states import ReturnedState
 from flowspan.exceptions import CancelRun, CrashedRun, RunFailed, UnfinishedRun, UpstreamFailed
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ def judged(value: object) -> State:
 
 
 def given(value: object, *, is_flow: bool = True) -> Any:
-    return judge_value(value, "run-1", 5, is_flow=is_flow).given()
+    state = judge_value(value, "run-1", 5, is_flow=is_flow)
+    return state.given() if isinstance(state, ReturnedState) else state.outcome()
 
 
 @pytest.mark.parametrize("value", [None, 0, "text", [], [1, 2], {"a": [1]}, (1,), {1}, object()])
@@ -121,6 +123,7 @@ def test_a_state_that_another_run_entered_is_data() -> None:
 def test_the_caller_of_a_task_gets_the_state_that_it_returned() -> None:
     for state in (good, failed, bad, off):
         end = judge_value(state, "run-1", 5, is_flow=False)
+        assert isinstance(end, ReturnedState)
         assert end.given() is end
         assert (end.type, end.data) == (state.type, state.data)
         copied = pickle.loads(pickle.dumps(end.renamed(name="Mine")))  # noqa: S301 - our own

@@ -95,8 +95,12 @@ def test_a_submit_that_goes_wrong_fails_its_run_and_the_flow_ends(  # noqa: C901
         monkeypatch.undo()
         return [future.state for future in futures]
 
-    with pytest.raises(Exception, match=r"new thread|failed"):
-        kind.run(outer)
+    if place == "looking":
+        with pytest.raises(RuntimeError, match="new thread"):
+            kind.run(outer)
+    else:
+        assert {state.type for state in kind.run(outer)} == {"FAILED"}
+        assert recorder.end("outer")[0] == "FAILED"
     runs = [run for run in recorder.runs if run.function_name == "one"]
     if place == "looking":  # before anything was announced
         assert runs == []

@@ -226,8 +226,8 @@ def test_what_a_worker_left_open_is_ended_inner_runs_first() -> None:
 
     assert relay.end_open(CRASHED, "gone") == 2
     assert host.events == [
-        (STATE, "inner", 2, int(CRASHED), "Crashed", "gone", 5, None, None),
-        (STATE, "outer", 1, int(CRASHED), "Crashed", "gone", 5, None, None),
+        (STATE, "inner", 2, CRASHED.number, "Crashed", "gone", 5, None, None),
+        (STATE, "outer", 1, CRASHED.number, "Crashed", "gone", 5, None, None),
     ]
     assert not host.watched
     assert relay.end_open(CANCELLED, "again") == 0
