@@ -158,8 +158,7 @@ asyncio.run(amain())
 # prints: list with a failed one: [(5, 0), 'unfinished']
 # prints: by keyword: [(0, 0), (1, 1), (2, 2)]
 # prints: other lengths: other lengths
-# prefect prints: allow_failure future: [(1, ValueError('bad')), (2, ValueError('bad'))]
-# flowspan prints: allow_failure future: upstream failed
+# prints: allow_failure future: [(1, ValueError('bad')), (2, ValueError('bad'))]
 # prints: allow_failure list: [(ValueError('bad'), 0), (1, 0)]
 # prints: text: [('abc', 1)]
 # prints: dict: [('a', 0), ('b', 0)]
@@ -181,4 +180,3 @@ asyncio.run(amain())
 # prints: future: [(0, 0), (1, 0), (2, 0)]
 # prints: unmapped state: [(1, 5), (2, 5)]
 # prints: failed state: upstream failed
-# because: a run that never began raises UpstreamFailed, and Prefect's ValueError says nothing of why

@@ -105,52 +105,53 @@ def retrying():
 
 retrying()
 
-# flowspan prints: Failed: state FAILED Failed m '-' | state FAILED Failed m '-'
-# flowspan prints:    data: 7
-# flowspan prints: Failed, error: state FAILED Failed m '-' | state FAILED Failed m '-'
-# flowspan prints:    submitted: raises ValueError raises ValueError FAILED FAILED Failed
-# flowspan prints:    data: ValueError('e')
-# flowspan prints:    flow: raises ValueError state FAILED Failed m '-'
-# flowspan prints:    async: raises ValueError
-# flowspan prints: Failed, text: state FAILED Failed m '-' | state FAILED Failed m '-'
-# flowspan prints:    submitted: raises FailedRun raises FailedRun FAILED FAILED Failed
-# flowspan prints:    data: 'text'
-# flowspan prints:    flow: raises FailedRun state FAILED Failed m '-'
-# flowspan prints:    async: raises FailedRun
-# flowspan prints: Completed: state COMPLETED Completed m 3 | state COMPLETED Completed m 3
-# flowspan prints:    submitted: 3 3 COMPLETED COMPLETED Completed
-# flowspan prints:    data: 3
-# flowspan prints:    flow: 3 state COMPLETED Completed m 3
-# flowspan prints:    async: 3
-# flowspan prints: Completed, nothing: state COMPLETED Completed m None | state COMPLETED Completed m None
-# flowspan prints:    submitted: None None COMPLETED COMPLETED Completed
-# flowspan prints:    data: None
-# flowspan prints:    flow: None state COMPLETED Completed m None
-# flowspan prints:    async: None
-# flowspan prints: Skipped: state COMPLETED Skipped m 0 | state COMPLETED Skipped m 0
-# flowspan prints:    submitted: 0 0 COMPLETED COMPLETED Skipped
-# flowspan prints:    data: 0
-# flowspan prints:    flow: 0 state COMPLETED Skipped m 0
-# flowspan prints:    async: 0
-# flowspan prints: Crashed: state CRASHED Crashed m '-' | state CRASHED Crashed m '-'
-# flowspan prints:    submitted: raises ValueError raises ValueError CRASHED CRASHED Crashed
-# flowspan prints:    data: ValueError('c')
-# flowspan prints:    flow: raises ValueError state CRASHED Crashed m '-'
-# flowspan prints:    async: raises ValueError
-# flowspan prints: Cancelled: state CANCELLED Cancelled m '-' | state CANCELLED Cancelled m '-'
-# flowspan prints:    submitted: raises CancelledRun raises CancelledRun CANCELLED CANCELLED Cancelled
-# flowspan prints:    flow: raises CancelledRun state CANCELLED Cancelled m '-'
-# flowspan prints:    async: raises CancelledRun
-# flowspan prints: Completed of a list: state COMPLETED Completed None [state FAILED Failed None '-', 2] | state COMPLETED Completed None [state FAILED Failed None '-', 2]
-# flowspan prints:    submitted: [state FAILED Failed None '-', 2] [state FAILED Failed None '-', 2] COMPLETED COMPLETED Completed
-# flowspan prints:    data: [state FAILED Failed None '-', 2]
-# flowspan prints:    flow: [state FAILED Failed None '-', 2] state COMPLETED Completed None [state FAILED Failed None '-', 2]
-# flowspan prints:    async: [state FAILED Failed None '-', 2]
-# flowspan prints: Failed of a state: state FAILED Failed m '-' | state FAILED Failed m '-'
-# flowspan prints:    submitted: raises KeyError raises KeyError FAILED FAILED Failed
-# flowspan prints:    data: state FAILED Failed None '-'
-# flowspan prints:    flow: raises KeyError state FAILED Failed m '-'
-# flowspan prints:    async: raises KeyError
+# prints: Failed: state FAILED Failed m '-' | state FAILED Failed m '-'
+# prints:    data: 7
+# prints: Failed, error: state FAILED Failed m '-' | state FAILED Failed m '-'
+# prints:    submitted: raises ValueError raises ValueError FAILED FAILED Failed
+# prints:    data: ValueError('e')
+# prints:    flow: raises ValueError state FAILED Failed m '-'
+# prints:    async: raises ValueError
+# prints: Failed, text: state FAILED Failed m '-' | state FAILED Failed m '-'
+# prints:    submitted: raises FailedRun raises FailedRun FAILED FAILED Failed
+# prints:    data: 'text'
+# prints:    flow: raises FailedRun state FAILED Failed m '-'
+# prints:    async: raises FailedRun
+# prints: Completed: state COMPLETED Completed m 3 | state COMPLETED Completed m 3
+# prints:    submitted: 3 3 COMPLETED COMPLETED Completed
+# prints:    data: 3
+# prints:    flow: 3 state COMPLETED Completed m 3
+# prints:    async: 3
+# prints: Completed, nothing: state COMPLETED Completed m None | state COMPLETED Completed m None
+# prints:    submitted: None None COMPLETED COMPLETED Completed
+# prints:    data: None
+# prints:    flow: None state COMPLETED Completed m None
+# prints:    async: None
+# prints: Skipped: state COMPLETED Skipped m 0 | state COMPLETED Skipped m 0
+# prints:    submitted: 0 0 COMPLETED COMPLETED Skipped
+# prints:    data: 0
+# prints:    flow: 0 state COMPLETED Skipped m 0
+# prints:    async: 0
+# prints: Crashed: state CRASHED Crashed m '-' | state CRASHED Crashed m '-'
+# prints:    submitted: raises ValueError raises ValueError CRASHED CRASHED Crashed
+# prints:    data: ValueError('c')
+# prints:    flow: raises ValueError state CRASHED Crashed m '-'
+# prints:    async: raises ValueError
+# prints: Cancelled: state CANCELLED Cancelled m '-' | state CANCELLED Cancelled m '-'
+# prints:    submitted: raises CancelledRun raises CancelledRun CANCELLED CANCELLED Cancelled
+# prints:    flow: raises CancelledRun state CANCELLED Cancelled m '-'
+# prints:    async: raises CancelledRun
+# prints: Completed of a list: state COMPLETED Completed None [state FAILED Failed None '-', 2] | state COMPLETED Completed None [state FAILED Failed None '-', 2]
+# prints:    submitted: [state FAILED Failed None '-', 2] [state FAILED Failed None '-', 2] COMPLETED COMPLETED Completed
+# prints:    data: [state FAILED Failed None '-', 2]
+# prints:    flow: [state FAILED Failed None '-', 2] state COMPLETED Completed None [state FAILED Failed None '-', 2]
+# prints:    async: [state FAILED Failed None '-', 2]
+# prints: Failed of a state: state FAILED Failed m '-' | state FAILED Failed m '-'
+# prints:    submitted: raises KeyError raises KeyError FAILED FAILED Failed
+# prints:    data: state FAILED Failed None '-'
+# prints:    flow: raises KeyError state FAILED Failed m '-'
+# prints:    async: raises KeyError
+# prefect prints: TypeError
 # flowspan prints: RunFailed
-# flowspan prints: Completed 3 now
-# because: a run that never began raises UpstreamFailed, and Prefect's ValueError says nothing of why
+# prints: Completed 3 now
+# because: the error of a failed state with other data than an error is RunFailed with its message, and no complaint about the data
