@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from flowspan import flow, states
+from flowspan.core.state_types import type_of_number
 from flowspan.exceptions import CancelRun, MissingResult, RunFailed, UpstreamFailed
 from flowspan.states import State, StateType
+from flowspan.v1 import state_pb2
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -127,3 +129,26 @@ def test_a_returned_state_made_without_care_is_reported_all_the_same(recorder: A
     assert careless() == "result"
     event = recorder.last_event("careless")
     assert event[4:6] == ("5", "why")
+
+
+def test_the_numbers_of_types_are_those_of_the_wire() -> None:
+    for kind in StateType:
+        wire = "UNSPECIFIED" if kind is StateType.UNKNOWN else kind.name
+        assert state_pb2.StateType.Value(f"STATE_TYPE_{wire}") == kind.number
+        assert type_of_number(kind.number) is kind
+        assert kind == kind.name == kind.value
+        assert pickle.loads(pickle.dumps(kind)) is kind  # noqa: S301 - our own
+    assert len(StateType) == len(state_pb2.StateType.keys())
+    assert type_of_number(99) is StateType.UNKNOWN
+
+
+def test_a_state_that_was_copied_keeps_what_it_knows() -> None:
+    state = State(StateType.FAILED, "F", "m", [1], "run-1", 5)
+    state.flow_run_id = "flow-1"
+    known = state.id
+    for copied in (pickle.loads(pickle.dumps(state)), state.renamed(message="n")):  # noqa: S301 - our own
+        assert copied.id == known == state.id
+        assert copied.state_details == state.state_details
+        assert (copied.name, copied.data) == ("F", [1])
+    assert state.state_details.task_run_id == "run-1"
+    assert State(StateType.FAILED).id != known
