@@ -42,6 +42,8 @@ PROGRAM = """
             return [type(value).__name__, str(value)]
         if isinstance(value, (list, tuple)):
             return [show(item) for item in value]
+        if isinstance(value, dict):
+            return {key: show(item) for key, item in value.items()}
         return value
 
     # What the flow returns, by label; async flows return the same.
@@ -55,7 +57,8 @@ PROGRAM = """
         "not-final": lambda: Running(),
         "suspended": lambda: states.Suspended(),
         "all-good": lambda: [good.submit(1), good_later.submit(2)],
-        "one-bad": lambda: {"a": good.submit(), "b": [bad.submit()]},
+        "in-a-dict": lambda: {"a": good.submit(), "b": [bad.submit()]},
+        "one-bad": lambda: [good.submit(), bad.submit()],
         "one-bad-later": lambda: (good_later.submit(), bad_later.submit()),
         "only-bad": lambda: bad.submit(),
         "states": lambda: [good(return_state=True), bad(return_state=True)],
@@ -124,7 +127,7 @@ PROGRAM = """
     def named_task():
         return Completed(name="Cached away", data=3)
 
-    assert named_task() == 3
+    assert named_task().data == 3
 """
 
 
@@ -137,6 +140,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 KINDS = pytest.mark.parametrize("kind", ["plain", "async"])
 BAD = ["ValueError", "bad data"]
 HALF = "1/2 states failed."
+GOOD_STATE = ["COMPLETED", "Completed", "", 1]
+BAD_STATE = ["FAILED", "Failed", "ValueError: bad data", BAD]
 
 
 @KINDS
@@ -151,14 +156,15 @@ HALF = "1/2 states failed."
         ("crashed", ["CRASHED", "Lost", "by itself"], ["CrashedRun", "by itself"]),
         (
             "all-good",
-            ["COMPLETED", "Completed", ""],
-            [["COMPLETED", "Completed", "", 1], ["COMPLETED", "Completed", "", 2]],
+            ["COMPLETED", "Completed", "All states completed."],
+            [GOOD_STATE, ["COMPLETED", "Completed", "", 2]],
         ),
-        ("one-bad", ["FAILED", "Failed", HALF], ["RunFailed", HALF]),
-        ("one-bad-later", ["FAILED", "Failed", HALF], ["RunFailed", HALF]),
-        ("only-bad", ["FAILED", "Failed", "ValueError: bad data"], BAD),
-        ("states", ["FAILED", "Failed", HALF], ["RunFailed", HALF]),
-        ("state-of-task", ["FAILED", "Failed", "ValueError: bad data"], BAD),
+        ("in-a-dict", ["COMPLETED", "Completed", ""], {"a": GOOD_STATE, "b": [BAD_STATE]}),
+        ("one-bad", ["FAILED", "Failed", HALF], [GOOD_STATE, BAD_STATE]),
+        ("one-bad-later", ["FAILED", "Failed", HALF], [GOOD_STATE, BAD_STATE]),
+        ("only-bad", ["FAILED", "Failed", "ValueError: bad data"], BAD_STATE),
+        ("states", ["FAILED", "Failed", HALF], [GOOD_STATE, BAD_STATE]),
+        ("state-of-task", ["FAILED", "Failed", "ValueError: bad data"], BAD_STATE),
         ("unreturned", ["COMPLETED", "Completed", ""], 5),
         ("caught", ["COMPLETED", "Completed", ""], 5),
         ("resolved", ["FAILED", "Failed", "ValueError: bad data"], BAD),
