@@ -248,7 +248,7 @@ DEPENDS = """
         sums = add.map(one.map([]) + [future, state.type and future], wait_for=sums)
         assert {get_all} == [1, 1]
         states = add.map({{3, }}, y=7, return_state=True)
-        assert [(state.name, state.result()) for state in states] == [("Completed", 10)]
+        assert [(state.name, state.result(_sync=True)) for state in states] == [("Completed", 10)]
         some = takes.with_options(name="some").map([1, future, failed])
         some.wait()
         assert [each.state.name for each in some] == ["Completed", "Completed", "NotReady"]

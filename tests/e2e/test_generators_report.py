@@ -165,7 +165,7 @@ ASYNC = """
         assert [pair async for pair in task(nested)(3)] == [(1, 0), (2, 0), (2, 1)]
         assert await numbers.map([1, 2]) == [[0], [0, 1]]
         state = await numbers(1, return_state=True)
-        assert state.result() == [0]
+        assert await state.result() == [0]
 
     asyncio.run(others())
 
