@@ -304,7 +304,7 @@ class RunId(CachePolicy):
     ) -> str | None:
         """A hash of the id."""
         run = task_ctx.task_run
-        return hash_objects(_identity(task_ctx), run.flow_run_id or run.id)
+        return hash_objects(_identity(task_ctx), str(run.flow_run_id or run.id))
 
     def __repr__(self) -> str:
         return "RUN_ID"

@@ -56,10 +56,10 @@ class RunContext:
         return self.run.log_prints
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunContext) and other.run.id == self.run.id
+        return isinstance(other, RunContext) and other.run.record.id == self.run.record.id
 
     def __hash__(self) -> int:
-        return hash(self.run.id)
+        return hash(self.run.record.id)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.run!r})"

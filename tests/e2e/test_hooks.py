@@ -26,7 +26,7 @@ PROGRAM = """
 
     def note(definition, run, state):
         which = "task" if runtime.task_run.id else "flow"
-        assert run.id == (runtime.task_run.id or runtime.flow_run.id)
+        assert str(run.id) == (runtime.task_run.id or runtime.flow_run.id)
         log = get_run_logger().info
         log("%s of %s: %s, attempt %s", which, definition.name, state.name, run.run_count)
 

@@ -250,6 +250,7 @@ def _end(run: Run, world: World, state: State) -> None:
     if run.definition.is_flow or state.type is not COMPLETED:
         words = f"{state.name} {_time_words(run, state.time_ns or 0)}"
         world.note(run, _LEVELS.get(state.type, _ERROR), words, state)
+        run.entered = state
     kind, name, message, now = state.type.number, state.name, state.message, state.time_ns
     detail = state.failure if run.keeper is None else state.failure or run.keeper.reference
     world.emit((STATE, run.record.id, run.attempt, kind, name, message, now, detail, None))
@@ -302,6 +303,7 @@ def _retry(run: Run, world: World, state: State) -> Generator[float | Do, Any, S
         world.note(run, _WARNING, f"{state.message} | Retry {count} begins at once.", None)
         return None
     world.note(run, _WARNING, f"{state.message} | Retry {count} begins in {delay_s:g} s.", None)
+    run.first_ns = run.started_ns
     run.ran_ns += now - run.running_since_ns
     run.running_since_ns = 0
     at_ns = now + int(delay_s * _NS_PER_S)

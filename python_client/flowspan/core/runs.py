@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from flowspan.core.states import RUNNING, State
+from flowspan.core.states import PENDING, RUNNING, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
     from datetime import datetime
+    from uuid import UUID
 
     from flowspan.core.definitions import Definition
     from flowspan.core.events import RunRecord
@@ -54,7 +55,7 @@ class Scope(Protocol):
 
 
 class Run:
-    """One execution of a flow or task in this process.
+    """One execution of a flow or task in this process: a FlowRun or a TaskRun (`run_objects`).
 
     Attributes:
         record: What is reported of it: ids, names, tags, parameters.
@@ -84,8 +85,10 @@ class Run:
             of its values has gone.
         args: The positional arguments of the call; not set before the driver has them.
         kwargs: The keyword arguments, likewise; None when they were released.
-        entered: The state that it entered last, as far as user code was told of it (hooks, retry
-            conditions); not set before. `state` is what to read.
+        entered: The state that it entered last, as far as user code was told of it (hooks), and the
+            terminal state of a flow run; not set before. `state` is what to read.
+        first_ns: When its first attempt began, where another one followed after a delay; else not
+            set. `started_ns` is what to read.
         keeping: How the results of what it calls are kept; None if nothing says anything of it.
         keeper: Keeps its own result; None if that is not to be kept.
         copy_of: For the run as the code of one attempt sees it (`copy_for_attempt`): the run.
@@ -101,6 +104,7 @@ class Run:
         "created_ns",
         "definition",
         "entered",
+        "first_ns",
         "flow_run",
         "is_inherited",
         "is_submitted",
@@ -121,6 +125,7 @@ class Run:
     )
 
     entered: State
+    first_ns: int
     args: tuple[Any, ...]
     kwargs: dict[str, Any] | None
 
@@ -160,7 +165,7 @@ class Run:
 
     def copy_for_attempt(self, scope: Scope) -> Run:
         """The run as the code of one attempt sees it, to be cancelled apart from the run."""
-        run = Run(
+        run = type(self)(
             self.record,
             self.definition,
             self.parent,
@@ -188,9 +193,14 @@ class Run:
         return run
 
     @property
-    def id(self) -> str:
-        """The run's id."""
-        return self.record.id
+    def original(self) -> Run:
+        """The run itself, where this is a copy for one attempt."""
+        return self.copy_of or self
+
+    @property
+    def id(self) -> UUID:
+        """The run's id. `record.id` has it as text."""
+        return _uuid(self.record.id)
 
     @property
     def name(self) -> str:
@@ -198,12 +208,23 @@ class Run:
         return self.record.run_name
 
     @property
+    def started_ns(self) -> int:
+        """When its first attempt began, in nanoseconds since 1970 UTC; 0 before."""
+        return getattr(self, "first_ns", self.running_since_ns)
+
+    @property
     def state(self) -> State:
-        """The state that user code was last told of (hooks, retry conditions); else Running."""
-        entered: State | None = getattr(self, "entered", None)
+        """The state that user code was last told of (hooks), or the one that follows from facts."""
+        run = self.original
+        entered: State | None = getattr(run, "entered", None)
         if entered is not None:
             return entered
-        state = State(RUNNING, run_id=self.record.id)
+        run_id = self.record.id
+        if not run.started_ns:
+            state = State(PENDING, run_id=run_id, time_ns=self.created_ns)
+        else:
+            name = "Retrying" if self.attempt > 1 else "Running"
+            state = State(RUNNING, name, "", None, run_id, run.running_since_ns or None)
         state.flow_run_id = self.record.flow_run_id
         return state
 
@@ -240,8 +261,11 @@ class Run:
 
     @property
     def run_count(self) -> int:
-        """The number of the attempt that is going on or was the last, 1 for the first."""
-        return self.attempt
+        """The number of the attempt that is going on or was the last, 1 for the first.
+
+        It is 0 while the run is being named.
+        """
+        return self.attempt if hasattr(self, "kwargs") else 0
 
     @property
     def expected_start_time(self) -> datetime:
@@ -252,14 +276,16 @@ class Run:
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=ns // 1000)
 
     @property
-    def flow_run_id(self) -> str | None:
+    def flow_run_id(self) -> UUID | None:
         """The flow run that it belongs to; its own id for a flow run; None outside flows."""
-        return self.record.flow_run_id
+        flow_run_id = self.record.flow_run_id
+        return None if flow_run_id is None else _uuid(flow_run_id)
 
     @property
-    def parent_run_id(self) -> str | None:
+    def parent_run_id(self) -> UUID | None:
         """The run that called it; None at the top."""
-        return self.record.parent_run_id
+        parent_run_id = self.record.parent_run_id
+        return None if parent_run_id is None else _uuid(parent_run_id)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -268,7 +294,13 @@ class Run:
         )
 
     def __repr__(self) -> str:
-        return f"<{self.definition.kind.lower()} run {self.name!r} ({self.id})>"
+        return f"<{self.definition.kind.lower()} run {self.name!r} ({self.record.id})>"
+
+
+def _uuid(text: str) -> UUID:
+    from uuid import UUID  # noqa: PLC0415 - not needed to define flows
+
+    return UUID(text)
 
 
 current_run: ContextVar[Run | None] = ContextVar("flowspan_current_run", default=None)

@@ -13,7 +13,7 @@ from flowspan.core.engine import announce
 from flowspan.core.events import RunRecord
 from flowspan.core.naming import petname
 from flowspan.core.payloads import encode_parameters
-from flowspan.core.runs import Run
+from flowspan.core.run_objects import FlowRun, TaskRun
 from flowspan.core.transactions import current_transaction
 from flowspan.drivers.holding import announce_named
 from flowspan.drivers.scopes import CancelScope
@@ -23,7 +23,7 @@ from flowspan.logging.capture import ensure_installed, note
 if TYPE_CHECKING:
     from flowspan.core.definitions import Definition, FlowDefinition, TaskDefinition
     from flowspan.core.keeping import Keeping
-    from flowspan.core.runs import Scope
+    from flowspan.core.runs import Run, Scope
     from flowspan.drivers.host import Host
 
 current_tags: ContextVar[tuple[str, ...]] = ContextVar("flowspan_current_tags", default=())
@@ -205,7 +205,8 @@ def _made(
         parameters=parameters,
         version=definition.version or "",
     )
-    run = Run(record, definition, parent, flow_run, scope, now, log_prints)
+    made = FlowRun if definition.is_flow else TaskRun
+    run: Run = made(record, definition, parent, flow_run, scope, now, log_prints)
     if definition.is_flow:
         run.flow_run = run
     keeping = host.keeping if parent is None else parent.keeping

@@ -12,7 +12,8 @@ from flowspan.core.annotations import Annotation
 from flowspan.core.asynchrony import running_loop
 from flowspan.core.events import RunRecord
 from flowspan.core.holding import current_hold
-from flowspan.core.runs import Run, current_run
+from flowspan.core.run_objects import FlowRun
+from flowspan.core.runs import current_run
 from flowspan.core.sketching import current_sketch
 from flowspan.core.states import COMPLETED, State
 from flowspan.core.traversal import find, parts_of
@@ -96,7 +97,7 @@ class Sketch:
         run: Stands for the flow run, for code that asks about it. It is never reported.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: FlowRun) -> None:
         self.run = run
         self.nodes: list[tuple[str, bool]] = []
         self.edges: list[tuple[int, int]] = []
@@ -222,7 +223,7 @@ def _nothing(*_: object) -> None:
     """Takes anything."""
 
 
-def _stand_in(flow: FlowDefinition, arguments: dict[str, Any]) -> Run:
+def _stand_in(flow: FlowDefinition, arguments: dict[str, Any]) -> FlowRun:
     """Return a run of the flow for code that asks about its run; it is not reported."""
     run_id = str(uuid4())
     record = RunRecord(
@@ -236,7 +237,9 @@ def _stand_in(flow: FlowDefinition, arguments: dict[str, Any]) -> Run:
         tags=current_tags.get(),
         version=flow.version or "",
     )
-    run = Run(record, flow, None, None, CancelScope(), time_ns(), log_prints=False)
+    run = FlowRun(record, flow, None, None, CancelScope(), time_ns(), log_prints=False)
+    run.release()
+    run.running_since_ns = run.created_ns
     run.flow_run = run
     run.arguments = arguments
     return run

@@ -42,6 +42,8 @@ _NS_PER_S = 1_000_000_000
 _REPORTED = "flowspan_reported"
 IDS = "flowspan_ids"
 """The attribute of a record with its trace id and span id."""
+PRINTED = "flowspan_printed"
+"""The attribute of a record that stands for a print, which is stored and shown without it."""
 STORED = "flowspan_stored"
 """The attribute of a record with the text that is reported, where it is longer than the shown."""
 
@@ -59,7 +61,7 @@ class ReportHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Report a record, if it was made inside a run and not by a library."""
-        if self.emit_event is None or hasattr(record, _REPORTED):
+        if self.emit_event is None or hasattr(record, _REPORTED) or hasattr(record, PRINTED):
             return
         run = captured_run_of(record)
         if run is None:
@@ -104,6 +106,8 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record."""
+        if hasattr(record, PRINTED):
+            return
         for _ in other_handlers(record.name):
             return
         run = captured_run_of(record)

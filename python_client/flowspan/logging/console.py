@@ -76,3 +76,13 @@ def is_stderr(handler: logging.Handler) -> bool:
     """True if a handler writes to standard error."""
     stream = getattr(handler, "stream", None)
     return stream is not None and (stream is sys.stderr or stream is sys.__stderr__)
+
+
+def is_on_console(handler: logging.Handler) -> bool:
+    """True if a handler writes to standard output or standard error, also by way of rich."""
+    stream = getattr(handler, "stream", None)
+    if stream is None:
+        stream = getattr(getattr(handler, "console", None), "file", None)
+    return stream is not None and any(
+        stream is each for each in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    )

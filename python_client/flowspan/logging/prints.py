@@ -1,23 +1,36 @@
-"""Prints inside runs with `log_prints`: they are printed as ever, and reported as log lines."""
+"""Prints inside runs with `log_prints`: printed, stored, and seen by the program's own handlers.
+
+A print is shown once: where a handler of the program shows log records on the console, the print
+becomes one of them, in the program's format; elsewhere it is printed as ever.
+"""
 
 from __future__ import annotations
 
 import builtins
 import logging
 import sys
-from typing import Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 from flowspan.core.runs import current_run
-from flowspan.logging.capture import report_text
+from flowspan.logging.capture import PRINTED, other_handlers, report_text
+from flowspan.logging.console import is_on_console
+from flowspan.logging.loggers import extra_of, logger_of
+
+if TYPE_CHECKING:
+    from flowspan.core.runs import Run
 
 LOGGER_NAME = "print"
+"""The name under which prints are stored, so that they can be told from other lines."""
 
 _original = builtins.print
 _installed = False
+_is_logging: ContextVar[bool] = ContextVar("flowspan_is_logging_a_print", default=False)
+"""True while handlers get a print: one that prints itself must not make a record of that."""
 
 
 def install() -> None:
-    """Puts `builtins.print` under watch: at the first run with log_prints, and then for good."""
+    """Patch `builtins.print` at the first run with `log_prints`; it stays patched."""
     global _installed, _original  # noqa: PLW0603 - one per process
     if not _installed:
         _original, builtins.print = builtins.print, _print
@@ -28,17 +41,35 @@ def _print(*args: Any, **kwargs: Any) -> None:
     run = current_run.get()
     file = kwargs.get("file")
     is_elsewhere = file is not None and file is not sys.stdout and file is not sys.stderr
-    if run is None or not run.log_prints or is_elsewhere:
+    if run is None or not run.log_prints or is_elsewhere or _is_logging.get():
         _original(*args, **kwargs)
         return
     # Once for both: making the text may cost something, or say something else the second time.
     # Joined, for a text may be of a subclass of str, which `print` would ask for its text again.
     texts = ["".join((str(arg),)) for arg in args]
-    _original(*texts, **kwargs)
+    handlers = _handlers_of(run)
+    if not any(map(is_on_console, handlers)):
+        _original(*texts, **kwargs)
     separator, end = kwargs.get("sep"), kwargs.get("end")
     text = (" " if separator is None else separator).join(texts)
     if end is not None:
         text += end
     text = text.rstrip("\n")
-    if text:
-        report_text(run, logging.INFO, LOGGER_NAME, text)
+    if not text:
+        return
+    report_text(run, logging.INFO, LOGGER_NAME, text)
+    if handlers:
+        token = _is_logging.set(True)
+        try:
+            extra = {**extra_of(run), PRINTED: True}
+            logger_of(run).info(text, extra=extra, stacklevel=2)
+        finally:
+            _is_logging.reset(token)
+
+
+def _handlers_of(run: Run) -> list[logging.Handler]:
+    """Return the program's handlers that a print of a run gets to."""
+    logger = logger_of(run)
+    if not logger.isEnabledFor(logging.INFO):
+        return []
+    return [each for each in other_handlers(logger.name) if each.level <= logging.INFO]

@@ -36,7 +36,7 @@ def key_from_template(template: str, run: Run, arguments: dict[str, Any]) -> str
 
 def _seen(run: Run, name_of_function: str) -> SimpleNamespace:
     return SimpleNamespace(
-        id=run.id,
+        id=run.record.id,
         name=run.name,
         tags=run.tags,
         run_count=run.run_count,

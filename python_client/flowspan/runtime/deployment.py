@@ -27,7 +27,7 @@ _fact = Facts(
         "name": Fact(nothing),
         "version": Fact(nothing),
         "parameters": Fact(lambda run: run.parameters, dict, read_dict),
-        "flow_run_id": Fact(lambda run: run.id),
+        "flow_run_id": Fact(lambda run: run.record.id),
     },
 )
 

@@ -56,20 +56,20 @@ def current() -> Run | None:
 
 def _parent_id(run: Run) -> str | None:
     parent = run.parent.flow_run if run.parent is not None else None
-    return parent.id if parent is not None else None
+    return parent.record.id if parent is not None else None
 
 
 def _root_id(run: Run) -> str:
     while run.parent is not None and run.parent.flow_run is not None:
         run = run.parent.flow_run
-    return run.id
+    return run.record.id
 
 
 _fact = Facts(
     __name__,
     current,
     {
-        "id": Fact(lambda run: run.id),
+        "id": Fact(lambda run: run.record.id),
         "name": Fact(lambda run: run.name),
         "tags": Fact(lambda run: run.tags, list, read_list),
         "parameters": Fact(lambda run: run.parameters, dict, read_dict),

@@ -42,7 +42,7 @@ _fact = Facts(
     __name__,
     _current,
     {
-        "id": Fact(lambda run: run.id),
+        "id": Fact(lambda run: run.record.id),
         "name": Fact(lambda run: run.name),
         "tags": Fact(lambda run: run.tags, list, read_list),
         "parameters": Fact(lambda run: run.parameters, dict, read_dict),

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from flowspan.core.definitions import FlowDefinition, TaskDefinition
 from flowspan.core.keeping import Keeping
-from flowspan.core.runs import Run
+from flowspan.core.run_objects import FlowRun, TaskRun
 from flowspan.drivers.processes import pickling
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.definitions import Definition
     from flowspan.core.events import RunRecord
-    from flowspan.core.runs import Scope
+    from flowspan.core.runs import Run, Scope
 
 _LEFT_BEHIND = frozenset(
     {
@@ -39,6 +39,7 @@ class PortableRun(NamedTuple):
         definition: What of its flow or task can be pickled, by name.
         attempt: The attempt.
         created_ns: When it was created.
+        started_ns: When its first attempt began.
         log_prints: Whether prints are logged.
         arguments: Its arguments by parameter, as far as they can be pickled; None without.
         keeping: How what it calls keeps its results, likewise; None if not at all.
@@ -50,6 +51,7 @@ class PortableRun(NamedTuple):
     definition: dict[str, Any]
     attempt: int
     created_ns: int
+    started_ns: int
     log_prints: bool
     arguments: dict[str, Any] | None
     keeping: dict[str, Any] | None
@@ -75,6 +77,7 @@ def _portable(run: Run, up_to: Run | None) -> PortableRun:
         _facts_of(run.definition),
         run.attempt,
         run.created_ns,
+        run.original.started_ns,
         run.log_prints,
         None if arguments is None else pickling.only_portable(arguments),
         _keeping_of(run),
@@ -147,7 +150,11 @@ def _here(
     if isinstance(definition, FlowDefinition):
         definition.own_runner = None
     flow_run = known.get(record.flow_run_id or "")
-    run = Run(record, definition, parent, flow_run, scope, portable.created_ns, portable.log_prints)
+    made = FlowRun if record.is_flow else TaskRun
+    times_ns = portable.created_ns, portable.started_ns
+    run: Run = made(record, definition, parent, flow_run, scope, times_ns[0], portable.log_prints)
+    run.running_since_ns = times_ns[1]
+    run.release()
     if record.is_flow:
         run.flow_run = known[record.id] = run
     run.attempt = portable.attempt

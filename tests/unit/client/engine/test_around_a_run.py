@@ -251,7 +251,7 @@ def test_the_run_context(recorder: Recorder) -> None:
         assert isinstance(context, TaskRunContext)
         assert context == TaskRunContext.get()
         assert context.task is step
-        assert context.task_run.id == recorder.run("step").id
+        assert str(context.task_run.id) == recorder.run("step").id
         assert (context.task_run.name, context.task_run.tags) == ("step-0", ["io", "a"])
         assert (context.task_run.run_count, context.parameters) == (1, {"x": 3})
         assert isinstance(context.task_run.state, State)
@@ -276,7 +276,7 @@ def test_the_run_context(recorder: Recorder) -> None:
         assert len({context, FlowRunContext.get()}) == 1
         assert context.flow_run.name in repr(context)
         step(3)
-        return context.flow_run.id
+        return str(context.flow_run.id)
 
     with tags("a"):
         assert TagsContext.get().current_tags == {"a"}
@@ -300,7 +300,7 @@ def test_the_context_of_asynchronous_runs(recorder: Recorder) -> None:
     @flow
     async def outer() -> list[tuple[str, int]]:
         found = await asyncio.gather(*(step(x) for x in range(3)))
-        assert get_run_context().flow_run.id == runtime.flow_run.id == recorder.run("outer").id
+        assert str(get_run_context().flow_run.id) == runtime.flow_run.id == recorder.run("outer").id
         return found
 
     assert asyncio.run(outer()) == [("step", 0), ("step", 1), ("step", 2)]

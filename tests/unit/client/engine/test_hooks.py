@@ -148,7 +148,9 @@ def test_hooks_are_inside_of_the_run(recorder: Recorder) -> None:
 
     def hook(definition: Any, run: Any, state: Any) -> None:
         get_run_logger().info("from the hook of %s", definition.name)
-        seen.append((run.id, run.name, run.parameters, run.tags, runtime.flow_run.id, state.data))
+        seen.append(
+            (str(run.id), run.name, run.parameters, run.tags, runtime.flow_run.id, state.data)
+        )
 
     @flow(flow_run_name="n-{n}", on_completion=[hook])
     def doubled(n: int) -> int:

@@ -181,7 +181,7 @@ def test_who_is_cancelled_while_it_waits_has_no_hook_of_failure(
         hooks.append(state.name)
 
     def cancel(_flow: Any, run: Any, _state: Any) -> bool:
-        recorder.cancels[run.id]("by the test")
+        recorder.cancels[str(run.id)]("by the test")
         return True
 
     def body() -> None:

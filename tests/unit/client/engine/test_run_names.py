@@ -28,7 +28,7 @@ def told_here() -> str:
     """A name made of all that code can learn of its run."""
     context = get_run_context()
     run = runtime.task_run if context.run.definition.kind == "Task" else runtime.flow_run
-    assert run.id == context.run.id
+    assert run.id == str(context.run.id)
     assert run.parameters == context.parameters
     said = [f"{key}={value}" for key, value in run.parameters.items()]
     of_flow = f"{runtime.flow_run.flow_name}:{sorted(runtime.flow_run.parameters)}"

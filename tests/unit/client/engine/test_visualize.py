@@ -175,7 +175,7 @@ def asked_of_the_run() -> None:
     context = get_run_context()
     assert isinstance(context, FlowRunContext)
     assert context.parameters == runtime.flow_run.parameters == {"day": 5}
-    assert context.flow_run.id == runtime.flow_run.id == runtime.deployment.flow_run_id
+    assert str(context.flow_run.id) == runtime.flow_run.id == runtime.deployment.flow_run_id
     assert context.flow.name == runtime.flow_run.flow_name == runtime.flow_run.name
     assert runtime.flow_run.run_count == 1
     assert runtime.task_run.id is None

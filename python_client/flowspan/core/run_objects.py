@@ -1,0 +1,202 @@
+"""The runs that hooks, conditions and contexts are given: Prefect's attributes beside flowspan's.
+
+Everything here is worked out when it is asked for: a run that nobody asks costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowspan.core.functions import attribute_of, called_function
+from flowspan.core.runs import Run
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+    from uuid import UUID
+
+    from flowspan.core.retries import RetryPolicy
+
+_FLOW_NAMESPACE = "6f3b7d62-2f7b-5a0e-9d5c-0c9a1f5b7a10"
+"""The namespace of flow ids: a part of the contract with the service."""
+_NS_PER_S = 1_000_000_000
+_DIGITS = 8
+
+
+class EmpiricalPolicy(NamedTuple):
+    """How a run is retried.
+
+    Attributes:
+        retries: How many attempts may follow the first.
+        retry_delay: The delay before each retry, in seconds; the last is repeated.
+        retry_jitter_factor: By which part of itself a delay may grow by chance; None if it may not.
+    """
+
+    retries: int
+    retry_delay: list[float]
+    retry_jitter_factor: float | None
+
+
+class _Timed(Run):
+    """What the runs of flows and tasks have in common."""
+
+    __slots__ = ()
+
+    idempotency_key: str | None = None
+    next_scheduled_start_time: datetime | None = None
+
+    @property
+    def created(self) -> datetime:
+        """When it was created, an aware datetime in UTC."""
+        return _instant(self.created_ns)
+
+    @property
+    def updated(self) -> datetime:
+        """When its state last changed as far as it was told, in UTC."""
+        return _instant(self.state.time_ns or self.original.running_since_ns or self.created_ns)
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When its first attempt began, an aware datetime in UTC; None before."""
+        started_ns = self.original.started_ns
+        return _instant(started_ns) if started_ns else None
+
+    @property
+    def end_time(self) -> datetime | None:
+        """When it entered its terminal state, an aware datetime in UTC; None before."""
+        ended_ns = self._ended_ns()
+        return _instant(ended_ns) if ended_ns else None
+
+    @property
+    def total_run_time(self) -> timedelta:
+        """How long it ran in the attempts that have ended, without waiting in between."""
+        return self._run_time(self._ended_ns())
+
+    @property
+    def estimated_run_time(self) -> timedelta:
+        """How long it has run so far, with the attempt that is going on."""
+        from flowspan import clock  # noqa: PLC0415 - not needed to define flows
+
+        return self._run_time(self._ended_ns() or clock.now_ns())
+
+    @property
+    def estimated_start_time_delta(self) -> timedelta:
+        """How long it waited before its first attempt began; until now if none did."""
+        from flowspan import clock  # noqa: PLC0415 - not needed to define flows
+
+        return _span((self.original.started_ns or clock.now_ns()) - self.created_ns)
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """Empty: runs have tags."""
+        return {}
+
+    @property
+    def empirical_policy(self) -> EmpiricalPolicy:
+        """How it is retried."""
+        policy: RetryPolicy | None = self.definition.retry
+        if policy is None:
+            return EmpiricalPolicy(0, [0.0], None)
+        return EmpiricalPolicy(policy.retries, list(policy.delays_s), policy.jitter_factor or None)
+
+    def _ended_ns(self) -> int:
+        state = self.state
+        return (state.time_ns or 0) if state.is_final() else 0
+
+    def _run_time(self, until_ns: int) -> timedelta:
+        run = self.original
+        since_ns = run.running_since_ns
+        return _span(run.ran_ns + (until_ns - since_ns if until_ns and since_ns else 0))
+
+
+class FlowRun(_Timed):
+    """A flow run, as hooks and `get_run_context().flow_run` give it."""
+
+    __slots__ = ()
+
+    # What comes with deployments and workers.
+    deployment_id: UUID | None = None
+    deployment_version: str | None = None
+    auto_scheduled = False
+    created_by: Any = None
+    infrastructure_pid: str | None = None
+    infrastructure_document_id: UUID | None = None
+    work_pool_id: UUID | None = None
+    work_pool_name: str | None = None
+    work_queue_id: UUID | None = None
+    work_queue_name: str | None = None
+
+    @property
+    def flow_id(self) -> UUID:
+        """The id of its flow, which follows from the flow's name."""
+        return _derived_id(self.definition.name)
+
+    @property
+    def flow_version(self) -> str | None:
+        """The version of the flow."""
+        return self.definition.version or None
+
+    @property
+    def parent_task_run_id(self) -> UUID | None:
+        """The run that called it, a task's or a flow's; None at the top."""
+        return self.parent_run_id
+
+    @property
+    def job_variables(self) -> dict[str, Any]:
+        """Empty, until there are workers."""
+        return {}
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """Empty, until there are deployments."""
+        return {}
+
+
+class TaskRun(_Timed):
+    """A task run, as hooks, conditions and `get_run_context().task_run` give it."""
+
+    __slots__ = ()
+
+    cache_key: str | None = None
+    cache_expiration: datetime | None = None
+
+    @property
+    def task_key(self) -> str:
+        """Identifies the task's function: its name, and a hash of where it is defined."""
+        fn: Any = called_function(self.definition.fn)
+        name = attribute_of(fn, "__qualname__") or self.definition.name
+        place = f"{attribute_of(fn, '__module__')}:{name}"
+        return f"{name}-{_derived_id(place).hex[:_DIGITS]}"
+
+    @property
+    def dynamic_key(self) -> str:
+        """Tells the calls of one task apart: the id of the run, as text."""
+        return self.record.id
+
+    @property
+    def task_version(self) -> str | None:
+        """The version of the task."""
+        return self.definition.version or None
+
+    @property
+    def flow_run_run_count(self) -> int:
+        """The number of the attempt of the flow run that it belongs to; 0 outside flows."""
+        return 0 if self.flow_run is None else self.flow_run.run_count
+
+
+def _derived_id(text: str) -> UUID:
+    from uuid import UUID, uuid5  # noqa: PLC0415 - not needed to define flows
+
+    return uuid5(UUID(_FLOW_NAMESPACE), text)
+
+
+def _instant(time_ns: int) -> datetime:
+    from datetime import UTC, datetime  # noqa: PLC0415 - not needed to define flows
+
+    seconds, ns = divmod(time_ns, _NS_PER_S)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=ns // 1000)
+
+
+def _span(duration_ns: int) -> timedelta:
+    from datetime import timedelta  # noqa: PLC0415 - not needed to define flows
+
+    return timedelta(microseconds=max(duration_ns, 0) // 1000)
