@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.service import ServiceProcess
 
 START = """
-    import asyncio, os, signal, sys, threading, time
+    import asyncio, os, select, signal, sys, threading, time
     from flowspan import flow, task
     from flowspan.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
@@ -125,6 +125,58 @@ def test_sigterm_ends_the_runs_before_the_process(service: ServiceProcess, way: 
     runs = flow_runs(service.channel)
     assert {run.state.type for run in runs} == {CRASHED}
     assert {run.state.message for run in runs} == {"Terminated from outside (SIGTERM)."}
+
+
+BLOCKED = {
+    "a sleep in a subflow": """
+    @flow(on_crashed=[crashed])
+    def inner(): wait(lambda: time.sleep(600))
+    @flow(on_crashed=[crashed])
+    def outer(): wait(inner)
+    outer()
+    """,
+    "a native wait in a task": """
+    @task
+    def step(): wait(lambda: select.select([], [], [], 600))
+    @flow(on_crashed=[crashed])
+    def outer(): wait(step)
+    outer()
+    """,
+    "a loop that is blocked": """
+    @flow(on_crashed=[crashed])
+    async def outer(): wait(lambda: time.sleep(600))
+    asyncio.run(outer())
+    """,
+    "a loop that an awaited task blocks": """
+    @task
+    async def step(): wait(lambda: time.sleep(600))
+    @flow(on_crashed=[crashed])
+    async def outer(): await asyncio.gather(later(1), step())
+    asyncio.run(outer())
+    """,
+}
+
+
+@pytest.mark.parametrize("where", BLOCKED)
+def test_sigterm_breaks_off_code_that_blocks(service: ServiceProcess, where: str) -> None:
+    waiting = """
+    def wait(call):
+        print("blocked", flush=True)
+        try: call()
+        finally: print("finally", flush=True)
+    """
+    code = START + waiting + BLOCKED[where]
+    with FlowProcess(code, home=service.home / "client", address=service.address) as process:
+        for _ in range(BLOCKED[where].count("wait(")):
+            process.wait_for_line("blocked")
+        process.process.send_signal(signal.SIGTERM)
+        output = process.finish(expected_code=-signal.SIGTERM)
+    calls = BLOCKED[where].count("wait(")
+    hooks = BLOCKED[where].count("on_crashed")
+    assert output.count("finally") == calls
+    assert output.count("hook: Terminated from outside (SIGTERM).") == hooks
+    runs = flow_runs(service.channel)
+    assert [run.state.type for run in runs] == [CRASHED] * hooks
 
 
 def test_sigterm_is_the_programs_where_it_handles_it(service: ServiceProcess) -> None:

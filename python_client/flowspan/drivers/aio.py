@@ -41,7 +41,7 @@ from flowspan.drivers.futures import TaskFuture
 from flowspan.drivers.host import host_of
 from flowspan.drivers.links import link_inputs
 from flowspan.drivers.skipping import limited_by
-from flowspan.drivers.termination import begin_ending_with_process, end_with_process
+from flowspan.drivers.termination import begin_ending_with_process, end_with_process, hear
 from flowspan.exceptions import RunSignal, SelfDependency
 from flowspan.logging.capture import note
 
@@ -200,8 +200,12 @@ async def _outermost(host: Host, parent: Run | None) -> AsyncIterator[None]:
     assert task is not None  # noqa: S101 - only used in coroutines
     loop = task.get_loop()
 
+    def cancel() -> None:
+        if hear():
+            task.cancel()
+
     def stop() -> None:
-        loop.call_soon_threadsafe(task.cancel)
+        loop.call_soon_threadsafe(cancel)
 
     takes_sigterm = begin_ending_with_process(stop)
     try:

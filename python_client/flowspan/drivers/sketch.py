@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from flowspan.core.definitions import FlowDefinition
+    from flowspan.core.runs import Run
 
 
 class Sketched:
@@ -97,7 +98,9 @@ class Sketch:
         run: Stands for the flow run, for code that asks about it. It is never reported.
     """
 
-    def __init__(self, run: FlowRun) -> None:
+    run: Run
+
+    def __init__(self, run: Run) -> None:
         self.run = run
         self.nodes: list[tuple[str, bool]] = []
         self.edges: list[tuple[int, int]] = []

@@ -4,6 +4,9 @@ Otherwise the process would be gone at once, and the service could only guess, a
 became of its runs. Nothing is done where the program handles the signal itself, nor outside of the
 main thread, which gets no signals. When the last run at the top has ended and was reported, the
 signal is sent again, so that the process ends as its sender expects.
+
+An asynchronous run is cancelled where it awaits. If its code blocks the loop, nothing is awaited:
+then, after a moment, TerminationSignal is raised in that code, as in a plain run.
 """
 
 from __future__ import annotations
@@ -21,12 +24,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+_PATIENCE_S = 0.5
+"""How long a loop may take to cancel its run before the code that blocks it is broken off."""
+
 _SIGTERM = int(signal.SIGTERM)
 _DEFAULT = int(signal.SIG_DFL)
 
 _stops: list[Callable[[], object] | None] = []
 """Stop functions of the outermost runs; None raises in the main thread. Used only there."""
 _has_come = False
+_heard = threading.Event()
+"""Set once the loop of an asynchronous run has got control after SIGTERM."""
+_hearing = threading.Lock()
+_insists = False
+"""True from the moment in which blocking code is broken off."""
 
 
 def has_come() -> bool:
@@ -62,8 +73,9 @@ def end_with_process(stop: Callable[[], object] | None) -> None:
         _stops.remove(stop)
     if _stops:
         return
-    if _signal.getsignal(_SIGTERM) is _on_sigterm:
+    if _signal.getsignal(_SIGTERM) in (_on_sigterm, _on_sigterm_again):
         _signal.signal(_SIGTERM, _DEFAULT)
+    _heard.set()
     if _has_come:
         from flowspan.reporter import get_reporter  # noqa: PLC0415 - not needed to define flows
 
@@ -82,14 +94,52 @@ def _on_sigterm(number: int, _frame: FrameType | None) -> None:
             stop()
     if not stops or None in stops:
         raise TerminationSignal(number)
+    _signal.signal(number, _on_sigterm_again)
+    threading.Thread(target=_insist, name="flowspan-sigterm", daemon=True).start()
+
+
+def hear() -> bool:
+    """Note, in the main thread, that a loop has got control after SIGTERM.
+
+    Returns:
+        True if its run is to be cancelled; False if its code was broken off meanwhile.
+    """
+    with _hearing:
+        if _insists:
+            return False
+        _heard.set()
+    if _signal.getsignal(_SIGTERM) is _on_sigterm_again:
+        _signal.signal(_SIGTERM, _DEFAULT)  # another one ends the process where it is
+    return True
+
+
+def _insist() -> None:
+    """Break off the code of the main thread unless its loop gets control in time."""
+    global _insists  # noqa: PLW0603 - one per process
+    _heard.wait(_PATIENCE_S)
+    with _hearing:
+        if _heard.is_set():
+            return
+        _insists = True
+    ident = threading.main_thread().ident
+    if ident is not None:
+        _signal.pthread_kill(ident, _SIGTERM)
+
+
+def _on_sigterm_again(number: int, _frame: FrameType | None) -> None:
+    _signal.signal(number, _DEFAULT)
+    if _insists:
+        raise TerminationSignal(number)
+    os.kill(os.getpid(), number)
 
 
 def _in_child() -> None:
     """Leave a forked child as it would be without flowspan: its parent's runs are not its own."""
-    global _has_come  # noqa: PLW0603 - one per process
+    global _has_come, _heard, _hearing, _insists  # noqa: PLW0603 - one per process
     _stops.clear()
-    _has_come = False
-    if _signal.getsignal(_SIGTERM) is _on_sigterm:
+    _has_come = _insists = False
+    _heard, _hearing = threading.Event(), threading.Lock()
+    if _signal.getsignal(_SIGTERM) in (_on_sigterm, _on_sigterm_again):
         _signal.signal(_SIGTERM, _DEFAULT)
 
 

@@ -49,3 +49,41 @@ async def main_later():
 main()
 asyncio.run(main_later())
 
+# prints: 1 1 True
+# prints: 2 2 True
+# prints: Running True 1
+# prints: True None True
+# prints: True True
+# prints: True
+# prints: Retrying True 2
+# prints: True None True
+# prints: True True
+# prints: True
+# prints: Retrying True 3
+# prints: True None True
+# prints: True True
+# prints: True
+# prints: Running True 1
+# prints: True None True
+# prints: True True
+# prints: True
+# prints: Retrying True 2
+# prints: True None True
+# prints: True True
+# prints: True
+# prints: Retrying True 3
+# prints: True None True
+# prints: True True
+# prints: True
+# prints: Running True 1
+# prints: True None True
+# prints: Retrying True 2
+# prints: True None True
+# prints: True True
+# prints: plain plain later
+# prints: Running True 1
+# prints: True None True
+# prints: Retrying True 2
+# prints: True None True
+# prints: True True
+# prints: later

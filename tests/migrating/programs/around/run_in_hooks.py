@@ -124,8 +124,10 @@ with tags("around"):
 # prints: [True, True]
 # prints: True True
 # prints: True
-# prints: True f2 None {'x': 5}
+# prefect prints: True f2 None {'x': '5'}
+# flowspan prints: True f2 None {'x': 5}
 # prints: None None None {}
 # prints: False {} None None
 # prints: True True
 # prints: 0
+# because: run.parameters are the validated arguments, which the function gets

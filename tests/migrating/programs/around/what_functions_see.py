@@ -10,9 +10,7 @@ from prefect.runtime import flow_run, task_run
 def seen(where):
     flow_context, task_context = FlowRunContext.get(), TaskRunContext.get()
     print(f"{where}: flow", flow_run.flow_name, sorted(flow_run.parameters), sorted(flow_run.tags))
-    print(
-        "  task", task_run.task_name, sorted(task_run.parameters.items()), sorted(task_run.tags)
-    )
+    print("  task", task_run.task_name, sorted(task_run.parameters.items()), sorted(task_run.tags))
     print(
         "  context",
         flow_context and flow_context.flow.name,
@@ -108,3 +106,77 @@ with tags("around"):
     except ValueError as error:
         print(error)
 
+# prints: flow_run_name: flow main ['x'] ['around']
+# prints:   task None [] []
+# prints:   context main None {'x': 1} ['around'] flow_runs True
+# prints:   count 0
+# prints: task_run_name: flow main ['x'] ['around']
+# prints:   task plain [('x', 2)] ['around', 'own', 'within']
+# prints:   context main plain {'x': 2} ['around', 'within'] task_runs True
+# prints:   count 0
+# prints: condition: flow main ['x'] ['around']
+# prints:   task plain [('x', 2)] ['around', 'own', 'within']
+# prints:   context main plain {'x': 2} ['around', 'within'] task_runs True
+# prints:    flow-1-2 Running 1 Failed 1
+# prints: Completed: flow main ['x'] ['around']
+# prints:   task plain [('x', 2)] ['around', 'own', 'within']
+# prints:   context main plain {'x': 2} ['around', 'within'] task_runs True
+# prints:    flow-1-2 2
+# prints: task_run_name: flow main ['x'] ['around']
+# prints:   task plain [('x', 3)] ['around', 'own', 'within']
+# prints:   context main plain {'x': 3} ['around', 'within'] task_runs True
+# prints:   count 0
+# prints: condition: flow main ['x'] ['around']
+# prints:   task plain [('x', 3)] ['around', 'own', 'within']
+# prints:   context main plain {'x': 3} ['around', 'within'] task_runs True
+# prints:    flow-1-3 Running 1 Failed 1
+# prints: Completed: flow main ['x'] ['around']
+# prints:   task plain [('x', 3)] ['around', 'own', 'within']
+# prints:   context main plain {'x': 3} ['around', 'within'] task_runs True
+# prints:    flow-1-3 2
+# prints: task_run_name: flow main ['x'] ['around']
+# prints:   task later [('x', 4)] ['around', 'own']
+# prints:   context main later {'x': 4} ['around'] task_runs True
+# prints:   count 0
+# prints: condition: flow main ['x'] ['around']
+# prints:   task later [('x', 4)] ['around', 'own']
+# prints:   context main later {'x': 4} ['around'] task_runs True
+# prints:    flow-1-4 Running 1 Failed 1
+# prints: Failed: flow main ['x'] ['around']
+# prints:   task later [('x', 4)] ['around', 'own']
+# prints:   context main later {'x': 4} ['around'] task_runs True
+# prints:    flow-1-4 2
+# prints: flow_run_name: flow inner ['x'] ['around']
+# prints:   task None [] []
+# prints:   context inner None {'x': 5} ['around'] flow_runs True
+# prints:   count 0
+# prints: key keyed True {'x': 5}
+# prints: Completed: flow inner ['x'] ['around']
+# prints:   task None [] []
+# prints:   context inner None {'x': 5} ['around'] flow_runs True
+# prints:    flow-5 1
+# prints: Completed: flow main ['x'] ['around']
+# prints:   task None [] []
+# prints:   context main None {'x': 1} ['around'] flow_runs True
+# prints:    flow-1 1
+# prints: flow_run_name: flow main-later ['x'] ['around']
+# prints:   task None [] []
+# prints:   context main-later None {'x': 6} ['around'] flow_runs True
+# prints:   count 0
+# prints: task_run_name: flow main-later ['x'] ['around']
+# prints:   task later [('x', 7)] ['around', 'own']
+# prints:   context main-later later {'x': 7} ['around'] task_runs True
+# prints:   count 0
+# prints: condition: flow main-later ['x'] ['around']
+# prints:   task later [('x', 7)] ['around', 'own']
+# prints:   context main-later later {'x': 7} ['around'] task_runs True
+# prints:    flow-6-7 Running 1 Failed 1
+# prints: Failed: flow main-later ['x'] ['around']
+# prints:   task later [('x', 7)] ['around', 'own']
+# prints:   context main-later later {'x': 7} ['around'] task_runs True
+# prints:    flow-6-7 2
+# prints: Failed: flow main-later ['x'] ['around']
+# prints:   task None [] []
+# prints:   context main-later None {'x': 6} ['around'] flow_runs True
+# prints:    flow-6 1
+# prints: 7
