@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flowspan.config import get_config
 from flowspan.core.numbers import checked_count
 from flowspan.core.options import names_options
+from flowspan.core.values import shown
 from flowspan.drivers.task_runner import OpenTaskRunner
 from flowspan.prefect_names import refusing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["ConcurrentTaskRunner", "ProcessPoolTaskRunner", "TaskRunner", "ThreadPoolTaskRunner"]
 
@@ -89,17 +93,31 @@ class ProcessPoolTaskRunner:
         max_workers: How many tasks may run at the same time, each in a process; None for what
             FLOWSPAN_TASK_RUNNER_PROCESS_POOL_MAX_WORKERS says, and without that for the number of
             processors that this process may use.
+        initializer: Called in each process before its first task. What it raises fails the task
+            that needed the process.
+        initargs: The arguments of the initializer.
     """
 
     @names_options("`ProcessPoolTaskRunner`")
-    def __init__(self, max_workers: int | None = None) -> None:
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
         """See the class.
 
         Raises:
             ValueError: max_workers is less than 1.
-            TypeError: max_workers is no whole number, or another option was given.
+            TypeError: max_workers is no whole number, initializer cannot be called, or another
+                option was given.
         """
         self.max_workers = _checked(max_workers)
+        if initializer is not None and not callable(initializer):
+            raise TypeError(f"initializer must be a function, not {shown(initializer)}")
+        self.initializer = initializer
+        self.initargs = tuple(initargs)
 
     def open(self, name: str) -> OpenTaskRunner:
         """See `TaskRunner.open`."""
@@ -107,16 +125,21 @@ class ProcessPoolTaskRunner:
         from flowspan.drivers.processes.runner import OpenProcessRunner  # noqa: PLC0415
 
         bound = self.max_workers or get_config().task_runner_process_pool_max_workers
-        return OpenProcessRunner(bound or _processors(), name)
+        return OpenProcessRunner(bound or _processors(), name, self.initializer, self.initargs)
 
     def duplicate(self) -> ProcessPoolTaskRunner:
         """Another one like this; there is no need for it, since each flow run opens its own."""
-        return type(self)(self.max_workers)
+        options: Any = {"initializer": self.initializer, "initargs": self.initargs}
+        return type(self)(self.max_workers, **options)
 
     def __eq__(self, other: object) -> bool:
+        # The arguments of the initializer are the user's: whether they are equal is not asked.
         if type(other) is not type(self):
             return NotImplemented
-        return self.max_workers == other.max_workers
+        is_same = self.initializer is other.initializer and (
+            self.initargs is other.initargs or not (self.initargs or other.initargs)
+        )
+        return is_same and self.max_workers == other.max_workers
 
     def __hash__(self) -> int:
         return hash((type(self), self.max_workers))

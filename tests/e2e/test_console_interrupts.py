@@ -161,8 +161,9 @@ BLOCKED = {
 def test_sigterm_breaks_off_code_that_blocks(service: ServiceProcess, where: str) -> None:
     waiting = """
     def wait(call):
-        print("blocked", flush=True)
-        try: call()
+        try:
+            print("blocked", flush=True)
+            call()
         finally: print("finally", flush=True)
     """
     code = START + waiting + BLOCKED[where]

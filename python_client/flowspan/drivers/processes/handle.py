@@ -69,6 +69,7 @@ class WorkerHandle:
 
     Attributes:
         known_flow_run: The key of the flow run that it has been told of.
+        is_initialized: True if it has certainly called the initializer of its runner.
         is_spent: Whether it must not be used again: it is gone, or code in it was broken off, which
             may have left anything behind.
         was_killed: Whether the parent killed it.
@@ -76,6 +77,7 @@ class WorkerHandle:
 
     def __init__(self, host: Host, number: int) -> None:
         self.known_flow_run = ""
+        self.is_initialized = False
         self.is_spent = False
         self.was_killed = False
         self._host = host

@@ -54,6 +54,8 @@ class Call(NamedTuple):
         flow_run_key: What the worker remembers the flow run by.
         tags: Those of `with tags(...)`.
         carrier: The span to be the current one; see flowspan.telemetry.propagation. None without.
+        initializer: The function to call before, once in a worker, and its arguments, pickled; None
+            if there is none or the worker has called it.
     """
 
     fn: bytes
@@ -64,3 +66,4 @@ class Call(NamedTuple):
     flow_run_key: str
     tags: tuple[str, ...]
     carrier: dict[str, str] | None
+    initializer: tuple[bytes, bytes] | None = None

@@ -41,12 +41,21 @@ class OpenProcessRunner(OpenTaskRunner):
     Args:
         max_workers: How many tasks run at the same time, each in a process.
         name: For the names of threads.
+        initializer: Called in each worker before its first task; None for nothing.
+        initargs: Its arguments.
     """
 
     is_remote = True
 
-    def __init__(self, max_workers: int, name: str) -> None:
+    def __init__(
+        self,
+        max_workers: int,
+        name: str,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
         super().__init__(max_workers, name)
+        self._initializer = initializer, initargs
         self.workers = WorkerPool()
         self._functions: dict[TaskDefinition, bytes] = {}
         """Those that go by name, which stays the same."""
@@ -57,6 +66,21 @@ class OpenProcessRunner(OpenTaskRunner):
         if is_stand_in(task.fn):
             return partial(_call_here, task.fn)
         return RemoteCall(self, task)
+
+    def dump_initializer(self) -> tuple[bytes, bytes] | None:
+        """The initializer and its arguments, pickled; None if there is none.
+
+        Raises:
+            NotPortable: They cannot be pickled.
+        """
+        function, arguments = self._initializer
+        if function is None:
+            return None
+        who = "The initializer of the task runner"
+        return (
+            pickling.dump_function(who, function)[0],
+            pickling.dump_call(who, function, arguments, {}),
+        )
 
     def dump_function(self, task: TaskDefinition) -> bytes:
         """The task's function, pickled."""
@@ -172,8 +196,12 @@ class RemoteCall:
             flow_run_key=key,
             tags=current_tags.get(),
             carrier=telemetry.inject() if run.span is not None else None,
+            initializer=None if worker.is_initialized else self._runner.dump_initializer(),
         )
-        return worker.call(call, payload, run)
+        answer = worker.call(call, payload, run)
+        if not answer.is_error:  # else it may be the initializer that raised
+            worker.is_initialized = True
+        return answer
 
 
 def _late(run: Run, answer: Answer, worker: WorkerHandle) -> BaseException:

@@ -119,6 +119,7 @@ class Worker:
         self._call_id = 0
         """The call that is going on; 0 if none is."""
         self._scope = CancelScope()
+        self._is_initialized = False
         self._pushes = 0
         """How many threads are breaking something off."""
         self._is_plain = False
@@ -184,6 +185,8 @@ class Worker:
     def _call(self, call: messages.Call, payload: bytes) -> Any:
         # First, as it may come with this call alone: what cannot be loaded must not lose it.
         flow_run = self._flow_run(call)
+        if call.initializer is not None:
+            self._initialize(*call.initializer)
         fn = self._function(call.fn)
         args, kwargs = pickling.load_call(payload)
         run = load_task_run(call.run, flow_run)
@@ -201,6 +204,15 @@ class Worker:
             return self._call_to_the_end(flow_run, call, fn, args, kwargs)
         finally:
             span.leave(token)
+
+    @calls_user_code
+    def _initialize(self, function: bytes, arguments: bytes) -> None:
+        """Call the initializer of the runner, unless this worker has called it."""
+        if self._is_initialized:
+            return
+        args, kwargs = pickling.load_call(arguments)
+        pickling.load_function(function)(*args, **kwargs)
+        self._is_initialized = True
 
     @calls_user_code
     def _call_to_the_end(

@@ -105,8 +105,9 @@ UNKNOWN = {
         "'retries'; it is an option of `@task`: set it there, or for one call by with_options",
     ),
     "of a runner": (
-        lambda: ProcessPoolTaskRunner(initializer=print),
-        "`ProcessPoolTaskRunner` has no option 'initializer'; its options are max_workers.",
+        lambda: ProcessPoolTaskRunner(processors=print),
+        "`ProcessPoolTaskRunner` has no option 'processors'; its options are max_workers, "
+        "initializer, initargs.",
     ),
     "a name": (lambda: task("load"), "take a function, not 'load'; a name is given by name="),
 }

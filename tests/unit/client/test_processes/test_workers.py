@@ -280,3 +280,25 @@ def test_artifacts_of_the_caller_are_noted_at_its_span() -> None:
     relay.caller.span = None
     relay.take(events)
     assert host.events == 3 * events
+
+
+def _refuse(text: str) -> None:
+    raise ValueError(text)
+
+
+def test_what_an_initializer_raises_fails_the_task(recorder):
+    runner = ProcessPoolTaskRunner(max_workers=1, initializer=_refuse, initargs=("not today",))
+
+    @task
+    def step():
+        return 1
+
+    @flow(task_runner=runner)
+    def outer():
+        states = [step.submit(return_state=True) for _ in range(2)]
+        return [repr(state.result(raise_on_failure=False)) for state in states]
+
+    assert outer() == ["ValueError('not today')"] * 2
+    with pytest.raises(TypeError, match="initializer must be a function"):
+        ProcessPoolTaskRunner(initializer=5)
+    assert runner == runner.duplicate() != ProcessPoolTaskRunner(max_workers=1)
