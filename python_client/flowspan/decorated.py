@@ -40,7 +40,7 @@ from flowspan.core.sketching import current_sketch
 from flowspan.core.source_code import Code
 from flowspan.core.states import COMPLETED, ReturnedState, State
 from flowspan.core.values import is_instance
-from flowspan.drivers.bridge import call_async, call_async_generator
+from flowspan.drivers.bridge import call_async_generator
 from flowspan.drivers.generators import collecting, open_generator
 
 if TYPE_CHECKING:
@@ -230,9 +230,9 @@ class Decorated(Definition, Generic[P, R_co]):
                 is, and `wait_for=[…]`, futures that are to complete before.
 
         Returns:
-            What the function returns. For an asynchronous function a coroutine, but in a plain flow
-            or task, which could not await it, the result. For a generator function a generator: the
-            run begins with its first value.
+            What the function returns. For an asynchronous function a coroutine, also in a plain
+            flow or task: `asyncio.run` runs it there. For a generator function a generator: the run
+            begins with its first value.
 
         Raises:
             BaseException: What the function raised, after the last retry.
@@ -292,7 +292,7 @@ class Decorated(Definition, Generic[P, R_co]):
         if not self.is_generator:
             coroutine: Any = self._run_async(args, kwargs, wait_for, return_state)
             coroutine.__qualname__ = self.name  # what Python says was never awaited
-            return call_async(coroutine)
+            return coroutine
         if return_state or current_sketch.get() is not None:
             collected: Any = self._collected
             return collected(*args, return_state=return_state, wait_for=wait_for, **kwargs)

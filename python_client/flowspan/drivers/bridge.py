@@ -24,16 +24,6 @@ def current_asyncio_task() -> object:
     return current_task()
 
 
-def call_async(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """The coroutine, to be awaited; or, where nobody could, what it returns.
-
-    A plain flow or task that calls an asynchronous one cannot await it, so there it runs to its end
-    here and now: on a loop of its own, in a thread of its own if a loop runs in this one already
-    (then the plain one is itself called from a coroutine, and blocks that as any plain call would).
-    """
-    return coroutine if _can_be_awaited() else run_coroutine(coroutine)
-
-
 def call_async_generator(values: AsyncGenerator[Any, Any]) -> Any:
     """The asynchronous generator; or, where nobody could await it, a plain one of its values."""
     return values if _can_be_awaited() else _iterate_here(values)

@@ -291,7 +291,7 @@ def test_an_asynchronous_task_in_a_plain_flow_is_broken_off_where_it_waits(
 
     @flow
     def outer() -> None:
-        asleep()
+        asyncio.run(asleep())
 
     with pytest.raises(CancelRun, match="by the test"):
         outer()
@@ -304,8 +304,8 @@ def test_a_cancelled_future_is_finished_once_though_its_loop_looks_just_then(
     """`cancel` has taken the run, but not said yet how it ended, when its coroutine gives up."""
 
     def looked_meanwhile(run: Any, *rest: Any) -> Any:
-        if run.id in jobs:
-            jobs[run.id]._ensure_finished()
+        if run.record.id in jobs:
+            jobs[run.record.id]._ensure_finished()
         return never_run(run, *rest)
 
     jobs: dict[str, Any] = {}
