@@ -46,13 +46,6 @@ if TYPE_CHECKING:
     from flowspan.core.tracing import RunSpan
     from flowspan.drivers.host import Host
 
-_COLLECTS: dict[int, Callable[..., Any]] = {
-    id(GeneratorType): list,
-    id(CoroutineType): run_coroutine,
-}
-"""What makes a value of what a function returned, by the id of its type: a type may have a `hash`
-that is the user's."""
-
 
 @calls_user_code
 def drive(  # noqa: C901 - the hot path, in one piece
@@ -103,9 +96,8 @@ def drive(  # noqa: C901 - the hot path, in one piece
                     else:
                         outcome = _call_in_span(span, fn, args, kwargs)
                     if id(type(outcome)) not in ATOMIC_IDS:
-                        collect = _COLLECTS.get(id(type(outcome)))
-                        if collect is not None:
-                            outcome = _call(run, collect, (outcome,), {})
+                        if type(outcome) is GeneratorType:
+                            outcome = _call(run, list, (outcome,), {})
                         holds = holds_upstream(outcome)
                         if holds and definition.is_flow:
                             outcome = settle(outcome)
@@ -291,7 +283,7 @@ def _call_to_the_end(
 ) -> Any:
     """Calls the function and waits for the tasks that it submitted."""
     value = fn(*args, **kwargs)
-    if type(value) is CoroutineType:  # as a plain function may return that of a task
+    if type(value) is CoroutineType and attempt.definition.is_flow:
         value = run_coroutine(value)
     if attempt.task_runner is not None:
         attempt.task_runner.wait()

@@ -16,7 +16,7 @@ import traceback
 from collections import OrderedDict
 from contextvars import copy_context
 from queue import SimpleQueue
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowspan import clock, telemetry
@@ -250,8 +250,6 @@ class Worker:
         self._is_plain = True
         try:
             value = fn(*args, **kwargs)
-            if type(value) is CoroutineType:
-                return run_coroutine(value)
             return list(value) if type(value) is GeneratorType else value
         finally:
             self._is_plain = False

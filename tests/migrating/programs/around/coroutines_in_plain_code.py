@@ -54,7 +54,7 @@ def main():
     print(asyncio.run(both()))
     print(asyncio.run(below(5)))
     print(in_task(6), in_task.submit(7).result())
-    print(returned_by_task(8), returned_by_task.submit(9).result())
+    print(asyncio.run(returned_by_task(8)))
     print(returned_by_flow(10))
     print(asyncio.run(load(11, return_state=True)).name)
     print(load.submit(12).result(), load.map([13, 14]).result())
@@ -66,10 +66,24 @@ def main():
 
 @flow
 async def main_later():
-    print(returned_by_task(20), returned_by_flow(21))
+    print(await returned_by_task(20), returned_by_flow(21))
     print(await load(22))
 
 
 main()
 asyncio.run(main_later())
 print(returned_by_flow(30))
+
+# prints: True 1
+# prints: 2
+# prints: [4, 5]
+# prints: 6
+# prints: 7 8
+# prints: 9
+# prints: 11
+# prints: Completed
+# prints: 13 [14, 15]
+# prints: of a coroutine
+# prints: 21 22
+# prints: 23
+# prints: 31

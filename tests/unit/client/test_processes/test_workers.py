@@ -282,6 +282,27 @@ def test_artifacts_of_the_caller_are_noted_at_its_span() -> None:
     assert host.events == 3 * events
 
 
+def _prepare(name: str, value: str) -> None:
+    os.environ[name] = value
+
+
+def test_an_initializer_is_called_before_the_first_task_of_a_worker(recorder):
+    runner = ProcessPoolTaskRunner(
+        max_workers=1, initializer=_prepare, initargs=("FLOWSPAN_PREPARED_BY_TEST", "yes")
+    )
+
+    @task
+    def step(i):
+        return os.environ.pop("FLOWSPAN_PREPARED_BY_TEST", None)
+
+    @flow(task_runner=runner)
+    def outer():
+        return [step.submit(i).result() for i in range(2)]
+
+    assert outer() == ["yes", None]
+    assert "FLOWSPAN_PREPARED_BY_TEST" not in os.environ
+
+
 def _refuse(text: str) -> None:
     raise ValueError(text)
 
