@@ -14,12 +14,18 @@ if TYPE_CHECKING:
 
 NESTED = """
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+    from contextvars import copy_context
     from flowspan import flow, runtime, task
 
     kinds = {}
 
     def called(kind, x):
-        return kinds[kind](x)
+        value = kinds[kind](x)
+        if not asyncio.iscoroutine(value):
+            return value
+        with ThreadPoolExecutor(1) as pool:  # a loop may run in this thread
+            return pool.submit(copy_context().run, asyncio.run, value).result()
 
     async def awaited(kind, x):
         value = kinds[kind](x)
