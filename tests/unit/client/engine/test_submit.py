@@ -165,7 +165,7 @@ def test_direct_calls_wait_for_futures(recorder: Recorder) -> None:
     @flow
     def outer() -> list[Any]:
         future = double.submit(1)
-        return [double(future), inner(future), inner_later(future)]  # type: ignore[arg-type]
+        return [double(future), inner(future), asyncio.run(inner_later(future))]  # type: ignore[arg-type]
 
     @flow
     async def outer_later() -> list[Any]:

@@ -153,7 +153,7 @@ def asks(day: int) -> Any:
     assert list(as_completed([submitted])) == [submitted]
     assert submitted.state.is_completed()
     assert load.submit(submitted, return_state=True).is_completed()
-    after = later(submitted.result())
+    after = later.submit(submitted.result()).result()
     assert known.submit().result() == [1, 2]
     return [load(each) for each in known.map([1, 2])], load(after)
 
@@ -196,7 +196,7 @@ def test_what_needs_a_run_finds_one_and_has_no_effect(
     assert {"n0 --> n1", "n1 --> n2"} <= set(graph)
     if it is asks:
         assert "n2 --> n3" not in graph, "the state was not passed on"
-        assert "n1 --> n3" in graph, "an asynchronous task in a plain flow gives its result"
+        assert "n1 --> n3" in graph, "a submitted task gives its result"
     assert not caplog.records
     assert host._host is None
     assert not flowspan_home.exists()
