@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from flowspan import clock
 from flowspan.core.runs import current_run
-from flowspan.drivers.arguments import settle
 from flowspan.core.traversal import HeldList
+from flowspan.drivers.arguments import settle
 from flowspan.drivers.futures import TaskFuture, wait_until_done
 from flowspan.drivers.interrupts import take
 from flowspan.exceptions import RunTimeout
