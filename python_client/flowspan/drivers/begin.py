@@ -158,6 +158,8 @@ def begin_flow(
     run = _made(host, flow, parent, petname(random.randrange), parameters)
     run.arguments = arguments
     run.begin_error = error
+    if run.keeper is not None and not unresolved and error is None:
+        run.keeper.note_call(args, kwargs)
     if flow.run_name is None or unresolved or error is not None:
         announce(run, host)
     else:

@@ -49,11 +49,13 @@ def attach(world: World, run: Run, inherited: Keeping | None) -> None:
     options = run.definition.keeping or NO_OPTIONS
     keeping = (inherited or Keeping()).with_options(options)
     if run.definition.is_flow:
+        # What the caller's next attempt finds of this run, and what this run's own next one does.
+        own = keeping if options.persist is not False else keeping.with_kept(None)
         keeping = keeping.with_kept(Kept() if run.definition.retry is not None else None)
         is_inside = current_transaction.get() is not None
         run.keeping = keeping if keeping.says_something or is_inside else None
-        if keeping.persist:
-            run.keeper = RunKeeper(world, run, keeping, None)
+        if own.persist or own.kept is not None:
+            run.keeper = RunKeeper(world, run, own, None)
         return
     hooks = run.definition.hooks
     has_hooks = hooks is not None and hooks.are_of_transactions
@@ -132,15 +134,17 @@ class RunKeeper:
 
     def note_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note which call this is, if the flow is to know it again in its next attempt."""
-        if self._keeping.kept is not None and not self._run.definition.is_flow:
+        if self._keeping.kept is not None:
             self._lookup.note_call(args, kwargs)
 
     def look_up(self) -> Calls:
         """Looks whether there is a result already; the state Cached, or None."""
-        if self._run.definition.is_flow:
+        is_flow = self._run.definition.is_flow
+        if is_flow and self._keeping.kept is None:
             return None
         if not self.looks_up:
-            self._lookup.warn_once_of_iterating()
+            if not is_flow:
+                self._lookup.warn_once_of_iterating()
             return None
         lookup = self._lookup
         found = yield from lookup.look_up(self.transaction)
@@ -176,6 +180,8 @@ class RunKeeper:
         if self._writes and (transaction.waits_for_parent or self._lookup.kept_as is not None):
             # Now, before anyone else has the value and may change it.
             yield Do(self._take_down, (), is_user_code=False)
+        if self._snapshot is not None and self._run.definition.is_flow:
+            yield from self._keep_with_block()
         if transaction.waits_for_parent:
             transaction.write = self._write if self._writes else None
             return self._lean(state)
@@ -198,6 +204,21 @@ class RunKeeper:
             yield from end(self.transaction, failed=state.type is not COMPLETED)
         elif state.type is not COMPLETED:
             yield from end(self.transaction, failed=True)
+
+    def _keep_with_block(self) -> Calls:
+        """Keep a subflow's result when the block around its call commits, if there is one.
+
+        Its tasks are rolled back with the block, so the next attempt has to run it again then.
+        """
+        run, block = self._run, current_transaction.get()
+        callers = {run.parent.record.id, self._lookup.flow_run_id} if run.parent is not None else ()
+        if block is None or block.run_id not in callers:
+            return
+        call, snapshot, attempt = self._lookup.kept_as, self._snapshot, self._lookup.flow_attempt
+        node = TransactionNode(key=None, parent=block, run_id=run.record.id, note=self._note)
+        node.write = lambda: self._keeping.kept.put(call, snapshot, attempt)
+        self._snapshot = None
+        yield from end(node, failed=False)
 
     @property
     def _writes(self) -> bool:

@@ -47,6 +47,7 @@ class LookUp:
         key: The key of the cache policy; None if there is none.
         kept_as: The call as which a flow with retries keeps the result; None if it does not.
         flow_attempt: The attempt of the flow in which the run was called.
+        flow_run_id: The run of that flow; None outside of flows.
         found_how: For people, where the result was found.
         is_stored: Whether it was found in the store.
     """
@@ -54,7 +55,11 @@ class LookUp:
     def __init__(self, world: World, run: Run, keeping: Keeping) -> None:
         self.key: str | None = None
         self.kept_as: Call | None = None
-        self.flow_attempt = run.flow_run.attempt if run.flow_run is not None else 1
+        flow_run = run.flow_run
+        if run.definition.is_flow:
+            flow_run = run.parent.flow_run if run.parent is not None else None
+        self.flow_attempt = flow_run.attempt if flow_run is not None else 1
+        self.flow_run_id = flow_run.record.id if flow_run is not None else None
         self.found_how = ""
         self.is_stored = False
         self._world = world
@@ -99,7 +104,7 @@ class LookUp:
         Raises:
             ConfigError: The key is to be locked, and there is nothing that could.
         """
-        if self._keeping.persist:
+        if self._keeping.persist and not self._run.definition.is_flow:
             try:
                 self.key = yield Do(self._made_key, (), is_user_code=False)
             except Exception as error:  # noqa: BLE001 - may be anything of user code
