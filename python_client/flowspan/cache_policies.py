@@ -1,5 +1,7 @@
 """Cache policies: what the key of a task's result is made of.
 
+Policies are values: those of one class that say the same are equal.
+
 A task that is called again under a key that a stored result has is not run: its run ends as Cached
 with that result. Policies are added (`INPUTS + RUN_ID`), and inputs are taken out by name
 (`INPUTS - "verbose"`). The policies of this module never give two tasks the same key: what the task
@@ -10,9 +12,11 @@ are.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from flowspan.core.definitions import Definition
 from flowspan.core.hashing import stable_hash
 from flowspan.core.identity import identity_of, is_owner_of, owner_of
 from flowspan.core.transactions import IsolationLevel
@@ -20,7 +24,7 @@ from flowspan.core.values import is_instance
 from flowspan.exceptions import HashError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
     from typing import Self
 
@@ -45,6 +49,7 @@ __all__ = [
 ]
 
 
+@dataclass(repr=False)
 class CachePolicy:
     """Makes the key of a task's result. Derive from it and write `compute_key`.
 
@@ -57,12 +62,14 @@ class CachePolicy:
     """
 
     key_storage: str | Path | None = None
-    isolation_level: IsolationLevel | None = None
+    isolation_level: IsolationLevel | str | None = None
     lock_manager: LockManager | None = None
+
+    has_no_keys: ClassVar[bool] = False
 
     def compute_key(
         self,
-        task_ctx: TaskContext,
+        task_ctx: TaskContext | None,
         inputs: dict[str, Any],
         flow_parameters: dict[str, Any],
         **kwargs: Any,
@@ -70,7 +77,7 @@ class CachePolicy:
         """The key.
 
         Args:
-            task_ctx: The task and its run.
+            task_ctx: The task and its run; None where a key is made by hand, without a run.
             inputs: The task's arguments by the names of its parameters.
             flow_parameters: Those of the flow that calls it; empty outside flows.
             **kwargs: Nothing yet.
@@ -91,6 +98,9 @@ class CachePolicy:
     ) -> Self:
         """A copy with other settings; see the class. What is None stays as it is."""
         fresh = copy.copy(self)
+        for name, value in vars(self).items():
+            if type(value) is list:
+                setattr(fresh, name, list(value))
         if key_storage is not None:
             fresh.key_storage = key_storage
         if lock_manager is not None:
@@ -112,25 +122,26 @@ class CachePolicy:
         """
         if not isinstance(other, CachePolicy):
             return NotImplemented
-        if isinstance(other, _NoCache):
+        if isinstance(other, _None):
             return self
-        return CompoundCachePolicy((*self._parts(), *other._parts()))._configured_as(self, other)
+        return CompoundCachePolicy(policies=[self, other])._configured_as(self, other)
 
     def __sub__(self, name: str) -> CachePolicy:
-        """The same without one of the inputs.
+        """The same without one of the inputs; the same if it is not made of inputs.
 
         Raises:
-            TypeError: No input is part of this policy's key.
+            TypeError: The name is not text.
         """
-        raise TypeError(f"{type(self).__name__} is not made of inputs; nothing can be taken out")
+        _check_name(name)
+        return self
 
     @property
     def is_of_one_run(self) -> bool:
         """True if no other run can have the same key."""
         return any(isinstance(policy, RunId) for policy in self._parts())
 
-    def _parts(self) -> tuple[CachePolicy, ...]:
-        return self.policies if isinstance(self, CompoundCachePolicy) else (self,)
+    def _parts(self) -> list[CachePolicy]:
+        return self.policies if isinstance(self, CompoundCachePolicy) else [self]
 
     def _configured_as(self, *others: CachePolicy) -> Self:
         for name in ("key_storage", "isolation_level", "lock_manager"):
@@ -142,19 +153,25 @@ class CachePolicy:
         return self
 
 
+def _check_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a parameter must be text, not {name!r}")
+
+
 def _is_alike(value: Any, other: Any) -> bool:
     """True for the same setting; only texts and paths of the user's are asked for equality."""
     return value is other or (is_instance(value, (str, PurePath)) and bool(value == other))
 
 
-class _NoCache(CachePolicy):
+@dataclass(repr=False)
+class _None(CachePolicy):
     """No key: nothing is looked for, nor found later."""
 
-    is_no_cache = True
+    has_no_keys: ClassVar[bool] = True
 
     def compute_key(
         self,
-        task_ctx: TaskContext,
+        task_ctx: TaskContext | None,
         inputs: dict[str, Any],
         flow_parameters: dict[str, Any],
         **kwargs: Any,
@@ -168,55 +185,61 @@ class _NoCache(CachePolicy):
         return "NO_CACHE"
 
 
+@dataclass(repr=False)
 class CacheKeyFnPolicy(CachePolicy):
     """The key is what a function returns.
 
-    Args:
+    Attributes:
         cache_key_fn: Called with the task context and the arguments by parameter; returns the key,
-            or None for no caching.
+            or None for no caching. Without one there is no key.
     """
 
-    def __init__(self, cache_key_fn: Callable[..., str | None]) -> None:
-        self.cache_key_fn = cache_key_fn
+    cache_key_fn: Callable[..., str | None] | None = None
 
     def compute_key(
         self,
-        task_ctx: TaskContext,
+        task_ctx: TaskContext | None,
         inputs: dict[str, Any],
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
         """What the function returns."""
-        return self.cache_key_fn(task_ctx, inputs)
+        return None if self.cache_key_fn is None else self.cache_key_fn(task_ctx, inputs)
 
 
+@dataclass(repr=False)
 class CompoundCachePolicy(CachePolicy):
     """Several policies together; made by adding them.
 
-    Args:
-        policies: The policies. Those that give no key are left out; if none does, there is none.
+    Attributes:
+        policies: The policies, without compound ones: those are replaced by their parts. All
+            `Inputs` are one, the last, which leaves out what any of them does. Those that give no
+            key are left out; if none does, there is none.
     """
 
-    def __init__(self, policies: Iterable[CachePolicy]) -> None:
-        self.policies = tuple(policies)
+    policies: list[CachePolicy] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        parts = [part for policy in self.policies for part in policy._parts()]  # noqa: SLF001 - of the same class
+        self.policies = [part for part in parts if not isinstance(part, Inputs)]
+        inputs = [part for part in parts if isinstance(part, Inputs)]
+        if inputs:
+            left_out = sorted({name for part in inputs for name in part.exclude})
+            self.policies.append(Inputs(exclude=left_out))
 
     def compute_key(
         self,
-        task_ctx: TaskContext,
+        task_ctx: TaskContext | None,
         inputs: dict[str, Any],
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
         """One key of the keys of all."""
-        excluded = {
-            name
-            for policy in self.policies
-            if isinstance(policy, Inputs)
-            for name in policy.exclude
-        }
-        if excluded:  # also from what the other policies know of the task
+        excluded = [each.exclude for each in self.policies if isinstance(each, Inputs)]
+        if excluded and excluded[0] and task_ctx is not None:
+            # Also from what the other policies know of the task.
             task_ctx = copy.copy(task_ctx)
-            task_ctx.excluded = frozenset(excluded)
+            task_ctx.excluded = frozenset(excluded[0])
         keys = [
             policy.compute_key(task_ctx, inputs, flow_parameters, **kwargs)
             for policy in self.policies
@@ -225,28 +248,29 @@ class CompoundCachePolicy(CachePolicy):
         return hash_objects(*found) if found else None
 
     def __sub__(self, name: str) -> CachePolicy:
+        _check_name(name)
         if not any(isinstance(policy, Inputs) for policy in self.policies):
-            raise TypeError(f"{self!r} is not made of inputs; nothing can be taken out")
-        parts = (part - name if isinstance(part, Inputs) else part for part in self.policies)
-        return CompoundCachePolicy(parts)._configured_as(self)
+            return self
+        less = CompoundCachePolicy(policies=[*self.policies, Inputs(exclude=[name])])
+        return less._configured_as(self)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.policies))
 
 
+@dataclass(repr=False)
 class Inputs(CachePolicy):
-    """The key is made of the arguments, defaults included.
+    """The key is made of the arguments, defaults included; there is none for a task without any.
 
-    Args:
+    Attributes:
         exclude: The names of parameters that are left out.
     """
 
-    def __init__(self, exclude: Iterable[str] = ()) -> None:
-        self.exclude = tuple(exclude)
+    exclude: list[str] = field(default_factory=list)
 
     def compute_key(
         self,
-        task_ctx: TaskContext,
+        task_ctx: TaskContext | None,
         inputs: dict[str, Any],
         flow_parameters: dict[str, Any],
         **kwargs: Any,
@@ -256,21 +280,24 @@ class Inputs(CachePolicy):
         Raises:
             HashError: One of them cannot be hashed; the message names it.
         """
+        if not inputs:
+            return None
         names = [name for name in sorted(inputs) if name not in self.exclude]
         hashes = [_hash_of_input(name, inputs[name], task_ctx) for name in names]
-        owner_is_input = is_owner_of(inputs.get("self"), task_ctx.task.fn)
+        fn = getattr(getattr(task_ctx, "task", None), "fn", None)
+        owner_is_input = is_owner_of(inputs.get("self"), fn)
         identity = _identity(task_ctx, self.exclude, owner_is_input=owner_is_input)
         return hash_objects(identity, names, hashes)
 
     def __sub__(self, name: str) -> CachePolicy:
-        if not isinstance(name, str):
-            raise TypeError(f"the name of a parameter must be text, not {name!r}")
-        return Inputs((*self.exclude, name))._configured_as(self)
+        _check_name(name)
+        return Inputs(exclude=[*self.exclude, name])._configured_as(self)
 
     def __repr__(self) -> str:
         return "INPUTS" + "".join(f" - {name!r}" for name in self.exclude)
 
 
+@dataclass(repr=False)
 class TaskSource(CachePolicy):
     """The key is made of the source of the task's function (and of nothing that it calls).
 
@@ -280,29 +307,34 @@ class TaskSource(CachePolicy):
 
     def compute_key(
         self,
-        task_ctx: TaskContext,
+        task_ctx: TaskContext | None,
         inputs: dict[str, Any],
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """A hash of the source and of the bytecode."""
+        """A hash of the source and of the bytecode; None without a task."""
+        if task_ctx is None:
+            return None
         return hash_objects(_identity(task_ctx), task_ctx.task.code.source)
 
     def __repr__(self) -> str:
         return "TASK_SOURCE"
 
 
+@dataclass(repr=False)
 class RunId(CachePolicy):
     """The key is the id of the flow run (of the task run itself outside flows)."""
 
     def compute_key(
         self,
-        task_ctx: TaskContext,
+        task_ctx: TaskContext | None,
         inputs: dict[str, Any],
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """A hash of the id."""
+        """A hash of the id; None without a run."""
+        if task_ctx is None:
+            return None
         run = task_ctx.task_run
         return hash_objects(_identity(task_ctx), str(run.flow_run_id or run.id))
 
@@ -310,12 +342,13 @@ class RunId(CachePolicy):
         return "RUN_ID"
 
 
+@dataclass(repr=False)
 class FlowParameters(CachePolicy):
     """The key is made of the parameters of the flow that calls the task."""
 
     def compute_key(
         self,
-        task_ctx: TaskContext,
+        task_ctx: TaskContext | None,
         inputs: dict[str, Any],
         flow_parameters: dict[str, Any],
         **kwargs: Any,
@@ -341,8 +374,8 @@ INPUTS = Inputs()
 TASK_SOURCE = TaskSource()
 RUN_ID = RunId()
 FLOW_PARAMETERS = FlowParameters()
-NONE = _NoCache()
-NO_CACHE = NONE
+NONE = _None()
+NO_CACHE = _None()
 DEFAULT = INPUTS + TASK_SOURCE + RUN_ID
 
 
@@ -356,15 +389,19 @@ def hash_objects(*values: Any) -> str:
 
 
 def _identity(
-    context: TaskContext, without: Collection[str] = (), *, owner_is_input: bool = False
+    context: TaskContext | None, without: Collection[str] = (), *, owner_is_input: bool = False
 ) -> str:
     """Return what keeps the keys of different tasks apart."""
+    if context is None or not isinstance(getattr(context, "task", None), Definition):
+        return ""  # a key that is made by hand
     excluded: frozenset[str] = getattr(context, "excluded", frozenset())
     left_out = excluded | set(without)
     return identity_of(context.task, without=left_out, owner_is_input=owner_is_input)
 
 
-def _hash_of_input(name: str, value: Any, context: TaskContext, what: str = "parameter") -> str:
+def _hash_of_input(
+    name: str, value: Any, context: TaskContext | None, what: str = "parameter"
+) -> str:
     try:
         return hash_objects(value)
     except HashError as error:
@@ -373,9 +410,10 @@ def _hash_of_input(name: str, value: Any, context: TaskContext, what: str = "par
             if what == "parameter"
             else "Give a cache_key_fn."
         )
+        task = getattr(context, "task", None)
+        of = f"of task {task.name!r} " if isinstance(task, Definition) else ""
         raise HashError(
-            f"The key of task {context.task.name!r} cannot be made of its {what} {name!r}: "
-            f"{error}. {advice}"
+            f"The key {of}cannot be made of its {what} {name!r}: {error}. {advice}"
         ) from error
 
 

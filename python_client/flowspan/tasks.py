@@ -101,7 +101,7 @@ def _policy_of(of: Any) -> CachePolicy | None:
     if options["persist_result"] is False:
         return None if policy is None else NO_CACHE
     if options["cache_key_fn"] is not None:
-        policy = CacheKeyFnPolicy(options["cache_key_fn"])
+        policy = CacheKeyFnPolicy(cache_key_fn=options["cache_key_fn"])
     if options["result_storage_key"] and policy is not NO_CACHE:
         return None
     return DEFAULT if policy is NotSet else cast("CachePolicy | None", policy)
@@ -168,15 +168,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
     def take_options(self, options: dict[str, Any]) -> None:  # noqa: D102 - as its base
         run_tags = checked_tags(options["tags"])
         run_name = checked_run_name(options["task_run_name"], "task_run_name")
-        policy = options["cache_policy"]
-        if policy is NotSet:
-            super().take_options({**options, "cache_policy": None})
-        elif policy is None:
-            from flowspan.cache_policies import NO_CACHE  # noqa: PLC0415 - start-up cost
-
-            super().take_options({**options, "cache_policy": NO_CACHE})
-        else:
-            super().take_options(options)
+        super().take_options(options)
         self.options = options
         self.version = options["version"]
         self.viz_return_value = options["viz_return_value"]
@@ -333,6 +325,7 @@ def task(  # noqa: D417 - the options are described one by one
             retries.
         cache_policy: What the key of a result is made of, by which it is found when the task is
             called again (`flowspan.cache_policies`); of inputs, source and flow run by default.
+            None is as NO_CACHE: nothing is looked for.
         cache_key_fn: Makes the key instead: called with the task context and the arguments by
             parameter.
         cache_expiration: How long a stored result may be found.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from flowspan.core.annotations import NotSet
 from flowspan.core.numbers import LONGEST_WAIT_S
 from flowspan.core.outcomes import judge_error
 
@@ -32,7 +33,6 @@ SERIALIZER_NAMES = ("pickle", "json", "compressed/pickle", "compressed/json")
 """The short names of serializers; `flowspan.serializers` has them."""
 
 _SWITCHES_ON = (
-    "cache_policy",
     "cache_key_fn",
     "cache_expiration",
     "result_storage",
@@ -53,8 +53,9 @@ class KeepOptions:
         serializer: How: an instance or a short name.
         in_memory: Whether the state of a run holds a result that is stored, too.
         storage_key: A template of the key under which it is stored.
-        policy: The cache policy.
+        policy: The cache policy; None if none was given.
         key_fn: A function that makes the key; it wins over the policy.
+        is_uncached: Whether it says that a result is neither looked for nor found later.
         expires_after_s: How long a stored result may be found in the cache, in seconds.
         refresh: Whether what is found is not taken, but replaced.
     """
@@ -62,6 +63,7 @@ class KeepOptions:
     __slots__ = (
         "expires_after_s",
         "in_memory",
+        "is_uncached",
         "key_fn",
         "persist",
         "policy",
@@ -72,25 +74,28 @@ class KeepOptions:
     )
 
     def __init__(self, options: Mapping[str, Any]) -> None:
+        policy = options.get("cache_policy", NotSet)
+        has_no_keys = bool(getattr(type(policy), "has_no_keys", False))
+        is_chosen = policy is not NotSet and policy is not None and not has_no_keys
         self.persist: bool | None = options.get("persist_result")
-        if self.persist is None and any(_switches_on(options.get(name)) for name in _SWITCHES_ON):
+        if self.persist is None and (
+            is_chosen or any(options.get(name) is not None for name in _SWITCHES_ON)
+        ):
             self.persist = True
         self.storage = options.get("result_storage")
         self.serializer = options.get("result_serializer")
         self.in_memory = options.get("cache_result_in_memory") is not False
-        self.storage_key: str | None = options.get("result_storage_key")
-        self.policy: Any = options.get("cache_policy")
+        self.storage_key: str | None = options.get("result_storage_key") or None
+        self.policy: Any = None if policy is NotSet else policy
         self.key_fn: Callable[..., str | None] | None = options.get("cache_key_fn")
+        self.is_uncached = self.key_fn is None and (
+            has_no_keys or (policy is None and self.storage_key is None)
+        )
         expiration: timedelta | None = options.get("cache_expiration")
         self.expires_after_s = (
             None if expiration is None else min(max(expiration.total_seconds(), 0), LONGEST_WAIT_S)
         )
         self.refresh: bool = bool(options.get("refresh_cache"))
-
-
-def _switches_on(value: Any) -> bool:
-    """True unless an option says nothing, or that there is no caching."""
-    return value is not None and not getattr(type(value), "is_no_cache", False)
 
 
 NO_OPTIONS = KeepOptions({})
@@ -247,8 +252,10 @@ def keep_options(options: Mapping[str, Any]) -> KeepOptions | None:
         TypeError, ValueError: An option has a value that it may not have.
     """
     in_memory = options.get("cache_result_in_memory")
-    if (in_memory is None or in_memory is True) and not any(
-        options.get(name) is not None for name in (*_SWITCHES_ON, *_OTHERS)
+    if (
+        (in_memory is None or in_memory is True)
+        and options.get("cache_policy", NotSet) is NotSet
+        and not any(options.get(name) is not None for name in (*_SWITCHES_ON, *_OTHERS))
     ):
         return None
     _check(options)
@@ -264,8 +271,8 @@ def _check(options: Mapping[str, Any]) -> None:
     key_fn = options.get("cache_key_fn")
     if key_fn is not None and not callable(key_fn):
         raise TypeError(f"cache_key_fn must be a function, not {key_fn!r}")
-    policy = options.get("cache_policy")
-    if policy is not None and not hasattr(policy, "compute_key"):
+    policy = options.get("cache_policy", NotSet)
+    if policy is not NotSet and policy is not None and not hasattr(policy, "compute_key"):
         raise TypeError(f"cache_policy must be one of flowspan.cache_policies, not {policy!r}")
     storage = options.get("result_storage")
     is_path = isinstance(storage, str) or hasattr(storage, "__fspath__")

@@ -146,7 +146,7 @@ class LookUp:
         """Say so, once, if options of the task ask for what a generator that is iterated lacks."""
         definition: Any = self._run.definition
         options, code = self._options, definition.code
-        if not options.persist or options.policy is NO_CACHE or code.warned_of_iterating:
+        if not options.persist or options.is_uncached or code.warned_of_iterating:
             return
         code.warned_of_iterating = True
         self._warn(
@@ -177,7 +177,7 @@ class LookUp:
     @property
     def _is_kept(self) -> bool:
         options = self._options
-        if options.policy is NO_CACHE:
+        if options.is_uncached:
             return False
         # Else the policy said that there is no key.
         return not self._keeping.persist or (options.policy is None and options.key_fn is None)
@@ -193,12 +193,15 @@ class LookUp:
         return Call(key, self._keeping.kept.count(key, self.flow_attempt), is_exact=True)
 
     def _made_policy(self) -> CachePolicy | None:
+        """Return what makes the key; None if that is the template of `result_storage_key`."""
         options = self._options
+        if options.is_uncached:
+            return NO_CACHE
+        if options.storage_key is not None:
+            return None
         if options.key_fn is not None:
-            return CacheKeyFnPolicy(options.key_fn)
-        policy: CachePolicy | None = options.policy
-        if policy is None and options.storage_key is None:
-            return DEFAULT
+            return CacheKeyFnPolicy(cache_key_fn=options.key_fn)
+        policy: CachePolicy = DEFAULT if options.policy is None else options.policy
         return policy
 
     def _made_key(self) -> str | None:
@@ -246,7 +249,7 @@ class LookUp:
     def _lock(self, transaction: TransactionNode) -> Generator[float, Any, None]:
         """Locks the key, where the policy says so; waits for it in turns that can be broken off."""
         policy, key, holder = self._policy, self.key, self._run.record.id
-        if policy is None or policy.isolation_level is not IsolationLevel.SERIALIZABLE:
+        if policy is None or policy.isolation_level != IsolationLevel.SERIALIZABLE:
             return
         locks = policy.lock_manager
         if locks is None or key is None:
