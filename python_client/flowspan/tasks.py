@@ -14,6 +14,7 @@ from flowspan.core.options import check_options, declare_options, names_options
 from flowspan.core.readable import OptionValue, Tags
 from flowspan.core.retries import exponential_backoff
 from flowspan.core.sketching import current_sketch
+from flowspan.core.transactions import load_public_with
 from flowspan.decorated import Decorated, options_in
 from flowspan.drivers.arguments import given_upstream
 from flowspan.drivers.links import Mapped, mapped_sources
@@ -296,6 +297,11 @@ class Task(Decorated[P, R_co], TaskDefinition):
 
 
 declare_options("`@task`", Task.__init__)
+
+
+@load_public_with
+def _load_transactions() -> None:
+    from flowspan import transactions  # noqa: F401, PLC0415 - most programs have none
 
 
 @overload

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 from flowspan import clock
@@ -36,6 +36,7 @@ from flowspan.core.transactions import (
     commit,
     current_transaction,
     end,
+    register_public,
     rollback,
 )
 from flowspan.core.values import is_instance
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncTransaction",
+    "BaseTransaction",
     "CommitMode",
     "IsolationLevel",
     "Transaction",
@@ -74,22 +76,39 @@ _FIRST_WAIT_S = 0.01
 _LONGEST_WAIT_S = 0.5
 
 
+BaseTransaction = TransactionNode
+
+
 class _Block(TransactionNode):
-    """The transaction of a block, however it is driven."""
+    """The transaction of a block or of a task run, however it is driven."""
+
+    # What a task run's own transaction has, which is made without `__init__`.
+    store: ResultStore | None = None
+    overwrite = False
+    write_on_commit = True
+    logger: logging.Logger | logging.LoggerAdapter[Any] | None = None
+    _run: Run | None = None
+    _finds_store = False
+    _modes: tuple[Any, Any] = (None, None)
+    _staged: Any = None
+    _record: ResultRecord | Exception | None = None
+    _token: Token[TransactionNode | None] | None = None
 
     def __init__(
         self,
         *,
-        key: str | None,
-        store: ResultStore | None,
-        commit_mode: CommitMode | str | None,
-        isolation_level: IsolationLevel | str | None,
-        overwrite: bool,
-        write_on_commit: bool,
-        logger: logging.Logger | logging.LoggerAdapter[Any] | None,
+        store: ResultStore | None = None,
+        key: str | None = None,
+        commit_mode: CommitMode | str | None = None,
+        isolation_level: IsolationLevel | str | None = IsolationLevel.READ_COMMITTED,
+        overwrite: bool = False,
+        write_on_commit: bool = True,
+        logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
+        on_commit_hooks: Iterable[Callable[..., Any]] = (),
+        on_rollback_hooks: Iterable[Callable[..., Any]] = (),
     ) -> None:
-        self._run: Run | None = current_run.get()
-        self._logger = logger
+        self._run = current_run.get()
+        self.logger = logger
         super().__init__(
             key=key,
             parent=None,
@@ -101,16 +120,29 @@ class _Block(TransactionNode):
         self.store = store
         self.overwrite = overwrite
         self.write_on_commit = write_on_commit
+        self.on_commit_hooks = list(on_commit_hooks)
+        self.on_rollback_hooks = list(on_rollback_hooks)
         self._modes = commit_mode, isolation_level
-        self._staged: Any = None
-        self._record: ResultRecord | Exception | None = None
-        self._token: Token[TransactionNode | None] | None = None
+        if self._is_stored:
+            self.write = self._write
+
+    @classmethod
+    def get_active(cls) -> TransactionNode | None:
+        """Return the transaction in which the code that calls this is; see `get_transaction`."""
+        return get_transaction()
+
+    def get_parent(self) -> TransactionNode | None:
+        """Return the transaction around it, or around where it is used; None if there is none."""
+        if self._token is not None or self.parent is not None:
+            return self.parent
+        active = get_transaction()
+        return None if active is self else active
 
     def stage(
         self,
         value: Any,
-        on_rollback_hooks: Iterable[Callable[..., Any]] = (),
-        on_commit_hooks: Iterable[Callable[..., Any]] = (),
+        on_rollback_hooks: Iterable[Callable[..., Any]] | None = None,
+        on_commit_hooks: Iterable[Callable[..., Any]] | None = None,
     ) -> None:
         """Leaves the value that is stored under the key when the transaction is committed.
 
@@ -122,27 +154,24 @@ class _Block(TransactionNode):
         if self.has_ended:
             return
         self._staged = value
-        if self.write is not None:
+        if self._is_stored:
             # Now, for it may be changed before it is stored.
             try:
                 self._record = self._made_record()
             except Exception as error:  # noqa: BLE001 - raised where it is to be written
                 self._record = error
-        self.on_rollback_hooks += on_rollback_hooks
-        self.on_commit_hooks += on_commit_hooks
+        self.on_rollback_hooks += () if on_rollback_hooks is None else on_rollback_hooks
+        self.on_commit_hooks += () if on_commit_hooks is None else on_commit_hooks
         self.state = TransactionState.STAGED
 
-    def read(self) -> Any:
-        """The value that is stored under the key; None without a key.
+    @property
+    def _is_stored(self) -> bool:
+        return self.store is not None and self.key is not None and self.write_on_commit
 
-        Raises:
-            MissingResult: Nothing is stored there.
-        """
-        if self.store is None or self.key is None:
-            return None
-        return self.store.load(self.store.read(self.key))
+    def _read(self) -> ResultRecord | None:
+        return None if self.store is None or self.key is None else self.store.read(self.key)
 
-    def _begin(self) -> Calls:
+    def _enter(self) -> Calls:
         """Takes its place in those around it, locks the key, and looks whether it is committed."""
         if self._token is not None:
             raise RuntimeError("The transaction has begun already; make another one.")
@@ -157,10 +186,16 @@ class _Block(TransactionNode):
             self.commit_mode = CommitMode(commit_mode or self.parent.commit_mode)
             self.isolation_level = IsolationLevel(isolation_level or self.parent.isolation_level)
         self.state = TransactionState.ACTIVE
+        yield from self._begin()
+
+    def _begin(self) -> Calls:
+        """Locks the key, and looks whether it is committed."""
         if self.key is None or current_sketch.get() is not None:
             return
-        if self.store is None:
+        if self.store is None and self._finds_store:
             self.store = get_result_store()
+        if self.store is None:
+            return
         if self.isolation_level is IsolationLevel.SERIALIZABLE:
             yield from self._lock(self.key, self.store)
         if not self.overwrite and (yield Do(self.store.exists, (self.key,), is_user_code=False)):
@@ -168,6 +203,15 @@ class _Block(TransactionNode):
             self.release()
         elif self.write_on_commit:
             self.write = self._write
+
+    def _reset(self) -> Calls:
+        """Hands it over to the transaction around it, and leaves its block."""
+        parent = self.get_parent()
+        if parent is not None:
+            parent.add_child(self)
+        self._leave()
+        if parent is not None and self.is_rolled_back():
+            yield from rollback(parent)
 
     def _lock(self, key: str, store: ResultStore) -> Calls:
         """Locks the key; waits for it in turns, so that the wait can be broken off."""
@@ -194,33 +238,39 @@ class _Block(TransactionNode):
         return self.store.prepare(self._staged, self.key, run_id=self.run_id or "")
 
     def _log(self, level: int, message: str, error: BaseException | None) -> None:
-        if self._logger is None and self._run is not None:
+        if self.logger is None and self._run is not None:
             host_of(self._run).note(self._run, level, message, error)
         else:
-            logger = _logger if self._logger is None else self._logger
+            logger = _logger if self.logger is None else self.logger
             logger.log(level, message, exc_info=error)
 
-    def _enter(self) -> None:
-        self._token = current_transaction.set(self)
+    def _check_entered(self) -> None:
+        if self._token is None:
+            raise RuntimeError("The transaction has not begun, or is over already.")
 
     def _leave(self) -> None:
-        assert self._token is not None  # noqa: S101 - entered before
-        current_transaction.reset(self._token)
+        if self._token is not None:
+            current_transaction.reset(self._token)
+            self._token = None
 
     def __repr__(self) -> str:
         return f"<Transaction {self.key!r}: {self.state.value}>"
 
 
 class Transaction(_Block):
-    """The transaction of a `with` block. Made by `transaction`, which tells of the options."""
+    """The transaction of a `with` block, or of a run of a plain task.
+
+    Made by `transaction`, which tells of the options. One that is made by hand stores nothing
+    unless it is given a store.
+    """
 
     def __enter__(self) -> Self:
         try:
-            _drive(self._begin(), self._run)
+            _drive(self._enter(), self._run)
         except BaseException:
             self.release()
             raise
-        self._enter()
+        self._token = current_transaction.set(self)
         return self
 
     def __exit__(
@@ -229,10 +279,27 @@ class Transaction(_Block):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._check_entered()
         try:
             _drive(end(self, failed=error is not None), self._run)
         finally:
             self._leave()
+
+    def begin(self) -> None:
+        """Locks the key, and looks whether it is committed; `with` does so by itself."""
+        _drive(self._begin(), self._run)
+
+    def read(self) -> ResultRecord | None:
+        """Return what is stored under the key: its `result` is the value. None without a key.
+
+        Raises:
+            MissingResult: Nothing is stored there.
+        """
+        return self._read()
+
+    def reset(self) -> None:
+        """Leaves the block, for the transaction around it to decide; `with` does so by itself."""
+        _drive(self._reset(), self._run)
 
     def commit(self) -> bool:
         """Commits it now; whether it was committed by this."""
@@ -244,15 +311,21 @@ class Transaction(_Block):
 
 
 class AsyncTransaction(_Block):
-    """The transaction of an `async with` block; see `atransaction`."""
+    """The transaction of an `async with` block, or of a run of an asynchronous task."""
+
+    def __enter__(self) -> NoReturn:
+        raise NotImplementedError("AsyncTransaction is for `async with`, not for `with`.")
+
+    def __exit__(self, *_: object) -> NoReturn:
+        raise NotImplementedError("AsyncTransaction is for `async with`, not for `with`.")
 
     async def __aenter__(self) -> Self:
         try:
-            await _drive_async(self._begin())
+            await _drive_async(self._enter())
         except BaseException:
             self.release()
             raise
-        self._enter()
+        self._token = current_transaction.set(self)
         return self
 
     async def __aexit__(
@@ -261,6 +334,7 @@ class AsyncTransaction(_Block):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._check_entered()
         try:
             steps = end(self, failed=error is not None)
             if is_instance(error, GeneratorExit):  # a coroutine that is closed may not await
@@ -270,6 +344,24 @@ class AsyncTransaction(_Block):
         finally:
             self._leave()
 
+    async def begin(self) -> None:
+        """Locks the key, and looks whether it is committed; `async with` does so by itself."""
+        await _drive_async(self._begin())
+
+    async def read(self) -> ResultRecord | None:
+        """Return what is stored under the key: its `result` is the value. None without a key.
+
+        Raises:
+            MissingResult: Nothing is stored there.
+        """
+        import asyncio  # noqa: PLC0415 - imported already by whoever awaits
+
+        return await asyncio.to_thread(self._read)
+
+    async def reset(self) -> None:
+        """Leaves the block, for the transaction around it to decide; `async with` does so."""
+        await _drive_async(self._reset())
+
     async def commit(self) -> bool:
         """Commits it now; whether it was committed by this."""
         return bool(await _drive_async(commit(self)))
@@ -277,6 +369,9 @@ class AsyncTransaction(_Block):
     async def rollback(self) -> bool:
         """Rolls it back now; whether it was rolled back by this."""
         return bool(await _drive_async(rollback(self)))
+
+
+register_public(Transaction, AsyncTransaction)
 
 
 @names_options("`transaction`")
@@ -314,8 +409,8 @@ def transaction(
             nothing that could.
         CancelRun: (Likewise.) The run was cancelled while it waited for the lock.
     """
-    return Transaction(
-        key=key,
+    made = Transaction(
+        key=key or None,
         store=store,
         commit_mode=commit_mode,
         isolation_level=isolation_level,
@@ -323,6 +418,8 @@ def transaction(
         write_on_commit=write_on_commit,
         logger=logger,
     )
+    made._finds_store = True  # noqa: SLF001 - of this module
+    return made
 
 
 @names_options("`atransaction`")
@@ -339,8 +436,8 @@ def atransaction(
 
     See `transaction` for the arguments. `commit` and `rollback` are coroutines here.
     """
-    return AsyncTransaction(
-        key=key,
+    made = AsyncTransaction(
+        key=key or None,
         store=store,
         commit_mode=commit_mode,
         isolation_level=isolation_level,
@@ -348,6 +445,8 @@ def atransaction(
         write_on_commit=write_on_commit,
         logger=logger,
     )
+    made._finds_store = True  # noqa: SLF001 - of this module
+    return made
 
 
 def get_transaction() -> TransactionNode | None:

@@ -7,8 +7,9 @@ does (`flowspan.core.engine`), so that plain code and coroutines drive the same.
 
 from __future__ import annotations
 
+import copy
 from contextvars import ContextVar
-from enum import StrEnum
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.functions import called_name
@@ -24,7 +25,14 @@ _ERROR = 40
 _MISSING: Any = object()
 
 
-class IsolationLevel(StrEnum):
+class _Word(str, Enum):  # noqa: UP042 - shown by their full names, as in Prefect
+    """A constant that is equal to its name, as text, and JSON text."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class IsolationLevel(_Word):
     """What others may do with a transaction's key meanwhile."""
 
     READ_COMMITTED = "READ_COMMITTED"
@@ -33,7 +41,7 @@ class IsolationLevel(StrEnum):
     """Nothing: the key is locked."""
 
 
-class CommitMode(StrEnum):
+class CommitMode(_Word):
     """When a transaction is committed."""
 
     EAGER = "EAGER"
@@ -44,7 +52,7 @@ class CommitMode(StrEnum):
     """Only where `commit` is called; without that it is rolled back."""
 
 
-class TransactionState(StrEnum):
+class TransactionState(_Word):
     """How a transaction stands."""
 
     PENDING = "PENDING"
@@ -55,7 +63,7 @@ class TransactionState(StrEnum):
 
 
 class TransactionNode:
-    """A transaction.
+    """A transaction: of a block (`flowspan.transactions`), or a task run's own.
 
     Attributes:
         key: Under which its value is stored; None if it is not.
@@ -68,6 +76,7 @@ class TransactionNode:
         on_commit_hooks: Called with it when it is committed.
         on_rollback_hooks: Called with it when it is rolled back, the last first.
         is_settling: Whether it is being committed.
+        is_undoing: Whether its rollback hooks are being called.
         values: What was left with `set`.
     """
 
@@ -93,6 +102,7 @@ class TransactionNode:
         self.on_commit_hooks: list[Callable[..., Any]] = []
         self.on_rollback_hooks: list[Callable[..., Any]] = []
         self.is_settling = False
+        self.is_undoing = False
         self.values: dict[str, Any] = {}
         self._note = note
         # What its owner has to do: write what is staged, say that it was rolled back, unlock.
@@ -105,7 +115,10 @@ class TransactionNode:
         self.values[name] = value
 
     def get(self, name: str, default: Any = _MISSING) -> Any:
-        """A value that was left here, or else in a transaction around it.
+        """Return a copy of a value that was left here, or else in a transaction around it.
+
+        Changing the copy changes no transaction: `set` does. What cannot be copied (a connection)
+        is given as it is.
 
         Raises:
             ValueError: There is none, and no default was given.
@@ -113,11 +126,19 @@ class TransactionNode:
         node: TransactionNode | None = self
         while node is not None:
             if name in node.values:
-                return node.values[name]
-            node = node.parent
+                return _copied(node.values[name])
+            node = node.get_parent()
         if default is _MISSING:
             raise ValueError(f"The transaction has no value {name!r}, and no default was given.")
         return default
+
+    def get_parent(self) -> TransactionNode | None:
+        """Return the transaction around it; None if there is none."""
+        return self.parent
+
+    def add_child(self, transaction: TransactionNode) -> None:
+        """Let this transaction decide what becomes of another one."""
+        self.children.append(transaction)
 
     def is_pending(self) -> bool:
         """Whether it has not begun."""
@@ -206,16 +227,17 @@ def rollback(node: TransactionNode) -> Calls:
     Returns:
         Whether it was rolled back by this.
     """
-    if node.has_ended:
+    if node.has_ended or node.is_undoing:
         node.release()
         return False
-    node.state = TransactionState.ROLLED_BACK
+    node.is_undoing = True
     for hook in reversed(tuple(node.on_rollback_hooks)):
         try:
             yield Do(hook, (node,), is_user_code=True)
         except Exception as error:  # noqa: BLE001 - user code
             name = called_name(hook)
             node.note(f"The rollback hook {name!r} raised.", error)
+    node.state, node.is_undoing = TransactionState.ROLLED_BACK, False
     if node.tell_rolled_back is not None:
         node.tell_rolled_back()
     yield from rollback_children(node)
@@ -269,6 +291,13 @@ def end(node: TransactionNode, *, failed: bool) -> Calls:
     return True
 
 
+def _copied(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - whatever a value raises: it cannot be copied
+        return value
+
+
 def _taken(children: list[TransactionNode], index: int) -> TransactionNode | None:
     """Takes one out; None if there is none, since another thread may take the last."""
     try:
@@ -281,3 +310,33 @@ current_transaction: ContextVar[TransactionNode | None] = ContextVar(
     "flowspan_current_transaction", default=None
 )
 """The transaction whose block is running here; the task runs in it have one of their own."""
+
+
+def transaction_of_run(*, is_async: bool, **values: Any) -> TransactionNode:
+    """Return the transaction of a run: of the public class that has the methods for its code.
+
+    Args:
+        is_async: Whether the function of the run is asynchronous.
+        **values: See `TransactionNode`.
+    """
+    if not _PUBLIC:
+        for load in _LOADERS:
+            load()
+    kind = _PUBLIC.get(is_async, TransactionNode)
+    node = kind.__new__(kind)
+    TransactionNode.__init__(node, **values)
+    return node
+
+
+def register_public(plain: type[TransactionNode], asynchronous: type[TransactionNode]) -> None:
+    """Note the public classes, which know drivers and stores."""
+    _PUBLIC.update({False: plain, True: asynchronous})
+
+
+def load_public_with(load: Callable[[], object]) -> None:
+    """Note what imports the module of the public classes, which most programs do without."""
+    _LOADERS.append(load)
+
+
+_PUBLIC: dict[bool, type[TransactionNode]] = {}
+_LOADERS: list[Callable[[], object]] = []

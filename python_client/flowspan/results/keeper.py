@@ -18,6 +18,7 @@ from flowspan.core.transactions import (
     current_transaction,
     end,
     rollback_children,
+    transaction_of_run,
 )
 from flowspan.results.kept import Kept
 from flowspan.results.lookup import LookUp
@@ -123,8 +124,12 @@ class RunKeeper:
         self._snapshot: Snapshot | None = None
         self._record: ResultRecord | Exception | None = None
         self._has_completed = False
-        self.transaction = TransactionNode(
-            key=None, parent=around, run_id=run.record.id, note=self._note
+        self.transaction = transaction_of_run(
+            is_async=run.definition.is_async,
+            key=None,
+            parent=around,
+            run_id=run.record.id,
+            note=self._note,
         )
 
     @property
@@ -175,6 +180,8 @@ class RunKeeper:
             transaction.on_commit_hooks += hooks.of("on_commit")
             transaction.on_rollback_hooks += hooks.of("on_rollback")
         transaction.tell_rolled_back = self._tell_rolled_back
+        if not transaction.has_ended:
+            transaction.state = TransactionState.STAGED
         if self._keeping.persist:
             self._set_reference()
         if self._writes and (transaction.waits_for_parent or self._lookup.kept_as is not None):

@@ -283,10 +283,44 @@ def test_nested_tasks_belong_to_the_call_around_them(recorder: Recorder) -> None
     assert in_two_attempts(PLAIN, body) == [(2, 1), (1, 0)]
 
 
-def test_tasks_of_subflows_are_run_again(recorder: Recorder) -> None:
+def test_completed_subflows_are_kept(kind: Kind, recorder: Recorder) -> None:
+    draw, calls = drawing(PLAIN)
+
+    @kind.flow
+    async def inner(_x: int) -> Any:
+        return draw(0)
+
+    async def body(_attempt: int) -> Any:
+        return [await ended(inner(1)), await ended(inner(1)), await ended(inner(2))]
+
+    assert in_two_attempts(kind, body) == [1, 2, 3]
+    assert len(calls) == 3
+
+
+def test_tasks_of_failed_subflows_are_run_again(recorder: Recorder) -> None:
     draw, calls = drawing(PLAIN)
 
     @flow
+    def inner(attempt: list[int]) -> Any:
+        drawn = draw(0)
+        if attempt == [1]:
+            raise ValueError
+        return drawn
+
+    now: list[int] = []
+
+    async def body(attempt: int) -> Any:
+        now[:] = [attempt]
+        return inner(now)
+
+    assert in_two_attempts(PLAIN, body) == 2
+    assert len(calls) == 2
+
+
+def test_subflows_that_persist_nothing_are_run_again(recorder: Recorder) -> None:
+    draw, calls = drawing(PLAIN)
+
+    @flow(persist_result=False)
     def inner() -> Any:
         return draw(0)
 
@@ -295,6 +329,41 @@ def test_tasks_of_subflows_are_run_again(recorder: Recorder) -> None:
 
     assert in_two_attempts(PLAIN, body) == 2
     assert len(calls) == 2
+
+
+def test_generator_subflows_that_are_iterated_are_run_again(recorder: Recorder) -> None:
+    draw, calls = drawing(PLAIN)
+
+    @flow
+    def inner() -> Any:
+        yield draw(0)
+
+    async def body(_attempt: int) -> Any:
+        return list(inner())
+
+    assert in_two_attempts(PLAIN, body) == [2]
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(("fails_inside", "count"), [(True, 2), (False, 1)])
+def test_subflows_in_transactions_are_kept_with_them(
+    recorder: Recorder, *, fails_inside: bool, count: int
+) -> None:
+    draw, calls = drawing(PLAIN)
+
+    @flow
+    def inner() -> Any:
+        return draw(0)
+
+    async def body(attempt: int) -> Any:
+        with transaction():
+            drawn = inner()
+            if fails_inside and attempt == 1:
+                raise ValueError
+        return drawn
+
+    assert in_two_attempts(PLAIN, body) == count
+    assert len(calls) == count
 
 
 def test_closures_that_changed_are_other_tasks(kind: Kind, recorder: Recorder) -> None:

@@ -357,7 +357,7 @@ def test_a_key_is_a_checkpoint(kind: Kind, recorder: Recorder, results: Path) ->
         async def outer() -> Any:
             async with Both(kind, "daily", **options) as block:
                 if block.is_committed():
-                    return block.read()
+                    return (await ended(block.read())).result
                 block.stage({"made": True})
                 assert block.is_staged()
                 if fail:
@@ -475,7 +475,7 @@ def test_serializable_lets_one_at_a_time_in(
         waiting.set()
         async with block as entered:
             assert entered.is_committed()
-            made.append(entered.read())
+            made.append((await ended(entered.read())).result)
 
     kind.run(outer)
     thread.join(60)
