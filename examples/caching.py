@@ -23,7 +23,7 @@ def content_of(context: Any, parameters: dict[str, Any]) -> str:
     return f"words-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
-@task(cache_policy=CacheKeyFnPolicy(content_of), result_serializer="json")
+@task(cache_policy=CacheKeyFnPolicy(cache_key_fn=content_of), result_serializer="json")
 def count_words(path: Path) -> int:
     """Counts the words of a file. Its result is stored as JSON, for people to look at."""
     print(f"counting {path.name}")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flowspan.core.retries import RetryCondition, RetryDelay
     from flowspan.drivers.sketch import Sketch
     from flowspan.results import ResultStore
-    from flowspan.serializers import Serializer
+    from flowspan.serializers import SerializerLike
     from flowspan.task_runners import TaskRunner
 
 __all__ = ["Flow", "FlowOptions", "flow"]
@@ -55,7 +55,7 @@ class FlowOptions(TypedDict, total=False):
     validate_parameters: bool | None
     persist_result: bool | None
     result_storage: str | Path | ResultStore | None
-    result_serializer: Serializer | str | None
+    result_serializer: SerializerLike | str | None
     cache_result_in_memory: bool | None
     log_prints: bool | None
     on_completion: Sequence[Hook] | None
@@ -104,7 +104,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         validate_parameters: bool | None = True,
         persist_result: bool | None = None,
         result_storage: str | Path | ResultStore | None = None,
-        result_serializer: Serializer | str | None = None,
+        result_serializer: SerializerLike | str | None = None,
         cache_result_in_memory: bool | None = True,
         log_prints: bool | None = None,
         on_completion: Sequence[Hook] | None = None,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from flowspan.core.retries import RetryCondition, RetryDelay
     from flowspan.futures import TaskFuture
     from flowspan.results import ResultStore
-    from flowspan.serializers import Serializer
+    from flowspan.serializers import SerializerLike
 
 __all__ = ["Task", "TaskOptions", "exponential_backoff", "task", "task_input_hash"]
 
@@ -65,7 +65,7 @@ class TaskOptions(TypedDict, total=False):
     persist_result: bool | None
     result_storage: str | Path | ResultStore | None
     result_storage_key: str | None
-    result_serializer: Serializer | str | None
+    result_serializer: SerializerLike | str | None
     cache_result_in_memory: bool | None
     timeout_seconds: float | None
     log_prints: bool | None
@@ -153,7 +153,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
         persist_result: bool | None = None,
         result_storage: str | Path | ResultStore | None = None,
         result_storage_key: str | None = None,
-        result_serializer: Serializer | str | None = None,
+        result_serializer: SerializerLike | str | None = None,
         cache_result_in_memory: bool | None = True,
         timeout_seconds: float | None = None,
         log_prints: bool | None = None,

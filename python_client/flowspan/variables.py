@@ -126,16 +126,16 @@ class Variable(Generic[T]):
 
         Args:
             name: Its name.
-            default: What is returned if there is none of that name.
+            default: What is returned if there is none of that name, or can be none.
             _sync: True gives the value and False a coroutine, wherever it is called.
 
         Raises:
-            ValueError: The name cannot be one.
             ServiceUnavailableError: The service is not reached.
         """
         if gives_awaitable(sync=_sync):
             return cls.aget(name, default)
-        _check(name)
+        if not _can_be(name):
+            return default
         with _client() as client:
             stored = client.read_variable_by_name(name)
         return default if stored is None else stored.value.json()
@@ -149,7 +149,8 @@ class Variable(Generic[T]):
     @classmethod
     async def aget(cls, name: str, default: Any = None) -> Any:
         """The value of a variable; see `get`."""
-        _check(name)
+        if not _can_be(name):
+            return default
         async with _async_client() as client:
             stored = await client.read_variable_by_name(name)
         return default if stored is None else stored.value.json()
@@ -162,13 +163,11 @@ class Variable(Generic[T]):
             Whether there was one of that name.
 
         Raises:
-            ValueError: The name cannot be one.
             ServiceUnavailableError: The service is not reached.
         """
         if gives_awaitable(sync=_sync):
             return cls.aunset(name)  # type: ignore[return-value] # as Prefect has it
-        _check(name)
-        if is_drawn():
+        if is_drawn() or not _can_be(name):
             return False
         with _client() as client:
             return client.delete_variable_by_name(name)
@@ -176,15 +175,21 @@ class Variable(Generic[T]):
     @classmethod
     async def aunset(cls, name: str) -> bool:
         """Deletes a variable; see `unset`."""
-        _check(name)
-        if is_drawn():
+        if is_drawn() or not _can_be(name):
             return False
         async with _async_client() as client:
             return await client.delete_variable_by_name(name)
 
 
+def _can_be(name: object) -> bool:
+    """Return True if a variable may have this name."""
+    return isinstance(name, str) and _is_name(name) is not None and len(name) <= MAX_NAME_CHARACTERS
+
+
 def _check(name: str) -> None:
-    if _is_name(name) is None or len(name) > MAX_NAME_CHARACTERS:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a variable must be text, not {name!r}")
+    if not _can_be(name):
         msg = (
             f"{name[:80]!r} cannot be the name of a variable: it is to have lower-case letters, "
             f"digits, dashes and underscores only, and at most {MAX_NAME_CHARACTERS} of them"

@@ -86,9 +86,10 @@ def test_defaults_overwriting_and_deleting(address: str, face: Face) -> None:
 
 def test_bad_names_and_values_are_refused(address: str, face: Face) -> None:
     for name in ("", "A", "a b", "a.b", "ä", "a" * 256):
-        for call in (lambda n=name: face.set(n, 1), lambda n=name: face.get(n)):
-            with pytest.raises(ValueError, match="name of a variable"):
-                call()
+        with pytest.raises(ValueError, match="name of a variable"):
+            face.set(name, 1)
+        assert face.get(name, "none") == "none"
+        assert face.unset(name) is False
     with pytest.raises(TypeError, match="no form in JSON"):
         face.set("v", object())
     with pytest.raises(ApiError, match=r"variable\.value\.data: 70002 bytes"):

@@ -6,7 +6,13 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flowspan.artifacts.reporting import ArtifactId, check_key, is_in_run, report_new
+from flowspan.artifacts.reporting import (
+    ArtifactId,
+    can_be_key,
+    check_key,
+    is_in_run,
+    report_new,
+)
 from flowspan.core.asynchrony import gives_awaitable
 from flowspan.core.sketching import current_or_sketched_run
 from flowspan.core.tables import is_table, table_form
@@ -106,11 +112,17 @@ class Artifact:
         return self.id
 
     @classmethod
-    def get(cls, key: str, client: object = None, *, _sync: bool | None = None) -> Artifact | None:
-        """The latest artifact of a key; None if there is none.
+    def get(
+        cls, key: str | None = None, client: object = None, *, _sync: bool | None = None
+    ) -> Artifact | None:
+        """Return the latest artifact of a key; None if there is none.
 
         In an asynchronous run, and in a coroutine outside of runs, it gives something to await, as
         `aget` does. `_sync=True` gives the artifact there, too.
+
+        Args:
+            key: The key; None stands for any, or none. One that no artifact may have finds nothing.
+            client: Has no effect; see `create`.
 
         Raises:
             ServiceUnavailableError: The service is not reached.
@@ -118,19 +130,27 @@ class Artifact:
         del client
         if gives_awaitable(sync=_sync):
             return cls.aget(key)  # type: ignore[return-value] # as Prefect has it
-        check_key(key)
+        if key is not None and not can_be_key(key):
+            return None
         with _client() as asked:
+            if key is None:
+                found = list(asked.read_artifacts(limit=1))
+                return _from_service(found[0]) if found else None
             try:
                 return _from_service(asked.read_latest_artifact(key))
             except ObjectNotFound:
                 return None
 
     @classmethod
-    async def aget(cls, key: str, client: object = None) -> Artifact | None:
+    async def aget(cls, key: str | None = None, client: object = None) -> Artifact | None:
         """The same, for coroutines."""
         del client
-        check_key(key)
+        if key is not None and not can_be_key(key):
+            return None
         async with _async_client() as asked:
+            if key is None:
+                found = [each async for each in asked.read_artifacts(limit=1)]
+                return _from_service(found[0]) if found else None
             try:
                 return _from_service(await asked.read_latest_artifact(key))
             except ObjectNotFound:
@@ -139,7 +159,7 @@ class Artifact:
     @classmethod
     def get_or_create(
         cls,
-        key: str,
+        key: str | None = None,
         description: str | None = None,
         data: Any = None,
         client: object = None,
@@ -175,7 +195,7 @@ class Artifact:
     @classmethod
     async def aget_or_create(
         cls,
-        key: str,
+        key: str | None = None,
         description: str | None = None,
         data: Any = None,
         client: object = None,
@@ -321,7 +341,7 @@ def _warn(message: str) -> None:
 
 
 def _new(
-    cls: type[Artifact], key: str, description: str | None, data: Any, fields: dict[str, Any]
+    cls: type[Artifact], key: str | None, description: str | None, data: Any, fields: dict[str, Any]
 ) -> Artifact:
     if cls is Artifact:
         fields = {"data": data, **fields}

@@ -83,13 +83,18 @@ def is_in_run() -> bool:
     return not is_outermost(current_or_sketched_run())
 
 
+def can_be_key(key: str) -> bool:
+    """Return True if an artifact may have this key."""
+    return _is_key(key) is not None and len(key) <= MAX_KEY_CHARACTERS
+
+
 def check_key(key: str | None) -> None:
     """A key, or None.
 
     Raises:
         ValueError: It has other characters than it may have, none, or too many.
     """
-    if key is not None and (_is_key(key) is None or len(key) > MAX_KEY_CHARACTERS):
+    if key is not None and not can_be_key(key):
         msg = (
             f"{key[:80]!r} cannot be the key of an artifact: it is to have lower-case letters, "
             f"digits and dashes only, and at most {MAX_KEY_CHARACTERS} of them"

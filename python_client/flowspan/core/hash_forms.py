@@ -46,6 +46,7 @@ from flowspan.core.hash_held import (
 from flowspan.core.hash_parts import MAPPING, ORDERED, UNORDERED, Form
 from flowspan.core.hash_state import (
     Traits,
+    dumped,
     fields_of,
     generated_state,
     raw_state,
@@ -188,10 +189,19 @@ def _form_of_object(value: Any, kind: type, hasher: Hasher) -> Form | bytes:
         return Form([kind, items, unknown_state(value, traits)])
     if hasher.is_json and traits.is_dataclass:
         return Form([kind, {**fields_of(value), **raw_state(value, kind.__mro__, traits)}])
-    state = generated_state(value, kind, traits)
+    state = _stated(value, kind, traits, hasher)
     if state is not None:
         return Form([kind, state])
     return _form_of_reduced(value, kind, traits)
+
+
+def _stated(value: Any, kind: type, traits: Traits, hasher: Hasher) -> Any:
+    """Return what a class of pydantic, dataclasses or attrs says of an object; None if it does not.
+
+    What a model dumps is for keys alone: what is read back from JSON has to be the same whole.
+    """
+    said = None if hasher.is_json else dumped(value, traits)
+    return generated_state(value, kind, traits) if said is None else said
 
 
 def _form_of_reduced(value: Any, kind: type, traits: Traits) -> Form:

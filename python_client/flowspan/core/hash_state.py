@@ -16,7 +16,7 @@ from flowspan.core.values import declared_fields
 from flowspan.exceptions import HashError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _HEAP_TYPE = 1 << 9
 """The flag of types that were made by a `class` statement."""
@@ -36,6 +36,7 @@ class Traits:
         unknown_in: The classes whose state the type's way of pickling knows nothing of; None if it
             knows all.
         stands_for_anything: True for mocks.
+        dumps: What dumps a pydantic model whose class says how it is dumped; else None.
         is_dataclass: True for dataclasses.
         is_definition: True for flows and tasks.
         is_generic: True if Python's own way of pickling makes the state.
@@ -45,6 +46,7 @@ class Traits:
 
     __slots__ = (
         "cached",
+        "dumps",
         "getstate",
         "is_dataclass",
         "is_definition",
@@ -65,6 +67,7 @@ class Traits:
         if static_attribute(kind, "__attrs_attrs__"):
             self.cached.add("_attrs_cached_hash")
             self.cached |= _cached_in_slots(mro)
+        self.dumps = _own_dump(kind)
         self.getstate = _maker_of_getstate(kind)
         self.unknown_in = _not_known_by_reducer(mro)
         self.is_dataclass = static_attribute(kind, "__dataclass_fields__") is not None
@@ -199,6 +202,44 @@ def fields_of(value: Any) -> dict[str, Any]:
     """Return the fields of a dataclass, also those that are nowhere but in the class."""
     names = declared_fields(type(value)) or ()
     return {name: getattr(value, name) for name in names if hasattr(value, name)}
+
+
+def dumped(value: Any, traits: Traits) -> tuple[Any] | None:
+    """Return what a pydantic model that says so dumps, in a tuple; None if it cannot be dumped."""
+    if traits.dumps is None:
+        return None
+    try:
+        return (traits.dumps(value, mode="json"),)
+    except Exception:  # noqa: BLE001 - user code: it is taken apart like any object then
+        return None
+
+
+def _own_dump(kind: Any) -> Callable[..., Any] | None:
+    """Return what dumps the models of a class of pydantic that says how they are dumped.
+
+    It says so by serializers of the model or of fields, by fields that are left out, or by a
+    `model_dump` of its own.
+    """
+    decorators = static_attribute(kind, "__pydantic_decorators__")
+    serializer = static_attribute(kind, "__pydantic_serializer__")
+    if decorators is None or not hasattr(serializer, "to_python"):
+        return None
+    dump: Any = static_attribute(kind, "model_dump")
+    if isinstance(dump, FunctionType) and dump.__module__ != "pydantic.main":
+        return dump
+    fields = static_attribute(kind, "__pydantic_fields__") or {}
+    if (
+        decorators.model_serializers
+        or decorators.field_serializers
+        or any(field.exclude or _is_serialized(field.metadata) for field in fields.values())
+    ):
+        to_python: Callable[..., Any] = serializer.to_python
+        return to_python
+    return None
+
+
+def _is_serialized(metadata: Iterable[Any]) -> bool:
+    return any(type(each).__name__ in {"PlainSerializer", "WrapSerializer"} for each in metadata)
 
 
 def _is_of_numpy(kind: type) -> bool:

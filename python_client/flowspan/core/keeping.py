@@ -32,6 +32,9 @@ REFERENCE_ENCODING = "flowspan.result-reference+json"
 SERIALIZER_NAMES = ("pickle", "json", "compressed/pickle", "compressed/json")
 """The short names of serializers; `flowspan.serializers` has them."""
 
+OWN_SERIALIZERS: dict[str, Any] = {}
+"""The subclasses of `Serializer` that programs have written, by their short names."""
+
 _SWITCHES_ON = (
     "cache_key_fn",
     "cache_expiration",
@@ -282,8 +285,9 @@ def _check(options: Mapping[str, Any]) -> None:
 
 
 def _check_serializer(serializer: Any) -> None:
-    if isinstance(serializer, str) and serializer not in SERIALIZER_NAMES:
-        known = ", ".join(map(repr, SERIALIZER_NAMES))
+    names = (*SERIALIZER_NAMES, *OWN_SERIALIZERS)
+    if isinstance(serializer, str) and serializer not in names:
+        known = ", ".join(map(repr, names))
         raise ValueError(f"there is no result_serializer {serializer!r}; there are {known}")
     if serializer is None or isinstance(serializer, str):
         return

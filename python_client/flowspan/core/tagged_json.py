@@ -43,12 +43,13 @@ _SET_FIELDS = "pydantic/"
 _PATH_TYPES = {PurePosixPath: "pathlib.PurePosixPath", PureWindowsPath: "pathlib.PureWindowsPath"}
 
 
-def dumps(value: Any, options: Mapping[str, Any] | None = None) -> bytes:
+def dumps(value: Any, options: Mapping[str, Any] | None = None, library: Any = json) -> bytes:
     """Return a value as JSON in UTF-8.
 
     Args:
         value: Anything that JSON or the above knows.
-        options: Further arguments of json.dumps.
+        options: Further arguments of the library's `dumps`.
+        library: What writes JSON: json, or a module like it (orjson).
 
     Raises:
         TypeError: JSON cannot hold it, or it would not come back as what it was.
@@ -56,7 +57,8 @@ def dumps(value: Any, options: Mapping[str, Any] | None = None) -> bytes:
     """
     writer = _Writer()
     try:
-        data = json.dumps(writer.plain(value), **(options or {})).encode()
+        written = library.dumps(writer.plain(value), **(options or {}))
+        data: bytes = written.encode() if isinstance(written, str) else written
     except RecursionError:
         raise ValueError("it is nested too deeply, or holds itself") from None
     if writer.is_to_be_checked:
@@ -65,16 +67,32 @@ def dumps(value: Any, options: Mapping[str, Any] | None = None) -> bytes:
 
 
 def loads(
-    data: bytes, decoder: Callable[[dict[str, Any]], Any], options: Mapping[str, Any] | None = None
+    data: bytes,
+    decoder: Callable[[dict[str, Any]], Any] | None,
+    options: Mapping[str, Any] | None = None,
+    library: Any = json,
 ) -> Any:
     """Return the value of JSON in UTF-8.
 
     Args:
         data: The JSON.
-        decoder: Called with each object (a dictionary) that is read: `decode`.
-        options: Further arguments of json.loads.
+        decoder: Called with each object (a dictionary) that is read: `decode`; None calls nothing.
+        options: Further arguments of the library's `loads`.
+        library: What reads JSON.
     """
-    return json.loads(data, **{"object_hook": decoder, **(options or {})})
+    if library is json:
+        return json.loads(data, **{"object_hook": decoder, **(options or {})})
+    found = library.loads(data, **(options or {}))
+    return found if decoder is None else _decoded(found, decoder)
+
+
+def _decoded(found: Any, decoder: Callable[[dict[str, Any]], Any]) -> Any:
+    """Return what was read by a library that knows no `object_hook`."""
+    if type(found) is list:
+        return [_decoded(item, decoder) for item in found]
+    if type(found) is dict:
+        return decoder({key: _decoded(item, decoder) for key, item in found.items()})
+    return found
 
 
 def decode(found: dict[str, Any]) -> Any:

@@ -21,7 +21,7 @@ from flowspan.exceptions import ResultUnreadable
 from flowspan.serializers import describe, from_description
 
 if TYPE_CHECKING:
-    from flowspan.serializers import Serializer
+    from flowspan.serializers import SerializerLike
 
 _MAGIC = b"flowspan-result/1\n"
 _NS_PER_S = 1_000_000_000
@@ -69,7 +69,7 @@ class ResultRecord:
         """
         return self.load()
 
-    def load(self, known: Serializer | None = None) -> Any:
+    def load(self, known: SerializerLike | None = None) -> Any:
         """The value.
 
         Args:
@@ -88,7 +88,7 @@ class ResultRecord:
 
 def made_record(
     value: Any,
-    serializer: Serializer,
+    serializer: SerializerLike,
     *,
     key: str,
     created_ns: int,

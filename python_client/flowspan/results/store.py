@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from flowspan.locking.protocol import LockManager
     from flowspan.results.folders import Folder
-    from flowspan.serializers import Serializer
+    from flowspan.serializers import SerializerLike
 
 _logger = logging.getLogger("flowspan.results")
 _NS_PER_S = 1_000_000_000
@@ -52,7 +52,7 @@ class ResultStore:
         self,
         result_storage: str | Path | None = None,
         *,
-        serializer: Serializer | str | None = None,
+        serializer: SerializerLike | str | None = None,
         metadata_storage: str | Path | None = None,
         lock_manager: LockManager | None = None,
     ) -> None:

@@ -156,8 +156,9 @@ def test_the_id_may_be_awaited(recorder: Recorder) -> None:
 def test_bad_keys_are_refused(recorder: Recorder, key: str) -> None:
     with pytest.raises(ValueError, match="lower-case letters"):
         create_markdown_artifact("x", key=key)
+    assert Artifact.get(key) is None  # without asking the service
     with pytest.raises(ValueError, match="lower-case letters"):
-        Artifact.get(key)
+        Artifact.get_or_create(key, data="x")
     assert recorder.events == []
 
 

@@ -137,6 +137,9 @@ def test_objects_tell_tasks_apart(policy: CachePolicy, kind: str) -> None:
     make, args = MAKERS[kind], calls(kind)
     tasks = [make(table) for table in tables]
     keys = [key(policy, each, args=args) for each in tasks]
+    if kind == "partial of all" and policy == INPUTS:
+        assert set(keys) == {None}  # such a task has no inputs
+        return
     assert None not in keys
     assert len(set(keys)) == len(tables)
     assert keys == [key(policy, each, args=args) for each in tasks]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -17,6 +19,7 @@ from pydantic import BaseModel
 from flowspan import serializers
 from flowspan.core.hashing import stable_hash
 from flowspan.exceptions import HashError, SerializationError
+from flowspan.results import ResultStore
 from flowspan.serializers import (
     CompressedSerializer,
     JSONSerializer,
@@ -68,6 +71,19 @@ class Reversed:
 
     def loads(self, blob: bytes) -> Any:
         return blob[::-1].decode()
+
+
+class Shifted(Serializer):
+    """One that is known by a name, with an option."""
+
+    type: str = "shifted-by"
+    by: int = 1
+
+    def dumps(self, obj: Any) -> bytes:
+        return str(obj + self.by).encode()
+
+    def loads(self, blob: bytes) -> Any:
+        return int(blob) - self.by
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -140,8 +156,53 @@ def test_names_and_instances_and_nothing_else() -> None:
         get_serializer("xml")
     with pytest.raises(TypeError, match="dumps and loads"):
         get_serializer(Reversed)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="zlib"):
+    with pytest.raises(ValueError, match="'zip' cannot be imported"):
         CompressedSerializer(compressionlib="zip")
+    with pytest.raises(ValueError, match="json' has no compress and no decompress"):
+        CompressedSerializer(compressionlib="json")
+
+
+def test_options_of_json() -> None:
+    with pytest.raises(ValueError, match="object_encoder"):
+        JSONSerializer(dumps_kwargs={"default": str})
+    with pytest.raises(ValueError, match="object_decoder"):
+        JSONSerializer(loads_kwargs={"object_hook": str})
+    for option in ("object_encoder", "object_decoder", "jsonlib"):
+        with pytest.raises(ValueError, match="cannot be imported"):
+            JSONSerializer(**{option: "no.such"})
+    assert JSONSerializer(object_encoder="builtins.str").dumps(1j) == b'"1j"'
+    with pytest.raises(SerializationError):
+        JSONSerializer(object_encoder=None).dumps(1j)
+
+
+def test_another_library_for_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bytes:
+        """Writes bytes, and knows no `object_hook`, as orjson."""
+
+        @staticmethod
+        def dumps(value: Any) -> bytes:
+            return json.dumps(value).encode()
+
+        @staticmethod
+        def loads(data: bytes) -> Any:
+            return json.loads(data)
+
+    monkeypatch.setitem(sys.modules, "bytes_json", Bytes)
+    serializer = JSONSerializer(jsonlib="bytes_json")
+    value = {"day": date(2026, 1, 2), "more": [{1, 2}]}
+    assert serializer.loads(serializer.dumps(value)) == value
+    plain = JSONSerializer(jsonlib="bytes_json", object_decoder=None)
+    assert plain.loads(b'{"a": 1}') == {"a": 1}
+
+
+def test_own_serializers_are_read_with_their_options(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path, serializer=Shifted(by=3))
+    store.write(1, "k")
+    assert ResultStore(tmp_path).read("k").result == 1
+    assert ResultStore(tmp_path, serializer="shifted-by").read("k").result == 1
+    assert Serializer(type="shifted-by", by=2) == Shifted(by=2)
+    with pytest.raises(ValueError, match="there is no serializer 'none-such'"):
+        Serializer(type="none-such")
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,40 @@
 """How results become bytes: `PickleSerializer`, `JSONSerializer`, `CompressedSerializer`.
 
 Wherever a serializer is asked for, an instance or a short name will do: "pickle", "json",
-"compressed/pickle", "compressed/json".
+"compressed/pickle", "compressed/json", or the `type` of a subclass of `Serializer`.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from flowspan.core import tagged_json
 from flowspan.core.failures import summary
+from flowspan.core.keeping import OWN_SERIALIZERS, NotSet
 from flowspan.exceptions import SerializationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
 
-__all__ = ["CompressedSerializer", "JSONSerializer", "PickleSerializer", "Serializer"]
+    from flowspan.serializers.base import Serializer
 
-_COMPRESSIONS = ("zlib", "gzip", "lzma", "bz2")
+_Unset: TypeAlias = type[NotSet]
+
+__all__ = [
+    "CompressedJSONSerializer",
+    "CompressedPickleSerializer",
+    "CompressedSerializer",
+    "JSONSerializer",
+    "PickleSerializer",
+    "Serializer",
+    "SerializerLike",
+]
 
 
 @runtime_checkable
-class Serializer(Protocol):
+class SerializerLike(Protocol):
     """What turns values into bytes and back. Any class with these two methods is one.
 
     So that results can be read without the flow that wrote them, such a class should be importable
@@ -42,7 +52,18 @@ class Serializer(Protocol):
         """The value of bytes that `dumps` gave."""
 
 
-class PickleSerializer:
+class _OfOptions:
+    """A serializer that is equal to another one of its class with the same options."""
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment] # its options may have none
+
+
+class PickleSerializer(_OfOptions):
     """Pickles, which can hold nearly every Python value.
 
     Reading a pickle runs code of whoever wrote it: keep results where only you can write.
@@ -50,12 +71,21 @@ class PickleSerializer:
     Args:
         picklelib: The module whose `dumps` and `loads` are used. cloudpickle can also write
             functions and classes of the program itself.
+        picklelib_version: Is kept, and has no effect.
+
+    Raises:
+        ValueError: There is no such module, or it has no `dumps` and `loads`.
     """
 
     type = "pickle"
 
-    def __init__(self, picklelib: str = "cloudpickle") -> None:
+    def __init__(
+        self, picklelib: str = "cloudpickle", picklelib_version: str | None = None
+    ) -> None:
+        if picklelib not in {"cloudpickle", "pickle"}:
+            _checked_library(picklelib, "picklelib", ("dumps", "loads"))
         self.picklelib = picklelib
+        self.picklelib_version = picklelib_version
 
     def dumps(self, obj: Any) -> bytes:
         """The pickle.
@@ -78,7 +108,7 @@ class PickleSerializer:
         return f"PickleSerializer({self.picklelib!r})"
 
 
-class JSONSerializer:
+class JSONSerializer(_OfOptions):
     """JSON, which people and other languages can read.
 
     Beside what JSON has: dates and times, UUIDs, Decimals, paths, enums, bytes, sets, named tuples,
@@ -88,25 +118,40 @@ class JSONSerializer:
     fields that are left out, objects with state of their own outside of fields.
 
     Args:
-        object_encoder: Called with each value that JSON does not know, instead of the above.
-        object_decoder: Called with each object (a dictionary) that is read, instead of the above.
-        dumps_kwargs: Further arguments of `json.dumps`.
-        loads_kwargs: Further arguments of `json.loads`.
+        object_encoder: Called with each value that JSON does not know, instead of the above: a
+            function, or its name ("builtins.str"). None refuses such values.
+        object_decoder: Called with each object (a dictionary) that is read, instead of the above:
+            a function or its name. None leaves dictionaries as they are.
+        dumps_kwargs: Further arguments of `json.dumps`; no `default`.
+        loads_kwargs: Further arguments of `json.loads`; no `object_hook`.
+        jsonlib: The module whose `dumps` and `loads` are used.
+
+    Raises:
+        ValueError: An option has a value that it may not have.
     """
 
     type = "json"
 
     def __init__(
         self,
-        object_encoder: Callable[[Any], Any] | None = None,
-        object_decoder: Callable[[dict[str, Any]], Any] | None = None,
+        object_encoder: Callable[[Any], Any] | str | _Unset | None = NotSet,
+        object_decoder: Callable[[dict[str, Any]], Any] | str | _Unset | None = NotSet,
         dumps_kwargs: Mapping[str, Any] | None = None,
         loads_kwargs: Mapping[str, Any] | None = None,
+        jsonlib: str = "json",
     ) -> None:
+        _checked_library(jsonlib, "jsonlib", ("dumps", "loads"))
+        self.jsonlib = jsonlib
         self.object_encoder = object_encoder
-        self.object_decoder = tagged_json.decode if object_decoder is None else object_decoder
+        self.object_decoder = object_decoder
         self.dumps_kwargs = {} if dumps_kwargs is None else dict(dumps_kwargs)
         self.loads_kwargs = {} if loads_kwargs is None else dict(loads_kwargs)
+        if "default" in self.dumps_kwargs:
+            raise ValueError("dumps_kwargs may have no 'default': give object_encoder instead")
+        if "object_hook" in self.loads_kwargs:
+            raise ValueError("loads_kwargs may have no 'object_hook': give object_decoder instead")
+        for name in ("object_encoder", "object_decoder"):
+            _function(getattr(self, name), name)
 
     def dumps(self, obj: Any) -> bytes:
         """JSON in UTF-8.
@@ -114,40 +159,48 @@ class JSONSerializer:
         Raises:
             SerializationError: JSON cannot hold the value; the message says which type.
         """
+        library = importlib.import_module(self.jsonlib)
         try:
-            if self.object_encoder is None:
-                return tagged_json.dumps(obj, self.dumps_kwargs)
-            return json.dumps(obj, **{"default": self.object_encoder, **self.dumps_kwargs}).encode()
+            if self.object_encoder is NotSet:
+                return tagged_json.dumps(obj, self.dumps_kwargs, library)
+            options = dict(self.dumps_kwargs)
+            if self.object_encoder is not None:
+                options["default"] = _function(self.object_encoder, "object_encoder")
+            data: str | bytes = library.dumps(obj, **options)
+            return data.encode() if isinstance(data, str) else data
         except Exception as error:
             raise _refused(obj, self.type, error) from error
 
     def loads(self, blob: bytes) -> Any:
         """The value."""
-        return tagged_json.loads(blob, self.object_decoder, self.loads_kwargs)
+        decoder = _function(self.object_decoder, "object_decoder")
+        if decoder is NotSet:
+            decoder = tagged_json.decode
+        library = importlib.import_module(self.jsonlib)
+        return tagged_json.loads(blob, decoder, self.loads_kwargs, library)
 
     def __repr__(self) -> str:
         return "JSONSerializer()"
 
 
-class CompressedSerializer:
+class CompressedSerializer(_OfOptions):
     """Compresses what another serializer writes.
 
     Args:
         serializer: The other one, or its short name.
-        compressionlib: "zlib", "gzip", "lzma" or "bz2".
+        compressionlib: "zlib", "gzip", "lzma", "bz2", or another module with `compress` and
+            `decompress`.
 
     Raises:
-        ValueError: The compression or the serializer is none of these.
+        ValueError: There is no such module or serializer.
     """
 
     type = "compressed"
 
     def __init__(
-        self, serializer: Serializer | str = "pickle", compressionlib: str = "zlib"
+        self, serializer: SerializerLike | str = "pickle", compressionlib: str = "zlib"
     ) -> None:
-        if compressionlib not in _COMPRESSIONS:
-            known = ", ".join(_COMPRESSIONS)
-            raise ValueError(f"compressionlib must be one of {known}, not {compressionlib!r}")
+        _checked_library(compressionlib, "compressionlib", ("compress", "decompress"))
         self.serializer = get_serializer(serializer)
         self.compressionlib = compressionlib
 
@@ -171,15 +224,46 @@ class CompressedSerializer:
         return f"CompressedSerializer({self.serializer!r}, {self.compressionlib!r})"
 
 
-_BY_NAME: dict[str, Callable[[], Serializer]] = {
+class CompressedPickleSerializer(CompressedSerializer):
+    """Compressed pickles; see `CompressedSerializer`."""
+
+    type = "compressed/pickle"
+
+
+class CompressedJSONSerializer(CompressedSerializer):
+    """Compressed JSON; see `CompressedSerializer`."""
+
+    type = "compressed/json"
+
+    def __init__(
+        self, serializer: SerializerLike | str = "json", compressionlib: str = "zlib"
+    ) -> None:
+        super().__init__(serializer, compressionlib)
+
+
+BY_TYPE: dict[str, Callable[..., SerializerLike]] = {
     "pickle": PickleSerializer,
     "json": JSONSerializer,
-    "compressed/pickle": lambda: CompressedSerializer("pickle"),
-    "compressed/json": lambda: CompressedSerializer("json"),
+    "compressed": CompressedSerializer,
+    "compressed/pickle": CompressedPickleSerializer,
+    "compressed/json": CompressedJSONSerializer,
 }
+"""The serializers by what they are called; those of `Serializer`'s subclasses are elsewhere."""
 
 
-def get_serializer(serializer: Serializer | str) -> Serializer:
+def __getattr__(name: str) -> Any:
+    if name == "Serializer":  # pydantic is slow to import, and few programs derive from it
+        from flowspan.serializers.base import Serializer  # noqa: PLC0415 - see above
+
+        return Serializer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def get_serializer(serializer: SerializerLike | str) -> SerializerLike:
     """The serializer that an option names.
 
     Args:
@@ -190,19 +274,28 @@ def get_serializer(serializer: Serializer | str) -> Serializer:
         TypeError: It is no serializer.
     """
     if isinstance(serializer, str):
-        make = _BY_NAME.get(serializer)
-        if make is None:
-            known = ", ".join(map(repr, _BY_NAME))
-            raise ValueError(f"there is no serializer {serializer!r}; there are {known}")
-        return make()
-    if isinstance(serializer, type) or not isinstance(serializer, Serializer):
+        return class_of_type(serializer)()
+    if isinstance(serializer, type) or not isinstance(serializer, SerializerLike):
         raise TypeError(
             f"a serializer must be a name or an object with dumps and loads, not {serializer!r}"
         )
     return serializer
 
 
-def describe(serializer: Serializer) -> dict[str, Any]:
+def class_of_type(name: str) -> Callable[..., SerializerLike]:
+    """Return the class of serializers that is called by a name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    found: Callable[..., SerializerLike] | None = BY_TYPE.get(name) or OWN_SERIALIZERS.get(name)
+    if found is None:
+        known = ", ".join(map(repr, (*BY_TYPE, *OWN_SERIALIZERS)))
+        raise ValueError(f"there is no serializer {name!r}; there are {known}")
+    return found
+
+
+def describe(serializer: SerializerLike) -> dict[str, Any]:
     """What is written beside a result, so that `from_description` can find the serializer."""
     if isinstance(serializer, PickleSerializer):
         return {"type": "pickle", "picklelib": serializer.picklelib}
@@ -212,10 +305,18 @@ def describe(serializer: Serializer) -> dict[str, Any]:
     if type(serializer) is JSONSerializer:
         return {"type": "json"}
     kind = type(serializer)
-    return {"type": f"{kind.__module__}:{kind.__qualname__}"}
+    described: dict[str, Any] = {"type": f"{kind.__module__}:{kind.__qualname__}"}
+    if kind in OWN_SERIALIZERS.values():
+        own: Any = serializer
+        options = own.model_dump(mode="json", exclude={"type"})
+        if options:
+            described["options"] = options
+    return described
 
 
-def from_description(description: Mapping[str, Any], known: Serializer | None = None) -> Serializer:
+def from_description(
+    description: Mapping[str, Any], known: SerializerLike | None = None
+) -> SerializerLike:
     """The serializer that a result was written with.
 
     Args:
@@ -241,7 +342,7 @@ def from_description(description: Mapping[str, Any], known: Serializer | None = 
         found: Any = importlib.import_module(module)
         for part in path.split("."):
             found = getattr(found, part)
-        return get_serializer(found())
+        return get_serializer(found(**dict(description.get("options") or {})))
     except Exception as error:
         raise SerializationError(
             f"The serializer {name!r}, with which it was written, cannot be had here "
@@ -249,7 +350,7 @@ def from_description(description: Mapping[str, Any], known: Serializer | None = 
         ) from error
 
 
-def short_name(serializer: Serializer) -> str:
+def short_name(serializer: SerializerLike) -> str:
     """The serializer's name for people: "compressed/json"."""
     if isinstance(serializer, CompressedSerializer):
         return f"compressed/{short_name(serializer.serializer)}"
@@ -280,6 +381,36 @@ def pickle_module(name: str) -> ModuleType:
     if missing:
         raise SerializationError(f"The module {name!r} has no {' and no '.join(missing)}.")
     return library
+
+
+def _checked_library(name: str, option: str, functions: tuple[str, ...]) -> None:
+    """Check that a module can be imported and has functions.
+
+    Raises:
+        ValueError: It cannot be, or it has not.
+    """
+    try:
+        library = importlib.import_module(name)
+    except (ImportError, ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{option}={name!r} cannot be imported ({summary(error)})") from error
+    missing = [each for each in functions if not callable(getattr(library, each, None))]
+    if missing:
+        raise ValueError(f"{option}={name!r} has no {' and no '.join(missing)}")
+
+
+def _function(given: Any, option: str) -> Any:
+    """Return the function that an option gives, by itself or by its name; else what it is.
+
+    Raises:
+        ValueError: There is no function of this name.
+    """
+    if not isinstance(given, str):
+        return given
+    module, _, name = given.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{option}={given!r} cannot be imported ({summary(error)})") from error
 
 
 def _refused(value: Any, name: str, error: Exception) -> SerializationError:

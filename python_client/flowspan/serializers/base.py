@@ -1,0 +1,78 @@
+"""`Serializer`: the base of serializers that are known by a name."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from flowspan.core.keeping import OWN_SERIALIZERS
+from flowspan.serializers import BY_TYPE, SerializerLike, class_of_type
+
+_ModelMeta: Any = type(BaseModel)
+
+
+class _Meta(_ModelMeta):  # type: ignore[misc] # pydantic's metaclass is of its internals
+    def __instancecheck__(cls, instance: object) -> bool:  # noqa: N805 - of a metaclass
+        if cls.__dict__.get("is_base"):
+            return not isinstance(instance, type) and isinstance(instance, SerializerLike)
+        return bool(super().__instancecheck__(instance))
+
+
+class Serializer(BaseModel, metaclass=_Meta):
+    """Derive from it to have serializers with options, which are known by the name `type`.
+
+    ::
+
+        class Upper(Serializer):
+            type: str = "upper"
+
+            def dumps(self, obj): return str(obj).upper().encode()
+            def loads(self, blob): return blob.decode().lower()
+
+        @task(result_serializer="upper")
+        def shout(): ...
+
+    The options are fields of pydantic; they are written beside each result. `Serializer(type=…)`
+    makes any serializer by its name.
+
+    Any object with `dumps` and `loads` is an instance of it.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    is_base: ClassVar[bool] = True
+
+    type: str = "__base__"
+
+    def __new__(cls, **options: Any) -> Any:
+        """Return a serializer of the class that `type` names.
+
+        Raises:
+            ValueError: There is none.
+        """
+        name = options.get("type")
+        if cls is not Serializer or name is None:
+            return super().__new__(cls)
+        rest = {key: value for key, value in options.items() if key != "type"}
+        made: Any = class_of_type(name)
+        return made(**rest)
+
+    def __init__(self, **options: Any) -> None:
+        # Python calls it again for a subclass's instance that `__new__` returned.
+        if "type" not in self.__dict__:
+            super().__init__(**options)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        name = cls.model_fields["type"].default
+        if isinstance(name, str) and name not in BY_TYPE and name != "__base__":
+            OWN_SERIALIZERS[name] = cls
+
+    def dumps(self, obj: Any) -> bytes:
+        """The value as bytes; to be written by the subclass."""
+        raise NotImplementedError
+
+    def loads(self, blob: bytes) -> Any:
+        """The value of bytes that `dumps` gave; likewise."""
+        raise NotImplementedError
