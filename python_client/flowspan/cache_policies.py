@@ -106,7 +106,8 @@ class CachePolicy:
         if lock_manager is not None:
             fresh.lock_manager = lock_manager
         if isolation_level is not None:
-            fresh.isolation_level = IsolationLevel(isolation_level)
+            IsolationLevel(isolation_level)  # refuses what is none
+            fresh.isolation_level = isolation_level
         return fresh
 
     @staticmethod

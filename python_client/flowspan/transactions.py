@@ -44,6 +44,7 @@ from flowspan.drivers.bridge import run_coroutine
 from flowspan.drivers.host import host_of
 from flowspan.exceptions import ConfigError
 from flowspan.results.keeper import transaction_of
+from flowspan.results.snapshot import Snapshot
 from flowspan.results.store import get_result_store
 
 if TYPE_CHECKING:
@@ -163,6 +164,12 @@ class _Block(TransactionNode):
         self.on_rollback_hooks += () if on_rollback_hooks is None else on_rollback_hooks
         self.on_commit_hooks += () if on_commit_hooks is None else on_commit_hooks
         self.state = TransactionState.STAGED
+
+    def _copied(self, value: Any) -> Any:
+        try:
+            return Snapshot(value).load()
+        except Exception:  # noqa: BLE001 - whatever a value raises: it cannot be copied
+            return value
 
     @property
     def _is_stored(self) -> bool:

@@ -7,7 +7,6 @@ does (`flowspan.core.engine`), so that plain code and coroutines drive the same.
 
 from __future__ import annotations
 
-import copy
 from contextvars import ContextVar
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -126,7 +125,7 @@ class TransactionNode:
         node: TransactionNode | None = self
         while node is not None:
             if name in node.values:
-                return _copied(node.values[name])
+                return self._copied(node.values[name])
             node = node.get_parent()
         if default is _MISSING:
             raise ValueError(f"The transaction has no value {name!r}, and no default was given.")
@@ -135,6 +134,10 @@ class TransactionNode:
     def get_parent(self) -> TransactionNode | None:
         """Return the transaction around it; None if there is none."""
         return self.parent
+
+    def _copied(self, value: Any) -> Any:
+        """Return a copy of a value; the public classes know how to make one."""
+        return value
 
     def add_child(self, transaction: TransactionNode) -> None:
         """Let this transaction decide what becomes of another one."""
@@ -289,13 +292,6 @@ def end(node: TransactionNode, *, failed: bool) -> Calls:
         return False
     yield from commit(node) if parent.is_committed() else rollback(node)
     return True
-
-
-def _copied(value: Any) -> Any:
-    try:
-        return copy.deepcopy(value)
-    except Exception:  # noqa: BLE001 - whatever a value raises: it cannot be copied
-        return value
 
 
 def _taken(children: list[TransactionNode], index: int) -> TransactionNode | None:

@@ -39,7 +39,7 @@ async def main():
 
 
 asyncio.run(main())
-print(ran)
+print(sorted(ran))
 
 
 @flow(retries=1)

@@ -182,7 +182,8 @@ def test_all_of_them_may_be_none_at_once(recorder: Recorder) -> None:
             plain.timeout_s,
             plain.run_tags,
         )
-        assert made.keeping is None
+        assert kind is Task or made.keeping is None
+        assert kind is Flow or made.keeping.is_uncached  # as NO_CACHE
     assert ThreadPoolTaskRunner(max_workers=None).max_workers is None
 
 
