@@ -126,7 +126,7 @@ def test_settings_go_along() -> None:
     for each in (policy, policy + RUN_ID, RUN_ID + policy, policy - "x", policy + RUN_ID - "x"):
         assert each.key_storage == "keys"
         assert each.lock_manager is locks
-        assert each.isolation_level is IsolationLevel.SERIALIZABLE
+        assert each.isolation_level == IsolationLevel.SERIALIZABLE
     with pytest.raises(ValueError, match="different key_storage"):
         policy + RUN_ID.configure(key_storage="others")
     with pytest.raises(ValueError, match="SOMETIMES"):
