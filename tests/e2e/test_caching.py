@@ -200,7 +200,7 @@ ASYNC def checkpoint_KIND():
     for overwrite in (False, False, True, False):
         ASYNC with TRANSACTION("checkpoint-KIND", overwrite=overwrite) as txn:
             if txn.is_committed():
-                seen.append(txn.read())
+                seen.append((AWAIT txn.read()).result)
             else:
                 txn.stage(f"staged {len(seen)}")
                 seen.append("worked")
@@ -228,7 +228,7 @@ ASYNC def guarded_KIND(n):
             AWAIT SLEEP(0.02)
             txn.stage("once")
         else:
-            seen.append(txn.read())
+            seen.append((AWAIT txn.read()).result)
 
 @flow
 ASYNC def serializable_KIND():
