@@ -10,8 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from flowspan.core import tagged_json
+from flowspan.core.annotations import NotSet
 from flowspan.core.failures import summary
-from flowspan.core.keeping import OWN_SERIALIZERS, NotSet
+from flowspan.core.keeping import OWN_SERIALIZERS
 from flowspan.exceptions import SerializationError
 
 if TYPE_CHECKING:
