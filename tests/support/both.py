@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,19 @@ async def ended(value: Any) -> Any:
     """What a call gave, awaited if it is to be."""
     # By its type: what a call gives may be a value that raises whatever it is asked for.
     return await value if type(value) is CoroutineType else value
+
+
+def value_of(value: Any) -> Any:
+    """What a call in plain code gave; a coroutine is run to its end."""
+    if type(value) is not CoroutineType:
+        return value
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(value)
+    # Plain code that was called from asynchronous code: the thread has a loop that is running.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(copy_context().run, asyncio.run, value).result()
 
 
 class Kind:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.both import value_of
 
 from flowspan import flow, states, task
 from flowspan.drivers.host import get_host
@@ -87,7 +88,7 @@ def decorated(node: Node, cancel: Callable[[], object]) -> Any:
         outcomes: list[Any] = []
         with suppress(ValueError) if node.ending == "catches" else nullcontext():
             for child, function in children:
-                outcomes.append(call(child, function, outcomes))
+                outcomes.append(value_of(call(child, function, outcomes)))
         return finish(node, outcomes, cancel)
 
     async def later(*upstream: Any) -> Any:

@@ -180,7 +180,7 @@ def test_the_arguments_of_a_task_while_it_runs(recorder: Recorder) -> None:
         plain(1, 2, 3)
         limited(x=4)
         plain.submit(plain.submit(5)).wait()
-        later(6)
+        asyncio.run(later(6))
         later.submit(7).wait()
         list(values(8))
         values.submit(9).wait()

@@ -109,7 +109,7 @@ def test_what_it_called_and_submitted_is_stopped_too(recorder: Recorder) -> None
     @task
     def calls() -> None:
         asleep.submit(threading.Event())
-        below()
+        asyncio.run(below())
 
     @flow
     def outer() -> None:
