@@ -42,6 +42,8 @@ class ThreadPoolTaskRunner:
             says, and no bound without that.
     """
 
+    name = "threadpool"
+
     @names_options("`ThreadPoolTaskRunner`")
     def __init__(self, max_workers: int | None = None) -> None:
         """See the class.
@@ -97,6 +99,8 @@ class ProcessPoolTaskRunner:
             that needed the process.
         initargs: The arguments of the initializer.
     """
+
+    name = "processpool"
 
     @names_options("`ProcessPoolTaskRunner`")
     def __init__(

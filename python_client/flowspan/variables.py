@@ -199,7 +199,7 @@ def _check(name: str) -> None:
 
 def _exists(name: str, error: ObjectAlreadyExists) -> VariableAlreadyExists:
     return VariableAlreadyExists(
-        f"there is a variable {name!r} already; overwrite=True replaces it",
+        f"the variable {name!r} already exists; overwrite=True replaces it",
         status=error.status,
         reason=error.reason,
         advice=error.advice,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -217,6 +218,43 @@ class _Run:
     trace: TraceContext | None
     session_id: UUID | None
     transition_count: int
+
+    # Other names, which are Prefect's.
+
+    @property
+    def run_count(self) -> int:
+        """The number of attempts that have begun."""
+        return self.attempt if self.started_at is not None else 0
+
+    @property
+    def created(self) -> datetime | None:
+        """When it was created; another name of `created_at`."""
+        return self.created_at
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When its first attempt began; another name of `started_at`."""
+        return self.started_at
+
+    @property
+    def end_time(self) -> datetime | None:
+        """When it ended; another name of `ended_at`."""
+        return self.ended_at
+
+    @property
+    def total_run_time(self) -> timedelta:
+        """The time that it has run; `run_duration_s` as a timedelta."""
+        return timedelta(seconds=self.run_duration_s)
+
+    @property
+    def state_type(self) -> StateType:
+        """The type of its state."""
+        return self.state.type
+
+    @property
+    def state_name(self) -> str:
+        """The name of its state."""
+        return self.state.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

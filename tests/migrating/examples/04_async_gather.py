@@ -76,5 +76,7 @@ asyncio.run(main())
 # prints: delta: ('delta', 11.25)
 # prints: best: ('beta', 10.5)
 # prints: asked at once: True
-# prints: [('Completed', None), ('Failed', 'Flow run encountered an exception: LookupError: none of 1 shops has it')]
+# prefect prints: [('Completed', None), ('Failed', 'Flow run encountered an exception: LookupError: none of 1 shops has it')]
+# flowspan prints: [('Completed', ''), ('Failed', 'LookupError: none of 1 shops has it')]
 # prints: ('alpha', 12.0)
+# because: a message is the error alone, and empty where there is none

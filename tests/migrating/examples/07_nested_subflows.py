@@ -72,11 +72,14 @@ print(state.type.value, state.name, "|", state.message)
 # prints:   check-events: 6 rows of events
 # prints:  load-, flow load
 # prints:   check-: 0 rows of
-# prints: notify: [': Flow run encountered an exception: ValueError:  is empty']
+# prefect prints: notify: [': Flow run encountered an exception: ValueError:  is empty']
+# flowspan prints: notify: [': ValueError:  is empty']
 # prints: {'users': 5, 'events': 6}
 # prints:   check-futures: 3 rows of futures
 # prints: (True, True)
 # prints: alone: False
 # prints:  load-, flow load
 # prints:   check-: 0 rows of
-# prints: FAILED Failed | Flow run encountered an exception: ValueError:  is empty
+# prefect prints: FAILED Failed | Flow run encountered an exception: ValueError:  is empty
+# flowspan prints: FAILED Failed | ValueError:  is empty
+# because: a message is the error alone

@@ -62,13 +62,16 @@ async def main():
 asyncio.run(main())
 print(plain_report(["b", "a"]))
 
-# prints: Failed Flow run encountered an exception: RuntimeError: no such region: mars
+# prefect prints: Failed Flow run encountered an exception: RuntimeError: no such region: mars
+# flowspan prints: Failed RuntimeError: no such region: mars
 # prints: caught: no such region: venus
 # prints: result: RuntimeError('no such region: mars')
 # prints: north=145, south=145, west=116
 # prints: ['north', 'south', 'west']
-# prints: Failed Flow run encountered an exception: RuntimeError: no such region: mars
+# prefect prints: Failed Flow run encountered an exception: RuntimeError: no such region: mars
+# flowspan prints: Failed RuntimeError: no such region: mars
 # prints: caught: no such region: venus
 # prints: result: RuntimeError('no such region: mars')
 # prints: COMPLETED east=4
 # prints: a, b
+# because: a message is the error alone

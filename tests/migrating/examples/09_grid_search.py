@@ -77,4 +77,6 @@ except Exception as error:
 # prints: Params(rate=0.3, epochs=50): good
 # prints: Params(rate=0.1, epochs=1): poor
 # prints: best: 50 epochs, slope 3 bias 1
-# prints: ParameterTypeError True
+# prefect prints: ParameterTypeError True
+# flowspan prints: ParameterError True
+# because: ParameterTypeError is another name of ParameterError

@@ -74,7 +74,10 @@ for line in SENT:
 # prints: #dashboard before it breaks
 # prints: #dashboard :tada: ratio-6-3 is completed, True
 # prints: #dashboard ratio-1-0 Running
-# prints: #alerts ratios/ratio-1-0 failed: Flow run encountered an exception: ZeroDivisionError: division by zero
+# prefect prints: #alerts ratios/ratio-1-0 failed: Flow run encountered an exception: ZeroDivisionError: division by zero
+# flowspan prints: #alerts ratios/ratio-1-0 failed: ZeroDivisionError: division by zero
 # prints: #oncall ratio-1-0 with {'a': 1, 'b': 0}
 # prints: #metrics failures of ratios: 1
-# prints: #alerts vague/vague-run failed: Flow run encountered an exception: SystemError: nothing known about 'life'
+# prefect prints: #alerts vague/vague-run failed: Flow run encountered an exception: SystemError: nothing known about 'life'
+# flowspan prints: #alerts vague/vague-run failed: SystemError: nothing known about 'life'
+# because: a message is the error alone

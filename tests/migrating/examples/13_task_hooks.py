@@ -81,13 +81,17 @@ print(len(parse.on_completion_hooks), len(unwatched.on_completion_hooks))
 # prints: finished
 # prints: parse-1 gave 1
 # prints: also parse-1
-# prints: parse-two: Failed: Task run encountered an exception ValueError: invalid literal for int() with base 10: 'two'
+# prefect prints: parse-two: Failed: Task run encountered an exception ValueError: invalid literal for int() with base 10: 'two'
+# flowspan prints: parse-two: Failed: ValueError: invalid literal for int() with base 10: 'two'
 # prints: async: unstable took 2 attempts
-# prints: unstable: Failed: Task run encountered an exception OSError: attempt 3 of 9
+# prefect prints: unstable: Failed: Task run encountered an exception OSError: attempt 3 of 9
+# flowspan prints: unstable: Failed: OSError: attempt 3 of 9
 # prints: async: unstable took 3 attempts
 # prints: parse Completed 1
 # prints: parse Failed 1
 # prints: unstable Retrying 3
 # prints: unstable Running 2
-# prints: later: Completed: None
+# prefect prints: later: Completed: None
+# flowspan prints: later: Completed:
 # prints: 3 0
+# because: a message is the error alone, and empty where there is none

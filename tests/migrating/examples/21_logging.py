@@ -75,18 +75,23 @@ with disable_run_logger():
     print(transform.fn(4))
 print(isinstance(get_logger("mine"), logging.Logger))
 
+# flowspan prints: transforming 1
 # prints: this is seen on the console
 # prints: 2
+# flowspan prints: printed in the flow
 # prints: so is this 5
-# prints: INFO begins with 1
+# prefect prints: INFO begins with 1
+# flowspan prints: transforming 5
 # prints: INFO from a library: 1
-# prints: INFO transforming 1
-# prints: WARNING x is 1
-# prints: INFO printed in the flow
-# prints: INFO transforming 5
-# prints: WARNING x is 5
-# prints: ERROR it went wrong
-# prints: MissingContextError
+# prefect prints: INFO transforming 1
+# prefect prints: WARNING x is 1
+# prefect prints: INFO printed in the flow
+# prefect prints: INFO transforming 5
+# prefect prints: WARNING x is 5
+# prefect prints: ERROR it went wrong
+# prefect prints: MissingContextError
+# flowspan prints: NoRunError
 # prints: transforming 4
 # prints: 8
 # prints: True
+# because: the loggers of runs are called flowspan.flow_runs and flowspan.task_runs, prints are shown where they were, and MissingContextError is another name of NoRunError

@@ -94,12 +94,17 @@ print(checked("1", 2, 3, flag="yes", colour="red"))
 # prints: Config production 60.0
 # prints: ['crm:7'] 2024-02-28 full 5 by hand
 # prints: 2024-02-29
-# prints: refused: Flow run received invalid parameters:
-# prints: refused: Flow run received invalid parameters:
-# prints: refused: Flow run received invalid parameters:
-# prints: refused: Flow run received invalid parameters:
+# prefect prints: refused: Flow run received invalid parameters:
+# prefect prints: refused: Flow run received invalid parameters:
+# prefect prints: refused: Flow run received invalid parameters:
+# prefect prints: refused: Flow run received invalid parameters:
+# flowspan prints: refused: Flow 'ingest': parameter 'day': Input should be a valid date or datetime, input is too short (got 'not a day' of type str)
+# flowspan prints: refused: Flow 'ingest': parameter 'config'['sources'][0]['rows']: Input should be greater than or equal to 1 (got {'sources': [{'name': 'x', 'rows': 0}]} of type dict)
+# flowspan prints: refused: Flow 'ingest': parameter 'mode': Input should be 'full' or 'delta' (got 'partial' of type str)
+# flowspan prints: refused: Flow 'ingest': parameter 'limit': Input should be greater than 0 (got -1 of type int)
 # prints: TypeError: True
 # prints: TypeError: True
 # prints: FAILED True
 # prints: ('1', ('2',), {'colour': 'red'})
 # prints: (1, (2, 3), True, {'colour': 'red'})
+# because: the message names the flow and the parameter

@@ -91,16 +91,21 @@ print(state)
 
 # prints: {'up': '3 rows', 'down': 'Failed: ConnectionError: no route to host'}
 # prints: Completed Completed
-# prints: COMPLETED False False
+# prefect prints: COMPLETED False False
+# flowspan prints: COMPLETED False True
 # prints: report: cleaned up after [1, 2, 3]
 # prints: Failed NotReady
 # prints: PENDING True True
 # prints: report: cleaned up after ConnectionError('no route to host')
-# prints: unhandled: FAILED Failed | Flow run encountered an exception: ConnectionError: no route to host
+# prefect prints: unhandled: FAILED Failed | Flow run encountered an exception: ConnectionError: no route to host
+# flowspan prints: unhandled: FAILED Failed | ConnectionError: no route to host
 # prints: last-state-counts: FAILED Failed | 1/2 states failed.
-# prints: states-in-a-dict: COMPLETED Completed | None
-# prints: returns-nothing: COMPLETED Completed | None
+# prefect prints: states-in-a-dict: COMPLETED Completed | None
+# prefect prints: returns-nothing: COMPLETED Completed | None
+# flowspan prints: states-in-a-dict: COMPLETED Completed |
+# flowspan prints: returns-nothing: COMPLETED Completed |
 # prints: raised: no route to host
 # prints: raised by result(): no route to host
 # prints: True False False False
 # prints: Completed()
+# because: a message is the error alone, and empty where there is none

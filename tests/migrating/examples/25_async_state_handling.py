@@ -100,6 +100,8 @@ print(state.name, state.result())
 # prints: Completed()
 # prints: from the subflow: -7 is too small
 # prints: went on
-# prints: FAILED | Flow run encountered an exception: ValueError: -7 is too small
+# prefect prints: FAILED | Flow run encountered an exception: ValueError: -7 is too small
+# flowspan prints: FAILED | ValueError: -7 is too small
 # prints: 90
 # prints: Completed 30
+# because: a message is the error alone

@@ -70,20 +70,26 @@ state = cancels_itself(return_state=True)
 print(state.type.value, state.name, state.message, state.is_cancelled())
 print(process("a.csv"))
 
-# prints: b.csv: COMPLETED Completed None
-# prints: longer.csv: COMPLETED Completed None
+# prefect prints: b.csv: COMPLETED Completed None
+# prefect prints: longer.csv: COMPLETED Completed None
+# flowspan prints: b.csv: COMPLETED Completed
+# flowspan prints: longer.csv: COMPLETED Completed
 # prints: [5, 10]
 # prints: a.csv: COMPLETED Skipped a.csv was seen before
 # prints: b.csv: COMPLETED Skipped b.csv was seen before
 # prints: []
 # prints: c.tmp: FAILED Failed c.tmp is not finished
-# prints: d.csv: COMPLETED Completed None
+# prefect prints: d.csv: COMPLETED Completed None
+# flowspan prints: d.csv: COMPLETED Completed
 # prints: Failed | 1 of 2 failed
 # prints: {'errors': 1}
-# prints: FailedRun | 9 errors
-# prints: FailedRun | 9 errors
+# prefect prints: FailedRun | 9 errors
+# prefect prints: FailedRun | 9 errors
+# flowspan prints: RunFailed | 9 errors
+# flowspan prints: RunFailed | 9 errors
 # prints: FAILED RejectedByGate 9 errors
 # prints: COMPLETED Completed()
 # prints: State
 # prints: CANCELLED Cancelled a newer run has begun True
 # prints: Skipped('a.csv was seen before', type=COMPLETED)
+# because: a message is empty where there is none, and FailedRun is another name of RunFailed

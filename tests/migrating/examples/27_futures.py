@@ -104,7 +104,8 @@ print(nested_arguments())
 # prints: 3 0 True
 # prints: True True
 # prints: a!b!c
-# prints: not yet: TimeoutError
+# prefect prints: not yet: TimeoutError
+# flowspan prints: not yet: RunTimeout
 # prints: final: False True
 # prints: ('slow', 'quick')
 # prints: ['done']
@@ -113,3 +114,4 @@ print(nested_arguments())
 # prints: LookupError: lost
 # prints: FAILED | 1/2 states failed.
 # prints: ('first!second!plain', 'second')
+# because: futures raise RunTimeout, which is a TimeoutError

@@ -69,10 +69,13 @@ print(has_context(), FlowRunContext.get())
 # prints: submitted: ['eu', 'nightly', 'team-a']
 # prints: child: ['nightly', 'team-a'] ['nightly', 'team-a']
 # prints: after: ['team-a']
-# prints: True True
+# prefect prints: True True
+# flowspan prints: True False
 # prints: None tagged True
 # prints: outside: []
 # prints: ['database', 'slow'] True set()
 # prints: [('database', 2), ('nightly', 1), ('slow', 2), ('team-a', 2)]
-# prints: MissingContextError
+# prefect prints: MissingContextError
+# flowspan prints: NoRunError
 # prints: False None
+# because: contexts are equal and not identical, and MissingContextError is another name of NoRunError

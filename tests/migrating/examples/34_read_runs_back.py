@@ -70,9 +70,11 @@ with get_client(sync_client=True) as client:
     print(client.read_flow_by_name("squares-read-back").name)
 
 # prints: 5 True
-# prints: FAILED | Flow run encountered an exception: ValueError: 4 is too large
+# prefect prints: FAILED | Flow run encountered an exception: ValueError: 4 is too large
+# flowspan prints: FAILED | ValueError: 4 is too large
 # prints: squares-to-2 Completed True
-# prints: {'limit': 2} [] 1
+# prefect prints: {'limit': 2} [] 1
+# flowspan prints: Payload(encoding='json', data=b'{"limit":2}') [] 1
 # prints: True True
 # prints: squares-read-back
 # prints: True
@@ -80,3 +82,4 @@ with get_client(sync_client=True) as client:
 # prints: my_task_run_id Completed True
 # prints: False True
 # prints: squares-read-back
+# because: a message is the error alone, and parameters are a Payload: run.parameters.json()
