@@ -6,10 +6,12 @@ with "No module named" alone. `import flowspan` does not load the tables.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 _BLOCKS = (
     "flowspan has no blocks. Read secrets from the environment (os.environ), keep other "
@@ -119,21 +121,31 @@ def refuse_module(name: str) -> None:
 
 
 def refuse_name(module: str, name: str) -> NoReturn:
-    """Raise the error for a name that a module does not have.
+    """Raise the error for a name that a module does not have. Called by its `__getattr__`.
 
     Args:
         module: The module ("flowspan.flows").
         name: The name.
 
     Raises:
-        ImportError: Prefect has it; the message says what to use instead. It is no AttributeError,
-            whose message Python would drop in `from … import …`.
-        AttributeError: Neither has it.
+        AttributeError: It is not there. If Prefect has it, the message says what to use instead.
+        ImportError: The same in `from … import …`, where Python would drop the message of an
+            AttributeError.
     """
     advice = NAMES.get(module.partition(".")[2], {}).get(name)
-    if advice is not None:
-        raise ImportError(f"{module} has no {name!r}. {advice}", name=name, path=module)
-    raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    if advice is None:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    message = f"{module} has no {name!r}. {advice}"
+    if _is_import(sys._getframe(2)):  # noqa: SLF001 - there is no other way to see who asks
+        raise ImportError(message, name=name, path=module)
+    raise AttributeError(message)
+
+
+def _is_import(frame: FrameType) -> bool:
+    """True if a frame is at `from … import …`, and not at `hasattr` and its like."""
+    from opcode import opmap  # noqa: PLC0415 - start-up cost
+
+    return frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]
 
 
 def refusing(module: str) -> Callable[[str], Any]:

@@ -26,7 +26,12 @@ def test_a_missing_module_says_what_to_use(name: str) -> None:
 )
 def test_a_missing_name_says_what_to_use(module: str, name: str) -> None:
     home = f"flowspan.{module}".rstrip(".")
-    assert importlib.import_module(home)
+    found = importlib.import_module(home)
+    assert not hasattr(found, name)
+    assert getattr(found, name, None) is None
+    with pytest.raises(AttributeError) as refused:
+        getattr(found, name)
+    assert NAMES[module][name] in str(refused.value)
     with pytest.raises(ImportError) as caught:
         exec(f"from {home} import {name}")  # noqa: S102 - as a program would
     assert NAMES[module][name] in str(caught.value)
