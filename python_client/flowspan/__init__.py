@@ -85,6 +85,7 @@ _MODULES = frozenset(
         "runtime",
         "schedules",
         "serializers",
+        "settings",
         "states",
         "task_runners",
         "tasks",

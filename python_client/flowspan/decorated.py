@@ -9,6 +9,7 @@ from typing import (
     ClassVar,
     Generic,
     Literal,
+    NoReturn,
     ParamSpec,
     TypeVar,
     cast,
@@ -78,6 +79,13 @@ class Decorated(Definition, Generic[P, R_co]):
     """The options that None leaves as they are in `with_options`, as in Prefect."""
 
     options: dict[str, Any]
+
+    if not TYPE_CHECKING:  # which would take any attribute to be there
+
+        def __getattr__(self, name: str) -> NoReturn:
+            from flowspan.prefect_names import refuse_attribute  # noqa: PLC0415 - rare
+
+            refuse_attribute("Flow" if self.is_flow else "Task", name)
 
     retries = OptionValue(read=lambda definition: definition.options["retries"] or 0)
     retry_delay_seconds = OptionValue(read=lambda definition: definition.given_delay)

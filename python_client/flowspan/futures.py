@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from flowspan import clock
 from flowspan.core.runs import current_run
 from flowspan.core.traversal import HeldList
-from flowspan.drivers.arguments import settle
+from flowspan.drivers.arguments import settle, settle_to_results
 from flowspan.drivers.futures import TaskFuture, wait_until_done
 from flowspan.drivers.interrupts import take
 from flowspan.exceptions import RunTimeout
@@ -31,6 +31,7 @@ __all__ = [
     "TaskFuture",
     "TaskFutureList",
     "as_completed",
+    "resolve_futures_to_results",
     "resolve_futures_to_states",
     "wait",
 ]
@@ -202,6 +203,18 @@ def resolve_futures_to_states(expr: Any) -> Any:
         expr: A future, or a collection with futures anywhere in it.
     """
     return settle(expr)
+
+
+def resolve_futures_to_results(expr: Any) -> Any:
+    """Return a value with the results of futures in their place; waits for them.
+
+    Args:
+        expr: A future, or a collection with futures anywhere in it.
+
+    Raises:
+        UpstreamFailed: A run did not complete; its cause says why.
+    """
+    return settle_to_results(expr)
 
 
 __getattr__ = refusing(__name__)

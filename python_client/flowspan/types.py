@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from flowspan.prefect_names import refusing
+
 __all__ = [
     "BANNED_CHARACTERS",
     "ListOfNonEmptyStrings",
@@ -48,3 +50,5 @@ LogLevel = Annotated[
 ]
 SecondsTimeDelta = Annotated[timedelta, BeforeValidator(_as_timedelta)]
 ListOfNonEmptyStrings = Annotated[list[str], BeforeValidator(_without_blank)]
+
+__getattr__ = refusing(__name__)

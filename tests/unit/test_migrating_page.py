@@ -39,6 +39,7 @@ OWNERS = {
     "futures.PrefectFuture": "flowspan.futures.TaskFuture",
     "client": "flowspan.client.FlowspanClient",
     "modules": "flowspan",
+    "settings objects": "flowspan.settings",
 }
 """What has the names of a group, if it is not the module of flowspan's that is called like it."""
 

@@ -70,13 +70,15 @@ def migrate(
         )
     from flowspan.migrating.files import python_files  # noqa: PLC0415 - needs libcst
     from flowspan.migrating.programs import open_program  # noqa: PLC0415 - likewise
+    from flowspan.migrating.project import Project  # noqa: PLC0415 - likewise
 
     read = using = written = 0
     words: Counter[str] = Counter()
     trouble = False
-    for path in python_files(paths):
+    project = Project(python_files(paths))
+    for path in project.paths:
         read += 1
-        program = open_program(path)
+        program = open_program(path, project)
         trouble |= bool(program.trouble)
         if program.trouble:
             this.err.print(f"{path} was left alone: {program.trouble}", soft_wrap=True)

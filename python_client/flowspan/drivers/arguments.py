@@ -135,6 +135,19 @@ def settle(value: Any) -> Any:
     return replace(value, (TaskFuture,), lambda future: future.state)
 
 
+def settle_to_results(value: Any) -> Any:
+    """Return a value with results in the place of futures; waits for them.
+
+    Raises:
+        UpstreamFailed: A run did not complete.
+    """
+    futures = find(value, (TaskFuture,))
+    if not futures:
+        return value
+    wait_until_done(tuple(futures))
+    return replace(value, (TaskFuture,), _result_of)
+
+
 def _result_of(item: Any) -> Any:
     if is_instance(item, opaque):
         return item.unwrap()

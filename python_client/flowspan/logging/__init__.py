@@ -9,5 +9,8 @@ from flowspan.logging.run_logger import (
     get_logger,
     get_run_logger,
 )
+from flowspan.prefect_names import refusing
 
 __all__ = ["RunLogger", "disable_run_logger", "get_logger", "get_run_logger", "set_console"]
+
+__getattr__ = refusing(__name__)

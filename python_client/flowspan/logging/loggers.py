@@ -74,7 +74,9 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> object:
     if name not in _ELSEWHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from flowspan.prefect_names import refuse_name  # noqa: PLC0415 - rare
+
+        refuse_name(__name__, name)
     from flowspan.logging import run_logger  # noqa: PLC0415 - which imports this module
 
     return getattr(run_logger, name)

@@ -9,6 +9,8 @@ from functools import cache
 from importlib import import_module, resources
 from typing import Any
 
+from flowspan.prefect_names import ATTRIBUTES, advice_on_module, advice_on_name
+
 SAME, DIFFERS, RENAMED, MISSING = "same", "differs", "renamed", "missing"
 
 _CODE = re.compile(r"`([^`]+)`")
@@ -23,6 +25,15 @@ _OWNERS = {
     "futures.PrefectConcurrentFuture": "futures.PrefectFuture",
 }
 """Classes whose attributes have a group of another name."""
+_HOMES = {
+    "client.get_client": ["get_client"],
+    "client.schemas": ["client", "schemas", "objects"],
+    "settings": ["settings objects"],
+}
+"""Modules and names that have their rows under another name."""
+_TERSE = frozenset({"", "no", "later"})
+"""Notes of rows that say nothing to someone who does not see the page."""
+_NOT_HERE = "flowspan does not have it"
 
 
 @dataclass(frozen=True)
@@ -55,19 +66,15 @@ def import_fact(name: str) -> Fact:
     if not parts:
         return Fact(SAME, "", "flowspan")
     here = ".".join(["flowspan", *parts])
-    listed = _listed(parts)
+    listed = _listed(_at_home(parts))
     if listed is not None:
         word, note = listed
         if word == RENAMED:
             return Fact(word, note, _first_code(note))
-        return Fact(word, note, here if word != MISSING else "")
-    found, why = _look_up(here)
-    if found:
+        return Fact(MISSING, _advice(parts, note)) if word == MISSING else Fact(word, note, here)
+    if _is_there(here):
         return Fact(SAME, "", here)
-    module = _tables().get("modules", {}).get(parts[0])
-    if module is not None:
-        return Fact(MISSING, module[1])
-    return Fact(MISSING, why)
+    return Fact(MISSING, _advice(parts, _tables()["modules"].get(parts[0], ("", ""))[1]))
 
 
 def fact(group: str, name: str) -> Fact | None:
@@ -80,7 +87,8 @@ def fact(group: str, name: str) -> Fact | None:
     row = _tables().get(group, {}).get(name)
     if row is None:
         return None
-    return Fact(*row)
+    word, note = row
+    return Fact(word, _in_full(note) if word == MISSING else note)
 
 
 def attribute_fact(kind: str, name: str) -> Fact:
@@ -90,12 +98,14 @@ def attribute_fact(kind: str, name: str) -> Fact:
         kind: "Flow" or "Task".
         name: The attribute.
     """
+    if name in ATTRIBUTES[kind]:
+        return Fact(MISSING, _short(ATTRIBUTES[kind][name]))
     known = fact(kind, name)
     if known is not None:
         return known
     maker = getattr(import_module("flowspan"), kind.lower())
     is_there = hasattr(maker(_sample), name)
-    return Fact(SAME) if is_there else Fact(MISSING, f"a {kind.lower()} has no {name} here")
+    return Fact(SAME) if is_there else Fact(MISSING, _NOT_HERE)
 
 
 def option_fact(kind: str, name: str) -> Fact:
@@ -105,7 +115,7 @@ def option_fact(kind: str, name: str) -> Fact:
         kind: "Flow" or "Task".
         name: The option.
     """
-    return fact(f"options of @{kind.lower()}", name) or Fact(MISSING, "there is no such option")
+    return fact(f"options of @{kind.lower()}", name) or Fact(MISSING, "flowspan has no such option")
 
 
 def is_module(name: str) -> bool:
@@ -134,25 +144,58 @@ def _listed(parts: list[str]) -> tuple[str, str] | None:
     return None
 
 
-def _look_up(here: str) -> tuple[bool, str]:
-    """Look for a name that is not on the page: whether it is there, and if not, why."""
+def _at_home(parts: list[str]) -> list[str]:
+    """Return a dotted name by the group that has its row."""
+    for count in range(len(parts), 0, -1):
+        home = _HOMES.get(".".join(parts[:count]))
+        inner = parts[count:]
+        if home is not None and inner[:1] != ["objects"]:
+            return [*home, *inner]
+    return parts
+
+
+def _advice(parts: list[str], note: str) -> str:
+    """Return what to use instead of a name: what an import of it says, or what its row says."""
+    for count in range(len(parts)):
+        advice = advice_on_name(".".join(parts[:count]), parts[count])
+        if advice:
+            return _short(advice)
+    advice = advice_on_module(".".join(parts))
+    if advice:
+        return _short(advice)
+    return _in_full(note)
+
+
+def _in_full(note: str) -> str:
+    """Return the note of a missing name as one that is clear without the page."""
+    if note in _TERSE:
+        return _NOT_HERE
+    return note.removeprefix("no: ").replace("later, with", "not yet; it comes with", 1)
+
+
+def _short(advice: str) -> str:
+    """Return advice as a note: without a capital and a full stop."""
+    text = advice.removesuffix(".")
+    is_word = text[:2].lower() == text[:1].lower() + text[1:2]
+    return text[:1].lower() + text[1:] if is_word else text
+
+
+def _is_there(here: str) -> bool:
+    """Look for a name that is not on the page."""
     value: Any = import_module("flowspan")
     path = "flowspan"
     for part in here.split(".")[1:]:
         path = f"{path}.{part}"
         try:
             value = getattr(value, part)
-        except AttributeError as error:
+        except AttributeError:
             try:
                 value = import_module(path)
-            except ModuleNotFoundError:
-                said = str(error)
-                return False, "" if "has no attribute" in said else said
-            except ImportError as refusal:
-                return False, str(refusal)
-        except ImportError as refusal:
-            return False, str(refusal)
-    return True, ""
+            except ImportError:
+                return False
+        except ImportError:
+            return False
+    return True
 
 
 def _first_code(note: str) -> str:

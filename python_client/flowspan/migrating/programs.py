@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import ast
-import sys
-import threading
 import warnings
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import libcst as cst
 
 from flowspan.migrating import files
+from flowspan.migrating.deep_stack import with_deep_stack
 from flowspan.migrating.reading import Finding, read
 from flowspan.migrating.writing import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-_T = TypeVar("_T")
-
-# Long chains of calls and operators, as generated code has them, nest as deeply as they are long.
-_STACK_BYTES = 512 * 1024**2
-_RECURSION_LIMIT = 10_000
+    from flowspan.migrating.project import Project
 
 
 @dataclass(frozen=True)
@@ -53,20 +46,22 @@ class Program:
             files.replace(self.path, self.content)
 
 
-def open_program(path: Path) -> Program:
+def open_program(path: Path, project: Project) -> Program:
     """Read a file.
 
     Args:
         path: The file.
+        project: The files among which it is, whose flows it may import.
     """
     try:
         content = path.read_bytes()
-        if b"prefect" not in content.lower():
+        if b"prefect" not in content.lower() and not project.may_be_imported_by(content):
             return Program(path)
         # What Python itself refuses may keep libcst busy for minutes, or overflow its stack.
         with warnings.catch_warnings(action="ignore"):
-            ast.parse(content)
-        findings, changed = _with_deep_stack(lambda: _read_and_migrate(content))
+            tree = ast.parse(content)
+        kinds = project.imported_kinds(path, tree)
+        findings, changed = with_deep_stack(lambda: _read_and_migrate(content, kinds))
     except OSError as error:
         return Program(path, trouble=error.strerror or str(error))
     except SyntaxError as error:
@@ -81,31 +76,9 @@ def open_program(path: Path) -> Program:
     return Program(path, findings, content=changed if changed != content else None)
 
 
-def _read_and_migrate(content: bytes) -> tuple[list[Finding], bytes]:
-    findings = read(cst.parse_module(content))
+def _read_and_migrate(content: bytes, kinds: dict[str, str]) -> tuple[list[Finding], bytes]:
+    findings = read(cst.parse_module(content), kinds)
     return findings, migrate(cst.parse_module(content)).bytes
-
-
-def _with_deep_stack(call: Callable[[], _T]) -> _T:
-    """Return what a call returns that recurses deeply: it runs in a thread with a large stack."""
-    outcome: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - the caller's
-            outcome.set_exception(error)
-
-    limit, size = sys.getrecursionlimit(), threading.stack_size(_STACK_BYTES)
-    sys.setrecursionlimit(_RECURSION_LIMIT)
-    try:
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        thread.join()
-        return outcome.result()
-    finally:
-        sys.setrecursionlimit(limit)
-        threading.stack_size(size)
 
 
 def migrated(text: str) -> str:

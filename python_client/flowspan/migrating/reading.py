@@ -29,7 +29,7 @@ from flowspan.migrating.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PREFECT = "prefect"
 
@@ -46,17 +46,23 @@ _KINDS = dict.fromkeys(_FLOW_MAKERS, "Flow") | dict.fromkeys(_TASK_MAKERS, "Task
 _CALLABLES = frozenset({"Flow", "Task"})
 _COPIERS = frozenset({"with_options", "from_source"})
 _SETTING = re.compile(r"PREFECT_[A-Z0-9_]+")
-_DOTTED = re.compile(r"prefect(\.\w+)+")
+_DOTTED = re.compile(r"(?<![\w.])prefect(\.\w+)+")
 _LOGGER_NAMES = ("prefect.flow_runs", "prefect.task_runs")
-_INTEGRATION = re.compile(r"prefect_(\w+)")
-_INTEGRATIONS = {
-    "dask": "later: tasks on Dask",
-    "ray": "later: tasks on Ray",
-}
+_INTEGRATION = re.compile(r"prefect_([a-z]+)(?:\.|$)")
+_INTEGRATIONS = frozenset(
+    {
+        *("airbyte", "aws", "azure", "bitbucket", "census", "databricks", "dask", "dbt", "docker"),
+        *("email", "fivetran", "gcp", "github", "gitlab", "hightouch", "jupyter", "kubernetes"),
+        *("openai", "ray", "redis", "shell", "slack", "snowflake", "soda", "sqlalchemy", "vault"),
+    }
+)
+"""Packages of Prefect's integrations; another `prefect_…` is the program's own."""
 _NO_INTEGRATION = (
     "no integration packages: call the library itself in a task; results and files go to fsspec "
     "URLs, credentials into the environment"
 )
+_RUNNERS = frozenset({"dask", "ray"})
+_NO_RUNNER = "no task runner for it yet: use ThreadPoolTaskRunner or ProcessPoolTaskRunner"
 _LOGGERS = "the loggers of runs are called flowspan.flow_runs and flowspan.task_runs"
 _TEXT = "a text, which is not changed: change it yourself"
 
@@ -80,14 +86,27 @@ class Finding:
     note: str = ""
 
 
-def read(module: cst.Module) -> list[Finding]:
-    """Return what a program uses of Prefect, in the order of its lines.
+def made_in(module: cst.Module) -> dict[str, str]:
+    """Return what a program's names stand for: "Flow", "Task" or "client" by name.
 
     Args:
         module: The program.
     """
-    wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
     kinds: dict[str, str] = {}
+    MetadataWrapper(module, unsafe_skip_copy=True).visit(_Kinds(kinds))
+    return kinds
+
+
+def read(module: cst.Module, imported_kinds: Mapping[str, str] | None = None) -> list[Finding]:
+    """Return what a program uses of Prefect, in the order of its lines.
+
+    Args:
+        module: The program.
+        imported_kinds: What names of other modules stand for, by the names under which the program
+            imports them ("etl.load", ".etl.load"): "Flow", "Task" or "client".
+    """
+    wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
+    kinds: dict[str, str] = dict(imported_kinds or {})
     wrapper.visit(_Kinds(kinds))
     reader = _Reader(kinds)
     wrapper.visit(reader)
@@ -245,8 +264,8 @@ class _Reader(_Kinds):
 
     def _found_integration(self, node: cst.CSTNode, name: str) -> None:
         match = _INTEGRATION.match(name)
-        if match:
-            note = _INTEGRATIONS.get(match[1].split(".")[0], _NO_INTEGRATION)
+        if match and match[1] in _INTEGRATIONS:
+            note = _NO_RUNNER if match[1] in _RUNNERS else _NO_INTEGRATION
             self._add(node, name, MISSING, note)
 
     # Uses.
@@ -292,12 +311,14 @@ class _Reader(_Kinds):
         """Look at texts that name Prefect's settings and modules."""
         text = _text(node)
         if _SETTING.fullmatch(text):
-            known = fact("settings", text) or Fact(MISSING, "no such setting")
+            known = fact("settings", text) or Fact(MISSING, "flowspan has no such setting")
             self._found(node, text, known)
         elif text.startswith(_LOGGER_NAMES):
             self._add(node, repr(text), DIFFERS, _LOGGERS)
-        elif _DOTTED.fullmatch(text) and is_module(text):
-            self._add(node, repr(text), DIFFERS, _TEXT)
+        elif _DOTTED.fullmatch(text) or "[" in text:  # the latter may be an annotation
+            for match in _DOTTED.finditer(text):
+                if is_module(match[0]):
+                    self._add(node, repr(match[0]), DIFFERS, _TEXT)
 
     # Findings.
 

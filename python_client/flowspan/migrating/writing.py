@@ -209,7 +209,7 @@ class _Survey:
         elif isinstance(node, cst.Attribute) and (root := _root_of_chain(node, visitor)):
             name = imported(node, visitor)
             if import_fact(name).is_there:
-                self.has_present = True
+                self.has_present |= root.value == PREFECT
             else:
                 self._missing.setdefault(root.value, set()).add(name)
         elif isinstance(node, cst.Name):

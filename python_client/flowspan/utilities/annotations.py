@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 from flowspan.core.annotations import NotSet, allow_failure, opaque, quote, unmapped
+from flowspan.prefect_names import refusing
 
 __all__ = ["NotSet", "allow_failure", "opaque", "quote", "unmapped"]
+
+__getattr__ = refusing(__name__)

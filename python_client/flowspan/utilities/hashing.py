@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.cache_policies import hash_objects as hash_strictly
 from flowspan.exceptions import HashError
+from flowspan.prefect_names import refusing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,3 +46,6 @@ def file_hash(path: str | Path, hash_algo: Callable[..., Any] = hashlib.md5) -> 
         OSError: The file cannot be read.
     """
     return str(hash_algo(Path(path).read_bytes()).hexdigest())
+
+
+__getattr__ = refusing(__name__)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from flowspan.api import Artifact, Flow, FlowRun, TaskRun, Variable
 from flowspan.api import LogRecord as Log
 from flowspan.core.states import TERMINAL_TYPES, State, StateType
+from flowspan.prefect_names import refusing
 
 __all__ = [
     "TERMINAL_STATES",
@@ -23,3 +24,5 @@ __all__ = [
 
 TERMINAL_STATES = set(TERMINAL_TYPES)
 """The types of the states in which runs end."""
+
+__getattr__ = refusing(__name__)

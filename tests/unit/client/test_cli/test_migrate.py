@@ -12,6 +12,7 @@ import pytest
 from scripts import migrating_names
 from tests.support.cli import flowspan
 
+from flowspan.migrating.names import fact, import_fact
 from flowspan.migrating.programs import migrated
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def test_names_are_sorted_by_line_into_what_works_and_what_does_not(tmp_path: Pa
         from prefect_aws import S3Bucket
         """,
     )
-    assert lines[:2] == ["2  works   flow, task", "2  missing serve: later"]
+    assert lines[0] == "2  works   flow, task"
+    assert lines[1].startswith("2  missing serve: flowspan has no deployments yet. ")
     assert lines[2].startswith("3  missing blocks.system.Secret: ")
     assert lines[3].startswith("4  missing prefect_aws: ")
     assert len(lines) == 4
@@ -73,12 +75,15 @@ def test_names_are_sorted_by_line_into_what_works_and_what_does_not(tmp_path: Pa
         ("logging.getLogger('prefect.flow_runs')", "differs 'prefect.flow_runs'"),
         ("logging.getLogger('prefect')", "differs 'prefect'"),
         ("mock.patch('prefect.flow')", "differs 'prefect.flow'"),
+        ("x: 'list[prefect.flows.Flow]'", "differs 'prefect.flows.Flow'"),
+        ("from prefect.settings import PREFECT_API_KEY", "missing settings.PREFECT_API_KEY: "),
+        ("from prefect.settings import PREFECT_API_URL", "differs settings.PREFECT_API_URL: "),
         ("import prefect as p\np.serve()", "missing serve"),
         ("import prefect.deployments as d", "missing deployments"),
         ("import prefect\nprefect.runtime.deployment.id", "differs runtime.deployment.id"),
         ("import prefect\nprefect.no_such.thing()", "missing no_such.thing"),
         ("from prefect import *", "differs *"),
-        ("import prefect_dask", "missing prefect_dask: later"),
+        ("import prefect_dask", "missing prefect_dask: no task runner for it yet"),
     ],
 )
 def test_uses_are_found(tmp_path: Path, text: str, line: str) -> None:
@@ -98,6 +103,8 @@ def test_uses_are_found(tmp_path: Path, text: str, line: str) -> None:
         "def f(prefect):\n    return prefect.serve",
         "name = 'prefect'",
         "# prefect",
+        "labels = {'prefect.resource.id': 'prefect.flow-run.1'}",
+        "from prefect_utils import flow",
         "flow = make()\nflow.serve()",
         "class C:\n    def prefect(self): ...",
     ],
@@ -125,6 +132,16 @@ def test_what_is_not_prefects_is_left_alone(tmp_path: Path, text: str) -> None:
         ("from prefect import flow, serve", "from flowspan import flow\nfrom prefect import serve"),
         ("from prefect import serve", "from prefect import serve"),
         ("from prefect import *", "from flowspan import *"),
+        (
+            "import prefect.states as st\nst.Failed\ndef f():\n import prefect.blocks.system\n"
+            " prefect.blocks.system.Secret",
+            "import flowspan.states as st\nst.Failed\ndef f():\n import prefect.blocks.system\n"
+            " prefect.blocks.system.Secret",
+        ),
+        (
+            "from prefect.testing.utilities import prefect_test_harness",
+            "from flowspan.testing.utilities import prefect_test_harness",
+        ),
         (
             "import prefect\nprefect.flow\nprefect.serve",
             "import flowspan\nimport prefect\nflowspan.flow\nprefect.serve",
@@ -168,6 +185,75 @@ def test_imports_are_changed_and_nothing_else(before: str, after: str) -> None:
     assert changed == after
     compile(changed, "changed", "exec")
     assert migrated(changed) == changed
+
+
+def test_a_flow_is_known_where_another_file_imports_it(tmp_path: Path) -> None:
+    write(
+        tmp_path / "shop" / "flows" / "etl.py",
+        """\
+        from prefect import flow, task
+        @flow
+        def load(): ...
+        @task
+        def fetch(): ...
+        def plain(): ...
+        """,
+    )
+    write(tmp_path / "shop" / "flows" / "__init__.py", "from .etl import fetch, load, plain\n")
+    write(tmp_path / "shop" / "__init__.py", "from .flows import load as nightly\n")
+    write(
+        tmp_path / "deploy.py",
+        """\
+        from shop import nightly
+        from shop.flows.etl import load, plain
+        from shop import flows
+        import shop.flows.etl
+        import shop.flows as f
+        nightly.serve()
+        load.deploy()
+        flows.fetch.delay()
+        shop.flows.etl.load.to_deployment()
+        f.load.from_source()
+        plain.serve()
+        """,
+    )
+    write(tmp_path / "shop" / "more.py", "from .flows import etl\netl.load.serve()\n")
+    outcome = flowspan("migrate", str(tmp_path), "--problems", "--json", code=1)
+    found = [(each["name"], each["word"]) for each in outcome.objects]
+    names = [
+        "nightly.serve",
+        "load.deploy",
+        "flows.fetch.delay",
+        "shop.flows.etl.load.to_deployment",
+    ]
+    names += ["f.load.from_source", "etl.load.serve"]
+    assert found == [(name, "missing") for name in names]
+
+
+def test_nothing_is_missing_without_a_note() -> None:
+    tables = migrating_names.tables()
+    modules = [group for group in tables if group.replace(".", "_").isidentifier()]
+    facts = [import_fact(f"prefect.{group}.{name}") for group in modules for name in tables[group]]
+    facts += [
+        each
+        for group, names in tables.items()
+        for each in (fact(group, name) for name in names)
+        if each is not None
+    ]
+    notes = {each.note for each in facts if each.word == "missing"}
+    assert not notes & {"", "no", "later"}
+    assert not [note for note in notes if note.startswith(("no: ", "later"))]
+
+
+def test_the_homes_of_a_name_have_one_note() -> None:
+    for names in (
+        ["get_client", "client.get_client", "client.orchestration.get_client"],
+        ["client.schemas.FlowRun", "client.schemas.objects.FlowRun"],
+        ["serve", "flows.serve"],
+        ["pause_flow_run", "flow_runs.pause_flow_run"],
+    ):
+        facts = {(each.word, each.note) for each in (import_fact(f"prefect.{n}") for n in names)}
+        assert len(facts) == 1, names
 
 
 def test_without_write_nothing_is_changed_and_with_it_only_the_files_that_use_prefect(
@@ -264,7 +350,8 @@ def test_json_has_an_object_for_each_use(tmp_path: Path) -> None:
         {"file": str(path), "line": 1, "column": 21, "name": "prefect.flow", "word": "works",
          "note": ""},
         {"file": str(path), "line": 1, "column": 27, "name": "prefect.serve", "word": "missing",
-         "note": "later"},
+         "note": "flowspan has no deployments yet. Call the flow, for example from cron or a "
+         "Kubernetes CronJob"},
     ]  # fmt: skip
 
 
