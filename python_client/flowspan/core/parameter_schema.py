@@ -17,6 +17,9 @@ _VARIADIC: dict[Any, tuple[dict[str, Any], Any]] = {
     inspect.Parameter.VAR_KEYWORD: ({"type": "object", "additionalProperties": True}, {}),
 }
 
+_OWNERS = frozenset({"self", "cls"})
+"""What methods get without being given it: no parameters of theirs, as in Prefect."""
+
 
 @dataclass
 class ParameterSchema:
@@ -59,6 +62,8 @@ def parameter_schema(fn: Callable[..., Any], names: Mapping[str, Any]) -> Parame
     schema = ParameterSchema()
     hints = type_hints(fn, names)
     for position, (name, parameter) in enumerate(signature_of(fn).parameters.items()):
+        if name in _OWNERS:
+            continue
         variadic = _VARIADIC.get(parameter.kind)
         if variadic is not None:
             found, default = dict(variadic[0]), variadic[1]

@@ -37,6 +37,6 @@ collections(return_state=True)
 # prints: 10 [6, None]
 # prints: Completed
 # prefect prints: At least one result did not complete successfully
-# flowspan prints: Task run 'fail-0' whose result is needed ended
+# flowspan prints: Task run 'fail-0', whose result is needed, ended as Failed: ValueError: no
 # prints: Failed
 # because: the error names the run that did not complete
