@@ -24,6 +24,7 @@ _FIELDS: tuple[tuple[int, int, list[str]], ...] = (
     (1, 12, _MONTHS),
     (0, 7, _DAYS),
     (0, 59, []),
+    (1970, 2099, []),
 )
 """The least and the greatest value of each field, and the names that stand for values."""
 _SHORT = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}
@@ -34,6 +35,13 @@ _RULE_KEYS = {
     *("FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYSETPOS", "BYMONTH", "BYMONTHDAY"),
     *("BYYEARDAY", "BYWEEKNO", "BYDAY", "BYWEEKDAY", "BYHOUR", "BYMINUTE", "BYSECOND", "BYEASTER"),
 }
+_RULE_VALUES = {
+    **dict.fromkeys(("INTERVAL", "COUNT"), re.compile(r"\d+")),
+    "BYHOUR": re.compile(r"(?:[01]?\d|2[0-3])"),
+    **dict.fromkeys(("BYMINUTE", "BYSECOND"), re.compile(r"[0-5]?\d")),
+    "UNTIL": re.compile(r"\d{8}(?:T\d{6}Z?)?"),
+}
+"""How each of the values of a key is written, where that is checked."""
 _BY_DAY = re.compile(r"(?:[+-]?\d{1,2})?(?:MO|TU|WE|TH|FR|SA|SU)")
 MAX_RRULE_LENGTH = 6500
 
@@ -179,7 +187,7 @@ def _is_cron(text: str) -> bool:
     if text in _SHORT:
         return True
     parts = text.split()
-    return len(parts) in {5, 6} and all(map(_is_field, parts, range(len(parts))))
+    return len(parts) in {5, 6, 7} and all(map(_is_field, parts, range(len(parts))))
 
 
 def _is_field(text: str, position: int) -> bool:
@@ -202,17 +210,24 @@ def _is_part(text: str, position: int) -> bool:
 def _check_rrule(text: str) -> None:
     if not text.strip() or len(text) > MAX_RRULE_LENGTH:
         raise ValueError(f"a recurrence rule has 1 to {MAX_RRULE_LENGTH} characters")
-    for line in text.upper().split():
-        name, _, rule = line.rpartition(":")
-        if name.partition(";")[0] not in {"", "RRULE", "EXRULE"}:
-            continue  # DTSTART, RDATE, EXDATE: dates
-        parts = dict(part.partition("=")[::2] for part in rule.split(";"))
-        days = [day for key in ("BYDAY", "BYWEEKDAY") for day in parts.get(key, "MO").split(",")]
-        if (
-            parts.get("FREQ") not in _FREQUENCIES
-            or not parts.keys() <= _RULE_KEYS
-            or not all(map(_BY_DAY.fullmatch, days))
-        ):
-            raise ValueError(
-                f"{text!r} is no recurrence rule; an example is 'FREQ=MONTHLY;BYDAY=2FR'"
-            )
+    lines = [line.rpartition(":") for line in text.upper().split()]
+    # The others are dates: DTSTART, RDATE, EXDATE.
+    rules = [rule for name, _, rule in lines if name.partition(";")[0] in {"", "RRULE", "EXRULE"}]
+    if not rules or not all(map(_is_rule, rules)):
+        raise ValueError(f"{text!r} is no recurrence rule; an example is 'FREQ=MONTHLY;BYDAY=2FR'")
+
+
+def _is_rule(text: str) -> bool:
+    parts = dict(part.partition("=")[::2] for part in text.split(";"))
+    days = [day for key in ("BYDAY", "BYWEEKDAY") for day in parts.get(key, "MO").split(",")]
+    return (
+        parts.get("FREQ") in _FREQUENCIES
+        and parts.keys() <= _RULE_KEYS
+        and all(map(_BY_DAY.fullmatch, days))
+        and all(
+            pattern.fullmatch(value)
+            for key, pattern in _RULE_VALUES.items()
+            if key in parts
+            for value in parts[key].split(",")
+        )
+    )

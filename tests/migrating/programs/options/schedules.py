@@ -14,7 +14,7 @@ print(RRule("FREQ=DAILY", parameters={"a": 1}).parameters, Interval(5).anchor_da
 for cron in (
     *("@daily", "*/5 * * * *", "0 0 1 1 * *", "0 0 1 1", "61 * * * *", "0 0 L * *", "nonsense"),
     *("0 0 * * 5#2", "@reboot", "", "0-70 * * * *", "0 0 * jan-mar *", "0 0 * * 7", "*/0 * * * *"),
-    *("1,2,3 * * * *", "5/15 * * * *"),
+    *("1,2,3 * * * *", "5/15 * * * *", "* * * * * * *", "* * * * * * * *"),
 ):
     try:
         print(Cron(cron).cron)
@@ -22,6 +22,13 @@ for cron in (
         print("refused", cron)
 for rrule in (
     *("RRULE:FREQ=DAILY;INTERVAL=1", "FREQ=MONTHLY;BYDAY=2FR", "nonsense", "FREQ=NO", ""),
+    *(
+        "FREQ=DAILY;INTERVAL=x",
+        "FREQ=DAILY;BYHOUR=25",
+        "FREQ=DAILY;UNTIL=soon",
+        "FREQ=DAILY;BYHOUR=8",
+    ),
+    *("FREQ=DAILY;UNTIL=20300101T000000Z", "FREQ=DAILY;BYHOUR=8,20"),
     *("FREQ=DAILY;BYDAY=2XX", "freq=daily", "FREQ=DAILY;COUNT=3", "FREQ=DAILY;" * 700),
 ):
     try:
@@ -58,6 +65,8 @@ except AttributeError as error:
 # prints: refused */0 * * * *
 # prints: 1,2,3 * * * *
 # prints: 5/15 * * * *
+# prints: * * * * * * *
+# prints: refused * * * * * * * *
 # prints: RRULE:FREQ=DAILY;INTERVAL=1
 # prints: FREQ=MONTHLY;BYDAY=2FR
 # prints: refused nonsense
