@@ -72,6 +72,12 @@ except AttributeError as error:
 # prints: refused nonsense
 # prints: refused FREQ=NO
 # prints: refused
+# prints: refused FREQ=DAILY;INTERVAL=
+# prints: refused FREQ=DAILY;BYHOUR=25
+# prints: refused FREQ=DAILY;UNTIL=soo
+# prints: FREQ=DAILY;BYHOUR=8
+# prints: FREQ=DAILY;UNTIL=20300101T000000Z
+# prints: FREQ=DAILY;BYHOUR=8,20
 # prints: refused FREQ=DAILY;BYDAY=2XX
 # prints: freq=daily
 # prints: FREQ=DAILY;COUNT=3
