@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from flowspan.core.definitions import checked_tags
 from flowspan.core.sketching import current_or_sketched_run
@@ -12,7 +12,7 @@ from flowspan.exceptions import NoRunError
 from flowspan.prefect_names import refusing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from typing import Self
 
@@ -27,7 +27,11 @@ __all__ = [
     "TaskRunContext",
     "get_run_context",
     "tags",
+    "with_context",
 ]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class RunContext:
@@ -171,6 +175,20 @@ def get_run_context() -> FlowRunContext | TaskRunContext:
             "flowspan.runtime give None elsewhere."
         )
     return context
+
+
+def with_context(fn: Callable[P, R]) -> Callable[P, R]:
+    """Make a function that takes this run along, and the tags, wherever it is called.
+
+    For threads, and for processes of `multiprocessing` and `ProcessPoolExecutor`: there, too, the
+    run's logger works, and what the function calls belongs to the run.
+
+    Args:
+        fn: The function. For other processes it has to be one that can be pickled.
+    """
+    from flowspan.drivers.processes.carried import CarryingCall  # noqa: PLC0415 - rare
+
+    return CarryingCall(fn)
 
 
 __getattr__ = refusing(__name__)

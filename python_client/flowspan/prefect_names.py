@@ -45,10 +45,7 @@ _INFRASTRUCTURE = "flowspan starts no infrastructure: nothing raises it."
 _LOGGERS = "Use get_run_logger() in a run; print is logged with log_prints=True."
 _DATETIME = "Use datetime.datetime and datetime.date."
 _ANNOTATED = "Write the type yourself: Annotated[…, pydantic.Field(…)]."
-_CONTEXT = (
-    "A run's context goes to worker processes with ProcessPoolTaskRunner, and to threads with "
-    "contextvars.copy_context().run."
-)
+_CONTEXT = "Use with_context(function): it takes the run along, to threads and other processes."
 
 MODULES = {
     "_internal": _INNER,
@@ -129,7 +126,7 @@ NAMES = {
         "SettingsContext": "Use flowspan.settings.get_current_settings().",
         "get_settings_context": "Use flowspan.settings.get_current_settings().",
         "use_profile": _PROFILES,
-        **dict.fromkeys(("serialize_context", "hydrated_context", "with_context"), _CONTEXT),
+        **dict.fromkeys(("serialize_context", "hydrated_context"), _CONTEXT),
     },
     "exceptions": {
         **dict.fromkeys(

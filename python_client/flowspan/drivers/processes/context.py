@@ -138,6 +138,24 @@ def load_task_run(data: bytes, flow_run: Run) -> Run:
     return _here(pickling.loads(data), flow_run.scope, known, flow_run)
 
 
+def load_run(
+    flow_run: bytes | None, task_run: bytes | None, scope: Scope, worker_number: int
+) -> Run:
+    """Load a run in a process that the program has started.
+
+    Args:
+        flow_run: What came of its flow run; None for a task that was called outside of flows.
+        task_run: What came of it, if it is a task run; else None.
+        scope: Is cancelled with it.
+        worker_number: As for `load_flow_run`.
+    """
+    if flow_run is None:
+        assert task_run is not None  # noqa: S101 - for mypy
+        return _here(pickling.loads(task_run), scope, {})
+    loaded = load_flow_run(flow_run, scope, worker_number)
+    return loaded if task_run is None else load_task_run(task_run, loaded)
+
+
 def _here(
     portable: PortableRun, scope: Scope, known: dict[str, Run], top: Run | None = None
 ) -> Run:
