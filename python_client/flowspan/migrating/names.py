@@ -157,7 +157,9 @@ def _at_home(parts: list[str]) -> list[str]:
 def _advice(parts: list[str], note: str) -> str:
     """Return what to use instead of a name: what an import of it says, or what its row says."""
     for count in range(len(parts)):
-        advice = advice_on_name(".".join(parts[:count]), parts[count])
+        owner = ".".join(parts[:count])
+        attributes = ATTRIBUTES.get(_OWNERS.get(owner, owner), {})
+        advice = attributes.get(parts[count]) or advice_on_name(owner, parts[count])
         if advice:
             return _short(advice)
     advice = advice_on_module(".".join(parts))

@@ -154,6 +154,11 @@ def _text(node: cst.CSTNode) -> str:
     return text if isinstance(text, str) else ""
 
 
+def _has_function(node: cst.Call) -> bool:
+    """True if the call of a maker makes a flow or a task, whose call gives a result."""
+    return any(argument.keyword is None and not argument.star for argument in node.args)
+
+
 class _Kinds(cst.CSTVisitor):
     """Finds what the names of the program stand for: flows, tasks and clients.
 
@@ -207,7 +212,7 @@ class _Kinds(cst.CSTVisitor):
                 return "client"
             if isinstance(func, cst.Attribute) and func.attr.value in _COPIERS:
                 return self._kind_of(func.value)
-            if isinstance(func, cst.Call):  # flow(name="x")(function)
+            if isinstance(func, cst.Call) and not _has_function(func):  # flow(name="x")(function)
                 return self._kind_of(func)
             return ""
         return next((self._kinds[each] for each in self._names(value) if each in self._kinds), "")

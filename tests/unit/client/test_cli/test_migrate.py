@@ -94,6 +94,14 @@ def test_uses_are_found(tmp_path: Path, text: str, line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["task(print)(1).startswith('x')", "flow(print, name='x')().serve", "f = flow\nf().x"]
+)
+def test_what_flows_and_tasks_return_is_not_looked_at(tmp_path: Path, text: str) -> None:
+    imports = "from prefect import flow, task\n"
+    assert said(tmp_path / "a.py", imports + text, "--problems") == []
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "from prefectural import flow",
@@ -106,6 +114,7 @@ def test_uses_are_found(tmp_path: Path, text: str, line: str) -> None:
         "labels = {'prefect.resource.id': 'prefect.flow-run.1'}",
         "from prefect_utils import flow",
         "flow = make()\nflow.serve()",
+        "print('prefect')",
         "class C:\n    def prefect(self): ...",
     ],
 )
@@ -250,6 +259,8 @@ def test_the_homes_of_a_name_have_one_note() -> None:
         ["get_client", "client.get_client", "client.orchestration.get_client"],
         ["client.schemas.FlowRun", "client.schemas.objects.FlowRun"],
         ["serve", "flows.serve"],
+        ["flow.from_source", "flows.flow.from_source", "Flow.from_source", "flows.Flow.serve"],
+        ["Task.delay", "tasks.Task.delay", "tasks.task.apply_async"],
         ["pause_flow_run", "flow_runs.pause_flow_run"],
     ):
         facts = {(each.word, each.note) for each in (import_fact(f"prefect.{n}") for n in names)}
