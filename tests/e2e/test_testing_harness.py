@@ -17,9 +17,11 @@ from tests.support.queries import wait_until
 
 from flowspan import flow, get_client, get_run_logger, task
 from flowspan.artifacts import create_markdown_artifact, create_table_artifact
+from flowspan.config import get_config
 from flowspan.exceptions import CancelRun, ConfigError, FlowspanError
 from flowspan.task_runners import ProcessPoolTaskRunner
 from flowspan.testing import flowspan_test_harness, temporary_settings
+from flowspan.testing.utilities import prefect_test_harness
 
 if TYPE_CHECKING:
     from flowspan.testing import Harness
@@ -375,3 +377,19 @@ def test_the_plugin_costs_nothing(tmp_path: Path) -> None:
     assert new == {"flowspan", "flowspan.version", "flowspan.testing", "flowspan.testing.plugin"}
     """
     run_code(code, home=tmp_path)
+
+
+@pytest.mark.parametrize("options", [{}, {"server_startup_timeout": 90}], ids=str)
+def test_prefects_name_for_the_harness_keeps_the_delays_of_retries(
+    options: dict[str, int],
+) -> None:
+    @flow
+    def count() -> int:
+        return 1
+
+    with prefect_test_harness(**options) as harness:
+        assert count() == 1
+        assert get_config().home == harness.home
+        assert get_config().skip_retry_delays is False
+        assert harness.flow_run(count).state.is_completed()
+    assert get_config().home != harness.home
