@@ -104,7 +104,7 @@ PROGRAM = """
             good.map([1, 2], return_state=True),
             good_later.map([1, 2], return_state=True),
             subflow(return_state=True),
-            subflow_later(return_state=True),
+            asyncio.run(subflow_later(return_state=True)),
         ])))
 
     @flow

@@ -101,7 +101,9 @@ ASYNC def inputs_KIND():
     for each in [*futures, *mapped]:
         each.wait()
     objects = [AWAIT apply_KIND(Scale(n), 40) for n in (1, 2, 3)]
-    submitted, of_map = ([each.state.result() for each in them] for them in (futures, mapped))
+    submitted, of_map = (
+        [each.state.result(_sync=True) for each in them] for them in (futures, mapped)
+    )
     told("functions-KIND", [called, submitted, of_map, objects])
     seen = [AWAIT look_KIND(each) == what_it_is(each) for each in LOOK_ALIKES]
     told("look-alikes-KIND", seen)
@@ -131,15 +133,15 @@ ASYNC def retried_KIND():
     told("retried-KIND", [found, sum(rows)])
 
 @task(cache_policy=INPUTS)
-ASYNC def staged_KIND():
-    return [1]
+ASYNC def staged_KIND(value):
+    return [value]
 
 @flow
 ASYNC def stored_KIND():
     ASYNC with TRANSACTION():
-        rows = AWAIT staged_KIND()
+        rows = AWAIT staged_KIND(1)
         rows.append(100)
-    told("stored-KIND", AWAIT staged_KIND())
+    told("stored-KIND", AWAIT staged_KIND(1))
 
 RUN(two_tasks_KIND(1))
 RUN(inputs_KIND())

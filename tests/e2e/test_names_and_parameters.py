@@ -35,7 +35,7 @@ PROGRAM = """
 
     def named():
         context, flow_run, task_run = get_run_context(), runtime.flow_run, runtime.task_run
-        assert context.run.id == (task_run.id or flow_run.id)
+        assert str(context.run.id) == (task_run.id or flow_run.id)
         get_run_logger().info("naming %s", context.run.definition.name)
         own = task_run.parameters or flow_run.parameters
         return f"{own.get('x')} in {flow_run.flow_name} {sorted(flow_run.parameters)}"
@@ -69,7 +69,7 @@ PROGRAM = """
         return x
 
     def fill(runner):
-        below(2), below_later(3), plain(4), later(5), nested(6)
+        below(2), asyncio.run(below_later(3)), plain(4), asyncio.run(later(5)), nested(6)
         loaded = load.submit(7)
         plain.with_options(name="submitted").submit(8)
         plain.with_options(name="waits").submit(loaded)
@@ -235,7 +235,8 @@ PROGRAM = """
         def in_time():
             for function in (ends, ends_later):
                 it = task(name="ends-in-time", timeout_seconds=seconds)(function)
-                it()
+                value = it()
+                asyncio.run(value) if inspect.iscoroutine(value) else value
                 it.submit().result(timeout=seconds)
 
         in_time()
@@ -252,7 +253,7 @@ PROGRAM = """
         assert get_run_context().parameters == runtime.flow_run.parameters == {"x": 5}
         create_markdown_artifact("drawn", key="drawn")
         Variable.set("drawn", 1)
-        return templated(later(load(x)))
+        return templated(asyncio.run(later(load(x))))
 
     graph = drawn.generate_mermaid_graph("5")
     assert {"n0 --> n1", "n1 --> n2"} <= {line.strip() for line in graph.splitlines()}

@@ -219,12 +219,12 @@ def test_a_cached_result_expires_by_the_program_s_clock(flowspan_harness: Harnes
     calls = []
 
     @task(cache_policy=INPUTS, cache_expiration=timedelta(hours=1))
-    def load():
-        calls.append(1)
+    def load(x):
+        calls.append(x)
 
     @flow
     def work():
-        load()
+        load(1)
 
     with freezegun.freeze_time("2030-01-01") as clock:
         work()

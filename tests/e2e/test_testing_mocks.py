@@ -47,7 +47,7 @@ def outer(a: int) -> int:
 
 @flow
 def calls() -> Any:
-    called = add(1), add_async(2), list(count(2))
+    called = add(1), asyncio.run(add_async(2)), list(count(2))
     submitted = add.submit(3).result(), add_async.submit(4).result(), count.submit(2).result()
     return called, submitted, add.map([5, 6]).result()
 

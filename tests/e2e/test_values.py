@@ -44,18 +44,18 @@ PROGRAM = (
             for way in WAYS:
                 for name, make in VALUES.items():
                     touched.clear()
-                    kind.run(kind.flow(way_of(kind, way), name=f"{way}/{label}/{name}"), make)
+                    kind.run(kind.flow(way_of(kind, way), name=f"{way}:{label}:{name}"), make)
                     if touched:
                         print("touched:", label, way, name, touched)
 
     def cached():
         for label, kind in KINDS.items():
             for name in REAL:
-                @kind.task(cache_policy=INPUTS, name=f"cached/{label}/{name}", persist_result=True)
+                @kind.task(cache_policy=INPUTS, name=f"cached:{label}:{name}", persist_result=True)
                 async def keep(value, more=None):
                     return value
 
-                @kind.flow(name=f"caching/{label}/{name}")
+                @kind.flow(name=f"caching:{label}:{name}")
                 async def caching():
                     for _ in range(2):
                         value = await ended(keep(REAL[name](), more=[REAL[name]()]))
@@ -88,13 +88,13 @@ PROGRAM = (
         for name, make in VALUES.items():
             if name == "hostile":  # pickling asks for its class
                 continue
-            made = make_it.with_options(name=f"processed/{name}").submit(make)
-            later = make_it_later.with_options(name=f"processed/{name}").submit(make)
-            passed = pass_on.with_options(name=f"processed/{name}").submit(made, more=[later])
+            made = make_it.with_options(name=f"processed:{name}").submit(make)
+            later = make_it_later.with_options(name=f"processed:{name}").submit(make)
+            passed = pass_on.with_options(name=f"processed:{name}").submit(made, more=[later])
             assert type(passed.result()) is type(make()), name
         for name, make in ERRORS.items():
-            fail.with_options(name=f"failed/process/{name}").submit(make).wait()
-            fail_later.with_options(name=f"failed/process later/{name}").submit(make).wait()
+            fail.with_options(name=f"failed:process:{name}").submit(make).wait()
+            fail_later.with_options(name=f"failed:process later:{name}").submit(make).wait()
 
     def errors():
         def bad(make):
@@ -103,14 +103,14 @@ PROGRAM = (
             raise make()
         for name, make in ERRORS.items():
             for label, fn in (("plain", bad), ("async", bad_later)):
-                @flow(name=f"failing/{label}/{name}")
+                @flow(name=f"failing:{label}:{name}")
                 def failing():
-                    it = task(fn, name=f"failed/{label}/{name}", retries=1)
+                    it = task(fn, name=f"failed:{label}:{name}", retries=1)
                     it(make, return_state=True)
                     it.submit(make).wait()
                     it.map([make, make]).wait()
                 failing()
-            flow(bad, name=f"failed/flow/{name}")(make, return_state=True)
+            flow(bad, name=f"failed:flow:{name}")(make, return_state=True)
 
     def stuck():
         @task
@@ -118,7 +118,7 @@ PROGRAM = (
             return 1
 
         for name, make in HOSTILE.items():
-            @flow(name=f"stuck/{name}")
+            @flow(name=f"stuck:{name}")
             def stuck():
                 try:
                     take.submit(make())
@@ -183,12 +183,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 
 
 def names(found: list[Any], kind: str) -> dict[str, list[str]]:
-    """The names of the states of the runs of one kind ("cached/…"), by their names."""
+    """The names of the states of the runs of one kind ("cached:…"), by their names."""
     by_name: dict[str, list[str]] = {}
     for run in found:
         name = getattr(run, "task_name", None) or run.flow_name
-        if name.startswith(f"{kind}/"):
-            by_name.setdefault(name.removeprefix(f"{kind}/"), []).append(run.state.name)
+        if name.startswith(f"{kind}:"):
+            by_name.setdefault(name.removeprefix(f"{kind}:"), []).append(run.state.name)
     return by_name
 
 
@@ -205,20 +205,20 @@ def test_no_run_is_left_open_and_no_value_was_touched(runs: Told) -> None:
 def test_every_value_completes_every_way(runs: Told) -> None:
     for way in WAYS:
         expected = {
-            f"{kind}/{name}": ["Completed"] for kind in ("plain", "async") for name in VALUES
+            f"{kind}:{name}": ["Completed"] for kind in ("plain", "async") for name in VALUES
         }
         assert names(runs.flows, way) == expected
 
 
 def test_real_values_are_cached(runs: Told) -> None:
     found = names(runs.tasks, "cached")
-    assert set(found) == {f"{kind}/{name}" for kind in ("plain", "async") for name in REAL}
+    assert set(found) == {f"{kind}:{name}" for kind in ("plain", "async") for name in REAL}
     for name, states in found.items():
         assert len(states) == 2
         assert set(states) <= {"Completed", "Cached"}, name
     # Whether two of the others hash alike is a matter of their pickles.
     for name in ("pandas.DataFrame", "numpy.array", "pandas.Series"):
-        assert found[f"plain/{name}"][1] == found[f"async/{name}"][1] == "Cached"
+        assert found[f"plain:{name}"][1] == found[f"async:{name}"][1] == "Cached"
 
 
 def test_values_come_back_from_worker_processes(runs: Told) -> None:
@@ -230,10 +230,10 @@ def test_runs_fail_with_errors_that_cannot_be_told_of(runs: Told) -> None:
     found = names(runs.tasks, "failed")
     for name in ERRORS:
         for where, count in (("plain", 4), ("async", 4), ("process", 1), ("process later", 1)):
-            assert found[f"{where}/{name}"] == ["Failed"] * count, (where, name)
-    assert names(runs.flows, "failed") == {f"flow/{name}": ["Failed"] for name in ERRORS}
+            assert found[f"{where}:{name}"] == ["Failed"] * count, (where, name)
+    assert names(runs.flows, "failed") == {f"flow:{name}": ["Failed"] for name in ERRORS}
     assert names(runs.flows, "failing") == {
-        f"{kind}/{name}": ["Completed"] for kind in ("plain", "async") for name in ERRORS
+        f"{kind}:{name}": ["Completed"] for kind in ("plain", "async") for name in ERRORS
     }
 
 
