@@ -27,11 +27,11 @@ FACTS = """
         facts[run.name] = {
             "flow": {name: str(getattr(runtime.flow_run, name)) for name in dir(runtime.flow_run)},
             "task": {name: str(getattr(runtime.task_run, name)) for name in dir(runtime.task_run)},
-            "context": [run.id, run.tags, str(context.start_time), context.parameters],
+            "context": [str(run.id), run.tags, str(context.start_time), context.parameters],
         }
         assert runtime.deployment.flow_run_id == runtime.flow_run.id
         assert runtime.deployment.parameters == runtime.flow_run.parameters
-        assert FlowRunContext.get().flow_run.id == runtime.flow_run.id
+        assert str(FlowRunContext.get().flow_run.id) == runtime.flow_run.id
         assert (TaskRunContext.get() is None) == (runtime.task_run.id is None)
         os.environ["FLOWSPAN__RUNTIME__FLOW_RUN__NAME"] = "for a test"
         assert runtime.flow_run.name == "for a test"
@@ -68,7 +68,7 @@ FACTS = """
     def plain():
         note()
         with tags("weekly"):
-            later(3)
+            asyncio.run(later(3))
 
     asyncio.run(outer())
     plain()

@@ -159,8 +159,9 @@ PARAMETERS = """
     ):
         assert (day, address, point) == (date(2026, 1, 2), Address(city="Rom", code=5), Point(1, 0))
         assert secret.get_secret_value() == "s3cret"
-        assert (limit, rest, color, size) == (7, (8, 9), Color.RED, 3)
-        assert more == {{"a": 1.5}}
+        # What `*` and `**` take is passed on as it is.
+        assert (limit, rest, color, size) == (7, ("8", 9), Color.RED, 3)
+        assert more == {{"a": "1.5"}}
 
     @flow
     {a}def typed(count: int, names: list[str], point: Point = Point(1)):
@@ -204,7 +205,7 @@ def test_parameters_are_validated_and_errors_name_them(
     stored = json.loads(census.parameters.data)
     assert "s3cret" not in census.parameters.data.decode()
     assert (stored["day"], stored["point"]) == ("2026-01-02", {"x": 1, "y": 0})
-    assert (stored["rest"], stored["more"]) == ([8, 9], {"a": 1.5})
+    assert (stored["rest"], stored["more"]) == (["8", 9], {"a": "1.5"})
     assert (stored["address"], stored["color"]) == ({"city": "Rom", "code": 5}, "red")
     assert {run.state.name for run in failed} == {"Failed"}
     messages = [run.state.message for run in failed]

@@ -65,7 +65,7 @@ SHAPES = {
     @flow
     async def inner(): await aload()
     @flow
-    def outer(): inner()
+    def outer(): asyncio.run(inner())
     def main(): outer()
     main()
     """,

@@ -44,7 +44,7 @@ CANCELS = """
 
     @task(retries=1, retry_delay_seconds=600)
     def plain():
-        asleep()
+        asyncio.run(asleep())
 
     def note(future):
         ended.append((future.task_run_id, future.state.name, future.result(0, False)))

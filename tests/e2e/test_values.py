@@ -26,7 +26,7 @@ PROGRAM = (
     sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 """
     """
-    from tests.support.both import ASYNC, PLAIN, ended
+    from tests.support.both import ASYNC, PLAIN, ended, value_of
     from tests.support.value_paths import WAYS, way_of
     from tests.support.values import *
     from tests.support.values import touched
@@ -106,7 +106,7 @@ PROGRAM = (
                 @flow(name=f"failing:{label}:{name}")
                 def failing():
                     it = task(fn, name=f"failed:{label}:{name}", retries=1)
-                    it(make, return_state=True)
+                    value_of(it(make, return_state=True))
                     it.submit(make).wait()
                     it.map([make, make]).wait()
                 failing()

@@ -72,7 +72,7 @@ def test_defaults_overwriting_and_deleting(address: str, face: Face) -> None:
     assert face.get("limit", 5) == 5
     assert face.get("limit", default=7) == 7
     assert face.set("limit", 1, tags=["a", "b"]).tags == ["a", "b"]
-    with pytest.raises(ValueError, match=r"'limit' already; overwrite=True"):
+    with pytest.raises(ValueError, match=r"'limit' already exists; overwrite=True"):
         face.set("limit", 2)
     with pytest.raises(VariableAlreadyExists):
         face.set("limit", 2, overwrite=False)
@@ -119,7 +119,7 @@ def test_in_flows_and_tasks(service: ServiceProcess) -> None:
 
         @flow
         def outer():
-            return [double(), double(), adouble()]
+            return [double(), double(), asyncio.run(adouble())]
 
         @flow
         async def aouter():
