@@ -136,7 +136,7 @@ CALLS: dict[str, list[str]] = {
     "version": [""],
 }
 # These print nothing that is stored.
-NO_DATA = {"server start", "server stop"}
+NO_DATA = {"server start", "server stop", "migrate"}
 CHANGES = {"run cancel", "run delete", "artifact delete", "variable set", "variable unset"}
 READS = [(name, arguments) for name in CALLS for arguments in CALLS[name] if name not in CHANGES]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer.main
@@ -12,6 +13,7 @@ from flowspan.cli.main import app
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_PROGRAM = Path(__file__).parents[1] / "migrating/programs/calling/return_state.py"
 # "RUN" stands for the id of a run that is there, "TASK" for that of one of its tasks.
 SAMPLES: dict[str, tuple[str, ...]] = {
     "version": (),
@@ -39,8 +41,9 @@ SAMPLES: dict[str, tuple[str, ...]] = {
     "variable unset": ("--help",),
     "spool ls": (),
     "spool push": (),
+    "migrate": (str(_PROGRAM),),
 }
-LOCAL = {"version", "config show", "server start", "spool ls"}
+LOCAL = {"version", "config show", "server start", "spool ls", "migrate"}
 """Commands that do not look for a service."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections import Counter
 from importlib.util import find_spec
 from itertools import groupby
@@ -26,12 +27,12 @@ _WORDS = {SAME: "works"}
 _STYLES = {SAME: "green", "differs": "yellow", "renamed": "yellow", MISSING: "red"}
 
 Paths = Annotated[
-    list[Path],
+    list[str],
     typer.Argument(
         metavar="PATH…",
         help="Python files, and folders with such.",
-        exists=True,
         show_default=False,
+        callback=options.refuse_blank,
     ),
 ]
 
@@ -63,6 +64,7 @@ def migrate(
         flowspan migrate flows/etl.py --write
     """
     this = session(ctx)
+    found = _existing(paths)
     if find_spec("libcst") is None:
         raise CommandError(
             "reading programs needs the package libcst, which is not installed",
@@ -75,7 +77,7 @@ def migrate(
     read = using = written = 0
     words: Counter[str] = Counter()
     trouble = False
-    project = Project(python_files(paths))
+    project = Project(python_files(found))
     for path in project.paths:
         read += 1
         program = open_program(path, project)
@@ -95,6 +97,15 @@ def migrate(
         _print_what_changed(this, written, has_any=bool(using), write=write)
     if trouble or words[MISSING]:
         raise typer.Exit(1)
+
+
+def _existing(paths: list[str]) -> list[Path]:
+    # Path("") is the working folder, so texts become paths only here, where none is blank.
+    for text in paths:
+        # Unlike Path.exists, this says no to a text that is too long for a path.
+        if not os.path.exists(text):
+            raise typer.BadParameter(f"{text!r} does not exist", param_hint="'PATH…'")
+    return [Path(text) for text in paths]
 
 
 def _print_program(this: Session, program: Program, *, problems: bool, json: bool) -> None:

@@ -366,9 +366,21 @@ def test_json_has_an_object_for_each_use(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_path_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
-    outcome = flowspan("migrate", str(tmp_path / "nothing.py"), code=2)
+@pytest.mark.parametrize("name", ["nothing.py", "x" * 5000])
+def test_a_path_that_is_not_there_is_a_usage_error(tmp_path: Path, name: str) -> None:
+    outcome = flowspan("migrate", str(tmp_path / name), code=2)
     assert "does not exist" in outcome.err
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_a_blank_path_is_not_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    path = write(tmp_path / "a.py", "from prefect import flow\n")
+    monkeypatch.chdir(tmp_path)
+    outcome = flowspan("migrate", "a.py", text, "--write", code=2)
+    assert outcome.out == ""
+    assert "prefect" in path.read_text(encoding="utf-8")
 
 
 def test_without_libcst_it_says_what_to_install(tmp_path: Path) -> None:
