@@ -24,11 +24,13 @@ _NAMES = {
         "AwaitingConcurrencySlot",
         "AwaitingRetry",
         "Cached",
+        "InfrastructurePending",
         "Late",
         "NotReady",
         "Resuming",
         "Retrying",
         "RolledBack",
+        "Submitting",
         "Suspended",
         "TimedOut",
     )
