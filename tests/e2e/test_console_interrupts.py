@@ -9,10 +9,12 @@ import pytest
 from tests.support.flows import FlowProcess
 from tests.support.queries import count_task_runs, flow_runs, task_runs, wait_until
 
-from flowspan.core.states import CANCELLED, CRASHED
+from flowspan.v1 import state_pb2
 
 if TYPE_CHECKING:
     from tests.support.service import ServiceProcess
+
+CANCELLED, CRASHED = state_pb2.STATE_TYPE_CANCELLED, state_pb2.STATE_TYPE_CRASHED
 
 START = """
     import asyncio, os, select, signal, sys, threading, time

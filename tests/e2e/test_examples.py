@@ -102,7 +102,7 @@ EXAMPLES = {
         },
     ),
     "process_pool.py": Example(
-        output=[r"TimedOut\[FAILED\]\(.*exceeded its timeout of 1 s\..*", "33860 primes"],
+        output=[r"TimedOut\(.*exceeded its timeout of 1 s\..*, type=FAILED\)", "33860 primes"],
         runs={"numbers Completed": 1, "count_primes Completed": 8, "matches TimedOut": 1},
     ),
     "retries.py": Example(

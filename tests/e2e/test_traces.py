@@ -351,6 +351,7 @@ def test_children_that_were_forked_or_spawned_export_their_own_spans(
 
 
 WAITING = """
+    import asyncio
     from flowspan import flow, task
 
     @task
@@ -369,7 +370,7 @@ WAITING = """
     @flow
     def outer():
         done()
-        inner()
+        asyncio.run(inner())
 
     outer()
 """
