@@ -27,6 +27,7 @@ from flowspan.core.functions import (
     CodeOf,
     called_function,
     function_name,
+    has_field_defaults,
     is_async_function,
     is_generator_function,
     take_after,
@@ -43,6 +44,7 @@ from flowspan.core.states import COMPLETED, ReturnedState, State
 from flowspan.core.values import is_instance
 from flowspan.drivers.bridge import call_async_generator
 from flowspan.drivers.generators import collecting, open_generator
+from flowspan.exceptions import ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
@@ -131,7 +133,8 @@ class Decorated(Definition, Generic[P, R_co]):
         self.take_options(options)
         self.is_async = is_async_function(fn)
         self.is_generator = is_generator_function(fn)
-        self._is_plain = not self.is_async and not self.is_generator
+        self._fills_fields = not self.is_flow and has_field_defaults(fn)
+        self._is_plain = not (self.is_async or self.is_generator or self._fills_fields)
         self.code = Code(fn)
         self._keywords = possible_keywords(called_function(fn))
         take_after(self, fn)
@@ -296,8 +299,15 @@ class Decorated(Definition, Generic[P, R_co]):
         wait_for: Iterable[Any] | None,
         return_state: bool,  # noqa: FBT001 - private
     ) -> Any:
-        """Calls what is not just a plain function: asynchronous, or a generator."""
+        """Calls what is not just a plain function: asynchronous, a generator, with fields."""
+        args, kwargs = self._with_fields(args, kwargs)
         if not self.is_generator:
+            if not self.is_async:
+                state = self._run(self, args, kwargs, wait_for)
+                __tracebackhide__ = True  # for pytest and IPython
+                if return_state:
+                    return state.returned()
+                return state.given() if type(state) is ReturnedState else state.outcome()
             coroutine: Any = self._run_async(args, kwargs, wait_for, return_state)
             coroutine.__qualname__ = self.name  # what Python says was never awaited
             return coroutine
@@ -309,6 +319,18 @@ class Decorated(Definition, Generic[P, R_co]):
         from flowspan.drivers import aio_generators  # noqa: PLC0415 - imports asyncio
 
         return call_async_generator(aio_generators.iterate(self, args, kwargs, wait_for))
+
+    def _with_fields(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+        """Return the arguments of a call of a task, with the values of pydantic's fields.
+
+        `def load(n: int = Field(default=4))` is called with 4. Flows do so when they validate.
+        """
+        if not self._fills_fields:
+            return args, kwargs
+        try:
+            return self.binding.call_arguments(self.binding.bind(args, kwargs), args, kwargs)
+        except ParameterError:  # the call of the function says so, in the run
+            return args, kwargs
 
     @property
     def _collected(self) -> Self:
@@ -322,7 +344,7 @@ class Decorated(Definition, Generic[P, R_co]):
         else:
             copied = self._copy_of(collecting(self.fn))
         copied.is_generator = False
-        copied._is_plain = not self.is_async  # noqa: SLF001 - a copy of this one
+        copied._is_plain = not (self.is_async or self._fills_fields)  # noqa: SLF001 - a copy of this one
         return copied
 
     async def _run_async(

@@ -232,6 +232,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
         if sketch is not None:
             inputs = args, kwargs, given_upstream(wait_for)
             return sketch.submitted(self, *inputs, return_state=return_state)
+        args, kwargs = self._with_fields(args, kwargs)
         future = submit(self._collected, args, kwargs, wait_for)
         if return_state:
             future.wait()
@@ -272,8 +273,8 @@ class Task(Decorated[P, R_co], TaskDefinition):
         task = self._collected
         sources = mapped_sources(task, args, kwargs)
         futures: TaskFutureList[Any] = TaskFutureList(
-            submit(task, call_args, call_kwargs, wait_for, Mapped(index, sources))
-            for index, (call_args, call_kwargs) in enumerate(split_calls(self.name, args, kwargs))
+            submit(task, *self._with_fields(*call), wait_for, Mapped(index, sources))
+            for index, call in enumerate(split_calls(self.name, args, kwargs))
         )
         if return_state:
             futures.wait()

@@ -152,6 +152,21 @@ def is_generator_function(fn: Callable[..., Any]) -> bool:
     return any(is_seen_as(question, function) for question in questions)
 
 
+def has_field_defaults(fn: Callable[..., Any]) -> bool:
+    """Whether a default of a function's parameters is a field of pydantic, which is no value."""
+    function = wrapped_function(fn)
+    defaults = attribute_of(function, "__defaults__") or ()
+    by_keyword = attribute_of(function, "__kwdefaults__") or {}
+    if type(defaults) is not tuple or type(by_keyword) is not dict:
+        return False
+    return any(is_field(default) for default in (*defaults, *by_keyword.values()))
+
+
+def is_field(default: object) -> bool:
+    """Whether a default is a field of pydantic, which need not be imported."""
+    return type(default).__name__ == "FieldInfo"
+
+
 def function_name(fn: Callable[..., Any]) -> str:
     """The name of a function, of the function in a partial, or of an object's class."""
     while is_instance(fn, functools.partial):

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.checks import Checks
-from flowspan.core.functions import is_wrapper
+from flowspan.core.functions import is_field, is_wrapper
 from flowspan.core.hints import signature_of
 from flowspan.exceptions import ParameterError
 
@@ -51,11 +51,7 @@ class Parameters:
         self._others = _named(parameters, inspect.Parameter.VAR_KEYWORD)
         defaults = {n: each.default for n, each in parameters.items() if each.default is not _EMPTY}
         # The fields of pydantic among the defaults (`n: int = Field(4, gt=0)`).
-        self._fields = {
-            name: default
-            for name, default in defaults.items()
-            if type(default).__name__ == "FieldInfo"
-        }
+        self._fields = {name: default for name, default in defaults.items() if is_field(default)}
         # Defaults that the function may have to be given otherwise: those, and coerced ones.
         self._defaults = self._taken(self._fields if checks is None else defaults)
 
@@ -92,11 +88,8 @@ class Parameters:
         arguments = bound.arguments
         if self._checks is not None and self._defaults:
             self._validate_defaults(arguments, given, self._checks)
-        for name, field in self._fields.items():
-            if name not in given and name in arguments:
-                arguments[name] = field.get_default(
-                    call_default_factory=True, validated_data=dict(arguments)
-                )
+        if self._fields:
+            self._fill_fields(arguments, given)
         arguments.update(others)
         return arguments
 
@@ -224,6 +217,18 @@ class Parameters:
         if problems:
             told = "; ".join(f"{problem}, which is its default" for problem in problems)
             raise ParameterError(f"{self._who}: {told}")
+
+    def _fill_fields(self, arguments: dict[str, Any], given: Collection[str]) -> None:
+        """Replace pydantic fields that stand for defaults by the defaults, coerced."""
+        for name, field in self._fields.items():
+            if name in given or name not in arguments:
+                continue
+            value = field.get_default(call_default_factory=True, validated_data=dict(arguments))
+            check = None if self._checks is None else self._checks.get(name)
+            problems: list[str] = []
+            coerced = value if check is None else check(name, value, problems)
+            # A default outside of the limits that its own field sets is taken, as in Prefect.
+            arguments[name] = value if problems else coerced
 
     def _taken(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
         """Return the defaults of parameters for which a value can be given.

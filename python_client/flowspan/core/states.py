@@ -348,6 +348,24 @@ class ReturnedState(State):
         return self if self.is_returned else self.data
 
 
+class KeptState(State):
+    """The state of a subflow whose result was kept from an earlier attempt of its caller.
+
+    Attributes:
+        earlier: The name and the message with which the subflow completed in that attempt.
+    """
+
+    __slots__ = ("earlier",)
+
+    earlier: tuple[str, str]
+
+    def returned(self) -> State:
+        """The state as it was in the earlier attempt, for a caller that asked for it."""
+        state = State(self.type, *self.earlier, self.data, self.run_id, self.time_ns)
+        state.flow_run_id = self.flow_run_id
+        return state
+
+
 def states_in(value: Any) -> list[State]:
     """Return the states of a list, tuple or set that holds nothing but states; else nothing."""
     states: list[State] = []

@@ -67,7 +67,9 @@ class TransactionNode:
     Attributes:
         key: Under which its value is stored; None if it is not.
         parent: The transaction around it.
-        children: Those inside of it that ended and wait for it.
+        children: Those inside of it that have ended.
+        waiting: Those of them that wait for it to be committed or rolled back.
+        has_joined: Whether it is among the children of its parent, or is not to be shown there.
         commit_mode: When it is committed.
         isolation_level: What others may do meanwhile.
         state: How it stands.
@@ -92,6 +94,8 @@ class TransactionNode:
         self.key = key
         self.parent = parent
         self.children: list[TransactionNode] = []
+        self.waiting: list[TransactionNode] = []
+        self.has_joined = False
         inherited = parent.commit_mode if parent is not None else CommitMode.LAZY
         self.commit_mode: CommitMode = commit_mode or inherited
         isolation = parent.isolation_level if parent is not None else IsolationLevel.READ_COMMITTED
@@ -141,7 +145,10 @@ class TransactionNode:
 
     def add_child(self, transaction: TransactionNode) -> None:
         """Let this transaction decide what becomes of another one."""
-        self.children.append(transaction)
+        if not transaction.has_joined:
+            transaction.has_joined = True
+            self.children.append(transaction)
+        self.waiting.append(transaction)
 
     def is_pending(self) -> bool:
         """Whether it has not begun."""
@@ -204,7 +211,7 @@ def commit(node: TransactionNode) -> Calls:
         return False
     node.is_settling = True
     try:
-        while (child := _taken(node.children, 0)) is not None:
+        while (child := _taken(node.waiting, 0)) is not None:
             yield from commit(child)
         for hook in tuple(node.on_commit_hooks):
             yield Do(hook, (node,), is_user_code=True)
@@ -215,9 +222,10 @@ def commit(node: TransactionNode) -> Calls:
         yield from rollback(node)
         return False
     node.state = TransactionState.COMMITTED
+    node.write = node.tell_rolled_back = None  # they hold the result, and the node is a child
     node.release()
     # What was added by another thread meanwhile.
-    while (child := _taken(node.children, 0)) is not None:
+    while (child := _taken(node.waiting, 0)) is not None:
         yield from commit(child)
     return True
 
@@ -250,7 +258,7 @@ def rollback(node: TransactionNode) -> Calls:
 
 def rollback_children(node: TransactionNode) -> Generator[Do, Any, None]:
     """Rolls back what is inside of a transaction that goes on itself."""
-    while (child := _taken(node.children, -1)) is not None:
+    while (child := _taken(node.waiting, -1)) is not None:
         yield from rollback(child)
 
 
@@ -265,6 +273,9 @@ def end(node: TransactionNode, *, failed: bool) -> Calls:
         Whether it was committed or rolled back, and does not wait for the one around it.
     """
     parent = node.parent
+    if parent is not None and not node.has_joined:
+        node.has_joined = True
+        parent.children.append(node)
     if failed or node.is_rolled_back():
         yield from rollback(node)
         # A thread may still be at work when the block has ended and is being committed.
@@ -282,12 +293,12 @@ def end(node: TransactionNode, *, failed: bool) -> Calls:
     if parent is None:
         yield from rollback(node)
         return True
-    parent.children.append(node)
+    parent.waiting.append(node)
     if not parent.has_ended:
         return False
     # It has ended meanwhile: whoever takes the node out of the list decides.
     try:
-        parent.children.remove(node)
+        parent.waiting.remove(node)
     except ValueError:
         return False
     yield from commit(node) if parent.is_committed() else rollback(node)

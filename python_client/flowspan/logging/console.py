@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -18,8 +19,6 @@ from flowspan.logging.terminal import (
 )
 
 if TYPE_CHECKING:
-    import logging
-
     from flowspan.core.runs import Run
 
 STATE_NAME = "flowspan_state_name"
@@ -79,10 +78,27 @@ def is_stderr(handler: logging.Handler) -> bool:
 
 
 def is_on_console(handler: logging.Handler) -> bool:
-    """True if a handler writes to standard output or standard error, also by way of rich."""
+    """True if a handler writes to standard output or standard error.
+
+    Also by way of rich, of another handler (`MemoryHandler`), or of a queue whose listener it
+    knows.
+    """
+    if _is_passed_on(handler):
+        return True
     stream = getattr(handler, "stream", None)
     if stream is None:
         stream = getattr(getattr(handler, "console", None), "file", None)
     return stream is not None and any(
         stream is each for each in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    )
+
+
+def _is_passed_on(handler: logging.Handler) -> bool:
+    """True if a handler hands records on to one that writes to the console."""
+    target = getattr(handler, "target", None)
+    listener = getattr(handler, "listener", None)
+    others = [target, *(getattr(listener, "handlers", None) or ())]
+    return any(
+        isinstance(each, logging.Handler) and each is not handler and is_on_console(each)
+        for each in others
     )

@@ -10,7 +10,7 @@ from flowspan import clock
 from flowspan.core.events import STATE
 from flowspan.core.failures import reason_of, summary
 from flowspan.core.keeping import NO_OPTIONS, Keeping
-from flowspan.core.states import COMPLETED, State, StoredState
+from flowspan.core.states import COMPLETED, KeptState, State, StoredState
 from flowspan.core.steps import Do
 from flowspan.core.transactions import (
     TransactionNode,
@@ -120,6 +120,7 @@ class RunKeeper:
         self._keeping = keeping
         self._lookup = LookUp(world, run, keeping)
         self._value: Any = None
+        self._names = "", ""
         self._problem: Exception | None = None
         self._snapshot: Snapshot | None = None
         self._record: ResultRecord | Exception | None = None
@@ -161,9 +162,13 @@ class RunKeeper:
         self.transaction.release()
         if lookup.is_stored:
             self._set_reference()
-        now = self._world.now_ns()
-        state = State(COMPLETED, "Cached", lookup.found_how, value, self._run.record.id, now)
-        return self._lean(state)
+        now, run_id = self._world.now_ns(), self._run.record.id
+        if is_flow:
+            name, message, value = value
+            kept = KeptState(COMPLETED, "Cached", lookup.found_how, value, run_id, now)
+            kept.earlier = name, message
+            return kept
+        return self._lean(State(COMPLETED, "Cached", lookup.found_how, value, run_id, now))
 
     def attempt_failed(self) -> Calls:
         """Rolls back what the failed attempt did in tasks of its own."""
@@ -175,6 +180,7 @@ class RunKeeper:
             return state
         transaction = self.transaction
         self._value = state.data
+        self._names = state.name, state.message
         hooks = self._run.definition.hooks
         if hooks is not None:
             transaction.on_commit_hooks += hooks.of("on_commit")
@@ -223,6 +229,7 @@ class RunKeeper:
             return
         call, snapshot, attempt = self._lookup.kept_as, self._snapshot, self._lookup.flow_attempt
         node = TransactionNode(key=None, parent=block, run_id=run.record.id, note=self._note)
+        node.has_joined = True  # it is ours, and no child for the program to see
         node.write = lambda: self._keeping.kept.put(call, snapshot, attempt)
         self._snapshot = None
         yield from end(node, failed=False)
@@ -234,7 +241,8 @@ class RunKeeper:
     def _take_down(self) -> None:
         """Keep the value as it is now: for the flow's next attempt, and for the store."""
         if self._lookup.kept_as is not None:
-            self._snapshot = Snapshot(self._value)
+            is_flow = self._run.definition.is_flow
+            self._snapshot = Snapshot((*self._names, self._value) if is_flow else self._value)
         if self._keeping.persist:
             try:
                 self._record = self._made_record()

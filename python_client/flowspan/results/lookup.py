@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from flowspan.cache_policies import (
@@ -14,10 +15,11 @@ from flowspan.cache_policies import (
 from flowspan.core.failures import reason_of
 from flowspan.core.identity import identity_of
 from flowspan.core.keeping import NO_OPTIONS, TaskContext
+from flowspan.core.recorded import recorded
 from flowspan.core.steps import Do
 from flowspan.core.transactions import IsolationLevel
 from flowspan.core.traversal import is_plain
-from flowspan.core.values import exact_text, is_instance
+from flowspan.core.values import exact_text, is_instance, type_name
 from flowspan.exceptions import ConfigError, ResultUnreadable
 from flowspan.results.kept import Call, place_of_call
 from flowspan.results.naming import key_from_template
@@ -133,7 +135,9 @@ class LookUp:
         try:
             identity = identity_of(run.definition, kept.first_seen)
         except Exception:  # noqa: BLE001 - nobody has asked for a hash: a closure may raise anything
-            return
+            if not run.definition.is_flow:
+                return
+            identity = run.definition.name
         self._place = (_place_in(run.parent), identity, place_of_call())
         if is_plain(args) and is_plain(kwargs.values()) and bytearray not in map(type, args):
             names = tuple((name, _plain(each)) for name, each in sorted(kwargs.items()))
@@ -185,9 +189,13 @@ class LookUp:
     def _made_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         """Return which call this is; None if its inputs cannot be hashed."""
         try:
-            key = (self._place, hash_objects(args, kwargs))
+            key: Hashable = (self._place, hash_objects(args, kwargs))
         except Exception:  # noqa: BLE001 - nobody has asked for a hash: an input may raise anything
-            return None
+            if not self._run.definition.is_flow:
+                return None
+            # A subflow that is given a connection must not charge twice either.
+            items = [*enumerate(args), *sorted(kwargs.items())]
+            key = (self._place, *((name, _hash_or_record(each)) for name, each in items))
         if self._run.is_submitted or self._run.definition.is_async:
             return Call(key, self._number, is_exact=False)
         return Call(key, self._keeping.kept.count(key, self.flow_attempt), is_exact=True)
@@ -273,6 +281,17 @@ def _place_in(parent: Run | None) -> Hashable:
         return ()
     keeper: Any = parent.keeper
     return object() if keeper is None else keeper.place
+
+
+def _hash_or_record(value: Any) -> str:
+    """Return a hash of an argument; without one, what is recorded of it: its data and types."""
+    try:
+        return hash_objects(value)
+    except Exception:  # noqa: BLE001 - an input may raise anything
+        try:
+            return json.dumps(recorded(value))
+        except Exception:  # noqa: BLE001 - likewise
+            return type_name(type(value))
 
 
 def _plain(value: Any) -> Hashable:

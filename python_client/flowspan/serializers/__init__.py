@@ -56,6 +56,12 @@ class SerializerLike(Protocol):
 class _OfOptions:
     """A serializer that is equal to another one of its class with the same options."""
 
+    def __init_subclass__(cls) -> None:
+        """Note a class of the user's under the name that it gives itself as its `type`."""
+        name = cls.__dict__.get("type")
+        if cls.__module__ != __name__ and isinstance(name, str) and name not in BY_TYPE:
+            OWN_SERIALIZERS[name] = cls
+
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
@@ -298,16 +304,16 @@ def class_of_type(name: str) -> Callable[..., SerializerLike]:
 
 def describe(serializer: SerializerLike) -> dict[str, Any]:
     """What is written beside a result, so that `from_description` can find the serializer."""
-    if isinstance(serializer, PickleSerializer):
+    if type(serializer) is PickleSerializer:
         return {"type": "pickle", "picklelib": serializer.picklelib}
-    if isinstance(serializer, CompressedSerializer):
+    if isinstance(serializer, CompressedSerializer) and type(serializer).__module__ == __name__:
         inner = describe(serializer.serializer)
         return {"type": "compressed", "compressionlib": serializer.compressionlib, "of": inner}
     if type(serializer) is JSONSerializer:
         return {"type": "json"}
     kind = type(serializer)
     described: dict[str, Any] = {"type": f"{kind.__module__}:{kind.__qualname__}"}
-    if kind in OWN_SERIALIZERS.values():
+    if kind in OWN_SERIALIZERS.values() and hasattr(serializer, "model_dump"):
         own: Any = serializer
         options = own.model_dump(mode="json", exclude={"type"})
         if options:
@@ -406,6 +412,8 @@ def _function(given: Any, option: str) -> Any:
         ValueError: There is no function of this name.
     """
     if not isinstance(given, str):
+        if given is not None and given is not NotSet and not callable(given):
+            raise ValueError(f"{option} must be a function or the name of one, not {given!r}")
         return given
     module, _, name = given.rpartition(".")
     try:

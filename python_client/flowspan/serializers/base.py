@@ -10,6 +10,7 @@ from flowspan.core.keeping import OWN_SERIALIZERS
 from flowspan.serializers import BY_TYPE, SerializerLike, class_of_type
 
 _ModelMeta: Any = type(BaseModel)
+_OWN: frozenset[Any] = frozenset(BY_TYPE.values())
 
 
 class _Meta(_ModelMeta):  # type: ignore[misc] # pydantic's metaclass is of its internals
@@ -17,6 +18,11 @@ class _Meta(_ModelMeta):  # type: ignore[misc] # pydantic's metaclass is of its 
         if cls.__dict__.get("is_base"):
             return not isinstance(instance, type) and isinstance(instance, SerializerLike)
         return bool(super().__instancecheck__(instance))
+
+    def __subclasscheck__(cls, kind: type) -> bool:  # noqa: N805 - likewise
+        if cls.__dict__.get("is_base") and not _OWN.isdisjoint(type.mro(kind)):
+            return True
+        return bool(super().__subclasscheck__(kind))
 
 
 class Serializer(BaseModel, metaclass=_Meta):

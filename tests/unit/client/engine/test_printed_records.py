@@ -7,9 +7,11 @@ import asyncio
 import io
 import json
 import logging
+import queue
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from logging.handlers import MemoryHandler, QueueHandler, QueueListener
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.unit.client.engine.logs import alone, said
@@ -176,3 +178,16 @@ def test_which_handlers_are_on_the_console() -> None:
     assert is_on_console(logging.StreamHandler(sys.__stderr__))
     assert not is_on_console(logging.StreamHandler(io.StringIO()))
     assert not is_on_console(logging.NullHandler())
+
+
+def test_handlers_that_pass_records_on_to_the_console() -> None:
+    on_console, elsewhere = logging.StreamHandler(sys.stdout), logging.StreamHandler(io.StringIO())
+    assert is_on_console(MemoryHandler(10, target=on_console))
+    assert not is_on_console(MemoryHandler(10, target=elsewhere))
+    assert not is_on_console(MemoryHandler(10))
+    records: queue.Queue[logging.LogRecord] = queue.Queue()
+    handler: Any = QueueHandler(records)
+    handler.listener = None  # until 3.12 nobody sets it, and then only for some
+    assert not is_on_console(handler)
+    handler.listener = QueueListener(records, elsewhere, on_console)
+    assert is_on_console(handler)
