@@ -42,7 +42,7 @@ class Loader:
 @flow
 def main(z: int = Field("3")):
     print(plain(), plain(1), plain(y=2), plain(return_state=True).result(), z)
-    print(plain.submit().result(), plain.map([1, 2]).result(), plain.with_options(name="n")())
+    print(plain.submit().result(), plain.map([1, 2], y=3).result(), plain.with_options(name="n")())
     print(list(values()), values.submit().result(), named(), Loader().method(), made())
 
 
@@ -59,7 +59,7 @@ except TypeError:
     print("refused")
 
 # prints: (4, '7') (1, '7') (4, 2) (4, '7') 3
-# prints: (4, '7') [(1, '7'), (2, '7')] (4, '7')
+# prints: (4, '7') [(1, 3), (2, 3)] (4, '7')
 # prefect prints: [6] [6] ('run-4', {'x': 4}, 4) 9 False
 # flowspan prints: [6] [6] ('run-4', {'x': 4}, 4) 9 True
 # prints: (5, 1, 5) (4, '7')
