@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from flowspan.core.asynchrony import gives_awaitable
 from flowspan.core.keeping import REFERENCE_ENCODING
-from flowspan.core.state_types import StateQuestions, error_of, is_unfinished
+from flowspan.core.state_types import StateQuestions, error_of, is_unfinished, state_text
 from flowspan.core.state_types import StateType as StateType  # noqa: PLC0414 - given on
 from flowspan.exceptions import MissingResult
 
@@ -183,6 +183,9 @@ class State(StateQuestions):
         import asyncio  # noqa: PLC0415 - start-up cost
 
         return await asyncio.to_thread(self.result, raise_on_failure, trust=trust, _sync=True)
+
+    def __str__(self) -> str:
+        return state_text(self.type, self.name, self.message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,11 @@ class _Timed(Run):
         return _instant(self.state.time_ns or self.original.running_since_ns or self.created_ns)
 
     @property
+    def state_id(self) -> UUID:
+        """The id of its state."""
+        return self.state.id
+
+    @property
     def start_time(self) -> datetime | None:
         """When its first attempt began, an aware datetime in UTC; None before."""
         started_ns = self.original.started_ns

@@ -104,6 +104,20 @@ def error_of(kind: StateType, name: str, message: str) -> BaseException:
     return UnfinishedRun(f"The run is {name}: it has no result yet.")
 
 
+def state_text(kind: StateType, name: str, message: str) -> str:
+    """Return a state as a line of text: its name, its message, and its type if the name is another.
+
+    Args:
+        kind: The type of the state.
+        name: Its name.
+        message: Its message; may be empty.
+    """
+    inside = repr(message) if message else ""
+    if name.upper() == kind.name:
+        return f"{name}({inside})"
+    return f"{name}({inside}{', ' if inside else ''}type={kind.name})"
+
+
 def is_unfinished(error: BaseException) -> bool:
     """True if the error says that a run has not ended, and may still do so."""
     return is_instance(error, UnfinishedRun) and not is_instance(error, UpstreamFailed)

@@ -22,6 +22,7 @@ from flowspan.core.state_types import (
     StateType,
     error_of,
     is_unfinished,
+    state_text,
 )
 from flowspan.core.tracebacks import trimmed
 from flowspan.core.values import exact_text, is_instance
@@ -145,10 +146,13 @@ class State(StateQuestions):
     @property
     def state_details(self) -> StateDetails:
         """Which run entered it, and when that is to go on."""
-        flow_run_id = self.flow_run_id
+        from uuid import UUID  # noqa: PLC0415 - not needed to define flows
+
+        flow_run_id, run_id = self.flow_run_id, self.run_id
+        is_task = run_id is not None and run_id != flow_run_id
         return StateDetails(
-            flow_run_id=flow_run_id,
-            task_run_id=None if self.run_id == flow_run_id else self.run_id,
+            flow_run_id=UUID(flow_run_id) if flow_run_id is not None else None,
+            task_run_id=UUID(run_id) if is_task else None,
             scheduled_time=self.scheduled_time,
             traceparent=self.traceparent or None,
         )
@@ -280,27 +284,27 @@ class State(StateQuestions):
         return fresh
 
     def __getstate__(self) -> object:
+        _ = self.id  # the copy gets the same one
         # A traceback cannot be pickled.
         slots: Any = cast("Any", super().__getstate__())[1]
         return None, {name: value for name, value in slots.items() if name != "_trace"}
 
     def __repr__(self) -> str:
-        kind = self.type.name
-        inside = repr(self.message) if self.message else ""
-        if self.name.upper() == kind:
-            return f"{self.name}({inside})"
-        return f"{self.name}({inside}{', ' if inside else ''}type={kind})"
+        return state_text(self.type, self.name, self.message)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, State):
             return NotImplemented
-        return (self.type, self.name, self.message, self.run_id, self.time_ns) == (
+        if (self.type, self.name, self.message, self.run_id, self.time_ns) != (
             other.type,
             other.name,
             other.message,
             other.run_id,
             other.time_ns,
-        )
+        ):
+            return False
+        # Two that were made by hand may differ in their data, which is not asked what it equals.
+        return self.run_id is not None or self is other or self.id == other.id
 
     def __hash__(self) -> int:
         return hash((self.type, self.name, self.message, self.run_id, self.time_ns))
@@ -318,11 +322,11 @@ class StateDetails:
         child_flow_run_id: None, as are those below: they are there for code written for Prefect.
     """
 
-    flow_run_id: str | None = None
-    task_run_id: str | None = None
+    flow_run_id: UUID | None = None
+    task_run_id: UUID | None = None
     scheduled_time: datetime | None = None
     traceparent: str | None = None
-    child_flow_run_id: str | None = None
+    child_flow_run_id: UUID | None = None
     cache_key: str | None = None
     cache_expiration: datetime | None = None
     pause_timeout: datetime | None = None
@@ -424,4 +428,5 @@ class StoredState(State):
     def __reduce__(self) -> tuple[Any, ...]:
         # Where it is read may not be to be had in another process: there it holds its result.
         facts = (self.type, self.name, self.message, self.data, self.run_id, self.time_ns)
-        return State, (*facts, self.failure)
+        known = {"_id": self.id, "_flow_run_id": self.flow_run_id, "traceparent": self.traceparent}
+        return State, (*facts, self.failure), (None, known)

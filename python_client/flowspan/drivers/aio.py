@@ -300,6 +300,8 @@ async def _call_to_the_end(
         value = list(value)
     elif type(value) is AsyncGeneratorType:
         value = [each async for each in value]
+    elif type(value) is CoroutineType and attempt.definition.is_flow:
+        value = await value
     if attempt.task_runner is not None:
         await runner_done(attempt.task_runner)
     return value

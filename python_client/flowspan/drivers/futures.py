@@ -16,6 +16,7 @@ from flowspan.exceptions import RunTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from uuid import UUID
 
     from flowspan.core.runs import Run
 
@@ -64,9 +65,9 @@ class TaskFuture(Generic[R]):
         self._callbacks: list[Callable[[TaskFuture[R]], object]] | None = None
 
     @property
-    def task_run_id(self) -> str:
+    def task_run_id(self) -> UUID:
         """The id of the task run."""
-        return self.run.record.id
+        return self.run.id
 
     @property
     def state(self) -> State:

@@ -315,7 +315,7 @@ def test_a_cancelled_future_is_finished_once_though_its_loop_looks_just_then(
     def outer() -> None:
         first = wait_later.submit()
         second = wait_later.submit()
-        jobs[second.task_run_id] = second._job
+        jobs[str(second.task_run_id)] = second._job
         assert second.cancel()
         assert second.state.is_cancelled()
         first.cancel()

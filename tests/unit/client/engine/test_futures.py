@@ -294,4 +294,4 @@ def test_a_future_knows_its_run(recorder: Recorder) -> None:
         futures.append(step.submit(1))
 
     outer()
-    assert futures[0].task_run_id == recorder.run("step").id
+    assert str(futures[0].task_run_id) == recorder.run("step").id

@@ -6,11 +6,13 @@ import asyncio
 import pickle
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from flowspan import flow, states
 from flowspan.core.state_types import type_of_number
+from flowspan.core.states import StoredState
 from flowspan.exceptions import CancelRun, MissingResult, RunFailed, UpstreamFailed
 from flowspan.states import State, StateType
 from flowspan.v1 import state_pb2
@@ -61,7 +63,7 @@ def test_what_makes_states(name: str, expected: tuple[str, str]) -> None:
         assert state.scheduled_time is None
     assert pickle.loads(pickle.dumps(make)) is make  # noqa: S301 - our own
     assert repr(make) == f"flowspan.states.{name}"
-    assert make(name=None, message=None) == plain
+    assert repr(make(name=None, message=None)) == repr(plain)
 
 
 @pytest.mark.parametrize("arguments", [{"name": 5}, {"message": ValueError("no")}])
@@ -143,12 +145,18 @@ def test_the_numbers_of_types_are_those_of_the_wire() -> None:
 
 
 def test_a_state_that_was_copied_keeps_what_it_knows() -> None:
-    state = State(StateType.FAILED, "F", "m", [1], "run-1", 5)
-    state.flow_run_id = "flow-1"
+    state = State(StateType.FAILED, "F", "m", [1], str(UUID(int=1)), 5)
+    state.flow_run_id = str(UUID(int=2))
     known = state.id
-    for copied in (pickle.loads(pickle.dumps(state)), state.renamed(message="n")):  # noqa: S301 - our own
+    stored = StoredState(state, lambda: [1])
+    stored._id = known
+    for copied in (
+        pickle.loads(pickle.dumps(state)),  # noqa: S301 - our own
+        pickle.loads(pickle.dumps(stored)),  # noqa: S301 - our own
+        state.renamed(message="n"),
+    ):
         assert copied.id == known == state.id
         assert copied.state_details == state.state_details
         assert (copied.name, copied.data) == ("F", [1])
-    assert state.state_details.task_run_id == "run-1"
+    assert state.state_details.task_run_id == UUID(int=1)
     assert State(StateType.FAILED).id != known

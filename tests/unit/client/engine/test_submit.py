@@ -76,7 +76,7 @@ def test_a_submitted_run_is_announced_at_once_and_runs_elsewhere(recorder: Recor
     @flow
     def outer() -> None:
         future = where.submit()
-        assert recorder.run("where").id == future.task_run_id
+        assert recorder.run("where").id == str(future.task_run_id)
         assert not future.done()
         assert not future.state.is_final()
         go.set()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import subprocess
 import sys
 import warnings
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,8 +33,9 @@ def test_states_show_themselves() -> None:
     assert repr(Completed()) == "Completed()"
     assert repr(Failed(message="no")) == "Failed('no')"
     assert repr(Completed(name="Skipped")) == "Skipped(type=COMPLETED)"
-    assert Failed(message="no") == Failed(message="no") != Failed(message="yes")
-    assert len({Failed(message="no"), Failed(message="no")}) == 1
+    state = Failed(message="no", data=1)
+    assert state == pickle.loads(pickle.dumps(state)) != Failed(message="no", data=2)  # noqa: S301 - our own
+    assert len({state, copy(state), Failed(message="no", data=2)}) == 2
     assert Failed() != "Failed"
     assert AwaitingRetry().is_scheduled()
     assert not AwaitingRetry().is_final()
