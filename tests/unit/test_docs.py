@@ -7,6 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from flowspan import states
 from flowspan_service.domain.rules import (
     ALLOWED,
     INITIAL_TYPES,
@@ -128,3 +129,10 @@ def test_the_rules_are_told_in_their_order() -> None:
     told.remove("silence_is_overruled")  # exceptions to a rule
     told.remove("completed_may_be_rolled_back")
     assert told == [rule.__name__ for rule in RULES]
+
+
+def test_the_page_on_flows_names_every_state_that_can_be_made() -> None:
+    page = (ROOT / "docs" / "flows-and-tasks.md").read_text()
+    (told,) = re.findall(r"`flowspan\.states` makes them:(.*?) All take ", page, re.DOTALL)
+    makers = {name for name, made in vars(states).items() if isinstance(made, states.StateMaker)}
+    assert set(re.findall(r"`(\w+)`", told)) == makers
