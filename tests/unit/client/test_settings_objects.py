@@ -22,7 +22,7 @@ from flowspan.settings import (
 ALL = {name: value for name, value in vars(settings).items() if isinstance(value, Setting)}
 
 
-@pytest.mark.parametrize("setting", set(ALL.values()), ids=lambda setting: setting.name)
+@pytest.mark.parametrize("setting", dict.fromkeys(ALL.values()), ids=lambda setting: setting.name)
 def test_each_setting_is_one_of_flowspans(setting: Setting) -> None:
     assert setting.field in {field.name for field in fields(Config)}
     value = get_current_settings()
