@@ -17,7 +17,7 @@ class FlowspanError(Exception):
     retryable = False
 
 
-class ConfigError(FlowspanError, ValueError):
+class ConfigError(FlowspanError):
     """A setting has a value that it may not have; the message names it."""
 
     code = "config"

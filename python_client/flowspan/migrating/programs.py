@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from flowspan.migrating.project import Project
 
 
+_MOST_LEVELS = 1000
+"""Levels of nesting, of which each operator of a chain is one."""
+_TOO_DEEP = "its code is nested too deeply"
+
+
 @dataclass(frozen=True)
 class Program:
     """A Python file.
@@ -57,9 +62,10 @@ def open_program(path: Path, project: Project) -> Program:
         content = path.read_bytes()
         if b"prefect" not in content.lower() and not project.may_be_imported_by(content):
             return Program(path)
-        # What Python itself refuses may keep libcst busy for minutes, or overflow its stack.
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(content)
+        if _is_too_deep(tree):
+            return Program(path, trouble=_TOO_DEEP)
         kinds = project.imported_kinds(path, tree)
         findings, changed = with_deep_stack(lambda: _read_and_migrate(content, kinds))
     except OSError as error:
@@ -72,8 +78,19 @@ def open_program(path: Path, project: Project) -> Program:
     except ValueError as error:
         return Program(path, trouble=f"it is no Python: {error}")
     except (RecursionError, MemoryError):
-        return Program(path, trouble="its code is nested too deeply")
+        return Program(path, trouble=_TOO_DEEP)
     return Program(path, findings, content=changed if changed != content else None)
+
+
+def _is_too_deep(tree: ast.AST) -> bool:
+    """True if a program keeps libcst busy for minutes, or overflows its stack."""
+    nodes = [(tree, 0)]
+    while nodes:
+        node, depth = nodes.pop()
+        if depth > _MOST_LEVELS:
+            return True
+        nodes += [(child, depth + 1) for child in ast.iter_child_nodes(node)]
+    return False
 
 
 def _read_and_migrate(content: bytes, kinds: dict[str, str]) -> tuple[list[Finding], bytes]:
