@@ -1,5 +1,7 @@
 """Settings are read, and set for a block."""
 
+from pathlib import Path
+
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_HOME,
@@ -16,7 +18,7 @@ from prefect.settings import (
 
 with temporary_settings(restore_defaults={PREFECT_LOGGING_LEVEL}):
     print(PREFECT_LOGGING_LEVEL.value(), get_current_settings().logging.level)
-print(PREFECT_HOME.name, PREFECT_HOME.accessor, type(PREFECT_HOME.value()).__mro__[-2].__name__)
+print(PREFECT_HOME.name, PREFECT_HOME.accessor, isinstance(PREFECT_HOME.value(), Path))
 print(PREFECT_RESULTS_PERSIST_BY_DEFAULT.value(), bool(PREFECT_RESULTS_PERSIST_BY_DEFAULT))
 print(PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS.value(), PREFECT_RESULTS_DEFAULT_SERIALIZER)
 print(PREFECT_API_URL == PREFECT_API_URL.value(), PREFECT_API_URL.is_secret)
@@ -52,7 +54,7 @@ for wrong in ({PREFECT_LOGGING_LEVEL: "loud"}, {"nonsense": 1}):
         print("refused")
 
 # prints: INFO INFO
-# prints: PREFECT_HOME home PurePath
+# prints: PREFECT_HOME home True
 # prints: False False
 # prints: None pickle
 # prints: True False
