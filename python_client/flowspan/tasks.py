@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, cast, overload
 
 from flowspan.core.annotations import NotSet
@@ -232,7 +233,8 @@ class Task(Decorated[P, R_co], TaskDefinition):
         if sketch is not None:
             inputs = args, kwargs, given_upstream(wait_for)
             return sketch.submitted(self, *inputs, return_state=return_state)
-        args, kwargs = self._with_fields(args, kwargs)
+        if self._fills_fields:
+            args, kwargs = self._with_fields(args, kwargs)
         future = submit(self._collected, args, kwargs, wait_for)
         if return_state:
             future.wait()
@@ -272,9 +274,12 @@ class Task(Decorated[P, R_co], TaskDefinition):
             )
         task = self._collected
         sources = mapped_sources(task, args, kwargs)
+        calls = split_calls(self.name, args, kwargs)
+        if self._fills_fields:
+            calls = starmap(self._with_fields, calls)
         futures: TaskFutureList[Any] = TaskFutureList(
-            submit(task, *self._with_fields(*call), wait_for, Mapped(index, sources))
-            for index, call in enumerate(split_calls(self.name, args, kwargs))
+            submit(task, *call, wait_for, Mapped(index, sources))
+            for index, call in enumerate(calls)
         )
         if return_state:
             futures.wait()
