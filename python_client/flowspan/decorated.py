@@ -184,27 +184,27 @@ class Decorated(Definition, Generic[P, R_co]):
 
     @property
     def isasync(self) -> bool:
-        """Whether calling the function gives a coroutine or an asynchronous generator."""
+        """True if calling the function gives a coroutine or an asynchronous generator."""
         return self.is_async
 
     @property
     def isgenerator(self) -> bool:
-        """Whether calling the function gives a generator, plain or asynchronous."""
+        """True if calling the function gives a generator, plain or asynchronous."""
         return self.is_generator
 
     @property
     def isclassmethod(self) -> bool:
-        """Whether the function is a class method."""
+        """True if the function is a class method."""
         return is_instance((self.class_attribute or self).fn, classmethod)
 
     @property
     def isstaticmethod(self) -> bool:
-        """Whether the function is a static method."""
+        """True if the function is a static method."""
         return is_instance((self.class_attribute or self).fn, staticmethod)
 
     @property
     def ismethod(self) -> bool:
-        """Whether the function is bound to an object, as it is when it is looked up there."""
+        """True if the function is bound to an object."""
         return is_instance(self.fn, MethodType) and not self.isclassmethod
 
     @overload

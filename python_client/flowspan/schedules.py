@@ -41,7 +41,7 @@ _RULE_VALUES = {
     **dict.fromkeys(("BYMINUTE", "BYSECOND"), re.compile(r"[0-5]?\d")),
     "UNTIL": re.compile(r"\d{8}(?:T\d{6}Z?)?"),
 }
-"""How each of the values of a key is written, where that is checked."""
+"""The syntax of the values of each key that is checked."""
 _BY_DAY = re.compile(r"(?:[+-]?\d{1,2})?(?:MO|TU|WE|TH|FR|SA|SU)")
 MAX_RRULE_LENGTH = 6500
 
@@ -52,7 +52,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When runs of a deployment are to begin; `Cron`, `Interval` and `RRule` make them.
+    """A schedule for the runs of a deployment, made by `Cron`, `Interval` or `RRule`.
 
     There are no deployments yet: nothing follows it.
 

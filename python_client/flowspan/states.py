@@ -277,27 +277,27 @@ class StateGroup:
 
     @property
     def fail_count(self) -> int:
-        """How many are Failed or Crashed."""
+        """The number that are Failed or Crashed."""
         return self.type_counts[FAILED] + self.type_counts[CRASHED]
 
     def all_completed(self) -> bool:
-        """Whether all are Completed."""
+        """True if all are Completed."""
         return self.type_counts[COMPLETED] == self.total_count
 
     def all_final(self) -> bool:
-        """Whether all are final."""
+        """True if all are final."""
         return not self.not_final_count
 
     def any_cancelled(self) -> bool:
-        """Whether one is Cancelled."""
+        """True if one is Cancelled."""
         return self.cancelled_count > 0
 
     def any_failed(self) -> bool:
-        """Whether one is Failed or Crashed."""
+        """True if one is Failed or Crashed."""
         return self.fail_count > 0
 
     def any_paused(self) -> bool:
-        """Whether one is Paused."""
+        """True if one is Paused."""
         return self.paused_count > 0
 
     def counts_message(self) -> str:

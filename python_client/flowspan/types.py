@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from flowspan.core import definitions
 from flowspan.prefect_names import refusing
 
 __all__ = [
@@ -21,14 +22,13 @@ __all__ = [
     "StatusCode",
 ]
 
-BANNED_CHARACTERS = ["/", "%", "&", ">", "<"]
-"""What the name of a flow may not have."""
+BANNED_CHARACTERS = list(definitions.BANNED_CHARACTERS)
 
 PositiveInteger = Annotated[int, Field(gt=0)]
 NonNegativeInteger = Annotated[int, Field(ge=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 StatusCode = Annotated[int, Field(ge=100, le=599)]
-Name = Annotated[str, Field(pattern=r"^[^/%&><]+$")]
+Name = Annotated[str, Field(pattern=rf"^[^{''.join(BANNED_CHARACTERS)}]+$")]
 
 
 def _upper(value: object) -> object:

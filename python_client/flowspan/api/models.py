@@ -134,7 +134,7 @@ class State(StateQuestions):
 
     @property
     def timestamp(self) -> datetime | None:
-        """When it was entered; another name of `entered_at`."""
+        """Another name of `entered_at`."""
         return self.entered_at
 
     def result(
@@ -144,7 +144,7 @@ class State(StateQuestions):
         trust: Trust = False,
         _sync: bool | None = None,
     ) -> Any:
-        """What the run returned, read from where it was stored; in asynchronous code, a coroutine.
+        """Return the stored result of the run; in asynchronous code, a coroutine.
 
         Args:
             raise_on_failure: Whether a run that did not complete raises an error; else that is
@@ -231,17 +231,17 @@ class _Run:
 
     @property
     def created(self) -> datetime | None:
-        """When it was created; another name of `created_at`."""
+        """Another name of `created_at`."""
         return self.created_at
 
     @property
     def start_time(self) -> datetime | None:
-        """When its first attempt began; another name of `started_at`."""
+        """Another name of `started_at`."""
         return self.started_at
 
     @property
     def end_time(self) -> datetime | None:
-        """When it ended; another name of `ended_at`."""
+        """Another name of `ended_at`."""
         return self.ended_at
 
     @property

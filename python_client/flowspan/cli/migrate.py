@@ -14,6 +14,7 @@ import typer
 from flowspan.cli import format as fmt
 from flowspan.cli import options
 from flowspan.cli.session import CommandError, Session, session
+from flowspan.migrating.names import MISSING, SAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from flowspan.migrating.programs import Program
     from flowspan.migrating.reading import Finding
 
-SAME, MISSING = "same", "missing"
 _PAGE = "https://github.com/flowspan/flowspan/blob/main/docs/migrating-from-prefect.md"
 _WORDS = {SAME: "works"}
 _STYLES = {SAME: "green", "differs": "yellow", "renamed": "yellow", MISSING: "red"}

@@ -1,4 +1,4 @@
-"""Whether what is called here gives a value, or something to await."""
+"""Decide whether a method returns a value or an awaitable."""
 
 from __future__ import annotations
 

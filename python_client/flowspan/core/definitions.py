@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 MAX_NAME_BYTES = 256
 MAX_TAGS = 64
-_BANNED = frozenset("/%&><")
-"""What the name of a flow may not have, as in Prefect."""
+BANNED_CHARACTERS = ("/", "%", "&", ">", "<")
+"""The characters that a flow's name may not contain, as in Prefect."""
 
 
 class Definition:
@@ -128,7 +128,7 @@ def checked_name(name: str | None, fn: Callable[..., Any], *, is_flow: bool) -> 
     name = encodable(name)
     if not name.strip() or len(name.encode()) > MAX_NAME_BYTES:
         raise ValueError(f"name must have 1 to {MAX_NAME_BYTES} bytes, not {name!r}")
-    if is_flow and not _BANNED.isdisjoint(name):
+    if is_flow and any(banned in name for banned in BANNED_CHARACTERS):
         raise InvalidNameError(
             f"the name of a flow may not have any of the characters / % & > <, as {name!r} has"
         )

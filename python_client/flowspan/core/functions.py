@@ -153,7 +153,7 @@ def is_generator_function(fn: Callable[..., Any]) -> bool:
 
 
 def has_field_defaults(fn: Callable[..., Any]) -> bool:
-    """Whether a default of a function's parameters is a field of pydantic, which is no value."""
+    """True if a parameter of a function has a pydantic field as its default."""
     function = wrapped_function(fn)
     defaults = attribute_of(function, "__defaults__") or ()
     by_keyword = attribute_of(function, "__kwdefaults__") or {}
@@ -163,7 +163,7 @@ def has_field_defaults(fn: Callable[..., Any]) -> bool:
 
 
 def is_field(default: object) -> bool:
-    """Whether a default is a field of pydantic, which need not be imported."""
+    """True if a default is a pydantic field. Does not import pydantic."""
     return type(default).__name__ == "FieldInfo"
 
 

@@ -57,7 +57,7 @@ class Hooks:
 
     @property
     def are_of_transactions(self) -> bool:
-        """Whether some are called when a transaction is committed or rolled back."""
+        """True if a commit or a rollback calls some of them."""
         return bool(self.by_option.get("on_commit") or self.by_option.get("on_rollback"))
 
     def of(self, option: str) -> tuple[Hook, ...]:

@@ -18,7 +18,7 @@ _VARIADIC: dict[Any, tuple[dict[str, Any], Any]] = {
 }
 
 _OWNERS = frozenset({"self", "cls"})
-"""What methods get without being given it: no parameters of theirs, as in Prefect."""
+"""The implicit first parameters of methods, which are left out as in Prefect."""
 
 
 @dataclass

@@ -23,7 +23,7 @@ _DIGITS = 8
 
 
 class EmpiricalPolicy(NamedTuple):
-    """How a run is retried.
+    """The retry policy of a run.
 
     Attributes:
         retries: How many attempts may follow the first.
@@ -37,7 +37,7 @@ class EmpiricalPolicy(NamedTuple):
 
 
 class _Timed(Run):
-    """What the runs of flows and tasks have in common."""
+    """The attributes that runs of flows and tasks share."""
 
     __slots__ = ()
 
@@ -46,12 +46,12 @@ class _Timed(Run):
 
     @property
     def created(self) -> datetime:
-        """When it was created, an aware datetime in UTC."""
+        """The creation time, an aware datetime in UTC."""
         return _instant(self.created_ns)
 
     @property
     def updated(self) -> datetime:
-        """When its state last changed as far as it was told, in UTC."""
+        """The time of its last known state, in UTC."""
         return _instant(self.state.time_ns or self.original.running_since_ns or self.created_ns)
 
     @property
@@ -61,31 +61,31 @@ class _Timed(Run):
 
     @property
     def start_time(self) -> datetime | None:
-        """When its first attempt began, an aware datetime in UTC; None before."""
+        """The start of its first attempt, an aware datetime in UTC; None before."""
         started_ns = self.original.started_ns
         return _instant(started_ns) if started_ns else None
 
     @property
     def end_time(self) -> datetime | None:
-        """When it entered its terminal state, an aware datetime in UTC; None before."""
+        """The time of its terminal state, an aware datetime in UTC; None before."""
         ended_ns = self._ended_ns()
         return _instant(ended_ns) if ended_ns else None
 
     @property
     def total_run_time(self) -> timedelta:
-        """How long it ran in the attempts that have ended, without waiting in between."""
+        """The running time of the attempts that have ended, without the waits between them."""
         return self._run_time(self._ended_ns())
 
     @property
     def estimated_run_time(self) -> timedelta:
-        """How long it has run so far, with the attempt that is going on."""
+        """The running time so far, the current attempt included."""
         from flowspan import clock  # noqa: PLC0415 - not needed to define flows
 
         return self._run_time(self._ended_ns() or clock.now_ns())
 
     @property
     def estimated_start_time_delta(self) -> timedelta:
-        """How long it waited before its first attempt began; until now if none did."""
+        """The wait before its first attempt; until now if none has begun."""
         from flowspan import clock  # noqa: PLC0415 - not needed to define flows
 
         return _span((self.original.started_ns or clock.now_ns()) - self.created_ns)
@@ -97,7 +97,7 @@ class _Timed(Run):
 
     @property
     def empirical_policy(self) -> EmpiricalPolicy:
-        """How it is retried."""
+        """Its retry policy."""
         policy: RetryPolicy | None = self.definition.retry
         if policy is None:
             return EmpiricalPolicy(0, [0.0], None)

@@ -209,7 +209,7 @@ class Run:
 
     @property
     def started_ns(self) -> int:
-        """When its first attempt began, in nanoseconds since 1970 UTC; 0 before."""
+        """The start of its first attempt, in nanoseconds since 1970 UTC; 0 before."""
         return getattr(self, "first_ns", self.running_since_ns)
 
     @property

@@ -9,7 +9,7 @@ from flowspan.exceptions import CancelRun, CrashedRun, RunFailed, UnfinishedRun,
 
 
 class StateType(str, Enum):  # noqa: UP042 - a StrEnum is printed without the name of its class
-    """What a run is doing, as the rules understand it. A member equals its name as text.
+    """The type of a state, on which the rules decide. A member equals its name as text.
 
     Attributes:
         number: The number of the type in flowspan.v1.StateType, for what is reported and stored.

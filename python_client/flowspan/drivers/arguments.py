@@ -124,7 +124,7 @@ def holds_upstream(value: Any) -> bool:
 
 
 def settle(value: Any) -> Any:
-    """What a function returned, with states in the place of futures; waits for them.
+    """Wait for the futures in what a function returned, and put their states in their place.
 
     For flows. A task's caller gets the futures that it returned, if it runs in this process.
     """

@@ -74,7 +74,7 @@ def _column(value: Any) -> tuple[list[Any], bool]:
 
 
 def _mapped(value: Any) -> Any:
-    """What is gone through: the result of a future or state, else the value itself.
+    """Return the value to map over: the result of a future or state, else the value itself.
 
     Raises:
         UpstreamFailed: The run behind it did not complete.

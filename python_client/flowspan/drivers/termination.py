@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _PATIENCE_S = 0.5
-"""How long a loop may take to cancel its run before the code that blocks it is broken off."""
+"""The time that a loop has to cancel its run before its blocking code is interrupted."""
 
 _SIGTERM = int(signal.SIGTERM)
 _DEFAULT = int(signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""What flowspan has under the names of Prefect's API."""
+"""Look up flowspan's counterparts of Prefect's names."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NOT_HERE = "flowspan does not have it"
 
 @dataclass(frozen=True)
 class Fact:
-    """What flowspan has under a name of Prefect's.
+    """flowspan's counterpart of a name of Prefect's.
 
     Attributes:
         word: "same", "differs", "renamed" or "missing".

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ROUNDS = 5
-"""How many packages may pass a flow on, each importing it from the next."""
+"""The longest chain of re-exports that is followed."""
 
 
 class Project:

@@ -173,7 +173,7 @@ class Writer(cst.CSTTransformer):
 
 
 class _Survey:
-    """What has to be known of a program before its imports are changed.
+    """A survey of a program, made before its imports are changed.
 
     Attributes:
         aliases: The names that it gave modules: `import prefect.runtime as rt`.

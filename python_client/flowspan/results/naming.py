@@ -15,7 +15,7 @@ _OF_FLOW_RUNS = (
     *("scheduled_start_time", "parent_flow_run_id", "root_flow_run_id", "parent_deployment_id"),
     *("job_variables", "api_url", "ui_url"),
 )
-"""What `flowspan.runtime.flow_run` tells."""
+"""The facts that `flowspan.runtime.flow_run` gives."""
 
 
 def key_from_template(template: str, run: Run, arguments: dict[str, Any]) -> str:
