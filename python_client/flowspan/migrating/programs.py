@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import libcst as cst
 
 from flowspan.migrating import files
 from flowspan.migrating.deep_stack import with_deep_stack
+from flowspan.migrating.parsing import parse
 from flowspan.migrating.reading import Finding, read
 from flowspan.migrating.writing import migrate
 
@@ -18,11 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowspan.migrating.project import Project
-
-
-_MOST_LEVELS = 1000
-"""Levels of nesting, of which each operator of a chain is one."""
-_TOO_DEEP = "its code is nested too deeply"
 
 
 @dataclass(frozen=True)
@@ -62,10 +56,7 @@ def open_program(path: Path, project: Project) -> Program:
         content = path.read_bytes()
         if b"prefect" not in content.lower() and not project.may_be_imported_by(content):
             return Program(path)
-        with warnings.catch_warnings(action="ignore"):
-            tree = ast.parse(content)
-        if _is_too_deep(tree):
-            return Program(path, trouble=_TOO_DEEP)
+        tree = parse(content)
         kinds = project.imported_kinds(path, tree)
         findings, changed = with_deep_stack(lambda: _read_and_migrate(content, kinds))
     except OSError as error:
@@ -78,19 +69,8 @@ def open_program(path: Path, project: Project) -> Program:
     except ValueError as error:
         return Program(path, trouble=f"it is no Python: {error}")
     except (RecursionError, MemoryError):
-        return Program(path, trouble=_TOO_DEEP)
+        return Program(path, trouble="its code is nested too deeply")
     return Program(path, findings, content=changed if changed != content else None)
-
-
-def _is_too_deep(tree: ast.AST) -> bool:
-    """True if a program keeps libcst busy for minutes, or overflows its stack."""
-    nodes = [(tree, 0)]
-    while nodes:
-        node, depth = nodes.pop()
-        if depth > _MOST_LEVELS:
-            return True
-        nodes += [(child, depth + 1) for child in ast.iter_child_nodes(node)]
-    return False
 
 
 def _read_and_migrate(content: bytes, kinds: dict[str, str]) -> tuple[list[Finding], bytes]:

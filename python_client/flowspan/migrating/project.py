@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from typing import TYPE_CHECKING
 
 import libcst as cst
 
 from flowspan.migrating.deep_stack import with_deep_stack
+from flowspan.migrating.parsing import parse
 from flowspan.migrating.reading import made_in
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ class Project:
         self._trees = {}
 
     def _look_at(self, file: Path, content: bytes) -> None:
-        with warnings.catch_warnings(action="ignore"):
-            tree = ast.parse(content)
+        tree = parse(content)
         kinds: dict[str, str] = {}
         if b"prefect" in content.lower():
             kinds = with_deep_stack(lambda: made_in(cst.parse_module(content)))

@@ -340,8 +340,9 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
         (b"# coding: nonsense\nimport prefect\n", "it is no Python"),
         (b"import prefect\nx = " + b"(" * 5000 + b")" * 5000, "line 2 is no Python"),
         (b"import prefect\nx = 1" + b" + 1" * 20_000, "nested too deeply"),
+        (b"import prefect\nx = a" + b".b()" * 2000, "nested too deeply"),
     ],
-    ids=["syntax", "not UTF-8", "no such encoding", "brackets", "operators"],
+    ids=["syntax", "not UTF-8", "no such encoding", "brackets", "operators", "calls"],
 )
 def test_one_file_that_cannot_be_read_does_not_stop_the_others(
     tmp_path: Path, content: bytes, words: str
