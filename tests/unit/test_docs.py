@@ -133,6 +133,6 @@ def test_the_rules_are_told_in_their_order() -> None:
 
 def test_the_page_on_flows_names_every_state_that_can_be_made() -> None:
     page = (ROOT / "docs" / "flows-and-tasks.md").read_text()
-    (told,) = re.findall(r"`flowspan\.states` makes them:(.*?) All take ", page, re.DOTALL)
+    (told,) = re.findall(r"`flowspan\.states` defines (.*?)\n\nAll of them take", page, re.DOTALL)
     makers = {name for name, made in vars(states).items() if isinstance(made, states.StateMaker)}
     assert set(re.findall(r"`(\w+)`", told)) == makers
