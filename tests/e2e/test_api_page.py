@@ -54,6 +54,6 @@ def test_the_programs_of_the_pages(service: ServiceProcess) -> None:
 
 
 def test_the_page_names_every_method() -> None:
-    table = PAGE.partition("## What there is")[2].partition("\n\nEach")[0]
+    table = PAGE.partition("## Methods")[2].partition("\n\nEach")[0]
     there_are = {name for name in vars(Operations) if not name.startswith("_")}
     assert set(re.findall(r"`(\w+)`", table)) == there_are
