@@ -18,7 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from flowspan import flow, task
-from flowspan.drivers.host import Host, set_host
+from flowspan.drivers.process import Host, set_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowspan import flow, task
-from flowspan.drivers.host import Host, set_host
+from flowspan.drivers.process import Host, set_host
 from flowspan.results.snapshot import Snapshot
 
 if TYPE_CHECKING:

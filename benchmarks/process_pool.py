@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from flowspan import flow, task
-from flowspan.drivers.host import Host, set_host
+from flowspan.drivers.process import Host, set_host
 from flowspan.task_runners import ProcessPoolTaskRunner
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 from flowspan.config import Config
 from flowspan.connection.local_service import ensure_local_service, published
 from flowspan.core.events import CREATED, LOG, STATE, RunRecord
+from flowspan.reporter.encoding.events import Encoder
 from flowspan.reporter.intake import Builder, Intake
 from flowspan.reporter.reporter import Reporter, get_reporter
-from flowspan.reporter.wire import Encoder
 from flowspan.v1 import log_pb2, report_pb2, state_pb2
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flowspan.config import Config
 from flowspan.core.events import CREATED, STATE, RunRecord
-from flowspan.reporter.starts import Starts
+from flowspan.reporter.spool.run_starts import Starts
 
 COUNT = 5_000
 RUN_ID = "0190a8a0-0000-7000-8000-000000000001"

@@ -14,12 +14,12 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from flowspan.core.definitions import Definition
+from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
 from flowspan.core.states import COMPLETED
 from flowspan.telemetry.exporter import ExportingProcessor
-from flowspan.telemetry.lean import LeanTracer, Processors
-from flowspan.telemetry.spans import SpanTracer
+from flowspan.telemetry.fast_span import LeanTracer, Processors
+from flowspan.telemetry.run_span import SpanTracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from flowspan.drivers.host import leave_host
+from flowspan.drivers.process import leave_host
 
 pytest.register_assert_rewrite("tests.support")
 

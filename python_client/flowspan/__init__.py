@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from flowspan import runtime
     from flowspan.api.client import get_client
     from flowspan.context import tags
-    from flowspan.core.annotations import allow_failure, unmapped
     from flowspan.core.states import State
+    from flowspan.core.values.annotations import allow_failure, unmapped
     from flowspan.flows import Flow, flow
     from flowspan.logging.run_logger import get_run_logger
     from flowspan.tasks import Task, task
@@ -42,13 +42,13 @@ _HOMES = {
     "State": "flowspan.core.states",
     "Task": "flowspan.tasks",
     "Transaction": "flowspan.transactions",
-    "allow_failure": "flowspan.core.annotations",
+    "allow_failure": "flowspan.core.values.annotations",
     "flow": "flowspan.flows",
     "get_client": "flowspan.api.client",
     "get_run_logger": "flowspan.logging.run_logger",
     "tags": "flowspan.context",
     "task": "flowspan.tasks",
-    "unmapped": "flowspan.core.annotations",
+    "unmapped": "flowspan.core.values.annotations",
 }
 
 

@@ -5,7 +5,7 @@ Policies are values: those of one class that say the same are equal.
 A task that is called again under a key that a stored result has is not run: its run ends as Cached
 with that result. Policies are added (`INPUTS + RUN_ID`), and inputs are taken out by name
 (`INPUTS - "verbose"`). The policies of this module never give two tasks the same key: what the task
-is (`flowspan.core.identity`) is always a part of it. Keys that a function makes are taken as they
+is (`core.keys.task_identity`) is always a part of it. Keys that a function makes are taken as they
 are.
 """
 
@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flowspan.core.definitions import Definition
-from flowspan.core.hashing import stable_hash
-from flowspan.core.identity import identity_of, is_owner_of, owner_of
+from flowspan.core.definition import Definition
+from flowspan.core.keys.hashing import stable_hash
+from flowspan.core.keys.task_identity import identity_of, is_owner_of, owner_of
 from flowspan.core.transactions import IsolationLevel
-from flowspan.core.values import is_instance
+from flowspan.core.values.inspection import is_instance
 from flowspan.exceptions import HashError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-    from flowspan.core.keeping import TaskContext
+    from flowspan.core.result_options import TaskContext
     from flowspan.locking.protocol import LockManager
 
 __all__ = [

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.keeping import SERIALIZER_NAMES
+from flowspan.core.result_options import SERIALIZER_NAMES
 from flowspan.exceptions import ConfigError
 from flowspan.home import find_home
 
@@ -123,7 +123,7 @@ def get_config() -> Config:
     """Return the settings that the environment gives now.
 
     It is the same object as long as none of the variables has changed. Whoever works for a run uses
-    the settings with which its outermost run began (`flowspan.drivers.host`).
+    the settings with which its outermost run began (`flowspan.drivers.process`).
 
     Raises:
         ConfigError: A variable has a value that it may not have.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from flowspan.core.definitions import checked_tags
-from flowspan.core.sketching import current_or_sketched_run
-from flowspan.drivers.begin import current_tags
+from flowspan.core.call_graph import current_or_sketched_run
+from flowspan.core.definition import checked_tags
+from flowspan.drivers.calls.start import current_tags
 from flowspan.exceptions import NoRunError
 from flowspan.prefect_names import refusing
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from flowspan.core.definitions import Definition
-    from flowspan.core.runs import Run
+    from flowspan.core.definition import Definition
+    from flowspan.core.run import Run
 
 __all__ = [
     "EngineContext",
@@ -186,7 +186,7 @@ def with_context(fn: Callable[P, R]) -> Callable[P, R]:
     Args:
         fn: The function. For other processes it has to be one that can be pickled.
     """
-    from flowspan.drivers.processes.carried import CarryingCall  # noqa: PLC0415 - rare
+    from flowspan.drivers.processes.carried_run import CarryingCall  # noqa: PLC0415 - rare
 
     return CarryingCall(fn)
 

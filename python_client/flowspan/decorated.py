@@ -17,7 +17,8 @@ from typing import (
 )
 
 from flowspan.core import stand_in
-from flowspan.core.definitions import (
+from flowspan.core.call_graph import current_sketch
+from flowspan.core.definition import (
     Definition,
     check_parameter_names,
     checked_name,
@@ -33,17 +34,16 @@ from flowspan.core.functions import (
     take_after,
 )
 from flowspan.core.hooks import HookDecorator, HookList, kept_hooks, made_hooks
-from flowspan.core.keeping import keep_options
-from flowspan.core.numbers import checked_number, checked_timeout
-from flowspan.core.options import misplaced_option, possible_keywords
-from flowspan.core.readable import OptionValue
+from flowspan.core.keys.source_code import Code
+from flowspan.core.number_options import checked_number, checked_timeout
+from flowspan.core.option_attributes import OptionValue
+from flowspan.core.option_errors import misplaced_option, possible_keywords
+from flowspan.core.result_options import keep_options
 from flowspan.core.retries import RetryPolicy
-from flowspan.core.sketching import current_sketch
-from flowspan.core.source_code import Code
 from flowspan.core.states import COMPLETED, ReturnedState, State
-from flowspan.core.values import is_instance
-from flowspan.drivers.bridge import call_async_generator
-from flowspan.drivers.generators import collecting, open_generator
+from flowspan.core.values.inspection import is_instance
+from flowspan.drivers.calls.generators import collecting, open_generator
+from flowspan.drivers.sync_async_bridge import call_async_generator
 from flowspan.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Decorated(Definition, Generic[P, R_co]):
         self.log_prints = options["log_prints"]
         self.keeping = keeping
         if keeping is not None and keeping.storage is not None:
-            from flowspan.results.trust import note_storage  # noqa: PLC0415 - start-up cost
+            from flowspan.results.trusted_storages import note_storage  # noqa: PLC0415 - start-up cost
 
             note_storage(keeping.storage)
 
@@ -316,7 +316,7 @@ class Decorated(Definition, Generic[P, R_co]):
             return collected(*args, return_state=return_state, wait_for=wait_for, **kwargs)
         if not self.is_async:
             return open_generator(self, args, kwargs, wait_for)
-        from flowspan.drivers import aio_generators  # noqa: PLC0415 - imports asyncio
+        from flowspan.drivers.calls import aio_generators  # noqa: PLC0415 - imports asyncio
 
         return call_async_generator(aio_generators.iterate(self, args, kwargs, wait_for))
 
@@ -338,7 +338,7 @@ class Decorated(Definition, Generic[P, R_co]):
         if not self.is_generator:
             return self
         if self.is_async:
-            from flowspan.drivers import aio_generators  # noqa: PLC0415 - imports asyncio
+            from flowspan.drivers.calls import aio_generators  # noqa: PLC0415 - imports asyncio
 
             copied = self._copy_of(aio_generators.collecting(self.fn))
         else:
@@ -354,7 +354,7 @@ class Decorated(Definition, Generic[P, R_co]):
         wait_for: Iterable[Any] | None,
         return_state: bool,  # noqa: FBT001 - private
     ) -> Any:
-        from flowspan.drivers import aio  # noqa: PLC0415 - imports asyncio
+        from flowspan.drivers.calls import aio  # noqa: PLC0415 - imports asyncio
 
         run: Any = aio.run_flow if self.is_flow else aio.run_task
         state = await run(self, args, kwargs, wait_for)

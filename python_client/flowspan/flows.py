@@ -8,16 +8,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, overload
 
-from flowspan.core.checks import Checks
-from flowspan.core.definitions import FlowDefinition, checked_run_name
+from flowspan.core.argument_validation import Checks
+from flowspan.core.definition import FlowDefinition, checked_run_name
 from flowspan.core.functions import attribute_of, called_function
-from flowspan.core.hints import outer_names
 from flowspan.core.hooks import HookDecorator, HookList
-from flowspan.core.options import check_options, declare_options, names_options
-from flowspan.core.payloads import encode_parameters
-from flowspan.core.readable import OptionValue
+from flowspan.core.option_attributes import OptionValue
+from flowspan.core.option_errors import check_options, declare_options, names_options
+from flowspan.core.type_hints import outer_names
+from flowspan.core.values.payloads import encode_parameters
 from flowspan.decorated import Decorated, options_in
-from flowspan.drivers.sync import run_flow
+from flowspan.drivers.calls.sync import run_flow
 from flowspan.prefect_names import refusing
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flowspan.core.hooks import Hook
     from flowspan.core.parameter_schema import ParameterSchema
     from flowspan.core.retries import RetryCondition, RetryDelay
-    from flowspan.drivers.sketch import Sketch
+    from flowspan.drivers.visualize.call_graph import Sketch
     from flowspan.results import ResultStore
     from flowspan.serializers import SerializerLike
     from flowspan.task_runners import TaskRunner
@@ -208,12 +208,12 @@ class Flow(Decorated[P, R_co], FlowDefinition):
             VisualizationError: The flow looks into a result that is not there; or Graphviz is not
                 installed (`generate_mermaid_graph` needs nothing).
         """
-        from flowspan.drivers.graphviz import DrawnPath, draw  # noqa: PLC0415 - rare, imports subprocess
+        from flowspan.drivers.visualize.graphviz import DrawnPath, draw  # noqa: PLC0415 - rare, imports subprocess
 
         return DrawnPath(draw(self.generate_dot_graph(*args, **kwargs), Path(f"{self.name}.svg")))
 
     def _sketch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sketch:
-        from flowspan.drivers.sketch import make_sketch  # noqa: PLC0415 - imports asyncio
+        from flowspan.drivers.visualize.call_graph import make_sketch  # noqa: PLC0415 - imports asyncio
 
         arguments = self.binding.bind(args, kwargs)
         args, kwargs = self.binding.call_arguments(arguments, args, kwargs)

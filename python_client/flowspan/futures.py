@@ -8,11 +8,11 @@ from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from flowspan import clock
-from flowspan.core.runs import current_run
-from flowspan.core.traversal import HeldList
-from flowspan.drivers.arguments import settle, settle_to_results
-from flowspan.drivers.futures import TaskFuture, wait_until_done
-from flowspan.drivers.interrupts import take
+from flowspan.core.run import current_run
+from flowspan.core.values.traversal import HeldList
+from flowspan.drivers.cancellation.safe_points import take
+from flowspan.drivers.futures.arguments import settle, settle_to_results
+from flowspan.drivers.futures.future import TaskFuture, wait_until_done
 from flowspan.exceptions import RunTimeout
 from flowspan.prefect_names import refusing
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from typing import Self
 
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
 __all__ = [
     "AsCompleted",
@@ -76,7 +76,7 @@ class TaskFutureList(HeldList, list[TaskFuture[R]]):
 
     def __await__(self) -> Generator[Any, Any, list[R]]:
         """In coroutines: the results of all, in order."""
-        from flowspan.drivers.aio_futures import until_done  # noqa: PLC0415 - imports asyncio
+        from flowspan.drivers.futures.awaiting import until_done  # noqa: PLC0415 - imports asyncio
 
         yield from until_done(self).__await__()
         return self.result()
@@ -170,7 +170,7 @@ class AsCompleted(Generic[R]):
     async def __anext__(self) -> TaskFuture[R]:
         if not self._left:
             raise StopAsyncIteration
-        from flowspan.drivers.aio_futures import until_one_done  # noqa: PLC0415 - imports asyncio
+        from flowspan.drivers.futures.awaiting import until_one_done  # noqa: PLC0415 - imports asyncio
 
         while True:
             with suppress(Empty):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.asynchrony import gives_awaitable
+from flowspan.core.async_dispatch import gives_awaitable
 from flowspan.core.states import (
     CANCELLED,
     CANCELLING,

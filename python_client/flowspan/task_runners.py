@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flowspan.config import get_config
-from flowspan.core.numbers import checked_count
-from flowspan.core.options import names_options
-from flowspan.core.values import shown
-from flowspan.drivers.task_runner import OpenTaskRunner
+from flowspan.core.number_options import checked_count
+from flowspan.core.option_errors import names_options
+from flowspan.core.values.inspection import shown
+from flowspan.drivers.task_runners.threads import OpenTaskRunner
 from flowspan.prefect_names import refusing
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class ProcessPoolTaskRunner:
     def open(self, name: str) -> OpenTaskRunner:
         """See `TaskRunner.open`."""
         # Imports subprocess, multiprocessing and cloudpickle.
-        from flowspan.drivers.processes.runner import OpenProcessRunner  # noqa: PLC0415
+        from flowspan.drivers.processes.task_runner import OpenProcessRunner  # noqa: PLC0415
 
         bound = self.max_workers or get_config().task_runner_process_pool_max_workers
         return OpenProcessRunner(bound or _processors(), name, self.initializer, self.initargs)

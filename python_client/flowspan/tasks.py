@@ -7,21 +7,21 @@ import inspect
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, cast, overload
 
-from flowspan.core.annotations import NotSet
-from flowspan.core.definitions import TaskDefinition, checked_run_name, checked_tags
+from flowspan.core.call_graph import current_sketch
+from flowspan.core.definition import TaskDefinition, checked_run_name, checked_tags
 from flowspan.core.functions import function_name
 from flowspan.core.hooks import HookDecorator, HookList
-from flowspan.core.options import check_options, declare_options, names_options
-from flowspan.core.readable import OptionValue, Tags
+from flowspan.core.option_attributes import OptionValue, Tags
+from flowspan.core.option_errors import check_options, declare_options, names_options
 from flowspan.core.retries import exponential_backoff
-from flowspan.core.sketching import current_sketch
 from flowspan.core.transactions import load_public_with
+from flowspan.core.values.annotations import NotSet
 from flowspan.decorated import Decorated, options_in
-from flowspan.drivers.arguments import given_upstream
-from flowspan.drivers.links import Mapped, mapped_sources
-from flowspan.drivers.mapping import split_calls
-from flowspan.drivers.submit import submit
-from flowspan.drivers.sync import run_task
+from flowspan.drivers.calls.span_links import Mapped, mapped_sources
+from flowspan.drivers.calls.sync import run_task
+from flowspan.drivers.futures.arguments import given_upstream
+from flowspan.drivers.futures.mapping import split_calls
+from flowspan.drivers.task_runners.submit import submit
 from flowspan.futures import TaskFutureList
 from flowspan.prefect_names import refusing
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from flowspan.cache_policies import CachePolicy
     from flowspan.core.hooks import Hook
-    from flowspan.core.keeping import TaskContext
+    from flowspan.core.result_options import TaskContext
     from flowspan.core.retries import RetryCondition, RetryDelay
     from flowspan.futures import TaskFuture
     from flowspan.results import ResultStore

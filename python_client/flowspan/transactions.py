@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 from flowspan import clock
-from flowspan.core.keeping import Keeping
-from flowspan.core.options import names_options
-from flowspan.core.runs import current_run
-from flowspan.core.sketching import current_sketch
+from flowspan.core.call_graph import current_sketch
+from flowspan.core.option_errors import names_options
+from flowspan.core.result_options import Keeping
+from flowspan.core.run import current_run
 from flowspan.core.steps import Do
 from flowspan.core.transactions import (
     CommitMode,
@@ -39,11 +39,11 @@ from flowspan.core.transactions import (
     register_public,
     rollback,
 )
-from flowspan.core.values import is_instance
-from flowspan.drivers.bridge import run_coroutine
-from flowspan.drivers.host import host_of
+from flowspan.core.values.inspection import is_instance
+from flowspan.drivers.process import host_of
+from flowspan.drivers.sync_async_bridge import run_coroutine
 from flowspan.exceptions import ConfigError
-from flowspan.results.keeper import transaction_of
+from flowspan.results.handler import transaction_of
 from flowspan.results.snapshot import Snapshot
 from flowspan.results.store import get_result_store
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
     from flowspan.results.record import ResultRecord
     from flowspan.results.store import ResultStore
 

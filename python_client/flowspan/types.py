@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from flowspan.core import definitions
+from flowspan.core import definition as definitions
 from flowspan.prefect_names import refusing
 
 __all__ = [

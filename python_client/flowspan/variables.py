@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from flowspan.core.asynchrony import gives_awaitable
-from flowspan.core.sketching import is_drawn
+from flowspan.core.async_dispatch import gives_awaitable
+from flowspan.core.call_graph import is_drawn
 from flowspan.exceptions import ObjectAlreadyExists, VariableAlreadyExists
 
 if TYPE_CHECKING:

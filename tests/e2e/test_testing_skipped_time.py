@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowspan import flow, task
-from flowspan.drivers import skipping
+from flowspan.drivers.calls import time_skipping as skipping
 from flowspan.exceptions import RunTimeout
 from flowspan.task_runners import ProcessPoolTaskRunner
 from flowspan.testing import flowspan_test_harness

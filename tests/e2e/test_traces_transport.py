@@ -15,7 +15,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.support.otlp import OtlpReceiver
 
-from flowspan.telemetry.target import HTTP, SendError, Target
+from flowspan.telemetry.endpoint import HTTP, SendError, Target
 from flowspan.telemetry.transport_grpc import GrpcTransport
 from flowspan.telemetry.transport_http import HttpTransport
 

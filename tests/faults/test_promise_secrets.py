@@ -14,7 +14,7 @@ from tests.support.postgres import postgres_server, postgres_url
 from tests.support.queries import flow_history, flow_runs, wait_until
 from tests.support.reporting import ReportStream, created, entered, new_id
 
-from flowspan.reporter.spool_format import read_opening, start_of
+from flowspan.reporter.spool.format import read_opening, start_of
 from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tests.support.spools import batches_of, write_old_spool, write_spool
 from flowspan.config import Config
 from flowspan.connection.address import parse_address
 from flowspan.reporter import list_spools, push_spools
-from flowspan.reporter.orphans import adopt_spools
+from flowspan.reporter.spool.orphans import adopt_spools
 from flowspan.v1 import state_pb2
 
 if TYPE_CHECKING:

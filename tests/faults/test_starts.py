@@ -254,7 +254,7 @@ def test_a_run_that_the_service_called_dead_is_not_started_again(
     service = start_service(lease_s=1.0)
     # The file is left as it was when the run began: as if the process had died right then.
     code = """
-        from flowspan.reporter.starts import Starts
+        from flowspan.reporter.spool.run_starts import Starts
         Starts.forget = lambda self, *, if_true: None
 
         @flow
@@ -296,7 +296,7 @@ MANY = """
         time.sleep(60)
 
     # As if the process had died right after the service had stored the starts.
-    from flowspan.reporter.starts import Starts
+    from flowspan.reporter.spool.run_starts import Starts
     Starts.forget = lambda self, *, if_true: None
     harmless()
     for _ in range(5):
@@ -375,9 +375,9 @@ def test_a_creation_that_came_alone_does_not_hide_that_the_run_began(
         get_reporter().flush(5)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    from flowspan.reporter.starts import Starts
+    from flowspan.reporter.spool.run_starts import Starts
     Starts.forget = lambda self, *, if_true: None
-    from flowspan.drivers.host import get_host
+    from flowspan.drivers.process import get_host
     get_host().emit = lambda event: get_reporter().emit(event)
     dies()
     """
@@ -393,7 +393,7 @@ def test_starts_wait_while_another_process_sends_what_followed_them(
     service: ServiceProcess, flowspan_home: Path
 ) -> None:
     code = """
-    from flowspan.reporter.starts import Starts
+    from flowspan.reporter.spool.run_starts import Starts
     Starts.forget = lambda self, *, if_true: None
     os.environ["FLOWSPAN_FLUSH_TIMEOUT_S"] = "0.1"
     harmless()

@@ -7,8 +7,8 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
-from flowspan.reporter.spool_file import SpoolFile
-from flowspan.reporter.spool_format import SpoolHeader
+from flowspan.reporter.spool.file import SpoolFile
+from flowspan.reporter.spool.format import SpoolHeader
 from flowspan.v1 import report_pb2
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from flowspan.states import Completed, Failed
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
 
 @task

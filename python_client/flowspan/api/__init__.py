@@ -15,17 +15,6 @@ UUID or its text. Instants are aware datetimes in UTC, durations seconds.
 
 from __future__ import annotations
 
-from flowspan.api.events import (
-    ArtifactChanged,
-    ArtifactCreated,
-    CancelCommand,
-    LogWritten,
-    ReportAnswer,
-    RunCreated,
-    RunEvent,
-    RunKind,
-    StateEntered,
-)
 from flowspan.api.models import (
     Artifact,
     ArtifactFilter,
@@ -51,6 +40,17 @@ from flowspan.api.models import (
     Variable,
     Verdict,
     VerdictKind,
+)
+from flowspan.api.report_events import (
+    ArtifactChanged,
+    ArtifactCreated,
+    CancelCommand,
+    LogWritten,
+    ReportAnswer,
+    RunCreated,
+    RunEvent,
+    RunKind,
+    StateEntered,
 )
 
 __all__ = [

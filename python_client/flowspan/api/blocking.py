@@ -14,9 +14,9 @@ from flowspan import clock
 from flowspan.api import time_limits
 from flowspan.api.connect import own_service, reach
 from flowspan.api.errors import closed, translate
-from flowspan.api.steps import Call, GetOptions, Give, Open, Options, Receive, Sleep
+from flowspan.api.requests import Call, GetOptions, Give, Open, Options, Receive, Sleep
 from flowspan.connection.channel import open_channel
-from flowspan.connection.own_reports import pending_wait
+from flowspan.connection.read_your_writes import pending_wait
 from flowspan.exceptions import FlowspanError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from flowspan.api.steps import Answer, Items, Step
+    from flowspan.api.requests import Answer, Items, Step
     from flowspan.connection.address import Address
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from flowspan.api.asynchronous import AsyncDriver, AsyncPages
     from flowspan.api.blocking import BlockingDriver
-    from flowspan.api.steps import Answer, Items
+    from flowspan.api.requests import Answer, Items
 
 P = ParamSpec("P")
 T = TypeVar("T")

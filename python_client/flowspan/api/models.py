@@ -12,8 +12,8 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
-from flowspan.core.asynchrony import gives_awaitable
-from flowspan.core.keeping import REFERENCE_ENCODING
+from flowspan.core.async_dispatch import gives_awaitable
+from flowspan.core.result_options import REFERENCE_ENCODING
 from flowspan.core.state_types import StateQuestions, error_of, is_unfinished, state_text
 from flowspan.core.state_types import StateType as StateType  # noqa: PLC0414 - given on
 from flowspan.exceptions import MissingResult
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from flowspan.results.trust import Trust
+    from flowspan.results.trusted_storages import Trust
 
 
 class TransitionCause(IntEnum):

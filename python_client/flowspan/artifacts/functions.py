@@ -18,14 +18,14 @@ from flowspan.artifacts.objects import (
     flush_in_thread,
 )
 from flowspan.artifacts.reporting import is_in_run, report_change
-from flowspan.drivers.host import flush_reports
+from flowspan.drivers.process import flush_reports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
     from flowspan.artifacts.reporting import ArtifactId
-    from flowspan.core.tables import DataTable
+    from flowspan.core.values.tables import DataTable
 
     Table = dict[str, list[Any]] | Sequence[dict[str, Any]] | Sequence[Sequence[Any]] | DataTable
 

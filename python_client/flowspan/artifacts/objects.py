@@ -13,11 +13,11 @@ from flowspan.artifacts.reporting import (
     is_in_run,
     report_new,
 )
-from flowspan.core.asynchrony import gives_awaitable
-from flowspan.core.sketching import current_or_sketched_run
-from flowspan.core.tables import is_table, table_form
-from flowspan.core.values import is_instance, type_name
-from flowspan.drivers.host import flush_reports
+from flowspan.core.async_dispatch import gives_awaitable
+from flowspan.core.call_graph import current_or_sketched_run
+from flowspan.core.values.inspection import is_instance, type_name
+from flowspan.core.values.tables import is_table, table_form
+from flowspan.drivers.process import flush_reports
 from flowspan.exceptions import ObjectNotFound
 from flowspan.logging.run_logger import get_run_logger
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from flowspan.api.client import FlowspanClient, SyncFlowspanClient
     from flowspan.api.models import Artifact as StoredArtifact
-    from flowspan.core.tables import DataTable
+    from flowspan.core.values.tables import DataTable
 
 _logger = logging.getLogger("flowspan.artifacts")
 

@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from flowspan.core.call_graph import current_or_sketched_run
 from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE
-from flowspan.core.payloads import encode_value
-from flowspan.core.runs import current_run, is_outermost
-from flowspan.core.sketching import current_or_sketched_run
-from flowspan.drivers.host import host_of
-from flowspan.reporter.protobytes import utf8
+from flowspan.core.run import current_run, is_outermost
+from flowspan.core.values.payloads import encode_value
+from flowspan.drivers.process import host_of
+from flowspan.reporter.encoding.protobuf import utf8
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -22,7 +22,7 @@ from flowspan.api.models import (
     TaskRun,
 )
 from flowspan.cli.safe_text import escape_json
-from flowspan.core.keeping import REFERENCE_ENCODING
+from flowspan.core.result_options import REFERENCE_ENCODING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

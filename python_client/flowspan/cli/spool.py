@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from flowspan.cli.session import Session
     from flowspan.config import Config
-    from flowspan.reporter.drain import PushResult
-    from flowspan.reporter.orphans import SpoolInfo
+    from flowspan.reporter.spool.drain import PushResult
+    from flowspan.reporter.spool.orphans import SpoolInfo
 
 
 def list_spools(ctx: typer.Context, *, json: options.Json = False) -> None:
@@ -36,7 +36,7 @@ def list_spools(ctx: typer.Context, *, json: options.Json = False) -> None:
         flowspan spool ls --json | jq -r .path
     """
     # The reporter costs each command 30 ms, and only these two need it.
-    from flowspan.reporter import orphans  # noqa: PLC0415
+    from flowspan.reporter.spool import orphans  # noqa: PLC0415
 
     this = session(ctx)
     spools = orphans.list_spools(_config(this))
@@ -74,7 +74,7 @@ def push_spools(
 
         flowspan spool ls; flowspan spool push
     """
-    from flowspan.reporter import orphans  # noqa: PLC0415 - as above
+    from flowspan.reporter.spool import orphans  # noqa: PLC0415 - as above
 
     this = session(ctx)
     results = orphans.push_spools(_config(this), any_address=any_address)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from flowspan.config import split_address
-from flowspan.connection.socket_links import path_for_grpc
+from flowspan.connection.socket_aliases import path_for_grpc
 from flowspan.exceptions import ConfigError
 
 if TYPE_CHECKING:

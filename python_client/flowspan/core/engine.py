@@ -23,14 +23,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.classification import judge_error, judge_value
 from flowspan.core.durations import duration, wait_matters
 from flowspan.core.events import CREATED, STATE
 from flowspan.core.failures import error_text
 from flowspan.core.hooks import run_hooks
-from flowspan.core.keeping import finish, look_up
-from flowspan.core.origins import remember
-from flowspan.core.outcomes import judge_error, judge_value
-from flowspan.core.runs import is_outermost
+from flowspan.core.provenance import remember
+from flowspan.core.result_options import finish, look_up
+from flowspan.core.run import is_outermost
 from flowspan.core.states import (
     CANCELLED,
     COMPLETED,
@@ -40,8 +40,8 @@ from flowspan.core.states import (
     State,
 )
 from flowspan.core.steps import Do
-from flowspan.core.traversal import ATOMIC_IDS
-from flowspan.core.values import is_instance
+from flowspan.core.values.inspection import is_instance
+from flowspan.core.values.traversal import ATOMIC_IDS
 from flowspan.exceptions import UpstreamFailed
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.events import Emit, Event
     from flowspan.core.retries import RetryCondition, Uniform
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
     Steps = Generator[float | Do | None, Any, State]
 

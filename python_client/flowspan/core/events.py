@@ -2,7 +2,7 @@
 
 A task makes three of them, so they are made and moved as cheaply as Python can: a tuple whose first
 item is one of the codes below, appended to the reporter's queue. The reporter's thread makes wire
-messages of them (`flowspan.reporter.wire`).
+messages of them (`flowspan.reporter.encoding.events`).
 
 The shapes, by code:
 

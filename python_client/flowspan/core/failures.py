@@ -10,10 +10,10 @@ import textwrap
 import traceback
 from contextlib import suppress
 
-from flowspan.core.error_attributes import attributes_of, chain_of, parts_of, trace_of
 from flowspan.core.events import FailureInfo
 from flowspan.core.tracebacks import is_own
-from flowspan.core.values import encodable, is_instance, type_name
+from flowspan.core.values.error_attributes import attributes_of, chain_of, parts_of, trace_of
+from flowspan.core.values.inspection import encodable, is_instance, type_name
 from flowspan.exceptions import FlowspanError, RemoteError
 
 __all__ = [

@@ -8,7 +8,13 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.stand_in import StandIn
-from flowspan.core.values import bases_of, exact_text, is_instance, label_of, type_attribute
+from flowspan.core.values.inspection import (
+    bases_of,
+    exact_text,
+    is_instance,
+    label_of,
+    type_attribute,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

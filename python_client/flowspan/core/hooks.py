@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from flowspan.core.functions import called_name
 from flowspan.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, RUNNING, TERMINAL_TYPES
 from flowspan.core.steps import Do
-from flowspan.core.values import is_instance
+from flowspan.core.values.inspection import is_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from typing import TypeAlias
 
-    from flowspan.core.definitions import Definition
+    from flowspan.core.definition import Definition
     from flowspan.core.engine import World
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
     from flowspan.core.states import State
 
     Hook: TypeAlias = Callable[..., Any]

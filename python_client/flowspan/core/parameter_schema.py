@@ -6,7 +6,7 @@ import inspect
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.hints import Unresolved, signature_of, type_hints
+from flowspan.core.type_hints import Unresolved, signature_of, type_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,7 +57,7 @@ def parameter_schema(fn: Callable[..., Any], names: Mapping[str, Any]) -> Parame
     Args:
         fn: The function. A parameter whose annotation has no schema is one that takes anything.
         names: What the annotations name in the scopes around the function; see
-            `flowspan.core.hints.outer_names`.
+            `flowspan.core.type_hints.outer_names`.
     """
     schema = ParameterSchema()
     hints = type_hints(fn, names)

@@ -6,9 +6,9 @@ import inspect
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.checks import Checks
+from flowspan.core.argument_validation import Checks
 from flowspan.core.functions import is_field, is_wrapper
-from flowspan.core.hints import signature_of
+from flowspan.core.type_hints import signature_of
 from flowspan.exceptions import ParameterError
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.numbers import LONGEST_WAIT_S, checked_count, checked_number
+from flowspan.core.number_options import LONGEST_WAIT_S, checked_count, checked_number
 from flowspan.core.states import CRASHED, FAILED
-from flowspan.core.values import is_instance
+from flowspan.core.values.inspection import is_instance
 from flowspan.exceptions import TerminationSignal
 
 if TYPE_CHECKING:

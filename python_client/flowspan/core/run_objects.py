@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan.core.functions import attribute_of, called_function
-from flowspan.core.runs import Run
+from flowspan.core.run import Run
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

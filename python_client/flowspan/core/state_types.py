@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from flowspan.core.values import is_instance
+from flowspan.core.values.inspection import is_instance
 from flowspan.exceptions import CancelRun, CrashedRun, RunFailed, UnfinishedRun, UpstreamFailed
 
 

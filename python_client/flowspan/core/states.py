@@ -6,7 +6,6 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from flowspan.core.error_attributes import trace_of, with_trace
 from flowspan.core.state_types import (
     CANCELLED,
     CANCELLING,
@@ -25,7 +24,8 @@ from flowspan.core.state_types import (
     state_text,
 )
 from flowspan.core.tracebacks import trimmed
-from flowspan.core.values import exact_text, is_instance
+from flowspan.core.values.error_attributes import trace_of, with_trace
+from flowspan.core.values.inspection import exact_text, is_instance
 from flowspan.exceptions import CancelRun
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class State(StateQuestions):
             UpstreamFailed: It never began, because a run before it did not complete. It is an
                 UnfinishedRun.
         """
-        from flowspan.core.asynchrony import gives_awaitable  # noqa: PLC0415 - it imports this one
+        from flowspan.core.async_dispatch import gives_awaitable  # noqa: PLC0415 - it imports this one
 
         del retry_result_failure
         if gives_awaitable(sync=_sync):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from flowspan.core.error_attributes import trace_of, with_trace
+from flowspan.core.values.error_attributes import trace_of, with_trace
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING
 
 from flowspan import clock
 from flowspan.core.events import LOG
-from flowspan.core.holding import current_hold
-from flowspan.core.runs import current_run
-from flowspan.core.values import exact_text
+from flowspan.core.held_events import current_hold
+from flowspan.core.run import current_run
+from flowspan.core.values.inspection import exact_text
 from flowspan.logging import uncaught
 from flowspan.logging.console import is_stderr, write_line
 from flowspan.logging.loggers import FLOW_RUNS, TASK_RUNS, enable
-from flowspan.logging.notes import Notes
 from flowspan.logging.root_level import RootLevel
+from flowspan.logging.run_notes import Notes
 from flowspan.logging.user_code import is_of_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowspan.core.events import Emit
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
 _USERS = ("flowspan.flow_runs", "flowspan.task_runs", "flowspan.user")
 _INTERNAL = ("flowspan.", "grpc.", "opentelemetry.")

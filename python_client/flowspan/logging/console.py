@@ -19,7 +19,7 @@ from flowspan.logging.terminal import (
 )
 
 if TYPE_CHECKING:
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
 STATE_NAME = "flowspan_state_name"
 """The attribute of records that say how a run ended: the name of its state, which is coloured."""

@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
 FLOW_RUNS = logging.getLogger("flowspan.flow_runs")
 TASK_RUNS = logging.getLogger("flowspan.task_runs")

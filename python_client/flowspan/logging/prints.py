@@ -12,13 +12,13 @@ import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.runs import current_run
+from flowspan.core.run import current_run
 from flowspan.logging.capture import PRINTED, other_handlers, report_text
 from flowspan.logging.console import is_on_console
 from flowspan.logging.loggers import extra_of, logger_of
 
 if TYPE_CHECKING:
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
 LOGGER_NAME = "print"
 """The name under which prints are stored, so that they can be told from other lines."""

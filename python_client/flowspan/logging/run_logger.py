@@ -6,8 +6,8 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.runs import Run, current_run
-from flowspan.core.sketching import current_sketch
+from flowspan.core.call_graph import current_sketch
+from flowspan.core.run import Run, current_run
 from flowspan.exceptions import NoRunError
 from flowspan.logging.capture import ensure_installed
 from flowspan.logging.loggers import extra_of, is_silent, logger_of, silence

@@ -11,9 +11,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.error_attributes import links_of, trace_of
 from flowspan.core.tracebacks import trimmed, without_own_frames
-from flowspan.logging.shown_traces import rest_to_show
+from flowspan.core.values.error_attributes import links_of, trace_of
+from flowspan.logging.shown_tracebacks import rest_to_show
 from flowspan.logging.terminal import cleaned
 
 if TYPE_CHECKING:

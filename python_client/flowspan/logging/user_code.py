@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from traceback import FrameSummary
     from types import FrameType
 
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
 _INSTALLED = ("site-packages", "dist-packages")
 _PROGRAM = "__main__"

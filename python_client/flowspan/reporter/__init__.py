@@ -24,8 +24,8 @@ from flowspan.reporter.reporter import (
 )
 
 if TYPE_CHECKING:
-    from flowspan.reporter.drain import PushResult
-    from flowspan.reporter.orphans import SpoolInfo, list_spools, push_spools
+    from flowspan.reporter.spool.drain import PushResult
+    from flowspan.reporter.spool.orphans import SpoolInfo, list_spools, push_spools
 
 __all__ = [
     "FlushOutcome",
@@ -43,7 +43,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Loads what is seldom needed when it is (PEP 562): it brings HTTP/2 and the stubs with it."""
     if name in __all__:
-        from flowspan.reporter import orphans  # noqa: PLC0415 - see above
+        from flowspan.reporter.spool import orphans  # noqa: PLC0415 - see above
 
         return getattr(orphans, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flowspan.reporter.intake import MAX_BATCH_EVENTS, MAX_WAITING_STATES, Builder, Share
 from flowspan.reporter.outbox import Batch, Outbox
 from flowspan.reporter.placeholders import placeholder_batch, without_event
-from flowspan.reporter.spool import Room, Spool
+from flowspan.reporter.spool.spool import Room, Spool
 
 if TYPE_CHECKING:
     from flowspan.config import Config

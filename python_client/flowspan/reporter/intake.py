@@ -11,8 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from flowspan.core.events import ARTIFACT, CREATED, LOG, STATE
+from flowspan.reporter.encoding.events import Encoder, batch_bytes
 from flowspan.reporter.outbox import Batch
-from flowspan.reporter.wire import Encoder, batch_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

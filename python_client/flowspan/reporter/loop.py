@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING
 from flowspan import clock
 from flowspan.exceptions import FlowspanError, ServiceUnavailableError
 from flowspan.reporter.backlog import MAX_SENT_BYTES, Backlog
-from flowspan.reporter.connector import Connected, Connector
+from flowspan.reporter.encoding.events import GOODBYE_FRAME, HEARTBEAT_FRAME, batch_frame
 from flowspan.reporter.intake import NO_CONNECTION_YET
-from flowspan.reporter.link import LinkClosedError
-from flowspan.reporter.orphans import adopt_spools
-from flowspan.reporter.session import read_response
-from flowspan.reporter.starts import Starts
-from flowspan.reporter.wire import GOODBYE_FRAME, HEARTBEAT_FRAME, batch_frame
+from flowspan.reporter.spool.orphans import adopt_spools
+from flowspan.reporter.spool.run_starts import Starts
+from flowspan.reporter.transport.connector import Connected, Connector
+from flowspan.reporter.transport.session import read_response
+from flowspan.reporter.transport.stream import LinkClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from flowspan.config import Config
     from flowspan.connection.address import Address
     from flowspan.reporter.intake import Intake
-    from flowspan.reporter.link import Link
-    from flowspan.reporter.session import WelcomeInfo
+    from flowspan.reporter.transport.session import WelcomeInfo
+    from flowspan.reporter.transport.stream import Link
     from flowspan.v1 import report_pb2, verdict_pb2
 
 logger = logging.getLogger("flowspan.reporter")

@@ -6,8 +6,8 @@ and passed over.
 
 from __future__ import annotations
 
-from flowspan.reporter.protobytes import varint
-from flowspan.reporter.wire import batch_bytes
+from flowspan.reporter.encoding.events import batch_bytes
+from flowspan.reporter.encoding.protobuf import varint
 from flowspan.v1 import report_pb2
 
 PLACEHOLDER = b"\xc2\x3e\x00"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flowspan.connection.address import Address
     from flowspan.core.events import Event
     from flowspan.reporter.loop import Loop
-    from flowspan.reporter.session import WelcomeInfo
+    from flowspan.reporter.transport.session import WelcomeInfo
 
 logger = logging.getLogger("flowspan.reporter")
 
@@ -379,7 +379,7 @@ class Reporter:
 
     def _close_alone(self, loop: Loop) -> FlushOutcome:
         """Send what waits, in the calling thread; what cannot be sent stays in the spool."""
-        from flowspan.reporter.orphans import push_spools  # noqa: PLC0415 - at the end, if at all
+        from flowspan.reporter.spool.orphans import push_spools  # noqa: PLC0415 - at the end, if at all
 
         is_kept = self._keep_alone(loop)
         with self._lock:

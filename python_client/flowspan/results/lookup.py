@@ -13,16 +13,16 @@ from flowspan.cache_policies import (
     parts_of_inputs,
 )
 from flowspan.core.failures import reason_of
-from flowspan.core.identity import identity_of
-from flowspan.core.keeping import NO_OPTIONS, TaskContext
-from flowspan.core.recorded import recorded
+from flowspan.core.keys.task_identity import identity_of
+from flowspan.core.result_options import NO_OPTIONS, TaskContext
 from flowspan.core.steps import Do
 from flowspan.core.transactions import IsolationLevel
-from flowspan.core.traversal import is_plain
-from flowspan.core.values import exact_text, is_instance, type_name
+from flowspan.core.values.inspection import exact_text, is_instance, type_name
+from flowspan.core.values.recording import recorded
+from flowspan.core.values.traversal import is_plain
 from flowspan.exceptions import ConfigError, ResultUnreadable
-from flowspan.results.kept import Call, place_of_call
-from flowspan.results.naming import key_from_template
+from flowspan.results.attempt_cache import Call, place_of_call
+from flowspan.results.key_templates import key_from_template
 from flowspan.results.store import store_for
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from flowspan.cache_policies import CachePolicy
     from flowspan.core.engine import World
-    from flowspan.core.keeping import Keeping
-    from flowspan.core.runs import Run
+    from flowspan.core.result_options import Keeping
+    from flowspan.core.run import Run
     from flowspan.core.transactions import TransactionNode
     from flowspan.results.store import ResultStore
 

@@ -10,14 +10,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.failures import reason_of
-from flowspan.core.keeping import REFERENCE_ENCODING
+from flowspan.core.result_options import REFERENCE_ENCODING
 from flowspan.exceptions import MissingResult, ResultUnreadable, UntrustedResult
 from flowspan.results.record import unpack
-from flowspan.results.trust import read_trusted
+from flowspan.results.trusted_storages import read_trusted
 from flowspan.serializers import described_name
 
 if TYPE_CHECKING:
-    from flowspan.results.trust import Trust
+    from flowspan.results.trusted_storages import Trust
 
 __all__ = ["REFERENCE_ENCODING", "load_reference", "read_reference"]
 
@@ -42,7 +42,7 @@ def load_reference(data: bytes, *, trust: Trust = False) -> Any:
 
     Args:
         data: The reference's bytes.
-        trust: What is trusted beside the storages of this program; see `flowspan.results.trust`.
+        trust: What is trusted beside the storages of this program; see `results.trusted_storages`.
 
     Raises:
         UntrustedResult: It leads elsewhere, or to something else than it says.

@@ -14,7 +14,7 @@ import weakref
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-from flowspan.core.traversal import ATOMIC
+from flowspan.core.values.traversal import ATOMIC
 
 _IMMUTABLE = ATOMIC - {bytearray}
 _SHARED = (type, FunctionType, BuiltinFunctionType, ModuleType, weakref.finalize)

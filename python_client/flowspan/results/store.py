@@ -10,12 +10,12 @@ from uuid import uuid4
 
 from flowspan import clock, config
 from flowspan.core.failures import reason_of
-from flowspan.core.runs import current_run
-from flowspan.core.values import is_instance
+from flowspan.core.run import current_run
+from flowspan.core.values.inspection import is_instance
 from flowspan.exceptions import ConfigError, MissingResult, ResultUnreadable
-from flowspan.results.folders import file_name, open_folder, own_results
 from flowspan.results.record import ResultRecord, made_record, pack, unpack
-from flowspan.results.trust import note_storage, read_trusted
+from flowspan.results.storage import file_name, open_folder, own_results
+from flowspan.results.trusted_storages import note_storage, read_trusted
 from flowspan.serializers import get_serializer, short_name
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowspan.locking.protocol import LockManager
-    from flowspan.results.folders import Folder
+    from flowspan.results.storage import Folder
     from flowspan.serializers import SerializerLike
 
 _logger = logging.getLogger("flowspan.results")

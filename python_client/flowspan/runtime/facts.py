@@ -12,7 +12,7 @@ from flowspan.exceptions import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
 
 class Fact(NamedTuple):

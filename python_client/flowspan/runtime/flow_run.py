@@ -24,11 +24,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flowspan import clock
-from flowspan.core.sketching import current_or_sketched_run
+from flowspan.core.call_graph import current_or_sketched_run
 from flowspan.runtime.facts import Fact, Facts, nothing, read_dict, read_list, read_time
 
 if TYPE_CHECKING:
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
 __all__ = [  # noqa: F822 - given by __getattr__
     "api_url",

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowspan.core.sketching import current_or_sketched_run
+from flowspan.core.call_graph import current_or_sketched_run
 from flowspan.runtime.facts import Fact, Facts, nothing, read_dict, read_list
 
 if TYPE_CHECKING:
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
 __all__ = [  # noqa: F822 - given by __getattr__
     "api_url",

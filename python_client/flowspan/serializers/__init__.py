@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
-from flowspan.core import tagged_json
-from flowspan.core.annotations import NotSet
 from flowspan.core.failures import summary
-from flowspan.core.keeping import OWN_SERIALIZERS
+from flowspan.core.result_options import OWN_SERIALIZERS
+from flowspan.core.values import tagged_json
+from flowspan.core.values.annotations import NotSet
 from flowspan.exceptions import SerializationError
 
 if TYPE_CHECKING:

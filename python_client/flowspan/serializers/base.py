@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from flowspan.core.keeping import OWN_SERIALIZERS
+from flowspan.core.result_options import OWN_SERIALIZERS
 from flowspan.serializers import BY_TYPE, SerializerLike, class_of_type
 
 _ModelMeta: Any = type(BaseModel)

@@ -1,7 +1,7 @@
-"""Traces: one OpenTelemetry span for each run, as `flowspan.core.tracing` asks for it.
+"""Traces: one OpenTelemetry span for each run, as `flowspan.core.span` asks for it.
 
 This module is what the rest of the client uses, and it is light: OpenTelemetry is imported only
-once it is known that somebody wants spans. The module itself is a `flowspan.core.tracing.Tracer`.
+once it is known that somebody wants spans. The module itself is a `flowspan.core.span.Tracer`.
 Nothing here raises an `Exception`: tracing that fails never fails a flow.
 """
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.config import Config
-    from flowspan.core.definitions import Definition
+    from flowspan.core.definition import Definition
     from flowspan.core.events import RunRecord
-    from flowspan.core.tracing import RunSpan
-    from flowspan.telemetry.remote import RemoteSpan
-    from flowspan.telemetry.spans import SpanTracer
+    from flowspan.core.span import RunSpan
+    from flowspan.telemetry.remote_span import RemoteSpan
+    from flowspan.telemetry.run_span import SpanTracer
 
 _lock = Lock()
 _tracer: SpanTracer | None = None
@@ -57,7 +57,7 @@ def prepare() -> None:
 
 
 def start_run(record: RunRecord, definition: Definition, time_ns: int) -> RunSpan | None:
-    """See `flowspan.core.tracing.Tracer.start_run`."""
+    """See `flowspan.core.span.Tracer.start_run`."""
     if not _final and record.parent_run_id is None:
         _decide()
     return None if _tracer is None else _tracer.start_run(record, definition, time_ns)
@@ -83,7 +83,7 @@ def inject() -> dict[str, str]:
 
 def remote_span(carrier: dict[str, str]) -> RemoteSpan:
     """The span of a run that another process executes."""
-    from flowspan.telemetry.remote import RemoteSpan  # noqa: PLC0415 - imports OpenTelemetry
+    from flowspan.telemetry.remote_span import RemoteSpan  # noqa: PLC0415 - imports OpenTelemetry
 
     prepare()
     return RemoteSpan(carrier)

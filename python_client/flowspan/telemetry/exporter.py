@@ -21,15 +21,15 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_val
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from flowspan import clock
+from flowspan.telemetry.endpoint import SendError, Transport
 from flowspan.telemetry.otlp import encode_head, encode_request, encode_span
-from flowspan.telemetry.target import SendError, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opentelemetry.context import Context
 
-    from flowspan.telemetry.lean import LeanSpan
+    from flowspan.telemetry.fast_span import LeanSpan
 
 logger = logging.getLogger("flowspan.telemetry")
 

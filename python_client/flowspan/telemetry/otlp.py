@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanContext
     from opentelemetry.trace.status import Status
 
-    from flowspan.telemetry.lean import LeanSpan
+    from flowspan.telemetry.fast_span import LeanSpan
 
 # One-byte keys of the fields (number << 3 | wire type) of Span; those above 15 take two bytes.
 _TIMES = Struct("<BQBQ")  # start_time_unix_nano = 7, end_time_unix_nano = 8: fixed64

@@ -18,10 +18,10 @@ from opentelemetry.sdk.trace.export import (
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from flowspan.exceptions import ConfigError
+from flowspan.telemetry.endpoint import GRPC, Target, Transport
 from flowspan.telemetry.exporter import ExportingProcessor, limits_of
-from flowspan.telemetry.lean import LeanTracer, Processors
-from flowspan.telemetry.spans import SCOPE_NAME
-from flowspan.telemetry.target import GRPC, Target, Transport
+from flowspan.telemetry.fast_span import LeanTracer, Processors
+from flowspan.telemetry.run_span import SCOPE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import TracerProvider
 
-    from flowspan.telemetry.spans import SpanTracer
+    from flowspan.telemetry.run_span import SpanTracer
 
 logger = logging.getLogger("flowspan.telemetry")
 
@@ -95,7 +95,7 @@ def _own(
     environ: Mapping[str, str],
 ) -> Decision:
     """Rules 3 to 6."""
-    from flowspan.telemetry.target import names_endpoint, target_of  # noqa: PLC0415 - start-up cost
+    from flowspan.telemetry.endpoint import names_endpoint, target_of  # noqa: PLC0415 - start-up cost
 
     exporters = environ.get("OTEL_TRACES_EXPORTER", "").strip()
     if exporters.lower() == "none":
@@ -129,7 +129,7 @@ def _told_endpoint(
 
 
 def _tracer(provider: TracerProvider, environ: Mapping[str, str]) -> SpanTracer:
-    from flowspan.telemetry.spans import SCOPE_NAME, SpanTracer  # noqa: PLC0415 - start-up cost
+    from flowspan.telemetry.run_span import SCOPE_NAME, SpanTracer  # noqa: PLC0415 - start-up cost
 
     tracer = provider.get_tracer(SCOPE_NAME, __version__)
     return SpanTracer(tracer, environ=environ)

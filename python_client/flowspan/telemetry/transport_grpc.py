@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from flowspan.telemetry.target import SendError
+from flowspan.telemetry.endpoint import SendError
 
 if TYPE_CHECKING:
-    from flowspan.telemetry.target import Target
+    from flowspan.telemetry.endpoint import Target
 
 _METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _OPTIONS = (
@@ -42,7 +42,7 @@ class GrpcTransport:
         self._call: Any = None
 
     def send(self, body: bytes, timeout_s: float) -> bytes:
-        """See `flowspan.telemetry.target.Transport.send`."""
+        """See `flowspan.telemetry.endpoint.Transport.send`."""
         try:
             if self._call is None:
                 self._channel = self._open()
@@ -58,11 +58,11 @@ class GrpcTransport:
         return response
 
     def reset(self) -> None:
-        """See `flowspan.telemetry.target.Transport.reset`."""
+        """See `flowspan.telemetry.endpoint.Transport.reset`."""
         self._channel = self._call = None
 
     def close(self) -> None:
-        """See `flowspan.telemetry.target.Transport.close`."""
+        """See `flowspan.telemetry.endpoint.Transport.close`."""
         if self._channel is not None:
             self._channel.close()
         self.reset()

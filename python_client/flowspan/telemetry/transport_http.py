@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from flowspan.telemetry.target import SendError
+from flowspan.telemetry.endpoint import SendError
 
 if TYPE_CHECKING:
-    from flowspan.telemetry.target import Target
+    from flowspan.telemetry.endpoint import Target
 
 _RETRYABLE = frozenset({429, 502, 503, 504})
 """By https://opentelemetry.io/docs/specs/otlp/#failures-1."""
@@ -25,7 +25,7 @@ class HttpTransport:
         self._ssl: ssl.SSLContext | None = None
 
     def send(self, body: bytes, timeout_s: float) -> bytes:
-        """See `flowspan.telemetry.target.Transport.send`."""
+        """See `flowspan.telemetry.endpoint.Transport.send`."""
         headers = {"content-type": "application/x-protobuf", **dict(self._target.headers)}
         if self._target.gzip:
             headers["content-encoding"] = "gzip"
@@ -46,10 +46,10 @@ class HttpTransport:
             raise SendError(str(getattr(error, "reason", error)), retryable=True) from None
 
     def reset(self) -> None:
-        """See `flowspan.telemetry.target.Transport.reset`."""
+        """See `flowspan.telemetry.endpoint.Transport.reset`."""
 
     def close(self) -> None:
-        """See `flowspan.telemetry.target.Transport.close`."""
+        """See `flowspan.telemetry.endpoint.Transport.close`."""
 
     def _tls(self) -> ssl.SSLContext | None:
         target = self._target

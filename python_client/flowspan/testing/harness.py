@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.api.client import SyncFlowspanClient
 from flowspan.api.models import RunFilter
-from flowspan.core.runs import current_run
+from flowspan.core.run import current_run
 from flowspan.core.states import State
-from flowspan.drivers.host import flush_reports, leave_host
+from flowspan.drivers.process import flush_reports, leave_host
 from flowspan.exceptions import ConfigError, FlowspanError, ObjectNotFound
 from flowspan.testing import settings as overrides
 from flowspan.testing.blocks import block
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
     from uuid import UUID
 
-    from flowspan.drivers.futures import TaskFuture
+    from flowspan.drivers.futures.future import TaskFuture
     from flowspan.testing.recorded import Named
     from flowspan.testing.services import Service
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import AsyncMock, MagicMock
 
-from flowspan.core.keeping import KeepOptions
+from flowspan.core.result_options import KeepOptions
 from flowspan.core.stand_in import StandIn, place_of
 from flowspan.drivers.processes.worker import MOCKED
 from flowspan.flows import Flow

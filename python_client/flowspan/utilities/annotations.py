@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowspan.core.annotations import NotSet, allow_failure, opaque, quote, unmapped
+from flowspan.core.values.annotations import NotSet, allow_failure, opaque, quote, unmapped
 from flowspan.prefect_names import refusing
 
 __all__ = ["NotSet", "allow_failure", "opaque", "quote", "unmapped"]

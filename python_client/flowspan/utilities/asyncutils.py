@@ -9,7 +9,7 @@ import inspect
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flowspan.core.asynchrony import gives_awaitable
+from flowspan.core.async_dispatch import gives_awaitable
 from flowspan.prefect_names import refusing
 
 if TYPE_CHECKING:

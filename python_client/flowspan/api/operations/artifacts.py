@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.api import convert, models
 from flowspan.api.ids import new_id
-from flowspan.api.steps import call, pages
-from flowspan.core.payloads import encode_value
+from flowspan.api.requests import call, pages
+from flowspan.core.values.payloads import encode_value
 from flowspan.v1 import artifact_service_pb2 as pb
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from flowspan.api.steps import Answer, Items
+    from flowspan.api.requests import Answer, Items
     from flowspan.v1 import artifact_pb2
 
 _SERVICE = "ArtifactService"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from flowspan.api import convert, models
 from flowspan.api.ids import new_id
 from flowspan.api.operations.states import wanted_state
-from flowspan.api.steps import PAGE_TRANSITIONS, call, for_each, pages
-from flowspan.core.naming import petname
-from flowspan.core.payloads import encode_parameters
+from flowspan.api.requests import PAGE_TRANSITIONS, call, for_each, pages
+from flowspan.core.run_names import petname
+from flowspan.core.values.payloads import encode_parameters
 from flowspan.exceptions import ParameterError
 from flowspan.v1 import flow_run_service_pb2 as pb
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from uuid import UUID
 
-    from flowspan.api.steps import Answer, Items
-    from flowspan.core.definitions import FlowDefinition
+    from flowspan.api.requests import Answer, Items
+    from flowspan.core.definition import FlowDefinition
     from flowspan.core.states import State
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowspan.api import convert
-from flowspan.api.steps import call, pages
+from flowspan.api.requests import call, pages
 from flowspan.v1 import flow_service_pb2 as pb
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from flowspan.api import models
-    from flowspan.api.steps import Answer, Items
+    from flowspan.api.requests import Answer, Items
 
 
 def read_flow(flow_id: UUID | str) -> Answer[models.Flow]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowspan.api.chunks import BackwardJoiner, ChunkJoiner
 from flowspan.api.log_search import LogSearch
-from flowspan.api.steps import Give, begin_again, call, follow, pages
+from flowspan.api.requests import Give, begin_again, call, follow, pages
 from flowspan.v1 import log_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flowspan.api import models
-    from flowspan.api.steps import Items, Step
+    from flowspan.api.requests import Items, Step
     from flowspan.exceptions import ApiError
     from flowspan.v1 import log_pb2
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from flowspan.api import convert, events
+from flowspan.api import convert
+from flowspan.api import report_events as events
 from flowspan.api.operations.artifacts import fill_artifact, fill_change
 from flowspan.api.operations.flow_runs import encoded_parameters
 from flowspan.api.operations.states import entered_state
-from flowspan.api.steps import call
-from flowspan.connection.identity import client_info, introduce
+from flowspan.api.requests import call
+from flowspan.connection.client_identity import client_info, introduce
 from flowspan.v1 import report_pb2
 from flowspan.v1 import report_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowspan.api.steps import Answer
+    from flowspan.api.requests import Answer
 
 
 _KINDS = {

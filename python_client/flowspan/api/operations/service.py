@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowspan.api import convert
-from flowspan.api.steps import call
+from flowspan.api.requests import call
 from flowspan.v1 import system_service_pb2 as pb
 
 if TYPE_CHECKING:
     from flowspan.api import models
-    from flowspan.api.steps import Answer
+    from flowspan.api.requests import Answer
 
 
 def read_service_info() -> Answer[models.ServiceInfo]:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from flowspan.api import convert, models
 from flowspan.api.operations.states import wanted_state
-from flowspan.api.steps import PAGE_TRANSITIONS, call, for_each, pages
+from flowspan.api.requests import PAGE_TRANSITIONS, call, for_each, pages
 from flowspan.v1 import task_run_service_pb2 as pb
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from flowspan.api.steps import Answer, Items
+    from flowspan.api.requests import Answer, Items
     from flowspan.core.states import State
 
 

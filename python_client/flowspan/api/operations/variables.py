@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowspan.api import convert, models
-from flowspan.api.steps import call, pages
-from flowspan.core.payloads import encode_value
-from flowspan.core.values import encodable
+from flowspan.api.requests import call, pages
+from flowspan.core.values.inspection import encodable
+from flowspan.core.values.payloads import encode_value
 from flowspan.exceptions import ObjectNotFound
 from flowspan.v1 import variable_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowspan.api.steps import Answer, Items
+    from flowspan.api.requests import Answer, Items
 
 _SERVICE = "VariableService"
 

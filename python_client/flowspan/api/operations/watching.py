@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flowspan import clock
 from flowspan.api import convert, models
 from flowspan.api.operations.flow_runs import read_flow_run
-from flowspan.api.steps import begin_again, follow, for_each
+from flowspan.api.requests import begin_again, follow, for_each
 from flowspan.exceptions import FlowRunWaitTimeout
 from flowspan.v1 import watch_service_pb2 as pb
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
-    from flowspan.api.steps import Answer, Items
+    from flowspan.api.requests import Answer, Items
     from flowspan.exceptions import ApiError
 
 _log = logging.getLogger("flowspan.client")

@@ -12,16 +12,16 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped] # it has no types
 
 from flowspan.core.failures import error_text, error_type
-from flowspan.core.hints import signature_of
-from flowspan.core.portable import (
+from flowspan.core.pickling import (
     EditedError,
     FunctionReference,
     loaded_function,
     portable_function,
 )
-from flowspan.core.sent import pickler_by_value
-from flowspan.core.values import type_name
-from flowspan.drivers.processes.errors import are_arguments, reduce_error
+from flowspan.core.sent_by_value import pickler_by_value
+from flowspan.core.type_hints import signature_of
+from flowspan.core.values.inspection import type_name
+from flowspan.drivers.processes.exceptions import are_arguments, reduce_error
 from flowspan.exceptions import NotPortable, RemoteError
 
 _ADVICE = (

@@ -8,10 +8,10 @@ import threading
 from itertools import count
 from typing import TYPE_CHECKING
 
-from flowspan.drivers.processes.handle import EXIT_TIMEOUT_S, WorkerHandle
+from flowspan.drivers.processes.worker_process import EXIT_TIMEOUT_S, WorkerHandle
 
 if TYPE_CHECKING:
-    from flowspan.drivers.host import Host
+    from flowspan.drivers.process import Host
 
 _ending: set[threading.Thread] = set()
 """The threads that wait for the ends of processes."""

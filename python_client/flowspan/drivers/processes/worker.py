@@ -21,19 +21,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowspan import clock, telemetry
 from flowspan.core import stand_in
-from flowspan.core.keeping import Keeping
-from flowspan.core.names import set_program_name
-from flowspan.core.runs import current_run
-from flowspan.drivers.arguments import settle
-from flowspan.drivers.begin import current_tags
-from flowspan.drivers.bridge import run_coroutine
-from flowspan.drivers.host import Host, set_host
-from flowspan.drivers.interrupts import calls_user_code, may_interrupt
-from flowspan.drivers.processes import messages, pickling
-from flowspan.drivers.processes.context import load_flow_run, load_task_run
-from flowspan.drivers.processes.outgoing import Outgoing
-from flowspan.drivers.scopes import CancelScope
-from flowspan.drivers.skipping import skip
+from flowspan.core.keys.qualified_names import set_program_name
+from flowspan.core.result_options import Keeping
+from flowspan.core.run import current_run
+from flowspan.drivers.calls.start import current_tags
+from flowspan.drivers.calls.time_skipping import skip
+from flowspan.drivers.cancellation.safe_points import calls_user_code, may_interrupt
+from flowspan.drivers.cancellation.scope import CancelScope
+from flowspan.drivers.futures.arguments import settle
+from flowspan.drivers.process import Host, set_host
+from flowspan.drivers.processes import channel as messages
+from flowspan.drivers.processes import pickling
+from flowspan.drivers.processes.run_snapshot import load_flow_run, load_task_run
+from flowspan.drivers.processes.worker_outbox import Outgoing
+from flowspan.drivers.sync_async_bridge import run_coroutine
 from flowspan.exceptions import RunSignal
 from flowspan.logging import prints
 from flowspan.logging.capture import install
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from types import FrameType
 
-    from flowspan.core.runs import Run, Scope
+    from flowspan.core.run import Run, Scope
 
     _Job = tuple[int, messages.Call, bytes]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.unit.client.engine.recorder import Recorder
 
-from flowspan.drivers import host as host_module
-from flowspan.drivers.host import Host, set_host
+from flowspan.drivers import process as host_module
+from flowspan.drivers.process import Host, set_host
 from flowspan.logging import capture
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.both import value_of
 
 from flowspan import flow, states, task
-from flowspan.drivers.host import get_host
+from flowspan.drivers.process import get_host
 from flowspan.exceptions import CancelRun
 from flowspan.futures import TaskFuture
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from tests.unit.client.engine.recorder import Recorder
 
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
 
 def test_runtime_facts(recorder: Recorder) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from flowspan import flow, task
 from flowspan.core.engine import never_run
-from flowspan.drivers import submit as submit_module
-from flowspan.drivers.scopes import CancelScope
+from flowspan.drivers.cancellation.scope import CancelScope
+from flowspan.drivers.task_runners import submit as submit_module
 from flowspan.exceptions import CancelRun, DeadlinePassed
 from flowspan.futures import as_completed
 from flowspan.task_runners import ThreadPoolTaskRunner

@@ -14,9 +14,9 @@ from flowspan import states
 from flowspan.core.engine import World, announce, execute, never_run, not_ready
 from flowspan.core.events import STATE, RunRecord
 from flowspan.core.retries import RetryPolicy
-from flowspan.core.runs import Run
+from flowspan.core.run import Run
 from flowspan.core.steps import Do
-from flowspan.drivers.scopes import CancelScope
+from flowspan.drivers.cancellation.scope import CancelScope
 from flowspan.exceptions import CancelRun, DeadlinePassed, RunTimeout, UpstreamFailed
 from flowspan.tasks import Task
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowspan import flow, task
-from flowspan.drivers import aio, aio_generators, generators, submit, sync
+from flowspan.drivers.calls import aio, aio_generators, generators, sync
+from flowspan.drivers.task_runners import submit
 from flowspan.exceptions import ParameterError
 
 if TYPE_CHECKING:

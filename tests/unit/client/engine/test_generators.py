@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowspan import allow_failure, flow, runtime, tags, task
-from flowspan.core.runs import current_run
+from flowspan.core.run import current_run
 from flowspan.exceptions import CancelRun, RunTimeout, UpstreamFailed
 from flowspan.states import Failed
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from flowspan.core.naming import made_run_name, petname
+from flowspan.core.run_names import made_run_name, petname
 
 
 def test_petnames_are_two_words() -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from flowspan import flow, task
 from flowspan.core.events import STATE
-from flowspan.core.keeping import KeepOptions
-from flowspan.core.numbers import LONGEST_WAIT_S
+from flowspan.core.number_options import LONGEST_WAIT_S
+from flowspan.core.result_options import KeepOptions
 from flowspan.core.retries import RetryPolicy, exponential_backoff
 from flowspan.core.states import SCHEDULED
-from flowspan.drivers.host import get_host
+from flowspan.drivers.process import get_host
 from flowspan.exceptions import CancelRun
 from flowspan.futures import as_completed, wait
 from flowspan.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner

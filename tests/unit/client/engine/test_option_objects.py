@@ -13,7 +13,7 @@ from flowspan import flow, task
 from flowspan.cache_policies import INPUTS, CachePolicy
 from flowspan.locking.memory import MemoryLockManager
 from flowspan.results import ResultStore
-from flowspan.results.trust import note_storage, read_trusted
+from flowspan.results.trusted_storages import note_storage, read_trusted
 from flowspan.serializers import CompressedSerializer, JSONSerializer
 from flowspan.task_runners import ThreadPoolTaskRunner
 from flowspan.transactions import IsolationLevel, transaction

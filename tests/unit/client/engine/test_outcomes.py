@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowspan import states
-from flowspan.core.outcomes import judge_value
+from flowspan.core.classification import judge_value
 from flowspan.core.states import ReturnedState
 from flowspan.exceptions import CancelRun, CrashedRun, RunFailed, UnfinishedRun, UpstreamFailed
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from flowspan.core.checks import Check
+from flowspan.core.argument_validation import Check
 from flowspan.core.parameters import Checks, Parameters
 from flowspan.exceptions import ParameterError
 

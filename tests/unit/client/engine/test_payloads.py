@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 from tests.support.values import HOSTILE, array, frame, orm_dataclass, touched
 
-from flowspan.core.payloads import (
+from flowspan.core.values.payloads import (
     MAX_PARAMETERS_BYTES,
     encode_parameters,
     encode_value,
 )
-from flowspan.core.recorded import PLACEHOLDER
+from flowspan.core.values.recording import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

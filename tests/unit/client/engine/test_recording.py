@@ -42,8 +42,8 @@ from tests.support.both import ASYNC, PLAIN, Kind, ended
 from tests.support.values import HostileModel, HostilePath, touched
 
 from flowspan.core.failures import reason_of
-from flowspan.core.payloads import encode_parameters
-from flowspan.core.recorded import PLACEHOLDER
+from flowspan.core.values.payloads import encode_parameters
+from flowspan.core.values.recording import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

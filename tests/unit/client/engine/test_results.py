@@ -14,8 +14,8 @@ from tests.support.both import ASYNC, PLAIN, Kind, ended
 
 from flowspan import task
 from flowspan.cache_policies import INPUTS, NO_CACHE, RUN_ID, TASK_SOURCE
-from flowspan.core.keeping import Keeping
-from flowspan.drivers.host import get_host
+from flowspan.core.result_options import Keeping
+from flowspan.drivers.process import get_host
 from flowspan.results import ResultStore, get_result_store
 from flowspan.results.reference import load_reference
 from flowspan.tasks import task_input_hash

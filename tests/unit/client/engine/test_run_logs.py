@@ -17,14 +17,14 @@ from flowspan import flow, get_run_logger, task
 from flowspan.core import engine
 from flowspan.core.durations import duration
 from flowspan.core.events import LOG, STATE
-from flowspan.core.runs import current_run
+from flowspan.core.run import current_run
 from flowspan.exceptions import NoRunError, ParameterError
 from flowspan.logging import capture, set_console
 
 if TYPE_CHECKING:
     from tests.unit.client.engine.recorder import Recorder
 
-    from flowspan.core.runs import Run
+    from flowspan.core.run import Run
 
 
 def test_the_run_logger_and_ordinary_logging(recorder: Recorder) -> None:
@@ -91,7 +91,13 @@ def test_there_is_no_run_logger_outside_of_runs() -> None:
 def test_flowspans_own_workings_are_not_reported(recorder: Recorder) -> None:
     @flow
     def outer() -> None:
-        for name in ("grpc", "grpc.aio", "flowspan", "flowspan.reporter.link", "opentelemetry.sdk"):
+        for name in (
+            "grpc",
+            "grpc.aio",
+            "flowspan",
+            "flowspan.reporter.transport.stream",
+            "opentelemetry.sdk",
+        ):
             logging.getLogger(name).error("not for the run")
         logging.getLogger("grpcurl").error("for the run")
 

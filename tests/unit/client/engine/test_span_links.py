@@ -17,12 +17,12 @@ from tests.support.value_paths import WAYS, way_of
 from tests.support.values import ERRORS, VALUES, touched
 
 from flowspan import allow_failure, flow, runtime, task, telemetry, unmapped
-from flowspan.core import origins
-from flowspan.core.values import type_name
+from flowspan.core import provenance as origins
+from flowspan.core.values.inspection import type_name
 from flowspan.exceptions import UpstreamFailed
 from flowspan.states import Completed
-from flowspan.telemetry.lean import LeanTracer, Processors
-from flowspan.telemetry.spans import SpanTracer
+from flowspan.telemetry.fast_span import LeanTracer, Processors
+from flowspan.telemetry.run_span import SpanTracer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -409,7 +409,7 @@ def test_a_run_whose_inputs_cannot_be_linked_goes_on(
     def broken(_: object) -> Any:
         raise RuntimeError("no links")
 
-    monkeypatch.setattr("flowspan.drivers.links.upstream_in", broken)
+    monkeypatch.setattr("flowspan.drivers.calls.span_links.upstream_in", broken)
 
     @flow
     def outer() -> list[int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowspan import allow_failure, flow, task, unmapped
-from flowspan.drivers.thread_pool import ThreadPool
+from flowspan.drivers.task_runners.thread_pool import ThreadPool
 from flowspan.exceptions import (
     MappingLengthMismatch,
     MappingMissingIterable,

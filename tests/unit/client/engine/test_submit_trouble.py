@@ -14,13 +14,13 @@ from tests.support.values import (
 )
 
 from flowspan import State, flow, task, unmapped
-from flowspan.drivers import thread_pool
-from flowspan.drivers.task_runner import OpenTaskRunner
+from flowspan.drivers.task_runners import thread_pool
+from flowspan.drivers.task_runners.threads import OpenTaskRunner
 
 if TYPE_CHECKING:
     from tests.unit.client.engine.recorder import Recorder
 
-    from flowspan.drivers.futures import TaskFuture
+    from flowspan.drivers.futures.future import TaskFuture
 
 WAIT_S = 60
 
@@ -73,7 +73,7 @@ def test_a_submit_that_goes_wrong_fails_its_run_and_the_flow_ends(  # noqa: C901
 
     def break_it() -> None:
         if place == "looking":
-            monkeypatch.setattr("flowspan.drivers.submit.has_upstream", broken)
+            monkeypatch.setattr("flowspan.drivers.task_runners.submit.has_upstream", broken)
         elif place == "thread" and not kind.is_async:
             monkeypatch.setattr(thread_pool.threading.Thread, "start", broken)
         else:

@@ -15,7 +15,7 @@ import pytest
 
 import flowspan
 from flowspan import flow, task
-from flowspan.drivers.host import Host, set_host
+from flowspan.drivers.process import Host, set_host
 from flowspan.states import (
     AwaitingRetry,
     Completed,
@@ -61,7 +61,7 @@ def test_importing_flowspan_is_light() -> None:
         "from flowspan import flow, task\n"
         "flow(task(lambda: 1, name='x').fn, name='y')\n"
         "heavy = {'asyncio', 'pydantic', 'grpc', 'opentelemetry', 'google.protobuf', 'rich'}\n"
-        "heavy |= {'decimal', 'sysconfig', 'tempfile', 'uuid', 'flowspan.core.hashing'}\n"
+        "heavy |= {'decimal', 'sysconfig', 'tempfile', 'uuid', 'flowspan.core.keys.hashing'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "assert flowspan.states.Completed().is_completed()\n"
     )

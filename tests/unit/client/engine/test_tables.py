@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowspan.artifacts.objects import TableArtifact
-from flowspan.core import tables
-from flowspan.core.payloads import encode_value
+from flowspan.core.values import tables
+from flowspan.core.values.payloads import encode_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

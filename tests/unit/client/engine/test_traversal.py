@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from flowspan.core.traversal import find, is_plain, replace
+from flowspan.core.values.traversal import find, is_plain, replace
 
 
 class Mark:

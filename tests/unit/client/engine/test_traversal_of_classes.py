@@ -20,7 +20,7 @@ from tests.support.values import (
     touched,
 )
 
-from flowspan.core.traversal import find, replace
+from flowspan.core.values.traversal import find, replace
 
 if TYPE_CHECKING:
     from tests.unit.client.engine.recorder import Recorder

@@ -17,7 +17,7 @@ from flowspan.artifacts import (
     update_progress_artifact,
 )
 from flowspan.context import FlowRunContext, TagsContext, TaskRunContext, get_run_context
-from flowspan.drivers import host
+from flowspan.drivers import process as host
 from flowspan.exceptions import NoRunError, ParameterError, VisualizationError
 from flowspan.futures import as_completed, wait
 from flowspan.transactions import atransaction, get_transaction, transaction

@@ -15,8 +15,8 @@ from tests.unit.client.keys.test_identity import POLICIES, Loader, key
 
 from flowspan import flow, task
 from flowspan.cache_policies import INPUTS
-from flowspan.core.hash_held import attributes_of_definition
-from flowspan.core.identity import identity_of
+from flowspan.core.keys.function_state import attributes_of_definition
+from flowspan.core.keys.task_identity import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

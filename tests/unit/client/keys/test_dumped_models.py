@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field, PlainSerializer, field_serializer, model_serializer
 
-from flowspan.core.hashing import stable_hash
+from flowspan.core.keys.hashing import stable_hash
 
 
 class Said(BaseModel):

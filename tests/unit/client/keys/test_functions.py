@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowspan.core.bytecode import changed_attributes, changed_names, global_names
-from flowspan.core.hashing import stable_hash
+from flowspan.core.keys.bytecode import changed_attributes, changed_names, global_names
+from flowspan.core.keys.hashing import stable_hash
 from flowspan.exceptions import HashError
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from pydantic import (
 )
 
 from flowspan import flow, task
-from flowspan.core.hashing import stable_hash
+from flowspan.core.keys.hashing import stable_hash
 from flowspan.exceptions import HashError
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -465,8 +465,8 @@ from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
 from pydantic import BaseModel
 from flowspan import task
-from flowspan.core.hashing import stable_hash
-from flowspan.core.identity import identity_of
+from flowspan.core.keys.hashing import stable_hash
+from flowspan.core.keys.task_identity import identity_of
 
 FACTOR = 2
 
@@ -534,7 +534,7 @@ def test_hashes_are_the_same_in_every_process(tmp_path: pathlib.Path) -> None:
 
 TASKS = """
 from flowspan import task
-from flowspan.core.identity import identity_of
+from flowspan.core.keys.task_identity import identity_of
 
 @task
 def load(x):

@@ -25,10 +25,10 @@ from flowspan.cache_policies import (
     TASK_SOURCE,
     parts_of_inputs,
 )
-from flowspan.core import names
-from flowspan.core.hashing import stable_hash
-from flowspan.core.identity import identity_of
-from flowspan.core.keeping import TaskContext
+from flowspan.core.keys import qualified_names as names
+from flowspan.core.keys.hashing import stable_hash
+from flowspan.core.keys.task_identity import identity_of
+from flowspan.core.result_options import TaskContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable

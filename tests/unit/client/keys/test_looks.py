@@ -13,7 +13,7 @@ LOOKED_AT = """
 import array, collections, contextlib, copy, dataclasses, functools, io, pickle, sys
 import attrs, cloudpickle
 import numpy as np
-from flowspan.core.hashing import stable_hash
+from flowspan.core.keys.hashing import stable_hash
 
 @dataclasses.dataclass(slots=True)
 class Slotted:
@@ -145,7 +145,7 @@ if __name__ == "__main__":
 
 READ = """
 import pickle
-from flowspan.core.names import set_program_name
+from flowspan.core.keys.qualified_names import set_program_name
 
 set_program_name("__main__")  # as worker processes have it
 key, values, keys = pickle.load(open("values", "rb"))

@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from flowspan.core.hashing import stable_hash
+from flowspan.core.keys.hashing import stable_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable

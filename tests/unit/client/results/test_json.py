@@ -21,7 +21,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, SecretStr, computed_field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from flowspan.core.hashing import stable_hash
+from flowspan.core.keys.hashing import stable_hash
 from flowspan.exceptions import SerializationError
 from flowspan.serializers import JSONSerializer, get_serializer
 

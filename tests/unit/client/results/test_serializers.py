@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from flowspan import serializers
-from flowspan.core.hashing import stable_hash
+from flowspan.core.keys.hashing import stable_hash
 from flowspan.exceptions import HashError, SerializationError
 from flowspan.results import ResultStore
 from flowspan.serializers import (

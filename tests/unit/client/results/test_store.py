@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from flowspan.exceptions import MissingResult, ResultUnreadable
 from flowspan.results import ResultStore
-from flowspan.results.folders import RemoteFolder, file_name, open_folder
 from flowspan.results.record import ResultRecord, pack, unpack
 from flowspan.results.reference import load_reference
+from flowspan.results.storage import RemoteFolder, file_name, open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,10 @@ import pytest
 
 from flowspan import flow, task
 from flowspan.api.models import Payload, State
-from flowspan.core.keeping import REFERENCE_ENCODING
+from flowspan.core.result_options import REFERENCE_ENCODING
 from flowspan.core.state_types import StateType
 from flowspan.exceptions import MissingResult, ResultUnreadable, UntrustedResult
-from flowspan.results import trust as trust_module
+from flowspan.results import trusted_storages as trust_module
 from flowspan.results.record import made_record, pack
 from flowspan.results.store import ResultStore
 from flowspan.serializers import JSONSerializer, PickleSerializer

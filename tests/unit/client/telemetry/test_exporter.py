@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from flowspan.telemetry import exporter as exporter_module
+from flowspan.telemetry.endpoint import SendError
 from flowspan.telemetry.exporter import ExportingProcessor, Limits, limits_of
-from flowspan.telemetry.target import SendError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,17 +14,17 @@ from opentelemetry.util._once import Once
 
 from flowspan import telemetry
 from flowspan.config import Config
-from flowspan.core.definitions import Definition
+from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
 from flowspan.telemetry import provider as provider_module
-from flowspan.telemetry.lean import LeanTracer
+from flowspan.telemetry.fast_span import LeanTracer
 from flowspan.telemetry.setup import decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from flowspan.telemetry.target import Target
+    from flowspan.telemetry.endpoint import Target
 
 ENDPOINT = "http://collector:4317"
 
@@ -266,7 +266,7 @@ import sys
 from pathlib import Path
 from flowspan import telemetry
 from flowspan.config import Config
-from flowspan.core.definitions import Definition
+from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
 telemetry.configure(Config(home=Path(sys.argv[1])), service_endpoint=lambda timeout_s: None)
 record = RunRecord("r1", is_flow=True, function_name="f", run_name="", parent_run_id=None,

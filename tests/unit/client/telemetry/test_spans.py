@@ -13,12 +13,12 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, Samp
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import StatusCode, TraceState
 
-from flowspan.core.definitions import Definition
+from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
 from flowspan.core.states import StateType
 from flowspan.exceptions import CancelRun, RunTimeout
-from flowspan.telemetry.lean import LeanTracer, Processors
-from flowspan.telemetry.spans import RunSpan, SpanTracer
+from flowspan.telemetry.fast_span import LeanTracer, Processors
+from flowspan.telemetry.run_span import RunSpan, SpanTracer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

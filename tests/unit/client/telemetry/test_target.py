@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowspan.exceptions import ConfigError
-from flowspan.telemetry.target import Target, names_endpoint, target_of
+from flowspan.telemetry.endpoint import Target, names_endpoint, target_of
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import flowspan.v1 as stubs
 from flowspan.api import StateType
 from flowspan.api.client import FlowspanClient, SyncFlowspanClient
 from flowspan.api.operations import Operations
-from flowspan.api.steps import Call, GetOptions, Open, Options
+from flowspan.api.requests import Call, GetOptions, Open, Options
 from flowspan.states import Cancelling
 from flowspan.v1 import state_pb2
 

@@ -10,7 +10,7 @@ import pytest
 
 from flowspan import api
 from flowspan.cli.main import app
-from flowspan.reporter.orphans import PushResult, SpoolInfo
+from flowspan.reporter.spool.orphans import PushResult, SpoolInfo
 
 PAGE = (Path(__file__).parents[4] / "docs" / "cli.md").read_text(encoding="utf-8")
 WITHOUT_CODE = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowspan.logging.folding import CANCELLED, SHOWN_FIRST, Folding, Line, cancelled_words
+from flowspan.logging.repeated_lines import CANCELLED, SHOWN_FIRST, Folding, Line, cancelled_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ import pytest
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.tracebacks import trimmed, without_own_frames
 from flowspan.logging import uncaught
-from flowspan.logging.shown_traces import SHOWN, first_line, rest_to_show, trace_to_show
+from flowspan.logging.shown_tracebacks import SHOWN, first_line, rest_to_show, trace_to_show
 from flowspan.logging.user_code import user_callers
 
 if TYPE_CHECKING:

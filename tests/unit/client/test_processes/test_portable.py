@@ -12,10 +12,10 @@ import pytest
 
 from flowspan import flow, task
 from flowspan.core.events import RunRecord
-from flowspan.core.runs import Run
+from flowspan.core.run import Run
 from flowspan.core.states import FAILED, State, StoredState
-from flowspan.drivers.futures import TaskFuture
-from flowspan.drivers.scopes import CancelScope
+from flowspan.drivers.cancellation.scope import CancelScope
+from flowspan.drivers.futures.future import TaskFuture
 from flowspan.states import Completed, Failed
 
 

@@ -18,11 +18,11 @@ import pytest
 
 from flowspan import flow, runtime, tags, task
 from flowspan.core.events import ARTIFACT, CREATED, LOG, STATE
-from flowspan.core.runs import current_run
+from flowspan.core.run import current_run
 from flowspan.core.states import CANCELLED, CRASHED
-from flowspan.drivers.processes import handle
-from flowspan.drivers.processes.messages import FORGET, WATCH
-from flowspan.drivers.processes.relay import Relay
+from flowspan.drivers.processes import worker_process as handle
+from flowspan.drivers.processes.channel import FORGET, WATCH
+from flowspan.drivers.processes.event_relay import Relay
 from flowspan.exceptions import CancelRun, WorkerProcessDied
 from flowspan.task_runners import ProcessPoolTaskRunner
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from flowspan.config import Config
-from flowspan.connection import socket_links
+from flowspan.connection import socket_aliases as socket_links
 from flowspan.connection.address import connect_socket, explain, parse_address
 from flowspan.connection.resolve import find_address, resolve_address
 from flowspan.exceptions import ConfigError

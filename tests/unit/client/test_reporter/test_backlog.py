@@ -11,7 +11,6 @@ from tests.support.emitting import RUNNING, created, entered, flow_record, logge
 
 from flowspan.config import Config
 from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE
-from flowspan.reporter import spool as spool_module
 from flowspan.reporter.backlog import MAX_SENT_BYTES, Backlog
 from flowspan.reporter.intake import (
     FLUSH,
@@ -21,7 +20,8 @@ from flowspan.reporter.intake import (
     FlushRequest,
     Intake,
 )
-from flowspan.reporter.orphans import list_spools
+from flowspan.reporter.spool.orphans import list_spools
+from flowspan.reporter.spool.spool import spool as spool_module
 from flowspan.v1 import report_pb2
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from hyperframe.frame import GoAwayFrame, PingFrame
 
 from flowspan.connection.address import Address
-from flowspan.reporter.link import METHOD, Link, LinkClosedError
+from flowspan.reporter.transport.stream import METHOD, Link, LinkClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

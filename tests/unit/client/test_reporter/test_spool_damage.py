@@ -14,10 +14,10 @@ from tests.support.reporting import whole_run
 from tests.support.spools import batches_of, flipped, write_old_spool, write_spool
 
 from flowspan.config import Config
-from flowspan.reporter import drain, list_spools, push_spools
-from flowspan.reporter.orphans import adopt_spools
-from flowspan.reporter.spool_file import SpoolFile, look_into
-from flowspan.reporter.spool_format import (
+from flowspan.reporter import list_spools, push_spools
+from flowspan.reporter.spool import drain
+from flowspan.reporter.spool.file import SpoolFile, look_into
+from flowspan.reporter.spool.format import (
     Damage,
     Losses,
     SpoolFormatError,
@@ -27,6 +27,7 @@ from flowspan.reporter.spool_format import (
     record_of,
     start_of,
 )
+from flowspan.reporter.spool.orphans import adopt_spools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -250,8 +251,8 @@ def assert_is_one_spools_trouble(home: Path, make: Callable[[Path], object]) -> 
             pass
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flowspan.reporter.orphans.Drain", NoDrain)
-        patch.setattr("flowspan.reporter.orphans.resolve_address", lambda _: None)
+        patch.setattr("flowspan.reporter.spool.orphans.Drain", NoDrain)
+        patch.setattr("flowspan.reporter.spool.orphans.resolve_address", lambda _: None)
         adopt_spools(config, None)  # type: ignore[arg-type] # the stand-in needs none
         assert [each for each in tried if each in sessions] == sessions
         tried.clear()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowspan.reporter import spool_file
-from flowspan.reporter.spool_file import SpoolFile, is_owned, look_into
-from flowspan.reporter.spool_format import SpoolFormatError, SpoolHeader
+from flowspan.reporter.spool import file as spool_file
+from flowspan.reporter.spool.file import SpoolFile, is_owned, look_into
+from flowspan.reporter.spool.format import SpoolFormatError, SpoolHeader
 
 if TYPE_CHECKING:
     from pathlib import Path

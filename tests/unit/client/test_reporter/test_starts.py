@@ -10,10 +10,10 @@ import pytest
 
 from flowspan.config import Config
 from flowspan.core.events import CREATED, STATE, RunRecord
-from flowspan.reporter import starts
-from flowspan.reporter.orphans import list_spools
-from flowspan.reporter.spool_file import look_into
-from flowspan.reporter.starts import Starts
+from flowspan.reporter.spool import run_starts as starts
+from flowspan.reporter.spool.file import look_into
+from flowspan.reporter.spool.orphans import list_spools
+from flowspan.reporter.spool.run_starts import Starts
 from flowspan.v1 import report_pb2
 
 if TYPE_CHECKING:

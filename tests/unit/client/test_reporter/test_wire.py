@@ -18,9 +18,9 @@ from flowspan.core.events import (
     FailureInfo,
     RunRecord,
 )
-from flowspan.reporter import wire
+from flowspan.reporter.encoding import events as wire
+from flowspan.reporter.encoding.protobuf import clipped, varint, varint5
 from flowspan.reporter.placeholders import placeholder_batch, without_event
-from flowspan.reporter.protobytes import clipped, varint, varint5
 from flowspan.v1 import report_pb2, report_service_pb2, state_pb2
 
 # Any text that a str can be, also one that is no Unicode.

@@ -1,0 +1,201 @@
+"""What a decorated function is to the engine: its name and its options, worked out once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.functions import attribute_of, function_doc, function_name, wrapped_function
+from flowspan.core.parameters import Parameters
+from flowspan.core.pickling import reduce_definition, restore
+from flowspan.core.values.inspection import encodable, is_instance, shown
+from flowspan.exceptions import InvalidNameError, ReservedArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from flowspan.core.hooks import Hooks
+    from flowspan.core.keys.source_code import Code
+    from flowspan.core.parameters import Checks
+    from flowspan.core.result_options import KeepOptions
+    from flowspan.core.retries import RetryPolicy
+
+MAX_NAME_BYTES = 256
+MAX_TAGS = 64
+BANNED_CHARACTERS = ("/", "%", "&", ">", "<")
+"""The characters that a flow's name may not contain, as in Prefect."""
+
+
+class Definition:
+    """The part that flows and tasks have in common; `Flow` and `Task` derive from it.
+
+    Attributes:
+        fn: The function that was decorated.
+        name: Its name in the service and in traces.
+        is_flow: Whether it is a flow (else a task).
+        is_async: Whether calling the function gives a coroutine or an asynchronous generator.
+        is_generator: Whether calling the function gives a generator, plain or asynchronous.
+        description: For people; the docstring by default.
+        version: The version of the code; None or empty for none.
+        run_tags: The tags of its runs, in order, without repetitions.
+        retry: When a failed run is tried again; None if never.
+        timeout_s: How long an attempt may take, in seconds; None without a limit.
+        log_prints: Whether prints are logged; None inherits from the calling run.
+        run_name: A template or a function for the names of runs; None for the default.
+        hooks: What is called when a run enters a state; None if nothing is.
+        options: Its options as they were given, by name.
+        keeping: What it says of results; None if nothing.
+        code: Its function as keys know it.
+    """
+
+    fn: Callable[..., Any]
+    name: str
+    is_flow: bool
+    is_async: bool
+    is_generator: bool
+    description: str | None
+    version: str | None
+    run_tags: tuple[str, ...]
+    retry: RetryPolicy | None
+    timeout_s: float | None
+    log_prints: bool | None
+    run_name: str | Callable[..., str] | None
+    options: dict[str, Any]
+    hooks: Hooks | None = None
+    keeping: KeepOptions | None = None
+    code: Code
+
+    _checks: Checks | None = None
+    """How arguments are validated; None if they are not."""
+    _binding: Parameters | None = None
+
+    @property
+    def binding(self) -> Parameters:
+        """How the arguments are bound to parameters; only worked out where something needs it."""
+        if self._binding is None:
+            self._binding = Parameters(self.fn, f"{self.kind} {self.name!r}", self._checks)
+        return self._binding
+
+    @property
+    def kind(self) -> str:
+        """What it is called in messages: "Flow" or "Task"."""
+        return "Flow" if self.is_flow else "Task"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_definition(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state)
+
+    def __copy__(self) -> Self:
+        # Not by way of `__reduce__`, which gives the object itself where that can be imported.
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+
+class TaskDefinition(Definition):
+    """A task."""
+
+    is_flow = False
+
+
+class FlowDefinition(Definition):
+    """A flow.
+
+    Attributes:
+        own_runner: What runs the tasks that it submits; None for the default.
+    """
+
+    is_flow = True
+    own_runner: Any
+
+
+def checked_name(name: str | None, fn: Callable[..., Any], *, is_flow: bool) -> str:
+    """The name given, or the function's: of a flow with dashes for underscores, as in Prefect.
+
+    Raises:
+        ValueError: The name is blank or longer than 256 bytes.
+        InvalidNameError: The name of a flow has a character that it may not have.
+        TypeError: The name is not text.
+    """
+    if name is None or (type(name) is str and not name):
+        name = function_name(fn)
+        if is_flow:
+            name = "unknown-lambda" if name == "<lambda>" else name.replace("_", "-")
+    if not isinstance(name, str):
+        raise TypeError(f"name must be text, not {name!r}")
+    name = encodable(name)
+    if not name.strip() or len(name.encode()) > MAX_NAME_BYTES:
+        raise ValueError(f"name must have 1 to {MAX_NAME_BYTES} bytes, not {name!r}")
+    if is_flow and any(banned in name for banned in BANNED_CHARACTERS):
+        raise InvalidNameError(
+            f"the name of a flow may not have any of the characters / % & > <, as {name!r} has"
+        )
+    return name
+
+
+def checked_run_name(
+    run_name: str | Callable[..., str] | None, option: str
+) -> str | Callable[..., str] | None:
+    """How runs are named, as it was given.
+
+    Raises:
+        TypeError: It is neither a template nor a function.
+    """
+    if run_name is None or is_instance(run_name, str) or callable(run_name):
+        return run_name
+    raise TypeError(f"{option} must be text or a function that returns text, not {run_name!r}")
+
+
+def made_description(description: str | None, fn: Callable[..., Any]) -> str | None:
+    """The description given, or the docstring."""
+    return description or function_doc(fn)
+
+
+def check_parameter_names(fn: Callable[..., Any]) -> None:
+    """Checks that a function can be called with the options of a call beside its parameters.
+
+    Raises:
+        TypeError: It cannot be called.
+        ReservedArgumentError: A parameter is named like an option of calls. It is a TypeError.
+    """
+    if not callable(fn) and not is_instance(fn, (classmethod, staticmethod)):
+        advice = "; a name is given by name=…" if is_instance(fn, str) else ""
+        raise TypeError(f"@flow and @task take a function, not {fn!r}{advice}")
+    code = attribute_of(wrapped_function(fn), "__code__")
+    if code is None:
+        return
+    count = code.co_argcount + code.co_kwonlyargcount
+    for reserved in ("return_state", "wait_for"):
+        if reserved in code.co_varnames[:count]:
+            raise ReservedArgumentError(
+                f"{code.co_name!r} has a parameter named {reserved!r}, which is an option of every "
+                "call of a flow or task; give it another name."
+            )
+
+
+def checked_tags(tags: object) -> tuple[str, ...]:
+    """The tags, sorted where they came as a set, without repetitions.
+
+    Raises:
+        ValueError: There are more than 64, or one is empty or longer than 256 bytes.
+        TypeError: A tag is not text, or they are one text instead of several.
+    """
+    if tags is None:
+        return ()
+    if isinstance(tags, str) or not hasattr(tags, "__iter__"):
+        raise TypeError(f"tags must be a list or a set of texts, not {tags!r}")
+    items = list(tags)
+    for index, item in enumerate(items):
+        if not is_instance(item, str):
+            raise TypeError(f"a tag must be text, not {shown(item)}")
+        items[index] = tag = encodable(item)
+        if not tag or len(tag.encode()) > MAX_NAME_BYTES:
+            raise ValueError(f"a tag must have 1 to {MAX_NAME_BYTES} bytes, not {tag!r}")
+    if is_instance(tags, (set, frozenset)):
+        items.sort()
+    unique = tuple(dict.fromkeys(items))
+    if len(unique) > MAX_TAGS:
+        raise ValueError(f"at most {MAX_TAGS} tags, not {len(unique)}")
+    return unique

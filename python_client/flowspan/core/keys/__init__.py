@@ -1,0 +1,1 @@
+"""Cache keys: hashes of values and the identity of tasks, equal in every process."""

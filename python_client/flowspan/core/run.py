@@ -1,0 +1,329 @@
+"""A run while it is executed, and which one is the current."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from flowspan.core.states import PENDING, RUNNING, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+    from datetime import datetime
+    from uuid import UUID
+
+    from flowspan.core.definition import Definition
+    from flowspan.core.events import RunRecord
+    from flowspan.core.result_options import Keeper, Keeping
+    from flowspan.core.span import RunSpan
+    from flowspan.core.states import StateType
+
+
+class Scope(Protocol):
+    """What is cancelled together: a flow run with all that it called."""
+
+    cancelled: bool
+    reason: str
+    deadline_of: str
+
+    def child(self, interrupt: Callable[[], object] | None = None) -> Scope:
+        """A scope that is cancelled with this one, and also for itself."""
+
+    def check(self) -> None:
+        """Raises CancelRun or DeadlinePassed if it was cancelled."""
+
+    def sleep(self, seconds: float) -> None:
+        """Waits; raises like `check` if it is cancelled meanwhile."""
+
+    def cancel(self, reason: str, deadline_of: str = "") -> None:
+        """Cancels it; see flowspan.drivers.cancellation.scope."""
+
+    def apart(self) -> Scope:
+        """A scope that is cancelled with none: for what is done after the end of a run."""
+
+    def close(self) -> None:
+        """The run has ended."""
+
+    def interrupted_by(self) -> list[Callable[[], object]]:
+        """Return what interrupts the open scopes right below this one."""
+
+    def add_interrupt(self, key: Hashable, interrupt: Callable[[], object]) -> None:
+        """Leaves what is to be called when it is cancelled."""
+
+    def remove_interrupt(self, key: Hashable) -> None:
+        """Takes it back."""
+
+
+class Run:
+    """One execution of a flow or task in this process: a FlowRun or a TaskRun (`run_objects`).
+
+    Attributes:
+        record: What is reported of it: ids, names, tags, parameters.
+        definition: The flow or task.
+        parent: The run that called it; None at the top.
+        flow_run: The flow run that it belongs to (itself, for a flow run); None outside flows.
+        scope: Tells whether it was asked to cancel.
+        span: Its trace span; None without tracing.
+        attempt: The attempt that is going on, 1 for the first.
+        created_ns: When it was created.
+        running_since_ns: When it entered Running from another state; 0 while it is in another one.
+        ran_ns: How long it ran before that, in earlier attempts.
+        log_prints: Whether its prints are logged.
+        arguments: The arguments by the names of parameters; for tasks only where something needs
+            them.
+        task_runner: For a flow run that submitted tasks: what runs them.
+        task_numbers: For the outermost run and for flow runs: counts the runs of each task, for
+            their names.
+        loop: The event loop that was running in the thread when a synchronous run began, or None.
+        begin_error: Why its function cannot be called (wrong arguments, what the function that
+            names the run raised); None if it can.
+        asyncio_task: The asyncio task that an asynchronous run is awaited in, or None.
+        is_inherited: True if another process executes and reports it: the one that this process was
+            forked from, in the middle of the run.
+        is_submitted: Whether it runs beside its caller, which does not wait for it.
+        may_retry: Whether it may be tried again, if its definition says so: not once the consumer
+            of its values has gone.
+        args: The positional arguments of the call; not set before the driver has them.
+        kwargs: The keyword arguments, likewise; None when they were released.
+        entered: The state that it entered last, as far as user code was told of it (hooks), and the
+            terminal state of a flow run; not set before. `state` is what to read.
+        first_ns: When its first attempt began, where another one followed after a delay; else not
+            set. `started_ns` is what to read.
+        keeping: How the results of what it calls are kept; None if nothing says anything of it.
+        keeper: Keeps its own result; None if that is not to be kept.
+        copy_of: For the run as the code of one attempt sees it (`copy_for_attempt`): the run.
+    """
+
+    __slots__ = (
+        "args",
+        "arguments",
+        "asyncio_task",
+        "attempt",
+        "begin_error",
+        "copy_of",
+        "created_ns",
+        "definition",
+        "entered",
+        "first_ns",
+        "flow_run",
+        "is_inherited",
+        "is_submitted",
+        "keeper",
+        "keeping",
+        "kwargs",
+        "log_prints",
+        "loop",
+        "may_retry",
+        "parent",
+        "ran_ns",
+        "record",
+        "running_since_ns",
+        "scope",
+        "span",
+        "task_numbers",
+        "task_runner",
+    )
+
+    entered: State
+    first_ns: int
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] | None
+
+    def __init__(
+        self,
+        record: RunRecord,
+        definition: Definition,
+        parent: Run | None,
+        flow_run: Run | None,
+        scope: Scope,
+        created_ns: int,
+        log_prints: bool,  # noqa: FBT001 - see above
+    ) -> None:
+        self.record = record
+        self.definition = definition
+        self.parent = parent
+        self.flow_run = flow_run
+        self.scope = scope
+        self.span: RunSpan | None = None
+        self.attempt = 1
+        self.created_ns = created_ns
+        self.running_since_ns = 0
+        self.ran_ns = 0
+        self.log_prints = log_prints
+        self.arguments: dict[str, Any] | None = None
+        self.task_runner: Any = None
+        self.task_numbers: dict[str, Iterator[int]] | None = None
+        self.loop: object = None
+        self.begin_error: BaseException | None = None
+        self.may_retry = True
+        self.keeping: Keeping | None = None
+        self.keeper: Keeper | None = None
+        self.copy_of: Run | None = None
+        self.is_inherited = False
+        self.is_submitted = False
+        self.asyncio_task: object = None
+
+    def copy_for_attempt(self, scope: Scope) -> Run:
+        """The run as the code of one attempt sees it, to be cancelled apart from the run."""
+        run = type(self)(
+            self.record,
+            self.definition,
+            self.parent,
+            self.flow_run,
+            scope,
+            self.created_ns,
+            self.log_prints,
+        )
+        if self.flow_run is self:
+            run.flow_run = run
+        run.span = self.span
+        run.attempt = self.attempt
+        run.arguments = self.arguments
+        run.args, run.kwargs = self.args, self.kwargs
+        if self.task_numbers is None:
+            self.task_numbers = {}
+        run.task_numbers = self.task_numbers
+        run.loop = self.loop
+        run.keeping = self.keeping
+        run.keeper = self.keeper
+        run.copy_of = self
+        run.is_inherited = self.is_inherited
+        run.is_submitted = self.is_submitted
+        run.asyncio_task = self.asyncio_task
+        return run
+
+    @property
+    def original(self) -> Run:
+        """The run itself, where this is a copy for one attempt."""
+        return self.copy_of or self
+
+    @property
+    def id(self) -> UUID:
+        """The run's id. `record.id` has it as text."""
+        return _uuid(self.record.id)
+
+    @property
+    def name(self) -> str:
+        """The run's own name."""
+        return self.record.run_name
+
+    @property
+    def started_ns(self) -> int:
+        """The start of its first attempt, in nanoseconds since 1970 UTC; 0 before."""
+        return getattr(self, "first_ns", self.running_since_ns)
+
+    @property
+    def state(self) -> State:
+        """The state that user code was last told of (hooks), or the one that follows from facts."""
+        run = self.original
+        entered: State | None = getattr(run, "entered", None)
+        if entered is not None:
+            return entered
+        run_id = self.record.id
+        if not run.started_ns:
+            state = State(PENDING, run_id=run_id, time_ns=self.created_ns)
+        else:
+            name = "Retrying" if self.attempt > 1 else "Running"
+            state = State(RUNNING, name, "", None, run_id, run.running_since_ns or None)
+        state.flow_run_id = self.record.flow_run_id
+        return state
+
+    @property
+    def state_type(self) -> StateType:
+        """The type of `state`."""
+        return self.state.type
+
+    @property
+    def state_name(self) -> str:
+        """The name of `state`."""
+        return self.state.name
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The arguments by parameter; of a task, only from its call to its end."""
+        if self.arguments is not None:
+            return dict(self.arguments)
+        kwargs = getattr(self, "kwargs", None)
+        if kwargs is None:
+            return {}
+        definition: Any = self.definition
+        arguments: dict[str, Any] = definition.binding.bind(self.args, kwargs)
+        return arguments
+
+    def release(self) -> None:
+        """Keeps the arguments of the call no longer alive."""
+        self.args, self.kwargs = (), None
+
+    @property
+    def tags(self) -> list[str]:
+        """Its tags."""
+        return list(self.record.tags)
+
+    @property
+    def run_count(self) -> int:
+        """The number of the attempt that is going on or was the last, 1 for the first.
+
+        It is 0 while the run is being named.
+        """
+        return self.attempt if hasattr(self, "kwargs") else 0
+
+    @property
+    def expected_start_time(self) -> datetime:
+        """When it was called, an aware datetime in UTC."""
+        from datetime import UTC, datetime  # noqa: PLC0415 - not needed to define flows
+
+        seconds, ns = divmod(self.created_ns, 1_000_000_000)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=ns // 1000)
+
+    @property
+    def flow_run_id(self) -> UUID | None:
+        """The flow run that it belongs to; its own id for a flow run; None outside flows."""
+        flow_run_id = self.record.flow_run_id
+        return None if flow_run_id is None else _uuid(flow_run_id)
+
+    @property
+    def parent_run_id(self) -> UUID | None:
+        """The run that called it; None at the top."""
+        parent_run_id = self.record.parent_run_id
+        return None if parent_run_id is None else _uuid(parent_run_id)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be pickled: a run belongs to the process that executes it. Pass on "
+            "its id and its name instead."
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.definition.kind.lower()} run {self.name!r} ({self.record.id})>"
+
+
+def _uuid(text: str) -> UUID:
+    from uuid import UUID  # noqa: PLC0415 - not needed to define flows
+
+    return UUID(text)
+
+
+current_run: ContextVar[Run | None] = ContextVar("flowspan_current_run", default=None)
+"""The run whose code is running here: in this thread, or in this asyncio task."""
+
+
+def is_outermost(parent: Run | None) -> bool:
+    """True if a run with this parent is the outermost one in this process.
+
+    A forked child inherits the run in which it was forked, but the parent process executes that one
+    and waits for its end: nobody but the child waits for what the child begins.
+    """
+    return parent is None or parent.is_inherited
+
+
+def inherit_runs() -> set[str]:
+    """In a forked child, mark the current run and those around it as inherited, and return ids."""
+    ids: set[str] = set()
+    pending = [current_run.get()]
+    while pending:
+        run = pending.pop()
+        if run is not None and not (run.is_inherited and run.record.id in ids):
+            run.is_inherited = True
+            ids.add(run.record.id)
+            pending += (run.parent, run.flow_run, run.copy_of)
+    return ids

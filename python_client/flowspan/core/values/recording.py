@@ -1,0 +1,300 @@
+"""The form in which parameters are recorded: what values store, in terms of JSON.
+
+Recording is not asked for, so no code of a value's class runs here: no `__fspath__`, `__str__`,
+`__hash__`, property, serializer or computed field (see `values.inspection`). Instances of
+subclasses of known types are read by the methods of the known type, and models and dataclasses by
+what their instances store.
+"""
+
+from __future__ import annotations
+
+import sys
+from binascii import b2a_base64
+from collections import deque
+from itertools import repeat
+from operator import is_
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.values.inspection import (
+    bases_of,
+    exact_text,
+    label_of,
+    names_of,
+    read_fields,
+    stored_attributes,
+    type_attribute,
+    type_name,
+)
+from flowspan.core.values.record_shapes import shape_of
+from flowspan.core.values.tables import number_form
+from flowspan.core.values.traversal import parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from flowspan.core.values.record_shapes import Classes
+
+    Converter = Callable[[Any, Any], Any]
+
+PLACEHOLDER = "$unserializable"
+MASK = "**********"
+
+_JSON_IDS = frozenset(map(id, (type(None), bool, int, float, str)))
+"""By identity: a class may have a hash of its own, by its metaclass, or none at all."""
+
+_KNOWN_ZONES = frozenset(
+    {"abc", "builtins", "datetime", "dateutil", "pendulum", "pytz", "zoneinfo"}
+)
+"""Packages whose time zones do no more than look up an offset."""
+
+_PASS: Any = object()
+"""Returned by a converter that leaves the value to those of the bases further up."""
+
+_CONTAINER_IDS = frozenset(map(id, (dict, list, tuple, set, frozenset, deque)))
+
+
+def is_json(values: Iterable[Any]) -> bool:
+    """True if json writes all values as they are. Fast: it sees the arguments of every flow."""
+    return _JSON_IDS.issuperset(map(id, map(type, values)))
+
+
+def _is_uniform(values: Sequence[Any]) -> bool:
+    """True if all values are of the same type of JSON. Long lists mostly are; faster for these."""
+    if len(values) == 0:
+        return True
+    kind = type(values[0])
+    return id(kind) in _JSON_IDS and all(map(is_, map(type, values), repeat(kind)))
+
+
+def recorded(value: Any) -> Any:
+    """Return what is recorded of a value: None, bools, numbers, texts, lists and dictionaries.
+
+    Raises:
+        TypeError: There is no form for something in it.
+        ValueError: It contains itself.
+    """
+    return _form(value, set())
+
+
+def placeholder(value: Any, shown: str) -> dict[str, Any]:
+    """Return what is recorded in the place of a value."""
+    return {PLACEHOLDER: {"type": type_name(type(value)), "repr": shown}}
+
+
+def _form(value: Any, above: set[int], declared: Classes = ()) -> Any:
+    """Return what is recorded of a value.
+
+    Args:
+        value: The value.
+        above: The identities of the containers around it.
+        declared: The classes in the annotation of the model's field that it is in.
+    """
+    kind = type(value)
+    if id(kind) in _JSON_IDS:
+        return value
+    if type_attribute(kind, "get_secret_value") is not None:
+        return MASK
+    read = _fields_form
+    for base in bases_of(kind):
+        if id(base) in _CONTAINER_IDS:
+            read = _dict_form if base is dict else _list_form
+            break
+        convert = _converter_of(base)
+        if convert is not None:
+            form = convert(value, base)
+            if form is not _PASS:
+                # An enum member or a root model may hold anything.
+                return form if is_json((form,)) else _form(form, above, declared)
+    if id(value) in above:
+        raise ValueError("Circular reference detected")
+    above.add(id(value))
+    form = read(value, above, declared)
+    above.discard(id(value))
+    return form
+
+
+def _has(classes: Classes, wanted: type) -> bool:
+    return any(each is wanted for each in classes)  # by identity: classes may define equality
+
+
+def _list_form(value: Any, above: set[int], declared: Classes) -> Any:
+    is_queue = issubclass(type(value), deque)
+    parts = list(deque.__iter__(value)) if is_queue else parts_of(value)
+    if _is_uniform(parts) or is_json(parts):
+        return value if type(value) is list else list(parts)
+    return [_form(part, above, declared) for part in parts]
+
+
+def _dict_form(value: Any, above: set[int], declared: Classes) -> Any:
+    keys, parts = list(dict.__iter__(value)), parts_of(value)
+    has_plain_keys, has_plain_parts = is_json(keys), is_json(parts)
+    if has_plain_keys and has_plain_parts and type(value) is dict:
+        return value
+    if not has_plain_keys:
+        # Keys of other types are written as text, and never hashed as what they are.
+        keys = [_form(key, above, declared) for key in keys]
+        if not is_json(keys):
+            raise TypeError("a key of a dictionary has no form in JSON")
+    if not has_plain_parts:
+        parts = [_form(part, above, declared) for part in parts]
+    fresh = dict(zip(keys, parts, strict=True))
+    if len(fresh) < len(keys):
+        raise TypeError("two keys of a dictionary have the same form in JSON")
+    return fresh
+
+
+def _fields_form(value: Any, above: set[int], declared: Classes) -> Any:
+    """Return the fields of a dataclass or model by name, as instances store them."""
+    kind = type(value)
+    if declared:
+        # pydantic, too, writes no more of an instance of a derived class than was declared.
+        kind = next((base for base in bases_of(kind) if _has(declared, base)), kind)
+    shape = shape_of(kind)
+    if shape.problem:
+        raise TypeError(f"{type_name(kind)} {shape.problem}")
+    form = {
+        shape.names.get(field.name, field.name): (
+            placeholder(part, label_of(part))
+            if field.name in shape.serialized
+            else _form(part, above, shape.declared.get(field.name, ()))
+        )
+        for field, part in read_fields(value, shape.fields)
+    }
+    if shape.is_root:
+        return form.get("root")
+    if shape.extra is not None:
+        try:
+            extra = shape.extra.__get__(value)
+        except AttributeError:  # never assigned
+            extra = None
+        if type(extra) is dict:
+            form.update(_form(extra, above))
+    return form
+
+
+# Converters are called with the value and with the base that they are of.
+
+
+def _iso(value: Any, base: Any) -> Any:
+    return base.isoformat(value)
+
+
+def _zoned(value: Any, base: Any) -> Any:
+    """Return a date with a time, or a time, in ISO 8601; with the name of an unknown time zone."""
+    state = base.__reduce_ex__(value, 4)[1]
+    # zoneinfo would ask an instance of a subclass for its hour.
+    if len(state) < 2 or _is_known_zone(state[1]):
+        return base.isoformat(base(*state))
+    return f"{base.isoformat(base(state[0]))}[{type_name(type(state[1]))}]"
+
+
+def _is_known_zone(zone: Any) -> bool:
+    return all(module.partition(".")[0] in _KNOWN_ZONES for module, _ in names_of(type(zone)))
+
+
+def _timestamp(value: Any, base: Any) -> Any:
+    """Return a timestamp of pandas with its nanoseconds."""
+    if type(value) is not base:
+        return _PASS
+    zone = sys.modules["datetime"].datetime.tzinfo.__get__(value)
+    return value.isoformat() if zone is None or _is_known_zone(zone) else _PASS
+
+
+def _bytes(value: Any, base: Any) -> str:
+    # A copy: from Python 3.12 on, a subclass may have a `__buffer__`, which decoding would call.
+    data = base.__getitem__(value, slice(None))
+    try:
+        return str(data.decode())
+    except UnicodeDecodeError:
+        return b2a_base64(data, newline=False).decode()
+
+
+def _own_text(value: Any, base: Any) -> Any:
+    return base.__str__(value)
+
+
+def _exact_text(value: Any, base: Any) -> Any:
+    """Return the text of a value of the very type: its methods ask methods of subclasses."""
+    return str(value) if type(value) is base else _PASS
+
+
+def _path(value: Any, base: Any) -> Any:
+    """Return the text of a path: of one of a subclass, put together of the texts it was made of."""
+    if next(names_of(type(value)))[0].partition(".")[0] == "pathlib":
+        return str(value)
+    slot = type_attribute(base, "_raw_paths", type_attribute(base, "_parts"))
+    texts = map(exact_text, list.__iter__(slot.__get__(value)))
+    return str(base(*texts))
+
+
+def _uuid(value: Any, base: Any) -> Any:
+    number = base.int.__get__(value)
+    return str(base(int=number)) if type(number) is int else _PASS
+
+
+def _enum(value: Any, _: Any) -> Any:
+    return stored_attributes(value)["_value_"]
+
+
+def _url(value: Any, _: Any) -> Any:
+    """Return the text of one of pydantic's URLs, which hold one that is made in Rust."""
+    url = value
+    while url is not None and next(names_of(type(url)))[0] != "pydantic_core._pydantic_core":
+        url = stored_attributes(url).get("_url")  # pydantic 2.10 has one in the other
+    return _PASS if url is None else str(url)
+
+
+def _numpy(value: Any, _: Any) -> Any:
+    kind = type(value)
+    if vars(sys.modules["numpy"]).get(kind.__name__) is not kind:
+        return _PASS
+    return number_form(value)
+
+
+# By name, for importing all these modules would be a part of the start of a small program.
+_CONVERTERS: dict[tuple[str, str], Converter] = {
+    ("builtins", "bytearray"): _bytes,
+    ("builtins", "bytes"): _bytes,
+    ("builtins", "complex"): _own_text,
+    ("builtins", "float"): lambda value, _: float.__float__(value),
+    ("builtins", "int"): lambda value, _: int.__int__(value),
+    ("builtins", "str"): lambda value, _: exact_text(value),
+    ("datetime", "date"): _iso,
+    ("datetime", "datetime"): _zoned,
+    ("datetime", "time"): _zoned,
+    ("datetime", "timedelta"): lambda value, base: base.total_seconds(value),
+    ("decimal", "Decimal"): _own_text,
+    ("enum", "Enum"): _enum,
+    ("fractions", "Fraction"): _exact_text,
+    ("ipaddress", "IPv4Address"): _exact_text,
+    ("ipaddress", "IPv4Interface"): _exact_text,
+    ("ipaddress", "IPv4Network"): _exact_text,
+    ("ipaddress", "IPv6Address"): _exact_text,
+    ("ipaddress", "IPv6Interface"): _exact_text,
+    ("ipaddress", "IPv6Network"): _exact_text,
+    ("nt", "DirEntry"): lambda value, _: value.path,
+    ("numpy", "generic"): _numpy,
+    ("pandas", "Timestamp"): _timestamp,
+    ("pandas._libs.tslibs.nattype", "_NaT"): lambda _, __: None,
+    ("pandas._libs.tslibs.timestamps", "Timestamp"): _timestamp,
+    ("pathlib", "PurePosixPath"): _path,
+    ("pathlib", "PureWindowsPath"): _path,
+    ("pathlib._local", "PurePosixPath"): _path,  # in Python 3.13
+    ("pathlib._local", "PureWindowsPath"): _path,
+    ("posix", "DirEntry"): lambda value, _: value.path,
+    ("pydantic.networks", "_BaseMultiHostUrl"): _url,
+    ("pydantic.networks", "_BaseUrl"): _url,
+    ("re", "Pattern"): lambda value, _: value.pattern,
+    ("uuid", "UUID"): _uuid,
+    ("zoneinfo", "ZoneInfo"): _exact_text,
+}
+
+
+def _converter_of(base: type) -> Converter | None:
+    """Return the converter of a known type; None for one that only bears its name."""
+    name = next(names_of(base))
+    convert = _CONVERTERS.get(name)
+    if convert is None:
+        return None
+    module = sys.modules.get(name[0])
+    return convert if module is not None and vars(module).get(name[1]) is base else None

@@ -1,0 +1,457 @@
+"""The driver for coroutines; the twin of `flowspan.drivers.calls.sync`, which says more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import current_task
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any
+
+from flowspan.clock import aio as aio_clock
+from flowspan.core.call_graph import sketched_state
+from flowspan.core.engine import end_unbegun, execute, never_begin
+from flowspan.core.functions import called_name
+from flowspan.core.run import current_run, is_outermost
+from flowspan.core.steps import Do
+from flowspan.core.values.inspection import is_instance
+from flowspan.core.values.traversal import ATOMIC_IDS, find
+from flowspan.drivers.calls.aio_cancellation import (
+    as_cancel,
+    cancelled_error,
+    is_break_off,
+    passed_on,
+)
+from flowspan.drivers.calls.attempt import (
+    begin_attempt,
+    cancel_with,
+    close_attempt,
+    say_left,
+    say_waiting,
+    stop_attempt,
+    timed_out,
+)
+from flowspan.drivers.calls.span_links import link_inputs
+from flowspan.drivers.calls.start import begin_flow, begin_task
+from flowspan.drivers.calls.time_skipping import limited_by
+from flowspan.drivers.cancellation.termination import (
+    begin_ending_with_process,
+    end_with_process,
+    hear,
+)
+from flowspan.drivers.futures.arguments import (
+    given_upstream,
+    has_upstream,
+    holds_upstream,
+    pending_in,
+    resolve_call,
+    settle,
+)
+from flowspan.drivers.futures.awaiting import set_done, until_done
+from flowspan.drivers.futures.future import TaskFuture
+from flowspan.drivers.process import host_of
+from flowspan.exceptions import RunSignal, SelfDependency
+from flowspan.logging.capture import note
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+
+    from flowspan.core.definition import FlowDefinition, TaskDefinition
+    from flowspan.core.run import Run
+    from flowspan.core.states import State
+    from flowspan.drivers.process import Host
+    from flowspan.drivers.task_runners.threads import OpenTaskRunner
+
+
+async def drive(  # noqa: C901 - as its twin
+    host: Host,
+    run: Run,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    in_the_way: BaseException | None = None,
+) -> State:
+    """Runs a run whose function gives a coroutine to its end, in this asyncio task.
+
+    Args:
+        host: The process.
+        run: The run, announced.
+        fn: What to call in each attempt.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        in_the_way: Why the function is not called at all; None if it is.
+
+    Returns:
+        The terminal state. If the asyncio task was cancelled, and not because the run was, its data
+        is a CancelRun whose cause is the CancelledError.
+
+    Raises:
+        GeneratorExit: The coroutine was closed; that cannot be held up.
+        BaseException: What broke off the hooks that are called after the end.
+    """
+    steps = execute(run, host) if in_the_way is None else never_begin(run, host, in_the_way)
+    closed: GeneratorExit | None = None
+    run.asyncio_task = current_task()
+    token = current_run.set(run)
+    run.args = args
+    run.kwargs = kwargs
+    holds = False
+    try:
+        step = next(steps)
+        while True:
+            try:
+                if step is None:
+                    outcome = await _call(run, fn, args, kwargs)
+                    holds = id(type(outcome)) not in ATOMIC_IDS and holds_upstream(outcome)
+                elif closed is None:
+                    outcome = await do_or_wait(run, step)
+                else:
+                    outcome = do_at_once(run, step)
+            except BaseException as error:  # noqa: BLE001 - the engine decides what it means
+                if is_instance(error, GeneratorExit):
+                    closed = error
+                step = steps.throw(as_cancel(run, error))
+            else:
+                step = steps.send(outcome)
+    except StopIteration as stop:
+        if closed is not None:
+            raise closed from None
+        state: State = stop.value
+        if holds:
+            state.holds_upstream = True
+        return state
+    except (RunSignal, KeyboardInterrupt) as stop:  # while hooks of the end ran
+        raise (cancelled_error(stop) or stop) from None
+    finally:
+        with suppress(ValueError):  # a coroutine may be closed in another context
+            current_run.reset(token)
+
+
+async def run_task(
+    task: TaskDefinition,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wait_for: Iterable[Any] | None,
+) -> State:
+    """Runs a task whose function gives a coroutine, here and now."""
+    parent = current_run.get()
+    if parent is None:
+        sketched = sketched_state(task, args, kwargs, wait_for)
+        if sketched is not None:
+            return sketched
+    host = host_of(parent)
+    inputs = args, kwargs, given_upstream(wait_for)
+    args, kwargs, error = await resolved(*inputs)
+    run = begin_task(host, task, parent, args, kwargs)
+    try:
+        link_inputs(run, task, *inputs)
+        error = run.begin_error if error is None else error
+        if parent is None:
+            async with _outermost(host, parent):
+                with _cancellable(host, run):
+                    return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+        if parent.is_inherited:
+            async with _outermost(host, parent):
+                with interruptible(run):
+                    return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+        if parent.definition.is_async:
+            return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+        with interruptible(run):  # nobody else breaks off what its asyncio task awaits
+            return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+    except BaseException as stop:
+        end_unbegun(run, host, stop)
+        raise
+
+
+async def run_flow(
+    flow: FlowDefinition,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wait_for: Iterable[Any] | None,
+) -> State:
+    """Runs a flow whose function gives a coroutine, here and now."""
+    parent = current_run.get()
+    if parent is None:
+        sketched = sketched_state(flow, args, kwargs, wait_for)
+        if sketched is not None:
+            return sketched
+    host = host_of(parent)
+    inputs = args, kwargs, given_upstream(wait_for)
+    args, kwargs, error = await resolved(*inputs)
+    call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
+    run, scope = call.run, call.run.scope
+    try:
+        link_inputs(run, flow, *inputs)
+        async with _outermost(host, parent):
+            try:
+                with _cancellable(host, run):
+                    error = run.begin_error if error is None else error
+                    state = await drive(host, run, flow.fn, call.args, call.kwargs, error)
+                    if run.task_runner is not None:  # its hooks submitted tasks
+                        await runner_done(run.task_runner)
+                    return passed_on(state)
+            finally:
+                close_attempt(run, run)
+                scope.close()
+    except BaseException as stop:
+        end_unbegun(run, host, stop)
+        raise
+
+
+@asynccontextmanager
+async def _outermost(host: Host, parent: Run | None) -> AsyncIterator[None]:
+    """Flush at the end of an outermost run, and let SIGTERM end it first."""
+    if not is_outermost(parent):
+        yield
+        return
+    task = current_task()
+    assert task is not None  # noqa: S101 - only used in coroutines
+    loop = task.get_loop()
+
+    def cancel() -> None:
+        if hear():
+            task.cancel()
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(cancel)
+
+    takes_sigterm = begin_ending_with_process(stop)
+    try:
+        async with _flushing(host):
+            yield
+    finally:
+        if takes_sigterm:
+            end_with_process(stop)
+
+
+@asynccontextmanager
+async def _flushing(host: Host) -> AsyncIterator[None]:
+    """Flush at the end of a run, without holding up what else runs on the loop."""
+    try:
+        yield
+    except GeneratorExit:  # nothing may be awaited any more
+        raise
+    except BaseException:
+        await flush_in_thread(host)
+        raise
+    await flush_in_thread(host)
+
+
+async def do_or_wait(run: Run, step: Do | float) -> Any:
+    """Does what the engine asks for."""
+    if not isinstance(step, Do):
+        await aio_clock.sleep(step)
+        run.scope.check()
+        return None
+    if not step.is_user_code:
+        return await asyncio.to_thread(step.fn, *step.args)
+    token = run.span.enter() if run.span is not None else None
+    try:
+        value = step.fn(*step.args)
+        return await value if type(value) is CoroutineType else value
+    finally:
+        if run.span is not None:
+            run.span.leave(token)
+
+
+def do_at_once(run: Run, step: Do | float) -> Any:
+    """Does what can be done in a coroutine that was closed, and may not await any more."""
+    if not isinstance(step, Do) or not step.is_user_code:
+        return None
+    value = step.fn(*step.args)
+    if type(value) is CoroutineType:
+        value.close()
+        name = called_name(step.fn)
+        note(run, logging.WARNING, f"{name!r} was not awaited: the coroutine of the run is closed.")
+        return None
+    return value
+
+
+async def _call(
+    run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Calls the function once, with its span, its deadline, and what it leaves behind."""
+    span, timeout_s = run.span, run.definition.timeout_s
+    attempt = begin_attempt(run)
+    current = current_run.set(attempt)
+    token = span.enter() if span is not None else None
+    error: BaseException | None = None
+    try:
+        value = await within(run, timeout_s, _call_to_the_end(attempt, fn, args, kwargs))
+    except asyncio.CancelledError as cancelled:
+        # What it means is to be seen now: stopping what the attempt left behind cancels its scope.
+        error = as_cancel(run, cancelled)
+        raise error from error.__cause__
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        if span is not None:
+            span.leave(token)
+        await finish_attempt(run, attempt, error)
+        with suppress(ValueError):  # a coroutine may be closed in another context
+            current_run.reset(current)
+    if run.definition.is_flow and id(type(value)) not in ATOMIC_IDS:
+        futures = find(value, (TaskFuture,))
+        if futures:
+            await until_done(futures)
+            value = settle(value)
+    return value
+
+
+async def _call_to_the_end(
+    attempt: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Calls the function and waits for the tasks that it submitted."""
+    value = await fn(*args, **kwargs)
+    if type(value) is GeneratorType:
+        value = list(value)
+    elif type(value) is AsyncGeneratorType:
+        value = [each async for each in value]
+    elif type(value) is CoroutineType and attempt.definition.is_flow:
+        value = await value
+    if attempt.task_runner is not None:
+        await runner_done(attempt.task_runner)
+    return value
+
+
+async def finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
+    """Ends what an attempt leaves behind."""
+    try:
+        patience_s = stop_attempt(run, attempt, error)
+        if attempt.task_runner is not None and patience_s != 0:
+            if patience_s is not None:
+                say_waiting(run, attempt, error, patience_s)
+            await _wait_for_submitted(run, attempt.task_runner, patience_s)
+            if patience_s is not None:
+                say_left(run, attempt)
+    except BaseException as broken_off:
+        stop_attempt(run, attempt, broken_off)
+        if is_instance(broken_off, asyncio.CancelledError) and is_break_off(error):
+            raise error from error.__cause__  # a second Ctrl-C, say: it does not wait any longer
+        raise
+    finally:
+        close_attempt(run, attempt)
+
+
+async def _wait_for_submitted(run: Run, runner: OpenTaskRunner, patience_s: float | None) -> None:
+    with suppress(TimeoutError):
+        try:
+            await _in_time(runner_done(runner), patience_s)
+        except asyncio.CancelledError:
+            task = current_task()
+            if not run.scope.cancelled or task is None:
+                raise
+            # The run learnt that it is cancelled from a call of a task, and only now comes what
+            # was to break off what it awaits.
+            task.uncancel()
+            await _in_time(runner_done(runner), patience_s)
+
+
+async def _in_time(awaitable: Awaitable[None], patience_s: float | None) -> None:
+    if patience_s is None:
+        await awaitable
+        return
+    async with aio_clock.Deadline(patience_s):
+        await awaitable
+
+
+async def within(run: Run, timeout_s: float | None, awaitable: Awaitable[Any]) -> Any:
+    """Awaits something that may take so many seconds.
+
+    Raises:
+        RunTimeout: It took longer.
+    """
+    if timeout_s is None:
+        return await awaitable
+    deadline = aio_clock.Deadline(timeout_s)
+    try:
+        with limited_by(run, deadline):
+            async with deadline:
+                value = await awaitable
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        # The CancelledError knows where the code was. It is the cause, or on the first patches of
+        # Python 3.11, which raise without `from`, the context.
+        where = error.__cause__ or error.__context__ or error
+        raise timed_out(run).with_traceback(where.__traceback__) from None
+    if deadline.expired():  # the code went on although it was told to stop
+        raise timed_out(run)
+    return value
+
+
+@contextmanager
+def _cancellable(host: Host, run: Run) -> Iterator[None]:
+    """Lets the service cancel a run: what it awaits is broken off."""
+    with interruptible(run), cancel_with(host, run):
+        yield
+
+
+@contextmanager
+def interruptible(run: Run) -> Iterator[None]:
+    """Breaks off what the block awaits when the run, which has a scope of its own, is cancelled."""
+    loop, task = asyncio.get_running_loop(), current_task()
+    assert task is not None  # noqa: S101 - only used in coroutines
+    is_going_on = True
+
+    def interrupt() -> None:
+        with suppress(RuntimeError):  # the loop was closed: the run has ended meanwhile
+            loop.call_soon_threadsafe(cancel)
+
+    def cancel() -> None:
+        # What the asyncio task does after the run is not to be cancelled, nor the run's last hooks.
+        if is_going_on and not run.state.is_final():
+            task.cancel()
+
+    run.scope.add_interrupt(task, interrupt)
+    try:
+        yield
+    finally:
+        is_going_on = False
+        run.scope.remove_interrupt(task)
+
+
+async def resolved(
+    args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: tuple[Any, ...]
+) -> tuple[tuple[Any, ...], dict[str, Any], BaseException | None]:
+    """Waits for the futures in the arguments; the arguments with results, or what is in the way."""
+    if not wait_for and not has_upstream(args, kwargs):
+        return args, kwargs, None
+    try:
+        while pending := pending_in(args, kwargs, wait_for):
+            await until_done(pending)
+    except SelfDependency as error:
+        return args, kwargs, error
+    return resolve_call(args, kwargs, wait_for)
+
+
+async def runner_done(runner: OpenTaskRunner) -> None:
+    """Waits until the tasks that were submitted have ended."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        with suppress(RuntimeError):  # the loop was closed, and nobody waits any more
+            loop.call_soon_threadsafe(set_done, ended)
+
+    runner.call_when_done(tell)
+    await ended
+
+
+async def in_thread(function: Callable[[], object]) -> None:
+    """Calls a function that blocks, without holding up what else runs on the loop."""
+    await asyncio.get_running_loop().run_in_executor(None, function)
+
+
+async def flush_in_thread(host: Host) -> None:
+    """Flushes without holding up what else runs on the loop; ends early when it is cancelled.
+
+    `asyncio.run` waits for the threads of the loop: Ctrl-C would be of no use.
+    """
+    try:
+        await in_thread(host.flush)
+    except asyncio.CancelledError:
+        host.give_up()
+        raise

@@ -1,0 +1,107 @@
+"""Names of runs: made in the run's own context, before the run is reported."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from flowspan.core.engine import World, announce
+from flowspan.core.held_events import current_hold
+from flowspan.core.run import current_run
+from flowspan.core.run_names import call_name_function, made_run_name, receiver_of
+from flowspan.drivers import process as hosts
+from flowspan.drivers.cancellation.safe_points import calls_user_code
+from flowspan.drivers.process import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowspan.core.events import Event
+    from flowspan.core.run import Run
+
+calls_user_code(made_run_name)
+calls_user_code(call_name_function)
+
+
+class HeldHost(Host):
+    """A host that keeps events until `release`, and passes them on from then on.
+
+    Args:
+        host: The host that it stands in for.
+    """
+
+    __slots__ = ("_events", "_host", "_order")
+
+    def __init__(self, host: Host) -> None:
+        World.__init__(self, self._emit, host.now_ns, host.uniform, host.note)
+        self.skip = host.skip
+        for name in Host.__slots__:
+            setattr(self, name, getattr(host, name))
+        self.task_runner = None
+        self._host = host
+        self._events: list[Event] | None = []
+        self._order = threading.RLock()
+
+    def release(self, before: Callable[[], object]) -> None:
+        """Pass the events on.
+
+        Args:
+            before: Reports what must come before them.
+        """
+        with self._order:
+            before()
+            events, self._events = self._events or [], None
+            for event in events:
+                self._host.emit(event)
+
+    def _emit(self, event: Event) -> None:
+        with self._order:
+            if self._events is not None:
+                self._events.append(event)
+                return
+        # What began meanwhile goes on with this host for as long as it runs.
+        self._host.emit(event)
+
+
+@calls_user_code
+def announce_named(host: Host, run: Run, template: str | Callable[..., str], option: str) -> None:
+    """Make the name of a run in the run's own context, and announce the run.
+
+    Whatever that raises becomes `run.begin_error`: the function is not called then. A name without
+    a visible character leaves the run its default name.
+
+    Args:
+        host: The process.
+        run: The run, with its arguments and a default name.
+        template: A template, or a function that returns the name.
+        option: What to call it in errors.
+    """
+    hold = HeldHost(host)
+    try:
+        name = _made_inside(hold, run, template, option)
+    except BaseException as error:  # noqa: BLE001 - user code; the run ends with it
+        run.begin_error = error
+    else:
+        if name.strip():
+            run.record.run_name = name
+            if run.span is not None:
+                run.span.named(name)
+    hold.release(lambda: announce(run, host))
+
+
+@calls_user_code
+def _made_inside(hold: HeldHost, run: Run, template: str | Callable[..., str], option: str) -> str:
+    hosts.begin_hold()
+    held = current_hold.set(hold)
+    current = current_run.set(run)
+    token = run.span.enter() if run.span is not None else None
+    try:
+        arguments = run.arguments or {}
+        receiver = receiver_of(run.definition.fn)
+        return made_run_name(template, {**receiver, **arguments} if receiver else arguments, option)
+    finally:
+        if run.span is not None:
+            run.span.leave(token)
+        current_run.reset(current)
+        current_hold.reset(held)
+        hosts.end_hold()

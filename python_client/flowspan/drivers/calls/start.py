@@ -1,0 +1,240 @@
+"""The beginning of a run: its id, its name, its place in the tree, its record."""
+
+from __future__ import annotations
+
+import logging
+import random
+from contextvars import ContextVar
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from flowspan import telemetry
+from flowspan.core.engine import announce
+from flowspan.core.events import RunRecord
+from flowspan.core.run_names import petname
+from flowspan.core.run_objects import FlowRun, TaskRun
+from flowspan.core.transactions import current_transaction
+from flowspan.core.values.payloads import encode_parameters
+from flowspan.drivers.calls.run_names import announce_named
+from flowspan.drivers.cancellation.scope import CancelScope
+from flowspan.logging import prints
+from flowspan.logging.capture import ensure_installed, note
+
+if TYPE_CHECKING:
+    from flowspan.core.definition import Definition, FlowDefinition, TaskDefinition
+    from flowspan.core.result_options import Keeping
+    from flowspan.core.run import Run, Scope
+    from flowspan.drivers.process import Host
+
+current_tags: ContextVar[tuple[str, ...]] = ContextVar("flowspan_current_tags", default=())
+"""The tags that `with tags(...)` adds to the runs inside of it."""
+
+_MAX_TAGS = 64
+_UNSERIALIZABLE = (
+    "Parameter {0.name!r} (of type {0.type}) is not stored with the run: {0.reason}. The run goes "
+    "on with the value itself; the service keeps a placeholder. To see it there, pass something "
+    "that JSON can hold (a path, an id, plain data), or make it a pydantic model or a dataclass."
+)
+
+
+def begin_task(
+    host: Host,
+    task: TaskDefinition,
+    parent: Run | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    later: bool = False,
+) -> Run:
+    """Makes and announces a task run.
+
+    Args:
+        host: The process.
+        task: The task.
+        parent: The calling run.
+        args: The positional arguments, for the name of the run.
+        kwargs: The keyword arguments, likewise.
+        later: Leave it to the caller to announce a run whose name is made of its arguments
+            (`announce_task`): they are not there yet.
+
+    Raises:
+        CancelRun: The calling run was asked to cancel: nothing new begins in it.
+        DeadlinePassed: The time of the calling run is over.
+    """
+    if parent is None:
+        name = f"{task.name}-{random.getrandbits(24):06x}"
+    else:
+        if parent.scope.cancelled:
+            parent.scope.check()
+        name = _counted_name(parent.flow_run or parent, task.name)
+    run = _made(host, task, parent, name, None)
+    if run.keeper is not None:
+        run.keeper.note_call(args, kwargs)
+    if task.run_name is None:
+        announce(run, host)
+    elif not later:
+        announce_task(host, run, args, kwargs)
+    return run
+
+
+def announce_task(host: Host, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Announce a task run under the name that its task makes of the arguments.
+
+    Args:
+        host: The process.
+        run: The run.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
+    """
+    template = run.definition.run_name
+    try:
+        if template is not None:
+            run.arguments = run.definition.binding.bind(args, kwargs)
+    except Exception as error:  # noqa: BLE001 - the run ends with it
+        run.begin_error = error
+        template = None
+    if template is None:
+        announce(run, host)
+    else:
+        announce_named(host, run, template, "task_run_name")
+
+
+class FlowCall:
+    """A call of a flow whose run was begun.
+
+    Attributes:
+        run: The run, announced.
+        args: The validated positional arguments of the function.
+        kwargs: Its validated keyword arguments.
+    """
+
+    __slots__ = ("args", "kwargs", "run")
+
+    def __init__(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.run = run
+        self.args = args
+        self.kwargs = kwargs
+
+
+def begin_flow(
+    host: Host,
+    flow: FlowDefinition,
+    parent: Run | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    unresolved: bool = False,
+) -> FlowCall:
+    """Validates the arguments of a flow, and makes and announces its run.
+
+    Args:
+        host: The process.
+        flow: The flow.
+        parent: The calling run.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
+        unresolved: Whether the arguments are not to be looked at, because a run behind them failed.
+
+    Raises:
+        CancelRun: The calling run was asked to cancel: nothing new begins in it.
+        DeadlinePassed: The time of the calling run is over.
+    """
+    if parent is not None:
+        parent.scope.check()
+    arguments: dict[str, Any] = {}
+    error: Exception | None = None
+    warnings: list[str] = []
+    if not unresolved:
+        try:
+            bound_by = flow.binding
+            try:
+                arguments = bound_by.bind(args, kwargs)
+            finally:
+                warnings = bound_by.take_warnings()
+            args, kwargs = bound_by.call_arguments(arguments, args, kwargs)
+        except Exception as problem:  # noqa: BLE001 - validators are user code
+            error = problem
+    parameters, problems = encode_parameters(arguments) if arguments else (None, [])
+    run = _made(host, flow, parent, petname(random.randrange), parameters)
+    run.arguments = arguments
+    run.begin_error = error
+    if run.keeper is not None and not unresolved and error is None:
+        run.keeper.note_call(args, kwargs)
+    if flow.run_name is None or unresolved or error is not None:
+        announce(run, host)
+    else:
+        announce_named(host, run, flow.run_name, "flow_run_name")
+    for item in problems:
+        note(run, logging.WARNING, _UNSERIALIZABLE.format(item))
+    for text in warnings:
+        note(run, logging.WARNING, f"Flow {flow.name!r}: {text}")
+    return FlowCall(run, args, kwargs)
+
+
+def _made(
+    host: Host, definition: Definition, parent: Run | None, name: str, parameters: bytes | None
+) -> Run:
+    run_id = host.new_id()
+    now = host.now_ns()
+    if parent is None or definition.is_flow:
+        ensure_installed()
+    if parent is None:
+        flow_run, parent_id, root_id, flow_run_id = None, None, run_id, None
+        scope: Scope = CancelScope()
+    else:
+        flow_run, scope = parent.flow_run, parent.scope
+        parent_id, root_id = parent.record.id, parent.record.root_run_id
+        flow_run_id = flow_run.record.id if flow_run is not None else None
+        if definition.is_flow:
+            scope = scope.child()
+    tags, extra = definition.run_tags, current_tags.get()
+    if extra:
+        tags = tuple(dict.fromkeys((*tags, *extra)))[:_MAX_TAGS]
+    log_prints = definition.log_prints
+    if log_prints is None:
+        log_prints = parent.log_prints if parent is not None else host.log_prints
+    if log_prints:
+        prints.install()
+    record = RunRecord(
+        run_id,
+        is_flow=definition.is_flow,
+        function_name=definition.name,
+        run_name=name,
+        parent_run_id=parent_id,
+        root_run_id=root_id,
+        flow_run_id=run_id if definition.is_flow else flow_run_id,
+        tags=tags,
+        parameters=parameters,
+        version=definition.version or "",
+    )
+    made = FlowRun if definition.is_flow else TaskRun
+    run: Run = made(record, definition, parent, flow_run, scope, now, log_prints)
+    if definition.is_flow:
+        run.flow_run = run
+    keeping = host.keeping if parent is None else parent.keeping
+    if (
+        keeping is not None
+        or definition.keeping is not None
+        or (definition.is_flow and definition.retry is not None)
+        or (parent is None and current_transaction.get() is not None)
+        or (definition.hooks is not None and definition.hooks.are_of_transactions)
+    ):
+        _attach_keeper(host, run, keeping)
+    run.span = telemetry.start_run(record, definition, now)
+    return run
+
+
+def _attach_keeper(host: Host, run: Run, inherited: Keeping | None) -> None:
+    from flowspan.results.handler import attach  # noqa: PLC0415 - most programs keep nothing
+
+    attach(host, run, inherited)
+
+
+def _counted_name(owner: Run, task_name: str) -> str:
+    numbers = owner.task_numbers
+    if numbers is None:
+        numbers = owner.task_numbers = {}
+    number = numbers.get(task_name)
+    if number is None:
+        number = numbers.setdefault(task_name, count())
+    return f"{task_name}-{next(number)}"

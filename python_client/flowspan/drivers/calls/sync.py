@@ -1,0 +1,321 @@
+"""The driver for plain functions; `flowspan.drivers.calls.aio` is its twin for coroutines."""
+
+from __future__ import annotations
+
+from types import CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any
+
+from flowspan.core.async_dispatch import running_loop
+from flowspan.core.call_graph import sketched_state
+from flowspan.core.engine import end_unbegun, execute, never_begin
+from flowspan.core.run import current_run, is_outermost
+from flowspan.core.steps import Do
+from flowspan.core.values.traversal import ATOMIC_IDS
+from flowspan.drivers.calls.attempt import (
+    begin_attempt,
+    cancel_with,
+    close_attempt,
+    say_left,
+    say_waiting,
+    stop_attempt,
+)
+from flowspan.drivers.calls.deadlines import call_within
+from flowspan.drivers.calls.span_links import link_inputs
+from flowspan.drivers.calls.start import begin_flow, begin_task
+from flowspan.drivers.cancellation.safe_points import calls_user_code
+from flowspan.drivers.cancellation.termination import begin_ending_with_process, end_with_process
+from flowspan.drivers.futures.arguments import (
+    given_upstream,
+    has_upstream,
+    holds_upstream,
+    pending_in,
+    resolve_call,
+    settle,
+)
+from flowspan.drivers.futures.future import wait_until_done
+from flowspan.drivers.process import host_of
+from flowspan.drivers.sync_async_bridge import run_coroutine
+from flowspan.exceptions import SelfDependency
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from flowspan.core.definition import FlowDefinition, TaskDefinition
+    from flowspan.core.run import Run
+    from flowspan.core.span import RunSpan
+    from flowspan.core.states import State
+    from flowspan.drivers.process import Host
+
+
+@calls_user_code
+def drive(  # noqa: C901 - the hot path, in one piece
+    host: Host,
+    run: Run,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    in_the_way: BaseException | None = None,
+) -> State:
+    """Runs a run whose function is a plain one to its end, in this thread.
+
+    Args:
+        host: The process.
+        run: The run, announced.
+        fn: What to call in each attempt.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        in_the_way: Why the function is not called at all; None if it is.
+
+    Returns:
+        The terminal state. Nothing that the function raises comes out of here.
+
+    Raises:
+        BaseException: What broke off the hooks that are called after the end (Ctrl-C).
+    """
+    steps = execute(run, host) if in_the_way is None else never_begin(run, host, in_the_way)
+    definition = run.definition
+    # Most tasks need no more than the call: no deadline, no end of a flow.
+    is_bare = definition.timeout_s is None and not definition.is_flow
+    span = run.span
+    run.loop = running_loop()
+    token = current_run.set(run)
+    run.args = args
+    run.kwargs = kwargs
+    holds = False
+    try:
+        step = next(steps)
+        while True:
+            try:
+                if step is not None:
+                    outcome = do_or_wait(run, step)
+                else:
+                    if not is_bare:
+                        outcome = _call(run, fn, args, kwargs)
+                    elif span is None:
+                        outcome = fn(*args, **kwargs)
+                    else:
+                        outcome = _call_in_span(span, fn, args, kwargs)
+                    if id(type(outcome)) not in ATOMIC_IDS:
+                        if type(outcome) is GeneratorType:
+                            outcome = _call(run, list, (outcome,), {})
+                        holds = holds_upstream(outcome)
+                        if holds and definition.is_flow:
+                            outcome = settle(outcome)
+            except BaseException as error:  # noqa: BLE001 - the engine decides what it means
+                step = steps.throw(error)
+            else:
+                step = steps.send(outcome)
+    except StopIteration as stop:
+        state: State = stop.value
+        if holds:
+            state.holds_upstream = True
+        return state
+    finally:
+        current_run.reset(token)
+
+
+def run_task(
+    task: TaskDefinition,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wait_for: Iterable[Any] | None,
+) -> State:
+    """Runs a task whose function is a plain one, here and now."""
+    parent = current_run.get()
+    host = host_of(parent)
+    if parent is None or parent.is_inherited or wait_for is not None or has_upstream(args, kwargs):
+        return _run_task_with_care(host, task, parent, args, kwargs, wait_for)
+    run = begin_task(host, task, parent, args, kwargs)
+    if run.span is not None:
+        link_inputs(run, task, args, kwargs, ())
+    return drive(host, run, task.fn, args, kwargs, run.begin_error)
+
+
+def _run_task_with_care(
+    host: Host,
+    task: TaskDefinition,
+    parent: Run | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wait_for: Iterable[Any] | None,
+) -> State:
+    """Runs a task that takes results of other runs, or that nobody called but the user."""
+    if parent is None:
+        sketched = sketched_state(task, args, kwargs, wait_for)
+        if sketched is not None:
+            return sketched
+    inputs = args, kwargs, given_upstream(wait_for)
+    args, kwargs, error = resolved(*inputs)
+    run = begin_task(host, task, parent, args, kwargs)
+    try:
+        link_inputs(run, task, *inputs)
+        error = run.begin_error if error is None else error
+        with _Outermost(host, parent):
+            if parent is not None:
+                return drive(host, run, task.fn, args, kwargs, error)
+            with cancel_with(host, run):
+                return drive(host, run, task.fn, args, kwargs, error)
+    except BaseException as stop:
+        end_unbegun(run, host, stop)
+        raise
+
+
+def run_flow(
+    flow: FlowDefinition,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wait_for: Iterable[Any] | None,
+) -> State:
+    """Runs a flow whose function is a plain one, here and now."""
+    parent = current_run.get()
+    if parent is None:
+        sketched = sketched_state(flow, args, kwargs, wait_for)
+        if sketched is not None:
+            return sketched
+    host = host_of(parent)
+    inputs = args, kwargs, given_upstream(wait_for)
+    args, kwargs, error = resolved(*inputs)
+    call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
+    run, scope = call.run, call.run.scope
+    try:
+        link_inputs(run, flow, *inputs)
+        with _Outermost(host, parent):
+            try:
+                with cancel_with(host, run):
+                    error = run.begin_error if error is None else error
+                    state = drive(host, run, flow.fn, call.args, call.kwargs, error)
+                    if run.task_runner is not None:  # its hooks submitted tasks
+                        run.task_runner.wait()
+                    return state
+            finally:
+                close_attempt(run, run)
+                scope.close()
+    except BaseException as stop:
+        end_unbegun(run, host, stop)
+        raise
+
+
+class _Outermost:
+    """Flushes at the end of an outermost run, and lets SIGTERM end it before the process.
+
+    Args:
+        host: The process.
+        parent: What called the run; nothing is done unless the run is outermost here.
+    """
+
+    __slots__ = ("_flush", "_parent", "_takes_sigterm")
+
+    def __init__(self, host: Host, parent: Run | None) -> None:
+        self._flush = host.flush
+        self._parent = parent
+
+    def __enter__(self) -> None:
+        if is_outermost(self._parent):
+            self._takes_sigterm = begin_ending_with_process(None)
+
+    def __exit__(self, *_: object) -> None:
+        if not is_outermost(self._parent):
+            return
+        try:
+            self._flush()
+        finally:
+            if self._takes_sigterm:
+                end_with_process(None)
+
+
+@calls_user_code
+def do_or_wait(run: Run, step: Do | float) -> Any:
+    """Does what the engine asks for; a coroutine of user code runs to its end here."""
+    if not isinstance(step, Do):
+        run.scope.sleep(step)
+        return None
+    if not step.is_user_code:
+        return step.fn(*step.args)
+    if run.span is None:
+        value = step.fn(*step.args)
+        return run_coroutine(value) if type(value) is CoroutineType else value
+    token = run.span.enter()
+    try:
+        value = step.fn(*step.args)
+        return run_coroutine(value) if type(value) is CoroutineType else value
+    finally:
+        run.span.leave(token)
+
+
+@calls_user_code
+def _call(run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Calls the function once, with its span, its deadline, and what it leaves behind."""
+    span, timeout_s = run.span, run.definition.timeout_s
+    attempt = begin_attempt(run)
+    current = current_run.set(attempt)
+    token = span.enter() if span is not None else None
+    error: BaseException | None = None
+    try:
+        if timeout_s is None or getattr(type(fn), "keeps_deadline", False):
+            value = _call_to_the_end(attempt, fn, args, kwargs)
+        else:
+            value = call_within(run, timeout_s, _call_to_the_end, (attempt, fn, args, kwargs))
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        if span is not None:
+            span.leave(token)
+        finish_attempt(run, attempt, error)
+        current_run.reset(current)
+    return value
+
+
+@calls_user_code
+def _call_in_span(
+    span: RunSpan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    token = span.enter()
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        span.leave(token)
+
+
+@calls_user_code
+def _call_to_the_end(
+    attempt: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Calls the function and waits for the tasks that it submitted."""
+    value = fn(*args, **kwargs)
+    if type(value) is CoroutineType and attempt.definition.is_flow:
+        value = run_coroutine(value)
+    if attempt.task_runner is not None:
+        attempt.task_runner.wait()
+    return value
+
+
+def finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
+    """Ends what an attempt leaves behind: waits for the tasks that it submitted, or stops them."""
+    try:
+        patience_s = stop_attempt(run, attempt, error)
+        if attempt.task_runner is not None and patience_s != 0:
+            if patience_s is not None:
+                say_waiting(run, attempt, error, patience_s)
+            attempt.task_runner.wait(patience_s)
+            if patience_s is not None:
+                say_left(run, attempt)
+    except BaseException as broken_off:
+        stop_attempt(run, attempt, broken_off)
+        raise
+    finally:
+        close_attempt(run, attempt)
+
+
+def resolved(
+    args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: tuple[Any, ...]
+) -> tuple[tuple[Any, ...], dict[str, Any], BaseException | None]:
+    """Waits for the futures in the arguments; the arguments with results, or what is in the way."""
+    if not wait_for and not has_upstream(args, kwargs):
+        return args, kwargs, None
+    try:
+        while pending := pending_in(args, kwargs, wait_for):
+            wait_until_done(pending)
+    except SelfDependency as error:
+        return args, kwargs, error
+    return resolve_call(args, kwargs, wait_for)

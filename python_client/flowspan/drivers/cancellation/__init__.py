@@ -1,0 +1,1 @@
+"""Cancellation: scopes, safe points for interrupts, and SIGTERM."""

@@ -1,0 +1,1 @@
+"""Futures of submitted tasks, and their resolution in arguments."""

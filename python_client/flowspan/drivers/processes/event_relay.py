@@ -1,0 +1,101 @@
+"""What a worker reports, passed on by its parent as if it had happened there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan import telemetry
+from flowspan.core.events import ARTIFACT, CREATED, STATE
+from flowspan.core.states import TERMINAL_TYPES, State, StateType
+from flowspan.drivers.processes.channel import FORGET, WATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from flowspan.core.events import Event, RunRecord
+    from flowspan.core.run import Run
+    from flowspan.drivers.process import Host
+
+_TERMINAL = frozenset(kind.number for kind in TERMINAL_TYPES)
+
+
+class Relay:
+    """Passes on the events of one worker, and knows which of its runs are open.
+
+    Args:
+        host: The parent.
+        cancel: Tells the worker, by the run's id and with a reason, that the service asks to cancel
+            a run.
+
+    Attributes:
+        caller: The run whose function the worker calls, if it calls one. Its span is kept here.
+    """
+
+    def __init__(self, host: Host, cancel: Callable[[str, str], None]) -> None:
+        self.caller: Run | None = None
+        self._host = host
+        self._cancel = cancel
+        self._open: dict[str, tuple[RunRecord, int]] = {}
+        """The runs that were created in the worker and have not ended, and when they were."""
+        self._attempts: dict[str, int] = {}
+        """The attempt of each of them that has begun."""
+        self._watched: set[str] = set()
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Passes events on."""
+        emit = self._host.emit
+        for event in events:
+            code = event[0]
+            if code == CREATED:
+                self._open[event[1].id] = event[1], event[3]
+            elif code == STATE:
+                if event[3] in _TERMINAL:
+                    self._open.pop(event[1], None)
+                    self._attempts.pop(event[1], None)
+                else:
+                    self._attempts[event[1]] = event[2]
+            elif code == ARTIFACT:
+                self._note_artifact(event)
+            elif code == WATCH:
+                self._watch(event[1])
+                continue
+            elif code == FORGET:
+                self._watched.discard(event[1])
+                self._host.forget(event[1])
+                continue
+            emit(event)
+
+    def end_open(self, kind: StateType, message: str) -> int:
+        """Ends the runs that the worker left open, inner ones first: its process is gone.
+
+        Args:
+            kind: The type of state that they end in.
+            message: Why.
+
+        Returns:
+            How many there were.
+        """
+        for run_id in self._watched:
+            self._host.forget(run_id)
+        self._watched.clear()
+        count = len(self._open)
+        name, number = State(kind).name, kind.number
+        for run_id, (record, created_ns) in reversed(self._open.items()):
+            now = self._host.now_ns()
+            attempt = self._attempts.get(run_id, 1)
+            self._host.emit((STATE, run_id, attempt, number, name, message, now, None, None))
+            telemetry.end_lost(record, created_ns, (number, name, message, now))
+        self._open.clear()
+        self._attempts.clear()
+        return count
+
+    def _note_artifact(self, event: Event) -> None:
+        """Notes it at the span of the caller; other runs of the worker have their spans there."""
+        _, artifact_id, run_id, key, kind, _, _, time_ns = event
+        caller = self.caller
+        if caller is not None and caller.span is not None and caller.record.id == run_id:
+            caller.span.made_artifact(artifact_id, kind, key, time_ns)
+
+    def _watch(self, run_id: str) -> None:
+        self._watched.add(run_id)
+        self._host.on_cancel(run_id, lambda reason: self._cancel(run_id, reason))

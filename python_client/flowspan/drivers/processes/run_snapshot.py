@@ -1,0 +1,197 @@
+"""A run as the code in a worker process sees it: its ids and names, and those of its callers."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from flowspan.core.definition import FlowDefinition, TaskDefinition
+from flowspan.core.result_options import Keeping
+from flowspan.core.run_objects import FlowRun, TaskRun
+from flowspan.drivers.processes import pickling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowspan.core.definition import Definition
+    from flowspan.core.events import RunRecord
+    from flowspan.core.run import Run, Scope
+
+_LEFT_BEHIND = frozenset(
+    {
+        *("fn", "own_runner", "_binding", "_checks", "_all_checks", "_keywords", "options"),
+        *("code", "given_delay", "hooks", "keeping", "live_tags", "retry", "viz_return_value"),
+    }
+)
+"""What of a definition a worker has no use for: its function goes separately, if it is called."""
+
+
+_facts: WeakKeyDictionary[Definition, dict[str, Any]] = WeakKeyDictionary()
+"""What was found of each definition."""
+
+
+class PortableRun(NamedTuple):
+    """What goes to a worker of a run.
+
+    Attributes:
+        record: Its ids, names, tags.
+        definition: What of its flow or task can be pickled, by name.
+        attempt: The attempt.
+        created_ns: When it was created.
+        started_ns: When its first attempt began.
+        log_prints: Whether prints are logged.
+        arguments: Its arguments by parameter, as far as they can be pickled; None without.
+        keeping: How what it calls keeps its results, likewise; None if not at all.
+        parent: The run that called it; None at the top, and where the worker is to take the flow
+            run for it.
+    """
+
+    record: RunRecord
+    definition: dict[str, Any]
+    attempt: int
+    created_ns: int
+    started_ns: int
+    log_prints: bool
+    arguments: dict[str, Any] | None
+    keeping: dict[str, Any] | None
+    parent: PortableRun | None
+
+
+def dump_task_run(run: Run) -> bytes:
+    """A task run, with those that called it inside of its flow run, which goes separately."""
+    return pickling.dumps(_portable(run, up_to=run.flow_run))
+
+
+def dump_flow_run(run: Run) -> bytes:
+    """A flow run, with all that called it."""
+    return pickling.dumps(_portable(run, up_to=None))
+
+
+def _portable(run: Run, up_to: Run | None) -> PortableRun:
+    parent = run.parent
+    is_last = parent is None or (up_to is not None and parent.record.id == up_to.record.id)
+    arguments = run.arguments
+    return PortableRun(
+        run.record,
+        _facts_of(run.definition),
+        run.attempt,
+        run.created_ns,
+        run.original.started_ns,
+        run.log_prints,
+        None if arguments is None else pickling.only_portable(arguments),
+        _keeping_of(run),
+        None if is_last or parent is None else _portable(parent, up_to),
+    )
+
+
+def _facts_of(definition: Definition) -> dict[str, Any]:
+    known = _facts.get(definition)
+    if known is not None:
+        return known
+    facts = {
+        name: value
+        for name, value in vars(definition).items()
+        # Functions (hooks, conditions) are the parent's to call.
+        if name not in _LEFT_BEHIND and not name.startswith("__") and not _has_code(value)
+    }
+    _facts[definition] = portable = pickling.only_portable(facts)
+    return portable
+
+
+def _keeping_of(run: Run) -> dict[str, Any] | None:
+    """How results are kept; but what earlier attempts of a flow have kept stays in the parent."""
+    keeping = run.keeping
+    if keeping is None:
+        return None
+    options = ("persist", "storage", "serializer")
+    return pickling.only_portable({name: getattr(keeping, name) for name in options})
+
+
+def _has_code(value: Any) -> bool:
+    if type(value) is list or type(value) is tuple:
+        return any(callable(item) for item in value)
+    return callable(value)
+
+
+def load_flow_run(data: bytes, scope: Scope, worker_number: int) -> Run:
+    """A flow run in the worker.
+
+    Args:
+        data: What came of it.
+        scope: Is cancelled with it.
+        worker_number: Goes into the names of runs, which are counted in each worker apart.
+    """
+    run = _here(pickling.loads(data), scope, {})
+    run.task_numbers = _Numbers(worker_number)
+    return run
+
+
+def load_task_run(data: bytes, flow_run: Run) -> Run:
+    """A task run in the worker.
+
+    Args:
+        data: What came of it.
+        flow_run: The flow run that it belongs to.
+    """
+    known = {flow_run.record.id: flow_run}
+    return _here(pickling.loads(data), flow_run.scope, known, flow_run)
+
+
+def load_run(
+    flow_run: bytes | None, task_run: bytes | None, scope: Scope, worker_number: int
+) -> Run:
+    """Load a run in a process that the program has started.
+
+    Args:
+        flow_run: What came of its flow run; None for a task that was called outside of flows.
+        task_run: What came of it, if it is a task run; else None.
+        scope: Is cancelled with it.
+        worker_number: As for `load_flow_run`.
+    """
+    if flow_run is None:
+        assert task_run is not None  # noqa: S101 - for mypy
+        return _here(pickling.loads(task_run), scope, {})
+    loaded = load_flow_run(flow_run, scope, worker_number)
+    return loaded if task_run is None else load_task_run(task_run, loaded)
+
+
+def _here(
+    portable: PortableRun, scope: Scope, known: dict[str, Run], top: Run | None = None
+) -> Run:
+    parent = _here(portable.parent, scope, known, top) if portable.parent is not None else top
+    record = portable.record
+    definition = FlowDefinition() if record.is_flow else TaskDefinition()
+    definition.__dict__.update(portable.definition)
+    definition.retry = None  # it is tried again by the parent
+    definition.fn = _not_here
+    if isinstance(definition, FlowDefinition):
+        definition.own_runner = None
+    flow_run = known.get(record.flow_run_id or "")
+    made = FlowRun if record.is_flow else TaskRun
+    times_ns = portable.created_ns, portable.started_ns
+    run: Run = made(record, definition, parent, flow_run, scope, times_ns[0], portable.log_prints)
+    run.running_since_ns = times_ns[1]
+    run.release()
+    if record.is_flow:
+        run.flow_run = known[record.id] = run
+    run.attempt = portable.attempt
+    run.arguments = portable.arguments
+    if portable.keeping is not None:
+        run.keeping = Keeping(**portable.keeping)
+    return run
+
+
+def _not_here() -> None:
+    raise RuntimeError("The function of this run is called in another process.")
+
+
+class _Numbers(dict[str, "Iterator[Any]"]):
+    """Counts the runs of each task so that no two workers give the same name."""
+
+    def __init__(self, worker_number: int) -> None:
+        super().__init__()
+        self._worker_number = worker_number
+
+    def setdefault(self, key: str, default: Any = None) -> Iterator[Any]:
+        return super().setdefault(key, (f"w{self._worker_number}-{n}" for n in count()))

@@ -1,0 +1,1 @@
+"""Task runners: where submitted tasks run, and the way there."""

@@ -1,0 +1,1 @@
+"""Drawings of the calls of a flow, made without running its tasks."""

@@ -1,0 +1,235 @@
+"""Many lines of one kind become few: 2,000 task runs that fail alike need no 2,000 lines.
+
+Only flowspan's own lines about runs are folded, and only where they are shown: the service has all
+of them. The first lines of a kind are shown as they are, the others are counted, and the count is
+shown now and then and at the end of the flow run. Lines about cancelled runs are counted from the
+first one on: what was cancelled together is one piece of news.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowspan.core.run import Run
+
+SHOWN_FIRST = 3
+"""Number of lines of a kind that are shown before the others are only counted."""
+CANCELLED = "Cancelled"
+_TICK_S = 0.25
+_FIRST_WAIT_TICKS = 4
+_LONGEST_WAIT_TICKS = 240
+_IDLE_TICKS = 120
+"""After so long without a line of its kind, a line is one of the first again."""
+_MAX_REASONS = 3
+_MAX_CLOSED = 1024
+
+
+class Line(NamedTuple):
+    """A line about a run.
+
+    Attributes:
+        run: The run.
+        level: The level, as in `logging`.
+        message: The text.
+        kind: What happened: the name of the state that it entered, or the beginning of the text.
+        reason: Why, in one line; lines with the same reason are counted together.
+        state_name: The name of the state that it entered; empty if the reason says it all.
+    """
+
+    run: Run
+    level: int
+    message: str
+    kind: str
+    reason: str
+    state_name: str = ""
+
+
+class _Group:
+    """The lines of one kind: of the runs of one task in one flow run that ended alike.
+
+    Attributes:
+        shown: How many were shown.
+        held: How many were not, since the last summary.
+        reasons: How many of these, by reason.
+        last: The last of these.
+        quiet_ticks: How long nothing came.
+        wait_ticks: How long after the first that was held the summary comes.
+        due_ticks: How long until it comes.
+    """
+
+    __slots__ = (
+        "due_ticks",
+        "held",
+        "last",
+        "quiet_ticks",
+        "reasons",
+        "shown",
+        "wait_ticks",
+    )
+
+    def __init__(self) -> None:
+        self.shown = self.held = self.quiet_ticks = 0
+        self.reasons: dict[str, int] = {}
+        self.last: Line | None = None
+        self.wait_ticks = self.due_ticks = _FIRST_WAIT_TICKS
+
+
+class Folding:
+    """Decides which lines are shown.
+
+    Args:
+        show: Shows a line about a run: (run, level, message).
+        start: Calls a function every quarter of a second until it returns False.
+    """
+
+    def __init__(
+        self,
+        show: Callable[[Run, int, str], None],
+        start: Callable[[Callable[[], bool]], None],
+    ) -> None:
+        self._show = show
+        self._start = start
+        self._lock = threading.RLock()
+        self._groups: dict[tuple[str, str, str], _Group] = {}
+        self._closed: deque[str] = deque(maxlen=_MAX_CLOSED)
+        self._is_ticking = False
+
+    def hold(self, line: Line) -> bool:
+        """Return True if a line is counted instead of shown."""
+        owner = _owner_of(line.run)
+        if line.run.parent is None and line.kind == CANCELLED:
+            return False  # the one line about what was cancelled
+        key = ("" if owner is None else owner.record.id, line.run.definition.name, line.kind)
+        with self._lock:
+            group = self._groups.get(key)
+            if group is None:
+                group = self._groups[key] = _Group()
+            is_first = not group.held
+            group.quiet_ticks = 0
+            if line.kind != CANCELLED and group.shown < SHOWN_FIRST:
+                group.shown += 1
+                self._keep_ticking()
+                return False
+            group.held += 1
+            group.last = line
+            _count(group.reasons, line.reason)
+            if is_first:
+                group.due_ticks = group.wait_ticks
+            self._keep_ticking()
+        return True
+
+    def close(self, owner: Run) -> int:
+        """Show what was counted in a flow run that ends.
+
+        Returns:
+            The number of runs that were cancelled with it, which are not shown by themselves.
+        """
+        self._closed.append(owner.record.id)
+        if not self._groups:
+            return 0
+        cancelled = 0
+        lines = []
+        with self._lock:
+            for key in [key for key in self._groups if key[0] == owner.record.id]:
+                group = self._groups.pop(key)
+                if key[2] == CANCELLED and _is_stopped(group):
+                    cancelled += group.held
+                else:
+                    lines += _summary(key[2], group)
+        self._show_all(lines)
+        return cancelled
+
+    def flush(self) -> None:
+        """Show all that was counted."""
+        lines = []
+        with self._lock:
+            for key, group in self._groups.items():
+                lines += _summary(key[2], group)
+        self._show_all(lines)
+
+    def _keep_ticking(self) -> None:
+        if not self._is_ticking:
+            try:
+                self._start(self._tick)
+            except RuntimeError:  # no thread to be had: what is counted is shown at the end
+                return
+            self._is_ticking = True
+
+    def _tick(self) -> bool:
+        """Show what is due; False if there is nothing more to wait for."""
+        lines = []
+        with self._lock:
+            for key, group in list(self._groups.items()):
+                is_quiet = group.quiet_ticks > 0
+                group.quiet_ticks += 1
+                group.due_ticks -= 1
+                if group.held and self._is_due(key, group, is_quiet=is_quiet):
+                    lines += _summary(key[2], group)
+                    group.wait_ticks = min(group.wait_ticks * 4, _LONGEST_WAIT_TICKS)
+                elif not group.held and group.quiet_ticks > _IDLE_TICKS:
+                    del self._groups[key]
+            self._is_ticking = bool(self._groups)
+        self._show_all(lines)
+        return self._is_ticking
+
+    def _is_due(self, key: tuple[str, str, str], group: _Group, *, is_quiet: bool) -> bool:
+        if key[2] != CANCELLED:
+            return group.due_ticks <= 0
+        if _is_stopped(group) and key[0] not in self._closed:
+            return False  # the end of the flow run says it
+        return is_quiet or group.due_ticks <= -_LONGEST_WAIT_TICKS
+
+    def _show_all(self, lines: list[tuple[Run, int, str]]) -> None:
+        for line in lines:
+            self._show(*line)
+
+
+def _owner_of(run: Run) -> Run | None:
+    """Return the flow run in which a run was called, or the task run if there is none."""
+    parent = run.parent
+    return None if parent is None else parent.flow_run or parent
+
+
+def _is_stopped(group: _Group) -> bool:
+    """True if the flow run itself, or its attempt, was told to stop."""
+    owner = None if group.last is None else _owner_of(group.last.run)
+    return owner is not None and owner.scope.cancelled
+
+
+def _count(reasons: dict[str, int], reason: str) -> None:
+    if reason in reasons or len(reasons) < _MAX_REASONS:
+        reasons[reason] = reasons.get(reason, 0) + 1
+
+
+def _summary(kind: str, group: _Group) -> list[tuple[Run, int, str]]:
+    """Return the line for what a group holds, and forget it; none if it holds nothing."""
+    last, held, reasons = group.last, group.held, group.reasons
+    if last is None or not held:
+        return []
+    group.last, group.held, group.reasons = None, 0, {}
+    owner = _owner_of(last.run)
+    if held == 1:
+        return [(last.run, last.level, last.message)]
+    what = f"{last.run.definition.kind.lower()} runs of {last.run.definition.name!r}"
+    more = "" if kind == CANCELLED else " more"
+    ended = f"{last.state_name}. " if last.state_name else ""
+    others = held - sum(reasons.values())
+    why = [
+        f"{reason} (×{count:,})" if len(reasons) > 1 or others else reason
+        for reason, count in reasons.items()
+    ]
+    if others:
+        why.append(f"other reasons (×{others:,})")
+    return [(owner or last.run, last.level, f"{held:,}{more} {what}: {ended}{'; '.join(why)}")]
+
+
+def cancelled_words(count: int) -> str:
+    """Return what the end of a flow run says of the runs that were cancelled with it."""
+    if not count:
+        return ""
+    return f" {count:,} {'run in it was' if count == 1 else 'runs in it were'} cancelled."

@@ -1,0 +1,1 @@
+"""Protobuf encoding of events, written by hand for speed."""

@@ -1,0 +1,354 @@
+"""From the engine's events to bytes: items of flowspan.v1.Batch, encoded by hand.
+
+A task makes three events, and the reporter's thread shares the interpreter with user code, so each
+microsecond here is taken from the user. The hot shapes are put together from pieces that are made
+once; that takes a fifth of the time of the generated classes (benchmarks/reporter_cost.py), and a
+test shows that those read the very same from it. What the service would refuse as too long is
+shortened here; log messages never are, but come in pieces.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE, CREATED, LOG, STATE
+from flowspan.core.result_options import REFERENCE_ENCODING
+from flowspan.reporter.encoding.artifacts import artifact_item, change_item
+from flowspan.reporter.encoding.protobuf import (
+    TIMESTAMP_BYTES,
+    clipped,
+    field,
+    timestamp,
+    utf8,
+    varint,
+    varint5,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowspan.core.events import Event, FailureInfo, RunRecord
+
+# The limits of proto/flowspan/v1, in bytes of UTF-8.
+MAX_NAME_BYTES = 256
+MAX_STATE_NAME_BYTES = 128
+MAX_MESSAGE_BYTES = 32 << 10
+MAX_STACK_TRACE_BYTES = 64 << 10
+MAX_FAILURE_TYPE_BYTES = 1 << 10
+MAX_TRACESTATE_BYTES = 512
+MAX_PARAMETERS_BYTES = 512 << 10
+MAX_TAGS = 64
+MAX_CAUSES = 16
+MAX_LOG_BYTES = 256 << 10
+MAX_REFERENCE_BYTES = 1 << 20
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_REFERENCE = field(b"\x0a", REFERENCE_ENCODING.encode())
+_UUID_CHARACTERS = 36
+_NS_PER_S = 1_000_000_000
+_PENDING = 2
+_CACHE_SIZE = 1000
+
+
+class Encoder:
+    """Encodes events. For one thread: it keeps what it made for the events to come."""
+
+    __slots__ = (
+        "_family",
+        "_family_bytes",
+        "_first_states",
+        "_loggers",
+        "_names",
+        "_second",
+        "_second_bytes",
+        "_shapes",
+    )
+
+    def __init__(self) -> None:
+        self._shapes: dict[tuple[int, int, str], tuple[bytes, bytes]] = {}
+        self._names: dict[str, bytes] = {}
+        self._first_states: dict[str, bytes] = {}
+        self._loggers: dict[str, bytes] = {}
+        self._family: tuple[str | None, str, str | None] | None = None
+        self._family_bytes = b""
+        self._second: int | None = None
+        self._second_bytes = b""
+
+    def encode(self, event: Event) -> list[bytes]:
+        """The items of any event, in order. Long log records make several."""
+        code = event[0]
+        if code == STATE:
+            return [self.state(event)]
+        if code == CREATED:
+            return [self.created(event)]
+        if code == LOG:
+            return list(self.log(event))
+        return [self.rare(event)]
+
+    def rare(self, event: Event) -> bytes:
+        """The item of an event of the kinds that are rare: artifacts and their changes.
+
+        Raises:
+            ValueError: It is of no kind that is known.
+        """
+        code = event[0]
+        if code == ARTIFACT:
+            return artifact_item(event)
+        if code == ARTIFACT_CHANGE:
+            return change_item(event)
+        msg = f"unknown event: {code!r}"
+        raise ValueError(msg)
+
+    def state(self, event: Event) -> bytes:
+        """The item of a STATE event."""
+        _, run_id, attempt, state_type, name, message, time_ns, detail, scheduled_ns = event
+        if message or detail is not None or scheduled_ns is not None:
+            return self._full_state(event)
+        shape = self._shapes.get((attempt, state_type, name))
+        if shape is None:
+            shape = self._make_shape(attempt, state_type, name)
+        run: bytes = run_id.encode()
+        if len(run) != _UUID_CHARACTERS:
+            return self._full_state(event)
+        before, after = shape
+        return before + run + after + self._time(time_ns)
+
+    def created(self, event: Event) -> bytes:
+        """The item of a CREATED event."""
+        run: RunRecord = event[1]
+        state_name, time_ns = event[2], event[3]
+        family = (run.parent_run_id, run.root_run_id, run.flow_run_id)
+        if family != self._family:
+            self._make_family(family)
+        body = b"".join(
+            (
+                field(b"\x0a", run.id.encode()),
+                b"\x10\x01" if run.is_flow else b"\x10\x02",
+                self._name(b"\x1a", run.function_name or "unnamed"),
+                field(b"\x22", clipped(run.run_name, MAX_NAME_BYTES)),
+                self._family_bytes,
+                self._first_state(state_name),
+                self._time(time_ns),
+                _rest_of_run(run)
+                if run.tags or run.parameters or run.traceparent or run.version
+                else b"",
+            )
+        )
+        size = varint(len(body))
+        return b"\x12" + varint(len(body) + len(size) + 1) + b"\x0a" + size + body
+
+    def log(self, event: Event) -> Iterator[bytes]:
+        """The items of a LOG event: one, or for a long message as many as there are pieces."""
+        _, run_id, attempt, level, time_ns, logger, message, trace_id, span_id = event
+        before = b"".join(
+            (
+                field(b"\x12", run_id.encode()),
+                b"\x18" + varint(level) if level > 0 else b"",
+                b"\x22\x0c",
+                self._time(time_ns),
+                self._loggers.get(logger) or self._make_logger(logger),
+            )
+        )
+        after = b"".join(
+            (
+                b"\x3a" + varint(len(trace_id)) + trace_id.encode() if trace_id else b"",
+                b"\x42" + varint(len(span_id)) + span_id.encode() if span_id else b"",
+                b"\x58" + varint(attempt),
+            )
+        )
+        if len(message) * 4 <= MAX_LOG_BYTES:
+            yield _log_item(before, utf8(message), after)
+            return
+        pieces, piece_length = _pieces(message)
+        count = -(-len(pieces) // piece_length)
+        if count == 1:
+            yield _log_item(before, pieces.encode(), after)
+            return
+        for index in range(count):
+            piece = pieces[index * piece_length : (index + 1) * piece_length]
+            number = b"\x48" + varint(index) + b"\x50" + varint(count)
+            yield _log_item(before, piece.encode(), after + number)
+
+    def _time(self, time_ns: int) -> bytes:
+        """A timestamp, without making the same second twice."""
+        second = time_ns // _NS_PER_S
+        if second != self._second:
+            self._second_bytes = timestamp(time_ns)[:7]
+            self._second = second
+        return self._second_bytes + varint5(time_ns - second * _NS_PER_S)
+
+    def _make_shape(self, attempt: int, state_type: int, name: str) -> tuple[bytes, bytes]:
+        """What stands before and after the run's id in a state without message, up to the time."""
+        state = (
+            b"\x08"
+            + varint(state_type)
+            + field(b"\x12", clipped(name, MAX_STATE_NAME_BYTES))
+            + b"\x22"
+            + varint(TIMESTAMP_BYTES)
+        )
+        state_size = len(state) + TIMESTAMP_BYTES
+        after = b"\x10" + varint(attempt) + b"\x1a" + varint(state_size) + state
+        body_size = 2 + _UUID_CHARACTERS + len(after) + TIMESTAMP_BYTES
+        size = varint(body_size)
+        before = b"\x12" + varint(1 + len(size) + body_size) + b"\x12" + size + b"\x0a\x24"
+        return _remember(self._shapes, (attempt, state_type, name), (before, after))
+
+    def _make_family(self, family: tuple[str | None, str, str | None]) -> None:
+        """The ids that a run shares with the others that its parent called."""
+        parent_run_id, root_run_id, flow_run_id = family
+        self._family = family
+        self._family_bytes = (
+            field(b"\x2a", (parent_run_id or "").encode())
+            + field(b"\x32", root_run_id.encode())
+            + field(b"\x3a", (flow_run_id or "").encode())
+        )
+
+    def _full_state(self, event: Event) -> bytes:
+        _, run_id, attempt, state_type, name, message, time_ns, detail, scheduled_ns = event
+        state = b"".join(
+            (
+                b"\x08" + varint(state_type),
+                field(b"\x12", clipped(name, MAX_STATE_NAME_BYTES)),
+                field(b"\x1a", clipped(message or "", MAX_MESSAGE_BYTES)),
+                field(b"\x22", timestamp(time_ns)),
+                field(b"\x2a", timestamp(scheduled_ns)) if scheduled_ns is not None else b"",
+                _detail(detail) if detail is not None else b"",
+            )
+        )
+        body = field(b"\x0a", run_id.encode()) + b"\x10" + varint(attempt) + field(b"\x1a", state)
+        return field(b"\x12", field(b"\x12", body))
+
+    def _first_state(self, name: str) -> bytes:
+        """The state of a new run up to its time's value."""
+        state = self._first_states.get(name)
+        if state is None:
+            text = field(b"\x12", clipped(name, MAX_STATE_NAME_BYTES))
+            size = varint(2 + len(text) + 2 + TIMESTAMP_BYTES)
+            state = b"\x42" + size + b"\x08" + varint(_PENDING) + text + b"\x22\x0c"
+            _remember(self._first_states, name, state)
+        return state
+
+    def _name(self, tag: bytes, name: str) -> bytes:
+        return self._names.get(name) or _remember(
+            self._names, name, field(tag, clipped(name, MAX_NAME_BYTES))
+        )
+
+    def _make_logger(self, logger: str) -> bytes:
+        return _remember(self._loggers, logger, field(b"\x2a", clipped(logger, MAX_NAME_BYTES)))
+
+
+def _remember(cache: dict[K, V], key: K, value: V) -> V:
+    if len(cache) >= _CACHE_SIZE:  # names made by programs: no cache is worth unlimited memory
+        cache.clear()
+    cache[key] = value
+    return value
+
+
+def _rest_of_run(run: RunRecord) -> bytes:
+    """What many runs do not have: tags, parameters, trace, version."""
+    parts = [field(b"\x4a", clipped(tag, MAX_NAME_BYTES)) for tag in run.tags if tag][:MAX_TAGS]
+    if run.parameters and len(run.parameters) <= MAX_PARAMETERS_BYTES:
+        parts.append(field(b"\x52", b"\x0a\x04json" + field(b"\x12", run.parameters)))
+    if run.traceparent:
+        trace = field(b"\x0a", run.traceparent.encode())
+        if run.tracestate and len(run.tracestate) <= MAX_TRACESTATE_BYTES:
+            trace += field(b"\x12", utf8(run.tracestate))
+        if run.parent_span_id:
+            trace += field(b"\x1a", run.parent_span_id.encode())
+        parts.append(field(b"\x5a", trace))
+    if run.version:
+        parts.append(field(b"\x62", clipped(run.version, MAX_NAME_BYTES)))
+    return b"".join(parts)
+
+
+def _detail(detail: FailureInfo | bytes) -> bytes:
+    """The field of a state that says more of its end: an error, or where the result is."""
+    if isinstance(detail, bytes):
+        if len(detail) > MAX_REFERENCE_BYTES:
+            return b""
+        return field(b"\x3a", _REFERENCE + field(b"\x12", detail))
+    return field(b"\x32", _failure(detail))
+
+
+def _failure(failure: FailureInfo, depth: int = 1) -> bytes:
+    stack = utf8(failure.stack_trace)
+    if len(stack) > MAX_STACK_TRACE_BYTES:
+        stack = _without_middle(stack)
+    cause = failure.cause
+    return (
+        field(b"\x0a", clipped(failure.type or "Error", MAX_FAILURE_TYPE_BYTES))
+        + field(b"\x12", clipped(failure.message, MAX_MESSAGE_BYTES))
+        + field(b"\x1a", stack)
+        + (field(b"\x22", _failure(cause, depth + 1)) if cause and depth < MAX_CAUSES else b"")
+    )
+
+
+def _without_middle(stack: bytes) -> bytes:
+    half = MAX_STACK_TRACE_BYTES // 2 - 16
+    head = stack[:half].decode(errors="ignore").encode()
+    tail = stack[-half:].decode(errors="ignore").encode()
+    return head + "\n[…]\n".encode() + tail
+
+
+def _pieces(message: str) -> tuple[str, int]:
+    """The message as `utf8` has it, and how many characters fit into a piece for sure."""
+    is_clean = "\0" not in message and _is_encodable(message)  # as most are: they need no copy
+    if not is_clean:
+        message = utf8(message).decode()
+    return message, MAX_LOG_BYTES if message.isascii() else MAX_LOG_BYTES // 4
+
+
+def _is_encodable(message: str) -> bool:
+    """Whether there is no lone surrogate in it; looks at a piece at a time, as it may be large."""
+    if message.isascii():
+        return True
+    try:
+        for start in range(0, len(message), MAX_LOG_BYTES):
+            message[start : start + MAX_LOG_BYTES].encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _log_item(before: bytes, message: bytes, after: bytes) -> bytes:
+    body_size = len(before) + len(message) + len(after) + 1
+    message_size = varint(len(message))
+    body_size += len(message_size)
+    size = varint(body_size)
+    return b"".join(
+        (
+            b"\x12",
+            varint(1 + len(size) + body_size),
+            b"\x1a",
+            size,
+            before,
+            b"\x32",
+            message_size,
+            message,
+            after,
+        )
+    )
+
+
+def batch_bytes(first_sequence: int, items: list[bytes]) -> bytes:
+    """A flowspan.v1.Batch."""
+    return b"\x08" + varint(first_sequence) + b"".join(items)
+
+
+def items_of(first_sequence: int, batch: bytes) -> bytes:
+    """The events of a batch that `batch_bytes` made, for another one that has more."""
+    return batch[1 + len(varint(first_sequence)) :]
+
+
+def batch_frame(batch: bytes) -> bytes:
+    """A flowspan.v1.ReportRequest with a batch."""
+    return b"\x12" + varint(len(batch)) + batch
+
+
+HEARTBEAT_FRAME = b"\x1a\x00"
+"""A flowspan.v1.ReportRequest with a Heartbeat."""
+
+GOODBYE_FRAME = b"\x22\x00"
+"""A flowspan.v1.ReportRequest with a Goodbye."""

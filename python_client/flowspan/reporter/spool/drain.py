@@ -1,0 +1,293 @@
+"""Sending one spool to the service, in the session that made it."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowspan import clock
+from flowspan.connection.address import explain
+from flowspan.exceptions import ServiceUnavailableError
+from flowspan.reporter.encoding.events import GOODBYE_FRAME, batch_frame
+from flowspan.reporter.intake import MAX_BATCH_EVENTS
+from flowspan.reporter.placeholders import placeholder_batch, without_event
+from flowspan.reporter.spool.format import Damage, Losses
+from flowspan.reporter.transport.connector import explain_refusal
+from flowspan.reporter.transport.session import open_session, read_response
+from flowspan.reporter.transport.stream import LinkClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from flowspan.connection.address import Address
+    from flowspan.reporter.spool.file import SpoolFile
+    from flowspan.reporter.transport.session import WelcomeInfo
+    from flowspan.reporter.transport.stream import Link
+
+logger = logging.getLogger("flowspan.reporter")
+
+_MAX_SENT_BYTES = 4 << 20
+_ANSWER_TIMEOUT_S = 20.0
+_GOODBYE_TIMEOUT_S = 5.0
+_MAX_REFUSALS = 100
+_MAX_GAP_EVENTS = 100_000_000
+"""How many placeholders are sent at most: a session that long is none, but a damaged number."""
+
+_RUN_IS_KNOWN = "creation_agrees"
+"""The rule by which the service answers the creation of a run that it has."""
+_PENDING = 2
+
+_OF_THE_SESSION = frozenset(
+    {
+        *("INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "ABORTED"),
+        *("FAILED_PRECONDITION", "OUT_OF_RANGE", "UNAUTHENTICATED"),
+    }
+)
+"""The status codes by which a service that is well refuses this session, and might take others."""
+
+
+@dataclass(slots=True, kw_only=True)
+class PushResult:
+    """What became of a spool.
+
+    Attributes:
+        path: Where it is, or was.
+        session_id: The session.
+        events: How many events the service has taken from it now.
+        missing_events: How many events of it are lost, for the spool was damaged or the service
+            refused them; at least, where the damage hides how many.
+        is_done: Whether the service has all of it, and the file is gone.
+        damaged_path: Where the file is kept, if it was damaged and what could be read was sent.
+        problem: Why the service does not have all of it, if it was tried; else empty.
+        left: Why it was left as it is, and what sends it; empty if it was tried.
+    """
+
+    path: Path
+    session_id: str = ""
+    events: int = 0
+    missing_events: int = 0
+    is_done: bool = False
+    damaged_path: Path | None = None
+    problem: str = ""
+    left: str = ""
+
+
+class Drain:
+    """One spool on its way to the service.
+
+    Args:
+        spool: The spool, owned.
+        address: Where the service is.
+        result: What became of it, kept up to date.
+        progress: Called with the result whenever the service has taken something.
+    """
+
+    def __init__(
+        self,
+        spool: SpoolFile,
+        address: Address,
+        result: PushResult,
+        progress: Callable[[PushResult], None],
+    ) -> None:
+        self._spool = spool
+        self._address = address
+        self._result = result
+        self._progress = progress
+        self._refused: set[int] = set()
+        self._may_run = 0
+        """In a file of starts: the sequence of the RUNNING that may be sent next."""
+        self._acked = 0
+        self._sent = 0
+        self._taken_before: int | None = None
+        self._losses = Losses(0)
+        self._placeholders: deque[tuple[int, int]] = deque()
+        self._is_damaged = not spool.is_whole
+
+    def run(self) -> None:
+        """Send all that can be read, and delete the spool; or set it aside if it was damaged.
+
+        Raises:
+            FlowspanError: The service is not reached.
+            OSError: The spool cannot be read.
+        """
+        if self._spool.has_starts and next(self._spool.entries(), None) is None:
+            self._finish()
+            return
+        while True:
+            link, welcome = self._open_session()
+            if link is None or welcome is None:
+                return
+            try:
+                self._send_all(link, welcome)
+                break
+            except LinkClosedError as error:
+                if error.sequence is None or len(self._refused) >= _MAX_REFUSALS:
+                    self._result.problem = str(error)
+                    return
+                logger.error("the service refused an event of %s: %s", self._spool.path, error)
+                self._refused.add(error.sequence)
+            finally:
+                link.close()
+        self._finish()
+
+    def _open_session(self) -> tuple[Link, WelcomeInfo] | tuple[None, None]:
+        header = self._spool.header
+        try:
+            return open_session(
+                self._address,
+                header.session_id,
+                header.client,
+                secret=header.secret,
+                recovering=True,
+            )
+        except LinkClosedError as error:
+            if error.status not in _OF_THE_SESSION:
+                raise explain_refusal(self._address, error) from error
+            self._result.problem = f"the service at {self._address} refused its session: {error}"
+            return None, None
+        except OSError as error:
+            raise ServiceUnavailableError(explain(self._address, error)) from error
+
+    def _finish(self) -> None:
+        """Dispose of the spool, whose readable part the service has."""
+        result, losses = self._result, self._losses
+        result.missing_events = losses.events + len(self._refused)
+        if not (self._is_damaged or result.missing_events):
+            try:
+                self._spool.delete()
+            except OSError as error:
+                reason = error.strerror or error
+                result.problem = f"all of it was sent, but it cannot be removed ({reason})"
+                return
+            result.is_done = True
+            return
+        problems = []
+        if self._is_damaged or losses.events:
+            what = missing_phrase(losses.events, is_exact=losses.is_exact)
+            problems.append(f"it was damaged: {what}")
+        if self._refused:
+            problems.append(f"the service refused {len(self._refused)} of its events")
+        result.problem = "; ".join(problems)
+        try:
+            result.damaged_path = self._spool.set_aside()
+        except OSError as error:
+            result.problem += f"; and it cannot be renamed ({error.strerror or error})"
+
+    def _send_all(self, link: Link, welcome: WelcomeInfo) -> None:
+        self._acked = self._sent = welcome.resume_after
+        if self._taken_before is None:
+            self._taken_before = welcome.resume_after
+        in_flight = 0
+        for first, count, data in self._batches():
+            if first + count - 1 <= self._sent:
+                continue
+            link.send(batch_frame(data))
+            self._sent = first + count - 1
+            in_flight += len(data)
+            while self._acked < self._sent and (
+                self._spool.has_starts
+                or in_flight >= _MAX_SENT_BYTES
+                or self._sent - self._acked + MAX_BATCH_EVENTS > welcome.max_unacked_events
+            ):
+                self._read(link)
+                if self._acked >= self._sent:
+                    in_flight = 0
+        while self._acked < self._sent:
+            self._read(link)
+        link.send(GOODBYE_FRAME)
+        link.half_close()
+        deadline = clock.monotonic() + _GOODBYE_TIMEOUT_S
+        try:
+            while clock.monotonic() < deadline:
+                link.wait(_GOODBYE_TIMEOUT_S)
+        except LinkClosedError as error:
+            if error.status != "OK":
+                raise
+
+    def _batches(self) -> Iterator[tuple[int, int, bytes]]:
+        """The batches, with placeholders where something is missing or was refused."""
+        following = self._acked + 1
+        self._placeholders.clear()
+        # What came before the spool is not missing in it: the service has lost it since.
+        losses = Losses(self._spool.header.first_sequence, after=self._taken_before)
+        self._losses = losses
+        for entry in self._spool.entries():
+            if isinstance(entry, Damage):
+                self._is_damaged = True
+                losses.damage(entry)
+                continue
+            record, data = entry
+            losses.record(record)
+            if record.first - following > _MAX_GAP_EVENTS:
+                raise LinkClosedError(
+                    "DATA_LOSS", f"{record.first - following} events are missing before {record}"
+                )
+            for sequence in self._refused:
+                if record.first <= sequence <= record.last:
+                    data = without_event(data, sequence) or data
+            if self._spool.has_starts and not self._is_told(record.first):
+                data = placeholder_batch(record.first, record.events)
+            while following < record.first:
+                size = min(MAX_BATCH_EVENTS, record.first - following)
+                self._placeholders.append((following, following + size - 1))
+                yield following, size, placeholder_batch(following, size)
+                following += size
+            yield record.first, record.events, data
+            following = max(following, record.last + 1)
+        losses.end()
+
+    def _is_told(self, sequence: int) -> bool:
+        """Whether an event of a file of starts is reported.
+
+        Creations are, and each is answered before the next event is looked at. A RUNNING is only if
+        the answer to its creation has shown that the run is not further. Else it might revive one
+        that was called Crashed meanwhile.
+        """
+        if sequence % 2:
+            self._may_run = sequence + 1 if sequence > self._sent else 0
+            return True
+        return sequence == self._may_run
+
+    def _read(self, link: Link) -> None:
+        messages = link.wait(_ANSWER_TIMEOUT_S)
+        if not messages:
+            raise LinkClosedError("DEADLINE_EXCEEDED", f"no ack within {_ANSWER_TIMEOUT_S:g} s")
+        for message in messages:
+            response = read_response(message)
+            if response.WhichOneof("frame") != "ack":
+                continue
+            if any(
+                verdict.sequence == self._may_run - 1
+                and verdict.rule == _RUN_IS_KNOWN
+                and verdict.current_state.type != _PENDING
+                for verdict in response.ack.verdicts
+            ):
+                self._may_run = 0
+            if response.ack.up_to_sequence > self._acked:
+                self._take_ack(response.ack.up_to_sequence)
+
+    def _take_ack(self, up_to: int) -> None:
+        count = up_to - self._acked
+        while self._placeholders and self._placeholders[0][0] <= up_to:
+            first, last = self._placeholders.popleft()
+            count -= min(up_to, last) - max(self._acked + 1, first) + 1
+            if last > up_to:
+                self._placeholders.appendleft((up_to + 1, last))
+                break
+        count -= sum(1 for sequence in self._refused if self._acked < sequence <= up_to)
+        self._acked = up_to
+        self._result.events += count
+        self._progress(self._result)
+
+
+def missing_phrase(events: int, *, is_exact: bool) -> str:
+    """Say how many events are missing: "3 events are missing"."""
+    if is_exact and not events:
+        return "nothing is missing"
+    if not events:
+        return "events are missing, and how many cannot be told"
+    verb = "event is" if events == 1 else "events are"
+    return f"{'' if is_exact else 'at least '}{events} {verb} missing"

@@ -1,0 +1,255 @@
+"""Keeps what is not acked on disk while it must be, within its limits.
+
+While there is no connection, every batch is in the file as soon as it is built; what was under way
+when the connection broke is appended at once. The file is deleted when all of it is acked. Where
+the file is full, states still get a reserve that logs do not; where it cannot be written, memory
+keeps some. What has no place then is left out, and that is said, in numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import errno
+import logging
+from typing import TYPE_CHECKING
+
+from flowspan import clock
+from flowspan.connection.client_identity import client_info
+from flowspan.private_files import own_home
+from flowspan.reporter.encoding.events import batch_bytes, items_of
+from flowspan.reporter.intake import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
+from flowspan.reporter.placeholders import placeholder_items
+from flowspan.reporter.spool.file import SUFFIX, SpoolFile
+from flowspan.reporter.spool.format import Damage, SpoolHeader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flowspan.config import Config
+    from flowspan.reporter.outbox import Batch, Outbox
+    from flowspan.reporter.spool.format import Record
+
+logger = logging.getLogger("flowspan.reporter")
+
+_RESERVE_BYTES = 64 << 20
+_RELEASE_ABOVE_BYTES = 8 << 20
+"""From this size on, batches that are on disk are not kept in memory, too."""
+
+_MEMORY_BYTES = 64 << 20
+_MEMORY_RESERVE_BYTES = 32 << 20
+_RETRY_S = 5.0
+_OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Room(enum.Enum):
+    """What there is room for."""
+
+    ALL = "all"
+    STATES = "states"
+    NOTHING = "nothing"
+
+
+def spool_folder(home: Path) -> Path:
+    """Where the spools of a home are."""
+    return home / "spool"
+
+
+class Spool:
+    """The spool of this process's session; owned by the reporter's thread.
+
+    Args:
+        config: Where it is and how large it may be.
+        session_id: Whose it is.
+        secret: The secret of the session, for the process that brings what this one leaves.
+
+    Attributes:
+        problem: Why it does not keep all that it should, and what to do, as a sentence; empty while
+            it does.
+    """
+
+    def __init__(self, config: Config, session_id: str, *, secret: bytes = b"") -> None:
+        self._home = config.home
+        self._folder = spool_folder(config.home)
+        self._header = SpoolHeader(session_id, config.address or "", secret=secret)
+        self._limit = config.spool_max_bytes
+        self._reserve = min(_RESERVE_BYTES, self._limit // 8)
+        self._file: SpoolFile | None = None
+        self._others_bytes = 0
+        self._retry_at = 0.0
+        self._is_full = False
+        self._unsynced = False
+        self._is_damaged = False
+        self._missing_events = 0
+        self.problem = ""
+
+    @property
+    def is_full(self) -> bool:
+        """True if it has reached its limit."""
+        return self._is_full
+
+    @property
+    def limit_bytes(self) -> int:
+        """How large it may grow."""
+        return self._limit
+
+    @property
+    def path(self) -> Path:
+        """Where its file is, or would be."""
+        return self._folder / f"{self._header.session_id}{SUFFIX}"
+
+    def room(self, outbox: Outbox) -> Room:
+        """What may be built while there is no connection."""
+        if not self._is_full and clock.monotonic() >= self._retry_at:
+            used = self._others_bytes + (self._file.size if self._file is not None else 0)
+            return Room.ALL if used < self._limit - self._reserve else Room.STATES
+        # What is built now stays in memory. For logs a file that cannot be written is a reason to
+        # keep them there; one that is full, as the user wished it, is not.
+        if outbox.memory_bytes >= _MEMORY_BYTES + _MEMORY_RESERVE_BYTES:
+            return Room.NOTHING
+        is_short = self._is_full or outbox.memory_bytes >= _MEMORY_BYTES
+        return Room.STATES if is_short else Room.ALL
+
+    def persist(self, outbox: Outbox) -> bool:
+        """Writes what is not on disk yet.
+
+        Returns:
+            Whether all is on disk now.
+        """
+        missing = outbox.not_on_disk()
+        if not missing:
+            return True
+        if self._is_full or clock.monotonic() < self._retry_at:
+            return False
+        try:
+            spool = self._open(missing[0].first)
+            for batch in missing:
+                if self._others_bytes + spool.size + batch.size > self._limit:
+                    self._is_full = True
+                    self.problem = (
+                        f"The spool {self.path} is full (FLOWSPAN_SPOOL_MAX_BYTES is "
+                        f"{self._limit}): raise the limit, or start the service."
+                    )
+                    return False
+                assert batch.data is not None  # noqa: S101 - what is not on disk is in memory
+                batch.offset = spool.append(batch.first, batch.last - batch.first + 1, batch.data)
+                self._unsynced = True
+                if outbox.memory_bytes > _RELEASE_ABOVE_BYTES:
+                    outbox.release(batch)
+            outbox.join_last(max_events=MAX_BATCH_EVENTS, max_bytes=MAX_BATCH_BYTES)
+        except OSError as error:
+            self._retry_at = clock.monotonic() + _RETRY_S
+            is_space = error.errno in _OUT_OF_SPACE
+            self.problem = (
+                f"The spool {self.path} cannot be written ({error.strerror or error}): "
+                f"{'free some space there' if is_space else 'make it writable'}, or set "
+                "FLOWSPAN_HOME to another folder."
+            )
+            return False
+        self.problem = ""
+        return True
+
+    def sync(self) -> None:
+        """Makes what was written safe against a crash of the machine, as far as it can be."""
+        if self._file is not None and self._unsynced:
+            try:
+                self._file.sync()
+                self._unsynced = False
+            except OSError as error:
+                logger.warning("the spool %s could not be synced: %s", self.path, error)
+
+    def load(self, outbox: Outbox, batch: Batch) -> bytes:
+        """The bytes of a batch, read from the file if they are only there."""
+        if batch.data is not None:
+            return batch.data
+        data = self._read(batch)
+        outbox.load(batch, data)
+        return data
+
+    def _read(self, batch: Batch) -> bytes:
+        """The batch from its records, with placeholders for what cannot be read.
+
+        The sequences must not have a gap, or nothing after it would be taken.
+        """
+        pieces = []
+        missing, sequence = 0, batch.first
+        try:
+            for record, data in self._records_from(batch.offset or 0):
+                if record.first > batch.last:
+                    break
+                if record.first > sequence:
+                    missing += record.first - sequence
+                    pieces.append(placeholder_items(record.first - sequence))
+                pieces.append(items_of(record.first, data))
+                sequence = record.last + 1
+                if sequence > batch.last:
+                    break
+        except OSError as error:
+            logger.error("the spool %s could not be read: %s", self.path, error)
+        if sequence <= batch.last:
+            missing += batch.last - sequence + 1
+            pieces.append(placeholder_items(batch.last - sequence + 1))
+        if missing:
+            logger.error("the spool %s is damaged: %d events are lost", self.path, missing)
+            self._is_damaged = True
+            self._missing_events += missing
+        return batch_bytes(batch.first, pieces)
+
+    def _records_from(self, offset: int) -> Iterator[tuple[Record, bytes]]:
+        if self._file is not None:
+            for entry in self._file.entries(offset):
+                if not isinstance(entry, Damage):
+                    yield entry
+
+    def tidy(self, outbox: Outbox) -> None:
+        """Deletes the file when nothing of it is missing at the service any more."""
+        if self._file is not None and not outbox.is_on_disk:
+            self._dispose(self._file)
+            self._file = None
+            self._is_full = self._unsynced = self._is_damaged = False
+        if outbox.is_empty:
+            self.problem = ""
+
+    def close(self) -> None:
+        """Lets go of the file: the next process may take it over."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _dispose(self, spool: SpoolFile) -> None:
+        """Delete the file, or set it aside if something in it could not be read."""
+        if not self._is_damaged:
+            with contextlib.suppress(OSError):
+                spool.delete()
+            return
+        try:
+            where = spool.set_aside()
+        except OSError as error:
+            logger.error("the damaged spool %s could not be renamed: %s", spool.path, error)
+            return
+        logger.error(
+            "%d events of this process are lost, for its spool was damaged. The service has what "
+            "came after them. The spool is kept as %s: is the disk all right?",
+            *(self._missing_events, where),
+        )
+
+    def _open(self, first_sequence: int) -> SpoolFile:
+        if self._file is None:
+            if not self._header.client:
+                self._header.client.update(client_info())
+            own_home(self._home)
+            header = dataclasses.replace(self._header, first_sequence=first_sequence)
+            self._file = SpoolFile.create(self._folder, header)
+            self._others_bytes = sum(
+                _size(path) for path in self._folder.glob(f"*{SUFFIX}") if path != self._file.path
+            )
+        return self._file
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # gone by now, or not to be reached: it is another process's
+        return 0

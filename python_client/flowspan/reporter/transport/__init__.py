@@ -1,0 +1,1 @@
+"""The connection of the report stream: finding, opening and reopening it."""

@@ -1,0 +1,113 @@
+"""The beginning of a session on a link: Hello and Welcome, and how the answers are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowspan.connection.client_identity import introduce
+from flowspan.reporter.transport.stream import Link, LinkClosedError
+from flowspan.v1 import report_pb2, report_service_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google.protobuf.duration_pb2 import Duration
+
+    from flowspan.connection.address import Address
+
+CONNECT_TIMEOUT_S = 5.0
+WELCOME_TIMEOUT_S = 10.0
+_MIN_BATCH_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WelcomeInfo:
+    """What the service said of itself when the session began; see flowspan.v1.Welcome."""
+
+    address: Address
+    resume_after: int
+    max_batch_bytes: int
+    max_unacked_events: int
+    lease_s: float
+    reconnect_grace_s: float
+    server_time_ns: int
+    otlp_endpoint: str
+    limited_tags: frozenset[str]
+    capabilities: frozenset[str]
+    server_version: str
+
+
+def open_session(
+    address: Address,
+    session_id: str,
+    client: Mapping[str, str],
+    *,
+    secret: bytes = b"",
+    recovering: bool = False,
+) -> tuple[Link, WelcomeInfo]:
+    """Connects, says Hello and waits for the Welcome.
+
+    Args:
+        address: Where the service is.
+        session_id: The session, new or to be resumed.
+        client: Who made the session (see `flowspan.connection.client_identity`).
+        secret: The secret of the session; empty if it has none.
+        recovering: Whether that was another process, which is gone.
+
+    Raises:
+        OSError: There is no connection.
+        LinkClosedError: The service, or what listens there, ended the stream.
+    """
+    link = Link.connect(address, timeout_s=CONNECT_TIMEOUT_S)
+    try:
+        hello = report_pb2.Hello(session_id=session_id, secret=secret, recovering=recovering)
+        introduce(hello, client)
+        link.send(report_service_pb2.ReportRequest(hello=hello).SerializeToString())
+        messages = link.wait(WELCOME_TIMEOUT_S)
+        if not messages:
+            raise LinkClosedError(
+                "DEADLINE_EXCEEDED", f"the service did not answer within {WELCOME_TIMEOUT_S:g} s"
+            )
+        welcome = _read_welcome(address, messages[0])
+        link.put_back(messages[1:])  # commands may follow at its heels
+        return link, welcome
+    except BaseException:
+        link.close()
+        raise
+
+
+def read_response(message: bytes) -> report_service_pb2.ReportResponse:
+    """Reads a frame of the service.
+
+    Raises:
+        LinkClosedError: It is none.
+    """
+    try:
+        return report_service_pb2.ReportResponse.FromString(message)
+    except Exception as error:  # DecodeError, whose home depends on protobuf's implementation
+        raise LinkClosedError("NOT_GRPC", f"an answer could not be read ({error})") from error
+
+
+def _read_welcome(address: Address, message: bytes) -> WelcomeInfo:
+    response = read_response(message)
+    if response.WhichOneof("frame") != "welcome":
+        raise LinkClosedError("NOT_GRPC", "the first answer was not a Welcome")
+    welcome = response.welcome
+    return WelcomeInfo(
+        address=address,
+        resume_after=welcome.resume_after,
+        max_batch_bytes=max(welcome.max_batch_bytes or (1 << 20), _MIN_BATCH_BYTES),
+        max_unacked_events=welcome.max_unacked_events or 10_000,
+        lease_s=_seconds(welcome.lease) or 30.0,
+        reconnect_grace_s=_seconds(welcome.reconnect_grace),
+        server_time_ns=welcome.server_time.ToNanoseconds(),
+        otlp_endpoint=welcome.otlp_endpoint,
+        limited_tags=frozenset(welcome.limited_tags),
+        capabilities=frozenset(welcome.capabilities),
+        server_version=welcome.server_version,
+    )
+
+
+def _seconds(duration: Duration) -> float:
+    return float(duration.seconds) + duration.nanos / 1e9

@@ -1,0 +1,323 @@
+"""The keeper of a run: looks its result up, stores it, and is the run's place in transactions."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from flowspan import clock
+from flowspan.core.events import STATE
+from flowspan.core.failures import reason_of, summary
+from flowspan.core.result_options import NO_OPTIONS, Keeping
+from flowspan.core.states import COMPLETED, KeptState, State, StoredState
+from flowspan.core.steps import Do
+from flowspan.core.transactions import (
+    TransactionNode,
+    TransactionState,
+    current_transaction,
+    end,
+    rollback_children,
+    transaction_of_run,
+)
+from flowspan.results.attempt_cache import Kept
+from flowspan.results.lookup import LookUp
+from flowspan.results.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Hashable
+
+    from flowspan.core.engine import World
+    from flowspan.core.run import Run
+    from flowspan.results.record import ResultRecord
+
+    Calls = Generator[float | Do | None, Any, Any]
+
+ROLLED_BACK = "RolledBack"
+
+_ERROR = 40
+_NS_PER_S = 1_000_000_000
+
+
+def attach(world: World, run: Run, inherited: Keeping | None) -> None:
+    """Gives a run that is about to be announced what it needs to keep results.
+
+    Args:
+        world: The process.
+        run: The run; its `keeping` and `keeper` are set.
+        inherited: How the calling run keeps results.
+    """
+    options = run.definition.keeping or NO_OPTIONS
+    keeping = (inherited or Keeping()).with_options(options)
+    if run.definition.is_flow:
+        # What the caller's next attempt finds of this run, and what this run's own next one does.
+        own = keeping if options.persist is not False else keeping.with_kept(None)
+        keeping = keeping.with_kept(Kept() if run.definition.retry is not None else None)
+        is_inside = current_transaction.get() is not None
+        run.keeping = keeping if keeping.says_something or is_inside else None
+        if own.persist or own.kept is not None:
+            run.keeper = RunKeeper(world, run, own, None)
+        return
+    hooks = run.definition.hooks
+    has_hooks = hooks is not None and hooks.are_of_transactions
+    around = transaction_of(world, run.parent, wanted=has_hooks)
+    run.keeping = keeping if keeping.says_something or around is not None else None
+    if keeping.persist or keeping.kept is not None or around is not None or has_hooks:
+        run.keeper = RunKeeper(world, run, keeping, around)
+
+
+def transaction_of(world: World, run: Run | None, *, wanted: bool) -> TransactionNode | None:
+    """The transaction in which the code of a run is: that of a block, or a task run's own.
+
+    Tasks in tasks keep their results each for itself, unless something is to be rolled back: there
+    is a block around them, or one of them has hooks for it.
+
+    Args:
+        world: The process.
+        run: The run; None outside of runs.
+        wanted: Whether a task run's own is to count although nothing needed it so far.
+    """
+    of_block = current_transaction.get()
+    if run is None or run.definition.is_flow:
+        return of_block
+    if of_block is not None and of_block.run_id == run.record.id:
+        return of_block
+    run = run.copy_of or run
+    keeper = run.keeper
+    if keeper is not None and keeper.is_transactional:
+        return keeper.transaction
+    if not wanted:
+        return None
+    around = transaction_of(world, run.parent, wanted=True)
+    if keeper is None:
+        keeper = run.keeper = RunKeeper(world, run, run.keeping or Keeping(), around)
+    keeper.is_transactional = True
+    keeper.transaction.parent = around
+    return keeper.transaction
+
+
+class RunKeeper:
+    """Keeps the result of one run; see `flowspan.core.result_options.Keeper`.
+
+    Args:
+        world: The process.
+        run: The run.
+        keeping: How its result is kept.
+        around: The transaction in which it was called.
+    """
+
+    def __init__(
+        self, world: World, run: Run, keeping: Keeping, around: TransactionNode | None
+    ) -> None:
+        self.reference: bytes | None = None
+        self.looks_up = True
+        hooks = run.definition.hooks
+        self.is_transactional = around is not None or (
+            hooks is not None and hooks.are_of_transactions
+        )
+        self._world = world
+        self._run = run
+        self._keeping = keeping
+        self._lookup = LookUp(world, run, keeping)
+        self._value: Any = None
+        self._names = "", ""
+        self._problem: Exception | None = None
+        self._snapshot: Snapshot | None = None
+        self._record: ResultRecord | Exception | None = None
+        self._has_completed = False
+        self.transaction = transaction_of_run(
+            is_async=run.definition.is_async,
+            key=None,
+            parent=around,
+            run_id=run.record.id,
+            note=self._note,
+        )
+
+    @property
+    def place(self) -> Hashable:
+        """The place of what the run calls, in a flow with retries."""
+        return self._lookup.place
+
+    def note_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note which call this is, if the flow is to know it again in its next attempt."""
+        if self._keeping.kept is not None:
+            self._lookup.note_call(args, kwargs)
+
+    def look_up(self) -> Calls:
+        """Looks whether there is a result already; the state Cached, or None."""
+        is_flow = self._run.definition.is_flow
+        if is_flow and self._keeping.kept is None:
+            return None
+        if not self.looks_up:
+            if not is_flow:
+                self._lookup.warn_once_of_iterating()
+            return None
+        lookup = self._lookup
+        found = yield from lookup.look_up(self.transaction)
+        self.transaction.key = lookup.key
+        if found is None:
+            return None
+        (value,) = found
+        self.transaction.state = TransactionState.COMMITTED
+        self.transaction.release()
+        if lookup.is_stored:
+            self._set_reference()
+        now, run_id = self._world.now_ns(), self._run.record.id
+        if is_flow:
+            name, message, value = value
+            kept = KeptState(COMPLETED, "Cached", lookup.found_how, value, run_id, now)
+            kept.earlier = name, message
+            return kept
+        return self._lean(State(COMPLETED, "Cached", lookup.found_how, value, run_id, now))
+
+    def attempt_failed(self) -> Calls:
+        """Rolls back what the failed attempt did in tasks of its own."""
+        yield from rollback_children(self.transaction)
+
+    def finish(self, state: State) -> Calls:
+        """Stores the result, unless that is left to a transaction; the state to enter."""
+        if state.type is not COMPLETED:
+            return state
+        transaction = self.transaction
+        self._value = state.data
+        self._names = state.name, state.message
+        hooks = self._run.definition.hooks
+        if hooks is not None:
+            transaction.on_commit_hooks += hooks.of("on_commit")
+            transaction.on_rollback_hooks += hooks.of("on_rollback")
+        transaction.tell_rolled_back = self._tell_rolled_back
+        if not transaction.has_ended:
+            transaction.state = TransactionState.STAGED
+        if self._keeping.persist:
+            self._set_reference()
+        if self._writes and (transaction.waits_for_parent or self._lookup.kept_as is not None):
+            # Now, before anyone else has the value and may change it.
+            yield Do(self._take_down, (), is_user_code=False)
+        if self._snapshot is not None and self._run.definition.is_flow:
+            yield from self._keep_with_block()
+        if transaction.waits_for_parent:
+            transaction.write = self._write if self._writes else None
+            return self._lean(state)
+        transaction.write = self._write_or_say if self._writes else None
+        yield from end(transaction, failed=False)
+        self._value = None
+        if transaction.is_rolled_back():
+            self.reference = None
+            message = "Its transaction could not be committed; see its log."
+            return state.renamed(name=ROLLED_BACK, message=message)
+        if self._problem is not None:
+            self.reference = None
+            return state.renamed(message=f"Its result was not stored: {reason_of(self._problem)}")
+        return self._lean(state)
+
+    def settle(self, state: State) -> Calls:
+        """Makes the run's transaction a part of that around it, or rolls it back."""
+        self._has_completed = state.type is COMPLETED
+        if not self.transaction.has_ended:
+            yield from end(self.transaction, failed=state.type is not COMPLETED)
+        elif state.type is not COMPLETED:
+            yield from end(self.transaction, failed=True)
+
+    def _keep_with_block(self) -> Calls:
+        """Keep a subflow's result when the block around its call commits, if there is one.
+
+        Its tasks are rolled back with the block, so the next attempt has to run it again then.
+        """
+        run, block = self._run, current_transaction.get()
+        callers = {run.parent.record.id, self._lookup.flow_run_id} if run.parent is not None else ()
+        if block is None or block.run_id not in callers:
+            return
+        call, snapshot, attempt = self._lookup.kept_as, self._snapshot, self._lookup.flow_attempt
+        node = TransactionNode(key=None, parent=block, run_id=run.record.id, note=self._note)
+        node.has_joined = True  # it is ours, and no child for the program to see
+        node.write = lambda: self._keeping.kept.put(call, snapshot, attempt)
+        self._snapshot = None
+        yield from end(node, failed=False)
+
+    @property
+    def _writes(self) -> bool:
+        return self._keeping.persist or self._lookup.kept_as is not None
+
+    def _take_down(self) -> None:
+        """Keep the value as it is now: for the flow's next attempt, and for the store."""
+        if self._lookup.kept_as is not None:
+            is_flow = self._run.definition.is_flow
+            self._snapshot = Snapshot((*self._names, self._value) if is_flow else self._value)
+        if self._keeping.persist:
+            try:
+                self._record = self._made_record()
+            except Exception as error:  # noqa: BLE001 - raised where it is to be written
+                self._record = error
+        self._value = None
+
+    def _made_record(self) -> ResultRecord:
+        run, lookup = self._run, self._lookup
+        expiration = None
+        after_s = (run.definition.keeping or NO_OPTIONS).expires_after_s
+        if after_s is not None:
+            expiration = datetime.fromtimestamp(clock.program_ns() / _NS_PER_S + after_s, UTC)
+        return lookup.store.prepare(self._value, lookup.storage_key, expiration, run.record.id)
+
+    def _write(self) -> None:
+        """Keeps the result: in memory for the flow's next attempt, and in the store.
+
+        Raises:
+            Exception: It cannot be written.
+        """
+        if self._snapshot is not None and self._lookup.kept_as is not None:
+            lookup = self._lookup
+            self._keeping.kept.put(lookup.kept_as, self._snapshot, lookup.flow_attempt)
+        if not self._keeping.persist:
+            return
+        record = self._made_record() if self._record is None else self._record
+        self._value = self._record = None
+        if isinstance(record, Exception):
+            raise record
+        self._lookup.store.write_record(record)
+
+    def _write_or_say(self) -> None:
+        """The same outside of transactions: the run has completed, whether it can be stored or not.
+
+        Losing a result that is there because of a full disk would be worse than not storing it.
+        """
+        try:
+            self._write()
+        except Exception as error:  # noqa: BLE001 - serializers and file systems raise what they like
+            self._problem = error
+            self._world.note(
+                self._run,
+                _ERROR,
+                f"The result was not stored ({summary(error)}). The run "
+                "has completed all the same, and whoever waits for the result gets it.",
+                None,
+            )
+
+    def _set_reference(self) -> None:
+        try:
+            reference = self._lookup.store.reference(self._lookup.storage_key)
+        except Exception:  # noqa: BLE001 - the store cannot be opened, as the writing will say
+            return
+        self.reference = json.dumps(reference).encode()
+
+    def _lean(self, state: State) -> State:
+        """The state without its result in memory, where that is to be read from the store."""
+        options = self._run.definition.keeping or NO_OPTIONS
+        if options.in_memory or self.reference is None or self.transaction.waits_for_parent:
+            return state
+        if type(state) is not State:  # its caller gets what was returned, states as they are
+            return state
+        store, key = self._lookup.store, self._lookup.storage_key
+        return StoredState(state, lambda: store.load(store.read(key)))
+
+    def _tell_rolled_back(self) -> None:
+        if not self._has_completed:  # it never said that it has completed
+            return
+        run, message = self._run, "Rolled back with the transaction that it was called in."
+        kind, now = COMPLETED.number, self._world.now_ns()
+        event = (STATE, run.record.id, run.attempt, kind, ROLLED_BACK, message, now, None, None)
+        self._world.emit(event)
+        if run.span is not None:
+            run.span.rolled_back(message, now)
+
+    def _note(self, level: int, message: str, error: BaseException | None) -> None:
+        self._world.note(self._run, level, message, error)

@@ -1,0 +1,315 @@
+"""The span of a run: what it shows, and how it follows the run.
+
+A run is one span, from its creation to its terminal state. Where it is tried more than once, each
+try is a child span as well. The span of the first try is made when it has failed and another one
+is to follow, with its real times: until then nobody knows that it is needed, and what user code
+traced meanwhile is a child of the run's span.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import SpanContext, StatusCode
+
+from flowspan.core.failures import summary
+from flowspan.core.states import CANCELLED, COMPLETED
+from flowspan.telemetry import attributes as names
+from flowspan.telemetry.propagation import (
+    environ_context,
+    span_context,
+    traceparent,
+    tracestate,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextvars import Token
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, Tracer
+
+    from flowspan.core.definition import Definition
+    from flowspan.core.events import RunRecord
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("flowspan.telemetry")
+
+SCOPE_NAME = "flowspan"
+"""The instrumentation scope of the spans of runs."""
+_COMPLETED, _CANCELLED = COMPLETED.number, CANCELLED.number
+NOTICEABLE_WAIT_NS = 1_000_000
+"""A run that waited less than this before its first try gets no event for it."""
+
+
+def never_fails(method: Callable[P, None]) -> Callable[P, None]:
+    """For what is called by the engine: tracing that fails must not fail the run."""
+
+    @wraps(method)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(*args, **kwargs)
+        except Exception:
+            logger.debug("Tracing failed in %s.", method.__qualname__, exc_info=True)
+
+    return wrapper
+
+
+class SpanTracer:
+    """Makes the spans of runs; a `flowspan.core.span.Tracer`.
+
+    Args:
+        tracer: The tracer of OpenTelemetry's that makes them.
+        environ: The environment of the process; its TRACEPARENT is the parent of top-level runs.
+    """
+
+    def __init__(self, tracer: Tracer, *, environ: Mapping[str, str]) -> None:
+        self._tracer = tracer
+        self._outer = environ_context(environ)
+
+    def start_run(self, record: RunRecord, definition: Definition, time_ns: int) -> RunSpan | None:
+        """See `flowspan.core.span.Tracer.start_run`."""
+        try:
+            return self._start_run(record, definition, time_ns)
+        except Exception:
+            logger.debug("Could not start the span of run %s.", record.id, exc_info=True)
+            return None
+
+    @never_fails
+    def end_lost(
+        self, record: RunRecord, created_ns: int, state: tuple[int, str, str, int]
+    ) -> None:
+        """Ends the span of a run whose process is gone, if flowspan makes the spans itself.
+
+        Args:
+            record: The run, with the ids of its span.
+            created_ns: When it was created.
+            state: What it ended in: type, name, message, and when.
+        """
+        adopt = getattr(self._tracer, "adopt", None)
+        own = span_context(record.traceparent)
+        if adopt is None or not own.is_valid or not own.trace_flags.sampled:
+            return  # a provider of the program's lets nobody choose a span's id
+        parent = None
+        if record.parent_span_id:
+            parent = SpanContext(own.trace_id, int(record.parent_span_id, 16), is_remote=True)
+        attributes = {**names.run_attributes(record, None), names.SYNTHETIC: True}
+        span = adopt(record.function_name, own, parent, attributes, created_ns)
+        kind, name, message, time_ns = state
+        RunSpan(self._tracer, span, record.function_name, created_ns).end(
+            kind, name, message, None, time_ns
+        )
+
+    def _start_run(self, record: RunRecord, definition: Definition, time_ns: int) -> RunSpan | None:
+        context = otel_context.get_current()
+        parent = trace.get_current_span(context).get_span_context()
+        if not parent.is_valid and self._outer is not None:
+            context = self._outer
+            parent = trace.get_current_span(context).get_span_context()
+        span = self._tracer.start_span(
+            record.function_name,
+            context,
+            attributes=names.run_attributes(record, definition.fn),
+            start_time=time_ns,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+        own = span.get_span_context()
+        if not own.is_valid or own.span_id == parent.span_id:
+            return None  # A provider that makes no spans: it hands out none, or the parent.
+        record.traceparent = traceparent(own)
+        if own.trace_state:
+            record.tracestate = tracestate(own)
+        if parent.is_valid:
+            record.parent_span_id = f"{parent.span_id:016x}"
+        return RunSpan(self._tracer, span, record.function_name, time_ns)
+
+
+class RunSpan:
+    """A run's span, and its attempts'; a `flowspan.core.span.RunSpan`."""
+
+    __slots__ = (
+        "_attempt",
+        "_created_ns",
+        "_current",
+        "_name",
+        "_span",
+        "_started_ns",
+        "_tracer",
+        "_tries",
+    )
+
+    def __init__(self, tracer: Tracer, span: Span, name: str, created_ns: int) -> None:
+        self._tracer = tracer
+        self._span = span
+        self._current = span
+        """What user code runs in: the run's span, from the second attempt on the attempt's."""
+        self._name = name
+        self._created_ns = created_ns
+        self._attempt = 1
+        self._tries = 0
+        """How many attempts have begun."""
+        self._started_ns: int | None = None
+        """When the attempt began; None while none runs."""
+
+    @never_fails
+    def attempt(self, number: int, time_ns: int) -> None:
+        """See `flowspan.core.span.RunSpan.attempt`."""
+        if self._current is not self._span:
+            self._current.end(time_ns)
+            self._current = self._span
+        self._attempt = number
+        self._started_ns = time_ns
+        self._tries += 1
+        if number > 1:
+            self._span.add_event(names.RETRYING_EVENT, {names.ATTEMPT: number}, time_ns)
+            self._current = self._start_child("attempt", time_ns, {names.ATTEMPT: number})
+        elif time_ns - self._created_ns >= NOTICEABLE_WAIT_NS:
+            waited_s = (time_ns - self._created_ns) / 1e9
+            self._span.add_event(names.RUNNING_EVENT, {names.WAITED: waited_s}, time_ns)
+
+    @never_fails
+    def attempt_failed(self, error: BaseException | None, message: str, time_ns: int) -> None:
+        """See `flowspan.core.span.RunSpan.attempt_failed`."""
+        if self._started_ns is None:
+            return
+        span = self._current
+        if span is self._span:
+            attributes = {names.ATTEMPT: self._attempt}
+            span = self._start_child("attempt", self._started_ns, attributes)
+        _set_error(span, "Failed", message, error, time_ns)
+        span.end(time_ns)
+        self._current = self._span
+        self._started_ns = None
+
+    @never_fails
+    def link(self, traceparent: str, run_id: str, input_name: str) -> None:
+        """See `flowspan.core.span.RunSpan.link`."""
+        if traceparent:
+            put = getattr(self._span, "put_link", self._span.add_link)
+            context = span_context(traceparent)
+            put(context, {names.INPUT_NAME: input_name, names.RUN_ID: run_id})
+
+    @never_fails
+    def named(self, name: str) -> None:
+        """See `flowspan.core.span.RunSpan.named`."""
+        self._put({names.RUN_NAME: name})
+
+    @never_fails
+    def mapped(self, index: int) -> None:
+        """See `flowspan.core.span.RunSpan.mapped`."""
+        self._put({names.MAP_INDEX: index})
+
+    @never_fails
+    def awaiting_retry(self, delay_s: float, time_ns: int) -> None:
+        """See `flowspan.core.span.RunSpan.awaiting_retry`."""
+        self._span.add_event(
+            names.AWAITING_RETRY_EVENT,
+            {names.DELAY: delay_s, names.ATTEMPT: self._attempt + 1},
+            time_ns,
+        )
+
+    @never_fails
+    def made_artifact(self, artifact_id: str, kind: str, key: str, time_ns: int) -> None:
+        """See `flowspan.core.span.RunSpan.made_artifact`."""
+        said = {names.ARTIFACT_ID: artifact_id, names.ARTIFACT_TYPE: kind}
+        if key:
+            said[names.ARTIFACT_KEY] = key
+        self._current.add_event(names.ARTIFACT_EVENT, said, time_ns)
+
+    def enter(self) -> Token[Context] | None:
+        """See `flowspan.core.span.RunSpan.enter`."""
+        return otel_context.attach(trace.set_span_in_context(self._current))
+
+    def leave(self, token: Any) -> None:
+        """See `flowspan.core.span.RunSpan.leave`."""
+        otel_context.detach(token)
+
+    def current_ids(self) -> tuple[str, str]:
+        """See `flowspan.core.span.RunSpan.current_ids`."""
+        own = self._current.get_span_context()
+        here = trace.get_current_span().get_span_context()
+        # In a thread that user code started, no span may be current, or one of another trace.
+        context = here if here.trace_id == own.trace_id else own
+        return f"{context.trace_id:032x}", f"{context.span_id:016x}"
+
+    def own_ids(self) -> tuple[str, str]:
+        """See `flowspan.core.span.RunSpan.own_ids`."""
+        context = self._current.get_span_context()
+        return f"{context.trace_id:032x}", f"{context.span_id:016x}"
+
+    @never_fails
+    def end(
+        self,
+        state_type: int,
+        state_name: str,
+        message: str,
+        error: BaseException | None,
+        time_ns: int,
+    ) -> None:
+        """See `flowspan.core.span.RunSpan.end`."""
+        spans = (self._span,) if self._current is self._span else (self._current, self._span)
+        self._put(
+            {
+                names.STATE_TYPE: names.STATE_TYPE_NAMES[state_type],
+                names.STATE_NAME: state_name,
+                names.ATTEMPTS: self._tries,
+            }
+        )
+        if state_type == _COMPLETED and state_name in names.NAMED_COMPLETIONS:
+            _add_named_event(self._span, state_name, message, time_ns)
+        if state_type == _CANCELLED:
+            self._span.set_attribute(names.CANCELLED, value=True)
+        for span in spans:
+            if state_type != _COMPLETED and state_type != _CANCELLED:
+                _set_error(span, state_name, message, error, time_ns)
+            span.end(time_ns)
+        self._current = self._span
+
+    @never_fails
+    def rolled_back(self, message: str, time_ns: int) -> None:
+        """See `flowspan.core.span.RunSpan.rolled_back`."""
+        # The run's span has ended: nothing can be added to it.
+        span = self._start_child("rollback", time_ns, {names.STATE_NAME: "RolledBack"})
+        _add_named_event(span, "RolledBack", message, time_ns)
+        span.end(time_ns)
+
+    def _put(self, attributes: dict[str, Any]) -> None:
+        # A lean span takes flowspan's own attributes without a check.
+        getattr(self._span, "put", self._span.set_attributes)(attributes)
+
+    def _start_child(self, what: str, start_ns: int, attributes: dict[str, Any]) -> Span:
+        return self._tracer.start_span(
+            f"{self._name} {what}",
+            trace.set_span_in_context(self._span, otel_context.Context()),
+            attributes=attributes,
+            start_time=start_ns,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+
+
+def _add_named_event(span: Span, state_name: str, message: str, time_ns: int) -> None:
+    attributes = {names.STATE_MESSAGE: message} if message else None
+    span.add_event(names.NAMED_COMPLETIONS[state_name], attributes, time_ns)
+
+
+def _set_error(
+    span: Span, state_name: str, message: str, error: BaseException | None, time_ns: int
+) -> None:
+    if not span.is_recording():
+        return
+    if error is None:
+        span.set_attribute(names.ERROR_TYPE, state_name)
+        span.set_status(StatusCode.ERROR, message or state_name)
+        return
+    exception = names.exception_attributes(error)
+    span.add_event(names.EXCEPTION_EVENT, exception, time_ns)
+    span.set_attribute(names.ERROR_TYPE, exception["exception.type"])
+    span.set_status(StatusCode.ERROR, message or summary(error))
