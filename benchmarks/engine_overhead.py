@@ -18,7 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from flowspan import flow, task
-from flowspan.drivers.process import Host, set_host
+from flowspan.drivers.process import ProcessContext, set_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,13 +100,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
-    host = Host(
+    process = ProcessContext(
         events.append,
         flush=lambda: None,
         on_cancel=lambda run_id, cancel: None,
         forget=lambda run_id: None,
     )
-    before = set_host(host)
+    before = set_process(process)
     try:
         figures = {
             "bare function call": cpu_us(bare_calls, TASKS),
@@ -118,7 +118,7 @@ def main() -> None:
             "top-level flow, not flushed": cpu_us(lambda n: [subflow(i) for i in range(n)], FLOWS),
         }
     finally:
-        set_host(before)
+        set_process(before)
     if arguments.json:
         json.dump({name: round(value, 2) for name, value in figures.items()}, sys.stdout)
         sys.stdout.write("\n")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowspan import flow, task
-from flowspan.drivers.process import Host, set_host
+from flowspan.drivers.process import ProcessContext, set_process
 from flowspan.results.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -99,17 +99,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
-    host = Host(
+    process = ProcessContext(
         lambda event: None,
         flush=lambda: None,
         on_cancel=lambda run_id, cancel: None,
         forget=lambda run_id: None,
     )
-    before = set_host(host)
+    before = set_process(process)
     try:
         figures = measure()
     finally:
-        set_host(before)
+        set_process(before)
     if arguments.json:
         sys.stdout.write(json.dumps(figures) + "\n")
         return

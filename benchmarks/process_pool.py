@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from flowspan import flow, task
-from flowspan.drivers.process import Host, set_host
+from flowspan.drivers.process import ProcessContext, set_process
 from flowspan.task_runners import ProcessPoolTaskRunner
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     ignore: Callable[..., None] = lambda *_: None  # noqa: E731 - shorter
-    set_host(Host(ignore, flush=ignore, on_cancel=ignore, forget=ignore))
+    set_process(ProcessContext(ignore, flush=ignore, on_cancel=ignore, forget=ignore))
     figures = measure()
     if options.json:
         print(json.dumps(figures))

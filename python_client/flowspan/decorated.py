@@ -33,12 +33,12 @@ from flowspan.core.functions import (
     is_generator_function,
     take_after,
 )
-from flowspan.core.hooks import HookDecorator, HookList, kept_hooks, made_hooks
+from flowspan.core.hooks import HookDecorator, HookList, inherited_hooks, made_hooks
 from flowspan.core.keys.source_code import Code
 from flowspan.core.number_options import checked_number, checked_timeout
 from flowspan.core.option_attributes import OptionValue
 from flowspan.core.option_errors import misplaced_option, possible_keywords
-from flowspan.core.result_options import keep_options
+from flowspan.core.result_options import result_options
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.states import COMPLETED, ReturnedState, State
 from flowspan.core.values.inspection import is_instance
@@ -65,7 +65,7 @@ def _seconds(definition: Definition) -> float | None:
 
 def _persists(definition: Definition) -> bool | None:
     """Return whether results are stored, as `persist_result` says or other options imply."""
-    return None if definition.keeping is None else definition.keeping.persist
+    return None if definition.result_policy is None else definition.result_policy.persist
 
 
 class Decorated(Definition, Generic[P, R_co]):
@@ -158,17 +158,17 @@ class Decorated(Definition, Generic[P, R_co]):
             options["retry_condition_fn"],
         )
         timeout_s = checked_timeout(options["timeout_seconds"])
-        keeping = keep_options(options)
+        result_policy = result_options(options)
         self.options = options
         self.retry = policy if policy.retries else None
         self.given_delay = policy.given_delay
         self.timeout_s = timeout_s
         self.log_prints = options["log_prints"]
-        self.keeping = keeping
-        if keeping is not None and keeping.storage is not None:
+        self.result_policy = result_policy
+        if result_policy is not None and result_policy.storage is not None:
             from flowspan.results.trusted_storages import note_storage  # noqa: PLC0415 - start-up cost
 
-            note_storage(keeping.storage)
+            note_storage(result_policy.storage)
 
     def set_option(self, option: str, value: Any) -> None:
         """Give an option another value, for the runs that begin from now on.
@@ -372,7 +372,7 @@ class Decorated(Definition, Generic[P, R_co]):
                 (value is None or (type(value) is str and not value)) and name in self.none_keeps
             )
         }
-        options = {**self.options, **kept_hooks(self.hooks, given)}
+        options = {**self.options, **inherited_hooks(self.hooks, given)}
         copied = cast("Any", type(self))(self.fn, **options)
         copied.code = self.code  # its source is that of when the function was decorated
         return cast("Self", copied)

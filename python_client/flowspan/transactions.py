@@ -25,7 +25,7 @@ from uuid import uuid4
 from flowspan import clock
 from flowspan.core.call_graph import current_sketch
 from flowspan.core.option_errors import names_options
-from flowspan.core.result_options import Keeping
+from flowspan.core.result_options import ResultPolicy
 from flowspan.core.run import current_run
 from flowspan.core.steps import Do
 from flowspan.core.transactions import (
@@ -40,7 +40,7 @@ from flowspan.core.transactions import (
     rollback,
 )
 from flowspan.core.values.inspection import is_instance
-from flowspan.drivers.process import host_of
+from flowspan.drivers.process import process_of
 from flowspan.drivers.sync_async_bridge import run_coroutine
 from flowspan.exceptions import ConfigError
 from flowspan.results.handler import transaction_of
@@ -185,9 +185,11 @@ class _Block(TransactionNode):
         run = self._run = current_run.get()
         if run is not None:
             self.run_id = run.record.id
-            if run.keeping is None:
-                run.keeping = Keeping()  # so that the tasks that it calls look for a transaction
-        self.parent = transaction_of(host_of(run), run, wanted=True)
+            if run.result_policy is None:
+                run.result_policy = (
+                    ResultPolicy()
+                )  # so that the tasks that it calls look for a transaction
+        self.parent = transaction_of(process_of(run), run, wanted=True)
         if self.parent is not None:
             commit_mode, isolation_level = self._modes
             self.commit_mode = CommitMode(commit_mode or self.parent.commit_mode)
@@ -246,7 +248,7 @@ class _Block(TransactionNode):
 
     def _log(self, level: int, message: str, error: BaseException | None) -> None:
         if self.logger is None and self._run is not None:
-            host_of(self._run).note(self._run, level, message, error)
+            process_of(self._run).note(self._run, level, message, error)
         else:
             logger = _logger if self.logger is None else self.logger
             logger.log(level, message, exc_info=error)
@@ -466,7 +468,7 @@ def get_transaction() -> TransactionNode | None:
         None outside of tasks and blocks.
     """
     run = current_run.get()
-    return transaction_of(host_of(run), run, wanted=True)
+    return transaction_of(process_of(run), run, wanted=True)
 
 
 def _drive(steps: Calls, run: Run | None) -> Any:

@@ -10,7 +10,7 @@ from flowspan.core.call_graph import current_or_sketched_run
 from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE
 from flowspan.core.run import current_run, is_outermost
 from flowspan.core.values.payloads import encode_value
-from flowspan.drivers.process import host_of
+from flowspan.drivers.process import process_of
 from flowspan.reporter.encoding.protobuf import utf8
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def report_new(kind: str, key: str | None, description: str | None, data: Any) -
     text = _description(description)
     encoded = _encoded(data)
     run = current_run.get()
-    host = host_of(run)
-    artifact_id = host.new_id()
-    now_ns = host.now_ns()
+    process = process_of(run)
+    artifact_id = process.new_id()
+    now_ns = process.now_ns()
     run_id = run.record.id if run is not None else ""
-    host.emit((ARTIFACT, artifact_id, run_id, key or "", kind, text or "", encoded, now_ns))
+    process.emit((ARTIFACT, artifact_id, run_id, key or "", kind, text or "", encoded, now_ns))
     if run is not None and run.span is not None:
         run.span.made_artifact(artifact_id, kind, key or "", now_ns)
     return ArtifactId(artifact_id)
@@ -73,8 +73,8 @@ def report_change(artifact_id: UUID | str, description: str | None, data: Any) -
     changed = ArtifactId(str(artifact_id))
     text = _description(description)
     encoded = None if data is None else _encoded(data)
-    host = host_of(current_run.get())
-    host.emit((ARTIFACT_CHANGE, str(changed), text, encoded, host.now_ns()))
+    process = process_of(current_run.get())
+    process.emit((ARTIFACT_CHANGE, str(changed), text, encoded, process.now_ns()))
     return changed
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flowspan.core.hooks import Hooks
     from flowspan.core.keys.source_code import Code
     from flowspan.core.parameters import Checks
-    from flowspan.core.result_options import KeepOptions
+    from flowspan.core.result_options import ResultOptions
     from flowspan.core.retries import RetryPolicy
 
 MAX_NAME_BYTES = 256
@@ -44,7 +44,7 @@ class Definition:
         run_name: A template or a function for the names of runs; None for the default.
         hooks: What is called when a run enters a state; None if nothing is.
         options: Its options as they were given, by name.
-        keeping: What it says of results; None if nothing.
+        result_policy: What it says of results; None if nothing.
         code: Its function as keys know it.
     """
 
@@ -62,7 +62,7 @@ class Definition:
     run_name: str | Callable[..., str] | None
     options: dict[str, Any]
     hooks: Hooks | None = None
-    keeping: KeepOptions | None = None
+    result_policy: ResultOptions | None = None
     code: Code
 
     _checks: Checks | None = None

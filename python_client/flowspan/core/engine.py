@@ -67,7 +67,7 @@ _PENDING = PENDING.number
 _CANCELLED = CANCELLED.number
 
 
-class World:
+class EngineIO:
     """What the engine needs of the outside world.
 
     Attributes:
@@ -102,12 +102,12 @@ class World:
         self.skip = None
 
 
-def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in one piece
+def execute(run: Run, io: EngineIO) -> Steps:  # noqa: C901 - the hot path, in one piece
     """Runs a run that was announced, through all its attempts.
 
     Args:
         run: The run; `announce` was called for it.
-        world: The outside world.
+        io: The outside world.
 
     Yields:
         What is to be done next; see the module.
@@ -115,26 +115,26 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
     Returns:
         The terminal state. `data` is the result, or the exception that the caller should see.
     """
-    emit, now_ns = world.emit, world.now_ns
+    emit, now_ns = io.emit, io.now_ns
     run_id, span, definition = run.record.id, run.span, run.definition
     hooks = definition.hooks
     name, message = "Running", ""
     has_ended = False
     try:
-        if run.keeper is not None:
-            found = yield from look_up(run, world, run.keeper)
+        if run.result_handler is not None:
+            found = yield from look_up(run, io, run.result_handler)
             if found is not None:
-                _end(run, world, found)
+                _end(run, io, found)
                 has_ended = True
-                yield from run.keeper.settle(found)
+                yield from run.result_handler.settle(found)
                 if hooks is not None:
-                    yield from run_hooks(run, world, found)
+                    yield from run_hooks(run, io, found)
                 return found
         if definition.is_flow:
-            world.note(run, _INFO, f"Begins (flow {definition.name!r}).", None)
+            io.note(run, _INFO, f"Begins (flow {definition.name!r}).", None)
             if is_outermost(run.parent):
                 created = (CREATED, run.record, "Pending", run.created_ns)
-                emit = partial(world.emit_start, created)
+                emit = partial(io.emit_start, created)
         while True:
             now = now_ns()
             if not run.running_since_ns:
@@ -146,7 +146,7 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
                 if hooks is not None:
                     state = State(RUNNING, name, message, None, run_id, now)
                     state.flow_run_id = run.record.flow_run_id
-                    yield from run_hooks(run, world, state)
+                    yield from run_hooks(run, io, state)
                 value = yield None
             except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
                 state = judge_error(error, run_id, now_ns())
@@ -156,47 +156,47 @@ def execute(run: Run, world: World) -> Steps:  # noqa: C901 - the hot path, in o
                 else:
                     state = judge_value(value, run_id, now_ns(), is_flow=definition.is_flow)
             if definition.retry is not None and state.type is not COMPLETED:
-                again = yield from _retry(run, world, state)
+                again = yield from _retry(run, io, state)
                 if again is None:
-                    if run.keeper is not None:
-                        yield from run.keeper.attempt_failed()
+                    if run.result_handler is not None:
+                        yield from run.result_handler.attempt_failed()
                     name, message = "Retrying", state.message
                     run.attempt += 1
-                    emit = world.emit  # another one if the function forked, and this is the child
+                    emit = io.emit  # another one if the function forked, and this is the child
                     continue
                 state = again
-            if run.keeper is not None:
-                state = yield from finish(run, world, run.keeper, state)
-            _end(run, world, state)
+            if run.result_handler is not None:
+                state = yield from finish(run, io, run.result_handler, state)
+            _end(run, io, state)
             has_ended = True
-            if run.keeper is not None:
-                yield from run.keeper.settle(state)
+            if run.result_handler is not None:
+                yield from run.result_handler.settle(state)
             if hooks is not None:
-                yield from run_hooks(run, world, state)
+                yield from run_hooks(run, io, state)
             return state
     except BaseException as error:
         if has_ended:
             raise
         # Rolling back or looking for a result was broken off. No error may leave a run open.
-        if run.keeper is not None:
-            run.keeper.transaction.release()
-        return never_run(run, world, error)
+        if run.result_handler is not None:
+            run.result_handler.transaction.release()
+        return never_run(run, io, error)
 
 
-def announce(run: Run, world: World) -> None:
+def announce(run: Run, io: EngineIO) -> None:
     """Reports that a run came to be, PENDING."""
-    world.emit((CREATED, run.record, "Pending", run.created_ns))
+    io.emit((CREATED, run.record, "Pending", run.created_ns))
 
 
-def not_ready(run: Run, world: World, message: str, error: BaseException) -> State:
+def not_ready(run: Run, io: EngineIO, message: str, error: BaseException) -> State:
     """Ends a run that never begins, because a run that it takes input from did not complete.
 
     The state for the caller is Pending, named NotReady. The service is told the same, and then that
     the run is CANCELLED under this name, for nothing more will happen to it.
     """
-    run_id, now = run.record.id, world.now_ns()
-    world.emit((STATE, run_id, run.attempt, _PENDING, "NotReady", message, now, None, None))
-    world.emit((STATE, run_id, run.attempt, _CANCELLED, "NotReady", message, now, None, None))
+    run_id, now = run.record.id, io.now_ns()
+    io.emit((STATE, run_id, run.attempt, _PENDING, "NotReady", message, now, None, None))
+    io.emit((STATE, run_id, run.attempt, _CANCELLED, "NotReady", message, now, None, None))
     state = State(PENDING, "NotReady", message, error, run_id, now)
     state.flow_run_id = run.record.flow_run_id
     if run.span is not None:
@@ -205,12 +205,12 @@ def not_ready(run: Run, world: World, message: str, error: BaseException) -> Sta
     return state
 
 
-def never_begin(run: Run, world: World, error: BaseException) -> Steps:
+def end_unstarted(run: Run, io: EngineIO, error: BaseException) -> Steps:
     """Ends a run whose function is not called at all, and calls its hooks.
 
     Args:
         run: The run; `announce` was called for it.
-        world: The outside world.
+        io: The outside world.
         error: Why: wrong arguments, cancelled before, or UpstreamFailed if a run that it takes
             input from did not complete; then it is NotReady, for which there are no hooks.
 
@@ -221,39 +221,43 @@ def never_begin(run: Run, world: World, error: BaseException) -> Steps:
         As `execute`.
     """
     if is_instance(error, UpstreamFailed):
-        return not_ready(run, world, error_text(error), error)
-    state = never_run(run, world, error)
-    yield from run_hooks(run, world, state)
+        return not_ready(run, io, error_text(error), error)
+    state = never_run(run, io, error)
+    yield from run_hooks(run, io, state)
     return state
 
 
-def never_run(run: Run, world: World, error: BaseException) -> State:
+def never_run(run: Run, io: EngineIO, error: BaseException) -> State:
     """Ends a run whose function is not called, where no hooks can be called either."""
-    state = judge_error(error, run.record.id, world.now_ns())
-    _end(run, world, state)
+    state = judge_error(error, run.record.id, io.now_ns())
+    _end(run, io, state)
     return state
 
 
-def end_unbegun(run: Run, world: World, error: BaseException) -> None:
+def end_undriven(run: Run, io: EngineIO, error: BaseException) -> None:
     """End a run that an error broke off before a driver had taken it over; else do nothing.
 
     Args:
         run: The run; `announce` was called for it.
-        world: The outside world.
+        io: The outside world.
         error: What came between the announcement and the driver.
     """
     if not hasattr(run, "kwargs"):  # a driver sets them
-        never_run(run, world, error)
+        never_run(run, io, error)
 
 
-def _end(run: Run, world: World, state: State) -> None:
+def _end(run: Run, io: EngineIO, state: State) -> None:
     if run.definition.is_flow or state.type is not COMPLETED:
         words = f"{state.name} {_time_words(run, state.time_ns or 0)}"
-        world.note(run, _LEVELS.get(state.type, _ERROR), words, state)
+        io.note(run, _LEVELS.get(state.type, _ERROR), words, state)
         run.entered = state
     kind, name, message, now = state.type.number, state.name, state.message, state.time_ns
-    detail = state.failure if run.keeper is None else state.failure or run.keeper.reference
-    world.emit((STATE, run.record.id, run.attempt, kind, name, message, now, detail, None))
+    detail = (
+        state.failure
+        if run.result_handler is None
+        else state.failure or run.result_handler.reference
+    )
+    io.emit((STATE, run.record.id, run.attempt, kind, name, message, now, detail, None))
     state.flow_run_id = run.record.flow_run_id
     if run.span is not None:
         # The result of a run that completed may have to be read first, and nobody needs it here.
@@ -276,7 +280,7 @@ def _time_words(run: Run, ended_ns: int) -> str:
     return f"{words}, waited {duration(waited_s)}" if wait_matters(waited_s, ran_s) else words
 
 
-def _retry(run: Run, world: World, state: State) -> Generator[float | Do, Any, State | None]:
+def _retry(run: Run, io: EngineIO, state: State) -> Generator[float | Do, Any, State | None]:
     """Decides whether a run that did not complete is tried again, and waits until then.
 
     Returns:
@@ -289,40 +293,40 @@ def _retry(run: Run, world: World, state: State) -> Generator[float | Do, Any, S
     try:
         run.scope.check()  # it would be tried again, but may have been cancelled meanwhile
         if policy.condition is not None:
-            if not (yield from _condition_holds(run, world, policy.condition, state)):
+            if not (yield from _condition_holds(run, io, policy.condition, state)):
                 return state
             run.scope.check()
     except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
-        return judge_error(error, run.record.id, world.now_ns())
-    delay_s = policy.delay_s(run.attempt, world.uniform)
-    now = world.now_ns()
+        return judge_error(error, run.record.id, io.now_ns())
+    delay_s = policy.delay_s(run.attempt, io.uniform)
+    now = io.now_ns()
     if run.span is not None:
         run.span.attempt_failed(state.error(), state.message, now)
     count = f"{run.attempt}/{policy.retries}"
     if not delay_s:
-        world.note(run, _WARNING, f"{state.message} | Retry {count} begins at once.", None)
+        io.note(run, _WARNING, f"{state.message} | Retry {count} begins at once.", None)
         return None
-    world.note(run, _WARNING, f"{state.message} | Retry {count} begins in {delay_s:g} s.", None)
+    io.note(run, _WARNING, f"{state.message} | Retry {count} begins in {delay_s:g} s.", None)
     run.first_ns = run.started_ns
     run.ran_ns += now - run.running_since_ns
     run.running_since_ns = 0
     at_ns = now + int(delay_s * _NS_PER_S)
     kind, name = _SCHEDULED, "AwaitingRetry"
-    world.emit((STATE, run.record.id, run.attempt, kind, name, state.message, now, None, at_ns))
+    io.emit((STATE, run.record.id, run.attempt, kind, name, state.message, now, None, at_ns))
     if run.span is not None:
         run.span.awaiting_retry(delay_s, now)
     try:
-        yield delay_s if world.skip is None else world.skip(run, delay_s)
+        yield delay_s if io.skip is None else io.skip(run, delay_s)
     except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
-        return judge_error(error, run.record.id, world.now_ns())
+        return judge_error(error, run.record.id, io.now_ns())
     return None
 
 
 def _condition_holds(
-    run: Run, world: World, condition: RetryCondition, state: State
+    run: Run, io: EngineIO, condition: RetryCondition, state: State
 ) -> Generator[Do, Any, bool]:
     try:
         return bool((yield Do(condition, (run.definition, run, state), is_user_code=True)))
     except Exception as error:  # noqa: BLE001 - user code
-        world.note(run, _ERROR, "retry_condition_fn raised: the run is not tried again.", error)
+        io.note(run, _ERROR, "retry_condition_fn raised: the run is not tried again.", error)
         return False

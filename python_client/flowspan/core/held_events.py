@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowspan.core.engine import World
+    from flowspan.core.engine import EngineIO
 
-current_hold: ContextVar[World | None] = ContextVar("flowspan_current_hold", default=None)
+current_hold: ContextVar[EngineIO | None] = ContextVar("flowspan_current_hold", default=None)
 """The world whose `emit` takes events while a run gets its name; None in all other code."""

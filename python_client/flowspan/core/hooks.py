@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from flowspan.core.definition import Definition
-    from flowspan.core.engine import World
+    from flowspan.core.engine import EngineIO
     from flowspan.core.run import Run
     from flowspan.core.states import State
 
@@ -114,7 +114,7 @@ class HookList:
         hook_list(definition, self._option)[:] = _checked(self._option, hooks)
 
 
-def kept_hooks(hooks: Hooks | None, options: Mapping[str, Any]) -> dict[str, Any]:
+def inherited_hooks(hooks: Hooks | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options for a copy of a flow or task that keeps the hooks it is not given.
 
     Args:
@@ -127,12 +127,12 @@ def kept_hooks(hooks: Hooks | None, options: Mapping[str, Any]) -> dict[str, Any
     return {**options, **kept}
 
 
-def run_hooks(run: Run, world: World, state: State) -> Generator[Do, Any, None]:
+def run_hooks(run: Run, io: EngineIO, state: State) -> Generator[Do, Any, None]:
     """Calls the hooks of a run for the state that it has entered, in the order of the list.
 
     Args:
         run: The run.
-        world: The outside world.
+        io: The outside world.
         state: What was reported.
 
     Yields:
@@ -146,17 +146,17 @@ def run_hooks(run: Run, world: World, state: State) -> Generator[Do, Any, None]:
     if run.scope.cancelled and state.type in TERMINAL_TYPES:
         # What ended the run is not to hold up what its hooks call.
         run.scope = run.scope.apart()
-    yield from call_hooks(run, world, option, (run.definition, run, state))
+    yield from call_hooks(run, io, option, (run.definition, run, state))
 
 
 def call_hooks(
-    run: Run, world: World, option: str, args: tuple[Any, ...]
+    run: Run, io: EngineIO, option: str, args: tuple[Any, ...]
 ) -> Generator[Do, Any, None]:
     """Calls the hooks of one option; what one of them raises is logged.
 
     Args:
         run: The run, for the hooks and the logs.
-        world: The outside world.
+        io: The outside world.
         option: The option, for example "on_failure".
         args: What each hook is given.
 
@@ -169,7 +169,7 @@ def call_hooks(
             yield Do(hook, args, is_user_code=True)
         except Exception as error:  # noqa: BLE001 - user code
             name = called_name(hook)
-            world.note(run, _ERROR, f"The {option} hook {name!r} raised:", error)
+            io.note(run, _ERROR, f"The {option} hook {name!r} raised:", error)
 
 
 class HookDecorator:

@@ -1,7 +1,7 @@
-"""How results are kept: what flows and tasks say of it, and what the engine knows of it.
+"""Options for results: persistence, caching and storage, as flows and tasks give them.
 
-Most tasks say nothing and are in no flow that does. Their runs have no `Keeper`, and the engine
-spends one comparison on it.
+Most tasks give none and run in flows that give none. Their runs have no `ResultHandler`, and the
+engine spends one comparison on it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from flowspan.core.definition import Definition
-    from flowspan.core.engine import World
+    from flowspan.core.engine import EngineIO
     from flowspan.core.run import Run
     from flowspan.core.states import State
     from flowspan.core.steps import Do
     from flowspan.core.transactions import TransactionNode
 
     T = TypeVar("T")
-    KeeperSteps: TypeAlias = Generator[float | Do | None, Any, T]
+    HandlerSteps: TypeAlias = Generator[float | Do | None, Any, T]
 
 REFERENCE_ENCODING = "flowspan.result-reference+json"
 """The encoding of the payload with which a state says where its result is."""
@@ -47,7 +47,7 @@ _SWITCHES_ON = (
 _OTHERS = ("persist_result", "refresh_cache")
 
 
-class KeepOptions:
+class ResultOptions:
     """What a flow or a task says of its results; None stands for "as the caller".
 
     Attributes:
@@ -101,22 +101,22 @@ class KeepOptions:
         self.refresh: bool = bool(options.get("refresh_cache"))
 
 
-NO_OPTIONS = KeepOptions({})
+NO_OPTIONS = ResultOptions({})
 """Of a flow or task that says nothing."""
 
 
-class Keeping:
+class ResultPolicy:
     """How the results of a run and of what it calls are kept: handed down, and never changed.
 
     Attributes:
         persist: Whether they are stored.
-        storage: Where; see `KeepOptions`. None stands for the settings.
+        storage: Where; see `ResultOptions`. None stands for the settings.
         serializer: How, likewise.
-        kept: For the runs in a flow with retries: what completed in its earlier attempts; see
+        attempt_cache: In a flow with retries, the results of its earlier attempts; see
             `flowspan.results.attempt_cache`.
     """
 
-    __slots__ = ("kept", "persist", "serializer", "storage")
+    __slots__ = ("attempt_cache", "persist", "serializer", "storage")
 
     def __init__(
         self,
@@ -124,36 +124,39 @@ class Keeping:
         persist: bool = False,
         storage: Any = None,
         serializer: Any = None,
-        kept: Any = None,
+        attempt_cache: Any = None,
     ) -> None:
         self.persist = persist
         self.storage = storage
         self.serializer = serializer
-        self.kept = kept
+        self.attempt_cache = attempt_cache
 
     @property
-    def says_something(self) -> bool:
+    def is_set(self) -> bool:
         """Whether what a run calls has to know of it."""
         return (
             self.persist
-            or self.kept is not None
+            or self.attempt_cache is not None
             or self.storage is not None
             or self.serializer is not None
         )
 
-    def with_options(self, options: KeepOptions) -> Keeping:
+    def with_options(self, options: ResultOptions) -> ResultPolicy:
         """What holds for a run with these options and for what it calls."""
-        return Keeping(
+        return ResultPolicy(
             persist=self.persist if options.persist is None else options.persist,
             storage=self.storage if options.storage is None else options.storage,
             serializer=self.serializer if options.serializer is None else options.serializer,
-            kept=self.kept,
+            attempt_cache=self.attempt_cache,
         )
 
-    def with_kept(self, kept: Any) -> Keeping:
+    def with_attempt_cache(self, attempt_cache: Any) -> ResultPolicy:
         """The same with another memory of earlier attempts."""
-        return Keeping(
-            persist=self.persist, storage=self.storage, serializer=self.serializer, kept=kept
+        return ResultPolicy(
+            persist=self.persist,
+            storage=self.storage,
+            serializer=self.serializer,
+            attempt_cache=attempt_cache,
         )
 
 
@@ -176,7 +179,7 @@ class TaskContext:
         self.excluded: frozenset[str] = frozenset()
 
 
-class Keeper(Protocol):
+class ResultHandler(Protocol):
     """Keeps the result of one run. Its generators yield what the driver is to do, as the engine.
 
     Attributes:
@@ -227,25 +230,27 @@ class Keeper(Protocol):
         """
 
 
-def look_up(run: Run, world: World, keeper: Keeper) -> KeeperSteps[State | None]:
-    """The engine's part of `Keeper.look_up`: what breaks it off ends the run."""
+def look_up(run: Run, io: EngineIO, result_handler: ResultHandler) -> HandlerSteps[State | None]:
+    """The engine's part of `ResultHandler.look_up`: what breaks it off ends the run."""
     try:
-        found: State | None = yield from keeper.look_up()
+        found: State | None = yield from result_handler.look_up()
     except BaseException as error:  # noqa: BLE001 - cancelled, or broken off
-        return judge_error(error, run.record.id, world.now_ns())
+        return judge_error(error, run.record.id, io.now_ns())
     return found
 
 
-def finish(run: Run, world: World, keeper: Keeper, state: State) -> KeeperSteps[State]:
-    """The engine's part of `Keeper.finish`: what breaks it off ends the run."""
+def finish(
+    run: Run, io: EngineIO, result_handler: ResultHandler, state: State
+) -> HandlerSteps[State]:
+    """The engine's part of `ResultHandler.finish`: what breaks it off ends the run."""
     try:
-        ended: State = yield from keeper.finish(state)
+        ended: State = yield from result_handler.finish(state)
     except BaseException as error:  # noqa: BLE001 - broken off
-        return judge_error(error, run.record.id, world.now_ns())
+        return judge_error(error, run.record.id, io.now_ns())
     return ended
 
 
-def keep_options(options: Mapping[str, Any]) -> KeepOptions | None:
+def result_options(options: Mapping[str, Any]) -> ResultOptions | None:
     """What the options of `@flow` or `@task` say of results.
 
     Returns:
@@ -262,7 +267,7 @@ def keep_options(options: Mapping[str, Any]) -> KeepOptions | None:
     ):
         return None
     _check(options)
-    return KeepOptions(options)
+    return ResultOptions(options)
 
 
 def _check(options: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.definition import Definition
     from flowspan.core.events import RunRecord
-    from flowspan.core.result_options import Keeper, Keeping
+    from flowspan.core.result_options import ResultHandler, ResultPolicy
     from flowspan.core.span import RunSpan
     from flowspan.core.states import StateType
 
@@ -89,8 +89,8 @@ class Run:
             terminal state of a flow run; not set before. `state` is what to read.
         first_ns: When its first attempt began, where another one followed after a delay; else not
             set. `started_ns` is what to read.
-        keeping: How the results of what it calls are kept; None if nothing says anything of it.
-        keeper: Keeps its own result; None if that is not to be kept.
+        result_policy: How the results of its calls are kept; None if no option concerns them.
+        result_handler: Keeps its own result; None if that is not to be kept.
         copy_of: For the run as the code of one attempt sees it (`copy_for_attempt`): the run.
     """
 
@@ -108,8 +108,6 @@ class Run:
         "flow_run",
         "is_inherited",
         "is_submitted",
-        "keeper",
-        "keeping",
         "kwargs",
         "log_prints",
         "loop",
@@ -117,6 +115,8 @@ class Run:
         "parent",
         "ran_ns",
         "record",
+        "result_handler",
+        "result_policy",
         "running_since_ns",
         "scope",
         "span",
@@ -156,8 +156,8 @@ class Run:
         self.loop: object = None
         self.begin_error: BaseException | None = None
         self.may_retry = True
-        self.keeping: Keeping | None = None
-        self.keeper: Keeper | None = None
+        self.result_policy: ResultPolicy | None = None
+        self.result_handler: ResultHandler | None = None
         self.copy_of: Run | None = None
         self.is_inherited = False
         self.is_submitted = False
@@ -184,8 +184,8 @@ class Run:
             self.task_numbers = {}
         run.task_numbers = self.task_numbers
         run.loop = self.loop
-        run.keeping = self.keeping
-        run.keeper = self.keeper
+        run.result_policy = self.result_policy
+        run.result_handler = self.result_handler
         run.copy_of = self
         run.is_inherited = self.is_inherited
         run.is_submitted = self.is_submitted

@@ -1,9 +1,8 @@
 """The process that runs are executed in: the clock, ids, randomness, the reporter.
 
-There is one `Host` in a process, made at the first run. It belongs to the settings with which that
-began: where they have changed (another FLOWSPAN_HOME in the next test), the next outermost run gets
-another one. Runs that are going on keep theirs, and so does all that they call. Unit tests put one
-of their own in its place.
+A process has one `ProcessContext`, made at the first run. It belongs to the settings with which
+that run began. If they have changed (another FLOWSPAN_HOME in the next test), the next outermost
+run gets a new one. Open runs and whatever they call keep theirs. Unit tests install their own.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan import clock, config, telemetry
 from flowspan.connection import read_your_writes as own_reports
-from flowspan.core.engine import World
+from flowspan.core.engine import EngineIO
 from flowspan.core.events import STATE
 from flowspan.core.held_events import current_hold
 from flowspan.core.ids import IdMaker
-from flowspan.core.result_options import Keeping
+from flowspan.core.result_options import ResultPolicy
 from flowspan.core.run import current_run, inherit_runs
 from flowspan.drivers.calls.time_skipping import skip
 from flowspan.logging.capture import install, note, uninstall
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from flowspan.reporter import Reporter
 
 
-class Host(World):
+class ProcessContext(EngineIO):
     """The engine's outside world, and what else the drivers need of it.
 
     Attributes:
@@ -48,7 +47,7 @@ class Host(World):
         on_cancel: Calls a function with the reason when the service asks to cancel a run.
         forget: Ends that.
         log_prints: Whether prints are logged where neither flow nor task says.
-        keeping: How results are kept where neither flow nor task says; None if not at all.
+        result_policy: How results are kept where neither flow nor task says; None if not at all.
         task_runner: What runs the tasks that were submitted outside of flows; made when needed.
         wait_at_exit: Registered with `atexit` for that.
         config: The settings that it is for; None if it is for any.
@@ -60,11 +59,11 @@ class Host(World):
         "flush",
         "forget",
         "give_up",
-        "keeping",
         "log_prints",
         "new_id",
         "on_cancel",
         "reporter",
+        "result_policy",
         "task_runner",
         "wait_at_exit",
         "wait_stored",
@@ -78,7 +77,7 @@ class Host(World):
         on_cancel: Callable[[str, Callable[[str], None]], None],
         forget: Callable[[str], None],
         log_prints: bool = False,
-        keeping: Keeping | None = None,
+        result_policy: ResultPolicy | None = None,
         wait_stored: Wait | None = None,
         give_up: Callable[[], object] = lambda: None,
     ) -> None:
@@ -89,7 +88,7 @@ class Host(World):
         self.on_cancel = on_cancel
         self.forget = forget
         self.log_prints = log_prints
-        self.keeping = keeping
+        self.result_policy = result_policy
         self.give_up = give_up
         self.wait_stored = wait_stored or (lambda _address, _timeout_s: flush())
         self.task_runner: Any = None
@@ -115,50 +114,50 @@ class Host(World):
             drop_reporter(self.reporter)
 
 
-_host: Host | None = None
+_process: ProcessContext | None = None
 _lock = threading.Lock()
 _holds: list[None] = []
-"""One item for each run that is getting its name: only then `get_host` looks for a hold. Adding and
-removing one is atomic."""
+"""One item for each run that is getting its name; `get_process` looks for a hold only then. Adding
+and removing an item is atomic."""
 _is_forked = False
-_former: list[tuple[str, Host]] = []
+_former: list[tuple[str, ProcessContext]] = []
 """Hosts of earlier settings that have runs still, the oldest first, each with the first id that is
 not one of its runs': ids are in the order of time."""
 
 
-def get_host() -> Host:
+def get_process() -> ProcessContext:
     """The host for what begins at the top now; a stand-in while a run gets its name."""
     held = _held() if _holds else None
     if held is not None:
         return held
-    host = _host
-    if host is None or not (host.config is None or host.config is config.get_config()):
-        return _make_host()
+    process = _process
+    if process is None or not (process.config is None or process.config is config.get_config()):
+        return _make_process()
     clock.wall_clock()  # follow a clock that was set forward
-    return host
+    return process
 
 
-def host_of(run: Run | None) -> Host:
+def process_of(run: Run | None) -> ProcessContext:
     """The host for what a run calls; None stands for what begins at the top."""
     if run is None:
-        return get_host()
+        return get_process()
     held = _held() if _holds else None
     if held is not None:
         return held
-    for end, host in _former:
+    for end, process in _former:
         if run.record.root_run_id < end:
-            return host
-    return _host or _make_host()
+            return process
+    return _process or _make_process()
 
 
-def _held() -> Host | None:
+def _held() -> ProcessContext | None:
     """Return the stand-in for the host if this is the context of a run that is getting its name."""
     held = current_hold.get()
-    return held if isinstance(held, Host) else None
+    return held if isinstance(held, ProcessContext) else None
 
 
 def begin_hold() -> None:
-    """Let `get_host` look for the hold of the calling context, until `end_hold`."""
+    """Let `get_process` look for the hold of the calling context, until `end_hold`."""
     _holds.append(None)
 
 
@@ -172,47 +171,47 @@ def flush_reports() -> None:
 
     Returns at once in a process that has reported nothing.
     """
-    if _host is not None or _is_forked:
-        get_host().flush()
+    if _process is not None or _is_forked:
+        get_process().flush()
 
 
 def _find_wait() -> Wait | None:
-    if _host is not None:
-        return host_of(current_run.get()).wait_stored
+    if _process is not None:
+        return process_of(current_run.get()).wait_stored
     # Before a run of its own, a forked child may report logs of the one in which it was forked.
-    return get_host().wait_stored if _is_forked else None
+    return get_process().wait_stored if _is_forked else None
 
 
 own_reports.register(_find_wait)
 
 
-def set_host(host: Host | None) -> Host | None:
+def set_process(process: ProcessContext | None) -> ProcessContext | None:
     """Puts another host in its place, for tests; returns the one before."""
-    global _host
-    before, _host = _host, host
+    global _process
+    before, _process = _process, process
     return before
 
 
-def leave_host(reason: str = "") -> None:
+def leave_process(reason: str = "") -> None:
     """End the host of this process; what begins at the top next gets a new one.
 
     Args:
         reason: Why the runs that have not ended are cancelled, and what they report is dropped.
             Without one they go on, and report to the service with which they began.
     """
-    global _host
+    global _process
     with _lock:
-        host, _host = _host, None
-        _leave(host, reason)
+        process, _process = _process, None
+        _leave(process, reason)
 
 
-def _make_host() -> Host:
-    global _host  # noqa: PLW0603 - one per process
+def _make_process() -> ProcessContext:
+    global _process  # noqa: PLW0603 - one per process
     from flowspan.reporter import reporter_for  # noqa: PLC0415 - not needed to define flows
 
     with _lock:
         settings = config.get_config()
-        before = _host
+        before = _process
         if before is not None and (before.config is None or before.config == settings):
             before.config = before.config and settings
             return before
@@ -227,35 +226,35 @@ def _make_host() -> Host:
             extra_loggers=settings.logging_extra_loggers,
             colours=settings.logging_colors,
         )
-        host = Host(
+        process = ProcessContext(
             reporter.emit,
             flush=lambda: reporter.flush(settings.flush_timeout_s),
             on_cancel=reporter.on_cancel,
             forget=reporter.forget,
             log_prints=settings.logging_log_prints,
-            keeping=Keeping(persist=True) if settings.persist_results else None,
+            result_policy=ResultPolicy(persist=True) if settings.persist_results else None,
             wait_stored=reporter.wait_stored,
             give_up=reporter.give_up,
         )
-        host.config, host.reporter = settings, reporter
-        host.emit_start = reporter.emit_start
-        host.skip = skip if settings.skip_retry_delays else None
+        process.config, process.reporter = settings, reporter
+        process.emit_start = reporter.emit_start
+        process.skip = skip if settings.skip_retry_delays else None
         if _former:
             # Which sees to it that ids are in the order of time, also within a millisecond.
-            host.new_id = _former[-1][1].new_id
-        _host = host
-        return host
+            process.new_id = _former[-1][1].new_id
+        _process = process
+        return process
 
 
-def _leave(host: Host | None, reason: str = "") -> None:
+def _leave(process: ProcessContext | None, reason: str = "") -> None:
     """Close a host, and earlier ones; those that have runs still are kept for these."""
     left = list(_former)
-    if host is not None:
+    if process is not None:
         uninstall()
-        left.append((host.new_id(), host))
+        left.append((process.new_id(), process))
     _former.clear()
     for end, each in left:
-        if reason and each is host and each.reporter is not None:
+        if reason and each is process and each.reporter is not None:
             each.reporter.retire(reason)
         if each.is_busy():
             _former.append((end, each))
@@ -264,7 +263,7 @@ def _leave(host: Host | None, reason: str = "") -> None:
 
 
 def _emit_log(event: Event) -> None:
-    host_of(current_run.get()).emit(event)
+    process_of(current_run.get()).emit(event)
 
 
 def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
@@ -278,22 +277,22 @@ def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
 
 
 def _after_fork() -> None:
-    global _host, _is_forked, _lock  # noqa: PLW0603 - one per process
+    global _process, _is_forked, _lock  # noqa: PLW0603 - one per process
     _is_forked = True
     _lock = threading.Lock()
     inherited = inherit_runs()
-    if _host is not None and inherited:
-        _leave_to_parent(_host, inherited)
-    _host = None
+    if _process is not None and inherited:
+        _leave_to_parent(_process, inherited)
+    _process = None
     _former.clear()
 
 
-def _leave_to_parent(host: Host, ids: set[str]) -> None:
+def _leave_to_parent(process: ProcessContext, ids: set[str]) -> None:
     """How the runs in which a process was forked end is told by the parent, not by the child.
 
     A child that calls sys.exit, raises or returns goes the way up through them as well.
     """
-    emit, note = host.emit, host.note
+    emit, note = process.emit, process.note
 
     def emit_others(event: Event) -> None:
         if event[0] != STATE or event[1] not in ids:
@@ -305,7 +304,7 @@ def _leave_to_parent(host: Host, ids: set[str]) -> None:
         if run.record.id not in ids:
             note(run, level, message, error)
 
-    host.emit, host.note = emit_others, note_others
+    process.emit, process.note = emit_others, note_others
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan import clock
 from flowspan.core.events import STATE
 from flowspan.core.failures import reason_of, summary
-from flowspan.core.result_options import NO_OPTIONS, Keeping
+from flowspan.core.result_options import NO_OPTIONS, ResultPolicy
 from flowspan.core.states import COMPLETED, KeptState, State, StoredState
 from flowspan.core.steps import Do
 from flowspan.core.transactions import (
@@ -20,14 +20,14 @@ from flowspan.core.transactions import (
     rollback_children,
     transaction_of_run,
 )
-from flowspan.results.attempt_cache import Kept
+from flowspan.results.attempt_cache import AttemptCache
 from flowspan.results.lookup import LookUp
 from flowspan.results.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable
 
-    from flowspan.core.engine import World
+    from flowspan.core.engine import EngineIO
     from flowspan.core.run import Run
     from flowspan.results.record import ResultRecord
 
@@ -39,41 +39,52 @@ _ERROR = 40
 _NS_PER_S = 1_000_000_000
 
 
-def attach(world: World, run: Run, inherited: Keeping | None) -> None:
+def attach(io: EngineIO, run: Run, inherited: ResultPolicy | None) -> None:
     """Gives a run that is about to be announced what it needs to keep results.
 
     Args:
-        world: The process.
-        run: The run; its `keeping` and `keeper` are set.
+        io: The process.
+        run: The run; its `result_policy` and `result_handler` are set.
         inherited: How the calling run keeps results.
     """
-    options = run.definition.keeping or NO_OPTIONS
-    keeping = (inherited or Keeping()).with_options(options)
+    options = run.definition.result_policy or NO_OPTIONS
+    result_policy = (inherited or ResultPolicy()).with_options(options)
     if run.definition.is_flow:
         # What the caller's next attempt finds of this run, and what this run's own next one does.
-        own = keeping if options.persist is not False else keeping.with_kept(None)
-        keeping = keeping.with_kept(Kept() if run.definition.retry is not None else None)
+        own = (
+            result_policy
+            if options.persist is not False
+            else result_policy.with_attempt_cache(None)
+        )
+        result_policy = result_policy.with_attempt_cache(
+            AttemptCache() if run.definition.retry is not None else None
+        )
         is_inside = current_transaction.get() is not None
-        run.keeping = keeping if keeping.says_something or is_inside else None
-        if own.persist or own.kept is not None:
-            run.keeper = RunKeeper(world, run, own, None)
+        run.result_policy = result_policy if result_policy.is_set or is_inside else None
+        if own.persist or own.attempt_cache is not None:
+            run.result_handler = RunResultHandler(io, run, own, None)
         return
     hooks = run.definition.hooks
     has_hooks = hooks is not None and hooks.are_of_transactions
-    around = transaction_of(world, run.parent, wanted=has_hooks)
-    run.keeping = keeping if keeping.says_something or around is not None else None
-    if keeping.persist or keeping.kept is not None or around is not None or has_hooks:
-        run.keeper = RunKeeper(world, run, keeping, around)
+    around = transaction_of(io, run.parent, wanted=has_hooks)
+    run.result_policy = result_policy if result_policy.is_set or around is not None else None
+    if (
+        result_policy.persist
+        or result_policy.attempt_cache is not None
+        or around is not None
+        or has_hooks
+    ):
+        run.result_handler = RunResultHandler(io, run, result_policy, around)
 
 
-def transaction_of(world: World, run: Run | None, *, wanted: bool) -> TransactionNode | None:
+def transaction_of(io: EngineIO, run: Run | None, *, wanted: bool) -> TransactionNode | None:
     """The transaction in which the code of a run is: that of a block, or a task run's own.
 
     Tasks in tasks keep their results each for itself, unless something is to be rolled back: there
     is a block around them, or one of them has hooks for it.
 
     Args:
-        world: The process.
+        io: The process.
         run: The run; None outside of runs.
         wanted: Whether a task run's own is to count although nothing needed it so far.
     """
@@ -83,31 +94,33 @@ def transaction_of(world: World, run: Run | None, *, wanted: bool) -> Transactio
     if of_block is not None and of_block.run_id == run.record.id:
         return of_block
     run = run.copy_of or run
-    keeper = run.keeper
-    if keeper is not None and keeper.is_transactional:
-        return keeper.transaction
+    result_handler = run.result_handler
+    if result_handler is not None and result_handler.is_transactional:
+        return result_handler.transaction
     if not wanted:
         return None
-    around = transaction_of(world, run.parent, wanted=True)
-    if keeper is None:
-        keeper = run.keeper = RunKeeper(world, run, run.keeping or Keeping(), around)
-    keeper.is_transactional = True
-    keeper.transaction.parent = around
-    return keeper.transaction
+    around = transaction_of(io, run.parent, wanted=True)
+    if result_handler is None:
+        result_handler = run.result_handler = RunResultHandler(
+            io, run, run.result_policy or ResultPolicy(), around
+        )
+    result_handler.is_transactional = True
+    result_handler.transaction.parent = around
+    return result_handler.transaction
 
 
-class RunKeeper:
-    """Keeps the result of one run; see `flowspan.core.result_options.Keeper`.
+class RunResultHandler:
+    """Keeps the result of one run; see `flowspan.core.result_options.ResultHandler`.
 
     Args:
-        world: The process.
+        io: The process.
         run: The run.
-        keeping: How its result is kept.
+        result_policy: How its result is kept.
         around: The transaction in which it was called.
     """
 
     def __init__(
-        self, world: World, run: Run, keeping: Keeping, around: TransactionNode | None
+        self, io: EngineIO, run: Run, result_policy: ResultPolicy, around: TransactionNode | None
     ) -> None:
         self.reference: bytes | None = None
         self.looks_up = True
@@ -115,10 +128,10 @@ class RunKeeper:
         self.is_transactional = around is not None or (
             hooks is not None and hooks.are_of_transactions
         )
-        self._world = world
+        self._world = io
         self._run = run
-        self._keeping = keeping
-        self._lookup = LookUp(world, run, keeping)
+        self._policy = result_policy
+        self._lookup = LookUp(io, run, result_policy)
         self._value: Any = None
         self._names = "", ""
         self._problem: Exception | None = None
@@ -140,13 +153,13 @@ class RunKeeper:
 
     def note_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note which call this is, if the flow is to know it again in its next attempt."""
-        if self._keeping.kept is not None:
+        if self._policy.attempt_cache is not None:
             self._lookup.note_call(args, kwargs)
 
     def look_up(self) -> Calls:
         """Looks whether there is a result already; the state Cached, or None."""
         is_flow = self._run.definition.is_flow
-        if is_flow and self._keeping.kept is None:
+        if is_flow and self._policy.attempt_cache is None:
             return None
         if not self.looks_up:
             if not is_flow:
@@ -188,7 +201,7 @@ class RunKeeper:
         transaction.tell_rolled_back = self._tell_rolled_back
         if not transaction.has_ended:
             transaction.state = TransactionState.STAGED
-        if self._keeping.persist:
+        if self._policy.persist:
             self._set_reference()
         if self._writes and (transaction.waits_for_parent or self._lookup.kept_as is not None):
             # Now, before anyone else has the value and may change it.
@@ -230,20 +243,20 @@ class RunKeeper:
         call, snapshot, attempt = self._lookup.kept_as, self._snapshot, self._lookup.flow_attempt
         node = TransactionNode(key=None, parent=block, run_id=run.record.id, note=self._note)
         node.has_joined = True  # it is ours, and no child for the program to see
-        node.write = lambda: self._keeping.kept.put(call, snapshot, attempt)
+        node.write = lambda: self._policy.attempt_cache.put(call, snapshot, attempt)
         self._snapshot = None
         yield from end(node, failed=False)
 
     @property
     def _writes(self) -> bool:
-        return self._keeping.persist or self._lookup.kept_as is not None
+        return self._policy.persist or self._lookup.kept_as is not None
 
     def _take_down(self) -> None:
         """Keep the value as it is now: for the flow's next attempt, and for the store."""
         if self._lookup.kept_as is not None:
             is_flow = self._run.definition.is_flow
             self._snapshot = Snapshot((*self._names, self._value) if is_flow else self._value)
-        if self._keeping.persist:
+        if self._policy.persist:
             try:
                 self._record = self._made_record()
             except Exception as error:  # noqa: BLE001 - raised where it is to be written
@@ -253,7 +266,7 @@ class RunKeeper:
     def _made_record(self) -> ResultRecord:
         run, lookup = self._run, self._lookup
         expiration = None
-        after_s = (run.definition.keeping or NO_OPTIONS).expires_after_s
+        after_s = (run.definition.result_policy or NO_OPTIONS).expires_after_s
         if after_s is not None:
             expiration = datetime.fromtimestamp(clock.program_ns() / _NS_PER_S + after_s, UTC)
         return lookup.store.prepare(self._value, lookup.storage_key, expiration, run.record.id)
@@ -266,8 +279,8 @@ class RunKeeper:
         """
         if self._snapshot is not None and self._lookup.kept_as is not None:
             lookup = self._lookup
-            self._keeping.kept.put(lookup.kept_as, self._snapshot, lookup.flow_attempt)
-        if not self._keeping.persist:
+            self._policy.attempt_cache.put(lookup.kept_as, self._snapshot, lookup.flow_attempt)
+        if not self._policy.persist:
             return
         record = self._made_record() if self._record is None else self._record
         self._value = self._record = None
@@ -301,7 +314,7 @@ class RunKeeper:
 
     def _lean(self, state: State) -> State:
         """The state without its result in memory, where that is to be read from the store."""
-        options = self._run.definition.keeping or NO_OPTIONS
+        options = self._run.definition.result_policy or NO_OPTIONS
         if options.in_memory or self.reference is None or self.transaction.waits_for_parent:
             return state
         if type(state) is not State:  # its caller gets what was returned, states as they are

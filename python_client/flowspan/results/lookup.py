@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Hashable
 
     from flowspan.cache_policies import CachePolicy
-    from flowspan.core.engine import World
-    from flowspan.core.result_options import Keeping
+    from flowspan.core.engine import EngineIO
+    from flowspan.core.result_options import ResultPolicy
     from flowspan.core.run import Run
     from flowspan.core.transactions import TransactionNode
     from flowspan.results.store import ResultStore
@@ -54,7 +54,7 @@ class LookUp:
         is_stored: Whether it was found in the store.
     """
 
-    def __init__(self, world: World, run: Run, keeping: Keeping) -> None:
+    def __init__(self, io: EngineIO, run: Run, result_policy: ResultPolicy) -> None:
         self.key: str | None = None
         self.kept_as: Call | None = None
         flow_run = run.flow_run
@@ -64,10 +64,10 @@ class LookUp:
         self.flow_run_id = flow_run.record.id if flow_run is not None else None
         self.found_how = ""
         self.is_stored = False
-        self._world = world
+        self._world = io
         self._run = run
-        self._keeping = keeping
-        self._options = run.definition.keeping or NO_OPTIONS
+        self._results = result_policy
+        self._options = run.definition.result_policy or NO_OPTIONS
         self._policy = self._made_policy()
         self._store: ResultStore | None = None
         self._place: Hashable = None
@@ -82,7 +82,7 @@ class LookUp:
             Exception: It cannot be: a library is missing, the URL is wrong.
         """
         if self._store is None:
-            store = store_for(self._keeping.storage, self._keeping.serializer)
+            store = store_for(self._results.storage, self._results.serializer)
             policy = self._policy
             if policy is not None and policy.key_storage is not None:
                 store = store.with_metadata_in(policy.key_storage)
@@ -106,7 +106,7 @@ class LookUp:
         Raises:
             ConfigError: The key is to be locked, and there is nothing that could.
         """
-        if self._keeping.persist and not self._run.definition.is_flow:
+        if self._results.persist and not self._run.definition.is_flow:
             try:
                 self.key = yield Do(self._made_key, (), is_user_code=False)
             except Exception as error:  # noqa: BLE001 - may be anything of user code
@@ -120,7 +120,7 @@ class LookUp:
                     if found is not None:
                         self.found_how, self.is_stored = f"Found under the key {self.key}.", True
                         return found
-        if self._keeping.kept is not None and self.key is None:
+        if self._results.attempt_cache is not None and self.key is None:
             return (yield from self._look_up_kept())
         return None
 
@@ -131,7 +131,7 @@ class LookUp:
             args: The positional arguments; futures in them need not have ended.
             kwargs: The keyword arguments, likewise.
         """
-        kept, run = self._keeping.kept, self._run
+        kept, run = self._results.attempt_cache, self._run
         try:
             identity = identity_of(run.definition, kept.first_seen)
         except Exception:  # noqa: BLE001 - nobody has asked for a hash: a closure may raise anything
@@ -173,7 +173,7 @@ class LookUp:
         self.kept_as = self._call
         if self._options.refresh:
             return None
-        kept: tuple[Any] | None = self._keeping.kept.take(self._call, self.flow_attempt)
+        kept: tuple[Any] | None = self._results.attempt_cache.take(self._call, self.flow_attempt)
         if kept is not None:
             self.found_how = "Kept from an earlier attempt of the flow run."
         return kept
@@ -184,7 +184,7 @@ class LookUp:
         if options.is_uncached:
             return False
         # Else the policy said that there is no key.
-        return not self._keeping.persist or (options.policy is None and options.key_fn is None)
+        return not self._results.persist or (options.policy is None and options.key_fn is None)
 
     def _made_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         """Return which call this is; None if its inputs cannot be hashed."""
@@ -198,7 +198,7 @@ class LookUp:
             key = (self._place, *((name, _hash_or_record(each)) for name, each in items))
         if self._run.is_submitted or self._run.definition.is_async:
             return Call(key, self._number, is_exact=False)
-        return Call(key, self._keeping.kept.count(key, self.flow_attempt), is_exact=True)
+        return Call(key, self._results.attempt_cache.count(key, self.flow_attempt), is_exact=True)
 
     def _made_policy(self) -> CachePolicy | None:
         """Return what makes the key; None if that is the template of `result_storage_key`."""
@@ -279,8 +279,8 @@ def _place_in(parent: Run | None) -> Hashable:
     """Return which call made the run that makes another call; a flow run is made once."""
     if parent is None or parent.definition.is_flow:
         return ()
-    keeper: Any = parent.keeper
-    return object() if keeper is None else keeper.place
+    result_handler: Any = parent.result_handler
+    return object() if result_handler is None else result_handler.place
 
 
 def _hash_or_record(value: Any) -> str:

@@ -256,8 +256,12 @@ def get_result_store() -> ResultStore:
     It is that of the options of the current task or flow, or else of the settings.
     """
     run = current_run.get()
-    keeping = run.keeping if run is not None else None
-    return store_for(keeping.storage, keeping.serializer) if keeping is not None else ResultStore()
+    result_policy = run.result_policy if run is not None else None
+    return (
+        store_for(result_policy.storage, result_policy.serializer)
+        if result_policy is not None
+        else ResultStore()
+    )
 
 
 def store_for(storage: Any, serializer: Any) -> ResultStore:

@@ -9,7 +9,7 @@ from flowspan.api.client import SyncFlowspanClient
 from flowspan.api.models import RunFilter
 from flowspan.core.run import current_run
 from flowspan.core.states import State
-from flowspan.drivers.process import flush_reports, leave_host
+from flowspan.drivers.process import flush_reports, leave_process
 from flowspan.exceptions import ConfigError, FlowspanError, ObjectNotFound
 from flowspan.testing import settings as overrides
 from flowspan.testing.blocks import block
@@ -155,10 +155,10 @@ def flowspan_test_harness(
         harness = Harness(service)
         stack.callback(harness.close)
         # What was reported before goes where it belongs, while the settings are those of then.
-        leave_host()
+        leave_process()
         here = {"FLOWSPAN_HOME": str(service.home), "FLOWSPAN_ADDRESS": service.address}
         stack.enter_context(overrides.environment({**overrides.cleared(), **own, **here}))
-        stack.callback(leave_host, _END)
+        stack.callback(leave_process, _END)
         yield harness
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import AsyncMock, MagicMock
 
-from flowspan.core.result_options import KeepOptions
+from flowspan.core.result_options import ResultOptions
 from flowspan.core.stand_in import StandIn, place_of
 from flowspan.drivers.processes.worker import MOCKED
 from flowspan.flows import Flow
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from flowspan.decorated import Decorated
 
-_NOT_KEPT = KeepOptions({"persist_result": False})
+_NOT_KEPT = ResultOptions({"persist_result": False})
 
 
 class _Original(NamedTuple):
     """What a mock replaces in a flow or task."""
 
     fn: Any
-    keeping: KeepOptions | None
+    result_policy: ResultOptions | None
 
 
 class _Layer:
@@ -132,7 +132,7 @@ def _mock(decorated: Decorated[..., Any], return_value: Any, side_effect: Any) -
 def _original_of(decorated: Decorated[..., Any]) -> _Original:
     """Return what a flow or task has without any mock."""
     mocked = [layer.original for layer in _layers if layer.decorated is decorated]
-    return mocked[0] if mocked else _Original(decorated.fn, decorated.keeping)
+    return mocked[0] if mocked else _Original(decorated.fn, decorated.result_policy)
 
 
 def _apply(changed: _Layer) -> None:
@@ -140,7 +140,7 @@ def _apply(changed: _Layer) -> None:
     decorated, original = changed.decorated, changed.original
     stand_ins = [layer.stand_in for layer in _layers if layer.decorated is decorated]
     decorated.fn = stand_ins[-1] if stand_ins else original.fn
-    decorated.keeping = _NOT_KEPT if stand_ins else original.keeping
+    decorated.result_policy = _NOT_KEPT if stand_ins else original.result_policy
     if _layers:
         os.environ[MOCKED] = ",".join(layer.place for layer in _layers)
     else:

@@ -47,7 +47,7 @@ _OF_DEFINITIONS = frozenset(
             "fn",
             "given_delay",
         ),
-        *("hooks", "is_async", "is_generator", "keeping", "live_tags", "log_prints", "name"),
+        *("hooks", "is_async", "is_generator", "result_policy", "live_tags", "log_prints", "name"),
         *("options", "own_runner", "retry", "run_name", "run_tags", "timeout_s", "version"),
         *("viz_return_value", "_fills_fields"),
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.clock import aio as aio_clock
 from flowspan.core.call_graph import sketched_state
-from flowspan.core.engine import end_unbegun, execute, never_begin
+from flowspan.core.engine import end_undriven, end_unstarted, execute
 from flowspan.core.functions import called_name
 from flowspan.core.run import current_run, is_outermost
 from flowspan.core.steps import Do
@@ -50,7 +50,7 @@ from flowspan.drivers.futures.arguments import (
 )
 from flowspan.drivers.futures.awaiting import set_done, until_done
 from flowspan.drivers.futures.future import TaskFuture
-from flowspan.drivers.process import host_of
+from flowspan.drivers.process import process_of
 from flowspan.exceptions import RunSignal, SelfDependency
 from flowspan.logging.capture import note
 
@@ -60,27 +60,27 @@ if TYPE_CHECKING:
     from flowspan.core.definition import FlowDefinition, TaskDefinition
     from flowspan.core.run import Run
     from flowspan.core.states import State
-    from flowspan.drivers.process import Host
+    from flowspan.drivers.process import ProcessContext
     from flowspan.drivers.task_runners.threads import OpenTaskRunner
 
 
 async def drive(  # noqa: C901 - as its twin
-    host: Host,
+    process: ProcessContext,
     run: Run,
     fn: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    in_the_way: BaseException | None = None,
+    blocking_error: BaseException | None = None,
 ) -> State:
     """Runs a run whose function gives a coroutine to its end, in this asyncio task.
 
     Args:
-        host: The process.
+        process: The process.
         run: The run, announced.
         fn: What to call in each attempt.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
-        in_the_way: Why the function is not called at all; None if it is.
+        blocking_error: Why the function is not called at all; None if it is.
 
     Returns:
         The terminal state. If the asyncio task was cancelled, and not because the run was, its data
@@ -90,7 +90,11 @@ async def drive(  # noqa: C901 - as its twin
         GeneratorExit: The coroutine was closed; that cannot be held up.
         BaseException: What broke off the hooks that are called after the end.
     """
-    steps = execute(run, host) if in_the_way is None else never_begin(run, host, in_the_way)
+    steps = (
+        execute(run, process)
+        if blocking_error is None
+        else end_unstarted(run, process, blocking_error)
+    )
     closed: GeneratorExit | None = None
     run.asyncio_task = current_task()
     token = current_run.set(run)
@@ -140,27 +144,27 @@ async def run_task(
         sketched = sketched_state(task, args, kwargs, wait_for)
         if sketched is not None:
             return sketched
-    host = host_of(parent)
+    process = process_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = await resolved(*inputs)
-    run = begin_task(host, task, parent, args, kwargs)
+    run = begin_task(process, task, parent, args, kwargs)
     try:
         link_inputs(run, task, *inputs)
         error = run.begin_error if error is None else error
         if parent is None:
-            async with _outermost(host, parent):
-                with _cancellable(host, run):
-                    return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+            async with _outermost(process, parent):
+                with _cancellable(process, run):
+                    return passed_on(await drive(process, run, task.fn, args, kwargs, error))
         if parent.is_inherited:
-            async with _outermost(host, parent):
+            async with _outermost(process, parent):
                 with interruptible(run):
-                    return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+                    return passed_on(await drive(process, run, task.fn, args, kwargs, error))
         if parent.definition.is_async:
-            return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+            return passed_on(await drive(process, run, task.fn, args, kwargs, error))
         with interruptible(run):  # nobody else breaks off what its asyncio task awaits
-            return passed_on(await drive(host, run, task.fn, args, kwargs, error))
+            return passed_on(await drive(process, run, task.fn, args, kwargs, error))
     except BaseException as stop:
-        end_unbegun(run, host, stop)
+        end_undriven(run, process, stop)
         raise
 
 
@@ -176,18 +180,18 @@ async def run_flow(
         sketched = sketched_state(flow, args, kwargs, wait_for)
         if sketched is not None:
             return sketched
-    host = host_of(parent)
+    process = process_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = await resolved(*inputs)
-    call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
+    call = begin_flow(process, flow, parent, args, kwargs, unresolved=error is not None)
     run, scope = call.run, call.run.scope
     try:
         link_inputs(run, flow, *inputs)
-        async with _outermost(host, parent):
+        async with _outermost(process, parent):
             try:
-                with _cancellable(host, run):
+                with _cancellable(process, run):
                     error = run.begin_error if error is None else error
-                    state = await drive(host, run, flow.fn, call.args, call.kwargs, error)
+                    state = await drive(process, run, flow.fn, call.args, call.kwargs, error)
                     if run.task_runner is not None:  # its hooks submitted tasks
                         await runner_done(run.task_runner)
                     return passed_on(state)
@@ -195,12 +199,12 @@ async def run_flow(
                 close_attempt(run, run)
                 scope.close()
     except BaseException as stop:
-        end_unbegun(run, host, stop)
+        end_undriven(run, process, stop)
         raise
 
 
 @asynccontextmanager
-async def _outermost(host: Host, parent: Run | None) -> AsyncIterator[None]:
+async def _outermost(process: ProcessContext, parent: Run | None) -> AsyncIterator[None]:
     """Flush at the end of an outermost run, and let SIGTERM end it first."""
     if not is_outermost(parent):
         yield
@@ -218,7 +222,7 @@ async def _outermost(host: Host, parent: Run | None) -> AsyncIterator[None]:
 
     takes_sigterm = begin_ending_with_process(stop)
     try:
-        async with _flushing(host):
+        async with _flushing(process):
             yield
     finally:
         if takes_sigterm:
@@ -226,16 +230,16 @@ async def _outermost(host: Host, parent: Run | None) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _flushing(host: Host) -> AsyncIterator[None]:
+async def _flushing(process: ProcessContext) -> AsyncIterator[None]:
     """Flush at the end of a run, without holding up what else runs on the loop."""
     try:
         yield
     except GeneratorExit:  # nothing may be awaited any more
         raise
     except BaseException:
-        await flush_in_thread(host)
+        await flush_in_thread(process)
         raise
-    await flush_in_thread(host)
+    await flush_in_thread(process)
 
 
 async def do_or_wait(run: Run, step: Do | float) -> Any:
@@ -383,9 +387,9 @@ async def within(run: Run, timeout_s: float | None, awaitable: Awaitable[Any]) -
 
 
 @contextmanager
-def _cancellable(host: Host, run: Run) -> Iterator[None]:
+def _cancellable(process: ProcessContext, run: Run) -> Iterator[None]:
     """Lets the service cancel a run: what it awaits is broken off."""
-    with interruptible(run), cancel_with(host, run):
+    with interruptible(run), cancel_with(process, run):
         yield
 
 
@@ -445,13 +449,13 @@ async def in_thread(function: Callable[[], object]) -> None:
     await asyncio.get_running_loop().run_in_executor(None, function)
 
 
-async def flush_in_thread(host: Host) -> None:
+async def flush_in_thread(process: ProcessContext) -> None:
     """Flushes without holding up what else runs on the loop; ends early when it is cancelled.
 
     `asyncio.run` waits for the threads of the loop: Ctrl-C would be of no use.
     """
     try:
-        await in_thread(host.flush)
+        await in_thread(process.flush)
     except asyncio.CancelledError:
-        host.give_up()
+        process.give_up()
         raise

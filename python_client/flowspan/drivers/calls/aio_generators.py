@@ -25,7 +25,7 @@ from flowspan.drivers.calls.aio_cancellation import as_cancel, passed_on
 from flowspan.drivers.calls.attempt import cancel_with
 from flowspan.drivers.calls.generators import BaseIteration
 from flowspan.drivers.futures.arguments import given_upstream
-from flowspan.drivers.process import host_of
+from flowspan.drivers.process import process_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
@@ -49,9 +49,9 @@ async def iterate(
         What the function yields.
     """
     parent = current_run.get()
-    host = host_of(parent)
+    process = process_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
-    iteration = AsyncIteration(host, definition, inputs, await resolved(*inputs))
+    iteration = AsyncIteration(process, definition, inputs, await resolved(*inputs))
     try:
         with iteration.cancellable():
             while await iteration.advance():
@@ -65,7 +65,7 @@ async def iterate(
     finally:
         iteration.end()
     if is_outermost(parent):
-        await flush_in_thread(host)
+        await flush_in_thread(process)
     passed_on(iteration.state).outcome()
 
 
@@ -138,7 +138,7 @@ class AsyncIteration(BaseIteration):
     @contextmanager
     def cancellable(self) -> Iterator[None]:
         """Lets the service cancel the run while the block runs."""
-        with cancel_with(self._host, self.run) if self.has_own_scope else nullcontext():
+        with cancel_with(self._process, self.run) if self.has_own_scope else nullcontext():
             yield
 
     async def _resume(self) -> bool:

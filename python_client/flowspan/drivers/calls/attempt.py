@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from flowspan.core.run import Run
-    from flowspan.drivers.process import Host
+    from flowspan.drivers.process import ProcessContext
 
 
 BREAK_OFF_WAIT_S = 5.0
@@ -27,12 +27,15 @@ _MAX_NAMES = 5
 
 @contextmanager
 def cancel_with(
-    host: Host, run: Run, key: object = None, interrupt: Callable[[], object] | None = None
+    process: ProcessContext,
+    run: Run,
+    key: object = None,
+    interrupt: Callable[[], object] | None = None,
 ) -> Iterator[None]:
     """Lets the service cancel a run while the block runs.
 
     Args:
-        host: The process.
+        process: The process.
         run: The run.
         key: See `CancelScope.add_interrupt`.
         interrupt: What breaks off what the run waits for; None if nothing is needed.
@@ -40,11 +43,11 @@ def cancel_with(
     scope = run.scope
     if interrupt is not None:
         scope.add_interrupt(key, interrupt)
-    host.on_cancel(run.record.id, scope.cancel)
+    process.on_cancel(run.record.id, scope.cancel)
     try:
         yield
     finally:
-        host.forget(run.record.id)
+        process.forget(run.record.id)
         if interrupt is not None:
             scope.remove_interrupt(key)
 

@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from flowspan import clock
 from flowspan.core.async_dispatch import running_loop
-from flowspan.core.engine import execute, never_begin, never_run
+from flowspan.core.engine import end_unstarted, execute, never_run
 from flowspan.core.pickling import mark_as_made
 from flowspan.core.run import current_run, is_outermost
 from flowspan.core.states import COMPLETED, State
@@ -29,7 +29,7 @@ from flowspan.drivers.calls.start import begin_flow, begin_task
 from flowspan.drivers.calls.sync import do_or_wait, finish_attempt, resolved
 from flowspan.drivers.cancellation.safe_points import calls_user_code
 from flowspan.drivers.futures.arguments import given_upstream, settle
-from flowspan.drivers.process import get_host, host_of
+from flowspan.drivers.process import get_process, process_of
 from flowspan.exceptions import CancelRun, DeadlinePassed
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.run import Run
     from flowspan.core.steps import Do
-    from flowspan.drivers.process import Host
+    from flowspan.drivers.process import ProcessContext
 
     Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -54,7 +54,7 @@ def open_generator(
     definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None
 ) -> Generator[Any, Any, Any]:
     """A generator that is a run; see `iterate`."""
-    get_host()  # so that the reporter ends after what is open is closed
+    get_process()  # so that the reporter ends after what is open is closed
     _close_at_exit()
     values = iterate(definition, args, kwargs, wait_for)
     _open.add(values)
@@ -91,9 +91,9 @@ def iterate(
         What it returns.
     """
     parent = current_run.get()
-    host = host_of(parent)
+    process = process_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
-    iteration = Iteration(host, definition, inputs, resolved(*inputs))
+    iteration = Iteration(process, definition, inputs, resolved(*inputs))
     try:
         with iteration.cancellable():
             while iteration.advance():
@@ -107,7 +107,7 @@ def iterate(
     finally:
         iteration.end()
         if is_outermost(parent):
-            host.flush()
+            process.flush()
     return iteration.state.outcome()
 
 
@@ -136,7 +136,7 @@ class BaseIteration:
 
     def __init__(
         self,
-        host: Host,
+        process: ProcessContext,
         definition: Any,
         inputs: tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...]],
         call: tuple[tuple[Any, ...], dict[str, Any], BaseException | None],
@@ -144,7 +144,7 @@ class BaseIteration:
         """Begins the run.
 
         Args:
-            host: The process.
+            process: The process.
             definition: The flow or task.
             inputs: The arguments as they were given, and `wait_for`.
             call: The arguments with results in the place of futures, and what is in the way.
@@ -152,12 +152,14 @@ class BaseIteration:
         args, kwargs, error = call
         parent = current_run.get()
         if definition.is_flow:
-            begun = begin_flow(host, definition, parent, args, kwargs, unresolved=error is not None)
+            begun = begin_flow(
+                process, definition, parent, args, kwargs, unresolved=error is not None
+            )
             run, args, kwargs = begun.run, begun.args, begun.kwargs
         else:
-            run = begin_task(host, definition, parent, args, kwargs)
+            run = begin_task(process, definition, parent, args, kwargs)
         self.run = run
-        self._host = host
+        self._process = process
         self._scope = run.scope
         self.has_own_scope = definition.is_flow or parent is None
         self._step: Do | float | None = None
@@ -174,15 +176,15 @@ class BaseIteration:
             self.context = copy_context()
             self.context.run(current_run.set, run)
             self._body_context: Context = self.context
-            if run.keeper is not None:
-                run.keeper.looks_up = False  # its values are wanted one by one
+            if run.result_handler is not None:
+                run.result_handler.looks_up = False  # its values are wanted one by one
             self._fn = functools.partial(definition.fn, *args, **kwargs)
         except BaseException as stop:  # a class method that was not looked up cannot be called
-            never_run(run, host, stop)
+            never_run(run, process, stop)
             raise
         error = run.begin_error if error is None else error
         run.args, run.kwargs = args, kwargs
-        self._steps = execute(run, host) if error is None else never_begin(run, host, error)
+        self._steps = execute(run, process) if error is None else end_unstarted(run, process, error)
 
     def answer(self, *, sent: Any = None, thrown: BaseException | None = None) -> None:
         """What the consumer sends or throws in return for the last value."""
@@ -202,7 +204,7 @@ class BaseIteration:
         """Nothing more comes of the run."""
         stop = sys.exception()
         if self._is_new and stop is not None:  # it came before the first step
-            never_run(self.run, self._host, stop)
+            never_run(self.run, self._process, stop)
         if self.run.definition.is_flow:
             close_attempt(self.run, self.run)
             self._scope.close()
@@ -289,7 +291,7 @@ class Iteration(BaseIteration):
 
     def cancellable(self) -> Any:
         """Lets the service cancel the run while the block runs."""
-        return cancel_with(self._host, self.run) if self.has_own_scope else nullcontext()
+        return cancel_with(self._process, self.run) if self.has_own_scope else nullcontext()
 
     @calls_user_code
     def _resume(self) -> bool:

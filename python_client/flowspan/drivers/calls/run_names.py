@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from flowspan.core.engine import World, announce
+from flowspan.core.engine import EngineIO, announce
 from flowspan.core.held_events import current_hold
 from flowspan.core.run import current_run
 from flowspan.core.run_names import call_name_function, made_run_name, receiver_of
 from flowspan.drivers import process as hosts
 from flowspan.drivers.cancellation.safe_points import calls_user_code
-from flowspan.drivers.process import Host
+from flowspan.drivers.process import ProcessContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,22 +23,22 @@ calls_user_code(made_run_name)
 calls_user_code(call_name_function)
 
 
-class HeldHost(Host):
+class HeldHost(ProcessContext):
     """A host that keeps events until `release`, and passes them on from then on.
 
     Args:
-        host: The host that it stands in for.
+        process: The host that it stands in for.
     """
 
-    __slots__ = ("_events", "_host", "_order")
+    __slots__ = ("_events", "_order", "_process")
 
-    def __init__(self, host: Host) -> None:
-        World.__init__(self, self._emit, host.now_ns, host.uniform, host.note)
-        self.skip = host.skip
-        for name in Host.__slots__:
-            setattr(self, name, getattr(host, name))
+    def __init__(self, process: ProcessContext) -> None:
+        EngineIO.__init__(self, self._emit, process.now_ns, process.uniform, process.note)
+        self.skip = process.skip
+        for name in ProcessContext.__slots__:
+            setattr(self, name, getattr(process, name))
         self.task_runner = None
-        self._host = host
+        self._process = process
         self._events: list[Event] | None = []
         self._order = threading.RLock()
 
@@ -52,7 +52,7 @@ class HeldHost(Host):
             before()
             events, self._events = self._events or [], None
             for event in events:
-                self._host.emit(event)
+                self._process.emit(event)
 
     def _emit(self, event: Event) -> None:
         with self._order:
@@ -60,23 +60,25 @@ class HeldHost(Host):
                 self._events.append(event)
                 return
         # What began meanwhile goes on with this host for as long as it runs.
-        self._host.emit(event)
+        self._process.emit(event)
 
 
 @calls_user_code
-def announce_named(host: Host, run: Run, template: str | Callable[..., str], option: str) -> None:
+def announce_named(
+    process: ProcessContext, run: Run, template: str | Callable[..., str], option: str
+) -> None:
     """Make the name of a run in the run's own context, and announce the run.
 
     Whatever that raises becomes `run.begin_error`: the function is not called then. A name without
     a visible character leaves the run its default name.
 
     Args:
-        host: The process.
+        process: The process.
         run: The run, with its arguments and a default name.
         template: A template, or a function that returns the name.
         option: What to call it in errors.
     """
-    hold = HeldHost(host)
+    hold = HeldHost(process)
     try:
         name = _made_inside(hold, run, template, option)
     except BaseException as error:  # noqa: BLE001 - user code; the run ends with it
@@ -86,7 +88,7 @@ def announce_named(host: Host, run: Run, template: str | Callable[..., str], opt
             run.record.run_name = name
             if run.span is not None:
                 run.span.named(name)
-    hold.release(lambda: announce(run, host))
+    hold.release(lambda: announce(run, process))
 
 
 @calls_user_code

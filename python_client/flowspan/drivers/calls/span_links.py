@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowspan.core.provenance import origins_of
+from flowspan.core.provenance import provenance_of
 from flowspan.core.states import State
 from flowspan.core.values.annotations import allow_failure
 from flowspan.core.values.inspection import is_instance
@@ -110,7 +110,7 @@ def _upstream_runs(inputs: list[tuple[str, Any]]) -> Iterator[tuple[str, str, st
                 yield item.run.record.id, item.run.record.traceparent, name
             elif is_instance(item, State) and item.run_id is not None:
                 yield item.run_id, item.traceparent, name
-        for run_id, traceparent in origins_of(value):
+        for run_id, traceparent in provenance_of(value):
             yield run_id, traceparent, name
 
 

@@ -22,9 +22,9 @@ from flowspan.logging.capture import ensure_installed, note
 
 if TYPE_CHECKING:
     from flowspan.core.definition import Definition, FlowDefinition, TaskDefinition
-    from flowspan.core.result_options import Keeping
+    from flowspan.core.result_options import ResultPolicy
     from flowspan.core.run import Run, Scope
-    from flowspan.drivers.process import Host
+    from flowspan.drivers.process import ProcessContext
 
 current_tags: ContextVar[tuple[str, ...]] = ContextVar("flowspan_current_tags", default=())
 """The tags that `with tags(...)` adds to the runs inside of it."""
@@ -38,7 +38,7 @@ _UNSERIALIZABLE = (
 
 
 def begin_task(
-    host: Host,
+    process: ProcessContext,
     task: TaskDefinition,
     parent: Run | None,
     args: tuple[Any, ...],
@@ -49,7 +49,7 @@ def begin_task(
     """Makes and announces a task run.
 
     Args:
-        host: The process.
+        process: The process.
         task: The task.
         parent: The calling run.
         args: The positional arguments, for the name of the run.
@@ -67,21 +67,23 @@ def begin_task(
         if parent.scope.cancelled:
             parent.scope.check()
         name = _counted_name(parent.flow_run or parent, task.name)
-    run = _made(host, task, parent, name, None)
-    if run.keeper is not None:
-        run.keeper.note_call(args, kwargs)
+    run = _made(process, task, parent, name, None)
+    if run.result_handler is not None:
+        run.result_handler.note_call(args, kwargs)
     if task.run_name is None:
-        announce(run, host)
+        announce(run, process)
     elif not later:
-        announce_task(host, run, args, kwargs)
+        announce_task(process, run, args, kwargs)
     return run
 
 
-def announce_task(host: Host, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def announce_task(
+    process: ProcessContext, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     """Announce a task run under the name that its task makes of the arguments.
 
     Args:
-        host: The process.
+        process: The process.
         run: The run.
         args: The positional arguments.
         kwargs: The keyword arguments.
@@ -94,9 +96,9 @@ def announce_task(host: Host, run: Run, args: tuple[Any, ...], kwargs: dict[str,
         run.begin_error = error
         template = None
     if template is None:
-        announce(run, host)
+        announce(run, process)
     else:
-        announce_named(host, run, template, "task_run_name")
+        announce_named(process, run, template, "task_run_name")
 
 
 class FlowCall:
@@ -117,7 +119,7 @@ class FlowCall:
 
 
 def begin_flow(
-    host: Host,
+    process: ProcessContext,
     flow: FlowDefinition,
     parent: Run | None,
     args: tuple[Any, ...],
@@ -128,7 +130,7 @@ def begin_flow(
     """Validates the arguments of a flow, and makes and announces its run.
 
     Args:
-        host: The process.
+        process: The process.
         flow: The flow.
         parent: The calling run.
         args: The positional arguments.
@@ -155,15 +157,15 @@ def begin_flow(
         except Exception as problem:  # noqa: BLE001 - validators are user code
             error = problem
     parameters, problems = encode_parameters(arguments) if arguments else (None, [])
-    run = _made(host, flow, parent, petname(random.randrange), parameters)
+    run = _made(process, flow, parent, petname(random.randrange), parameters)
     run.arguments = arguments
     run.begin_error = error
-    if run.keeper is not None and not unresolved and error is None:
-        run.keeper.note_call(args, kwargs)
+    if run.result_handler is not None and not unresolved and error is None:
+        run.result_handler.note_call(args, kwargs)
     if flow.run_name is None or unresolved or error is not None:
-        announce(run, host)
+        announce(run, process)
     else:
-        announce_named(host, run, flow.run_name, "flow_run_name")
+        announce_named(process, run, flow.run_name, "flow_run_name")
     for item in problems:
         note(run, logging.WARNING, _UNSERIALIZABLE.format(item))
     for text in warnings:
@@ -172,10 +174,14 @@ def begin_flow(
 
 
 def _made(
-    host: Host, definition: Definition, parent: Run | None, name: str, parameters: bytes | None
+    process: ProcessContext,
+    definition: Definition,
+    parent: Run | None,
+    name: str,
+    parameters: bytes | None,
 ) -> Run:
-    run_id = host.new_id()
-    now = host.now_ns()
+    run_id = process.new_id()
+    now = process.now_ns()
     if parent is None or definition.is_flow:
         ensure_installed()
     if parent is None:
@@ -192,7 +198,7 @@ def _made(
         tags = tuple(dict.fromkeys((*tags, *extra)))[:_MAX_TAGS]
     log_prints = definition.log_prints
     if log_prints is None:
-        log_prints = parent.log_prints if parent is not None else host.log_prints
+        log_prints = parent.log_prints if parent is not None else process.log_prints
     if log_prints:
         prints.install()
     record = RunRecord(
@@ -211,23 +217,23 @@ def _made(
     run: Run = made(record, definition, parent, flow_run, scope, now, log_prints)
     if definition.is_flow:
         run.flow_run = run
-    keeping = host.keeping if parent is None else parent.keeping
+    result_policy = process.result_policy if parent is None else parent.result_policy
     if (
-        keeping is not None
-        or definition.keeping is not None
+        result_policy is not None
+        or definition.result_policy is not None
         or (definition.is_flow and definition.retry is not None)
         or (parent is None and current_transaction.get() is not None)
         or (definition.hooks is not None and definition.hooks.are_of_transactions)
     ):
-        _attach_keeper(host, run, keeping)
+        _attach_keeper(process, run, result_policy)
     run.span = telemetry.start_run(record, definition, now)
     return run
 
 
-def _attach_keeper(host: Host, run: Run, inherited: Keeping | None) -> None:
+def _attach_keeper(process: ProcessContext, run: Run, inherited: ResultPolicy | None) -> None:
     from flowspan.results.handler import attach  # noqa: PLC0415 - most programs keep nothing
 
-    attach(host, run, inherited)
+    attach(process, run, inherited)
 
 
 def _counted_name(owner: Run, task_name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.async_dispatch import running_loop
 from flowspan.core.call_graph import sketched_state
-from flowspan.core.engine import end_unbegun, execute, never_begin
+from flowspan.core.engine import end_undriven, end_unstarted, execute
 from flowspan.core.run import current_run, is_outermost
 from flowspan.core.steps import Do
 from flowspan.core.values.traversal import ATOMIC_IDS
@@ -33,7 +33,7 @@ from flowspan.drivers.futures.arguments import (
     settle,
 )
 from flowspan.drivers.futures.future import wait_until_done
-from flowspan.drivers.process import host_of
+from flowspan.drivers.process import process_of
 from flowspan.drivers.sync_async_bridge import run_coroutine
 from flowspan.exceptions import SelfDependency
 
@@ -44,27 +44,27 @@ if TYPE_CHECKING:
     from flowspan.core.run import Run
     from flowspan.core.span import RunSpan
     from flowspan.core.states import State
-    from flowspan.drivers.process import Host
+    from flowspan.drivers.process import ProcessContext
 
 
 @calls_user_code
 def drive(  # noqa: C901 - the hot path, in one piece
-    host: Host,
+    process: ProcessContext,
     run: Run,
     fn: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    in_the_way: BaseException | None = None,
+    blocking_error: BaseException | None = None,
 ) -> State:
     """Runs a run whose function is a plain one to its end, in this thread.
 
     Args:
-        host: The process.
+        process: The process.
         run: The run, announced.
         fn: What to call in each attempt.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
-        in_the_way: Why the function is not called at all; None if it is.
+        blocking_error: Why the function is not called at all; None if it is.
 
     Returns:
         The terminal state. Nothing that the function raises comes out of here.
@@ -72,7 +72,11 @@ def drive(  # noqa: C901 - the hot path, in one piece
     Raises:
         BaseException: What broke off the hooks that are called after the end (Ctrl-C).
     """
-    steps = execute(run, host) if in_the_way is None else never_begin(run, host, in_the_way)
+    steps = (
+        execute(run, process)
+        if blocking_error is None
+        else end_unstarted(run, process, blocking_error)
+    )
     definition = run.definition
     # Most tasks need no more than the call: no deadline, no end of a flow.
     is_bare = definition.timeout_s is None and not definition.is_flow
@@ -122,17 +126,17 @@ def run_task(
 ) -> State:
     """Runs a task whose function is a plain one, here and now."""
     parent = current_run.get()
-    host = host_of(parent)
+    process = process_of(parent)
     if parent is None or parent.is_inherited or wait_for is not None or has_upstream(args, kwargs):
-        return _run_task_with_care(host, task, parent, args, kwargs, wait_for)
-    run = begin_task(host, task, parent, args, kwargs)
+        return _run_task_with_care(process, task, parent, args, kwargs, wait_for)
+    run = begin_task(process, task, parent, args, kwargs)
     if run.span is not None:
         link_inputs(run, task, args, kwargs, ())
-    return drive(host, run, task.fn, args, kwargs, run.begin_error)
+    return drive(process, run, task.fn, args, kwargs, run.begin_error)
 
 
 def _run_task_with_care(
-    host: Host,
+    process: ProcessContext,
     task: TaskDefinition,
     parent: Run | None,
     args: tuple[Any, ...],
@@ -146,17 +150,17 @@ def _run_task_with_care(
             return sketched
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = resolved(*inputs)
-    run = begin_task(host, task, parent, args, kwargs)
+    run = begin_task(process, task, parent, args, kwargs)
     try:
         link_inputs(run, task, *inputs)
         error = run.begin_error if error is None else error
-        with _Outermost(host, parent):
+        with _Outermost(process, parent):
             if parent is not None:
-                return drive(host, run, task.fn, args, kwargs, error)
-            with cancel_with(host, run):
-                return drive(host, run, task.fn, args, kwargs, error)
+                return drive(process, run, task.fn, args, kwargs, error)
+            with cancel_with(process, run):
+                return drive(process, run, task.fn, args, kwargs, error)
     except BaseException as stop:
-        end_unbegun(run, host, stop)
+        end_undriven(run, process, stop)
         raise
 
 
@@ -172,18 +176,18 @@ def run_flow(
         sketched = sketched_state(flow, args, kwargs, wait_for)
         if sketched is not None:
             return sketched
-    host = host_of(parent)
+    process = process_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = resolved(*inputs)
-    call = begin_flow(host, flow, parent, args, kwargs, unresolved=error is not None)
+    call = begin_flow(process, flow, parent, args, kwargs, unresolved=error is not None)
     run, scope = call.run, call.run.scope
     try:
         link_inputs(run, flow, *inputs)
-        with _Outermost(host, parent):
+        with _Outermost(process, parent):
             try:
-                with cancel_with(host, run):
+                with cancel_with(process, run):
                     error = run.begin_error if error is None else error
-                    state = drive(host, run, flow.fn, call.args, call.kwargs, error)
+                    state = drive(process, run, flow.fn, call.args, call.kwargs, error)
                     if run.task_runner is not None:  # its hooks submitted tasks
                         run.task_runner.wait()
                     return state
@@ -191,7 +195,7 @@ def run_flow(
                 close_attempt(run, run)
                 scope.close()
     except BaseException as stop:
-        end_unbegun(run, host, stop)
+        end_undriven(run, process, stop)
         raise
 
 
@@ -199,14 +203,14 @@ class _Outermost:
     """Flushes at the end of an outermost run, and lets SIGTERM end it before the process.
 
     Args:
-        host: The process.
+        process: The process.
         parent: What called the run; nothing is done unless the run is outermost here.
     """
 
     __slots__ = ("_flush", "_parent", "_takes_sigterm")
 
-    def __init__(self, host: Host, parent: Run | None) -> None:
-        self._flush = host.flush
+    def __init__(self, process: ProcessContext, parent: Run | None) -> None:
+        self._flush = process.flush
         self._parent = parent
 
     def __enter__(self) -> None:

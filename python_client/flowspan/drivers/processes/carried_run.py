@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from flowspan.core.run import current_run
 from flowspan.drivers.calls.start import current_tags
 from flowspan.drivers.cancellation.scope import CancelScope
-from flowspan.drivers.process import flush_reports, get_host
+from flowspan.drivers.process import flush_reports, get_process
 from flowspan.drivers.processes import pickling
 from flowspan.drivers.processes.run_snapshot import dump_flow_run, dump_task_run, load_run
 
@@ -89,7 +89,7 @@ def _enter(parts: _Parts) -> None:
     current_tags.set(tags)
     if flow_run is None and task_run is None:
         return
-    get_host()  # captures what is logged
+    get_process()  # captures what is logged
     run = _loaded.get(parts)
     if run is None:
         _loaded.clear()

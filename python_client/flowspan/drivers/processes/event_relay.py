@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.events import Event, RunRecord
     from flowspan.core.run import Run
-    from flowspan.drivers.process import Host
+    from flowspan.drivers.process import ProcessContext
 
 _TERMINAL = frozenset(kind.number for kind in TERMINAL_TYPES)
 
@@ -23,7 +23,7 @@ class Relay:
     """Passes on the events of one worker, and knows which of its runs are open.
 
     Args:
-        host: The parent.
+        process: The parent.
         cancel: Tells the worker, by the run's id and with a reason, that the service asks to cancel
             a run.
 
@@ -31,9 +31,9 @@ class Relay:
         caller: The run whose function the worker calls, if it calls one. Its span is kept here.
     """
 
-    def __init__(self, host: Host, cancel: Callable[[str, str], None]) -> None:
+    def __init__(self, process: ProcessContext, cancel: Callable[[str, str], None]) -> None:
         self.caller: Run | None = None
-        self._host = host
+        self._process = process
         self._cancel = cancel
         self._open: dict[str, tuple[RunRecord, int]] = {}
         """The runs that were created in the worker and have not ended, and when they were."""
@@ -43,7 +43,7 @@ class Relay:
 
     def take(self, events: Iterable[Event]) -> None:
         """Passes events on."""
-        emit = self._host.emit
+        emit = self._process.emit
         for event in events:
             code = event[0]
             if code == CREATED:
@@ -61,7 +61,7 @@ class Relay:
                 continue
             elif code == FORGET:
                 self._watched.discard(event[1])
-                self._host.forget(event[1])
+                self._process.forget(event[1])
                 continue
             emit(event)
 
@@ -76,14 +76,14 @@ class Relay:
             How many there were.
         """
         for run_id in self._watched:
-            self._host.forget(run_id)
+            self._process.forget(run_id)
         self._watched.clear()
         count = len(self._open)
         name, number = State(kind).name, kind.number
         for run_id, (record, created_ns) in reversed(self._open.items()):
-            now = self._host.now_ns()
+            now = self._process.now_ns()
             attempt = self._attempts.get(run_id, 1)
-            self._host.emit((STATE, run_id, attempt, number, name, message, now, None, None))
+            self._process.emit((STATE, run_id, attempt, number, name, message, now, None, None))
             telemetry.end_lost(record, created_ns, (number, name, message, now))
         self._open.clear()
         self._attempts.clear()
@@ -98,4 +98,4 @@ class Relay:
 
     def _watch(self, run_id: str) -> None:
         self._watched.add(run_id)
-        self._host.on_cancel(run_id, lambda reason: self._cancel(run_id, reason))
+        self._process.on_cancel(run_id, lambda reason: self._cancel(run_id, reason))

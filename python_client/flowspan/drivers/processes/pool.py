@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flowspan.drivers.processes.worker_process import EXIT_TIMEOUT_S, WorkerHandle
 
 if TYPE_CHECKING:
-    from flowspan.drivers.process import Host
+    from flowspan.drivers.process import ProcessContext
 
 _ending: set[threading.Thread] = set()
 """The threads that wait for the ends of processes."""
@@ -30,7 +30,7 @@ class WorkerPool:
         self._numbers = count(1)
         self._closed = False
 
-    def take(self, host: Host) -> WorkerHandle:
+    def take(self, process: ProcessContext) -> WorkerHandle:
         """A worker for one call; the one that was used last is taken first.
 
         Raises:
@@ -40,7 +40,7 @@ class WorkerPool:
             with self._lock:
                 worker = self._idle.pop() if self._idle else None
             if worker is None:
-                return WorkerHandle(host, next(self._numbers))
+                return WorkerHandle(process, next(self._numbers))
             if worker.is_alive():
                 return worker
             _end([worker])  # somebody killed it while it had nothing to do

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from flowspan.core.definition import FlowDefinition, TaskDefinition
-from flowspan.core.result_options import Keeping
+from flowspan.core.result_options import ResultPolicy
 from flowspan.core.run_objects import FlowRun, TaskRun
 from flowspan.drivers.processes import pickling
 
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 _LEFT_BEHIND = frozenset(
     {
         *("fn", "own_runner", "_binding", "_checks", "_all_checks", "_keywords", "options"),
-        *("code", "given_delay", "hooks", "keeping", "live_tags", "retry", "viz_return_value"),
+        *(
+            "code",
+            "given_delay",
+            "hooks",
+            "result_policy",
+            "live_tags",
+            "retry",
+            "viz_return_value",
+        ),
     }
 )
 """What of a definition a worker has no use for: its function goes separately, if it is called."""
@@ -42,7 +50,7 @@ class PortableRun(NamedTuple):
         started_ns: When its first attempt began.
         log_prints: Whether prints are logged.
         arguments: Its arguments by parameter, as far as they can be pickled; None without.
-        keeping: How what it calls keeps its results, likewise; None if not at all.
+        result_policy: How what it calls keeps its results, likewise; None if not at all.
         parent: The run that called it; None at the top, and where the worker is to take the flow
             run for it.
     """
@@ -54,7 +62,7 @@ class PortableRun(NamedTuple):
     started_ns: int
     log_prints: bool
     arguments: dict[str, Any] | None
-    keeping: dict[str, Any] | None
+    result_policy: dict[str, Any] | None
     parent: PortableRun | None
 
 
@@ -80,7 +88,7 @@ def _portable(run: Run, up_to: Run | None) -> PortableRun:
         run.original.started_ns,
         run.log_prints,
         None if arguments is None else pickling.only_portable(arguments),
-        _keeping_of(run),
+        _result_policy_of(run),
         None if is_last or parent is None else _portable(parent, up_to),
     )
 
@@ -99,13 +107,13 @@ def _facts_of(definition: Definition) -> dict[str, Any]:
     return portable
 
 
-def _keeping_of(run: Run) -> dict[str, Any] | None:
+def _result_policy_of(run: Run) -> dict[str, Any] | None:
     """How results are kept; but what earlier attempts of a flow have kept stays in the parent."""
-    keeping = run.keeping
-    if keeping is None:
+    result_policy = run.result_policy
+    if result_policy is None:
         return None
     options = ("persist", "storage", "serializer")
-    return pickling.only_portable({name: getattr(keeping, name) for name in options})
+    return pickling.only_portable({name: getattr(result_policy, name) for name in options})
 
 
 def _has_code(value: Any) -> bool:
@@ -177,8 +185,8 @@ def _here(
         run.flow_run = known[record.id] = run
     run.attempt = portable.attempt
     run.arguments = portable.arguments
-    if portable.keeping is not None:
-        run.keeping = Keeping(**portable.keeping)
+    if portable.result_policy is not None:
+        run.result_policy = ResultPolicy(**portable.result_policy)
     return run
 
 

@@ -15,7 +15,7 @@ from flowspan.core.run import current_run
 from flowspan.core.stand_in import is_stand_in
 from flowspan.drivers.calls.attempt import timed_out
 from flowspan.drivers.calls.start import current_tags
-from flowspan.drivers.process import host_of
+from flowspan.drivers.process import process_of
 from flowspan.drivers.processes import pickling
 from flowspan.drivers.processes.channel import Call
 from flowspan.drivers.processes.pool import WorkerPool
@@ -105,7 +105,7 @@ class OpenProcessRunner(OpenTaskRunner):
             data = pickling.dump_function_by_value(who, task.fn, module)
         except NotPortable as error:
             edited = f"Module {module!r} was edited after this program imported it"
-            if run.keeper is not None:
+            if run.result_handler is not None:
                 raise NotPortable(f"{edited}: start the program again. {error}") from None
             message = f"{edited}, and worker processes run {task.name!r} as it is now. {error}"
             note(run, logging.WARNING, message)
@@ -172,7 +172,7 @@ class RemoteCall:
 
     def _outcome(self, run: Run, who: str, fn: bytes, payload: bytes) -> tuple[bool, Any]:
         run.scope.check()
-        worker = self._runner.workers.take(host_of(run))
+        worker = self._runner.workers.take(process_of(run))
         try:
             answer = self._call(worker, run, fn, payload)
         finally:

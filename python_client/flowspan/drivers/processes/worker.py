@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from flowspan import clock, telemetry
 from flowspan.core import stand_in
 from flowspan.core.keys.qualified_names import set_program_name
-from flowspan.core.result_options import Keeping
+from flowspan.core.result_options import ResultPolicy
 from flowspan.core.run import current_run
 from flowspan.drivers.calls.start import current_tags
 from flowspan.drivers.calls.time_skipping import skip
 from flowspan.drivers.cancellation.safe_points import calls_user_code, may_interrupt
 from flowspan.drivers.cancellation.scope import CancelScope
 from flowspan.drivers.futures.arguments import settle
-from flowspan.drivers.process import Host, set_host
+from flowspan.drivers.process import ProcessContext, set_process
 from flowspan.drivers.processes import channel as messages
 from flowspan.drivers.processes import pickling
 from flowspan.drivers.processes.run_snapshot import load_flow_run, load_task_run
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.run import Run, Scope
 
-    _Job = tuple[int, messages.Call, bytes]
+    PendingRun = tuple[int, messages.Call, bytes]
 
 _PARENT_CHECK_S = 5.0
 _STOP_WAIT_S = 1.0
@@ -73,18 +73,18 @@ def main(connection: Connection) -> None:
     set_program_name(program)  # for the keys of results: what is in `__main__` was pickled by value
     telemetry.configure(config, service_endpoint=lambda _timeout_s: otlp_endpoint)
     worker = Worker(connection, number)
-    host = Host(
+    process = ProcessContext(
         worker.outgoing.emit,
         flush=worker.outgoing.flush,
         on_cancel=worker.on_cancel,
         forget=worker.forget,
         log_prints=config.logging_log_prints,
-        keeping=Keeping(persist=True) if config.persist_results else None,
+        result_policy=ResultPolicy(persist=True) if config.persist_results else None,
         wait_stored=worker.outgoing.wait_stored,
     )
     stand_in.refused = frozenset(filter(None, os.environ.get(MOCKED, "").split(",")))
-    host.skip = skip if config.skip_retry_delays else None
-    set_host(host)
+    process.skip = skip if config.skip_retry_delays else None
+    set_process(process)
     install(
         worker.outgoing.emit,
         config.logging_level,
@@ -111,7 +111,7 @@ class Worker:
         self.outgoing = Outgoing(connection)
         self._connection = connection
         self._number = number
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[PendingRun | None] = SimpleQueue()
         self._functions: OrderedDict[bytes, Any] = OrderedDict()
         self._flow_runs: dict[str, Run] = {}
         self._stoppers: dict[str, Callable[[str], None]] = {}
@@ -141,12 +141,12 @@ class Worker:
         self.outgoing.send_events()
 
     def on_cancel(self, run_id: str, stop: Callable[[str], None]) -> None:
-        """See `Host.on_cancel`: the parent listens for it."""
+        """See `ProcessContext.on_cancel`: the parent listens for it."""
         self._stoppers[run_id] = stop
         self.outgoing.emit((messages.WATCH, run_id))
 
     def forget(self, run_id: str) -> None:
-        """See `Host.forget`."""
+        """See `ProcessContext.forget`."""
         self._stoppers.pop(run_id, None)
         self.outgoing.emit((messages.FORGET, run_id))
 

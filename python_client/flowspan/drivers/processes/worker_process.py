@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from flowspan.core.run import Run
-    from flowspan.drivers.process import Host
+    from flowspan.drivers.process import ProcessContext
     from flowspan.drivers.processes.channel import Call
 
 START_TIMEOUT_S = 60.0
@@ -75,7 +75,7 @@ class WorkerHandle:
         was_killed: Whether the parent killed it.
     """
 
-    def __init__(self, host: Host, number: int) -> None:
+    def __init__(self, host: ProcessContext, number: int) -> None:
         self.known_flow_run = ""
         self.is_initialized = False
         self.is_spent = False

@@ -29,7 +29,7 @@ from flowspan.drivers.futures.arguments import (
 )
 from flowspan.drivers.futures.deadlock import check_needs
 from flowspan.drivers.futures.future import TaskFuture
-from flowspan.drivers.process import host_of
+from flowspan.drivers.process import process_of
 from flowspan.drivers.task_runners.threads import OpenTaskRunner
 from flowspan.exceptions import CancelRun, DeadlinePassed, SelfDependency
 from flowspan.logging.capture import note
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from flowspan.core.definition import TaskDefinition
     from flowspan.core.run import Run
     from flowspan.drivers.calls.span_links import Mapped
-    from flowspan.drivers.process import Host
+    from flowspan.drivers.process import ProcessContext
 
 _opening = threading.Lock()
 _logger = logging.getLogger("flowspan.task_runners")
@@ -73,23 +73,23 @@ def submit(
         CancelRun: The calling run was asked to cancel.
     """
     parent = current_run.get()
-    host = host_of(parent)
-    runner = _runner_for(host, parent)
+    process = process_of(parent)
+    runner = _runner_for(process, parent)
     others = given_upstream(wait_for)
     needs = bool(others) or has_upstream(args, kwargs)
-    run = begin_task(host, task, parent, args, kwargs, later=needs)
+    run = begin_task(process, task, parent, args, kwargs, later=needs)
     if run.begin_error is not None and not is_instance(run.begin_error, Exception):
-        never_run(run, host, run.begin_error)
+        never_run(run, process, run.begin_error)
         raise run.begin_error  # Ctrl-C in the function that makes the name
     if run.span is not None:
         link_inputs(run, task, args, kwargs, others, mapped)
     is_announced = not needs or task.run_name is None
     try:
-        job = _Job(host, runner, run, task, args, kwargs)
+        job = PendingRun(process, runner, run, task, args, kwargs)
     except BaseException as error:
         if not is_announced:
-            announce(run, host)
-        never_run(run, host, error)
+            announce(run, process)
+        never_run(run, process, error)
         raise
     job.is_announced = is_announced
     future = job.future
@@ -106,24 +106,24 @@ def submit(
     return future
 
 
-def _runner_for(host: Host, parent: Run | None) -> OpenTaskRunner:
+def _runner_for(process: ProcessContext, parent: Run | None) -> OpenTaskRunner:
     """What runs the tasks that are submitted here: the flow run's runner, or the process's."""
-    owner: Any = host if parent is None or parent.flow_run is None else parent.flow_run
+    owner: Any = process if parent is None or parent.flow_run is None else parent.flow_run
     runner: OpenTaskRunner | None = owner.task_runner
     if runner is None or runner.process_id != os.getpid():
         with _opening:
             runner = owner.task_runner
             if runner is None or runner.process_id != os.getpid():
-                options = owner.definition.own_runner if owner is not host else None
-                name = owner.record.run_name if owner is not host else "flowspan"
+                options = owner.definition.own_runner if owner is not process else None
+                name = owner.record.run_name if owner is not process else "flowspan"
                 runner = _opened(options, name)
                 owner.task_runner = runner
-                if owner is host or owner.is_inherited:
+                if owner is process or owner.is_inherited:
                     wait = partial(_wait_at_exit, runner)
                     _call_at_exit(wait)
-                    if owner is host:
+                    if owner is process:
                         runner.starts_at_once = True
-                        host.wait_at_exit = wait
+                        process.wait_at_exit = wait
     return runner
 
 
@@ -161,7 +161,7 @@ def _opened(options: Any, name: str) -> OpenTaskRunner:
     return OpenTaskRunner(get_config().task_runner_thread_pool_max_workers, name)
 
 
-class _Job:
+class PendingRun:
     """A submitted run on its way."""
 
     __slots__ = (
@@ -169,9 +169,9 @@ class _Job:
         "context",
         "future",
         "has_begun",
-        "host",
         "is_announced",
         "kwargs",
+        "process",
         "run",
         "runner",
         "task",
@@ -182,14 +182,14 @@ class _Job:
 
     def __init__(
         self,
-        host: Host,
+        process: ProcessContext,
         runner: OpenTaskRunner,
         run: Run,
         task: TaskDefinition,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        self.host = host
+        self.process = process
         self.runner = runner
         self.run = run
         run.is_submitted = True
@@ -324,7 +324,7 @@ class _Job:
         try:
             error = self._prepare()
             fn = self.runner.function_for(self.task)
-            state = sync.drive(self.host, self.run, fn, self.args, self.kwargs, error)
+            state = sync.drive(self.process, self.run, fn, self.args, self.kwargs, error)
         except BaseException as error:  # noqa: BLE001 - whoever waits for it must not wait for ever
             state = self._broken_off(error)
         self._finish(state)
@@ -342,7 +342,7 @@ class _Job:
         try:
             error = self._prepare()
             state = await aio.drive(
-                self.host, self.run, self.task.fn, self.args, self.kwargs, error
+                self.process, self.run, self.task.fn, self.args, self.kwargs, error
             )
         except GeneratorExit:
             raise
@@ -385,20 +385,20 @@ class _Job:
         if not self.is_announced:
             if error is None and self.run.begin_error is None:
                 self.is_announced = True
-                announce_task(self.host, self.run, self.args, self.kwargs)
+                announce_task(self.process, self.run, self.args, self.kwargs)
             else:
                 self._announce()
         return self.run.begin_error if error is None else error
 
     def _never_run(self, error: BaseException) -> State:
         self._announce()
-        return never_run(self.run, self.host, error)
+        return never_run(self.run, self.process, error)
 
     def _announce(self) -> None:
         """Announce the run under its default name, if it was not announced yet."""
         if not self.is_announced:
             self.is_announced = True
-            announce(self.run, self.host)
+            announce(self.run, self.process)
 
     def _finish(self, state: State) -> None:
         # Nothing of the run is kept alive by what only asks for its state.

@@ -215,7 +215,7 @@ def make_sketch(
     return sketch
 
 
-class _NoReports(hosts.Host):
+class _NoReports(hosts.ProcessContext):
     """A host that reports nothing: what a flow does beside its calls is not to be seen."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.client.engine.recorder import Recorder
 
 from flowspan.drivers import process as host_module
-from flowspan.drivers.process import Host, set_host
+from flowspan.drivers.process import ProcessContext, set_process
 from flowspan.logging import capture
 
 if TYPE_CHECKING:
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 def _no_host_of_its_own() -> Iterator[None]:
     """A test that forgets the recorder would report to a local service, which outlives it."""
     yield
-    assert host_module._host is None, "use the fixture `recorder`"
+    assert host_module._process is None, "use the fixture `recorder`"
 
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
     """What flows and tasks of the test report; the service's rules must accept all of it."""
     recorder = Recorder()
-    host = Host(
+    process = ProcessContext(
         recorder.events.append,
         flush=recorder.flush,
         on_cancel=recorder.on_cancel,
         forget=recorder.forget,
     )
-    before = set_host(host)
+    before = set_process(process)
     level = logging.getLogger().level
     capture.install(recorder.events.append, "INFO", console=False)
     try:
@@ -42,4 +42,4 @@ def recorder() -> Iterator[Recorder]:
     finally:
         capture.uninstall()
         logging.getLogger().setLevel(level)
-        set_host(before)
+        set_process(before)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.both import value_of
 
 from flowspan import flow, states, task
-from flowspan.drivers.process import get_host
+from flowspan.drivers.process import get_process
 from flowspan.exceptions import CancelRun
 from flowspan.futures import TaskFuture
 
@@ -123,7 +123,7 @@ def test_promise_a_legal_history_of_any_program(recorder: Recorder, node: Node) 
         outcome = program()
         if node.is_async:
             asyncio.run(outcome)
-    runner = get_host().task_runner
+    runner = get_process().task_runner
     if runner is not None:  # what was submitted outside of flows
         runner.wait()
     recorder.check_legal()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.client.engine.recorder import Recorder, check_legal
 
 from flowspan import states
-from flowspan.core.engine import World, announce, execute, never_run, not_ready
+from flowspan.core.engine import EngineIO, announce, execute, never_run, not_ready
 from flowspan.core.events import STATE, RunRecord
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.run import Run
@@ -34,7 +34,7 @@ class Bench:
         self.recorder = Recorder()
         self.notes: list[tuple[int, str]] = []
         self.now = START_NS
-        self.world = World(
+        self.io = EngineIO(
             self.recorder.events.append,
             self.clock,
             lambda low, high: high,
@@ -52,7 +52,7 @@ class Bench:
             flow_run_id=None,
         )
         self.run = Run(record, definition, None, None, CancelScope(), START_NS, False)
-        announce(self.run, self.world)
+        announce(self.run, self.io)
 
     def clock(self) -> int:
         self.now += 1000
@@ -64,7 +64,7 @@ class Bench:
         Calls that it is asked for (hooks, conditions) are made, and take no outcome.
         """
         self.waits: list[float] = []
-        steps = execute(self.run, self.world)
+        steps = execute(self.run, self.io)
         try:
             step = next(steps)
             for outcome in itertools.chain(outcomes, itertools.repeat(None)):
@@ -283,7 +283,7 @@ def test_a_cancelled_run_is_not_tried_again() -> None:
 def test_a_run_that_never_begins() -> None:
     bench = Bench()
     error = UpstreamFailed("upstream failed")
-    state = not_ready(bench.run, bench.world, "upstream failed", error)
+    state = not_ready(bench.run, bench.io, "upstream failed", error)
     assert (state.type.name, state.name) == ("PENDING", "NotReady")
     with pytest.raises(UpstreamFailed):
         state.result()
@@ -291,7 +291,7 @@ def test_a_run_that_never_begins() -> None:
     assert bench.recorder.end("bench") == ("CANCELLED", "NotReady")
 
     bench = Bench()
-    assert never_run(bench.run, bench.world, TypeError("args")).is_failed()
+    assert never_run(bench.run, bench.io, TypeError("args")).is_failed()
     assert bench.history == [("Failed", 1)]
     check_legal(bench.recorder.events)
 

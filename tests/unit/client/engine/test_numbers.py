@@ -14,10 +14,10 @@ import pytest
 from flowspan import flow, task
 from flowspan.core.events import STATE
 from flowspan.core.number_options import LONGEST_WAIT_S
-from flowspan.core.result_options import KeepOptions
+from flowspan.core.result_options import ResultOptions
 from flowspan.core.retries import RetryPolicy, exponential_backoff
 from flowspan.core.states import SCHEDULED
-from flowspan.drivers.process import get_host
+from flowspan.drivers.process import get_process
 from flowspan.exceptions import CancelRun
 from flowspan.futures import as_completed, wait
 from flowspan.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
@@ -198,7 +198,7 @@ def test_no_delay_grows_beyond_what_can_be_written() -> None:
     [(timedelta.max, LONGEST_WAIT_S), (timedelta.min, 0.0), (timedelta(seconds=5), 5.0)],
 )
 def test_results_expire_at_an_instant_that_there_is(expiration: timedelta, seconds: float) -> None:
-    assert KeepOptions({"cache_expiration": expiration}).expires_after_s == seconds
+    assert ResultOptions({"cache_expiration": expiration}).expires_after_s == seconds
 
 
 def failing() -> None:
@@ -223,7 +223,7 @@ def test_a_wait_for_a_retry_that_outlasts_us_can_be_broken_off(
         if event[0] == STATE and event[3] == SCHEDULED.number:
             waits.set()
 
-    get_host().emit = noticing
+    get_process().emit = noticing
     outcome: list[Any] = []
 
     def run() -> None:

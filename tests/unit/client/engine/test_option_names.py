@@ -167,7 +167,7 @@ def test_none_is_the_default_of_every_option(
             # As in Prefect, with_options keeps those of a flow and resets those of a task.
             assert made.retries == (1 if kind is Flow and made.name == "other" else 0)
         if option in {"persist_result", "cache_result_in_memory"}:
-            assert made.keeping is None, "it says nothing of results"
+            assert made.result_policy is None, "it says nothing of results"
 
 
 def test_all_of_them_may_be_none_at_once(recorder: Recorder) -> None:
@@ -182,8 +182,8 @@ def test_all_of_them_may_be_none_at_once(recorder: Recorder) -> None:
             plain.timeout_s,
             plain.run_tags,
         )
-        assert kind is Task or made.keeping is None
-        assert kind is Flow or made.keeping.is_uncached  # as NO_CACHE
+        assert kind is Task or made.result_policy is None
+        assert kind is Flow or made.result_policy.is_uncached  # as NO_CACHE
     assert ThreadPoolTaskRunner(max_workers=None).max_workers is None
 
 

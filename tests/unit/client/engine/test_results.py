@@ -14,8 +14,8 @@ from tests.support.both import ASYNC, PLAIN, Kind, ended
 
 from flowspan import task
 from flowspan.cache_policies import INPUTS, NO_CACHE, RUN_ID, TASK_SOURCE
-from flowspan.core.result_options import Keeping
-from flowspan.drivers.process import get_host
+from flowspan.core.result_options import ResultPolicy
+from flowspan.drivers.process import get_process
 from flowspan.results import ResultStore, get_result_store
 from flowspan.results.reference import load_reference
 from flowspan.tasks import task_input_hash
@@ -154,7 +154,7 @@ def test_the_settings_say_it_for_all(
 ) -> None:
     monkeypatch.setenv("FLOWSPAN_RESULTS_URL", str(tmp_path / "set"))
     monkeypatch.setenv("FLOWSPAN_RESULTS_SERIALIZER", "json")
-    get_host().keeping = Keeping(persist=True)
+    get_process().result_policy = ResultPolicy(persist=True)
     kind.run(Counting(kind).task, 1)
     reference = reference_of(recorder, "count")
     assert reference is not None

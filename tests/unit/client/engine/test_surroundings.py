@@ -15,7 +15,7 @@ import pytest
 
 import flowspan
 from flowspan import flow, task
-from flowspan.drivers.process import Host, set_host
+from flowspan.drivers.process import ProcessContext, set_process
 from flowspan.states import (
     AwaitingRetry,
     Completed,
@@ -84,7 +84,7 @@ def test_a_forked_child_submits_to_threads_of_its_own(recorder: Recorder) -> Non
             code = 1
             try:
                 # What the child emits is not the recorder's; it makes a host of its own.
-                set_host(host_of_child())
+                set_process(host_of_child())
                 code = 0 if double.map([1, 2]).result(20) == [2, 4] else 2
             finally:
                 os._exit(code)
@@ -94,9 +94,9 @@ def test_a_forked_child_submits_to_threads_of_its_own(recorder: Recorder) -> Non
     assert outer() == 0
 
 
-def host_of_child() -> Host:
+def host_of_child() -> ProcessContext:
     events: list[Any] = []
-    return Host(
+    return ProcessContext(
         events.append,
         flush=lambda: None,
         on_cancel=lambda run_id, cancel: None,
