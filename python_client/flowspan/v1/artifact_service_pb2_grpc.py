@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class ArtifactServiceStub(object):
-    """What runs show to people. Processes that execute runs report theirs in the report stream, in order
-    with the states of the run and exactly once; CreateArtifact and UpdateArtifact are for everybody
-    else.
+    """Artifacts: what runs show to people. Processes that execute runs report their artifacts in the
+    report stream, exactly once and in order with the states of the run. CreateArtifact and
+    UpdateArtifact are for all other clients.
     """
 
     def __init__(self, channel):
@@ -70,54 +70,55 @@ class ArtifactServiceStub(object):
 
 
 class ArtifactServiceServicer(object):
-    """What runs show to people. Processes that execute runs report theirs in the report stream, in order
-    with the states of the run and exactly once; CreateArtifact and UpdateArtifact are for everybody
-    else.
+    """Artifacts: what runs show to people. Processes that execute runs report their artifacts in the
+    report stream, exactly once and in order with the states of the run. CreateArtifact and
+    UpdateArtifact are for all other clients.
     """
 
     def CreateArtifact(self, request, context):
-        """Makes an artifact. Creating the same artifact twice is one artifact.
-        ALREADY_EXISTS: the id is taken by an artifact with another content. NOT_FOUND: there is no such
-        run. INVALID_ARGUMENT: a bad field.
+        """Create an artifact. Idempotent by the id.
+        ALREADY_EXISTS: the id is taken by an artifact with different content. NOT_FOUND: the run does
+        not exist. INVALID_ARGUMENT: an invalid field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateArtifact(self, request, context):
-        """Changes an artifact: its data, its description, or both.
-        NOT_FOUND: there is no such artifact. INVALID_ARGUMENT: a bad field.
+        """Change the data of an artifact, its description, or both.
+        NOT_FOUND: the artifact does not exist. INVALID_ARGUMENT: an invalid field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetArtifact(self, request, context):
-        """One artifact: by its id, or the latest of a key.
-        NOT_FOUND: there is none.
+        """Get an artifact by its id, or the latest artifact of a key.
+        NOT_FOUND: the artifact does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListArtifacts(self, request, context):
-        """Artifacts, by id: with a key in the filter, the history of the key.
-        INVALID_ARGUMENT: a bad filter or token.
+        """List artifacts, ordered by id. With a key in the filter, this is the history of the key.
+        INVALID_ARGUMENT: an invalid filter or token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListLatestArtifacts(self, request, context):
-        """The latest artifact of each key, by key.
-        INVALID_ARGUMENT: a bad field or token.
+        """List the latest artifact of each key, ordered by key.
+        INVALID_ARGUMENT: an invalid field or token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteArtifact(self, request, context):
-        """Deletes an artifact, or all artifacts of a key. Deleting what is not there succeeds.
+        """Delete an artifact, or all artifacts of a key. Idempotent: succeeds if there is nothing to
+        delete.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -165,9 +166,9 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ArtifactService(object):
-    """What runs show to people. Processes that execute runs report theirs in the report stream, in order
-    with the states of the run and exactly once; CreateArtifact and UpdateArtifact are for everybody
-    else.
+    """Artifacts: what runs show to people. Processes that execute runs report their artifacts in the
+    report stream, exactly once and in order with the states of the run. CreateArtifact and
+    UpdateArtifact are for all other clients.
     """
 
     @staticmethod

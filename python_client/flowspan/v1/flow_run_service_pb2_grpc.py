@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class FlowRunServiceStub(object):
-    """Flow runs. Clients that execute runs report them through ReportService; this is for everybody
-    else: people, programs and other services.
+    """Flow runs. Clients that execute runs report them through ReportService. This service is for
+    everyone else: people, programs and other services.
     """
 
     def __init__(self, channel):
@@ -74,65 +74,67 @@ class FlowRunServiceStub(object):
 
 
 class FlowRunServiceServicer(object):
-    """Flow runs. Clients that execute runs report them through ReportService; this is for everybody
-    else: people, programs and other services.
+    """Flow runs. Clients that execute runs report them through ReportService. This service is for
+    everyone else: people, programs and other services.
     """
 
     def CreateFlowRun(self, request, context):
-        """Creates a run that nobody executes yet. Idempotent by the id.
-        ALREADY_EXISTS: the id is taken by a run with another content. INVALID_ARGUMENT: a bad field.
+        """Create a run that no process executes yet. Idempotent by the id.
+        ALREADY_EXISTS: the id is taken by a run with different content. INVALID_ARGUMENT: an invalid
+        field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetFlowRun(self, request, context):
-        """One run. NOT_FOUND if there is none.
+        """Get a run. NOT_FOUND: the run does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFlowRuns(self, request, context):
-        """Runs, page by page; page 10,000 costs what page 1 costs.
-        INVALID_ARGUMENT: a bad filter or token.
+        """List runs page by page. Page 10,000 costs as much as page 1.
+        INVALID_ARGUMENT: an invalid filter or token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountFlowRuns(self, request, context):
-        """How many runs are in which state.
+        """Count runs by the type of their state.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteFlowRun(self, request, context):
-        """Deletes a run with all that it called, their histories and logs. Idempotent: deleting what is not
-        there succeeds and deletes nothing. FAILED_PRECONDITION: a run of the tree is not in a terminal
+        """Delete a run and all runs that it called, with their histories and logs. Idempotent: succeeds
+        if there is nothing to delete. FAILED_PRECONDITION: a run of the tree is not in a terminal
         state, and `force` is not set.
 
-        A large tree goes in many transactions, the runs before those that called them, and the answer
-        comes after the last. What was begun is finished, also if the caller goes away or the service
-        restarts; calling again waits for the rest.
+        A large tree is deleted in many transactions, children before their parents, and the response
+        follows the last one. A deletion that has started is finished even if the caller disconnects or
+        the service restarts. Calling again waits for the rest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetFlowRunState(self, request, context):
-        """Asks for a transition. CANCELLING is how a run is cancelled: the process that runs it is told
-        at once; a run that nobody executes becomes CANCELLED directly.
-        NOT_FOUND if there is no such run; a transition against the rules is a verdict, not an error.
+        """Request a transition. Request CANCELLING to cancel a run: the process that executes it is
+        notified at once, and a run without such a process becomes CANCELLED directly.
+        NOT_FOUND: the run does not exist. A transition that breaks the rules is a verdict, not an
+        error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFlowRunTransitions(self, request, context):
-        """The history of one run, whole or page by page. NOT_FOUND if there is no such run.
-        INVALID_ARGUMENT: a bad token.
+        """List the history of a run, in full or page by page. NOT_FOUND: the run does not exist.
+        INVALID_ARGUMENT: an invalid token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -185,8 +187,8 @@ def add_FlowRunServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FlowRunService(object):
-    """Flow runs. Clients that execute runs report them through ReportService; this is for everybody
-    else: people, programs and other services.
+    """Flow runs. Clients that execute runs report them through ReportService. This service is for
+    everyone else: people, programs and other services.
     """
 
     @staticmethod

@@ -52,14 +52,14 @@ class FlowServiceServicer(object):
     """
 
     def GetFlow(self, request, context):
-        """One flow, by id or by name. NOT_FOUND if no run of it was ever seen.
+        """Get a flow by id or by name. NOT_FOUND: the service has never seen a run of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFlows(self, request, context):
-        """Flows, by name.
+        """List flows, ordered by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,19 +52,19 @@ class LogServiceServicer(object):
     """
 
     def ListLogs(self, request, context):
-        """Log records, page by page, in the order in which they arrived.
-        NOT_FOUND: there is no such run. INVALID_ARGUMENT: a bad field or token.
+        """List log records page by page, in the order in which they arrived.
+        NOT_FOUND: the run does not exist. INVALID_ARGUMENT: an invalid field or token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TailLogs(self, request, context):
-        """Log records as they arrive: first those that are there, then the new ones. Ends by itself when
-        the run is in a terminal state and all that it logged was sent. After a broken connection, go on
+        """Follow log records: first the existing ones, then new ones as they arrive. The stream ends when
+        the run is in a terminal state and all its records were sent. After a broken connection, resume
         with after_position.
-        NOT_FOUND: there is no such run. OUT_OF_RANGE: the database has no record at after_position (any
-        more), as a backup was restored.
+        NOT_FOUND: the run does not exist. OUT_OF_RANGE: the database has no record at after_position,
+        for example because a backup was restored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class ReportServiceStub(object):
-    """Takes what client processes report of their runs. This is the one hot path: everything that
-    happens in a run is an event in a batch, stored in one transaction with the batches of other
-    sessions, and acknowledged after the commit.
+    """Receives reports from client processes about their runs. This is the hot path: everything that
+    happens in a run is an event in a batch. A batch is stored in one transaction, together with
+    batches of other sessions, and acknowledged after the commit.
     """
 
     def __init__(self, channel):
@@ -50,28 +50,30 @@ class ReportServiceStub(object):
 
 
 class ReportServiceServicer(object):
-    """Takes what client processes report of their runs. This is the one hot path: everything that
-    happens in a run is an event in a batch, stored in one transaction with the batches of other
-    sessions, and acknowledged after the commit.
+    """Receives reports from client processes about their runs. This is the hot path: everything that
+    happens in a run is an event in a batch. A batch is stored in one transaction, together with
+    batches of other sessions, and acknowledged after the commit.
     """
 
     def Report(self, request_iterator, context):
-        """The stream of a client process. The client sends Hello, waits for Welcome, and then sends
-        batches and heartbeats; the service answers with acks and may send commands at any time.
+        """Report over a stream, one per client process. The client sends Hello, waits for Welcome, and
+        then sends batches and heartbeats. The service answers with acks, and can send commands at any
+        time.
 
-        Ends with INVALID_ARGUMENT (a malformed frame, a gap in the sequences: nothing of that frame was
-        applied), ABORTED (another connection resumed the session), PERMISSION_DENIED (the session has a
-        secret, and Hello did not show it), UNAVAILABLE (the service is stopping,
-        or its database is away: reconnect and resume) or RESOURCE_EXHAUSTED (too much unacked).
+        The stream ends with INVALID_ARGUMENT (a malformed frame or a gap in the sequences; nothing of
+        that frame was applied), ABORTED (another connection resumed the session), PERMISSION_DENIED
+        (the session has a secret that Hello did not include), UNAVAILABLE (the service is stopping, or
+        its database is unreachable; reconnect and resume) or RESOURCE_EXHAUSTED (too many
+        unacknowledged events).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportBatch(self, request, context):
-        """The same for clients that cannot keep a stream open. One call is one batch; the session is the
-        same after each call and ends with `goodbye` or when its lease runs out. Calling again with the
-        same batch is safe. An empty batch is a heartbeat.
+        """Report one batch, for clients that cannot keep a stream open. The session continues across
+        calls, and ends with `goodbye` or when its lease expires. Idempotent: the same batch can be
+        sent again. An empty batch is a heartbeat.
 
         Errors: as for Report.
         """
@@ -101,9 +103,9 @@ def add_ReportServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ReportService(object):
-    """Takes what client processes report of their runs. This is the one hot path: everything that
-    happens in a run is an event in a batch, stored in one transaction with the batches of other
-    sessions, and acknowledged after the commit.
+    """Receives reports from client processes about their runs. This is the hot path: everything that
+    happens in a run is an event in a batch. A batch is stored in one transaction, together with
+    batches of other sessions, and acknowledged after the commit.
     """
 
     @staticmethod

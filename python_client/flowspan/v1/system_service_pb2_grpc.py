@@ -47,7 +47,7 @@ class SystemServiceServicer(object):
     """
 
     def GetInfo(self, request, context):
-        """What the service is and how it does.
+        """Get the version, configuration and health of the service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -67,38 +67,39 @@ class TaskRunServiceServicer(object):
     """
 
     def GetTaskRun(self, request, context):
-        """One run. NOT_FOUND if there is none.
+        """Get a run. NOT_FOUND: the run does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTaskRuns(self, request, context):
-        """Runs, page by page; page 10,000 costs what page 1 costs.
-        INVALID_ARGUMENT: a bad filter or token.
+        """List runs page by page. Page 10,000 costs as much as page 1.
+        INVALID_ARGUMENT: an invalid filter or token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountTaskRuns(self, request, context):
-        """How many runs are in which state.
+        """Count runs by the type of their state.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetTaskRunState(self, request, context):
-        """Asks for a transition; see FlowRunService.SetFlowRunState.
-        NOT_FOUND if there is no such run; a transition against the rules is a verdict, not an error.
+        """Request a transition; see FlowRunService.SetFlowRunState.
+        NOT_FOUND: the run does not exist. A transition that breaks the rules is a verdict, not an
+        error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTaskRunTransitions(self, request, context):
-        """The history of one run, whole or page by page. NOT_FOUND if there is no such run.
-        INVALID_ARGUMENT: a bad token.
+        """List the history of a run, in full or page by page. NOT_FOUND: the run does not exist.
+        INVALID_ARGUMENT: an invalid token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

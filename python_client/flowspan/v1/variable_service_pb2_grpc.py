@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class VariableServiceStub(object):
-    """Values that flows and people share.
+    """Variables: named values shared by flows and people.
     """
 
     def __init__(self, channel):
@@ -58,34 +58,34 @@ class VariableServiceStub(object):
 
 
 class VariableServiceServicer(object):
-    """Values that flows and people share.
+    """Variables: named values shared by flows and people.
     """
 
     def SetVariable(self, request, context):
-        """Sets a variable that is new, or, if that is asked for, one that is there.
-        ALREADY_EXISTS: it is there, and overwrite is not set. INVALID_ARGUMENT: a bad name, or a value
-        that is no JSON or too large.
+        """Set a variable. Replaces an existing variable only if `overwrite` is set.
+        ALREADY_EXISTS: the variable exists, and overwrite is not set. INVALID_ARGUMENT: an invalid
+        name, or a value that is not JSON or too large.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetVariable(self, request, context):
-        """One variable. NOT_FOUND: there is none of that name.
+        """Get a variable. NOT_FOUND: the variable does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListVariables(self, request, context):
-        """Variables, by name. INVALID_ARGUMENT: a bad field or token.
+        """List variables, ordered by name. INVALID_ARGUMENT: an invalid field or token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVariable(self, request, context):
-        """Deletes a variable. Deleting what is not there succeeds.
+        """Delete a variable. Idempotent: succeeds if there is nothing to delete.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +123,7 @@ def add_VariableServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class VariableService(object):
-    """Values that flows and people share.
+    """Variables: named values shared by flows and people.
     """
 
     @staticmethod

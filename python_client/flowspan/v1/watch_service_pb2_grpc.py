@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class WatchServiceStub(object):
-    """Changes as they happen.
+    """Live changes to runs.
     """
 
     def __init__(self, channel):
@@ -43,18 +43,18 @@ class WatchServiceStub(object):
 
 
 class WatchServiceServicer(object):
-    """Changes as they happen.
+    """Live changes to runs.
     """
 
     def Watch(self, request, context):
-        """First the runs as they are (the snapshot), then a mark, then every transition that is committed
-        afterwards, in the order of the commits, without gaps and without repetitions. With a resume
-        token, there is no snapshot: the stream goes on where the token was given out.
+        """Watch runs. The stream starts with the current runs (the snapshot) and a marker, followed by
+        every later transition in commit order, without gaps or duplicates. With a resume token there
+        is no snapshot: the stream continues from the point where the token was issued.
 
-        Watching one run ends by itself when the run is in a terminal state and all changes were sent.
-        NOT_FOUND: there is no such run. INVALID_ARGUMENT: a bad token. OUT_OF_RANGE: a token of another
-        database, or of a state that this one is not in any more (a backup was restored): begin again
-        without a token.
+        A watch of a single run ends when the run is in a terminal state and all changes were sent.
+        NOT_FOUND: the run does not exist. INVALID_ARGUMENT: an invalid token. OUT_OF_RANGE: a token
+        from another database, or from a state that this one no longer has because a backup was
+        restored. Start again without a token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,7 +77,7 @@ def add_WatchServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WatchService(object):
-    """Changes as they happen.
+    """Live changes to runs.
     """
 
     @staticmethod
