@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from flowspan.drivers.process import leave_host
+from flowspan.drivers.process import leave_process
 
 pytest.register_assert_rewrite("tests.support")
 
@@ -91,7 +91,7 @@ def flowspan_harness(flowspan_harness: Harness) -> Iterator[Harness]:
     with grpc.insecure_channel(flowspan_harness.address) as channel:
         token = watch_from_here(channel)
         yield flowspan_harness
-        leave_host()
+        leave_process()
         check_all_histories(channel, token=token)
 
 

@@ -377,8 +377,8 @@ def test_a_creation_that_came_alone_does_not_hide_that_the_run_began(
 
     from flowspan.reporter.spool.run_starts import Starts
     Starts.forget = lambda self, *, if_true: None
-    from flowspan.drivers.process import get_host
-    get_host().emit = lambda event: get_reporter().emit(event)
+    from flowspan.drivers.process import get_process
+    get_process().emit = lambda event: get_reporter().emit(event)
     dies()
     """
     with FlowProcess(START + code, home=flowspan_home, address=service.address) as process:
