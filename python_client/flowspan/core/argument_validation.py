@@ -1,10 +1,10 @@
-"""Validation of arguments by pydantic, each parameter on its own.
+"""Argument validation with pydantic, for each parameter separately.
 
-pydantic is only imported when a value is not already of the type it should have: the import would
-be a good part of the start of a small program.
+pydantic is imported only when a value does not already have the type of its annotation: the import
+would take a large part of the startup time of a small program.
 
-No annotation makes a function uncallable. What pydantic cannot check is passed on as it is, and the
-first time a warning says so.
+No annotation makes a function uncallable. A value that pydantic cannot check is passed on
+unchanged, and a warning says so the first time.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 _EXACT = (int, str, float, bool, bytes, complex, type(None))
-"""Types whose own instances need no validation."""
+"""Types whose exact instances need no validation."""
 
 _EXACT_AS_FLOAT = 2**53
-"""Integers up to this one are the same as floats."""
+"""The largest integer up to which every integer has an exact float."""
 
 _FILES = (typing.IO, typing.TextIO, typing.BinaryIO)
-"""Classes for type checkers alone: no file that `open` gives is an instance of them."""
+"""Classes that exist only for type checkers: a file from `open` is not an instance of them."""
 
 _MAX_SHOWN = 120
 _NOT_CHECKED = (
@@ -57,29 +57,29 @@ _ADVICE = (
     "it with typing.Any, or use @flow(validate_parameters=False)."
 )
 _ADVICE_FOR_NAMES = (
-    "To have them validated, import or define what it names where the function is defined, and not "
-    "only for type checkers."
+    "To have them validated, import or define its names where the function is defined, "
+    "not only for type checkers."
 )
 
 
 _NOT_OF_FUNCTION = (
     "the arguments of a call are not validated: they fit the wrapper around the function "
-    "(functools.wraps), and not the function, so that it is not known which parameters they are "
-    "for. They are passed on as they are. To have them validated, pass them by keyword."
+    "(functools.wraps) but not the function itself, so their parameters are not known. They are "
+    "passed on as they are. To have them validated, pass them by keyword."
 )
 
 
-class NotCheckable(Exception):  # noqa: N818 - it is no error of the user's
-    """pydantic cannot check an annotation; the message says why."""
+class NotCheckable(Exception):  # noqa: N818 - it is not an error of the user's
+    """pydantic cannot check an annotation; the message gives the reason."""
 
 
 class Checks:
-    """Validators for the parameters of a function and of the methods bound to it.
+    """Validators for the parameters of a function and of methods bound to it.
 
     Args:
-        fn: The function; its annotations are only looked at when a value is to be checked.
-        names: What the annotations name in the scopes around the function; see
-            `flowspan.core.type_hints.outer_names`.
+        fn: The function. Its annotations are evaluated only when a value has to be checked.
+        names: The values of names that the annotations use, from the enclosing scopes; see
+            `flowspan.core.hints.outer_names`.
     """
 
     def __init__(self, fn: Callable[..., Any], names: Mapping[str, Any] | None = None) -> None:
@@ -88,7 +88,7 @@ class Checks:
         self._checks: dict[str, Check] | None = None
         self._warnings: list[str] = []
         self._told: set[str] = set()
-        """All warnings so far: two threads may come across the same annotation at a time."""
+        """Every warning so far: two threads may meet the same annotation at the same time."""
 
     def __getstate__(self) -> dict[str, Any]:
         fn = portable_function(self._fn)
@@ -100,23 +100,23 @@ class Checks:
         self.__init__(loaded_function(state["_fn"]), state["names"])  # type: ignore[misc] # as made anew
 
     def get(self, name: str) -> Check | None:
-        """Return the check of a parameter; None if anything will do."""
+        """Return the check of a parameter; None if it accepts any value."""
         if self._checks is None:
             self._checks = self._make()
         return self._checks.get(name)
 
     def warn_of_wrapper(self) -> None:
-        """Tell, once, of a call whose arguments cannot be told apart, if any would be checked."""
+        """Warn once about a call whose arguments cannot be matched to checked parameters."""
         if self._checks is None:
             self._checks = self._make()
         if self._checks:
             self._warn(_NOT_OF_FUNCTION)
 
     def take_warnings(self) -> list[str]:
-        """Return what has not been told yet of annotations that cannot be checked."""
+        """Return the pending warnings about annotations that cannot be checked, and clear them."""
         told: list[str] = []
         while self._warnings:
-            with suppress(IndexError):  # another thread has taken it
+            with suppress(IndexError):  # another thread took it
                 told.append(self._warnings.pop(0))
         return told
 
@@ -129,7 +129,7 @@ class Checks:
             if hint is Any or hint is object:
                 continue
             if parameter is not None and parameter.kind in _VARIADIC:
-                continue  # what they gather is passed on as it is, as in Prefect
+                continue  # collected arguments are passed on unchanged, as in Prefect
             annotation = hint if parameter is None else parameter.annotation
             checks[name] = Check(name, hint, annotation_text(annotation), self._warn)
         for name, parameter in parameters.items():
@@ -151,13 +151,13 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class Check:
-    """Validates the values of one parameter.
+    """A validator for the values of one parameter.
 
     Args:
         name: The parameter.
-        hint: Its annotation, evaluated.
-        annotation: The annotation as it was written, for the warning.
-        warn: Takes the warning that the annotation cannot be checked.
+        hint: Its evaluated annotation.
+        annotation: The annotation as written, for warnings.
+        warn: Receives the warning that the annotation cannot be checked.
     """
 
     def __init__(
@@ -173,21 +173,21 @@ class Check:
         self._is_told = False
 
     def __call__(self, label: str, value: Any, problems: list[str]) -> Any:
-        """Return the value, coerced; add to the problems if it does not fit.
+        """Return the coerced value. If it does not fit, add to `problems` and return it unchanged.
 
         Args:
-            label: What to call the value in a problem.
+            label: The name of the value in problems.
             value: The value.
-            problems: Takes the texts of problems.
+            problems: Receives the descriptions of problems.
 
         Raises:
-            Exception: A validator of the user's raised it.
+            Exception: An error raised by a validator of the user.
         """
         if self._is_off or type(value) in self._exact:
             return value
         if type(value) is int and self._hint is float and abs(value) <= _EXACT_AS_FLOAT:
-            return float(value)  # without pydantic: such defaults are common
-        # Here, for the start-up cost: see the module.
+            return float(value)  # such defaults are common, and need no pydantic
+        # Imported here for startup time: see the module docstring.
         from pydantic import PydanticUserError, ValidationError  # noqa: PLC0415
 
         if self._adapter is None:
@@ -203,18 +203,18 @@ class Check:
                 inside = "".join(f"[{part!r}]" for part in item["loc"])
                 problems.append(f"parameter {label!r}{inside}: {item['msg']} (got {_shown(value)})")
             return value
-        except PydanticUserError as error:  # a class that is not fully defined
+        except PydanticUserError as error:  # the class is not fully defined
             self._switch_off(_first_line(error))
             return value
-        except (TypeError, AttributeError) as error:  # which, depends on its version
+        except (TypeError, AttributeError) as error:  # depends on pydantic's version
             if not _is_of_pydantic(error):
                 raise
             self._tell_of_type(type(value))
             return value
 
     def _tell_of_type(self, kind: type) -> None:
-        """Say, once, that the annotation does not apply to values that are given all the same."""
-        # Not in pydantic's words: they show the value.
+        """Warn once that the annotation does not apply to values of this type."""
+        # pydantic's own message would show the value.
         if not self._is_told:
             self._is_told = True
             self._warn(
@@ -237,9 +237,9 @@ class Check:
 
 
 def _exact_types(hint: Any) -> tuple[type, ...]:
-    """Return the types whose own instances an annotation takes as they are.
+    """Return the types whose exact instances an annotation accepts without validation.
 
-    Those of an optional one include that of None, whatever the other types are: pydantic looks for
+    For an optional type this includes NoneType, whatever the other members are: pydantic tries
     None first.
     """
     is_union = typing.get_origin(hint) in {typing.Union, types.UnionType}
@@ -251,9 +251,9 @@ def _exact_types(hint: Any) -> tuple[type, ...]:
 
 
 def _is_of_pydantic(error: Exception) -> bool:
-    """True if pydantic raised an error itself, and not a validator or a value of the user's."""
+    """Return True if pydantic itself raised an error, not a validator or value of the user."""
     trace = error.__traceback__
-    trace = None if trace is None else trace.tb_next  # what called pydantic
+    trace = None if trace is None else trace.tb_next  # the frame that called pydantic
     while trace is not None:
         name = trace.tb_frame.f_globals.get("__name__")
         if type(name) is not str or name.partition(".")[0] != "pydantic":
@@ -263,36 +263,36 @@ def _is_of_pydantic(error: Exception) -> bool:
 
 
 def _made_adapter(hint: Any) -> TypeAdapter[Any]:
-    """Return what checks values against an annotation.
+    """Return the pydantic adapter for an annotation.
 
     Raises:
-        NotCheckable: pydantic can check no value against it.
+        NotCheckable: pydantic cannot check any value against it.
     """
     if isinstance(hint, Unresolved):
         raise NotCheckable(hint.reason)
     if inspect.isroutine(hint):  # some versions of pydantic would call it
-        raise NotCheckable("it is a function and no type")
+        raise NotCheckable("it is a function, not a type")
     try:
         for kind in _classes_in(hint):
-            if _is_of_pydantic_1(kind):  # pydantic would warn of it as well
+            if _is_of_pydantic_1(kind):  # pydantic would warn about it as well
                 raise NotCheckable(f"{kind.__name__} is a model of pydantic 1")
-        if _has_unpacked_items(hint):  # pydantic takes them for one item
+        if _has_unpacked_items(hint):  # pydantic would treat them as one item
             raise NotCheckable("it is a tuple with unpacked items")
         adapter = _any_adapter(hint)
         schema = adapter.core_schema
         if schema["type"] == "any" and not isinstance(hint, typing.TypeVar):
-            raise NotCheckable("it is no type that values can be checked against")
+            raise NotCheckable("it is not a type that values can be checked against")
         for reason in _obstacles(schema):
             raise NotCheckable(reason)
     except NotCheckable:
         raise
-    except Exception as error:  # what classes do in their schemas is user code
+    except Exception as error:  # schema hooks of classes are user code
         raise NotCheckable(_protocol_in(hint) or _first_line(error)) from error
     return adapter
 
 
 def _any_adapter(hint: Any) -> TypeAdapter[Any]:
-    from pydantic import (  # noqa: PLC0415 - start-up cost, see the module
+    from pydantic import (  # noqa: PLC0415 - startup time, see the module docstring
         ConfigDict,
         InstanceOf,
         PydanticSchemaGenerationError,
@@ -303,7 +303,7 @@ def _any_adapter(hint: Any) -> TypeAdapter[Any]:
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError as refused:
-        # Types with a configuration of their own (models, dataclasses) take no other.
+        # Types with their own configuration (models, dataclasses) do not accept another one.
         if isinstance(refused, PydanticSchemaGenerationError):
             raise
     try:
@@ -311,12 +311,12 @@ def _any_adapter(hint: Any) -> TypeAdapter[Any]:
     except PydanticSchemaGenerationError:
         if not isinstance(hint, type) or not dataclasses.is_dataclass(hint):
             raise
-        # A dataclass of things that pydantic does not know: its instances are good as they are.
+        # A dataclass whose fields pydantic does not know: accept its instances unchanged.
         return TypeAdapter(InstanceOf[hint])
 
 
 def _classes_in(hint: Any) -> Iterator[type]:
-    """The classes that an annotation names, as far as they show in it."""
+    """Yield the classes that appear in an annotation."""
     if typing.get_origin(hint) in {typing.Literal, collections.abc.Callable}:
         return
     parts: Any = hint if isinstance(hint, list) else typing.get_args(hint)
@@ -331,7 +331,7 @@ def _classes_in(hint: Any) -> Iterator[type]:
 
 
 def _has_unpacked_items(hint: Any) -> bool:
-    """True if there is a tuple such as `tuple[int, *tuple[str, ...]]` or `tuple[*Ts]` in it."""
+    """Return True if it contains a tuple such as `tuple[int, *tuple[str, ...]]` or `tuple[*Ts]`."""
     if typing.get_origin(hint) in {typing.Literal, collections.abc.Callable}:
         return False
     is_tuple = typing.get_origin(hint) is tuple
@@ -351,7 +351,7 @@ def _is_of_pydantic_1(cls: type) -> bool:
 
 
 def _protocol_in(hint: Any) -> str:
-    """Which protocol keeps an annotation from being checked; empty if none does."""
+    """Return the reason why a protocol makes an annotation uncheckable; empty if none does."""
     for cls in _classes_in(hint):
         is_protocol = cls.__dict__.get("_is_protocol", False)
         if is_protocol and not getattr(cls, "_is_runtime_protocol", False):
@@ -360,11 +360,11 @@ def _protocol_in(hint: Any) -> str:
 
 
 _NO_SCHEMAS = frozenset({"config", "default", "expected", "metadata", "serialization"})
-"""Parts of a schema that are values of the user's, or of no weight for validation."""
+"""Keys of a schema whose values are the user's, or irrelevant for validation."""
 
 
 def _obstacles(schema: Any) -> Iterator[str]:
-    """Why pydantic would refuse or break off at values that an annotation is meant for."""
+    """Yield the reasons why pydantic would reject or fail on values that match an annotation."""
     if type(schema) is dict:
         kind = schema.get("type")
         if kind in {"is-instance", "is-subclass"}:
@@ -393,13 +393,13 @@ def _class_obstacle(kind: str, cls: Any) -> Iterator[str]:
 
 
 def _validator_obstacle(function: Any) -> Iterator[str]:
-    """Of a validator in the manner of pydantic 1: it may take what pydantic 2 does not give."""
+    """Yield an obstacle if a validator has a pydantic 1 signature, which pydantic 2 cannot call."""
     if not isinstance(function, dict) or not callable(function.get("function")):
         return
     given = (None, None) if function.get("type") == "with-info" else (None,)
     try:
         inspect.signature(function["function"]).bind(*given)
-    except ValueError:  # it tells no signature
+    except ValueError:  # it exposes no signature
         return
     except TypeError:
         owner = getattr(function["function"], "__self__", None)

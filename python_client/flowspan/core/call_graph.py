@@ -1,4 +1,4 @@
-"""Drawing a flow: what it calls is noted down, not executed."""
+"""Visualization mode: the calls of a flow are recorded, not executed."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 
 class Sketching(Protocol):
-    """Takes the calls of a flow; see flowspan.drivers.visualize.call_graph.
+    """A recorder of the calls of a flow; see `flowspan.drivers.sketch`.
 
     Attributes:
-        run: Stands for the flow run, for code that asks about it. It is never reported.
+        run: A placeholder flow run for code that asks for the current run. It is never reported.
     """
 
     run: Run
 
     def add(self, definition: Any, *inputs: Any) -> Any:
-        """Note a call down; return what it is to give."""
+        """Record a call; return its placeholder result."""
 
     def submitted(self, definition: Any, *inputs: Any, return_state: bool) -> Any:
-        """Note a task down that is submitted or mapped; return its future, or its state."""
+        """Record a submitted or mapped task; return its future or its state."""
 
 
 current_sketch: ContextVar[Sketching | None] = ContextVar("flowspan_current_sketch", default=None)
-"""The sketch that is being made here. There is no current run meanwhile."""
+"""The recorder while a flow is visualized. There is no current run in the meantime."""
 
 
 def current_or_sketched_run() -> Run | None:
-    """Return the run whose code is running here, also one that is only drawn; None elsewhere."""
+    """Return the current run, or the placeholder of a flow being visualized; else None."""
     run = current_run.get()
     if run is None:
         sketch = current_sketch.get()
@@ -44,14 +44,14 @@ def current_or_sketched_run() -> Run | None:
 
 
 def is_drawn() -> bool:
-    """True in a flow that is only drawn: what it does beside its calls has no effect."""
+    """Return True while a flow is visualized: side effects other than its calls are suppressed."""
     return current_sketch.get() is not None and current_run.get() is None
 
 
 def sketched_state(
     definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None
 ) -> State | None:
-    """The state of a call that is only noted down; None if no sketch is being made."""
+    """Record a call and return its placeholder state; None if no flow is being visualized."""
     sketch = current_sketch.get()
     if sketch is None:
         return None

@@ -1,8 +1,8 @@
-"""What the value that a function returned means for its run.
+"""Classification: the terminal state that follows from a returned value or an exception.
 
-A state that was made by hand is taken as it is. A state that another run entered, or a list, tuple
-or set of nothing but states, decides how the run ends, and is its data. Anything else is a result,
-whatever states are in it. A flow's futures were replaced by their states before.
+A handmade state is used unchanged. A state of another run, or a list, tuple or set that
+holds only states, decides how the run ends and becomes its data. Any other value is a result, even
+if it contains states. The futures of a flow have been replaced by their states before.
 """
 
 from __future__ import annotations
@@ -37,18 +37,17 @@ from flowspan.exceptions import (
 
 
 def judge_value(value: Any, run_id: str, time_ns: int, *, is_flow: bool) -> State:
-    """Return the state that a run enters whose function returned a value.
+    """Return the terminal state of a run whose function returned a value.
 
-    Of the value itself nothing is asked: neither its truth nor its length, nor what it equals. If a
-    state that was made by hand cannot be judged, because its name or its message raises, the run
-    fails with that error.
+    No code of the value itself runs: its truth, length and equality are never asked. If a handmade
+    state cannot be classified, because its name or message raises, the run fails with that error.
 
     Args:
-        value: What it returned.
+        value: The returned value.
         run_id: The run.
-        time_ns: Now.
-        is_flow: Whether it is a flow's. The caller of a task gets states that it returned, and the
-            caller of a flow what they stand for.
+        time_ns: The current time, in nanoseconds since 1970 UTC.
+        is_flow: True for a flow. The caller of a task gets returned states themselves, the caller
+            of a flow their results.
     """
     try:
         if is_instance(value, State):
@@ -64,18 +63,17 @@ def judge_value(value: Any, run_id: str, time_ns: int, *, is_flow: bool) -> Stat
 
 
 def judge_error(error: BaseException, run_id: str, time_ns: int) -> State:
-    """Return the state that a run enters whose function raised. Never raises itself.
+    """Return the terminal state of a run whose function raised. Never raises itself.
 
     Args:
-        error: What it raised. RunTimeout stands for the run's own deadline only if
-            `error.run_id` is this run; DeadlinePassed for the deadline of a run that called this
-            one.
+        error: The exception. A RunTimeout counts as the run's own timeout only if `error.run_id` is
+            this run; a DeadlinePassed is the deadline of a run that called this one.
         run_id: The run.
-        time_ns: Now.
+        time_ns: The current time, in nanoseconds since 1970 UTC.
     """
     try:
         return _judge_error(error, run_id, time_ns)
-    except Exception:  # noqa: BLE001 - then with no more of the error than its type
+    except Exception:  # noqa: BLE001 - fall back to the type of the error alone
         name = type_name(type(error))
         failure = FailureInfo(name, "", "")
         kind: StateType = FAILED if is_instance(error, Exception) else CRASHED
@@ -96,7 +94,7 @@ def _judge_error(error: BaseException, run_id: str, time_ns: int) -> State:
         kind, message = CRASHED, error_text(error)
     elif not is_instance(error, Exception):
         kind, message = CRASHED, _broken_off(error)
-    # Cancelling is not an error of the code: there is no traceback to show.
+    # Cancellation is not an error in the code: there is no traceback to show.
     failure = None if kind is CANCELLED else failure_info(error)
     return State(kind, name, message, error, run_id, time_ns, failure)
 
@@ -114,7 +112,7 @@ def _broken_off(error: BaseException) -> str:
 
 
 def _judge_made(state: State, run_id: str, time_ns: int, *, is_flow: bool) -> State:
-    """The end of a run that returned a state which was made by hand."""
+    """Return the terminal state of a run that returned a handmade state."""
     if state.type is PENDING and state.name == "NotReady":
         return _judge_states([state], state, run_id, time_ns, gives_data=not is_flow)
     if state.type not in TERMINAL_TYPES:
@@ -128,7 +126,7 @@ def _judge_made(state: State, run_id: str, time_ns: int, *, is_flow: bool) -> St
     message = state.message
     if not message and error is not None and state.type is FAILED:
         message = summary(error)
-    # Its texts may be anything, if it was not made by flowspan.states; what is reported is text.
+    # Its texts may have any type if flowspan.states did not make it; reports need strings.
     name, message = encodable(str(state.name)), encodable(str(message or ""))
     if is_flow:
         return State(state.type, name, message, state.data, run_id, time_ns, failure)
@@ -140,14 +138,14 @@ def _judge_made(state: State, run_id: str, time_ns: int, *, is_flow: bool) -> St
 def _judge_states(
     states: list[State], value: Any, run_id: str, time_ns: int, *, gives_data: bool
 ) -> State:
-    """The end of a run that returned nothing but states, which say how it ended.
+    """Return the terminal state of a run that returned only states.
 
     Args:
         states: The states.
         value: The state or the collection as it was returned.
         run_id: The run.
-        time_ns: Now.
-        gives_data: Whether its caller gets the value even if the run failed by it.
+        time_ns: The current time, in nanoseconds since 1970 UTC.
+        gives_data: True if the caller gets the value even if it makes the run fail.
     """
     bad = first_bad(value)
     if bad is None:
@@ -170,7 +168,7 @@ def _judge_states(
 
 
 def _message_of(states: list[State], kind: StateType) -> str:
-    """Say how many of several states are bad, in Prefect's words."""
+    """Return how many of several states are bad, in Prefect's words."""
     if kind is CANCELLED:
         count, what = sum(state.type is CANCELLED for state in states), "cancelled"
     elif paused := sum(state.type is PAUSED for state in states):

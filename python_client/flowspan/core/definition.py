@@ -1,4 +1,4 @@
-"""What a decorated function is to the engine: its name and its options, worked out once."""
+"""Definitions of flows and tasks: the decorated function with its checked name and options."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ BANNED_CHARACTERS = ("/", "%", "&", ">", "<")
 
 
 class Definition:
-    """The part that flows and tasks have in common; `Flow` and `Task` derive from it.
+    """The common base of `Flow` and `Task`: everything that the engine needs of them.
 
     Attributes:
-        fn: The function that was decorated.
+        fn: The decorated function.
         name: Its name in the service and in traces.
-        is_flow: Whether it is a flow (else a task).
-        is_async: Whether calling the function gives a coroutine or an asynchronous generator.
-        is_generator: Whether calling the function gives a generator, plain or asynchronous.
-        description: For people; the docstring by default.
-        version: The version of the code; None or empty for none.
-        run_tags: The tags of its runs, in order, without repetitions.
-        retry: When a failed run is tried again; None if never.
-        timeout_s: How long an attempt may take, in seconds; None without a limit.
-        log_prints: Whether prints are logged; None inherits from the calling run.
+        is_flow: True for a flow, False for a task.
+        is_async: True if calling the function returns a coroutine or an async generator.
+        is_generator: True if calling the function returns a generator, sync or async.
+        description: A text for people; the docstring by default.
+        version: The version of the code; None or empty if not set.
+        run_tags: The tags of its runs, in order, without duplicates.
+        retry: The retry policy; None if failed runs are never retried.
+        timeout_s: The time limit of an attempt, in seconds; None for no limit.
+        log_prints: True if prints are logged; None inherits the setting of the calling run.
         run_name: A template or a function for the names of runs; None for the default.
-        hooks: What is called when a run enters a state; None if nothing is.
-        options: Its options as they were given, by name.
-        result_policy: What it says of results; None if nothing.
-        code: Its function as keys know it.
+        hooks: The callbacks on state changes; None if there are none.
+        options: The options as they were given, by name.
+        keeping: Its result options; None if it sets none.
+        code: The code of the function, for cache keys.
     """
 
     fn: Callable[..., Any]
@@ -66,19 +66,19 @@ class Definition:
     code: Code
 
     _checks: Checks | None = None
-    """How arguments are validated; None if they are not."""
+    """The validators of arguments; None if arguments are not validated."""
     _binding: Parameters | None = None
 
     @property
     def binding(self) -> Parameters:
-        """How the arguments are bound to parameters; only worked out where something needs it."""
+        """The binding of arguments to parameters. Computed on first use, as many runs need none."""
         if self._binding is None:
             self._binding = Parameters(self.fn, f"{self.kind} {self.name!r}", self._checks)
         return self._binding
 
     @property
     def kind(self) -> str:
-        """What it is called in messages: "Flow" or "Task"."""
+        """Its kind in messages: "Flow" or "Task"."""
         return "Flow" if self.is_flow else "Task"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -88,23 +88,23 @@ class Definition:
         restore(self, state)
 
     def __copy__(self) -> Self:
-        # Not by way of `__reduce__`, which gives the object itself where that can be imported.
+        # `__reduce__` would return the object itself if it can be imported.
         copied = type(self).__new__(type(self))
         copied.__dict__.update(self.__dict__)
         return copied
 
 
 class TaskDefinition(Definition):
-    """A task."""
+    """The common base of tasks."""
 
     is_flow = False
 
 
 class FlowDefinition(Definition):
-    """A flow.
+    """The common base of flows.
 
     Attributes:
-        own_runner: What runs the tasks that it submits; None for the default.
+        own_runner: The task runner for the tasks that it submits; None for the default.
     """
 
     is_flow = True
@@ -112,12 +112,12 @@ class FlowDefinition(Definition):
 
 
 def checked_name(name: str | None, fn: Callable[..., Any], *, is_flow: bool) -> str:
-    """The name given, or the function's: of a flow with dashes for underscores, as in Prefect.
+    """Return the given name, or the function's name; for flows with dashes, as in Prefect.
 
     Raises:
         ValueError: The name is blank or longer than 256 bytes.
-        InvalidNameError: The name of a flow has a character that it may not have.
-        TypeError: The name is not text.
+        InvalidNameError: The name of a flow contains a forbidden character.
+        TypeError: The name is not a string.
     """
     if name is None or (type(name) is str and not name):
         name = function_name(fn)
@@ -138,7 +138,7 @@ def checked_name(name: str | None, fn: Callable[..., Any], *, is_flow: bool) -> 
 def checked_run_name(
     run_name: str | Callable[..., str] | None, option: str
 ) -> str | Callable[..., str] | None:
-    """How runs are named, as it was given.
+    """Return the template or function for the names of runs unchanged.
 
     Raises:
         TypeError: It is neither a template nor a function.
@@ -149,16 +149,16 @@ def checked_run_name(
 
 
 def made_description(description: str | None, fn: Callable[..., Any]) -> str | None:
-    """The description given, or the docstring."""
+    """Return the given description, or the docstring of the function."""
     return description or function_doc(fn)
 
 
 def check_parameter_names(fn: Callable[..., Any]) -> None:
-    """Checks that a function can be called with the options of a call beside its parameters.
+    """Check that a function can be decorated: no parameter may clash with an option of calls.
 
     Raises:
-        TypeError: It cannot be called.
-        ReservedArgumentError: A parameter is named like an option of calls. It is a TypeError.
+        TypeError: It is not callable.
+        ReservedArgumentError: A parameter has the name of an option of calls. It is a TypeError.
     """
     if not callable(fn) and not is_instance(fn, (classmethod, staticmethod)):
         advice = "; a name is given by name=…" if is_instance(fn, str) else ""
@@ -176,11 +176,11 @@ def check_parameter_names(fn: Callable[..., Any]) -> None:
 
 
 def checked_tags(tags: object) -> tuple[str, ...]:
-    """The tags, sorted where they came as a set, without repetitions.
+    """Return the tags without duplicates; those of a set are sorted.
 
     Raises:
-        ValueError: There are more than 64, or one is empty or longer than 256 bytes.
-        TypeError: A tag is not text, or they are one text instead of several.
+        ValueError: There are more than 64 tags, or one is empty or longer than 256 bytes.
+        TypeError: A tag is not a string, or a single string was given instead of a collection.
     """
     if tags is None:
         return ()

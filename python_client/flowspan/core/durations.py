@@ -1,4 +1,4 @@
-"""The notation of durations for people, the same in logs and commands."""
+"""Human-readable durations, in the same notation in logs and commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LEAST_WAIT_S = 1.0
 
 
 def duration(seconds: float) -> str:
-    """Write a duration in seven characters: "25µs", "0.4ms", "12.3s", "2m 05s", "3d 04h"."""
+    """Format a duration in seven characters: "25µs", "0.4ms", "12.3s", "2m 05s", "3d 04h"."""
     if seconds < 0.0000995:
         return f"{max(seconds, 0.0) * 1e6:.0f}µs"
     if seconds < 0.00995:
@@ -27,5 +27,5 @@ def duration(seconds: float) -> str:
 
 
 def wait_matters(waited_s: float, ran_s: float) -> bool:
-    """True if a time of waiting is shown beside a running time: a second or more, and a tenth."""
+    """Return True if a wait is worth showing: at least a second and a tenth of the running time."""
     return waited_s >= _LEAST_WAIT_S and waited_s * 10 >= ran_s

@@ -1,22 +1,23 @@
-"""What the engine reports: events, as plain tuples.
+"""Events that the engine reports, as plain tuples.
 
-A task makes three of them, so they are made and moved as cheaply as Python can: a tuple whose first
-item is one of the codes below, appended to the reporter's queue. The reporter's thread makes wire
-messages of them (`flowspan.reporter.encoding.events`).
+An ordinary task makes three of them, so they are as cheap as Python allows: a tuple whose first
+item is one of the codes below, appended to the reporter's queue. The reporter's thread encodes them
+as wire messages (`flowspan.reporter.wire`).
 
-The shapes, by code:
+Event shapes by code:
 
-- ``(CREATED, run, state_name, time_ns)``: a run came to be, PENDING. ``run`` is the RunRecord.
+- ``(CREATED, run, state_name, time_ns)``: a run was created, PENDING. ``run`` is the RunRecord.
 - ``(STATE, run_id, attempt, state_type, state_name, message, time_ns, detail, scheduled_ns)``: a
-  run entered a state. ``state_type`` is a number of StateType; ``detail`` is a FailureInfo, for
-  FAILED and CRASHED, or the bytes of a reference to the result, for COMPLETED, or None;
-  ``scheduled_ns`` is None but for SCHEDULED.
+  run entered a state. ``state_type`` is a number of StateType. ``detail`` is a FailureInfo for
+  FAILED and CRASHED, the bytes of a result reference for COMPLETED, or None. ``scheduled_ns`` is
+  set only for SCHEDULED.
 - ``(LOG, run_id, attempt, level, time_ns, logger, message, trace_id, span_id)``: a log record.
   ``trace_id`` and ``span_id`` are hex strings, or empty.
-- ``(ARTIFACT, artifact_id, run_id, key, type, description, data, time_ns)``: an artifact was made.
-  ``run_id`` is empty outside of runs, ``key`` where it has none; ``data`` is JSON text in UTF-8.
-- ``(ARTIFACT_CHANGE, artifact_id, description, data, time_ns)``: an artifact was changed.
-  ``description`` and ``data`` are None where they stay as they are.
+- ``(ARTIFACT, artifact_id, run_id, key, type, description, data, time_ns)``: an artifact was
+  created. ``run_id`` is empty outside of runs, ``key`` is empty for an artifact without a key;
+  ``data`` is JSON text in UTF-8.
+- ``(ARTIFACT_CHANGE, artifact_id, description, data, time_ns)``: an artifact was updated.
+  ``description`` and ``data`` are None if they are unchanged.
 
 Times are nanoseconds since 1970 UTC. Ids are UUIDs as 36 lower-case characters.
 """
@@ -33,13 +34,13 @@ STATE = 1
 LOG = 2
 ARTIFACT = 3
 ARTIFACT_CHANGE = 4
-# From LOG on, events may be large.
+# Events from LOG on may be large.
 
 Event = tuple[Any, ...]
 
 
 class FailureInfo(NamedTuple):
-    """An error in a form that any language can show; see flowspan.v1.Failure."""
+    """An error in a language-neutral form; mirrors flowspan.v1.Failure."""
 
     type: str
     message: str
@@ -48,18 +49,18 @@ class FailureInfo(NamedTuple):
 
 
 class RunRecord:
-    """What is reported of a run when it is created. Immutable once it was emitted.
+    """The reported facts of a run, at its creation. Immutable once it was emitted.
 
     Attributes:
         id: A UUIDv7.
-        is_flow: Whether it is a flow run (else a task run).
-        function_name: The flow's or task's name.
-        run_name: The run's own name; may be empty.
+        is_flow: True for a flow run, False for a task run.
+        function_name: The name of the flow or task.
+        run_name: The name of the run; may be empty.
         parent_run_id: The run that called it, or None.
         root_run_id: The run at the top of the tree (its own id at the top).
         flow_run_id: The flow run that it belongs to; for a flow run, its own id; None for a task
             outside flows.
-        tags: In order, without repetitions.
+        tags: The tags, in order, without duplicates.
         parameters: JSON text of one object, encoded as UTF-8, or None.
         version: The version of the code; may be empty.
         traceparent: W3C traceparent of the run's own span; empty without tracing.
@@ -113,4 +114,4 @@ class RunRecord:
 
 
 Emit: TypeAlias = "Callable[[Event], None]"
-"""Takes an event. Never blocks for long, never raises, and may be called from any thread."""
+"""Receives an event. Never blocks for long, never raises; thread-safe."""

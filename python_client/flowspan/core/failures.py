@@ -1,7 +1,7 @@
-"""Exceptions in the form in which they are reported.
+"""Conversion of exceptions to the form in which they are reported.
 
 Nothing here raises, whatever an exception's own methods do (`__str__`, `__getattribute__`, …): a
-run that cannot say why it failed has failed all the same.
+failed run must be reported as failed even if its error cannot be described.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ MAX_MESSAGE_BYTES = 32 * 1024
 MAX_TRACE_BYTES = 64 * 1024
 
 CARRIED_TRACE = "_flowspan_trace"
-"""The attribute in which an exception from another process carries the text of its traceback."""
+"""The attribute of an exception from another process that holds its traceback as text."""
 
 _HEADER = "Traceback (most recent call last):\n"
 
 
 def failure_info(error: BaseException) -> FailureInfo:
-    """The error, its traceback without flowspan's own frames, and what it came from.
+    """Return the error with its causes and tracebacks, without flowspan's own frames.
 
     Args:
         error: The exception as it was caught.
@@ -61,7 +61,7 @@ def failure_info(error: BaseException) -> FailureInfo:
 
 
 def whole_trace(failure: FailureInfo) -> str:
-    """The traceback of an error and those of what it came from, for people."""
+    """Return the traceback of an error and those of its causes, for people."""
     traces = [failure.stack_trace.rstrip()]
     cause = failure.cause
     while cause is not None:
@@ -71,7 +71,7 @@ def whole_trace(failure: FailureInfo) -> str:
 
 
 def error_type(error: BaseException) -> str:
-    """Return the name of an error's type; of the original's, if it stands for one of elsewhere."""
+    """Return the type name of an error; a RemoteError gives the original error's type name."""
     if is_instance(error, RemoteError) and error.type_name:
         return error.type_name
     return type_name(type(error))
@@ -86,23 +86,23 @@ def error_text(error: BaseException) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the error's message; the name of its type if it has none."""
+    """Return the error's message, or its type name if the message is empty."""
     return error_text(error) or error_type(error)
 
 
 def summary(error: BaseException) -> str:
-    """Return one line: the type and the message; of a group, what is in it as well."""
+    """Return the type and message in one line; a group also lists its members."""
     text = error_text(error)
     name = error_type(error)
     if parts := parts_of(error):
-        with suppress(RecursionError):  # groups in groups in groups
+        with suppress(RecursionError):  # deeply nested groups
             listed = "; ".join(summary(each) for each in parts[:MAX_CHAIN])
             text = f"{text}: {listed}"
     return shorten(f"{name}: {text}" if text else name, MAX_MESSAGE_BYTES)
 
 
 def shorten(text: str, max_bytes: int) -> str:
-    """The text with its middle left out if it is too long in UTF-8."""
+    """Return the text, with its middle cut out if it exceeds the limit in UTF-8."""
     if len(text) * 4 <= max_bytes:
         return text
     data = text.encode("utf-8", "backslashreplace")
@@ -115,14 +115,13 @@ def shorten(text: str, max_bytes: int) -> str:
 
 
 def trace_text(error: BaseException) -> str:
-    """Return the traceback as Python shows it, without flowspan's own frames.
+    """Return the traceback as Python prints it, without flowspan's own frames.
 
-    That of an exception from another process goes from where it was raised again here to where it
-    was raised there.
+    For an exception from another process, the frames of this process precede those of the other.
     """
     try:
         return encodable(_trace_text(error))
-    except Exception:  # noqa: BLE001 - may run methods of the error, and loaders of source code
+    except Exception:  # noqa: BLE001 - may run methods of the error, and source code loaders
         return f"{type_name(type(error))}\n"
 
 
@@ -137,8 +136,8 @@ def _trace_text(error: BaseException) -> str:
         return "".join([_HEADER, *here, carried.removeprefix(_HEADER)])
     lines = [_HEADER]
     if not frames or (not of_user and is_instance(error, FlowspanError)):
-        # It was never raised, or is flowspan's own word to the user: where in flowspan it was said
-        # does not matter.
+        # It was never raised, or flowspan raised it as a message to the user: the location inside
+        # flowspan is irrelevant.
         lines = []
     else:
         lines += traceback.StackSummary.extract(iter(of_user or frames)).format()

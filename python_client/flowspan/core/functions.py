@@ -1,4 +1,4 @@
-"""What is known of a function that is decorated: it may also be a method, an object, a partial."""
+"""Introspection of callables: functions, methods, partials, wrappers and callable objects."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_GENE
 
 
 def attribute_of(fn: Any, name: str, default: Any = None) -> Any:
-    """Return an attribute of a callable; the default if it has none, or raises anything.
+    """Return an attribute of a callable; the default if it is missing or reading it raises.
 
-    A callable may be an object with properties and a `__getattr__` of its own.
+    A callable may be an object with properties and its own `__getattr__`.
     """
     try:
         return getattr(fn, name, default)
@@ -35,9 +35,9 @@ def attribute_of(fn: Any, name: str, default: Any = None) -> Any:
 
 
 def is_seen_as(question: Callable[[Any], bool], fn: Any) -> bool:
-    """Return what a function of `inspect` says of a callable; False if it raises anything.
+    """Return the answer of a predicate of `inspect`; False if it raises.
 
-    These ask for `__class__`: a proxy that wraps a function answers as that function.
+    These predicates read `__class__`, so a proxy of a function counts as that function.
     """
     try:
         return question(fn)
@@ -46,20 +46,20 @@ def is_seen_as(question: Callable[[Any], bool], fn: Any) -> bool:
 
 
 def method_of_call(fn: Any) -> FunctionType | None:
-    """Return the function whose code runs when an object is called; None if that is no function."""
+    """Return the `__call__` function of an object's class; None if it is not a plain function."""
     method = type_attribute(type(fn), "__call__")
     return method if type(method) is FunctionType else None
 
 
 def called_function(fn: Any) -> Any:
-    """The function whose code runs when something is called, as far as it is one.
+    """Return the function whose code runs on a call; the argument itself if not found.
 
     Args:
         fn: A function, a bound, static or class method, a `functools.partial` of one, or an object
             with a method `__call__`.
     """
     while True:
-        if type(fn) is FunctionType:  # as most are: nothing is to be asked
+        if type(fn) is FunctionType:  # the common case
             return fn
         if is_instance(fn, functools.partial):
             fn = fn.func
@@ -77,10 +77,10 @@ def called_function(fn: Any) -> Any:
 
 
 def wrapped_function(fn: Any) -> Any:
-    """Return the innermost function of a callable: behind wrappers (`functools.wraps`) as well.
+    """Return the innermost function of a callable, also behind wrappers (`functools.wraps`).
 
     Args:
-        fn: See `called_function`; or a function or object that wraps one.
+        fn: Any callable that `called_function` takes, or a wrapper of one.
     """
     seen = set()
     while id(fn) not in seen:
@@ -88,7 +88,7 @@ def wrapped_function(fn: Any) -> Any:
         if is_instance(fn, functools.partial):
             fn = fn.func
             continue
-        # `__func__` first: class and static methods have `__wrapped__` too.
+        # `__func__` first: class and static methods have `__wrapped__` as well.
         inner = attribute_of(fn, "__func__", _MISSING)
         if inner is _MISSING:
             inner = attribute_of(fn, "__wrapped__", _MISSING)
@@ -97,7 +97,7 @@ def wrapped_function(fn: Any) -> Any:
 
 
 def is_wrapper(fn: Any) -> bool:
-    """True if something hands its calls on to what it wraps (`functools.wraps`)."""
+    """Return True if a callable is a wrapper made by `functools.wraps`."""
     inner = fn
     while inner is not _MISSING:
         fn = inner
@@ -107,7 +107,7 @@ def is_wrapper(fn: Any) -> bool:
 
 
 def take_after(definition: Any, fn: Any) -> None:
-    """Do what `functools.update_wrapper` does, but for what an object refuses to give."""
+    """Do what `functools.update_wrapper` does, but skip attributes that cannot be read."""
     for name in functools.WRAPPER_ASSIGNMENTS:
         value = attribute_of(fn, name, _MISSING)
         if value is not _MISSING:
@@ -116,11 +116,11 @@ def take_after(definition: Any, fn: Any) -> None:
 
 
 class CodeOf:
-    """The attribute of a flow or task that its function has under this name.
+    """An attribute of an async or generator flow or task that is read from its function.
 
-    Only one whose call is not a plain one has it: one that is asynchronous, or a generator. To
-    `inspect` it looks like its function then (as functions that are compiled by Cython do), and so
-    `inspect.iscoroutinefunction` and whoever asks that know what its call gives.
+    Plain flows and tasks do not have it. With it, the others look to `inspect` like their function
+    (as functions compiled by Cython do), so that `inspect.iscoroutinefunction` and its users see
+    the kind of the call.
     """
 
     def __set_name__(self, _owner: type, name: str) -> None:
@@ -141,25 +141,25 @@ def _code_flags(function: Any) -> int:
 
 
 def is_async_function(fn: Callable[..., Any]) -> bool:
-    """Whether calling something gives a coroutine or an asynchronous generator."""
+    """Return True if calling it returns a coroutine or an async generator."""
     function = called_function(fn)
     if is_seen_as(inspect.iscoroutinefunction, function):
         return True
     if is_seen_as(inspect.isasyncgenfunction, function):
         return True
-    # A plain decorator of an asynchronous function hands its coroutine on.
+    # A plain decorator of an async function passes its coroutine on.
     return is_seen_as(inspect.iscoroutinefunction, wrapped_function(fn))
 
 
 def is_generator_function(fn: Callable[..., Any]) -> bool:
-    """Whether calling something gives a generator, plain or asynchronous."""
+    """Return True if calling it returns a generator, sync or async."""
     function = called_function(fn)
     questions = inspect.isgeneratorfunction, inspect.isasyncgenfunction
     return any(is_seen_as(question, function) for question in questions)
 
 
 def has_field_defaults(fn: Callable[..., Any]) -> bool:
-    """True if a parameter of a function has a pydantic field as its default."""
+    """Return True if a parameter of a function has a pydantic field as its default."""
     function = wrapped_function(fn)
     defaults = attribute_of(function, "__defaults__") or ()
     by_keyword = attribute_of(function, "__kwdefaults__") or {}
@@ -169,12 +169,12 @@ def has_field_defaults(fn: Callable[..., Any]) -> bool:
 
 
 def is_field(default: object) -> bool:
-    """True if a default is a pydantic field. Does not import pydantic."""
+    """Return True if a default is a pydantic field. Does not import pydantic."""
     return type(default).__name__ == "FieldInfo"
 
 
 def function_name(fn: Callable[..., Any]) -> str:
-    """The name of a function, of the function in a partial, or of an object's class."""
+    """Return the name of a function, of the function in a partial, or of an object's class."""
     while is_instance(fn, functools.partial):
         fn = fn.func
     name = attribute_of(fn, "__name__")
@@ -182,13 +182,13 @@ def function_name(fn: Callable[..., Any]) -> str:
 
 
 def called_name(fn: object) -> str:
-    """Return a name for messages of anything that is called; never raises."""
+    """Return a name for messages of any callable; never raises."""
     name = attribute_of(fn, "__name__")
     return name if type(name) is str else label_of(fn)
 
 
 def function_doc(fn: Callable[..., Any]) -> str | None:
-    """The docstring of a function, of the function in a partial, or of an object's class."""
+    """Return the docstring of a function, of the function in a partial, or of an object's class."""
     while is_instance(fn, functools.partial):
         fn = fn.func
     doc = attribute_of(fn, "__doc__")
@@ -201,9 +201,9 @@ def function_doc(fn: Callable[..., Any]) -> str | None:
 
 
 def _inherited_doc(method: MethodType) -> str | None:
-    """Return the docstring that a method has from a base of its class, as `inspect.getdoc` would.
+    """Return the docstring that a method inherits from a base class, like `inspect.getdoc`.
 
-    That asks the object of the method for its class.
+    `inspect.getdoc` would read the `__class__` of the method's object, which may run user code.
     """
     owner: Any = method.__self__
     name = attribute_of(method, "__name__")

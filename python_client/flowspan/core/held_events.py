@@ -1,7 +1,7 @@
-"""Events that are held back until the run that they belong to was reported.
+"""Events that are held back until their run is reported.
 
-While user code makes the name of a run, the run is the current one but not reported yet: its record
-is sent once, with the name in it. What that code logs, or calls, is reported after it.
+While user code computes the name of a run, that run is already current but not yet reported: its
+record is sent once, with its name. Logs and nested runs of that code are reported after it.
 """
 
 from __future__ import annotations
@@ -12,5 +12,5 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flowspan.core.engine import EngineIO
 
-current_hold: ContextVar[EngineIO | None] = ContextVar("flowspan_current_hold", default=None)
-"""The world whose `emit` takes events while a run gets its name; None in all other code."""
+current_hold: ContextVar[World | None] = ContextVar("flowspan_current_hold", default=None)
+"""The engine I/O whose `emit` holds events back while a run gets its name; else None."""

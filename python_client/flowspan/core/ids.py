@@ -1,7 +1,7 @@
-"""Run ids: UUIDs of version 7 (RFC 9562), in order of creation within a process.
+"""Run ids: UUIDs of version 7 (RFC 9562), in creation order within a process.
 
-Made for speed, for every task needs one: what changes once a millisecond is kept as text, and an id
-in between only appends a counter to it.
+Every task needs one, so they are made for speed: the part that changes once a millisecond is cached
+as text, and an id only appends a counter to it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _BEFORE_ALL_TIMES = -(1 << 80)
 
 
 class IdMaker:
-    """Makes UUIDv7s as text, each greater than those that the same thread made before.
+    """A thread-safe generator of UUIDv7s as text, increasing within each thread.
 
-    An id is the time in milliseconds (48 bits), the version, 26 random bits that are drawn anew
-    each millisecond, and a counter (48 bits) that starts at a random place in the lower half of its
+    An id is the time in milliseconds (48 bits), the version, 26 random bits that change each
+    millisecond, and a counter (48 bits) that starts at a random place in the lower half of its
     range.
 
     Args:
-        now_ns: The clock, in nanoseconds since 1970 UTC. It may go backwards: ids do not. It may be
-            exchanged.
-        random_bits: Gives an integer of so many random bits.
+        now_ns: The clock, in nanoseconds since 1970 UTC. It may go backwards: ids do not. The
+            attribute may be replaced.
+        random_bits: Returns an integer with the given number of random bits.
         lock: Held while a new millisecond begins.
     """
 
@@ -45,16 +45,16 @@ class IdMaker:
         self._block: tuple[int, str, Iterator[int]] = (_BEFORE_ALL_TIMES, "", count())
 
     def __call__(self) -> str:
-        """The next id: 36 lower-case characters."""
+        """Return the next id: 36 lower-case characters."""
         block = self._block
         if self.now_ns() >= block[0]:
             block = self._next_block()
-        # next() of a count is one step for the interpreter, so two threads never get the same.
+        # next() of a count is atomic for the interpreter, so two threads never get the same number.
         return f"{block[1]}{next(block[2]):012x}"
 
     def _next_block(self) -> tuple[int, str, Iterator[int]]:
         with self._lock:
-            # A UUIDv7 knows no time before 1970: such a clock stands still for it.
+            # A UUIDv7 cannot express times before 1970: they count as 1970.
             millisecond = max(self.now_ns() // _NS_PER_MS, 0)
             ends_ns = (millisecond + 1) * _NS_PER_MS
             if ends_ns <= self._block[0]:

@@ -1,4 +1,4 @@
-"""Options that are numbers: seconds, factors, counts, of whichever number type."""
+"""Validation of numeric options: seconds, factors and counts of any number type."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 LONGEST_TIMEOUT_S = 1e8
-"""About three years: no longer deadline is set, for some systems take no longer alarm."""
+"""About three years. Longer timeouts count as none, as some systems reject longer alarms."""
 LONGEST_WAIT_S = 1e11
-"""About three thousand years: what is waited for at most, so that the instant can be written."""
+"""About three thousand years: the longest wait whose end can be written as an instant."""
 
 
 def checked_number(value: Any, option: str, what: str = "a number") -> float:
@@ -18,11 +18,11 @@ def checked_number(value: Any, option: str, what: str = "a number") -> float:
 
     Args:
         value: The number. One that is too large for a float becomes infinity.
-        option: What to call it in errors.
-        what: What it is to be, in errors.
+        option: The name of the option, for errors.
+        what: A description of valid values, for errors.
 
     Raises:
-        TypeError: It is no number.
+        TypeError: It is not a number.
         ValueError: It is NaN.
     """
     if isinstance(value, timedelta):
@@ -42,8 +42,8 @@ def checked_number(value: Any, option: str, what: str = "a number") -> float:
 def _is_number(value: Any) -> bool:
     if isinstance(value, (int, float)):
         return True
-    from decimal import Decimal  # noqa: PLC0415 - start-up cost
-    from numbers import Real  # noqa: PLC0415 - start-up cost
+    from decimal import Decimal  # noqa: PLC0415 - startup time
+    from numbers import Real  # noqa: PLC0415 - startup time
 
     return isinstance(value, (Real, Decimal))
 
@@ -53,11 +53,11 @@ def checked_count(value: Any, option: str, at_least: int) -> int:
 
     Args:
         value: The number.
-        option: What to call it in errors.
-        at_least: The smallest that is allowed.
+        option: The name of the option, for errors.
+        at_least: The smallest valid value.
 
     Raises:
-        TypeError: It is no whole number.
+        TypeError: It is not a whole number.
         ValueError: It is too small.
     """
     try:
@@ -72,10 +72,10 @@ def checked_count(value: Any, option: str, at_least: int) -> int:
 
 
 def checked_timeout(timeout_seconds: Any) -> float | None:
-    """Return a timeout in seconds; None for one that never passes: None, 0, infinity, years.
+    """Return a timeout in seconds; None if it never expires (None, 0, infinity, many years).
 
     Raises:
-        ValueError: It is less than 0.
+        ValueError: It is negative.
         TypeError: It is not a number.
     """
     if timeout_seconds is None:

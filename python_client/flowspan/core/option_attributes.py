@@ -1,4 +1,4 @@
-"""The options of flows and tasks as attributes that can be read, and assigned."""
+"""Options of flows and tasks as readable and assignable attributes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _MUTATORS = (
 
 
 class OptionValue:
-    """An attribute that gives the value of an option, and takes another one.
+    """A descriptor that reads and assigns an option.
 
-    It costs the calls of a flow or task nothing: what the engine reads is derived from the options
-    when they are given, and again when one is assigned.
+    Calls of the flow or task pay nothing for it: the engine reads values that are derived from the
+    options when they are given, and again on assignment.
 
     Args:
         option: The option; the attribute's name by default.
-        read: Returns the value for a flow or task; the option as it was given by default.
+        read: Returns the value for a flow or task; the option as given by default.
     """
 
     def __init__(self, option: str = "", read: Callable[[Any], Any] | None = None) -> None:
@@ -55,7 +55,7 @@ class OptionValue:
 
 
 class Tags(set[str]):
-    """The tags of a task; changing them changes those of its next runs.
+    """The tags of a task. A change applies to its next runs.
 
     Args:
         tags: The tags.

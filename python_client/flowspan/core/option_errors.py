@@ -1,4 +1,4 @@
-"""Errors for options that there are not: what was meant, or what there is."""
+"""Errors for unknown options, with a suggestion or the list of valid ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 CALL_OPTIONS = ("return_state", "wait_for")
-"""The options of every call of a flow or task, beside the arguments of its function."""
+"""The options of every call of a flow or task, in addition to the arguments of its function."""
 
 _options_of: dict[str, tuple[str, ...]] = {}
 
@@ -27,10 +27,10 @@ def unknown_option(where: str, name: str, known: Collection[str], elsewhere: str
     """Return the error for an option that does not exist.
 
     Args:
-        where: Whose option it was given as: "`@task`".
+        where: The place where it was given: "`@task`".
         name: The option.
-        known: The options that there are.
-        elsewhere: What has an option of this name; empty if nothing has.
+        known: The options that exist there.
+        elsewhere: The decorator that has an option of this name; empty if none has.
     """
     text = f"{where} has no option {name!r}"
     likely = similar(name, known)
@@ -49,11 +49,11 @@ def similar(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 
 
 def declare_options(decorator: str, function: Callable[..., Any]) -> None:
-    """Note which options a decorator has.
+    """Register the options of a decorator.
 
     Args:
         decorator: "`@flow`" or "`@task`".
-        function: What takes the options as keywords.
+        function: The function that takes the options as keywords.
     """
     _options_of[decorator] = option_names(function)
 
@@ -62,12 +62,12 @@ def check_options(where: str, given: Iterable[str], decorator: str) -> None:
     """Check that all options exist.
 
     Args:
-        where: What they were given to: "`@task`", "`Task.with_options`".
+        where: The place where they were given: "`@task`", "`Task.with_options`".
         given: Their names.
-        decorator: The decorator that has them.
+        decorator: The decorator that defines them.
 
     Raises:
-        TypeError: One does not exist; the message names what was probably meant.
+        TypeError: One does not exist; the message suggests a similar name.
     """
     known = _options_of[decorator]
     for name in given:
@@ -77,18 +77,18 @@ def check_options(where: str, given: Iterable[str], decorator: str) -> None:
 
 
 def option_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the names of a function's keywords, without the function that is decorated."""
+    """Return the keyword names of a function, without the decorated function itself."""
     parameters = inspect.signature(function).parameters
     return tuple(name for name in parameters if name not in {"self", "fn"})
 
 
 def misplaced_option(where: str, name: str, decorator: str) -> TypeError | None:
-    """Return the error for a keyword of a call that is no argument, but was meant as an option.
+    """Return the error for a call's keyword that was probably meant as an option.
 
     Args:
-        where: What was called: "`submit`".
-        name: The keyword; no parameter of the function has this name.
-        decorator: The decorator of what was called: "`@task`".
+        where: The call: "`submit`".
+        name: The keyword; not the name of a parameter.
+        decorator: The decorator of the called flow or task: "`@task`".
 
     Returns:
         None if it looks like an argument.
@@ -105,10 +105,10 @@ def misplaced_option(where: str, name: str, decorator: str) -> TypeError | None:
 
 
 def names_options(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a function refuse keywords that it does not have with `unknown_option`.
+    """Make a function reject unknown keywords with `unknown_option`.
 
     Args:
-        where: What the function is called in the error.
+        where: The name of the function in the error.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -127,9 +127,9 @@ def names_options(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def possible_keywords(function: Any) -> frozenset[str] | None:
-    """Return names among which are all that a function takes by keyword; None if it may take any.
+    """Return a superset of the names that a function takes by keyword; None if it takes any.
 
-    It is what its code object tells at once: working out the signature takes longer.
+    It is read from the code object, which is faster than computing the signature.
     """
     code = attribute_of(function, "__code__")
     if code is None or code.co_flags & inspect.CO_VARKEYWORDS:

@@ -1,4 +1,4 @@
-"""The parameters of a flow as a JSON schema: `my_flow.parameters`."""
+"""JSON schemas of flow parameters: `my_flow.parameters`."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class ParameterSchema:
     definitions: dict[str, Any] = field(default_factory=dict)
 
     def model_dump(self) -> dict[str, Any]:
-        """Return it as a dictionary."""
+        """Return the schema as a dictionary."""
         return asdict(self)
 
     def model_dump_for_openapi(self) -> dict[str, Any]:
-        """Return it as a dictionary, without the required parameters if there are none."""
+        """Return the schema as a dictionary, without `required` if it is empty."""
         dumped = asdict(self)
         if not self.required:
             del dumped["required"]
@@ -55,9 +55,9 @@ def parameter_schema(fn: Callable[..., Any], names: Mapping[str, Any]) -> Parame
     """Return the schema of a function's parameters.
 
     Args:
-        fn: The function. A parameter whose annotation has no schema is one that takes anything.
-        names: What the annotations name in the scopes around the function; see
-            `flowspan.core.type_hints.outer_names`.
+        fn: The function. A parameter whose annotation has no schema accepts any value.
+        names: The values of names that the annotations use, from the enclosing scopes; see
+            `flowspan.core.hints.outer_names`.
     """
     schema = ParameterSchema()
     hints = type_hints(fn, names)
@@ -79,27 +79,27 @@ def parameter_schema(fn: Callable[..., Any], names: Mapping[str, Any]) -> Parame
 
 
 def _schema_of(hint: Any, into: ParameterSchema) -> dict[str, Any]:
-    """Return the schema of one annotation; what it refers to goes into the definitions."""
+    """Return the schema of one annotation, and add its referenced models to the definitions."""
     if isinstance(hint, Unresolved) or hint is Any:
         return {}
-    from pydantic import ConfigDict, create_model  # noqa: PLC0415 - start-up cost
+    from pydantic import ConfigDict, create_model  # noqa: PLC0415 - startup time
 
     try:
         config = ConfigDict(arbitrary_types_allowed=True)
         model = create_model("Parameters", __config__=config, value=(hint, ...))
         made = model.model_json_schema(ref_template=_REFERENCES)
-    except Exception:  # noqa: BLE001 - what classes do in their schemas is user code
+    except Exception:  # noqa: BLE001 - schema hooks of classes are user code
         return {}
     into.definitions.update(made.get("$defs", {}))
     return dict(made["properties"]["value"])
 
 
 def _add_default(found: dict[str, Any], default: Any) -> None:
-    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - start-up cost
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - startup time
 
     if type(default).__name__ == "FieldInfo":
         default = default.get_default()
     try:
         found["default"] = to_jsonable_python(default)
-    except Exception:  # noqa: BLE001 - a value of the user's that JSON cannot hold
+    except Exception:  # noqa: BLE001 - a value that JSON cannot hold
         return

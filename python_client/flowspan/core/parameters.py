@@ -1,4 +1,4 @@
-"""The parameters of a function: binding, validating and coercing what it is called with."""
+"""Binding, validation and coercion of the arguments of a call."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _BY_KEYWORD = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parame
 
 
 class _OfWrapper(dict[str, Any]):
-    """The arguments of a call by the parameters of a wrapper, not of what it wraps."""
+    """The arguments of a call by the parameters of a wrapper, not of the wrapped function."""
 
 
 class Parameters:
-    """The parameters of a flow's or task's function.
+    """The parameters of the function of a flow or task.
 
     Args:
         fn: The function.
-        who: What to call it in errors: "Flow 'census'".
-        checks: How values are validated and coerced; None if they are not.
+        who: Its name in errors: "Flow 'census'".
+        checks: The validators; None if arguments are not validated.
     """
 
     def __init__(self, fn: Callable[..., Any], who: str, checks: Checks | None) -> None:
@@ -50,21 +50,21 @@ class Parameters:
         self._rest = _named(parameters, inspect.Parameter.VAR_POSITIONAL)
         self._others = _named(parameters, inspect.Parameter.VAR_KEYWORD)
         defaults = {n: each.default for n, each in parameters.items() if each.default is not _EMPTY}
-        # The fields of pydantic among the defaults (`n: int = Field(4, gt=0)`).
+        # pydantic fields among the defaults (`n: int = Field(4, gt=0)`).
         self._fields = {name: default for name, default in defaults.items() if is_field(default)}
-        # Defaults that the function may have to be given otherwise: those, and coerced ones.
+        # Defaults that may have to be passed explicitly: fields, and values that need coercion.
         self._defaults = self._taken(self._fields if checks is None else defaults)
 
     def bind(self, args: Args, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of a call by parameter, defaults included, validated and coerced.
+        """Return the arguments of a call by parameter, validated, with defaults.
 
         Args:
-            args: The positional arguments; gathered in a tuple under a variadic parameter's name.
-            kwargs: The keyword arguments; gathered in a dictionary likewise. Those that only a
-                wrapper takes are there under their own names, as they are.
+            args: The positional arguments. Those of a variadic parameter are collected in a tuple.
+            kwargs: The keyword arguments. Those of a variadic parameter are collected in a
+                dictionary. Keywords that only a wrapper takes keep their own names and values.
 
         Raises:
-            ParameterError: They do not fit; the message says which parameter and why.
+            ParameterError: They do not fit; the message names the parameter and the reason.
         """
         others: dict[str, Any] = {}
         try:
@@ -96,14 +96,14 @@ class Parameters:
     def call_arguments(
         self, arguments: Mapping[str, Any], args: Args, kwargs: Mapping[str, Any]
     ) -> tuple[Args, Kwargs]:
-        """Return how to call the function: as the caller did, with the values of `bind`.
+        """Return how to call the function: in the form of the original call, with bound values.
 
-        What came by position goes on by position, and what came by keyword by keyword, in the same
-        order; defaults are left to the function, but for those that were coerced. (A pydantic field
-        as a default is no value: the function gets what the field stands for.)
+        Positional arguments stay positional and keywords stay keywords, in the same order. Defaults
+        are left to the function unless they were coerced. (A pydantic field as a default is not a
+        value: the function gets the default that the field defines.)
 
         Args:
-            arguments: What `bind` returned for the call.
+            arguments: The result of `bind` for the call.
             args: The positional arguments of the call.
             kwargs: The keyword arguments of the call.
         """
@@ -124,13 +124,13 @@ class Parameters:
         return tuple(values), named
 
     def take_warnings(self) -> list[str]:
-        """Return what has not been told yet of annotations that cannot be checked."""
+        """Return the pending warnings about annotations that cannot be checked, and clear them."""
         return [] if self._checks is None else self._checks.take_warnings()
 
     def positional_names(self, count: int) -> list[str]:
-        """The parameters that take so many positional arguments, in order.
+        """Return the parameters that take the given number of positional arguments, in order.
 
-        A variadic parameter stands for all that it takes; what no parameter takes has no name.
+        A variadic parameter is repeated for each of its arguments; surplus arguments have no name.
         """
         names: list[str] = []
         for name, parameter in self._signature.parameters.items():
@@ -147,14 +147,14 @@ class Parameters:
         if self._others is not None:
             return None
         if is_wrapper(self._fn) and any(each.kind is each.VAR_KEYWORD for each in own):
-            return None  # the wrapper may have keywords of its own
+            return None  # the wrapper may take additional keywords
         return frozenset(self._by_keyword)
 
     def _bound_to_wrapper(self, args: Args, kwargs: Mapping[str, Any]) -> _OfWrapper | None:
-        """Return the arguments of a wrapper that is called otherwise than what it wraps.
+        """Return the arguments as bound to a wrapper that has another signature.
 
-        A decorator may add arguments of its own, or take some away (`unittest.mock.patch`): only
-        the wrapper (`functools.wraps`) knows.
+        A decorator may add arguments or supply some itself (`unittest.mock.patch`): only the
+        wrapper (`functools.wraps`) knows its signature.
         """
         if not is_wrapper(self._fn):
             return None
@@ -167,7 +167,7 @@ class Parameters:
         return _OfWrapper(bound.arguments)
 
     def _of_wrapper_alone(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keyword arguments that a wrapper takes, and what it wraps does not."""
+        """Return the keyword arguments that only the wrapper takes."""
         if self._others is not None:
             return {}
         return {name: kwargs[name] for name in kwargs if name not in self._by_keyword}
@@ -175,10 +175,10 @@ class Parameters:
     def _bound_but_for_keywords(
         self, args: Args, kwargs: Mapping[str, Any]
     ) -> inspect.BoundArguments | None:
-        """Return the arguments of a call in which a wrapper is to fill in some; None if unclear.
+        """Return the arguments of a call to which a wrapper adds some; None if that is ambiguous.
 
-        Which parameters the others are for is only known if they came by keyword, or if those that
-        are left out are taken by keyword alone.
+        It is unambiguous only if all arguments came by keyword, or if the missing parameters are
+        keyword-only.
         """
         try:
             bound = self._signature.bind_partial(*args, **kwargs)
@@ -206,7 +206,7 @@ class Parameters:
     def _validate_defaults(
         self, arguments: dict[str, Any], given: Collection[str], checks: Checks
     ) -> None:
-        """Validate and coerce the defaults that count, as if they had been given."""
+        """Validate and coerce the relevant defaults, as if they had been passed."""
         problems: list[str] = []
         for name, default in self._defaults.items():
             if name in given or name in self._fields:
@@ -219,7 +219,7 @@ class Parameters:
             raise ParameterError(f"{self._who}: {told}")
 
     def _fill_fields(self, arguments: dict[str, Any], given: Collection[str]) -> None:
-        """Replace pydantic fields that stand for defaults by the defaults, coerced."""
+        """Replace pydantic fields that serve as defaults with their coerced default values."""
         for name, field in self._fields.items():
             if name in given or name not in arguments:
                 continue
@@ -227,13 +227,13 @@ class Parameters:
             check = None if self._checks is None else self._checks.get(name)
             problems: list[str] = []
             coerced = value if check is None else check(name, value, problems)
-            # A default outside of the limits that its own field sets is taken, as in Prefect.
+            # A default that violates the limits of its own field is accepted, as in Prefect.
             arguments[name] = value if problems else coerced
 
     def _taken(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the defaults of parameters for which a value can be given.
+        """Return the defaults of parameters for which a value can be passed.
 
-        A wrapper (`functools.wraps`) may not take all that the function takes.
+        A wrapper (`functools.wraps`) may not accept all parameters of the function.
         """
         if not defaults or not is_wrapper(self._fn):
             return dict(defaults)
@@ -245,7 +245,7 @@ class Parameters:
     def _add_defaults(
         self, arguments: Mapping[str, Any], values: list[Any], named: dict[str, Any]
     ) -> None:
-        """Give the function the defaults that were coerced, or that pydantic fields stand for."""
+        """Add the defaults that were coerced, or that come from pydantic fields."""
         positional = self._positional
         for name, default in self._defaults.items():
             if name not in arguments or arguments[name] is default:
@@ -254,7 +254,7 @@ class Parameters:
                 continue
             if name in self._by_keyword:
                 named[name] = arguments[name]
-            else:  # by position alone, so those before it as well
+            else:  # positional-only, so the preceding ones are needed as well
                 count = positional.index(name) + 1
                 values += [arguments[each] for each in positional[len(values) : count]]
 

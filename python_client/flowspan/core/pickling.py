@@ -1,8 +1,8 @@
-"""How flows and tasks are pickled: by reference where they can be imported, else by value.
+"""Pickling of flows and tasks: by reference if they can be imported, else by value.
 
-By reference: the name of the module and the name in it give the same object in another process. By
-value, for what is made in `__main__`, in functions, or by `with_options`: all that the object
-holds, its function with it. Python's own pickle cannot take functions by value; cloudpickle can.
+By reference means that a module name and a qualified name give the same object in another process.
+By value, for objects from `__main__`, from functions or from `with_options`, means the whole object
+with its function. The standard pickle cannot take functions by value; cloudpickle can.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from flowspan.core.definition import Definition
 
 _MADE_ANEW = frozenset({"fn", "_binding", "class_attribute", *functools.WRAPPER_ASSIGNMENTS})
-"""What a copy makes for itself of its function."""
+"""Attributes that a copy derives again from its function."""
 
 MADE = "_flowspan_made"
-"""The attribute of functions that flowspan makes of other ones; see `mark_as_made`."""
+"""The attribute of functions that flowspan derives from another one; see `mark_as_made`."""
 
 _FOUND_BY_NAME = " found by name"
 
 _inside: ContextVar[bool] = ContextVar("flowspan_pickling_by_value", default=False)
-"""Whether a definition is being pickled by value, so that what it refers to joins that pickle."""
+"""True while a definition is pickled by value, so that nested definitions join that pickle."""
 
 
 class EditedError(Exception):
-    """A module was edited after the program had imported it: its functions are others by now.
+    """A module was edited after the program imported it, so its functions may differ.
 
     Args:
         module: Its name.
@@ -51,15 +51,14 @@ class EditedError(Exception):
 
 
 class FunctionReference:
-    """A function that the module of its definition has, behind `@flow` or `@task` or as it is.
+    """A reference to a function of a module, plain or behind `@flow` or `@task`.
 
     Args:
         module: The module's name.
         qualname: The function's name in it.
 
     Attributes:
-        text: The hash of its source (`Code.text`), which it must have there as well; empty if it
-            may have another one.
+        text: The expected hash of its source (`Code.text`); empty to accept any source.
     """
 
     def __init__(self, module: str, qualname: str) -> None:
@@ -68,11 +67,11 @@ class FunctionReference:
         self.text = ""
 
     def load(self) -> Callable[..., Any]:
-        """The function.
+        """Import the function.
 
         Raises:
-            ImportError, AttributeError: It is not there.
-            EditedError: It has another source.
+            ImportError, AttributeError: It does not exist here.
+            EditedError: Its source is different.
         """
         found = load(self.module, self.qualname)
         function: Callable[..., Any] = plain_function(found)
@@ -84,11 +83,11 @@ class FunctionReference:
 
 
 class BoundFunction:
-    """A method with the object or class that it belongs to.
+    """A method with the object or class that it is bound to.
 
     Args:
-        function: The function, as `portable_function` gives it.
-        owner: What it is bound to.
+        function: The function, in the form that `portable_function` returns.
+        owner: The object or class.
     """
 
     def __init__(self, function: Any, owner: Any) -> None:
@@ -96,16 +95,16 @@ class BoundFunction:
         self.owner = owner
 
     def load(self) -> Callable[..., Any]:
-        """The method."""
+        """Rebuild the method."""
         return MethodType(loaded_function(self.function), self.owner)
 
 
 class WrappedFunction:
-    """A function inside of a classmethod or staticmethod.
+    """A function inside a classmethod or staticmethod.
 
     Args:
         kind: classmethod or staticmethod.
-        function: The function, as `portable_function` gives it.
+        function: The function, in the form that `portable_function` returns.
     """
 
     def __init__(self, kind: type, function: Any) -> None:
@@ -113,16 +112,16 @@ class WrappedFunction:
         self.function = function
 
     def load(self) -> Any:
-        """The classmethod or staticmethod."""
+        """Rebuild the classmethod or staticmethod."""
         return self.kind(loaded_function(self.function))
 
 
 class MadeFunction:
-    """A function that flowspan makes of another one; see `mark_as_made`.
+    """A function that flowspan derives from another one; see `mark_as_made`.
 
     Args:
-        make: Makes it.
-        function: The other one, as `portable_function` gives it.
+        make: The factory.
+        function: The other function, in the form that `portable_function` returns.
     """
 
     def __init__(self, make: Callable[..., Any], function: Any) -> None:
@@ -130,23 +129,23 @@ class MadeFunction:
         self.function = function
 
     def load(self) -> Any:
-        """The function."""
+        """Rebuild the function."""
         return self.make(loaded_function(self.function))
 
 
 def mark_as_made(fn: Callable[..., Any], make: Callable[..., Any], of: Callable[..., Any]) -> None:
-    """Says of a function that another process is to make it anew.
+    """Mark a function as rebuilt (not pickled) in other processes.
 
     Args:
         fn: The function.
-        make: Makes it; can be imported.
-        of: What of.
+        make: The importable factory that made it.
+        of: The function that the factory got.
     """
     fn.__dict__[MADE] = (make, of)
 
 
 def reduce_definition(definition: Definition) -> tuple[Any, ...]:
-    """What pickle needs of a flow or task; see `object.__reduce__`."""
+    """Return the reduced form of a flow or task for pickle; see `object.__reduce__`."""
     module, qualname = _name_of(definition)
     if find(module, qualname) is definition:
         return load, (module, qualname)
@@ -156,7 +155,7 @@ def reduce_definition(definition: Definition) -> tuple[Any, ...]:
 
 
 def restore(definition: Definition, state: dict[str, Any]) -> None:
-    """Fills a copy with what `reduce_definition` took of the original."""
+    """Fill a blank copy with the state from `reduce_definition`."""
     fn = loaded_function(state.pop("fn"))
     is_named = state.pop(_FOUND_BY_NAME, False)
     definition.__dict__.update(state)
@@ -167,7 +166,7 @@ def restore(definition: Definition, state: dict[str, Any]) -> None:
 
 
 def portable_function(fn: Any) -> Any:
-    """A function in a form that can be pickled, if need be by cloudpickle."""
+    """Return a function in a form that can be pickled, by cloudpickle if necessary."""
     if issubclass(type(fn), (classmethod, staticmethod)):
         return WrappedFunction(type(fn), portable_function(fn.__func__))
     if type(fn) is MethodType:
@@ -183,7 +182,7 @@ def portable_function(fn: Any) -> Any:
 
 
 def loaded_function(portable: Any) -> Any:
-    """The function that `portable_function` was given."""
+    """Return the function from its form in `portable_function`."""
     kinds = FunctionReference, BoundFunction, WrappedFunction, MadeFunction
     if issubclass(type(portable), kinds):
         return portable.load()
@@ -191,13 +190,13 @@ def loaded_function(portable: Any) -> Any:
 
 
 def plain_function(thing: Any) -> Any:
-    """The function behind a flow, a task, a classmethod or a staticmethod."""
+    """Return the function behind a flow, task, classmethod or staticmethod."""
     fn = thing.fn if hasattr(type(thing), "is_flow") else thing
     return attribute_of(fn, "__func__", fn)
 
 
 def find(module_name: str, qualname: str) -> Any:
-    """What another process would get by importing a name; None if it cannot."""
+    """Return the object that another process would import under a name; None if it cannot."""
     module = sys.modules.get(module_name)
     if module is None or module_name in {"__main__", "__mp_main__"} or _is_by_value(module_name):
         return None
@@ -208,10 +207,10 @@ def find(module_name: str, qualname: str) -> Any:
 
 
 def load(module_name: str, qualname: str) -> Any:
-    """What a module has under a name.
+    """Import an object by module and qualified name.
 
     Raises:
-        ImportError, AttributeError: It is not there.
+        ImportError, AttributeError: It does not exist here.
     """
     return _look_up(import_module(module_name), qualname)
 
@@ -221,7 +220,7 @@ def _look_up(module: object, qualname: str) -> Any:
     owner = module
     for step in path:
         owner = getattr(owner, step)
-    # As it was written down: asking a class for it might bind it.
+    # Without binding: reading it from the class might bind it.
     if isinstance(owner, type) and name in vars(owner):
         return vars(owner)[name]
     return getattr(owner, name)
@@ -236,7 +235,7 @@ def _name_of(thing: object) -> tuple[str, str]:
 
 
 def _is_by_value(module_name: str) -> bool:
-    """Whether the program asked cloudpickle to take a module by value."""
+    """Return True if the program asked cloudpickle to pickle a module by value."""
     cloudpickle = sys.modules.get("cloudpickle")
     if cloudpickle is None:
         return False
@@ -254,7 +253,7 @@ def _state_of(definition: Definition) -> dict[str, Any]:
     fn: Any = definition.fn
     state["fn"] = portable_function(fn)
     if type(fn) is FunctionType and fn.__closure__:
-        # The other process has no `__main__` to look for it.
+        # The other process cannot look it up in `__main__`.
         named = definition.code.named is fn
         state[_FOUND_BY_NAME] = named or is_found_by_name(fn, fn.__module__, fn.__qualname__)
     return state
@@ -275,6 +274,6 @@ def _dump_by_value(definition: Definition) -> bytes:
 
 
 def _load_by_value(data: bytes) -> Any:
-    import cloudpickle  # type: ignore[import-untyped] # noqa: PLC0415 - it has no types; start-up cost
+    import cloudpickle  # type: ignore[import-untyped] # noqa: PLC0415 - untyped; startup time
 
     return cloudpickle.loads(data)

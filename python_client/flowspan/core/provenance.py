@@ -1,9 +1,9 @@
-"""Which run a value came from: for links in traces where results are passed on as they are.
+"""Result provenance: the run that returned an object, for trace links of results passed directly.
 
-`clean(load())` passes on no future and no state, but the very object that `load` returned. It is
-known again by its identity as long as it lives, through a weak reference, so that nothing is kept
-alive by it. Numbers, texts, and plain lists, tuples and dictionaries cannot be referenced weakly,
-and are not known again.
+`clean(load())` passes neither a future nor a state, but the very object that `load` returned. It is
+recognized by its identity while it lives, through a weak reference that does not keep it alive.
+Numbers, strings and plain lists, tuples and dictionaries do not support weak references and are not
+recognized.
 
 Only used for runs that have a span.
 """
@@ -22,17 +22,16 @@ if TYPE_CHECKING:
     from flowspan.core.states import State
 
 _NEVER_KNOWN = frozenset(map(id, ATOMIC | {list, tuple, dict}))
-"""By identity, for a class's own hash may be anything."""
+"""Compared by id, because a class may define its own hash."""
 _MAX_LOOKED_AT = 128
-"""How many elements of a collection are looked at: as many as a span has links."""
+"""Maximum number of inspected elements of a collection: the link limit of a span."""
 
-# By the identity of the value. An entry goes with its value, before another object can have that
-# identity.
+# Keyed by the id of the value. The weak reference drops the entry before the id can be reused.
 _origins: dict[int, tuple[ref[Any], str, str]] = {}
 
 
 def remember(state: State) -> None:
-    """Remembers that the result of a run that has ended came from it."""
+    """Record a completed run as the origin of its result."""
     if state.type is not COMPLETED or issubclass(type(state), StoredState) or state.run_id is None:
         return
     value = state.data
@@ -46,8 +45,8 @@ def remember(state: State) -> None:
     _origins[key] = reference, state.run_id, state.traceparent
 
 
-def provenance_of(value: Any) -> Iterator[tuple[str, str]]:
-    """The id and traceparent of the runs that an argument, or one of its elements, came from."""
+def origins_of(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the id and traceparent of the runs that an argument or its elements came from."""
     if not _origins:
         return
     for item in (value, *_elements(value)):

@@ -1,4 +1,4 @@
-"""When a failed run is tried again: one policy for flows and tasks alike."""
+"""Retry policies of flows and tasks."""
 
 from __future__ import annotations
 
@@ -19,27 +19,26 @@ if TYPE_CHECKING:
     RetryDelay = float | Sequence[float] | Callable[[int], Sequence[float]]
     RetryCondition = Callable[[Any, Any, Any], bool | Awaitable[bool]]
     Uniform = Callable[[float, float], float]
-    """Gives a random number between two."""
+    """Returns a random number between two numbers."""
 
 _OWN_END = (KeyboardInterrupt, SystemExit, GeneratorExit, TerminationSignal)
-"""What breaks off the run because the process, or what executes the coroutine, ends."""
+"""Exceptions that end a run because the process, or whatever drives its coroutine, ends."""
 
 MAX_DELAYS = 50
-"""How many delays a list may have, as in Prefect."""
+"""Maximum number of delays in a list, as in Prefect."""
 
 
 class RetryPolicy:
-    """How often, and after which delays, a run is tried again.
+    """The number of retries of a run, and the delays before them.
 
     Attributes:
         retries: How many attempts may follow the first.
-        delays_s: The delay before each retry in seconds; the last is repeated. Never empty.
-        jitter_factor: How much a delay may grow by chance: a factor of 0.5 spreads a delay of 10 s
+        delays_s: The delay before each retry in seconds; the last one is repeated. Never empty.
+        jitter_factor: The maximum random growth of a delay: a factor of 0.5 spreads a delay of 10 s
             evenly over 10 to 15 s.
-        given_delay: The delay as it was given, or what the function that was given returned.
-        condition: Asked with (definition, run, state) after each failure or crash; may be
-            asynchronous; a false answer, or an exception, ends the run. None retries every failure,
-            and no crash.
+        given_delay: The delay as it was given, or the return value of the given function.
+        condition: Called with (definition, run, state) after each failure or crash; may be async.
+            A false result or an exception ends the run. None retries every failure and no crash.
     """
 
     __slots__ = ("condition", "delays_s", "given_delay", "jitter_factor", "retries")
@@ -51,18 +50,18 @@ class RetryPolicy:
         jitter_factor: float | None = None,
         condition: RetryCondition | None = None,
     ) -> None:
-        """Checks and keeps the options.
+        """Check and store the options.
 
         Args:
             retries: How many attempts may follow the first; None is 0.
-            delay: Seconds; or a list of them, of which the last is repeated; or a function that is
-                given the number of retries and returns such a list; None is 0.
-            jitter_factor: See the class; None is 0.
-            condition: See the class.
+            delay: Seconds; or a list of them, of which the last is repeated; or a function that
+                takes the number of retries and returns such a list; None is 0.
+            jitter_factor: As the attribute; None is 0.
+            condition: As the attribute.
 
         Raises:
-            ValueError: An option has a value that it may not have; the message names it.
-            TypeError: An option has a type that it may not have; the message names it.
+            ValueError: An option has an invalid value; the message names it.
+            TypeError: An option has an invalid type; the message names it.
         """
         self.retries = 0 if retries is None else checked_count(retries, "retries", 0)
         if callable(delay):
@@ -79,25 +78,25 @@ class RetryPolicy:
         self.condition = condition
 
     def may_retry(self, attempt: int) -> bool:
-        """Whether another attempt may follow the one with this number (1 for the first)."""
+        """Return True if another attempt may follow the given one (1 for the first)."""
         return attempt <= self.retries
 
     def may_follow(self, state: State) -> bool:
-        """Whether another attempt may follow one that ended like this; `condition` aside.
+        """Return True if a retry may follow an attempt that ended like this, `condition` aside.
 
-        A crash says nothing about whether the code may be run once more, so it is only tried again
-        where a condition decides about that, and never where it is this process that ends.
+        A crash does not tell if it is safe to run the code again. So it is retried only if a
+        condition decides, and never if this process itself is ending.
         """
         if state.type is CRASHED:
             return self.condition is not None and not is_instance(state.data, _OWN_END)
         return state.type is FAILED
 
     def delay_s(self, attempt: int, uniform: Uniform) -> float:
-        """How long to wait after the attempt with this number failed, in seconds.
+        """Return the delay after a failed attempt, in seconds.
 
         Args:
             attempt: The attempt that failed, 1 for the first.
-            uniform: Gives a random number between two; asked only where there is jitter.
+            uniform: Returns a random number between two; called only if there is jitter.
         """
         base = self.delays_s[min(attempt, len(self.delays_s)) - 1]
         if not self.jitter_factor or not base:
@@ -106,7 +105,7 @@ class RetryPolicy:
 
 
 def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
-    """Delays that double: factor, 2 x factor, 4 x factor, …; for `retry_delay_seconds`.
+    """Return delays that double: factor, 2 x factor, 4 x factor, …; for `retry_delay_seconds`.
 
     Args:
         backoff_factor: The first delay in seconds.

@@ -1,4 +1,4 @@
-"""A run while it is executed, and which one is the current."""
+"""Runs during their execution, and the current run."""
 
 from __future__ import annotations
 
@@ -20,78 +20,77 @@ if TYPE_CHECKING:
 
 
 class Scope(Protocol):
-    """What is cancelled together: a flow run with all that it called."""
+    """A cancellation scope: runs that are cancelled together, such as a flow run with its calls."""
 
     cancelled: bool
     reason: str
     deadline_of: str
 
     def child(self, interrupt: Callable[[], object] | None = None) -> Scope:
-        """A scope that is cancelled with this one, and also for itself."""
+        """Return a scope that is cancelled with this one, and can be cancelled separately."""
 
     def check(self) -> None:
-        """Raises CancelRun or DeadlinePassed if it was cancelled."""
+        """Raise CancelRun or DeadlinePassed if it was cancelled."""
 
     def sleep(self, seconds: float) -> None:
-        """Waits; raises like `check` if it is cancelled meanwhile."""
+        """Sleep; raise like `check` if it is cancelled in the meantime."""
 
     def cancel(self, reason: str, deadline_of: str = "") -> None:
-        """Cancels it; see flowspan.drivers.cancellation.scope."""
+        """Cancel the scope; see `flowspan.drivers.scopes`."""
 
     def apart(self) -> Scope:
-        """A scope that is cancelled with none: for what is done after the end of a run."""
+        """Return a scope that is never cancelled with another: for work after the end of a run."""
 
     def close(self) -> None:
-        """The run has ended."""
+        """Close the scope at the end of its run."""
 
     def interrupted_by(self) -> list[Callable[[], object]]:
-        """Return what interrupts the open scopes right below this one."""
+        """Return the interrupt callbacks of the open scopes directly below this one."""
 
     def add_interrupt(self, key: Hashable, interrupt: Callable[[], object]) -> None:
-        """Leaves what is to be called when it is cancelled."""
+        """Register a callback that runs on cancellation."""
 
     def remove_interrupt(self, key: Hashable) -> None:
-        """Takes it back."""
+        """Unregister a callback."""
 
 
 class Run:
     """One execution of a flow or task in this process: a FlowRun or a TaskRun (`run_objects`).
 
     Attributes:
-        record: What is reported of it: ids, names, tags, parameters.
+        record: The reported facts: ids, names, tags, parameters.
         definition: The flow or task.
         parent: The run that called it; None at the top.
         flow_run: The flow run that it belongs to (itself, for a flow run); None outside flows.
-        scope: Tells whether it was asked to cancel.
+        scope: Its cancellation scope.
         span: Its trace span; None without tracing.
-        attempt: The attempt that is going on, 1 for the first.
-        created_ns: When it was created.
-        running_since_ns: When it entered Running from another state; 0 while it is in another one.
-        ran_ns: How long it ran before that, in earlier attempts.
-        log_prints: Whether its prints are logged.
-        arguments: The arguments by the names of parameters; for tasks only where something needs
-            them.
-        task_runner: For a flow run that submitted tasks: what runs them.
-        task_numbers: For the outermost run and for flow runs: counts the runs of each task, for
+        attempt: The current attempt, 1 for the first.
+        created_ns: The creation time, in nanoseconds since 1970 UTC.
+        running_since_ns: The time when it entered Running; 0 in other states.
+        ran_ns: The running time of earlier attempts, in nanoseconds.
+        log_prints: True if its prints are logged.
+        arguments: The arguments by parameter; for tasks only if something needs them.
+        task_runner: The open task runner, for a flow run that submitted tasks.
+        task_numbers: For the outermost run and for flow runs: the counters of each task's runs, for
             their names.
-        loop: The event loop that was running in the thread when a synchronous run began, or None.
-        begin_error: Why its function cannot be called (wrong arguments, what the function that
-            names the run raised); None if it can.
-        asyncio_task: The asyncio task that an asynchronous run is awaited in, or None.
-        is_inherited: True if another process executes and reports it: the one that this process was
-            forked from, in the middle of the run.
-        is_submitted: Whether it runs beside its caller, which does not wait for it.
-        may_retry: Whether it may be tried again, if its definition says so: not once the consumer
-            of its values has gone.
-        args: The positional arguments of the call; not set before the driver has them.
-        kwargs: The keyword arguments, likewise; None when they were released.
-        entered: The state that it entered last, as far as user code was told of it (hooks), and the
-            terminal state of a flow run; not set before. `state` is what to read.
-        first_ns: When its first attempt began, where another one followed after a delay; else not
-            set. `started_ns` is what to read.
-        result_policy: How the results of its calls are kept; None if no option concerns them.
-        result_handler: Keeps its own result; None if that is not to be kept.
-        copy_of: For the run as the code of one attempt sees it (`copy_for_attempt`): the run.
+        loop: The event loop that ran in the thread when a sync run began, or None.
+        begin_error: The reason why its function cannot be called (wrong arguments, an error of the
+            function that names the run); None if it can.
+        asyncio_task: The asyncio task that awaits an async run, or None.
+        is_inherited: True if another process executes and reports it: this process was forked from
+            it during the run.
+        is_submitted: True if it runs concurrently with its caller.
+        may_retry: False forbids retries, whatever the definition says: the consumer of the values
+            of a generator is gone.
+        args: The positional arguments of the call; not set until the driver has them.
+        kwargs: The keyword arguments; not set until the driver has them, None once released.
+        entered: The last state that user code has seen (in hooks), or the terminal state of a flow
+            run; not set before. Read `state` instead.
+        first_ns: The start of the first attempt if a retry followed after a delay; else not set.
+            Read `started_ns` instead.
+        keeping: The result policy for its calls; None if no result is stored.
+        keeper: The result handler for its own result; None if that is not stored.
+        copy_of: For the view of one attempt's code (`copy_for_attempt`): the run itself.
     """
 
     __slots__ = (
@@ -164,7 +163,7 @@ class Run:
         self.asyncio_task: object = None
 
     def copy_for_attempt(self, scope: Scope) -> Run:
-        """The run as the code of one attempt sees it, to be cancelled apart from the run."""
+        """Return a view of the run for one attempt's code, which can be cancelled separately."""
         run = type(self)(
             self.record,
             self.definition,
@@ -194,27 +193,27 @@ class Run:
 
     @property
     def original(self) -> Run:
-        """The run itself, where this is a copy for one attempt."""
+        """The run itself, if this is a view for one attempt."""
         return self.copy_of or self
 
     @property
     def id(self) -> UUID:
-        """The run's id. `record.id` has it as text."""
+        """The id of the run. `record.id` is the same as text."""
         return _uuid(self.record.id)
 
     @property
     def name(self) -> str:
-        """The run's own name."""
+        """The name of the run."""
         return self.record.run_name
 
     @property
     def started_ns(self) -> int:
-        """The start of its first attempt, in nanoseconds since 1970 UTC; 0 before."""
+        """The start of its first attempt, in nanoseconds since 1970 UTC; 0 before that."""
         return getattr(self, "first_ns", self.running_since_ns)
 
     @property
     def state(self) -> State:
-        """The state that user code was last told of (hooks), or the one that follows from facts."""
+        """The last state that user code has seen (in hooks), or one derived from known facts."""
         run = self.original
         entered: State | None = getattr(run, "entered", None)
         if entered is not None:
@@ -240,7 +239,7 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The arguments by parameter; of a task, only from its call to its end."""
+        """The arguments by parameter; for a task only from its call to its end."""
         if self.arguments is not None:
             return dict(self.arguments)
         kwargs = getattr(self, "kwargs", None)
@@ -251,7 +250,7 @@ class Run:
         return arguments
 
     def release(self) -> None:
-        """Keeps the arguments of the call no longer alive."""
+        """Release the arguments of the call, so that they can be garbage-collected."""
         self.args, self.kwargs = (), None
 
     @property
@@ -261,15 +260,15 @@ class Run:
 
     @property
     def run_count(self) -> int:
-        """The number of the attempt that is going on or was the last, 1 for the first.
+        """The number of the current or last attempt, 1 for the first.
 
-        It is 0 while the run is being named.
+        It is 0 while the name of the run is computed.
         """
         return self.attempt if hasattr(self, "kwargs") else 0
 
     @property
     def expected_start_time(self) -> datetime:
-        """When it was called, an aware datetime in UTC."""
+        """The time of the call, an aware datetime in UTC."""
         from datetime import UTC, datetime  # noqa: PLC0415 - not needed to define flows
 
         seconds, ns = divmod(self.created_ns, 1_000_000_000)
@@ -304,20 +303,20 @@ def _uuid(text: str) -> UUID:
 
 
 current_run: ContextVar[Run | None] = ContextVar("flowspan_current_run", default=None)
-"""The run whose code is running here: in this thread, or in this asyncio task."""
+"""The run whose code is running in this thread or asyncio task."""
 
 
 def is_outermost(parent: Run | None) -> bool:
-    """True if a run with this parent is the outermost one in this process.
+    """Return True if a run with this parent is the outermost one in this process.
 
-    A forked child inherits the run in which it was forked, but the parent process executes that one
-    and waits for its end: nobody but the child waits for what the child begins.
+    A forked child inherits the run in which it was forked, but the parent process executes that
+    one. Only the child waits for the runs that it starts itself.
     """
     return parent is None or parent.is_inherited
 
 
 def inherit_runs() -> set[str]:
-    """In a forked child, mark the current run and those around it as inherited, and return ids."""
+    """Mark the current run and its ancestors as inherited, in a forked child; return their ids."""
     ids: set[str] = set()
     pending = [current_run.get()]
     while pending:

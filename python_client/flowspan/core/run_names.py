@@ -1,4 +1,4 @@
-"""Names of runs: an adjective and an animal for flow runs, a counted name for task runs."""
+"""Names of runs: an adjective and an animal for flow runs, a numbered name for task runs."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ _ANIMALS = _ANIMALS_TEXT.split()
 
 
 def petname(random_below: Callable[[int], int]) -> str:
-    """A name such as "brave-otter".
+    """Return a random name such as "brave-otter".
 
     Args:
-        random_below: Gives a random number from 0 to below its argument.
+        random_below: Returns a random number from 0 to below its argument.
     """
     return f"{_ADJECTIVES[random_below(len(_ADJECTIVES))]}-{_ANIMALS[random_below(len(_ANIMALS))]}"
 
@@ -58,20 +58,20 @@ def petname(random_below: Callable[[int], int]) -> str:
 def made_run_name(
     template: str | Callable[..., str], arguments: Mapping[str, Any], option: str
 ) -> str:
-    """The name of a run whose flow or task says how its runs are named.
+    """Return the name of a run from the template or function of its flow or task.
 
     Args:
-        template: A text with the names of parameters in braces ("load-{day}"), or a function that
-            is given nothing, or the parameters if it has one named `parameters`.
+        template: A string with parameter names in braces ("load-{day}"), or a function without
+            parameters, or one that takes the arguments as `parameters`.
         arguments: The arguments by parameter.
-        option: What to call it in errors: flow_run_name or task_run_name.
+        option: The name of the option in errors: flow_run_name or task_run_name.
 
     Returns:
         The name, shortened to 256 bytes.
 
     Raises:
-        ValueError: The template names something that is not a parameter, or cannot be filled in.
-        TypeError: The function returned something other than a text.
+        ValueError: The template uses an unknown parameter, or cannot be filled in.
+        TypeError: The function did not return a string.
         Exception: The function raised it.
     """
     if is_instance(template, str):
@@ -89,9 +89,9 @@ def made_run_name(
 
 
 def receiver_of(fn: Any) -> dict[str, Any]:
-    """Return the object or class that a method is bound to, by the name that the method has for it.
+    """Return the object or class that a method is bound to, by the name of its first parameter.
 
-    So a template can name it ("{self.region}"). Empty for what is no bound method.
+    Templates can use it ("{self.region}"). Empty if it is not a bound method.
     """
     code = attribute_of(fn.__func__, "__code__") if type(fn) is MethodType else None
     if code is None or not code.co_argcount:
@@ -105,14 +105,14 @@ def call_name_function(
     """Call the function that names a run; see `made_run_name`.
 
     Raises:
-        TypeError: It returned something other than a text.
-        Exception: It raised this itself; a note says that it named a run.
+        TypeError: It did not return a string.
+        Exception: It raised this itself; a note says that it was naming a run.
     """
     try:
         takes_parameters = _takes_parameters(function)
         name = function(parameters=dict(arguments)) if takes_parameters else function()
     except Exception as error:
-        with suppress(Exception):  # the exception is user code, in all its methods
+        with suppress(Exception):  # any method of the exception may be user code
             BaseException.add_note(
                 error,
                 f"Raised by the {option} function, which makes the name of the run: the run's own "

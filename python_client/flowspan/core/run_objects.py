@@ -1,6 +1,6 @@
-"""The runs that hooks, conditions and contexts are given: Prefect's attributes beside flowspan's.
+"""Run objects for hooks, conditions and contexts: Prefect's attributes in addition to flowspan's.
 
-Everything here is worked out when it is asked for: a run that nobody asks costs nothing.
+Every attribute is computed on access, so unused ones cost nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flowspan.core.retries import RetryPolicy
 
 _FLOW_NAMESPACE = "6f3b7d62-2f7b-5a0e-9d5c-0c9a1f5b7a10"
-"""The namespace of flow ids: a part of the contract with the service."""
+"""The namespace of flow ids: part of the contract with the service."""
 _NS_PER_S = 1_000_000_000
 _DIGITS = 8
 
@@ -27,8 +27,9 @@ class EmpiricalPolicy(NamedTuple):
 
     Attributes:
         retries: How many attempts may follow the first.
-        retry_delay: The delay before each retry, in seconds; the last is repeated.
-        retry_jitter_factor: By which part of itself a delay may grow by chance; None if it may not.
+        retry_delay: The delay before each retry, in seconds; the last one is repeated.
+        retry_jitter_factor: The maximum random growth of a delay, as a factor; None if there is
+            none.
     """
 
     retries: int
@@ -37,7 +38,7 @@ class EmpiricalPolicy(NamedTuple):
 
 
 class _Timed(Run):
-    """The attributes that runs of flows and tasks share."""
+    """The attributes that flow runs and task runs share."""
 
     __slots__ = ()
 
@@ -51,7 +52,7 @@ class _Timed(Run):
 
     @property
     def updated(self) -> datetime:
-        """The time of its last known state, in UTC."""
+        """The time of its last known state, an aware datetime in UTC."""
         return _instant(self.state.time_ns or self.original.running_since_ns or self.created_ns)
 
     @property
@@ -61,19 +62,19 @@ class _Timed(Run):
 
     @property
     def start_time(self) -> datetime | None:
-        """The start of its first attempt, an aware datetime in UTC; None before."""
+        """The start of its first attempt, an aware datetime in UTC; None before that."""
         started_ns = self.original.started_ns
         return _instant(started_ns) if started_ns else None
 
     @property
     def end_time(self) -> datetime | None:
-        """The time of its terminal state, an aware datetime in UTC; None before."""
+        """The time of its terminal state, an aware datetime in UTC; None before that."""
         ended_ns = self._ended_ns()
         return _instant(ended_ns) if ended_ns else None
 
     @property
     def total_run_time(self) -> timedelta:
-        """The running time of the attempts that have ended, without the waits between them."""
+        """The running time of the completed attempts, without the delays between them."""
         return self._run_time(self._ended_ns())
 
     @property
@@ -85,14 +86,14 @@ class _Timed(Run):
 
     @property
     def estimated_start_time_delta(self) -> timedelta:
-        """The wait before its first attempt; until now if none has begun."""
+        """The delay until its first attempt; until now if none has begun."""
         from flowspan import clock  # noqa: PLC0415 - not needed to define flows
 
         return _span((self.original.started_ns or clock.now_ns()) - self.created_ns)
 
     @property
     def labels(self) -> dict[str, Any]:
-        """Empty: runs have tags."""
+        """Always empty: runs have tags instead."""
         return {}
 
     @property
@@ -114,11 +115,11 @@ class _Timed(Run):
 
 
 class FlowRun(_Timed):
-    """A flow run, as hooks and `get_run_context().flow_run` give it."""
+    """A flow run, as passed to hooks and in `get_run_context().flow_run`."""
 
     __slots__ = ()
 
-    # What comes with deployments and workers.
+    # Attributes that need deployments and workers.
     deployment_id: UUID | None = None
     deployment_version: str | None = None
     auto_scheduled = False
@@ -132,7 +133,7 @@ class FlowRun(_Timed):
 
     @property
     def flow_id(self) -> UUID:
-        """The id of its flow, which follows from the flow's name."""
+        """The id of its flow, derived from the flow's name."""
         return _derived_id(self.definition.name)
 
     @property
@@ -147,17 +148,17 @@ class FlowRun(_Timed):
 
     @property
     def job_variables(self) -> dict[str, Any]:
-        """Empty, until there are workers."""
+        """Always empty, as there are no workers yet."""
         return {}
 
     @property
     def context(self) -> dict[str, Any]:
-        """Empty, until there are deployments."""
+        """Always empty, as there are no deployments yet."""
         return {}
 
 
 class TaskRun(_Timed):
-    """A task run, as hooks, conditions and `get_run_context().task_run` give it."""
+    """A task run, as passed to hooks and conditions and in `get_run_context().task_run`."""
 
     __slots__ = ()
 
@@ -166,7 +167,7 @@ class TaskRun(_Timed):
 
     @property
     def task_key(self) -> str:
-        """Identifies the task's function: its name, and a hash of where it is defined."""
+        """An identifier of the task's function: its name, and a hash of its location."""
         fn: Any = called_function(self.definition.fn)
         name = attribute_of(fn, "__qualname__") or self.definition.name
         place = f"{attribute_of(fn, '__module__')}:{name}"
@@ -174,7 +175,7 @@ class TaskRun(_Timed):
 
     @property
     def dynamic_key(self) -> str:
-        """Tells the calls of one task apart: the id of the run, as text."""
+        """An identifier among the calls of one task: the id of the run, as text."""
         return self.record.id
 
     @property

@@ -1,7 +1,7 @@
-"""What a process knows of functions and classes that another process sent to it by value.
+"""Origins of functions and classes that another process sent by value.
 
-Their keys are to be the same in both. But whether a name leads to a function, or whether it has a
-namespace of its own, can only be seen where it was made: so it is sent along.
+Their cache keys must be the same in both processes. But only the process that made them can see if
+they can be imported by name, or have a namespace of their own. So these facts are sent along.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _STATE_SETTER = 5
-"""Where the function that fills the copy stands in what `__reduce__` returns; see pickle."""
+"""The index of the state setter in the result of `__reduce__`; see pickle."""
 
 
 class Origin(NamedTuple):
-    """What only the process can see in which a function or class was made.
+    """Facts that only the process where a function or class was made can determine.
 
     Attributes:
-        is_found_by_name: Whether its name leads to it.
-        has_own_namespace: Whether its globals are no module's.
+        is_found_by_name: True if its name leads to it.
+        has_own_namespace: True if its globals are not those of a module.
     """
 
     is_found_by_name: bool
@@ -37,11 +37,11 @@ class Origin(NamedTuple):
 
 
 _sent: dict[int, tuple[weakref.ref[Any], Origin]] = {}
-"""By `id`: a class may be hashed by code of its metaclass."""
+"""Keyed by `id`: a metaclass may define the hash of a class."""
 
 
 def origin_of(thing: Any) -> Origin | None:
-    """Return what is known of a function or class; None if it was not sent by value."""
+    """Return the origin of a function or class; None if it was not sent by value."""
     known = _sent.get(id(thing))
     return known[1] if known is not None and known[0]() is thing else None
 
@@ -50,14 +50,14 @@ know_what_was_sent(origin_of)
 
 
 def with_origin(thing: Any, reduced: Any) -> Any:
-    """Return what pickle needs of a function or class, with what its copy is to know of itself.
+    """Add the origin of a function or class to its reduced form.
 
     Args:
-        thing: Anything that is pickled.
-        reduced: What cloudpickle gives for it.
+        thing: Any object that is pickled.
+        reduced: Its reduced form from cloudpickle.
 
     Returns:
-        The same for all that is no function or class, or is pickled by its name.
+        The same reduced form for other objects, and for what is pickled by name.
     """
     is_function = type(thing) is FunctionType
     if not is_function and not issubclass(type(thing), type):
@@ -85,12 +85,12 @@ def _fill(thing: Any, state: tuple[Callable[[Any, Any], None], Any, tuple[bool, 
 
 @functools.cache
 def pickler_by_value() -> Any:
-    """Return the class that pickles by value what cannot be imported, with its origin."""
-    import cloudpickle  # type: ignore[import-untyped] # noqa: PLC0415 - it has no types; start-up cost
+    """Return the pickler class that takes objects by value where they cannot be imported."""
+    import cloudpickle  # type: ignore[import-untyped] # noqa: PLC0415 - untyped; startup time
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # untyped
         def reducer_override(self, obj: Any) -> Any:
-            """See `pickle.Pickler.reducer_override`."""
+            """Pickle functions and classes with their origin; see `pickle.Pickler`."""
             return with_origin(obj, super().reducer_override(obj))
 
     return Pickler

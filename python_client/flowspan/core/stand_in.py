@@ -1,4 +1,4 @@
-"""Stand-ins for the functions of flows and tasks that a test mocks."""
+"""Replacements for the functions of flows and tasks that a test mocks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _REFUSAL = (
 )
 
 refused: frozenset[str] = frozenset()
-"""In a worker process: the places of functions that are mocked in the process it works for."""
+"""In a worker process: the functions that the parent's test mocks, as `place_of` names them."""
 
 
 class StandIn:
-    """Called instead of a function; see `flowspan.testing.mock_task`.
+    """A callable in place of a function; see `flowspan.testing.mock_task`.
 
-    It stays in its process: a ProcessPoolTaskRunner calls it in the parent.
+    It never leaves its process: a ProcessPoolTaskRunner calls it in the parent.
 
     Args:
         function: The function.
-        call: What is called in its place.
+        call: The callable that replaces it.
     """
 
     __wrapped__: Any
@@ -35,11 +35,11 @@ class StandIn:
         self._call = call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call what was put in the function's place."""
+        """Call the replacement."""
         return self._call(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> StandIn:
-        """Bind it, for flows and tasks that are methods."""
+        """Bind the replacement, for flows and tasks that are methods."""
         if instance is None:
             return self
         return StandIn(self.__wrapped__.__get__(instance, owner), partial(self._call, instance))
@@ -49,7 +49,7 @@ class StandIn:
 
 
 class _Refusing:
-    """In a worker process: the function of a task that is mocked elsewhere."""
+    """In a worker process: a function that is mocked in the parent, and must not be called here."""
 
     def __init__(self, place: str) -> None:
         self._place = place
@@ -59,16 +59,16 @@ class _Refusing:
 
 
 def place_of(function: Any) -> str:
-    """Return where a function is defined: module and qualified name."""
+    """Return the location of a function: its module and qualified name."""
     return f"{function.__module__}:{function.__qualname__}"
 
 
 def is_stand_in(function: Any) -> bool:
-    """True if a call of the function comes to a stand-in."""
+    """Return True if a call of the function reaches a mock."""
     return type(function) is StandIn or type(getattr(function, "__wrapped__", None)) is StandIn
 
 
 def unless_refused(function: Any) -> Any:
-    """Return the function, or what raises an error in its place if it is mocked elsewhere."""
+    """Return the function, or a callable that raises if the function is mocked in the parent."""
     place = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', '')}"
     return _Refusing(place) if place in refused else function

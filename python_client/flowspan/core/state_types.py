@@ -1,4 +1,4 @@
-"""The types of states, and the questions that every kind of state answers."""
+"""The types of states, and the predicates that all state classes share."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from flowspan.exceptions import CancelRun, CrashedRun, RunFailed, UnfinishedRun,
 
 
 class StateType(str, Enum):  # noqa: UP042 - a StrEnum is printed without the name of its class
-    """The type of a state, on which the rules decide. A member equals its name as text.
+    """The type of a state, which decides about transitions. A member equals its name as a string.
 
     Attributes:
-        number: The number of the type in flowspan.v1.StateType, for what is reported and stored.
+        number: The number in flowspan.v1.StateType, used in reports and storage.
     """
 
     number: int
 
     UNKNOWN = "UNKNOWN"
-    """A type that is newer than this client. Only ever read, never entered."""
+    """A type that is newer than this client. Only read, never entered."""
     SCHEDULED = "SCHEDULED"
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -33,7 +33,7 @@ class StateType(str, Enum):  # noqa: UP042 - a StrEnum is printed without the na
         return str(self)
 
     def __str__(self) -> str:
-        # As Prefect's: Python's versions disagree on what they print of an enum of texts.
+        # As in Prefect: Python versions disagree about printing an enum with string values.
         return f"StateType.{self.name}"
 
     def __format__(self, spec: str) -> str:
@@ -41,7 +41,7 @@ class StateType(str, Enum):  # noqa: UP042 - a StrEnum is printed without the na
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a run in such a state has ended."""
+        """True if a run in such a state has ended."""
         return self in TERMINAL_TYPES
 
 
@@ -61,8 +61,7 @@ for _number, _kind in enumerate(
 ):
     _kind.number = _number
 
-# The members once more, as module names: looking them up in the enum is slower, and each task needs
-# three.
+# The members as module globals: enum lookups are slower, and each task needs three.
 SCHEDULED = StateType.SCHEDULED
 PENDING = StateType.PENDING
 RUNNING = StateType.RUNNING
@@ -79,12 +78,12 @@ _BY_NUMBER = {kind.number: kind for kind in StateType}
 
 
 def type_of_number(number: int) -> StateType:
-    """Return the type of a number in flowspan.v1.StateType; UNKNOWN for one that is newer."""
+    """Return the type of a number in flowspan.v1.StateType; UNKNOWN for a newer one."""
     return _BY_NUMBER.get(number, StateType.UNKNOWN)
 
 
 def error_of(kind: StateType, name: str, message: str) -> BaseException:
-    """The exception that stands for a state that is not COMPLETED and has none of its own.
+    """Return the default exception of a state that is not COMPLETED and holds none.
 
     Args:
         kind: The type of the state.
@@ -92,7 +91,7 @@ def error_of(kind: StateType, name: str, message: str) -> BaseException:
         message: Its message; may be empty.
     """
     text = message or f"The run is {name}."
-    # In the process it is Pending; the service closes it as Cancelled, under the same name.
+    # It is Pending in the process; the service closes it as Cancelled under the same name.
     if name == "NotReady" and kind in {PENDING, CANCELLED}:
         return UpstreamFailed(text)
     if kind is FAILED:
@@ -105,7 +104,7 @@ def error_of(kind: StateType, name: str, message: str) -> BaseException:
 
 
 def state_text(kind: StateType, name: str, message: str) -> str:
-    """Return a state as a line of text: its name, its message, and its type if the name is another.
+    """Format a state as one line: its name, its message, and its type unless the name says it.
 
     Args:
         kind: The type of the state.
@@ -119,53 +118,53 @@ def state_text(kind: StateType, name: str, message: str) -> str:
 
 
 def is_unfinished(error: BaseException) -> bool:
-    """True if the error says that a run has not ended, and may still do so."""
+    """Return True if the error says that a run has not ended but still may."""
     return is_instance(error, UnfinishedRun) and not is_instance(error, UpstreamFailed)
 
 
 class StateQuestions:
-    """What can be asked of a state, here and of one that the service tells of."""
+    """The predicates of a state, shared by local states and those read from the service."""
 
     __slots__ = ()
 
     type: StateType
 
     def is_scheduled(self) -> bool:
-        """Whether the run waits for a time to come."""
+        """Return True if the run waits for a scheduled time."""
         return self.type is SCHEDULED
 
     def is_pending(self) -> bool:
-        """Whether the run has not begun."""
+        """Return True if the run has not begun."""
         return self.type is PENDING
 
     def is_running(self) -> bool:
-        """Whether user code is running."""
+        """Return True if user code is running."""
         return self.type is RUNNING
 
     def is_paused(self) -> bool:
-        """Whether the run is stopped and can go on."""
+        """Return True if the run is paused and can be resumed."""
         return self.type is PAUSED
 
     def is_cancelling(self) -> bool:
-        """Whether the run was asked to stop and has not yet stopped."""
+        """Return True if the run was asked to stop and has not yet stopped."""
         return self.type is CANCELLING
 
     def is_completed(self) -> bool:
-        """Whether the run ended well."""
+        """Return True if the run ended successfully."""
         return self.type is COMPLETED
 
     def is_failed(self) -> bool:
-        """Whether the run ended with an error."""
+        """Return True if the run ended with an error."""
         return self.type is FAILED
 
     def is_cancelled(self) -> bool:
-        """Whether the run was stopped on request."""
+        """Return True if the run was stopped on request."""
         return self.type is CANCELLED
 
     def is_crashed(self) -> bool:
-        """Whether the run was broken off from outside its code."""
+        """Return True if the run was terminated from outside its code."""
         return self.type is CRASHED
 
     def is_final(self) -> bool:
-        """Whether the run has ended."""
+        """Return True if the run has ended."""
         return self.type in TERMINAL_TYPES

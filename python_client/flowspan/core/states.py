@@ -1,4 +1,4 @@
-"""States: immutable records of what a run is doing."""
+"""States: immutable records of the progress of a run."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ class State(StateQuestions):
     """A state that a run entered, or that a flow or task returns to decide how it ends.
 
     Attributes:
-        type: What kind of state it is.
-        name: Its name for people: the type's, or a finer one such as "TimedOut".
-        message: Why, for people; may be empty.
-        data: What the run returned, or the exception that ended it.
-        failure: The exception in the form in which it is reported; None if there is none.
-        run_id: The run that entered it; None for a state that was made by hand.
-        time_ns: When it was entered, in nanoseconds since 1970 UTC; None for one made by hand.
+        type: The type of the state.
+        name: The display name: the type's name, or a finer one such as "TimedOut".
+        message: The reason, for people; may be empty.
+        data: The result of the run, or the exception that ended it.
+        failure: The exception in the form in which it is reported; None without one.
+        run_id: The run that entered it; None for a handmade state.
+        time_ns: The time of entry, in nanoseconds since 1970 UTC; None for a handmade state.
         traceparent: W3C traceparent of the span of the run that ended in it; empty without tracing.
     """
 
@@ -95,7 +95,7 @@ class State(StateQuestions):
         time_ns: int | None = None,
         failure: FailureInfo | None = None,
     ) -> None:
-        if time_ns is None:  # made by hand, so perhaps with texts and None
+        if time_ns is None:  # handmade, so the arguments may be strings or None
             type, message = StateType(type), message or ""  # noqa: A001 - the attribute's name
         self.type = type
         self.name = name or type.name.capitalize()
@@ -108,7 +108,7 @@ class State(StateQuestions):
 
     @property
     def timestamp(self) -> datetime | None:
-        """When it was entered, in UTC; None for one made by hand."""
+        """The time of entry, in UTC; None for a handmade state."""
         if self.time_ns is None:
             return None
         from datetime import UTC, datetime  # noqa: PLC0415 - not needed to define flows
@@ -117,8 +117,8 @@ class State(StateQuestions):
 
     @property
     def scheduled_time(self) -> datetime | None:
-        """When the run is to go on, where that was said of a state made by hand."""
-        return getattr(self, "_scheduled_time", None)  # not set for all: each task makes a state
+        """The time at which the run continues, if a handmade state sets one."""
+        return getattr(self, "_scheduled_time", None)  # rarely set, as each task makes states
 
     @scheduled_time.setter
     def scheduled_time(self, time: datetime) -> None:
@@ -126,8 +126,8 @@ class State(StateQuestions):
 
     @property
     def id(self) -> UUID:
-        """An id of its own, made when it is first asked for. The service does not know it."""
-        known: UUID | None = getattr(self, "_id", None)  # not set for all: each task makes a state
+        """An id that is created on first access. The service does not know it."""
+        known: UUID | None = getattr(self, "_id", None)  # rarely set, as each task makes states
         if known is None:
             from uuid import uuid4  # noqa: PLC0415 - not needed to define flows
 
@@ -136,7 +136,7 @@ class State(StateQuestions):
 
     @property
     def flow_run_id(self) -> str | None:
-        """The flow run that it belongs to: that which entered it, or whose task did."""
+        """The flow run that it belongs to: the run itself or the flow run of the task run."""
         return getattr(self, "_flow_run_id", None)
 
     @flow_run_id.setter
@@ -145,7 +145,7 @@ class State(StateQuestions):
 
     @property
     def state_details(self) -> StateDetails:
-        """Which run entered it, and when that is to go on."""
+        """The ids of the runs that it belongs to, and the time at which the run continues."""
         from uuid import UUID  # noqa: PLC0415 - not needed to define flows
 
         flow_run_id, run_id = self.flow_run_id, self.run_id
@@ -159,8 +159,8 @@ class State(StateQuestions):
 
     @property
     def holds_upstream(self) -> bool:
-        """True if there are futures or states in the result of the run that entered it."""
-        return getattr(self, "_holds_upstream", False)  # not set for all: each task makes a state
+        """True if the result of the run contains futures or states."""
+        return getattr(self, "_holds_upstream", False)  # rarely set, as each task makes states
 
     @holds_upstream.setter
     def holds_upstream(self, holds: bool) -> None:
@@ -173,26 +173,25 @@ class State(StateQuestions):
         *,
         _sync: bool | None = None,
     ) -> Any:
-        """Return what the run returned; in asynchronous code, a coroutine that does (`aresult`).
+        """Return the result of the run; in async code, a coroutine for it (`aresult`).
 
-        Asynchronous is the code of a run whose function is, and outside of runs the code of a
-        coroutine.
+        Inside a run, its code is async if its function is; outside of runs, if an event loop is
+        running.
 
         Args:
-            raise_on_failure: Whether a run that ended otherwise than Completed raises its
-                exception; else its data is returned, or the exception if it has none.
-            retry_result_failure: Has no effect. It is there so that calls written for Prefect go on
-                working.
-            _sync: True gives the value and False a coroutine, wherever it is called.
+            raise_on_failure: True raises the exception of a run that did not complete. False
+                returns its data, or its exception if it has none.
+            retry_result_failure: No effect; accepted for compatibility with Prefect.
+            _sync: True forces the value and False a coroutine, wherever it is called.
 
         Raises:
             UnfinishedRun: It has not ended.
-            RunFailed: It failed, or crashed (CrashedRun), without an exception of its own.
+            RunFailed: It failed, or crashed (CrashedRun), and its state holds no exception.
             CancelRun: It was cancelled.
-            UpstreamFailed: It never began, because a run before it did not complete. It is an
+            UpstreamFailed: It never began, because an upstream run did not complete. It is an
                 UnfinishedRun.
         """
-        from flowspan.core.async_dispatch import gives_awaitable  # noqa: PLC0415 - it imports this one
+        from flowspan.core.asynchrony import gives_awaitable  # noqa: PLC0415 - circular import
 
         del retry_result_failure
         if gives_awaitable(sync=_sync):
@@ -205,12 +204,12 @@ class State(StateQuestions):
         raise_on_failure: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
         retry_result_failure: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
     ) -> Any:
-        """`result`, to be awaited."""
+        """Return the result of the run; the async version of `result`."""
         del retry_result_failure
         return self.outcome(raise_on_failure=raise_on_failure)
 
     def outcome(self, *, raise_on_failure: bool = True) -> Any:
-        """Return what `result` gives in plain code, wherever it is called."""
+        """Return the result like the sync `result`, wherever it is called."""
         if self.type is COMPLETED:
             return self.data
         if not raise_on_failure:
@@ -229,16 +228,16 @@ class State(StateQuestions):
         return error
 
     def _trace_for(self, error: BaseException) -> TracebackType | None:
-        """Return the traceback that the exception had when it ended the run, without our frames.
+        """Return the traceback with which the exception ended the run, without flowspan's frames.
 
-        Each raise adds frames to it. Asking for a result twice must not show the first caller, too.
+        Each raise adds frames to it, so a second call must not show the caller of the first.
         """
-        if not hasattr(self, "_trace"):  # not set for all: each task makes a state
+        if not hasattr(self, "_trace"):  # rarely set, as each task makes states
             self._trace: TracebackType | None = trimmed(trace_of(error))
         return self._trace
 
     def error(self) -> BaseException:
-        """The exception that stands for this state, which is not COMPLETED."""
+        """Return the exception for this state, which must not be COMPLETED."""
         error = self.own_error()
         if error is not None:
             return error
@@ -247,10 +246,10 @@ class State(StateQuestions):
         return error_of(self.type, self.name, text)
 
     def own_error(self) -> BaseException | None:
-        """Return the exception that it holds, or that the first failed one of its states holds."""
+        """Return the exception in its data, or the exception of its first failed state."""
         seen: set[int] = set()
         data = self.data
-        while id(data) not in seen:  # a collection may hold itself
+        while id(data) not in seen:  # a collection may contain itself
             seen.add(id(data))
             if is_instance(data, BaseException):
                 return data
@@ -263,11 +262,11 @@ class State(StateQuestions):
         return None
 
     def returned(self) -> State:
-        """The state itself, for a caller that asked for it instead of the result.
+        """Return the state itself, for a caller with `return_state=True`.
 
         Raises:
-            BaseException: What ended the run is not its own matter, but is to end its callers too:
-                Ctrl-C, the exit of the interpreter, the deadline of a run that called it.
+            BaseException: The run was ended by something that must end its callers too: Ctrl-C, an
+                exit of the interpreter, the deadline of a run that called it.
         """
         if self.type is COMPLETED:
             return self
@@ -284,7 +283,7 @@ class State(StateQuestions):
         return fresh
 
     def __getstate__(self) -> object:
-        _ = self.id  # the copy gets the same one
+        _ = self.id  # create it now, so that the copy has the same one
         # A traceback cannot be pickled.
         slots: Any = cast("Any", super().__getstate__())[1]
         return None, {name: value for name, value in slots.items() if name != "_trace"}
@@ -303,7 +302,7 @@ class State(StateQuestions):
             other.time_ns,
         ):
             return False
-        # Two that were made by hand may differ in their data, which is not asked what it equals.
+        # Handmade states may differ in their data, which is never compared.
         return self.run_id is not None or self is other or self.id == other.id
 
     def __hash__(self) -> int:
@@ -315,11 +314,11 @@ class StateDetails:
     """The details of a state besides its type, name and message.
 
     Attributes:
-        flow_run_id: The flow run that it belongs to; None for a state made by hand.
-        task_run_id: The task run that entered it; None for a flow run's, and one made by hand.
-        scheduled_time: When the run is to go on, where that was said.
+        flow_run_id: The flow run that it belongs to; None for a handmade state.
+        task_run_id: The task run that entered it; None for a flow run's or a handmade state.
+        scheduled_time: The time at which the run continues, if one was set.
         traceparent: W3C traceparent of the span of the run that ended in it; None without tracing.
-        child_flow_run_id: None, as are those below: they are there for code written for Prefect.
+        child_flow_run_id: Always None, like the following ones: for compatibility with Prefect.
     """
 
     flow_run_id: UUID | None = None
@@ -335,12 +334,12 @@ class StateDetails:
 
 
 class ReturnedState(State):
-    """The state of a run that returned states which say how it ended.
+    """The state of a run that returned states, which decide how it ended.
 
-    Its caller gets what was returned, even if the run failed by it.
+    Its caller gets the returned value, even if that makes the run fail.
 
     Attributes:
-        is_returned: True if the state itself was returned, by a task; else its data was.
+        is_returned: True if a task returned the state itself; False if it is in `data`.
     """
 
     __slots__ = ("is_returned",)
@@ -348,15 +347,15 @@ class ReturnedState(State):
     is_returned: bool
 
     def given(self) -> Any:
-        """Return what a call gives that did not ask for the state."""
+        """Return the value of a call without `return_state=True`."""
         return self if self.is_returned else self.data
 
 
 class KeptState(State):
-    """The state of a subflow whose result was kept from an earlier attempt of its caller.
+    """The state of a subflow whose result was stored by an earlier attempt of its caller.
 
     Attributes:
-        earlier: The name and the message with which the subflow completed in that attempt.
+        earlier: The name and message of the subflow's state in that attempt.
     """
 
     __slots__ = ("earlier",)
@@ -364,14 +363,14 @@ class KeptState(State):
     earlier: tuple[str, str]
 
     def returned(self) -> State:
-        """The state as it was in the earlier attempt, for a caller that asked for it."""
+        """Return the state of the earlier attempt, for a caller with `return_state=True`."""
         state = State(self.type, *self.earlier, self.data, self.run_id, self.time_ns)
         state.flow_run_id = self.flow_run_id
         return state
 
 
 def states_in(value: Any) -> list[State]:
-    """Return the states of a list, tuple or set that holds nothing but states; else nothing."""
+    """Return the states of a list, tuple or set that holds only states; else an empty list."""
     states: list[State] = []
     for item in _items_of(value):
         if not is_instance(item, State):
@@ -381,7 +380,7 @@ def states_in(value: Any) -> list[State]:
 
 
 def _items_of(value: Any) -> Iterable[Any]:
-    # By the methods of the base, for those of a subclass are user code.
+    # By the base class's methods, as those of a subclass are user code.
     if is_instance(value, list):
         return list.__iter__(value)
     if is_instance(value, tuple):
@@ -390,25 +389,25 @@ def _items_of(value: Any) -> Iterable[Any]:
 
 
 def first_bad(value: Any) -> State | None:
-    """Return the first state that did not complete: the value itself, or one that it holds."""
+    """Return the first state that did not complete: the value itself or one of its items."""
     states = [value] if is_instance(value, State) else states_in(value)
     bad = [state for state in states if state.type is not COMPLETED]
-    # One that never began because of another one says less than that one.
+    # A run that never began because of another one is less informative than that one.
     ended = [state for state in bad if state.type in TERMINAL_TYPES]
     return next(iter(ended or bad), None)
 
 
 class StoredState(State):
-    """A COMPLETED state that does not hold its result, but reads it where it is stored."""
+    """A COMPLETED state that reads its result from storage on every access."""
 
     __slots__ = ("_load",)
 
     def __init__(self, state: State, load: Callable[[], Any]) -> None:
-        """Takes all but the result from another state.
+        """Copy a state without its result.
 
         Args:
-            state: The other one.
-            load: Gives the result.
+            state: The state to copy.
+            load: Reads the result.
         """
         super().__init__(
             state.type, state.name, state.message, None, state.run_id, state.time_ns, state.failure
@@ -418,15 +417,15 @@ class StoredState(State):
 
     @property
     def data(self) -> Any:
-        """The result, read anew."""
+        """The result, read from storage."""
         return self._load()
 
     @data.setter
     def data(self, value: Any) -> None:
-        """Nothing is held."""
+        """Ignore the value, as the state holds no result."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Where it is read may not be to be had in another process: there it holds its result.
+        # Another process may not have access to the storage, so the pickle contains the result.
         facts = (self.type, self.name, self.message, self.data, self.run_id, self.time_ns)
         known = {"_id": self.id, "_flow_run_id": self.flow_run_id, "traceparent": self.traceparent}
         return State, (*facts, self.failure), (None, known)

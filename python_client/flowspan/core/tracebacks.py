@@ -14,8 +14,8 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def is_own(frame: FrameType) -> bool:
-    """True if the frame runs flowspan's code."""
-    module = frame.f_globals.get("__name__")  # code may be run with any globals
+    """Return True if the frame runs flowspan's code."""
+    module = frame.f_globals.get("__name__")  # code may run with arbitrary globals
     if type(module) is not str:
         return False
     return module == _PACKAGE or module.startswith(_PACKAGE + ".")
@@ -34,7 +34,7 @@ def trimmed(trace: TracebackType | None) -> TracebackType | None:
         else:
             kept.append(trace)
         trace = trace.tb_next
-    # What follows flowspan's last frame is as it should be.
+    # Everything after flowspan's last frame can be used unchanged.
     rest = kept[clean_from] if clean_from < len(kept) else None
     for item in reversed(kept[:clean_from]):
         rest = TracebackType(rest, item.tb_frame, item.tb_lasti, item.tb_lineno)
@@ -42,5 +42,5 @@ def trimmed(trace: TracebackType | None) -> TracebackType | None:
 
 
 def without_own_frames(error: BaseException) -> BaseException:
-    """Return the exception, its traceback trimmed, to be raised to user code."""
+    """Return the exception with a trimmed traceback, to be raised to user code."""
     return with_trace(error, trimmed(trace_of(error)))

@@ -21,7 +21,7 @@ class Unresolved:
     """An annotation that cannot be evaluated.
 
     Attributes:
-        reason: Why.
+        reason: The reason.
     """
 
     def __init__(self, reason: str) -> None:
@@ -29,13 +29,13 @@ class Unresolved:
 
 
 def signature_of(fn: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
-    """Return the signature of a callable; one that takes anything if it tells none.
+    """Return the signature of a callable; one that accepts anything if it has none.
 
     Args:
         fn: The callable.
         follow_wrapped: False for the signature of a wrapper itself (`functools.wraps`).
     """
-    with suppress(Exception):  # functions of C code; objects that `inspect` asks raise anything
+    with suppress(Exception):  # C functions have none; user objects may raise anything
         return _inspected(fn, follow_wrapped=follow_wrapped)
     method = method_of_call(fn)
     if method is not None:
@@ -46,9 +46,9 @@ def signature_of(fn: Callable[..., Any], *, follow_wrapped: bool = True) -> insp
 
 def _inspected(fn: Callable[..., Any], *, follow_wrapped: bool) -> inspect.Signature:
     if sys.version_info >= (3, 14):
-        from annotationlib import Format  # noqa: PLC0415 - only there
+        from annotationlib import Format  # noqa: PLC0415 - new in Python 3.14
 
-        # An annotation may name what is only imported for type checkers.
+        # An annotation may use names that are imported only for type checkers.
         return inspect.signature(
             fn, follow_wrapped=follow_wrapped, annotation_format=Format.FORWARDREF
         )
@@ -56,11 +56,11 @@ def _inspected(fn: Callable[..., Any], *, follow_wrapped: bool) -> inspect.Signa
 
 
 def type_hints(fn: Callable[..., Any], outer_names: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the annotations of the parameters by name, those that are texts evaluated.
+    """Return the annotations of the parameters by name, with strings evaluated.
 
     Args:
         fn: The function.
-        outer_names: See `outer_names`.
+        outer_names: The result of `outer_names` for it.
 
     Returns:
         The annotations; `Unresolved` for one that cannot be evaluated.
@@ -75,11 +75,11 @@ def type_hints(fn: Callable[..., Any], outer_names: Mapping[str, Any]) -> dict[s
 
 
 def outer_names(fn: Callable[..., Any]) -> dict[str, Any]:
-    """Return what the annotations of a function name in the scopes that it is being defined in.
+    """Return the values of names that a function's annotations use, from its enclosing scopes.
 
-    An annotation that is a text (all are after `from __future__ import annotations`) may name a
-    class of the function or class around it. Python keeps such a name for the function only if its
-    code uses it as well, so it is looked up while those scopes are running: at the decorator.
+    A string annotation (any, after `from __future__ import annotations`) may name a class of the
+    enclosing function or class. Python keeps such a name only if the function's code uses it too,
+    so it is looked up while those scopes are running: in the decorator.
     """
     target = wrapped_function(fn)
     if not is_instance(target, FunctionType) or "." not in target.__qualname__:
@@ -99,10 +99,10 @@ def outer_names(fn: Callable[..., Any]) -> dict[str, Any]:
 
 
 def global_names(fn: Callable[..., Any]) -> dict[str, Any]:
-    """Return what the annotations of a function name in its module.
+    """Return the values of names that a function's annotations use, from its module.
 
-    A function that is pickled by value takes along what its code uses of its module, and nothing
-    that only its annotations name.
+    A function that is pickled by value takes along the globals that its code uses, but not those
+    that only its annotations use.
     """
     target = wrapped_function(fn)
     known = attribute_of(target, "__globals__", {})
@@ -120,7 +120,7 @@ def annotation_text(annotation: Any) -> str:
 
 
 def _names_of(target: Any) -> set[str]:
-    """The names in all annotations of a function that are texts."""
+    """Return the names in all string annotations of a function."""
     return {
         name
         for parameter in signature_of(target).parameters.values()
@@ -129,7 +129,7 @@ def _names_of(target: Any) -> set[str]:
 
 
 def _closure_of(target: Any) -> dict[str, Any]:
-    """Return the variables of outer functions that a function uses, as far as they are set."""
+    """Return the closure variables of a function that are already assigned."""
     if not is_instance(target, FunctionType) or not target.__closure__:
         return {}
     found = {}
@@ -154,13 +154,13 @@ def _evaluated(annotation: Any, target: Any, names: dict[str, Any]) -> Any:
         )
     except Exception as error:  # noqa: BLE001 - evaluates user code
         if not list(_names_in(annotation)):
-            return annotation  # no type, such as the number 5: whoever checks it says so
+            return annotation  # not a type, such as the number 5: the validation reports it
         return Unresolved(str(error) or type(error).__name__)
     return hints["it"]
 
 
 def _names_in(annotation: Any) -> Iterator[str]:
-    """The names that are yet to be looked up for an annotation."""
+    """Yield the names of an annotation that are still to be looked up."""
     text = getattr(annotation, "__forward_arg__", annotation)
     if isinstance(text, str):
         with suppress(SyntaxError, ValueError):
@@ -169,10 +169,10 @@ def _names_in(annotation: Any) -> Iterator[str]:
     origin = typing.get_origin(annotation)
     parts: Any = annotation if isinstance(annotation, list) else typing.get_args(annotation)
     if origin is typing.Literal:
-        return  # its texts are values
+        return  # its strings are values
     for part in parts[:1] if origin is typing.Annotated else parts:
         yield from _names_in(part)
 
 
 def _anything(*args: Any, **kwargs: Any) -> None:
-    """Takes what it is given."""
+    """Accept any arguments."""

@@ -1,7 +1,6 @@
-"""Names that the bytecode of a function refers to, and names that it changes.
+"""Static analysis of bytecode: the names that a function refers to, and those that it changes.
 
-Read from the bytecode, so that nothing is run. Nested functions and comprehensions count as parts
-of the function.
+No code is executed. Nested functions and comprehensions count as parts of the function.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _MUTATORS = frozenset(
         *("put", "put_nowait", "remove", "reverse", "sort", "update", "write", "writelines"),
     }
 )
-"""Methods that change what they are called on, and that return nothing that was in it."""
+"""Methods that mutate their object and return none of its contents."""
 
 _KINDS = {
     "STORE_ATTR": "set attribute",
@@ -42,14 +41,14 @@ _KEYS = frozenset({"constant", "variable"})
 
 
 class _Step(NamedTuple):
-    """An instruction, as far as it is of interest."""
+    """One bytecode instruction, normalized across Python versions."""
 
     op: str
     arg: Any
 
 
 def parts_of_code(code: CodeType) -> tuple[Any, ...]:
-    """Return all of a code object that has to do with what it does: not where it was written."""
+    """Return the parts of a code object that define its behaviour, without its location."""
     return (
         code.co_code,
         code.co_consts,
@@ -64,9 +63,9 @@ def parts_of_code(code: CodeType) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=1024)
 def global_names(code: CodeType) -> tuple[tuple[str, ...], ...]:
-    """Return the global names that a function refers to, each with the attributes taken of it.
+    """Return the global names that a function refers to, each with its chain of attributes.
 
-    `a.b(c)` gives ("a", "b") and ("c",), in order and without repetitions.
+    `a.b(c)` gives ("a", "b") and ("c",), in order of appearance and without duplicates.
     """
     found: dict[tuple[str, ...], None] = {}
     for each in _codes(code):
@@ -84,11 +83,11 @@ def global_names(code: CodeType) -> tuple[tuple[str, ...], ...]:
 
 @lru_cache(maxsize=1024)
 def changed_names(code: CodeType) -> frozenset[str]:
-    """Return the variables that a function itself binds anew, or whose content it changes.
+    """Return the variables that a function itself rebinds, or whose contents it changes.
 
-    Seen are assignments (`nonlocal n; n += 1`, `d[k] = v`, `x.y = v`) and calls of the methods that
-    lists, sets, dictionaries and their like are changed by (`calls.append(x)`), also a few
-    attributes or items away (`self.calls.append(x)`). What is changed otherwise is not seen.
+    Detected are assignments (`nonlocal n; n += 1`, `d[k] = v`, `x.y = v`) and calls of mutating
+    methods of lists, sets, dictionaries and the like (`calls.append(x)`), also through attributes
+    or items (`self.calls.append(x)`). Other changes are not detected.
     """
     found = set()
     for each in _codes(code):
@@ -104,9 +103,9 @@ def changed_names(code: CodeType) -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def changed_attributes(code: CodeType) -> frozenset[tuple[str, str]]:
-    """Return the attributes that a function changes: the name of a variable, and of the attribute.
+    """Return the attributes that a function changes, as pairs of variable and attribute.
 
-    They are seen in the same forms as the variables of `changed_names`, also of global names.
+    The detected forms are the same as in `changed_names`; global variables are included.
     """
     found = set()
     for each in _codes(code):
@@ -119,7 +118,7 @@ def changed_attributes(code: CodeType) -> frozenset[tuple[str, str]]:
 
 
 def _is_changed(steps: list[_Step], index: int) -> bool:
-    """Return True if what was loaded just before a step is changed by the steps that follow."""
+    """Return True if the steps from `index` on change the object that was just loaded."""
     last = None
     while True:
         step, after = steps[index], steps[index + 1]
@@ -154,12 +153,12 @@ def _read(instruction: dis.Instruction) -> Iterator[_Step]:
     elif name.startswith("LOAD_GLOBAL"):
         yield _Step("global", arg)
     elif name.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF")):
-        # From 3.13 on, one instruction may load two variables.
+        # From Python 3.13 on, one instruction may load two variables.
         for each in arg if isinstance(arg, tuple) else (arg,):
             yield _Step("variable", each)
     elif name.startswith(("LOAD_CONST", "LOAD_SMALL_INT")):
         yield _Step("constant", arg)
-    elif name == "BINARY_OP" and instruction.argrepr.startswith("["):  # from 3.14 on
+    elif name == "BINARY_OP" and instruction.argrepr.startswith("["):  # from Python 3.14 on
         yield _Step("item", None)
     elif name == "COPY":
         yield _Step("copy", None)

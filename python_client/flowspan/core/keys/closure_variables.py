@@ -1,4 +1,4 @@
-"""Closure variables of tasks, as the identity of a task counts them."""
+"""First-seen values: the captured state of a task that its own code changes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 
 class FirstSeen:
-    """First-seen values of the variables that a function changes itself.
+    """First-seen tokens of the variables that a function itself changes.
 
-    A task that appends to a list that it closes over is the same task after that. Also gives what
-    cannot be hashed a name of its own, for the time of this process.
+    A task that appends to a list in its closure keeps its identity. Values that cannot be hashed
+    get a token of their own, which is valid in this process only.
 
     Attributes:
-        local: What was given such a name: by the name of the variable, why.
+        local: The variables with such a token: by name, the reason.
     """
 
     __slots__ = ("_tokens", "local")
@@ -22,21 +22,21 @@ class FirstSeen:
         self._tokens: dict[tuple[int, str], tuple[Any, bytes]] = {}
 
     def get(self, thing: object, attribute: str = "") -> bytes | None:
-        """Return what stands for an object, or for one of its attributes; None if not yet seen."""
+        """Return the token of an object or of one of its attributes; None if not seen yet."""
         found = self._tokens.get((id(thing), attribute))
         return None if found is None else found[1]
 
     def keep(self, thing: object, token: bytes, attribute: str = "") -> bytes:
-        """Remember what stands for an object; return what another thread remembered before."""
-        # The object is held, so that no other gets its identity.
+        """Store the token of an object; return the token of another thread that was faster."""
+        # The reference keeps the object alive, so that its id is not reused.
         return self._tokens.setdefault((id(thing), attribute), (thing, token))[1]
 
     def name_locally(self, variable: str, thing: object, why: str, attribute: str = "") -> bytes:
-        """Return a name for an object that holds in this process only."""
-        from uuid import uuid4  # noqa: PLC0415 - start-up cost
+        """Return a token for an object that is valid in this process only."""
+        from uuid import uuid4  # noqa: PLC0415 - startup time
 
         self.local.setdefault(variable, why)
         return self.keep(thing, b"local:" + uuid4().hex.encode(), attribute)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FirstSeen, ()  # another process sees for itself
+        return FirstSeen, ()  # another process collects its own

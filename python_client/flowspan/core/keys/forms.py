@@ -1,7 +1,7 @@
 """Decomposition of values into hashable forms; see `flowspan.core.keys.hashing`.
 
-A form is a list of parts, the first of which says what kind of value it is; or a short text where
-there is nothing to take apart. Nothing of a value is called but what pickling it calls.
+A form is a list of parts whose first part is the kind of the value, or a short text if there is
+nothing to decompose. Of a value's own code, only its pickling methods are called.
 """
 
 from __future__ import annotations
@@ -78,14 +78,14 @@ _WITHOUT_CONTENT = frozenset(
         *(("asyncio.locks", "Semaphore"),),
     }
 )
-"""Synchronization primitives. They count by type: they do not affect results."""
+"""Synchronization primitives. Only their type counts, as they do not affect results."""
 
 
 def form_of(value: Any, kind: type, hasher: Hasher) -> Form | bytes:
-    """Return what a value is made of.
+    """Return the form of a value.
 
     Raises:
-        HashError: It cannot be taken apart.
+        HashError: The value cannot be decomposed.
     """
     make = _FORMS.get(kind)
     if make is not None:
@@ -118,7 +118,7 @@ def _form_of_dict(value: Any, hasher: Hasher) -> Form:
 def _json_key(key: Any) -> Any:
     if key is None or type(key) is bool:
         return {None: "null", True: "true", False: "false"}[key]
-    return str(key) if type(key) in {str, int, float} else key  # subclasses do not come back
+    return str(key) if type(key) in {str, int, float} else key  # JSON does not restore subclasses
 
 
 def _form_of_set(value: Any, _hasher: Hasher) -> Form:
@@ -128,7 +128,7 @@ def _form_of_set(value: Any, _hasher: Hasher) -> Form:
 def _form_of_time(value: Any, hasher: Hasher) -> Form:
     zone = value.tzinfo
     if hasher.is_json and zone is not None and not hasattr(zone, "key"):
-        zone = value.utcoffset()  # whatever type of zone it is that has this offset alone
+        zone = value.utcoffset()  # the type of a fixed-offset zone does not matter
     return Form([type(value), value.replace(tzinfo=None).isoformat(), value.fold, zone])
 
 
@@ -151,7 +151,7 @@ def _form_of_descriptor(value: Any, _hasher: Hasher) -> Form:
 
 
 def _form_of_enum(value: Any, kind: type) -> Form:
-    # A combination of flags has no name of its own (none of them: not even an empty one).
+    # Flags count by value: a combination of flags may have no name.
     return Form([kind, value._value_ if issubclass(kind, Flag) else value._name_])
 
 
@@ -184,7 +184,7 @@ def _form_of_object(value: Any, kind: type, hasher: Hasher) -> Form | bytes:
         raise HashError(f"a {kind.__name__} stands for anything, and has no content of its own")
     if kind in _PATHS:
         return Form([kind, str(value)])
-    if issubclass(kind, (set, frozenset)):  # its pickle has the items in any order
+    if issubclass(kind, (set, frozenset)):  # their pickles have no defined order
         items = set(value) if issubclass(kind, set) else frozenset(value)
         return Form([kind, items, unknown_state(value, traits)])
     if hasher.is_json and traits.is_dataclass:
@@ -196,16 +196,16 @@ def _form_of_object(value: Any, kind: type, hasher: Hasher) -> Form | bytes:
 
 
 def _stated(value: Any, kind: type, traits: Traits, hasher: Hasher) -> Any:
-    """Return what a class of pydantic, dataclasses or attrs says of an object; None if it does not.
+    """Return the state that pydantic, dataclasses or attrs declare for an object; None otherwise.
 
-    What a model dumps is for keys alone: what is read back from JSON has to be the same whole.
+    A model's dump is used only in cache keys: a value read back from JSON must match in full.
     """
     said = None if hasher.is_json else dumped(value, traits)
     return generated_state(value, kind, traits) if said is None else said
 
 
 def _form_of_reduced(value: Any, kind: type, traits: Traits) -> Form:
-    """Take an object apart as pickle does."""
+    """Decompose an object as pickle does."""
     found = reduced(value, kind, traits)
     if isinstance(found, str):
         module = _module_of_global(value, found)
@@ -219,7 +219,7 @@ def _form_of_reduced(value: Any, kind: type, traits: Traits) -> Form:
     make, args, state, items, pairs = rest[:5]
     unknown = unknown_state(value, traits)
     if make is _newobj and len(args) == 1 and args[0] is kind and items is pairs is unknown is None:
-        return Form([kind, state])  # as most are
+        return Form([kind, state])  # the common case
     parts = [kind, make, args, state, None if items is None else list(items)]
     if pairs is not None:
         listed = list(pairs)
@@ -229,7 +229,7 @@ def _form_of_reduced(value: Any, kind: type, traits: Traits) -> Form:
 
 
 def _form_of_cached(value: Any, hasher: Hasher) -> Form:
-    """Return what stands for a function with `functools.lru_cache`: not what is in the cache."""
+    """Return the form of a function with `functools.lru_cache`, without the cache's contents."""
     name = value.__reduce__()
     module = _module_of_global(value, name)
     is_value = hasher.first_seen is None
@@ -242,9 +242,9 @@ def _form_of_cached(value: Any, hasher: Hasher) -> Form:
 
 
 def _module_of_global(value: Any, name: str) -> str | None:
-    """Return the module in which an object is found under the name that it goes by in pickles."""
+    """Return the module where an object is found under its name in pickles; else None."""
     module = getattr(value, "__module__", None) or type(value).__module__
-    for candidate in (module, f"{module}._core"):  # numpy's functions
+    for candidate in (module, f"{module}._core"):  # numpy's functions are in _core
         found: Any = sys.modules.get(candidate) if isinstance(candidate, str) else None
         for step in name.split("."):
             found = getattr(found, step, None)

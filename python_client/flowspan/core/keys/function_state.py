@@ -1,7 +1,7 @@
-"""Decomposition of what the function of a task holds: its closure, defaults, attributes, object.
+"""Decomposition of a task's captured state: closure, defaults, attributes and bound object.
 
-In the identity of a task these count as they are at the call, except that what the code of the
-function itself changes counts as it was first seen. `docs/decisions/keys.md` has the reasons.
+In a task identity, captured state counts with its value at the call, except for the parts that the
+function's own code changes: those count as first seen. `docs/decisions/keys.md` has the reasons.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _HEAP_TYPE = 1 << 9
 _NOT_PLAIN = frozenset(
     {"__slots__", "__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__"}
 )
-"""With one of these in its class, an object may be more or less than its attributes."""
+"""Members of a class whose instances may be more or less than their attributes."""
 
 _OF_WRAPPERS = frozenset(
     {*functools.WRAPPER_ASSIGNMENTS, "__type_params__", "__signature__", "__self__"}
 )
-"""What `functools.wraps` and its like copy from a function: its names, texts and types."""
+"""Attributes that `functools.wraps` and similar decorators copy from a function."""
 
 _OF_DEFINITIONS = frozenset(
     {
@@ -52,7 +52,7 @@ _OF_DEFINITIONS = frozenset(
         *("viz_return_value", "_fills_fields"),
     }
 )
-"""The attributes that flows and tasks have of their own."""
+"""The attributes that flows and tasks define themselves."""
 
 
 def held(
@@ -63,15 +63,15 @@ def held(
     is_changed: bool,
     changed: set[str] | None = None,
 ) -> bytes:
-    """Return what stands for an object that the function of a task holds on to.
+    """Return the token of an object that the function of a task captures.
 
     Args:
         variable: Its name, for people.
         thing: The object.
-        hasher: What hashes the identity of the task.
-        is_changed: Count it as it was at first: the function changes it itself.
-        changed: The only attributes that the function changes, of an object that is no more than
-            its attributes.
+        hasher: The hasher of the task identity.
+        is_changed: Use the first-seen token: the function itself changes the object.
+        changed: The only attributes that the function changes, for an object that is fully
+            described by its attributes.
     """
     first_seen = hasher.first_seen
     assert first_seen is not None  # noqa: S101 - only for the identity of tasks
@@ -84,7 +84,7 @@ def held(
         index = hasher.active.index(id(thing))
         hasher.lowest = min(hasher.lowest, index)
         return b"^%d" % (len(hasher.active) - index)
-    # What an iterator holds is only ever used by going on with it.
+    # An iterator's contents are only reachable by advancing it.
     is_changed = is_changed or static_attribute(type(thing), "__next__") is not None
     closed = hasher.closed.get(id(thing)) if changed is None else None
     if closed is not None:
@@ -94,7 +94,7 @@ def held(
         form = thing if changed is None else _attributes_of_object(thing, changed, inner)
         token = inner.hash(form).encode()
     except HashError as error:
-        if inner.is_spent:  # any name given here would depend on what was counted before
+        if inner.is_spent:  # the token would depend on what was counted before
             raise
         return first_seen.name_locally(variable, thing, str(error))
     if inner.lowest >= len(hasher.active):
@@ -107,9 +107,9 @@ def held(
 
 
 def held_owner(function: Any, owner: Any, hasher: Hasher) -> bytes:
-    """Return what stands for the object whose method is called.
+    """Return the token of the object that a method is bound to.
 
-    Of its attributes, those that the method itself changes count as they were at first.
+    Attributes that the method itself changes count as first seen.
     """
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
@@ -122,7 +122,7 @@ def held_owner(function: Any, owner: Any, hasher: Hasher) -> bytes:
 
 
 def _changed_by_methods(kind: type, code: CodeType) -> set[str]:
-    """Return the attributes that a method changes of its object, by itself or by other methods."""
+    """Return the attributes of its object that a method changes, also through other methods."""
     found: set[str] = set()
     seen: set[int] = set()
     left = [code]
@@ -141,12 +141,12 @@ def _changed_by_methods(kind: type, code: CodeType) -> set[str]:
 
 
 def _are_of_class(names: set[str], kind: type) -> bool:
-    """Return True if one of the names is that of a method, as in `self.append(x)`."""
+    """Return True if one of the names belongs to the class, as in `self.append(x)`."""
     return any(static_attribute(kind, each) is not None for each in names)
 
 
 def _is_plain_object(thing: Any) -> bool:
-    """Return True for an object whose class leaves pickling to Python: it is its attributes."""
+    """Return True for an object that is fully described by its attributes (default pickling)."""
     kind = type(thing)
     return type(kind) is type and all(
         each is object or (each.__flags__ & _HEAP_TYPE and not _NOT_PLAIN.intersection(vars(each)))
@@ -158,7 +158,7 @@ def _attributes_of_object(owner: Any, changed: set[str], hasher: Hasher) -> Form
     state = dict(vars(owner))
     cached = hasher.traits_of(type(owner)).cached
     kept = {name: item for name, item in state.items() if name not in cached | changed}
-    # One that the method will set counts as missing, also when it is there.
+    # An attribute that the method will set counts as missing even if it is already there.
     first = {name: state.get(name, ...) for name in changed}
     return Form([type(owner), held_by_name(owner, {**kept, **first}, changed, hasher)])
 
@@ -166,7 +166,7 @@ def _attributes_of_object(owner: Any, changed: set[str], hasher: Hasher) -> Form
 def defaults_held(
     function: FunctionType, hasher: Hasher, without: Iterable[str] = ()
 ) -> list[tuple[str, bytes]]:
-    """Return what stands for the defaults of a function, but those of some parameters."""
+    """Return the tokens of the defaults of a function, except for some parameters."""
     code, defaults = function.__code__, function.__defaults__ or ()
     names = code.co_varnames[: code.co_argcount][code.co_argcount - len(defaults) :]
     found = {**dict(zip(names, defaults, strict=True)), **(function.__kwdefaults__ or {})}
@@ -180,7 +180,7 @@ def defaults_held(
 def closure_of(function: FunctionType, hasher: Hasher) -> dict[str, Any]:
     """Return the closure of a function by the names of its variables.
 
-    For the identity of a task, that is what stands for the contents.
+    In a task identity, the values are the tokens of the contents.
     """
     names, cells = function.__code__.co_freevars, function.__closure__ or ()
     found: dict[str, Any] = {}
@@ -200,11 +200,11 @@ def closure_of(function: FunctionType, hasher: Hasher) -> dict[str, Any]:
 
 
 def attributes_held(function: FunctionType, hasher: Hasher) -> dict[str, bytes]:
-    """Return what stands for the attributes of a function, by their names.
+    """Return the tokens of the attributes of a function, by name.
 
-    What it wraps counts where the code comes by it through the attribute alone.
+    The wrapped function counts only if the code reaches it through the attribute alone.
     """
-    # A copy: another thread may be setting one.
+    # A copy, as another thread may set an attribute.
     attributes = dict(vars(function))
     if not attributes:
         return {}
@@ -224,7 +224,7 @@ def attributes_of_definition(definition: Any) -> dict[str, Any]:
 
 
 def definition_attributes_held(definition: Any, hasher: Hasher) -> dict[str, bytes]:
-    """Return what stands for the attributes that a program has set on a flow or task."""
+    """Return the tokens of the attributes that a program has set on a flow or task."""
     attributes = attributes_of_definition(definition)
     if not attributes:
         return {}
@@ -239,7 +239,7 @@ def definition_attributes_held(definition: Any, hasher: Hasher) -> dict[str, byt
 
 
 def attributes_of_cached(cached: Any, hasher: Hasher) -> dict[str, Any]:
-    """Return the attributes of a function with `functools.lru_cache`, but those of the cache."""
+    """Return the attributes of a function with `functools.lru_cache`, except those of the cache."""
     left_out = {*_OF_WRAPPERS, "__wrapped__", "cache_parameters"}
     kept = {name: item for name, item in dict(vars(cached)).items() if name not in left_out}
     if hasher.first_seen is None:
@@ -249,7 +249,7 @@ def attributes_of_cached(cached: Any, hasher: Hasher) -> dict[str, Any]:
 
 
 def attributes_of_partial(partial: Any, hasher: Hasher) -> dict[str, bytes]:
-    """Return what stands for the attributes of a partial, by their names."""
+    """Return the tokens of the attributes of a partial, by name."""
     left_out = {*_OF_WRAPPERS, "__wrapped__"}
     kept = {name: item for name, item in dict(vars(partial)).items() if name not in left_out}
     return held_by_name(partial, kept, set(), hasher)
@@ -258,13 +258,13 @@ def attributes_of_partial(partial: Any, hasher: Hasher) -> dict[str, bytes]:
 def held_by_name(
     owner: Any, attributes: dict[str, Any], changed: Collection[str], hasher: Hasher
 ) -> dict[str, bytes]:
-    """Return what stands for attributes or globals, in the order of their names.
+    """Return the tokens of attributes or globals, in the order of their names.
 
     Args:
-        owner: What has them: an object, or a namespace.
-        attributes: Those that count.
-        changed: The names of those that count as they were first seen.
-        hasher: What hashes the identity of the task.
+        owner: Their owner: an object or a namespace.
+        attributes: The attributes that count.
+        changed: The names of those that count as first seen.
+        hasher: The hasher of the task identity.
     """
     first_seen = hasher.first_seen
     assert first_seen is not None  # noqa: S101 - only for the identity of tasks
@@ -274,7 +274,7 @@ def held_by_name(
         if token is None:
             is_changed = name in changed
             token = held(name, attributes[name], hasher, is_changed=is_changed)
-            # In a circle, it depends on where the circle was entered.
+            # In a cycle, the token depends on where the cycle was entered.
             if is_changed and not token.startswith(b"^"):
                 token = first_seen.keep(owner, token, name)
         found[name] = token
@@ -282,7 +282,7 @@ def held_by_name(
 
 
 def _changed_by(function: Any, is_owner: Callable[[Any], bool]) -> set[str]:
-    """Return the attributes that a function changes of something that it knows by name."""
+    """Return the attributes that a function changes on the owner, which it knows by name."""
     code = getattr(function, "__code__", None) if type(function) is FunctionType else None
     changed = changed_attributes(code) if isinstance(code, CodeType) else frozenset()
     if not changed:
@@ -297,7 +297,7 @@ def _changed_by(function: Any, is_owner: Callable[[Any], bool]) -> set[str]:
 
 
 def is_wrapped_closed_over(function: FunctionType) -> bool:
-    """Return True if the closure of a wrapper has what it wraps, which need not count twice."""
+    """Return True if a wrapper's closure contains the wrapped function, which then counts once."""
     wrapped = vars(function).get("__wrapped__")
     return any(content is wrapped for _, content in _contents(function))
 
@@ -312,7 +312,7 @@ def _contents(function: FunctionType) -> Iterable[tuple[str, Any]]:
 
 
 def _first_in(name: str, cell: Any, content: Any, hasher: Hasher) -> bytes:
-    """Return what stands for the first content of a variable that a function changes itself."""
+    """Return the first-seen token of a variable that a function itself changes."""
     first_seen = hasher.first_seen
     assert first_seen is not None  # noqa: S101 - only for the identity of tasks
     known = first_seen.get(cell)

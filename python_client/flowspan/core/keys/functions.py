@@ -1,8 +1,8 @@
 """Decomposition of functions and classes into hashable forms.
 
-What can be found by its name goes by that; what it does, is hashed once beside (functions of the
-user's only). What cannot, since it was made in a function or is a lambda, goes by what is in it.
-`docs/decisions/keys.md` has the reasons.
+A function or class that can be imported is represented by its name; the content of a user function
+is hashed as well, once. A function or class that cannot be imported (a local function, a lambda) is
+represented by its content. `docs/decisions/keys.md` has the reasons.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ _OF_NO_ACCOUNT = frozenset(
         *("__static_attributes__", "__firstlineno__", "__abstractmethods__", "__parameters__"),
         *("__orig_bases__", "__protocol_attrs__", "__match_args__", "__signature__", "__hash__"),
         *("__type_params__", "__conditional_annotations__", "__conditional_annotationcache__"),
-        "__slotnames__",  # left there by the first pickle of an object
+        "__slotnames__",  # cached there by the first pickle of an object
     }
 )
 _MADE_PREFIXES = ("_abc_", "__pydantic", "__dataclass", "__attrs", "_is_", "__non_callable")
-"""Of what libraries add to classes, which is made of what is there already."""
+"""Prefixes of attributes that libraries derive from the rest of the class."""
 _WITH_FIELDS = ("__pydantic_fields__", "__dataclass_fields__", "__attrs_attrs__")
 
 
 class Named:
-    """Functions that are found by their name."""
+    """Functions that are represented by their name."""
 
     @staticmethod
     def content(function: FunctionType, hasher: Hasher) -> list[Any]:
-        """Return what a function does: its code, and what that refers to."""
+        """Return the content of a function: its code and everything that the code refers to."""
         return [
             _code_digest(function.__code__, cast("Any", type(hasher))),
             function.__defaults__,
@@ -72,15 +72,15 @@ class Named:
 def form_of_function(
     function: FunctionType, hasher: Hasher, without: Collection[str] = ()
 ) -> Form | bytes:
-    """Return what stands for a function.
+    """Return the form of a function.
 
-    For the identity of a task that is its name, or else its code and what it holds: closure,
-    defaults, attributes. For a value, what it refers to as well.
+    In a task identity, this is the name, or else the code and the captured state: closure,
+    defaults, attributes. In a value, it also covers everything that the code refers to.
 
     Args:
         function: The function.
-        hasher: What hashes it.
-        without: Names of parameters whose defaults are left out, in the identity of a task.
+        hasher: The hasher.
+        without: Parameters whose defaults are left out of a task identity.
     """
     module, qualname = function.__module__, function.__qualname__
     is_value = hasher.first_seen is None
@@ -94,7 +94,7 @@ def form_of_function(
         return Form([*head, *Named.content(function, hasher)])
     code = _code_digest(function.__code__, cast("Any", type(hasher)))
     defaults = defaults_held(function, hasher, without)
-    # The closure comes first: what it shares with attributes counts as the code changes it.
+    # The closure comes first: state that it shares with attributes counts as the code changes it.
     closure = closure_of(function, hasher)
     attributes = attributes_held(function, hasher)
     parts = [*head, code, *defaults, closure, *_own_globals(function, hasher)]
@@ -103,12 +103,12 @@ def form_of_function(
 
 @lru_cache(maxsize=1024)
 def _code_digest(code: CodeType, hasher: type[Hasher]) -> str:
-    """Return the hash of a code object: of constants, so that it is always the same."""
+    """Return the hash of a code object. It is cached, as code never changes."""
     return hasher().hash(code)
 
 
 def form_of_method(method: MethodType, hasher: Hasher) -> Form:
-    """Return what stands for a bound method: its function, and the object."""
+    """Return the form of a bound method: its function and its object."""
     owner: Any = method.__self__
     if hasher.first_seen is not None and not is_instance(owner, type):
         return Form([MethodType, method.__func__, held_owner(method.__func__, owner, hasher)])
@@ -116,7 +116,7 @@ def form_of_method(method: MethodType, hasher: Hasher) -> Form:
 
 
 def form_of_class(kind: Any, hasher: Hasher) -> Form | bytes:
-    """Return what stands for a class: its name, or else its bases and what is in it."""
+    """Return the form of a class: its name, or else its bases and its namespace."""
     known = hasher.names_of_types.get(id(kind))
     if known is None:
         known = hasher.names_of_types[id(kind)] = kind, _class_name(kind)
@@ -138,15 +138,14 @@ def _attributes(function: FunctionType) -> dict[str, Any]:
 
 
 def _globals(function: FunctionType) -> dict[str, Any]:
-    """Return the globals that a function refers to, down to the attributes of modules and classes.
+    """Return the globals that a function refers to, including attributes of modules and classes.
 
-    Nothing is called for it: what a module makes up (`__getattr__`) is not looked at, nor are
-    properties.
+    No code runs for it: a module's `__getattr__` and properties are ignored.
     """
     names, found = function.__globals__, {}
     for first, *others in global_names(function.__code__):
         if first not in names:
-            continue  # a builtin, or not there: its name is a part of the code
+            continue  # a builtin or undefined: the name itself is part of the code
         path, value = [first], names[first]
         for attribute in others:
             if not _is_looked_into(value):
@@ -158,11 +157,10 @@ def _globals(function: FunctionType) -> dict[str, Any]:
 
 
 def _own_globals(function: FunctionType, hasher: Hasher) -> list[tuple[str, bytes]]:
-    """Return what stands for the globals of a function, if its namespace is no module's.
+    """Return the tokens of a function's globals if its namespace is not a module's.
 
-    Code that is run by `exec` for each table or customer has its name, its source and its code in
-    common with the others; what it was given in its namespace is what sets it apart. Modules are
-    left out: their names are a part of the code.
+    Functions that `exec` creates for each table or customer share their name, source and code; they
+    differ only in their namespace. Modules are left out: their names are part of the code.
     """
     if not has_own_namespace(function):
         return []
@@ -191,7 +189,7 @@ def _class_name(kind: Any) -> bytes | None:
 
 
 def _fields(kind: Any) -> list[Any]:
-    """Return the fields of a dataclass, a model or an attrs class, with their defaults."""
+    """Return the fields of a dataclass, model or attrs class, with their defaults."""
     found = next((each for name in _WITH_FIELDS if (each := static_attribute(kind, name))), ())
     items = found.values() if isinstance(found, dict) else found
     names = list(found) if isinstance(found, dict) else [each.name for each in items]
@@ -212,7 +210,7 @@ _MARKERS = frozenset({"dataclasses", "pydantic_core", "pydantic_core._pydantic_c
 
 
 def _methods(kind: Any) -> dict[str, Any]:
-    """Return the functions and properties of an enumeration, but those that `enum` adds."""
+    """Return the functions and properties of an enum, without those that `enum` adds."""
     found = {}
     for name, item in vars(kind).items():
         function: Any = item.fget if isinstance(item, property) else item
@@ -230,6 +228,6 @@ def _namespace(kind: Any) -> dict[str, Any]:
         if name in _OF_NO_ACCOUNT or name.startswith(_MADE_PREFIXES):
             continue
         if is_made and isinstance(item, FunctionType) and item.__code__.co_filename[:1] == "<":
-            continue  # generated of the fields
+            continue  # generated from the fields
         found[name] = item
     return found

@@ -1,9 +1,9 @@
 """Hashes of values that are the same in every process.
 
-A value is taken apart into its type and what it is made of, down to plain values; how, is in
-`flowspan.core.keys.forms`. Two values have the same hash if, and only if, they are made of the same
-things: 1, 1.0 and True differ, and so do a list and a tuple; the order of dictionaries and sets
-does not matter. No pickle is hashed as bytes: those of equal values may differ.
+A value is decomposed into its type and its parts, down to plain values (see
+`flowspan.core.hash_forms`). Two values have the same hash if and only if they have the same parts:
+1, 1.0 and True differ, and so do a list and a tuple; the order of dictionaries and sets does not
+matter. Pickles are never hashed as bytes: equal values may have different pickles.
 """
 
 from __future__ import annotations
@@ -31,32 +31,33 @@ _MAX_REMEMBERED = 100_000
 _MAX_RETURNS = 100_000
 """Maximum number of parts in cycles, which cannot be cached."""
 _MAX_OPEN = 2_000
-"""Maximum number of times that what a task holds in cycles is hashed: it cannot be cached."""
+"""Maximum number of times that captured state in cycles is hashed, as it cannot be cached."""
 
 
 def stable_hash(value: Any) -> str:
     """Return the hash of a value, as 32 hex digits.
 
     Raises:
-        HashError: A part of it cannot be hashed; the message says of which type, and where.
+        HashError: A part of it cannot be hashed; the message names its type and location.
     """
     return Hasher().hash(value)
 
 
 class Hasher:
-    """Hashes one value.
+    """A hasher for one value.
 
     Args:
-        first_seen: For the identity of tasks: what a function that changes it was first. None for
-            values, which count as they are.
-        active: What is being hashed around this: the identities of objects.
-        is_json: Compare as JSON does: tuples are lists, and keys are texts.
+        first_seen: The first-seen tokens, in a task identity. None for values, which count as they
+            are.
+        active: The ids of the enclosing objects that are being hashed.
+        is_json: Compare as JSON does: tuples equal lists, and keys are strings.
 
     Attributes:
         lowest: The index of the outermost object in `active` that a part refers to.
-        closed: What stands for objects that refer to nothing that is being hashed around them,
-            shared with the hashers inside of this one.
-        open_count: How many objects refer to those around them, in a list that is shared likewise.
+        closed: The tokens of objects without references to enclosing objects; shared with the inner
+            hashers.
+        open_count: The number of objects with references to enclosing ones, in a list that is
+            also shared.
     """
 
     def __init__(
@@ -80,13 +81,13 @@ class Hasher:
         self.open_count = [0]
 
     def inside(self, thing: Any) -> Hasher:
-        """Return a hasher for something that what is being hashed holds on to."""
+        """Return a hasher for an object that is captured by the current one."""
         inner = Hasher(self.first_seen, (*self.active, id(thing)))
         inner.closed, inner.open_count = self.closed, self.open_count
         return inner
 
     def count_open(self) -> None:
-        """Count an object that refers to one that is being hashed around it.
+        """Count an object that refers to an enclosing one.
 
         Raises:
             HashError: There are too many of them.
@@ -97,18 +98,18 @@ class Hasher:
 
     @property
     def is_spent(self) -> bool:
-        """True if what the function of a task holds on to is too entangled to be hashed."""
+        """True if the captured state of a task is too entangled to be hashed."""
         return self.open_count[0] > _MAX_OPEN
 
     def hash(self, value: Any) -> str:
-        """Return the hash of a value, and of the functions by name that it refers to.
+        """Return the hash of a value, including the functions that it refers to by name.
 
         Raises:
             HashError: A part of it cannot be hashed.
         """
         digest = sha256(self._token_of(value))
         tokens: dict[str, bytes] = {}
-        while len(tokens) < len(self._named):  # they may refer to further ones
+        while len(tokens) < len(self._named):  # each may refer to further ones
             for name, function in list(self._named.items()):
                 if name not in tokens:
                     tokens[name] = self._token_of(Form([name, *Named.content(function, self)]))
@@ -117,31 +118,31 @@ class Hasher:
         return digest.hexdigest()[:32]
 
     def traits_of(self, kind: type) -> Traits:
-        """Return what there is to know of a type, found out once."""
+        """Return the traits of a type, which are computed once."""
         known = self._traits.get(id(kind))
         if known is None:
             known = self._traits[id(kind)] = kind, Traits(kind)
         return known[1]
 
     def refer_to(self, name: str, function: FunctionType) -> None:
-        """Hash a function besides, once, that is referred to by its name."""
+        """Register a function that is referred to by name, to be hashed once at the end."""
         self._named.setdefault(name, function)
 
     def _token_of(self, root: Any) -> bytes:
-        """Return a short text or a digest that stands for a value."""
+        """Return a short text or a digest as the token of a value."""
         stack = [_Frame(None, Form([root]), 0)]
         try:
             return self._walked(stack)
         except HashError as error:
             raise _located(error, stack) from error.__cause__
-        except Exception as error:  # code of the value's: its type, a property, its pickling
+        except Exception as error:  # code of the value: its type, a property, its pickling
             why = f"it cannot be taken apart ({summary(error)})"
             raise _located(HashError(why), stack) from error
         finally:
             self._path.clear()
 
     def _walked(self, stack: list[_Frame]) -> bytes:
-        """Take apart what is on the stack, without recursion: values may be nested deeply."""
+        """Decompose the values on the stack. No recursion, as values may be nested deeply."""
         while True:
             frame = stack[-1]
             tokens = frame.tokens
@@ -171,7 +172,7 @@ class Hasher:
                 above.lowest = min(above.lowest, frame.lowest)
 
     def _known(self, part: Any, frame: _Frame, stack: list[_Frame]) -> bytes | None:
-        """Return what stands for a part that was seen before, or that this is a part of itself."""
+        """Return the token of a part that was seen before, or a reference to an enclosing one."""
         known = self._remembered.get(id(part))
         if known is not None:
             return known[1]
@@ -184,12 +185,12 @@ class Hasher:
         return b"^%d" % (len(stack) - depth)
 
     def _opened(self, part: Any, kind: type, stack: list[_Frame]) -> bytes | None:
-        """Put a part on the stack; or return what stands for it, if it need not be taken apart."""
+        """Push a part on the stack, or return its token if it need not be decomposed."""
         if kind in {list, tuple} and _SCALARS.issuperset(map(type, part)):
             name = b"list" if self.is_json else kind.__name__.encode()
             try:
                 return sha256(b"%s %s" % (name, repr(list(part)).encode())).digest()
-            except ValueError:  # an integer with more digits than Python likes to print
+            except ValueError:  # an integer above Python's limit of printed digits
                 pass
         form = form_of(part, kind, self)
         if isinstance(form, bytes):
@@ -209,12 +210,12 @@ class Hasher:
             if self._returns > _MAX_RETURNS:
                 raise HashError("too many of its parts refer to each other")
         elif len(self._remembered) < _MAX_REMEMBERED:
-            # The value is held, so that no other gets its identity.
+            # The reference keeps the value alive, so that its id is not reused.
             self._remembered[id(frame.value)] = frame.value, token
 
 
 class _Frame:
-    """A value that is being taken apart."""
+    """A value that is being decomposed."""
 
     __slots__ = ("depth", "form", "lowest", "parts", "tokens", "value")
 
@@ -237,7 +238,7 @@ class _Frame:
         return sha256(b"".join(b"%d:%s" % (len(each), each) for each in tokens)).digest()
 
     def key(self) -> str | None:
-        """Return the key in a mapping whose value is being taken apart."""
+        """Return the key in a mapping whose value is being decomposed."""
         index = len(self.tokens)
         if self.form.order is MAPPING and index and not index % 2:
             key = self.form.parts[index - 1]

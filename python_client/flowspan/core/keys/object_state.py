@@ -1,4 +1,4 @@
-"""The state of objects: what pickle would keep of them, and what it would forget."""
+"""The state of objects for hashing: what pickle would keep of them, and what it would miss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEAP_TYPE = 1 << 9
 """The flag of types that were made by a `class` statement."""
 _REDUCERS = ("__reduce_ex__", "__reduce__", "__getstate__")
 _DICTIONARY_LAST = (functools.partial, io.BytesIO, io.StringIO)
-"""Types whose state ends with their dictionary: None, and empty once it has been looked at."""
+"""Types whose state ends with their `__dict__`: None until it is first read, empty afterwards."""
 _PYDANTIC_STATE = ("__pydantic_extra__", "__pydantic_private__", "__pydantic_fields_set__")
 
 
@@ -30,18 +30,17 @@ class Traits:
     """Cached facts about a type whose instances are hashed.
 
     Attributes:
-        cached: The attributes in which what was computed of an object is kept.
-        getstate: Which library made the `__getstate__` that does not tell all: "pydantic",
-            "fields" (dataclasses and attrs), or "" if none did.
-        unknown_in: The classes whose state the type's way of pickling knows nothing of; None if it
-            knows all.
+        cached: The attributes that only cache computed values.
+        getstate: The library that generated an incomplete `__getstate__`: "pydantic", "fields"
+            (dataclasses and attrs), or "" otherwise.
+        unknown_in: The classes whose state the type's own pickling misses; None if it is complete.
         stands_for_anything: True for mocks.
-        dumps: What dumps a pydantic model whose class says how it is dumped; else None.
+        dumps: The dump function of a pydantic model that customizes serialization; else None.
         is_dataclass: True for dataclasses.
         is_definition: True for flows and tasks.
-        is_generic: True if Python's own way of pickling makes the state.
-        is_lazy: True for errors and for masked arrays of numpy: what they would be pickled by
-            depends on whether anybody has looked at them.
+        is_generic: True if Python's default pickling makes the state.
+        is_lazy: True for exceptions and numpy's masked arrays: their pickled state depends on
+            whether some attribute has been read before.
     """
 
     __slots__ = (
@@ -71,7 +70,7 @@ class Traits:
         self.getstate = _maker_of_getstate(kind)
         self.unknown_in = _not_known_by_reducer(mro)
         self.is_dataclass = static_attribute(kind, "__dataclass_fields__") is not None
-        # The shape of such a state says nothing but where attributes are kept.
+        # The shape of a default state only says where attributes are stored.
         self.is_generic = not any(
             isinstance(static_attribute(kind, name), FunctionType) for name in _REDUCERS
         )
@@ -84,18 +83,18 @@ class Traits:
 
 
 def reduced(value: Any, kind: Any, traits: Traits) -> str | tuple[Any, ...]:
-    """Return what pickle makes of an object: a name, or how to make it anew and its state.
+    """Return the pickled form of an object: a name, or its constructor and its state.
 
     Raises:
         HashError: It cannot be pickled.
     """
-    if kind.__module__ == "itertools":  # only up to Python 3.13, which warns of it
+    if kind.__module__ == "itertools":  # picklable up to Python 3.13 only, with a warning
         raise HashError(f"an iterator of type itertools.{kind.__qualname__} cannot be hashed")
     reductor = copyreg.dispatch_table.get(kind)
     try:
         if traits.is_lazy:
             _settle(value)
-        # Asked of the class, lest an object that makes up its attributes is asked for this one.
+        # Read from the class, as an object with `__getattr__` might make this attribute up.
         found = reductor(value) if reductor is not None else kind.__reduce_ex__(value, 4)
     except Exception as error:
         raise HashError(
@@ -110,20 +109,20 @@ def reduced(value: Any, kind: Any, traits: Traits) -> str | tuple[Any, ...]:
 
 
 def _settle(value: Any) -> None:
-    """Let an object have what it would have once it has been looked at, or pickled and read."""
+    """Force the lazy state of an object, so that its pickle does not depend on earlier reads."""
     if issubclass(type(value), BaseException):
-        # Its own way of pickling tells an empty dictionary from one that is not there yet.
+        # Its pickle distinguishes an empty `__dict__` from one that was not created yet.
         object.__getattribute__(value, "__dict__")
     else:
         with suppress(AttributeError):  # np.ma.masked is a constant
-            value.fill_value  # noqa: B018 - the default is put there when it is asked for
+            value.fill_value  # noqa: B018 - reading it stores the default
 
 
 def _plain_state(state: Any, kind: type, traits: Traits) -> Any:
-    """Return a state without what depends on who looked at the object, or made its class.
+    """Return a state without the parts that depend on earlier reads or on the origin of the class.
 
-    A class that was pickled by value is made again without its slots: what they held is then in the
-    dictionary.
+    A class that was pickled by value is rebuilt without its slots: their values are then in the
+    `__dict__`.
     """
     if type(state) is tuple and issubclass(kind, _DICTIONARY_LAST):
         return (*state[:-1], state[-1] or None)
@@ -139,9 +138,9 @@ def _plain_state(state: Any, kind: type, traits: Traits) -> Any:
 
 
 def _united(attributes: dict[str, Any], slots: dict[str, Any]) -> Any:
-    """Return what is in the dictionary and the slots of an object as one; both, if they differ.
+    """Merge the `__dict__` and the slots of an object; return both if they conflict.
 
-    A class without its slots still says that it has them, so the same attribute is in both.
+    A class rebuilt without its slots still declares them, so an attribute may be in both.
     """
     if any(attributes[name] is not slots[name] for name in attributes.keys() & slots.keys()):
         return attributes, slots
@@ -149,15 +148,15 @@ def _united(attributes: dict[str, Any], slots: dict[str, Any]) -> Any:
 
 
 def generated_state(value: Any, kind: type, traits: Traits) -> dict[str, Any] | None:
-    """Return all that an object holds, where what it would be pickled by does not tell all of it.
+    """Return the complete state of an object whose pickled state would be incomplete.
 
-    That is where `__getstate__` was made by pydantic, dataclasses or attrs: it knows nothing of
-    what a subclass adds.
+    This is the case if `__getstate__` was generated by pydantic, dataclasses or attrs: it misses
+    the attributes that a subclass adds.
 
     Args:
         value: The object.
         kind: Its type.
-        traits: Of its type.
+        traits: The traits of its type.
     """
     if not traits.getstate:
         return None
@@ -169,7 +168,7 @@ def generated_state(value: Any, kind: type, traits: Traits) -> dict[str, Any] | 
 
 
 def unknown_state(value: Any, traits: Traits) -> dict[str, Any] | None:
-    """Return what an object holds that its own way of pickling knows nothing of."""
+    """Return the state of an object that its own pickling misses."""
     found = {} if traits.unknown_in is None else raw_state(value, traits.unknown_in, traits)
     if isinstance(value, BaseException) and value.__cause__ is not None:
         found["__cause__"] = value.__cause__
@@ -177,7 +176,7 @@ def unknown_state(value: Any, traits: Traits) -> dict[str, Any] | None:
 
 
 def raw_state(value: Any, classes: Iterable[type], traits: Traits) -> dict[str, Any]:
-    """Return the attributes of an object: those in its dictionary, and in the slots of classes."""
+    """Return the attributes of an object: from its `__dict__` and from the slots of classes."""
     try:
         found = _without(traits.cached, object.__getattribute__(value, "__dict__"))
     except (AttributeError, TypeError):
@@ -193,32 +192,32 @@ def raw_state(value: Any, classes: Iterable[type], traits: Traits) -> dict[str, 
             except AttributeError:  # not set
                 continue
             if name not in traits.cached:
-                # By the name alone, as it would be in a dictionary, unless there is another one.
+                # By name alone, as in a `__dict__`, unless the name is already taken.
                 found[f"{each.__qualname__}.{name}" if name in found else name] = item
     return found
 
 
 def fields_of(value: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass, also those that are nowhere but in the class."""
+    """Return the fields of a dataclass, including those that only the class stores."""
     names = declared_fields(type(value)) or ()
     return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 
 def dumped(value: Any, traits: Traits) -> tuple[Any] | None:
-    """Return what a pydantic model that says so dumps, in a tuple; None if it cannot be dumped."""
+    """Return the dump of a pydantic model with custom serialization, in a tuple; None if none."""
     if traits.dumps is None:
         return None
     try:
         return (traits.dumps(value, mode="json"),)
-    except Exception:  # noqa: BLE001 - user code: it is taken apart like any object then
+    except Exception:  # noqa: BLE001 - user code; the model is then decomposed like any object
         return None
 
 
 def _own_dump(kind: Any) -> Callable[..., Any] | None:
-    """Return what dumps the models of a class of pydantic that says how they are dumped.
+    """Return the dump function of a pydantic class that customizes serialization; else None.
 
-    It says so by serializers of the model or of fields, by fields that are left out, or by a
-    `model_dump` of its own.
+    Customizations are serializers of the model or of fields, excluded fields, and an overridden
+    `model_dump`.
     """
     decorators = static_attribute(kind, "__pydantic_decorators__")
     serializer = static_attribute(kind, "__pydantic_serializer__")
@@ -247,7 +246,7 @@ def _is_of_numpy(kind: type) -> bool:
 
 
 def _cached_in_slots(mro: tuple[type, ...]) -> set[str]:
-    """Return the slots in which classes of attrs keep what their cached properties computed."""
+    """Return the slots in which attrs classes cache their computed properties."""
     return {
         name
         for each in mro
@@ -278,10 +277,10 @@ def _maker_of_getstate(kind: type) -> str:
 
 
 def _not_known_by_reducer(mro: tuple[type, ...]) -> tuple[type, ...] | None:
-    """Return the classes below the one that says how objects are pickled, if it knows only itself.
+    """Return the subclasses of the class that implements pickling, if it ignores their state.
 
-    Types of Python itself, and those that are written in C, pickle what they know (a date its year,
-    month and day), and nothing of what a subclass adds.
+    Built-in types and types written in C pickle what they know (a date: year, month and day) and
+    miss everything that a subclass adds.
     """
     for index, each in enumerate(mro):
         names = [name for name in _REDUCERS if name in vars(each)]

@@ -1,4 +1,4 @@
-"""The form in which a value is hashed."""
+"""The form of a value for hashing: its parts and their order."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 class Order(Enum):
-    """Order of the parts of a form after the first."""
+    """Significance of the order of the parts of a form, after the first."""
 
     ORDERED = 1
     UNORDERED = 2
     MAPPING = 3
-    """Keys and values in turns, in any order."""
+    """Alternating keys and values; the order of the pairs does not matter."""
 
 
 ORDERED, UNORDERED, MAPPING = Order
@@ -25,8 +25,8 @@ class Form:
     """The parts of a value.
 
     Attributes:
-        parts: The parts; the first says what kind of value it is.
-        order: How the others belong together.
+        parts: The parts; the first is the kind of the value.
+        order: The significance of the order of the others.
     """
 
     __slots__ = ("order", "parts")

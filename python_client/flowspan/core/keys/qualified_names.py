@@ -1,8 +1,8 @@
 """Names of modules, functions and classes that are the same in every process.
 
-The program itself is always `__main__`: in keys it goes by the name that it would be imported by
-(`python -m`). Where it has none, what is in it is known by its code as well: every other program is
-`__main__`, too.
+The main program is always `__main__`. In cache keys it gets the name under which it would be
+imported (`python -m`). If it has none, its functions and classes are identified by their code as
+well, because every other program is `__main__`, too.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def _made_here(_thing: Any) -> Origin | None:
 
 _origin_of: Callable[[Any], Origin | None] = _made_here
 _of_program: str | None = None
-"""The name of the program that this process works for, if it is not its own."""
+"""The name of the parent's program, in a worker process; else None."""
 
 
 def program_name() -> str:
-    """Return the name of the program; "__main__" where it was not started by its name."""
+    """Return the name of the program; "__main__" if it was not started by name (`python -m`)."""
     if _of_program is not None:
         return _of_program
     module = sys.modules.get(_PROGRAM[1]) or sys.modules.get(_PROGRAM[0])
@@ -45,13 +45,13 @@ def program_name() -> str:
 
 
 def set_program_name(name: str) -> None:
-    """Let the names of this process be those of another program: for worker processes."""
+    """Adopt the program name of another process: for worker processes."""
     global _of_program  # noqa: PLW0603 - once, when a worker starts
     _of_program = name
 
 
 def module_name(name: object) -> str:
-    """Return the name of a module as it is in every process.
+    """Return the name of a module that is the same in every process.
 
     Args:
         name: A `__module__`.
@@ -62,15 +62,15 @@ def module_name(name: object) -> str:
 
 
 def is_of_any_program(name: object) -> bool:
-    """Return True for a module whose name says nothing of its code: `__main__`."""
+    """Return True for `__main__` without a program name: it says nothing about its code."""
     return name in _PROGRAM and program_name() == _PROGRAM[0]
 
 
 def know_what_was_sent(origin_of: Callable[[Any], Origin | None]) -> None:
-    """Let what another process knew of a thing count here, where it was sent by value.
+    """Use the origins of functions and classes that another process sent by value.
 
     Args:
-        origin_of: Tells it; None for all that was made here.
+        origin_of: Returns the origin; None for a function or class that was made here.
     """
     global _origin_of  # noqa: PLW0603 - once
     _origin_of = origin_of
@@ -79,14 +79,14 @@ def know_what_was_sent(origin_of: Callable[[Any], Origin | None]) -> None:
 def has_own_namespace(function: FunctionType) -> bool:
     """Return True for a function that was made by `exec` or `runpy`.
 
-    Its globals are not those of its module. Those of a function that was sent by value never are,
-    so what counts is where it was made. Nor are those of the program in a process spawned by
-    multiprocessing, which runs it in a namespace of its own.
+    Its globals are not those of its module. A function that was sent by value always has copied
+    globals, so its origin decides. Nor do the globals matter for the program in a process spawned
+    by multiprocessing, which runs it in a separate namespace.
     """
     origin = _origin_of(function)
     if origin is not None:
         return origin.has_own_namespace
-    module: object = function.__module__  # exec may leave it out
+    module: object = function.__module__  # `exec` may leave it unset
     if module == _PROGRAM[1] or (_of_program is not None and module in _PROGRAM):
         return False
     owner = sys.modules.get(module) if isinstance(module, str) else None
@@ -94,15 +94,15 @@ def has_own_namespace(function: FunctionType) -> bool:
 
 
 def is_found_by_name(thing: Any, module: object, qualname: object) -> bool:
-    """Return True if a name leads to a function or class itself, and to no other of that name."""
+    """Return True if looking a name up gives this very function or class."""
     if not isinstance(module, str) or not isinstance(qualname, str) or "<" in qualname:
         return False
     origin = _origin_of(thing)
     if origin is not None:
         return origin.is_found_by_name
     if _of_program is not None and module in _PROGRAM:
-        # It was pickled by value, and is not in this process's `__main__`. What closes over
-        # something may have the name of what it wraps only.
+        # It was pickled by value, so it is not in this process's `__main__`. A closure may belong
+        # to a wrapper, which only borrows the name of the wrapped function.
         return not (type(thing) is FunctionType and thing.__closure__)
     owner: Any = sys.modules.get(module)
     if owner is None:
@@ -115,7 +115,7 @@ def is_found_by_name(thing: Any, module: object, qualname: object) -> bool:
 
 
 def static_attribute(owner: Any, name: str) -> Any:
-    """Return what a module or class has under a name, without calling anything; else None."""
+    """Return an attribute of a module or class without running any code; None if missing."""
     if issubclass(type(owner), type):
         for each in type.__dict__["__mro__"].__get__(owner):
             if name in vars(each):
@@ -125,9 +125,9 @@ def static_attribute(owner: Any, name: str) -> Any:
 
 
 def is_of_library(module: object) -> bool:
-    """Return True for a module of Python itself, of flowspan, or of an installed package.
+    """Return True for a module of the standard library, flowspan or an installed package.
 
-    Its functions are taken to do the same wherever they have the same name.
+    Its functions are assumed to do the same wherever they have the same name.
     """
     if not isinstance(module, str) or module in _PROGRAM:
         return False
@@ -146,7 +146,7 @@ def is_builtin(name: str) -> bool:
 
 
 def _behind(found: Any) -> Any:
-    """Return the function behind a flow, a task, a classmethod, a staticmethod or a property."""
+    """Return the function behind a flow, task, classmethod or staticmethod."""
     if hasattr(type(found), "is_flow"):
         found = vars(found).get("fn")
     return getattr(found, "__func__", found) if type(found) in _WRAPPERS else found

@@ -1,7 +1,7 @@
 """Decomposition of numpy, pandas and polars values into hashable forms.
 
-Equal ones may be laid out in memory in different ways, and so have different pickles. Nothing is
-imported here: a value of such a library brings it along.
+Equal values may have different memory layouts and so different pickles. None of the libraries is
+imported here: a value of a library implies that it is already loaded.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def _of_array(array: Any) -> list[Any]:
-    """An array: its type, its shape, and its elements in the order of C."""
+    """Return type, shape and elements of an array, in C order."""
     dtype = array.dtype
     head = [type(array), dtype.str, array.shape]
-    if dtype.names is not None:  # not its bytes: there may be gaps between the fields
+    if dtype.names is not None:  # not the bytes: there may be padding between the fields
         return [*head, *((name, array[name]) for name in dtype.names)]
     if dtype.hasobject:
         return [*head, dtype.metadata and dict(dtype.metadata), array.ravel().tolist()]
@@ -24,8 +24,8 @@ def _of_array(array: Any) -> list[Any]:
 
 
 def _of_masked(array: Any) -> list[Any]:
-    """A masked array: without a mask it hides nothing, and without a filling it has the default."""
-    from numpy.ma import getmaskarray  # noqa: PLC0415 - it is there, since the array is
+    """Return the parts of a masked array; a missing mask or fill value counts as the default."""
+    from numpy.ma import getmaskarray  # noqa: PLC0415 - already imported by the array
 
     filling = array.fill_value
     filling = filling.item() if hasattr(filling, "item") else filling
@@ -40,7 +40,7 @@ def _of_dtype(dtype: Any) -> list[Any]:
 
 
 def _of_frame(frame: Any) -> list[Any]:
-    """A frame of pandas: its columns one by one, however they are held together."""
+    """Return the parts of a pandas frame: its columns one by one, whatever its block layout."""
     columns = [frame.iloc[:, index].array for index in range(frame.shape[1])]
     flags = frame.flags.allows_duplicate_labels
     return [type(frame), frame.columns, frame.index, columns, frame.attrs, flags]
@@ -52,7 +52,7 @@ def _of_series(series: Any) -> list[Any]:
 
 
 def _of_extension(array: Any) -> list[Any]:
-    """A column of pandas: its type and its values, whatever is under those that are missing."""
+    """Return type and values of a pandas column; the data under missing values is ignored."""
     return [type(array), array.dtype, array.astype(object)]
 
 

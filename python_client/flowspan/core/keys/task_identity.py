@@ -1,7 +1,7 @@
-"""Identity of a task in keys, so that no two tasks find each other's results.
+"""Task identity in cache keys, so that no task finds the results of another one.
 
-That is its name, and its function: by module and name where it can be found by these, else by its
-code, its defaults and what it closes over. A method has its object, or its class, besides. See
+The identity is the task's name and its function: module and name if it can be imported, else its
+code, its defaults and its closure. A method also has its object or class. See
 `docs/decisions/keys.md`.
 """
 
@@ -46,16 +46,15 @@ def identity_of(
     *,
     owner_is_input: bool = False,
 ) -> str:
-    """Return what stands for a task in keys.
+    """Return the identity of a task for cache keys.
 
     Args:
         definition: The task.
-        first_seen: What its function changes itself, as it was at first; by default as in this
-            process.
-        without: Names of parameters whose defaults are left out; "self" leaves out the objects of
-            methods.
-        owner_is_input: Leave out the object whose method the task is: the inputs have it. Objects
-            of methods further inside, as in a partial, are no inputs.
+        first_seen: The first-seen tokens of state that its function changes; those of this process
+            by default.
+        without: Parameters whose defaults are left out; "self" leaves out the objects of methods.
+        owner_is_input: Leave out the object that the task's method is bound to, because the inputs
+            contain it. Objects of inner methods, as in a partial, are not inputs.
     """
     code, name = definition.code, definition.name
     fn: Any = definition.fn
@@ -78,15 +77,15 @@ def identity_of(
 
 
 def owner_of(fn: Any) -> Any:
-    """Return the object whose method something is, without asking it for anything; else None."""
+    """Return the object that a method is bound to, without running its code; else None."""
     if type(fn) in _BOUND:
         return fn.__self__
-    # A `functools.partialmethod` leaves it there.
+    # A `functools.partialmethod` stores it in this attribute.
     return vars(fn).get("__self__") if type(fn) is functools.partial else None
 
 
 def is_owner_of(owner: Any, fn: Any) -> bool:
-    """Return True if an object is the one that a bound method is called on."""
+    """Return True if a bound method is bound to this very object."""
     return type(fn) is MethodType and fn.__self__ is owner
 
 
@@ -94,7 +93,7 @@ _BOUND = frozenset({MethodType, BuiltinFunctionType, MethodWrapperType})
 
 
 def _is_bare(definition: Definition) -> bool:
-    """Return True for a plain function without defaults and attributes, also of its task."""
+    """Return True for a plain function without defaults or attributes, also on its task."""
     fn: Any = definition.fn
     return not (
         fn.__defaults__ or fn.__kwdefaults__ or vars(fn) or attributes_of_definition(definition)
@@ -148,7 +147,7 @@ def _parts_of_function(fn: FunctionType, hasher: Hasher, without: Collection[str
     if _goes_by_name(fn):
         return _name_of(fn)
     first_seen = hasher.first_seen
-    assert first_seen is not None  # noqa: S101 - this is the identity of a task
+    assert first_seen is not None  # noqa: S101 - always set for a task identity
     known = first_seen.get(fn, _AS_A_WHOLE)
     if known is not None:
         return ["function", known]
@@ -162,4 +161,4 @@ def _parts_of_function(fn: FunctionType, hasher: Hasher, without: Collection[str
 
 
 _AS_A_WHOLE = " as a whole"
-"""No attribute: stands for a function that holds on to too much to be hashed."""
+"""Not an attribute: the key of a function whose captured state is too large to hash."""

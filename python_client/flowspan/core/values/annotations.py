@@ -1,4 +1,4 @@
-"""Wrappers that say how an argument is to be taken: `unmapped`, `allow_failure`, `opaque`."""
+"""Argument annotations: `unmapped`, `allow_failure`, `opaque` and `quote`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ T = TypeVar("T")
 
 
 class NotSet:
-    """Stands for an option that is not given, where None has a meaning of its own."""
+    """Marker for an option that is not given, where None is a meaningful value."""
 
 
 class Annotation(Generic[T]):
-    """A value with a mark on it."""
+    """A value with a marker that changes how it is passed as an argument."""
 
     __slots__ = ("value",)
 
@@ -20,11 +20,11 @@ class Annotation(Generic[T]):
         self.value = value
 
     def unwrap(self) -> T:
-        """The value without the mark."""
+        """Return the value without the marker."""
         return self.value
 
     def rewrap(self, value: T) -> Self:
-        """Another value with the same mark."""
+        """Return another value with the same marker."""
         return type(self)(value)
 
     def __eq__(self, other: object) -> bool:
@@ -32,42 +32,42 @@ class Annotation(Generic[T]):
             return NotImplemented
         return bool(self.value == other.value)
 
-    __hash__ = None  # type: ignore[assignment] # the value may have none
+    __hash__ = None  # type: ignore[assignment] # the value may be unhashable
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.value!r})"
 
 
 class unmapped(Annotation[T]):  # noqa: N801 - used like a function
-    """`task.map(items, unmapped([1, 2]))`: the value is given to each call as it is."""
+    """An argument of `map` that every call gets unchanged: `task.map(items, unmapped([1, 2]))`."""
 
     __slots__ = ()
 
 
 class allow_failure(Annotation[T]):  # noqa: N801 - used like a function
-    """`task(allow_failure(future))`: the task runs even if the run behind it did not complete.
+    """An input whose failure does not stop the task: `task(allow_failure(future))`.
 
-    It is given the exception in place of the result.
+    If the upstream run did not complete, the task gets its exception instead of its result.
     """
 
     __slots__ = ()
 
 
 class opaque(Annotation[T]):  # noqa: N801 - used like a function
-    """`task(opaque(value))`: the value is given to the task as it is, and not looked into.
+    """An argument that is passed to the task unchanged: `task(opaque(value))`.
 
-    Futures and states inside of it are not waited for and not replaced. It saves the time of
-    looking for them in large collections.
+    Futures and states inside the value are neither awaited nor replaced. This saves the time of
+    searching large collections for them.
     """
 
     __slots__ = ()
 
 
 class quote(opaque[T]):  # noqa: N801 - used like a function
-    """`task(quote(value))`: as `opaque`; Prefect's older name for it."""
+    """An alias of `opaque`, under Prefect's older name: `task(quote(value))`."""
 
     __slots__ = ()
 
     def unquote(self) -> T:
-        """The value without the mark."""
+        """Return the value without the marker."""
         return self.value

@@ -1,6 +1,6 @@
-"""The attributes that Python gives an exception, read past what its class makes of them.
+"""Built-in attributes of exceptions, read in spite of overrides in their classes.
 
-A class may override `__cause__`, `__dict__` or `exceptions`, and forbid that attributes are set.
+A class may override `__cause__`, `__dict__` or `exceptions`, or forbid setting attributes.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ def trace_of(error: BaseException) -> TracebackType | None:
 
 def with_trace(error: BaseException, trace: TracebackType | None) -> BaseException:
     """Return the exception with another traceback."""
-    # Not by setting the attribute: a class may forbid that (a frozen dataclass).
+    # Setting the attribute could fail: a class may forbid it, as frozen dataclasses do.
     return BaseException.with_traceback(error, trace)
 
 
 def attributes_of(error: BaseException) -> dict[str, Any]:
-    """Return the attributes that were set on an exception: its own dict, not a copy."""
+    """Return the `__dict__` of an exception itself, not a copy."""
     attributes: dict[str, Any] = _OF_ALL["__dict__"].__get__(error)
     return attributes
 
 
 def cause_of(error: BaseException) -> BaseException | None:
-    """Return the exception that a traceback names as the origin of this one."""
+    """Return the exception that a traceback shows as the cause of this one."""
     cause: BaseException | None = _OF_ALL["__cause__"].__get__(error)
     if cause is not None or _OF_ALL["__suppress_context__"].__get__(error):
         return cause
@@ -44,7 +44,7 @@ def cause_of(error: BaseException) -> BaseException | None:
 
 
 def chain_of(error: BaseException, at_most: int) -> list[BaseException]:
-    """Return an exception and what it came from, the nearest first, each once."""
+    """Return an exception and its chain of causes, nearest first, each exactly once."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and len(chain) < at_most and not any(link is seen for seen in chain):
@@ -54,7 +54,7 @@ def chain_of(error: BaseException, at_most: int) -> list[BaseException]:
 
 
 def parts_of(error: BaseException) -> tuple[BaseException, ...]:
-    """Return the exceptions in a group; none if it is no group."""
+    """Return the exceptions in a group; an empty tuple if it is not a group."""
     if not is_instance(error, BaseExceptionGroup):
         return ()
     parts: tuple[BaseException, ...] = _OF_GROUPS["exceptions"].__get__(error)
@@ -62,6 +62,6 @@ def parts_of(error: BaseException) -> tuple[BaseException, ...]:
 
 
 def links_of(error: BaseException) -> list[BaseException]:
-    """Return all that an exception refers to: its cause, its context, the parts of a group."""
+    """Return every exception that an exception refers to: cause, context and group members."""
     links = [_OF_ALL[name].__get__(error) for name in ("__cause__", "__context__")]
     return [link for link in links if link is not None] + list(parts_of(error))

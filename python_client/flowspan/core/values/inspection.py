@@ -1,8 +1,8 @@
-"""Ask about users' values without running code of theirs.
+"""Inspection of users' values without running their code.
 
-`isinstance` asks a value for its `__class__`, which lazy proxies answer by loading what they stand
-for; `hasattr` and `getattr` run properties and `__getattr__`; `==`, `in` and truth run methods. The
-functions here look at the type alone, and at what an instance stores.
+`isinstance` reads the `__class__` of a value, for which a lazy proxy loads its target; `hasattr`
+and `getattr` run properties and `__getattr__`; `==`, `in` and truth tests run methods. The
+functions here look only at the type, and at what an instance stores.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _name_of = type.__dict__["__qualname__"].__get__
 
 
 def is_instance(value: object, kinds: type[T] | tuple[type[T], ...]) -> TypeGuard[T]:
-    """True if the value's type is one of the kinds or derives from one.
+    """Return True if the value's type is one of the given types or derives from one.
 
-    Unlike `isinstance`, this neither reads the value's `__class__` nor believes it.
+    Unlike `isinstance`, this does not read the value's `__class__`.
     """
     return issubclass(type(value), kinds)
 
 
 def type_attribute(kind: type, name: str, default: Any = None) -> Any:
-    """Return what a class or one of its bases has under a name, without binding it."""
+    """Return an attribute of a class or its bases, without binding it."""
     for base in _mro_of(kind):
         found = _vars_of(base).get(name, _MISSING)
         if found is not _MISSING:
@@ -50,7 +50,7 @@ def bases_of(kind: type) -> tuple[type, ...]:
 
 
 def type_name(kind: type) -> str:
-    """Return a type's name as Python's tracebacks give it: built-in ones without a module."""
+    """Return a type's name as in tracebacks: built-in types without a module."""
     module, name = _module_of(kind), str.__str__(_name_of(kind))
     return name if module in {"", "builtins", "__main__"} else f"{module}.{name}"
 
@@ -62,7 +62,7 @@ def names_of(kind: type) -> Iterator[tuple[str, str]]:
 
 
 def _module_of(kind: type) -> str:
-    """Return the name of a class's module; empty if it says anything else than a name."""
+    """Return the name of a class's module; empty if its `__module__` is not a string."""
     try:
         module = _stored_module_of(kind)
     except AttributeError:
@@ -83,12 +83,12 @@ def shown(value: object) -> str:
 
 
 def exact_text(text: str) -> str:
-    """Return the text as a plain `str`, where it may be of a subclass with methods of its own."""
+    """Return the text as a plain `str`, even if it is of a subclass with its own methods."""
     return str.__str__(text)
 
 
 def encodable(text: str) -> str:
-    """Return the text as a plain `str` that UTF-8 can hold: with escapes for lone surrogates."""
+    """Return the text as a plain `str` that UTF-8 can encode, with lone surrogates escaped."""
     text = str.__str__(text)
     if text.isascii():
         return text
@@ -104,7 +104,7 @@ class Field(NamedTuple):
 
     Attributes:
         name: Its name.
-        slot: Where instances store it if they have no `__dict__`; None if they have one.
+        slot: The slot that stores it; None if it is in the `__dict__` of instances.
     """
 
     name: str
@@ -115,9 +115,9 @@ _NOT_STORED = frozenset({"_FIELD_CLASSVAR", "_FIELD_INITVAR"})
 
 
 def declared_fields(kind: type) -> dict[str, Any] | None:
-    """Return the fields of a dataclass that its instances store, by name; None for other classes.
+    """Return the stored fields of a dataclass by name; None for other classes.
 
-    `__dataclass_fields__` names the annotations with ClassVar and InitVar as well.
+    `__dataclass_fields__` also contains the annotations with ClassVar and InitVar.
     """
     declared = type_attribute(kind, "__dataclass_fields__")
     if type(declared) is not dict:
@@ -126,7 +126,7 @@ def declared_fields(kind: type) -> dict[str, Any] | None:
 
 
 def _is_pseudo(declared: Any) -> bool:
-    # As `dataclasses.fields` has it, but without asking the class.
+    # The same check as in `dataclasses.fields`, but without running code of the class.
     if type(declared) is not dataclasses.Field:
         return False
     kind: Any = vars(dataclasses.Field)["_field_type"].__get__(declared)
@@ -134,14 +134,14 @@ def _is_pseudo(declared: Any) -> bool:
 
 
 _fields: dict[int, tuple[ref[type], tuple[Field, ...]]] = {}
-"""By the identity of the class, for a class's own hash may be anything. An entry goes with it."""
+"""Keyed by the id of the class, as its metaclass may define a hash. Dropped with the class."""
 
 
 def fields_of(kind: type) -> tuple[Field, ...]:
     """Return the fields of a dataclass or pydantic model whose values its instances store.
 
     A field behind a property or another descriptor is left out: reading it might do anything, such
-    as query a database. So the instances of mapped classes (SQLAlchemy, SQLModel) have none.
+    as query a database. So instances of mapped classes (SQLAlchemy, SQLModel) have no fields.
     """
     known = _fields.get(id(kind))
     if known is not None and known[0]() is kind:
@@ -189,7 +189,7 @@ def stored_attributes(value: object) -> Mapping[str, Any]:
 
 
 def copy_attributes(value: object, fresh: object) -> None:
-    """Give a new instance what another one of its class stores."""
+    """Give a new instance the stored attributes of another one of its class."""
     attributes = stored_attributes(value)
     if attributes:
         dict.update(object.__getattribute__(fresh, "__dict__"), attributes)
@@ -202,5 +202,5 @@ def copy_attributes(value: object, fresh: object) -> None:
             except AttributeError:  # never assigned
                 continue
             if name.startswith("__pydantic_") and type(part) in {dict, set}:
-                part = part.copy()  # as the model's own copying has it
+                part = part.copy()  # like pydantic's own copy method
             slot.__set__(fresh, part)

@@ -1,7 +1,7 @@
-"""Values of user code as JSON, for people and other languages to see.
+"""Values of user code as JSON, readable for people and other languages.
 
-The parameters of a run are recorded without being asked for, so that never fails, and runs no code
-of a value's class (see `values.recording`). A value that cannot be written is replaced by a
+Recording the parameters of a run happens unasked. So it never fails and runs no code of a value's
+class (see `flowspan.core.recorded`). A value that JSON cannot hold is replaced by a
 placeholder with its type::
 
     {"$unserializable": {"type": "pandas.DataFrame", "repr": "<pandas.DataFrame object>"}}
@@ -43,13 +43,13 @@ class Problem(NamedTuple):
 
 
 def encode_parameters(arguments: Mapping[str, Any]) -> tuple[bytes, list[Problem]]:
-    """One JSON object of the arguments, and what could not be written.
+    """Encode the arguments as one JSON object, with placeholders where necessary.
 
     Args:
         arguments: The values by parameter.
 
     Returns:
-        JSON in UTF-8 of at most 512 KiB; and the parameters that a placeholder stands for.
+        JSON in UTF-8 of at most 512 KiB, and the parameters that were replaced by a placeholder.
     """
     try:
         is_plain = is_json(arguments.values())
@@ -60,7 +60,7 @@ def encode_parameters(arguments: Mapping[str, Any]) -> tuple[bytes, list[Problem
         )
         if len(data) <= MAX_PARAMETERS_BYTES:
             return data, []
-    except Exception:  # noqa: BLE001, S110 - one of the values: found out below
+    except Exception:  # noqa: BLE001, S110 - the loop below finds the value that failed
         pass
     problems: list[Problem] = []
     plain = {exact_text(name): value for name, value in arguments.items()}
@@ -68,7 +68,7 @@ def encode_parameters(arguments: Mapping[str, Any]) -> tuple[bytes, list[Problem
     for name, value in plain.items():
         try:
             parts[name] = _dumps(recorded(value))
-        except Exception as error:  # noqa: BLE001 - nested too deeply, holds itself, has no form
+        except Exception as error:  # noqa: BLE001 - too deep, circular, or without a JSON form
             problems.append(Problem(name, type_name(type(value)), reason_of(error)))
             parts[name] = _placeholder(value, label_of(value))
     _replace_largest(plain, parts, problems)
@@ -77,14 +77,14 @@ def encode_parameters(arguments: Mapping[str, Any]) -> tuple[bytes, list[Problem
 
 
 def encode_value(value: Any) -> bytes:
-    """Return a value as JSON in UTF-8. NaN and infinity, which JSON does not have, become null.
+    """Encode a value as JSON in UTF-8. NaN and infinity, which JSON lacks, become null.
 
-    The user has asked for it: fields are read as they are to be read, and tables, series and arrays
-    of data libraries are written out (see `flowspan.core.values.tables`).
+    The user asked for it, so attributes are read normally, and tables, series and arrays of data
+    libraries are written out (see `flowspan.core.tables`).
 
     Raises:
-        TypeError: JSON has no form for something in it.
-        ValueError: It contains itself, or has too many elements.
+        TypeError: Something in it has no JSON form.
+        ValueError: It is circular or has too many elements.
     """
     try:
         return _dumps(value, default=_asked_for, for_nan=_nothing)
@@ -122,7 +122,7 @@ def _encoder(default: Callable[[Any], Any] | None) -> Callable[[Any], str]:
 
 
 _encode = _encoder(None)
-"""Made once: json.dumps makes an encoder for each call, which takes longer than encoding."""
+"""Created once: `json.dumps` creates an encoder per call, which takes longer than encoding."""
 
 
 def _dumps(
@@ -134,17 +134,17 @@ def _dumps(
     try:
         text = _encode(value) if default is None else _encoder(default)(value)
     except ValueError:
-        # NaN and infinity, which JSON does not have, are replaced. Circular values fail again.
+        # Replace NaN and infinity, which JSON lacks. Circular values fail again.
         text = json.dumps(value, default=default, separators=(",", ":"))
         text = json.dumps(json.loads(text, parse_constant=for_nan), separators=(",", ":"))
     try:
         return text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair
+    except UnicodeEncodeError:  # a lone surrogate
         return json.dumps(json.loads(text)).encode()
 
 
 def _given(value: Any) -> Any:
-    """Return what JSON writes for a type that it does not know, as the value itself has it."""
+    """Convert a value of a type that JSON does not know, by its own methods."""
     kind = type(value)
     for name in names_of(kind):
         convert = _CONVERTERS.get(name)
@@ -160,7 +160,7 @@ def _given(value: Any) -> Any:
 
 
 def _asked_for(value: Any) -> Any:
-    """Return what JSON writes for a type that it does not know, of all that the value gives."""
+    """Convert a value that the user asked to encode, including data library types."""
     try:
         return data_form(value)
     except TypeError:
@@ -171,7 +171,7 @@ def _asked_for(value: Any) -> Any:
 
 
 def _with_plain_keys(value: Any) -> Any:
-    """Return the value with plain numbers for those of numpy among the keys of dictionaries."""
+    """Return the value with numpy numbers among dictionary keys replaced by plain ones."""
     if type(value) is list or type(value) is tuple:
         fresh = [_with_plain_keys(item) for item in value]
         return value if all(a is b for a, b in zip(fresh, value, strict=True)) else fresh
@@ -197,7 +197,7 @@ def _bytes(value: bytes | bytearray) -> str:
         return b2a_base64(value, newline=False).decode()
 
 
-# By name, for importing all these modules would be a part of the start of a small program.
+# By name: importing all these modules would slow the start of a small program.
 _CONVERTERS: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("builtins", "bytearray"): _bytes,
     ("builtins", "bytes"): _bytes,

@@ -1,7 +1,7 @@
-"""Shapes of dataclasses and pydantic models: what is recorded of their instances.
+"""Shapes of dataclasses and pydantic models: the recorded part of their instances.
 
-Only the class is looked at, once: which fields it declares, which of them are excluded, and which
-have serializers.
+The shape depends on the class alone and is computed once: its declared fields, the excluded ones,
+and those with serializers.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ _SERIALIZERS = "pydantic.functional_serializers"
 
 
 class Shape(NamedTuple):
-    """What is recorded of the instances of a dataclass or model.
+    """The recorded part of the instances of a dataclass or model.
 
     Attributes:
-        fields: The fields that are recorded; those with `exclude` are not.
-        names: The names under which some are recorded: aliases, if the model dumps by them.
-        serialized: Fields with a serializer of the user's. It does not run, and it may be there to
-            hide what the field holds: a placeholder stands for them.
-        declared: The models that the annotations of a model's fields name.
-        extra: The slot of the fields that were not declared.
-        is_root: True for a model that is nothing but its one field.
-        problem: Why instances have no form; empty if they have one.
+        fields: The recorded fields; those with `exclude` are left out.
+        names: The recorded names that differ from the field names: aliases, if the model dumps by
+            them.
+        serialized: Fields with a custom serializer. It does not run, and it may exist to hide the
+            content, so a placeholder is recorded instead.
+        declared: The models in the annotations of a model's fields.
+        extra: The slot of the undeclared fields.
+        is_root: True for a root model, which is recorded as its only field.
+        problem: The reason why instances have no JSON form; empty if they have one.
     """
 
     fields: tuple[Field, ...] = ()
@@ -51,11 +52,11 @@ class Shape(NamedTuple):
 
 
 _shapes: dict[int, tuple[ref[type], Shape]] = {}
-"""By the identity of the class, for a class's own hash may be anything. An entry goes with it."""
+"""Keyed by the id of the class, as its metaclass may define a hash. Dropped with the class."""
 
 
 def shape_of(kind: type) -> Shape:
-    """Return the shape of a class; with a problem if it is no dataclass or model."""
+    """Return the shape of a class; one with a problem if it is not a dataclass or model."""
     known = _shapes.get(id(kind))
     if known is not None and known[0]() is kind:
         return known[1]
@@ -79,7 +80,7 @@ def _made_shape(kind: type) -> Shape:
     decorators = type_attribute(kind, "__pydantic_decorators__")
     if getattr(decorators, "model_serializers", None):
         return Shape(problem="has a serializer of its own, which does not run unasked")
-    # Whether to leave a field out may be asked of a function (`exclude_if`), which does not run.
+    # A function may decide about excluding a field (`exclude_if`); it does not run here.
     infos = {
         field.name: info
         for field in fields
@@ -112,7 +113,7 @@ def _aliases(infos: dict[str, Any]) -> dict[str, str]:
 
 
 def _serialized(decorators: Any, named: dict[str, list[Any]]) -> frozenset[str]:
-    """Return the fields that a decorator or an annotation gives a serializer."""
+    """Return the fields that get a serializer from a decorator or an annotation."""
     decorated = {
         name
         for decorator in getattr(decorators, "field_serializers", {}).values()
@@ -128,7 +129,7 @@ def _serialized(decorators: Any, named: dict[str, list[Any]]) -> frozenset[str]:
 
 
 def _models(named: dict[str, list[Any]]) -> dict[str, Classes]:
-    """Return the models that annotations name, of fields that are written as what they declare."""
+    """Return the models in the annotations of fields that are dumped as their declared type."""
     return {
         name: tuple(
             item
@@ -142,13 +143,13 @@ def _models(named: dict[str, list[Any]]) -> dict[str, Classes]:
 
 
 def _markers(items: list[Any]) -> list[str]:
-    """Return the names of pydantic's classes for serialization that an annotation names."""
+    """Return the names of pydantic's serialization markers in an annotation."""
     names = (next(names_of(type(item))) for item in items)
     return [name for module, name in names if module == _SERIALIZERS]
 
 
 def _named_in(info: Any) -> Iterator[Any]:
-    """Yield the classes and markers that the annotation of a field names, at any depth."""
+    """Yield the classes and markers in the annotation of a field, at any depth."""
     stack = [*(_of_info(info, "metadata") or ()), _of_info(info, "annotation")]
     while stack:
         item = stack.pop()
@@ -162,6 +163,6 @@ def _named_in(info: Any) -> Iterator[Any]:
 
 
 def _of_info(info: Any, name: str) -> Any:
-    """Return an attribute of pydantic's description of a field, read from its slot."""
+    """Return an attribute of pydantic's field info, read from its slot without running code."""
     slot = type_attribute(type(info), name)
     return slot.__get__(info) if type(slot) is MemberDescriptorType else None

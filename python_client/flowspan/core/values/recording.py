@@ -1,9 +1,9 @@
-"""The form in which parameters are recorded: what values store, in terms of JSON.
+"""Recorded parameters: the stored content of values, in terms of JSON.
 
-Recording is not asked for, so no code of a value's class runs here: no `__fspath__`, `__str__`,
-`__hash__`, property, serializer or computed field (see `values.inspection`). Instances of
-subclasses of known types are read by the methods of the known type, and models and dataclasses by
-what their instances store.
+Recording happens unasked, so no code of a value's class runs here: no `__fspath__`,
+`__str__`, `__hash__`, property, serializer or computed field (see `flowspan.core.values`).
+Instances of subclasses of known types are read by the methods of the known type, and models and
+dataclasses by the attributes that their instances store.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ PLACEHOLDER = "$unserializable"
 MASK = "**********"
 
 _JSON_IDS = frozenset(map(id, (type(None), bool, int, float, str)))
-"""By identity: a class may have a hash of its own, by its metaclass, or none at all."""
+"""Compared by id: a metaclass may define a hash, or none at all."""
 
 _KNOWN_ZONES = frozenset(
     {"abc", "builtins", "datetime", "dateutil", "pendulum", "pytz", "zoneinfo"}
 )
-"""Packages whose time zones do no more than look up an offset."""
+"""Packages whose time zones only look up an offset."""
 
 _PASS: Any = object()
-"""Returned by a converter that leaves the value to those of the bases further up."""
+"""Returned by a converter to leave the value to the bases further up."""
 
 _CONTAINER_IDS = frozenset(map(id, (dict, list, tuple, set, frozenset, deque)))
 
 
 def is_json(values: Iterable[Any]) -> bool:
-    """True if json writes all values as they are. Fast: it sees the arguments of every flow."""
+    """Return True if json writes all values unchanged. Fast, as every flow argument passes it."""
     return _JSON_IDS.issuperset(map(id, map(type, values)))
 
 
 def _is_uniform(values: Sequence[Any]) -> bool:
-    """True if all values are of the same type of JSON. Long lists mostly are; faster for these."""
+    """Return True if all values have the same JSON type. A fast path for long lists."""
     if len(values) == 0:
         return True
     kind = type(values[0])
@@ -67,27 +67,27 @@ def _is_uniform(values: Sequence[Any]) -> bool:
 
 
 def recorded(value: Any) -> Any:
-    """Return what is recorded of a value: None, bools, numbers, texts, lists and dictionaries.
+    """Return the recorded form of a value: None, bools, numbers, strings, lists and dictionaries.
 
     Raises:
-        TypeError: There is no form for something in it.
+        TypeError: Something in it has no JSON form.
         ValueError: It contains itself.
     """
     return _form(value, set())
 
 
 def placeholder(value: Any, shown: str) -> dict[str, Any]:
-    """Return what is recorded in the place of a value."""
+    """Return the placeholder that is recorded instead of a value."""
     return {PLACEHOLDER: {"type": type_name(type(value)), "repr": shown}}
 
 
 def _form(value: Any, above: set[int], declared: Classes = ()) -> Any:
-    """Return what is recorded of a value.
+    """Return the recorded form of a value.
 
     Args:
         value: The value.
-        above: The identities of the containers around it.
-        declared: The classes in the annotation of the model's field that it is in.
+        above: The ids of the enclosing containers.
+        declared: The classes in the annotation of the model field that contains it.
     """
     kind = type(value)
     if id(kind) in _JSON_IDS:
@@ -114,7 +114,7 @@ def _form(value: Any, above: set[int], declared: Classes = ()) -> Any:
 
 
 def _has(classes: Classes, wanted: type) -> bool:
-    return any(each is wanted for each in classes)  # by identity: classes may define equality
+    return any(each is wanted for each in classes)  # by identity: metaclasses may define ==
 
 
 def _list_form(value: Any, above: set[int], declared: Classes) -> Any:
@@ -131,7 +131,7 @@ def _dict_form(value: Any, above: set[int], declared: Classes) -> Any:
     if has_plain_keys and has_plain_parts and type(value) is dict:
         return value
     if not has_plain_keys:
-        # Keys of other types are written as text, and never hashed as what they are.
+        # Keys of other types become text first, so their own hash is never called.
         keys = [_form(key, above, declared) for key in keys]
         if not is_json(keys):
             raise TypeError("a key of a dictionary has no form in JSON")
@@ -147,7 +147,7 @@ def _fields_form(value: Any, above: set[int], declared: Classes) -> Any:
     """Return the fields of a dataclass or model by name, as instances store them."""
     kind = type(value)
     if declared:
-        # pydantic, too, writes no more of an instance of a derived class than was declared.
+        # Like pydantic: of an instance of a derived class, only the declared part is written.
         kind = next((base for base in bases_of(kind) if _has(declared, base)), kind)
     shape = shape_of(kind)
     if shape.problem:
@@ -172,7 +172,7 @@ def _fields_form(value: Any, above: set[int], declared: Classes) -> Any:
     return form
 
 
-# Converters are called with the value and with the base that they are of.
+# Converters are called with the value and the base class that they are registered for.
 
 
 def _iso(value: Any, base: Any) -> Any:
@@ -180,9 +180,9 @@ def _iso(value: Any, base: Any) -> Any:
 
 
 def _zoned(value: Any, base: Any) -> Any:
-    """Return a date with a time, or a time, in ISO 8601; with the name of an unknown time zone."""
+    """Return a datetime or time in ISO 8601, with the type name of an unknown time zone."""
     state = base.__reduce_ex__(value, 4)[1]
-    # zoneinfo would ask an instance of a subclass for its hour.
+    # zoneinfo would read the hour of a subclass instance, which may run user code.
     if len(state) < 2 or _is_known_zone(state[1]):
         return base.isoformat(base(*state))
     return f"{base.isoformat(base(state[0]))}[{type_name(type(state[1]))}]"
@@ -193,7 +193,7 @@ def _is_known_zone(zone: Any) -> bool:
 
 
 def _timestamp(value: Any, base: Any) -> Any:
-    """Return a timestamp of pandas with its nanoseconds."""
+    """Return a pandas timestamp with its nanoseconds."""
     if type(value) is not base:
         return _PASS
     zone = sys.modules["datetime"].datetime.tzinfo.__get__(value)
@@ -201,7 +201,7 @@ def _timestamp(value: Any, base: Any) -> Any:
 
 
 def _bytes(value: Any, base: Any) -> str:
-    # A copy: from Python 3.12 on, a subclass may have a `__buffer__`, which decoding would call.
+    # A copy: from Python 3.12 on, decoding would call the `__buffer__` of a subclass.
     data = base.__getitem__(value, slice(None))
     try:
         return str(data.decode())
@@ -214,12 +214,12 @@ def _own_text(value: Any, base: Any) -> Any:
 
 
 def _exact_text(value: Any, base: Any) -> Any:
-    """Return the text of a value of the very type: its methods ask methods of subclasses."""
+    """Return the text of a value of exactly this type; methods of subclasses are user code."""
     return str(value) if type(value) is base else _PASS
 
 
 def _path(value: Any, base: Any) -> Any:
-    """Return the text of a path: of one of a subclass, put together of the texts it was made of."""
+    """Return the text of a path; for a subclass, assembled from its stored parts."""
     if next(names_of(type(value)))[0].partition(".")[0] == "pathlib":
         return str(value)
     slot = type_attribute(base, "_raw_paths", type_attribute(base, "_parts"))
@@ -237,10 +237,10 @@ def _enum(value: Any, _: Any) -> Any:
 
 
 def _url(value: Any, _: Any) -> Any:
-    """Return the text of one of pydantic's URLs, which hold one that is made in Rust."""
+    """Return the text of a pydantic URL, which wraps an object implemented in Rust."""
     url = value
     while url is not None and next(names_of(type(url)))[0] != "pydantic_core._pydantic_core":
-        url = stored_attributes(url).get("_url")  # pydantic 2.10 has one in the other
+        url = stored_attributes(url).get("_url")  # pydantic 2.10 nests one in another
     return _PASS if url is None else str(url)
 
 
@@ -251,7 +251,7 @@ def _numpy(value: Any, _: Any) -> Any:
     return number_form(value)
 
 
-# By name, for importing all these modules would be a part of the start of a small program.
+# By name: importing all these modules would slow the start of a small program.
 _CONVERTERS: dict[tuple[str, str], Converter] = {
     ("builtins", "bytearray"): _bytes,
     ("builtins", "bytes"): _bytes,
@@ -291,7 +291,7 @@ _CONVERTERS: dict[tuple[str, str], Converter] = {
 
 
 def _converter_of(base: type) -> Converter | None:
-    """Return the converter of a known type; None for one that only bears its name."""
+    """Return the converter of a known type; None for another type of the same name."""
     name = next(names_of(base))
     convert = _CONVERTERS.get(name)
     if convert is None:

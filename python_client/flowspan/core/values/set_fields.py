@@ -1,7 +1,7 @@
-"""Which fields of pydantic models were set, at any depth: JSON has the values of all fields alike.
+"""The explicitly set fields of pydantic models, at any depth, which JSON does not preserve.
 
-`model_dump(exclude_unset=True)`, PATCH requests and merged settings depend on it. Models are found
-by their path: names of fields, keys of dictionaries, and places in sequences.
+`model_dump(exclude_unset=True)`, PATCH requests and merged settings depend on them. Models are
+addressed by their path: field names, dictionary keys and sequence indexes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Path = tuple[str | int, ...]
 
 
 def differing(value: Any, other: Any) -> list[list[Any]]:
-    """Return the sets of fields of the models in a value that differ from those in another one.
+    """Return the set fields of the models in a value that differ from those in its copy.
 
     Args:
         value: A model.
-        other: The same model, made anew.
+        other: The same model, rebuilt.
 
     Returns:
-        Pairs of the path to a model in the value, and the sorted names of its fields that were set.
+        Pairs of the path to a model in the value, and the sorted names of its set fields.
     """
     others = dict(_models_in(other, ()))
     return [
@@ -36,17 +36,17 @@ def differing(value: Any, other: Any) -> list[list[Any]]:
 
 
 def apply(value: Any, marks: Iterable[list[Any]]) -> Any:
-    """Restore the sets of fields of the models in a value.
+    """Restore the set fields of the models in a value.
 
     Args:
-        value: A model that was made anew.
-        marks: What `differing` returned.
+        value: A rebuilt model.
+        marks: The result of `differing`.
 
     Returns:
         The value.
 
     Raises:
-        ValueError: There is no model where one should be.
+        ValueError: A path does not lead to a model.
     """
     for path, names in marks:
         model = value
@@ -69,7 +69,7 @@ def _models_in(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def _parts(value: Any) -> Iterable[tuple[str | int, Any]]:
-    # Items of sets have no place, so models in them are not found.
+    # Items of sets have no index, so models in sets are not found.
     if isinstance(value, dict):
         return [(key, part) for key, part in value.items() if type(key) in {str, int}]
     if isinstance(value, (list, tuple, deque)):
@@ -84,7 +84,7 @@ def _parts(value: Any) -> Iterable[tuple[str | int, Any]]:
 
 def _part(holder: Any, step: str | int) -> Any:
     if isinstance(holder, (dict, list, tuple, deque)):
-        return holder[step]  # type: ignore[index] # a wrong one is an error, as it should be
+        return holder[step]  # type: ignore[index] # a wrong step raises, and the caller handles it
     return getattr(holder, str(step))
 
 

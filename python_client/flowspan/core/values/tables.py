@@ -1,6 +1,6 @@
-"""Arrays, series, tables and numbers of data libraries as values that JSON can hold.
+"""Conversion of arrays, series, tables and scalars of data libraries to JSON-compatible values.
 
-They are known by the names of their classes, so that none of the libraries is imported for it.
+Types are recognized by class name, so that none of the libraries is imported.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class DataTable(Protocol):
-    """A table, series or array of a data library, as type checkers know it."""
+    """The static type of a table, series or array of a data library."""
 
     @property
     def shape(self) -> Any:
-        """The numbers of its rows and columns."""
+        """The numbers of rows and columns."""
 
 
 MAX_ITEMS = 1 << 20
@@ -26,10 +26,10 @@ MAX_ITEMS = 1 << 20
 
 
 def number_form(value: Any) -> Any:
-    """Return a scalar of numpy as one of Python.
+    """Convert a numpy scalar to a Python scalar.
 
     Raises:
-        TypeError: It is not one, or has no form in Python.
+        TypeError: It is not one, or has no Python equivalent.
     """
     kinds = _names_of(type(value))
     if "numpy.generic" not in kinds:
@@ -37,18 +37,18 @@ def number_form(value: Any) -> Any:
     if "numpy.datetime64" in kinds or "numpy.timedelta64" in kinds:
         return None if str(value) == "NaT" else _time_form(value)
     plain = value.item()
-    # A number that Python has no type for (longdouble) comes back as it is.
+    # `item` returns a number without a Python type (longdouble) unchanged.
     return float(value) if type(plain) is type(value) else plain
 
 
 def data_form(value: Any) -> Any:
-    """Return a value of numpy, pandas, polars or pyarrow as lists, dictionaries and plain values.
+    """Convert a numpy, pandas, polars or pyarrow value to lists, dictionaries and scalars.
 
-    A table becomes the list of its rows, each a dictionary by column; anything else that has
-    elements becomes a list of them.
+    A table becomes a list of rows, each a dictionary by column. Any other collection becomes a list
+    of its elements.
 
     Raises:
-        TypeError: It is of none of the types that are known.
+        TypeError: Its type is not known.
         ValueError: It has too many elements.
     """
     for name in _names_of(type(value)):
@@ -59,14 +59,14 @@ def data_form(value: Any) -> Any:
 
 
 def is_table(value: object) -> bool:
-    """True for values of data libraries that can be shown as a table."""
+    """Return True for data library values that can be shown as a table."""
     return any(name in _TABLES for name in _names_of(type(value)))
 
 
 def table_form(value: Any) -> list[Any]:
-    """Return what `is_table` is true for as rows; a series is a table of one column.
+    """Convert a value for which `is_table` is true to rows; a series becomes a single column.
 
-    So is an array; those of numpy have rows of their own.
+    So does an array, except a numpy array, which already has rows.
 
     Raises:
         ValueError: It has too many elements.
@@ -89,7 +89,7 @@ def table_form(value: Any) -> list[Any]:
 
 
 def _names_of(kind: type) -> list[str]:
-    """Return the names of a class and its bases, each with its package instead of its module."""
+    """Return the names of a class and its bases, with the package instead of the module."""
     return [f"{module.partition('.')[0]}.{name}" for module, name in names_of(kind)]
 
 
@@ -106,7 +106,7 @@ def _check_size(count: int) -> None:
 
 def _array(value: Any) -> Any:
     _check_size(value.size)
-    if value.dtype.kind in "mM":  # Python has no type that is fine enough for all of them
+    if value.dtype.kind in "mM":  # Python's types are not precise enough for all of them
         return [_array(item) if item.ndim else number_form(item) for item in value]
     return value.tolist()
 
@@ -119,8 +119,8 @@ def _listed(value: Any) -> list[Any]:
 
 def _pandas_rows(value: Any) -> list[dict[str, Any]]:
     _check_size(value.size)
-    # Labels of rows belong to the table; their mere numbers, as sorting and filtering leave them,
-    # do not.
+    # Row labels belong to the table, unless they are mere row numbers, as sorting and filtering
+    # leave them.
     index = value.index
     if index.nlevels > 1 or index.name is not None or index.dtype.kind not in "iu":
         value = value.reset_index(allow_duplicates=True)
@@ -132,7 +132,7 @@ def _pandas_rows(value: Any) -> list[dict[str, Any]]:
 
 def _multi_index_rows(value: Any) -> list[dict[str, Any]]:
     _check_size(len(value) * value.nlevels)
-    # As a table names its labels of rows when they become columns.
+    # The same names that pandas gives row labels when they become columns.
     names = [f"level_{at}" if name is None else name for at, name in enumerate(value.names)]
     return _pandas_rows(value.to_frame(index=False, name=names, allow_duplicates=True))
 
@@ -163,12 +163,12 @@ def _arrow_rows(value: Any) -> list[dict[str, Any]]:
 
 
 def _label(label: Any) -> str:
-    """Return a column's label as text; the parts of one of several levels are joined by a slash."""
+    """Return a column label as text; the parts of a multi-level label are joined by a slash."""
     return "/".join(map(str, label)) if type(label) is tuple else str(label)
 
 
 def _distinct(labels: list[str]) -> list[str]:
-    """Number labels that occur again, as pandas does when it reads a file ("a", "a.1")."""
+    """Disambiguate duplicate labels, as pandas does when it reads a file ("a", "a.1")."""
     seen: dict[str, int] = {}
     distinct = []
     for label in labels:
@@ -183,7 +183,7 @@ def _nothing(_: Any) -> None:
 
 
 _COLUMNS = frozenset({"pandas.ExtensionArray", "pyarrow.Array", "pyarrow.ChunkedArray"})
-"""Arrays that are a table of one column."""
+"""Arrays that become a table with one column."""
 
 _TABLES = _COLUMNS | frozenset(
     {
@@ -201,7 +201,7 @@ _TABLES = _COLUMNS | frozenset(
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "numpy.ndarray": _array,
     "pandas.DataFrame": _pandas_rows,
-    "pandas.ExtensionArray": _pandas_array,  # all of pandas' own, and those of other libraries
+    "pandas.ExtensionArray": _pandas_array,  # including those of other libraries
     "pandas.Index": _listed,
     "pandas.NAType": _nothing,
     "pandas.NaTType": _nothing,

@@ -1,12 +1,12 @@
-"""JSON of Python values that come back as what they were.
+"""JSON that restores Python values with their types.
 
-What JSON does not know is written as an object with two entries, its type and its value::
+A value of a type that JSON lacks is written as an object with two entries, type and value::
 
     {"$python": "datetime.date", "value": "2026-03-01"}
 
-Only a fixed set of types, named tuples, dataclasses, pydantic models, enums and numpy's scalars are
-made of such objects: reading JSON never calls anything else. What would not come back as what it
-was is refused when it is written; only tuples come back as lists, and keys as texts.
+Such objects restore only a fixed set of types, named tuples, dataclasses, pydantic models, enums
+and numpy scalars: reading JSON never calls anything else. Writing refuses values that would not be
+restored exactly, with two exceptions: tuples come back as lists, and keys as strings.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ATOMS = frozenset({type(None), bool, int, float, str})
 _TUPLE = "builtins.tuple"
 _MEMBER = "enum member"
 _SET_FIELDS = "pydantic/"
-"""Before the name of a model whose fields are written together with which of them were set."""
+"""Prefix of the name of a model that is written together with its set fields."""
 _PATH_TYPES = {PurePosixPath: "pathlib.PurePosixPath", PureWindowsPath: "pathlib.PureWindowsPath"}
 
 
@@ -47,13 +47,13 @@ def dumps(value: Any, options: Mapping[str, Any] | None = None, library: Any = j
     """Return a value as JSON in UTF-8.
 
     Args:
-        value: Anything that JSON or the above knows.
-        options: Further arguments of the library's `dumps`.
-        library: What writes JSON: json, or a module like it (orjson).
+        value: A value of the supported types.
+        options: Additional arguments for the library's `dumps`.
+        library: The JSON library: json, or a compatible module (orjson).
 
     Raises:
-        TypeError: JSON cannot hold it, or it would not come back as what it was.
-        ValueError: It holds itself.
+        TypeError: JSON cannot hold it, or it would not be restored exactly.
+        ValueError: It is circular or nested too deeply.
     """
     writer = _Writer()
     try:
@@ -76,9 +76,9 @@ def loads(
 
     Args:
         data: The JSON.
-        decoder: Called with each object (a dictionary) that is read: `decode`; None calls nothing.
-        options: Further arguments of the library's `loads`.
-        library: What reads JSON.
+        decoder: Called with each object (a dictionary): `decode`; None restores no types.
+        options: Additional arguments for the library's `loads`.
+        library: The JSON library.
     """
     if library is json:
         return json.loads(data, **{"object_hook": decoder, **(options or {})})
@@ -87,7 +87,7 @@ def loads(
 
 
 def _decoded(found: Any, decoder: Callable[[dict[str, Any]], Any]) -> Any:
-    """Return what was read by a library that knows no `object_hook`."""
+    """Decode the objects of a library that has no `object_hook`."""
     if type(found) is list:
         return [_decoded(item, decoder) for item in found]
     if type(found) is dict:
@@ -96,10 +96,10 @@ def _decoded(found: Any, decoder: Callable[[dict[str, Any]], Any]) -> Any:
 
 
 def decode(found: dict[str, Any]) -> Any:
-    """Return what an object that was read stands for; itself, if it is an ordinary one.
+    """Return the value of a tagged object; an ordinary object is returned unchanged.
 
     Raises:
-        ValueError: It is of a type that is not there, or that is not made of JSON.
+        ValueError: Its type does not exist here, or cannot be restored from JSON.
     """
     if found.keys() != _KEYS or not isinstance(found[TAG], str):
         return found
@@ -114,25 +114,25 @@ def decode(found: dict[str, Any]) -> Any:
 
 
 class _Writer:
-    """Puts values in terms of JSON.
+    """Conversion of values to JSON terms.
 
     Attributes:
-        is_to_be_checked: True if there is something whose making may do anything (a dataclass): it
-            is read back before it counts as written.
+        is_to_be_checked: True if the value contains a dataclass, whose constructor may do anything:
+            then the JSON is read back and compared.
     """
 
     def __init__(self) -> None:
         self.is_to_be_checked = False
 
     def plain(self, value: Any, *, is_hashed: bool = False) -> Any:
-        """Return a value in terms of JSON.
+        """Return a value in JSON terms.
 
         Args:
             value: The value.
-            is_hashed: Tuples are to come back as tuples: in sets, for lists cannot be there.
+            is_hashed: Tag tuples so that they are restored: sets cannot contain lists.
 
         Raises:
-            TypeError: It is of no type that can be written.
+            TypeError: Its type is not supported.
         """
         kind = type(value)
         if kind in _ATOMS:
@@ -194,10 +194,10 @@ class _Writer:
 
 
 def _check(value: Any, data: bytes) -> None:
-    """Check that JSON is read back as the value that it was written of.
+    """Check that JSON restores the value that it was written from.
 
     Raises:
-        TypeError: It is not.
+        TypeError: It does not.
     """
     try:
         found = loads(data, decode)
@@ -208,18 +208,18 @@ def _check(value: Any, data: bytes) -> None:
 
 
 def _is_alike(value: Any, other: Any) -> bool:
-    # Not by ==, which values may define as they like, and which sees less.
+    # `==` may be overridden, and ignores differences in type.
     return Hasher(is_json=True).hash(value) == Hasher(is_json=True).hash(other)
 
 
 def _dumped_model(value: Any, kind: Any) -> Any:
-    """Return the object for a pydantic model: its fields, and which of them were set if need be.
+    """Return the tagged object of a pydantic model: its fields, with the set fields if necessary.
 
-    Validation sets all the fields that it is given, so the set of fields is written only if it is
-    another one. Results of earlier versions have none.
+    Validation marks all given fields as set, so the set fields are written only if they differ.
+    Results of earlier versions have none.
 
     Raises:
-        TypeError: It would not come back as what it is: a field is left out, a value is changed, a
+        TypeError: It would not be restored exactly: a field is excluded, a value is changed, a
             private attribute is set.
     """
     name = _name_of(kind)
@@ -240,7 +240,7 @@ def _dumped_model(value: Any, kind: Any) -> Any:
 
 
 def _refuse_attributes(value: Any) -> None:
-    """Refuse a container that has attributes besides its items.
+    """Refuse a container that has attributes in addition to its items.
 
     Raises:
         TypeError: It has some.
@@ -253,7 +253,7 @@ def _refuse_attributes(value: Any) -> None:
 
 
 def _holds_more_than_attributes(kind: type) -> bool:
-    """True if a base is made in C, such as a list or an exception: fields are not all it holds."""
+    """Return True if a base class is written in C (list, exception): it holds more than fields."""
     return any(
         type(vars(base).get("__new__")) is BuiltinFunctionType
         for base in kind.__mro__
@@ -281,13 +281,13 @@ def _made(kind: Any, value: Any) -> Any:
 
 
 def _validated(kind: Any, value: Any) -> Any:
-    """Return a model of its fields, which go by their aliases or, if need be, by their names."""
+    """Return a model from its fields, named by alias or, if that fails, by field name."""
     try:
         return kind.model_validate(value)
     except ValueError as error:
         try:
             return kind.model_validate(value, by_alias=False, by_name=True)
-        except TypeError:  # pydantic before 2.11 knows no such option
+        except TypeError:  # pydantic before 2.11 has no such option
             raise error from None
 
 
@@ -299,19 +299,19 @@ def _text_of(key: Any) -> str:
     """Return the text that JSON makes of a key.
 
     Raises:
-        TypeError: It makes none.
+        TypeError: JSON has no text for it.
     """
     if type(key) is str:
         return key
     if key is None or type(key) in {bool, int, float}:
         return json.dumps(key)
-    raise TypeError(f"a key of a dictionary is a {type(key).__name__}, and no text")
+    raise TypeError(f"a key of a dictionary is of type {type(key).__name__}, not a string")
 
 
 def _value_of_member(member: Any, kind: Any) -> Any:
-    """Return what an enum's member is found by: its value, if that is plain, or its name."""
+    """Return the value of an enum member if it is plain and leads back to it; else its name."""
     value = member._value_
-    if type(value) in _ATOMS and value == value:  # NaN is found by no value
+    if type(value) in _ATOMS and value == value:  # NaN cannot be looked up
         with suppress(ValueError):
             if issubclass(kind, Flag) or kind(value) is member:
                 return value
@@ -366,10 +366,10 @@ def _class_of(name: str) -> type:
 
 
 def _write_time(value: Any) -> Any:
-    """Return a date with a time, or a time, as text; with all that ISO 8601 does not have beside.
+    """Return a datetime or time as text, or as an object if ISO 8601 would lose something.
 
     Raises:
-        TypeError: Its time zone has no form in JSON.
+        TypeError: Its time zone has no JSON form.
     """
     zone = value.tzinfo
     if value.fold == 0 and (zone is None or _has_offset_alone(zone)):
@@ -379,10 +379,10 @@ def _write_time(value: Any) -> Any:
 
 
 def _has_offset_alone(zone: Any) -> bool:
-    """Return True for a time zone that is nothing but an offset: ISO 8601 has it."""
+    """Return True for a time zone that is only an offset, as ISO 8601 can express."""
     if type(zone) is not timezone:
         return False
-    if zone.utcoffset(None).microseconds:  # Python 3.11 reads some of those as none
+    if zone.utcoffset(None).microseconds:  # Python 3.11 misreads some of those
         return False
     return zone.tzname(None) == timezone(zone.utcoffset(None)).tzname(None)
 

@@ -1,9 +1,9 @@
-"""Finding things inside of nested values: futures and states in arguments and in what is returned.
+"""Search and replacement in nested values: futures and states in arguments and results.
 
-Looked into are lists, tuples, sets, the values of dictionaries, the fields of dataclasses and of
-pydantic models; subclasses by what they store, whatever methods they have. Everything else is a
-leaf. No code of a value's class runs here (see `values.inspection`). Values without anything to
-find are returned as they are, the same objects. There is no recursion: values may be nested deeply.
+The traversal descends into lists, tuples, sets, values of dictionaries, and fields of dataclasses
+and pydantic models; instances of subclasses by their stored content, whatever their methods do. Any
+other value is a leaf. No code of a value's class runs here (see `flowspan.core.values`). A value
+without matches is returned as the same object. There is no recursion: values may be nested deeply.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 ATOMIC: frozenset[type] = frozenset(
     {type(None), bool, int, float, complex, str, bytes, bytearray, type, range, type(...)}
 )
-"""Types whose values hold nothing else: the fast path."""
+"""Types whose values contain no others: the fast path."""
 
 ATOMIC_IDS: frozenset[int] = frozenset(map(id, ATOMIC))
-"""Their identities: a class may have a hash of its own, by its metaclass, or none at all."""
+"""The ids of these types: a metaclass may define a hash, or none at all."""
 
 
 class HeldList(list[Any]):
-    """A list whose class belongs to what it holds: with other items it is a plain list."""
+    """A list whose class depends on its items: with other items, it becomes a plain list."""
 
     __slots__ = ()
 
 
 def is_plain(values: Iterable[Any]) -> bool:
-    """True if all values are of types that hold nothing else. Fast: it sees every argument."""
+    """Return True if all values are of atomic types. Fast, as it sees every argument."""
     try:
         return ATOMIC.issuperset(map(type, values))
-    except Exception:  # noqa: BLE001 - a class without a hash; looked at one by one then
+    except Exception:  # noqa: BLE001 - an unhashable class; the caller then inspects each value
         return False
 
 
 def find(value: Any, kinds: tuple[type, ...]) -> list[Any]:
-    """Return all instances of the kinds in a value, in order, each object once.
+    """Return all instances of the given types in a value, in order, without duplicate objects.
 
     Args:
-        value: Where to look.
-        kinds: What to look for; not looked into.
+        value: The value to search.
+        kinds: The types to find; the search does not descend into their instances.
     """
     found: dict[int, Any] = {}
     seen: set[int] = set()
@@ -63,19 +63,19 @@ def find(value: Any, kinds: tuple[type, ...]) -> list[Any]:
 
 
 def replace(value: Any, kinds: tuple[type, ...], replacement: Callable[[Any], Any]) -> Any:
-    """Return the value with all instances of the kinds replaced, at any depth.
+    """Return the value with all instances of the given types replaced, at any depth.
 
     Args:
-        value: Left unchanged: where something is replaced, the containers around it are copied.
-        kinds: What is replaced.
-        replacement: Gives what to put in its place.
+        value: Never modified: the containers around a replacement are copied.
+        kinds: The types to replace.
+        replacement: Returns the replacement of an instance.
     """
     if not find(value, kinds):
         return value
     root = _Open(value, (value,))
     stack = [root]
     known: dict[int, Any] = {}
-    """What became of the containers that are done, so that each is copied once."""
+    """The results for finished containers, so that each is copied once."""
     above: set[int] = set()
     while True:
         frame = stack[-1]
@@ -91,7 +91,7 @@ def replace(value: Any, kinds: tuple[type, ...], replacement: Callable[[Any], An
         kind = type(part)
         if issubclass(kind, kinds):
             frame.fresh.append(replacement(part))
-        elif id(kind) in ATOMIC_IDS or id(part) in above:  # a value may hold itself
+        elif id(kind) in ATOMIC_IDS or id(part) in above:  # a value may contain itself
             frame.fresh.append(part)
         elif id(part) in known:
             frame.fresh.append(known[id(part)])
@@ -109,8 +109,8 @@ class _Open:
 
     Attributes:
         value: The container.
-        parts: What it holds.
-        fresh: What the first of its parts were replaced by.
+        parts: Its parts.
+        fresh: The replacements of its first parts.
     """
 
     __slots__ = ("fresh", "parts", "value")
@@ -122,14 +122,14 @@ class _Open:
 
 
 def _with_parts(value: Any, parts: Sequence[Any], fresh: list[Any]) -> Any:
-    """Return the container itself if its parts are the same, else a copy with the fresh ones."""
+    """Return the container itself if its parts are unchanged, else a copy with the new parts."""
     if all(new is old for new, old in zip(fresh, parts, strict=True)):
         return value
     return _rebuilt(value, fresh)
 
 
 def parts_of(value: Any) -> Sequence[Any]:
-    """Return what a value holds, if it is of a kind that is looked into."""
+    """Return the parts of a value if the traversal descends into its type; else none."""
     kind = type(value)
     if issubclass(kind, dict):
         return list(dict.values(value))
@@ -146,7 +146,7 @@ def parts_of(value: Any) -> Sequence[Any]:
 
 
 def _rebuilt(value: Any, parts: list[Any]) -> Any:
-    """Copy a container with other parts."""
+    """Copy a container with new parts."""
     kind = type(value)
     if issubclass(kind, dict):
         fresh = _blank(value, dict)
@@ -169,31 +169,31 @@ def _rebuilt(value: Any, parts: list[Any]) -> Any:
             if field.slot is not None:
                 field.slot.__set__(fresh, part)
                 continue
-            # Frozen dataclasses and models refuse setattr; the copy is ours to fill in.
+            # Frozen dataclasses and models refuse setattr, so the copy's `__dict__` is filled.
             attributes = attributes or object.__getattribute__(fresh, "__dict__")
             attributes[field.name] = part
     return fresh
 
 
 def _fill(fresh: Any, value: Any, parts: list[Any]) -> None:
-    """Give a new dictionary the keys of another one, with other values."""
+    """Give a new dictionary the keys of another one, with new values."""
     pairs = zip(dict.__iter__(value), parts, strict=True)
     if not issubclass(type(value), OrderedDict):
         dict.update(fresh, pairs)
         return
     by_key = dict(pairs)
-    for key in OrderedDict.__iter__(value):  # it has an order of its own
+    for key in OrderedDict.__iter__(value):  # it stores its order separately
         OrderedDict.__setitem__(fresh, key, by_key[key])
 
 
 def _blank(value: Any, base: Any) -> Any:
-    """Make an instance of the value's class with its attributes, without its own copying.
+    """Return an instance of the value's class with its attributes, without its own copy method.
 
-    That could do anything: load what is loaded lazily, check, count, refuse.
+    That method could do anything: load lazy data, validate, count, refuse.
     """
     try:
         fresh = base.__new__(type(value))
-    except TypeError:  # a class made in C, or derived from one: only that knows how
+    except TypeError:  # a class written in C, or derived from one, needs its own constructor
         from copy import copy  # noqa: PLC0415 - rare
 
         return copy(value)

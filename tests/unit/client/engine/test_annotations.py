@@ -462,7 +462,7 @@ def test_a_model_that_comes_later_is_told_of(recorder: Recorder) -> None:
     assert "parameter 'it'" in line
     assert "annotation Later" in line
     assert "name 'Later' is not defined" in line
-    assert "import or define what it names" in line
+    assert "import or define its names" in line
 
 
 def test_in_copies_of_a_flow_it_is_told_once(recorder: Recorder) -> None:

@@ -455,13 +455,22 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "default dictionary": (defaultdict(int, a=1), "defaultdict has no form"),
     "keys that would be one": ({1: "a", "1": "b"}, "the same text"),
     **{
-        f"{type(key).__name__} as a key": ({"b": 2, key: 1}, f"is a {type(key).__name__}, and no")
+        f"{type(key).__name__} as a key": (
+            {"b": 2, key: 1},
+            f"is of type {type(key).__name__}, not a string",
+        )
         for key in (Text.A, OldText.A, Name("a"), np.str_("a"), Number.A, Count(1), np.int64(1))
     },
-    "text of its own as a key of a dataclass": (Point(1, {Text.A: 1}), "is a Text, and no text"),
-    "number of its own as a key of a dataclass": (Point(1, {np.float64(1): 1}), "is a float64"),
+    "text of its own as a key of a dataclass": (
+        Point(1, {Text.A: 1}),
+        "is of type Text, not a string",
+    ),
+    "number of its own as a key of a dataclass": (
+        Point(1, {np.float64(1): 1}),
+        "is of type float64",
+    ),
     "text of its own as a key of a model": (Keyed(any={Text.A: 1}), "Keyed would not come back"),
-    "tuple as a key": ({(1, 2): 3}, "a key of a dictionary is a tuple"),
+    "tuple as a key": ({(1, 2): 3}, "a key of a dictionary is of type tuple"),
     "local": (local_enum(), "defined in a function"),
     "replaced": (enum.Enum("Colour", "A", module=__name__).A, "Colour is another class by now"),
     "gone": (enum.Enum("Gone", "A", module=__name__).A, "its class cannot be found again"),
