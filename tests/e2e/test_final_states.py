@@ -185,7 +185,7 @@ def test_the_final_state_of_a_flow(
 def test_a_state_that_is_not_final_is_an_error(program: Told, label: str, kind: str) -> None:
     stored = program.flow(f"{label}-{kind}").state
     assert stored.name == "Failed"
-    assert "not one to end with" in stored.message
+    assert "not a terminal state" in stored.message
 
 
 @KINDS

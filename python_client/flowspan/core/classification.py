@@ -107,8 +107,8 @@ def _broken_off(error: BaseException) -> str:
     if is_instance(error, SystemExit):
         return f"The code asked the interpreter to exit (SystemExit: {shown(error.code)})."
     if is_instance(error, GeneratorExit):
-        return "The coroutine was closed before it ended (GeneratorExit)."
-    return f"Broken off by {summary(error)}"
+        return "The coroutine was closed before it finished (GeneratorExit)."
+    return f"Interrupted by {summary(error)}"
 
 
 def _judge_made(state: State, run_id: str, time_ns: int, *, is_flow: bool) -> State:
@@ -116,7 +116,7 @@ def _judge_made(state: State, run_id: str, time_ns: int, *, is_flow: bool) -> St
     if state.type is PENDING and state.name == "NotReady":
         return _judge_states([state], state, run_id, time_ns, gives_data=not is_flow)
     if state.type not in TERMINAL_TYPES:
-        message = f"It returned the state {state!r}, which is not one to end with."
+        message = f"It returned the state {state!r}, which is not a terminal state."
         refused = RunFailed(message)
         return State(FAILED, "", message, refused, run_id, time_ns, failure_info(refused))
     failure = state.failure

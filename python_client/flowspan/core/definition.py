@@ -130,7 +130,7 @@ def checked_name(name: str | None, fn: Callable[..., Any], *, is_flow: bool) -> 
         raise ValueError(f"name must have 1 to {MAX_NAME_BYTES} bytes, not {name!r}")
     if is_flow and any(banned in name for banned in BANNED_CHARACTERS):
         raise InvalidNameError(
-            f"the name of a flow may not have any of the characters / % & > <, as {name!r} has"
+            f"the name of a flow may not contain any of the characters / % & > <: {name!r}"
         )
     return name
 

@@ -185,7 +185,7 @@ def test_the_order_of_a_dictionary_does_not_matter(items: dict[str, int]) -> Non
 def test_what_holds_itself_is_refused() -> None:
     circle: list[Any] = []
     circle.append(circle)
-    with pytest.raises(HashError, match="holds itself"):
+    with pytest.raises(HashError, match="contains itself"):
         hash_objects(circle)
 
 

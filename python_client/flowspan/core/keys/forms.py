@@ -135,7 +135,7 @@ def _form_of_time(value: Any, hasher: Hasher) -> Form:
 def _form_of_module(value: Any, _hasher: Hasher) -> bytes:
     name = value.__name__
     if sys.modules.get(name) is not value:
-        raise HashError(f"the module {name!r} is not what can be imported under this name")
+        raise HashError(f"the module {name!r} differs from the one imported under this name")
     return b"module:" + module_name(name).encode()
 
 
@@ -179,9 +179,9 @@ def _form_of_object(value: Any, kind: type, hasher: Hasher) -> Form | bytes:
     if kind is _CACHED:
         return _form_of_cached(value, hasher)
     if kind is object:
-        raise HashError("an object() has nothing but its identity, which no other process knows")
+        raise HashError("an object() has only its identity, which no other process knows")
     if traits.stands_for_anything:
-        raise HashError(f"a {kind.__name__} stands for anything, and has no content of its own")
+        raise HashError(f"a {kind.__name__} is a mock, which has no content to hash")
     if kind in _PATHS:
         return Form([kind, str(value)])
     if issubclass(kind, (set, frozenset)):  # their pickles have no defined order

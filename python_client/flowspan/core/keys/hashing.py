@@ -180,7 +180,7 @@ class Hasher:
         if depth is None:
             return None
         if all(type(each.value) in _CONTAINERS for each in stack[depth:]):
-            raise HashError(f"a {type(part).__name__} holds itself")
+            raise HashError(f"a {type(part).__name__} contains itself")
         frame.lowest = min(frame.lowest, depth)
         return b"^%d" % (len(stack) - depth)
 

@@ -108,7 +108,7 @@ def _replace_largest(
     for name in sorted(parts, key=lambda name: len(parts[name]), reverse=True):
         if sum(map(len, parts.values())) <= room:
             return
-        reason = f"it takes {len(parts[name])} bytes; all together may take {MAX_PARAMETERS_BYTES}"
+        reason = f"it takes {len(parts[name])} bytes; the limit for all is {MAX_PARAMETERS_BYTES}"
         problems.append(Problem(name, type_name(type(arguments[name])), reason))
         shown = parts[name].decode(errors="replace")
         parts[name] = _placeholder(arguments[name], shown)

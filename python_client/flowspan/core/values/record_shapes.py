@@ -79,7 +79,7 @@ def _made_shape(kind: type) -> Shape:
         return Shape(fields)
     decorators = type_attribute(kind, "__pydantic_decorators__")
     if getattr(decorators, "model_serializers", None):
-        return Shape(problem="has a serializer of its own, which does not run unasked")
+        return Shape(problem="has a custom serializer, which does not run for recording")
     # A function may decide about excluding a field (`exclude_if`); it does not run here.
     infos = {
         field.name: info

@@ -60,7 +60,7 @@ def dumps(value: Any, options: Mapping[str, Any] | None = None, library: Any = j
         written = library.dumps(writer.plain(value), **(options or {}))
         data: bytes = written.encode() if isinstance(written, str) else written
     except RecursionError:
-        raise ValueError("it is nested too deeply, or holds itself") from None
+        raise ValueError("it is nested too deeply, or contains itself") from None
     if writer.is_to_be_checked:
         _check(value, data)
     return data
@@ -204,7 +204,7 @@ def _check(value: Any, data: bytes) -> None:
     except Exception as error:
         raise TypeError(f"it could not be read back ({summary(error)})") from error
     if not _is_alike(value, found):
-        raise TypeError("it would not come back as what it is: something in it is not written")
+        raise TypeError("it would not come back unchanged: a part of it is not written")
 
 
 def _is_alike(value: Any, other: Any) -> bool:
@@ -223,7 +223,7 @@ def _dumped_model(value: Any, kind: Any) -> Any:
             private attribute is set.
     """
     name = _name_of(kind)
-    problem = "something in it is not written"
+    problem = "a part of it is not written"
     for by_alias in (False, True):
         try:
             dumped = value.model_dump(mode="json", by_alias=by_alias, round_trip=True)
@@ -236,7 +236,7 @@ def _dumped_model(value: Any, kind: Any) -> Any:
         except Exception as error:  # noqa: BLE001 - validators are user code
             problem = summary(error)
     shown = f"{kind.__module__}.{kind.__qualname__}"
-    raise TypeError(f"the model {shown} would not come back as what it is ({problem})")
+    raise TypeError(f"the model {shown} would not come back unchanged ({problem})")
 
 
 def _refuse_attributes(value: Any) -> None:
@@ -248,7 +248,7 @@ def _refuse_attributes(value: Any) -> None:
     if getattr(value, "__dict__", None):
         kind = type(value)
         raise TypeError(
-            f"a {kind.__module__}.{kind.__qualname__} has attributes, and JSON has none"
+            f"a {kind.__module__}.{kind.__qualname__} has attributes, which JSON cannot hold"
         )
 
 
@@ -270,7 +270,7 @@ def _made(kind: Any, value: Any) -> Any:
         return kind._make(value)
     fields = declared_fields(kind)
     if fields is None:
-        raise ValueError(f"{kind.__module__}:{kind.__qualname__} is not made of JSON")
+        raise ValueError(f"{kind.__module__}:{kind.__qualname__} cannot be restored from JSON")
     made = kind(**{name: value[name] for name in fields if fields[name].init and name in value})
     for name in fields:
         if fields[name].init or name not in value:
@@ -334,21 +334,19 @@ def _name_of_path(kind: type) -> str:
 
 
 def _no_form(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__} has no form in JSON that comes back as it was"
+    return f"{kind.__module__}.{kind.__qualname__} has no form in JSON that would restore it"
 
 
 def _name_of(kind: type) -> str:
     if "<locals>" in kind.__qualname__:
-        raise TypeError(
-            f"{kind.__qualname__} is defined in a function, where it cannot be found again"
-        )
+        raise TypeError(f"{kind.__qualname__} is defined in a function, so it cannot be imported")
     name = f"{kind.__module__}:{kind.__qualname__}"
     try:
         found: Any = _class_of(name)
     except ValueError as error:
-        raise TypeError(f"its class cannot be found again: {error}") from None
+        raise TypeError(f"its class cannot be imported again: {error}") from None
     if found is not kind:
-        raise TypeError(f"{name} is another class by now")
+        raise TypeError(f"{name} is a different class now")
     return name
 
 
@@ -359,9 +357,9 @@ def _class_of(name: str) -> type:
         for part in path.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{name} is not here: {error}") from error
+        raise ValueError(f"{name} cannot be imported: {error}") from error
     if not isinstance(found, type):
-        raise ValueError(f"{name} is no class")
+        raise ValueError(f"{name} is not a class")
     return found
 
 
@@ -398,7 +396,7 @@ def _write_zone(zone: Any) -> Any:
         try:
             zone.__reduce__()
         except PicklingError:
-            raise TypeError(f"the time zone {zone!r} was made of a file, and has no form") from None
+            raise TypeError(f"the time zone {zone!r} is from a file, and has no form") from None
         return zone.key
     raise TypeError(f"the time zone {zone!r} has no form in JSON")
 

@@ -62,7 +62,7 @@ def test_a_returned_failed_state_without_an_exception_raises_run_failed() -> Non
 def test_a_state_that_is_not_final_fails_the_run(make) -> None:
     end = judged(make())
     assert end.is_failed()
-    assert "not one to end with" in end.message
+    assert "not a terminal state" in end.message
 
 
 good, bad = states.Completed(data=1), states.Failed(message="bad")
