@@ -1,1 +1,1 @@
-"""The drivers: they do what `flowspan.core.engine` asks for, plainly or with asyncio."""
+"""Drivers of runs: they perform the steps of `flowspan.core.engine`, sync or with asyncio."""

@@ -1,8 +1,8 @@
-"""The process that runs are executed in: the clock, ids, randomness, the reporter.
+"""The process context of runs: the clock, run ids, randomness and the reporter.
 
-A process has one `ProcessContext`, made at the first run. It belongs to the settings with which
-that run began. If they have changed (another FLOWSPAN_HOME in the next test), the next outermost
-run gets a new one. Open runs and whatever they call keep theirs. Unit tests install their own.
+A process has one `Host`, made for its first run and bound to the settings at that time. If the
+settings have changed (another FLOWSPAN_HOME in the next test), the next outermost run gets a new
+one. Active runs and their calls keep the one with which they began. Unit tests install their own.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
     from flowspan.reporter import Reporter
 
 
-class ProcessContext(EngineIO):
-    """The engine's outside world, and what else the drivers need of it.
+class Host(World):
+    """The engine's I/O and everything else that the drivers need from the process.
 
     Attributes:
-        new_id: Makes run ids.
-        flush: Returns once all that was emitted is acked or safely spooled.
-        give_up: Ends the flushes that wait for a service that is away.
-        wait_stored: Waits until all that was emitted is acked, by a service and for a time, and
-            lets it be if that does not happen.
-        on_cancel: Calls a function with the reason when the service asks to cancel a run.
-        forget: Ends that.
-        log_prints: Whether prints are logged where neither flow nor task says.
-        result_policy: How results are kept where neither flow nor task says; None if not at all.
-        task_runner: What runs the tasks that were submitted outside of flows; made when needed.
-        wait_at_exit: Registered with `atexit` for that.
-        config: The settings that it is for; None if it is for any.
-        reporter: What takes its events to the service; None if something else does.
+        new_id: Creates run ids.
+        flush: Returns when every emitted event is acknowledged or safely spooled.
+        give_up: Ends the flushes that wait for an unreachable service.
+        wait_stored: Waits, up to a timeout, until a given service has acknowledged every emitted
+            event.
+        on_cancel: Registers a function that gets the reason when the service cancels a run.
+        forget: Removes that registration.
+        log_prints: The default of `log_prints` for flows and tasks that do not set it.
+        keeping: The default result policy; None stores no results.
+        task_runner: The task runner for tasks submitted outside of flows; created on first use.
+        wait_at_exit: The function registered with `atexit` for that task runner.
+        config: The settings that it is bound to; None if it is valid for any.
+        reporter: The reporter of its events; None if something else receives them.
     """
 
     __slots__ = (
@@ -97,18 +97,18 @@ class ProcessContext(EngineIO):
         self.reporter: Reporter | None = None
 
     def is_busy(self) -> bool:
-        """True if runs that began here have not ended."""
+        """Return True if runs that began here have not ended."""
         has_runs = self.reporter is not None and self.reporter.has_runs
         return has_runs or (self.task_runner is not None and self.task_runner.is_busy)
 
     def close(self) -> None:
-        """End what belongs to it; nothing runs here any more."""
+        """Close the task runner and the reporter; no run is active here any more."""
         runner, self.task_runner = self.task_runner, None
         if runner is not None:
             atexit.unregister(self.wait_at_exit)
             runner.close()
         if self.reporter is not None:
-            from flowspan.reporter import drop_reporter  # noqa: PLC0415 - imported already
+            from flowspan.reporter import drop_reporter  # noqa: PLC0415 - already imported
 
             self.reporter.close()
             drop_reporter(self.reporter)
@@ -117,16 +117,16 @@ class ProcessContext(EngineIO):
 _process: ProcessContext | None = None
 _lock = threading.Lock()
 _holds: list[None] = []
-"""One item for each run that is getting its name; `get_process` looks for a hold only then. Adding
-and removing an item is atomic."""
+"""One item for each run whose name is being computed: `get_host` looks for a hold only if there are
+any. Adding and removing an item is atomic."""
 _is_forked = False
-_former: list[tuple[str, ProcessContext]] = []
-"""Hosts of earlier settings that have runs still, the oldest first, each with the first id that is
-not one of its runs': ids are in the order of time."""
+_former: list[tuple[str, Host]] = []
+"""Hosts of earlier settings that still have runs, oldest first, each with an id that is higher than
+those of all its runs. Ids increase over time."""
 
 
-def get_process() -> ProcessContext:
-    """The host for what begins at the top now; a stand-in while a run gets its name."""
+def get_host() -> Host:
+    """Return the host for a new outermost run, or its stand-in while a run's name is computed."""
     held = _held() if _holds else None
     if held is not None:
         return held
@@ -137,8 +137,8 @@ def get_process() -> ProcessContext:
     return process
 
 
-def process_of(run: Run | None) -> ProcessContext:
-    """The host for what a run calls; None stands for what begins at the top."""
+def host_of(run: Run | None) -> Host:
+    """Return the host for the calls of a run; None stands for a new outermost run."""
     if run is None:
         return get_process()
     held = _held() if _holds else None
@@ -150,24 +150,24 @@ def process_of(run: Run | None) -> ProcessContext:
     return _process or _make_process()
 
 
-def _held() -> ProcessContext | None:
-    """Return the stand-in for the host if this is the context of a run that is getting its name."""
+def _held() -> Host | None:
+    """Return the stand-in host of a run whose name is being computed in this context; else None."""
     held = current_hold.get()
     return held if isinstance(held, ProcessContext) else None
 
 
 def begin_hold() -> None:
-    """Let `get_process` look for the hold of the calling context, until `end_hold`."""
+    """Make `get_host` look for a hold in the calling context, until `end_hold`."""
     _holds.append(None)
 
 
 def end_hold() -> None:
-    """Take one `begin_hold` back."""
+    """Undo one `begin_hold`."""
     _holds.pop()
 
 
 def flush_reports() -> None:
-    """Waits until the service has what this process reported, so that reading finds it.
+    """Wait until the service has every event of this process, so that reads find them.
 
     Returns at once in a process that has reported nothing.
     """
@@ -176,28 +176,28 @@ def flush_reports() -> None:
 
 
 def _find_wait() -> Wait | None:
-    if _process is not None:
-        return process_of(current_run.get()).wait_stored
-    # Before a run of its own, a forked child may report logs of the one in which it was forked.
-    return get_process().wait_stored if _is_forked else None
+    if _host is not None:
+        return host_of(current_run.get()).wait_stored
+    # A forked child may report logs of the run in which it was forked before it starts a run.
+    return get_host().wait_stored if _is_forked else None
 
 
 own_reports.register(_find_wait)
 
 
-def set_process(process: ProcessContext | None) -> ProcessContext | None:
-    """Puts another host in its place, for tests; returns the one before."""
-    global _process
-    before, _process = _process, process
+def set_host(host: Host | None) -> Host | None:
+    """Install another host, for tests; return the previous one."""
+    global _host
+    before, _host = _host, host
     return before
 
 
-def leave_process(reason: str = "") -> None:
-    """End the host of this process; what begins at the top next gets a new one.
+def leave_host(reason: str = "") -> None:
+    """Detach the host of this process; the next outermost run gets a new one.
 
     Args:
-        reason: Why the runs that have not ended are cancelled, and what they report is dropped.
-            Without one they go on, and report to the service with which they began.
+        reason: Cancels the active runs with this reason, and drops their further reports. If empty,
+            they continue, and report to the service with which they began.
     """
     global _process
     with _lock:
@@ -240,14 +240,14 @@ def _make_process() -> ProcessContext:
         process.emit_start = reporter.emit_start
         process.skip = skip if settings.skip_retry_delays else None
         if _former:
-            # Which sees to it that ids are in the order of time, also within a millisecond.
-            process.new_id = _former[-1][1].new_id
-        _process = process
-        return process
+            # The same generator keeps ids in order of time, also within a millisecond.
+            host.new_id = _former[-1][1].new_id
+        _host = host
+        return host
 
 
-def _leave(process: ProcessContext | None, reason: str = "") -> None:
-    """Close a host, and earlier ones; those that have runs still are kept for these."""
+def _leave(host: Host | None, reason: str = "") -> None:
+    """Close a host and earlier ones, except those that still have runs."""
     left = list(_former)
     if process is not None:
         uninstall()
@@ -267,7 +267,7 @@ def _emit_log(event: Event) -> None:
 
 
 def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
-    """Where the service wants spans to be sent, once it has said so."""
+    """Return a function that gives the service's endpoint for spans, once the service sent it."""
 
     def endpoint(timeout_s: float) -> str | None:
         welcome = reporter.wait_welcome(timeout_s)
@@ -287,10 +287,10 @@ def _after_fork() -> None:
     _former.clear()
 
 
-def _leave_to_parent(process: ProcessContext, ids: set[str]) -> None:
-    """How the runs in which a process was forked end is told by the parent, not by the child.
+def _leave_to_parent(host: Host, ids: set[str]) -> None:
+    """Make a forked child drop the ends of inherited runs, which the parent reports.
 
-    A child that calls sys.exit, raises or returns goes the way up through them as well.
+    A child that calls `sys.exit`, raises or returns unwinds through those runs as well.
     """
     emit, note = process.emit, process.note
 

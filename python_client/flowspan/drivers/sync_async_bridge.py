@@ -1,4 +1,4 @@
-"""Between plain code and asyncio: what the call of an asynchronous flow or task gives."""
+"""The sync/async bridge: calls of async flows and tasks from sync code, and the reverse."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
 
 
 def current_asyncio_task() -> object:
-    """The asyncio task that the code runs in, or None. Does not import asyncio."""
+    """Return the asyncio task of the calling code, or None. Does not import asyncio."""
     loop = running_loop()
     if loop is None:
         return None
-    from asyncio import current_task  # noqa: PLC0415 - imported already by whoever runs the loop
+    from asyncio import current_task  # noqa: PLC0415 - already imported if a loop runs
 
     return current_task()
 
 
 def call_async_generator(values: AsyncGenerator[Any, Any]) -> Any:
-    """The asynchronous generator; or, where nobody could await it, a plain one of its values."""
+    """Return the async generator, or a plain generator of its values where it cannot be awaited."""
     return values if _can_be_awaited() else _iterate_here(values)
 
 
 def _can_be_awaited() -> bool:
-    """Whether the code that runs here may be a coroutine's."""
+    """Return True if the calling code may belong to a coroutine."""
     return current_or_sketched_run() is None or can_await()
 
 
 def _iterate_here(values: AsyncGenerator[Any, Any]) -> Generator[Any, Any, None]:
-    """Gives the values of an asynchronous generator, which runs on a loop of its own."""
-    import asyncio  # noqa: PLC0415 - most programs have no use for it
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - likewise
+    """Yield the values of an async generator, which runs on a separate event loop."""
+    import asyncio  # noqa: PLC0415 - most programs do not need it
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most do not need it
 
     with ExitStack() as stack:
         runner = asyncio.Runner()
         if running_loop() is None:
             run = runner.run
             stack.callback(runner.close)
-        else:  # A thread has room for one loop that runs.
+        else:  # A thread can run only one loop at a time.
             thread = stack.enter_context(ThreadPoolExecutor(1, "flowspan-async"))
             stack.callback(lambda: thread.submit(runner.close).result())
 
@@ -67,7 +67,7 @@ def _iterate_here(values: AsyncGenerator[Any, Any]) -> Generator[Any, Any, None]
 
 
 def can_await() -> bool:
-    """Whether the caller is in a coroutine, and so can await what it is given."""
+    """Return True if the caller is a coroutine and can await a result."""
     loop = running_loop()
     if loop is None:
         return False
@@ -76,20 +76,20 @@ def can_await() -> bool:
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Runs a coroutine to its end, on a loop of its own; blocks the calling thread."""
+    """Run a coroutine to completion on a separate event loop; blocks the calling thread."""
     if running_loop() is not None:
         return _run_in_thread(coroutine)
-    import asyncio  # noqa: PLC0415 - most programs have no use for it
+    import asyncio  # noqa: PLC0415 - most programs do not need it
 
     return asyncio.run(_boxed(coroutine)).opened()
 
 
 class _Box:
-    """Hides from asyncio what a coroutine returned or raised.
+    """A box that hides a coroutine's result or error from asyncio.
 
-    In some versions of Python `asyncio.run` asks its task for its `repr`, and that the result for
-    its own, which loads a lazy collection and takes long for a large table. And an exception whose
-    `__class__` raises stops its loop from ever ending.
+    In some Python versions `asyncio.run` calls the `repr` of its task, which includes the `repr` of
+    the result. That would load a lazy collection, and is slow for a large table. An exception whose
+    `__class__` raises would keep the loop from ending.
     """
 
     __slots__ = ("error", "value")
@@ -108,12 +108,12 @@ class _Box:
 async def _boxed(awaitable: Awaitable[Any]) -> _Box:
     try:
         return _Box(await awaitable, None)
-    except Exception as error:  # noqa: BLE001 - raised again outside of the loop
+    except Exception as error:  # noqa: BLE001 - raised again outside the loop
         return _Box(None, error)
 
 
 def _run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    import asyncio  # noqa: PLC0415 - most programs have no use for it
+    import asyncio  # noqa: PLC0415 - most programs do not need it
 
     outcome: list[Any] = []
     failure: list[BaseException] = []

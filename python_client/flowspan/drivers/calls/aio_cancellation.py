@@ -1,4 +1,4 @@
-"""What it means that asyncio cancels: the run was cancelled, the asyncio task was, or Ctrl-C."""
+"""Interpretation of asyncio's cancellation: a cancelled run, a cancelled task, or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 def as_cancel(run: Run, error: BaseException) -> BaseException:
-    """What the engine is told of an error.
+    """Translate an error for the engine.
 
     Returns:
-        For a CancelledError, CancelRun, or KeyboardInterrupt where it is Ctrl-C; unless it was the
-        run that was cancelled, its cause is the CancelledError, for `passed_on`. Else the error.
+        For a CancelledError: CancelRun, TerminationSignal or KeyboardInterrupt, depending on the
+        origin of the cancellation. Unless the run itself was cancelled, its cause is the
+        CancelledError, for `passed_on`. Any other error is returned unchanged.
     """
     if not is_instance(error, asyncio.CancelledError):
         return error
@@ -40,10 +41,10 @@ def as_cancel(run: Run, error: BaseException) -> BaseException:
 
 
 def passed_on(state: State) -> State:
-    """The state; but an asyncio task that was cancelled must end so.
+    """Return the state, unless the asyncio task must end as cancelled.
 
     Raises:
-        asyncio.CancelledError: It was cancelled, and not because the run was.
+        asyncio.CancelledError: The asyncio task was cancelled, and not because the run was.
     """
     cause = None if state.type is COMPLETED else cancelled_error(state.data)
     if cause is not None:
@@ -52,16 +53,16 @@ def passed_on(state: State) -> State:
 
 
 def cancelled_error(stop: object) -> asyncio.CancelledError | None:
-    """What cancelled the asyncio task, where that is why a run was broken off."""
+    """Return the CancelledError of the asyncio task if it is why a run ended; else None."""
     cause = stop.__cause__ if is_instance(stop, (RunSignal, KeyboardInterrupt)) else None
     return cause if is_instance(cause, asyncio.CancelledError) else None
 
 
 def _is_interrupted() -> bool:
-    """Whether `asyncio.run` cancels because of Ctrl-C.
+    """Return True if `asyncio.run` cancels because of Ctrl-C.
 
-    It handles the signal itself, cancels its task and raises KeyboardInterrupt when that has ended.
-    Meanwhile only the count of its handler tells.
+    It handles the signal itself: it cancels its task, and raises KeyboardInterrupt when the task
+    has ended. Until then, only its private counter shows the signal.
     """
     handler = signal.getsignal(signal.SIGINT)
     runner = getattr(getattr(handler, "func", None), "__self__", None)
@@ -69,5 +70,5 @@ def _is_interrupted() -> bool:
 
 
 def is_break_off(error: BaseException | None) -> TypeGuard[BaseException]:
-    """True for Ctrl-C and SIGTERM, after which nothing is waited for a second time."""
+    """Return True for Ctrl-C and SIGTERM, after which nothing is awaited a second time."""
     return is_instance(error, (KeyboardInterrupt, TerminationSignal))

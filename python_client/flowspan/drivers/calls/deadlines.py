@@ -1,19 +1,17 @@
-"""Deadlines of plain functions.
+"""Deadlines of sync functions.
 
-What can be done depends on the thread:
+The mechanism depends on the thread:
 
-- In the main thread an alarm signal (`signal.setitimer`) raises DeadlinePassed in the function,
-also
-  while it sleeps or waits for input. Only where nobody else uses the alarm; it is restored
-  afterwards.
-- Elsewhere Python cannot interrupt a call that blocks. So the function gets a thread of its own,
-and
-  at the deadline its run ends and goes on without it. DeadlinePassed is raised in that thread at
-  its next step of Python code; a call that blocks in C goes on until it returns, and what it
-  returns is thrown away. Every task that it calls afterwards is refused.
+- In the main thread, an alarm signal (`signal.setitimer`) raises DeadlinePassed in the function,
+  also while it sleeps or waits for input. It is used only if the program does not use the alarm
+  itself, and it is restored afterwards.
+- In other threads, Python cannot interrupt a blocking call. So the function runs in an extra
+  thread, and at the deadline its run ends without it. DeadlinePassed is raised in that thread at
+  its next step of Python code. A call that blocks in C continues until it returns, and its result
+  is discarded. Every task that the function calls after the deadline is refused.
 
-Either way the run ends as TimedOut: in the second at the deadline, in the first when the function
-has cleaned up, or returned from a C function that cannot be interrupted.
+Either way the run ends as TimedOut. With the extra thread it ends at the deadline. With the alarm
+it ends when the function has cleaned up, or has returned from an uninterruptible C function.
 """
 
 from __future__ import annotations
@@ -48,20 +46,20 @@ if TYPE_CHECKING:
 
 _PUT_OFF_S = 0.002
 _AGAIN_S = 0.05
-"""How soon the alarm goes off again. Once is not enough: a signal that comes while the handler of
-the one before runs is not seen before the next step of Python code, and clock.sleep goes on."""
+"""The interval of repeated alarms. A single alarm is not enough: a signal that arrives during the
+handler of another is noticed only at the next step of Python code, so clock.sleep continues."""
 _PUT_OFF_TIMES = 25
 _NOTICE_S = 0.05
-"""How long a function may take to end after its deadline before it is said that it goes on."""
+"""Grace period after the deadline before a warning says that the function is still running."""
 _GOES_ON = (
-    "The function could not be interrupted where it is (it blocks, or cleans up), and goes on in "
-    "thread {!r}. The run ends without it: what it returns is thrown away, and it can begin no "
-    "further task. A ProcessPoolTaskRunner can stop such code."
+    "The function could not be interrupted (it blocks, or is cleaning up), and continues in "
+    "thread {!r}. The run ends without it: its result is discarded, and it cannot start further "
+    "tasks. A ProcessPoolTaskRunner can stop such code."
 )
 
 
 class _Alarm:
-    """A deadline of a run in the main thread."""
+    """The deadline of a run in the main thread."""
 
     thread_id = 0
 
@@ -71,14 +69,14 @@ class _Alarm:
         self.is_over = False
 
     def advance(self, seconds: float) -> bool:
-        """See `flowspan.drivers.calls.time_skipping.Limit`."""
+        """Move the deadline closer; see `flowspan.drivers.skipping.Limit`."""
         self.at_s -= seconds
         _arm()
         return self.at_s <= clock.monotonic()
 
 
 class _Wait:
-    """A deadline for the thread that waits for a function in another one."""
+    """The deadline of a function in an extra thread, from the view of the waiting thread."""
 
     thread_id = 0
 
@@ -88,18 +86,18 @@ class _Wait:
         self._is_done = False
 
     def advance(self, seconds: float) -> bool:
-        """See `flowspan.drivers.calls.time_skipping.Limit`."""
+        """Move the deadline closer; see `flowspan.drivers.skipping.Limit`."""
         self._at_s -= seconds
         self._wake.set()
         return self._at_s <= clock.monotonic()
 
     def done(self) -> None:
-        """The function has ended."""
+        """Wake the waiter after the end of the function."""
         self._is_done = True
         self._wake.set()
 
     def block(self) -> None:
-        """Wait for the end of the function, or for the deadline."""
+        """Wait for the end of the function or for the deadline."""
         while True:
             self._wake.clear()
             left_s = self._at_s - clock.monotonic()
@@ -109,15 +107,15 @@ class _Wait:
 
 
 _alarms: list[_Alarm] = []
-"""Those that are set, the outermost run first. Others than the main thread may bring one nearer."""
+"""The active alarms, outermost run first. Other threads may move their deadlines closer."""
 
 
 def call_within(run: Run, timeout_s: float, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """Calls a function that may take so many seconds.
+    """Call a function with a time limit in seconds.
 
     Raises:
         RunTimeout: It did not return in time.
-        DeadlinePassed: The time of a run that called this one was over.
+        DeadlinePassed: The deadline of a calling run has passed.
     """
     if threading.current_thread() is threading.main_thread() and _alarm_is_free():
         return _call_with_alarm(run, timeout_s, fn, args)
@@ -166,7 +164,7 @@ def _call_with_alarm(
 
 
 def _arm() -> None:
-    """Sets the timer for the next deadline that is not over."""
+    """Set the timer to the next deadline that has not passed."""
     left = [alarm.at_s for alarm in _alarms if not alarm.is_over]
     if left:
         delay = max(min(left) - clock.monotonic(), _PUT_OFF_S)
@@ -214,7 +212,7 @@ def _call_in_thread(
         daemon=True,
     )
     try:
-        with limited_by(run, wait):  # before the function can ask for it
+        with limited_by(run, wait):  # set before the function can look for it
             thread.start()
             wait.block()
     except BaseException:
@@ -232,13 +230,13 @@ def _call_in_thread(
 
 
 def _unless_passed(run: Callable[..., object], work: Callable[[], None]) -> None:
-    # It may come too late, between the function's end and the thread's.
+    # The exception may arrive late, between the end of the function and the end of the thread.
     with suppress(DeadlinePassed):
         run(work)
 
 
 def _where(thread: threading.Thread) -> TracebackType | None:
-    """What a thread is doing, as a traceback from the function that was called."""
+    """Return the current stack of a thread as a traceback, from the called function inwards."""
     frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the documented name
     trace: TracebackType | None = None
     while frame is not None and frame.f_code is not _call.__code__:
@@ -248,15 +246,15 @@ def _where(thread: threading.Thread) -> TracebackType | None:
 
 
 def _break_off(thread: threading.Thread) -> None:
-    """Raises DeadlinePassed in a thread, if that is possible there soon."""
-    import ctypes  # noqa: PLC0415 - rare, and takes a while to import
+    """Raise DeadlinePassed in a thread as soon as that is safe; give up after a while."""
+    import ctypes  # noqa: PLC0415 - rarely needed, and slow to import
 
     for _ in range(_PUT_OFF_TIMES):
         ident = thread.ident
         frame = sys._current_frames().get(ident) if ident is not None else None  # noqa: SLF001 - the documented name
         if frame is None:
             return
-        # Both calls hold the interpreter's lock, so the thread is still where it was seen.
+        # Both calls hold the GIL, so the thread has not moved since its frame was read.
         if may_interrupt(frame):
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(ident or 0), ctypes.py_object(DeadlinePassed)

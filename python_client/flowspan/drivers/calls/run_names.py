@@ -1,4 +1,4 @@
-"""Names of runs: made in the run's own context, before the run is reported."""
+"""Computation of run names, in the run's own context and before the run is reported."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ calls_user_code(made_run_name)
 calls_user_code(call_name_function)
 
 
-class HeldHost(ProcessContext):
-    """A host that keeps events until `release`, and passes them on from then on.
+class HeldHost(Host):
+    """A process context that holds events back until `release`, and then passes them on.
 
     Args:
-        process: The host that it stands in for.
+        host: The process context that it replaces.
     """
 
     __slots__ = ("_events", "_order", "_process")
@@ -43,10 +43,10 @@ class HeldHost(ProcessContext):
         self._order = threading.RLock()
 
     def release(self, before: Callable[[], object]) -> None:
-        """Pass the events on.
+        """Pass the held events on.
 
         Args:
-            before: Reports what must come before them.
+            before: Reports what must precede them.
         """
         with self._order:
             before()
@@ -59,29 +59,27 @@ class HeldHost(ProcessContext):
             if self._events is not None:
                 self._events.append(event)
                 return
-        # What began meanwhile goes on with this host for as long as it runs.
-        self._process.emit(event)
+        # Runs that began in the meantime continue to use this host.
+        self._host.emit(event)
 
 
 @calls_user_code
-def announce_named(
-    process: ProcessContext, run: Run, template: str | Callable[..., str], option: str
-) -> None:
-    """Make the name of a run in the run's own context, and announce the run.
+def announce_named(host: Host, run: Run, template: str | Callable[..., str], option: str) -> None:
+    """Compute the name of a run in the run's own context, and announce the run.
 
-    Whatever that raises becomes `run.begin_error`: the function is not called then. A name without
-    a visible character leaves the run its default name.
+    An exception becomes `run.begin_error`, and the function of the run is not called. If the name
+    has no visible character, the run keeps its default name.
 
     Args:
-        process: The process.
+        host: The process context.
         run: The run, with its arguments and a default name.
         template: A template, or a function that returns the name.
-        option: What to call it in errors.
+        option: The name of the option in errors.
     """
     hold = HeldHost(process)
     try:
         name = _made_inside(hold, run, template, option)
-    except BaseException as error:  # noqa: BLE001 - user code; the run ends with it
+    except BaseException as error:  # noqa: BLE001 - raised by user code; it ends the run
         run.begin_error = error
     else:
         if name.strip():

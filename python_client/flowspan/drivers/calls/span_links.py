@@ -1,6 +1,6 @@
-"""Links in traces: from a run to the runs whose results it takes.
+"""Trace links from a run to its upstream runs, whose results it takes.
 
-All of this is only done for runs that have a span.
+Only used for runs that have a span.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _logger = logging.getLogger("flowspan.telemetry")
 
 
 class Mapped(NamedTuple):
-    """The place of a run among those that one call of `map` makes.
+    """The position of a run among those that one call of `map` makes.
 
     Attributes:
         number: 0 for the first.
-        sources: The futures whose results were gone through, by the names of parameters.
+        sources: The futures whose results are mapped over, by parameter.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Mapped(NamedTuple):
 def mapped_sources(
     definition: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[str, TaskFuture[Any]], ...]:
-    """The arguments of `map` whose results it goes through, by the names of parameters."""
+    """Return the arguments of `map` that are futures to map over, by parameter."""
     values = [
         value.unwrap() if is_instance(value, allow_failure) else value
         for value in (*args, *kwargs.values())
@@ -63,22 +63,21 @@ def link_inputs(
     wait_for: tuple[Any, ...],
     mapped: Mapped | None = None,
 ) -> None:
-    """Links the span of a run, if it has one, to those of the runs behind its arguments.
+    """Link the span of a run, if it has one, to the spans of its upstream runs.
 
     Args:
-        run: The run, announced.
+        run: The run, already announced.
         definition: The flow or task, for the names of parameters.
-        args: The positional arguments as they were given, with futures, states and results of
-            other runs in them.
-        kwargs: The keyword arguments, likewise.
-        wait_for: What is waited for besides.
-        mapped: For a run that `map` made: its place among them.
+        args: The positional arguments as given, with futures, states and results of other runs.
+        kwargs: The keyword arguments as given.
+        wait_for: The additional upstream runs.
+        mapped: The position of the run if `map` made it.
     """
     if run.span is None:
         return
     try:
         _link_inputs(run.span, definition, args, kwargs, wait_for, mapped)
-    except Exception:  # the run is announced: tracing that fails must not leave it open
+    except Exception:  # the run is already announced: a tracing error must not leave it open
         _logger.debug("Could not link run %s to its inputs.", run.record.id, exc_info=True)
 
 
@@ -103,7 +102,7 @@ def _link_inputs(
 
 
 def _upstream_runs(inputs: list[tuple[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    """The id and traceparent of each run behind the inputs, and the parameter that takes it."""
+    """Yield id and traceparent of each upstream run, with the parameter that takes its result."""
     for name, value in inputs:
         for item in upstream_in(value):
             if is_instance(item, TaskFuture):
@@ -115,7 +114,7 @@ def _upstream_runs(inputs: list[tuple[str, Any]]) -> Iterator[tuple[str, str, st
 
 
 def _positional_names(definition: FlowDefinition | TaskDefinition, count: int) -> list[str]:
-    """A name for each positional argument: its parameter's, or its number where there is none."""
+    """Return a name for each positional argument: its parameter, or its number without one."""
     try:
         names = definition.binding.positional_names(count)
     except (TypeError, ValueError):  # not every callable has a signature

@@ -1,4 +1,4 @@
-"""The beginning of a run: its id, its name, its place in the tree, its record."""
+"""The beginning of a run: its id, name, place in the tree, and record."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flowspan.drivers.process import ProcessContext
 
 current_tags: ContextVar[tuple[str, ...]] = ContextVar("flowspan_current_tags", default=())
-"""The tags that `with tags(...)` adds to the runs inside of it."""
+"""The tags that `with tags(...)` adds to the runs inside the block."""
 
 _MAX_TAGS = 64
 _UNSERIALIZABLE = (
@@ -46,20 +46,20 @@ def begin_task(
     *,
     later: bool = False,
 ) -> Run:
-    """Makes and announces a task run.
+    """Create and announce a task run.
 
     Args:
-        process: The process.
+        host: The process context.
         task: The task.
         parent: The calling run.
-        args: The positional arguments, for the name of the run.
-        kwargs: The keyword arguments, likewise.
-        later: Leave it to the caller to announce a run whose name is made of its arguments
-            (`announce_task`): they are not there yet.
+        args: The positional arguments, which the name of the run may use.
+        kwargs: The keyword arguments.
+        later: The caller announces a run whose name is computed from its arguments
+            (`announce_task`), because they are not available yet.
 
     Raises:
-        CancelRun: The calling run was asked to cancel: nothing new begins in it.
-        DeadlinePassed: The time of the calling run is over.
+        CancelRun: The calling run was cancelled: no new runs begin in it.
+        DeadlinePassed: The deadline of the calling run has passed.
     """
     if parent is None:
         name = f"{task.name}-{random.getrandbits(24):06x}"
@@ -77,13 +77,11 @@ def begin_task(
     return run
 
 
-def announce_task(
-    process: ProcessContext, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    """Announce a task run under the name that its task makes of the arguments.
+def announce_task(host: Host, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Announce a task run under the name that its task computes from the arguments.
 
     Args:
-        process: The process.
+        host: The process context.
         run: The run.
         args: The positional arguments.
         kwargs: The keyword arguments.
@@ -102,10 +100,10 @@ def announce_task(
 
 
 class FlowCall:
-    """A call of a flow whose run was begun.
+    """A call of a flow whose run has begun.
 
     Attributes:
-        run: The run, announced.
+        run: The run, already announced.
         args: The validated positional arguments of the function.
         kwargs: Its validated keyword arguments.
     """
@@ -127,19 +125,19 @@ def begin_flow(
     *,
     unresolved: bool = False,
 ) -> FlowCall:
-    """Validates the arguments of a flow, and makes and announces its run.
+    """Validate the arguments of a flow; create and announce its run.
 
     Args:
-        process: The process.
+        host: The process context.
         flow: The flow.
         parent: The calling run.
         args: The positional arguments.
         kwargs: The keyword arguments.
-        unresolved: Whether the arguments are not to be looked at, because a run behind them failed.
+        unresolved: True skips the arguments, because an upstream run failed.
 
     Raises:
-        CancelRun: The calling run was asked to cancel: nothing new begins in it.
-        DeadlinePassed: The time of the calling run is over.
+        CancelRun: The calling run was cancelled: no new runs begin in it.
+        DeadlinePassed: The deadline of the calling run has passed.
     """
     if parent is not None:
         parent.scope.check()
@@ -230,8 +228,8 @@ def _made(
     return run
 
 
-def _attach_keeper(process: ProcessContext, run: Run, inherited: ResultPolicy | None) -> None:
-    from flowspan.results.handler import attach  # noqa: PLC0415 - most programs keep nothing
+def _attach_keeper(host: Host, run: Run, inherited: Keeping | None) -> None:
+    from flowspan.results.keeper import attach  # noqa: PLC0415 - most programs store no results
 
     attach(process, run, inherited)
 

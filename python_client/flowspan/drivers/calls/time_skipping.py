@@ -1,9 +1,8 @@
-"""Skipping time in tests: a retry delay that is reported, but not waited for.
+"""Time skipping in tests: retry delays are reported but not waited for.
 
-Time would have passed meanwhile, so the deadlines of the runs around the one that is retried come
-nearer by as much. One that falls into the delay is over: the run that is retried waits a moment, to
-be broken off by it. Where nothing can break it off, since it blocks the event loop of the run that
-is over time, it goes on, as it would after the delay.
+The deadlines of the enclosing runs move closer by the skipped time. If a deadline falls into the
+delay, the retried run waits briefly to be interrupted by it. If nothing can interrupt it, because
+it blocks the event loop of the timed-out run, it continues, as it would after a real delay.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _BREAK_OFF_S = 3.0
 
 
 class Limit(Protocol):
-    """The deadline of an attempt that is running.
+    """The deadline of a running attempt.
 
     Attributes:
         thread_id: The thread whose event loop it needs; 0 for none.
@@ -32,16 +31,16 @@ class Limit(Protocol):
     thread_id: int
 
     def advance(self, seconds: float) -> bool:
-        """Bring it nearer; True if it is over then. May be called from any thread."""
+        """Move it closer; return True if it has passed. May be called from any thread."""
 
 
 _limits: dict[str, list[Limit]] = {}
-"""The deadlines that count, by the ids of their runs."""
+"""The active deadlines, by the ids of their runs."""
 
 
 @contextmanager
 def limited_by(run: Run, limit: Limit) -> Iterator[None]:
-    """Note the deadline of a run while the block runs."""
+    """Register the deadline of a run for the duration of the block."""
     limits = _limits.setdefault(run.record.id, [])
     limits.append(limit)
     try:
@@ -53,14 +52,14 @@ def limited_by(run: Run, limit: Limit) -> Iterator[None]:
 
 
 def skip(run: Run, delay_s: float) -> float:
-    """Let the time of a retry delay pass without waiting for it.
+    """Skip a retry delay.
 
     Args:
-        run: The run that is tried again after the delay.
+        run: The run that is retried after the delay.
         delay_s: The delay.
 
     Returns:
-        How long to wait: nothing, unless a deadline that was passed is to break the wait off.
+        The remaining wait: 0, unless a deadline that has passed must interrupt it.
     """
     is_over = False
     above = run.parent

@@ -1,8 +1,8 @@
-"""Where a deadline may break a thread off.
+"""Safe points: the code in which a deadline may interrupt a thread.
 
-A deadline raises an exception in the middle of whatever a thread is doing. In user code that is
-what is wanted; in flowspan's own code it could leave a lock or a queue in disorder, so there it is
-put off. Which of the two it is, is read off the thread's frames.
+A deadline raises an exception in the middle of whatever a thread is doing. That is right for user
+code. In flowspan's own code it could corrupt a lock or a queue, so there the exception is deferred.
+The thread's frames tell which code is running.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ _waiting: set[CodeType] = set()
 
 
 def calls_user_code(function: F) -> F:
-    """Marks a function of flowspan's: what it calls may be broken off, but not itself."""
+    """Mark a function of flowspan as a caller of user code: its callees may be interrupted."""
     _calling.add(function.__code__)
     return function
 
 
 def may_be_broken_off(function: F) -> F:
-    """Marks a function of flowspan's that may be broken off itself: it only waits or calls."""
+    """Mark a function of flowspan as interruptible itself: it only waits or calls."""
     _waiting.add(function.__code__)
     return function
 
 
 def may_interrupt(frame: FrameType | None) -> bool:
-    """Whether an exception may be raised in a thread.
+    """Return True if an exception may be raised in a thread.
 
     Args:
         frame: The innermost frame of the thread.
     """
     is_innermost = True
     while frame is not None:
-        name = frame.f_globals.get("__name__")  # code may be run with any globals
+        name = frame.f_globals.get("__name__")  # code may run with arbitrary globals
         if type(name) is str and (name == _PACKAGE or name.startswith(_PACKAGE + ".")):
             code = frame.f_code
             return code in _waiting or (code in _calling and not is_innermost)
@@ -56,9 +56,9 @@ def may_interrupt(frame: FrameType | None) -> bool:
 
 @may_be_broken_off
 def block(event: Event, timeout_s: float | None) -> None:
-    """Wait for an event; a deadline may break the wait off."""
+    """Wait for an event; a deadline may interrupt the wait."""
     if timeout_s is None and get_ident() == main_thread().ident:
-        # A signal that comes just before Python sleeps is only looked at when it wakes up.
+        # A signal that arrives just before the wait blocks is handled only when the wait wakes up.
         while not event.wait(_LOOK_S):
             pass
         return
@@ -67,9 +67,9 @@ def block(event: Event, timeout_s: float | None) -> None:
 
 @may_be_broken_off
 def take(queue: SimpleQueue[T], timeout_s: float | None) -> T:
-    """Takes the next thing out of a queue; a deadline may break the wait off.
+    """Take the next item out of a queue; a deadline may interrupt the wait.
 
     Raises:
-        queue.Empty: The time was over.
+        queue.Empty: The timeout passed.
     """
     return queue.get(timeout=None if timeout_s is None else min(timeout_s, TIMEOUT_MAX))

@@ -1,17 +1,17 @@
-"""SIGTERM while a flow or task runs at the top: the run ends as Crashed, then the process ends.
+"""SIGTERM handling: outermost runs end as Crashed before the process ends.
 
-Otherwise the process would be gone at once, and the service could only guess, after the grace, what
-became of its runs. Nothing is done where the program handles the signal itself, nor outside of the
-main thread, which gets no signals. When the last run at the top has ended and was reported, the
+Without it, the process would be killed at once, and the service would only learn of its lost runs
+after the grace period. The handler is installed only in the main thread, which receives signals,
+and only if the program has no handler. When the last outermost run has ended and was reported, the
 signal is sent again, so that the process ends as its sender expects.
 
-An asynchronous run is cancelled where it awaits. If its code blocks the loop, nothing is awaited:
-then, after a moment, TerminationSignal is raised in that code, as in a plain run.
+An async run is cancelled at its next await. If its code blocks the event loop, TerminationSignal is
+raised in that code after a moment, as in a sync run.
 """
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found] # of C; `signal` makes enums, five times slower
+import _signal  # type: ignore[import-not-found] # in C: `signal` is five times slower (enums)
 import os
 import signal
 import threading
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _PATIENCE_S = 0.5
-"""The time that a loop has to cancel its run before its blocking code is interrupted."""
+"""Time for an event loop to cancel its run, before its blocking code is interrupted."""
 
 _SIGTERM = int(signal.SIGTERM)
 _DEFAULT = int(signal.SIG_DFL)
 
 _stops: list[Callable[[], object] | None] = []
-"""Stop functions of the outermost runs; None raises in the main thread. Used only there."""
+"""Stop functions of the outermost runs; None raises in the main thread. Main thread only."""
 _has_come = False
 _heard = threading.Event()
-"""Set once the loop of an asynchronous run has got control after SIGTERM."""
+"""Set when the loop of an async run has regained control after SIGTERM."""
 _hearing = threading.Lock()
 _insists = False
-"""True from the moment in which blocking code is broken off."""
+"""True once blocking code is being interrupted."""
 
 
 def has_come() -> bool:
-    """True if SIGTERM has come, and the runs at the top are ending."""
+    """Return True if SIGTERM has arrived and the outermost runs are ending."""
     return _has_come
 
 
 def begin_ending_with_process(stop: Callable[[], object] | None) -> bool:
-    """Let SIGTERM end a run at the top before it ends the process.
+    """Make SIGTERM end an outermost run before it ends the process.
 
     Args:
-        stop: What stops the run: cancels its asyncio task; None raises TerminationSignal in it.
+        stop: Stops the run by cancelling its asyncio task; None raises TerminationSignal in it.
 
     Returns:
-        True if `end_with_process` is to be called with the same function at the end of the run.
+        True if the caller must call `end_with_process` with the same function after the run.
     """
     if threading.current_thread() is not threading.main_thread():
         return False
@@ -68,8 +68,8 @@ def begin_ending_with_process(stop: Callable[[], object] | None) -> bool:
 
 
 def end_with_process(stop: Callable[[], object] | None) -> None:
-    """Leave SIGTERM as it was; if it has come, end the process once no run is left."""
-    with suppress(ValueError):  # a fork forgot it
+    """Restore SIGTERM; if it has arrived, end the process after the last run."""
+    with suppress(ValueError):  # a fork cleared the list
         _stops.remove(stop)
     if _stops:
         return
@@ -81,12 +81,12 @@ def end_with_process(stop: Callable[[], object] | None) -> None:
 
         get_reporter().close()
         os.kill(os.getpid(), _SIGTERM)
-        raise SystemExit(128 + _SIGTERM)  # the first process of a container is not killed so
+        raise SystemExit(128 + _SIGTERM)  # PID 1 of a container survives the signal
 
 
 def _on_sigterm(number: int, _frame: FrameType | None) -> None:
     global _has_come  # noqa: PLW0603 - one per process
-    _signal.signal(number, _DEFAULT)  # another one ends the process where it is
+    _signal.signal(number, _DEFAULT)  # a second signal ends the process at once
     _has_come = True
     stops = list(_stops)
     for stop in stops:
@@ -99,22 +99,22 @@ def _on_sigterm(number: int, _frame: FrameType | None) -> None:
 
 
 def hear() -> bool:
-    """Note, in the main thread, that a loop has got control after SIGTERM.
+    """Record, in the main thread, that a loop has regained control after SIGTERM.
 
     Returns:
-        True if its run is to be cancelled; False if its code was broken off meanwhile.
+        True if its run must be cancelled; False if its code was already interrupted.
     """
     with _hearing:
         if _insists:
             return False
         _heard.set()
     if _signal.getsignal(_SIGTERM) is _on_sigterm_again:
-        _signal.signal(_SIGTERM, _DEFAULT)  # another one ends the process where it is
+        _signal.signal(_SIGTERM, _DEFAULT)  # a second signal ends the process at once
     return True
 
 
 def _insist() -> None:
-    """Break off the code of the main thread unless its loop gets control in time."""
+    """Interrupt the code of the main thread unless its loop regains control in time."""
     global _insists  # noqa: PLW0603 - one per process
     _heard.wait(_PATIENCE_S)
     with _hearing:
@@ -134,7 +134,7 @@ def _on_sigterm_again(number: int, _frame: FrameType | None) -> None:
 
 
 def _in_child() -> None:
-    """Leave a forked child as it would be without flowspan: its parent's runs are not its own."""
+    """Reset the state in a forked child: the parent's runs are not its own."""
     global _has_come, _heard, _hearing, _insists  # noqa: PLW0603 - one per process
     _stops.clear()
     _has_come = _insists = False

@@ -1,4 +1,4 @@
-"""Futures and states in the arguments of a call: waited for, and replaced by their results."""
+"""Futures and states in the arguments of a call, and their replacement by results."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ UPSTREAM = (TaskFuture, State)
 
 
 def has_upstream(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """True if there is a future, a state or an annotation anywhere in the arguments."""
+    """Return True if the arguments contain a future, a state or an annotation at any depth."""
     if is_plain(args) and (not kwargs or is_plain(kwargs.values())):
         return False
     return bool(find((args, kwargs), _KINDS))
 
 
 def given_upstream(wait_for: Any) -> tuple[Any, ...]:
-    """Return what a call was given as `wait_for`: a collection, or one future or state by itself.
+    """Return the items of a call's `wait_for`: a collection, or a single future or state.
 
     Raises:
         TypeError: It is neither.
@@ -46,7 +46,7 @@ def given_upstream(wait_for: Any) -> tuple[Any, ...]:
 
 
 def upstream_in(*values: Any) -> list[TaskFuture[Any] | State]:
-    """The futures and states anywhere in the values, also inside of annotations but `opaque`."""
+    """Return the futures and states at any depth, also inside annotations except `opaque`."""
     found: list[TaskFuture[Any] | State] = []
     for item in find(values, _KINDS):
         if is_instance(item, opaque):
@@ -59,12 +59,12 @@ def upstream_in(*values: Any) -> list[TaskFuture[Any] | State]:
 
 
 def futures_in(*values: Any) -> list[TaskFuture[Any]]:
-    """The futures anywhere in the values, also inside of annotations."""
+    """Return the futures at any depth, also inside annotations except `opaque`."""
     return [item for item in upstream_in(*values) if is_instance(item, TaskFuture)]
 
 
 def pending_in(*values: Any) -> tuple[TaskFuture[Any], ...]:
-    """The futures that have not ended, anywhere in the values or in the results they stand for."""
+    """Return the futures that have not ended, in the values and in the results they stand for."""
     pending: dict[int, TaskFuture[Any]] = {}
     seen: set[int] = set()
     stack: list[Any] = upstream_in(*values)
@@ -79,13 +79,13 @@ def pending_in(*values: Any) -> tuple[TaskFuture[Any], ...]:
         state = item.state if is_instance(item, TaskFuture) else item
         if state.holds_upstream and state.type is COMPLETED:
             data = state.data
-            if not is_instance(data, UPSTREAM):  # that is passed on as it is
+            if not is_instance(data, UPSTREAM):  # a returned future or state is passed on unchanged
                 stack += find(data, UPSTREAM)
     return tuple(pending.values())
 
 
 def resolve(value: Any) -> Any:
-    """The value with results in the place of futures, which have ended, and of states.
+    """Replace futures, which must have ended, and states by their results.
 
     Raises:
         UpstreamFailed: One of them did not complete.
@@ -96,37 +96,37 @@ def resolve(value: Any) -> Any:
 def resolve_call(
     args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any], Exception | None]:
-    """The arguments of a call with results in the place of futures, which have ended.
+    """Replace futures, which must have ended, and states in the arguments of a call by results.
 
     Args:
         args: The positional arguments.
         kwargs: The keyword arguments.
-        wait_for: What must have completed besides.
+        wait_for: Additional upstream runs that must have completed.
 
     Returns:
-        The arguments; and what is in the way of the call, UpstreamFailed in most cases, or None.
+        The arguments, and the error that blocks the call (mostly UpstreamFailed), or None.
     """
     try:
         for item in wait_for:
             resolve(item)
         args, kwargs = resolve((args, kwargs))
     except UpstreamFailed as error:
-        # Where in flowspan it was found helps nobody; its cause says where the other run failed.
+        # Drop flowspan's own traceback; the cause shows where the upstream run failed.
         return args, kwargs, error.with_traceback(None)
-    except Exception as error:  # noqa: BLE001 - copies containers, which may be user code
+    except Exception as error:  # noqa: BLE001 - copying containers may run user code
         return args, kwargs, error
     return args, kwargs, None
 
 
 def holds_upstream(value: Any) -> bool:
-    """True if there is a future or a state anywhere in what a function returned."""
+    """Return True if a function's return value contains a future or a state at any depth."""
     return bool(find(value, UPSTREAM))
 
 
 def settle(value: Any) -> Any:
-    """Wait for the futures in what a function returned, and put their states in their place.
+    """Wait for the futures in a function's return value, and replace them by their states.
 
-    For flows. A task's caller gets the futures that it returned, if it runs in this process.
+    For flows. The caller of a task gets the returned futures if the task runs in this process.
     """
     futures = find(value, (TaskFuture,))
     if not futures:
@@ -136,7 +136,7 @@ def settle(value: Any) -> Any:
 
 
 def settle_to_results(value: Any) -> Any:
-    """Return a value with results in the place of futures; waits for them.
+    """Wait for the futures in a value, and replace them by their results.
 
     Raises:
         UpstreamFailed: A run did not complete.
@@ -166,7 +166,7 @@ def _result_of(item: Any) -> Any:
 
 
 def _result_in(state: State) -> Any:
-    """The result of a run, with results in the place of futures and states in a collection."""
+    """Return the result of a run, with futures and states in a collection resolved."""
     data = state.data
     if not state.holds_upstream or is_instance(data, UPSTREAM):
         return data

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 async def until_done(futures: Iterable[TaskFuture[Any]]) -> None:
-    """Waits until all futures are done.
+    """Wait until all futures are done.
 
     Raises:
-        SelfDependency: One of them cannot end before the run that waits does.
+        SelfDependency: One of them cannot end before the waiting run does.
     """
     missing = tuple(future for future in futures if not future.done())
     if not missing:
@@ -30,10 +30,10 @@ async def until_done(futures: Iterable[TaskFuture[Any]]) -> None:
 
 
 async def until_one_done(futures: Iterable[TaskFuture[Any]], timeout_s: float | None) -> bool:
-    """Waits until one of the futures is done, or until the time is over.
+    """Wait until one of the futures is done, or until the timeout.
 
     Returns:
-        Whether one is.
+        True if one is done.
     """
     waits = [_ended(future) for future in futures]
     over = [] if timeout_s is None else [aio_clock.after(timeout_s)]
@@ -46,12 +46,12 @@ async def until_one_done(futures: Iterable[TaskFuture[Any]], timeout_s: float | 
 
 
 def _ended(future: TaskFuture[Any]) -> asyncio.Future[None]:
-    """A future of the running loop that is done when the run has ended."""
+    """Return a future of the running loop that is done when the run has ended."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
     def tell(_: object) -> None:
-        with suppress(RuntimeError):  # the loop was closed, and nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed, so there is no waiter left
             loop.call_soon_threadsafe(set_done, ended)
 
     future.add_done_callback(tell)
@@ -60,6 +60,6 @@ def _ended(future: TaskFuture[Any]) -> asyncio.Future[None]:
 
 
 def set_done(future: asyncio.Future[None]) -> None:
-    """Wakes what awaits it."""
+    """Wake the waiter of a future."""
     if not future.done():
         future.set_result(None)

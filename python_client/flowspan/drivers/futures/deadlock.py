@@ -1,8 +1,8 @@
-"""Who waits for whom: finds runs that would wait for each other for ever.
+"""Deadlock detection for runs that wait on each other's results.
 
-What is known: for which futures the code of a run waits, which futures a submitted run needs before
-it begins, and which runs a run holds up. A wait with a timeout is not looked at, since it ends. Nor
-is one that others may go on beside: in another asyncio task or thread than the run's own.
+The wait graph consists of the futures that the code of a run waits for, the futures that a
+submitted run needs before it begins, and the runs that a run blocks. Two kinds of waits cannot
+deadlock and are ignored: waits with a timeout, and waits outside the run's asyncio task or thread.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     Futures = tuple[TaskFuture[Any], ...]
 
 _lock = threading.RLock()
-"""Re-entrant, because a generator that is collected as garbage ends its run wherever that is."""
+"""Re-entrant, because a garbage-collected generator ends its run in whatever thread collects it."""
 _waits: dict[str, list[Futures]] = {}
-"""What the code of runs waits for, by their ids."""
+"""The futures that the code of each run waits for, by run id."""
 
 
 @contextmanager
 def waiting_for(futures: Futures) -> Iterator[None]:
-    """Notes that the current run waits for futures, without a timeout, while the block runs.
+    """Register a wait of the current run, without a timeout, for the duration of the block.
 
     Raises:
-        SelfDependency: One of them cannot end before the current run does.
+        SelfDependency: A future cannot end before the current run does.
     """
     run = current_run.get()
     held_up = {} if run is None else _held_up_by(run, current_asyncio_task())
@@ -58,10 +58,10 @@ def waiting_for(futures: Futures) -> Iterator[None]:
 
 
 def check_needs(run: Run, futures: Futures) -> None:
-    """Checks what a submitted run needs before it begins.
+    """Check the upstream futures of a submitted run for a deadlock.
 
     Raises:
-        SelfDependency: One of the futures cannot end before this run does.
+        SelfDependency: A future cannot end before this run does.
     """
     with _lock:
         _check(run, _held_up_by(run, None, has_begun=False), futures)
@@ -76,22 +76,22 @@ def _forget(held_up: Iterable[str], futures: Futures) -> None:
 
 
 def _held_up_by(run: Run, asyncio_task: object, *, has_begun: bool = True) -> dict[str, Run]:
-    """The run and the others that cannot end before it does, by id.
+    """Return the run and all runs that cannot end before it does, by id.
 
     Args:
         run: The run.
-        asyncio_task: The asyncio task that the code runs in, or None.
-        has_begun: Whether the run has.
+        asyncio_task: The asyncio task of the calling code, or None.
+        has_begun: True if the run has begun.
     """
     held_up: dict[str, Run] = {}
     here: Run | None = run
     while here is not None:
         is_async = here.definition.is_async and has_begun
         if is_async and (here.asyncio_task is None or here.asyncio_task is not asyncio_task):
-            break  # Others of its asyncio tasks may go on.
+            break  # Its other asyncio tasks may still make progress.
         held_up[here.record.id] = here
         if here.is_submitted and here.flow_run is not None:
-            # Nobody waits for its return; but its flow run does for its end.
+            # Its caller does not wait for it, but its flow run ends only after it.
             here = here.flow_run
             held_up[here.record.id] = here
             asyncio_task = here.asyncio_task
@@ -141,7 +141,7 @@ def _message(
 
 
 def _renew_lock() -> None:
-    """A forked child may find the lock held by a thread that it does not have."""
+    """Replace the lock in a forked child: a thread of the parent may have held it."""
     global _lock  # noqa: PLW0603 - one per process
     _lock = threading.RLock()
     _waits.clear()

@@ -1,4 +1,4 @@
-"""The future of a submitted task."""
+"""Futures of submitted tasks."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ R = TypeVar("R")
 
 
 class Job(Protocol):
-    """What a future can ask of the execution of its run."""
+    """The execution of a run, as seen by its future."""
 
     def help(self) -> None:
-        """Runs it in this thread if no other has taken it, and this is one of the runner's."""
+        """Run it in this thread, if it is one of the runner's and no other has taken the run."""
 
     def cancel(self) -> bool:
-        """Stops it; False if it has ended."""
+        """Cancel it; return False if it has already ended."""
 
 
 _logger = logging.getLogger("flowspan.futures")
+# Guards the callbacks of all futures. Held briefly, and never while a callback runs. Re-entrant,
+# because a garbage-collected generator ends its run in whatever thread collects it.
 _lock = threading.RLock()
 _METHODS = (MethodType, BuiltinMethodType)
-"""Guards what every future has of callbacks. Held for moments, and never while a callback runs.
-Re-entrant, because a generator that is collected as garbage ends its run wherever that happens."""
 
 
 class TaskFuture(Generic[R]):
-    """The run of a submitted task, and what comes of it.
+    """The run of a submitted task, and its outcome.
 
-    Can be waited for (`wait`, `result`), awaited (gives the result), and passed to other tasks and
-    flows, which then begin when it has ended and get its result.
+    You can wait for it (`wait`, `result`), await it (for the result), and pass it to other tasks
+    and flows, which begin when it has ended and get its result.
     """
 
     __slots__ = ("__weakref__", "_callbacks", "_job", "_state", "needs", "run", "started")
 
     def __init__(self, run: Run, job: Job | None = None) -> None:
-        """Made by `task.submit`.
+        """Create a future; called by `task.submit`.
 
         Args:
             run: The run.
-            job: How it is executed; None where it cannot be helped or cancelled.
+            job: Its execution; None if it cannot be helped or cancelled.
         """
         self.run = run
         self.started = False
         self.needs: tuple[TaskFuture[Any], ...] = ()
-        """The futures that have to end before it begins."""
+        """The futures that must end before it begins."""
         self._job = job
         self._state: State | None = None
         self._callbacks: list[Callable[[TaskFuture[R]], object]] | None = None
@@ -71,7 +71,7 @@ class TaskFuture(Generic[R]):
 
     @property
     def state(self) -> State:
-        """The terminal state; before, Pending or Running."""
+        """The terminal state; before the end, Pending or Running."""
         if self._state is not None:
             return self._state
         state = State(RUNNING if self.started else PENDING, run_id=self.run.record.id)
@@ -79,34 +79,34 @@ class TaskFuture(Generic[R]):
         return state
 
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Return True if the run has ended."""
         return self._state is not None
 
     def wait(self, timeout: float | None = None) -> None:
-        """Waits until it has ended, or until the time is over.
+        """Wait until the run has ended, or until the timeout.
 
         Args:
-            timeout: In seconds; None waits as long as it takes.
+            timeout: In seconds; None waits without a limit.
 
         Raises:
-            CancelRun: The run that waits was cancelled meanwhile.
-            SelfDependency: It cannot end before the run that waits does.
+            CancelRun: The waiting run was cancelled in the meantime.
+            SelfDependency: It cannot end before the waiting run does.
         """
         if self._state is None:
             wait_until_done((self,), timeout)
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:  # noqa: FBT001, FBT002 - Prefect's signature
-        """Waits for what the task returned.
+        """Wait for the result of the task and return it.
 
         Args:
-            timeout: In seconds; None waits as long as it takes.
-            raise_on_failure: Whether a run that did not complete raises its exception; else the
-                exception is returned.
+            timeout: In seconds; None waits without a limit.
+            raise_on_failure: True raises the exception of a run that did not complete; False
+                returns it.
 
         Raises:
-            RunTimeout: The time was over; the run goes on. It is a TimeoutError.
-            CancelRun: The run that waits was cancelled meanwhile.
-            SelfDependency: It cannot end before the run that waits does.
+            RunTimeout: The timeout passed; the run continues. It is a TimeoutError.
+            CancelRun: The waiting run was cancelled in the meantime.
+            SelfDependency: It cannot end before the waiting run does.
         """
         self.wait(timeout)
         if self._state is None:
@@ -118,26 +118,26 @@ class TaskFuture(Generic[R]):
         return result
 
     def cancel(self) -> bool:
-        """Asks the run to stop, and returns at once; `wait` waits for its end.
+        """Ask the run to stop, and return at once; `wait` waits for its end.
 
-        One that has not begun never does. An asynchronous one is cancelled where it awaits. A plain
-        one is not interrupted in the middle of its code, except in a worker process: it stops where
-        it waits for a future or a retry, and at the next task or flow that it calls. What it called
-        and submitted is stopped likewise. A run that was stopped is Cancelled, and `result` raises
+        A run that has not begun never begins. An async run is cancelled at its next await. A sync
+        run is not interrupted in the middle of its code, except in a worker process: it stops where
+        it waits for a future or a retry, and at its next call of a task or flow. Its nested and
+        submitted runs are stopped in the same way. A stopped run is Cancelled, and `result` raises
         CancelRun.
 
         May be called from any thread, and from coroutines.
 
         Returns:
-            Whether it was asked to: False if it had ended.
+            True if the request was made; False if the run had already ended.
         """
         job = self._job
         return job is not None and job.cancel()
 
     def add_done_callback(self, callback: Callable[[TaskFuture[R]], object]) -> None:
-        """Calls a function with this future once it has ended; at once if it has.
+        """Call a function with this future when the run has ended; at once if it already has.
 
-        It is called in the thread in which the run ended. What it raises is logged.
+        The function runs in the thread in which the run ended. Its exceptions are logged.
         """
         with _lock:
             if self._state is None:
@@ -148,19 +148,19 @@ class TaskFuture(Generic[R]):
         self._call(callback)
 
     def remove_done_callback(self, callback: Callable[[TaskFuture[R]], object]) -> None:
-        """Takes a callback back, if it is there."""
+        """Remove a callback, if it is there."""
         with _lock:
             for index, known in enumerate(self._callbacks or ()):
-                # Methods are bound anew each time; what else is called is not asked what it equals.
+                # Bound methods are new objects on each access. Other callables may override `==`.
                 if known is callback or (type(known) in _METHODS and known == callback):
                     del self._callbacks[index]  # type: ignore[union-attr] # it has items
                     return
 
     def finish(self, state: State) -> bool:
-        """The run has ended. For the task runner; only the first call counts.
+        """Store the terminal state. For the task runner; only the first call has an effect.
 
         Returns:
-            Whether this was the first call.
+            True if this was the first call.
         """
         with _lock:
             if self._state is not None:
@@ -172,14 +172,14 @@ class TaskFuture(Generic[R]):
         for callback in callbacks or ():
             try:
                 self._call(callback)
-            except BaseException as raised:  # noqa: BLE001 - the others wait for the end, too
+            except BaseException as raised:  # noqa: BLE001 - the other callbacks must run, too
                 stop = raised
         if stop is not None:
             raise stop
         return True
 
     def help(self) -> None:
-        """Runs the task in this thread if it waits for one of the task runner's."""
+        """Run the task in this thread, if it waits for a thread of the task runner."""
         job = self._job
         if job is not None:
             job.help()
@@ -195,7 +195,7 @@ class TaskFuture(Generic[R]):
             from flowspan.drivers.futures.awaiting import until_done  # noqa: PLC0415 - imports asyncio
 
             yield from until_done((self,)).__await__()
-        assert self._state is not None  # noqa: S101 - waited for
+        assert self._state is not None  # noqa: S101 - set when the future is done
         __tracebackhide__ = True  # for pytest and IPython
         result: R = self._state.outcome()
         return result
@@ -212,11 +212,11 @@ class TaskFuture(Generic[R]):
 
 
 def wait_until_done(futures: tuple[TaskFuture[Any], ...], timeout: float | None = None) -> None:
-    """Blocks until all futures are done or the time is over.
+    """Block until all futures are done, or until the timeout.
 
     Raises:
-        CancelRun: The run that waits was cancelled meanwhile.
-        SelfDependency: One of the futures cannot end before the run that waits does.
+        CancelRun: The waiting run was cancelled in the meantime.
+        SelfDependency: One of the futures cannot end before the waiting run does.
     """
     if timeout is not None:
         _block_until_done(futures, timeout)
@@ -262,7 +262,7 @@ def _block_until_done(futures: tuple[TaskFuture[Any], ...], timeout: float | Non
 
 
 def _renew_lock() -> None:
-    """A forked child may find the lock held by a thread that it does not have."""
+    """Replace the lock in a forked child: a thread of the parent may have held it."""
     global _lock  # noqa: PLW0603 - one per process
     _lock = threading.RLock()
 

@@ -1,4 +1,4 @@
-"""`task.map`: one call for each element."""
+"""Splitting of `task.map` into one call for each element."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
     Call = tuple[tuple[Any, ...], dict[str, Any]]
 
-# Not io.IOBase itself: that is abstract, and asks the class of a value for its hash.
+# Not io.IOBase itself: as an abstract class, it would hash the class of a value.
 _NOT_MAPPED = (str, bytes, bytearray, io.IOBase.__bases__[0])
 
 
 def split_calls(task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Call]:
-    """The arguments of each call that `map` makes.
+    """Yield the arguments of each call that `map` makes.
 
     Args:
-        task_name: For errors.
+        task_name: The name of the task, for errors.
         args: The positional arguments given to `map`.
         kwargs: The keyword arguments given to `map`.
 
     Raises:
         MappingMissingIterable: There is nothing to map over.
-        MappingLengthMismatch: The iterables are not of the same length.
-        UpstreamFailed: A future or state that is mapped did not complete.
+        MappingLengthMismatch: The iterables have different lengths.
+        UpstreamFailed: A mapped future or state did not complete.
     """
     columns = [_column(value) for value in (*args, *kwargs.values())]
     lengths = [len(column) for column, is_mapped in columns if is_mapped]
@@ -60,7 +60,7 @@ def split_calls(task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 
 def _column(value: Any) -> tuple[list[Any], bool]:
-    """Return the values for the calls, and whether there is one for each (else one for all)."""
+    """Return the values for the calls, and True if there is one for each (False: one for all)."""
     if is_instance(value, unmapped):
         return [value.unwrap()], False
     if is_instance(value, allow_failure) and is_instance(value.unwrap(), UPSTREAM):
@@ -77,7 +77,7 @@ def _mapped(value: Any) -> Any:
     """Return the value to map over: the result of a future or state, else the value itself.
 
     Raises:
-        UpstreamFailed: The run behind it did not complete.
+        UpstreamFailed: The upstream run did not complete.
     """
     if not is_instance(value, (*UPSTREAM, allow_failure)):
         return value
@@ -87,22 +87,22 @@ def _mapped(value: Any) -> Any:
 
 
 def _items_of(value: Any) -> list[Any] | None:
-    """Return the elements of what is mapped; None for what is given to each call as it is."""
+    """Return the elements of a mapped value; None for a value that every call gets unchanged."""
     kind = type(value)
     if issubclass(kind, _NOT_MAPPED) or type_attribute(kind, "__iter__") is None:
         return None
-    # A model is iterable, over its fields; but to its users it is one value.
+    # A pydantic model is iterable over its fields, but users see it as one value.
     if type_attribute(kind, "__pydantic_fields__") is not None or _is_old_model(kind):
         return None
     try:
         items = iter(value)
     except TypeError:  # an array or tensor without dimensions
         return None
-    return [item for item in items]  # noqa: C416 - `list` would ask for its length first
+    return [item for item in items]  # noqa: C416 - `list` would ask for the length first
 
 
 def _is_old_model(kind: type) -> bool:
-    """True for models of pydantic 1 and of its copy in pydantic 2."""
+    """Return True for models of pydantic 1 and of its copy in pydantic 2."""
     return type_attribute(kind, "__fields__") is not None and any(
         base.__module__ in {"pydantic.main", "pydantic.v1.main"} for base in kind.__mro__
     )

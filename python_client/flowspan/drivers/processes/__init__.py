@@ -1,13 +1,13 @@
-"""Runs of tasks whose functions are called in worker processes.
+"""Task runs whose functions are called in worker processes.
 
 The engine stays in the parent: it decides about states, retries and deadlines, and all reports go
-through the parent's session. Only the call of the function is made in a worker, and what the code
-there reports (logs, nested runs) comes back over the same pipe as its result, before it.
+through the parent's session. Only the function is called in a worker. Events of that code (logs,
+nested runs) come back over the same pipe, before its result.
 
-- `messages`: what goes over the pipe.
-- `pickling`, `errors`: how values, functions and exceptions do.
+- `messages`: the protocol of the pipe.
+- `pickling`, `errors`: pickling of values, functions and exceptions.
 - `context`: the run as the worker's code sees it.
-- `worker`: the worker's side.
-- `handle`, `relay`: the parent's side of one worker.
+- `worker`: the worker's side of the pipe.
+- `handle`, `relay`: the parent's side, for one worker.
 - `pool`, `runner`: the workers of an open task runner, and the runner.
 """

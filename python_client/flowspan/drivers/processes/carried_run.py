@@ -1,4 +1,4 @@
-"""Functions that take the run around them along, into processes that the program starts itself."""
+"""Functions that carry the current run into processes that the program starts itself."""
 
 from __future__ import annotations
 
@@ -25,19 +25,18 @@ R = TypeVar("R")
 _Parts = tuple[bytes | None, bytes | None, tuple[str, ...]]
 
 _loaded: dict[_Parts, Run] = {}
-"""The last run that came from another process: nested runs are counted in it."""
+"""The last run that came from another process; kept to number its nested runs."""
 
 
 class CarryingCall(Generic[P, R]):
-    """A function that is called in the run, and with the tags, where it was made.
+    """A function that is always called in the run, and with the tags, in which it was wrapped.
 
-    Threads may call it at the same time. It can be pickled if the function can. In another process,
-    what it logged and called is stored when the call ends, and deadlines and cancelling do not
-    reach it.
+    It is thread-safe, and can be pickled if the function can. In another process, the service has
+    its logs and nested runs when the call ends. Deadlines and cancellation do not reach it there.
 
     Args:
         fn: The function.
-        context: Where it runs; by default here.
+        context: The context in which it runs; the current one by default.
     """
 
     def __init__(self, fn: Callable[P, R], context: Context | None = None) -> None:
@@ -50,13 +49,13 @@ class CarryingCall(Generic[P, R]):
         """Call the function.
 
         Args:
-            *args: Its arguments.
-            **kwargs: Its arguments.
+            *args: The positional arguments.
+            **kwargs: The keyword arguments.
 
         Raises:
-            BaseException: What it raised.
+            BaseException: An error of the function.
         """
-        # A context can be entered once at a time.
+        # A context cannot be entered twice at the same time, so each call uses a copy.
         context = self._context.copy()
         if os.getpid() == self._process_id and not self._is_from_elsewhere:
             return context.run(self.fn, *args, **kwargs)
@@ -89,13 +88,13 @@ def _enter(parts: _Parts) -> None:
     current_tags.set(tags)
     if flow_run is None and task_run is None:
         return
-    get_process()  # captures what is logged
+    get_host()  # starts capturing logs
     run = _loaded.get(parts)
     if run is None:
         _loaded.clear()
         run = _loaded[parts] = load_run(flow_run, task_run, CancelScope(), os.getpid())
     if run.log_prints:
-        from flowspan.logging import prints  # noqa: PLC0415 - rare
+        from flowspan.logging import prints  # noqa: PLC0415 - rarely needed
 
         prints.install()
     current_run.set(run)

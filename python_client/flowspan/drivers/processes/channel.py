@@ -1,24 +1,24 @@
-"""What goes over the pipe between a process and its workers.
+"""The message protocol of the pipe between a process and its workers.
 
-Each message is a pickled tuple whose first item is one of the codes below; some are followed by a
-payload, a frame of its own, so that what is large is not copied once more.
+Each message is a pickled tuple whose first item is one of the codes below. Some are followed by a
+payload in a separate frame, which saves one copy of large data.
 
 To the worker:
 
 - ``(SETUP, sys_path, (sys_argv, program_name), number, config, clock_offset_ns, otlp_endpoint)``
 - ``(CALL, call_id, call)``, a `Call`; then the pickled ``(args, kwargs)``
-- ``(STOP, call_id, reason, deadline_of)``: as `CancelScope.cancel`
-- ``(CANCEL, run_id, reason)``: the service asks to cancel a run that the worker watches
+- ``(STOP, call_id, reason, deadline_of)``: cancels the call, like `CancelScope.cancel`
+- ``(CANCEL, run_id, reason)``: the service cancels a run that the worker watches
 - ``(FLUSHED, number)``: the answer to FLUSH
 - ``(EXIT,)``
 
 To the parent:
 
 - ``(READY,)``
-- ``(EVENTS, events)``: events as `flowspan.core.events` has them, and among them
+- ``(EVENTS, events)``: events in the shapes of `flowspan.core.events`, and among them
   ``(WATCH, run_id)`` and ``(FORGET, run_id)``
-- ``(FLUSH, number)``: asks for all events before it to be acked or spooled
-- ``(VALUE, call_id)`` or ``(ERROR, call_id)``; then what the function returned or raised, pickled
+- ``(FLUSH, number)``: requests that all preceding events are acknowledged or spooled
+- ``(VALUE, call_id)`` or ``(ERROR, call_id)``; then the pickled return value or exception
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ FORGET = "forget"
 
 
 class Call(NamedTuple):
-    """The call of a function.
+    """A function call in a worker.
 
     Attributes:
-        fn: The function, pickled.
-        is_async: Whether calling it gives a coroutine.
-        who: The task, for errors, as in "Task 'load'".
-        run: The run that it is called for, pickled (a `PortableRun`).
-        flow_run: The flow run that it belongs to, likewise; None if the worker knows it.
-        flow_run_key: What the worker remembers the flow run by.
-        tags: Those of `with tags(...)`.
-        carrier: The span to be the current one; see flowspan.telemetry.propagation. None without.
-        initializer: The function to call before, once in a worker, and its arguments, pickled; None
-            if there is none or the worker has called it.
+        fn: The pickled function.
+        is_async: True if calling it returns a coroutine.
+        who: The name of the task in errors, as in "Task 'load'".
+        run: The pickled run of the call (a `PortableRun`).
+        flow_run: The pickled flow run that it belongs to; None if the worker has it already.
+        flow_run_key: The key under which the worker stores the flow run.
+        tags: The tags of enclosing `with tags(...)` blocks.
+        carrier: The span that becomes current; see flowspan.telemetry.propagation. None without.
+        initializer: The pickled initializer and its arguments, for the first call in a worker; None
+            if there is no initializer or the worker has called it.
     """
 
     fn: bytes

@@ -1,4 +1,4 @@
-"""What a worker reports, passed on by its parent as if it had happened there."""
+"""Relay of a worker's events, which the parent reports as its own."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _TERMINAL = frozenset(kind.number for kind in TERMINAL_TYPES)
 
 
 class Relay:
-    """Passes on the events of one worker, and knows which of its runs are open.
+    """A relay for the events of one worker, which tracks the open runs of the worker.
 
     Args:
-        process: The parent.
-        cancel: Tells the worker, by the run's id and with a reason, that the service asks to cancel
-            a run.
+        host: The parent's process context.
+        cancel: Tells the worker that the service cancels a run, with the run's id and a reason.
 
     Attributes:
-        caller: The run whose function the worker calls, if it calls one. Its span is kept here.
+        caller: The run whose function the worker is calling; else None. Its span is in this
+            process.
     """
 
     def __init__(self, process: ProcessContext, cancel: Callable[[str, str], None]) -> None:
@@ -36,14 +36,14 @@ class Relay:
         self._process = process
         self._cancel = cancel
         self._open: dict[str, tuple[RunRecord, int]] = {}
-        """The runs that were created in the worker and have not ended, and when they were."""
+        """The open runs of the worker, with their creation times."""
         self._attempts: dict[str, int] = {}
-        """The attempt of each of them that has begun."""
+        """The current attempt of each open run that has begun."""
         self._watched: set[str] = set()
 
     def take(self, events: Iterable[Event]) -> None:
-        """Passes events on."""
-        emit = self._process.emit
+        """Relay events to the parent's reporter."""
+        emit = self._host.emit
         for event in events:
             code = event[0]
             if code == CREATED:
@@ -66,14 +66,14 @@ class Relay:
             emit(event)
 
     def end_open(self, kind: StateType, message: str) -> int:
-        """Ends the runs that the worker left open, inner ones first: its process is gone.
+        """End the runs that a dead worker left open, inner ones first.
 
         Args:
-            kind: The type of state that they end in.
-            message: Why.
+            kind: The type of their terminal state.
+            message: The reason.
 
         Returns:
-            How many there were.
+            The number of open runs.
         """
         for run_id in self._watched:
             self._process.forget(run_id)
@@ -90,7 +90,7 @@ class Relay:
         return count
 
     def _note_artifact(self, event: Event) -> None:
-        """Notes it at the span of the caller; other runs of the worker have their spans there."""
+        """Record an artifact on the caller's span; other runs have their spans in the worker."""
         _, artifact_id, run_id, key, kind, _, _, time_ns = event
         caller = self.caller
         if caller is not None and caller.span is not None and caller.record.id == run_id:

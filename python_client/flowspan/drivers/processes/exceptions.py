@@ -1,14 +1,14 @@
-"""Exceptions on their way to another process.
+"""Pickling of exceptions for another process.
 
-Python's own pickling of an exception loses its traceback, its cause and its context, and cannot
-take every exception. Here the first of these that works is taken:
+The standard pickling of an exception loses its traceback, cause and context, and fails for some
+exceptions. Here, the first of these methods that works is used:
 
-1. as Python does it, if that gives the same type and text back;
-2. the type, its arguments and attributes, without calling its `__init__`; what cannot be pickled of
-   them is replaced by its text;
+1. the standard pickling, if it restores the same type and text;
+2. the type, its arguments and attributes, without calling its `__init__`; parts that cannot be
+   pickled are replaced by their `repr`;
 3. a `RemoteError` in its place, with the type's name and the text.
 
-Its traceback goes along as text, its cause and context as they are.
+The traceback is sent as text, the cause and context as exceptions.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     Dumps = Callable[[Any], bytes]
 
 are_arguments: ContextVar[bool] = ContextVar("flowspan_loading_arguments", default=False)
-"""Whether the arguments of a call are loaded: an error among them is to have the key that it has at
-home, and so gets nothing that tells where it was."""
+"""True while the arguments of a call are loaded. An exception among them must keep its cache key,
+so it gets no note about its origin."""
 
 _DROPPED = frozenset({CARRIED_TRACE, SHOWN, "__notes__"})
 
 
 def reduce_error(error: BaseException, dumps: Dumps) -> tuple[Any, ...]:
-    """What pickle needs of an exception; see `object.__reduce__`.
+    """Return the reduced form of an exception for pickle; see `object.__reduce__`.
 
     Args:
         error: The exception.
@@ -50,18 +50,18 @@ def reduce_error(error: BaseException, dumps: Dumps) -> tuple[Any, ...]:
 def rebuild_error(
     packed: bytes | None, kind: str, text: str, trace: str, notes: list[str]
 ) -> BaseException:
-    """The exception again, or what stands for it."""
+    """Rebuild an exception, or create the RemoteError that replaces it."""
     error: BaseException
     try:
         error = _unpacked(packed) if packed is not None else RemoteError(text, kind)
-    except Exception:  # noqa: BLE001 - its type may be missing here
+    except Exception:  # noqa: BLE001 - its type may not exist here
         error = RemoteError(text, kind)
     for note in notes:
         error.add_note(note)
     if are_arguments.get():
         return error
     error.__dict__[CARRIED_TRACE] = trace
-    # Shown by Python where nobody catches it; what is reported has the traceback itself.
+    # Python prints the note of an uncaught exception; reports use the attribute.
     shown = f"In the worker process:\n{trace.rstrip()}"
     if shown not in notes:
         error.add_note(shown)
@@ -71,7 +71,7 @@ def rebuild_error(
 def set_links(
     error: BaseException, links: tuple[BaseException | None, BaseException | None, bool]
 ) -> None:
-    """Sets what an exception came from."""
+    """Set the cause and the context of an exception."""
     error.__cause__, error.__context__, error.__suppress_context__ = links
 
 
@@ -82,7 +82,7 @@ def _packed(error: BaseException, text: str, dumps: Dumps) -> bytes | None:
             again = _unpacked(packed)
             if type(again) is type(error) and error_text(again) == text:
                 return packed
-        except Exception:  # noqa: BLE001, S112 - user code that may raise anything; the next way
+        except Exception:  # noqa: BLE001, S112 - user code may raise anything; try the next method
             continue
     return None
 
@@ -117,7 +117,7 @@ def _by_its_parts(error: BaseException, dumps: Dumps) -> tuple[Any, ...]:
 
 def _portable(value: Any, dumps: Dumps) -> Any:
     try:
-        pickle.loads(dumps(value))  # noqa: S301 - what was just pickled
-    except Exception:  # noqa: BLE001 - user code that may raise anything
+        pickle.loads(dumps(value))  # noqa: S301 - it was just pickled here
+    except Exception:  # noqa: BLE001 - user code may raise anything
         return repr(value)
     return value

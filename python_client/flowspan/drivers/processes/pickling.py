@@ -1,4 +1,4 @@
-"""How values and functions are pickled for another process."""
+"""Pickling of values and functions for another process."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _ADVICE = (
 
 
 _by_value = threading.Lock()
-"""Held while cloudpickle is told to take a module by value: it notes that for all threads."""
+"""Held while cloudpickle is told to pickle a module by value, which affects all threads."""
 
 
 class _Pickler(pickler_by_value()):  # type: ignore[misc] # untyped
-    """Takes functions and classes by value where they cannot be imported, and any exception."""
+    """A pickler that takes functions and classes by value if necessary, and any exception."""
 
     def reducer_override(self, obj: Any) -> Any:
-        """See `pickle.Pickler.reducer_override`."""
+        """Pickle exceptions with their tracebacks; see `pickle.Pickler`."""
         if issubclass(type(obj), BaseException):
             return reduce_error(obj, dumps)
         if type(obj) is functools.partialmethod:
-            # Python 3.14 cannot load its own pickle of one.
+            # Python 3.14 cannot load its own pickle of a partialmethod.
             return _partialmethod, (obj.func, obj.args, obj.keywords)
         return super().reducer_override(obj)
 
@@ -54,10 +54,10 @@ def _partialmethod(
 
 
 def dumps(value: Any) -> bytes:
-    """Pickles a value.
+    """Pickle a value.
 
     Raises:
-        Exception: Whatever the value's own pickling raises.
+        Exception: Any error of the value's own pickling.
     """
     with io.BytesIO() as file:
         _Pickler(file, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
@@ -65,33 +65,33 @@ def dumps(value: Any) -> bytes:
 
 
 def loads(data: bytes) -> Any:
-    """What was pickled.
+    """Load a pickled value.
 
     Raises:
-        Exception: Whatever the value's own unpickling raises.
+        Exception: Any error of the value's own unpickling.
     """
     return pickle.loads(data)  # noqa: S301 - from this program's own process
 
 
 def dump_error(error: BaseException) -> bytes:
-    """Pickle what a task raised, or what stands for it if its own methods are in the way."""
+    """Pickle the exception of a task, or a RemoteError if its own methods fail."""
     try:
         return dumps(error)
-    except BaseException:  # noqa: BLE001 - user code that may raise anything
+    except BaseException:  # noqa: BLE001 - user code may raise anything
         return dumps(RemoteError(error_text(error), error_type(error)))
 
 
 def dump_call(who: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    """The arguments of a call.
+    """Pickle the arguments of a call.
 
     Args:
-        who: For errors, as in "Task 'load'".
+        who: The task in errors, as in "Task 'load'".
         fn: The function, for the names of its parameters.
-        args: The positional ones.
-        kwargs: The keyword ones.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
 
     Raises:
-        NotPortable: One cannot be pickled; the message says which.
+        NotPortable: An argument cannot be pickled; the message names it.
     """
     try:
         return dumps((args, kwargs))
@@ -120,10 +120,10 @@ def _positional_names(fn: Any) -> list[str]:
 
 
 def load_call(data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments that were pickled.
+    """Load the arguments of a call.
 
     Raises:
-        NotPortable: They are not to be had here.
+        NotPortable: They cannot be loaded here.
     """
     token = are_arguments.set(True)
     try:
@@ -138,15 +138,15 @@ def load_call(data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def dump_function(who: str, fn: Any, text: str = "") -> tuple[bytes, bool]:
-    """The function of a task.
+    """Pickle the function of a task.
 
     Args:
-        who: For errors, as in "Task 'load'".
+        who: The task in errors, as in "Task 'load'".
         fn: The function.
-        text: The hash of its source, if a worker process is to see whether it imports the same.
+        text: The hash of its source, to verify the worker's import; empty skips the check.
 
     Returns:
-        The function, pickled; and whether that is only its name, which stays the same.
+        The pickled function, and True if it is pickled by name and therefore constant.
 
     Raises:
         NotPortable: It cannot be pickled.
@@ -166,10 +166,10 @@ def dump_function(who: str, fn: Any, text: str = "") -> tuple[bytes, bool]:
 
 
 def dump_function_by_value(who: str, fn: Any, module: str) -> bytes:
-    """The function of a task, with all that it uses of its module.
+    """Pickle the function of a task by value, with everything that it uses of its module.
 
     Args:
-        who: For errors, as in "Task 'load'".
+        who: The task in errors, as in "Task 'load'".
         fn: The function.
         module: Its module.
 
@@ -188,11 +188,11 @@ def dump_function_by_value(who: str, fn: Any, module: str) -> bytes:
 
 
 def load_function(data: bytes) -> Any:
-    """The function that was pickled.
+    """Load the function of a task.
 
     Raises:
-        NotPortable: It is not to be had here.
-        EditedError: What is imported here is not what the program has imported.
+        NotPortable: It cannot be loaded here.
+        EditedError: Its module here differs from the one that the program imported.
     """
     try:
         return loaded_function(loads(data))
@@ -206,7 +206,7 @@ def load_function(data: bytes) -> Any:
 
 
 def dump_result(who: str, value: Any) -> bytes:
-    """What a task returned.
+    """Pickle the return value of a task.
 
     Raises:
         NotPortable: It cannot be pickled.
@@ -222,10 +222,10 @@ def dump_result(who: str, value: Any) -> bytes:
 
 
 def load_result(who: str, data: bytes) -> Any:
-    """What a task returned.
+    """Load the return value of a task.
 
     Raises:
-        NotPortable: It is not to be had here.
+        NotPortable: It cannot be loaded here.
     """
     try:
         return loads(data)
@@ -236,14 +236,14 @@ def load_result(who: str, data: bytes) -> Any:
 
 
 def only_portable(values: dict[str, Any]) -> dict[str, Any]:
-    """Those of several values that can be pickled."""
+    """Return the values that can be pickled."""
     return {name: value for name, value in values.items() if _why_not(value) is None}
 
 
 def _why_not(value: Any) -> str | None:
     try:
         dumps(value)
-    except Exception as error:  # noqa: BLE001 - user code that may raise anything
+    except Exception as error:  # noqa: BLE001 - user code may raise anything
         return _summary(error)
     return None
 

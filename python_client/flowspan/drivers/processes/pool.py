@@ -1,4 +1,4 @@
-"""The worker processes of an open task runner: started when needed, and used again."""
+"""The worker processes of an open task runner: started on demand, and reused."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from flowspan.drivers.process import ProcessContext
 
 _ending: set[threading.Thread] = set()
-"""The threads that wait for the ends of processes."""
+"""The threads that wait for processes to end."""
 
 
 class WorkerPool:
-    """Worker processes.
+    """A pool of worker processes.
 
-    It has as many as were in use at the same time; whoever uses it sees to it that they are not too
-    many.
+    It grows to the maximum number of concurrent calls; its user limits their number.
     """
 
     def __init__(self) -> None:
@@ -30,11 +29,11 @@ class WorkerPool:
         self._numbers = count(1)
         self._closed = False
 
-    def take(self, process: ProcessContext) -> WorkerHandle:
-        """A worker for one call; the one that was used last is taken first.
+    def take(self, host: Host) -> WorkerHandle:
+        """Take a worker for one call; the most recently used one first.
 
         Raises:
-            WorkerProcessDied: None could be started.
+            WorkerProcessDied: No worker could be started.
         """
         while True:
             with self._lock:
@@ -43,10 +42,10 @@ class WorkerPool:
                 return WorkerHandle(process, next(self._numbers))
             if worker.is_alive():
                 return worker
-            _end([worker])  # somebody killed it while it had nothing to do
+            _end([worker])  # it was killed while it was idle
 
     def give_back(self, worker: WorkerHandle) -> None:
-        """Takes a worker back after its call."""
+        """Return a worker to the pool after its call."""
         with self._lock:
             if not self._closed and worker.is_alive():
                 self._idle.append(worker)
@@ -54,7 +53,7 @@ class WorkerPool:
         _end([worker])
 
     def close(self) -> None:
-        """Ends the workers, without waiting for that."""
+        """End the workers without waiting for their exit."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -79,7 +78,7 @@ def _end(workers: list[WorkerHandle]) -> None:
 
 
 def _at_exit() -> None:
-    """Lets the workers end in peace: they may have spans to send."""
+    """Give the workers time to exit, as they may have spans to send."""
     for thread in list(_ending):
         with contextlib.suppress(KeyboardInterrupt):
             thread.join(EXIT_TIMEOUT_S)

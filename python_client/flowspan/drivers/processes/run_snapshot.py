@@ -1,4 +1,4 @@
-"""A run as the code in a worker process sees it: its ids and names, and those of its callers."""
+"""Snapshots of runs for worker processes: ids, names, and the runs that called them."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ _LEFT_BEHIND = frozenset(
         ),
     }
 )
-"""What of a definition a worker has no use for: its function goes separately, if it is called."""
+"""Attributes of a definition that workers do not need. Its function is sent separately."""
 
 
 _facts: WeakKeyDictionary[Definition, dict[str, Any]] = WeakKeyDictionary()
-"""What was found of each definition."""
+"""The cached portable attributes of each definition."""
 
 
 class PortableRun(NamedTuple):
-    """What goes to a worker of a run.
+    """A snapshot of a run for a worker process.
 
     Attributes:
-        record: Its ids, names, tags.
-        definition: What of its flow or task can be pickled, by name.
-        attempt: The attempt.
-        created_ns: When it was created.
-        started_ns: When its first attempt began.
-        log_prints: Whether prints are logged.
-        arguments: Its arguments by parameter, as far as they can be pickled; None without.
-        result_policy: How what it calls keeps its results, likewise; None if not at all.
-        parent: The run that called it; None at the top, and where the worker is to take the flow
-            run for it.
+        record: Its ids, names and tags.
+        definition: The attributes of its flow or task that can be pickled, by name.
+        attempt: The current attempt.
+        created_ns: The creation time, in nanoseconds since 1970 UTC.
+        started_ns: The start of the first attempt, in nanoseconds since 1970 UTC.
+        log_prints: True if prints are logged.
+        arguments: The arguments by parameter that can be pickled; None without arguments.
+        keeping: The result policy for its calls, as far as it can be pickled; None for none.
+        parent: The run that called it; None at the top, or if the worker already knows the caller
+            as the flow run.
     """
 
     record: RunRecord
@@ -67,12 +67,12 @@ class PortableRun(NamedTuple):
 
 
 def dump_task_run(run: Run) -> bytes:
-    """A task run, with those that called it inside of its flow run, which goes separately."""
+    """Pickle a task run with its callers inside the flow run, which is sent separately."""
     return pickling.dumps(_portable(run, up_to=run.flow_run))
 
 
 def dump_flow_run(run: Run) -> bytes:
-    """A flow run, with all that called it."""
+    """Pickle a flow run with all its callers."""
     return pickling.dumps(_portable(run, up_to=None))
 
 
@@ -100,17 +100,17 @@ def _facts_of(definition: Definition) -> dict[str, Any]:
     facts = {
         name: value
         for name, value in vars(definition).items()
-        # Functions (hooks, conditions) are the parent's to call.
+        # Functions (hooks, conditions) are called by the parent.
         if name not in _LEFT_BEHIND and not name.startswith("__") and not _has_code(value)
     }
     _facts[definition] = portable = pickling.only_portable(facts)
     return portable
 
 
-def _result_policy_of(run: Run) -> dict[str, Any] | None:
-    """How results are kept; but what earlier attempts of a flow have kept stays in the parent."""
-    result_policy = run.result_policy
-    if result_policy is None:
+def _keeping_of(run: Run) -> dict[str, Any] | None:
+    """Return the result policy of a run. The results of earlier attempts stay in the parent."""
+    keeping = run.keeping
+    if keeping is None:
         return None
     options = ("persist", "storage", "serializer")
     return pickling.only_portable({name: getattr(result_policy, name) for name in options})
@@ -123,12 +123,12 @@ def _has_code(value: Any) -> bool:
 
 
 def load_flow_run(data: bytes, scope: Scope, worker_number: int) -> Run:
-    """A flow run in the worker.
+    """Load a flow run in the worker.
 
     Args:
-        data: What came of it.
-        scope: Is cancelled with it.
-        worker_number: Goes into the names of runs, which are counted in each worker apart.
+        data: The pickled run.
+        scope: Its cancellation scope.
+        worker_number: A part of the names of its runs, which each worker numbers separately.
     """
     run = _here(pickling.loads(data), scope, {})
     run.task_numbers = _Numbers(worker_number)
@@ -136,10 +136,10 @@ def load_flow_run(data: bytes, scope: Scope, worker_number: int) -> Run:
 
 
 def load_task_run(data: bytes, flow_run: Run) -> Run:
-    """A task run in the worker.
+    """Load a task run in the worker.
 
     Args:
-        data: What came of it.
+        data: The pickled run.
         flow_run: The flow run that it belongs to.
     """
     known = {flow_run.record.id: flow_run}
@@ -152,10 +152,10 @@ def load_run(
     """Load a run in a process that the program has started.
 
     Args:
-        flow_run: What came of its flow run; None for a task that was called outside of flows.
-        task_run: What came of it, if it is a task run; else None.
-        scope: Is cancelled with it.
-        worker_number: As for `load_flow_run`.
+        flow_run: Its pickled flow run; None for a task that was called outside of flows.
+        task_run: The pickled run, if it is a task run; else None.
+        scope: Its cancellation scope.
+        worker_number: See `load_flow_run`.
     """
     if flow_run is None:
         assert task_run is not None  # noqa: S101 - for mypy
@@ -171,7 +171,7 @@ def _here(
     record = portable.record
     definition = FlowDefinition() if record.is_flow else TaskDefinition()
     definition.__dict__.update(portable.definition)
-    definition.retry = None  # it is tried again by the parent
+    definition.retry = None  # the parent retries it
     definition.fn = _not_here
     if isinstance(definition, FlowDefinition):
         definition.own_runner = None
@@ -195,7 +195,7 @@ def _not_here() -> None:
 
 
 class _Numbers(dict[str, "Iterator[Any]"]):
-    """Counts the runs of each task so that no two workers give the same name."""
+    """Counters of each task's runs, with a prefix that makes names unique among workers."""
 
     def __init__(self, worker_number: int) -> None:
         super().__init__()

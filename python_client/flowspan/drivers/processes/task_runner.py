@@ -1,4 +1,4 @@
-"""The running side of a ProcessPoolTaskRunner."""
+"""The open task runner of a ProcessPoolTaskRunner."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 
 class OpenProcessRunner(OpenTaskRunner):
-    """Runs submitted tasks, plain and asynchronous ones alike, in worker processes.
+    """A task runner that runs submitted tasks, sync and async, in worker processes.
 
-    A thread of this process drives each run that is going on; it calls the function in a worker.
+    Each active run is driven by a thread of this process, which calls the function in a worker.
 
     Args:
-        max_workers: How many tasks run at the same time, each in a process.
-        name: For the names of threads.
-        initializer: Called in each worker before its first task; None for nothing.
+        max_workers: The maximum number of concurrent tasks, each in a process.
+        name: The prefix of the names of threads.
+        initializer: Called in each worker before its first task; None for none.
         initargs: Its arguments.
     """
 
@@ -58,7 +58,7 @@ class OpenProcessRunner(OpenTaskRunner):
         self._initializer = initializer, initargs
         self.workers = WorkerPool()
         self._functions: dict[TaskDefinition, bytes] = {}
-        """Those that go by name, which stays the same."""
+        """The pickled functions that are sent by name, and so stay the same."""
         self._flow_run: tuple[Run, bytes] | None = None
 
     def function_for(self, task: TaskDefinition) -> Callable[..., Any]:
@@ -68,7 +68,7 @@ class OpenProcessRunner(OpenTaskRunner):
         return RemoteCall(self, task)
 
     def dump_initializer(self) -> tuple[bytes, bytes] | None:
-        """The initializer and its arguments, pickled; None if there is none.
+        """Pickle the initializer and its arguments; return None if there is no initializer.
 
         Raises:
             NotPortable: They cannot be pickled.
@@ -83,7 +83,7 @@ class OpenProcessRunner(OpenTaskRunner):
         )
 
     def dump_function(self, task: TaskDefinition) -> bytes:
-        """The task's function, pickled."""
+        """Return the pickled function of a task."""
         data = self._functions.get(task)
         if data is None:
             who = f"Task {task.name!r}"
@@ -93,12 +93,12 @@ class OpenProcessRunner(OpenTaskRunner):
         return data
 
     def dump_again(self, run: Run, task: TaskDefinition, module: str) -> bytes:
-        """The task's function as this process has it, where its module was edited since.
+        """Pickle a task's function again if its module was edited after this process imported it.
 
-        If that cannot be pickled, it goes by its name all the same, and the run's log says so.
+        If that fails, the function is sent by name anyway, and the run's log says so.
 
         Raises:
-            NotPortable: It cannot be pickled, and its result would be stored as the old one's.
+            NotPortable: It cannot be pickled, and its result would get the old code's cache key.
         """
         who = f"Task {task.name!r}"
         try:
@@ -114,7 +114,7 @@ class OpenProcessRunner(OpenTaskRunner):
         return data
 
     def dump_flow_run(self, run: Run) -> bytes:
-        """The flow run for a worker that has not heard of it."""
+        """Return the pickled flow run, for a worker that does not have it."""
         if self._flow_run is None or self._flow_run[0] is not run:
             self._flow_run = run, dump_flow_run(run)
         return self._flow_run[1]
@@ -130,14 +130,14 @@ def _call_here(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 class RemoteCall:
-    """Stands in for a task's function: calls it in a worker process.
+    """A stand-in for the function of a task that calls it in a worker process.
 
     Args:
-        runner: Whose workers.
+        runner: The task runner with the workers.
         task: The task.
 
     Attributes:
-        keeps_deadline: It sees to the run's timeout itself.
+        keeps_deadline: True, as it enforces the run's timeout itself.
     """
 
     keeps_deadline = True
@@ -147,10 +147,10 @@ class RemoteCall:
         self._task = task
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the function with these arguments.
+        """Call the function with these arguments in a worker.
 
         Raises:
-            BaseException: What the function raised.
+            BaseException: An error of the function.
             NotPortable: The function, its arguments or its result cannot be sent.
             RunTimeout: It took longer than timeout_seconds.
             WorkerProcessDied: The process ended before the function did.
@@ -199,13 +199,13 @@ class RemoteCall:
             initializer=None if worker.is_initialized else self._runner.dump_initializer(),
         )
         answer = worker.call(call, payload, run)
-        if not answer.is_error:  # else it may be the initializer that raised
+        if not answer.is_error:  # otherwise the initializer may have raised
             worker.is_initialized = True
         return answer
 
 
 def _late(run: Run, answer: Answer, worker: WorkerHandle) -> BaseException:
-    """The error of a run whose time was over, with where it was then as its traceback."""
+    """Return the timeout error of a run, with the interrupted location as its traceback."""
     error = timed_out(run)
     if answer.payload is None:
         message = (
@@ -214,7 +214,7 @@ def _late(run: Run, answer: Answer, worker: WorkerHandle) -> BaseException:
         )
         note(run, logging.WARNING, message)
         return error
-    with contextlib.suppress(Exception):  # what comes too late may be anything
+    with contextlib.suppress(Exception):  # a late answer may be anything
         passed = pickling.loads(answer.payload)
         if isinstance(passed, DeadlinePassed):
             frames = trace_text(passed).rstrip().rpartition("\n")[0]

@@ -1,7 +1,7 @@
-"""The worker's side: a process that calls functions for another one.
+"""The worker process: it calls functions on behalf of its parent.
 
-The main thread calls them, one at a time, so that a signal can break them off. A second thread
-reads the pipe; a third sends the events.
+The main thread calls them one at a time, so that a signal can interrupt them. A second thread reads
+the pipe; a third sends the events.
 """
 
 from __future__ import annotations
@@ -50,27 +50,27 @@ if TYPE_CHECKING:
 
 _PARENT_CHECK_S = 5.0
 _STOP_WAIT_S = 1.0
-"""How long what the function submitted may take to end when the run is cancelled."""
+"""Maximum time for submitted tasks to end when the run is cancelled."""
 _FIRST_PUSH_S = 0.05
-"""How long code has to hear of the end by itself (from a task that it calls, from a wait)."""
+"""Time for code to notice its cancellation itself (when it calls a task, or waits)."""
 _PUSH_S = 0.01
 _MAX_FUNCTIONS = 64
 MOCKED = "FLOWSPAN__TESTING__MOCKED"
-"""The variable with the functions that the parent's test mocks; see `flowspan.core.stand_in`."""
+"""The environment variable with the functions that the parent's test mocks; see `stand_in`."""
 
 
 def main(connection: Connection) -> None:
-    """Serves one parent until it says that this is enough, or is gone.
+    """Serve one parent until it sends EXIT or is gone.
 
     Args:
-        connection: The pipe to it; the first message is SETUP, of which the path was set already.
+        connection: The pipe to it. The first message is SETUP; `sys.path` has already been set.
     """
-    # Ctrl-C is the parent's matter.
+    # The parent handles Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _, _path, (argv, program), number, config, offset_ns, otlp_endpoint = connection.recv()
     clock.follow(offset_ns)
     sys.argv[:] = argv
-    set_program_name(program)  # for the keys of results: what is in `__main__` was pickled by value
+    set_program_name(program)  # for cache keys: objects of `__main__` were pickled by value
     telemetry.configure(config, service_endpoint=lambda _timeout_s: otlp_endpoint)
     worker = Worker(connection, number)
     process = ProcessContext(
@@ -97,14 +97,14 @@ def main(connection: Connection) -> None:
 
 
 class Worker:
-    """Calls functions for another process.
+    """A server for the calls of its parent process.
 
     Args:
         connection: The pipe to it.
         number: The number of this worker, from 1.
 
     Attributes:
-        outgoing: Where messages to the parent go.
+        outgoing: The channel for messages to the parent.
     """
 
     def __init__(self, connection: Connection, number: int) -> None:
@@ -118,18 +118,18 @@ class Worker:
         self._parent_id = os.getppid()
         self._lock = threading.Lock()
         self._call_id = 0
-        """The call that is going on; 0 if none is."""
+        """The current call; 0 if there is no call."""
         self._scope = CancelScope()
         self._is_initialized = False
         self._pushes = 0
-        """How many threads are breaking something off."""
+        """The number of threads that are interrupting code."""
         self._is_plain = False
-        """Whether the main thread is in a plain function, which a signal may break off."""
+        """True while the main thread is in a sync function, which a signal may interrupt."""
         self._told: set[Scope] = set()
-        """Scopes of this call that were cancelled, and whose code was broken off for it."""
+        """Cancelled scopes of this call whose code has already been interrupted."""
 
     def serve(self) -> None:
-        """Makes the calls that come, until the parent says EXIT or is gone."""
+        """Perform calls until the parent sends EXIT or is gone."""
         threading.Thread(target=self._read, name="flowspan-pipe", daemon=True).start()
         self.outgoing.start()
         self.outgoing.send((messages.READY,))
@@ -141,17 +141,17 @@ class Worker:
         self.outgoing.send_events()
 
     def on_cancel(self, run_id: str, stop: Callable[[str], None]) -> None:
-        """See `ProcessContext.on_cancel`: the parent listens for it."""
+        """Watch a run for cancellation by the service, through the parent; see `Host.on_cancel`."""
         self._stoppers[run_id] = stop
         self.outgoing.emit((messages.WATCH, run_id))
 
     def forget(self, run_id: str) -> None:
-        """See `ProcessContext.forget`."""
+        """Stop watching a run; see `Host.forget`."""
         self._stoppers.pop(run_id, None)
         self.outgoing.emit((messages.FORGET, run_id))
 
     def on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        """Breaks the code off if its run was stopped; else ends the process, as ever."""
+        """Interrupt the code of a cancelled run; otherwise end the process, as SIGTERM does."""
         if not self._pushes and not self._scope.cancelled:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
@@ -159,7 +159,7 @@ class Worker:
         run = current_run.get()
         if run is None or not run.scope.cancelled or run.scope in self._told:
             return
-        # Not where the code has heard of it by itself and is cleaning up.
+        # Not if the code has already noticed, and is cleaning up.
         if self._is_plain and not isinstance(sys.exception(), RunSignal) and may_interrupt(frame):
             self._told |= {run.scope, self._scope} if self._scope.cancelled else {run.scope}
             run.scope.check()
@@ -169,22 +169,22 @@ class Worker:
             value = copy_context().run(self._call, call, payload)
             kind, answer = messages.VALUE, pickling.dump_result(call.who, value)
             del value
-        except BaseException as error:  # the engine in the parent decides
+        except BaseException as error:  # the engine in the parent classifies it
             if self.outgoing.is_forked:
                 raise
             kind, answer = messages.ERROR, pickling.dump_error(error)
-        if self.outgoing.is_forked:  # the function forked, and its child went on to the end, too
+        if self.outgoing.is_forked:  # the function forked, and the child returned from it, too
             sys.exit()
         with self._lock:
             self._call_id = 0
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):  # it may be closed, or anything
+            with contextlib.suppress(Exception):  # the stream may be closed or replaced
                 stream.flush()
         self.outgoing.send((kind, call_id), answer)
 
     @calls_user_code
     def _call(self, call: messages.Call, payload: bytes) -> Any:
-        # First, as it may come with this call alone: what cannot be loaded must not lose it.
+        # First, as only this call may contain it: a load error further down must not lose it.
         flow_run = self._flow_run(call)
         if call.initializer is not None:
             self._initialize(*call.initializer)
@@ -208,7 +208,7 @@ class Worker:
 
     @calls_user_code
     def _initialize(self, function: bytes, arguments: bytes) -> None:
-        """Call the initializer of the runner, unless this worker has called it."""
+        """Call the initializer of the runner, unless this worker has already called it."""
         if self._is_initialized:
             return
         args, kwargs = pickling.load_call(arguments)
@@ -224,7 +224,7 @@ class Worker:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        """Calls the function, and waits for what it submitted, to be reported before it."""
+        """Call the function, and wait for its submitted tasks, so that they are reported first."""
         scope = self._scope
         try:
             scope.check()
@@ -256,7 +256,7 @@ class Worker:
             self._is_plain = False
 
     def _function(self, data: bytes) -> Any:
-        """The function of a call: the same object as before if it came as the same bytes."""
+        """Return the function of a call; equal bytes give the same object again."""
         fn = self._functions.get(data)
         if fn is None:
             fn = self._functions[data] = pickling.load_function(data)
@@ -275,7 +275,7 @@ class Worker:
         return run
 
     def _read(self) -> None:
-        """Takes the parent's messages. Runs in a thread of its own."""
+        """Read the parent's messages, in a dedicated thread."""
         while True:
             try:
                 while not clock.wait_readable(self._connection.fileno(), _PARENT_CHECK_S):
@@ -285,7 +285,7 @@ class Worker:
                 payload = self._connection.recv_bytes() if message[0] == messages.CALL else b""
             except (EOFError, OSError):
                 _die()
-            except BaseException:  # noqa: BLE001 - a worker that does not hear must not go on
+            except BaseException:  # noqa: BLE001 - a worker that cannot read must not continue
                 traceback.print_exc()
                 _die()
             if message[0] == messages.EXIT:
@@ -297,7 +297,7 @@ class Worker:
         kind, *rest = message
         if kind == messages.CALL:
             call_id, call = rest
-            # Now, and not when it is begun: it may have been stopped until then.
+            # Before the call begins, as a STOP for it may arrive first.
             with self._lock:
                 self._scope, self._told, self._call_id = CancelScope(), set(), call_id
             self._jobs.put((call_id, call, payload))
@@ -323,7 +323,7 @@ class Worker:
             self._push(call_id, lambda: run_id not in self._stoppers)
 
     def _push(self, call_id: int, is_over: Callable[[], bool]) -> None:
-        """Interrupts plain code, in a system call as well, until it has heard that it is to end."""
+        """Interrupt sync code repeatedly, also in a system call, until it notices."""
 
         def push() -> None:
             wait_s = _FIRST_PUSH_S
@@ -341,14 +341,14 @@ class Worker:
             self._pushes += 1
         try:
             threading.Thread(target=push, name="flowspan-push", daemon=True).start()
-        except RuntimeError:  # the system has no more threads for us
+        except RuntimeError:  # the system has no more threads
             with self._lock:
                 self._pushes -= 1
 
 
 async def _awaited(scope: CancelScope, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Awaits a coroutine, which is cancelled with the scope."""
-    import asyncio  # noqa: PLC0415 - most programs have no use for it
+    """Await a coroutine, which is cancelled with the scope."""
+    import asyncio  # noqa: PLC0415 - most programs do not need it
 
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101 - this is a coroutine
@@ -368,7 +368,7 @@ async def _awaited(scope: CancelScope, coroutine: Coroutine[Any, Any, Any]) -> A
 
 
 def _die() -> NoReturn:
-    """The parent is gone: nobody waits for anything here, nor for what was started from here."""
+    """Kill this process and its children, because the parent is gone."""
     with contextlib.suppress(OSError):
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""What a worker sends to its parent: the events of its runs, and its answers.
+"""Outgoing messages of a worker: the events of its runs, and its answers.
 
-A few events are sent at once, by the thread that made them, so that those before a crash are not
-lost with the process. Where there are many, they are sent in bundles.
+The first few events are sent at once, by the thread that emits them, so that a crash does not lose
+them. When there are many, they are sent in batches.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 _GATHER_S = 0.005
 _SENT_AT_ONCE = 20
-"""How many events are sent at once in that time, before the others are gathered."""
+"""Number of events that are sent at once per interval; further ones are batched."""
 _MAX_WAITING = 20_000
-"""How many events wait; who makes more of them sends them before it goes on."""
+"""Maximum number of waiting events. Beyond it, the emitting thread sends them (backpressure)."""
 _MAX_BUNDLE = 2_000
 
 
 class Outgoing:
-    """Sends messages to the parent, in their order. May be used from any thread.
+    """A thread-safe, ordered channel for messages to the parent.
 
     Args:
         connection: The pipe.
 
     Attributes:
-        is_forked: Whether this is a process that a task forked from the worker. The pipe is not
-            its own: what it reports goes to the service in a session of its own.
+        is_forked: True in a process that a task forked from the worker. The pipe does not belong to
+            it, so its events go to the service in a separate session.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -47,18 +47,18 @@ class Outgoing:
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._left = _SENT_AT_ONCE
-        """How many more are sent at once. Threads may miscount it; no harm is done."""
+        """Number of events that may still be sent at once. Races may miscount it harmlessly."""
         self._flushes: dict[int, threading.Event] = {}
         self._flush_count = 0
         self.is_forked = False
         os.register_at_fork(after_in_child=self._after_fork)
 
     def start(self) -> None:
-        """Starts the thread that sends the events."""
+        """Start the thread that sends the events."""
         threading.Thread(target=self._run, name="flowspan-events", daemon=True).start()
 
     def emit(self, event: Event) -> None:
-        """Takes an event; see `flowspan.core.events.Emit`."""
+        """Queue or send an event; see `flowspan.core.events.Emit`."""
         if self.is_forked:
             if event[0] not in (messages.WATCH, messages.FORGET):
                 get_reporter().emit(event)
@@ -73,7 +73,7 @@ class Outgoing:
             self._wake.set()
 
     def send(self, message: tuple[Any, ...], payload: bytes | None = None) -> None:
-        """Sends a message, after the events that were emitted before it."""
+        """Send a message after all events that were emitted before it."""
         with self._lock:
             self.send_events()
             self._put(pickle.dumps(message))
@@ -81,7 +81,7 @@ class Outgoing:
                 self._put(payload)
 
     def send_events(self) -> None:
-        """Sends what was emitted."""
+        """Send all queued events."""
         with self._lock:
             while self._events:
                 count = min(len(self._events), _MAX_BUNDLE)
@@ -89,7 +89,7 @@ class Outgoing:
                 self._put(_pickled(bundle))
 
     def flush(self) -> None:
-        """Returns once all that was emitted is acked or safely spooled."""
+        """Wait until every emitted event is acknowledged or safely spooled."""
         self._flush(None)
 
     def _flush(self, timeout_s: float | None) -> None:
@@ -102,12 +102,12 @@ class Outgoing:
         done.wait(timeout_s)
 
     def wait_stored(self, address: object, timeout_s: float | None) -> None:
-        """Wait until the service has all that was emitted; the parent knows for how long."""
+        """Wait until the service has every emitted event. The parent applies its own timeout."""
         del address
         self._flush(timeout_s)
 
     def flushed(self, number: int) -> None:
-        """The parent has flushed."""
+        """Release the waiter of a flush."""
         done = self._flushes.pop(number, None)
         if done is not None:
             done.set()
@@ -133,5 +133,5 @@ class Outgoing:
 def _pickled(events: list[Event]) -> bytes:
     try:
         return pickle.dumps((messages.EVENTS, events))
-    except Exception:  # noqa: BLE001 - a text of a type of the user's own, for example
+    except Exception:  # noqa: BLE001 - for example, a string of the user's own type
         return pickling.dumps((messages.EVENTS, events))

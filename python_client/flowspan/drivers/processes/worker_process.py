@@ -1,4 +1,4 @@
-"""The parent's side of one worker process: starting it, calling a function in it, ending it."""
+"""The parent's handle of one worker process: starting it, calling functions in it, ending it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 60.0
 CANCEL_GRACE_S = 3.0
-"""How long code that was told to stop may go on before its process is killed. Less than a flow that
-is broken off waits for its tasks."""
+"""Grace period for code that was told to stop, before its process is killed. Shorter than the wait
+of an interrupted flow for its tasks."""
 DEADLINE_GRACE_S = 1.0
 EXIT_TIMEOUT_S = 5.0
 _DEATH_WAIT_S = 5.0
 _REAP_TIMEOUT_S = 10.0
 
-# The main module of the program is not run again: what is in it goes to workers by value.
+# The main module is not run again: its functions and classes are sent to workers by value.
 _PROGRAM = """'flowspan worker'
 import sys
 from multiprocessing.connection import Connection
@@ -47,12 +47,12 @@ main(connection)
 
 
 class Answer(NamedTuple):
-    """What came of a call.
+    """The outcome of a call.
 
     Attributes:
-        is_error: Whether the function raised.
-        payload: What it returned or raised, pickled; None if its process was killed.
-        is_late: Whether its time was over.
+        is_error: True if the function raised.
+        payload: The pickled return value or exception; None if the process was killed.
+        is_late: True if the deadline had passed.
     """
 
     is_error: bool
@@ -64,15 +64,15 @@ class WorkerHandle:
     """A worker process.
 
     Args:
-        host: The parent.
+        host: The parent's process context.
         number: Its number in the pool, from 1.
 
     Attributes:
-        known_flow_run: The key of the flow run that it has been told of.
+        known_flow_run: The key of the flow run that the worker already has.
         is_initialized: True if it has certainly called the initializer of its runner.
-        is_spent: Whether it must not be used again: it is gone, or code in it was broken off, which
-            may have left anything behind.
-        was_killed: Whether the parent killed it.
+        is_spent: True if it must not be used again: it is gone, or code in it was interrupted,
+            which may have left an undefined state.
+        was_killed: True if the parent killed it.
     """
 
     def __init__(self, host: ProcessContext, number: int) -> None:
@@ -102,26 +102,26 @@ class WorkerHandle:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this process has started it: one that was forked since must leave it alone."""
+        """True if this process started it. A forked child must leave it alone."""
         return os.getpid() == self._owner_id
 
     def is_alive(self) -> bool:
-        """Whether it can be given another call."""
+        """Return True if it can take another call."""
         return self.is_ours and not self.is_spent and self._process.poll() is None
 
     def call(self, call: Call, payload: bytes, run: Run) -> Answer:
-        """Calls a function in the worker, and passes on what it reports meanwhile.
+        """Call a function in the worker, and relay the events that it reports in the meantime.
 
         Args:
             call: The call.
-            payload: Its arguments, pickled.
-            run: What it is called for, and cancelled with. If its time is over, the process is
-                killed soon afterwards.
+            payload: The pickled arguments.
+            run: The run of the call. Cancelling it cancels the call. If its deadline passes, the
+                process is killed soon afterwards.
 
         Raises:
-            WorkerProcessDied: The process ended before the call did, and nobody had asked it to.
-            CancelRun, DeadlinePassed: Its scope was cancelled, before or so that the process had to
-                be killed.
+            WorkerProcessDied: The process ended unexpectedly before the call did.
+            CancelRun, DeadlinePassed: The scope of the run was cancelled before the call, or the
+                process had to be killed for it.
         """
         self._call_id += 1
         ended = threading.Event()
@@ -135,7 +135,7 @@ class WorkerHandle:
         self._relay.caller = run
         try:
             self._send((messages.CALL, call_id, call), payload)
-            # Not before: the worker knows nothing yet of a call that is to be stopped.
+            # Not earlier: a STOP before its call would be unknown to the worker.
             scope.add_interrupt(ended, stop_with_scope)
             if call.flow_run is not None:
                 self.known_flow_run = call.flow_run_key
@@ -161,7 +161,7 @@ class WorkerHandle:
     def _end_late(
         self, call_id: int, ended: threading.Event, timeout_s: float | None, run_id: str
     ) -> Answer:
-        """The time of a call is over: gives it a moment to clean up, then kills the process."""
+        """Handle a passed deadline: give the call a moment to clean up, then kill the process."""
         self.is_spent = True
         reason = f"Its time of {timeout_s:g} s was over."
         self._stop(call_id, ended, reason, run_id, DEADLINE_GRACE_S)
@@ -174,12 +174,12 @@ class WorkerHandle:
             return Answer(is_error=True, payload=None, is_late=True)
 
     def say_exit(self) -> None:
-        """Asks the process to end once it has nothing to do."""
+        """Ask the process to exit when it is idle."""
         with contextlib.suppress(OSError):
             self._send((messages.EXIT,))
 
     def end(self, timeout_s: float = EXIT_TIMEOUT_S) -> None:
-        """Waits for the end of a process that was asked for it; kills it if that takes too long."""
+        """Wait for the exit of a process after `say_exit`; kill it after the timeout."""
         if not self.is_ours:
             return
         deadline = clock.monotonic() + timeout_s
@@ -193,9 +193,9 @@ class WorkerHandle:
     def _set_up(self, number: int) -> None:
         settings = config.get_config()
         try:
-            # A message of its own: flowspan itself is found by this path.
-            # Not by send: what it leaves in the traceback of an error (a BytesIO and a view of it)
-            # is not always collected without a complaint.
+            # A separate message, as flowspan itself is imported through this path. `send` is not
+            # used: it leaves a BytesIO with a view of it in the traceback of an error, and
+            # garbage-collecting them may warn.
             self._connection.send_bytes(pickle.dumps(list(sys.path)))
             program = list(sys.argv), program_name()
             setup = (messages.SETUP, None, program, number, settings)
@@ -223,7 +223,7 @@ class WorkerHandle:
             raise
 
     def _receive(self, deadline: float | None) -> Answer | None:
-        """Takes what the worker sends until it answers the call; None if the time is over."""
+        """Take the worker's messages until it answers the call; None after the deadline."""
         while True:
             if deadline is not None and not self._has_more(max(0.0, deadline - clock.monotonic())):
                 return None
@@ -237,7 +237,7 @@ class WorkerHandle:
                 self._take(message)
 
     def _has_more(self, timeout_s: float) -> bool:
-        # Not by poll, which looks at a clock that the program may have stopped.
+        # `poll` would use a clock that the program may have stopped.
         return clock.wait_readable(self._connection.fileno(), timeout_s)
 
     def _take(self, message: tuple[Any, ...]) -> None:
@@ -259,7 +259,7 @@ class WorkerHandle:
                 self._connection.send_bytes(payload)
 
     def _cancel_run(self, run_id: str, reason: str) -> None:
-        # Called in the reporter's thread, which must not wait for a worker to read.
+        # Called in the reporter's thread, which must not block on a worker.
         message = (messages.CANCEL, run_id, reason)
         threading.Thread(target=self._try_to_send, args=(message,), daemon=True).start()
 
@@ -270,7 +270,7 @@ class WorkerHandle:
     def _stop(
         self, call_id: int, ended: threading.Event, reason: str, deadline_of: str, grace_s: float
     ) -> None:
-        """Tells the code to stop, and kills the process if it has not stopped after a while."""
+        """Tell the code to stop, and kill the process after the grace period."""
         message = (messages.STOP, call_id, reason, deadline_of)
 
         def kill_later() -> None:
@@ -281,18 +281,18 @@ class WorkerHandle:
             threading.Thread(target=target, name="flowspan-stop", daemon=True).start()
 
     def _kill(self) -> None:
-        """SIGKILL, to the process and to what it has started."""
+        """Send SIGKILL to the process and its children."""
         self.is_spent = self.was_killed = True
-        if self._process.returncode is None and self.is_ours:  # else its id may be another's by now
+        if self._process.returncode is None and self.is_ours:  # a reaped pid may be reused
             with contextlib.suppress(OSError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def _has_ended(self, timeout_s: float) -> bool:
-        """Waits for the end of the process, and leaves it to be reaped: its id is still its own."""
+        """Wait for the end of the process without reaping it, so that its pid is not reused."""
         deadline = clock.monotonic() + timeout_s
         pause_s = 0.001
         while self._process.returncode is None:
-            with contextlib.suppress(ChildProcessError):  # somebody else has reaped it
+            with contextlib.suppress(ChildProcessError):  # already reaped elsewhere
                 options = os.WEXITED | os.WNOWAIT | os.WNOHANG
                 if os.waitid(os.P_PID, self._process.pid, options) is None:
                     if clock.monotonic() > deadline:
@@ -304,10 +304,10 @@ class WorkerHandle:
         return True
 
     def _bury(self, message: str, *, is_asked_for: bool) -> None:
-        """Sees the process off, and ends the runs that it left open."""
+        """Reap the process, and end the runs that it left open."""
         if self._has_ended(_REAP_TIMEOUT_S):
             if self.is_spent and self._process.returncode is None:
-                # What the code has started, and did not get to end.
+                # Children that the worker's code started and did not end.
                 with contextlib.suppress(OSError):
                     os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait()
@@ -316,12 +316,12 @@ class WorkerHandle:
         self._relay.end_open(CANCELLED if is_asked_for else CRASHED, message)
 
     def _death(self) -> WorkerProcessDied:
-        """What is to be said of a process that ended by itself, or by somebody else's hand."""
+        """Return the error for a process that ended unexpectedly."""
         self.is_spent = True
         code = None
         if self._has_ended(_DEATH_WAIT_S):
             code = _exit_code(self._process.pid)
-        else:  # it has only closed its connection
+        else:  # it only closed its connection
             self._kill()
         error = _died(self._process.pid, code)
         self._bury(str(error), is_asked_for=False)
@@ -329,7 +329,7 @@ class WorkerHandle:
 
 
 def _exit_code(pid: int) -> int | None:
-    """The exit code of a process that has ended and was not reaped; negative for a signal."""
+    """Return the exit code of an ended, unreaped process; negative for a signal."""
     with contextlib.suppress(ChildProcessError):
         found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
         if found is not None:
@@ -360,15 +360,15 @@ def _died(pid: int, code: int | None) -> WorkerProcessDied:
 
 
 def _start(its_end: Connection) -> subprocess.Popen[bytes]:
-    """Starts a Python like this one, with the one file descriptor, in a process group of its own.
+    """Start a Python like this one, with one file descriptor, in a new process group.
 
-    In a group of its own, so that Ctrl-C is for the parent alone to deal with, and that the process
-    can be killed together with what it has started.
+    Because of the group, only the parent handles Ctrl-C, and the process can be killed together
+    with its children.
     """
-    # Private, but what multiprocessing itself uses; there is no public name for it.
+    # Private, but multiprocessing uses it as well; there is no public equivalent.
     options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001
     if "-P" not in options:
-        options.append("-P")  # its path is this process's, and is yet to come
+        options.append("-P")  # its path comes from this process, over the pipe
     descriptor = its_end.fileno()
     return subprocess.Popen(  # noqa: S603 - this interpreter
         [sys.executable, *options, "-c", _PROGRAM, str(descriptor)],

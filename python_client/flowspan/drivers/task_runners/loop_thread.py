@@ -1,7 +1,7 @@
-"""An event loop in a thread of its own, for submitted asynchronous tasks.
+"""An event loop in a dedicated thread, for submitted async tasks.
 
-They do not run on the loop of the flow, so that a flow that blocks on `future.result()` does not
-stop the very tasks that it waits for.
+They do not run on the flow's loop: a flow that blocks on `future.result()` would deadlock with the
+tasks that it waits for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class LoopThread:
     """A thread with an event loop.
 
     Args:
-        max_tasks: How many coroutines run at the same time; None for no bound.
+        max_tasks: The maximum number of concurrent coroutines; None for no limit.
         name: The thread's name.
     """
 
@@ -36,7 +36,7 @@ class LoopThread:
         self._thread.start()
 
     def is_current(self) -> bool:
-        """Whether the calling thread is this one."""
+        """Return True if the calling thread is this one."""
         return threading.current_thread() is self._thread
 
     def put(
@@ -45,15 +45,15 @@ class LoopThread:
         context: Context,
         at_end: Callable[[], None],
     ) -> None:
-        """Runs a coroutine in a context. May be called from any thread.
+        """Run a coroutine in a context. May be called from any thread.
 
         Args:
-            start: Makes the coroutine.
-            context: Where it runs.
+            start: Creates the coroutine.
+            context: The context in which it runs.
             at_end: Called when it has ended, also if it was cancelled before its first step.
         """
         self._new.append((start, context, at_end))
-        # Waking the loop costs a system call: once for all that come before it looks.
+        # Waking the loop costs a system call, so one wake-up serves all pending items.
         if not self._is_woken:
             self._is_woken = True
             try:
@@ -63,11 +63,11 @@ class LoopThread:
                 raise
 
     def cancel(self) -> None:
-        """Cancels all coroutines that run. May be called from any thread."""
+        """Cancel all running coroutines. May be called from any thread."""
         self._loop.call_soon_threadsafe(self._cancel)
 
     def close(self) -> None:
-        """Ends the thread; what still runs is cancelled."""
+        """Stop the thread; running coroutines are cancelled."""
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _run(self) -> None:

@@ -1,10 +1,10 @@
-"""Threads for submitted tasks: as many as the work can use, made when they are needed.
+"""A growing thread pool for submitted tasks.
 
-More threads than that only fight for the interpreter: ten thousand tasks that do nothing are done
-soonest by one. So a thread is added when a job has to wait while those that run do not get done:
-quickly up to the number of processors and a few; beyond that only while the processor is idle,
-which is when the jobs wait for something. Up to the bound, if there is one, else as far as the
-system lets us.
+Surplus threads only compete for the GIL: ten thousand no-op tasks finish soonest on one thread. So
+a thread is added only when a job has to wait while the running ones make no progress. The pool
+grows quickly up to a few more than the number of processors. Beyond that it grows only while the
+processor is idle, which means that the jobs wait for I/O. The limit is `max_threads`, or else
+the system's limit.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
 _TICK_S = 0.001
 _EAGER_THREADS = (os.cpu_count() or 1) + 4
 _IDLE_SHARE = 0.5
-"""The processor counts as idle while the process uses less than this part of one."""
+"""The processor counts as idle while the process uses less than this share of one core."""
 
 _here = threading.local()
-"""Which pool this thread belongs to."""
+"""Thread-local: the pool that this thread belongs to."""
 
 _logger = logging.getLogger("flowspan.task_runners")
 
 
 def current_pool() -> ThreadPool | None:
-    """The pool that the calling thread is one of, or stands in for one of; else None."""
+    """Return the pool that the calling thread belongs to or acts for; else None."""
     return getattr(_here, "pool", None)
 
 
 def be_of(pool: ThreadPool | None) -> None:
-    """Says so of the calling thread."""
+    """Set the pool of the calling thread."""
     _here.pool = pool
 
 
 class ThreadPool:
-    """Runs jobs on threads.
+    """A pool of threads that run jobs.
 
     Args:
-        max_threads: How many threads there may be; None for no bound.
-        name: The beginning of the threads' names.
+        max_threads: The maximum number of threads; None for no limit.
+        name: The prefix of the threads' names.
     """
 
     def __init__(self, max_threads: int | None, name: str) -> None:
@@ -60,17 +60,17 @@ class ThreadPool:
         self._threads = 0
         self._idle = 0
         self._done = deque[None](maxlen=1)
-        """Not empty if a job was done since the last tick; appending is atomic, counting is not."""
+        """Not empty if a job finished since the last tick; appending is atomic, counting is not."""
         self._is_growing = False
         self._closed = False
 
     def put(self, job: Job, *, at_once: bool = False) -> None:
-        """Runs a job, which must not raise, as soon as there is a thread for it.
+        """Run a job, which must not raise, as soon as a thread is available.
 
         Args:
             job: The job.
-            at_once: Whether a thread is started for it although those that there are may be free
-                in a moment. Since Python 3.12 none can be started once the program is at its end.
+            at_once: Start a thread for it even if a busy one may become free in a moment. From
+                Python 3.12 on, no thread can be started during interpreter shutdown.
         """
         self._queue.put(job)
         if self._idle or self._threads == self._max_threads:
@@ -81,7 +81,7 @@ class ThreadPool:
             self._start_growing()
 
     def close(self) -> None:
-        """Lets the threads end once the queue is empty."""
+        """Let the threads end once the queue is empty."""
         with self._lock:
             self._closed = True
             threads = self._threads
@@ -95,9 +95,9 @@ class ThreadPool:
             self._threads += 1
             name = f"{self._name}-{self._threads}"
         try:
-            # Daemons, so that a task that hangs does not hold up the end of the process.
+            # Daemon threads, so that a task that hangs does not delay the end of the process.
             threading.Thread(target=self._work, name=name, daemon=True).start()
-        except RuntimeError:  # the system has no more threads for us
+        except RuntimeError:  # the system has no more threads
             with self._lock:
                 self._threads -= 1
                 if not self._threads:
@@ -133,11 +133,11 @@ class ThreadPool:
             self._is_growing = True
         try:
             threading.Thread(target=self._grow, name=f"{self._name}-growth", daemon=True).start()
-        except RuntimeError:  # the system has no more threads for us: those that there are will do
+        except RuntimeError:  # the system has no more threads: the existing ones must do
             self._is_growing = False
 
     def _grow(self) -> None:
-        """Adds threads until no job waits. Runs in a thread of its own, for the others are busy."""
+        """Add threads until no job waits. Runs in its own thread, as the others are busy."""
         while True:
             cpu, wall = clock.process_time(), clock.monotonic()
             self._done.clear()
@@ -145,12 +145,12 @@ class ThreadPool:
             if self._queue.empty() or self._threads == self._max_threads or self._closed:
                 with self._lock:
                     self._is_growing = False
-                    # A job put in the meantime did not start another growth: look once more.
+                    # A job that was put in the meantime did not start another growth: check again.
                     if self._queue.empty() or self._idle or self._closed or self._is_full():
                         return
                     self._is_growing = True
             elif self._done or self._idle:
-                continue  # They get things done.
+                continue  # the threads make progress
             used = (clock.process_time() - cpu) / (clock.monotonic() - wall)
             if self._threads < _EAGER_THREADS:
                 more = 1

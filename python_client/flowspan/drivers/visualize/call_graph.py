@@ -1,4 +1,4 @@
-"""Sketches of flows: their function is called, but not what it calls; that is only noted down."""
+"""The call graph of a flow: its function runs, but its calls are only recorded."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ if TYPE_CHECKING:
 
 
 class Sketched:
-    """Stands for what a task or flow would give: its result, its future, or a list of those."""
+    """A placeholder for the result of a recorded call, its future, or a list of futures."""
 
     def __init__(self, number: int, name: str, value: Any = None) -> None:
-        """Stand for a result, or for a future whose result is known.
+        """Create a placeholder.
 
         Args:
             number: The number of the call.
             name: Its name.
-            value: What the task is said to give (`viz_return_value`); None if that is not known.
+            value: The declared result (`viz_return_value`); None if it is not known.
         """
         self.number = number
         self.name = name
         self.state = State(COMPLETED, data=self if value is None else value)
 
     def result(self, *_args: Any, **_kwargs: Any) -> Any:
-        """As that of a future or state: itself, or the value that is known."""
+        """Return the declared result, or the placeholder itself."""
         return self.state.data
 
     async def aresult(self, *_args: Any, **_kwargs: Any) -> Any:
-        """As `result`."""
+        """Return the same as `result`."""
         return self.state.data
 
     def wait(self, *_args: Any, **_kwargs: Any) -> None:
-        """As that of a future: at once."""
+        """Return at once, like a finished future."""
 
     def done(self) -> bool:
-        """As that of a future: always."""
+        """Return True, like a finished future."""
         return True
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        """As that of a future that has ended: call it at once."""
+        """Call the function at once, like a finished future."""
         callback(self)
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -69,7 +69,7 @@ class Sketched:
         return self.state.data
 
     def __iter__(self) -> Iterator[Any]:
-        """The futures of a mapped task, where its values are known."""
+        """Yield the futures of a mapped task; its results must be declared."""
         values = self.state.data
         if not isinstance(values, (list, tuple)):
             self._refuse()
@@ -90,12 +90,12 @@ class Sketched:
 
 
 class Sketch:
-    """What a flow calls, and what of it takes the result of what.
+    """The call graph of a flow: its calls and the data dependencies between them.
 
     Attributes:
-        nodes: The names of the calls, in order ("load-0"), each with whether it is a flow.
-        edges: Pairs of indexes into the nodes: the result of the first is taken by the second.
-        run: Stands for the flow run, for code that asks about it. It is never reported.
+        nodes: The names of the calls, in order ("load-0"), each with True for a flow.
+        edges: Pairs of indexes into the nodes: the second call takes the result of the first.
+        run: A placeholder flow run for code that asks for the current run. It is never reported.
     """
 
     run: Run
@@ -108,7 +108,7 @@ class Sketch:
         self._values: list[tuple[Any, int]] = []
 
     def add(self, definition: Any, *inputs: Any) -> Any:
-        """Notes a call down; what it is to give: its `viz_return_value`, or something Sketched."""
+        """Record a call; return its `viz_return_value` or a placeholder."""
         count = self._counts.get(definition.name, 0)
         self._counts[definition.name] = count + 1
         number = len(self.nodes)
@@ -123,7 +123,7 @@ class Sketch:
         return value
 
     def submitted(self, definition: Any, *inputs: Any, return_state: bool) -> Any:
-        """Note a submitted or mapped task down; return its future, or its state."""
+        """Record a submitted or mapped task; return its future or its state."""
         number = len(self.nodes)
         value = self.add(definition, *inputs)
         if return_state:
@@ -141,7 +141,7 @@ class Sketch:
         yield from self._known_in(inputs)
 
     def _known_in(self, value: Any) -> Iterator[int]:
-        """The calls whose `viz_return_value` is somewhere in a value."""
+        """Yield the calls whose `viz_return_value` occurs in a value, at any depth."""
         kinds = tuple({type(given) for given, _ in self._values})
         for item in find(value, kinds) if kinds else ():
             found = [number for given, number in self._values if given is item]
@@ -152,7 +152,7 @@ class Sketch:
                     yield from self._known_in(part)
 
     def as_mermaid(self) -> str:
-        """The text of a Mermaid flowchart."""
+        """Return the call graph as a Mermaid flowchart."""
         lines = ["graph TD"]
         for number, (name, is_flow) in enumerate(self.nodes):
             shape = f'[["{name}"]]' if is_flow else f'["{name}"]'
@@ -161,7 +161,7 @@ class Sketch:
         return "\n".join(lines) + "\n"
 
     def as_dot(self) -> str:
-        """The text of a graph for the programs of Graphviz."""
+        """Return the call graph in the DOT language of Graphviz."""
         lines = ["digraph {", "    node [shape=box, style=rounded];"]
         for number, (name, is_flow) in enumerate(self.nodes):
             label = name.replace("\\", "\\\\").replace('"', '\\"')
@@ -177,7 +177,7 @@ def make_sketch(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Sketch:
-    """Call the function of a flow, plain or asynchronous, or a generator function.
+    """Call the function of a flow (sync, async or a generator), and record its calls.
 
     Args:
         flow: The flow.
@@ -202,7 +202,7 @@ def make_sketch(
         sketch.run.loop = running_loop()
         value = fn(*args, **kwargs)
         if hasattr(value, "__aiter__") or asyncio.iscoroutine(value):
-            run_coroutine(later(value))  # in a thread if a loop runs in this one
+            run_coroutine(later(value))  # in another thread if a loop runs in this one
         elif hasattr(value, "__next__"):
             for _ in value:
                 pass
@@ -215,19 +215,19 @@ def make_sketch(
     return sketch
 
 
-class _NoReports(hosts.ProcessContext):
-    """A host that reports nothing: what a flow does beside its calls is not to be seen."""
+class _NoReports(hosts.Host):
+    """A process context that drops all reports, so that visualizing has no side effects."""
 
     def __init__(self) -> None:
         super().__init__(_nothing, flush=_nothing, on_cancel=_nothing, forget=_nothing)
 
 
 def _nothing(*_: object) -> None:
-    """Takes anything."""
+    """Accept and ignore any arguments."""
 
 
 def _stand_in(flow: FlowDefinition, arguments: dict[str, Any]) -> FlowRun:
-    """Return a run of the flow for code that asks about its run; it is not reported."""
+    """Return a placeholder run of the flow for code that asks for the current run."""
     run_id = str(uuid4())
     record = RunRecord(
         run_id,

@@ -1,4 +1,4 @@
-"""Drawing with the program `dot` of Graphviz."""
+"""Rendering of graphs with the `dot` program of Graphviz."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DrawnPath(type(Path())):  # type: ignore[misc] # Path itself cannot be derived from before 3.12
-    """The path of a drawing, which may be awaited and then gives itself."""
+    """The path of a rendered graph. It can be awaited, for code that is written for Prefect."""
 
     def __await__(self) -> Generator[None, None, DrawnPath]:
         yield from ()
@@ -22,10 +22,10 @@ class DrawnPath(type(Path())):  # type: ignore[misc] # Path itself cannot be der
 
 
 def draw(graph: str, file: Path) -> Path:
-    """Draws a graph into an SVG file, and returns that.
+    """Render a graph to an SVG file, and return the file's path.
 
     Raises:
-        VisualizationError: The program is not installed, or refuses.
+        VisualizationError: The program is not installed, or reports an error.
     """
     program = shutil.which("dot")
     if program is None:
