@@ -31,9 +31,9 @@ current_tags: ContextVar[tuple[str, ...]] = ContextVar("flowspan_current_tags", 
 
 _MAX_TAGS = 64
 _UNSERIALIZABLE = (
-    "Parameter {0.name!r} (of type {0.type}) is not stored with the run: {0.reason}. The run goes "
-    "on with the value itself; the service keeps a placeholder. To see it there, pass something "
-    "that JSON can hold (a path, an id, plain data), or make it a pydantic model or a dataclass."
+    "Parameter {0.name!r} (of type {0.type}) is not stored with the run: {0.reason}. The run "
+    "continues with the value itself; the service stores a placeholder. To see the value there, "
+    "pass plain data, a path or an id, or make it a pydantic model or a dataclass."
 )
 
 

@@ -130,13 +130,13 @@ def _message(
         future = path[id(future)]
     who = f"{run.definition.kind} run {run.record.run_name!r}"
     if len(names) == 1 and last.run.record.id == run.record.id:
-        return f"{who} waits for itself, which cannot end. Do not give it its own future."
+        return f"{who} waits for itself: a deadlock. Do not pass it its own future."
     chain = ", which waits for ".join(reversed(names))
     if last.run.record.id != run.record.id:
         chain += f", which cannot end before {run.record.run_name!r} does"
     return (
-        f"{who} depends on itself: it waits for {chain}. Let one of them end without the result of "
-        "the other."
+        f"{who} depends on itself: it waits for {chain}. Break the deadlock: one of them must not "
+        "wait for the result."
     )
 
 

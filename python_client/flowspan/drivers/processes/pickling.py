@@ -25,7 +25,7 @@ from flowspan.drivers.processes.exceptions import are_arguments, reduce_error
 from flowspan.exceptions import NotPortable, RemoteError
 
 _ADVICE = (
-    "Pass something that can be pickled (plain data, a path, an id), or make it inside of the "
+    "Pass something that can be pickled (plain data, a path, an id), or create it inside the "
     "task; or run the task on threads (ThreadPoolTaskRunner)."
 )
 
@@ -158,10 +158,10 @@ def dump_function(who: str, fn: Any, text: str = "") -> tuple[bytes, bool]:
         return dumps(portable), isinstance(portable, FunctionReference)
     except Exception as error:
         raise NotPortable(
-            f"{who}: its function cannot be sent to a worker process: {_summary(error)}. It goes "
-            "by value, with the globals and outer variables that it uses, since it cannot be "
-            "imported (it is in __main__ or inside of a function, or is a method of an object "
-            "that cannot be pickled). Move it into a module, or let it make what it uses itself."
+            f"{who}: its function cannot be sent to a worker process: {_summary(error)}. It is "
+            "pickled by value, with the globals and outer variables that it uses, because it "
+            "cannot be imported (it is in __main__ or inside a function, or is a method of an "
+            "object that cannot be pickled). Move it to a module, or create the objects inside it."
         ) from error
 
 

@@ -105,9 +105,9 @@ class OpenProcessRunner(OpenTaskRunner):
             data = pickling.dump_function_by_value(who, task.fn, module)
         except NotPortable as error:
             edited = f"Module {module!r} was edited after this program imported it"
-            if run.result_handler is not None:
-                raise NotPortable(f"{edited}: start the program again. {error}") from None
-            message = f"{edited}, and worker processes run {task.name!r} as it is now. {error}"
+            if run.keeper is not None:
+                raise NotPortable(f"{edited}. Restart the program. {error}") from None
+            message = f"{edited}, and worker processes run the edited {task.name!r}. {error}"
             note(run, logging.WARNING, message)
             data, _ = pickling.dump_function(who, task.fn)
         self._functions[task] = data

@@ -163,7 +163,7 @@ class WorkerHandle:
     ) -> Answer:
         """Handle a passed deadline: give the call a moment to clean up, then kill the process."""
         self.is_spent = True
-        reason = f"Its time of {timeout_s:g} s was over."
+        reason = f"Its timeout of {timeout_s:g} s has passed."
         self._stop(call_id, ended, reason, run_id, DEADLINE_GRACE_S)
         try:
             answer = self._receive(None)
@@ -205,15 +205,15 @@ class WorkerHandle:
             if not self._has_more(START_TIMEOUT_S):
                 self._kill()
                 raise WorkerProcessDied(
-                    f"A worker process did not begin to work within {START_TIMEOUT_S:g} s."
+                    f"A worker process did not start within {START_TIMEOUT_S:g} s."
                 )
             self._connection.recv_bytes()  # READY
         except (EOFError, OSError) as error:
             self.is_spent = True
             died = self._death()
             raise WorkerProcessDied(
-                f"A worker process could not be started ({died}); it may have said why on standard "
-                "error.",
+                f"A worker process could not be started ({died}); its standard error may show "
+                "the reason.",
                 exit_code=died.exit_code,
                 signal=died.signal,
             ) from error
@@ -250,7 +250,7 @@ class WorkerHandle:
     def _send(self, message: tuple[Any, ...], payload: bytes | None = None) -> None:
         if not self.is_ours:
             raise BrokenPipeError(
-                "The worker is that of the process from which this one was forked."
+                "The worker belongs to the process from which this one was forked."
             )
         data = pickle.dumps(message)
         with self._sending:

@@ -77,8 +77,8 @@ class Sketched:
 
     def _refuse(self, *_: Any) -> Any:
         raise VisualizationError(
-            f"The flow looks into the result of {self.name!r}, which is not there: nothing that a "
-            "flow calls is executed when it is drawn. Give the task a value to go on with: "
+            f"The flow uses the result of {self.name!r}, which does not exist: the calls of a flow "
+            "are not executed when it is visualized. Set a result for this purpose: "
             "@task(viz_return_value=…)."
         )
 

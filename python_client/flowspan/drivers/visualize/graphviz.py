@@ -32,7 +32,7 @@ def draw(graph: str, file: Path) -> Path:
         raise VisualizationError(
             "Graphviz is not installed: its program `dot` is not on the PATH. Install it (apt "
             "install graphviz, brew install graphviz), or use generate_mermaid_graph() or "
-            "generate_dot_graph(), which give the graph as text."
+            "generate_dot_graph(), which return the graph as text."
         )
     command = [program, "-Tsvg", "-o", str(file)]
     done = subprocess.run(command, input=graph, capture_output=True, text=True, check=False)  # noqa: S603 - a program of the user's machine
