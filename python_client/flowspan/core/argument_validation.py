@@ -97,7 +97,7 @@ class Checks:
         return {"_fn": fn, "names": names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(loaded_function(state["_fn"]), state["names"])  # type: ignore[misc] # as made anew
+        self.__init__(loaded_function(state["_fn"]), state["names"])  # type: ignore[misc] # as if new
 
     def get(self, name: str) -> Check | None:
         """Return the check of a parameter; None if it accepts any value."""
@@ -188,7 +188,7 @@ class Check:
         if type(value) is int and self._hint is float and abs(value) <= _EXACT_AS_FLOAT:
             return float(value)  # such defaults are common, and need no pydantic
         # Imported here for startup time: see the module docstring.
-        from pydantic import PydanticUserError, ValidationError  # noqa: PLC0415
+        from pydantic import PydanticUserError, ValidationError  # noqa: PLC0415 - as above
 
         if self._adapter is None:
             try:

@@ -136,7 +136,7 @@ class Run:
         flow_run: Run | None,
         scope: Scope,
         created_ns: int,
-        log_prints: bool,  # noqa: FBT001 - see above
+        log_prints: bool,  # noqa: FBT001 - documented above
     ) -> None:
         self.record = record
         self.definition = definition

@@ -185,7 +185,7 @@ class TaskRun(_Timed):
 
     @property
     def flow_run_run_count(self) -> int:
-        """The number of the attempt of the flow run that it belongs to; 0 outside flows."""
+        """The current attempt of its flow run; 0 outside flows."""
         return 0 if self.flow_run is None else self.flow_run.run_count
 
 

@@ -311,7 +311,7 @@ class State(StateQuestions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateDetails:
-    """The details of a state besides its type, name and message.
+    """The details of a state in addition to its type, name and message.
 
     Attributes:
         flow_run_id: The flow run that it belongs to; None for a handmade state.

@@ -48,7 +48,7 @@ def _iterate_here(values: AsyncGenerator[Any, Any]) -> Generator[Any, Any, None]
             thread = stack.enter_context(ThreadPoolExecutor(1, "flowspan-async"))
             stack.callback(lambda: thread.submit(runner.close).result())
 
-            def run(coroutine: Coroutine[Any, Any, Any]) -> Any:  # type: ignore[misc] # the same
+            def run(coroutine: Coroutine[Any, Any, Any]) -> Any:  # type: ignore[misc] # same signature
                 return thread.submit(copy_context().run, runner.run, coroutine).result()
 
         stack.callback(lambda: run(_boxed(values.aclose())).opened())
@@ -62,7 +62,7 @@ def _iterate_here(values: AsyncGenerator[Any, Any]) -> Generator[Any, Any, None]
                 awaitable = values.asend((yield value))
             except GeneratorExit:
                 raise
-            except BaseException as thrown:  # noqa: BLE001 - it is the body's
+            except BaseException as thrown:  # noqa: BLE001 - raised by the loop body
                 awaitable = values.athrow(thrown)
 
 

@@ -74,7 +74,7 @@ def held(
             described by its attributes.
     """
     first_seen = hasher.first_seen
-    assert first_seen is not None  # noqa: S101 - only for the identity of tasks
+    assert first_seen is not None  # noqa: S101 - always set for a task identity
     if type(thing) in _SCALARS:
         return f"{type(thing).__name__}:{thing!r}".encode()
     known = first_seen.get(thing)
@@ -267,7 +267,7 @@ def held_by_name(
         hasher: The hasher of the task identity.
     """
     first_seen = hasher.first_seen
-    assert first_seen is not None  # noqa: S101 - only for the identity of tasks
+    assert first_seen is not None  # noqa: S101 - always set for a task identity
     found = {}
     for name in sorted(attributes, key=str):
         token = first_seen.get(owner, name) if name in changed else None
@@ -314,7 +314,7 @@ def _contents(function: FunctionType) -> Iterable[tuple[str, Any]]:
 def _first_in(name: str, cell: Any, content: Any, hasher: Hasher) -> bytes:
     """Return the first-seen token of a variable that a function itself changes."""
     first_seen = hasher.first_seen
-    assert first_seen is not None  # noqa: S101 - only for the identity of tasks
+    assert first_seen is not None  # noqa: S101 - always set for a task identity
     known = first_seen.get(cell)
     if known is not None:
         return known

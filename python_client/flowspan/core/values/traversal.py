@@ -194,7 +194,7 @@ def _blank(value: Any, base: Any) -> Any:
     try:
         fresh = base.__new__(type(value))
     except TypeError:  # a class written in C, or derived from one, needs its own constructor
-        from copy import copy  # noqa: PLC0415 - rare
+        from copy import copy  # noqa: PLC0415 - rarely needed
 
         return copy(value)
     copy_attributes(value, fresh)

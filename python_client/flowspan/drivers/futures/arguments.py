@@ -42,7 +42,7 @@ def given_upstream(wait_for: Any) -> tuple[Any, ...]:
         raise TypeError(
             f"wait_for takes futures and states, alone or in a list, not {shown(wait_for)}"
         ) from None
-    return tuple(item for item in items)  # `tuple(items)` might ask for the length
+    return tuple(item for item in items)  # `tuple(items)` might call `__length_hint__`
 
 
 def upstream_in(*values: Any) -> list[TaskFuture[Any] | State]:

@@ -153,7 +153,7 @@ class TaskFuture(Generic[R]):
             for index, known in enumerate(self._callbacks or ()):
                 # Bound methods are new objects on each access. Other callables may override `==`.
                 if known is callback or (type(known) in _METHODS and known == callback):
-                    del self._callbacks[index]  # type: ignore[union-attr] # it has items
+                    del self._callbacks[index]  # type: ignore[union-attr] # not None here
                     return
 
     def finish(self, state: State) -> bool:

@@ -98,7 +98,7 @@ def _items_of(value: Any) -> list[Any] | None:
         items = iter(value)
     except TypeError:  # an array or tensor without dimensions
         return None
-    return [item for item in items]  # noqa: C416 - `list` would ask for the length first
+    return [item for item in items]  # noqa: C416 - `list` would call `__length_hint__`
 
 
 def _is_old_model(kind: type) -> bool:

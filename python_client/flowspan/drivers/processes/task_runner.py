@@ -157,7 +157,7 @@ class RemoteCall:
             CancelRun: The run was cancelled.
         """
         run = current_run.get()
-        assert run is not None  # noqa: S101 - a driver calls this
+        assert run is not None  # noqa: S101 - called by a driver, in a run
         who = f"Task {self._task.name!r}"
         fn = self._runner.dump_function(self._task)
         payload = pickling.dump_call(who, self._task.fn, args, kwargs)

@@ -281,7 +281,7 @@ class Worker:
                 while not clock.wait_readable(self._connection.fileno(), _PARENT_CHECK_S):
                     if os.getppid() != self._parent_id:
                         _die()
-                message = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - the parent's
+                message = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - the parent
                 payload = self._connection.recv_bytes() if message[0] == messages.CALL else b""
             except (EOFError, OSError):
                 _die()

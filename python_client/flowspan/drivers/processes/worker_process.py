@@ -167,7 +167,7 @@ class WorkerHandle:
         self._stop(call_id, ended, reason, run_id, DEADLINE_GRACE_S)
         try:
             answer = self._receive(None)
-            assert answer is not None  # noqa: S101 - without a deadline it is waited for
+            assert answer is not None  # noqa: S101 - None only with a deadline
             return answer._replace(is_late=True)
         except (EOFError, OSError):
             self._bury(f"Stopped: {reason}", is_asked_for=True)
@@ -185,7 +185,7 @@ class WorkerHandle:
         deadline = clock.monotonic() + timeout_s
         with contextlib.suppress(EOFError, OSError):
             while self._has_more(max(0.0, deadline - clock.monotonic())):
-                self._take(pickle.loads(self._connection.recv_bytes()))  # noqa: S301 - our worker's
+                self._take(pickle.loads(self._connection.recv_bytes()))  # noqa: S301 - our own worker
         if not self._has_ended(max(0.05, deadline - clock.monotonic())):
             self._kill()
         self._bury("The worker process of the task that called it was ended.", is_asked_for=True)
@@ -227,7 +227,7 @@ class WorkerHandle:
         while True:
             if deadline is not None and not self._has_more(max(0.0, deadline - clock.monotonic())):
                 return None
-            message = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - our own worker's
+            message = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - our own worker
             kind = message[0]
             if kind in {messages.VALUE, messages.ERROR}:
                 payload = self._connection.recv_bytes()
@@ -366,7 +366,7 @@ def _start(its_end: Connection) -> subprocess.Popen[bytes]:
     with its children.
     """
     # Private, but multiprocessing uses it as well; there is no public equivalent.
-    options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001
+    options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - as above
     if "-P" not in options:
         options.append("-P")  # its path comes from this process, over the pipe
     descriptor = its_end.fileno()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 
-class DrawnPath(type(Path())):  # type: ignore[misc] # Path itself cannot be derived from before 3.12
+class DrawnPath(type(Path())):  # type: ignore[misc] # before 3.12, Path itself cannot be subclassed
     """The path of a rendered graph. It can be awaited, for code that is written for Prefect."""
 
     def __await__(self) -> Generator[None, None, DrawnPath]:
@@ -35,7 +35,7 @@ def draw(graph: str, file: Path) -> Path:
             "generate_dot_graph(), which return the graph as text."
         )
     command = [program, "-Tsvg", "-o", str(file)]
-    done = subprocess.run(command, input=graph, capture_output=True, text=True, check=False)  # noqa: S603 - a program of the user's machine
+    done = subprocess.run(command, input=graph, capture_output=True, text=True, check=False)  # noqa: S603 - an installed program
     if done.returncode:
         raise VisualizationError(f"Graphviz could not draw the flow: {done.stderr.strip()}")
     return file
