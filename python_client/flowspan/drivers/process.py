@@ -178,7 +178,7 @@ def flush_reports() -> None:
 def _find_wait() -> Wait | None:
     if _host is not None:
         return host_of(current_run.get()).wait_stored
-    # A forked child may report logs of the run in which it was forked before it starts a run.
+    # Before its first run, a forked child may report logs of the run in which it was forked.
     return get_host().wait_stored if _is_forked else None
 
 

@@ -1,4 +1,4 @@
-"""The sync/async bridge: calls of async flows and tasks from sync code, and the reverse."""
+"""The sync/async bridge: runs async code to completion where the caller cannot await it."""
 
 from __future__ import annotations
 

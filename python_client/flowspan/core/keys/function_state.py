@@ -158,7 +158,7 @@ def _attributes_of_object(owner: Any, changed: set[str], hasher: Hasher) -> Form
     state = dict(vars(owner))
     cached = hasher.traits_of(type(owner)).cached
     kept = {name: item for name, item in state.items() if name not in cached | changed}
-    # An attribute that the method will set counts as missing even if it is already there.
+    # An attribute that the method sets later is first seen as missing, and remains so.
     first = {name: state.get(name, ...) for name in changed}
     return Form([type(owner), held_by_name(owner, {**kept, **first}, changed, hasher)])
 

@@ -29,7 +29,7 @@ _loaded: dict[_Parts, Run] = {}
 
 
 class CarryingCall(Generic[P, R]):
-    """A function that is always called in the run, and with the tags, in which it was wrapped.
+    """A function that is called in the run and with the tags that were current when it was wrapped.
 
     It is thread-safe, and can be pickled if the function can. In another process, the service has
     its logs and nested runs when the call ends. Deadlines and cancellation do not reach it there.
