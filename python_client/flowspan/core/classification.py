@@ -1,8 +1,8 @@
 """Classification: the terminal state that follows from a returned value or an exception.
 
-A handmade state is used unchanged. A state of another run, or a list, tuple or set that
-holds only states, decides how the run ends and becomes its data. Any other value is a result, even
-if it contains states. The futures of a flow have been replaced by their states before.
+A handmade state is used unchanged. A state of another run, or a list, tuple or set that holds only
+states, decides how the run ends and becomes its data. Any other value is a result, even if it
+contains states. The futures of a flow have been replaced by their states before.
 """
 
 from __future__ import annotations

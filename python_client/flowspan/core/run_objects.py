@@ -28,8 +28,8 @@ class EmpiricalPolicy(NamedTuple):
     Attributes:
         retries: How many attempts may follow the first.
         retry_delay: The delay before each retry, in seconds; the last one is repeated.
-        retry_jitter_factor: The maximum random growth of a delay, as a factor; None if there is
-            none.
+        retry_jitter_factor: The maximum random growth of a delay, as a factor; None for no
+            jitter.
     """
 
     retries: int
