@@ -394,8 +394,8 @@ FOLDED = {
             except BaseException: pass
     """,
         [
-            "The function could not be interrupted (it blocks, or is cleaning up), and continues in "
-            "thread '…'. The run ends without it: ",
+            "The function could not be interrupted (it blocks, or is cleaning up), and continues "
+            "in thread '…'. The run ends without it: ",
             "TimedOut. Task run '…' exceeded its timeout of 0.05 s.",
         ],
     ),

@@ -79,7 +79,7 @@ class Checks:
     Args:
         fn: The function. Its annotations are evaluated only when a value has to be checked.
         names: The values of names that the annotations use, from the enclosing scopes; see
-            `flowspan.core.hints.outer_names`.
+            `flowspan.core.type_hints.outer_names`.
     """
 
     def __init__(self, fn: Callable[..., Any], names: Mapping[str, Any] | None = None) -> None:

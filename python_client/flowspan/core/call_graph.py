@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Sketching(Protocol):
-    """A recorder of the calls of a flow; see `flowspan.drivers.sketch`.
+    """A recorder of the calls of a flow; see `flowspan.drivers.visualize.call_graph`.
 
     Attributes:
         run: A placeholder flow run for code that asks for the current run. It is never reported.

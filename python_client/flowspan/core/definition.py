@@ -44,7 +44,7 @@ class Definition:
         run_name: A template or a function for the names of runs; None for the default.
         hooks: The callbacks on state changes; None if there are none.
         options: The options as they were given, by name.
-        keeping: Its result options; None if it sets none.
+        result_policy: Its result options; None if it sets none.
         code: The code of the function, for cache keys.
     """
 

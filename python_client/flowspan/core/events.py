@@ -2,7 +2,7 @@
 
 An ordinary task makes three of them, so they are as cheap as Python allows: a tuple whose first
 item is one of the codes below, appended to the reporter's queue. The reporter's thread encodes them
-as wire messages (`flowspan.reporter.wire`).
+as wire messages (`flowspan.reporter.encoding.events`).
 
 Event shapes by code:
 

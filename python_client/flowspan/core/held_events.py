@@ -12,5 +12,5 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flowspan.core.engine import EngineIO
 
-current_hold: ContextVar[World | None] = ContextVar("flowspan_current_hold", default=None)
+current_hold: ContextVar[EngineIO | None] = ContextVar("flowspan_current_hold", default=None)
 """The engine I/O whose `emit` holds events back while a run gets its name; else None."""

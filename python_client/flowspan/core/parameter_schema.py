@@ -57,7 +57,7 @@ def parameter_schema(fn: Callable[..., Any], names: Mapping[str, Any]) -> Parame
     Args:
         fn: The function. A parameter whose annotation has no schema accepts any value.
         names: The values of names that the annotations use, from the enclosing scopes; see
-            `flowspan.core.hints.outer_names`.
+            `flowspan.core.type_hints.outer_names`.
     """
     schema = ParameterSchema()
     hints = type_hints(fn, names)

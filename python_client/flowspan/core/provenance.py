@@ -45,7 +45,7 @@ def remember(state: State) -> None:
     _origins[key] = reference, state.run_id, state.traceparent
 
 
-def origins_of(value: Any) -> Iterator[tuple[str, str]]:
+def provenance_of(value: Any) -> Iterator[tuple[str, str]]:
     """Yield the id and traceparent of the runs that an argument or its elements came from."""
     if not _origins:
         return

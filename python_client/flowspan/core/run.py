@@ -36,7 +36,7 @@ class Scope(Protocol):
         """Sleep; raise like `check` if it is cancelled in the meantime."""
 
     def cancel(self, reason: str, deadline_of: str = "") -> None:
-        """Cancel the scope; see `flowspan.drivers.scopes`."""
+        """Cancel the scope; see `flowspan.drivers.cancellation.scope`."""
 
     def apart(self) -> Scope:
         """Return a scope that is never cancelled with another: for work after the end of a run."""
@@ -88,8 +88,8 @@ class Run:
             run; not set before. Read `state` instead.
         first_ns: The start of the first attempt if a retry followed after a delay; else not set.
             Read `started_ns` instead.
-        keeping: The result policy for its calls; None if no result is stored.
-        keeper: The result handler for its own result; None if that is not stored.
+        result_policy: The result policy for its calls; None if no result is stored.
+        result_handler: The result handler for its own result; None if that is not stored.
         copy_of: For the view of one attempt's code (`copy_for_attempt`): the run itself.
     """
 

@@ -191,7 +191,7 @@ class State(StateQuestions):
             UpstreamFailed: It never began, because an upstream run did not complete. It is an
                 UnfinishedRun.
         """
-        from flowspan.core.asynchrony import gives_awaitable  # noqa: PLC0415 - circular import
+        from flowspan.core.async_dispatch import gives_awaitable  # noqa: PLC0415 - circular import
 
         del retry_result_failure
         if gives_awaitable(sync=_sync):

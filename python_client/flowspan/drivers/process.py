@@ -1,8 +1,8 @@
 """The process context of runs: the clock, run ids, randomness and the reporter.
 
-A process has one `Host`, made for its first run and bound to the settings at that time. If the
-settings have changed (another FLOWSPAN_HOME in the next test), the next outermost run gets a new
-one. Active runs and their calls keep the one with which they began. Unit tests install their own.
+A process has one `ProcessContext`, made for its first run and bound to the settings at that time.
+If the settings have changed (another FLOWSPAN_HOME in the next test), the next outermost run gets a
+new one. Active runs and their calls keep the one with which they began. Unit tests install their own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from flowspan.reporter import Reporter
 
 
-class Host(World):
+class ProcessContext(EngineIO):
     """The engine's I/O and everything else that the drivers need from the process.
 
     Attributes:
@@ -47,7 +47,7 @@ class Host(World):
         on_cancel: Registers a function that gets the reason when the service cancels a run.
         forget: Removes that registration.
         log_prints: The default of `log_prints` for flows and tasks that do not set it.
-        keeping: The default result policy; None stores no results.
+        result_policy: The default result policy; None stores no results.
         task_runner: The task runner for tasks submitted outside of flows; created on first use.
         wait_at_exit: The function registered with `atexit` for that task runner.
         config: The settings that it is bound to; None if it is valid for any.
@@ -117,15 +117,15 @@ class Host(World):
 _process: ProcessContext | None = None
 _lock = threading.Lock()
 _holds: list[None] = []
-"""One item for each run whose name is being computed: `get_host` looks for a hold only if there are
-any. Adding and removing an item is atomic."""
+"""One item for each run whose name is being computed: `get_process` looks for a hold only if there
+are any. Adding and removing an item is atomic."""
 _is_forked = False
-_former: list[tuple[str, Host]] = []
+_former: list[tuple[str, ProcessContext]] = []
 """Hosts of earlier settings that still have runs, oldest first, each with an id that is higher than
 those of all its runs. Ids increase over time."""
 
 
-def get_host() -> Host:
+def get_process() -> ProcessContext:
     """Return the host for a new outermost run, or its stand-in while a run's name is computed."""
     held = _held() if _holds else None
     if held is not None:
@@ -137,7 +137,7 @@ def get_host() -> Host:
     return process
 
 
-def host_of(run: Run | None) -> Host:
+def process_of(run: Run | None) -> ProcessContext:
     """Return the host for the calls of a run; None stands for a new outermost run."""
     if run is None:
         return get_process()
@@ -150,14 +150,14 @@ def host_of(run: Run | None) -> Host:
     return _process or _make_process()
 
 
-def _held() -> Host | None:
+def _held() -> ProcessContext | None:
     """Return the stand-in host of a run whose name is being computed in this context; else None."""
     held = current_hold.get()
     return held if isinstance(held, ProcessContext) else None
 
 
 def begin_hold() -> None:
-    """Make `get_host` look for a hold in the calling context, until `end_hold`."""
+    """Make `get_process` look for a hold in the calling context, until `end_hold`."""
     _holds.append(None)
 
 
@@ -176,23 +176,23 @@ def flush_reports() -> None:
 
 
 def _find_wait() -> Wait | None:
-    if _host is not None:
-        return host_of(current_run.get()).wait_stored
+    if _process is not None:
+        return process_of(current_run.get()).wait_stored
     # Before its first run, a forked child may report logs of the run in which it was forked.
-    return get_host().wait_stored if _is_forked else None
+    return get_process().wait_stored if _is_forked else None
 
 
 own_reports.register(_find_wait)
 
 
-def set_host(host: Host | None) -> Host | None:
+def set_process(process: ProcessContext | None) -> ProcessContext | None:
     """Install another host, for tests; return the previous one."""
-    global _host
-    before, _host = _host, host
+    global _process
+    before, _process = _process, process
     return before
 
 
-def leave_host(reason: str = "") -> None:
+def leave_process(reason: str = "") -> None:
     """Detach the host of this process; the next outermost run gets a new one.
 
     Args:
@@ -241,12 +241,12 @@ def _make_process() -> ProcessContext:
         process.skip = skip if settings.skip_retry_delays else None
         if _former:
             # The same generator keeps ids in order of time, also within a millisecond.
-            host.new_id = _former[-1][1].new_id
-        _host = host
-        return host
+            process.new_id = _former[-1][1].new_id
+        _process = process
+        return process
 
 
-def _leave(host: Host | None, reason: str = "") -> None:
+def _leave(process: ProcessContext | None, reason: str = "") -> None:
     """Close a host and earlier ones, except those that still have runs."""
     left = list(_former)
     if process is not None:
@@ -287,7 +287,7 @@ def _after_fork() -> None:
     _former.clear()
 
 
-def _leave_to_parent(host: Host, ids: set[str]) -> None:
+def _leave_to_parent(process: ProcessContext, ids: set[str]) -> None:
     """Make a forked child drop the ends of inherited runs, which the parent reports.
 
     A child that calls `sys.exit`, raises or returns unwinds through those runs as well.

@@ -1,7 +1,7 @@
 """Hashes of values that are the same in every process.
 
 A value is decomposed into its type and its parts, down to plain values (see
-`flowspan.core.hash_forms`). Two values have the same hash if and only if they have the same parts:
+`flowspan.core.keys.forms`). Two values have the same hash if and only if they have the same parts:
 1, 1.0 and True differ, and so do a list and a tuple; the order of dictionaries and sets does not
 matter. Pickles are never hashed as bytes: equal values may have different pickles.
 """

@@ -70,9 +70,9 @@ class Code:
         """The hash of source and bytecode of the function and of the functions that it wraps."""
         if self._source is None:
             # Most programs use no cache keys, so the modules for them are imported on first use.
-            from flowspan.core.bytecode import parts_of_code  # noqa: PLC0415 - startup time
-            from flowspan.core.hash_parts import Form  # noqa: PLC0415 - startup time
-            from flowspan.core.hashing import Hasher  # noqa: PLC0415 - startup time
+            from flowspan.core.keys.bytecode import parts_of_code  # noqa: PLC0415 - startup time
+            from flowspan.core.keys.hashing import Hasher  # noqa: PLC0415 - startup time
+            from flowspan.core.keys.parts import Form  # noqa: PLC0415 - startup time
 
             sources = [
                 [_block(lines, function), Form(["code", *parts_of_code(function.__code__)])]

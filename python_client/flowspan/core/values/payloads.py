@@ -1,7 +1,7 @@
 """Values of user code as JSON, readable for people and other languages.
 
 Recording the parameters of a run happens unasked. So it never fails and runs no code of a value's
-class (see `flowspan.core.recorded`). A value that JSON cannot hold is replaced by a
+class (see `flowspan.core.values.recording`). A value that JSON cannot hold is replaced by a
 placeholder with its type::
 
     {"$unserializable": {"type": "pandas.DataFrame", "repr": "<pandas.DataFrame object>"}}
@@ -80,7 +80,7 @@ def encode_value(value: Any) -> bytes:
     """Encode a value as JSON in UTF-8. NaN and infinity, which JSON lacks, become null.
 
     The user asked for it, so attributes are read normally, and tables, series and arrays of data
-    libraries are written out (see `flowspan.core.tables`).
+    libraries are written out (see `flowspan.core.values.tables`).
 
     Raises:
         TypeError: Something in it has no JSON form.

@@ -69,7 +69,7 @@ class _Alarm:
         self.is_over = False
 
     def advance(self, seconds: float) -> bool:
-        """Move the deadline closer; see `flowspan.drivers.skipping.Limit`."""
+        """Move the deadline closer; see `flowspan.drivers.calls.time_skipping.Limit`."""
         self.at_s -= seconds
         _arm()
         return self.at_s <= clock.monotonic()
@@ -86,7 +86,7 @@ class _Wait:
         self._is_done = False
 
     def advance(self, seconds: float) -> bool:
-        """Move the deadline closer; see `flowspan.drivers.skipping.Limit`."""
+        """Move the deadline closer; see `flowspan.drivers.calls.time_skipping.Limit`."""
         self._at_s -= seconds
         self._wake.set()
         return self._at_s <= clock.monotonic()

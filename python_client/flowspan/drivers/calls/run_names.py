@@ -23,11 +23,11 @@ calls_user_code(made_run_name)
 calls_user_code(call_name_function)
 
 
-class HeldHost(Host):
+class HeldHost(ProcessContext):
     """A process context that holds events back until `release`, and then passes them on.
 
     Args:
-        host: The process context that it replaces.
+        process: The process context that it replaces.
     """
 
     __slots__ = ("_events", "_order", "_process")
@@ -60,18 +60,20 @@ class HeldHost(Host):
                 self._events.append(event)
                 return
         # Runs that began in the meantime continue to use this host.
-        self._host.emit(event)
+        self._process.emit(event)
 
 
 @calls_user_code
-def announce_named(host: Host, run: Run, template: str | Callable[..., str], option: str) -> None:
+def announce_named(
+    process: ProcessContext, run: Run, template: str | Callable[..., str], option: str
+) -> None:
     """Compute the name of a run in the run's own context, and announce the run.
 
     An exception becomes `run.begin_error`, and the function of the run is not called. If the name
     has no visible character, the run keeps its default name.
 
     Args:
-        host: The process context.
+        process: The process context.
         run: The run, with its arguments and a default name.
         template: A template, or a function that returns the name.
         option: The name of the option in errors.

@@ -49,7 +49,7 @@ def begin_task(
     """Create and announce a task run.
 
     Args:
-        host: The process context.
+        process: The process context.
         task: The task.
         parent: The calling run.
         args: The positional arguments, which the name of the run may use.
@@ -77,11 +77,13 @@ def begin_task(
     return run
 
 
-def announce_task(host: Host, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def announce_task(
+    process: ProcessContext, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     """Announce a task run under the name that its task computes from the arguments.
 
     Args:
-        host: The process context.
+        process: The process context.
         run: The run.
         args: The positional arguments.
         kwargs: The keyword arguments.
@@ -128,7 +130,7 @@ def begin_flow(
     """Validate the arguments of a flow; create and announce its run.
 
     Args:
-        host: The process context.
+        process: The process context.
         flow: The flow.
         parent: The calling run.
         args: The positional arguments.
@@ -228,8 +230,8 @@ def _made(
     return run
 
 
-def _attach_keeper(host: Host, run: Run, inherited: Keeping | None) -> None:
-    from flowspan.results.keeper import attach  # noqa: PLC0415 - most programs store no results
+def _attach_keeper(process: ProcessContext, run: Run, inherited: ResultPolicy | None) -> None:
+    from flowspan.results.handler import attach  # noqa: PLC0415 - most programs store no results
 
     attach(process, run, inherited)
 

@@ -88,7 +88,7 @@ def _enter(parts: _Parts) -> None:
     current_tags.set(tags)
     if flow_run is None and task_run is None:
         return
-    get_host()  # starts capturing logs
+    get_process()  # starts capturing logs
     run = _loaded.get(parts)
     if run is None:
         _loaded.clear()

@@ -23,7 +23,7 @@ class Relay:
     """A relay for the events of one worker, which tracks the open runs of the worker.
 
     Args:
-        host: The parent's process context.
+        process: The parent's process context.
         cancel: Tells the worker that the service cancels a run, with the run's id and a reason.
 
     Attributes:
@@ -43,7 +43,7 @@ class Relay:
 
     def take(self, events: Iterable[Event]) -> None:
         """Relay events to the parent's reporter."""
-        emit = self._host.emit
+        emit = self._process.emit
         for event in events:
             code = event[0]
             if code == CREATED:

@@ -29,7 +29,7 @@ class WorkerPool:
         self._numbers = count(1)
         self._closed = False
 
-    def take(self, host: Host) -> WorkerHandle:
+    def take(self, process: ProcessContext) -> WorkerHandle:
         """Take a worker for one call; the most recently used one first.
 
         Raises:

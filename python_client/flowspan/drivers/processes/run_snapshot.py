@@ -50,7 +50,7 @@ class PortableRun(NamedTuple):
         started_ns: The start of the first attempt, in nanoseconds since 1970 UTC.
         log_prints: True if prints are logged.
         arguments: The arguments by parameter that can be pickled; None without arguments.
-        keeping: The result policy for its calls, as far as it can be pickled; None for none.
+        result_policy: The result policy for its calls, as far as it can be pickled; None for none.
         parent: The run that called it; None at the top, or if the worker already knows the caller
             as the flow run.
     """
@@ -107,10 +107,10 @@ def _facts_of(definition: Definition) -> dict[str, Any]:
     return portable
 
 
-def _keeping_of(run: Run) -> dict[str, Any] | None:
+def _result_policy_of(run: Run) -> dict[str, Any] | None:
     """Return the result policy of a run. The results of earlier attempts stay in the parent."""
-    keeping = run.keeping
-    if keeping is None:
+    result_policy = run.result_policy
+    if result_policy is None:
         return None
     options = ("persist", "storage", "serializer")
     return pickling.only_portable({name: getattr(result_policy, name) for name in options})

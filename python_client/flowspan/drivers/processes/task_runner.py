@@ -105,7 +105,7 @@ class OpenProcessRunner(OpenTaskRunner):
             data = pickling.dump_function_by_value(who, task.fn, module)
         except NotPortable as error:
             edited = f"Module {module!r} was edited after this program imported it"
-            if run.keeper is not None:
+            if run.result_handler is not None:
                 raise NotPortable(f"{edited}. Restart the program. {error}") from None
             message = f"{edited}, and worker processes run the edited {task.name!r}. {error}"
             note(run, logging.WARNING, message)

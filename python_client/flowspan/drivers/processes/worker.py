@@ -141,12 +141,12 @@ class Worker:
         self.outgoing.send_events()
 
     def on_cancel(self, run_id: str, stop: Callable[[str], None]) -> None:
-        """Watch a run for cancellation by the service, through the parent; see `Host.on_cancel`."""
+        """Watch a run for cancellation by the service, through the parent."""
         self._stoppers[run_id] = stop
         self.outgoing.emit((messages.WATCH, run_id))
 
     def forget(self, run_id: str) -> None:
-        """Stop watching a run; see `Host.forget`."""
+        """Stop watching a run; see `ProcessContext.forget`."""
         self._stoppers.pop(run_id, None)
         self.outgoing.emit((messages.FORGET, run_id))
 

@@ -215,7 +215,7 @@ def make_sketch(
     return sketch
 
 
-class _NoReports(hosts.Host):
+class _NoReports(hosts.ProcessContext):
     """A process context that drops all reports, so that visualizing has no side effects."""
 
     def __init__(self) -> None:
