@@ -176,10 +176,10 @@ def flush_reports() -> None:
 
 
 def _find_wait() -> Wait | None:
-    if _process is not None:
-        return process_of(current_run.get()).wait_stored
+    if _host is not None:
+        return host_of(current_run.get()).wait_stored
     # Before its first run, a forked child may report logs of the run in which it was forked.
-    return get_process().wait_stored if _is_forked else None
+    return get_host().wait_stored if _is_forked else None
 
 
 own_reports.register(_find_wait)
