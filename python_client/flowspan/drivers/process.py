@@ -2,7 +2,8 @@
 
 A process has one `ProcessContext`, made for its first run and bound to the settings at that time.
 If the settings have changed (another FLOWSPAN_HOME in the next test), the next outermost run gets a
-new one. Active runs and their calls keep the one with which they began. Unit tests install their own.
+new one. Active runs and their calls keep the one with which they began. Unit tests install
+their own.
 """
 
 from __future__ import annotations
@@ -176,10 +177,10 @@ def flush_reports() -> None:
 
 
 def _find_wait() -> Wait | None:
-    if _host is not None:
-        return host_of(current_run.get()).wait_stored
+    if _process is not None:
+        return process_of(current_run.get()).wait_stored
     # Before its first run, a forked child may report logs of the run in which it was forked.
-    return get_host().wait_stored if _is_forked else None
+    return get_process().wait_stored if _is_forked else None
 
 
 own_reports.register(_find_wait)

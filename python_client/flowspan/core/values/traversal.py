@@ -3,7 +3,8 @@
 The traversal descends into lists, tuples, sets, values of dictionaries, and fields of dataclasses
 and pydantic models; instances of subclasses by their stored content, whatever their methods do. Any
 other value is a leaf. No code of a value's class runs here (see `values.inspection`).
-A value without matches is returned as the same object. There is no recursion: values may be nested deeply.
+A value without matches is returned as the same object. There is no recursion: values may be nested
+deeply.
 """
 
 from __future__ import annotations

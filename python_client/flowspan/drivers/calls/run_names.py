@@ -23,7 +23,7 @@ calls_user_code(made_run_name)
 calls_user_code(call_name_function)
 
 
-class HeldHost(ProcessContext):
+class HeldContext(ProcessContext):
     """A process context that holds events back until `release`, and then passes them on.
 
     Args:
@@ -78,7 +78,7 @@ def announce_named(
         template: A template, or a function that returns the name.
         option: The name of the option in errors.
     """
-    hold = HeldHost(process)
+    hold = HeldContext(process)
     try:
         name = _made_inside(hold, run, template, option)
     except BaseException as error:  # noqa: BLE001 - raised by user code; it ends the run
@@ -92,7 +92,9 @@ def announce_named(
 
 
 @calls_user_code
-def _made_inside(hold: HeldHost, run: Run, template: str | Callable[..., str], option: str) -> str:
+def _made_inside(
+    hold: HeldContext, run: Run, template: str | Callable[..., str], option: str
+) -> str:
     hosts.begin_hold()
     held = current_hold.set(hold)
     current = current_run.set(run)

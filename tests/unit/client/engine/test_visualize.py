@@ -17,7 +17,7 @@ from flowspan.artifacts import (
     update_progress_artifact,
 )
 from flowspan.context import FlowRunContext, TagsContext, TaskRunContext, get_run_context
-from flowspan.drivers import process as host
+from flowspan.drivers import process
 from flowspan.exceptions import NoRunError, ParameterError, VisualizationError
 from flowspan.futures import as_completed, wait
 from flowspan.transactions import atransaction, get_transaction, transaction
@@ -198,7 +198,7 @@ def test_what_needs_a_run_finds_one_and_has_no_effect(
         assert "n2 --> n3" not in graph, "the state was not passed on"
         assert "n1 --> n3" in graph, "a submitted task gives its result"
     assert not caplog.records
-    assert host._host is None
+    assert process._process is None
     assert not flowspan_home.exists()
     assert FlowRunContext.get() is None
 

@@ -21,7 +21,7 @@ from flowspan.reporter.intake import (
     Intake,
 )
 from flowspan.reporter.spool.orphans import list_spools
-from flowspan.reporter.spool.spool import spool as spool_module
+from flowspan.reporter.spool import spool as spool_module
 from flowspan.v1 import report_pb2
 
 if TYPE_CHECKING:
