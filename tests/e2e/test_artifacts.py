@@ -271,7 +271,7 @@ def test_what_the_service_does_not_take_is_said(service: ServiceProcess) -> None
     """
     with FlowProcess(code, home=service.home / "client", address=service.address) as process:
         process.finish()
-    assert "did not take an artifact" in process.errors
+    assert "rejected an artifact" in process.errors
     assert "artifact_is_known" in process.errors
 
 

@@ -213,7 +213,7 @@ def test_a_spool_in_use_and_one_that_cannot_be_read_are_told_of(service, flowspa
     outcome = flowspan("--address", service.address, "spool", "push", "--any-address", code=1)
     in_use, broken = sorted(outcome.lines, key=lambda line: "broken" in line)
     assert in_use.startswith("Left: ")
-    assert in_use.endswith(f"process {pid} still uses it, and sends it itself.")
+    assert in_use.endswith(f"process {pid} is using it, and will send it.")
     assert broken.startswith("Not sent: ")
     assert "1 of 1 spools were not sent" in outcome.err
     process.communicate("\n", timeout=60)

@@ -1,14 +1,14 @@
-"""The transport: events in, acked by the service or safe on disk.
+"""The reporter: delivers run events to the service, or stores them on disk until it can.
 
 ``get_reporter().emit(event)`` takes the events of `flowspan.core.events`. The modules, in the order
-in which an event passes them:
+in which an event passes through them:
 
-- `reporter`: emit and flush, as the rest of the client sees them; fork and exit.
-- `intake`: the queues in which events wait, and the batches made of them; `wire` encodes.
-- `backlog`: what the service has not got: `outbox` in memory, `spool` and `spool_file` on disk, in
-  the format of `spool_format`.
-- `starts`: the first events of top-level flow runs, on disk before their functions are called.
-- `orphans`: spools that other processes left behind; `drain` sends one.
+- `reporter`: the interface for the rest of the client (emit, flush); handles fork and exit.
+- `intake`: the queues for new events and the batches built from them; `wire` encodes the batches.
+- `backlog`: unacknowledged batches: `outbox` in memory, `spool` and `spool_file` on disk, in the
+  format of `spool_format`.
+- `starts`: the first events of top-level flow runs, written to disk before the flow function runs.
+- `orphans`: spools left behind by other processes; `drain` sends one of them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Loads what is seldom needed when it is (PEP 562): it brings HTTP/2 and the stubs with it."""
+    """Import the seldom-used names on first access (PEP 562): they load HTTP/2 and the stubs."""
     if name in __all__:
         from flowspan.reporter.spool import orphans  # noqa: PLC0415 - see above
 

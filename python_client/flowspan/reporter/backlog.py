@@ -1,4 +1,8 @@
-"""All that the service has not got yet: built from the intake, kept in memory or in the spool."""
+"""The events that the service has not acknowledged yet, in memory or in the spool.
+
+The backlog builds batches from the intake, adds them to the outbox, and spools them to disk when
+the service is unreachable.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +22,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flowspan.reporter")
 
 MAX_SENT_BYTES = 8 << 20
-"""How much may be sent and not acked."""
+"""Maximum size of the sent but unacknowledged batches."""
 
 
 class Backlog:
-    """The outbox with what fills it and what keeps it; owned by the reporter's thread.
+    """The outbox, its builder and its spool; owned by the reporter's thread.
 
     Attributes:
-        outbox: The batches.
-        spool: Where they are kept.
-        flushes_asked: How many flushes were asked for; other threads count, under a lock of theirs.
-        lost_logs: How many log records had to be left out.
-        lost_states: How many states had to be left out.
+        outbox: The unacknowledged batches.
+        spool: The on-disk storage for batches.
+        flushes_asked: Number of flushes requested. Other threads increment it, under their lock.
+        lost_logs: Number of dropped log records.
+        lost_states: Number of dropped states.
     """
 
     def __init__(
@@ -47,38 +51,38 @@ class Backlog:
 
     @property
     def has_unbuilt(self) -> bool:
-        """Whether events wait to be put into batches."""
+        """True if events are waiting to be put into batches."""
         return bool(self._builder)
 
     @property
     def is_flush_wanted(self) -> bool:
-        """Whether somebody waits for what is not built yet."""
+        """True if a caller is waiting for events that are not in a batch yet."""
         return self.flushes_asked > self._flushes_built
 
     @property
     def is_empty(self) -> bool:
-        """Whether the service has all."""
+        """True if the service has acknowledged every event."""
         return self.outbox.is_empty and not self._builder
 
     def is_safe(self) -> bool:
-        """Whether all that was reported is at the service or in the spool."""
+        """Return True if every reported event is stored by the service or in the spool."""
         return not self._builder and not self.outbox.not_on_disk()
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so many states wait that they are to go to the disk."""
+        """True if enough states are queued that they should be spooled."""
         return len(self._intake.states) > MAX_WAITING_STATES // 2
 
     @property
     def may_build(self) -> bool:
-        """Whether the service can take another batch soon.
+        """True if the service can take another batch soon.
 
-        If not, what waits is left in its queues, so that states still overtake logs.
+        If not, events stay in their queues, so that states can still overtake logs.
         """
         return self.outbox.next is None and self.outbox.sent_bytes < MAX_SENT_BYTES
 
     def whereabouts(self, *, with_reason: bool = True) -> str:
-        """Return a phrase that says where unacknowledged events are kept: "in …."."""
+        """Return a phrase for where unacknowledged events are kept, such as "in /path."."""
         if not self.spool.problem:
             return f"in {self.spool.path}."
         how = "partly in memory" if self.spool.is_full else "in memory"
@@ -91,19 +95,19 @@ class Backlog:
         return sum(batch.last - batch.first + 1 for batch in unkept) + len(self._intake)
 
     def build(self, share: Share | None = None) -> None:
-        """Builds one batch of what waits, or of a share of it."""
+        """Build one batch from the queued events, or from a share of them."""
         batch, passed = self._builder.build(self.outbox.built, share)
         if batch is not None:
             self.outbox.add(batch)
         self._passed(passed)
 
     def build_and_keep(self) -> bool:
-        """Builds batches of all that waits, and writes all that is not acked into the spool.
+        """Build batches of all queued events, and spool all unacknowledged batches.
 
-        What comes meanwhile is left for the next time: it may never stop coming.
+        Events that arrive meanwhile are left for the next call: the stream may never pause.
 
         Returns:
-            Whether all of that is on disk.
+            True if all these events are on disk.
         """
         share = Share(self._intake)
         is_kept = self.spool.persist(self.outbox)
@@ -116,26 +120,26 @@ class Backlog:
         return is_kept
 
     def ack(self, up_to: int) -> None:
-        """The service has all up to there."""
+        """Drop everything up to this sequence: the service has stored it."""
         self.outbox.ack(up_to)
         self.spool.tidy(self.outbox)
 
     def resume(self, after: int) -> None:
-        """The session goes on after that event, on a new connection."""
+        """Resume the session on a new connection, after this event."""
         outbox = self.outbox
         outbox.rewind()
         if after < outbox.acked:
             count = outbox.acked - after
             logger.warning(
                 "the service has lost %d events of this session that it had stored: "
-                "is its database another one than before? What follows is reported all the same.",
+                "was its database replaced or restored? The following events are reported anyway.",
                 count,
             )
             outbox.fill(after, _placeholders(after, count))
         self.ack(after)
 
     def replace(self, sequence: int) -> bool:
-        """Puts a placeholder in place of an event that the service refuses to read."""
+        """Replace an event that the service refuses to read with a placeholder."""
         batch = self.outbox.find(sequence)
         if batch is None:
             return False
@@ -146,7 +150,7 @@ class Backlog:
         return True
 
     def resolve_flushes(self) -> None:
-        """Tells those who wait for something what has become of it."""
+        """Complete the flush requests whose events are acknowledged or spooled."""
         if not self._flushes:
             return
         waiting = []
@@ -162,10 +166,10 @@ class Backlog:
         self._flushes = waiting
 
     def keep_for_good(self) -> bool:
-        """Writes all that is not acked into the spool, and the spool onto the disk.
+        """Write all unacknowledged events to the spool, and sync the spool to disk.
 
         Returns:
-            Whether that worked for all.
+            True if all of it succeeded.
         """
         is_kept = self.build_and_keep()
         self.spool.sync()
@@ -177,7 +181,7 @@ class Backlog:
         self._passed(passed)
         if count and not self.lost_logs:
             logger.warning(
-                "there is no room for logs any more, neither in the spool "
+                "there is no room left for logs, neither in the spool "
                 "(FLOWSPAN_SPOOL_MAX_BYTES is %d) nor in memory: they are left out until the "
                 "service answers. %s",
                 *(self.spool.limit_bytes, self.spool.problem or "Start it."),
@@ -189,7 +193,7 @@ class Backlog:
             self._passed(passed)
             if count and not self.lost_states:
                 logger.error(
-                    "there is no room for states of runs any more, neither in the spool nor in "
+                    "there is no room left for states of runs, neither in the spool nor in "
                     "memory: they are left out until the service answers. %s",
                     self.spool.problem or "Start it.",
                 )

@@ -1,6 +1,6 @@
-"""Where events wait for the reporter's thread, and what it takes them with.
+"""The queues between the callers and the reporter's thread, and the builder that empties them.
 
-States and logs wait in queues of their own, so that a flood of logs delays no state. Appending to a
+States and logs have separate queues, so that a flood of logs does not delay states. Appending to a
 deque is atomic, so the callers share no lock.
 """
 
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
     from flowspan.core.events import Event
 
 FLUSH = -1
-"""The code of a mark ``(FLUSH, FlushRequest)`` that passes through both queues like an event."""
+"""Event code of the mark ``(FLUSH, FlushRequest)``, which passes through both queues."""
 
 NO_CONNECTION_YET = "no connection yet"
-"""The loop's trouble before the first attempt to connect has ended."""
+"""The loop's trouble until the first connection attempt has ended."""
 
 MAX_BATCH_EVENTS = 4000
 MAX_BATCH_BYTES = 512 << 10
-"""At which size a batch is closed; it may be larger by its last event."""
+"""Size at which a batch is closed; its last event may exceed it."""
 
 MAX_WAITING_STATES = 100_000
 MAX_WAITING_LOGS = 50_000
 MAX_WAITING_LARGE_CHARACTERS = 64 << 20
-"""What may wait for the reporter's thread; a producer that is faster than that is slowed down."""
+"""Limits of the queues. Beyond them, producers are slowed down (backpressure)."""
 
 _LARGE_MESSAGE_CHARACTERS = 1024
 
 
 class FlushRequest:
-    """Somebody waits until all is acked that was emitted before.
+    """A caller's request to wait until all earlier events are acknowledged.
 
     Attributes:
-        target: The last sequence to be acked; None until both marks have passed.
-        done: Set when all is acked, or, if that is asked for, in the spool.
-        to_spool: Set by whoever waits when it has waited long enough: the spool will do.
-        is_acked: Whether all is acked.
-        is_spooled: Whether all is acked or in the spool.
+        target: The last sequence that must be acknowledged; None until both marks have passed.
+        done: Set when all is acknowledged or, if `to_spool` is set, spooled.
+        to_spool: Set by the waiting caller when spooling the events is enough.
+        is_acked: True if all is acknowledged.
+        is_spooled: True if all is acknowledged or in the spool.
     """
 
     __slots__ = ("_marks", "done", "is_acked", "is_spooled", "target", "to_spool")
@@ -59,24 +59,24 @@ class FlushRequest:
         self._marks = 2
 
     def is_overtaken_by(self, acked: int) -> bool:
-        """Whether an ack covers it."""
+        """Return True if an acknowledgement up to `acked` covers the request."""
         return self.target is not None and self.target <= acked
 
     def passed(self, sequence: int) -> None:
-        """One of the marks has passed, with that sequence before it."""
+        """Record that one of the two marks has passed, after the event with this sequence."""
         self._marks -= 1
         if not self._marks:
             self.target = sequence
 
 
 class Intake:
-    """The two queues.
+    """The queues of states and logs.
 
     Attributes:
-        states: Created runs and entered states, and artifacts.
+        states: Created runs, state changes and artifacts.
         logs: Log records.
-        large_bytes: The size of the long messages and artifacts that wait, in characters.
-        has_had_artifacts: Whether an artifact was ever made.
+        large_bytes: Total size of the queued long messages and artifacts, in characters.
+        has_had_artifacts: True if an artifact was ever queued.
     """
 
     __slots__ = ("_lock", "has_had_artifacts", "large_bytes", "logs", "states")
@@ -89,7 +89,7 @@ class Intake:
         self._lock = threading.Lock()
 
     def put_log(self, event: Event) -> None:
-        """Appends a log record."""
+        """Append a log record."""
         size = len(event[6])
         if size > _LARGE_MESSAGE_CHARACTERS:
             with self._lock:
@@ -97,14 +97,14 @@ class Intake:
         self.logs.append(event)
 
     def took_log(self, event: Event) -> None:
-        """Notes that a log record was taken out."""
+        """Subtract a log record that was taken out from `large_bytes`."""
         size = len(event[6])
         if size > _LARGE_MESSAGE_CHARACTERS:
             with self._lock:
                 self.large_bytes -= size
 
     def put_artifact(self, event: Event) -> None:
-        """Appends an artifact, or a change of one, in order with the states."""
+        """Append an artifact, or a change to one, in order with the states."""
         self.has_had_artifacts = True
         size = _artifact_size(event)
         if size > _LARGE_MESSAGE_CHARACTERS:
@@ -113,14 +113,14 @@ class Intake:
         self.states.append(event)
 
     def took_artifact(self, event: Event) -> None:
-        """Notes that an artifact, or a change of one, was taken out."""
+        """Subtract an artifact event that was taken out from `large_bytes`."""
         size = _artifact_size(event)
         if size > _LARGE_MESSAGE_CHARACTERS:
             with self._lock:
                 self.large_bytes -= size
 
     def __bool__(self) -> bool:
-        """Whether something waits."""
+        """Return True if an event is queued."""
         return bool(self.states or self.logs)
 
     def __len__(self) -> int:
@@ -128,7 +128,7 @@ class Intake:
 
     @property
     def is_overfull(self) -> bool:
-        """Whether whoever adds to it should wait a little."""
+        """True if a queue exceeds its limit, so that producers should pause."""
         return (
             len(self.states) > MAX_WAITING_STATES
             or len(self.logs) > MAX_WAITING_LOGS
@@ -137,29 +137,30 @@ class Intake:
 
 
 def _artifact_size(event: Event) -> int:
-    """The size of what may be large in it: its description and its data."""
+    """Return the size of an artifact's description and data, the parts that may be large."""
     description, data = event[5:7] if event[0] == ARTIFACT else event[2:4]
     return len(description or "") + len(data or b"")
 
 
 class Share:
-    """How many of those that wait are to be taken: the first ones of each queue."""
+    """The number of events to take from the front of each queue."""
 
     __slots__ = ("logs", "states")
 
     def __init__(self, intake: Intake) -> None:
-        # The logs are counted first: a log that comes meanwhile may be of a run that is created
-        # meanwhile, and must not overtake that.
+        # Logs are counted first: a later log may belong to a run that is created meanwhile, and
+        # must not overtake its creation.
         self.logs = len(intake.logs)
         self.states = len(intake.states)
 
 
 class Builder:
-    """Makes batches of what waits; owned by the reporter's thread.
+    """Builds batches from the intake; owned by the reporter's thread.
 
     Args:
-        intake: What waits.
-        on_bad_event: Told of an event that cannot be encoded, and why. It is left out.
+        intake: The queues.
+        on_bad_event: Called with an event that cannot be encoded, and the error.
+        The event is dropped.
     """
 
     def __init__(self, intake: Intake, on_bad_event: Callable[[Event, Exception], None]) -> None:
@@ -170,26 +171,26 @@ class Builder:
         self._passed: list[FlushRequest] = []
 
     def __bool__(self) -> bool:
-        """Whether there is something to build of."""
+        """Return True if there is an event to build a batch from."""
         return bool(self._intake) or self._pieces is not None
 
     @property
     def is_within_log(self) -> bool:
-        """Whether the rest of a long log record waits."""
+        """True if part of a long log record is still to be built."""
         return self._pieces is not None
 
     def build(
         self, after: int, share: Share | None = None
     ) -> tuple[Batch | None, list[FlushRequest]]:
-        """Makes a batch of what waits, the states before the logs.
+        """Build one batch from the queued events, states before logs.
 
         Args:
-            after: The last sequence that was given.
-            share: How much may be taken, which becomes less by what is; all if None.
+            after: The last sequence that was assigned.
+            share: The number of events to take, decremented for each one taken; None for all.
 
         Returns:
-            The batch, or None if there is nothing; and the flush requests whose marks have both
-            passed.
+            The batch, or None if there is nothing to build; and the flush requests whose marks have
+            both passed.
         """
         items: list[bytes] = []
         self._passed = []
@@ -202,10 +203,10 @@ class Builder:
         return Batch(after + 1, after + len(items), batch_bytes(after + 1, items)), self._passed
 
     def discard_logs(self, after: int) -> tuple[int, list[FlushRequest]]:
-        """Throws away the logs that wait, because there is no place for them.
+        """Discard the queued logs, because there is no room for them.
 
         Returns:
-            How many, and the flush requests whose marks have both passed.
+            The number discarded, and the flush requests whose marks have both passed.
         """
         self._passed = []
         count = self._discard(self._intake.logs, after)
@@ -215,7 +216,7 @@ class Builder:
         return count, self._passed
 
     def discard_states(self, after: int) -> tuple[int, list[FlushRequest]]:
-        """Throws away the states that wait; see `discard_logs`."""
+        """Discard the queued states, as `discard_logs` does with logs."""
         self._passed = []
         return self._discard(self._intake.states, after), self._passed
 
@@ -234,7 +235,7 @@ class Builder:
         return count
 
     def _take_states(self, items: list[bytes], after: int, share: Share) -> int | None:
-        """Takes states; returns how large they are, or None if the batch is full before the end."""
+        """Take states; return their total size, or None if the batch became full first."""
         queue = self._intake.states
         encode_state, encode_created = self._encoder.state, self._encoder.created
         size = taken = 0
@@ -264,7 +265,7 @@ class Builder:
         return None if is_full else size
 
     def _take_logs(self, items: list[bytes], size: int, after: int, share: Share) -> None:
-        """Takes the first logs, after what is left of a long one."""
+        """Take logs in order, beginning with the rest of a long record."""
         queue = self._intake.logs
         while len(items) < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
             if self._pieces is None:

@@ -1,11 +1,11 @@
 """The reporter's thread: takes events in, sends batches, reads acks, keeps the session alive.
 
-All that is not acked is in the backlog; the link comes and goes. One pass of the loop waits for
-something to do, reads the link, builds batches, writes, and looks at the clock.
+All unacknowledged events are in the backlog; the link comes and goes. One pass of the loop waits
+for something to do, reads the link, builds batches, writes, and checks the timeouts.
 
-The thread needs the interpreter's lock for a moment every third of the lease. Pure Python code
-gives it up by itself; C code that holds it for longer than the lease makes the process look dead.
-Its runs are then CRASHED until the next report, which overrules that.
+The thread needs the GIL briefly every third of the lease. Pure Python code releases it regularly; C
+code that holds it for longer than the lease makes the process look dead. Its runs are then CRASHED
+until the next report, which overrides that.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flowspan.reporter")
 
 LINGER_S = 0.004
-"""How long events wait for others to share a batch with."""
+"""Time that an event may wait for others to share its batch."""
 
 BUSY_LINGER_S = 0.01
-"""The same while there is a connection and one batch follows another: a batch has a cost of its
-own, and takes the interpreter's lock from user code, so fewer and larger ones are better."""
+"""The same while one batch follows another on a connection. Each batch has a fixed cost and takes
+the GIL from user code, so fewer and larger batches are better."""
 
 FIRST_KEPT_TIMEOUT_S = 2.0
 """Maximum wait until the first event of a process is in the spool."""
 
 STALL_S = 2.0
-"""After how long without an answer what waits is spooled, though there is a connection."""
+"""Time without an answer after which events are spooled although there is a connection."""
 
 ACK_TIMEOUT_S = 20.0
-"""After how long without an answer the connection is given up."""
+"""Time without an answer after which the connection is dropped."""
 
 _URGENT_EVENTS = 2000
 _MAX_UNSENT_BYTES = 1 << 20
@@ -65,7 +65,7 @@ _FULL_S = 0.05
 _OF_USE_AFTER_S = 1.0
 _GIVEN_AWAY_S = 60.0
 _MAX_GIVEN_AWAY = 2
-"""How often the session may be given away within a minute without a word."""
+"""Number of times a minute that the session may be given away without an error message."""
 _MAX_VERDICTS_SAID = 10
 _VERDICT_REJECTED = 3
 _EVENT_IS_KNOWN = "event_is_known"
@@ -73,19 +73,19 @@ _VERDICT_ABORT = 5
 
 
 class Loop:
-    """The thread and all that it owns.
+    """The reporter's thread and the objects it owns.
 
     Attributes:
-        idle: Whether the thread sleeps and wants to be woken by the next event.
-        welcome: What the service said last; None before it said anything.
+        idle: True if the thread sleeps and the next event must wake it.
+        welcome: The service's latest Welcome; None before the first one.
         welcomed: Set when the service has answered for the first time.
-        backlog: What the service has not got.
-        starts: Keeps the starts of runs until the backlog does.
-        trouble: Why there is no connection, for people; empty while there is one.
-        is_hopeless: Whether the last attempt to connect failed for a reason that does not pass with
-            time: something must be set or repaired.
-        has_warned: Whether it was said that there is no connection.
-        problem_said: The problem of the spool that was said last; empty if there is none.
+        backlog: The unacknowledged events.
+        starts: The starts of runs on disk, until the backlog has stored them.
+        trouble: The reason why there is no connection, for people; empty while there is one.
+        is_hopeless: True if the last connection attempt failed for a reason that does not pass with
+            time: a setting or the installation must be fixed.
+        has_warned: True if the missing connection was already logged.
+        problem_said: The spool problem that was logged last; empty if there is none.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class Loop:
         *,
         secret: bytes,
     ) -> None:
-        """Prepares it; `start` starts it.
+        """Create the loop without starting its thread; call `start`.
 
         Args:
             config: The settings.
-            session_id: The session that it reports in.
-            intake: Where events come from.
+            session_id: The session to report in.
+            intake: The source of events.
             stop_run: Called with a run's id and a reason when the service wants a run to stop.
-            secret: Shows the service that the session is this process's.
+            secret: Proves to the service that the session belongs to this process.
         """
         self.idle = False
         self.welcome: WelcomeInfo | None = None
@@ -141,45 +141,45 @@ class Loop:
         self._given_away_at: list[float] = []
         self._adopter = threading.Thread(target=self._adopt, name="flowspan-adopter", daemon=True)
         self._adopts_itself = False
-        """Whether it was too late for a thread: Python 3.12 starts none at its end."""
+        """True if it was too late to start a thread: Python 3.12 starts none at its exit."""
         self._thread = threading.Thread(target=self._run, name="flowspan-reporter", daemon=True)
 
-    # What other threads call.
+    # Called by other threads.
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Start the thread."""
         self._thread.start()
 
     def keep_first(self) -> None:
-        """Return once what waits is in the spool: from then on, a kill leaves a trace."""
+        """Wait until the queued events are in the spool, so that a kill leaves a trace."""
         self._first_kept.clear()
         self._is_first_wanted = True
         self.wake()
         self._first_kept.wait(FIRST_KEPT_TIMEOUT_S)
 
     def wake(self) -> None:
-        """Makes the thread look around."""
+        """Wake the thread for another pass."""
         self.idle = False
-        with contextlib.suppress(OSError):  # full: it is awake; closed: it is no more
+        with contextlib.suppress(OSError):  # full: it is awake; closed: it has ended
             os.write(self._wake_writer, b"\0")
 
     def connect_soon(self) -> None:
-        """Makes the next attempt to connect due: something answers there."""
+        """Make the next connection attempt due now: the service is reachable."""
         self._connector.hurry()
         self.wake()
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
+        """True if the thread is running."""
         return self._thread.is_alive()
 
     @property
     def is_current(self) -> bool:
-        """Whether it is the calling thread."""
+        """True if the calling thread is the loop's."""
         return self._thread is threading.current_thread()
 
     def close(self, timeout_s: float) -> None:
-        """Ends the session with a Goodbye, if there is a connection, and the thread."""
+        """End the session, with a Goodbye if there is a connection, and join the thread."""
         self._is_closing = True
         self.wake()
         self._thread.join(timeout_s)
@@ -189,41 +189,41 @@ class Loop:
             self._adopter.join(_ADOPTER_TIMEOUT_S)
 
     def forget(self) -> None:
-        """In a forked child, of the parent's loop: closes the copies of its descriptors."""
+        """Close the child's copies of the parent's descriptors after a fork."""
         self._selector.close()
         for handle in (self._wake_reader, self._wake_writer):
             os.close(handle)
 
-    # The thread.
+    # Run by the thread itself.
 
     def _run(self) -> None:
         while not self._is_closing:
             try:
                 self._pass()
-            except Exception as error:  # noqa: BLE001 - it goes on, whatever it is
+            except Exception as error:  # noqa: BLE001 - the thread must survive any error
                 self._say_own_error(error)
                 self._recover()
                 clock.sleep(0.1)
         try:
             self._end()
         except Exception:
-            logger.exception("the reporter had an error of its own at its end")
+            logger.exception("the reporter failed with an internal error while it ended")
         if self._adopts_itself:
             self._adopt()
 
     def _say_own_error(self, error: Exception) -> None:
-        """Log it with its traceback, but the same one once: it may come back with each pass."""
+        """Log an internal error with its traceback, each kind once: it may recur in every pass."""
         kind = repr(error)
         level = logging.DEBUG if kind in self._own_errors else logging.ERROR
         self._own_errors.add(kind)
-        logger.log(level, "the reporter had an error of its own; it goes on", exc_info=error)
+        logger.log(level, "the reporter had an internal error; it continues", exc_info=error)
 
     def _recover(self) -> None:
-        """After an error of its own: begins with a new connection. The thread must not end here."""
+        """Drop the connection after an internal error. The thread must not end here."""
         try:
-            self._drop_link("an error of the reporter's own")
+            self._drop_link("an internal error of the reporter")
         except Exception:
-            logger.exception("the reporter could not even keep what it has; it goes on")
+            logger.exception("the reporter could not even spool its events; it continues")
 
     def _pass(self) -> None:
         self._wait()
@@ -248,7 +248,7 @@ class Loop:
         timeout = self._timeout()
         if timeout > 0:
             self.idle = not self.backlog.has_unbuilt
-            if self.idle and self._intake:  # something came between the look and the note
+            if self.idle and self._intake:  # an event came before the flag was set
                 self.idle = False
                 timeout = 0.0
         self._is_readable = False
@@ -261,7 +261,7 @@ class Loop:
         self.idle = False
 
     def _timeout(self) -> float:
-        """How long the thread may sleep."""
+        """Return the time that the thread may sleep."""
         now = clock.monotonic()
         until = now + 60.0
         if self.backlog.has_unbuilt:
@@ -290,7 +290,7 @@ class Loop:
     def _connect(self) -> None:
         if self._link is not None:
             return
-        # A local service is not started just because an idle process has lost it.
+        # An idle process that has lost the local service does not restart it.
         may_start = not self.backlog.is_empty or not self.welcomed.is_set()
         result = self._connector.advance(may_start=may_start)
         if isinstance(result, Connected):
@@ -300,7 +300,7 @@ class Loop:
 
     def _take_link(self, connected: Connected) -> None:
         self._link = connected.link
-        self._is_readable = True  # more than the Welcome may have come with it
+        self._is_readable = True  # more messages may follow the Welcome
         self._selector.register(self._link, selectors.EVENT_READ)
         self.welcome = connected.welcome
         self._taken_at = self._last_frame_at = self._last_answer_at = clock.monotonic()
@@ -320,12 +320,12 @@ class Loop:
         self.welcomed.set()
 
     def _adopt(self) -> None:
-        """Bring what earlier processes left behind; blocks."""
+        """Send the spools of earlier processes; blocks."""
         try:
             assert self.welcome is not None  # noqa: S101 - started by it
             adopt_spools(self._config, self.welcome.address)
         except Exception:
-            logger.exception("the spools of earlier processes could not be looked through")
+            logger.exception("the spools of earlier processes could not be searched")
 
     def _not_connected(self, error: FlowspanError) -> None:
         self.trouble = str(error)
@@ -336,16 +336,16 @@ class Loop:
             return
         if not self.has_warned:
             self.has_warned = True
-            if self.backlog.is_empty:  # whether it can be kept will be seen, and said, then
+            if self.backlog.is_empty:  # a spool problem is reported when it occurs
                 logger.warning("%s", error)
                 return
             self.backlog.build_and_keep()
             self.problem_said = self.backlog.spool.problem
             where = self.backlog.whereabouts()
-            logger.warning("%s Until it answers, what is reported is kept %s", error, where)
+            logger.warning("%s Until it answers, reported events are kept %s", error, where)
 
     def _say_if_not_kept(self) -> None:
-        """Warns where events should be on disk, and are not: once for each reason."""
+        """Warn once for each reason why events that should be on disk are not."""
         problem = self.backlog.spool.problem
         if problem == self.problem_said or not problem:
             self.problem_said = problem
@@ -354,10 +354,10 @@ class Loop:
         ):
             self.problem_said = problem
             where = self.backlog.whereabouts()
-            logger.warning("What the service has not stored is kept %s", where)
+            logger.warning("Events that the service has not stored are kept %s", where)
 
     def _ended(self, error: LinkClosedError) -> None:
-        """The stream is over: connect again, without an event that the service cannot read."""
+        """Handle the end of the stream: reconnect, without a refused event."""
         address = self._link.address if self._link is not None else None
         self._drop_link(str(error))
         if error.status == "ABORTED":
@@ -366,19 +366,19 @@ class Loop:
             return
         is_replaced = error.sequence is not None and self.backlog.replace(error.sequence)
         logger.error(
-            "the service at %s refused what was reported (%s): %s",
+            "the service at %s refused a report (%s): %s",
             *(address, error.message, "the event is left out" if is_replaced else "trying again"),
         )
         if not is_replaced:
             self._connector.be_patient()
 
     def _session_given_away(self, address: Address | None, error: LinkClosedError) -> None:
-        """Another connection has the session.
+        """Handle the loss of the session to another connection.
 
-        Mostly it is one that this process has given up, which the service came to late (it was
-        stopped, or busy): then the next one gets the session back. If that goes on, a copy of this
-        process (of a machine's snapshot, say) reports in its session. Not to fight for it with a
-        connection a millisecond is all that can be done here.
+        Usually the service, having been stopped or busy, has only now accepted an earlier
+        connection that this process had given up; the next connection gets the session back. If
+        it happens repeatedly, a copy of this process (for example of a machine's snapshot) reports
+        in the same session. All that can be done here is not to fight for it in a tight loop.
         """
         now = clock.monotonic()
         self._given_away_at = [at for at in self._given_away_at if now - at < _GIVEN_AWAY_S]
@@ -404,14 +404,13 @@ class Loop:
         self._connector.lost(was_of_use=is_of_use)
         if not is_of_use:
             self._not_connected(ServiceUnavailableError(f"{self.trouble}."))
-        # Before anything else may happen to this process.
+        # First of all: the process may be killed at any moment.
         self.backlog.build_and_keep()
 
     # Reading.
 
     def _read(self, link: Link) -> None:
-        # Once: each look at the socket gives the interpreter's lock away. What else there is, is
-        # seen in the next pass.
+        # Read only once: each read of the socket releases the GIL. The next pass reads the rest.
         for message in link.receive():
             self._last_answer_at = clock.monotonic()
             response = read_response(message)
@@ -428,14 +427,14 @@ class Loop:
 
     def _take_verdict(self, verdict: verdict_pb2.Verdict) -> None:
         if verdict.kind == _VERDICT_ABORT:
-            self._say_verdict("run %s is to be stopped: %s (%s)", verdict)
+            self._say_verdict("stopping run %s: %s (%s)", verdict)
             self._stop_run(verdict.run_id, verdict.reason)
         elif verdict.kind == _VERDICT_REJECTED and verdict.run_id:
-            self._say_verdict("the service did not take an event of run %s: %s (%s)", verdict)
+            self._say_verdict("the service rejected an event of run %s: %s (%s)", verdict)
         elif verdict.kind == _VERDICT_REJECTED and verdict.rule != _EVENT_IS_KNOWN:
-            self._say_verdict("the service did not take an artifact%s: %s (%s)", verdict)
+            self._say_verdict("the service rejected an artifact%s: %s (%s)", verdict)
         elif verdict.rule == _EVENT_IS_KNOWN and self._intake.has_had_artifacts:
-            # Else it is the answer to a placeholder.
+            # Otherwise it answers a placeholder.
             self._say_that_artifacts_are_lost()
 
     def _say_that_artifacts_are_lost(self) -> None:
@@ -443,28 +442,28 @@ class Loop:
             return
         self._has_said_older = True
         logger.warning(
-            "the service at %s is older than this client (version %s) and keeps no artifacts: those"
-            " of this process are lost. Upgrade it: pip install --upgrade flowspan, where it runs.",
+            "the service at %s is older than this client (version %s) and stores no artifacts: "
+            "those of this process are lost. Upgrade it with `pip install --upgrade flowspan`.",
             *(self._link.address, self.welcome.server_version or "unknown"),
         )
 
     def _say_verdict(self, text: str, verdict: verdict_pb2.Verdict) -> None:
-        """Warns, but not a thousand times for a thousand runs."""
+        """Log a verdict, as a warning only for the first few verdicts of each rule."""
         said = self._verdicts_said[verdict.rule] = self._verdicts_said.get(verdict.rule, 0) + 1
         level = logging.WARNING if said <= _MAX_VERDICTS_SAID else logging.DEBUG
         logger.log(level, text, verdict.run_id, verdict.reason, verdict.rule)
         if said == _MAX_VERDICTS_SAID:
-            logger.warning("what else is answered by %s is not said any more", verdict.rule)
+            logger.warning("further answers by the rule %s are not logged", verdict.rule)
 
     def _take_command(self, command: report_pb2.Command) -> None:
         if command.WhichOneof("command") == "cancel_run":
             self._stop_run(command.cancel_run.run_id, command.cancel_run.reason)
-        # Drain asks for nothing yet: the service ends the stream, and the session is resumed.
+        # Drain needs no action: the service ends the stream, and the session is resumed.
 
     # Building and sending.
 
     def _is_spooling(self) -> bool:
-        """Whether what waits goes to the disk: the service is away, stalls, or is left behind."""
+        """Return True if events go to disk: the service is unreachable, stalled or too slow."""
         now = clock.monotonic()
         if self._link is None:
             return True
@@ -472,7 +471,7 @@ class Loop:
         return is_stalled or self.backlog.is_crowded
 
     def _is_ready(self) -> bool:
-        """Whether what waits may be put into batches now."""
+        """Return True if queued events may be put into batches now."""
         return (self._link is not None and self.backlog.may_build) or self._is_spooling()
 
     def _is_hurried(self) -> bool:
@@ -488,7 +487,7 @@ class Loop:
             now = clock.monotonic()
             if self._due_at is None or now < self._due_at:
                 return
-        # The first events are kept in any case: what is sent right before a kill may be lost with
+        # The first events are spooled in any case: data sent right before a kill may be lost with
         # the connection.
         if self._is_spooling() or self._is_first_wanted:
             backlog.build_and_keep()
@@ -501,7 +500,7 @@ class Loop:
 
     def _send(self, link: Link) -> None:
         welcome = self.welcome
-        assert welcome is not None  # noqa: S101 - there is no link without
+        assert welcome is not None  # noqa: S101 - a link has a Welcome
         backlog, outbox = self.backlog, self.backlog.outbox
         while (batch := outbox.next) is not None:
             if link.unsent_bytes >= _MAX_UNSENT_BYTES or outbox.sent_bytes >= MAX_SENT_BYTES:
@@ -521,14 +520,14 @@ class Loop:
 
     def _keep_alive(self, link: Link) -> None:
         now = clock.monotonic()
-        assert self.welcome is not None  # noqa: S101 - there is no link without
+        assert self.welcome is not None  # noqa: S101 - a link has a Welcome
         if self.backlog.outbox.unacked_events and now - self._last_answer_at > ACK_TIMEOUT_S:
             raise LinkClosedError("DEADLINE_EXCEEDED", f"no ack within {ACK_TIMEOUT_S:g} s")
         if now - self._last_frame_at >= self.welcome.lease_s / 3:
             link.send(HEARTBEAT_FRAME)
             self._last_frame_at = now
 
-    # Ending.
+    # The end of the thread.
 
     def _end(self) -> None:
         self._connector.abandon()

@@ -1,4 +1,4 @@
-"""The batches of a session that are not acked yet, in order."""
+"""The ordered batches of a session that the service has not acknowledged yet."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
 
 
 ON_DISK_ELSEWHERE = -1
-"""The offset of a batch that need not be written, for it can be made again."""
+"""Offset of a batch that need not be written to the spool, because it can be rebuilt."""
 
 
 class Batch:
-    """A run of events, encoded.
+    """A sequence of encoded events.
 
     Attributes:
         first: The sequence of its first event.
         last: The sequence of its last event.
         data: The bytes of the flowspan.v1.Batch; None while they are only in the spool.
-        size: How many bytes those are.
-        offset: Where the batch is in the spool, in one record or in several on end; None while it
+        size: The size of those bytes.
+        offset: The position in the spool, of one record or of several consecutive ones; None if it
             is not there.
     """
 
@@ -36,13 +36,13 @@ class Batch:
 
 
 class Outbox:
-    """Batches that wait to be sent, after batches that were sent and wait for their ack.
+    """Batches waiting to be sent, behind sent batches waiting for their acknowledgement.
 
     Attributes:
-        acked: The last sequence that is acked.
-        built: The last sequence that was given to an event.
-        memory_bytes: How large the batches are that are held in memory.
-        sent_bytes: How large the batches are that were sent and not acked.
+        acked: The last acknowledged sequence.
+        built: The last sequence assigned to an event.
+        memory_bytes: Total size of the batches held in memory.
+        sent_bytes: Total size of the batches sent but not acknowledged.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Outbox:
         self._waiting: deque[Batch] = deque()
 
     def add(self, batch: Batch) -> None:
-        """Appends a batch; it begins where the last one ended."""
+        """Append a batch, which continues where the last one ended."""
         self.built = batch.last
         if batch.data is not None:
             self.memory_bytes += batch.size
@@ -62,27 +62,27 @@ class Outbox:
 
     @property
     def next(self) -> Batch | None:
-        """The batch to send next; None if all were sent."""
+        """The batch to send next; None if all are sent."""
         return self._waiting[0] if self._waiting else None
 
     def sent(self, batch: Batch) -> None:
-        """Notes that the next batch was sent."""
+        """Mark the next batch as sent."""
         self._waiting.popleft()
         self._sent.append(batch)
         self.sent_bytes += batch.size
 
     @property
     def unacked_events(self) -> int:
-        """How many events were sent and are not acked."""
+        """Number of events sent but not acknowledged."""
         return self._sent[-1].last - self.acked if self._sent else 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether all that was built is acked."""
+        """True if every batch is acknowledged."""
         return not self._sent and not self._waiting
 
     def ack(self, up_to: int) -> None:
-        """Forgets what is stored by the service."""
+        """Drop the batches that the service has stored."""
         if up_to <= self.acked:
             return
         self.acked = up_to
@@ -94,34 +94,34 @@ class Outbox:
                 self.release(batch)
 
     def rewind(self) -> None:
-        """Makes all that is not acked wait again: the connection broke."""
+        """Queue the unacknowledged batches again, because the connection broke."""
         self._waiting.extendleft(reversed(self._sent))
         self._sent.clear()
         self.sent_bytes = 0
 
     def fill(self, after: int, batches: list[Batch]) -> None:
-        """Puts batches before all others: the service has forgotten what came after a sequence."""
+        """Prepend batches, because the service has lost everything after a sequence."""
         self.acked = after
         for batch in batches:
-            batch.offset = ON_DISK_ELSEWHERE  # a spool of what comes after them is one of them, too
+            batch.offset = ON_DISK_ELSEWHERE  # a spool may start after these batches
         self._waiting.extendleft(reversed(batches))
         self.memory_bytes += sum(batch.size for batch in batches)
 
     def release(self, batch: Batch) -> None:
-        """Lets go of a batch's bytes."""
+        """Drop a batch's bytes from memory."""
         if batch.data is not None:
             self.memory_bytes -= batch.size
             batch.data = None
 
     def load(self, batch: Batch, data: bytes) -> None:
-        """Gives a batch its bytes back, or others."""
+        """Restore or replace a batch's bytes."""
         self.memory_bytes += len(data) - (batch.size if batch.data is not None else 0)
         batch.data, batch.size = data, len(data)
 
     def join_last(self, *, max_events: int, max_bytes: int) -> None:
-        """Makes one batch of the last two, where both are on disk alone and not large.
+        """Join the last two batches if both are small and only on disk.
 
-        A long outage would else leave a million small batches to remember, and to send.
+        Otherwise a long outage would leave a million small batches to track and to send.
         """
         if len(self._waiting) < 2:
             return
@@ -137,16 +137,16 @@ class Outbox:
             self._waiting.pop()
 
     def __iter__(self) -> Iterator[Batch]:
-        """All batches, in order."""
+        """Yield all batches, in order."""
         yield from self._sent
         yield from self._waiting
 
     def find(self, sequence: int) -> Batch | None:
-        """The batch that has the event."""
+        """Return the batch that contains the event."""
         return next((batch for batch in self if batch.first <= sequence <= batch.last), None)
 
     def not_on_disk(self) -> list[Batch]:
-        """The batches that are not in the spool, in order: they are the last ones."""
+        """Return the batches that are not in the spool, in order: always the last ones."""
         missing: list[Batch] = []
         for queue in (self._waiting, self._sent):
             for batch in reversed(queue):
@@ -159,6 +159,6 @@ class Outbox:
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether something of it is in the spool: then its first batch is."""
+        """True if any batch is in the spool; its first batch then is."""
         first = self._sent[0] if self._sent else self.next
         return first is not None and first.offset is not None

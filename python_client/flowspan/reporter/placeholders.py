@@ -1,7 +1,7 @@
-"""What stands in for events that cannot be sent: the sequences of a session may have no gaps.
+"""Placeholders for events that cannot be sent: the sequences of a session may have no gaps.
 
-A placeholder is an event of a kind that no service knows; the protocol has it answered as REJECTED
-and passed over.
+A placeholder is an event of a kind that no service knows. By the protocol, the service answers it
+with REJECTED and skips it.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from flowspan.reporter.encoding.protobuf import varint
 from flowspan.v1 import report_pb2
 
 PLACEHOLDER = b"\xc2\x3e\x00"
-"""A flowspan.v1.Event with nothing but an empty message as field 1000."""
+"""A flowspan.v1.Event that contains only an empty message as field 1000."""
 
 _ITEM = b"\x12" + varint(len(PLACEHOLDER)) + PLACEHOLDER
 
 
 def placeholder_items(count: int) -> bytes:
-    """So many placeholders, for a batch that has other events, too."""
+    """Return this number of placeholders, for a batch that also has other events."""
     return _ITEM * count
 
 
 def placeholder_batch(first: int, count: int) -> bytes:
-    """A batch of nothing but placeholders."""
+    """Return a batch of placeholders only."""
     return batch_bytes(first, [placeholder_items(count)])
 
 
 def without_event(batch: bytes, sequence: int) -> bytes | None:
-    """The batch with a placeholder in place of one event; None if the event is not in it."""
+    """Return the batch with a placeholder for one event; None if the event is not in it."""
     message = report_pb2.Batch.FromString(batch)
     index = sequence - message.first_sequence
     if not 0 <= index < len(message.events):

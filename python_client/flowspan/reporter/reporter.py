@@ -1,7 +1,7 @@
-"""The reporter: what the rest of the client sees of the transport.
+"""The reporter: the interface of the transport for the rest of the client.
 
-One per process. It starts with the first event, ends with the process, and survives a fork: the
-child's reporter is the same object with a session of its own and nothing of the parent's.
+There is one per process. It starts with the first event, ends with the process, and survives a
+fork: the child's reporter is the same object with its own session and no state of the parent.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flowspan.reporter")
 
 EXIT_TIMEOUT_S = 2.0
-"""How long the end of the process waits for the service, as long as that says nothing."""
+"""Maximum time that the end of the process waits for a service that does not answer."""
 
 _SECRET_BYTES = 16
 _SLOW_DOWN_S = 0.1
@@ -47,18 +47,19 @@ _SLOW_DOWN_STEP_S = 0.002
 _SAY_AFTER_S = 1.0
 """Time that a flush waits silently without a connection."""
 _SAY_OF_SLOWNESS_AFTER_S = 3.0
-"""The same where the service is connected, but does not answer, or where the local one starts."""
+"""The same if the service is connected but does not answer, or if the local one is starting."""
 _SPOOL_TIMEOUT_S = 30.0
 _SHORT_TIMEOUT_S = 0.05
 _POLL_S = 0.25
 
 
 class FlushOutcome(NamedTuple):
-    """What became of what was emitted.
+    """The outcome of a flush.
 
     Attributes:
-        acked: Whether the service has stored all of it.
-        spooled: Whether it is safe all the same: what the service has not stored is on disk.
+        acked: True if the service has stored all events.
+        spooled: True if the events are safe anyway: those that the service has not stored are on
+            disk.
     """
 
     acked: bool
@@ -66,14 +67,14 @@ class FlushOutcome(NamedTuple):
 
 
 class Reporter:
-    """Takes events and sees to it that the service gets them.
+    """Accepts events and delivers them to the service.
 
     Args:
         config: The settings; None reads those of the process at the first event.
 
     Attributes:
-        session_id: The session that it reports in.
-        session_secret: Shows the service that the session is this process's.
+        session_id: The session to report in.
+        session_secret: Proves to the service that the session belongs to this process.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -88,7 +89,7 @@ class Reporter:
         self._states = self._intake.states
         self._loop: Loop | None = None
         self._running_loop: Loop | None = None
-        """The same, once the first state of a run is kept."""
+        """The same loop, once the first state of a run is spooled."""
         self._stranded: Loop | None = None
         """A loop without a thread: Python starts none once the main thread has ended."""
         self._has_given_up = False
@@ -97,13 +98,13 @@ class Reporter:
         self.session_secret = os.urandom(_SECRET_BYTES)
 
     def emit(self, event: Event) -> None:
-        """Takes an event (see flowspan.core.events). Never raises.
+        """Accept an event (see flowspan.core.events). Never raises.
 
-        It blocks only where events are made faster than they can be taken in, and a hundred
-        thousand states, fifty thousand log records, or 64 MiB of long ones and artifacts wait: then
-        each call waits for room, for a tenth of a second at most, so that memory does not run out.
-        Logs are so slowed down to the pace of the service as long as that answers; states, and all
-        events while it does not, go to the disk.
+        Apply backpressure only if events arrive faster than they can be processed: if 100,000
+        states, 50,000 log records, or 64 MiB of long records and artifacts are queued, each call
+        waits up to a tenth of a second for room, so that memory does not run out. Logs are thus
+        slowed down to the pace of a responsive service. States go to disk, and so do all events
+        while the service does not answer.
         """
         code = event[0]
         if code >= LOG:
@@ -126,30 +127,30 @@ class Reporter:
             loop.wake()
 
     def emit_start(self, created: Event, running: Event) -> None:
-        """Takes the event with which a run begins, and writes it to disk before it returns.
+        """Accept the event with which a run begins, and write it to disk before returning.
 
         Args:
-            created: The CREATED event of the same run, which was emitted.
+            created: The CREATED event of the same run, already emitted.
             running: The event.
         """
         is_first = self._running_loop is None
         self.emit(running)
         loop = self._loop
-        # The first one was waited for, until it was in the spool.
+        # `emit` has already waited until the first one was in the spool.
         if loop is not None and not is_first:
             loop.starts.keep(created, running)
 
     def flush(self, timeout_s: float | None = None) -> FlushOutcome:
-        """Waits until the service has stored all that was emitted before, or until it is spooled.
+        """Wait until the service has stored all events emitted before, or until they are spooled.
 
         Args:
-            timeout_s: How long the service may say nothing before what it has not stored is put
-                into the spool; the setting flush_timeout_s if None. Once it has stayed silent for
-                so long, further calls do not wait for it until it answers again.
+            timeout_s: Time without an answer from the service after which unstored events are
+                spooled; None for the setting flush_timeout_s. After such a timeout, further calls
+                do not wait until the service answers again.
         """
         loop = self._loop
-        # The thread cannot wait for itself. It is asked to where a run ends because it was
-        # collected as garbage: a generator is.
+        # The thread cannot wait for itself. It would if a garbage-collected run (a generator, for
+        # example) ends in this thread.
         if self._stranded is not None:
             return FlushOutcome(acked=False, spooled=self._keep_alone(self._stranded))
         if loop is None or not loop.is_alive or loop.is_current:
@@ -164,7 +165,7 @@ class Reporter:
             is_acked = _wait_for_acks(
                 loop, request, silence_s=silence_s, timeout_s=timeout_s, may_go_on=patience.ask
             )
-        except BaseException:  # Ctrl-C: whoever presses it does not want to wait at the exit again
+        except BaseException:  # after Ctrl-C, do not wait again at exit
             request.to_spool = True
             self.give_up()
             raise
@@ -181,9 +182,9 @@ class Reporter:
         return FlushOutcome(acked=False, spooled=request.is_spooled)
 
     def give_up(self) -> None:
-        """Ends the flushes that wait for a service that is away: the spool has to do.
+        """End the flushes that wait for an unreachable service; their events are spooled.
 
-        May be called from any thread. Further flushes do not wait either, until it answers again.
+        May be called from any thread. Further flushes do not wait until the service answers again.
         """
         self._has_given_up = True
         loop = self._loop
@@ -192,23 +193,23 @@ class Reporter:
 
     @property
     def has_given_up(self) -> bool:
-        """True if nobody waits for the service any more, until it answers again."""
+        """True if flushes no longer wait for the service, until it answers again."""
         return self._has_given_up
 
     def wait_stored(self, address: Address, timeout_s: float | None) -> bool:
-        """Waits until the service has stored all that was emitted before, or until it fails to.
+        """Wait until the service has stored all events emitted before, or until waiting is futile.
 
-        Other than `flush`, it puts nothing into the spool and says nothing: the caller is about to
-        ask the service, and learns so whether it is there.
+        Unlike `flush`, spools nothing and logs nothing: the caller is about to query the service,
+        and notices if it is unreachable.
 
         Args:
-            address: Where the caller reaches the service. While the reporter has no connection,
-                this is only waited for as long as something answers there.
-            timeout_s: How long the service may say nothing, in seconds; the setting flush_timeout_s
-                if that is less or if None.
+            address: The caller's address of the service. Without a connection, the reporter waits
+                only while a server answers there.
+            timeout_s: Time without an answer from the service, in seconds; the setting
+                flush_timeout_s if that is less, or if None.
 
         Returns:
-            Whether it has stored all of it.
+            True if the service has stored all of them.
         """
         loop = self._loop
         if loop is None or not loop.is_alive or loop.is_current:
@@ -219,7 +220,7 @@ class Reporter:
 
         from flowspan.connection.address import is_reachable  # noqa: PLC0415 - as in _start
 
-        hurries = iter([loop.connect_soon])  # once: an attempt that fails may well be patient
+        hurries = iter([loop.connect_soon])  # once: a failed attempt may back off
 
         def may_be_back() -> bool:
             if not loop.trouble:
@@ -244,10 +245,10 @@ class Reporter:
         return request
 
     def wait_welcome(self, timeout_s: float) -> WelcomeInfo | None:
-        """What the service said of itself; connects if that was not done yet.
+        """Return the service's Welcome; connect first if necessary.
 
         Returns:
-            None if it has not answered within the time.
+            None if the service has not answered in time.
         """
         if self._loop is None:
             self._start()
@@ -257,23 +258,23 @@ class Reporter:
         return loop.welcome
 
     def on_cancel(self, run_id: str, stop: Callable[[str], None]) -> None:
-        """Registers what is called, with a reason, when the service wants a run to stop.
+        """Register a callback for when the service wants a run to stop; it receives a reason.
 
-        That is when somebody asked for it, and when nothing more of the run will be accepted,
-        since a newer attempt of it exists or it was deleted. It is called in the reporter's thread
-        and must return at once. There is one for each run; the last counts.
+        This happens if a user cancels the run, or if the service accepts no more events of it,
+        because a newer attempt exists or the run was deleted. The callback runs in the reporter's
+        thread and must return at once. Each run has one callback; the last one registered wins.
         """
         self._stoppers[run_id] = stop
 
     def forget(self, run_id: str) -> None:
-        """Takes the registration of `on_cancel` back; nothing happens if there is none."""
+        """Remove the callback registered by `on_cancel`; no-op if there is none."""
         self._stoppers.pop(run_id, None)
 
     def close(self, timeout_s: float | None = None) -> FlushOutcome:
-        """Flushes, says Goodbye and ends the thread. A later event begins a new session.
+        """Flush, send Goodbye and end the thread. A later event begins a new session.
 
         Args:
-            timeout_s: As for `flush`; two seconds, or flush_timeout_s if that is less, if None.
+            timeout_s: As for `flush`; None for two seconds, or flush_timeout_s if that is less.
         """
         if self._stranded is not None:
             return self._close_alone(self._stranded)
@@ -286,7 +287,7 @@ class Reporter:
         try:
             outcome = self.flush(timeout_s)
         except KeyboardInterrupt:
-            # Whoever presses Ctrl-C here wants an end now: what is missing goes to the spool.
+            # Ctrl-C here asks for an immediate end: the missing events go to the spool.
             outcome = self.flush(0.0)
         finally:
             loop.close(max(timeout_s, EXIT_TIMEOUT_S))
@@ -295,19 +296,19 @@ class Reporter:
         return outcome
 
     def is_for(self, config: Config) -> bool:
-        """True if it takes events for these settings."""
+        """Return True if the reporter accepts events for these settings."""
         return not self._is_retired and self._config in (None, config)
 
     @property
     def has_runs(self) -> bool:
-        """True if runs that can be cancelled have not ended."""
+        """True if cancellable runs have not ended."""
         return bool(self._stoppers)
 
     def retire(self, reason: str) -> None:
-        """Stop the runs that have not ended, and close; what comes later is dropped.
+        """Stop the unfinished runs, and close; later events are dropped.
 
         Args:
-            reason: Why the runs are cancelled.
+            reason: The reason given for cancelling the runs.
         """
         stoppers = self._stoppers
         for run_id in list(stoppers):
@@ -324,9 +325,10 @@ class Reporter:
         return self._config
 
     def _begin(self, event: Event) -> None:
-        """Sees to it that the first run of the process leaves a trace, however soon that is killed.
+        """Handle the events before the first STATE: leave a trace of the first run on disk.
 
-        Its first state comes right before its function is called.
+        The first state is emitted right before the run's function is called, so the trace exists
+        however soon the process is killed.
         """
         if self._loop is None:
             self._start()
@@ -349,12 +351,12 @@ class Reporter:
             return
         with self._lock:
             if self._loop is not None:
-                # It may have looked, and gone to sleep, before the caller saw that it is there.
+                # The loop may have gone to sleep before the caller could see it.
                 self._loop.wake()
                 return
             if self._stranded is not None:
                 return
-            # HTTP/2 and the stubs take 60 ms to import: not before something is reported.
+            # HTTP/2 and the stubs take 60 ms to import, so they are loaded with the first event.
             from flowspan.reporter.loop import Loop  # noqa: PLC0415 - measured, see above
 
             loop = Loop(
@@ -373,13 +375,13 @@ class Reporter:
         _close_with_multiprocessing(self)
 
     def _keep_alone(self, loop: Loop) -> bool:
-        """Put what waits into the spool, in the calling thread; return True if that worked."""
+        """Spool the queued events in the calling thread; return True if that succeeded."""
         with self._lock:
             return loop.backlog.keep_for_good()
 
     def _close_alone(self, loop: Loop) -> FlushOutcome:
-        """Send what waits, in the calling thread; what cannot be sent stays in the spool."""
-        from flowspan.reporter.spool.orphans import push_spools  # noqa: PLC0415 - at the end, if at all
+        """Send the queued events in the calling thread; unsent ones stay in the spool."""
+        from flowspan.reporter.orphans import push_spools  # noqa: PLC0415 - at the end, if at all
 
         is_kept = self._keep_alone(loop)
         with self._lock:
@@ -392,11 +394,11 @@ class Reporter:
         is_acked = any(each.is_done for each in results if each.path == path)
         if not is_acked:
             logger.warning(
-                "The service has not stored what was reported after the main thread had ended. %s",
-                f"It is kept in {path} and sent by the next process that uses "
+                "The service has not stored the events reported after the main thread ended. %s",
+                f"They are kept in {path} and sent by the next process that uses "
                 "flowspan (or by `flowspan spool push`)."
                 if is_kept
-                else f"It is lost. {loop.backlog.spool.problem}",
+                else f"They are lost. {loop.backlog.spool.problem}",
             )
         self._reset()
         return FlushOutcome(acked=is_acked, spooled=is_kept)
@@ -413,10 +415,10 @@ class Reporter:
         try:
             stop(reason)
         except Exception:
-            logger.exception("run %s could not be told to stop", run_id)
+            logger.exception("run %s could not be stopped", run_id)
 
     def _say_what_is_missing(self, loop: Loop, *, is_spooled: bool, timeout_s: float) -> None:
-        """One line for each time that the service goes away, with what to do."""
+        """Log the missing events and the remedy, once for each outage."""
         self._has_given_up = True
         backlog = loop.backlog
         what = f"{is_spooled} {backlog.spool.problem}"
@@ -459,7 +461,7 @@ def _say_what_is_lost(loop: Loop) -> None:
 
 
 class _Patience:
-    """Says what a flush waits for once it takes long, and how to end the waiting."""
+    """Tells the user what a long flush is waiting for, and how to end the wait."""
 
     def __init__(self, reporter: Reporter, loop: Loop, config: Config, silence_s: float) -> None:
         self._reporter = reporter
@@ -471,7 +473,7 @@ class _Patience:
         self._is_said = False
 
     def ask(self) -> bool:
-        """True if the waiting may go on."""
+        """Return True if the flush may keep waiting."""
         trouble = self._loop.trouble
         is_starting = self._config.address is None and trouble == NO_CONNECTION_YET
         if trouble and (self._reporter.has_given_up or self._loop.is_hopeless):
@@ -493,8 +495,8 @@ class _Patience:
         address = self._config.address
         who = f"service at {address}" if address else f"local service of {self._config.home}"
         logger.warning(
-            "Waiting for the %s, for at most %.0f s more; Ctrl-C ends the waiting. %s%s Until it "
-            "answers, what was reported is kept %s",
+            "Waiting for the %s, for at most %.0f s more; press Ctrl-C to stop waiting. %s%s Until "
+            "it answers, reported events are kept %s",
             *(who, max(1.0, self._silence_s - waited_s)),
             *(trouble[0].upper() + trouble[1:], "" if trouble.endswith((".", "?")) else "."),
             self._loop.backlog.whereabouts(),
@@ -509,22 +511,22 @@ def _wait_for_acks(
     timeout_s: float,
     may_go_on: Callable[[], bool] = lambda: True,
 ) -> bool:
-    """Waits for a flush as long as the service goes on answering.
+    """Wait for a flush as long as the service keeps answering.
 
     Args:
         loop: The reporter's loop.
-        request: The flush, under way.
-        silence_s: How long the service may say nothing at first.
-        timeout_s: How long it may from its first answer on (or from the connection on, if there was
-            none before): whoever has been away for long is not left in the middle of catching up.
-        may_go_on: Asked now and then; False ends the waiting.
+        request: The flush, in progress.
+        silence_s: Maximum time without any answer at first.
+        timeout_s: Maximum time without an answer after the first answer (or after the connection,
+            if there was none before), so that a client that was disconnected for long can catch up.
+        may_go_on: Called regularly; returns False to end the wait.
     """
     outbox = loop.backlog.outbox
     acked, was_away = outbox.acked, bool(loop.trouble)
     deadline = clock.monotonic() + silence_s
     while not request.done.wait(max(0.0, min(_POLL_S, deadline - clock.monotonic()))):
         now = clock.monotonic()
-        # That it is back counts once only: it may be one that breaks over what it is sent.
+        # Reconnecting counts only once: the new connection may break over the same event.
         is_back = was_away and not loop.trouble
         if outbox.acked != acked or is_back:
             acked, was_away = outbox.acked, was_away and not is_back
@@ -535,7 +537,7 @@ def _wait_for_acks(
 
 
 def _close_with_multiprocessing(reporter: Reporter) -> None:
-    """Children of multiprocessing end without atexit, but run finalizers of their own."""
+    """Register a finalizer: multiprocessing children skip atexit but run their own finalizers."""
     util = sys.modules.get("multiprocessing.util")
     process = sys.modules.get("multiprocessing.process")
     if util is not None and process is not None and process.parent_process() is not None:
@@ -543,18 +545,18 @@ def _close_with_multiprocessing(reporter: Reporter) -> None:
 
 
 _reporters = [Reporter()]
-"""The reporter of this process, at the end; before it, those of earlier settings that runs have."""
+"""The process's current reporter is last; before it, those of earlier settings with runs."""
 
 
 def get_reporter() -> Reporter:
-    """The reporter of this process."""
+    """Return the reporter of this process."""
     return _reporters[-1]
 
 
 def reporter_for(config: Config) -> Reporter:
-    """Return the reporter of this process for these settings; another one than before, if need be.
+    """Return this process's reporter for these settings, creating a new one if necessary.
 
-    The one before is not closed: see `drop_reporter`.
+    The previous one is not closed; see `drop_reporter`.
     """
     if not _reporters[-1].is_for(config):
         _reporters.append(Reporter(config))
@@ -562,7 +564,7 @@ def reporter_for(config: Config) -> Reporter:
 
 
 def drop_reporter(reporter: Reporter) -> None:
-    """Forget a reporter that was closed."""
+    """Remove a closed reporter."""
     if reporter in _reporters:
         _reporters.remove(reporter)
     if not _reporters:
@@ -577,7 +579,7 @@ def _at_exit() -> None:
 def _in_child() -> None:
     del _reporters[:-1]
     for reporter in _reporters:
-        reporter._after_fork()  # noqa: SLF001 - a method for this module
+        reporter._after_fork()  # noqa: SLF001 - a method of this module's class
 
 
 atexit.register(_at_exit)

@@ -1,4 +1,4 @@
-"""Artifacts and their changes as items of flowspan.v1.Batch."""
+"""The encoding of artifacts and their changes as items of flowspan.v1.Batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _JSON = b"\x0a\x04json"
 
 
 def artifact_item(event: Event) -> bytes:
-    """The item of an ARTIFACT event."""
+    """Encode an ARTIFACT event."""
     _, artifact_id, run_id, key, kind, description, data, time_ns = event
     body = b"".join(
         (
@@ -30,7 +30,7 @@ def artifact_item(event: Event) -> bytes:
 
 
 def change_item(event: Event) -> bytes:
-    """The item of an ARTIFACT_CHANGE event."""
+    """Encode an ARTIFACT_CHANGE event."""
     _, artifact_id, description, data, time_ns = event
     parts = [field(b"\x0a", artifact_id.encode())]
     if description is not None:  # an empty one counts, too

@@ -1,10 +1,10 @@
-"""From the engine's events to bytes: items of flowspan.v1.Batch, encoded by hand.
+"""Hand-written encoder from the engine's events to items of flowspan.v1.Batch.
 
-A task makes three events, and the reporter's thread shares the interpreter with user code, so each
-microsecond here is taken from the user. The hot shapes are put together from pieces that are made
-once; that takes a fifth of the time of the generated classes (benchmarks/reporter_cost.py), and a
-test shows that those read the very same from it. What the service would refuse as too long is
-shortened here; log messages never are, but come in pieces.
+A task makes three events, and the reporter's thread competes with user code for the GIL, so every
+microsecond here is taken from the user. The hot shapes are assembled from cached pieces. That takes
+a fifth of the time of the generated classes (benchmarks/reporter_cost.py), and a test shows that
+the generated classes parse the result identically. Values that the service would refuse as too long
+are shortened here, except log messages, which are split into pieces.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _CACHE_SIZE = 1000
 
 
 class Encoder:
-    """Encodes events. For one thread: it keeps what it made for the events to come."""
+    """An encoder of events, with caches. Not thread-safe."""
 
     __slots__ = (
         "_family",
@@ -77,7 +77,7 @@ class Encoder:
         self._second_bytes = b""
 
     def encode(self, event: Event) -> list[bytes]:
-        """The items of any event, in order. Long log records make several."""
+        """Encode any event; return its items in order. Long log records make several."""
         code = event[0]
         if code == STATE:
             return [self.state(event)]
@@ -88,10 +88,10 @@ class Encoder:
         return [self.rare(event)]
 
     def rare(self, event: Event) -> bytes:
-        """The item of an event of the kinds that are rare: artifacts and their changes.
+        """Encode an event of a rare kind: an artifact or a change to one.
 
         Raises:
-            ValueError: It is of no kind that is known.
+            ValueError: The event is of an unknown kind.
         """
         code = event[0]
         if code == ARTIFACT:
@@ -102,7 +102,7 @@ class Encoder:
         raise ValueError(msg)
 
     def state(self, event: Event) -> bytes:
-        """The item of a STATE event."""
+        """Encode a STATE event."""
         _, run_id, attempt, state_type, name, message, time_ns, detail, scheduled_ns = event
         if message or detail is not None or scheduled_ns is not None:
             return self._full_state(event)
@@ -116,7 +116,7 @@ class Encoder:
         return before + run + after + self._time(time_ns)
 
     def created(self, event: Event) -> bytes:
-        """The item of a CREATED event."""
+        """Encode a CREATED event."""
         run: RunRecord = event[1]
         state_name, time_ns = event[2], event[3]
         family = (run.parent_run_id, run.root_run_id, run.flow_run_id)
@@ -140,7 +140,7 @@ class Encoder:
         return b"\x12" + varint(len(body) + len(size) + 1) + b"\x0a" + size + body
 
     def log(self, event: Event) -> Iterator[bytes]:
-        """The items of a LOG event: one, or for a long message as many as there are pieces."""
+        """Encode a LOG event: one item, or one for each piece of a long message."""
         _, run_id, attempt, level, time_ns, logger, message, trace_id, span_id = event
         before = b"".join(
             (
@@ -172,7 +172,7 @@ class Encoder:
             yield _log_item(before, piece.encode(), after + number)
 
     def _time(self, time_ns: int) -> bytes:
-        """A timestamp, without making the same second twice."""
+        """Encode a timestamp, reusing the bytes of the previous second."""
         second = time_ns // _NS_PER_S
         if second != self._second:
             self._second_bytes = timestamp(time_ns)[:7]
@@ -180,7 +180,7 @@ class Encoder:
         return self._second_bytes + varint5(time_ns - second * _NS_PER_S)
 
     def _make_shape(self, attempt: int, state_type: int, name: str) -> tuple[bytes, bytes]:
-        """What stands before and after the run's id in a state without message, up to the time."""
+        """Encode the parts around the run's id in a state without a message, up to the time."""
         state = (
             b"\x08"
             + varint(state_type)
@@ -196,7 +196,7 @@ class Encoder:
         return _remember(self._shapes, (attempt, state_type, name), (before, after))
 
     def _make_family(self, family: tuple[str | None, str, str | None]) -> None:
-        """The ids that a run shares with the others that its parent called."""
+        """Encode the ids that a run shares with its siblings."""
         parent_run_id, root_run_id, flow_run_id = family
         self._family = family
         self._family_bytes = (
@@ -221,7 +221,7 @@ class Encoder:
         return field(b"\x12", field(b"\x12", body))
 
     def _first_state(self, name: str) -> bytes:
-        """The state of a new run up to its time's value."""
+        """Encode the state of a new run up to the value of its time."""
         state = self._first_states.get(name)
         if state is None:
             text = field(b"\x12", clipped(name, MAX_STATE_NAME_BYTES))
@@ -240,14 +240,14 @@ class Encoder:
 
 
 def _remember(cache: dict[K, V], key: K, value: V) -> V:
-    if len(cache) >= _CACHE_SIZE:  # names made by programs: no cache is worth unlimited memory
+    if len(cache) >= _CACHE_SIZE:  # generated names must not fill the memory
         cache.clear()
     cache[key] = value
     return value
 
 
 def _rest_of_run(run: RunRecord) -> bytes:
-    """What many runs do not have: tags, parameters, trace, version."""
+    """Encode the fields that many runs lack: tags, parameters, trace, version."""
     parts = [field(b"\x4a", clipped(tag, MAX_NAME_BYTES)) for tag in run.tags if tag][:MAX_TAGS]
     if run.parameters and len(run.parameters) <= MAX_PARAMETERS_BYTES:
         parts.append(field(b"\x52", b"\x0a\x04json" + field(b"\x12", run.parameters)))
@@ -264,7 +264,7 @@ def _rest_of_run(run: RunRecord) -> bytes:
 
 
 def _detail(detail: FailureInfo | bytes) -> bytes:
-    """The field of a state that says more of its end: an error, or where the result is."""
+    """Encode the field with details of a state: a failure, or a reference to the result."""
     if isinstance(detail, bytes):
         if len(detail) > MAX_REFERENCE_BYTES:
             return b""
@@ -293,15 +293,15 @@ def _without_middle(stack: bytes) -> bytes:
 
 
 def _pieces(message: str) -> tuple[str, int]:
-    """The message as `utf8` has it, and how many characters fit into a piece for sure."""
-    is_clean = "\0" not in message and _is_encodable(message)  # as most are: they need no copy
+    """Return the message as `utf8` encodes it, and the number of characters that fit in a piece."""
+    is_clean = "\0" not in message and _is_encodable(message)  # most messages are, and need no copy
     if not is_clean:
         message = utf8(message).decode()
     return message, MAX_LOG_BYTES if message.isascii() else MAX_LOG_BYTES // 4
 
 
 def _is_encodable(message: str) -> bool:
-    """Whether there is no lone surrogate in it; looks at a piece at a time, as it may be large."""
+    """Return True if the text has no lone surrogate; checks it in pieces, as it may be large."""
     if message.isascii():
         return True
     try:
@@ -333,17 +333,17 @@ def _log_item(before: bytes, message: bytes, after: bytes) -> bytes:
 
 
 def batch_bytes(first_sequence: int, items: list[bytes]) -> bytes:
-    """A flowspan.v1.Batch."""
+    """Encode a flowspan.v1.Batch."""
     return b"\x08" + varint(first_sequence) + b"".join(items)
 
 
 def items_of(first_sequence: int, batch: bytes) -> bytes:
-    """The events of a batch that `batch_bytes` made, for another one that has more."""
+    """Return the events of a batch made by `batch_bytes`, for use in a larger batch."""
     return batch[1 + len(varint(first_sequence)) :]
 
 
 def batch_frame(batch: bytes) -> bytes:
-    """A flowspan.v1.ReportRequest with a batch."""
+    """Encode a flowspan.v1.ReportRequest with a batch."""
     return b"\x12" + varint(len(batch)) + batch
 
 

@@ -1,7 +1,7 @@
-"""Protobuf's wire format, as far as the encoder of events needs it.
+"""The part of protobuf's wire format that the event encoder needs.
 
-See https://protobuf.dev/programming-guides/encoding/. Fields are made as bytes and joined; a
-field's tag is given as bytes, too, since it is a constant wherever it is used.
+See https://protobuf.dev/programming-guides/encoding/. Fields are built as bytes and joined. A tag
+is passed as bytes, too, because it is a constant wherever it is used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _SYMBOL_FOR_NUL = "␀".encode()
 
 
 def varint(value: int) -> bytes:
-    """A number that is not negative, as a varint."""
+    """Encode a non-negative number as a varint."""
     if value < len(_SMALL):
         return _SMALL[value]
     return _varint(value)
@@ -32,10 +32,10 @@ _SMALL = tuple(_varint(value) for value in range(1024))
 
 
 def varint5(value: int) -> bytes:
-    """A number below 2**35 as a varint of five bytes, padded.
+    """Encode a number below 2**35 as a varint padded to five bytes.
 
-    Parsers take padded varints like any other, and a fixed length makes the lengths around it
-    constants. All in one expression, for it is made for each event.
+    Parsers accept padded varints, and the fixed length makes the enclosing lengths constant. A
+    single expression, because it runs for every event.
     """
     return (
         (
@@ -50,10 +50,10 @@ def varint5(value: int) -> bytes:
 
 
 def utf8(text: str) -> bytes:
-    """The text in UTF-8, as the service takes it.
+    """Encode text as UTF-8 that the service accepts.
 
-    What is no character (a lone surrogate) is written as an escape, and NUL by its symbol: the
-    service takes no NULs, and no run is to be lost over one.
+    Lone surrogates become escapes, and NUL becomes its symbol: the service rejects NULs, and no run
+    should be lost because of one.
     """
     try:
         data = text.encode()
@@ -63,7 +63,7 @@ def utf8(text: str) -> bytes:
 
 
 def clipped(text: str, limit_bytes: int) -> bytes:
-    """The text in UTF-8; a longer one is cut on a character's border and marked with "…"."""
+    """Encode text as UTF-8; cut a longer one at a character boundary and append "…"."""
     data = utf8(text)
     if len(data) <= limit_bytes:
         return data
@@ -71,12 +71,12 @@ def clipped(text: str, limit_bytes: int) -> bytes:
 
 
 def field(tag: bytes, data: bytes) -> bytes:
-    """A field of bytes, text or a message; nothing if it is empty."""
+    """Encode a field of bytes, text or a message; return nothing if it is empty."""
     return tag + varint(len(data)) + data if data else b""
 
 
 def timestamp(time_ns: int) -> bytes:
-    """A google.protobuf.Timestamp of always twelve bytes."""
+    """Encode a google.protobuf.Timestamp in exactly twelve bytes."""
     seconds, nanos = divmod(time_ns, _NS_PER_S)
     return b"\x08" + varint5(min(max(seconds, 0), _MAX_SECONDS)) + b"\x10" + varint5(nanos)
 

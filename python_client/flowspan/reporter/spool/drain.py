@@ -1,4 +1,4 @@
-"""Sending one spool to the service, in the session that made it."""
+"""The delivery of one spool to the service, in the session that wrote it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _ANSWER_TIMEOUT_S = 20.0
 _GOODBYE_TIMEOUT_S = 5.0
 _MAX_REFUSALS = 100
 _MAX_GAP_EVENTS = 100_000_000
-"""How many placeholders are sent at most: a session that long is none, but a damaged number."""
+"""Maximum number of placeholders to send; a larger gap means that a sequence is damaged."""
 
 _RUN_IS_KNOWN = "creation_agrees"
-"""The rule by which the service answers the creation of a run that it has."""
+"""The rule in the service's answer to the creation of a run that already exists."""
 _PENDING = 2
 
 _OF_THE_SESSION = frozenset(
@@ -46,23 +46,23 @@ _OF_THE_SESSION = frozenset(
         *("FAILED_PRECONDITION", "OUT_OF_RANGE", "UNAUTHENTICATED"),
     }
 )
-"""The status codes by which a service that is well refuses this session, and might take others."""
+"""Status codes with which a healthy service refuses this session, but might accept others."""
 
 
 @dataclass(slots=True, kw_only=True)
 class PushResult:
-    """What became of a spool.
+    """The outcome for one spool.
 
     Attributes:
-        path: Where it is, or was.
-        session_id: The session.
-        events: How many events the service has taken from it now.
-        missing_events: How many events of it are lost, for the spool was damaged or the service
-            refused them; at least, where the damage hides how many.
-        is_done: Whether the service has all of it, and the file is gone.
-        damaged_path: Where the file is kept, if it was damaged and what could be read was sent.
-        problem: Why the service does not have all of it, if it was tried; else empty.
-        left: Why it was left as it is, and what sends it; empty if it was tried.
+        path: The path of the spool, even if the file was deleted.
+        session_id: The session that wrote it.
+        events: Number of its events that the service has stored in this push.
+        missing_events: Number of its events that are lost, because the spool was damaged or the
+            service refused them. A lower bound if the damage hides the exact number.
+        is_done: True if the service has stored all of it and the file was deleted.
+        damaged_path: The new path of a damaged file whose readable part was sent.
+        problem: The reason why an attempt to send it did not deliver everything; empty otherwise.
+        left: The reason why it was not attempted, and how to send it; empty if it was attempted.
     """
 
     path: Path
@@ -76,13 +76,13 @@ class PushResult:
 
 
 class Drain:
-    """One spool on its way to the service.
+    """The delivery of one spool to the service.
 
     Args:
-        spool: The spool, owned.
-        address: Where the service is.
-        result: What became of it, kept up to date.
-        progress: Called with the result whenever the service has taken something.
+        spool: The spool, owned by this process.
+        address: The address of the service.
+        result: The outcome, updated during the run.
+        progress: Called with the result after each acknowledgement.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Drain:
         self._progress = progress
         self._refused: set[int] = set()
         self._may_run = 0
-        """In a file of starts: the sequence of the RUNNING that may be sent next."""
+        """In a file of starts: the sequence of the only RUNNING event that may be sent next."""
         self._acked = 0
         self._sent = 0
         self._taken_before: int | None = None
@@ -107,10 +107,10 @@ class Drain:
         self._is_damaged = not spool.is_whole
 
     def run(self) -> None:
-        """Send all that can be read, and delete the spool; or set it aside if it was damaged.
+        """Send all readable events, then delete the spool, or set it aside if it was damaged.
 
         Raises:
-            FlowspanError: The service is not reached.
+            FlowspanError: The service is unreachable.
             OSError: The spool cannot be read.
         """
         if self._spool.has_starts and next(self._spool.entries(), None) is None:
@@ -152,7 +152,7 @@ class Drain:
             raise ServiceUnavailableError(explain(self._address, error)) from error
 
     def _finish(self) -> None:
-        """Dispose of the spool, whose readable part the service has."""
+        """Delete the spool once its readable part was sent, or set it aside if damaged."""
         result, losses = self._result, self._losses
         result.missing_events = losses.events + len(self._refused)
         if not (self._is_damaged or result.missing_events):
@@ -160,7 +160,7 @@ class Drain:
                 self._spool.delete()
             except OSError as error:
                 reason = error.strerror or error
-                result.problem = f"all of it was sent, but it cannot be removed ({reason})"
+                result.problem = f"all its events were sent, but it cannot be deleted ({reason})"
                 return
             result.is_done = True
             return
@@ -208,10 +208,10 @@ class Drain:
                 raise
 
     def _batches(self) -> Iterator[tuple[int, int, bytes]]:
-        """The batches, with placeholders where something is missing or was refused."""
+        """Yield the batches, with placeholders for missing and refused events."""
         following = self._acked + 1
         self._placeholders.clear()
-        # What came before the spool is not missing in it: the service has lost it since.
+        # Events before the spool's first one are not missing from it; the service has lost them.
         losses = Losses(self._spool.header.first_sequence, after=self._taken_before)
         self._losses = losses
         for entry in self._spool.entries():
@@ -240,11 +240,11 @@ class Drain:
         losses.end()
 
     def _is_told(self, sequence: int) -> bool:
-        """Whether an event of a file of starts is reported.
+        """Return True if an event of a file of starts should be reported.
 
-        Creations are, and each is answered before the next event is looked at. A RUNNING is only if
-        the answer to its creation has shown that the run is not further. Else it might revive one
-        that was called Crashed meanwhile.
+        Creations always are, and each is answered before the next event is considered. A RUNNING
+        state is reported only if the answer to its creation shows that the run has not advanced.
+        Otherwise it could revive a run that was marked Crashed in the meantime.
         """
         if sequence % 2:
             self._may_run = sequence + 1 if sequence > self._sent else 0
@@ -284,10 +284,10 @@ class Drain:
 
 
 def missing_phrase(events: int, *, is_exact: bool) -> str:
-    """Say how many events are missing: "3 events are missing"."""
+    """Return a phrase such as "3 events are missing"."""
     if is_exact and not events:
         return "nothing is missing"
     if not events:
-        return "events are missing, and how many cannot be told"
+        return "events are missing, but their number is unknown"
     verb = "event is" if events == 1 else "events are"
     return f"{'' if is_exact else 'at least '}{events} {verb} missing"

@@ -1,8 +1,8 @@
-"""The file that keeps a session's batches while the service is away: who owns it, and its contents.
+"""The spool file: its ownership and its contents.
 
-It is only ever appended to, in the format of `spool_format`. The process that holds the file's lock
-(flock) owns it: the one that writes it, or one that found it without an owner and sends it to the
-service.
+The file stores a session's batches while the service is unreachable. It is append-only, in the
+format of `spool_format`. The process that holds the file's lock (flock) owns it: the process that
+writes it, or one that found it without an owner and sends it to the service.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SUFFIX = ".spool"
 DAMAGED_SUFFIX = ".spool.damaged"
 STARTS_SUFFIX = ".starts.spool"
-"""The end of the name of a spool that keeps starts of runs; see `spool.run_starts`."""
+"""File name suffix of a spool with starts of runs; see `flowspan.reporter.starts`."""
 
 _LOCK_ATTEMPTS = 5
 _LOCK_PAUSE_S = 0.002
@@ -53,17 +53,17 @@ _files: weakref.WeakSet[SpoolFile] = weakref.WeakSet()
 
 
 class SpoolFile:
-    """An open spool that is owned by this object.
+    """An open spool, owned by this object.
 
     Attributes:
-        path: Where it is.
-        header: What it says of itself.
-        size: How far it is written, in bytes.
-        is_whole: Whether its beginning can be read without the help of the file's name.
+        path: The path of the file.
+        header: The description at its beginning.
+        size: The written size, in bytes.
+        is_whole: True if its beginning can be read without the help of the file's name.
     """
 
     def __init__(self, path: Path, handle: int, opening: Opening, size: int) -> None:
-        """Wraps a file that is open and locked. Use `create` or `adopt`."""
+        """Wrap an open and locked file. Use `create` or `adopt` instead."""
         self.path = path
         self.header = opening.header
         self.size = size
@@ -74,19 +74,19 @@ class SpoolFile:
 
     @classmethod
     def create(cls, folder: Path, header: SpoolHeader, *, suffix: str = SUFFIX) -> SpoolFile:
-        """Makes a new spool.
+        """Create a new spool.
 
         Args:
-            folder: Where.
-            header: Its beginning.
-            suffix: The end of its name: SUFFIX or STARTS_SUFFIX.
+            folder: The folder to create it in.
+            header: The description for its beginning.
+            suffix: The file name suffix: SUFFIX or STARTS_SUFFIX.
 
         Raises:
             OSError: The folder cannot be written to.
         """
         own_folder(folder)
         path = folder / f"{header.session_id}{suffix}"
-        # Under another name until it is locked: nobody shall find it without its owner.
+        # Hidden until it is locked, so that no process finds it without an owner.
         hidden = folder / f".{header.session_id}.new"
         handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -104,14 +104,14 @@ class SpoolFile:
 
     @classmethod
     def adopt(cls, path: Path) -> SpoolFile | None:
-        """Takes a spool over, if it has no owner.
+        """Take over a spool that has no owner.
 
         Returns:
-            None if it has one, or is gone.
+            None if it has an owner, or is gone.
 
         Raises:
-            SpoolFormatError: It is no spool.
-            OSError: It cannot be opened.
+            SpoolFormatError: The file is not a spool.
+            OSError: The file cannot be opened.
         """
         try:
             handle = _open(path, os.O_RDWR)
@@ -121,7 +121,7 @@ class SpoolFile:
             if not _take_lock(handle):
                 os.close(handle)
                 return None
-            if not _is_same_file(handle, path):  # somebody was faster, and is done with it
+            if not _is_same_file(handle, path):  # another process was faster and has finished
                 os.close(handle)
                 return None
             spool = cls(path, handle, _read_opening(handle, path), os.fstat(handle).st_size)
@@ -133,14 +133,15 @@ class SpoolFile:
 
     @property
     def has_starts(self) -> bool:
-        """Whether it keeps starts of runs; see `flowspan.reporter.spool.run_starts`."""
+        """True if it stores starts of runs; see `flowspan.reporter.starts`."""
         return self.path.name.endswith(STARTS_SUFFIX)
 
     def append(self, first: int, count: int, batch: bytes) -> int:
-        """Appends a batch and returns its record's offset. What it wrote survives this process.
+        """Append a batch, so that it survives this process, and return its record's offset.
 
         Raises:
-            OSError: It could not be written (the disk is full, say); nothing was appended.
+            OSError: The batch could not be written (for example, the disk is full); nothing was
+                appended.
         """
         body = record_of(self.header.session_id, first, count, batch)
         offset = self.size
@@ -154,44 +155,44 @@ class SpoolFile:
         return offset
 
     def empty(self) -> None:
-        """Removes all records.
+        """Remove all records.
 
         Raises:
-            OSError: The file cannot be made shorter.
+            OSError: The file cannot be truncated.
         """
         os.ftruncate(self._handle, self._opening.start)
         self.size = self._opening.start
 
     def read(self, offset: int) -> tuple[Record, bytes] | None:
-        """The record at an offset and its batch; None where none is, or a torn or damaged one."""
+        """Return the record at an offset and its batch; None if it is missing, torn or damaged."""
         found = self._opening.records.read(self._pread, offset)
         return None if found is None or found[1] is None else (found[0], found[1])
 
     def entries(self, offset: int | None = None) -> Iterator[tuple[Record, bytes] | Damage]:
-        """Iterate over the records with their batches, and over what is damaged between them.
+        """Iterate over the records with their batches, and over the damaged parts between them.
 
         Args:
-            offset: Where to begin; by default at the first record.
+            offset: The position to start at; by default the first record.
         """
         return entries(self._opening, self._pread, self.size, offset)
 
     def records(self) -> Iterator[tuple[Record, bytes]]:
-        """All records that can be read with their batches, in order."""
+        """Iterate over all readable records with their batches, in order."""
         return (entry for entry in self.entries() if not isinstance(entry, Damage))
 
     def sync(self) -> None:
-        """Returns when what was written survives a crash of the machine, too.
+        """Sync the file, so that its contents survive a crash of the machine.
 
         Raises:
-            OSError: The disk has an error.
+            OSError: The disk reports an error.
         """
         os.fsync(self._handle)
 
     def delete(self) -> None:
-        """Removes the file: the service has all of it.
+        """Close and delete the file, after the service has acknowledged all of it.
 
         Raises:
-            OSError: It cannot be removed. It is closed all the same.
+            OSError: The file cannot be deleted. It is closed anyway.
         """
         try:
             self.path.unlink(missing_ok=True)
@@ -199,10 +200,10 @@ class SpoolFile:
             self.close()
 
     def set_aside(self) -> Path:
-        """Renames the file, whose whole part the service has, and returns where it is now.
+        """Close and rename the file after its readable part was sent; return the new path.
 
         Raises:
-            OSError: It cannot be renamed. It is closed all the same.
+            OSError: The file cannot be renamed. It is closed anyway.
         """
         try:
             return set_aside(self.path)
@@ -210,7 +211,7 @@ class SpoolFile:
             self.close()
 
     def close(self) -> None:
-        """Lets go of the file, for others to take over."""
+        """Close the file, so that others may take it over."""
         _files.discard(self)
         if self._handle >= 0:
             os.close(self._handle)
@@ -221,10 +222,10 @@ class SpoolFile:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged spool, for people to look at, and return where it is now.
+    """Rename a damaged spool, so that people can inspect it, and return the new path.
 
     Raises:
-        OSError: It cannot be renamed.
+        OSError: The file cannot be renamed.
     """
     name = path.name.removesuffix(SUFFIX)
     aside = path.with_name(f"{name}{DAMAGED_SUFFIX}")
@@ -237,15 +238,15 @@ def set_aside(path: Path) -> Path:
 
 
 def look_into(path: Path) -> tuple[Opening, Iterator[tuple[Record, bytes] | Damage]]:
-    """Read a spool, whoever owns it.
+    """Read a spool, regardless of its owner.
 
     Returns:
-        Its beginning; and an iterator over its entries as in `SpoolFile.entries`, which opens the
-        file again.
+        Its beginning, and an iterator over its entries as in `SpoolFile.entries`, which reopens the
+        file.
 
     Raises:
-        SpoolFormatError: It is no spool.
-        OSError: It cannot be read.
+        SpoolFormatError: The file is not a spool.
+        OSError: The file cannot be read.
     """
     with _reading(path) as handle:
         opening = _read_opening(handle, path)
@@ -259,11 +260,11 @@ def look_into(path: Path) -> tuple[Opening, Iterator[tuple[Record, bytes] | Dama
 
 
 def is_owned(path: Path) -> bool:
-    """Whether a process owns the spool. By the time that you know, it may have changed.
+    """Return True if a process owns the spool. The answer may be outdated at once.
 
     Raises:
-        SpoolFormatError: It is no file.
-        OSError: It cannot be opened.
+        SpoolFormatError: The path is not a regular file.
+        OSError: The file cannot be opened.
     """
     with _reading(path) as handle:
         try:
@@ -283,11 +284,11 @@ def _reading(path: Path) -> Iterator[int]:
 
 
 def _open(path: Path, flags: int) -> int:
-    """Open a file, and nothing else that has its name: opening a pipe would wait for its writer.
+    """Open a regular file. Anything else is refused: opening a pipe would wait for its writer.
 
     Raises:
-        SpoolFormatError: It is no file.
-        OSError: It cannot be opened.
+        SpoolFormatError: The path is not a regular file.
+        OSError: The file cannot be opened.
     """
     _check_kind(os.lstat(path).st_mode)
     flags |= os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
@@ -296,7 +297,7 @@ def _open(path: Path, flags: int) -> int:
     except OSError as error:
         if not flags & os.O_RDWR or error.errno not in _READ_ONLY:
             raise
-        handle = os.open(path, flags & ~os.O_RDWR)  # to read it is enough for all but writing it
+        handle = os.open(path, flags & ~os.O_RDWR)  # reading is enough for most uses
     try:
         _check_kind(os.fstat(handle).st_mode)
     except BaseException:
@@ -317,12 +318,12 @@ def _read_opening(handle: int, path: Path) -> Opening:
 
 
 def _take_lock(handle: int) -> bool:
-    """Locks a file that seems to be without an owner; False if it has one all the same."""
+    """Lock a file that seems to have no owner; return False if it has one."""
     for _ in range(_LOCK_ATTEMPTS):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            clock.sleep(_LOCK_PAUSE_S)  # somebody may just be looking (`is_owned`)
+            clock.sleep(_LOCK_PAUSE_S)  # another process may be in `is_owned`
         else:
             return True
     return False
@@ -346,7 +347,7 @@ def _is_same_file(handle: int, path: Path) -> bool:
 
 
 def _forget_files() -> None:
-    """In a forked child: closes the parent's spools, whose locks would outlive the parent in it."""
+    """Close the parent's spools in a forked child: their locks would outlive the parent in it."""
     for spool in list(_files):
         with contextlib.suppress(OSError):
             spool.close()

@@ -1,14 +1,14 @@
-r"""The format of a spool, and how to read one that is damaged.
+r"""The format of a spool, with recovery of damaged files.
 
     flowspan spool 2\n
     header  header           the same twice: magic, length, CRC-32; JSON
     record  record  …        magic, size, first sequence, events, CRC-32 of the batch, CRC-32 of
                              this head; the batch
 
-Each record is found by its magic and checked by itself, so damage costs the records that it hits
-and no other. The checksums of records begin with the session's id: text in a log message that looks
-like a record is none. Version 1, which is read but no longer written, has neither the magic nor the
-second header; its records are recognized by the batch that they hold.
+Each record has a magic and its own checksums, so damage costs only the records that it hits. The
+checksums of records are seeded with the session's id, so text in a log message that looks like a
+record is not taken for one. Version 1, which is read but no longer written, has neither the magic
+nor the second header; its records are recognized by parsing their batch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Pread = Callable[[int, int], bytes]
-    """Reads so many bytes at an offset; fewer at the end of the file."""
+    """Reads this number of bytes at an offset; fewer at the end of the file."""
 
 _LINE = b"flowspan spool 2\n"
 _LINE_1 = b"flowspan spool 1\n"
@@ -44,7 +44,7 @@ _RECORD_BYTES = _RECORD.size + _CHECKSUM.size
 _RECORD_1 = struct.Struct(">IIqI")
 _RECORD_1_PATTERN = re.compile(
     # Sizes below 64 MiB, any checksum, sequences below 2**48, counts below 65,536; then the batch's
-    # first field. A lookahead, since candidates may overlap.
+    # first field. A lookahead, because candidates may overlap.
     rb"(?=[\x00-\x03].{7}\x00\x00.{6}\x00\x00..\x08)",
     re.DOTALL,
 )
@@ -68,13 +68,13 @@ class SpoolHeader:
     """The description at the beginning of a spool.
 
     Attributes:
-        session_id: The session whose events it keeps.
-        address: The configured address of the service; empty for the local service of the home;
-            None if the header is damaged and does not tell it any more.
-        client: Who made it, by the names of Hello's fields.
-        created_at: When, in seconds since 1970 UTC.
-        first_sequence: The sequence of its first event; 0 if it is not known.
-        secret: The session's secret, which the service wants to see; empty in older spools.
+        session_id: The session whose events it stores.
+        address: The configured address of the service; empty for the home's local service; None if
+            the header is damaged, so that the address is unknown.
+        client: The client that wrote it, by the field names of Hello.
+        created_at: The time of creation, in seconds since 1970 UTC.
+        first_sequence: The sequence of its first event; 0 if unknown.
+        secret: The session's secret, which the service checks; empty in older spools.
     """
 
     session_id: str
@@ -89,10 +89,10 @@ class Record(NamedTuple):
     """A batch in a spool.
 
     Attributes:
-        offset: Where its record begins in the file.
-        end: Where its record ends.
+        offset: The position where its record begins in the file.
+        end: The position where its record ends.
         first: The sequence of its first event.
-        events: How many events it has.
+        events: Number of its events.
     """
 
     offset: int
@@ -110,10 +110,10 @@ class Damage(NamedTuple):
     """A part of a spool that cannot be read.
 
     Attributes:
-        offset: Where it begins in the file.
-        end: Where it ends.
-        first: The sequence of the first event that it had; 0 if that is not known.
-        events: How many events it had; 0 if that is not known.
+        offset: The position where it begins in the file.
+        end: The position where it ends.
+        first: The sequence of its first lost event; 0 if unknown.
+        events: Number of its lost events; 0 if unknown.
     """
 
     offset: int
@@ -123,10 +123,11 @@ class Damage(NamedTuple):
 
 
 class SpoolFormatError(Exception):
-    """The file is no spool that this version can read.
+    """The file is not a spool that this version can read.
 
     Attributes:
-        is_foreign: Whether it may well be whole: something else, or a spool of a newer version.
+        is_foreign: True if the file may be intact: it is something else, or a newer version's
+            spool.
     """
 
     def __init__(self, message: str, *, is_foreign: bool = False) -> None:
@@ -136,13 +137,13 @@ class SpoolFormatError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What the beginning of a spool says.
+    """The parsed beginning of a spool.
 
     Attributes:
-        header: The description; where it is damaged, as far as it can be told.
-        records: How its records are read.
-        start: Where the first one should be.
-        is_whole: Whether all of it can be read.
+        header: The description; if damaged, as much of it as could be recovered.
+        records: The reader for its records.
+        start: The offset at which the first record should begin.
+        is_whole: True if all of it can be read.
     """
 
     header: SpoolHeader
@@ -152,7 +153,7 @@ class Opening:
 
 
 class Records(Protocol):
-    """How the records of one version of the format are read."""
+    """The reader for the records of one version of the format."""
 
     def read(self, pread: Pread, offset: int) -> tuple[Record, bytes | None] | None:
         """Read the record at an offset.
@@ -163,17 +164,17 @@ class Records(Protocol):
         """
 
     def find(self, pread: Pread, offset: int) -> int | None:
-        """Return the offset of the next record from an offset on; None if there is none."""
+        """Return the offset of the first record at or after an offset; None if there is none."""
 
 
 def start_of(header: SpoolHeader) -> bytes:
-    """Encode a header: the bytes with which the file begins."""
+    """Encode a header: the bytes at the beginning of the file."""
     text = json.dumps(
         {
             "session_id": header.session_id,
             "address": header.address,
             "client": header.client,
-            "created_at": max(0.0, header.created_at),  # a clock may say a time before 1970
+            "created_at": max(0.0, header.created_at),  # the clock may be before 1970
             "first_sequence": header.first_sequence,
             "secret": header.secret.hex(),
         }
@@ -193,11 +194,11 @@ def read_opening(pread: Pread, name: str) -> Opening:
 
     Args:
         pread: Reads the file.
-        name: The name of the file without its suffix, which is the session's id. It stands in for a
-            header that is damaged.
+        name: The name of the file without its suffix, which is the session's id. It replaces the
+            session's id of a damaged header.
 
     Raises:
-        SpoolFormatError: It is no spool, one of a newer version, or nothing of it can be read.
+        SpoolFormatError: It is not a spool, belongs to a newer version, or nothing is readable.
         OSError: It cannot be read.
     """
     beginning = pread(0, len(_LINE) + 2 * (_HEADER.size + _MAX_HEADER_BYTES))
@@ -207,13 +208,13 @@ def read_opening(pread: Pread, name: str) -> Opening:
 def entries(
     opening: Opening, pread: Pread, size: int, offset: int | None = None
 ) -> Iterator[tuple[Record, bytes] | Damage]:
-    """Iterate over all records with their batches, and over what is damaged between them.
+    """Iterate over all records with their batches, and over the damaged parts between them.
 
     Args:
         opening: The file's beginning.
         pread: Reads the file.
-        size: How large the file is, in bytes.
-        offset: Where to begin; by default at the first record.
+        size: The size of the file, in bytes.
+        offset: The position to start at; by default the first record.
     """
     records = opening.records
     offset = opening.start if offset is None else offset
@@ -224,7 +225,7 @@ def entries(
             offset = found[0].end
             continue
         lost = found[0] if found is not None else None
-        # The length in a whole head is right, unless bytes were put in or taken out.
+        # The length in an intact head is right, unless bytes were inserted or removed.
         following = lost.end if lost is not None and lost.end < size else offset
         if following == offset or records.read(pread, following) is None:
             following = records.find(pread, offset + 1) or size
@@ -234,15 +235,15 @@ def entries(
 
 
 class Losses:
-    """Counts the events that are missing in a spool, by the sequences of those that are not.
+    """A count of the events missing from a spool, derived from the sequences of those present.
 
     Args:
-        first: The sequence that should come first; 0 if that is not known.
-        after: The last sequence that the service has from elsewhere; None if that is not known.
+        first: The sequence that should come first; 0 if unknown.
+        after: The last sequence that the service has from elsewhere; None if unknown.
 
     Attributes:
-        events: How many are missing.
-        is_exact: Whether there may not be more.
+        events: Number of missing events.
+        is_exact: True if the number is exact, and not a lower bound.
     """
 
     def __init__(self, first: int, *, after: int | None = None) -> None:
@@ -253,11 +254,11 @@ class Losses:
         self.is_exact = True
 
     def damage(self, damage: Damage) -> None:
-        """Note a damaged part."""
+        """Record a damaged part."""
         self._pending.append(damage)
 
     def record(self, record: Record) -> None:
-        """Note a record that can be read."""
+        """Record a readable record."""
         if not self._following and self._pending and self._after is not None:
             self._following = self._after + 1
         if self._following:
@@ -268,7 +269,7 @@ class Losses:
         self._following = max(self._following, record.last + 1)
 
     def end(self) -> None:
-        """Note the end of the file."""
+        """Record the end of the file."""
         self._count_pending()
         self._pending.clear()
 
@@ -284,7 +285,7 @@ class Losses:
 
 
 class _Records1:
-    """Records of version 1: without a magic, and with a checksum of the batch alone."""
+    """The reader for records of version 1: no magic, and a checksum of the batch alone."""
 
     def read(self, pread: Pread, offset: int) -> tuple[Record, bytes | None] | None:
         head = pread(offset, _RECORD_1.size)
@@ -298,9 +299,9 @@ class _Records1:
             return None
         try:
             message = report_pb2.Batch.FromString(batch)
-        except Exception:  # noqa: BLE001 - DecodeError, whose home depends on the implementation
+        except Exception:  # noqa: BLE001 - DecodeError; its module depends on the implementation
             return None
-        # Nothing protects the other fields of the head: the batch says what they must be.
+        # No checksum protects the other fields of the head, so they come from the batch.
         first, events = message.first_sequence, len(message.events)
         if first < 1 or events < 1:
             return None
@@ -319,7 +320,7 @@ class _Records1:
 
 
 class _Records2:
-    """Records of version 2."""
+    """The reader for records of version 2."""
 
     def __init__(self, session_id: str) -> None:
         self._seed = zlib.crc32(session_id.encode())
@@ -354,12 +355,12 @@ class _Records2:
 
 
 def _opening_2(beginning: bytes) -> Opening | None:
-    """Return what one of the two headers of version 2 says; None if neither can be read."""
+    """Parse one of the two headers of version 2; return None if neither can be read."""
     place = beginning.find(_HEADER_MAGIC)
     while place >= 0:
         text = _framed(beginning, place)
         if text is not None:
-            # At its place it is the first of two, or the second.
+            # The offset shows whether this is the first or the second header.
             size = _HEADER.size + len(text)
             start = len(_LINE) + 2 * size
             is_whole = beginning.startswith(_LINE) and all(
@@ -384,7 +385,7 @@ def _framed(data: bytes, offset: int) -> bytes | None:
 
 
 def _opening_1(beginning: bytes, name: str) -> Opening | None:
-    """Return what the header of version 1 says; None if it cannot be read."""
+    """Parse the header of version 1; return None if it cannot be read."""
     at = len(_LINE_1)
     if not beginning.startswith(_LINE_1) or len(beginning) < at + _LENGTH_1.size:
         return None
@@ -397,16 +398,16 @@ def _opening_1(beginning: bytes, name: str) -> Opening | None:
     except SpoolFormatError:
         return None
     if _is_session(name) and header.session_id != name:
-        # It has no checksum, but the file's name says the same.
+        # The header has no checksum, but the file's name must agree with it.
         return Opening(SpoolHeader(name, None, header.client), _Records1(), start, is_whole=False)
     return Opening(header, _Records1(), start, is_whole=True)
 
 
 def _lost_opening(pread: Pread, name: str) -> Opening:
-    """Look for the records of a file whose header cannot be read.
+    """Search a file with an unreadable header for records.
 
     Raises:
-        SpoolFormatError: There are none, or the session that they are of is not known.
+        SpoolFormatError: There are none, or their session is unknown.
     """
     beginning = pread(0, 64)
     if _is_session(name):
@@ -422,9 +423,11 @@ def _lost_opening(pread: Pread, name: str) -> Opening:
             is_foreign=True,
         )
     if not beginning:
-        raise SpoolFormatError("it is empty: what it had was lost, in a crash of the machine, say")
+        raise SpoolFormatError(
+            "it is empty: its contents were lost, perhaps in a crash of the machine"
+        )
     if line is not None:
-        raise SpoolFormatError("its header is damaged, and there is no whole record in it")
+        raise SpoolFormatError("its header is damaged, and it contains no intact record")
     raise SpoolFormatError("it is not a spool, or nothing in it can be read")
 
 
@@ -436,10 +439,10 @@ def _is_session(name: str) -> bool:
 
 
 def _header(text: bytes) -> SpoolHeader:
-    """Read a header's JSON, and take nothing from it that could not be passed on.
+    """Parse a header's JSON, and drop values that could not be passed on.
 
     Raises:
-        SpoolFormatError: It is damaged.
+        SpoolFormatError: The header is damaged.
     """
     try:
         values = json.loads(text)
@@ -460,10 +463,10 @@ def _header(text: bytes) -> SpoolHeader:
             secret=bytes.fromhex(values.get("secret", "")),
         )
         for each in (header.session_id, str(header.address), *client.values()):
-            each.encode()  # JSON can say half a surrogate pair
+            each.encode()  # JSON can encode a lone surrogate
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SpoolFormatError(f"its header is damaged: {error!r:.200}") from error
     is_a_time = math.isfinite(header.created_at) and 0 <= header.created_at < _MAX_YEAR_9999_S
     if not is_a_time or header.first_sequence < 0:
-        raise SpoolFormatError("its header is damaged: it has no time")
+        raise SpoolFormatError("its header is damaged: its time or sequence is invalid")
     return header

@@ -1,8 +1,8 @@
-"""Spools without an owner: what processes left behind that ended while the service was away.
+"""Spools without an owner, left by processes that ended while the service was unreachable.
 
-The next process of the same home that reaches the same service takes them over, in the background;
-`flowspan spool push` does so at once. The session that made the spool is opened again
-(Hello.recovering), gets its events, and ends with a Goodbye.
+The next process with the same home that reaches the same service sends them in the background;
+`flowspan spool push` sends them at once. The session that wrote the spool is reopened
+(Hello.recovering), receives the events, and ends with a Goodbye.
 """
 
 from __future__ import annotations
@@ -39,30 +39,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flowspan.reporter")
 
 _HEADER_LOST = (
-    "its header is damaged, so the service that it is for is not known; `flowspan spool push "
-    "--any-address` sends it to the one given"
+    "its header is damaged, so the service that it belongs to is unknown; `flowspan spool push "
+    "--any-address` sends it to the given address"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolInfo:
-    """A spool, as it is found.
+    """A spool found on disk.
 
     Attributes:
-        path: Where it is.
-        size_bytes: How large it is.
-        session_id: The session whose events it keeps; empty where it cannot be read.
-        address: The address of the service that it is for; empty for the local service, or where
-            it cannot be read.
-        hostname: Where it was made.
-        process_id: The process that made it; 0 where that is not known.
-        created_at: When, in seconds since 1970 UTC.
-        is_owned: Whether a process uses it.
-        is_damaged: Whether something in it cannot be read.
-        missing_events: How many events are missing in it for that; at least, where the damage hides
-            how many.
-        is_set_aside: Whether it is kept only to be looked at: what could be read of it was sent.
-        problem: Why it cannot be sent as it is; empty if it can.
+        path: The path of the file.
+        size_bytes: The size of the file.
+        session_id: The session whose events it stores; empty if unreadable.
+        address: The address of its service; empty for the local service, or if unreadable.
+        hostname: The host where it was written.
+        process_id: The process that wrote it; 0 if unknown.
+        created_at: The time of creation, in seconds since 1970 UTC.
+        is_owned: True if a process is using it.
+        is_damaged: True if a part of it cannot be read.
+        missing_events: Number of events lost to the damage; a lower bound if the damage hides the
+            exact number.
+        is_set_aside: True if it is kept only for inspection: its readable part was sent.
+        problem: The reason why it cannot be sent as it is; empty if it can.
     """
 
     path: Path
@@ -80,9 +79,9 @@ class SpoolInfo:
 
 
 def list_spools(config: Config) -> list[SpoolInfo]:
-    """The spools of the home, the oldest first, and those that were set aside.
+    """Return the spools of the home and those set aside, the oldest first.
 
-    Each that no process uses is read as a whole, to tell whether it is damaged.
+    Reads every spool without an owner completely, to find damage.
     """
     infos = _found(config) + [_set_aside_info(path) for path in _paths(config, DAMAGED_SUFFIX)[0]]
     return sorted(
@@ -96,17 +95,17 @@ def push_spools(
     *,
     any_address: bool = False,
 ) -> list[PushResult]:
-    """Brings the spools that no process uses to the service, and deletes them.
+    """Send the spools without an owner to the service, and delete them.
 
     Args:
         config: The home, and the service.
-        progress: Called as it goes on, with the result so far of the spool at hand.
-        any_address: Whether to bring spools, too, that were meant for a service at another address.
+        progress: Called with the current spool's result so far, after each acknowledgement.
+        any_address: True to also send spools for a service at another address.
 
     Returns:
-        What became of each spool, also of those that were left, the oldest first, and those that
-        cannot be read last. When the service is lost on the way, that is the problem of the spool
-        at hand, and the others are left.
+        The outcome for each spool, including those that were skipped: the oldest first, unreadable
+        ones last. If the connection is lost midway, the current spool's problem says so, and the
+        remaining spools are skipped.
 
     Raises:
         FlowspanError: The service cannot be found (see `resolve_address`) or reached.
@@ -115,7 +114,7 @@ def push_spools(
     lost = ""
     results = []
     found = _found(config)
-    # What cannot be sent comes last: it is set aside only when all results are returned.
+    # Unsendable spools come last: they are set aside only if all results are returned.
     for info in sorted(found, key=lambda info: _is_hopeless(info, any_address=any_address)):
         left = lost or _reason_to_leave(info, config, any_address=any_address)
         if _is_hopeless(info, any_address=any_address):
@@ -132,7 +131,7 @@ def push_spools(
                 if is_first:
                     raise
                 result = PushResult(path=info.path, session_id=info.session_id, problem=str(error))
-                lost = "the service was lost before it; `flowspan spool push` tries it again"
+                lost = "the connection was lost before its turn; `flowspan spool push` retries it"
         results.append(result)
     return results
 
@@ -142,7 +141,7 @@ def _is_hopeless(info: SpoolInfo, *, any_address: bool) -> bool:
 
 
 def _give_up(info: SpoolInfo) -> PushResult:
-    """Say that a spool cannot be sent, and set it aside if nothing ever will be read of it."""
+    """Report that a spool cannot be sent, and set it aside if it will never be readable."""
     result = PushResult(path=info.path, session_id=info.session_id, problem=info.problem)
     if info.is_damaged and not info.session_id:
         try:
@@ -156,24 +155,24 @@ def _reason_to_leave(info: SpoolInfo, config: Config, *, any_address: bool) -> s
     if info.is_owned:
         return _in_use(info.process_id)
     if _is_too_soon(info, config):
-        return "another process is sending what followed it; `flowspan spool push` tries it again"
+        return "another process is still sending later events; `flowspan spool push` retries it"
     if any_address or info.address == (config.address or ""):
         return ""
     if info.address:
         return (
             f"it is for the service at {info.address}; `flowspan --address {info.address} spool "
-            "push` sends it there, and --any-address to the one given"
+            "push` sends it there, and --any-address to the given address"
         )
     return (
         "it is for the local service; `flowspan spool push` without an address sends it there, and "
-        "--any-address to the one given"
+        "--any-address to the given address"
     )
 
 
 def _is_too_soon(info: SpoolInfo, config: Config) -> bool:
-    """Whether starts have to wait: another process is sending what followed them.
+    """Return True if starts must wait because another process is sending the events after them.
 
-    Sent before that, the runs would be called Crashed for a while, though they have ended.
+    Sent earlier, the runs would be marked Crashed for a while, although they have ended.
     """
     who = info.process_id, info.hostname
     return _has_starts(info.path) and any(
@@ -183,11 +182,11 @@ def _is_too_soon(info: SpoolInfo, config: Config) -> bool:
 
 def _in_use(process_id: int) -> str:
     who = f"process {process_id}" if process_id else "a process"
-    return f"{who} still uses it, and sends it itself"
+    return f"{who} is using it, and will send it"
 
 
 def adopt_spools(config: Config, address: Address) -> None:
-    """Brings what others left to the service, in the background: failures are for the next time."""
+    """Send the spools of other processes in the background; failed ones wait for the next try."""
     for info in _found(config):
         if info.path == spool_folder(config.home):
             logger.info("%s: %s", info.path, info.problem)
@@ -210,7 +209,7 @@ def _say(result: PushResult) -> None:
         logger.info("sent %d events that an earlier process left", result.events)
     elif result.damaged_path is not None:
         logger.error(
-            "the spool %s, which an earlier process left, could not be sent as a whole: %s. %d "
+            "the spool %s, which an earlier process left, could not be sent completely: %s. %d "
             "events were sent. It is kept as %s",
             *(result.path, result.problem, result.events, result.damaged_path),
         )
@@ -223,10 +222,10 @@ def _ignore(result: PushResult) -> None:
 
 
 def _found(config: Config) -> list[SpoolInfo]:
-    """The spools of the home, the oldest first, by their headers alone.
+    """Return the spools of the home, the oldest first, from their headers alone.
 
-    Starts of runs come last: most of them are in other spools as well, with what followed. Those of
-    a process that lives are nobody's business.
+    Starts of runs come last: most are also in other spools, together with later events. Starts of
+    a live process are skipped.
     """
     paths, problem = _paths(config, SUFFIX)
     looks = (info for path in paths if (info := _look_at(path)) is not None)
@@ -245,21 +244,21 @@ def _has_starts(path: Path) -> bool:
 
 
 def _paths(config: Config, suffix: str) -> tuple[list[Path], str]:
-    """The paths in the folder of spools with a suffix; and why it cannot be read, if so."""
+    """Return the paths of spools with a suffix, and the reason if the folder is unreadable."""
     folder = spool_folder(config.home)
     try:
         names = sorted(os.listdir(folder))
     except FileNotFoundError:
         return [], ""
     except OSError as error:
-        if not os.path.lexists(folder):  # the home is no folder: nothing was ever kept there
+        if not os.path.lexists(folder):  # the home is not a folder, so it has no spools
             return [], ""
-        return [], f"the folder of spools cannot be read ({error.strerror or error})"
+        return [], f"the spool folder cannot be read ({error.strerror or error})"
     return [folder / name for name in names if name.endswith(suffix)], ""
 
 
 def _look_at(path: Path) -> SpoolInfo | None:
-    """Read a spool's header; None if it is gone."""
+    """Read a spool's header; return None if the file is gone."""
     size, owned = 0, False
     try:
         found = path.lstat()
@@ -272,7 +271,7 @@ def _look_at(path: Path) -> SpoolInfo | None:
         reason = f"it cannot be read ({error.strerror or error})"
         return SpoolInfo(path=path, size_bytes=size, problem=reason)
     except SpoolFormatError as error:
-        if owned:  # its owner need not read it
+        if owned:  # only its owner needs to read it
             return SpoolInfo(path=path, size_bytes=size, is_owned=True)
         is_damaged = not error.is_foreign
         return SpoolInfo(path=path, size_bytes=size, is_damaged=is_damaged, problem=str(error))
@@ -293,7 +292,7 @@ def _look_at(path: Path) -> SpoolInfo | None:
 
 
 def _examined(info: SpoolInfo) -> SpoolInfo:
-    """Read a spool as a whole: what is missing in it?"""
+    """Read a spool completely, to find damage and missing events."""
     if info.is_owned or not info.session_id:
         return info
     try:
@@ -323,10 +322,10 @@ def _set_aside_info(path: Path) -> SpoolInfo:
 
 
 def _push(path: Path, address: Address, progress: Callable[[PushResult], None]) -> PushResult:
-    """Brings a spool to the service; leaves it if it has an owner by now, or is gone.
+    """Send a spool to the service; skip it if it has an owner by now, or is gone.
 
     Raises:
-        FlowspanError: The service is not reached.
+        FlowspanError: The service is unreachable.
     """
     result = PushResult(path=path)
     spool = None
@@ -342,7 +341,7 @@ def _push(path: Path, address: Address, progress: Callable[[PushResult], None]) 
     except (OSError, SpoolFormatError) as error:
         result.problem = f"it cannot be read ({getattr(error, 'strerror', None) or error})"
     except Exception as error:
-        # Whatever it is: the other spools, and the flow beside which this runs, have no part in it.
+        # The other spools, and the flow that runs beside this, must not be affected.
         logger.debug("the spool %s could not be sent", path, exc_info=True)
         result.problem = f"it could not be sent: {error!r}"
     finally:

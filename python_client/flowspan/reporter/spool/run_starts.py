@@ -1,14 +1,14 @@
-"""Keeps the starts of top-level flow runs on disk until the service has them.
+"""The starts of top-level flow runs, on disk until the service has stored them.
 
-What is reported goes out a few milliseconds later, with what comes meanwhile: a flow that ends its
-process before that would leave no trace. So its first two events are written to a file before its
-function is called, by the calling thread, in some ten microseconds. (The first run of a process is
-kept in the spool: there is no connection yet.)
+Events are sent in batches a few milliseconds later. A flow that ends its process before that would
+leave no trace. So the calling thread writes the run's first two events to a file before it calls
+the function, which takes some ten microseconds. (The first run of a process goes to the spool,
+because there is no connection yet.)
 
-The file is a spool like others, with a session of its own, as nobody knows yet which sequences the
-events will have in the session of the process. It has a record for each event: a creation, and the
-state RUNNING of the same run. Whoever finds it without its owner reports the creation, and the
-state only where the service did not know the run (see `flowspan.reporter.spool.drain`).
+The file is a regular spool with its own session, because the sequences that the events will have in
+the process's session are not known yet. It has one record for each event: a creation, and the
+RUNNING state of the same run. A process that finds the file without an owner reports the creation,
+and the state only if the service did not know the run (see `flowspan.reporter.drain`).
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flowspan.reporter")
 
 MAX_FILE_BYTES = 1 << 20
-"""From this size on, the file begins anew with the youngest starts."""
+"""Size at which the file is rewritten with only the most recent starts."""
 
 MAX_YOUNG = 64
-"""How many starts are written again then: the others were reported long ago."""
+"""Number of starts that are rewritten; the older ones were reported long ago."""
 
 _RETRY_S = 5.0
 _SECRET_BYTES = 16
 
 
 class Starts:
-    """The file of one process. Its methods may be called by any thread, and never raise.
+    """The file of starts of one process. Its methods are thread-safe and never raise.
 
     Args:
-        config: Says where it is, and for which service.
+        config: The location of the file, and the service.
     """
 
     def __init__(self, config: Config) -> None:
@@ -67,7 +67,7 @@ class Starts:
         """Write the start of a run to the file.
 
         Args:
-            created: Its CREATED event.
+            created: The CREATED event of the run.
             running: The STATE event with which it begins to run.
         """
         with self._lock:
@@ -75,16 +75,16 @@ class Starts:
                 return
             try:
                 self._write(created, running)
-            except Exception as error:  # noqa: BLE001 - a full disk, or a bad event
+            except Exception as error:  # noqa: BLE001 - a full disk or a bad event
                 self._retry_at = clock.monotonic() + _RETRY_S
                 logger.debug("the start of a run could not be kept: %s", error)
 
     def forget(self, *, if_true: Callable[[], bool]) -> None:
-        """Empty the file once what it keeps is in other hands.
+        """Empty the file once its events are stored elsewhere.
 
         Args:
-            if_true: Asked whether that is so; meanwhile no start is written. One that is written
-                later has been reported by then, so the answer covers it.
+            if_true: Called, while no start can be written, to check that. A start written later has
+                been reported by then, so the answer covers it.
         """
         if self._next == 1:
             return

@@ -1,9 +1,9 @@
-"""Keeps what is not acked on disk while it must be, within its limits.
+"""The spool: on-disk storage for unacknowledged batches, within size limits.
 
-While there is no connection, every batch is in the file as soon as it is built; what was under way
-when the connection broke is appended at once. The file is deleted when all of it is acked. Where
-the file is full, states still get a reserve that logs do not; where it cannot be written, memory
-keeps some. What has no place then is left out, and that is said, in numbers.
+Without a connection, every batch is written to the file as soon as it is built; batches in flight
+when the connection broke are appended at once. The file is deleted when all of it is acknowledged.
+If the file is full, states may still use a reserve that logs may not; if it cannot be written,
+memory holds a limited amount. Events that fit nowhere are dropped, and their number is reported.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ logger = logging.getLogger("flowspan.reporter")
 
 _RESERVE_BYTES = 64 << 20
 _RELEASE_ABOVE_BYTES = 8 << 20
-"""From this size on, batches that are on disk are not kept in memory, too."""
+"""Size of the outbox above which batches that are on disk are released from memory."""
 
 _MEMORY_BYTES = 64 << 20
 _MEMORY_RESERVE_BYTES = 32 << 20
@@ -45,7 +45,7 @@ _OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Room(enum.Enum):
-    """What there is room for."""
+    """The kinds of events that there is room for."""
 
     ALL = "all"
     STATES = "states"
@@ -53,7 +53,7 @@ class Room(enum.Enum):
 
 
 def spool_folder(home: Path) -> Path:
-    """Where the spools of a home are."""
+    """Return the spool folder of a home."""
     return home / "spool"
 
 
@@ -61,13 +61,13 @@ class Spool:
     """The spool of this process's session; owned by the reporter's thread.
 
     Args:
-        config: Where it is and how large it may be.
-        session_id: Whose it is.
-        secret: The secret of the session, for the process that brings what this one leaves.
+        config: The location and the size limit.
+        session_id: The session whose events it stores.
+        secret: The secret of the session, for a process that later sends an abandoned spool.
 
     Attributes:
-        problem: Why it does not keep all that it should, and what to do, as a sentence; empty while
-            it does.
+        problem: The reason why events are not spooled, and what to do about it, as a sentence;
+            empty if there is none.
     """
 
     def __init__(self, config: Config, session_id: str, *, secret: bytes = b"") -> None:
@@ -87,36 +87,36 @@ class Spool:
 
     @property
     def is_full(self) -> bool:
-        """True if it has reached its limit."""
+        """True if the spool has reached its limit."""
         return self._is_full
 
     @property
     def limit_bytes(self) -> int:
-        """How large it may grow."""
+        """Maximum size."""
         return self._limit
 
     @property
     def path(self) -> Path:
-        """Where its file is, or would be."""
+        """The path of its file, which may not exist."""
         return self._folder / f"{self._header.session_id}{SUFFIX}"
 
     def room(self, outbox: Outbox) -> Room:
-        """What may be built while there is no connection."""
+        """Return the kinds of events that may be built while there is no connection."""
         if not self._is_full and clock.monotonic() >= self._retry_at:
             used = self._others_bytes + (self._file.size if self._file is not None else 0)
             return Room.ALL if used < self._limit - self._reserve else Room.STATES
-        # What is built now stays in memory. For logs a file that cannot be written is a reason to
-        # keep them there; one that is full, as the user wished it, is not.
+        # New batches stay in memory. That is right for logs if the file cannot be written, but not
+        # if it is full: then the user's limit applies.
         if outbox.memory_bytes >= _MEMORY_BYTES + _MEMORY_RESERVE_BYTES:
             return Room.NOTHING
         is_short = self._is_full or outbox.memory_bytes >= _MEMORY_BYTES
         return Room.STATES if is_short else Room.ALL
 
     def persist(self, outbox: Outbox) -> bool:
-        """Writes what is not on disk yet.
+        """Write the batches that are not on disk yet.
 
         Returns:
-            Whether all is on disk now.
+            True if all batches are on disk now.
         """
         missing = outbox.not_on_disk()
         if not missing:
@@ -133,7 +133,7 @@ class Spool:
                         f"{self._limit}): raise the limit, or start the service."
                     )
                     return False
-                assert batch.data is not None  # noqa: S101 - what is not on disk is in memory
+                assert batch.data is not None  # noqa: S101 - a batch not on disk is in memory
                 batch.offset = spool.append(batch.first, batch.last - batch.first + 1, batch.data)
                 self._unsynced = True
                 if outbox.memory_bytes > _RELEASE_ABOVE_BYTES:
@@ -152,7 +152,7 @@ class Spool:
         return True
 
     def sync(self) -> None:
-        """Makes what was written safe against a crash of the machine, as far as it can be."""
+        """Sync the file, so that it survives a crash of the machine; best effort."""
         if self._file is not None and self._unsynced:
             try:
                 self._file.sync()
@@ -161,7 +161,7 @@ class Spool:
                 logger.warning("the spool %s could not be synced: %s", self.path, error)
 
     def load(self, outbox: Outbox, batch: Batch) -> bytes:
-        """The bytes of a batch, read from the file if they are only there."""
+        """Return the bytes of a batch, read from the file if necessary."""
         if batch.data is not None:
             return batch.data
         data = self._read(batch)
@@ -169,9 +169,9 @@ class Spool:
         return data
 
     def _read(self, batch: Batch) -> bytes:
-        """The batch from its records, with placeholders for what cannot be read.
+        """Read a batch from its records, with placeholders for unreadable events.
 
-        The sequences must not have a gap, or nothing after it would be taken.
+        The sequences must not have a gap: the service would refuse everything after it.
         """
         pieces = []
         missing, sequence = 0, batch.first
@@ -204,7 +204,7 @@ class Spool:
                     yield entry
 
     def tidy(self, outbox: Outbox) -> None:
-        """Deletes the file when nothing of it is missing at the service any more."""
+        """Delete the file once the service has acknowledged all of it."""
         if self._file is not None and not outbox.is_on_disk:
             self._dispose(self._file)
             self._file = None
@@ -213,13 +213,13 @@ class Spool:
             self.problem = ""
 
     def close(self) -> None:
-        """Lets go of the file: the next process may take it over."""
+        """Close the file, so that the next process may take it over."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _dispose(self, spool: SpoolFile) -> None:
-        """Delete the file, or set it aside if something in it could not be read."""
+        """Delete the file, or set it aside if a part of it was unreadable."""
         if not self._is_damaged:
             with contextlib.suppress(OSError):
                 spool.delete()
@@ -230,8 +230,8 @@ class Spool:
             logger.error("the damaged spool %s could not be renamed: %s", spool.path, error)
             return
         logger.error(
-            "%d events of this process are lost, for its spool was damaged. The service has what "
-            "came after them. The spool is kept as %s: is the disk all right?",
+            "%d events of this process are lost, because its spool was damaged. The service has "
+            "the events after them. The spool is kept as %s. Check the disk for errors.",
             *(self._missing_events, where),
         )
 
@@ -251,5 +251,5 @@ class Spool:
 def _size(path: Path) -> int:
     try:
         return path.lstat().st_size
-    except OSError:  # gone by now, or not to be reached: it is another process's
+    except OSError:  # deleted by now, or unreadable: it belongs to another process
         return 0

@@ -1,7 +1,7 @@
-"""Getting connected, again and again, without making the reporter's thread wait.
+"""Background connection attempts, with retries and backoff.
 
-Finding the service may mean starting it, and connecting may take seconds; each attempt runs in a
-short-lived thread of its own.
+Finding the service may involve starting it, and connecting may take seconds. Each attempt therefore
+runs in its own short-lived thread and does not block the reporter's thread.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ _HOPELESS_DELAY_S = 10.0
 
 
 class SessionRefusedError(FlowspanError):
-    """The service has another secret for the session; the message says which service."""
+    """The service has a different secret for the session; the message names the service."""
 
     code = "session_refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A session on a link."""
+    """An open session and the link that carries it."""
 
     link: Link
     welcome: WelcomeInfo
 
 
 class Connector:
-    """Makes attempts to connect, one at a time.
+    """Background connection attempts, one at a time.
 
     Args:
-        config: Says where to.
-        session_id: The session to open or to resume.
-        wake: Called from the attempt's thread when it ended.
+        config: The settings, with the address of the service.
+        session_id: The session to open or resume.
+        wake: Called from the attempt's thread when the attempt has ended.
         secret: The secret of the session.
     """
 
@@ -73,11 +73,11 @@ class Connector:
         self._abandoned = False
 
     def lost(self, *, was_of_use: bool) -> None:
-        """The connection broke.
+        """Record that the connection broke, and schedule the next attempt.
 
         Args:
-            was_of_use: Whether something was acked over it. Then the next attempt may begin at
-                once; else it was no better than an attempt that failed.
+            was_of_use: True if something was acknowledged over the connection. The next attempt may
+                then start at once; otherwise the connection counts as a failed attempt.
         """
         if was_of_use:
             self._lost_at = self._next_at = clock.monotonic()
@@ -86,27 +86,27 @@ class Connector:
             self._delay(patiently=False)
 
     def be_patient(self) -> None:
-        """The next attempt may wait: what the last connection broke over will come again."""
+        """Delay the next attempt: it would fail for the same reason as the last connection."""
         self._delay(patiently=True)
 
     def hurry(self) -> None:
-        """Makes the next attempt due. May be called from any thread."""
+        """Make the next attempt due now. Thread-safe."""
         self._next_at = min(self._next_at, clock.monotonic())
 
     @property
     def next_at(self) -> float | None:
-        """When the next attempt is due, by the monotonic clock; None while one is under way."""
+        """Monotonic time of the next attempt, in seconds; None while an attempt is in progress."""
         return None if self._is_trying else self._next_at
 
     def advance(self, *, may_start: bool) -> Connected | FlowspanError | None:
-        """Starts an attempt if one is due, and returns the result of one that ended.
+        """Start an attempt if one is due, and return the result of an attempt that has ended.
 
         Args:
-            may_start: Whether the local service may be started for it.
+            may_start: True if the attempt may start the local service.
 
         Returns:
-            None while there is nothing new. An error is the attempt's: a ConfigError or
-            LocalServiceError, or a ServiceUnavailableError whose text is for users.
+            None if there is no result yet. An error says why the attempt failed: a ConfigError or
+            LocalServiceError, or a ServiceUnavailableError with a message for users.
         """
         result = self._result
         if result is not None:
@@ -128,7 +128,7 @@ class Connector:
         return None
 
     def abandon(self) -> None:
-        """Nobody waits for an attempt any more: one that succeeds is closed."""
+        """Discard the current attempt: if it succeeds, its connection is closed."""
         self._abandoned = True
         result, self._result = self._result, None
         if isinstance(result, Connected):
@@ -141,7 +141,7 @@ class Connector:
         if patiently:
             delay = _HOPELESS_DELAY_S
         self._attempts += 1
-        # With jitter: clients that lost their service together do not come back together.
+        # Jitter keeps clients that lost their service together from reconnecting together.
         self._next_at = now + delay * random.uniform(0.7, 1.3)  # noqa: S311 - no secret
 
     def _try(self, may_start: bool) -> None:  # noqa: FBT001 - a thread's argument
@@ -150,7 +150,7 @@ class Connector:
             result = self._connect(may_start=may_start)
         except FlowspanError as error:
             result = error
-        except Exception as error:  # noqa: BLE001 - whatever it is, the reporter must learn of it
+        except Exception as error:  # noqa: BLE001 - the reporter must see any error
             result = ServiceUnavailableError(f"connecting failed: {error!r}")
         self._result = result
         if self._abandoned:
@@ -172,17 +172,17 @@ class Connector:
 
 
 def explain_refusal(address: Address, error: LinkClosedError) -> FlowspanError:
-    """Says what it means that something at the address did not welcome the session."""
+    """Return the error to raise when the peer at the address refused the session."""
     advice = "Is FLOWSPAN_ADDRESS right?"
     if error.status == "NOT_GRPC":
         return ConfigError(
-            f"what listens at {address} is not a flowspan service: {error.message}. {advice}"
+            f"the server at {address} is not a flowspan service: {error.message}. {advice}"
         )
     if error.status == "UNIMPLEMENTED":
         return ConfigError(
-            f"what listens at {address} is a gRPC server, but not a flowspan service, or one of "
-            f"another age: it does not know flowspan.v1.ReportService. {advice}"
+            f"the server at {address} speaks gRPC, but is not a flowspan service or has an "
+            f"incompatible version: it does not know flowspan.v1.ReportService. {advice}"
         )
     if error.status == "PERMISSION_DENIED":
-        return SessionRefusedError(f"the service at {address} did not take the session: {error}.")
-    return ServiceUnavailableError(f"the service at {address} did not take the session: {error}.")
+        return SessionRefusedError(f"the service at {address} refused the session: {error}.")
+    return ServiceUnavailableError(f"the service at {address} refused the session: {error}.")

@@ -1,4 +1,4 @@
-"""The beginning of a session on a link: Hello and Welcome, and how the answers are read."""
+"""The handshake of a session on a link (Hello and Welcome), and the parsing of responses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MIN_BATCH_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WelcomeInfo:
-    """What the service said of itself when the session began; see flowspan.v1.Welcome."""
+    """The service's description of itself at the start of a session; see flowspan.v1.Welcome."""
 
     address: Address
     resume_after: int
@@ -46,18 +46,18 @@ def open_session(
     secret: bytes = b"",
     recovering: bool = False,
 ) -> tuple[Link, WelcomeInfo]:
-    """Connects, says Hello and waits for the Welcome.
+    """Connect, send Hello and wait for the Welcome.
 
     Args:
-        address: Where the service is.
-        session_id: The session, new or to be resumed.
-        client: Who made the session (see `flowspan.connection.client_identity`).
+        address: The address of the service.
+        session_id: The session, new or resumed.
+        client: The client that created the session (see `flowspan.connection.identity`).
         secret: The secret of the session; empty if it has none.
-        recovering: Whether that was another process, which is gone.
+        recovering: True if the session belongs to another process, which has ended.
 
     Raises:
-        OSError: There is no connection.
-        LinkClosedError: The service, or what listens there, ended the stream.
+        OSError: The connection failed.
+        LinkClosedError: The service, or another server at the address, ended the stream.
     """
     link = Link.connect(address, timeout_s=CONNECT_TIMEOUT_S)
     try:
@@ -70,7 +70,7 @@ def open_session(
                 "DEADLINE_EXCEEDED", f"the service did not answer within {WELCOME_TIMEOUT_S:g} s"
             )
         welcome = _read_welcome(address, messages[0])
-        link.put_back(messages[1:])  # commands may follow at its heels
+        link.put_back(messages[1:])  # commands may follow immediately
         return link, welcome
     except BaseException:
         link.close()
@@ -78,14 +78,14 @@ def open_session(
 
 
 def read_response(message: bytes) -> report_service_pb2.ReportResponse:
-    """Reads a frame of the service.
+    """Parse a frame from the service.
 
     Raises:
-        LinkClosedError: It is none.
+        LinkClosedError: The message is not a frame.
     """
     try:
         return report_service_pb2.ReportResponse.FromString(message)
-    except Exception as error:  # DecodeError, whose home depends on protobuf's implementation
+    except Exception as error:  # DecodeError; its module depends on protobuf's implementation
         raise LinkClosedError("NOT_GRPC", f"an answer could not be read ({error})") from error
 
 

@@ -1,10 +1,11 @@
-"""One gRPC call over a socket of its own: the report stream, without threads and safe to fork.
+"""The transport of the report stream: one gRPC call over its own socket, without threads.
 
-This is the wire of gRPC (https://grpc.io/docs/guides/wire-protocol is PROTOCOL-HTTP2.md in the gRPC
-repository) for exactly one bidirectional call: HTTP/2 by the h2 package, five bytes before each
-message, a status in the trailers. Why not grpcio: docs/decisions/reporter-transport.md.
+This module implements the gRPC wire protocol (PROTOCOL-HTTP2.md in the gRPC repository, see
+https://grpc.io/docs/guides/wire-protocol) for exactly one bidirectional call: HTTP/2 by the h2
+package, a five-byte prefix before each message, a status in the trailers. It is safe to fork;
+docs/decisions/reporter-transport.md says why grpcio is not used.
 
-A Link never blocks, but for `connect` and `wait`; it belongs to one thread at a time.
+A Link never blocks, except in `connect` and `wait`. Only one thread may use it at a time.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _MAX_ANSWER_BYTES = 16 << 20
 _PREFIX = struct.Struct(">BI")
 _HTTP_OK = "200"
 _FRAME_TYPE = 3
-"""Where the type of a frame stands in its bytes."""
+"""Offset of the type in a frame's header."""
 _SETTINGS = 4
 
 STATUS_NAMES = [
@@ -73,19 +74,19 @@ STATUS_NAMES = [
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ]
-"""The names of gRPC's status codes, by number."""
+"""The names of the gRPC status codes, indexed by number."""
 
 _links: weakref.WeakSet[Link] = weakref.WeakSet()
 
 
 class LinkClosedError(Exception):
-    """The stream is over.
+    """The stream has ended.
 
     Attributes:
-        status: The name of the gRPC status; UNAVAILABLE where the connection broke; NOT_GRPC where
-            the peer does not speak it.
-        message: What the service said.
-        sequence: The event that it is about, where the service named one.
+        status: The name of the gRPC status; UNAVAILABLE if the connection broke; NOT_GRPC if the
+            peer does not speak gRPC.
+        message: The service's message.
+        sequence: The sequence of the offending event, if the service named one.
     """
 
     def __init__(self, status: str, message: str, *, sequence: int | None = None) -> None:
@@ -99,11 +100,11 @@ class Link:
     """The report stream.
 
     Attributes:
-        address: Where it leads.
+        address: The address of the service.
     """
 
     def __init__(self, address: Address, sock: socket.socket) -> None:
-        """Wraps a socket that is connected. Use `connect`."""
+        """Wrap a connected socket. Use `connect` instead."""
         self.address = address
         self._socket = sock
         sock.settimeout(0)
@@ -119,7 +120,7 @@ class Link:
             H2Configuration(
                 client_side=True,
                 header_encoding="utf-8",
-                # What this side makes is right as it is; of the peer, the status counts.
+                # Headers sent here are known to be valid; only the status of the peer's matters.
                 validate_outbound_headers=False,
                 normalize_outbound_headers=False,
                 validate_inbound_headers=False,
@@ -143,55 +144,55 @@ class Link:
 
     @classmethod
     def connect(cls, address: Address, *, timeout_s: float) -> Link:
-        """Connects to the service and begins the call.
+        """Connect to the service and begin the call.
 
         Raises:
-            OSError: There is no connection.
+            OSError: The connection failed.
         """
         return cls(address, connect_socket(address, timeout_s=timeout_s))
 
     def fileno(self) -> int:
-        """The socket's descriptor, for selectors."""
+        """Return the socket's descriptor, for selectors."""
         return self._socket.fileno()
 
     @property
     def ended(self) -> LinkClosedError | None:
-        """Why the stream is over; None while it is not."""
+        """The reason why the stream has ended; None while it is open."""
         return self._status
 
     @property
     def wants_to_write(self) -> bool:
-        """Whether it has output that the socket did not take yet."""
+        """True if output is waiting for the socket to become writable."""
         return bool(self._output)
 
     @property
     def unsent_bytes(self) -> int:
-        """How much of the messages has not been handed to the socket."""
+        """Number of message bytes that were not handed to the socket yet."""
         return len(self._output) + sum(map(len, self._unsent))
 
     def send(self, message: bytes) -> None:
-        """Queues a message and writes what goes out without waiting.
+        """Queue a message and write as much as possible without blocking.
 
         Raises:
-            LinkClosedError: The stream is over.
+            LinkClosedError: The stream has ended.
         """
         self._unsent.append(memoryview(_PREFIX.pack(0, len(message)) + message))
         self.pump()
 
     def half_close(self) -> None:
-        """Says that no message follows, when those queued are out.
+        """Close the sending side of the stream after the queued messages.
 
         Raises:
-            LinkClosedError: The stream is over.
+            LinkClosedError: The stream has ended.
         """
         self._half_closing = True
         self.pump()
 
     def pump(self) -> None:
-        """Writes as much as flow control and the socket take.
+        """Write as much as flow control and the socket allow.
 
         Raises:
-            LinkClosedError: The stream is over.
+            LinkClosedError: The stream has ended.
         """
         try:
             while self._flush() and self._feed():
@@ -200,10 +201,10 @@ class Link:
             raise self._closed(f"HTTP/2: {error}") from error
 
     def receive(self) -> list[bytes]:
-        """Reads what is there and returns the messages that it completes, in order.
+        """Read the available data and return the messages it completes, in order.
 
         Raises:
-            LinkClosedError: The stream is over; earlier calls returned all its messages.
+            LinkClosedError: The stream has ended, and earlier calls returned all its messages.
         """
         if self._put_back:
             messages, self._put_back = self._put_back, []
@@ -222,8 +223,8 @@ class Link:
         try:
             self._take(self._http.receive_data(data))
         except ProtocolError as error:
-            # It does speak HTTP/2 (`_check_preface`): a service that stops says GOAWAY, and h2
-            # takes no frame behind that, such as gRPC's PING.
+            # The peer does speak HTTP/2 (`_check_preface`). A stopping service sends GOAWAY, and h2
+            # accepts no frame after it, such as gRPC's PING.
             self._closed(f"HTTP/2: {error}")
         messages = self._messages()
         if self._status is None:
@@ -233,10 +234,10 @@ class Link:
         return messages
 
     def wait(self, timeout_s: float) -> list[bytes]:
-        """As `receive`, but waits until a message is there or the time is over.
+        """Wait for messages as `receive` returns them; return an empty list at the timeout.
 
         Raises:
-            LinkClosedError: The stream is over.
+            LinkClosedError: The stream has ended.
         """
         if self._put_back or self._status is not None:
             return self.receive()
@@ -256,16 +257,16 @@ class Link:
                     return []
 
     def put_back(self, messages: list[bytes]) -> None:
-        """Takes messages back, for the next `receive` to return."""
+        """Return messages to the link, for the next `receive`."""
         self._put_back = messages + self._put_back
 
     def close(self) -> None:
-        """Closes the socket; what was queued and not written is lost."""
+        """Close the socket; queued messages that were not written are lost."""
         _links.discard(self)
         self._socket.close()
 
     def _flush(self) -> bool:
-        """Writes h2's output; False if the socket takes no more for now."""
+        """Write h2's output; return False if the socket would block."""
         while True:
             if not self._output:
                 self._output = memoryview(self._http.data_to_send())
@@ -280,7 +281,7 @@ class Link:
             self._output = self._output[sent:]
 
     def _feed(self) -> bool:
-        """Gives h2 the next piece of a message; False if there is none, or no room for it."""
+        """Pass the next piece of a message to h2; return False if there is none or no window."""
         if not self._unsent:
             if self._half_closing and not self._half_closed:
                 self._half_closed = True
@@ -323,7 +324,7 @@ class Link:
             self._closed(f"it answered with HTTP status {headers[':status']}", status="NOT_GRPC")
 
     def _check_preface(self, data: bytes) -> None:
-        """Looks whether the peer speaks HTTP/2: its first frame is SETTINGS (RFC 9113, 3.4)."""
+        """Check that the peer speaks HTTP/2: its first frame must be SETTINGS (RFC 9113, 3.4)."""
         if len(self._preface) < _FRAME_TYPE + 1:
             self._preface += data[: _FRAME_TYPE + 1]
             if len(self._preface) > _FRAME_TYPE and self._preface[_FRAME_TYPE] != _SETTINGS:
@@ -334,7 +335,7 @@ class Link:
         while len(self._input) >= _PREFIX.size:
             compressed, size = _PREFIX.unpack_from(self._input)
             if compressed or size > _MAX_ANSWER_BYTES:
-                self._status = LinkClosedError("NOT_GRPC", "the answer is no gRPC message")
+                self._status = LinkClosedError("NOT_GRPC", "the answer is not a gRPC message")
                 break
             end = _PREFIX.size + size
             if len(self._input) < end:
@@ -346,14 +347,14 @@ class Link:
     def _closed(
         self, why: str, *, status: str = "UNAVAILABLE", sequence: int | None = None
     ) -> LinkClosedError:
-        """Remembers the first reason why the stream is over, and returns it."""
+        """Record the first reason why the stream ended, and return it."""
         if self._status is None:
             self._status = LinkClosedError(status, why, sequence=sequence)
         return self._status
 
 
 def _sequence(details: str) -> int | None:
-    """The event that an error is about, from the google.rpc.ErrorInfo in its details."""
+    """Return the sequence of the offending event, from the google.rpc.ErrorInfo in the details."""
     if not details:
         return None
     from google.rpc import error_details_pb2, status_pb2  # noqa: PLC0415 - only for errors
@@ -364,17 +365,17 @@ def _sequence(details: str) -> int | None:
         for detail in status.details:
             if detail.Unpack(info) and info.metadata["sequence"].isdigit():
                 return int(info.metadata["sequence"])
-    except Exception:  # noqa: BLE001 - DecodeError, whose home depends on protobuf's implementation
+    except Exception:  # noqa: BLE001 - DecodeError of either implementation
         return None
     return None
 
 
 def _forget_links() -> None:
-    """In a forked child: closes the parent's sockets, so that the parent's end is seen as such."""
+    """Close the parent's sockets in a forked child: peers must see the parent's end."""
     for link in list(_links):
         with contextlib.suppress(OSError):
             os.close(link.fileno())
-        link._socket.detach()  # noqa: SLF001 - a function of this class in all but place
+        link._socket.detach()  # noqa: SLF001 - belongs to the class
     _links.clear()
 
 

@@ -132,4 +132,4 @@ def test_the_thread_outlives_errors_even_in_its_own_recovery(
     finally:
         under_test.close()
     assert failures == {"_pass": 0, "_drop_link": 0}
-    assert "it goes on" in caplog.text
+    assert "it continues" in caplog.text
