@@ -1,8 +1,8 @@
-"""Traces: one OpenTelemetry span for each run, as `flowspan.core.span` asks for it.
+"""Traces: one OpenTelemetry span for each run; implements `flowspan.core.tracing.Tracer`.
 
-This module is what the rest of the client uses, and it is light: OpenTelemetry is imported only
-once it is known that somebody wants spans. The module itself is a `flowspan.core.span.Tracer`.
-Nothing here raises an `Exception`: tracing that fails never fails a flow.
+The rest of the client uses this module. It is light: OpenTelemetry is imported only once it is
+known that spans are wanted. No function here raises an `Exception`: a tracing failure never fails
+a flow.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _lock = Lock()
 _tracer: SpanTracer | None = None
 _final = False
-"""Whether nothing is left to find out."""
+"""True if the decision whether and where to trace is final."""
 _asked = False
-"""Whether the service was waited for: done once."""
+"""True if the service was already waited for, which is done once."""
 _config: Config | None = None
 _service_endpoint: Callable[[float], str | None] | None = None
 
@@ -35,12 +35,12 @@ def configure(
     *,
     service_endpoint: Callable[[float], str | None] | None = None,
 ) -> None:
-    """Says where to learn, at the first run, whether and where to trace; decides nothing yet.
+    """Set the sources for the decision, at the first run, whether and where to trace.
 
     Args:
         config: The client's settings; those of the process by default.
-        service_endpoint: Waits at most so many seconds for the service's word on where spans go;
-            None or an empty text if it has not spoken or does not know.
+        service_endpoint: Waits at most this number of seconds for the service's OTLP endpoint, and
+            returns it; None or an empty text if there was no answer or the service has none.
     """
     global _config, _service_endpoint, _tracer, _final, _asked
     _config, _service_endpoint = config, service_endpoint
@@ -48,49 +48,46 @@ def configure(
 
 
 def prepare() -> None:
-    """Does now what the first run would do: finds out where spans go, and loads what makes them.
-
-    So that this is not in the first run's span.
-    """
+    """Decide where spans go and load the tracer now, to keep this out of the first run's span."""
     if not _final:
         _decide()
 
 
 def start_run(record: RunRecord, definition: Definition, time_ns: int) -> RunSpan | None:
-    """See `flowspan.core.span.Tracer.start_run`."""
+    """Start the span of a run; return None if the run is not traced."""
     if not _final and record.parent_run_id is None:
         _decide()
     return None if _tracer is None else _tracer.start_run(record, definition, time_ns)
 
 
 def told_endpoint() -> str | None:
-    """Where the service has said that spans go, for a child process; None if it has not."""
+    """Return the OTLP endpoint announced by the service, for a child process; None if unknown."""
     return _service_endpoint(0.0) if _service_endpoint is not None else None
 
 
 def end_lost(record: RunRecord, created_ns: int, state: tuple[int, str, str, int]) -> None:
-    """Ends the span of a run whose process is gone; see `SpanTracer.end_lost`."""
+    """End the span of a run whose process is gone; see `SpanTracer.end_lost`."""
     if _tracer is not None and record.traceparent:
         _tracer.end_lost(record, created_ns, state)
 
 
 def inject() -> dict[str, str]:
-    """The current span as a carrier, for another process; see flowspan.telemetry.propagation."""
+    """Return the current span as a carrier for another process; see `propagation`."""
     from flowspan.telemetry import propagation  # noqa: PLC0415 - imports OpenTelemetry
 
     return propagation.inject()
 
 
 def remote_span(carrier: dict[str, str]) -> RemoteSpan:
-    """The span of a run that another process executes."""
-    from flowspan.telemetry.remote_span import RemoteSpan  # noqa: PLC0415 - imports OpenTelemetry
+    """Return the span of a run that another process executes."""
+    from flowspan.telemetry.remote import RemoteSpan  # noqa: PLC0415 - imports OpenTelemetry
 
     prepare()
     return RemoteSpan(carrier)
 
 
 def flush(timeout_s: float = 2.0) -> bool:
-    """Exports what has ended, within that time; False if something had to be left."""
+    """Export the ended spans; return False if some were left when the timeout passed."""
     if _tracer is None:
         return True
     from opentelemetry import trace  # noqa: PLC0415 - imported already
@@ -101,7 +98,7 @@ def flush(timeout_s: float = 2.0) -> bool:
 
 
 def _decide() -> None:
-    """Finds out whether and where to trace; again at each top-level run until it is known."""
+    """Decide whether and where to trace; repeated at each top-level run until it is final."""
     global _tracer, _final, _asked  # noqa: PLW0603 - one per process
     from flowspan.telemetry.setup import WELCOME_WAIT_S, decide  # noqa: PLC0415 - start-up cost
 

@@ -1,4 +1,4 @@
-"""What spans say: flowspan's own names, and OpenTelemetry's conventions where there are any.
+"""Attributes and events of spans: flowspan's own, and OpenTelemetry's semantic conventions.
 
 The conventions: https://opentelemetry.io/docs/specs/semconv/code/ and
 …/exceptions/exceptions-spans/.
@@ -36,26 +36,26 @@ ARTIFACT_ID = "flowspan.artifact.id"
 ARTIFACT_KEY = "flowspan.artifact.key"
 ARTIFACT_TYPE = "flowspan.artifact.type"
 SYNTHETIC = "flowspan.span.synthetic"
-"""Made in the place of a process that was gone before it could end the span."""
+"""The span was created on behalf of a process that ended before it could end the span."""
 ERROR_TYPE = "error.type"
 
 RUNNING_EVENT = "flowspan.running"
 """The run's code began, after a wait (for its input, a thread, a slot) of `flowspan.waited_s`."""
 AWAITING_RETRY_EVENT = "flowspan.awaiting_retry"
-"""The wait before another attempt began; it is to take `flowspan.delay_s`."""
+"""The wait before another attempt began; its planned duration is `flowspan.delay_s`."""
 RETRYING_EVENT = "flowspan.retrying"
 """Another attempt began."""
 ARTIFACT_EVENT = "flowspan.artifact"
-"""The run made an artifact."""
+"""The run created an artifact."""
 EXCEPTION_EVENT = "exception"
 NAMED_COMPLETIONS = {"Cached": "flowspan.cached", "RolledBack": "flowspan.rolled_back"}
-"""Events of runs that completed, but did not run or were undone, by the names of their states."""
+"""Events for completed runs that did not execute or were undone, by the names of their states."""
 
 STATE_TYPE_NAMES = {kind.number: kind.name for kind in StateType}
 
 
 def run_attributes(record: RunRecord, function: Callable[..., Any] | None) -> dict[str, Any]:
-    """What is known of a run when its span starts."""
+    """Return the attributes known when the span of a run starts."""
     attributes: dict[str, Any] = {
         RUN_ID: record.id,
         RUN_KIND: "flow" if record.is_flow else "task",
@@ -80,7 +80,7 @@ def _code_attributes(code: CodeType, module: str) -> dict[str, Any]:
 
 
 def exception_attributes(error: BaseException) -> dict[str, Any]:
-    """What the `exception` event says; the stack trace is without flowspan's own frames."""
+    """Return the attributes of an `exception` event; flowspan's own frames are not in the trace."""
     info = failure_info(error)
     attributes = {"exception.type": info.type, "exception.message": info.message}
     if info.stack_trace:

@@ -1,7 +1,7 @@
-"""Where spans are sent: the standard OTEL_EXPORTER_OTLP_* variables.
+"""The receiver of spans, from the standard OTEL_EXPORTER_OTLP_* variables.
 
-The variables: https://opentelemetry.io/docs/specs/otel/protocol/exporter/. Each has a form for
-traces alone (OTEL_EXPORTER_OTLP_TRACES_…), which wins.
+The variables: https://opentelemetry.io/docs/specs/otel/protocol/exporter/. Each has a variant for
+traces alone (OTEL_EXPORTER_OTLP_TRACES_…), which takes precedence.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _HTTP_PATH = "/v1/traces"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A receiver of OTLP, and how to talk to it.
+    """An OTLP receiver, and the settings for requests to it.
 
     Attributes:
-        url: For HTTP the whole URL; for gRPC what stands before the path, with its scheme.
+        url: For HTTP the full URL; for gRPC the scheme and the authority.
         protocol: "grpc" or "http/protobuf".
         headers: Sent with each request, for example a token; names in lower case.
-        timeout_s: How long a request may take.
-        gzip: Whether requests are compressed.
+        timeout_s: Maximum duration of a request.
+        gzip: True if requests are compressed.
         certificate: A file with the certificates to trust; None for those of the system.
-        client_certificate: A file with the own certificate, for mutual TLS.
-        client_key: A file with its key.
+        client_certificate: A file with the client's certificate, for mutual TLS.
+        client_key: A file with the client's private key.
     """
 
     url: str
@@ -49,40 +49,40 @@ class Target:
 
     @property
     def is_secure(self) -> bool:
-        """Whether it is reached over TLS."""
+        """True if the connection uses TLS."""
         return self.url.startswith("https://")
 
     @property
     def authority(self) -> str:
-        """Its host and port."""
+        """The host and port."""
         return urlsplit(self.url).netloc
 
 
 class Transport(Protocol):
-    """Brings requests to a target."""
+    """A connection that delivers requests to a target."""
 
     def send(self, body: bytes, timeout_s: float) -> bytes:
-        """Sends one ExportTraceServiceRequest, and returns the ExportTraceServiceResponse.
+        """Send one ExportTraceServiceRequest, and return the ExportTraceServiceResponse.
 
         Raises:
-            SendError: It did not arrive.
+            SendError: The request was not delivered.
         """
         ...
 
     def reset(self) -> None:
-        """Forgets its connection without touching it: after a fork it belongs to the parent."""
+        """Drop the connection without touching it: after a fork it belongs to the parent."""
         ...
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         ...
 
 
 class SendError(Exception):
-    """A request did not arrive.
+    """A request was not delivered.
 
     Attributes:
-        retryable: Whether the same request may arrive later.
+        retryable: True if the same request may succeed later.
     """
 
     def __init__(self, message: str, *, retryable: bool) -> None:
@@ -91,29 +91,28 @@ class SendError(Exception):
 
 
 def names_endpoint(environ: Mapping[str, str]) -> bool:
-    """Whether the environment says where spans go."""
+    """Return True if the environment names an endpoint for spans."""
     return bool(_value(environ, "ENDPOINT"))
 
 
 def target_of(environ: Mapping[str, str], endpoint: str | None = None) -> Target:
-    """The target that the environment describes.
+    """Return the target that the environment describes.
 
     Args:
         environ: The environment.
-        endpoint: Taken instead of the environment's endpoint: an OTLP/gRPC endpoint unless the
-        environment
-            names another protocol; ``host:port`` stands for ``http://host:port``.
+        endpoint: Replaces the environment's endpoint. It is an OTLP/gRPC endpoint unless the
+            environment sets another protocol; ``host:port`` stands for ``http://host:port``.
 
     Raises:
-        ConfigError: A variable has a value that it may not have.
+        ConfigError: A variable has an invalid value.
     """
     protocol = _value(environ, "PROTOCOL") or GRPC
     if protocol not in _DEFAULT_ENDPOINTS:
-        msg = f"{_PREFIX}PROTOCOL={protocol!r} is not known: expected {GRPC!r} or {HTTP!r}"
+        msg = f"{_PREFIX}PROTOCOL={protocol!r} is unknown: expected {GRPC!r} or {HTTP!r}"
         raise ConfigError(msg)
     compression = _value(environ, "COMPRESSION") or "none"
     if compression not in {"none", "gzip"}:
-        msg = f"{_PREFIX}COMPRESSION={compression!r} is not known: expected 'none' or 'gzip'"
+        msg = f"{_PREFIX}COMPRESSION={compression!r} is unknown: expected 'none' or 'gzip'"
         raise ConfigError(msg)
     return Target(
         url=_url(environ, endpoint, protocol),
@@ -130,16 +129,18 @@ def target_of(environ: Mapping[str, str], endpoint: str | None = None) -> Target
 def _url(environ: Mapping[str, str], endpoint: str | None, protocol: str) -> str:
     url = endpoint or _value(environ, "ENDPOINT") or _DEFAULT_ENDPOINTS[protocol]
     if "://" not in url:
-        # The standard takes gRPC endpoints without a scheme as TLS, unless …_INSECURE says
+        # By the standard, a gRPC endpoint without a scheme uses TLS, unless …_INSECURE says
         # otherwise.
         insecure = endpoint is not None or _value(environ, "INSECURE").lower() == "true"
         url = f"{'http' if insecure else 'https'}://{url}"
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = f"the OTLP endpoint {url!r} is not understood: expected, for example, 'http://localhost:4317'"
+        msg = (
+            f"the OTLP endpoint {url!r} is invalid: expected, for example, 'http://localhost:4317'"
+        )
         raise ConfigError(msg)
     if protocol == HTTP and (endpoint or not environ.get(f"{_PREFIX}TRACES_ENDPOINT", "").strip()):
-        # A general endpoint is a base; one for traces alone is used as it is.
+        # A general endpoint is a base; one for traces alone is used unchanged.
         return url.rstrip("/") + _HTTP_PATH
     return url
 
@@ -153,7 +154,7 @@ def _value(environ: Mapping[str, str], name: str) -> str:
 
 
 def _headers(text: str) -> tuple[tuple[str, str], ...]:
-    """Of the form ``name=value,name=value``, percent-encoded as W3C Baggage."""
+    """Parse headers of the form ``name=value,name=value``, percent-encoded as in W3C Baggage."""
     headers = []
     for item in text.split(","):
         name, equals, value = item.partition("=")

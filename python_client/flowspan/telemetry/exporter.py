@@ -1,8 +1,7 @@
-"""Brings ended spans to their receiver: a queue of encoded spans, and a thread that sends them.
+"""Export of ended spans: a bounded queue of encoded spans, and a thread that sends them.
 
-The queue is bounded and nothing waits for it: with the receiver away, the newest spans are dropped
-when it is full. A failed request is repeated, less and less often. The log has one warning for all
-of it.
+Producers never wait for the queue: if the receiver is unreachable and the queue is full, new spans
+are dropped. A failed request is retried with backoff. All failures together log one warning.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-# Set in the exporter's thread, so that an instrumented gRPC or HTTP library makes no spans of the
-# export itself; the name has an underscore until the specification settles how to do it.
+# Set in the exporter's thread, so that an instrumented gRPC or HTTP library does not trace the
+# export itself. The name has an underscore until the specification settles the mechanism.
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
@@ -37,23 +36,23 @@ Head = tuple[bytes, bytes, bytes]
 
 _SAMPLED = 1
 _MAX_REQUEST_BYTES = 3_000_000
-"""Receivers take 4 MB unless told otherwise (gRPC's default)."""
+"""Maximum request size; receivers accept 4 MB by default (gRPC's default)."""
 _GATHER_S = 0.02
-"""How long the first spans after a while wait for others."""
+"""Time that the first spans after an idle period wait for others."""
 EXIT_FLUSH_S = 2.0
-"""How long the end of the process waits for spans to be delivered."""
+"""Maximum time that the end of the process waits for the delivery of spans."""
 _FIRST_PAUSE_S = 0.2
 _MAX_PAUSE_S = 10.0
 
 
 class Limits(NamedTuple):
-    """The bounds of the exporter; OTEL_BSP_* names those of the environment.
+    """The limits of the exporter; the OTEL_BSP_* variables set them.
 
     Attributes:
-        delay_s: How long a span waits for others at most, and the least time between requests.
-        queue_spans: How many spans wait at most.
-        batch_spans: How many spans go into one request at most.
-        timeout_s: How long a request may take.
+        delay_s: Maximum time that a span waits for others, and minimum time between requests.
+        queue_spans: Maximum number of queued spans.
+        batch_spans: Maximum number of spans in a request.
+        timeout_s: Maximum duration of a request.
     """
 
     delay_s: float = 0.2
@@ -66,7 +65,7 @@ _DEFAULTS = Limits()
 
 
 def limits_of(environ: Mapping[str, str], timeout_s: float) -> Limits:
-    """The limits that the environment sets; values that are no numbers greater than 0 are not."""
+    """Return the limits from the environment; values that are not positive numbers are ignored."""
 
     def number(name: str, default: float) -> float:
         try:
@@ -84,12 +83,12 @@ def limits_of(environ: Mapping[str, str], timeout_s: float) -> Limits:
 
 
 class ExportingProcessor(SpanProcessor):
-    """Takes ended spans from a tracer provider, and exports them.
+    """The span processor that exports the ended spans of a tracer provider.
 
     Args:
-        transport: How they get there.
-        place: Where that is, for the log.
-        limits: The bounds.
+        transport: The transport to the receiver.
+        place: The receiver's name, for the log.
+        limits: The limits.
     """
 
     def __init__(self, transport: Transport, *, place: str, limits: Limits = _DEFAULTS) -> None:
@@ -99,10 +98,10 @@ class ExportingProcessor(SpanProcessor):
         self._heads: dict[tuple[int, int], tuple[Head, object, object]] = {}
         self._dropped = 0
         self._on_its_way = 0
-        """How many spans are being sent."""
+        """Number of spans in flight."""
         self._warned = False
         self._closing = False
-        """Whether the process is about to end: what fails now is not tried again."""
+        """True if the process is about to end: failed requests are not retried."""
         self._stopped = False
         self._prepare()
         if hasattr(os, "register_at_fork"):
@@ -111,7 +110,7 @@ class ExportingProcessor(SpanProcessor):
             def after_fork() -> None:
                 processor = reference()
                 if processor is not None:
-                    processor._after_fork()  # noqa: SLF001 - its own
+                    processor._after_fork()  # noqa: SLF001 - belongs to the class
 
             os.register_at_fork(after_in_child=after_fork)
 
@@ -120,21 +119,21 @@ class ExportingProcessor(SpanProcessor):
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._armed = False
-        """Whether the thread knows that there is something in the queue."""
+        """True if the thread knows that the queue is not empty."""
         self._arrived = threading.Event()
         self._hurry = threading.Event()
-        """Ends the thread's waits for more spans and between attempts."""
+        """Interrupts the thread's waits for more spans and between attempts."""
 
     def _after_fork(self) -> None:
-        # What waits here waits in the parent too, and is sent there.
+        # The spans queued at the fork are sent by the parent.
         self._transport.reset()
         self._prepare()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Nothing happens before a span ends."""
+        """Do nothing: only ended spans matter."""
 
     def on_end(self, span: ReadableSpan | LeanSpan) -> None:
-        """Encodes the span and puts it into the queue."""
+        """Encode the span and queue it."""
         context = span.context
         if context is None or not context.trace_flags & _SAMPLED:
             return
@@ -155,7 +154,7 @@ class ExportingProcessor(SpanProcessor):
             self._hurry.set()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Exports what has ended so far; False if it could not be done in time."""
+        """Export the spans ended so far; return False if the timeout passed first."""
         if self._thread is None and not self._queue:
             return True
         if self._stopped:
@@ -167,7 +166,7 @@ class ExportingProcessor(SpanProcessor):
         return done.wait(timeout_millis / 1000)
 
     def shutdown(self, timeout_s: float = EXIT_FLUSH_S) -> None:
-        """Exports what is left, within that time, and ends the thread."""
+        """Export the remaining spans within the timeout, and end the thread."""
         if self._closing:
             return
         self._closing = True
@@ -190,12 +189,12 @@ class ExportingProcessor(SpanProcessor):
         key = (id(resource), id(scope))
         known = self._heads.get(key)
         if known is None:
-            # The objects are kept, so that no other gets their ids.
+            # The objects are referenced here, so that their ids are not reused.
             known = self._heads[key] = (encode_head(resource, scope), resource, scope)
         return known[0]
 
     def _arm(self) -> None:
-        """Tells the thread that there is something to do; starts it if there is none."""
+        """Notify the thread of new work; start it if necessary."""
         with self._lock:
             self._armed = True
             if self._thread is None:
@@ -209,7 +208,7 @@ class ExportingProcessor(SpanProcessor):
             self._arrived.set()
 
     def _flush_at_end_of_child(self) -> None:
-        """A process forked by multiprocessing ends without the functions registered with atexit."""
+        """Register a finalizer: processes forked by multiprocessing skip the atexit functions."""
         multiprocessing = sys.modules.get("multiprocessing")
         if multiprocessing is not None and multiprocessing.parent_process() is not None:
             from multiprocessing.util import Finalize  # noqa: PLC0415 - only in its children
@@ -221,8 +220,8 @@ class ExportingProcessor(SpanProcessor):
         sent_s = 0.0
         while not self._stopped:
             self._arrived.wait()
-            # The first spans after a while leave soon, in case the process is killed; further ones
-            # wait for each other.
+            # The first spans after an idle period leave soon, in case the process is killed; later
+            # ones wait for each other.
             rest_s = sent_s + self._limits.delay_s - clock.monotonic()
             self._hurry.wait(max(rest_s, min(_GATHER_S, self._limits.delay_s)))
             self._hurry.clear()
@@ -233,7 +232,7 @@ class ExportingProcessor(SpanProcessor):
             sent_s = clock.monotonic()
 
     def _take(self) -> tuple[dict[Head, list[bytes]], list[threading.Event]]:
-        """The spans for one request, by their heads, and who waits for them."""
+        """Take the spans for one request, grouped by their heads, and the waiting flushes."""
         groups: dict[Head, list[bytes]] = {}
         waiters: list[threading.Event] = []
         size = count = 0
@@ -259,7 +258,7 @@ class ExportingProcessor(SpanProcessor):
             waiter.set()
 
     def _send(self, body: bytes, count: int) -> None:
-        """Sends until it arrived, was refused for good, or the process ends."""
+        """Send a request until it is delivered, refused permanently, or the process ends."""
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
@@ -268,7 +267,7 @@ class ExportingProcessor(SpanProcessor):
                 self._warn(error)
                 if not error.retryable or self._closing:
                     break
-            except Exception as error:  # noqa: BLE001 - the thread must live on
+            except Exception as error:  # noqa: BLE001 - the thread must survive
                 self._warn(error)
                 break
             else:
@@ -279,7 +278,7 @@ class ExportingProcessor(SpanProcessor):
         self._dropped += count
 
     def _look_at(self, response: bytes) -> None:
-        """A receiver may take a request and yet refuse some of its spans."""
+        """Read the response: a receiver may accept a request but reject some of its spans."""
         if not response:
             return
         from opentelemetry.proto.collector.trace.v1 import trace_service_pb2  # noqa: PLC0415 - rare
@@ -295,7 +294,7 @@ class ExportingProcessor(SpanProcessor):
             return
         self._warned = True
         logger.warning(
-            "Spans cannot be delivered to %s: %s. The flow goes on; this is logged only once.",
+            "Spans cannot be delivered to %s: %s. The flow continues; this is logged only once.",
             self._place,
             why,
         )

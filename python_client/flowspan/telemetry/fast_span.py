@@ -1,11 +1,11 @@
-"""A tracer for runs that does what the SDK's does, in a third of its time.
+"""Fast spans: a tracer for runs that takes a third of the time of the SDK's.
 
-The SDK's span locks, copies and checks what it is given, which takes most of the time that tracing
-costs a short task. Where flowspan makes the provider itself, it uses this tracer for the spans of
-runs: it works with the provider's sampler, ids, limits, resource and processors. The spans of
-libraries, and all spans of a provider that the program installed, are the SDK's.
+The SDK's span locks, copies and checks its arguments, which takes most of the time that tracing
+costs a short task. If flowspan creates the provider itself, it uses this tracer for the spans of
+runs, with the provider's sampler, ids, limits, resource and processors. The spans of libraries, and
+all spans of a provider that the program installed, are the SDK's.
 
-What user code puts on the current span goes through the SDK's own checks and limits.
+Data that user code puts on the current span passes the SDK's own checks and limits.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ _FLAGS = tuple(TraceFlags(number) for number in range(4))
 
 
 class Processors(SynchronousMultiSpanProcessor):
-    """The span processors of flowspan's provider: its exporter, and what the program adds."""
+    """The span processors of flowspan's provider: its exporter, and those the program adds."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # the SDK's
         self._count = 0
         self.only: ExportingProcessor | None = None
-        """The exporter, as long as there is nothing else: it takes lean spans as they are."""
+        """The exporter, while it is the only processor: it accepts fast spans directly."""
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
-        """See `SynchronousMultiSpanProcessor`."""
+        """Add a processor."""
         super().add_span_processor(span_processor)
         self._count += 1
         if self._count == 1 and isinstance(span_processor, ExportingProcessor):
@@ -64,13 +64,13 @@ class Processors(SynchronousMultiSpanProcessor):
 
 
 class LeanTracer(trace.Tracer):
-    """Makes spans for a provider.
+    """A tracer that creates fast spans for a provider.
 
     Args:
         provider: The provider.
         processors: Its processors.
         limits: Its limits.
-        scope: What the spans are said to be made by.
+        scope: The instrumentation scope of the spans.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class LeanTracer(trace.Tracer):
         self.scope = scope
         self._ids = provider.id_generator
         self._sampler = provider.sampler
-        # Older versions of the SDK do not know this flag.
+        # Older versions of the SDK lack this method.
         is_random = getattr(self._ids, "is_trace_id_random", None)
         self._root_flags = _RANDOM_TRACE_ID if is_random is not None and is_random() else 0
 
@@ -98,10 +98,10 @@ class LeanTracer(trace.Tracer):
         attributes: Attributes = None,
         links: Sequence[Link] | None = None,
         start_time: int | None = None,
-        record_exception: bool = True,  # noqa: FBT001, FBT002 - see above
-        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002 - see above
+        record_exception: bool = True,  # noqa: FBT001, FBT002 - OpenTelemetry's signature
+        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002 - OpenTelemetry's signature
     ) -> trace.Span:
-        """See `opentelemetry.trace.Tracer.start_span`; the last two arguments say nothing here."""
+        """Start a span, as `opentelemetry.trace.Tracer` does; the last two arguments do nothing."""
         parent: SpanContext | None = trace.get_current_span(context).get_span_context()
         if parent is not None and parent.is_valid:
             trace_id, flags, state = parent.trace_id, parent.trace_flags & 3, parent.trace_state
@@ -125,7 +125,7 @@ class LeanTracer(trace.Tracer):
         start_ns = clock.now_ns() if start_time is None else start_time
         span = LeanSpan(self, name, own, parent, attributes, start_ns)
         if self.processors.only is None:
-            # They see what they need of an SDK span: its attributes and methods.
+            # They use only the attributes and methods that it shares with an SDK span.
             self.processors.on_start(span, parent_context=context)  # type: ignore[arg-type]
         return span
 
@@ -137,16 +137,16 @@ class LeanTracer(trace.Tracer):
         attributes: Attributes,
         start_ns: int,
     ) -> trace.Span:
-        """A span that another process began, and that ended before the span did."""
+        """Return a span that was started by another process, which ended before the span did."""
         return LeanSpan(self, name, own, parent, attributes, start_ns)
 
     def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
-        """See `opentelemetry.trace.Tracer.start_as_current_span`."""
+        """Start a span and make it the current one, as `opentelemetry.trace.Tracer` does."""
         return trace.use_span(self.start_span(*args, **kwargs), end_on_exit=True)
 
 
 class LeanSpan(trace.Span):
-    """A span of a run. Not locked: what happens to it are single steps of lists and dicts."""
+    """A fast span of a run. It needs no lock: it changes in single steps of lists and dicts."""
 
     __slots__ = (
         "_events",
@@ -179,30 +179,30 @@ class LeanSpan(trace.Span):
         self.end_time: int | None = None
         self.status = _UNSET
         self._own: dict[str, Any] = dict(attributes) if attributes else {}
-        """flowspan's own attributes: few, and of the right types."""
+        """flowspan's own attributes, which are few and of valid types."""
         self._users: BoundedAttributes | None = None
-        """Those of user code."""
+        """The attributes set by user code."""
         self._events: BoundedList[Event] | None = None
         self._links: BoundedList[Link] | None = None
 
     def put(self, attributes: Mapping[str, Any]) -> None:
-        """Sets attributes of flowspan's own, which need no checks."""
+        """Set flowspan's own attributes, which need no checks."""
         self._own.update(attributes)
 
     def get_span_context(self) -> SpanContext:
-        """See `opentelemetry.trace.Span`."""
+        """Return the span's context."""
         return self.context
 
     def is_recording(self) -> bool:
-        """See `opentelemetry.trace.Span`."""
+        """Return True if the span has not ended."""
         return self.end_time is None
 
     def set_attribute(self, key: str, value: AnyValue) -> None:
-        """See `opentelemetry.trace.Span`."""
+        """Set an attribute, on behalf of user code."""
         self.set_attributes({key: value})
 
     def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
-        """See `opentelemetry.trace.Span`."""
+        """Set attributes, on behalf of user code."""
         if self.end_time is not None:
             return
         if self._users is None:
@@ -218,7 +218,7 @@ class LeanSpan(trace.Span):
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
     ) -> None:
-        """See `opentelemetry.trace.Span`."""
+        """Add an event."""
         if self.end_time is not None:
             return
         limits = self._tracer.limits
@@ -230,7 +230,7 @@ class LeanSpan(trace.Span):
         self._events.append(Event(name, bounded, timestamp))
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
-        """See `opentelemetry.trace.Span`."""
+        """Add a link, on behalf of user code."""
         if self.end_time is not None or not context.is_valid:
             return
         limits = self._tracer.limits
@@ -240,18 +240,18 @@ class LeanSpan(trace.Span):
         self.put_link(context, bounded)
 
     def put_link(self, context: SpanContext, attributes: Mapping[str, Any]) -> None:
-        """Adds a link of flowspan's own, whose attributes need no checks."""
+        """Add one of flowspan's own links, whose attributes need no checks."""
         if self._links is None:
             self._links = BoundedList(self._tracer.limits.max_links)
         self._links.append(Link(context, attributes))
 
     def update_name(self, name: str) -> None:
-        """See `opentelemetry.trace.Span`."""
+        """Change the name of the span."""
         if self.end_time is None:
             self.name = name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """See `opentelemetry.trace.Span`: OK is final, and UNSET is ignored."""
+        """Set the status. OK is final, and UNSET is ignored."""
         new = status if isinstance(status, Status) else Status(status, description)
         if self.end_time is not None or new.is_unset or self.status.status_code is StatusCode.OK:
             return
@@ -262,14 +262,14 @@ class LeanSpan(trace.Span):
         exception: BaseException,
         attributes: Attributes = None,
         timestamp: int | None = None,
-        escaped: bool = False,  # noqa: FBT001, FBT002 - the signature of OpenTelemetry's
+        escaped: bool = False,  # noqa: FBT001, FBT002 - OpenTelemetry's signature
     ) -> None:
-        """See `opentelemetry.trace.Span`."""
+        """Add an event for an exception."""
         event = {**exception_attributes(exception), **(attributes or {})}
         self.add_event(EXCEPTION_EVENT, event, timestamp)
 
     def end(self, end_time: int | None = None) -> None:
-        """See `opentelemetry.trace.Span`."""
+        """End the span and pass it to the processors."""
         if self.end_time is not None:
             return
         self.end_time = clock.now_ns() if end_time is None else end_time
@@ -279,52 +279,52 @@ class LeanSpan(trace.Span):
         else:
             self._tracer.processors.on_end(self.readable())
 
-    # What encoders and processors read; the names are those of ReadableSpan.
+    # Read by encoders and processors; the names are those of ReadableSpan.
 
     kind = SpanKind.INTERNAL
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """All attributes; a copy where user code set some."""
+        """All attributes; a copy if user code has set some."""
         return self._own if self._users is None else {**self._own, **self._users.copy()}
 
     @property
     def events(self) -> Sequence[Event]:
-        """Its events."""
+        """The events of the span."""
         return () if self._events is None else self._events
 
     @property
     def links(self) -> Sequence[Link]:
-        """Its links."""
+        """The links of the span."""
         return () if self._links is None else self._links
 
     @property
     def dropped_attributes(self) -> int:
-        """How many were over the limit."""
+        """Number of attributes dropped because of the limit."""
         return 0 if self._users is None else self._users.dropped
 
     @property
     def dropped_events(self) -> int:
-        """How many were over the limit."""
+        """Number of events dropped because of the limit."""
         return 0 if self._events is None else self._events.dropped
 
     @property
     def dropped_links(self) -> int:
-        """How many were over the limit."""
+        """Number of links dropped because of the limit."""
         return 0 if self._links is None else self._links.dropped
 
     @property
     def resource(self) -> Resource:
-        """What it comes from."""
+        """The provider's resource."""
         return self._tracer.provider.resource
 
     @property
     def instrumentation_scope(self) -> InstrumentationScope:
-        """What made it."""
+        """The instrumentation scope of the tracer."""
         return self._tracer.scope
 
     def readable(self) -> ReadableSpan:
-        """The same as a span of the SDK's."""
+        """Return a copy as the SDK's type."""
         return ReadableSpan(
             self.name,
             context=self.context,

@@ -1,9 +1,9 @@
-"""Spans as OTLP bytes, written by hand.
+"""Hand-written encoder from spans to OTLP bytes.
 
-An ended span is encoded at once, in the thread that ended it: what waits for export is then a few
-hundred bytes and not a graph of objects, and an export only joins bytes. The encoder of
-`opentelemetry-exporter-otlp-proto-common` takes about eight times as long for a span, and would
-take most of what tracing a short task costs (docs/tracing.md has the figures). The unit tests
+An ended span is encoded at once, in the thread that ended it. The export queue then holds a few
+hundred bytes for each span instead of a graph of objects, and an export only joins bytes. The
+encoder of `opentelemetry-exporter-otlp-proto-common` takes about eight times as long, which would
+be most of the cost of tracing a short task (docs/tracing.md has the figures). The unit tests
 compare every kind of value with that encoder's output.
 
 The schema: https://github.com/open-telemetry/opentelemetry-proto, trace/v1/trace.proto and
@@ -55,7 +55,7 @@ def _varint(value: int) -> bytes:
 
 
 _LENGTHS = tuple(_varint(n) for n in range(1_024))
-"""The varints that lengths mostly are."""
+"""Precomputed varints for the common lengths."""
 
 
 def _length(size: int) -> bytes:
@@ -63,17 +63,17 @@ def _length(size: int) -> bytes:
 
 
 def _field(key: bytes, data: bytes) -> bytes:
-    """A length-delimited field."""
+    """Encode a length-delimited field."""
     return key + _length(len(data)) + data
 
 
 def _text(text: str) -> bytes:
-    # Lone surrogates are no UTF-8; Protobuf would refuse the whole message for one of them.
+    # Lone surrogates are invalid UTF-8; Protobuf would refuse the whole message for one of them.
     return text.encode("utf-8", "replace")
 
 
 def _any_value(value: Any) -> bytes:
-    """The content of an AnyValue."""
+    """Encode the content of an AnyValue."""
     if isinstance(value, str):
         return _field(b"\x0a", _text(value))
     if isinstance(value, bool):
@@ -96,7 +96,7 @@ _KEY_CACHE_SIZE = 4_096
 
 
 def _encoded_key(key: str) -> bytes:
-    """The field `key` of a KeyValue, and the key of its field `value`; remembered."""
+    """Encode the field `key` of a KeyValue, and the key of its field `value`; cached."""
     encoded = _key_cache.get(key)
     if encoded is None:
         encoded = _field(b"\x0a", _text(key)) + b"\x12"
@@ -106,7 +106,7 @@ def _encoded_key(key: str) -> bytes:
 
 
 def _key_values(field_key: bytes, attributes: Mapping[str, Any]) -> bytes:
-    """Attributes, as repeated KeyValue."""
+    """Encode attributes as a repeated KeyValue."""
     parts: list[bytes] = []
     lengths, keys = _LENGTHS, _key_cache
     for key, value in attributes.items():
@@ -144,16 +144,16 @@ _REPEATED = frozenset(
         "flowspan.attempts",
     }
 )
-"""Attributes with few values, each of one type: remembered as they are encoded."""
+"""Attributes with few distinct values, each of one type; their encodings are cached."""
 
 _pair_cache: dict[tuple[str, Any], bytes] = {}
 _PAIR_CACHE_SIZE = 4_096
 
 
 def _span_attributes(attributes: Mapping[str, Any]) -> bytes:
-    """The field `attributes` of a Span."""
+    """Encode the field `attributes` of a Span."""
     if type(attributes) is not dict and isinstance(attributes, BoundedAttributes):
-        attributes = attributes.copy()  # a plain dict, which is faster to go through
+        attributes = attributes.copy()  # a plain dict is faster to iterate over
     if RUN_ID not in attributes:
         return _key_values(b"\x4a", attributes)
     parts = []
@@ -173,7 +173,7 @@ def _span_attributes(attributes: Mapping[str, Any]) -> bytes:
 
 
 def encode_span(span: ReadableSpan | LeanSpan) -> bytes:
-    """A span as the field `spans` of ScopeSpans: with its key and its length."""
+    """Encode a span as the field `spans` of ScopeSpans, with its key and length."""
     context, parent = span.context, span.parent
     if context is None:
         return b""
@@ -195,7 +195,7 @@ def encode_span(span: ReadableSpan | LeanSpan) -> bytes:
         name,
         b"\x30",
         _KINDS[span.kind.value],
-        # Neither is below 0, where a clock before 1970 would have it.
+        # The times are unsigned; a clock before 1970 would make them negative.
         _TIMES.pack(0x39, max(span.start_time or 0, 0), 0x41, max(span.end_time or 0, 0)),
     )
     if attributes:
@@ -208,7 +208,7 @@ def encode_span(span: ReadableSpan | LeanSpan) -> bytes:
 
 
 def _append_lists(parts: list[bytes], span: ReadableSpan | LeanSpan) -> None:
-    """Events, links, and how many of the limited things were dropped."""
+    """Append the encoded events and links, and the numbers of dropped items."""
     if span.dropped_attributes:
         parts += (b"\x50", _varint(span.dropped_attributes))
     if span.events:
@@ -271,11 +271,11 @@ _KINDS = tuple(bytes((number + 1,)) for number in range(5))
 def encode_head(
     resource: Resource, scope: InstrumentationScope | None
 ) -> tuple[bytes, bytes, bytes]:
-    """What stands around the spans of one resource and one scope.
+    """Encode the parts around the spans of one resource and one scope, for reuse.
 
     Returns:
-        The resource as a field of ResourceSpans; the scope as a field of ScopeSpans; and the field
-        schema_url of the ResourceSpans. Each is to be encoded once and used for many spans.
+        The resource as a field of ResourceSpans, the scope as a field of ScopeSpans, and the field
+        schema_url of ResourceSpans.
     """
     head = _field(b"\x0a", _key_values(b"\x0a", resource.attributes))
     tail = _field(b"\x1a", _text(resource.schema_url)) if resource.schema_url else b""
@@ -293,10 +293,10 @@ def encode_head(
 
 
 def encode_request(groups: Iterable[tuple[tuple[bytes, bytes, bytes], Sequence[bytes]]]) -> bytes:
-    """An ExportTraceServiceRequest.
+    """Encode an ExportTraceServiceRequest.
 
     Args:
-        groups: What `encode_head` gave, each with the spans (of `encode_span`) that belong to it.
+        groups: Results of `encode_head`, each with its spans as encoded by `encode_span`.
     """
     parts = []
     for (resource, scope, tail), spans in groups:

@@ -1,8 +1,8 @@
-"""W3C Trace Context: the text form of where a span is in its trace, and its way between processes.
+"""Propagation of the trace context between processes, by W3C Trace Context.
 
 Inside a process the context travels with `contextvars`. Between processes it travels as text, in a
 *carrier*: a dict with the keys of the W3C recommendation (https://www.w3.org/TR/trace-context/),
-or the environment variables TRACEPARENT and TRACESTATE. Baggage is not carried.
+or the environment variables TRACEPARENT and TRACESTATE. Baggage is not propagated.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
 MAX_TRACESTATE_BYTES = 512
-"""See flowspan.v1.TraceContext."""
+"""The limit of flowspan.v1.TraceContext."""
 
 _propagator = TraceContextTextMapPropagator()
 
 
 def traceparent(span_context: SpanContext) -> str:
-    """The span as a W3C traceparent."""
+    """Format a span context as a W3C traceparent."""
     return (
         f"00-{span_context.trace_id:032x}-{span_context.span_id:016x}"
         f"-{span_context.trace_flags & 0xFF:02x}"
@@ -35,7 +35,7 @@ def traceparent(span_context: SpanContext) -> str:
 
 
 def span_context(traceparent: str) -> SpanContext:
-    """The span that a traceparent of flowspan's own names: the reverse of `traceparent`."""
+    """Parse a traceparent written by `traceparent`."""
     _, trace_id, span_id, flags = traceparent.split("-")
     return SpanContext(
         int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=TraceFlags(int(flags, 16))
@@ -43,24 +43,24 @@ def span_context(traceparent: str) -> SpanContext:
 
 
 def tracestate(span_context: SpanContext) -> str:
-    """The W3C tracestate that belongs to the span; mostly empty.
+    """Return the W3C tracestate of a span; usually empty.
 
-    Left out where the service would not take it: the recommendation asks for 512 characters, and
-    lets who cannot pass it on leave it out.
+    A tracestate above the service's limit is dropped. The recommendation requires support for 512
+    characters, and allows dropping a longer one.
     """
     header = span_context.trace_state.to_header() if span_context.trace_state else ""
     return header if len(header) <= MAX_TRACESTATE_BYTES else ""
 
 
 def inject(carrier: dict[str, str] | None = None) -> dict[str, str]:
-    """Writes the current span into a carrier, for another process.
+    """Write the current span into a carrier, for another process.
 
     Args:
-        carrier: Where to write; a new dict by default.
+        carrier: The dict to write to; a new one by default.
 
     Returns:
-        The carrier, with ``traceparent`` and, where there is one, ``tracestate``; unchanged where
-        no span is current.
+        The carrier, with ``traceparent`` and, if there is one, ``tracestate``; unchanged if no span
+        is current.
     """
     carrier = {} if carrier is None else carrier
     _propagator.inject(carrier)
@@ -68,11 +68,11 @@ def inject(carrier: dict[str, str] | None = None) -> dict[str, str]:
 
 
 def inject_environ(environ: dict[str, str]) -> dict[str, str]:
-    """Writes the current span into the environment for a child process.
+    """Add the current span to the environment for a child process.
 
     Returns:
-        A copy of the environment with TRACEPARENT and TRACESTATE; what it said of an older trace
-        is gone.
+        A copy of the environment with TRACEPARENT and TRACESTATE, which replace those of any older
+        trace.
     """
     result = {name: text for name, text in environ.items() if name not in _VARIABLES}
     result.update((name.upper(), text) for name, text in inject().items())
@@ -80,9 +80,10 @@ def inject_environ(environ: dict[str, str]) -> dict[str, str]:
 
 
 def extract(carrier: Mapping[str, str]) -> Context:
-    """The OpenTelemetry context that a carrier holds, on top of the current one.
+    """Return the OpenTelemetry context in a carrier, on top of the current one.
 
-    Keys may be in lower or upper case. A malformed carrier gives the current context, as W3C asks.
+    Keys may be in lower or upper case. A malformed carrier results in the current context, as W3C
+    requires.
     """
     current = otel_context.get_current()
     lower = {name.lower(): text for name, text in carrier.items() if name.lower() in _KEYS}
@@ -93,7 +94,7 @@ def extract(carrier: Mapping[str, str]) -> Context:
 
 @contextmanager
 def continued(carrier: Mapping[str, str]) -> Iterator[None]:
-    """Within it, runs and spans are children of the span that the carrier names."""
+    """Make runs and spans within the block children of the carrier's span."""
     token = otel_context.attach(extract(carrier))
     try:
         yield
@@ -102,7 +103,7 @@ def continued(carrier: Mapping[str, str]) -> Iterator[None]:
 
 
 def environ_context(environ: Mapping[str, str]) -> Context | None:
-    """The context in which this process was started (TRACEPARENT), or None."""
+    """Return the context in which this process was started (TRACEPARENT), or None."""
     if "TRACEPARENT" not in environ:
         return None
     carrier = {name: environ[name] for name in _VARIABLES if name in environ}

@@ -1,4 +1,4 @@
-"""The tracer provider that flowspan makes where the program has none."""
+"""The tracer provider that flowspan creates if the program has none."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DEFAULT_SERVICE_NAME = "flowspan"
 
 
 class FlowspanProvider(TracerProvider):
-    """The SDK's provider, but for the spans of runs, which it makes faster (see `LeanTracer`)."""
+    """The SDK's provider, except that it uses fast spans for runs (see `LeanTracer`)."""
 
     def __init__(self, resource: Resource, processors: Processors) -> None:
         limits = SpanLimits()
@@ -54,7 +54,7 @@ class FlowspanProvider(TracerProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> Tracer:
-        """See `opentelemetry.trace.TracerProvider.get_tracer`."""
+        """Return a tracer: flowspan's own scope gets the fast one."""
         if instrumenting_module_name != SCOPE_NAME:
             return super().get_tracer(
                 instrumenting_module_name, instrumenting_library_version, schema_url, attributes
@@ -64,21 +64,21 @@ class FlowspanProvider(TracerProvider):
 
 
 def install_provider(exporters: str, target: Target, environ: Mapping[str, str]) -> AnyProvider:
-    """Makes a provider and installs it as the global one.
+    """Create a provider and install it as the global one.
 
-    Sampler, span limits and resource follow the standard variables; the SDK reads those itself.
+    The sampler, span limits and resource follow the standard variables, which the SDK reads itself.
 
     Args:
-        exporters: As OTEL_TRACES_EXPORTER has them: "otlp", "console", or the names of installed
-            ones, with commas between.
-        target: Where OTLP goes.
+        exporters: The value of OTEL_TRACES_EXPORTER: "otlp", "console", or the names of installed
+            exporters, separated by commas.
+        target: The receiver for "otlp".
         environ: The environment.
 
     Returns:
-        The provider that is now the global one: another one if somebody was faster.
+        The global provider, which is another one if other code installed it first.
 
     Raises:
-        ConfigError: There is no such exporter.
+        ConfigError: An exporter is not installed.
     """
     processors = Processors()
     for name in exporters.split(","):
@@ -94,9 +94,9 @@ def install_provider(exporters: str, target: Target, environ: Mapping[str, str])
 
 
 def _resource() -> Resource:
-    """What the spans are of: what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say."""
+    """Return the resource from OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES."""
     resource = Resource.create()
-    # The SDK's word for "nobody said".
+    # The SDK's placeholder for a name that is not set.
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: DEFAULT_SERVICE_NAME}))
     return resource
@@ -113,7 +113,7 @@ def _processor(name: str, target: Target, environ: Mapping[str, str]) -> SpanPro
     if not found:
         msg = (
             f"OTEL_TRACES_EXPORTER names {name!r}, which is not installed: expected 'otlp', "
-            "'console', 'none' or what a package registers as opentelemetry_traces_exporter"
+            "'console', 'none' or a name that a package registers as opentelemetry_traces_exporter"
         )
         raise ConfigError(msg)
     exporter: Any = next(iter(found)).load()

@@ -1,4 +1,4 @@
-"""The span of a run that another process executes, as the code that it calls here sees it."""
+"""The local side of the span of a run that another process executes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 class RemoteSpan:
-    """Makes the span that a carrier names the current one; a `flowspan.core.span.RunSpan`.
+    """A `flowspan.core.tracing.RunSpan` that makes a carrier's span the current one.
 
-    The other process records in it what becomes of the run, and ends it; here that does nothing.
+    The other process records the progress of the run in the span, and ends it. The methods for that
+    do nothing here.
 
     Args:
-        carrier: See flowspan.telemetry.propagation.
+        carrier: The carrier, as in flowspan.telemetry.propagation.
     """
 
     def __init__(self, carrier: Mapping[str, str]) -> None:
@@ -30,43 +31,43 @@ class RemoteSpan:
         self._own = trace.get_current_span(self._context).get_span_context()
 
     def enter(self) -> Token[Context]:
-        """See `flowspan.core.span.RunSpan.enter`."""
+        """Make the span the current one."""
         return otel_context.attach(self._context)
 
     def leave(self, token: Any) -> None:
-        """See `flowspan.core.span.RunSpan.leave`."""
+        """Restore the previous current span."""
         otel_context.detach(token)
 
     def current_ids(self) -> tuple[str, str]:
-        """See `flowspan.core.span.RunSpan.current_ids`."""
+        """Return the ids of the trace and of the current span, for logs."""
         here = trace.get_current_span().get_span_context()
         context = here if here.trace_id == self._own.trace_id else self._own
         return f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
     def own_ids(self) -> tuple[str, str]:
-        """See `flowspan.core.span.RunSpan.own_ids`."""
+        """Return the ids of the trace and of the run's span."""
         return f"{self._own.trace_id:032x}", f"{self._own.span_id:016x}"
 
     def attempt(self, number: int, time_ns: int) -> None:
-        """Nothing to do here."""
+        """Do nothing: the other process records it."""
 
     def attempt_failed(self, error: BaseException | None, message: str, time_ns: int) -> None:
-        """Nothing to do here."""
+        """Do nothing: the other process records it."""
 
     def awaiting_retry(self, delay_s: float, time_ns: int) -> None:
-        """Nothing to do here."""
+        """Do nothing: the other process records it."""
 
     def link(self, traceparent: str, run_id: str, input_name: str) -> None:
-        """Nothing to do here."""
+        """Do nothing: the other process records it."""
 
     def named(self, name: str) -> None:
-        """Nothing to do here."""
+        """Do nothing: the other process records it."""
 
     def mapped(self, index: int) -> None:
-        """Nothing to do here."""
+        """Do nothing: the other process records it."""
 
     def made_artifact(self, artifact_id: str, kind: str, key: str, time_ns: int) -> None:
-        """Nothing to do here: the other process hears of it by the event."""
+        """Do nothing: the other process is notified by the event."""
 
     def end(
         self,
@@ -76,7 +77,7 @@ class RemoteSpan:
         error: BaseException | None,
         time_ns: int,
     ) -> None:
-        """Nothing to do here."""
+        """Do nothing: the other process ends the span."""
 
     def rolled_back(self, message: str, time_ns: int) -> None:
-        """Nothing to do here."""
+        """Do nothing: the other process records it."""

@@ -1,9 +1,9 @@
-"""The span of a run: what it shows, and how it follows the run.
+"""The spans of runs.
 
-A run is one span, from its creation to its terminal state. Where it is tried more than once, each
-try is a child span as well. The span of the first try is made when it has failed and another one
-is to follow, with its real times: until then nobody knows that it is needed, and what user code
-traced meanwhile is a child of the run's span.
+A run is one span, from its creation to its terminal state. If it has several attempts, each attempt
+is a child span as well. The span of the first attempt is created once it has failed and another one
+follows, with its real times: only then is it known to be needed. Spans that user code created
+during the first attempt are therefore children of the run's span.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ SCOPE_NAME = "flowspan"
 """The instrumentation scope of the spans of runs."""
 _COMPLETED, _CANCELLED = COMPLETED.number, CANCELLED.number
 NOTICEABLE_WAIT_NS = 1_000_000
-"""A run that waited less than this before its first try gets no event for it."""
+"""Minimum wait before the first attempt for which a run gets an event."""
 
 
 def never_fails(method: Callable[P, None]) -> Callable[P, None]:
-    """For what is called by the engine: tracing that fails must not fail the run."""
+    """Suppress and log the exceptions of a method: a tracing failure must not fail the run."""
 
     @wraps(method)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -62,10 +62,10 @@ def never_fails(method: Callable[P, None]) -> Callable[P, None]:
 
 
 class SpanTracer:
-    """Makes the spans of runs; a `flowspan.core.span.Tracer`.
+    """A `flowspan.core.tracing.Tracer` that creates the spans of runs.
 
     Args:
-        tracer: The tracer of OpenTelemetry's that makes them.
+        tracer: The OpenTelemetry tracer that creates them.
         environ: The environment of the process; its TRACEPARENT is the parent of top-level runs.
     """
 
@@ -74,7 +74,7 @@ class SpanTracer:
         self._outer = environ_context(environ)
 
     def start_run(self, record: RunRecord, definition: Definition, time_ns: int) -> RunSpan | None:
-        """See `flowspan.core.span.Tracer.start_run`."""
+        """Start the span of a run; return None if the run is not traced."""
         try:
             return self._start_run(record, definition, time_ns)
         except Exception:
@@ -85,17 +85,17 @@ class SpanTracer:
     def end_lost(
         self, record: RunRecord, created_ns: int, state: tuple[int, str, str, int]
     ) -> None:
-        """Ends the span of a run whose process is gone, if flowspan makes the spans itself.
+        """End the span of a run whose process is gone, if flowspan created the provider.
 
         Args:
             record: The run, with the ids of its span.
-            created_ns: When it was created.
-            state: What it ended in: type, name, message, and when.
+            created_ns: The time of its creation.
+            state: Its terminal state: type, name, message and time.
         """
         adopt = getattr(self._tracer, "adopt", None)
         own = span_context(record.traceparent)
         if adopt is None or not own.is_valid or not own.trace_flags.sampled:
-            return  # a provider of the program's lets nobody choose a span's id
+            return  # only flowspan's own provider can set a span's id
         parent = None
         if record.parent_span_id:
             parent = SpanContext(own.trace_id, int(record.parent_span_id, 16), is_remote=True)
@@ -122,7 +122,7 @@ class SpanTracer:
         )
         own = span.get_span_context()
         if not own.is_valid or own.span_id == parent.span_id:
-            return None  # A provider that makes no spans: it hands out none, or the parent.
+            return None  # A provider without spans returns an invalid one, or the parent.
         record.traceparent = traceparent(own)
         if own.trace_state:
             record.tracestate = tracestate(own)
@@ -132,7 +132,7 @@ class SpanTracer:
 
 
 class RunSpan:
-    """A run's span, and its attempts'; a `flowspan.core.span.RunSpan`."""
+    """The spans of a run and its attempts; a `flowspan.core.tracing.RunSpan`."""
 
     __slots__ = (
         "_attempt",
@@ -149,18 +149,18 @@ class RunSpan:
         self._tracer = tracer
         self._span = span
         self._current = span
-        """What user code runs in: the run's span, from the second attempt on the attempt's."""
+        """The current span for user code: the run's; from the second attempt on, the attempt's."""
         self._name = name
         self._created_ns = created_ns
         self._attempt = 1
         self._tries = 0
-        """How many attempts have begun."""
+        """Number of attempts that have begun."""
         self._started_ns: int | None = None
-        """When the attempt began; None while none runs."""
+        """The time when the attempt began; None while none is running."""
 
     @never_fails
     def attempt(self, number: int, time_ns: int) -> None:
-        """See `flowspan.core.span.RunSpan.attempt`."""
+        """Record that an attempt began."""
         if self._current is not self._span:
             self._current.end(time_ns)
             self._current = self._span
@@ -176,7 +176,7 @@ class RunSpan:
 
     @never_fails
     def attempt_failed(self, error: BaseException | None, message: str, time_ns: int) -> None:
-        """See `flowspan.core.span.RunSpan.attempt_failed`."""
+        """Record that an attempt failed, and that another one follows."""
         if self._started_ns is None:
             return
         span = self._current
@@ -190,7 +190,7 @@ class RunSpan:
 
     @never_fails
     def link(self, traceparent: str, run_id: str, input_name: str) -> None:
-        """See `flowspan.core.span.RunSpan.link`."""
+        """Link the span of a run whose result this run takes as an input."""
         if traceparent:
             put = getattr(self._span, "put_link", self._span.add_link)
             context = span_context(traceparent)
@@ -198,17 +198,17 @@ class RunSpan:
 
     @never_fails
     def named(self, name: str) -> None:
-        """See `flowspan.core.span.RunSpan.named`."""
+        """Record the name of the run."""
         self._put({names.RUN_NAME: name})
 
     @never_fails
     def mapped(self, index: int) -> None:
-        """See `flowspan.core.span.RunSpan.mapped`."""
+        """Record the index of the run in a mapped call."""
         self._put({names.MAP_INDEX: index})
 
     @never_fails
     def awaiting_retry(self, delay_s: float, time_ns: int) -> None:
-        """See `flowspan.core.span.RunSpan.awaiting_retry`."""
+        """Record the wait before the next attempt."""
         self._span.add_event(
             names.AWAITING_RETRY_EVENT,
             {names.DELAY: delay_s, names.ATTEMPT: self._attempt + 1},
@@ -217,30 +217,30 @@ class RunSpan:
 
     @never_fails
     def made_artifact(self, artifact_id: str, kind: str, key: str, time_ns: int) -> None:
-        """See `flowspan.core.span.RunSpan.made_artifact`."""
+        """Record that the run created an artifact."""
         said = {names.ARTIFACT_ID: artifact_id, names.ARTIFACT_TYPE: kind}
         if key:
             said[names.ARTIFACT_KEY] = key
         self._current.add_event(names.ARTIFACT_EVENT, said, time_ns)
 
     def enter(self) -> Token[Context] | None:
-        """See `flowspan.core.span.RunSpan.enter`."""
+        """Make the span the current one."""
         return otel_context.attach(trace.set_span_in_context(self._current))
 
     def leave(self, token: Any) -> None:
-        """See `flowspan.core.span.RunSpan.leave`."""
+        """Restore the previous current span."""
         otel_context.detach(token)
 
     def current_ids(self) -> tuple[str, str]:
-        """See `flowspan.core.span.RunSpan.current_ids`."""
+        """Return the ids of the trace and of the current span, for logs."""
         own = self._current.get_span_context()
         here = trace.get_current_span().get_span_context()
-        # In a thread that user code started, no span may be current, or one of another trace.
+        # A thread started by user code may have no current span, or one of another trace.
         context = here if here.trace_id == own.trace_id else own
         return f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
     def own_ids(self) -> tuple[str, str]:
-        """See `flowspan.core.span.RunSpan.own_ids`."""
+        """Return the ids of the trace and of the attempt's span."""
         context = self._current.get_span_context()
         return f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
@@ -253,7 +253,7 @@ class RunSpan:
         error: BaseException | None,
         time_ns: int,
     ) -> None:
-        """See `flowspan.core.span.RunSpan.end`."""
+        """Record the terminal state, and end the spans."""
         spans = (self._span,) if self._current is self._span else (self._current, self._span)
         self._put(
             {
@@ -274,14 +274,14 @@ class RunSpan:
 
     @never_fails
     def rolled_back(self, message: str, time_ns: int) -> None:
-        """See `flowspan.core.span.RunSpan.rolled_back`."""
-        # The run's span has ended: nothing can be added to it.
+        """Record the rollback of the run, in a child span."""
+        # The run's span has ended, so nothing can be added to it.
         span = self._start_child("rollback", time_ns, {names.STATE_NAME: "RolledBack"})
         _add_named_event(span, "RolledBack", message, time_ns)
         span.end(time_ns)
 
     def _put(self, attributes: dict[str, Any]) -> None:
-        # A lean span takes flowspan's own attributes without a check.
+        # A fast span takes flowspan's own attributes without a check.
         getattr(self._span, "put", self._span.set_attributes)(attributes)
 
     def _start_child(self, what: str, start_ns: int, attributes: dict[str, Any]) -> Span:

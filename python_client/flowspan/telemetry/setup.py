@@ -1,15 +1,17 @@
-"""Whether to trace, and where to: the first of these that says something decides.
+"""The decision whether and where to trace.
+
+The first of these rules that applies decides:
 
 1. ``FLOWSPAN_TRACING=false`` or ``OTEL_SDK_DISABLED=true``: no spans.
-2. A tracer provider that the program installed: it makes the spans, and sends them where it likes.
+2. A tracer provider that the program installed: it creates the spans and exports them as it likes.
 3. The standard ``OTEL_TRACES_EXPORTER`` and ``OTEL_EXPORTER_OTLP_*`` variables.
 4. ``FLOWSPAN_OTLP_ENDPOINT``.
-5. The endpoint that the service tells.
+5. The endpoint that the service announces.
 6. ``FLOWSPAN_TRACING=true``: OpenTelemetry's default endpoint, http://localhost:4317.
 
-Otherwise nothing is traced, and OpenTelemetry is not even imported. With 3 to 6 flowspan makes the
-provider, and installs it as the global one, so that instrumented libraries need no set-up of their
-own.
+Otherwise there are no traces, and OpenTelemetry is not even imported. With rules 3 to 6, flowspan
+creates the provider and installs it as the global one, so that instrumented libraries need no
+setup of their own.
 """
 
 from __future__ import annotations
@@ -33,16 +35,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flowspan.telemetry")
 
 WELCOME_WAIT_S = 0.25
-"""How long the first run of a process waits for a remote service to say where spans go."""
+"""Time that the first run of a process waits for a remote service to announce an endpoint."""
 DEFAULT_ENDPOINT = "http://localhost:4317"
 
 
 class Decision(NamedTuple):
-    """What was found out.
+    """The outcome of the decision.
 
     Attributes:
-        tracer: What makes the spans; None for none.
-        is_final: False if a later run is to ask again, because nobody has said anything yet.
+        tracer: The tracer for the spans of runs; None for no tracing.
+        is_final: False if a later run should decide again, because no rule has applied yet.
     """
 
     tracer: SpanTracer | None
@@ -56,12 +58,12 @@ def decide(
     wait_s: float = WELCOME_WAIT_S,
     environ: Mapping[str, str] | None = None,
 ) -> Decision:
-    """Finds out whether and where to trace, by the rules of this module.
+    """Decide whether and where to trace, by the rules of this module.
 
     Args:
         config: The client's settings; those of the process by default.
-        service_endpoint: Asks the service, waiting at most so many seconds.
-        wait_s: How long to wait for it.
+        service_endpoint: Asks the service for its endpoint, waiting at most this number of seconds.
+        wait_s: Time to wait for the service.
         environ: The environment; the process's by default.
     """
     environ = os.environ if environ is None else environ
@@ -79,7 +81,7 @@ def decide(
 
 
 def installed_provider(environ: Mapping[str, str]) -> TracerProvider | None:
-    """The tracer provider that the program installed, or None. Imports nothing for it."""
+    """Return the tracer provider that the program installed, or None, without imports."""
     if "opentelemetry.trace" not in sys.modules and "OTEL_PYTHON_TRACER_PROVIDER" not in environ:
         return None
     from opentelemetry import trace  # noqa: PLC0415 - imported already, or asked for
@@ -94,8 +96,8 @@ def _own(
     wait_s: float,
     environ: Mapping[str, str],
 ) -> Decision:
-    """Rules 3 to 6."""
-    from flowspan.telemetry.endpoint import names_endpoint, target_of  # noqa: PLC0415 - start-up cost
+    """Apply rules 3 to 6."""
+    from flowspan.telemetry.target import names_endpoint, target_of  # noqa: PLC0415 - start-up cost
 
     exporters = environ.get("OTEL_TRACES_EXPORTER", "").strip()
     if exporters.lower() == "none":
@@ -118,13 +120,13 @@ def _own(
 def _told_endpoint(
     config: Config, service_endpoint: Callable[[float], str | None] | None, wait_s: float
 ) -> str | None:
-    """What the service says: the local one in its file, a remote one in its Welcome."""
+    """Return the endpoint of the service: from the local one's file, or a remote one's Welcome."""
     if config.address is None:
         try:
             facts = json.loads((config.home / "service.json").read_bytes())
             return str(facts.get("otlp_endpoint") or "") or None
         except (OSError, ValueError, AttributeError):
-            wait_s = 0.0  # It is only just being started, and inherits this process's settings.
+            wait_s = 0.0  # It is still starting, and inherits this process's settings.
     return service_endpoint(wait_s) if service_endpoint is not None else None
 
 

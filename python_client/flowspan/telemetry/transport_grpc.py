@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _OPTIONS = (
-    # A receiver that comes back is found within seconds; gRPC's own limit is two minutes.
+    # Reconnect to a restarted receiver within seconds; gRPC's default limit is two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
@@ -30,11 +30,11 @@ _RETRYABLE = frozenset(
         grpc.StatusCode.DATA_LOSS,
     }
 )
-"""By https://opentelemetry.io/docs/specs/otlp/#failures."""
+"""The retryable codes of https://opentelemetry.io/docs/specs/otlp/#failures."""
 
 
 class GrpcTransport:
-    """One channel, opened with the first request."""
+    """A gRPC channel that opens with the first request."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -42,11 +42,11 @@ class GrpcTransport:
         self._call: Any = None
 
     def send(self, body: bytes, timeout_s: float) -> bytes:
-        """See `flowspan.telemetry.endpoint.Transport.send`."""
+        """Send a request over the channel."""
         try:
             if self._call is None:
                 self._channel = self._open()
-                # Without (de)serializers gRPC takes and gives bytes.
+                # Without (de)serializers gRPC accepts and returns bytes.
                 self._call = self._channel.unary_unary(_METHOD)
             response: bytes = self._call(body, timeout=timeout_s, metadata=self._target.headers)
         except grpc.RpcError as error:
@@ -58,11 +58,11 @@ class GrpcTransport:
         return response
 
     def reset(self) -> None:
-        """See `flowspan.telemetry.endpoint.Transport.reset`."""
+        """Drop the channel without closing it."""
         self._channel = self._call = None
 
     def close(self) -> None:
-        """See `flowspan.telemetry.endpoint.Transport.close`."""
+        """Close the channel."""
         if self._channel is not None:
             self._channel.close()
         self.reset()

@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from flowspan.telemetry.endpoint import Target
 
 _RETRYABLE = frozenset({429, 502, 503, 504})
-"""By https://opentelemetry.io/docs/specs/otlp/#failures-1."""
+"""The retryable codes of https://opentelemetry.io/docs/specs/otlp/#failures-1."""
 
 
 class HttpTransport:
-    """One request after the other; the exporter sends few and large ones, so none is kept open."""
+    """A new connection for each request: the exporter sends few and large requests."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._ssl: ssl.SSLContext | None = None
 
     def send(self, body: bytes, timeout_s: float) -> bytes:
-        """See `flowspan.telemetry.endpoint.Transport.send`."""
+        """Send a request."""
         headers = {"content-type": "application/x-protobuf", **dict(self._target.headers)}
         if self._target.gzip:
             headers["content-encoding"] = "gzip"
             body = gzip.compress(body, compresslevel=1)
-        # The scheme is http or https: `target_of` lets nothing else pass.
+        # The scheme is http or https, as `target_of` ensures.
         request = Request(self._target.url, data=body, headers=headers, method="POST")  # noqa: S310
         try:
             with urlopen(request, timeout=timeout_s, context=self._tls()) as response:  # noqa: S310
@@ -46,10 +46,10 @@ class HttpTransport:
             raise SendError(str(getattr(error, "reason", error)), retryable=True) from None
 
     def reset(self) -> None:
-        """See `flowspan.telemetry.endpoint.Transport.reset`."""
+        """Do nothing: no connection stays open."""
 
     def close(self) -> None:
-        """See `flowspan.telemetry.endpoint.Transport.close`."""
+        """Do nothing: no connection stays open."""
 
     def _tls(self) -> ssl.SSLContext | None:
         target = self._target
