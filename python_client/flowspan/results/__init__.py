@@ -1,4 +1,4 @@
-"""Where results are kept: `ResultStore`, a folder anywhere, and how to read them again."""
+"""Result storage: `ResultStore` saves results in a local or remote folder and reads them back."""
 
 from flowspan.results.record import ResultRecord
 from flowspan.results.store import ResultStore, get_result_store

@@ -1,8 +1,8 @@
-"""What a flow with retries keeps of its earlier attempts: the results of the tasks that completed.
+"""The attempt cache of a flow with retries: the results of the tasks that completed.
 
-Kept in memory, for the time of the flow run. A call takes a result only of a call that is the same:
-of the same task, with the same inputs, at the same place (in the same run, from the same line of
-code, the same time round). Any other is run anew.
+The cache is in memory and lives as long as the flow run. A call reuses a result only if it is the
+same call: of the same task, with the same inputs, at the same call site (in the same run, from the
+same line of code, in the same iteration). Any other call runs again.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 _OURS = frozenset({__name__.partition(".")[0]})
 _NOT_THE_USERS = _OURS | {"asyncio", "concurrent", "threading", "multiprocessing", "uvloop"}
-"""Packages that call code for others: what called them does not say where the code is."""
+"""Packages that call code on behalf of others: their callers do not identify the call site."""
 
 
 class Call(NamedTuple):
-    """A call of a task, as a later attempt knows it again.
+    """The identity of a task call, by which a later attempt recognizes it.
 
     Attributes:
-        key: The place, the task and the inputs.
-        number: Which of the calls with this key it is, from 0.
-        is_exact: True if the number says for sure which it is. Else it is its number among all
-            calls of the task at this place, whatever their inputs: those that were submitted before
-            their inputs were known.
+        key: The call site, the task and the inputs.
+        number: The index of the call among those with the same key, from 0.
+        is_exact: True if the number identifies the call exactly. Otherwise it counts all calls of
+            the task at this call site, whatever their inputs: calls submitted before their inputs
+            were known.
     """
 
     key: Hashable
@@ -42,11 +42,11 @@ class Call(NamedTuple):
     is_exact: bool
 
 
-class AttemptCache:
-    """The results of the tasks of one flow run.
+class Kept:
+    """The attempt cache of one flow run.
 
     Attributes:
-        first_seen: What its tasks close over and change themselves, as it was at first.
+        first_seen: The initial values of the variables that its tasks close over and modify.
     """
 
     def __init__(self) -> None:
@@ -57,25 +57,25 @@ class AttemptCache:
         self._taken: set[tuple[int, Hashable, int]] = set()
 
     def count(self, key: Hashable, attempt: int) -> int:
-        """Return how many calls with a key an attempt has made before, and count this one."""
+        """Return the number of earlier calls with this key in the attempt, and count this one."""
         with self._lock:
             number = self._counts.get((attempt, key), 0)
             self._counts[attempt, key] = number + 1
             return number
 
     def take(self, call: Call, attempt: int) -> tuple[Any] | None:
-        """Return the result of the same call in an earlier attempt, in a tuple; None without."""
+        """Return the result of the same call in an earlier attempt, in a tuple; or None."""
         with self._lock:
             snapshot = self._found(call, attempt)
         if snapshot is None:
             return None
         try:
             return (snapshot.load(),)
-        except Exception:  # noqa: BLE001 - user code: what cannot be copied back is not there
+        except Exception:  # noqa: BLE001 - user code: a copy that cannot be loaded is a miss
             return None
 
     def put(self, call: Call, result: Snapshot, attempt: int) -> None:
-        """Keep a result that an attempt gave for the attempts after it."""
+        """Store a result for later attempts."""
         with self._lock:
             results = self._results.setdefault(call.key, {})
             if call.number not in results or results[call.number][0] <= attempt:
@@ -90,7 +90,7 @@ class AttemptCache:
         if number not in results or (attempt, call.key, number) in self._taken:
             return None
         given_in, snapshot = results[number]
-        # A thread of an attempt that is over, by its deadline, may come late.
+        # A thread of a timed-out attempt may store its result late.
         if given_in >= attempt:
             return None
         self._taken.add((attempt, call.key, number))
@@ -98,12 +98,12 @@ class AttemptCache:
 
 
 def place_of_call() -> tuple[Any, ...]:
-    """Return from where in the code of the current run a task is being called.
+    """Return the call site of the current task call in the code of the run.
 
-    That is the path of calls down to it, each by its place in the source, so that two calls in one
-    line differ. Calls from a coroutine that was made into a task of asyncio are all at one place.
+    It is the stack of calls, each by its position in the source, so that two calls in one line
+    differ. All calls from a coroutine that was wrapped in an asyncio task share one call site.
     """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - there is no public function without a search of files
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the public functions read files
     while frame is not None and _is_of(frame, _OURS):
         frame = frame.f_back
     place = []
@@ -115,9 +115,9 @@ def place_of_call() -> tuple[Any, ...]:
 
 @lru_cache(maxsize=4096)
 def _position(code: CodeType, index: int) -> tuple[int | None, ...]:
-    """Return the place in the source of an instruction.
+    """Return the source position of an instruction.
 
-    Not the instruction itself: the interpreter makes one call by one or another of them.
+    The instruction itself is not stable: the interpreter may specialize it.
     """
     return next(islice(code.co_positions(), index // 2, None), ())
 

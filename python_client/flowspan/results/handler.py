@@ -1,4 +1,4 @@
-"""The keeper of a run: looks its result up, stores it, and is the run's place in transactions."""
+"""The result handler of a run: looks up and stores its result, and joins its transaction."""
 
 from __future__ import annotations
 
@@ -39,26 +39,20 @@ _ERROR = 40
 _NS_PER_S = 1_000_000_000
 
 
-def attach(io: EngineIO, run: Run, inherited: ResultPolicy | None) -> None:
-    """Gives a run that is about to be announced what it needs to keep results.
+def attach(world: World, run: Run, inherited: Keeping | None) -> None:
+    """Attach the result handling to a run that is about to be reported.
 
     Args:
-        io: The process.
-        run: The run; its `result_policy` and `result_handler` are set.
-        inherited: How the calling run keeps results.
+        world: The engine's I/O.
+        run: The run; its `keeping` and `keeper` are set.
+        inherited: The result policy of the calling run.
     """
     options = run.definition.result_policy or NO_OPTIONS
     result_policy = (inherited or ResultPolicy()).with_options(options)
     if run.definition.is_flow:
-        # What the caller's next attempt finds of this run, and what this run's own next one does.
-        own = (
-            result_policy
-            if options.persist is not False
-            else result_policy.with_attempt_cache(None)
-        )
-        result_policy = result_policy.with_attempt_cache(
-            AttemptCache() if run.definition.retry is not None else None
-        )
+        # `own` holds the caller's attempt cache; `keeping` passes on this run's own cache.
+        own = keeping if options.persist is not False else keeping.with_kept(None)
+        keeping = keeping.with_kept(Kept() if run.definition.retry is not None else None)
         is_inside = current_transaction.get() is not None
         run.result_policy = result_policy if result_policy.is_set or is_inside else None
         if own.persist or own.attempt_cache is not None:
@@ -66,27 +60,22 @@ def attach(io: EngineIO, run: Run, inherited: ResultPolicy | None) -> None:
         return
     hooks = run.definition.hooks
     has_hooks = hooks is not None and hooks.are_of_transactions
-    around = transaction_of(io, run.parent, wanted=has_hooks)
-    run.result_policy = result_policy if result_policy.is_set or around is not None else None
-    if (
-        result_policy.persist
-        or result_policy.attempt_cache is not None
-        or around is not None
-        or has_hooks
-    ):
-        run.result_handler = RunResultHandler(io, run, result_policy, around)
+    around = transaction_of(world, run.parent, wanted=has_hooks)
+    run.keeping = keeping if keeping.says_something or around is not None else None
+    if keeping.persist or keeping.kept is not None or around is not None or has_hooks:
+        run.keeper = RunKeeper(world, run, keeping, around)
 
 
-def transaction_of(io: EngineIO, run: Run | None, *, wanted: bool) -> TransactionNode | None:
-    """The transaction in which the code of a run is: that of a block, or a task run's own.
+def transaction_of(world: World, run: Run | None, *, wanted: bool) -> TransactionNode | None:
+    """Return the transaction that contains the code of a run: a block's, or a task run's own.
 
-    Tasks in tasks keep their results each for itself, unless something is to be rolled back: there
-    is a block around them, or one of them has hooks for it.
+    Nested tasks each store their results independently, unless a rollback may be needed: if there
+    is a block around them, or one of them has transaction hooks.
 
     Args:
-        io: The process.
+        world: The engine's I/O.
         run: The run; None outside of runs.
-        wanted: Whether a task run's own is to count although nothing needed it so far.
+        wanted: True to return a task run's own transaction even if it was not needed so far.
     """
     of_block = current_transaction.get()
     if run is None or run.definition.is_flow:
@@ -109,14 +98,14 @@ def transaction_of(io: EngineIO, run: Run | None, *, wanted: bool) -> Transactio
     return result_handler.transaction
 
 
-class RunResultHandler:
-    """Keeps the result of one run; see `flowspan.core.result_options.ResultHandler`.
+class RunKeeper:
+    """The result handler of one run; see `flowspan.core.keeping.Keeper`.
 
     Args:
-        io: The process.
+        world: The engine's I/O.
         run: The run.
-        result_policy: How its result is kept.
-        around: The transaction in which it was called.
+        keeping: The result policy of the run.
+        around: The transaction in which the run was called.
     """
 
     def __init__(
@@ -148,16 +137,16 @@ class RunResultHandler:
 
     @property
     def place(self) -> Hashable:
-        """The place of what the run calls, in a flow with retries."""
+        """The call site passed to the runs that this run calls, in a flow with retries."""
         return self._lookup.place
 
     def note_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Note which call this is, if the flow is to know it again in its next attempt."""
-        if self._policy.attempt_cache is not None:
+        """Record the identity of this call, so that the flow's next attempt can recognize it."""
+        if self._keeping.kept is not None:
             self._lookup.note_call(args, kwargs)
 
     def look_up(self) -> Calls:
-        """Looks whether there is a result already; the state Cached, or None."""
+        """Look for an existing result; return the state Cached, or None."""
         is_flow = self._run.definition.is_flow
         if is_flow and self._policy.attempt_cache is None:
             return None
@@ -184,11 +173,11 @@ class RunResultHandler:
         return self._lean(State(COMPLETED, "Cached", lookup.found_how, value, run_id, now))
 
     def attempt_failed(self) -> Calls:
-        """Rolls back what the failed attempt did in tasks of its own."""
+        """Roll back the tasks that the failed attempt called."""
         yield from rollback_children(self.transaction)
 
     def finish(self, state: State) -> Calls:
-        """Stores the result, unless that is left to a transaction; the state to enter."""
+        """Store the result, unless a transaction does it later; return the state to enter."""
         if state.type is not COMPLETED:
             return state
         transaction = self.transaction
@@ -204,7 +193,7 @@ class RunResultHandler:
         if self._policy.persist:
             self._set_reference()
         if self._writes and (transaction.waits_for_parent or self._lookup.kept_as is not None):
-            # Now, before anyone else has the value and may change it.
+            # Serialize before any other code gets the value and may change it.
             yield Do(self._take_down, (), is_user_code=False)
         if self._snapshot is not None and self._run.definition.is_flow:
             yield from self._keep_with_block()
@@ -224,7 +213,7 @@ class RunResultHandler:
         return self._lean(state)
 
     def settle(self, state: State) -> Calls:
-        """Makes the run's transaction a part of that around it, or rolls it back."""
+        """Join the run's transaction with the enclosing one, or roll it back."""
         self._has_completed = state.type is COMPLETED
         if not self.transaction.has_ended:
             yield from end(self.transaction, failed=state.type is not COMPLETED)
@@ -232,9 +221,9 @@ class RunResultHandler:
             yield from end(self.transaction, failed=True)
 
     def _keep_with_block(self) -> Calls:
-        """Keep a subflow's result when the block around its call commits, if there is one.
+        """Cache a subflow's result when the enclosing block commits, if there is one.
 
-        Its tasks are rolled back with the block, so the next attempt has to run it again then.
+        If the block is rolled back, so are the subflow's tasks; the next attempt must run it again.
         """
         run, block = self._run, current_transaction.get()
         callers = {run.parent.record.id, self._lookup.flow_run_id} if run.parent is not None else ()
@@ -242,8 +231,8 @@ class RunResultHandler:
             return
         call, snapshot, attempt = self._lookup.kept_as, self._snapshot, self._lookup.flow_attempt
         node = TransactionNode(key=None, parent=block, run_id=run.record.id, note=self._note)
-        node.has_joined = True  # it is ours, and no child for the program to see
-        node.write = lambda: self._policy.attempt_cache.put(call, snapshot, attempt)
+        node.has_joined = True  # internal, and invisible to the program
+        node.write = lambda: self._keeping.kept.put(call, snapshot, attempt)
         self._snapshot = None
         yield from end(node, failed=False)
 
@@ -252,14 +241,14 @@ class RunResultHandler:
         return self._policy.persist or self._lookup.kept_as is not None
 
     def _take_down(self) -> None:
-        """Keep the value as it is now: for the flow's next attempt, and for the store."""
+        """Capture the value as it is now, for the flow's next attempt and for the store."""
         if self._lookup.kept_as is not None:
             is_flow = self._run.definition.is_flow
             self._snapshot = Snapshot((*self._names, self._value) if is_flow else self._value)
         if self._policy.persist:
             try:
                 self._record = self._made_record()
-            except Exception as error:  # noqa: BLE001 - raised where it is to be written
+            except Exception as error:  # noqa: BLE001 - raised when it is written
                 self._record = error
         self._value = None
 
@@ -272,7 +261,7 @@ class RunResultHandler:
         return lookup.store.prepare(self._value, lookup.storage_key, expiration, run.record.id)
 
     def _write(self) -> None:
-        """Keeps the result: in memory for the flow's next attempt, and in the store.
+        """Store the result: in the attempt cache and in the result store.
 
         Raises:
             Exception: It cannot be written.
@@ -289,41 +278,42 @@ class RunResultHandler:
         self._lookup.store.write_record(record)
 
     def _write_or_say(self) -> None:
-        """The same outside of transactions: the run has completed, whether it can be stored or not.
+        """Store the result outside of transactions; log a failure instead of raising it.
 
-        Losing a result that is there because of a full disk would be worse than not storing it.
+        The run completes anyway: losing an existing result because of a full disk would be worse
+        than not storing it.
         """
         try:
             self._write()
-        except Exception as error:  # noqa: BLE001 - serializers and file systems raise what they like
+        except Exception as error:  # noqa: BLE001 - serializers and file systems may raise anything
             self._problem = error
             self._world.note(
                 self._run,
                 _ERROR,
                 f"The result was not stored ({summary(error)}). The run "
-                "has completed all the same, and whoever waits for the result gets it.",
+                "has completed anyway, and its callers get the result.",
                 None,
             )
 
     def _set_reference(self) -> None:
         try:
             reference = self._lookup.store.reference(self._lookup.storage_key)
-        except Exception:  # noqa: BLE001 - the store cannot be opened, as the writing will say
+        except Exception:  # noqa: BLE001 - the store cannot be opened; writing reports it
             return
         self.reference = json.dumps(reference).encode()
 
     def _lean(self, state: State) -> State:
-        """The state without its result in memory, where that is to be read from the store."""
-        options = self._run.definition.result_policy or NO_OPTIONS
+        """Return the state without the result in memory, if the store has it."""
+        options = self._run.definition.keeping or NO_OPTIONS
         if options.in_memory or self.reference is None or self.transaction.waits_for_parent:
             return state
-        if type(state) is not State:  # its caller gets what was returned, states as they are
+        if type(state) is not State:  # a returned state is passed on unchanged
             return state
         store, key = self._lookup.store, self._lookup.storage_key
         return StoredState(state, lambda: store.load(store.read(key)))
 
     def _tell_rolled_back(self) -> None:
-        if not self._has_completed:  # it never said that it has completed
+        if not self._has_completed:  # the completion was never reported
             return
         run, message = self._run, "Rolled back with the transaction that it was called in."
         kind, now = COMPLETED.number, self._world.now_ns()

@@ -1,4 +1,4 @@
-"""Keys of results that a template names: "{parameters[day]}-{task_run.name}"."""
+"""Result keys from templates, such as "{parameters[day]}-{task_run.name}"."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _OF_FLOW_RUNS = (
     *("scheduled_start_time", "parent_flow_run_id", "root_flow_run_id", "parent_deployment_id"),
     *("job_variables", "api_url", "ui_url"),
 )
-"""The facts that `flowspan.runtime.flow_run` gives."""
+"""The attributes of `flowspan.runtime.flow_run`."""
 
 
 def key_from_template(template: str, run: Run, arguments: dict[str, Any]) -> str:
-    """Fill in the template of a key for a run.
+    """Format the template of a key for a run.
 
-    The names that flowspan gives to runs ("load-0") come again in the next flow run. A key must
-    not, so `task_run.name` has a part of the id beside, unless the task names its runs itself.
+    The run names that flowspan generates ("load-0") recur in the next flow run, but a key must not.
+    So `task_run.name` gets a part of the id as a suffix, unless the task names its runs itself.
 
     Args:
-        template: With `parameters[name]` and what `flowspan.runtime` tells in braces:
+        template: A format string with `parameters[name]` and the attributes of `flowspan.runtime`:
             `task_run.…`, `flow_run.…`, `deployment.…`.
         run: The task run.
-        arguments: Its arguments by the names of parameters.
+        arguments: Its arguments by parameter name.
 
     Raises:
-        ValueError: The template names something that is not there.
+        ValueError: The template refers to an unknown name.
     """
     flow_run = _flow_run(run.flow_run)
     deployment = SimpleNamespace(

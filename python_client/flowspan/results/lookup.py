@@ -1,4 +1,4 @@
-"""Looking results up: in the store by the key of the cache policy, and in what a flow kept."""
+"""The lookup of results: in the store by cache key, and in the attempt cache of a flow."""
 
 from __future__ import annotations
 
@@ -43,15 +43,16 @@ _LONGEST_WAIT_S = 0.5
 
 
 class LookUp:
-    """Looks for the result of one run.
+    """The lookup of one run's result.
 
     Attributes:
-        key: The key of the cache policy; None if there is none.
-        kept_as: The call as which a flow with retries keeps the result; None if it does not.
+        key: The cache key; None if there is none.
+        kept_as: The call identity under which a flow with retries caches the result; None if it
+            does not.
         flow_attempt: The attempt of the flow in which the run was called.
         flow_run_id: The run of that flow; None outside of flows.
-        found_how: For people, where the result was found.
-        is_stored: Whether it was found in the store.
+        found_how: A message for people that says where the result was found.
+        is_stored: True if the result was found in the store.
     """
 
     def __init__(self, io: EngineIO, run: Run, result_policy: ResultPolicy) -> None:
@@ -76,10 +77,10 @@ class LookUp:
 
     @property
     def store(self) -> ResultStore:
-        """The store, opened when it is first needed.
+        """The store, opened on first use.
 
         Raises:
-            Exception: It cannot be: a library is missing, the URL is wrong.
+            Exception: It cannot be opened: a library is missing, or the URL is wrong.
         """
         if self._store is None:
             store = store_for(self._results.storage, self._results.serializer)
@@ -91,26 +92,26 @@ class LookUp:
 
     @property
     def storage_key(self) -> str:
-        """The key under which the result is stored: that of the policy, or the run's id."""
+        """The key under which the result is stored: the cache key, or the run's id."""
         return self.key or self._run.record.id
 
     def look_up(self, transaction: TransactionNode) -> Found:
-        """Looks for the result.
+        """Look for the result.
 
         Args:
-            transaction: The run's; it keeps the lock of the key, if there is one.
+            transaction: The run's transaction; it releases the lock of the key, if there is one.
 
         Returns:
             The result in a tuple; None if there is none.
 
         Raises:
-            ConfigError: The key is to be locked, and there is nothing that could.
+            ConfigError: The key must be locked, but there is no lock manager.
         """
         if self._results.persist and not self._run.definition.is_flow:
             try:
                 self.key = yield Do(self._made_key, (), is_user_code=False)
-            except Exception as error:  # noqa: BLE001 - may be anything of user code
-                self._warn(f"It is run without a cache: {reason_of(error)}")
+            except Exception as error:  # noqa: BLE001 - user code may raise anything
+                self._warn(f"The task runs without a cache: {reason_of(error)}")
             if self.key is not None:
                 yield from self._lock(transaction)
                 if not self._options.refresh:
@@ -125,16 +126,16 @@ class LookUp:
         return None
 
     def note_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Note which call of a flow with retries this is, where and when it is made.
+        """Record the identity of this call, at its call site, in a flow with retries.
 
         Args:
-            args: The positional arguments; futures in them need not have ended.
+            args: The positional arguments; futures in them may be unfinished.
             kwargs: The keyword arguments, likewise.
         """
         kept, run = self._results.attempt_cache, self._run
         try:
             identity = identity_of(run.definition, kept.first_seen)
-        except Exception:  # noqa: BLE001 - nobody has asked for a hash: a closure may raise anything
+        except Exception:  # noqa: BLE001 - an implicit hash: a closure may raise anything
             if not run.definition.is_flow:
                 return
             identity = run.definition.name
@@ -147,7 +148,7 @@ class LookUp:
             self._number = kept.count(self._place, self.flow_attempt)
 
     def warn_once_of_iterating(self) -> None:
-        """Say so, once, if options of the task ask for what a generator that is iterated lacks."""
+        """Warn, once, if the task's options ask for a result that an iterated generator lacks."""
         definition: Any = self._run.definition
         options, code = self._options, definition.code
         if not options.persist or options.is_uncached or code.warned_of_iterating:
@@ -155,13 +156,13 @@ class LookUp:
         code.warned_of_iterating = True
         self._warn(
             f"The values of task {definition.name!r} are neither stored nor looked up, although "
-            "its options ask for it, for it is a generator that is iterated. Call its submit(): "
-            "the result is the list of them. Or let it return a list."
+            "its options ask for it, because it is an iterated generator. Call its submit(): "
+            "the result is the list of its values. Or let it return a list."
         )
 
     @property
     def place(self) -> Hashable:
-        """The place of what the run itself calls: one of its own for a call of no known inputs."""
+        """The call site for the calls of this run; unique if this call's inputs are unknown."""
         return object() if self._call is None else self._call[:2]
 
     def _look_up_kept(self) -> Found:
@@ -183,17 +184,17 @@ class LookUp:
         options = self._options
         if options.is_uncached:
             return False
-        # Else the policy said that there is no key.
-        return not self._results.persist or (options.policy is None and options.key_fn is None)
+        # Otherwise the policy decided that there is no key.
+        return not self._keeping.persist or (options.policy is None and options.key_fn is None)
 
     def _made_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-        """Return which call this is; None if its inputs cannot be hashed."""
+        """Return the identity of this call; None if its inputs cannot be hashed."""
         try:
             key: Hashable = (self._place, hash_objects(args, kwargs))
-        except Exception:  # noqa: BLE001 - nobody has asked for a hash: an input may raise anything
+        except Exception:  # noqa: BLE001 - an implicit hash: an input may raise anything
             if not self._run.definition.is_flow:
                 return None
-            # A subflow that is given a connection must not charge twice either.
+            # Even a subflow with an unhashable input, such as a connection, must not run twice.
             items = [*enumerate(args), *sorted(kwargs.items())]
             key = (self._place, *((name, _hash_or_record(each)) for name, each in items))
         if self._run.is_submitted or self._run.definition.is_async:
@@ -201,7 +202,7 @@ class LookUp:
         return Call(key, self._results.attempt_cache.count(key, self.flow_attempt), is_exact=True)
 
     def _made_policy(self) -> CachePolicy | None:
-        """Return what makes the key; None if that is the template of `result_storage_key`."""
+        """Return the policy that computes the key; None if `result_storage_key` is a template."""
         options = self._options
         if options.is_uncached:
             return NO_CACHE
@@ -230,7 +231,7 @@ class LookUp:
         return exact_text(key) or None
 
     def _warn_once_of_local(self, definition: Any) -> None:
-        """Say so, once, if what the key is made of cannot be known again in another process."""
+        """Warn, once, if a part of the key cannot be recognized in another process."""
         code = definition.code
         local = code.first_seen.local
         if not local or code.warned or self._policy is None or self._policy.is_of_one_run:
@@ -238,9 +239,9 @@ class LookUp:
         code.warned = True
         names = ", ".join(map(repr, local))
         self._warn(
-            f"Results of task {definition.name!r} are found again in this process only, for its "
-            f"key is made of {names} ({'; '.join(local.values())}). Pass what differs between "
-            "tasks as an argument that can be hashed, or give a cache_key_fn."
+            f"Results of task {definition.name!r} are reused in this process only, because its "
+            f"key depends on {names} ({'; '.join(local.values())}). Pass what differs between "
+            "tasks as an argument that can be hashed, or set a cache_key_fn."
         )
 
     def _found_in_store(self) -> tuple[Any] | None:
@@ -251,18 +252,18 @@ class LookUp:
         try:
             return (self.store.load(record),)
         except ResultUnreadable as error:
-            self._warn(f"What is in the cache is passed over: {error}")
+            self._warn(f"The cached result is ignored: {error}")
             return None
 
     def _lock(self, transaction: TransactionNode) -> Generator[float, Any, None]:
-        """Locks the key, where the policy says so; waits for it in turns that can be broken off."""
+        """Lock the key if the policy requires it, polling so that the wait can be interrupted."""
         policy, key, holder = self._policy, self.key, self._run.record.id
         if policy is None or policy.isolation_level != IsolationLevel.SERIALIZABLE:
             return
         locks = policy.lock_manager
         if locks is None or key is None:
             raise ConfigError(
-                "The isolation level SERIALIZABLE needs something that locks: "
+                "The isolation level SERIALIZABLE needs a lock manager: "
                 "cache_policy.configure(lock_manager=MemoryLockManager(), …)."
             )
         wait_s = _FIRST_WAIT_S
@@ -276,7 +277,7 @@ class LookUp:
 
 
 def _place_in(parent: Run | None) -> Hashable:
-    """Return which call made the run that makes another call; a flow run is made once."""
+    """Return the call site of a parent run; empty for a flow run, which exists once."""
     if parent is None or parent.definition.is_flow:
         return ()
     result_handler: Any = parent.result_handler
@@ -284,7 +285,7 @@ def _place_in(parent: Run | None) -> Hashable:
 
 
 def _hash_or_record(value: Any) -> str:
-    """Return a hash of an argument; without one, what is recorded of it: its data and types."""
+    """Return a hash of an argument, or its recorded form (data and types) if it has no hash."""
     try:
         return hash_objects(value)
     except Exception:  # noqa: BLE001 - an input may raise anything
@@ -295,6 +296,6 @@ def _hash_or_record(value: Any) -> str:
 
 
 def _plain(value: Any) -> Hashable:
-    """Return what keeps apart plain values that are equal: 1 and True, 0.0 and -0.0."""
+    """Return a key that tells equal plain values apart: 1 and True, 0.0 and -0.0."""
     kind = type(value)
     return (kind, repr(value)) if kind in {float, complex} else (kind, value)

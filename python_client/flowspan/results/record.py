@@ -1,7 +1,7 @@
-"""A stored result: one file that says what is in it.
+"""The file format of a stored result.
 
-The first line says that it is one, the second is a JSON object (the header), and the rest is what
-the serializer made of the value::
+The first line identifies the format, the second is a JSON object (the header), and the rest is the
+serialized value::
 
     flowspan-result/1
     {"key": "…", "serializer": {"type": "pickle", …}, "created": …, "run_id": "…", …}
@@ -29,17 +29,17 @@ _NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultRecord:
-    """A result as it is stored.
+    """A stored result.
 
     Attributes:
-        key: Under which it is found.
-        body: What the serializer made of the value.
-        serializer: How the serializer describes itself (`flowspan.serializers.describe`).
-        created_ns: When it was written, in nanoseconds since 1970 UTC.
-        expires_ns: From when on it is no longer found in a cache; None if always.
-        run_id: The run whose result it is; empty where no run wrote it.
-        location: The URL of the file that holds the value, where this one only leads there;
-            else empty.
+        key: The key under which it is stored.
+        body: The serialized value.
+        serializer: The description of the serializer (`flowspan.serializers.describe`).
+        created_ns: The time of writing, in nanoseconds since 1970 UTC.
+        expires_ns: The time from which caches ignore it; None for never.
+        run_id: The run that produced it; empty if no run did.
+        location: The URL of the file with the value, if this file is only a pointer to it; else
+            empty.
     """
 
     key: str
@@ -52,17 +52,17 @@ class ResultRecord:
 
     @property
     def expiration(self) -> datetime | None:
-        """From when on it is no longer found in a cache."""
+        """The instant from which caches ignore it; None for never."""
         return None if self.expires_ns is None else _instant(self.expires_ns)
 
     @property
     def created(self) -> datetime:
-        """When it was written."""
+        """The instant of writing."""
         return _instant(self.created_ns)
 
     @property
     def result(self) -> Any:
-        """The value, read anew each time.
+        """The value, deserialized on each access.
 
         Raises:
             ResultUnreadable: It cannot be read here.
@@ -70,10 +70,10 @@ class ResultRecord:
         return self.load()
 
     def load(self, known: SerializerLike | None = None) -> Any:
-        """The value.
+        """Deserialize the value.
 
         Args:
-            known: The serializer at hand; see `flowspan.serializers.from_description`.
+            known: The caller's serializer; see `flowspan.serializers.from_description`.
 
         Raises:
             ResultUnreadable: It cannot be read here; the message says why.
@@ -95,10 +95,10 @@ def made_record(
     expires_ns: int | None = None,
     run_id: str = "",
 ) -> ResultRecord:
-    """The record of a value.
+    """Return the record of a value.
 
     Raises:
-        SerializationError: The serializer cannot write it. (One of the user's may raise anything.)
+        SerializationError: The serializer cannot write it. (A custom one may raise anything.)
     """
     return ResultRecord(
         key=key,
@@ -111,7 +111,7 @@ def made_record(
 
 
 def pack(record: ResultRecord) -> bytes:
-    """The record as the bytes of its file."""
+    """Encode the record as the bytes of its file."""
     header = {
         "key": record.key,
         "serializer": record.serializer,
@@ -126,13 +126,13 @@ def pack(record: ResultRecord) -> bytes:
 
 
 def unpack(data: bytes) -> ResultRecord:
-    """The record of a file.
+    """Decode the bytes of a file.
 
     Raises:
-        ResultUnreadable: It is something else, or damaged.
+        ResultUnreadable: It is not a result, or damaged.
     """
     if not data.startswith(_MAGIC):
-        raise ResultUnreadable("it is no result of flowspan")
+        raise ResultUnreadable("it is not a flowspan result")
     line, _, body = data[len(_MAGIC) :].partition(b"\n")
     try:
         header = json.loads(line)
@@ -150,7 +150,7 @@ def unpack(data: bytes) -> ResultRecord:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ResultUnreadable(f"its header is damaged ({type(error).__name__}: {error})") from None
     if not is_whole:
-        raise ResultUnreadable("it is not whole: its size or checksum is wrong")
+        raise ResultUnreadable("it is incomplete: its size or checksum is wrong")
     return record
 
 

@@ -1,4 +1,4 @@
-"""References to results: what a state says of where its result is.
+"""References to results: the location of a run's result, as reported in its state.
 
 On the wire they are a flowspan.v1.Payload of the encoding below, whose data is a JSON object with
 the entries "url", "key" and "serializer" (a short name).
@@ -25,29 +25,29 @@ _PLAIN = ("json", "compressed/json")
 
 
 def read_reference(data: bytes) -> dict[str, str]:
-    """The entries of a reference.
+    """Parse the entries of a reference.
 
     Raises:
-        ResultUnreadable: It is no reference.
+        ResultUnreadable: The data is not a reference.
     """
     try:
         found = json.loads(data)
         return {name: str(found[name]) for name in ("url", "key", "serializer")}
     except (ValueError, KeyError, TypeError) as error:
-        raise ResultUnreadable(f"That is no reference to a result ({error}).") from None
+        raise ResultUnreadable(f"The data is not a reference to a result ({error}).") from None
 
 
 def load_reference(data: bytes, *, trust: Trust = False) -> Any:
-    """The result that a reference leads to.
+    """Return the result that a reference points to.
 
     Args:
         data: The reference's bytes.
-        trust: What is trusted beside the storages of this program; see `results.trusted_storages`.
+        trust: Trusted places besides the storages of this program; see `flowspan.results.trust`.
 
     Raises:
-        UntrustedResult: It leads elsewhere, or to something else than it says.
-        MissingResult: There is nothing any more where it leads, as seen from here.
-        ResultUnreadable: What is there cannot be read.
+        UntrustedResult: It points to an untrusted place, or to a result other than it claims.
+        MissingResult: There is no result at that place any more, as seen from here.
+        ResultUnreadable: The file cannot be read.
     """
     reference = read_reference(data)
     url, named = reference["url"], reference["serializer"]
@@ -66,7 +66,7 @@ def load_reference(data: bytes, *, trust: Trust = False) -> Any:
     written = described_name(record.serializer)
     if trust is not True and written not in {named, *_PLAIN}:
         raise UntrustedResult(
-            f"The state says that its result is written as {named!r:.200}, but at {url} is one "
-            f"written as {written!r:.200}. If that is right, pass trust=True."
+            f"The state says that its result is written as {named!r:.200}, but the result at {url} "
+            f"is written as {written!r:.200}. If that is right, pass trust=True."
         )
     return record.load()

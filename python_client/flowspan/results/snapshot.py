@@ -1,7 +1,7 @@
-"""Copies of results, for flows that may be tried again: what is changed later, changes no copy.
+"""Copies of results for flows with retries: later changes to a value do not affect its copy.
 
-A copy is made by pickling, as far as a value can be pickled. What cannot be (a lock, a socket, a
-generator), and functions and classes, are parts of the copy as they are.
+A copy is made by pickling. Parts that cannot be pickled (a lock, a socket, a generator), and
+functions and classes, are shared between the value and its copies.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _IMMUTABLE = ATOMIC - {bytearray}
 _SHARED = (type, FunctionType, BuiltinFunctionType, ModuleType, weakref.finalize)
 
 _IN_MEMORY = frozenset({io.BytesIO, io.StringIO})
-"""Files that let go of nothing at their end, although they have the `__del__` of all files.
+"""Files that release no resource, although they have the `__del__` of all files.
 
-A subclass may do more when it is closed.
+A subclass may release more when it is closed.
 """
 
 _loading = threading.local()
 
 
 class Snapshot:
-    """A value as it was when this was made.
+    """A value as it was when the snapshot was taken.
 
     Args:
         value: The value.
@@ -48,7 +48,7 @@ class Snapshot:
         pickler = _Pickler(buffer)
         try:
             pickler.dump(value)
-        except Exception:  # noqa: BLE001 - whatever a value raises: it is kept as it is
+        except Exception:  # noqa: BLE001 - a value may raise anything; it is then shared
             return
         self._data, self._shared = buffer.getvalue(), pickler.shared
         if not pickler.has_resources:
@@ -71,12 +71,12 @@ class Snapshot:
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles a value, but for the parts that its copies share with it.
+    """A pickler that leaves out the parts that the copies share with the value.
 
     Attributes:
         shared: These parts.
-        has_resources: True if one of them is no function and no class. The value is kept alive
-            then: what it lets go of at its end, its copies still use.
+        has_resources: True if one of them is neither a function nor a class. The value is then kept
+            alive, because its finalizer would release resources that its copies use.
     """
 
     def __init__(self, buffer: io.BytesIO) -> None:
@@ -85,19 +85,19 @@ class _Pickler(pickle.Pickler):
         self.has_resources = False
 
     def reducer_override(self, obj: Any) -> Any:
-        """Return how an object is pickled; called for what pickle does not know by itself."""
+        """Return the reduction of an object that pickle does not handle natively."""
         kind: Any = type(obj)
         if obj is _shared_part or kind in copyreg.dispatch_table:
             return NotImplemented
         if kind is object or issubclass(kind, _SHARED):
             self.has_resources |= issubclass(kind, weakref.finalize)
             return self._as_it_is(obj)
-        # The iterators of itertools can be pickled up to Python 3.13, which warns of it.
+        # The iterators of itertools can be pickled up to Python 3.13, which warns about it.
         is_inert = kind in _IN_MEMORY or not hasattr(kind, "__del__")
         if is_inert and kind.__module__ != "itertools":
             try:
                 return kind.__reduce_ex__(obj, pickle.HIGHEST_PROTOCOL)
-            except Exception:  # noqa: BLE001, S110 - whatever a value raises: it cannot be pickled
+            except Exception:  # noqa: BLE001, S110 - a value may raise anything; it is then shared
                 pass
         self.has_resources = True
         return self._as_it_is(obj)

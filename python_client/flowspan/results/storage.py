@@ -1,4 +1,4 @@
-"""Folders for results: a local one, or any that fsspec can reach by a URL."""
+"""Folders for results: local, or any remote one that fsspec can reach by a URL."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from flowspan.private_files import make_folder, open_file, own_folder, own_home
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.=@ ")
 _MAX_NAME = 150
 _WITH_RENAME = frozenset({"sftp", "ssh", "smb", "hdfs", "arrow_hdfs", "webhdfs"})
-"""File systems in which a file under way can be seen, and that can rename."""
+"""File systems in which a partly written file is visible, and that support renaming."""
 
 
 class Folder(Protocol):
-    """Where files of results are; each is written whole or not at all."""
+    """A folder for result files; each file is written atomically."""
 
     url: str
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file; None if there is none."""
+        """Return the content of a file; None if it does not exist."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file, instead of one that is there.
+        """Write a file, replacing an existing one.
 
         Raises:
             OSError: It cannot be written. (Other file systems may raise other errors.)
         """
 
     def delete(self, name: str) -> None:
-        """Deletes a file, if it is there."""
+        """Delete a file, if it exists."""
 
     def url_of(self, name: str) -> str:
-        """The URL of a file."""
+        """Return the URL of a file."""
 
 
 class LocalFolder:
-    """A folder of this machine, made when it is first written to.
+    """A local folder, created on the first write.
 
-    Its files are for this user alone, and so is the folder if it is made here. A folder that is
-    there keeps its permissions, unless it is in a home of flowspan's.
+    Its files are readable by this user only, and so is the folder if it is created here. An
+    existing folder keeps its permissions, unless it is in a flowspan home.
 
     Args:
-        path: Where it is.
-        home: The home that it is in, if it is its own folder for results.
+        path: The path of the folder.
+        home: The home that contains it, if it is the home's own results folder.
     """
 
     def __init__(self, path: Path, *, home: Path | None = None) -> None:
@@ -57,14 +57,14 @@ class LocalFolder:
         self.url = self.path.as_uri()
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file; None if there is none."""
+        """Return the content of a file; None if it does not exist."""
         try:
             return (self.path / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file under another name and renames it, so that nobody sees a part of it."""
+        """Write a file under a temporary name and rename it, so that no reader sees a part."""
         path = self.path / name
         if self._home is not None:
             own_home(self._home)
@@ -81,24 +81,24 @@ class LocalFolder:
             raise
 
     def delete(self, name: str) -> None:
-        """Deletes a file, if it is there."""
+        """Delete a file, if it exists."""
         (self.path / name).unlink(missing_ok=True)
 
     def url_of(self, name: str) -> str:
-        """The URL of a file."""
+        """Return the URL of a file."""
         return (self.path / name).as_uri()
 
 
 class RemoteFolder:
-    """A folder that fsspec reaches: s3://bucket/prefix, memory://results and so on.
+    """A folder that fsspec reaches, such as s3://bucket/prefix or memory://results.
 
     Args:
-        url: Of the folder. Credentials come from where the file system's own library looks for
-            them, or from fsspec's configuration.
+        url: The URL of the folder. Credentials come from the usual sources of the file system's
+            library, or from fsspec's configuration.
 
     Raises:
-        ImportError: The library for that kind of URL is not installed.
-        ValueError: There is no such kind of URL.
+        ImportError: The library for this kind of URL is not installed.
+        ValueError: This kind of URL is unknown.
     """
 
     def __init__(self, url: str) -> None:
@@ -108,21 +108,21 @@ class RemoteFolder:
         self._fs: Any
         try:
             self._fs, self._path = url_to_fs(self.url)
-        except (ImportError, ValueError) as error:  # the message knows nothing of results
-            raise type(error)(f"Results cannot be kept at {url!r}: {error}") from error
+        except (ImportError, ValueError) as error:  # the message does not mention results
+            raise type(error)(f"Results cannot be stored at {url!r}: {error}") from error
         protocol = self._fs.protocol
         names = {protocol} if isinstance(protocol, str) else set(protocol)
         self._renames = bool(names & _WITH_RENAME)
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file; None if there is none."""
+        """Return the content of a file; None if it does not exist."""
         try:
             return bytes(self._fs.cat_file(f"{self._path}/{name}"))
         except FileNotFoundError:
             return None
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file at once, or under another name first where it would be seen half."""
+        """Write a file, via a temporary name if a partly written file would be visible."""
         path = f"{self._path}/{name}"
         self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         if not self._renames:
@@ -133,35 +133,35 @@ class RemoteFolder:
         self._fs.mv(temporary, path)
 
     def delete(self, name: str) -> None:
-        """Deletes a file, if it is there."""
+        """Delete a file, if it exists."""
         path = f"{self._path}/{name}"
         if self._fs.exists(path):
             self._fs.rm_file(path)
 
     def url_of(self, name: str) -> str:
-        """The URL of a file."""
+        """Return the URL of a file."""
         return f"{self.url}/{name}"
 
 
 def open_folder(where: str | Path) -> Folder:
-    """The folder for a URL or a path.
+    """Return the folder for a URL or a path.
 
     Args:
-        where: A path, "file:///path", or any URL that fsspec knows.
+        where: A path, "file:///path", or any URL that fsspec supports.
 
     Raises:
-        ImportError: The library for that kind of URL is not installed.
-        ValueError: There is no such kind of URL.
+        ImportError: The library for this kind of URL is not installed.
+        ValueError: This kind of URL is unknown.
     """
     path = local_path(where)
     return RemoteFolder(str(where)) if path is None else LocalFolder(path)
 
 
 def local_path(where: str | Path) -> Path | None:
-    """The path that a path or a URL names on this machine; None for other kinds of URLs.
+    """Return the local path of a path or a file URL; None for other URLs.
 
     Raises:
-        ValueError: It is on another machine.
+        ValueError: The URL names another machine.
     """
     if isinstance(where, Path):
         return expand(where)
@@ -170,7 +170,7 @@ def local_path(where: str | Path) -> Path | None:
         return expand(where)
     if not is_file_url(where):
         return None
-    # By hand: a "#" or "?" of a path that was not encoded belongs to the path, too.
+    # Parsed by hand, because an unencoded "#" or "?" belongs to the path.
     host, slash, path = rest.partition("/")
     if host not in {"", "localhost"}:
         raise ValueError(
@@ -181,17 +181,17 @@ def local_path(where: str | Path) -> Path | None:
 
 
 def is_file_url(url: str) -> bool:
-    """True if a URL names a file of a machine, in one of the two ways that fsspec knows."""
+    """Return True if a URL names a file, in one of the two forms that fsspec knows."""
     return url.startswith(("file://", "local:///"))
 
 
 def own_results(home: Path) -> LocalFolder:
-    """The folder for results of a home."""
+    """Return the results folder of a home."""
     return LocalFolder(home / "results", home=home)
 
 
 def read_url(url: str) -> bytes | None:
-    """The content of the file of that URL; None if there is none."""
+    """Return the content of the file at a URL; None if it does not exist."""
     folder, _, name = url.rpartition("/")
     opened = open_folder(folder)
     return opened.read(
@@ -200,10 +200,10 @@ def read_url(url: str) -> bytes | None:
 
 
 def file_name(key: str) -> str:
-    """The name of the file for a key: the key itself where that is a good name, else near it.
+    """Return the file name for a key: the key itself if it is valid, else one derived from it.
 
     Args:
-        key: Any text; slashes make folders.
+        key: Any text; slashes separate folders.
     """
     if len(key) <= _MAX_NAME and all(_is_plain(part) for part in key.split("/")):
         return key

@@ -1,4 +1,4 @@
-"""The result store: results by key, in a folder, through a serializer."""
+"""The result store: results by key, in a folder, written by a serializer."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ _NS_PER_S = 1_000_000_000
 
 
 class ResultStore:
-    """Results by key.
+    """A store for results by key.
 
     Args:
-        result_storage: The folder: a path, or a URL that fsspec knows. By default the one that the
-            settings name (FLOWSPAN_RESULTS_URL).
-        serializer: How values become bytes: an instance or a short name; by default the settings'
+        result_storage: The folder: a path, or a URL that fsspec supports. By default the folder of
+            the settings (FLOWSPAN_RESULTS_URL).
+        serializer: The serializer for values: an instance or a short name; by default the settings'
             (FLOWSPAN_RESULTS_SERIALIZER, pickle).
-        metadata_storage: A folder of its own for what is found by key, which then only leads to
-            the results; None keeps both in one file.
-        lock_manager: Guards keys for transactions with the isolation level SERIALIZABLE.
+        metadata_storage: A separate folder for the files that are looked up by key; these then only
+            point to the results. None stores both in one file.
+        lock_manager: Locks keys for transactions with the isolation level SERIALIZABLE.
 
     Raises:
-        ValueError, TypeError: An argument has a value that it may not have.
-        ImportError: The library for that kind of URL is not installed.
+        ValueError, TypeError: An argument has an invalid value.
+        ImportError: The library for this kind of URL is not installed.
     """
 
     def __init__(
@@ -72,21 +72,21 @@ class ResultStore:
         return self._folder.url
 
     def url_of(self, key: str) -> str:
-        """Where the result with that key is, or would be."""
+        """Return the URL of the result with this key, whether it exists or not."""
         return self._folder.url_of(file_name(key))
 
     def with_metadata_in(self, metadata_storage: str | Path) -> ResultStore:
-        """The same store, with a folder of its own for what is found by key."""
+        """Return a copy of the store with a separate folder for metadata."""
         fresh = copy.copy(self)
         fresh._index = open_folder(metadata_storage)  # noqa: SLF001 - a copy of this one
         return fresh
 
     def read(self, key: str) -> ResultRecord:
-        """The record under a key, expired or not; its `result` is the value.
+        """Return the record under a key, expired or not; its `result` is the value.
 
         Raises:
             MissingResult: There is none.
-            ResultUnreadable: It is damaged, or something else.
+            ResultUnreadable: It is damaged, or not a result.
         """
         record = self._read(key)
         if record is None:
@@ -94,18 +94,18 @@ class ResultStore:
         return record
 
     def find(self, key: str, warn: Callable[[str], object] | None = None) -> ResultRecord | None:
-        """The record under a key if it is there, is sound and has not expired.
+        """Return the record under a key if it exists, is intact and has not expired.
 
-        What is damaged is as good as not there.
+        A damaged record counts as missing.
 
         Args:
             key: The key.
-            warn: What to call with a warning about that; it is logged by default.
+            warn: Called with a warning about a damaged record; by default it is logged.
         """
         try:
             record = self._read(key)
-        except Exception as error:  # noqa: BLE001 - file systems raise what they like
-            message = f"The result {key!r} in {self.url} is passed over: {reason_of(error)}."
+        except Exception as error:  # noqa: BLE001 - file systems may raise anything
+            message = f"The result {key!r} in {self.url} is ignored: {reason_of(error)}."
             (warn or _logger.warning)(message)
             return None
         if record is None or (
@@ -115,7 +115,7 @@ class ResultStore:
         return record
 
     def exists(self, key: str) -> bool:
-        """Whether `find` finds something."""
+        """Return True if `find` returns a record."""
         return self.find(key) is not None
 
     def write(
@@ -125,16 +125,16 @@ class ResultStore:
         expiration: datetime | None = None,
         run_id: str = "",
     ) -> ResultRecord:
-        """Stores a value, instead of one that is there.
+        """Store a value, replacing an existing one.
 
         Args:
             obj: The value.
-            key: Under which it is to be found; a new one by default.
-            expiration: From when on a cache does not find it any more; None if always.
-            run_id: The run whose result it is.
+            key: The key to store it under; a new one by default.
+            expiration: The instant from which caches ignore it; None for never.
+            run_id: The run that produced it.
 
         Returns:
-            The record as it was written.
+            The record as written.
 
         Raises:
             SerializationError: The serializer cannot write it.
@@ -166,7 +166,7 @@ class ResultStore:
         )
 
     def write_record(self, record: ResultRecord) -> None:
-        """Store a record that `prepare` returned, instead of one that is there.
+        """Store a record that `prepare` returned, replacing an existing one.
 
         Raises:
             OSError: The folder cannot be written to. (Remote file systems may raise others.)
@@ -178,7 +178,7 @@ class ResultStore:
             self._index.write(name, pack(lead))
 
     def load(self, record: ResultRecord) -> Any:
-        """The value of a record that was found here.
+        """Return the value of a record that was found in this store.
 
         Raises:
             ResultUnreadable: It cannot be read here.
@@ -186,7 +186,7 @@ class ResultStore:
         return record.load(self.serializer)
 
     def reference(self, key: str) -> dict[str, str]:
-        """What leads to a result from elsewhere: its URL, key and serializer."""
+        """Return the reference to a result: its URL, key and serializer."""
         return {"url": self.url_of(key), "key": key, "serializer": short_name(self.serializer)}
 
     def _read(self, key: str) -> ResultRecord | None:
@@ -196,7 +196,7 @@ class ResultStore:
             return None
         record = unpack(data)
         if record.key != key:
-            raise ResultUnreadable(f"it is that of another key ({record.key!r})")
+            raise ResultUnreadable(f"it belongs to another key ({record.key!r})")
         if not record.location:
             return record
         data = read_trusted(record.location, trust=self.url)
@@ -213,7 +213,7 @@ class ResultStore:
     def acquire_lock(
         self, key: str, holder: str | None = None, timeout: float | None = None
     ) -> bool:
-        """Locks a key; see `flowspan.locking`.
+        """Lock a key; see `flowspan.locking`.
 
         Raises:
             ConfigError: The store has no lock manager.
@@ -221,23 +221,23 @@ class ResultStore:
         return self._locks().acquire_lock(key, holder or self.holder(), acquire_timeout=timeout)
 
     def release_lock(self, key: str, holder: str | None = None) -> None:
-        """Unlocks a key; see `flowspan.locking`."""
+        """Unlock a key; see `flowspan.locking`."""
         self._locks().release_lock(key, holder or self.holder())
 
     def is_locked(self, key: str) -> bool:
-        """Whether somebody has locked a key."""
+        """Return True if a key is locked."""
         return self._locks().is_locked(key)
 
     def is_lock_holder(self, key: str, holder: str | None = None) -> bool:
-        """Whether that holder has locked a key."""
+        """Return True if this holder has locked a key."""
         return self._locks().is_lock_holder(key, holder or self.holder())
 
     def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
-        """Waits until nobody has a key locked; False if the time was over before."""
+        """Wait until a key is unlocked; return False if the timeout passed first."""
         return self._locks().wait_for_lock(key, timeout)
 
     def holder(self) -> str:
-        """Who locks here: the current run."""
+        """Return the default holder of locks: the current run."""
         run = current_run.get()
         return run.record.id if run is not None else "outside"
 
@@ -246,14 +246,14 @@ class ResultStore:
 
 
 def _given(option: Any) -> Any:
-    """Return an option, or None for an empty text; an object is not asked for its truth."""
+    """Return an option, or None for empty text, without calling an object's `__bool__`."""
     return None if type(option) is str and not option else option
 
 
 def get_result_store() -> ResultStore:
-    """The store that holds for the code that is running here.
+    """Return the result store for the current code.
 
-    It is that of the options of the current task or flow, or else of the settings.
+    It follows the options of the current task or flow, or else the settings.
     """
     run = current_run.get()
     result_policy = run.result_policy if run is not None else None
@@ -265,9 +265,9 @@ def get_result_store() -> ResultStore:
 
 
 def store_for(storage: Any, serializer: Any) -> ResultStore:
-    """The store for options that may be None, or a store."""
+    """Return the store for options, which may be None; the storage may be a store."""
     if is_instance(storage, ResultStore):
         if serializer is None:
             return storage
-        raise TypeError("give the ResultStore its serializer itself, and no result_serializer")
+        raise TypeError("set the serializer of the ResultStore instead of a result_serializer")
     return ResultStore(storage, serializer=serializer)

@@ -1,8 +1,8 @@
-"""Which results are read: those in the storages that this program has configured.
+"""The trust in results: only those in the storages that this program has configured are read.
 
-Whoever reports a run says where its result is, and reading a result may run code of whoever wrote
-it. So a place that only a state names is not read, unless the caller says that it is trusted. (Why:
-docs/decisions/trusted-results.md.)
+A run's reporter says where its result is, and reading a result may run code of its author. So a
+place that only a state names is not read, unless the caller trusts it.
+docs/decisions/trusted-results.md has the reasons.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Trust: TypeAlias = "bool | str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None"
-"""What a caller trusts beside the storages of the program: all, or some by their path or URL."""
+"""Places a caller trusts besides the program's storages: all, or some by their path or URL."""
 
 _SPECIAL = frozenset("\\?#\0")
 
-# The storages of this process's flows, tasks and result stores, as they were given.
+# The storages of this process's flows, tasks and result stores, as they were configured.
 _configured: dict[str, None] = {}
 
 
@@ -39,16 +39,16 @@ def note_storage(storage: Any) -> None:
 
 
 def read_trusted(url: str, *, trust: Trust = False) -> bytes | None:
-    """Return the content of a file that somebody else has named; None if there is none.
+    """Return the content of a file that an untrusted source has named; None if it does not exist.
 
     Args:
         url: The URL.
-        trust: What the caller trusts beside the configured storages.
+        trust: Places the caller trusts besides the configured storages.
 
     Raises:
         UntrustedResult: The URL is in none of them; the message says what to do.
-        TypeError: `trust` is something else.
-        Exception: What a remote file system raises.
+        TypeError: `trust` has an unsupported type.
+        Exception: An error of a remote file system.
     """
     if trust is True:
         return read_url(url)
@@ -58,14 +58,14 @@ def read_trusted(url: str, *, trust: Trust = False) -> bytes | None:
             return found[0]
     raise UntrustedResult(
         f"The result is at {url!r:.500}, which is in no result storage of this program, and "
-        "reading a result can run code of whoever wrote it. If you trust that place, pass "
+        "reading a result can run code of its author. If you trust that place, pass "
         "trust=True, or its folder as in trust='/data/results', or name the folder in "
         "FLOWSPAN_RESULTS_TRUSTED_STORAGES."
     )
 
 
 def _storages(trust: Trust) -> Iterator[Path | str]:
-    """Iterate over the trusted storages: paths of folders of this machine, and URLs of others."""
+    """Yield the trusted storages: paths of local folders, and URLs of remote ones."""
     settings = config.get_config()
     yield settings.home / "results"
     given: list[Any] = [settings.results_url, *settings.results_trusted_storages, *_configured]
@@ -90,7 +90,7 @@ def _storages(trust: Trust) -> Iterator[Path | str]:
 
 
 def _read_within(storage: Path | str, url: str) -> tuple[bytes | None] | None:
-    """Return the content of a file in a tuple; None if it is not in the storage."""
+    """Return the content of a file in a tuple; None if the file is not in the storage."""
     if isinstance(storage, Path):
         return _read_local(storage, url) if is_file_url(url) else None
     if is_file_url(url):
@@ -110,14 +110,14 @@ def _read_within(storage: Path | str, url: str) -> tuple[bytes | None] | None:
 def _read_local(folder: Path, url: str) -> tuple[bytes | None] | None:
     try:
         path = local_path(url)
-        # Links and ".." are followed first: the file must be in the folder, whatever its name says.
+        # Links and ".." are resolved first: the file must really be in the folder.
         real = None if path is None else Path(os.path.realpath(path))
         if real is None or not real.is_relative_to(os.path.realpath(folder)):
             return None
         handle = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return (None,)
-    except ValueError:  # of another machine, or no path at all
+    except ValueError:  # of another machine, or not a path
         return None
     if not stat.S_ISREG(os.fstat(handle).st_mode):  # reading a pipe would wait for its writer
         os.close(handle)

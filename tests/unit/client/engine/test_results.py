@@ -306,7 +306,7 @@ def test_what_cannot_be_read_is_computed_anew(
     called(PLAIN, count.task, 1)
     (results / "k").write_bytes(content)
     assert names(called(PLAIN, count.task, 1, 1)) == ["Completed", "Cached"]
-    assert any("passed over" in line for line in recorder.logs(level=logging.WARNING))
+    assert any("is ignored" in line for line in recorder.logs(level=logging.WARNING))
 
 
 def test_a_result_whose_value_cannot_be_loaded_is_computed_anew(recorder: Recorder) -> None:
