@@ -1,1 +1,1 @@
-"""Where the service is: its address, the local service, and channels to it."""
+"""Connections to the service: its address, the local service, and gRPC channels."""

@@ -1,9 +1,9 @@
-"""Addresses of services: reading them, connecting to them, and saying why that failed."""
+"""Service addresses: parsing, connecting, and error messages for failed connections."""
 
 from __future__ import annotations
 
-# Imported for sockets, which would import it when they first connect to a name: in a thread, where
-# a fork at that moment would leave the child with a module that is half imported for good.
+# Sockets import it when they first resolve a host name. If another thread forks at that moment,
+# the child is left with a permanently half-imported module. So it is imported here.
 import encodings.idna  # noqa: F401 - see above
 import errno
 import os
@@ -25,15 +25,15 @@ _KEEPALIVE_S = 10
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a service listens.
+    """The address of a service.
 
     Attributes:
-        text: As it is written: ``host:port`` or ``unix:/path``, the path as the file is called.
+        text: The written form: ``host:port`` or ``unix:/path``, with the path unescaped.
         host: The host; empty for a Unix socket.
         port: The port; 0 for a Unix socket.
         path: The path of the Unix socket; empty for TCP.
-        is_local: Whether it is the local service's, which may be started when it is needed.
-        home: With is_local: the home that the local service serves.
+        is_local: True for the local service, which may be started on demand.
+        home: With is_local: the home of the local service.
     """
 
     text: str
@@ -45,19 +45,19 @@ class Address:
 
     @property
     def grpc_target(self) -> str:
-        """The address as gRPC takes it: it reads what it is given as a URL.
+        """The address in gRPC's form, which is a URL.
 
         Raises:
-            ConfigError: There is no such form of it (see `socket_links`).
+            ConfigError: gRPC has no form for it (see `socket_links`).
         """
         if self.path:
             return f"unix:{quote(os.fsencode(path_for_grpc(self.path)))}"
-        # A host may be called as one of gRPC's schemes: "dns:4600" would be a port without a host.
+        # A host may be named like one of gRPC's schemes: "dns:4600" would be a port without a host.
         return f"dns:///{quote(self.text, safe='[]:')}"
 
     @property
     def authority(self) -> str:
-        """What HTTP/2 calls the host."""
+        """The HTTP/2 authority."""
         return "localhost" if self.path else self.text
 
     def __str__(self) -> str:
@@ -67,15 +67,15 @@ class Address:
 def parse_address(
     text: str, *, source: str = "FLOWSPAN_ADDRESS", home: Path | None = None
 ) -> Address:
-    """Reads ``host:port``, ``[ip6]:port`` or ``unix:/path``.
+    """Parse ``host:port``, ``[ip6]:port`` or ``unix:/path``.
 
     Args:
         text: The address.
-        source: Where it was given, for the error's message.
-        home: The home of the local service whose address it is; None for any other service.
+        source: The origin of the text, for error messages.
+        home: The home of the local service, if the address is its; None for any other service.
 
     Raises:
-        ConfigError: It is neither; the message shows what would be right.
+        ConfigError: The address is invalid; the message shows a valid form.
     """
     try:
         host, port, path = split_address(text)
@@ -93,10 +93,10 @@ def parse_address(
 
 
 def connect_socket(address: Address, *, timeout_s: float) -> socket.socket:
-    """Connects a socket to the service.
+    """Connect a socket to the service.
 
     Raises:
-        OSError: It cannot be reached (see `explain`).
+        OSError: The service is unreachable (see `explain`).
     """
     if address.path:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -112,8 +112,8 @@ def connect_socket(address: Address, *, timeout_s: float) -> socket.socket:
     except UnicodeError as error:  # of IDNA: a label that is empty or too long
         raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
     if sock.getsockname() == sock.getpeername():
-        # The kernel chose the very port as the near end, and connected the socket with itself (TCP
-        # has that: RFC 9293, 3.5). The port must be free for the service that is about to start.
+        # The kernel chose the same port for the near end, and connected the socket to itself (RFC
+        # 9293, 3.5). The port must be free for the service that is about to start.
         sock.close()
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     _keep_alive(sock)
@@ -121,10 +121,10 @@ def connect_socket(address: Address, *, timeout_s: float) -> socket.socket:
 
 
 def _keep_alive(sock: socket.socket) -> None:
-    """Lets the kernel notice a peer that is gone without a word, in about a quarter of a minute."""
+    """Enable TCP keepalive, so that a dead peer is detected in about a quarter of a minute."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # Options by other names, or missing, elsewhere than on Linux: what there is, is used.
+    # Some options have other names, or are missing, on other systems than Linux.
     for name, value in (
         ("TCP_KEEPIDLE", _KEEPALIVE_S),
         ("TCP_KEEPALIVE", _KEEPALIVE_S),
@@ -138,7 +138,7 @@ def _keep_alive(sock: socket.socket) -> None:
 
 
 def is_reachable(address: Address, *, timeout_s: float = 1.0) -> bool:
-    """Whether something accepts connections there."""
+    """Return True if the address accepts connections."""
     try:
         connect_socket(address, timeout_s=timeout_s).close()
     except OSError:
@@ -147,7 +147,7 @@ def is_reachable(address: Address, *, timeout_s: float = 1.0) -> bool:
 
 
 def explain(address: Address, error: OSError) -> str:
-    """Says in a sentence why the service could not be reached, and what to do."""
+    """Return a sentence that says why the service is unreachable, and what to do."""
     if isinstance(error, socket.gaierror):
         why = f"the host name {address.host!r} is not known ({error.strerror})"
     elif isinstance(error, TimeoutError):

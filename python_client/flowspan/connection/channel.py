@@ -1,4 +1,4 @@
-"""gRPC channels to the service, for everything but the report stream (see `reporter.link`)."""
+"""gRPC channels to the service, for everything except the report stream (see `reporter.link`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_MESSAGE_BYTES = 64 << 20
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A peer that is gone without a word is noticed within a minute; the service permits this rate.
+    # Detects a dead peer within a minute; the service permits this rate.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 15_000),
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -23,12 +23,12 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
 
 
 def open_channel(address: Address) -> grpc.Channel:
-    """A blocking channel. It connects when it is first used."""
+    """Return a blocking channel, which connects on first use."""
     return grpc.insecure_channel(address.grpc_target, options=_channel_options(address))
 
 
 def open_aio_channel(address: Address) -> grpc.aio.Channel:
-    """A channel for asyncio, to be made and used within one event loop."""
+    """Return a channel for asyncio, for use within one event loop."""
     return grpc.aio.insecure_channel(address.grpc_target, options=_channel_options(address))
 
 

@@ -1,4 +1,4 @@
-"""Who this process is, as the service is told."""
+"""The identity of this process, as reported to the service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def client_info() -> dict[str, str]:
-    """Who this process is, by the names of Hello's fields."""
+    """Return the identity of this process, by the field names of Hello."""
     return {
         "client_name": "flowspan-python",
         "client_version": __version__,
@@ -26,11 +26,11 @@ def client_info() -> dict[str, str]:
 
 
 def introduce(hello: report_pb2.Hello, client: Mapping[str, str]) -> None:
-    """Writes who reports into a Hello.
+    """Copy the identity of a client into a Hello.
 
     Args:
-        hello: Where to.
-        client: Who it is, as `client_info` gives it.
+        hello: The message to fill.
+        client: The identity, as returned by `client_info`.
     """
     for name, value in client.items():
         setattr(hello, name, int(value) if name == "process_id" else value)

@@ -1,8 +1,8 @@
-"""The local service: finding it by what it published, and starting it when there is none.
+"""Discovery and start of the local service.
 
-The service writes ``<home>/service.json`` when it is ready. A file that nobody answers behind is
-stale and ignored. Of processes that want to start it at once, one does, for it holds the lock of
-``<home>/start.lock``; the others wait and find it.
+The service writes ``<home>/service.json`` when it is ready. A file whose addresses do not answer is
+stale and ignored. If several processes want to start the service, the holder of the lock of
+``<home>/start.lock`` starts it; the others wait until they find it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _children: set[int] = set()
 
 
 def published(home: Path) -> dict[str, Any] | None:
-    """What the service of the home published of itself, alive or not; None if nothing is there."""
+    """Return the published file of the home's service, alive or not; None if there is none."""
     try:
         info = json.loads((home / "service.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -44,7 +44,7 @@ def published(home: Path) -> dict[str, Any] | None:
 
 
 def find_local_service(home: Path) -> Address | None:
-    """The address of the home's service, if it accepts connections; the first that does."""
+    """Return the first address of the home's service that accepts connections."""
     _reap()
     addresses = (published(home) or {}).get("addresses")
     for text in addresses if isinstance(addresses, list) else ():
@@ -58,7 +58,7 @@ def find_local_service(home: Path) -> Address | None:
 
 
 def ensure_local_service(config: Config) -> Address:
-    """The address of the home's service, which is started if it is not running.
+    """Return the address of the home's service; start the service if it is not running.
 
     Raises:
         LocalServiceError: It did not start; the message has the end of its log.
@@ -78,7 +78,7 @@ def ensure_local_service(config: Config) -> Address:
 
 
 def _start_or_wait(config: Config) -> Address:
-    """Starts the service, or waits for the process that does."""
+    """Start the service, or wait for the process that is starting it."""
     path = config.home / "start.lock"
     deadline = clock.monotonic() + START_TIMEOUT_S + 1
     lock = open_file(path, os.O_RDWR)
@@ -98,7 +98,7 @@ def _start_or_wait(config: Config) -> Address:
         _open_locks.discard(lock)
         os.close(lock)
     raise LocalServiceError(
-        f"another process is starting the local service, and was not done after "
+        f"another process is starting the local service, but was not done after "
         f"{START_TIMEOUT_S:g} s. See {config.home / 'service.log'}."
     )
 
@@ -107,7 +107,7 @@ def _start(config: Config) -> Address:
     log_path = config.home / "service.log"
     with os.fdopen(open_file(log_path, os.O_WRONLY | os.O_APPEND), "ab") as log:
         offset = log.tell()
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        process = subprocess.Popen(  # noqa: S603 - the own interpreter and module
             [
                 *(sys.executable, "-m", "flowspan_service", "--embedded", "--no-tcp"),
                 *("--home", str(config.home)),
@@ -124,7 +124,7 @@ def _start(config: Config) -> Address:
     while clock.monotonic() < deadline:
         address = find_local_service(config.home)
         if address is not None:
-            # It outlives this process; its object would warn that it was left running.
+            # It outlives this process; the Popen object would warn about a running child.
             process.returncode = 0
             _children.add(process.pid)
             return address
@@ -140,11 +140,11 @@ def _start(config: Config) -> Address:
 
 
 def _reap() -> None:
-    """Collects services that this process started and that ended: they would stay as zombies."""
+    """Reap ended services that this process started, so that they do not stay as zombies."""
     for process_id in list(_children):
         try:
             has_ended = os.waitpid(process_id, os.WNOHANG)[0] == process_id
-        except ChildProcessError:  # somebody else did, or it is the child of the parent of a fork
+        except ChildProcessError:  # reaped elsewhere, or a child of this fork's parent
             has_ended = True
         if has_ended:
             _children.discard(process_id)
@@ -166,7 +166,7 @@ def _failure(what: str, log_path: Path, offset: int) -> str:
 
 
 def _forget_locks() -> None:
-    """In a forked child: closes the parent's locks, which would be held by the child, too."""
+    """Close the parent's locks in a forked child, which would hold them as well."""
     for lock in _open_locks:
         with contextlib.suppress(OSError):
             os.close(lock)

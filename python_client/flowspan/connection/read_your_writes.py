@@ -1,8 +1,8 @@
-"""Read your own writes: calls of the API wait for what this process has reported before.
+"""Read your own writes: API calls wait for this process's earlier reports.
 
-Reports travel on a stream of their own, in the background. A call that did not wait for them would
-not find the very run that makes it. Which part of the client reports is none of the API client's
-business, so the host of the runs registers here how to wait.
+Reports travel in the background, on their own stream. Without waiting for them, a call might not
+find the very run that makes it. The API client does not know the reporter, so the process context
+registers here how to wait.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _find_wait: Callable[[], Wait | None] = _nothing_reported
 
 
 def register(find_wait: Callable[[], Wait | None]) -> None:
-    """Register how to wait for the reports of this process.
+    """Register the lookup of the wait for this process's reports.
 
     Args:
         find_wait: Returns the function that waits, given the service's address and a timeout in

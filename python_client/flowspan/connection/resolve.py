@@ -1,4 +1,4 @@
-"""Which service this process talks to."""
+"""The choice of the service that this process connects to."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def resolve_address(config: Config) -> Address:
-    """The address of the service: the configured one, else the local one's, started if needed.
+    """Return the configured address, or else the local service's, which is started if needed.
 
     Call it again after a connection broke: the service may have been restarted or replaced.
 
     Raises:
-        ConfigError: The configured address is none.
+        ConfigError: The configured address is invalid.
         LocalServiceError: The local service did not start.
     """
     if config.address is not None:
@@ -27,10 +27,10 @@ def resolve_address(config: Config) -> Address:
 
 
 def find_address(config: Config) -> Address | None:
-    """As `resolve_address`, but starts nothing: None if there is no local service running.
+    """Return the address as `resolve_address` does, or None if no local service is running.
 
     Raises:
-        ConfigError: The configured address is none.
+        ConfigError: The configured address is invalid.
     """
     if config.address is not None:
         return parse_address(config.address)

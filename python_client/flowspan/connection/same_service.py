@@ -1,4 +1,4 @@
-"""Tell if an address is that of the service that this process reports to."""
+"""Comparison of an address with the addresses of the service that this process reports to."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})  # noq
 
 
 def is_reported_to(address: Address, config: Config) -> bool:
-    """True if the service at the address is the one that this process reports to.
+    """Return True if the address belongs to the service that this process reports to.
 
-    One service has several addresses: those that it published in its home, and the names of a host.
+    A service has several addresses: those published in its home, and the names of a host.
     """
     return any(_is_same(address, own) for own in _own_addresses(config))
 

@@ -1,8 +1,8 @@
-"""Links to Unix sockets whose path gRPC cannot be given.
+"""Symbolic links to Unix sockets whose path gRPC cannot accept.
 
-gRPC takes a path with commas for several paths, and has no escape for them: it splits the path
-after it has decoded it. So it is given a symbolic link by another name. The link stays, since a
-channel may connect again at any time; the next process uses it as well.
+gRPC splits a path at commas, after decoding it, so there is no escape for them. So it gets a
+symbolic link with another name. The link stays, because a channel may reconnect at any time; the
+next process reuses it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 from flowspan.exceptions import ConfigError
 
 _SEPARATOR = ","
-_PLACES = ("/tmp", "/var/tmp")  # noqa: S108 - the folder there is the user's alone
-"""Where the link may be if the user's temporary folder has a comma itself, or takes no files."""
+_PLACES = ("/tmp", "/var/tmp")  # noqa: S108 - a private folder is created there
+"""Fallback places if the user's temporary folder has a comma itself, or is not writable."""
 
 
 def path_for_grpc(path: str) -> str:
-    """Return a path of the socket without a comma: its own, or that of a link to it.
+    """Return a path of the socket without a comma: its own, or a link's.
 
     Raises:
-        ConfigError: It has a comma, and there is no place for a link.
+        ConfigError: The path has a comma, and no link can be created.
     """
     if _SEPARATOR not in path:
         return path
@@ -44,17 +44,17 @@ def path_for_grpc(path: str) -> str:
             continue
         return os.fspath(link)
     raise ConfigError(
-        f"gRPC cannot connect to the socket {path}: it takes a comma for the end of the path. A "
+        f"gRPC cannot connect to the socket {path}: it treats a comma as the end of the path. A "
         f"link to it by another name cannot be made in {' or '.join(problems)}. Choose a path "
         "without a comma: with FLOWSPAN_HOME for the local service, with --socket for another."
     )
 
 
 def _own_folder(folder: Path) -> None:
-    """Make the folder that is this user's alone: whoever writes to it chooses the service.
+    """Create the user's private folder: any user who can write to it could choose the service.
 
     Raises:
-        OSError: It cannot be made, or is somebody else's.
+        OSError: It cannot be created, or belongs to another user.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
@@ -63,20 +63,20 @@ def _own_folder(folder: Path) -> None:
         or found.st_uid != os.geteuid()
         or stat.S_IMODE(found.st_mode) & 0o077
     ):
-        raise PermissionError("not a folder that is this user's alone")
+        raise PermissionError("not a private folder of this user")
 
 
 def _link(link: Path, path: str) -> None:
     with suppress(OSError):
         if os.readlink(link) == path:
-            # What cleans temporary folders goes by the time of the last change.
+            # Cleaners of temporary folders go by the time of the last change.
             with suppress(NotImplementedError):
                 os.utime(link, follow_symlinks=False)
             return
     fresh = link.with_suffix(f".{os.urandom(4).hex()}")
     os.symlink(path, fresh)
     try:
-        os.replace(fresh, link)  # at once, for another process may make it at this moment
+        os.replace(fresh, link)  # atomic, because another process may create it now
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
