@@ -1,4 +1,4 @@
-"""Logs of runs: `get_run_logger`, and what is captured of ordinary `logging` and of prints."""
+"""Logs of runs: `get_run_logger`, and the capture of standard `logging` and of prints."""
 
 from __future__ import annotations
 

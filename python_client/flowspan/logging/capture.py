@@ -1,9 +1,9 @@
-"""Capturing the log records of runs, and showing them on the console.
+"""Capture of the log records of runs, for the service and the console.
 
-Two handlers on the root logger, put there at the first run: `ReportHandler` reports the records of
-runs to the service; `ConsoleHandler` shows them on standard error, unless the program has logging
-of its own that shows them. Extra loggers, and the loggers of runs where they do not reach the root
-logger, get the former handler themselves.
+The first run adds two handlers to the root logger: `ReportHandler` reports the records of runs to
+the service; `ConsoleHandler` shows them on standard error, unless the program's own logging does.
+Extra loggers, and the loggers of runs if they do not propagate to the root logger, get the
+`ReportHandler` directly.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _USERS = ("flowspan.flow_runs", "flowspan.task_runs", "flowspan.user")
 _INTERNAL = ("flowspan.", "grpc.", "opentelemetry.")
-"""Loggers of what reports the logs: reporting theirs would make more of them."""
+"""Internal loggers of the reporting path: reporting their records would create more of them."""
 
 _INTERNAL_NAMES = frozenset(name.rstrip(".") for name in _INTERNAL)
 _PACKAGE = logging.getLogger("flowspan")
@@ -43,16 +43,16 @@ _REPORTED = "flowspan_reported"
 IDS = "flowspan_ids"
 """The attribute of a record with its trace id and span id."""
 PRINTED = "flowspan_printed"
-"""The attribute of a record that stands for a print, which is stored and shown without it."""
+"""The attribute of a record made for a print, which is stored and shown separately."""
 STORED = "flowspan_stored"
-"""The attribute of a record with the text that is reported, where it is longer than the shown."""
+"""The attribute of a record with the text to report, if it is longer than the shown text."""
 
 
 class ReportHandler(logging.Handler):
-    """Reports the log records of runs.
+    """The handler that reports the log records of runs.
 
     Attributes:
-        emit_event: Takes the events; None until the first run.
+        emit_event: Accepts the events; None until the first run.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class ReportHandler(logging.Handler):
         self.emit_event: Emit | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Report a record, if it was made inside a run and not by a library."""
+        """Report a record if it was made inside a run and not by a library."""
         if self.emit_event is None or hasattr(record, _REPORTED) or hasattr(record, PRINTED):
             return
         run = captured_run_of(record)
@@ -87,16 +87,16 @@ class ReportHandler(logging.Handler):
 
 
 class ConsoleHandler(logging.Handler):
-    """Shows the log records of runs on standard error: time | level | run - message.
+    """The handler that shows the log records of runs: time | level | run - message.
 
-    It keeps still where another handler gets the record too, for then the program shows its logs
-    itself. For records outside of runs and of libraries it only stands in for the
-    `logging.lastResort` of Python, which shows warnings and is no longer asked once the root logger
-    has a handler.
+    It writes to standard error, and does nothing if another handler gets the record too, because
+    then the program shows its logs itself. For records outside of runs and of libraries, it only
+    replaces Python's `logging.lastResort`, which shows warnings but is bypassed once the root
+    logger has a handler.
 
     Attributes:
-        enabled: False switches the lines of runs off.
-        colours: False never colours them.
+        enabled: False disables the lines of runs.
+        colours: False disables colours.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ _lock = threading.Lock()
 _extra_loggers: tuple[str, ...] = ()
 _root_level = RootLevel(_own)
 _levels: dict[logging.Logger, tuple[int, int]] = {}
-"""Levels of extra loggers: the original one, and the one that `install` set."""
+"""Levels of extra loggers: the original one, and the one set by `install`."""
 
 
 def install(
@@ -142,18 +142,18 @@ def install(
     extra_loggers: tuple[str, ...] = (),
     colours: bool = True,
 ) -> None:
-    """Begin to capture; may be called again, for example after a fork.
+    """Start capturing. May be called again, for example after a fork.
 
-    The root logger's level is lowered to `level` only where nobody has set logging up: else the
-    program's own handlers would suddenly show more than they were meant to.
+    The root logger's level is lowered to `level` only if the program has not configured logging;
+    otherwise the program's own handlers would suddenly show more than intended.
 
     Args:
-        emit: Takes the events.
-        level: From which level records of runs are reported.
-        console: Whether they are shown on standard error.
-        extra_loggers: Names of loggers whose records are reported from that level on whatever the
-            program says of them: their level is lowered, and they need not reach the root logger.
-        colours: Whether they are coloured on a terminal.
+        emit: Accepts the events.
+        level: The minimum level at which records of runs are reported.
+        console: True to show the records on standard error.
+        extra_loggers: Names of loggers whose records are reported from that level on, whatever the
+            program configures: their level is lowered, and they need not propagate to the root.
+        colours: True to use colours on a terminal.
     """
     global _extra_loggers  # noqa: PLW0603 - one per process
     number = logging.getLevelName(level)
@@ -174,12 +174,12 @@ def install(
                 logger.setLevel(number)
         _extra_loggers = extra_loggers
         ensure_installed()
-    # Warnings outside of runs are shown as before, whatever the level for runs is.
+    # Warnings outside of runs are shown as before, whatever the level for runs.
     _console_handler.setLevel(min(number, logging.WARNING))
 
 
 def ensure_installed() -> None:
-    """Put the handlers back if something took them off, such as `logging.config.dictConfig`."""
+    """Restore the handlers if something removed them, such as `logging.config.dictConfig`."""
     if _report_handler.emit_event is None:
         return
     root = logging.getLogger()
@@ -200,7 +200,7 @@ def _add_report_handler(logger: logging.Logger) -> None:
 
 
 def uninstall() -> None:
-    """Stop capturing, and leave the loggers as they were."""
+    """Stop capturing, and restore the loggers."""
     global _extra_loggers  # noqa: PLW0603 - one per process
     root = logging.getLogger()
     for logger, (before, lowered) in _levels.items():
@@ -220,10 +220,10 @@ def uninstall() -> None:
 
 
 def set_console(enabled: bool) -> bool:  # noqa: FBT001 - a setter
-    """Switch the console lines of runs on or off, for a program that draws on the terminal.
+    """Enable or disable the console lines of runs, for a program that draws on the terminal.
 
     Returns:
-        How it was before.
+        The previous setting.
     """
     before, _console_handler.enabled = _console_handler.enabled, enabled
     return before
@@ -241,13 +241,13 @@ def report(
     """Report one log record of a run.
 
     Args:
-        emit: Takes the event.
+        emit: Accepts the event.
         run: The run.
-        level: How grave it is, as in `logging`.
-        time_ns: When it was made, in nanoseconds since 1970 UTC.
+        level: The level, as in `logging`.
+        time_ns: The time of the record, in nanoseconds since 1970 UTC.
         logger: The name of the logger.
         message: The text.
-        ids: Its trace id and span id; those of the innermost span here if None.
+        ids: The trace id and span id; None for those of the current span.
     """
     if ids is None:
         ids = ("", "") if run.span is None else run.span.current_ids()
@@ -267,7 +267,7 @@ def report_text(
 
 
 def run_of(record: logging.LogRecord) -> Run | None:
-    """Return the run that a record belongs to; None outside of runs and for flowspan's workings."""
+    """Return the run of a record; None outside of runs and for flowspan's internal loggers."""
     name = record.name
     is_internal = name.startswith(_INTERNAL) or name in _INTERNAL_NAMES
     if is_internal and not name.startswith(_USERS):
@@ -277,7 +277,7 @@ def run_of(record: logging.LogRecord) -> Run | None:
 
 
 def captured_run_of(record: logging.LogRecord) -> Run | None:
-    """Return the run that a record is captured for: none for a library that is no extra logger."""
+    """Return the run that captures a record; None for libraries, except extra loggers."""
     run = run_of(record)
     if run is None or hasattr(record, "flowspan_run") or record.name.startswith(_USERS):
         return run
@@ -287,7 +287,7 @@ def captured_run_of(record: logging.LogRecord) -> Run | None:
 
 
 def other_handlers(name: str) -> Iterator[logging.Handler]:
-    """Yield the handlers that are not flowspan's and get the records of a logger."""
+    """Yield the handlers other than flowspan's that receive the records of a logger."""
     logger: logging.Logger | None = logging.getLogger(name)
     while logger is not None:
         for handler in logger.handlers:
@@ -297,7 +297,7 @@ def other_handlers(name: str) -> Iterator[logging.Handler]:
 
 
 def _is_on_stderr(logger: logging.Logger, level: int) -> bool:
-    """True if records of a logger are surely shown on standard error."""
+    """Return True if records of a logger are known to appear on standard error."""
     others = list(other_handlers(logger.name))
     if not others:
         return _console_handler.enabled and level >= _console_handler.level
@@ -315,7 +315,7 @@ def _is_extra(name: str) -> bool:
 
 
 def _after_fork() -> None:
-    """Replace the locks, which a thread may hold that a forked child does not have."""
+    """Replace the locks in a forked child: a thread that holds one does not exist there."""
     global _lock  # noqa: PLW0603 - one per process
     _lock = threading.Lock()
     _notes.reset()

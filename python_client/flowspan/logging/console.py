@@ -1,4 +1,4 @@
-"""The console: the log records of runs on standard error."""
+"""Console output: the log records of runs on standard error."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from flowspan.core.run import Run
 
 STATE_NAME = "flowspan_state_name"
-"""The attribute of records that say how a run ended: the name of its state, which is coloured."""
+"""The attribute of records about the end of a run: the name of its state, for colouring."""
 
 
 def console_line(run: Run, record: logging.LogRecord, message: str, *, coloured: bool) -> str:
-    """Return a record as the console shows it: time | level | run - message.
+    """Format a record for the console: time | level | run - message.
 
     Args:
         run: The run.
         record: The record.
-        message: Its text, formatted.
-        coloured: Whether a terminal shows it that understands colours.
+        message: The formatted text.
+        coloured: True if the output is a terminal that supports colours.
     """
     clock = time.strftime("%H:%M:%S", time.localtime(record.created))
     kind = "Flow" if run.definition.is_flow else "Task"
@@ -50,13 +50,13 @@ def console_line(run: Run, record: logging.LogRecord, message: str, *, coloured:
 
 
 def write_line(run: Run, record: logging.LogRecord, message: str, *, colours: bool) -> None:
-    """Write a record to standard error, as it is at the moment.
+    """Write a record to the current standard error.
 
     Args:
         run: The run.
         record: The record.
-        message: Its text, formatted.
-        colours: False never colours it.
+        message: The formatted text.
+        colours: False disables colours.
     """
     stream = sys.stderr
     if stream is None:  # a program without a console
@@ -65,23 +65,23 @@ def write_line(run: Run, record: logging.LogRecord, message: str, *, colours: bo
     line = console_line(run, record, message, coloured=coloured)
     try:
         stream.write(line)
-    except UnicodeEncodeError:  # another stream in its place, which is strict
+    except UnicodeEncodeError:  # the program replaced it with a strict stream
         encoding = getattr(stream, "encoding", None) or "ascii"
         stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
 
 
 def is_stderr(handler: logging.Handler) -> bool:
-    """True if a handler writes to standard error."""
+    """Return True if a handler writes to standard error."""
     stream = getattr(handler, "stream", None)
     return stream is not None and (stream is sys.stderr or stream is sys.__stderr__)
 
 
 def is_on_console(handler: logging.Handler) -> bool:
-    """True if a handler writes to standard output or standard error.
+    """Return True if a handler writes to standard output or standard error.
 
-    Also by way of rich, of another handler (`MemoryHandler`), or of a queue whose listener it
-    knows.
+    That includes output through rich, through another handler (`MemoryHandler`), or through a queue
+    whose listener the handler knows.
     """
     if _is_passed_on(handler):
         return True
@@ -94,7 +94,7 @@ def is_on_console(handler: logging.Handler) -> bool:
 
 
 def _is_passed_on(handler: logging.Handler) -> bool:
-    """True if a handler hands records on to one that writes to the console."""
+    """Return True if a handler passes records on to one that writes to the console."""
     target = getattr(handler, "target", None)
     listener = getattr(handler, "listener", None)
     others = [target, *(getattr(listener, "handlers", None) or ())]

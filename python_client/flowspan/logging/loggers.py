@@ -1,6 +1,7 @@
-"""The two loggers of runs, and what their records carry.
+"""The two loggers of runs, and the attributes of their records.
 
-Prefect has `get_run_logger` and its like in the module of this name, so they are here as well.
+Prefect's module of this name has `get_run_logger` and similar functions, so they are available here
+as well.
 """
 
 from __future__ import annotations
@@ -15,36 +16,36 @@ FLOW_RUNS = logging.getLogger("flowspan.flow_runs")
 TASK_RUNS = logging.getLogger("flowspan.task_runs")
 
 _silenced_by = 0
-"""How many `silence` are not taken back."""
+"""Number of `silence` calls that were not undone."""
 
 
 def silence(by: int) -> None:
-    """Silences both loggers (1), or takes that back (-1)."""
+    """Silence both loggers (1), or undo that (-1)."""
     global _silenced_by  # noqa: PLW0603 - one per process
     _silenced_by += by
     enable()
 
 
 def is_silent() -> bool:
-    """Whether the loggers were silenced on purpose."""
+    """Return True if the loggers were silenced on purpose."""
     return _silenced_by > 0
 
 
 def enable() -> None:
-    """Lets the loggers speak, unless they were silenced on purpose.
+    """Enable the loggers, unless they were silenced on purpose.
 
-    `logging.config.dictConfig` silences every logger that it is not told of.
+    `logging.config.dictConfig` disables every logger that its configuration does not mention.
     """
     FLOW_RUNS.disabled = TASK_RUNS.disabled = _silenced_by > 0
 
 
 def logger_of(run: Run) -> logging.Logger:
-    """The logger for a run's kind."""
+    """Return the logger for a run's kind."""
     return FLOW_RUNS if run.definition.is_flow else TASK_RUNS
 
 
 def extra_of(run: Run) -> dict[str, object]:
-    """What a run's log records carry."""
+    """Return the attributes of a run's log records."""
     extra: dict[str, object] = {
         "flowspan_run": run,
         "run_id": run.record.id,

@@ -1,7 +1,7 @@
-"""Prints inside runs with `log_prints`: printed, stored, and seen by the program's own handlers.
+"""Prints inside runs with `log_prints`: printed, stored, and passed to the program's handlers.
 
-A print is shown once: where a handler of the program shows log records on the console, the print
-becomes one of them, in the program's format; elsewhere it is printed as ever.
+A print is shown once: if a handler of the program shows log records on the console, the print
+becomes a record in the program's format; otherwise it is printed as usual.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from flowspan.core.run import Run
 
 LOGGER_NAME = "print"
-"""The name under which prints are stored, so that they can be told from other lines."""
+"""The logger name of stored prints, which tells them apart from other lines."""
 
 _original = builtins.print
 _installed = False
 _is_logging: ContextVar[bool] = ContextVar("flowspan_is_logging_a_print", default=False)
-"""True while handlers get a print: one that prints itself must not make a record of that."""
+"""True while handlers process a print: if one of them prints, that is not logged again."""
 
 
 def install() -> None:
-    """Patch `builtins.print` at the first run with `log_prints`; it stays patched."""
+    """Patch `builtins.print` on the first run with `log_prints`. The patch is permanent."""
     global _installed, _original  # noqa: PLW0603 - one per process
     if not _installed:
         _original, builtins.print = builtins.print, _print
@@ -44,8 +44,8 @@ def _print(*args: Any, **kwargs: Any) -> None:
     if run is None or not run.log_prints or is_elsewhere or _is_logging.get():
         _original(*args, **kwargs)
         return
-    # Once for both: making the text may cost something, or say something else the second time.
-    # Joined, for a text may be of a subclass of str, which `print` would ask for its text again.
+    # The text is computed once: `str` may be costly, or return something else the second time.
+    # Joined to get a plain str: `print` would ask an instance of a subclass for its text again.
     texts = ["".join((str(arg),)) for arg in args]
     handlers = _handlers_of(run)
     if not any(map(is_on_console, handlers)):
@@ -68,7 +68,7 @@ def _print(*args: Any, **kwargs: Any) -> None:
 
 
 def _handlers_of(run: Run) -> list[logging.Handler]:
-    """Return the program's handlers that a print of a run gets to."""
+    """Return the program's handlers that receive a run's prints."""
     logger = logger_of(run)
     if not logger.isEnabledFor(logging.INFO):
         return []

@@ -1,9 +1,9 @@
-"""Many lines of one kind become few: 2,000 task runs that fail alike need no 2,000 lines.
+"""Folding of similar lines: 2,000 task runs that fail alike do not need 2,000 lines.
 
-Only flowspan's own lines about runs are folded, and only where they are shown: the service has all
-of them. The first lines of a kind are shown as they are, the others are counted, and the count is
-shown now and then and at the end of the flow run. Lines about cancelled runs are counted from the
-first one on: what was cancelled together is one piece of news.
+Only flowspan's own lines about runs are folded, and only on the console: the service stores all of
+them. The first lines of a kind are shown unchanged, the rest are counted, and the count is shown
+periodically and at the end of the flow run. Lines about cancelled runs are counted from the first
+one on, because runs that are cancelled together are a single event.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from flowspan.core.run import Run
 
 SHOWN_FIRST = 3
-"""Number of lines of a kind that are shown before the others are only counted."""
+"""Number of lines of a kind that are shown before the rest are only counted."""
 CANCELLED = "Cancelled"
 _TICK_S = 0.25
 _FIRST_WAIT_TICKS = 4
 _LONGEST_WAIT_TICKS = 240
 _IDLE_TICKS = 120
-"""After so long without a line of its kind, a line is one of the first again."""
+"""Time without a line of a kind after which its next line counts as the first again."""
 _MAX_REASONS = 3
 _MAX_CLOSED = 1024
 
@@ -36,9 +36,10 @@ class Line(NamedTuple):
         run: The run.
         level: The level, as in `logging`.
         message: The text.
-        kind: What happened: the name of the state that it entered, or the beginning of the text.
-        reason: Why, in one line; lines with the same reason are counted together.
-        state_name: The name of the state that it entered; empty if the reason says it all.
+        kind: The kind of event: the name of the state that the run entered, or the beginning of the
+            text.
+        reason: The reason, in one line; lines with the same reason are counted together.
+        state_name: The name of the state that the run entered; empty if the reason includes it.
     """
 
     run: Run
@@ -53,13 +54,13 @@ class _Group:
     """The lines of one kind: of the runs of one task in one flow run that ended alike.
 
     Attributes:
-        shown: How many were shown.
-        held: How many were not, since the last summary.
-        reasons: How many of these, by reason.
-        last: The last of these.
-        quiet_ticks: How long nothing came.
-        wait_ticks: How long after the first that was held the summary comes.
-        due_ticks: How long until it comes.
+        shown: Number of lines shown.
+        held: Number of lines held back since the last summary.
+        reasons: Number of held lines for each reason.
+        last: The last held line.
+        quiet_ticks: Time without a new line.
+        wait_ticks: Time between the first held line and the summary.
+        due_ticks: Time until the summary.
     """
 
     __slots__ = (
@@ -80,7 +81,7 @@ class _Group:
 
 
 class Folding:
-    """Decides which lines are shown.
+    """The policy that decides which lines are shown.
 
     Args:
         show: Shows a line about a run: (run, level, message).
@@ -103,7 +104,7 @@ class Folding:
         """Return True if a line is counted instead of shown."""
         owner = _owner_of(line.run)
         if line.run.parent is None and line.kind == CANCELLED:
-            return False  # the one line about what was cancelled
+            return False  # the one line about the cancellation itself
         key = ("" if owner is None else owner.record.id, line.run.definition.name, line.kind)
         with self._lock:
             group = self._groups.get(key)
@@ -124,10 +125,10 @@ class Folding:
         return True
 
     def close(self, owner: Run) -> int:
-        """Show what was counted in a flow run that ends.
+        """Show the counted lines of a flow run that ends.
 
         Returns:
-            The number of runs that were cancelled with it, which are not shown by themselves.
+            The number of runs that were cancelled with it, which are not shown separately.
         """
         self._closed.append(owner.record.id)
         if not self._groups:
@@ -145,7 +146,7 @@ class Folding:
         return cancelled
 
     def flush(self) -> None:
-        """Show all that was counted."""
+        """Show all counted lines."""
         lines = []
         with self._lock:
             for key, group in self._groups.items():
@@ -156,12 +157,12 @@ class Folding:
         if not self._is_ticking:
             try:
                 self._start(self._tick)
-            except RuntimeError:  # no thread to be had: what is counted is shown at the end
+            except RuntimeError:  # no thread available: counts are shown at the end
                 return
             self._is_ticking = True
 
     def _tick(self) -> bool:
-        """Show what is due; False if there is nothing more to wait for."""
+        """Show the summaries that are due; return False if there is nothing left to wait for."""
         lines = []
         with self._lock:
             for key, group in list(self._groups.items()):
@@ -181,7 +182,7 @@ class Folding:
         if key[2] != CANCELLED:
             return group.due_ticks <= 0
         if _is_stopped(group) and key[0] not in self._closed:
-            return False  # the end of the flow run says it
+            return False  # reported at the end of the flow run
         return is_quiet or group.due_ticks <= -_LONGEST_WAIT_TICKS
 
     def _show_all(self, lines: list[tuple[Run, int, str]]) -> None:
@@ -196,7 +197,7 @@ def _owner_of(run: Run) -> Run | None:
 
 
 def _is_stopped(group: _Group) -> bool:
-    """True if the flow run itself, or its attempt, was told to stop."""
+    """Return True if the flow run itself, or its attempt, was told to stop."""
     owner = None if group.last is None else _owner_of(group.last.run)
     return owner is not None and owner.scope.cancelled
 
@@ -207,7 +208,7 @@ def _count(reasons: dict[str, int], reason: str) -> None:
 
 
 def _summary(kind: str, group: _Group) -> list[tuple[Run, int, str]]:
-    """Return the line for what a group holds, and forget it; none if it holds nothing."""
+    """Return the summary of the lines a group holds, and reset it; empty if it holds none."""
     last, held, reasons = group.last, group.held, group.reasons
     if last is None or not held:
         return []
@@ -229,7 +230,7 @@ def _summary(kind: str, group: _Group) -> list[tuple[Run, int, str]]:
 
 
 def cancelled_words(count: int) -> str:
-    """Return what the end of a flow run says of the runs that were cancelled with it."""
+    """Return the phrase about runs cancelled with a flow run, for the line about its end."""
     if not count:
         return ""
     return f" {count:,} {'run in it was' if count == 1 else 'runs in it were'} cancelled."

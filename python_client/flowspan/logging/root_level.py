@@ -1,8 +1,9 @@
-"""Lowering the level of the root logger without standing in the way of the program's logging.
+"""The lowered level of the root logger, without interfering with the program's logging.
 
-Python's root logger lets warnings through alone, and so would the program's loggers inside of runs.
-Where nobody has set logging up, nothing but flowspan's handlers hears of what a lower level lets
-through. As soon as the program adds a handler or sets a level, the level is what it was.
+Python's root logger only passes warnings, so the program's loggers would do the same inside runs.
+If the program has not configured logging, only flowspan's handlers see the records that a lower
+level lets through. As soon as the program adds a handler or sets a level, the old level is
+restored.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class RootLevel:
     """The level of the root logger.
 
     Args:
-        own: Flowspan's handlers, which do not count.
+        own: Flowspan's handlers, which are not the program's configuration.
     """
 
     def __init__(self, own: Sequence[logging.Handler]) -> None:
@@ -29,18 +30,18 @@ class RootLevel:
         """The level before it was lowered; None if it was not."""
 
     def lower(self, level: int) -> None:
-        """Lower the level, if nobody has set logging up, and watch for the program to do so."""
+        """Lower the level if logging is not configured, and watch for the program to do so."""
         root = logging.getLogger()
         untouched = not [handler for handler in root.handlers if handler not in self._own]
         if untouched and root.level == logging.WARNING and level < root.level:
             self._before = root.level
             logging.Logger.setLevel(root, level)
         logging.basicConfig = self._basic_config
-        # On this one logger: `logging.config` and programs call its methods.
+        # Only this logger's methods are patched: `logging.config` and programs call them.
         vars(root).update(setLevel=self._set_level, addHandler=self._add_handler)
 
     def restore(self) -> None:
-        """Set the level to what it was, if it was lowered."""
+        """Restore the level, if it was lowered."""
         if self._before is not None:
             before, self._before = self._before, None
             logging.Logger.setLevel(logging.getLogger(), before)
@@ -63,10 +64,10 @@ class RootLevel:
         logging.Logger.addHandler(logging.getLogger(), hdlr)
 
     def _basic_config(self, **options: Any) -> None:
-        """Call `logging.basicConfig`, which does nothing where the root logger has handlers.
+        """Call `logging.basicConfig`, which is a no-op if the root logger has handlers.
 
-        Flowspan's do not count. So a program may set its logging up after its first run, as it
-        could without flowspan.
+        Flowspan's handlers are removed meanwhile, so a program may configure its logging after its
+        first run, as it could without flowspan.
         """
         root = logging.getLogger()
         own = [handler for handler in root.handlers if handler in self._own]

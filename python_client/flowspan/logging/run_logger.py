@@ -20,55 +20,55 @@ _silent.disabled = True
 
 
 class RunLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger whose records belong to one run, in whichever thread they are made.
+    """A logger whose records belong to one run, in any thread.
 
-    For formatters, records carry `flow_run_id`, `flow_run_name`, `flow_name` (None outside of
-    flows), for task runs also `task_run_id`, `task_run_name`, `task_name`, and for both `run_id`
-    and `run_name`.
+    Records have these attributes for formatters: `flow_run_id`, `flow_run_name`, `flow_name` (None
+    outside of flows), for task runs also `task_run_id`, `task_run_name`, `task_name`, and for both
+    `run_id` and `run_name`.
     """
 
     def process(
         self, msg: object, kwargs: MutableMapping[str, Any]
     ) -> tuple[object, MutableMapping[str, Any]]:
-        """Adds the run to what the caller gives as `extra`."""
+        """Add the run to the caller's `extra`."""
         kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
         return msg, kwargs
 
     def getChild(self, suffix: str, extra: Mapping[str, object] | None = None) -> RunLogger:  # noqa: N802 - as in logging
-        """A logger of the same run with a longer name.
+        """Return a logger of the same run with a longer name.
 
         Args:
-            suffix: What the name has more.
-            extra: What its records carry besides.
+            suffix: The text to append to the name.
+            extra: Additional attributes of its records.
         """
-        # What is silent stays so: a logger of its own would hand its records to the root logger.
+        # A silent logger stays silent: its child would propagate records to the root logger.
         logger = self.logger if self.logger is _silent else self.logger.getChild(suffix)
         return RunLogger(logger, {**(extra or {}), **(self.extra or {})})
 
 
 def get_run_logger(context: object = None, **extra: object) -> RunLogger:
-    """The logger of the flow or task run whose code is running.
+    """Return the logger of the current flow or task run.
 
     Args:
-        context: What `get_run_context` gave, for the logger of that run instead.
-        **extra: What its records carry besides.
+        context: The result of `get_run_context`, for the logger of that run instead.
+        **extra: Additional attributes of its records.
 
     Raises:
-        MissingContextError: No run is going on here.
+        MissingContextError: There is no current run.
         TypeError: The context is something else.
     """
     run = current_run.get() if context is None else getattr(context, "run", context)
     if run is None:
-        if is_silent() or current_sketch.get() is not None:  # a flow that is drawn does not run
+        if is_silent() or current_sketch.get() is not None:  # a visualized flow does not run
             return RunLogger(_silent, extra)
         raise NoRunError(
             "get_run_logger() was called outside of a flow or task run. Call it inside of the "
             "function that is decorated with @flow or @task; elsewhere, use "
-            "logging.getLogger(__name__). In a test that calls such a function by itself, put the "
+            "logging.getLogger(__name__). In a test that calls such a function directly, put the "
             "call into `with flowspan.logging.disable_run_logger():`."
         )
     if not isinstance(run, Run):
-        raise TypeError(f"context must be what get_run_context() gives, not {context!r}")
+        raise TypeError(f"context must be the result of get_run_context(), not {context!r}")
     if current_sketch.get() is not None and current_run.get() is None:
         return RunLogger(_silent, extra)
     ensure_installed()
@@ -77,10 +77,10 @@ def get_run_logger(context: object = None, **extra: object) -> RunLogger:
 
 @contextmanager
 def disable_run_logger() -> Iterator[None]:
-    """Silences the loggers of runs in a `with` block, and lets `get_run_logger` be called anywhere.
+    """Silence the loggers of runs in a `with` block, and allow `get_run_logger` outside of runs.
 
-    For tests that call the function of a flow or task by itself: `my_task.fn(…)`. It holds for the
-    whole process, as long as the block runs.
+    For tests that call the function of a flow or task directly: `my_task.fn(…)`. It applies to the
+    whole process while the block runs.
     """
     silence(1)
     try:
@@ -90,9 +90,9 @@ def disable_run_logger() -> Iterator[None]:
 
 
 def get_logger(name: str | None = None) -> logging.Logger:
-    """An ordinary logger: inside of runs, its records are stored with the run like all others.
+    """Return an ordinary logger. Inside of runs, its records are stored with the run.
 
     Args:
-        name: Its name; "flowspan.user" if None.
+        name: The name; "flowspan.user" if None.
     """
     return logging.getLogger(name or "flowspan.user")

@@ -1,7 +1,7 @@
-"""Flowspan's own lines about runs: how they ended, that they are tried again, what went wrong.
+"""Flowspan's own log lines about runs: their end, retries, and problems.
 
-A run is stored with each line and the whole traceback. What is shown is short: an exception that
-ends several runs shows its traceback once (`shown_traces`), and many lines of one kind become few
+The service stores each line with the full traceback. The console output is short: the traceback of
+an exception that ends several runs is shown once (`shown_traces`), and similar lines are folded
 (`folding`).
 """
 
@@ -34,19 +34,19 @@ _TICK_S = 0.25
 _KIND_LENGTH = 24
 _BAR = " | "
 _QUIET = (KeyboardInterrupt, SystemExit, GeneratorExit, TerminationSignal)
-"""They end the program, or what the program wants ended: where they came from is not news. Python
+"""Exceptions that end the program, or something at its request: their origin is no news. Python
 shows the traceback of Ctrl-C itself."""
 
 
 class Notes:
-    """Logs lines about runs.
+    """The log of lines about runs.
 
     Args:
-        is_on_stderr: Tells of a logger and a level whether its records are shown on standard error.
+        is_on_stderr: Returns True if a logger's records of a level appear on standard error.
         report_text: Reports a text of a run: (run, level, logger, message, ids).
-        stored: The attribute of records for what is to be stored in the place of their text.
-        ids: The attribute for their trace id and span id.
-        reported: The attribute of records that are not to be reported.
+        stored: The record attribute for the text to store in place of the shown one.
+        ids: The record attribute for the trace id and span id.
+        reported: The record attribute for records that must not be reported.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class Notes:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was counted, for a forked child and for tests."""
+        """Discard the counts, for a forked child and for tests."""
         self._folding = Folding(self._show, _start_ticking)
 
     def flush(self) -> None:
-        """Show what was only counted so far."""
+        """Show the lines that were only counted so far."""
         self._folding.flush()
 
     def note(
@@ -79,13 +79,13 @@ class Notes:
         Args:
             run: The run.
             level: The level, as in `logging`.
-            message: The text; where a state is the cause, its message follows.
+            message: The text; if the cause is a state, its message is appended.
             cause: The exception that the line is about, or the state that ends the run.
         """
         logger = logger_of(run)
         if not logger.isEnabledFor(level):
             return
-        # Not of the span in which the line is made: that may still be, or be again, the caller's.
+        # Not the current span, which may still be, or be again, the caller's.
         ids = ("", "") if run.span is None else run.span.own_ids()
         state = cause if is_instance(cause, State) else None
         details = f"{_details(state)}{_whole(cause)}" if cause is not None else ""
@@ -132,11 +132,11 @@ class Notes:
 
 
 def _log(logger: logging.Logger, level: int, message: str, extra: dict[str, Any]) -> bool:
-    """Log a line; return False if a stopped clock of a test made that impossible."""
+    """Log a line; return False if a test's frozen clock made that impossible."""
     try:
         logger.log(level, encodable(message), extra=extra)
-    except Exception:  # noqa: BLE001 - a filter or handler of the program's may raise anything
-        # The run goes on. As `logging` does, show the error on standard error if that is possible.
+    except Exception:  # noqa: BLE001 - the program's filters and handlers may raise anything
+        # The run continues. As `logging` does, show the error on standard error if possible.
         if logging.raiseExceptions and sys.stderr is not None:
             with suppress(Exception):
                 traceback.print_exc(file=sys.stderr)
@@ -153,7 +153,7 @@ def _details(state: State | None, *, is_short: bool = False) -> str:
 
 
 def _whole(cause: BaseException | State | None) -> str:
-    """Return the whole traceback of a cause, as it is stored."""
+    """Return the full traceback of a cause, for storing."""
     if cause is None:
         return ""
     if is_instance(cause, State):
@@ -166,14 +166,14 @@ def _whole(cause: BaseException | State | None) -> str:
 def _line(
     run: Run, level: int, shown: str, message: str, cause: BaseException | State | None
 ) -> Line:
-    """Return a line as it is counted with others."""
+    """Return the line in the form in which it is folded."""
     if is_instance(cause, State):
         name = "Cancelled" if cause.type is CANCELLED else cause.name
         return Line(run, level, shown, name, _without_name(run, first_line(cause.message)), name)
     kind, reason = message, first_line(message)
     text, bar, outcome = message.rpartition(_BAR)
     if bar and outcome.startswith("Retry "):
-        # The error's own text comes first: it may be long, and another one in each run.
+        # The error's own text comes first: it may be long, and different in each run.
         kind = outcome.partition(" begins ")[0]
         reason = f"{first_line(text)}{bar}{first_line(outcome)}"
     if cause is not None:
@@ -183,7 +183,7 @@ def _line(
 
 
 def _without_name(run: Run, reason: str) -> str:
-    """Return a reason without the name of the run, with which each run would have its own."""
+    """Return a reason without the name of the run, which would make each reason unique."""
     return reason.replace(repr(run.record.run_name), "'…'")
 
 

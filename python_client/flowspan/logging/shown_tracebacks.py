@@ -1,8 +1,8 @@
-"""Tracebacks in logs: each frame of an exception is shown once, however many runs it ends.
+"""Tracebacks in logs, each frame shown once, however many runs an exception ends.
 
-An exception goes through all the runs around the one that raised it. The first of them shows its
-traceback, from the program's outermost frame on; the others show what is new: nothing, as a rule.
-What was shown is noted on the exception, as the text of another process is.
+An exception passes through all runs around the one that raised it. The first of them shows its
+traceback, from the program's outermost frame on; the others show only new frames, usually none.
+The exception carries a record of what was shown, as it carries the traceback of another process.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from traceback import FrameSummary
 
 SHOWN = "_flowspan_shown"
-"""The attribute in which an exception carries what was shown of it: see `_Mark`."""
+"""The attribute with which an exception records what was shown of it; see `_Mark`."""
 
 MAX_TEXT_BYTES = 32 * 1024
 _HEADER = "Traceback (most recent call last):\n"
@@ -43,18 +43,18 @@ _MAX_LINE = 300
 _MAX_ROOTS = 64
 _MAX_CONTENTS = 1000
 _contents: OrderedDict[str, set[int]] = OrderedDict()
-"""Exceptions shown in the last outermost runs, by hashes of type, message and frames."""
+"""Exceptions shown in the last outermost runs, as hashes of type, message and frames."""
 _lock = threading.Lock()
 
 
 class _Mark(NamedTuple):
-    """Record of what was shown of an exception: a plain tuple, which pickles without flowspan.
+    """A record of what was shown of an exception: a plain tuple, which pickles without flowspan.
 
     Attributes:
-        root: The outermost run at that time: what another one showed may be hours ago.
+        root: The outermost run at that time; the output of another one may be hours old.
         frames: The frames, each as file, line and name.
-        notes: How many of its notes.
-        is_on_stderr: Whether it was surely shown on standard error.
+        notes: Number of its notes.
+        is_on_stderr: True if it was definitely shown on standard error.
     """
 
     root: str
@@ -66,28 +66,28 @@ class _Mark(NamedTuple):
 def trace_to_show(
     error: BaseException, root: str, callers: Sequence[FrameSummary], *, on_stderr: bool
 ) -> str:
-    """Return the part of a traceback that is still to be shown, and note that it was shown.
+    """Return the part of a traceback that was not shown yet, and record it as shown.
 
     Args:
         error: The exception.
         root: The id of the outermost run.
-        callers: The program's frames that are not in the traceback, for they are still running.
-        on_stderr: Whether the text is about to be shown on standard error.
+        callers: The program's frames that are not in the traceback, because they are still running.
+        on_stderr: True if the text will be shown on standard error.
 
     Returns:
-        The traceback, with that of each cause below; of an exception that was shown before, the
-        frames that are new, without a header; empty if there is nothing new.
+        The traceback, with those of the causes below; if the exception was shown before, its new
+        frames without a header; empty if there is nothing new.
     """
     lines = _chain(error, root, callers, on_stderr, 0)
     return shorten("".join(lines), MAX_TEXT_BYTES).rstrip()
 
 
 def rest_to_show(error: BaseException) -> str:
-    """Return what is left to show of an exception that ends the program or a thread.
+    """Return the part that was not shown yet of an exception that ends the program or a thread.
 
     Returns:
-        Its last line at least; empty if neither it nor what it came from was surely shown on
-        standard error.
+        At least its last line; empty if neither it nor its causes were definitely shown on standard
+        error.
     """
     mark = _mark_of(error)
     if mark is not None:
@@ -103,7 +103,7 @@ def rest_to_show(error: BaseException) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """Return the type and the message, as the last line of a traceback has them."""
+    """Return the type and the message, as in the last line of a traceback."""
     text = error_text(error)
     return f"{error_type(error)}: {text}" if text else error_type(error)
 
@@ -121,7 +121,7 @@ def _chain(
     on_stderr: bool,  # noqa: FBT001 - private
     depth: int,
 ) -> list[str]:
-    """Return the lines for an exception and, unless it was shown before, for what it came from."""
+    """Return the lines for an exception and, unless it was shown before, for its causes."""
     is_new = not _is_known(error, root)
     lines = _lines(error, root, callers, on_stderr, depth)
     for cause in _causes(error) if is_new else ():
@@ -137,7 +137,7 @@ def _lines(
     on_stderr: bool,  # noqa: FBT001 - private
     depth: int,
 ) -> list[str]:
-    """Return the lines for an exception alone: all, or only those for frames that are new."""
+    """Return the lines for an exception alone: all, or only those for new frames."""
     mark = _mark_of(error)
     known = mark.frames if mark is not None and mark.root == root else None
     of_user = [item for item in traceback.walk_tb(trace_of(error)) if not is_own(item[0])]
@@ -147,7 +147,7 @@ def _lines(
     _set_mark(error, _Mark(root, keys | (known or frozenset()), len(notes), on_stderr))
     if known is not None:
         new = [frame for frame in frames if (frame.filename, frame.lineno, frame.name) not in known]
-        # The frames of libraries between the program's say nothing about where it went through.
+        # Frames of libraries between the program's frames do not show the exception's path.
         new = [frame for frame in new if not is_library_file(frame.filename)]
         return [*_formatted(new), *notes[mark.notes if mark is not None else 0 :]]
     if _was_same_shown(root, (error_type(error), error_text(error), keys)):
@@ -159,7 +159,7 @@ def _lines(
 
 
 def _was_same_shown(root: str, content: Hashable) -> bool:
-    """True if another exception was shown that looks the same: that of an earlier attempt, say."""
+    """Return True if an identical exception was shown, for example by an earlier attempt."""
     with _lock:
         shown = _contents.setdefault(root, set())
         _contents.move_to_end(root)
@@ -192,7 +192,7 @@ def _whole(error: BaseException, frames: Sequence[FrameSummary]) -> list[str]:
         there = carried.removeprefix(_HEADER)
         return [_HEADER, *_formatted(frames), there if there.endswith("\n") else f"{there}\n"]
     if is_instance(error, RunFailed) and trace_of(error) is None:
-        return _formatted(frames)  # it was never raised; the line above has its message
+        return _formatted(frames)  # never raised; the line above has its message
     lines = [_HEADER, *_formatted(frames)] if frames else []
     try:
         lines += traceback.format_exception_only(error)
@@ -220,12 +220,12 @@ def _parts(
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """Return what an exception came from, the nearest first."""
+    """Return the causes of an exception, the nearest first."""
     return chain_of(error, MAX_CHAIN + 1)[1:]
 
 
 def _formatted(frames: Iterable[FrameSummary]) -> list[str]:
-    """Return the lines of frames; of thousands, the first and the last."""
+    """Format frames; if there are too many, only the first and the last."""
     lines = traceback.StackSummary.from_list(list(frames)).format()
     if len(lines) > _MAX_FRAMES:
         left_out = len(lines) - 2 * _KEPT_FRAMES
@@ -239,12 +239,12 @@ def _mark_of(error: BaseException) -> _Mark | None:
 
 
 def _set_mark(error: BaseException, mark: _Mark) -> None:
-    with suppress(Exception):  # it is then shown anew, that is all
+    with suppress(Exception):  # best effort: otherwise it is shown again
         attributes_of(error)[SHOWN] = tuple(mark)
 
 
 def _renew_lock() -> None:
-    """Replace the lock, which a thread may hold that a forked child does not have."""
+    """Replace the lock in a forked child: a thread that holds it does not exist there."""
     global _lock  # noqa: PLW0603 - one per process
     _lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""Text for terminals: without control characters, colored only on a terminal."""
+"""Text for terminals: free of control characters, coloured only on a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Control characters but tabs and line ends, and those that turn the direction of a text."""
+"""Control characters except tabs and line ends, and characters that change text direction."""
 
 RESET = "\x1b[0m"
 DIM = "\x1b[2m"
@@ -32,7 +32,7 @@ STATES = {
 
 
 def cleaned(text: str) -> str:
-    """Return a text that a terminal only shows: what would command it is written out."""
+    """Return a text with control characters escaped, so that a terminal only displays it."""
     if text.isprintable():
         return text
     return _CONTROL.sub(_written_out, text.replace("\r\n", "\n"))
@@ -44,7 +44,7 @@ def _written_out(match: re.Match[str]) -> str:
 
 
 def is_coloured(stream: object, environ: Mapping[str, str]) -> bool:
-    """True if what is written to a stream is to be coloured, by the rules of Python itself.
+    """Return True if output to a stream should be coloured, by Python's own rules.
 
     Args:
         stream: The stream.
@@ -57,8 +57,8 @@ def is_coloured(stream: object, environ: Mapping[str, str]) -> bool:
     if environ.get("TERM") == "dumb":
         return False
     try:
-        return bool(stream.isatty())  # type: ignore[attr-defined] # whatever it is
-    except Exception:  # noqa: BLE001 - it is closed, or no stream at all
+        return bool(stream.isatty())  # type: ignore[attr-defined] # any object
+    except Exception:  # noqa: BLE001 - it is closed, or not a stream
         return False
 
 

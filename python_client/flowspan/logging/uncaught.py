@@ -1,8 +1,8 @@
-"""The end of a program by an exception that ended runs: what Python shows of it then.
+"""Exception hooks that shorten the traceback of a program ended by a run's exception.
 
-Its traceback was shown where the first run failed. Python's would be the same with flowspan's
-frames in it, so the last line is enough. If it was not shown, or not on standard error, Python
-shows it without these frames. A program that has a hook of its own (`sys.excepthook`) keeps it.
+The traceback was shown when the first run failed. Python's would repeat it with flowspan's frames,
+so the last line is enough. If it was not shown, or not on standard error, Python shows it without
+these frames. A program with its own hook (`sys.excepthook`) keeps it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAX_CHAIN = 64
 
 
 def watch() -> None:
-    """Put flowspan's hooks in the place of Python's own; no others are replaced."""
+    """Replace Python's own hooks with flowspan's; other hooks are kept."""
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _show
     if threading.excepthook is threading.__excepthook__:
@@ -31,7 +31,7 @@ def watch() -> None:
 
 
 def unwatch() -> None:
-    """Put Python's hooks back, for tests."""
+    """Restore Python's hooks, for tests."""
     if sys.excepthook is _show:
         sys.excepthook = sys.__excepthook__
     if threading.excepthook is _show_in_thread:
@@ -39,7 +39,7 @@ def unwatch() -> None:
 
 
 def rest_of(error: BaseException) -> str:
-    """Return what is still to be shown of an exception; empty if nothing of it was shown."""
+    """Return the part of an exception that was not shown yet; empty if none of it was shown."""
     try:
         return cleaned(rest_to_show(error))
     except Exception:  # noqa: BLE001 - the exception is user code, in all its methods
@@ -71,7 +71,7 @@ def _show_in_thread(args: Any) -> None:
 
 
 def _trim_all(error: BaseException) -> None:
-    """Take flowspan's frames out of the tracebacks of an exception and of what it came from."""
+    """Remove flowspan's frames from the tracebacks of an exception and its causes."""
     seen: list[BaseException] = []
     waiting = [error]
     while waiting and len(seen) < _MAX_CHAIN:
@@ -79,6 +79,6 @@ def _trim_all(error: BaseException) -> None:
         if any(link is other for other in seen):
             continue
         seen.append(link)
-        if trimmed(trace_of(link)) is not None:  # else there would be nothing left
+        if trimmed(trace_of(link)) is not None:  # otherwise nothing would be left
             without_own_frames(link)
         waiting += links_of(link)

@@ -1,4 +1,4 @@
-"""Telling the program's own code from that of the libraries that it uses."""
+"""Distinction between the program's own code and that in the libraries it uses."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 _INSTALLED = ("site-packages", "dist-packages")
 _PROGRAM = "__main__"
 _WARNINGS = "py.warnings"
-"""The logger of `logging.captureWarnings`, which a program has to ask for."""
+"""The logger of `logging.captureWarnings`, which a program enables explicitly."""
 
 
 def is_of_library(record: logging.LogRecord, run: Run) -> bool:
-    """True if a log record comes from a library, and not from the program that the run is part of.
+    """Return True if a log record comes from a library, not from the run's program.
 
-    A logger belongs to the module or package that it is named after. Where that is none, as with
-    the root logger, the file decides in which the call stands. The package that the flow is in is
-    never a library, wherever it is installed.
+    A logger belongs to the module or package that it is named after. If there is none, as for the
+    root logger, the file of the logging call decides. The package that contains the flow is never a
+    library, wherever it is installed.
 
     Args:
         record: The record.
@@ -39,7 +39,7 @@ def is_of_library(record: logging.LogRecord, run: Run) -> bool:
     if not _is_library_name(name, record.pathname):
         return False
     here: Run | None = run
-    while here is not None:  # a project may be installed, too: it is where its flows are
+    while here is not None:  # a project may be installed, too; its flows identify it
         if _package_of(here) == name:
             return False
         here = here.parent
@@ -48,7 +48,7 @@ def is_of_library(record: logging.LogRecord, run: Run) -> bool:
 
 @lru_cache(1024)
 def is_library_file(path: str) -> bool:
-    """True for a file of the standard library or of an installed package."""
+    """Return True for a file of the standard library or of an installed package."""
     return _is_installed(path) or path.startswith(
         ("<frozen ", "built-in", "frozen", *_standard_folders())
     )
@@ -81,10 +81,10 @@ def user_callers() -> list[FrameSummary]:
 def _is_library_name(name: str, called_in: str) -> bool:
     where = _place_of(name) if name.isidentifier() else None
     if where is None:
-        # Not where the standard library makes the call: `asyncio.to_thread(logger.info, …)`.
+        # A call made by the standard library counts as the program's: `to_thread(logger.info, …)`.
         return _is_installed(called_in)
     if is_library_file(where) and not _is_installed(where):
-        # "queue" or "test" may be a name that the program chose.
+        # A program may choose a name of the standard library, such as "queue" or "test".
         return is_library_file(called_in)
     return is_library_file(where)
 
@@ -98,7 +98,7 @@ def _place_of(name: str) -> str | None:
     try:
         spec: Any = getattr(module, "__spec__", None) or find_spec(name)
         return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
-    except (ImportError, AttributeError, ValueError):  # there is none, or it was made by hand
+    except (ImportError, AttributeError, ValueError):  # there is none, or it was created manually
         return None
 
 
