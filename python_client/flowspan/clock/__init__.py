@@ -1,20 +1,20 @@
-"""Real clocks and real waits, whatever a test has done to the `time` module.
+"""Real clocks and real waits, even if a test has patched the `time` module.
 
 Libraries such as freezegun and time-machine, and `monkeypatch.setattr(time, …)`, replace the
-functions of `time` and of `asyncio`, also in modules that imported them before. A wait for a moment
-of a clock that stands still never ends. So flowspan takes its time from here:
+functions of `time` and of `asyncio`, even in modules that imported them before. A wait by a frozen
+clock never ends. So flowspan takes its time from here:
 
 - `monotonic` and `now_ns` read `clock_gettime`, which those libraries leave alone (time-machine
   replaces it for the wall clock; `now_ns` uses its documented escape hatch).
-- The times of one process never go back, so no duration is negative where somebody sets the clock
-  back: `now_ns` is the wall clock as it was first read, and goes on by the monotonic clock. A clock
-  that is set forward is followed by the next run at the top. One that is set back is followed by
-  the next process; this one keeps its own time until it ends.
+- The time of a process never goes back, so no duration is negative if the clock is set back:
+  `now_ns` is the first reading of the wall clock, advanced by the monotonic clock. The next
+  top-level run follows a clock that was set forward. Only a new process follows one that was set
+  back; this one keeps its own time until it ends.
 - `sleep`, `wait_readable` and `call_later` wait in C, by the kernel's clock.
-- `program_ns` is the exception: the clock as the program sees it, moved or frozen. What expires by
-  the user's word (cached results) goes by it.
+- `program_ns` is the exception: the clock as the program sees it, moved or frozen. It applies to
+  expirations that the user sets (cached results).
 
-`flowspan.clock.aio` has the same for coroutines.
+`flowspan.clock.aio` is the counterpart for coroutines.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ _MIN_STALE = 100
 _LONGEST_AGE_NS = 60 * _NS_PER_S
 
 monotonic: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
-"""Seconds by a clock that never goes back."""
+"""Return the seconds of a clock that never goes back."""
 
 process_time: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_PROCESS_CPUTIME_ID)
-"""Seconds of processor time that this process has used."""
+"""Return the processor time that this process has used, in seconds."""
 
 _wall_ns: Callable[[], int] = partial(time.clock_gettime_ns, time.CLOCK_REALTIME)
 
-# Linux's monotonic clock stands still while the machine sleeps.
+# Linux's monotonic clock stops while the machine sleeps, so CLOCK_BOOTTIME is preferred.
 _elapsed_ns: Callable[[], int] = partial(
     time.clock_gettime_ns, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 )
 _offset_ns: int | None = None
 _offset_lock = threading.Lock()
 
-# In a dictionary: freezegun replaces what modules hold of these functions, but looks no deeper.
+# In a dictionary, because freezegun replaces the module's own references, but looks no deeper.
 _genuine: dict[str, Any] = {
     "select": select.select,
     "poll": select.poll,
@@ -67,18 +67,18 @@ _genuine: dict[str, Any] = {
 def wall_clock() -> Callable[[], int]:
     """Return the fastest function that reads the time of this process, in ns since 1970 UTC.
 
-    It is the real wall clock, but never goes back. Ask at each outermost run: a clock that was set
-    forward is followed then.
+    It is the real wall clock, but never goes back. Call this for each outermost run, to follow a
+    clock that was set forward.
     """
     follow(_read_wall() - _elapsed_ns())
     return _process_ns
 
 
 def follow(offset_ns: int) -> None:
-    """Set the time of this process forward, to that of another process; never back.
+    """Set the time of this process forward to another process's time; never back.
 
     Args:
-        offset_ns: The other one's `offset_ns`.
+        offset_ns: The other process's `offset_ns`.
     """
     global _offset_ns  # noqa: PLW0603 - one per process
     with _offset_lock:
@@ -87,14 +87,14 @@ def follow(offset_ns: int) -> None:
 
 
 def offset_ns() -> int:
-    """Return how far the time of this process is from the monotonic clock of the machine."""
+    """Return the offset of this process's time from the monotonic clock of the machine."""
     if _offset_ns is None:
         wall_clock()
     return _offset_ns or 0
 
 
 def _process_ns() -> int:
-    return _elapsed_ns() + _offset_ns  # type: ignore[operator] # `wall_clock` has set it
+    return _elapsed_ns() + _offset_ns  # type: ignore[operator] # set by `wall_clock`
 
 
 def _read_wall() -> int:
@@ -103,9 +103,9 @@ def _read_wall() -> int:
 
 
 def _read_through(hatch: Any) -> int:
-    """Read the wall clock where time-machine may have moved it."""
+    """Read the wall clock, bypassing time-machine if it is travelling."""
     if hatch.is_travelling():
-        with contextlib.suppress(ValueError):  # the journey has just ended, in another thread
+        with contextlib.suppress(ValueError):  # another thread has just ended the travel
             return int(hatch.time.time_ns())
     return _wall_ns()
 
@@ -116,7 +116,7 @@ def now_ns() -> int:
 
 
 def of_wall_ns(wall_ns: int) -> int:
-    """Return a moment that was just read from the wall clock in the time of this process."""
+    """Convert a time that was just read from the wall clock to the time of this process."""
     age_ns = _read_wall() - wall_ns
     return now_ns() - (age_ns if 0 <= age_ns < _LONGEST_AGE_NS else 0)
 
@@ -129,23 +129,23 @@ def now_s() -> float:
 def program_ns() -> int:
     """Return the time as the program sees it, in nanoseconds since 1970 UTC.
 
-    The real time, where what a test has put in the place of its clock raises.
+    If a test's replacement of the clock raises an exception, return the real time.
     """
     try:
         return time.time_ns()
-    except Exception:  # noqa: BLE001 - freezegun's raises while it is being taken away
+    except Exception:  # noqa: BLE001 - freezegun's raises while it is being removed
         return now_ns()
 
 
 def is_patched() -> bool:
-    """True if the program's clock is not the real one."""
+    """Return True if the program's clock is not the real one."""
     return (
         time.time is not _genuine["time"] or abs(program_ns() - now_ns()) > _TOLERATED_S * _NS_PER_S
     )
 
 
 def sleep(seconds: float) -> None:
-    """Wait."""
+    """Wait by the real clock."""
     until_s = monotonic() + seconds
     while True:
         left_s = until_s - monotonic()
@@ -155,13 +155,13 @@ def sleep(seconds: float) -> None:
 
 
 def wait_readable(fileno: int, timeout_s: float) -> bool:
-    """Wait until a descriptor has something to read, or has ended; False if the time is over."""
+    """Wait until a descriptor is readable or closed; return False at the timeout."""
     poll = _genuine["poll"]()
     poll.register(fileno, select.POLLIN)
     until_s = monotonic() + timeout_s
     while True:
         left_s = max(0.0, until_s - monotonic())
-        # Rounded up: a wait of less than a millisecond must not spin.
+        # Rounded up, so that a wait of less than a millisecond does not spin.
         if poll.poll(-(-min(left_s, _LONGEST_WAIT_S) * 1000 // 1)):
             return True
         if monotonic() >= until_s:
@@ -169,7 +169,7 @@ def wait_readable(fileno: int, timeout_s: float) -> bool:
 
 
 class Timer:
-    """A call that is due later; made by `call_later`."""
+    """A scheduled call; created by `call_later`."""
 
     __slots__ = ("_callback",)
 
@@ -177,27 +177,27 @@ class Timer:
         self._callback: Callable[[], object] | None = callback
 
     def cancel(self) -> None:
-        """Take the call back, if it was not made yet."""
+        """Cancel the call, if it was not made yet."""
         if self._callback is not None:
             self._callback = None
             _timers.forget_one()
 
     @property
     def is_cancelled(self) -> bool:
-        """True if it was taken back, or made."""
+        """True if the call was cancelled or made."""
         return self._callback is None
 
     def fire(self) -> None:
         """Make the call."""
         callback, self._callback = self._callback, None
         if callback is not None:
-            # RuntimeError: the event loop that is to be told has been closed.
+            # RuntimeError: the event loop of the callback was closed.
             with contextlib.suppress(RuntimeError):
                 callback()
 
 
 class _Timers:
-    """Make calls when they are due, in one thread that starts with the first."""
+    """A scheduler that makes calls in one thread, which starts with the first call."""
 
     def __init__(self) -> None:
         self._changed = _genuine["Condition"]()
@@ -217,7 +217,7 @@ class _Timers:
                 self._changed.notify()
 
     def forget_one(self) -> None:
-        """Count a timer that was cancelled, and drop those if they are the greater part."""
+        """Count a cancelled timer, and drop all cancelled ones if they are the majority."""
         with self._changed:
             self._stale += 1
             if self._stale > _MIN_STALE and self._stale > len(self._heap) // 2:
@@ -242,10 +242,10 @@ _timers = _Timers()
 
 
 def call_later(seconds: float, callback: Callable[[], object]) -> Timer:
-    """Call a function after some real seconds, in a thread for such calls.
+    """Call a function after a number of real seconds, in a thread for such calls.
 
     Args:
-        seconds: How long to wait; infinity stands for never.
+        seconds: The delay; infinity for never.
         callback: The function. It must return at once; a RuntimeError that it raises is ignored.
     """
     timer = Timer(callback)
@@ -254,7 +254,7 @@ def call_later(seconds: float, callback: Callable[[], object]) -> Timer:
 
 
 def _after_fork() -> None:
-    """Start anew in a forked child: the thread stayed in the parent, and may have held the lock."""
+    """Start anew in a forked child, where the thread is missing and may have held the lock."""
     global _timers, _offset_lock  # noqa: PLW0603 - one per process
     _timers = _Timers()
     _offset_lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Waits of coroutines by the real clock, also where the event loop's own clock stands still."""
+"""Waits of coroutines by the real clock, even if the event loop's own clock is frozen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAST = float("-inf")
 
 
 async def sleep(seconds: float) -> None:
-    """Wait."""
+    """Wait by the real clock."""
     waiting = after(seconds)
     try:
         await waiting
@@ -26,7 +26,7 @@ async def sleep(seconds: float) -> None:
 
 
 def after(seconds: float) -> asyncio.Future[None]:
-    """Return a future of the running loop that is done after some real seconds.
+    """Return a future of the running loop that is done after a number of real seconds.
 
     Cancel it if it is no longer needed.
     """
@@ -46,16 +46,16 @@ def after(seconds: float) -> asyncio.Future[None]:
 
 
 class Deadline:
-    """A time limit on a block of a coroutine, as `asyncio.timeout`: ``async with Deadline(5):``.
+    """A time limit on a block of a coroutine, like `asyncio.timeout`: ``async with Deadline(5):``.
 
-    It raises TimeoutError where the time was over, for which it cancels the block.
+    It cancels the block when the time is over, and raises TimeoutError.
 
     Attributes:
-        when_s: When the time is over, by `clock.monotonic`.
+        when_s: The time of the deadline, by `clock.monotonic`.
         thread_id: The thread of its event loop.
 
     Args:
-        seconds: How long the block may take.
+        seconds: Maximum duration of the block.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -67,14 +67,14 @@ class Deadline:
         self._has_ended_late = False
 
     def expired(self) -> bool:
-        """True if the time was over before the block ended.
+        """Return True if the deadline passed before the block ended.
 
-        Also where it has blocked the event loop, and so could not be cancelled.
+        That includes a block that blocked the event loop, and so could not be cancelled.
         """
         return self._inner.expired() or self._has_ended_late
 
     def advance(self, seconds: float) -> bool:
-        """Let the time be over sooner; True if it is now. May be called from any thread."""
+        """Move the deadline forward; return True if it has passed now. Thread-safe."""
         self._stop()
         self.when_s -= seconds
         self._start()
@@ -97,7 +97,7 @@ class Deadline:
 
     def _start(self) -> None:
         if self.when_s == inf or self._inner.when() is not None:
-            return  # the time is never over, or is already
+            return  # no deadline, or already passed
         left_s = max(0.0, self.when_s - clock.monotonic())
         self._timer = clock.call_later(
             left_s, lambda: self._loop.call_soon_threadsafe(self._expire)

@@ -1,4 +1,4 @@
-"""Locks among the processes of a machine, or of all that share a file system."""
+"""Locks shared by the processes of a machine, or of all machines that share a file system."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LONGEST_WAIT_S = 0.25
 
 
 class FileSystemLockManager:
-    """Locks keys by locked files in a folder.
+    """A lock manager that uses locked files in a folder.
 
-    The operating system releases the lock of a process that dies, whatever way. On a network file
-    system that holds as far as it has locks that clients lose when they are gone (NFS 4 does).
+    The operating system releases the locks of a process however it dies. On a network file system
+    this depends on locks that dead clients lose (NFS 4 has them).
 
     Args:
-        lock_files_directory: The folder; made when it is needed.
+        lock_files_directory: The folder; created on demand.
     """
 
     def __init__(self, lock_files_directory: str | Path) -> None:
@@ -41,7 +41,7 @@ class FileSystemLockManager:
         acquire_timeout: float | None = None,
         hold_timeout: float | None = None,
     ) -> bool:
-        """Locks a key; see `flowspan.locking.protocol.LockManager`."""
+        """Lock a key; see `flowspan.locking.protocol.LockManager`."""
         path = self._path(key)
         if self.is_lock_holder(key, holder):
             return True
@@ -61,7 +61,7 @@ class FileSystemLockManager:
         return True
 
     def release_lock(self, key: str, holder: str) -> None:
-        """Unlocks a key.
+        """Unlock a key.
 
         Raises:
             ValueError: The holder has not locked it.
@@ -72,7 +72,7 @@ class FileSystemLockManager:
             raise ValueError(f"{holder!r} has not locked the key {key!r}.")
 
     def is_locked(self, key: str) -> bool:
-        """Whether somebody has it locked."""
+        """Return True if the key is locked."""
         path = self._path(key)
         if str(path) in _held:
             return True
@@ -83,12 +83,12 @@ class FileSystemLockManager:
         return False
 
     def is_lock_holder(self, key: str, holder: str) -> bool:
-        """Whether that holder has it locked, in this process."""
+        """Return True if the holder has locked the key, in this process."""
         held = _held.get(str(self._path(key)))
         return held is not None and held.holder == holder
 
     def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
-        """Waits until nobody has it locked; False if the time was over before."""
+        """Wait until the key is unlocked; return False if the timeout passed first."""
         end_s = None if timeout is None else clock.monotonic() + timeout
         wait_s = _FIRST_WAIT_S
         while self.is_locked(key):
@@ -117,7 +117,7 @@ class FileSystemLockManager:
 
 
 class _Held:
-    """A lock that this process has."""
+    """A lock that this process holds."""
 
     def __init__(self, holder: str, file: int) -> None:
         self.holder = holder
@@ -129,11 +129,11 @@ _held: dict[str, _Held] = {}
 """The locks of this process, by the paths of their files."""
 
 _guard = threading.Lock()
-"""Guards them."""
+"""Protects `_held`."""
 
 
 def _try_lock(path: Path, *, create: bool) -> int | None:
-    """Locks a file; None if somebody else has it locked, or it is not there."""
+    """Lock a file; return None if it is locked by another holder, or does not exist."""
     flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
     try:
         file = os.open(path, flags, FILE_MODE)
@@ -141,7 +141,7 @@ def _try_lock(path: Path, *, create: bool) -> int | None:
         return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever released it deleted it, and somebody may have made it anew since it was opened.
+        # The previous holder deleted the file on release, and it may have been created again since.
         if os.path.samestat(os.fstat(file), os.stat(path)):
             return file
     except (BlockingIOError, FileNotFoundError):
@@ -154,7 +154,7 @@ def _try_lock(path: Path, *, create: bool) -> int | None:
 
 
 def _release(path: str, held: _Held) -> bool:
-    """Releases a lock, if it is still that one; whether it was."""
+    """Release a lock, if it is still held; return True if it was."""
     with _guard:
         if _held.get(path) is not held:
             return False
@@ -162,14 +162,14 @@ def _release(path: str, held: _Held) -> bool:
     if held.timer is not None:
         held.timer.cancel()
     try:
-        os.unlink(path)  # while it is locked
+        os.unlink(path)  # while it is still locked
     finally:
         os.close(held.file)
     return True
 
 
 def _after_fork() -> None:
-    """A child has none of its parent's locks, and must not keep them open."""
+    """Drop the parent's locks in a forked child, which must not keep their files open."""
     global _guard  # noqa: PLW0603 - one per process
     _guard = threading.Lock()
     for held in _held.values():

@@ -9,10 +9,10 @@ from flowspan import clock
 
 
 class MemoryLockManager:
-    """Locks keys for the threads and coroutines of one process.
+    """A lock manager for the threads and coroutines of one process.
 
-    The same wherever it is made: all instances of a process share their locks. They end with the
-    process, so a holder that died holds nothing.
+    All instances in a process share the same locks. They end with the process, so a dead process
+    holds no lock.
     """
 
     def acquire_lock(
@@ -22,7 +22,7 @@ class MemoryLockManager:
         acquire_timeout: float | None = None,
         hold_timeout: float | None = None,
     ) -> bool:
-        """Locks a key; see `flowspan.locking.protocol.LockManager`."""
+        """Lock a key; see `flowspan.locking.protocol.LockManager`."""
         end_s = None if acquire_timeout is None else clock.monotonic() + acquire_timeout
         with _changed:
             while not _is_free(key, holder):
@@ -35,7 +35,7 @@ class MemoryLockManager:
             return True
 
     def release_lock(self, key: str, holder: str) -> None:
-        """Unlocks a key.
+        """Unlock a key.
 
         Raises:
             ValueError: The holder has not locked it.
@@ -47,17 +47,17 @@ class MemoryLockManager:
             _changed.notify_all()
 
     def is_locked(self, key: str) -> bool:
-        """Whether somebody has it locked."""
+        """Return True if the key is locked."""
         with _changed:
             return not _is_free(key, None)
 
     def is_lock_holder(self, key: str, holder: str) -> bool:
-        """Whether that holder has it locked."""
+        """Return True if the holder has locked the key."""
         with _changed:
             return not _is_free(key, None) and _locks[key][0] == holder
 
     def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
-        """Waits until nobody has it locked; False if the time was over before."""
+        """Wait until the key is unlocked; return False if the timeout passed first."""
         end_s = None if timeout is None else clock.monotonic() + timeout
         with _changed:
             while not _is_free(key, None):
@@ -67,14 +67,14 @@ class MemoryLockManager:
 
 
 _locks: dict[str, tuple[str, float | None]] = {}
-"""The holder of each key that is locked, and when it is released by itself."""
+"""The holder of each locked key, and the time of its automatic release."""
 
 _changed = threading.Condition(threading.RLock())
-"""Guards them; told when one is released."""
+"""Protects `_locks`; notified when a lock is released."""
 
 
 def _is_free(key: str, holder: str | None) -> bool:
-    """Whether a key is unlocked, or locked by that holder."""
+    """Return True if a key is unlocked, or locked by this holder."""
     if key not in _locks:
         return True
     owner, until_s = _locks[key]
@@ -85,7 +85,7 @@ def _is_free(key: str, holder: str | None) -> bool:
 
 
 def _wait(key: str, end_s: float | None) -> bool:
-    """Waits until something may have changed; False if the time is over."""
+    """Wait for a possible change of a key's lock; return False if the time is over."""
     now_s = clock.monotonic()
     ends = [each for each in (end_s, _locks[key][1]) if each is not None]
     if end_s is not None and end_s <= now_s:

@@ -1,4 +1,4 @@
-"""What a lock manager does."""
+"""The interface of lock managers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class LockManager(Protocol):
-    """Locks keys for holders.
+    """A manager of locks on keys.
 
-    A holder is a text of the caller's. One that has a lock may acquire it again; it is then
-    released once all the same.
+    A holder is a text that the caller chooses. A holder may acquire its own lock again; a single
+    release still unlocks it.
     """
 
     def acquire_lock(
@@ -19,39 +19,39 @@ class LockManager(Protocol):
         acquire_timeout: float | None = None,
         hold_timeout: float | None = None,
     ) -> bool:
-        """Locks a key.
+        """Lock a key.
 
         Args:
             key: The key.
-            holder: For whom.
-            acquire_timeout: How long to wait for it, in seconds; None waits as long as it takes.
-            hold_timeout: After how many seconds it is released by itself; None holds it until it
-                is released.
+            holder: The holder of the lock.
+            acquire_timeout: Maximum wait in seconds; None for no limit.
+            hold_timeout: Number of seconds after which the lock is released automatically; None for
+                never.
 
         Returns:
-            Whether the holder has it now.
+            True if the holder has the lock now.
         """
 
     def release_lock(self, key: str, holder: str) -> None:
-        """Unlocks a key.
+        """Unlock a key.
 
         Raises:
             ValueError: The holder has not locked it.
         """
 
     def is_locked(self, key: str) -> bool:
-        """Whether somebody has it locked."""
+        """Return True if the key is locked."""
 
     def is_lock_holder(self, key: str, holder: str) -> bool:
-        """Whether that holder has it locked."""
+        """Return True if the holder has locked the key."""
 
     def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
-        """Waits until nobody has it locked.
+        """Wait until the key is unlocked.
 
         Args:
             key: The key.
-            timeout: In seconds; None waits as long as it takes.
+            timeout: Maximum wait in seconds; None for no limit.
 
         Returns:
-            Whether it is unlocked; False if the time was over before.
+            True if it is unlocked; False if the timeout passed first.
         """

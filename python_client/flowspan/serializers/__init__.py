@@ -1,7 +1,7 @@
-"""How results become bytes: `PickleSerializer`, `JSONSerializer`, `CompressedSerializer`.
+"""Serializers of results: `PickleSerializer`, `JSONSerializer`, `CompressedSerializer`.
 
-Wherever a serializer is asked for, an instance or a short name will do: "pickle", "json",
-"compressed/pickle", "compressed/json", or the `type` of a subclass of `Serializer`.
+Every serializer option accepts an instance or a short name: "pickle", "json", "compressed/pickle",
+"compressed/json", or the `type` of a subclass of `Serializer`.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ __all__ = [
 
 @runtime_checkable
 class SerializerLike(Protocol):
-    """What turns values into bytes and back. Any class with these two methods is one.
+    """The protocol of serializers: any class with these two methods.
 
-    So that results can be read without the flow that wrote them, such a class should be importable
-    and need no arguments.
+    To read results without the flow that wrote them, the class should be importable and need no
+    arguments.
     """
 
     def dumps(self, obj: Any) -> bytes:
-        """The value as bytes.
+        """Serialize a value.
 
         Raises:
-            Exception: It cannot be written so.
+            Exception: The value cannot be serialized.
         """
 
     def loads(self, blob: bytes) -> Any:
-        """The value of bytes that `dumps` gave."""
+        """Deserialize a value that `dumps` serialized."""
 
 
 class _OfOptions:
-    """A serializer that is equal to another one of its class with the same options."""
+    """A serializer that equals another one of its class with the same options."""
 
     def __init_subclass__(cls) -> None:
-        """Note a class of the user's under the name that it gives itself as its `type`."""
+        """Register a user's class under the name in its `type`."""
         name = cls.__dict__.get("type")
         if cls.__module__ != __name__ and isinstance(name, str) and name not in BY_TYPE:
             OWN_SERIALIZERS[name] = cls
@@ -67,21 +67,21 @@ class _OfOptions:
             return NotImplemented
         return vars(self) == vars(other)
 
-    __hash__ = None  # type: ignore[assignment] # its options may have none
+    __hash__ = None  # type: ignore[assignment] # its options may be unhashable
 
 
 class PickleSerializer(_OfOptions):
-    """Pickles, which can hold nearly every Python value.
+    """Pickles values; supports nearly every Python value.
 
-    Reading a pickle runs code of whoever wrote it: keep results where only you can write.
+    Reading a pickle runs code of its author: store results where only you can write.
 
     Args:
-        picklelib: The module whose `dumps` and `loads` are used. cloudpickle can also write
-            functions and classes of the program itself.
-        picklelib_version: Is kept, and has no effect.
+        picklelib: The module with `dumps` and `loads`. cloudpickle can also pickle functions and
+            classes that are defined in the program itself.
+        picklelib_version: Stored, but without effect.
 
     Raises:
-        ValueError: There is no such module, or it has no `dumps` and `loads`.
+        ValueError: The module does not exist, or has no `dumps` and `loads`.
     """
 
     type = "pickle"
@@ -95,10 +95,10 @@ class PickleSerializer(_OfOptions):
         self.picklelib_version = picklelib_version
 
     def dumps(self, obj: Any) -> bytes:
-        """The pickle.
+        """Pickle a value.
 
         Raises:
-            SerializationError: The value cannot be pickled; the message says which type.
+            SerializationError: The value cannot be pickled; the message names its type.
         """
         library = pickle_module(self.picklelib)
         try:
@@ -108,7 +108,7 @@ class PickleSerializer(_OfOptions):
         return data
 
     def loads(self, blob: bytes) -> Any:
-        """The value."""
+        """Unpickle a value."""
         return pickle_module(self.picklelib).loads(blob)
 
     def __repr__(self) -> str:
@@ -118,23 +118,23 @@ class PickleSerializer(_OfOptions):
 class JSONSerializer(_OfOptions):
     """JSON, which people and other languages can read.
 
-    Beside what JSON has: dates and times, UUIDs, Decimals, paths, enums, bytes, sets, named tuples,
-    dataclasses, pydantic models and numpy's scalars come back as what they were. Tuples come back
-    as lists, and keys as texts. Which fields of a model were set is kept. What else would not come
-    back as what it was is refused: instances of subclasses (of `str`, of `dict`), models with
-    fields that are left out, objects with state of their own outside of fields.
+    Besides JSON's own types, these are restored as they were: dates and times, UUIDs, Decimals,
+    paths, enums, bytes, sets, named tuples, dataclasses, pydantic models and numpy scalars. Tuples
+    become lists, and keys become strings. Models keep the record of which fields were set. Values
+    that could not be restored faithfully are refused: instances of subclasses (of `str`, of
+    `dict`), models with excluded fields, objects with state outside of their fields.
 
     Args:
-        object_encoder: Called with each value that JSON does not know, instead of the above: a
+        object_encoder: Called with each value that JSON does not support, instead of the above: a
             function, or its name ("builtins.str"). None refuses such values.
         object_decoder: Called with each object (a dictionary) that is read, instead of the above:
-            a function or its name. None leaves dictionaries as they are.
-        dumps_kwargs: Further arguments of `json.dumps`; no `default`.
-        loads_kwargs: Further arguments of `json.loads`; no `object_hook`.
-        jsonlib: The module whose `dumps` and `loads` are used.
+            a function or its name. None leaves dictionaries unchanged.
+        dumps_kwargs: Further arguments of `json.dumps`, except `default`.
+        loads_kwargs: Further arguments of `json.loads`, except `object_hook`.
+        jsonlib: The module with `dumps` and `loads`.
 
     Raises:
-        ValueError: An option has a value that it may not have.
+        ValueError: An option has an invalid value.
     """
 
     type = "json"
@@ -154,17 +154,19 @@ class JSONSerializer(_OfOptions):
         self.dumps_kwargs = {} if dumps_kwargs is None else dict(dumps_kwargs)
         self.loads_kwargs = {} if loads_kwargs is None else dict(loads_kwargs)
         if "default" in self.dumps_kwargs:
-            raise ValueError("dumps_kwargs may have no 'default': give object_encoder instead")
+            raise ValueError("dumps_kwargs must not contain 'default': use object_encoder instead")
         if "object_hook" in self.loads_kwargs:
-            raise ValueError("loads_kwargs may have no 'object_hook': give object_decoder instead")
+            raise ValueError(
+                "loads_kwargs must not contain 'object_hook': use object_decoder instead"
+            )
         for name in ("object_encoder", "object_decoder"):
             _function(getattr(self, name), name)
 
     def dumps(self, obj: Any) -> bytes:
-        """JSON in UTF-8.
+        """Serialize a value as JSON in UTF-8.
 
         Raises:
-            SerializationError: JSON cannot hold the value; the message says which type.
+            SerializationError: JSON cannot represent the value; the message names its type.
         """
         library = importlib.import_module(self.jsonlib)
         try:
@@ -179,7 +181,7 @@ class JSONSerializer(_OfOptions):
             raise _refused(obj, self.type, error) from error
 
     def loads(self, blob: bytes) -> Any:
-        """The value."""
+        """Deserialize a value."""
         decoder = _function(self.object_decoder, "object_decoder")
         if decoder is NotSet:
             decoder = tagged_json.decode
@@ -191,15 +193,15 @@ class JSONSerializer(_OfOptions):
 
 
 class CompressedSerializer(_OfOptions):
-    """Compresses what another serializer writes.
+    """Compresses the output of another serializer.
 
     Args:
-        serializer: The other one, or its short name.
+        serializer: The other serializer, or its short name.
         compressionlib: "zlib", "gzip", "lzma", "bz2", or another module with `compress` and
             `decompress`.
 
     Raises:
-        ValueError: There is no such module or serializer.
+        ValueError: The module or serializer does not exist.
     """
 
     type = "compressed"
@@ -212,10 +214,10 @@ class CompressedSerializer(_OfOptions):
         self.compressionlib = compressionlib
 
     def dumps(self, obj: Any) -> bytes:
-        """The compressed bytes.
+        """Serialize and compress a value.
 
         Raises:
-            SerializationError: The other serializer cannot write the value.
+            SerializationError: The other serializer cannot serialize the value.
         """
         data: bytes = importlib.import_module(self.compressionlib).compress(
             self.serializer.dumps(obj)
@@ -223,7 +225,7 @@ class CompressedSerializer(_OfOptions):
         return data
 
     def loads(self, blob: bytes) -> Any:
-        """The value."""
+        """Decompress and deserialize a value."""
         library = importlib.import_module(self.compressionlib)
         return self.serializer.loads(library.decompress(blob))
 
@@ -255,11 +257,11 @@ BY_TYPE: dict[str, Callable[..., SerializerLike]] = {
     "compressed/pickle": CompressedPickleSerializer,
     "compressed/json": CompressedJSONSerializer,
 }
-"""The serializers by what they are called; those of `Serializer`'s subclasses are elsewhere."""
+"""The built-in serializers by name; those of `Serializer`'s subclasses are registered elsewhere."""
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Serializer":  # pydantic is slow to import, and few programs derive from it
+    if name == "Serializer":  # pydantic is slow to import, and few programs need the class
         from flowspan.serializers.base import Serializer  # noqa: PLC0415 - see above
 
         return Serializer
@@ -271,14 +273,14 @@ def __dir__() -> list[str]:
 
 
 def get_serializer(serializer: SerializerLike | str) -> SerializerLike:
-    """The serializer that an option names.
+    """Return the serializer for an option.
 
     Args:
         serializer: An instance, or one of the short names.
 
     Raises:
-        ValueError: There is none of that name.
-        TypeError: It is no serializer.
+        ValueError: The name is unknown.
+        TypeError: It is not a serializer.
     """
     if isinstance(serializer, str):
         return class_of_type(serializer)()
@@ -290,10 +292,10 @@ def get_serializer(serializer: SerializerLike | str) -> SerializerLike:
 
 
 def class_of_type(name: str) -> Callable[..., SerializerLike]:
-    """Return the class of serializers that is called by a name.
+    """Return the serializer class with this name.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The name is unknown.
     """
     found: Callable[..., SerializerLike] | None = BY_TYPE.get(name) or OWN_SERIALIZERS.get(name)
     if found is None:
@@ -303,7 +305,7 @@ def class_of_type(name: str) -> Callable[..., SerializerLike]:
 
 
 def describe(serializer: SerializerLike) -> dict[str, Any]:
-    """What is written beside a result, so that `from_description` can find the serializer."""
+    """Return the description stored with a result, from which `from_description` restores it."""
     if type(serializer) is PickleSerializer:
         return {"type": "pickle", "picklelib": serializer.picklelib}
     if isinstance(serializer, CompressedSerializer) and type(serializer).__module__ == __name__:
@@ -324,15 +326,15 @@ def describe(serializer: SerializerLike) -> dict[str, Any]:
 def from_description(
     description: Mapping[str, Any], known: SerializerLike | None = None
 ) -> SerializerLike:
-    """The serializer that a result was written with.
+    """Return the serializer that wrote a result.
 
     Args:
-        description: What `describe` gave.
-        known: The one that is at hand; taken if it is described alike, for it may have options
-            that are not written down.
+        description: The result of `describe`.
+        known: The caller's serializer; used if its description is the same, because it may have
+            options that are not part of the description.
 
     Raises:
-        SerializationError: There is no such serializer here.
+        SerializationError: The serializer is not available here.
     """
     if known is not None and describe(known) == dict(description):
         return known
@@ -352,30 +354,30 @@ def from_description(
         return get_serializer(found(**dict(description.get("options") or {})))
     except Exception as error:
         raise SerializationError(
-            f"The serializer {name!r}, with which it was written, cannot be had here "
+            f"The serializer {name!r}, which wrote the result, is not available here "
             f"({summary(error)}); make its class importable."
         ) from error
 
 
 def short_name(serializer: SerializerLike) -> str:
-    """The serializer's name for people: "compressed/json"."""
+    """Return the serializer's name for people, such as "compressed/json"."""
     if isinstance(serializer, CompressedSerializer):
         return f"compressed/{short_name(serializer.serializer)}"
     return str(describe(serializer)["type"])
 
 
 def described_name(description: Mapping[str, Any]) -> str:
-    """The `short_name` of the serializer that a description is of, without loading it."""
+    """Return the `short_name` for a description, without loading the serializer."""
     kind = str(description.get("type"))
     of = description.get("of")
     return f"{kind}/{described_name(of)}" if kind == "compressed" and of else kind
 
 
 def pickle_module(name: str) -> ModuleType:
-    """The module for pickles; pickle where cloudpickle is not installed.
+    """Return the module for pickling; pickle if cloudpickle is not installed.
 
     Raises:
-        ImportError: There is no such module.
+        ImportError: The module does not exist.
         SerializationError: It has no `dumps` and `loads`.
     """
     try:
@@ -391,10 +393,10 @@ def pickle_module(name: str) -> ModuleType:
 
 
 def _checked_library(name: str, option: str, functions: tuple[str, ...]) -> None:
-    """Check that a module can be imported and has functions.
+    """Check that a module can be imported and has certain functions.
 
     Raises:
-        ValueError: It cannot be, or it has not.
+        ValueError: It cannot be imported, or lacks one of them.
     """
     try:
         library = importlib.import_module(name)
@@ -406,10 +408,10 @@ def _checked_library(name: str, option: str, functions: tuple[str, ...]) -> None
 
 
 def _function(given: Any, option: str) -> Any:
-    """Return the function that an option gives, by itself or by its name; else what it is.
+    """Return the function for an option that is a function or its name; other values unchanged.
 
     Raises:
-        ValueError: There is no function of this name.
+        ValueError: The function does not exist.
     """
     if not isinstance(given, str):
         if given is not None and given is not NotSet and not callable(given):

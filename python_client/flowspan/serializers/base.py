@@ -1,4 +1,4 @@
-"""`Serializer`: the base of serializers that are known by a name."""
+"""`Serializer`, the base class of serializers that are registered by name."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _ModelMeta: Any = type(BaseModel)
 _OWN: frozenset[Any] = frozenset(BY_TYPE.values())
 
 
-class _Meta(_ModelMeta):  # type: ignore[misc] # pydantic's metaclass is of its internals
-    def __instancecheck__(cls, instance: object) -> bool:  # noqa: N805 - of a metaclass
+class _Meta(_ModelMeta):  # type: ignore[misc] # pydantic's metaclass is internal
+    def __instancecheck__(cls, instance: object) -> bool:  # noqa: N805 - in a metaclass
         if cls.__dict__.get("is_base"):
             return not isinstance(instance, type) and isinstance(instance, SerializerLike)
         return bool(super().__instancecheck__(instance))
@@ -26,7 +26,7 @@ class _Meta(_ModelMeta):  # type: ignore[misc] # pydantic's metaclass is of its 
 
 
 class Serializer(BaseModel, metaclass=_Meta):
-    """Derive from it to have serializers with options, which are known by the name `type`.
+    """Base class of serializers with options, registered under the name `type`.
 
     ::
 
@@ -39,8 +39,8 @@ class Serializer(BaseModel, metaclass=_Meta):
         @task(result_serializer="upper")
         def shout(): ...
 
-    The options are fields of pydantic; they are written beside each result. `Serializer(type=…)`
-    makes any serializer by its name.
+    The options are pydantic fields, and are stored with each result. `Serializer(type=…)` creates
+    any serializer by its name.
 
     Any object with `dumps` and `loads` is an instance of it.
     """
@@ -54,7 +54,7 @@ class Serializer(BaseModel, metaclass=_Meta):
         """Return a serializer of the class that `type` names.
 
         Raises:
-            ValueError: There is none.
+            ValueError: The name is unknown.
         """
         name = options.get("type")
         if cls is not Serializer or name is None:
@@ -64,7 +64,7 @@ class Serializer(BaseModel, metaclass=_Meta):
         return made(**rest)
 
     def __init__(self, **options: Any) -> None:
-        # Python calls it again for a subclass's instance that `__new__` returned.
+        # Python calls it again for the instance of a subclass that `__new__` returned.
         if "type" not in self.__dict__:
             super().__init__(**options)
 
@@ -76,9 +76,9 @@ class Serializer(BaseModel, metaclass=_Meta):
             OWN_SERIALIZERS[name] = cls
 
     def dumps(self, obj: Any) -> bytes:
-        """The value as bytes; to be written by the subclass."""
+        """Serialize a value; subclasses must override it."""
         raise NotImplementedError
 
     def loads(self, blob: bytes) -> Any:
-        """The value of bytes that `dumps` gave; likewise."""
+        """Deserialize a value; subclasses must override it."""
         raise NotImplementedError
