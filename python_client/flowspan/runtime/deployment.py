@@ -1,13 +1,13 @@
-"""Facts about the deployment that the flow run comes from.
+"""Facts about the deployment of the current flow run.
 
-There are no deployments yet: nearly all is None, so that code that asks goes on working.
+There are no deployments yet: nearly all values are None, so that code that reads them works.
 
 Attributes:
     id: None.
     name: None.
     version: None.
-    flow_run_id: The id of the flow run that the code belongs to, or None.
-    parameters: The arguments of that flow run by parameter.
+    flow_run_id: The id of the current flow run, or None.
+    parameters: The arguments of that flow run, by parameter name.
 """
 
 from __future__ import annotations

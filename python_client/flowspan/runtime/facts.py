@@ -1,4 +1,4 @@
-"""How the modules of flowspan.runtime find what they tell."""
+"""The lookup of facts for the modules of flowspan.runtime."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 
 class Fact(NamedTuple):
-    """One thing to tell of a run."""
+    """A fact about a run."""
 
     of: Callable[[Run], Any]
-    """What it is inside of a run."""
+    """Returns the value inside of a run."""
     empty: Callable[[], Any] = lambda: None
-    """What it is outside of runs; a list or a dictionary is a new one each time."""
+    """Returns the value outside of runs; a list or a dictionary is a new one each time."""
     read: Callable[[str], Any] = str
-    """Reads it from the text of an environment variable."""
+    """Parses the value of an environment variable."""
 
 
 class Facts:
-    """What one module tells."""
+    """The facts of one module."""
 
     def __init__(
         self, module: str, current: Callable[[], Run | None], facts: dict[str, Fact]
     ) -> None:
-        """Notes what there is.
+        """Define the facts.
 
         Args:
             module: The name of the module.
-            current: The run that the module is about, if there is one here.
-            facts: What there is to tell.
+            current: Returns the run that the module is about, or None.
+            facts: The facts by name.
         """
         self._module = module
         self._current = current
@@ -45,11 +45,11 @@ class Facts:
         self._prefix = f"FLOWSPAN__RUNTIME__{module.rpartition('.')[2].upper()}__"
 
     def __call__(self, name: str) -> Any:
-        """One fact: the value that a test put into the environment, else that of the run.
+        """Return a fact: the value that a test set in the environment, or else that in the run.
 
         Raises:
             AttributeError: There is no such fact.
-            ConfigError: The environment variable has another form than the fact.
+            ConfigError: The environment variable has an invalid value.
         """
         fact = self._facts.get(name)
         variable = self._prefix + name.upper()
@@ -66,14 +66,14 @@ class Facts:
 
 
 def read_list(text: str) -> list[str]:
-    """Texts from a JSON list, or from texts with commas between them."""
+    """Parse a JSON list of strings, or comma-separated strings."""
     if text.lstrip().startswith("["):
         return [str(item) for item in json.loads(text)]
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def read_dict(text: str) -> dict[str, Any]:
-    """A dictionary from a JSON object."""
+    """Parse a JSON object."""
     value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError("expected a JSON object")
@@ -81,10 +81,10 @@ def read_dict(text: str) -> dict[str, Any]:
 
 
 def read_time(text: str) -> datetime:
-    """An aware instant from ISO 8601; one without an offset is in UTC."""
+    """Parse an ISO 8601 time as an aware instant; without an offset it is in UTC."""
     time = datetime.fromisoformat(text)
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def nothing(_: Run) -> None:
-    """For what no run has yet."""
+    """Return None, for facts that no run has yet."""

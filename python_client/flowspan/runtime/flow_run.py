@@ -1,21 +1,21 @@
-"""Facts about the flow run that the code belongs to.
+"""Facts about the current flow run.
 
 Attributes:
     id: Its id, or None.
     name: Its name, or None.
     tags: Its tags.
-    parameters: The validated arguments by parameter.
+    parameters: The validated arguments, by parameter name.
     run_count: The number of the attempt, 1 for the first; 0 outside of flow runs.
     flow_name: The flow's name, or None.
     flow_version: The flow's version, or None.
-    scheduled_start_time: When it was to start: when it was called, or now outside of flow runs. An
-        aware datetime in UTC.
+    scheduled_start_time: The scheduled start, which is the time of the call; the current time
+        outside of flow runs. An aware datetime in UTC.
     parent_flow_run_id: The flow run that called it, or None.
     root_flow_run_id: The outermost flow run of the tree, or None.
     parent_deployment_id: None: there are no deployments yet.
-    job_variables: Empty, since there are no deployments yet; None outside of flow runs.
+    job_variables: Empty, because there are no deployments yet; None outside of flow runs.
     api_url: None: runs have no page in the API.
-    ui_url: None: there is no page to look at yet.
+    ui_url: None: runs have no page in the UI yet.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [  # noqa: F822 - given by __getattr__
 
 
 def current() -> Run | None:
-    """The flow run that the code belongs to."""
+    """Return the flow run of the current code."""
     run = current_or_sketched_run()
     return run.flow_run if run is not None else None
 
@@ -78,8 +78,8 @@ _fact = Facts(
         "flow_version": Fact(lambda run: run.definition.version or None),
         "scheduled_start_time": Fact(
             lambda run: run.expected_start_time,
-            # What Prefect's users get. By the program's clock, and not by datetime.now: freezegun
-            # asks for every attribute of this module while its own now raises.
+            # Prefect's value. By the program's clock, and not by datetime.now: freezegun reads
+            # every attribute of this module while its own `now` raises.
             lambda: datetime.fromtimestamp(clock.program_ns() / 1e9, UTC),
             read_time,
         ),

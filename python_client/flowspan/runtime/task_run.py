@@ -1,14 +1,14 @@
-"""Facts about the task run whose code is running.
+"""Facts about the current task run.
 
 Attributes:
     id: Its id, or None.
     name: Its name, or None.
     tags: Its tags.
-    parameters: The arguments by parameter.
+    parameters: The arguments, by parameter name.
     run_count: The number of the attempt, 1 for the first; 0 outside of task runs.
     task_name: The task's name, or None.
     api_url: None: runs have no page in the API.
-    ui_url: None: there is no page to look at yet.
+    ui_url: None: runs have no page in the UI yet.
 """
 
 from __future__ import annotations

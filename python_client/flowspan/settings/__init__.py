@@ -1,8 +1,8 @@
-"""Prefect's setting objects for the settings that flowspan has as well.
+"""Prefect's setting objects, for the settings that flowspan has as well.
 
-`PREFECT_LOGGING_LEVEL.value()` gives what `FLOWSPAN_LOGGING_LEVEL` says. Settings come from the
-environment; Prefect's own variables are not read. New code reads `flowspan config`, and tests use
-`flowspan.testing.temporary_settings`.
+`PREFECT_LOGGING_LEVEL.value()` returns the value of `FLOWSPAN_LOGGING_LEVEL`. Settings come from
+the environment; Prefect's own variables are not read. New code reads `flowspan config`, and tests
+use `flowspan.testing.temporary_settings`.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ __all__ = [
 
 
 class Setting:
-    """A setting by the name that Prefect has for it. It equals its value, and is true if that is.
+    """A setting by its Prefect name. It equals its value, and has the truth of its value.
 
     Attributes:
         name: Prefect's name ("PREFECT_LOGGING_LEVEL").
         accessor: Its path in `Settings` ("logging.level").
-        field: What the setting is called in flowspan ("logging_level").
+        field: The name of the setting in flowspan ("logging_level").
     """
 
     def __init__(self, name: str, accessor: str, field: str) -> None:
@@ -57,10 +57,10 @@ class Setting:
     is_secret = False
 
     def value(self) -> Any:
-        """Return the value that the environment gives now.
+        """Return the current value from the environment.
 
         Raises:
-            ConfigError: The variable has a value that it may not have.
+            ConfigError: The variable has an invalid value.
         """
         return self.value_from(get_current_settings())
 
@@ -68,9 +68,9 @@ class Setting:
         """Return the value in other settings.
 
         Args:
-            settings: The settings, of `get_current_settings`.
+            settings: The settings, from `get_current_settings`.
         """
-        return settings._read(self.accessor)  # noqa: SLF001 - of this module
+        return settings._read(self.accessor)  # noqa: SLF001 - belongs to this module
 
     def __bool__(self) -> bool:
         return bool(self.value())
@@ -126,9 +126,9 @@ _BY_ACCESSOR = {value.accessor: value for value in globals().values() if type(va
 
 
 class Settings:
-    """The settings at a moment: `settings.logging.level`, `settings.home`.
+    """The settings at one moment: `settings.logging.level`, `settings.home`.
 
-    Made by `get_current_settings`. It has what has a `Setting`.
+    Created by `get_current_settings`. It has an attribute for each `Setting`.
     """
 
     def __init__(self, config: Config, group: str = "") -> None:
@@ -170,10 +170,10 @@ _Key: TypeAlias = Setting | str
 
 
 def get_current_settings() -> Settings:
-    """Return the settings that the environment gives now.
+    """Return the current settings from the environment.
 
     Raises:
-        ConfigError: A variable has a value that it may not have.
+        ConfigError: A variable has an invalid value.
     """
     return Settings(get_config())
 
@@ -184,20 +184,20 @@ def temporary_settings(
     set_defaults: Mapping[_Key, Any] | None = None,
     restore_defaults: Iterable[_Key] | None = None,
 ) -> Iterator[Settings]:
-    """Run a block with other settings; `flowspan.testing.temporary_settings` by Prefect's names.
+    """Run a block with other settings: `flowspan.testing.temporary_settings` with Prefect's names.
 
-    Runs that are going on keep theirs.
+    Runs in progress keep their settings.
 
     Args:
         updates: Values by setting, or by its path ("logging.level").
-        set_defaults: Values for settings that nothing has set.
-        restore_defaults: Settings that get their defaults, unless `updates` has them.
+        set_defaults: Values for settings that are not set.
+        restore_defaults: Settings to reset to their defaults, unless `updates` has them.
 
     Yields:
         The settings in the block.
 
     Raises:
-        ConfigError: There is no such setting, or it may not have that value.
+        ConfigError: There is no such setting, or the value is invalid.
     """
     import os  # noqa: PLC0415 - rare
 

@@ -1,1 +1,1 @@
-"""Small things for flows, under the names that Prefect has for them."""
+"""Small utilities for flows, under Prefect's names."""

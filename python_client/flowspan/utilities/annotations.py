@@ -1,4 +1,4 @@
-"""Wrappers that say how an argument is to be taken."""
+"""Wrappers that control the handling of an argument."""
 
 from __future__ import annotations
 

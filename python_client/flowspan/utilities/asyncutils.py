@@ -1,4 +1,4 @@
-"""Helpers for coroutines in plain code, and for plain functions in coroutines."""
+"""Helpers for coroutines in synchronous code, and for synchronous functions in coroutines."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ __all__ = [
 
 T = TypeVar("T")
 
-# A plain run's function decides that calls give results, but not for the coroutines it calls.
+# In a synchronous run, calls return results, but not inside the coroutines that it calls.
 _is_inside: contextvars.ContextVar[bool] = contextvars.ContextVar("is_inside", default=False)
 
 
 def is_async_fn(func: Any) -> bool:
-    """Return True for a function that gives a coroutine, also behind `functools.wraps`."""
+    """Return True for a coroutine function, also behind `functools.wraps`."""
     return inspect.iscoroutinefunction(inspect.unwrap(func))
 
 
 def is_async_gen_fn(func: Any) -> bool:
-    """Return True for a function that gives an asynchronous generator."""
+    """Return True for an asynchronous generator function."""
     return inspect.isasyncgenfunction(inspect.unwrap(func))
 
 
 def run_coro_as_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on a thread of its own, and return its result.
+    """Run a coroutine to completion in a separate thread, and return its result.
 
-    It blocks the calling thread, an event loop on it too.
+    It blocks the calling thread, including an event loop on it.
 
     Args:
         coroutine: The coroutine; it runs in a copy of the caller's context.
 
     Raises:
-        BaseException: What the coroutine raised.
+        BaseException: The exception of the coroutine.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -70,24 +70,24 @@ def run_coro_as_sync(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def sync(fn: Callable[..., Coroutine[Any, Any, T]], /, *args: Any, **kwargs: Any) -> T:
-    """Call an asynchronous function from plain code, and return its result.
+    """Call an asynchronous function from synchronous code, and return its result.
 
     Args:
         fn: The function.
-        *args: Its arguments.
-        **kwargs: Its arguments.
+        *args: Its positional arguments.
+        **kwargs: Its keyword arguments.
 
     Raises:
-        BaseException: What the function raised.
+        BaseException: The exception of the function.
     """
     return run_coro_as_sync(fn(*args, **kwargs))
 
 
 def sync_compatible(fn: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Any]:
-    """Make an asynchronous function that plain code can call as well.
+    """Wrap an asynchronous function so that synchronous code can call it as well.
 
-    In asynchronous runs, and where an event loop is running, a call gives a coroutine; elsewhere it
-    gives the result. `_sync=True` always gives the result, `_sync=False` always a coroutine.
+    In asynchronous runs, and if an event loop is running, a call returns a coroutine; elsewhere it
+    returns the result. `_sync=True` always returns the result, `_sync=False` always a coroutine.
 
     Args:
         fn: The function.
@@ -110,21 +110,21 @@ def sync_compatible(fn: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., 
 
 
 async def run_sync_in_worker_thread(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
-    """Call a plain function on another thread, and wait for it without blocking the event loop.
+    """Call a synchronous function in another thread, without blocking the event loop.
 
     Args:
         fn: The function.
-        *args: Its arguments.
-        **kwargs: Its arguments.
+        *args: Its positional arguments.
+        **kwargs: Its keyword arguments.
     """
     return await asyncio.to_thread(fn, *args, **kwargs)
 
 
 async def gather(*calls: Callable[[], Coroutine[Any, Any, T]]) -> list[T]:
-    """Call functions that give coroutines, run these side by side, and return their results.
+    """Call coroutine functions, run the coroutines concurrently, and return their results.
 
     Args:
-        *calls: The functions (not coroutines, which `asyncio.gather` takes).
+        *calls: The functions (not coroutines, for which `asyncio.gather` exists).
     """
     return list(await asyncio.gather(*(call() for call in calls)))
 

@@ -17,15 +17,15 @@ __all__ = ["file_hash", "hash_objects"]
 
 
 def hash_objects(*args: Any, raise_on_failure: bool = False, **kwargs: Any) -> str | None:
-    """Return a hash of values that is the same in every process; None if one has none.
+    """Return a hash of values that is the same in every process; None if one is unhashable.
 
     Args:
         *args: The values.
-        raise_on_failure: Whether a value without a hash is an error.
+        raise_on_failure: True to raise an error for an unhashable value.
         **kwargs: Values by name.
 
     Raises:
-        HashError: A value has no hash, with raise_on_failure.
+        HashError: A value is unhashable, with raise_on_failure.
     """
     try:
         return hash_strictly(args, kwargs)
@@ -40,7 +40,7 @@ def file_hash(path: str | Path, hash_algo: Callable[..., Any] = hashlib.md5) -> 
 
     Args:
         path: The file.
-        hash_algo: An algorithm of hashlib.
+        hash_algo: A hash function of hashlib.
 
     Raises:
         OSError: The file cannot be read.
