@@ -1,7 +1,7 @@
-"""Names of Prefect that flowspan does not have, and what to use instead.
+"""Prefect's names that flowspan does not have, and their replacements.
 
-`from flowspan.blocks.system import Secret` fails with a message that says where secrets go, and not
-with "No module named" alone; `flow.serve` likewise, and `flowspan migrate` says the same.
+`from flowspan.blocks.system import Secret` fails with a message that says how to use secrets, and
+not only with "No module named"; `flow.serve` likewise, and `flowspan migrate` says the same.
 `import flowspan` does not load the tables.
 """
 
@@ -100,7 +100,7 @@ MODULES = {
     },
     "workers": _DEPLOYMENTS,
 }
-"""Modules of Prefect that are not there, with all that is in them; the longest name counts."""
+"""Missing modules of Prefect, including all their names; the longest matching name applies."""
 
 _PAUSES = (
     *("pause_flow_run", "suspend_flow_run", "resume_flow_run"),
@@ -143,7 +143,7 @@ NAMES = {
             ("BlockMissingCapabilities", "ProtectedBlockError", "ObjectUnsupported"), _BLOCKS
         ),
         "EventTooLarge": _EVENTS,
-        "FlowRunWatchError": "A watch goes on after a break: nothing raises it.",
+        "FlowRunWatchError": "A watch resumes after a lost connection: nothing raises it.",
         **dict.fromkeys(
             ("InfrastructureError", "InfrastructureNotAvailable", "InfrastructureNotFound"),
             _INFRASTRUCTURE,
@@ -237,7 +237,7 @@ NAMES = {
         ),
     },
 }
-"""Names that are missing in modules that are there ("" is flowspan itself)."""
+"""Missing names in modules that exist ("" is flowspan itself)."""
 
 ATTRIBUTES = {
     "Flow": dict.fromkeys(
@@ -252,11 +252,11 @@ ATTRIBUTES = {
         "asset_deps": _ASSETS,
     },
 }
-"""Attributes of flows and tasks that are missing."""
+"""Missing attributes of flows and tasks."""
 
 
 def advice_on_module(name: str) -> str:
-    """Return what to use instead of a module of Prefect's; "" if there is nothing to say.
+    """Return the replacement for a module of Prefect; "" if there is no advice.
 
     Args:
         name: The dotted name, without "prefect" or "flowspan" ("blocks.system").
@@ -269,7 +269,7 @@ def advice_on_module(name: str) -> str:
 
 
 def advice_on_name(module: str, name: str) -> str:
-    """Return what to use instead of a name of Prefect's; "" if there is nothing to say.
+    """Return the replacement for a name of Prefect; "" if there is no advice.
 
     Args:
         module: The module, without "prefect" or "flowspan" ("flows"; "" is the package).
@@ -288,7 +288,7 @@ def refuse_module(name: str) -> None:
         name: The module ("flowspan.blocks.system").
 
     Raises:
-        ModuleNotFoundError: It is one; the message says what to use instead.
+        ModuleNotFoundError: flowspan does not have it; the message says what to use instead.
     """
     advice = advice_on_module(name.partition(".")[2])
     if advice:
@@ -303,7 +303,8 @@ def refuse_name(module: str, name: str) -> NoReturn:
         name: The name.
 
     Raises:
-        AttributeError: It is not there. If Prefect has it, the message says what to use instead.
+        AttributeError: The module does not have it. If Prefect does, the message says what to use
+            instead.
         ImportError: The same in `from … import …`, where Python would drop the message of an
             AttributeError.
     """
@@ -311,20 +312,20 @@ def refuse_name(module: str, name: str) -> NoReturn:
     if not advice:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     message = f"{module} has no {name!r}. {advice}"
-    if _is_import(sys._getframe(2)):  # noqa: SLF001 - there is no other way to see who asks
+    if _is_import(sys._getframe(2)):  # noqa: SLF001 - there is no other way to find the caller
         raise ImportError(message, name=name, path=module)
     raise AttributeError(message)
 
 
 def _is_import(frame: FrameType) -> bool:
-    """True if a frame is at `from … import …`, and not at `hasattr` and its like."""
+    """Return True if a frame is executing `from … import …`, and not `hasattr` or the like."""
     from opcode import opmap  # noqa: PLC0415 - start-up cost
 
     return frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]
 
 
 def refusing(module: str) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a module some of whose names in Prefect are missing.
+    """Return the `__getattr__` of a module that lacks some of Prefect's names.
 
     Args:
         module: The module's `__name__`.
@@ -344,7 +345,7 @@ def refuse_attribute(kind: str, name: str) -> NoReturn:
         name: The attribute.
 
     Raises:
-        AttributeError: Always; the message says what to use instead of an attribute of Prefect's.
+        AttributeError: Always; for a Prefect attribute, the message says what to use instead.
     """
     advice = ATTRIBUTES.get(kind, {}).get(name, "")
     said = f"{kind!r} object has no attribute {name!r}"

@@ -1,4 +1,4 @@
-"""Read programs written for Prefect 3, say what works here, and change their imports.
+"""Migration of programs from Prefect 3: report what works here, and change the imports.
 
 `flowspan migrate` is its command. It needs libcst: ``pip install 'flowspan[migrate]'``.
 """

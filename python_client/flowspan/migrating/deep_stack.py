@@ -1,4 +1,4 @@
-"""Calls that recurse deeply."""
+"""Calls with deep recursion."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# Long chains of calls and operators, as generated code has them, nest as deeply as they are long.
+# The syntax tree of a long chain of calls or operators, as in generated code, is equally deep.
 _STACK_BYTES = 512 * 1024**2
 _RECURSION_LIMIT = 10_000
 
 
 def with_deep_stack(call: Callable[[], _T]) -> _T:
-    """Return what a call returns that recurses deeply: it runs in a thread with a large stack.
+    """Run a deeply recursive call in a thread with a large stack, and return its result.
 
     Args:
         call: The function.
 
     Raises:
-        BaseException: What it raised.
+        BaseException: The exception of the call.
     """
     outcome: Future[_T] = Future()
 
     def run() -> None:
         try:
             outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - the caller's
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             outcome.set_exception(error)
 
     limit, size = sys.getrecursionlimit(), threading.stack_size(_STACK_BYTES)

@@ -1,4 +1,4 @@
-"""The Python files of a project: find them, read them, and write them back."""
+"""The Python files of a project: finding, and replacing them atomically."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
 def python_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the files to read, each once: files as they are given, and *.py below folders.
+    """Yield the files to read, each once: the given files, and *.py below the given folders.
 
-    Hidden folders, virtual environments and installed packages are left out.
+    Hidden folders, virtual environments and installed packages are skipped.
 
     Args:
-        paths: Files and folders, each of which exists.
+        paths: Existing files and folders.
     """
     seen: set[Path] = set()
     for path in paths:
@@ -45,14 +45,14 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Replace a file in one step. Its permissions stay, and a link to it stays a link.
+    """Replace a file atomically. Its permissions stay, and a link to it stays a link.
 
     Args:
         path: The file.
-        content: What it is to contain.
+        content: The new content.
 
     Raises:
-        OSError: It cannot be written; then it is as it was.
+        OSError: The file cannot be written; it is unchanged.
     """
     target = path.resolve()
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

@@ -1,4 +1,4 @@
-"""Look up flowspan's counterparts of Prefect's names."""
+"""The lookup of flowspan's counterparts of Prefect's names."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _OWNERS = {
     "states.State": "State",
     "futures.PrefectConcurrentFuture": "futures.PrefectFuture",
 }
-"""Classes whose attributes have a group of another name."""
+"""Classes whose attributes are listed in a group with another name."""
 _HOMES = {
     "client.get_client": ["get_client"],
     "client.schemas": ["client", "schemas", "objects"],
     "settings": ["settings objects"],
 }
-"""Modules and names that have their rows under another name."""
+"""Modules and names whose rows are listed under another name."""
 _TERSE = frozenset({"", "no", "later"})
-"""Notes of rows that say nothing to someone who does not see the page."""
+"""Notes that say nothing outside of the migrating page."""
 _NOT_HERE = "flowspan does not have it"
 
 
 @dataclass(frozen=True)
 class Fact:
-    """flowspan's counterpart of a name of Prefect's.
+    """flowspan's counterpart of a Prefect name.
 
     Attributes:
         word: "same", "differs", "renamed" or "missing".
-        note: What differs, or why it is missing; may be empty.
+        note: The difference, or the reason why it is missing; may be empty.
         here: Its dotted name in flowspan; empty if it is missing.
     """
 
@@ -52,15 +52,15 @@ class Fact:
 
     @property
     def is_there(self) -> bool:
-        """True if flowspan has it, under this name or another that can be imported."""
+        """True if flowspan has it, under this name or another one that can be imported."""
         return self.here.partition(".")[0] == "flowspan"
 
 
 def import_fact(name: str) -> Fact:
-    """Return the fact about something that a program imports, or reaches from what it imports.
+    """Return the fact about a name that a program imports, or reaches from an import.
 
     Args:
-        name: Its dotted name, which begins with "prefect".
+        name: The dotted name, which begins with "prefect".
     """
     parts = name.split(".")[1:]
     if not parts:
@@ -78,11 +78,11 @@ def import_fact(name: str) -> Fact:
 
 
 def fact(group: str, name: str) -> Fact | None:
-    """Return the fact about an option, a method, a setting or a command; None if it is not known.
+    """Return the fact about an option, a method, a setting or a command; None if unknown.
 
     Args:
         group: The table of the migrating page: "options of @flow", "Flow", "client", "settings" …
-        name: The name in it.
+        name: The name in the table.
     """
     row = _tables().get(group, {}).get(name)
     if row is None:
@@ -119,13 +119,13 @@ def option_fact(kind: str, name: str) -> Fact:
 
 
 def is_module(name: str) -> bool:
-    """True if a dotted name begins with a module of Prefect's that is known."""
+    """Return True if a dotted name begins with a known module of Prefect."""
     parts = name.split(".")[1:]
     return bool(parts) and (_listed(parts) is not None or parts[0] in _modules())
 
 
 def _sample() -> None:
-    """Stands in for the functions of programs."""
+    """Stand in for the functions of programs."""
 
 
 @cache
@@ -145,7 +145,7 @@ def _listed(parts: list[str]) -> tuple[str, str] | None:
 
 
 def _at_home(parts: list[str]) -> list[str]:
-    """Return a dotted name by the group that has its row."""
+    """Replace the beginning of a dotted name with the group that has its row."""
     for count in range(len(parts), 0, -1):
         home = _HOMES.get(".".join(parts[:count]))
         inner = parts[count:]
@@ -155,7 +155,7 @@ def _at_home(parts: list[str]) -> list[str]:
 
 
 def _advice(parts: list[str], note: str) -> str:
-    """Return what to use instead of a name: what an import of it says, or what its row says."""
+    """Return the replacement for a name: the advice of the import error, or the row's note."""
     for count in range(len(parts)):
         owner = ".".join(parts[:count])
         attributes = ATTRIBUTES.get(_OWNERS.get(owner, owner), {})
@@ -169,21 +169,21 @@ def _advice(parts: list[str], note: str) -> str:
 
 
 def _in_full(note: str) -> str:
-    """Return the note of a missing name as one that is clear without the page."""
+    """Return the note of a missing name in a form that is clear without the page."""
     if note in _TERSE:
         return _NOT_HERE
     return note.removeprefix("no: ").replace("later, with", "not yet; it comes with", 1)
 
 
 def _short(advice: str) -> str:
-    """Return advice as a note: without a capital and a full stop."""
+    """Return advice as a note: without a capital letter and a full stop."""
     text = advice.removesuffix(".")
     is_word = text[:2].lower() == text[:1].lower() + text[1:2]
     return text[:1].lower() + text[1:] if is_word else text
 
 
 def _is_there(here: str) -> bool:
-    """Look for a name that is not on the page."""
+    """Return True if flowspan has a name that is not on the page."""
     value: Any = import_module("flowspan")
     path = "flowspan"
     for part in here.split(".")[1:]:

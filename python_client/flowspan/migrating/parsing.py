@@ -1,4 +1,4 @@
-"""Parsing of files that may be no Python, or Python that no parser but CPython's can take."""
+"""Parsing of files that may not be valid Python, or are too deeply nested for libcst."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import ast
 import warnings
 
 _MAX_LEVELS = 1000
-"""Levels of nesting, of which each operator of a chain is one."""
+"""Maximum nesting; each operator of a chain counts as one level."""
 
 
 def parse(content: bytes) -> ast.Module:
-    """Parse a file, before libcst does.
+    """Parse a file with CPython's parser, as a check before libcst.
 
     Args:
         content: The file's content.
 
     Raises:
-        SyntaxError: It is no Python.
-        ValueError: It is no Python: it has a null byte or cannot be decoded.
+        SyntaxError: It is not valid Python.
+        ValueError: It is not valid Python: it has a null byte or cannot be decoded.
         RecursionError: It is nested so deeply that libcst would take minutes, or overflow its
             stack.
         MemoryError: It is nested too deeply for CPython.

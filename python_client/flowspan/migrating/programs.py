@@ -1,4 +1,4 @@
-"""A program that may use Prefect: what it uses, and the program with its imports changed."""
+"""A program that may use Prefect: its uses of Prefect, and its code with migrated imports."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Program:
 
     Attributes:
         path: The file.
-        findings: What it uses of Prefect, in the order of its lines.
-        trouble: Why it could not be read or written; empty if it could.
-        content: The file with its imports changed; None where that changes nothing.
+        findings: Its uses of Prefect, in the order of the lines.
+        trouble: The reason why it could not be read or written; empty if it could.
+        content: The file with its imports changed; None if nothing changes.
     """
 
     path: Path
@@ -50,7 +50,7 @@ def open_program(path: Path, project: Project) -> Program:
 
     Args:
         path: The file.
-        project: The files among which it is, whose flows it may import.
+        project: The project of the file, whose flows it may import.
     """
     try:
         content = path.read_bytes()
@@ -62,12 +62,14 @@ def open_program(path: Path, project: Project) -> Program:
     except OSError as error:
         return Program(path, trouble=error.strerror or str(error))
     except SyntaxError as error:
-        where = f"line {error.lineno} is no Python" if error.lineno else "it is no Python"
+        where = (
+            f"line {error.lineno} is not valid Python" if error.lineno else "it is not valid Python"
+        )
         return Program(path, trouble=f"{where}: {error.msg}")
     except cst.ParserSyntaxError as error:
         return Program(path, trouble=f"libcst cannot read line {error.raw_line}: {error.message}")
     except ValueError as error:
-        return Program(path, trouble=f"it is no Python: {error}")
+        return Program(path, trouble=f"it is not valid Python: {error}")
     except (RecursionError, MemoryError):
         return Program(path, trouble="its code is nested too deeply")
     return Program(path, findings, content=changed if changed != content else None)
@@ -85,6 +87,6 @@ def migrated(text: str) -> str:
         text: The program.
 
     Raises:
-        libcst.ParserSyntaxError: It is no Python.
+        libcst.ParserSyntaxError: It is not valid Python.
     """
     return migrate(cst.parse_module(text)).code

@@ -1,4 +1,4 @@
-"""The files of a project: which flows and tasks one can import from another."""
+"""The files of a project, and the flows and tasks that they import from each other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ROUNDS = 5
-"""The longest chain of re-exports that is followed."""
+"""Maximum length of a chain of re-exports."""
 
 
 class Project:
@@ -31,7 +31,7 @@ class Project:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self.paths = list(paths)
-        # By file: "Flow" or "Task" by the names at its top.
+        # "Flow" or "Task" by top-level name, for each file.
         self._kinds: dict[Path, dict[str, str]] = {}
         self._files: dict[str, list[Path]] = {}
         self._trees: dict[Path, ast.Module] = {}
@@ -40,15 +40,15 @@ class Project:
         self._stems = {_name_of(file).encode() for file, kinds in self._kinds.items() if kinds}
 
     def may_be_imported_by(self, content: bytes) -> bool:
-        """True if a file may import a flow or task of another one.
+        """Return True if a file may import a flow or task of another one.
 
         Args:
-            content: What the file contains.
+            content: The file's content.
         """
         return any(stem in content for stem in self._stems)
 
     def imported_kinds(self, path: Path, tree: ast.Module) -> dict[str, str]:
-        """Return what a file imports from others, for `reading.read`.
+        """Return the kinds of the names that a file imports from others, for `reading.read`.
 
         Args:
             path: The file.
@@ -69,7 +69,7 @@ class Project:
                 if b"import" in content:
                     self._look_at(file, content)
             except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-                continue  # `open_program` says why it cannot be read
+                continue  # `open_program` reports the reason
             except cst.ParserSyntaxError:
                 continue
         for _ in range(_ROUNDS):
@@ -90,7 +90,7 @@ class Project:
             self._files.setdefault(".".join(parts[start:]), []).append(file)
 
     def _pass_on(self, file: Path, tree: ast.Module) -> bool:
-        """Add what a file imports from others, and so has itself. Return True if there is any."""
+        """Add the names that a file re-exports from others. Return True if there are any."""
         kinds = self._kinds[file]
         before = len(kinds)
         known = self.imported_kinds(file, tree)
@@ -105,7 +105,7 @@ class Project:
         return len(kinds) > before
 
     def _files_of(self, module: str, importer: Path) -> list[Path]:
-        """Return the files that a module's name can stand for."""
+        """Return the files that a module's name may refer to."""
         name = module.lstrip(".")
         level = len(module) - len(name)
         if not level:

@@ -1,4 +1,4 @@
-"""Find what a program uses of Prefect."""
+"""The search for a program's uses of Prefect."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _INTEGRATIONS = frozenset(
         *("openai", "ray", "redis", "shell", "slack", "snowflake", "soda", "sqlalchemy", "vault"),
     }
 )
-"""Packages of Prefect's integrations; another `prefect_…` is the program's own."""
+"""Prefect's integration packages; any other `prefect_…` is the program's own."""
 _NO_INTEGRATION = (
     "no integration packages: call the library itself in a task; results and files go to fsspec "
     "URLs, credentials into the environment"
@@ -69,14 +69,14 @@ _TEXT = "a text, which is not changed: change it yourself"
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """A use of something of Prefect's.
+    """A use of a Prefect name.
 
     Attributes:
         line: Its line, from 1.
         column: Its column, from 1.
-        name: What is used: "prefect.flow", "@flow(version=…)", "PREFECT_API_URL".
+        name: The used name: "prefect.flow", "@flow(version=…)", "PREFECT_API_URL".
         word: "same", "differs", "renamed" or "missing".
-        note: What differs, how it is called here, or why it is missing; may be empty.
+        note: The difference, the name in flowspan, or the reason why it is missing; may be empty.
     """
 
     line: int
@@ -87,7 +87,7 @@ class Finding:
 
 
 def made_in(module: cst.Module) -> dict[str, str]:
-    """Return what a program's names stand for: "Flow", "Task" or "client" by name.
+    """Return the kinds of a program's names: "Flow", "Task" or "client" by name.
 
     Args:
         module: The program.
@@ -98,11 +98,11 @@ def made_in(module: cst.Module) -> dict[str, str]:
 
 
 def read(module: cst.Module, imported_kinds: Mapping[str, str] | None = None) -> list[Finding]:
-    """Return what a program uses of Prefect, in the order of its lines.
+    """Return a program's uses of Prefect, in the order of the lines.
 
     Args:
         module: The program.
-        imported_kinds: What names of other modules stand for, by the names under which the program
+        imported_kinds: The kinds of names in other modules, by the names under which the program
             imports them ("etl.load", ".etl.load"): "Flow", "Task" or "client".
     """
     wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
@@ -114,13 +114,13 @@ def read(module: cst.Module, imported_kinds: Mapping[str, str] | None = None) ->
 
 
 def imported(node: cst.CSTNode, visitor: cst.MetadataDependent) -> str:
-    """Return the dotted name of Prefect's that a name or an attribute stands for; else "".
+    """Return the dotted Prefect name that a name or an attribute refers to; else "".
 
     Args:
         node: The expression.
         visitor: A visitor with the qualified names.
     """
-    if dotted(node):  # a method of what a call returned is no name of the module
+    if dotted(node):  # a method of a call's result is not a name of the module
         for name in visitor.get_metadata(QualifiedNameProvider, node, default=()) or ():
             if name.source is QualifiedNameSource.IMPORT and is_prefects(name.name):
                 return str(name.name)
@@ -128,12 +128,12 @@ def imported(node: cst.CSTNode, visitor: cst.MetadataDependent) -> str:
 
 
 def is_prefects(name: str) -> bool:
-    """True if a dotted name is in the package prefect."""
+    """Return True if a dotted name is in the package prefect."""
     return name == PREFECT or name.startswith(f"{PREFECT}.")
 
 
 def module_of(node: cst.ImportFrom) -> str:
-    """Return the dotted name of the module that a from-import names; "" if it is relative."""
+    """Return the dotted name of the module in a from-import; "" if it is relative."""
     return "" if node.relative or node.module is None else dotted(node.module)
 
 
@@ -146,24 +146,24 @@ def dotted(node: cst.CSTNode) -> str:
 
 
 def _text(node: cst.CSTNode) -> str:
-    """Return the text of a literal in which Prefect could be named; else ""."""
+    """Return the text of a literal that may contain a Prefect name; else ""."""
     if not isinstance(node, cst.SimpleString) or PREFECT not in node.value.lower():
         return ""
-    with warnings.catch_warnings(action="ignore"):  # of escapes that mean nothing
+    with warnings.catch_warnings(action="ignore"):  # invalid escapes
         text = ast.literal_eval(node.value)
     return text if isinstance(text, str) else ""
 
 
 def _has_function(node: cst.Call) -> bool:
-    """True if the call of a maker makes a flow or a task, whose call gives a result."""
+    """Return True if the call of a decorator passes the function, and so makes a flow or task."""
     return any(argument.keyword is None and not argument.star for argument in node.args)
 
 
 class _Kinds(cst.CSTVisitor):
-    """Finds what the names of the program stand for: flows, tasks and clients.
+    """A visitor that finds the kinds of the program's names: flows, tasks and clients.
 
     Args:
-        kinds: "Flow", "Task" or "client" by qualified name; names that are found are added.
+        kinds: "Flow", "Task" or "client" by qualified name; the names found are added.
     """
 
     METADATA_DEPENDENCIES = (PositionProvider, QualifiedNameProvider)
@@ -173,24 +173,24 @@ class _Kinds(cst.CSTVisitor):
         self._kinds = kinds
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
-        """Remember functions that are decorated as flows and tasks."""
+        """Record functions that are decorated as flows and tasks."""
         for decorator in node.decorators:
             kind = self._kind_of(decorator.decorator)
             if kind:
                 self._remember(node.name, kind)
 
     def visit_Assign(self, node: cst.Assign) -> None:
-        """Remember names that are given flows, tasks and clients."""
+        """Record names that are assigned flows, tasks and clients."""
         for target in node.targets:
             self._assigned(target.target, node.value)
 
     def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
-        """Remember names that are given flows, tasks and clients."""
+        """Record names that are assigned flows, tasks and clients."""
         if node.value is not None:
             self._assigned(node.target, node.value)
 
     def visit_WithItem(self, node: cst.WithItem) -> None:
-        """Remember clients: `async with get_client() as client`."""
+        """Record clients: `async with get_client() as client`."""
         if node.asname is not None:
             self._assigned(node.asname.name, node.item)
 
@@ -202,7 +202,7 @@ class _Kinds(cst.CSTVisitor):
             self._remember(target, kind)
 
     def _kind_of(self, value: cst.BaseExpression) -> str:
-        """Return what a decorator or a value makes: "Flow", "Task", "client" or ""."""
+        """Return the kind that a decorator or a value creates: "Flow", "Task", "client" or ""."""
         func = value.func if isinstance(value, cst.Call) else value
         name = imported(func, self)
         if name in _KINDS:
@@ -227,13 +227,13 @@ class _Kinds(cst.CSTVisitor):
 
 
 class _Reader(_Kinds):
-    """Collects the findings.
+    """A visitor that collects the findings.
 
     Args:
-        kinds: What the names of the program stand for.
+        kinds: The kinds of the program's names.
 
     Attributes:
-        findings: What was found so far.
+        findings: The findings so far.
     """
 
     def __init__(self, kinds: dict[str, str]) -> None:
@@ -243,7 +243,7 @@ class _Reader(_Kinds):
     # Imports.
 
     def visit_Import(self, node: cst.Import) -> bool:
-        """Look at `import prefect…`."""
+        """Check `import prefect…`."""
         for alias in node.names:
             name = dotted(alias.name)
             if is_prefects(name):
@@ -253,7 +253,7 @@ class _Reader(_Kinds):
         return False
 
     def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
-        """Look at `from prefect… import …`."""
+        """Check `from prefect… import …`."""
         module = module_of(node)
         if not is_prefects(module):
             self._found_integration(node, module)
@@ -276,7 +276,7 @@ class _Reader(_Kinds):
     # Uses.
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
-        """Look at `prefect.flow`, `runtime.flow_run.id`, `load.submit`, `client.read_flows`."""
+        """Check `prefect.flow`, `runtime.flow_run.id`, `load.submit`, `client.read_flows`."""
         name = imported(node, self)
         if name:
             self._found(node, name, import_fact(name))
@@ -292,7 +292,7 @@ class _Reader(_Kinds):
         return True
 
     def visit_Call(self, node: cst.Call) -> None:
-        """Look at the options of decorators and `with_options`, and at names of loggers."""
+        """Check the options of decorators and `with_options`, and names of loggers."""
         self._look_at_logger(node)
         if isinstance(node.func, cst.Call):  # the call of a decorated function
             return
@@ -313,7 +313,7 @@ class _Reader(_Kinds):
                 self._add(argument, repr(text), DIFFERS, _LOGGERS)
 
     def visit_SimpleString(self, node: cst.SimpleString) -> None:
-        """Look at texts that name Prefect's settings and modules."""
+        """Check strings that name Prefect's settings and modules."""
         text = _text(node)
         if _SETTING.fullmatch(text):
             known = fact("settings", text) or Fact(MISSING, "flowspan has no such setting")

@@ -1,4 +1,4 @@
-"""Change the imports of a program from Prefect to flowspan, and nothing else of it."""
+"""The migration of a program's imports from Prefect to flowspan; all other code stays."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ HERE = "flowspan"
 
 
 def migrate(module: cst.Module) -> cst.Module:
-    """Return a program whose imports are flowspan's, where flowspan has what they import.
+    """Change the imports of a program to flowspan's, as far as flowspan has the names.
 
-    What is missing is still imported from Prefect, so that nothing changes its meaning unseen.
+    Missing names are still imported from Prefect, so that no name silently changes its meaning.
 
     Args:
         module: The program.
@@ -29,7 +29,7 @@ def migrate(module: cst.Module) -> cst.Module:
 
 
 class Writer(cst.CSTTransformer):
-    """Changes imports, and the dotted names of modules that were imported."""
+    """A transformer of imports, and of the dotted names of imported modules."""
 
     METADATA_DEPENDENCIES = (QualifiedNameProvider,)
 
@@ -38,23 +38,23 @@ class Writer(cst.CSTTransformer):
         self._survey = _Survey()
 
     def visit_Module(self, node: cst.Module) -> None:
-        """Look first at what is used: `import prefect` stays for what is missing."""
+        """Survey the uses first: `import prefect` stays for missing names."""
         self._survey.look(node, self)
 
     # Imports.
 
     def visit_Import(self, node: cst.Import) -> bool:
-        """Leave the names in it to `leave_Import`."""
+        """Leave the names in it to `leave_SimpleStatementLine`."""
         return False
 
     def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
-        """Leave the names in it to `leave_ImportFrom`."""
+        """Leave the names in it to `leave_SimpleStatementLine`."""
         return False
 
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
     ) -> Any:
-        """Change the imports of a line; several take a line each, where one was alone on it."""
+        """Change the imports of a line; several new ones for a single import get separate lines."""
         del original_node
         statements: list[cst.BaseSmallStatement] = []
         for statement in updated_node.body:
@@ -86,14 +86,14 @@ class Writer(cst.CSTTransformer):
         module = module_of(node)
         if isinstance(node.names, cst.ImportStar):
             return [node.with_changes(module=_expression(_moved(module)))]
-        # By the module that they are imported from: here, or Prefect's where they are missing.
+        # By the module to import from: flowspan's, or Prefect's for missing names.
         homes: dict[str, list[cst.ImportAlias]] = {}
         for alias in node.names:
             home, moved = _home_of(module, alias)
             homes.setdefault(home, []).append(moved)
         if len(homes) == 1:
             (home,) = homes
-            if homes[home] == list(node.names):  # the layout of the names stays
+            if homes[home] == list(node.names):  # keeps the layout of the names
                 return [node.with_changes(module=_expression(home))]
         return [
             node.with_changes(
@@ -130,14 +130,14 @@ class Writer(cst.CSTTransformer):
 
     def _moved_alias(self, alias: cst.ImportAlias, name: str) -> cst.ImportAlias:
         if alias.asname is None and self._survey.has_own_name:
-            # All its modules are reached from the package.
+            # The alias of the package gives access to all its modules.
             return alias.with_changes(name=cst.Name(HERE), asname=_named(PREFECT))
         return alias.with_changes(name=_expression(_moved(name)))
 
     # Uses of `import prefect`.
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
-        """Change a chain of attributes as a whole, when it is left."""
+        """Skip the parts of a chain of attributes, which `leave_Attribute` changes as a whole."""
         return not _root_of_chain(node, self)
 
     def leave_Attribute(
@@ -152,7 +152,7 @@ class Writer(cst.CSTTransformer):
         is_alias = root.value in self._survey.aliases
         if is_alias and not import_fact(self._survey.aliases[root.value]).is_there:
             return updated_node
-        if root.value != PREFECT and not is_alias:  # something that was imported by its name
+        if root.value != PREFECT and not is_alias:  # a name imported with from-import
             return updated_node
         if not known.is_there:
             return _expression(name) if is_alias else updated_node
@@ -165,7 +165,7 @@ class Writer(cst.CSTTransformer):
         return new
 
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
-        """Change `prefect` alone: `reload(prefect)`."""
+        """Change a bare `prefect`: `reload(prefect)`."""
         is_module = original_node.value == PREFECT and imported(original_node, self) == PREFECT
         if is_module and not self._survey.has_own_name:
             return updated_node.with_changes(value=HERE)
@@ -176,26 +176,26 @@ class _Survey:
     """A survey of a program, made before its imports are changed.
 
     Attributes:
-        aliases: The names that it gave modules: `import prefect.runtime as rt`.
-        has_present: True if it uses `prefect.x` where flowspan has x.
-        has_own_name: True if it gives `flowspan` or `prefect` a value of its own: then the module
-            goes on being called `prefect`.
+        aliases: The modules by alias: `import prefect.runtime as rt`.
+        has_present: True if it uses `prefect.x` and flowspan has x.
+        has_own_name: True if it binds `flowspan` or `prefect` itself: the module then keeps the
+            name `prefect`.
     """
 
     def __init__(self) -> None:
         self.aliases: dict[str, str] = {}
         self.has_present = False
         self.has_own_name = False
-        # What is used and missing, by the name that it is reached from: `prefect`, or an alias.
+        # The missing names in use, by the name at their root: `prefect`, or an alias.
         self._missing: dict[str, set[str]] = {}
 
     @property
     def is_only_for_missing(self) -> bool:
-        """True if `import prefect` is there for missing names alone."""
+        """True if `import prefect` is used only for missing names."""
         return not self.has_present and bool(self._missing.get(PREFECT))
 
     def missing_of(self, alias: cst.ImportAlias, name: str) -> list[str]:
-        """Return the modules of Prefect's that have to be imported still, after an import moved."""
+        """Return the Prefect modules that must still be imported, after an import moved."""
         if alias.asname is None:
             missing = self._missing.get(PREFECT, set())
             within = [each for each in missing if each.startswith(f"{name}.")]
@@ -203,7 +203,7 @@ class _Survey:
         return [name] if self._missing.get(dotted(alias.asname.name)) else []
 
     def look(self, node: cst.CSTNode, visitor: cst.MetadataDependent) -> None:
-        """Look through a tree, with a visitor that has its qualified names."""
+        """Survey a tree, with a visitor that has its qualified names."""
         if isinstance(node, cst.Import):
             self._look_at_import(node)
         elif isinstance(node, cst.Attribute) and (root := _root_of_chain(node, visitor)):
@@ -226,7 +226,7 @@ class _Survey:
 
 
 def _binds(node: cst.CSTNode) -> bool:
-    """True if a statement gives `flowspan` or `prefect` a value of its own."""
+    """Return True if a statement binds `flowspan` or `prefect`."""
     if isinstance(node, cst.AssignTarget):
         return dotted(node.target) in {HERE, PREFECT}
     if isinstance(node, (cst.Param, cst.FunctionDef, cst.ClassDef)):
@@ -251,7 +251,7 @@ def _with_root(node: cst.BaseExpression, name: str) -> Any:
 
 
 def _home_of(module: str, alias: cst.ImportAlias) -> tuple[str, cst.ImportAlias]:
-    """Return from where something is imported now, and under which name."""
+    """Return the module from which a name is now imported, and its alias there."""
     name = dotted(alias.name)
     known = import_fact(f"{module}.{name}")
     if not known.is_there:
@@ -279,11 +279,11 @@ def _listed(
     aliases: Iterable[cst.ImportAlias],
     last: cst.Comma | cst.MaybeSentinel = cst.MaybeSentinel.DEFAULT,
 ) -> list[cst.ImportAlias]:
-    """Return aliases with a comma between each two: their own, with its comment, or a new one.
+    """Separate aliases by commas: their own, with its comment, or a new one.
 
     Args:
         aliases: The aliases, at least one.
-        last: What follows the last one.
+        last: The comma after the last one, if any.
     """
     names = list(aliases)
     comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
@@ -299,7 +299,7 @@ def _listed(
 def _last_comma(
     alias: cst.ImportAlias, last: cst.Comma | cst.MaybeSentinel
 ) -> cst.Comma | cst.MaybeSentinel:
-    """Return the comma that ends a list: with the alias's own comment and the list's own layout."""
+    """Return the final comma of a list, with the alias's own comment and the list's layout."""
     own = alias.comma.whitespace_after if isinstance(alias.comma, cst.Comma) else None
     first_line = own.first_line if isinstance(own, cst.ParenthesizedWhitespace) else None
     has_comment = first_line is not None and first_line.comment is not None

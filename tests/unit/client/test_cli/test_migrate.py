@@ -335,10 +335,10 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"import prefect\ndef f(:\n", "line 2 is no Python"),
-        (b"import prefect\nx = '\xff'\n", "line 2 is no Python"),
-        (b"# coding: nonsense\nimport prefect\n", "it is no Python"),
-        (b"import prefect\nx = " + b"(" * 5000 + b")" * 5000, "line 2 is no Python"),
+        (b"import prefect\ndef f(:\n", "line 2 is not valid Python"),
+        (b"import prefect\nx = '\xff'\n", "line 2 is not valid Python"),
+        (b"# coding: nonsense\nimport prefect\n", "it is not valid Python"),
+        (b"import prefect\nx = " + b"(" * 5000 + b")" * 5000, "line 2 is not valid Python"),
         (b"import prefect\nx = 1" + b" + 1" * 20_000, "nested too deeply"),
         (b"import prefect\nx = a" + b".b()" * 2000, "nested too deeply"),
     ],
