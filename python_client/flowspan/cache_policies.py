@@ -1,11 +1,11 @@
-"""Cache policies: what the key of a task's result is made of.
+"""Cache policies: the computation of cache keys for the results of tasks.
 
-Policies are values: those of one class that say the same are equal.
+Policies are values: equal if they have the same class and the same settings.
 
-A task that is called again under a key that a stored result has is not run: its run ends as Cached
-with that result. Policies are added (`INPUTS + RUN_ID`), and inputs are taken out by name
-(`INPUTS - "verbose"`). The policies of this module never give two tasks the same key: what the task
-is (`core.keys.task_identity`) is always a part of it. Keys that a function makes are taken as they
+If a task is called with a cache key that has a stored result, it does not run: the run ends as
+Cached with that result. Policies are combined (`INPUTS + RUN_ID`), and inputs are excluded by name
+(`INPUTS - "verbose"`). The policies of this module never give two tasks the same key: the task
+identity (`flowspan.core.identity`) is always a part of it. Keys from a function are used as they
 are.
 """
 
@@ -51,14 +51,14 @@ __all__ = [
 
 @dataclass(repr=False)
 class CachePolicy:
-    """Makes the key of a task's result. Derive from it and write `compute_key`.
+    """Base class of cache policies: subclasses implement `compute_key`.
 
     Attributes:
-        key_storage: A folder of its own for the keys: a path or a URL; None keeps them with the
+        key_storage: A separate folder for the keys: a path or a URL; None stores them with the
             results.
-        isolation_level: READ_COMMITTED (also None), or SERIALIZABLE: then the key is locked while
-            the task runs, so that of several who need the result only one computes it.
-        lock_manager: What locks it.
+        isolation_level: READ_COMMITTED (the same as None), or SERIALIZABLE: the key is locked while
+            the task runs, so that only one of several concurrent runs computes the result.
+        lock_manager: The lock manager for SERIALIZABLE.
     """
 
     key_storage: str | Path | None = None
@@ -74,19 +74,19 @@ class CachePolicy:
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """The key.
+        """Compute the cache key.
 
         Args:
-            task_ctx: The task and its run; None where a key is made by hand, without a run.
-            inputs: The task's arguments by the names of its parameters.
-            flow_parameters: Those of the flow that calls it; empty outside flows.
-            **kwargs: Nothing yet.
+            task_ctx: The task and its run; None if the key is computed manually, without a run.
+            inputs: The task's arguments by parameter name.
+            flow_parameters: The arguments of the calling flow; empty outside of flows.
+            **kwargs: Reserved.
 
         Returns:
-            The key; None if the result is not to be looked for, nor found later.
+            The key; None to neither look up nor store the result.
 
         Raises:
-            HashError: The key cannot be made of such inputs.
+            HashError: The inputs cannot be hashed.
         """
         raise NotImplementedError
 
@@ -96,7 +96,7 @@ class CachePolicy:
         lock_manager: LockManager | None = None,
         isolation_level: IsolationLevel | str | None = None,
     ) -> Self:
-        """A copy with other settings; see the class. What is None stays as it is."""
+        """Return a copy with other settings; see the class. None leaves a setting unchanged."""
         fresh = copy.copy(self)
         for name, value in vars(self).items():
             if type(value) is list:
@@ -106,20 +106,20 @@ class CachePolicy:
         if lock_manager is not None:
             fresh.lock_manager = lock_manager
         if isolation_level is not None:
-            IsolationLevel(isolation_level)  # refuses what is none
+            IsolationLevel(isolation_level)  # raises ValueError for an invalid level
             fresh.isolation_level = isolation_level
         return fresh
 
     @staticmethod
     def from_cache_key_fn(cache_key_fn: Callable[..., str | None]) -> CacheKeyFnPolicy:
-        """The policy whose key a function makes."""
+        """Return a policy whose keys a function computes."""
         return CacheKeyFnPolicy(cache_key_fn=cache_key_fn)
 
     def __add__(self, other: CachePolicy) -> CachePolicy:
-        """Both together: the key changes when either does.
+        """Combine two policies: the key changes if either policy's key does.
 
         Raises:
-            ValueError: They are configured differently.
+            ValueError: They have conflicting settings.
         """
         if not isinstance(other, CachePolicy):
             return NotImplemented
@@ -128,10 +128,10 @@ class CachePolicy:
         return CompoundCachePolicy(policies=[self, other])._configured_as(self, other)
 
     def __sub__(self, name: str) -> CachePolicy:
-        """The same without one of the inputs; the same if it is not made of inputs.
+        """Exclude an input; no-op if the policy does not use inputs.
 
         Raises:
-            TypeError: The name is not text.
+            TypeError: The name is not a string.
         """
         _check_name(name)
         return self
@@ -156,17 +156,17 @@ class CachePolicy:
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str):
-        raise TypeError(f"the name of a parameter must be text, not {name!r}")
+        raise TypeError(f"the name of a parameter must be a string, not {name!r}")
 
 
 def _is_alike(value: Any, other: Any) -> bool:
-    """True for the same setting; only texts and paths of the user's are asked for equality."""
+    """Return True for equal settings; only strings and paths are compared by equality."""
     return value is other or (is_instance(value, (str, PurePath)) and bool(value == other))
 
 
 @dataclass(repr=False)
 class _None(CachePolicy):
-    """No key: nothing is looked for, nor found later."""
+    """A policy without keys: results are neither looked up nor stored."""
 
     has_no_keys: ClassVar[bool] = True
 
@@ -188,11 +188,11 @@ class _None(CachePolicy):
 
 @dataclass(repr=False)
 class CacheKeyFnPolicy(CachePolicy):
-    """The key is what a function returns.
+    """A policy whose keys a function computes.
 
     Attributes:
-        cache_key_fn: Called with the task context and the arguments by parameter; returns the key,
-            or None for no caching. Without one there is no key.
+        cache_key_fn: Called with the task context and the arguments by parameter name; returns the
+            key, or None for no caching. If it is None, there are no keys.
     """
 
     cache_key_fn: Callable[..., str | None] | None = None
@@ -204,18 +204,18 @@ class CacheKeyFnPolicy(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """What the function returns."""
+        """Return the result of the function."""
         return None if self.cache_key_fn is None else self.cache_key_fn(task_ctx, inputs)
 
 
 @dataclass(repr=False)
 class CompoundCachePolicy(CachePolicy):
-    """Several policies together; made by adding them.
+    """A combination of policies, created by adding them.
 
     Attributes:
-        policies: The policies, without compound ones: those are replaced by their parts. All
-            `Inputs` are one, the last, which leaves out what any of them does. Those that give no
-            key are left out; if none does, there is none.
+        policies: The policies. Compound ones are replaced by their parts, and all `Inputs` by a
+            single one at the end, which excludes the names that any of them excludes. Policies
+            without a key are ignored; if all are, there is no key.
     """
 
     policies: list[CachePolicy] = field(default_factory=list)
@@ -235,10 +235,10 @@ class CompoundCachePolicy(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """One key of the keys of all."""
+        """Compute one key from the keys of all policies."""
         excluded = [each.exclude for each in self.policies if isinstance(each, Inputs)]
         if excluded and excluded[0] and task_ctx is not None:
-            # Also from what the other policies know of the task.
+            # Exclude them from the task identity in the other policies, too.
             task_ctx = copy.copy(task_ctx)
             task_ctx.excluded = frozenset(excluded[0])
         keys = [
@@ -261,10 +261,10 @@ class CompoundCachePolicy(CachePolicy):
 
 @dataclass(repr=False)
 class Inputs(CachePolicy):
-    """The key is made of the arguments, defaults included; there is none for a task without any.
+    """A policy whose key is a hash of the arguments, including defaults; None without arguments.
 
     Attributes:
-        exclude: The names of parameters that are left out.
+        exclude: The names of excluded parameters.
     """
 
     exclude: list[str] = field(default_factory=list)
@@ -276,7 +276,7 @@ class Inputs(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """A hash of the arguments.
+        """Return a hash of the arguments.
 
         Raises:
             HashError: One of them cannot be hashed; the message names it.
@@ -300,10 +300,10 @@ class Inputs(CachePolicy):
 
 @dataclass(repr=False)
 class TaskSource(CachePolicy):
-    """The key is made of the source of the task's function (and of nothing that it calls).
+    """A policy whose key is a hash of the task function's source (not of functions that it calls).
 
-    That is the source as it was when the function was decorated, and the bytecode: a change of
-    either makes another key.
+    The hash includes the source as it was when the function was decorated, and the bytecode: a
+    change of either changes the key.
     """
 
     def compute_key(
@@ -313,7 +313,7 @@ class TaskSource(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """A hash of the source and of the bytecode; None without a task."""
+        """Return a hash of the source and of the bytecode; None without a task."""
         if task_ctx is None:
             return None
         return hash_objects(_identity(task_ctx), task_ctx.task.code.source)
@@ -324,7 +324,7 @@ class TaskSource(CachePolicy):
 
 @dataclass(repr=False)
 class RunId(CachePolicy):
-    """The key is the id of the flow run (of the task run itself outside flows)."""
+    """A policy whose key is the id of the flow run (or of the task run, outside of flows)."""
 
     def compute_key(
         self,
@@ -333,7 +333,7 @@ class RunId(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """A hash of the id; None without a run."""
+        """Return a hash of the id; None without a run."""
         if task_ctx is None:
             return None
         run = task_ctx.task_run
@@ -345,7 +345,7 @@ class RunId(CachePolicy):
 
 @dataclass(repr=False)
 class FlowParameters(CachePolicy):
-    """The key is made of the parameters of the flow that calls the task."""
+    """A policy whose key is a hash of the arguments of the calling flow."""
 
     def compute_key(
         self,
@@ -354,7 +354,7 @@ class FlowParameters(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """A hash of the parameters; None where there are none.
+        """Return a hash of the flow's arguments; None if there are none.
 
         Raises:
             HashError: One of them cannot be hashed.
@@ -381,10 +381,10 @@ DEFAULT = INPUTS + TASK_SOURCE + RUN_ID
 
 
 def hash_objects(*values: Any) -> str:
-    """A hash of values that is the same in every process, as 32 hex digits.
+    """Return a hash of values that is the same in every process, as 32 hex digits.
 
     Raises:
-        HashError: A part of them cannot be hashed; the message says of which type.
+        HashError: A part of them cannot be hashed; the message names its type.
     """
     return stable_hash(values)
 
@@ -392,9 +392,9 @@ def hash_objects(*values: Any) -> str:
 def _identity(
     context: TaskContext | None, without: Collection[str] = (), *, owner_is_input: bool = False
 ) -> str:
-    """Return what keeps the keys of different tasks apart."""
+    """Return the task identity, which keeps the keys of different tasks apart."""
     if context is None or not isinstance(getattr(context, "task", None), Definition):
-        return ""  # a key that is made by hand
+        return ""  # a key that is computed manually
     excluded: frozenset[str] = getattr(context, "excluded", frozenset())
     left_out = excluded | set(without)
     return identity_of(context.task, without=left_out, owner_is_input=owner_is_input)
@@ -407,22 +407,23 @@ def _hash_of_input(
         return hash_objects(value)
     except HashError as error:
         advice = (
-            f"Take it out (cache_policy=INPUTS - {name!r}), or give a cache_key_fn."
+            f"Exclude it (cache_policy=INPUTS - {name!r}), or set a cache_key_fn."
             if what == "parameter"
-            else "Give a cache_key_fn."
+            else "Set a cache_key_fn."
         )
         task = getattr(context, "task", None)
         of = f"of task {task.name!r} " if isinstance(task, Definition) else ""
         raise HashError(
-            f"The key {of}cannot be made of its {what} {name!r}: {error}. {advice}"
+            f"The key {of}cannot be computed from its {what} {name!r}: {error}. {advice}"
         ) from error
 
 
 def parts_of_inputs(arguments: Mapping[str, Any], fn: Any) -> dict[str, Any]:
-    """The inputs of a call: its arguments, and the object whose method the task is.
+    """Return the inputs of a call: its arguments, and the object if the task is a bound method.
 
     Args:
-        arguments: By the names of parameters. One that is called "self" goes before the object.
+        arguments: The arguments by parameter name. One named "self" takes precedence over the
+            object.
         fn: The function of the task.
     """
     owner = owner_of(fn)

@@ -1,6 +1,6 @@
 """The client's settings: read from the environment, frozen, and passed on.
 
-They are read again when the environment has changed; see `get_config`.
+They are read again if the environment has changed; see `get_config`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
 _MAX_PORT = 65535
-_MAX_SECONDS = 1e8  # three years; the system's waits take little more
+_MAX_SECONDS = 1e8  # three years, which is near the maximum of the system's waits
 _MAX_DIGITS = 10
 _SHOWN_CHARACTERS = 200
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -30,38 +30,38 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What can be set, each by the environment variable FLOWSPAN_<NAME>.
+    """The settings, each set by the environment variable FLOWSPAN_<NAME>.
 
     Attributes:
-        address: ``host:port`` or ``unix:/path`` of the service; None stands for the local one, that
-            is started when needed.
+        address: ``host:port`` or ``unix:/path`` of the service; None stands for the local one,
+            which is started on demand.
         home: The folder for the local service's database, its socket and the spool.
-        logging_level: The level from which log records of runs are reported: DEBUG, INFO, ….
-        logging_log_prints: Whether prints in runs are logged where neither flow nor task says.
-        logging_to_console: Whether log records of runs are shown on standard error, where the
-            program has no logging of its own that shows them.
-        logging_colors: False never colours them; else they are on a terminal, by NO_COLOR,
+        logging_level: The minimum level of reported log records of runs: DEBUG, INFO, ….
+        logging_log_prints: True if prints in runs are logged, unless the flow or task overrides it.
+        logging_to_console: True if log records of runs are shown on standard error, unless the
+            program's own logging shows them.
+        logging_colors: False disables colours; otherwise they are used on a terminal, by NO_COLOR,
             FORCE_COLOR and TERM.
-        logging_extra_loggers: Names of loggers, of libraries mostly, whose records in runs are
-            reported from the log level on, whatever level they have and whether they propagate.
-        persist_results: Whether results are stored where neither flow nor task says.
-        results_url: The folder for results: a path, or a URL that fsspec knows (s3://…); by default
-            the folder "results" in `home`.
-        results_trusted_storages: Further folders, paths or URLs, whose results are read where a run
-            of another program says that its result is there; see docs/results-and-caching.md.
-        results_serializer: How they are written: pickle, json, compressed/pickle or
+        logging_extra_loggers: Names of loggers, mostly of libraries, whose records in runs are
+            reported from the log level on, whatever their own level and propagation.
+        persist_results: True if results are stored, unless the flow or task overrides it.
+        results_url: The folder for results: a path, or a URL that fsspec supports (s3://…); by
+            default the folder "results" in `home`.
+        results_trusted_storages: Further folders, paths or URLs, from which results of other
+            programs' runs are read; see docs/results-and-caching.md.
+        results_serializer: The serializer for results: pickle, json, compressed/pickle or
             compressed/json.
-        tracing: False never makes spans; None (auto) makes them where it is known where they go.
-        otlp_endpoint: An OTLP/gRPC endpoint for spans; the standard OTEL_* variables win over it.
-        spool_max_bytes: How large the spool may grow while the service is away.
-        flush_timeout_s: How long the service may say nothing at the end of a top-level flow before
-            what is not acked is put into the spool and the flow returns.
-        task_runner_thread_pool_max_workers: How many tasks a ThreadPoolTaskRunner runs at the same
-            time that does not say so itself; also where a flow names no task runner.
+        tracing: False disables spans; None (auto) enables them if their receiver is known.
+        otlp_endpoint: An OTLP/gRPC endpoint for spans; the standard OTEL_* variables override it.
+        spool_max_bytes: Maximum size of the spool while the service is unreachable.
+        flush_timeout_s: Time without an answer from the service, at the end of a top-level flow,
+            after which unacknowledged events are spooled and the flow returns.
+        task_runner_thread_pool_max_workers: Maximum number of concurrent tasks in a
+            ThreadPoolTaskRunner without a limit of its own, and in flows without a task runner.
         task_runner_process_pool_max_workers: The same for a ProcessPoolTaskRunner.
-        skip_retry_delays: For tests (docs/testing.md): whether retries begin at once. Their delays
-            are reported all the same.
-        local_idle_timeout_s: After how long without clients the local service ends itself.
+        skip_retry_delays: For tests (docs/testing.md): True if retries begin at once. Their delays
+            are still reported.
+        local_idle_timeout_s: Time without clients after which the local service stops.
     """
 
     address: str | None = None
@@ -86,10 +86,10 @@ class Config:
 
 
 def load(environ: Mapping[str, str]) -> Config:
-    """Reads the settings.
+    """Read the settings.
 
     Raises:
-        ConfigError: A variable has a value that it may not have; the message names it.
+        ConfigError: A variable has an invalid value; the message names it.
     """
     _text(environ, "FLOWSPAN_HOME")
     values: dict[str, object] = {"home": find_home(environ)}
@@ -106,7 +106,7 @@ def load(environ: Mapping[str, str]) -> Config:
 
 
 def variables_of(name: str) -> tuple[str, ...]:
-    """Return the environment variables of a setting, the one that counts first first."""
+    """Return the environment variables of a setting, in order of precedence."""
     older = _OLDER_NAMES.get(name)
     return (f"FLOWSPAN_{name.upper()}", *([older] if older is not None else []))
 
@@ -120,16 +120,16 @@ def _find(environ: Mapping[str, str], name: str) -> tuple[str, str]:
 
 
 def get_config() -> Config:
-    """Return the settings that the environment gives now.
+    """Return the current settings from the environment.
 
-    It is the same object as long as none of the variables has changed. Whoever works for a run uses
-    the settings with which its outermost run began (`flowspan.drivers.process`).
+    It is the same object as long as none of the variables has changed. Code that works for a run
+    uses the settings with which its outermost run began (`flowspan.drivers.host`).
 
     Raises:
-        ConfigError: A variable has a value that it may not have.
+        ConfigError: A variable has an invalid value.
     """
     global _read  # noqa: PLW0603 - one per process
-    # Tests may put another mapping in the place of os.environ.
+    # Tests may replace os.environ with another mapping.
     text_of = _text_of if os.environ is _environ else lambda key: os.environ.get(os.fsdecode(key))
     texts = tuple(map(text_of, _variables()))
     if _read is None or _read[0] != texts:
@@ -138,16 +138,16 @@ def get_config() -> Config:
 
 
 def split_address(text: str) -> tuple[str, int, str]:
-    """Reads ``host:port``, ``[ip6]:port`` or ``unix:/path``.
+    """Parse ``host:port``, ``[ip6]:port`` or ``unix:/path``.
 
     Returns:
-        Host, port and path; for a Unix socket the path alone (else it is empty).
+        Host, port and path; for a Unix socket only the path (otherwise it is empty).
 
     Raises:
-        ValueError: It is none of these; the message says why, and what would be right.
+        ValueError: It is none of these; the message says why, and shows a valid form.
     """
     if text.startswith("unix:"):
-        # unix:///path is the form of RFC 3986 that gRPC takes as well.
+        # unix:///path is the form of RFC 3986, which gRPC accepts as well.
         path = text[7:] if text.startswith("unix:///") else text[5:]
         if path.startswith("/") and len(path) > 1:
             return "", 0, path
@@ -171,10 +171,10 @@ def _address(text: str) -> str:
 
 
 def _text(environ: Mapping[str, str], variable: str) -> str:
-    """The value of a variable, without blanks around it; empty where it is not set.
+    """Return the value of a variable, without surrounding blanks; empty if it is not set.
 
     Raises:
-        ConfigError: It is not UTF-8; it could not be passed on to the service.
+        ConfigError: It is not UTF-8, and so could not be passed on to the service.
     """
     text = environ.get(variable, "").strip()
     try:
@@ -249,7 +249,7 @@ _OLDER_NAMES = {
     "logging_to_console": "FLOWSPAN_CONSOLE_LOG",
     "logging_extra_loggers": "FLOWSPAN_EXTRA_LOGGERS",
 }
-"""Names that are read where the variable of the setting is not set."""
+"""Older names that are read if the variable of the setting is not set."""
 _CONVERTERS: dict[str, Callable[[str], object]] = {
     "address": _address,
     "logging_level": _level,
@@ -274,8 +274,8 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
 _read: tuple[tuple[object, ...], Config] | None = None
 """The last settings, and the texts that they were read from."""
 
-# The dictionary behind os.environ, where it can be had: asking os.environ itself costs 20 times as
-# much (a microsecond for each variable that is not set), and this is asked at each outermost run.
+# The dictionary behind os.environ, if available: reading os.environ itself is 20 times slower (a
+# microsecond for each variable that is not set), and it is read at each outermost run.
 _environ = os.environ
 _data: Mapping[bytes, object] | None = getattr(os.environ, "_data", None)
 _text_of: Callable[[Any], object] = os.environ.get if _data is None else _data.get
@@ -283,7 +283,7 @@ _text_of: Callable[[Any], object] = os.environ.get if _data is None else _data.g
 
 @cache
 def _variables() -> tuple[object, ...]:
-    """The variables that decide about the settings, as keys for `_text_of`."""
+    """Return the variables that affect the settings, as keys for `_text_of`."""
     names = ["HOME", "XDG_DATA_HOME", "TMPDIR", "FLOWSPAN_HOME"]
     names += [variable for name in _CONVERTERS for variable in variables_of(name)]
     return tuple(names if _data is None else map(os.fsencode, names))

@@ -1,8 +1,8 @@
 """The folder for the local service's database, its socket and the spools.
 
-FLOWSPAN_HOME names it; else it is in the user's data folder. A container often runs under a user id
-that has no home directory, or one that nobody may write to: there a private folder in the temporary
-directory serves, and a warning says so. (Why: docs/decisions/home-folder.md.)
+FLOWSPAN_HOME sets it; by default it is in the user's data folder. A container often runs under a
+user id without a home directory, or with one that is not writable. It then uses a private folder in
+the temporary directory, with a warning. docs/decisions/home-folder.md has the reasons.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flowspan")
 
 _IN_HOME = ".local/share/flowspan"
-_ADVICE = "Set FLOWSPAN_HOME to a folder of yours."
+_ADVICE = "Set FLOWSPAN_HOME to a folder that you own."
 
 
 def find_home(environ: Mapping[str, str]) -> Path:
     """Return the home, an absolute path; it need not exist yet.
 
     Raises:
-        ConfigError: FLOWSPAN_HOME cannot be understood; or it is not set, and there is no place
-            that this user may write to. The message names FLOWSPAN_HOME.
+        ConfigError: FLOWSPAN_HOME is invalid; or it is not set, and there is no place that this
+            user may write to. The message names FLOWSPAN_HOME.
     """
     text = environ.get("FLOWSPAN_HOME", "").strip()
     if text:
@@ -40,19 +40,19 @@ def find_home(environ: Mapping[str, str]) -> Path:
         return home
     private = _private_folder(problem)
     logger.warning(
-        "Runs are kept in %s, since %s. A temporary folder may be emptied at any time: set "
-        "FLOWSPAN_HOME to a folder that stays, or FLOWSPAN_ADDRESS to a running service.",
+        "Runs are kept in %s, because %s. A temporary folder may be emptied at any time: set "
+        "FLOWSPAN_HOME to a permanent folder, or FLOWSPAN_ADDRESS to a running service.",
         *(private, problem),
     )
     return private
 
 
 def expand(path: str | Path, name: str = "") -> Path:
-    """Return the path with the home directory that a leading ``~`` stands for.
+    """Return the path with a leading ``~`` replaced by the home directory.
 
     Args:
         path: The path.
-        name: What is written before it in the error's message.
+        name: The text before the path in the error's message.
 
     Raises:
         ConfigError: There is no such home directory.
@@ -61,13 +61,13 @@ def expand(path: str | Path, name: str = "") -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise ConfigError(
-            f"{name}{str(path)!r}: the home directory that ~ stands for is not known here. Give an "
+            f"{name}{str(path)!r}: the home directory that ~ stands for is unknown. Give an "
             "absolute path, or set HOME."
         ) from None
 
 
 def _user_data_folder() -> Path | None:
-    """The folder for data of the user's; None if nothing says where it is."""
+    """Return the user's data folder; None if it cannot be determined."""
     from platformdirs import user_data_path  # noqa: PLC0415 - only without FLOWSPAN_HOME
 
     try:
@@ -78,18 +78,18 @@ def _user_data_folder() -> Path | None:
         elif not path.is_absolute():
             # The XDG specification ignores relative paths, which platformdirs passes on.
             path = Path("~", _IN_HOME).expanduser()
-    except (RuntimeError, KeyError):  # there is neither HOME nor an entry of the user
+    except (RuntimeError, KeyError):  # neither HOME nor an entry in the user database
         return None
     return path if path.is_absolute() else None
 
 
 def _of_user_entry(path: Path) -> Path:
-    """Return a folder that was found with an empty HOME, in the home directory of the user's entry.
+    """Move a folder that was found with an empty HOME to the home directory of the user's entry.
 
     An empty HOME is the root directory to `os.path.expanduser`, and so to platformdirs before 4.12.
 
     Raises:
-        KeyError: The user has no entry.
+        KeyError: The user has no entry in the user database.
     """
     import pwd  # noqa: PLC0415 - only where HOME is empty
 
@@ -100,10 +100,10 @@ def _of_user_entry(path: Path) -> Path:
 
 
 def _obstacle(home: Path) -> str:
-    """Why the folder cannot be made; empty if it is there or can be made.
+    """Return the reason why the folder cannot be created; empty if it exists or can be.
 
-    One that is there is kept to, also where it cannot be written: the runs that it has are not to
-    be looked for elsewhere. What is wrong with it is said by what needs to write.
+    An existing folder is used even if it is not writable: its runs must not be searched for
+    elsewhere. The code that needs to write reports the problem.
     """
     for folder in (home, *home.parents):
         try:
@@ -113,18 +113,18 @@ def _obstacle(home: Path) -> str:
         except OSError as error:
             return f"{home} cannot be reached ({error.strerror or error})"
         if not stat.S_ISDIR(mode):
-            return f"{home} cannot be made: {folder} is not a folder"
+            return f"{home} cannot be created: {folder} is not a folder"
         if folder != home and not os.access(folder, os.W_OK | os.X_OK):
-            return f"{home} cannot be made: {folder} is not writable"
+            return f"{home} cannot be created: {folder} is not writable"
         return ""
-    return f"{home} cannot be made"
+    return f"{home} cannot be created"
 
 
 def _private_folder(problem: str) -> Path:
-    """Make the folder in the temporary directory that is this user's alone.
+    """Create the user's private folder in the temporary directory.
 
     Raises:
-        ConfigError: There is none, or it is somebody else's.
+        ConfigError: It cannot be created, or belongs to another user.
     """
     import tempfile  # noqa: PLC0415 - start-up cost
 
@@ -139,7 +139,7 @@ def _private_folder(problem: str) -> Path:
         ) from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != user_id or found.st_mode & 0o077:
         raise ConfigError(
-            f"{problem}, and {folder} is not a folder that is this user's alone (owner "
+            f"{problem}, and {folder} is not a private folder of this user (owner "
             f"{found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}). {_ADVICE}"
         )
     return folder / "home"

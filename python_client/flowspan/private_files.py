@@ -1,8 +1,8 @@
-"""Folders and files that only this user may read: 0700 and 0600, whatever the umask is.
+"""Folders and files that only this user may read: 0700 and 0600, regardless of the umask.
 
-What is there already with wider permissions is tightened, if it belongs to this user. A home that
-is a folder for other things as well (the user's home directory, a temporary folder) stays as it is;
-what is made in it is private all the same. (Why: docs/decisions/file-permissions.md.)
+Existing ones with wider permissions are tightened, if they belong to this user. A home that has
+other uses as well (the user's home directory, a temporary folder) stays as it is; new files and
+folders in it are still private. docs/decisions/file-permissions.md has the reasons.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _MAX_TIGHTENED = 10_000
 
 
 def make_folder(path: Path) -> None:
-    """Make a private folder, and the folders above it that are missing; no-op if it is there.
+    """Create a private folder and its missing parents; no-op if it exists.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     missing = [path]
     while not os.path.lexists(parent := missing[-1].parent):
@@ -44,32 +44,32 @@ def make_folder(path: Path) -> None:
 
 
 def own_folder(path: Path) -> None:
-    """Make a folder of a home, and tighten it if it is there.
+    """Create a folder of a home, or tighten an existing one.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     make_folder(path)
     tighten(path)
 
 
 def own_home(home: Path) -> None:
-    """Make the home; if others may enter it, tighten it with what flowspan keeps in it.
+    """Create the home; if others may enter an existing one, tighten it and flowspan's files in it.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     make_folder(home)
     if not _is_open_to_others(home.stat()) or _is_for_more(home) or not tighten(home):
         return
     for number, path in enumerate(_kept_in(home)):
-        if number == _MAX_TIGHTENED:  # nobody else enters the home to read them
+        if number == _MAX_TIGHTENED:  # others cannot enter the tightened home anyway
             break
         tighten(path)
 
 
 def open_file(path: Path, flags: int) -> int:
-    """Open a private file, making it if it is missing, and tighten it if it is there.
+    """Open a private file, creating it if it is missing, and tighten an existing one.
 
     Returns:
         Its descriptor, closed on exec.
@@ -87,9 +87,9 @@ def open_file(path: Path, flags: int) -> int:
 
 
 def tighten(path: Path) -> bool:
-    """Take a file or folder of this user's away from others; return True if it was open to them.
+    """Revoke other users' access to a file or folder of this user; return True if they had any.
 
-    Links, what belongs to another user, and what is missing are left alone.
+    Links, files of other users, and missing files are left alone.
     """
     with contextlib.suppress(OSError):
         found = path.stat() if path.is_dir() else path.lstat()
@@ -106,7 +106,7 @@ def _is_open_to_others(found: os.stat_result) -> bool:
 
 
 def _is_for_more(home: Path) -> bool:
-    """True if the home is a folder for other things as well, with permissions for those."""
+    """Return True if the home has other uses as well, with permissions for those."""
     import tempfile  # noqa: PLC0415 - start-up cost, and rarely needed
 
     if home.stat().st_mode & stat.S_ISVTX:
@@ -119,7 +119,7 @@ def _is_for_more(home: Path) -> bool:
 
 
 def _kept_in(home: Path) -> Iterator[Path]:
-    """Iterate over what flowspan keeps in a home."""
+    """Yield the files and folders of flowspan in a home."""
     with os.scandir(home) as entries:
         yield from (Path(entry) for entry in entries if entry.is_file(follow_symlinks=False))
     for name in _FOLDERS:
@@ -130,8 +130,8 @@ def _kept_in(home: Path) -> Iterator[Path]:
 
 def _note(path: Path, found: os.stat_result) -> None:
     mode = stat.S_IMODE(found.st_mode)
-    # Whatever a program has made of its loggers and clock: what is private is private.
+    # Logging must not interfere, whatever the program has done to its loggers and clock.
     with contextlib.suppress(Exception):
         logger.info(
-            "%s was open to other users (mode %04o); now it is this user's alone", path, mode
+            "%s was open to other users (mode %04o); now only this user can access it", path, mode
         )

@@ -1,4 +1,4 @@
-"""Types for parameters that pydantic checks, as Prefect has them."""
+"""Types for parameters that pydantic validates, as in Prefect."""
 
 from __future__ import annotations
 

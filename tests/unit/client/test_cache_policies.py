@@ -97,7 +97,7 @@ def test_adding_and_taking_out() -> None:
     for nothing in (RUN_ID, TASK_SOURCE + RUN_ID, NO_CACHE):
         assert nothing - "x" is nothing
     for policy in (INPUTS, RUN_ID, DEFAULT):
-        with pytest.raises(TypeError, match="must be text"):
+        with pytest.raises(TypeError, match="must be a string"):
             policy - 1  # type: ignore[operator]
     with pytest.raises(TypeError):
         INPUTS + "x"  # type: ignore[operator]
