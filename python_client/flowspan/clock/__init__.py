@@ -254,7 +254,7 @@ def call_later(seconds: float, callback: Callable[[], object]) -> Timer:
 
 
 def _after_fork() -> None:
-    """Start anew in a forked child, where the thread is missing and may have held the lock."""
+    """Reset the timers in a forked child: the thread is missing there, and may have held a lock."""
     global _timers, _offset_lock  # noqa: PLW0603 - one per process
     _timers = _Timers()
     _offset_lock = threading.Lock()

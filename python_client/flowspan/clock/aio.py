@@ -108,5 +108,5 @@ class Deadline:
             self._timer.cancel()
 
     def _expire(self) -> None:
-        with suppress(RuntimeError):  # the block has ended meanwhile
+        with suppress(RuntimeError):  # the block has just ended
             self._inner.reschedule(_PAST)

@@ -35,7 +35,7 @@ _children: set[int] = set()
 
 
 def published(home: Path) -> dict[str, Any] | None:
-    """Return the published file of the home's service, alive or not; None if there is none."""
+    """Return the file published by the home's service, alive or not; None if missing."""
     try:
         info = json.loads((home / "service.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -51,7 +51,7 @@ def path_for_grpc(path: str) -> str:
 
 
 def _own_folder(folder: Path) -> None:
-    """Create the user's private folder: any user who can write to it could choose the service.
+    """Create the user's private folder: other users must not be able to replace the links.
 
     Raises:
         OSError: It cannot be created, or belongs to another user.

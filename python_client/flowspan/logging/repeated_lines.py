@@ -191,7 +191,7 @@ class Folding:
 
 
 def _owner_of(run: Run) -> Run | None:
-    """Return the flow run in which a run was called, or the task run if there is none."""
+    """Return the flow run that called a run, or the task run outside of flows."""
     parent = run.parent
     return None if parent is None else parent.flow_run or parent
 

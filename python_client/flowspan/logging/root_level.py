@@ -66,8 +66,8 @@ class RootLevel:
     def _basic_config(self, **options: Any) -> None:
         """Call `logging.basicConfig`, which is a no-op if the root logger has handlers.
 
-        Flowspan's handlers are removed meanwhile, so a program may configure its logging after its
-        first run, as it could without flowspan.
+        Flowspan's handlers are removed during the call, so a program may configure its logging
+        after its first run, as it could without flowspan.
         """
         root = logging.getLogger()
         own = [handler for handler in root.handlers if handler in self._own]

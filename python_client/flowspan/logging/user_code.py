@@ -25,7 +25,7 @@ _WARNINGS = "py.warnings"
 def is_of_library(record: logging.LogRecord, run: Run) -> bool:
     """Return True if a log record comes from a library, not from the run's program.
 
-    A logger belongs to the module or package that it is named after. If there is none, as for the
+    A logger belongs to the module or package that it is named after. Without one, as for the
     root logger, the file of the logging call decides. The package that contains the flow is never a
     library, wherever it is installed.
 
@@ -98,7 +98,7 @@ def _place_of(name: str) -> str | None:
     try:
         spec: Any = getattr(module, "__spec__", None) or find_spec(name)
         return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
-    except (ImportError, AttributeError, ValueError):  # there is none, or it was created manually
+    except (ImportError, AttributeError, ValueError):  # missing, or created manually
         return None
 
 

@@ -104,7 +104,7 @@ class Backlog:
     def build_and_keep(self) -> bool:
         """Build batches of all queued events, and spool all unacknowledged batches.
 
-        Events that arrive meanwhile are left for the next call: the stream may never pause.
+        Events that arrive during the call are left for the next one: the stream may never pause.
 
         Returns:
             True if all these events are on disk.

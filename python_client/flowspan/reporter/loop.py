@@ -85,7 +85,7 @@ class Loop:
         is_hopeless: True if the last connection attempt failed for a reason that does not pass with
             time: a setting or the installation must be fixed.
         has_warned: True if the missing connection was already logged.
-        problem_said: The spool problem that was logged last; empty if there is none.
+        problem_said: The spool problem that was logged last; empty if the spool works.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class Loop:
         try:
             self._end()
         except Exception:
-            logger.exception("the reporter failed with an internal error while it ended")
+            logger.exception("the reporter had an internal error while it was ending")
         if self._adopts_itself:
             self._adopt()
 
@@ -443,7 +443,7 @@ class Loop:
         self._has_said_older = True
         logger.warning(
             "the service at %s is older than this client (version %s) and stores no artifacts: "
-            "those of this process are lost. Upgrade it with `pip install --upgrade flowspan`.",
+            "those of this process are lost. Upgrade the service: pip install --upgrade flowspan.",
             *(self._link.address, self.welcome.server_version or "unknown"),
         )
 

@@ -267,7 +267,7 @@ class Reporter:
         self._stoppers[run_id] = stop
 
     def forget(self, run_id: str) -> None:
-        """Remove the callback registered by `on_cancel`; no-op if there is none."""
+        """Remove the callback registered by `on_cancel`; no-op without one."""
         self._stoppers.pop(run_id, None)
 
     def close(self, timeout_s: float | None = None) -> FlushOutcome:

@@ -117,7 +117,7 @@ def place_of_call() -> tuple[Any, ...]:
 def _position(code: CodeType, index: int) -> tuple[int | None, ...]:
     """Return the source position of an instruction.
 
-    The instruction itself is not stable: the interpreter may specialize it.
+    Not the instruction itself: the interpreter may make the same call by different ones.
     """
     return next(islice(code.co_positions(), index // 2, None), ())
 

@@ -46,7 +46,7 @@ class LookUp:
     """The lookup of one run's result.
 
     Attributes:
-        key: The cache key; None if there is none.
+        key: The cache key; None without one.
         kept_as: The call identity under which a flow with retries caches the result; None if it
             does not.
         flow_attempt: The attempt of the flow in which the run was called.
@@ -102,7 +102,7 @@ class LookUp:
             transaction: The run's transaction; it releases the lock of the key, if there is one.
 
         Returns:
-            The result in a tuple; None if there is none.
+            The result in a tuple; None if no result was found.
 
         Raises:
             ConfigError: The key must be locked, but there is no lock manager.

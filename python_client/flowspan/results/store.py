@@ -85,7 +85,7 @@ class ResultStore:
         """Return the record under a key, expired or not; its `result` is the value.
 
         Raises:
-            MissingResult: There is none.
+            MissingResult: The key has no record.
             ResultUnreadable: It is damaged, or not a result.
         """
         record = self._read(key)

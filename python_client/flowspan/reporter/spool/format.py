@@ -164,7 +164,7 @@ class Records(Protocol):
         """
 
     def find(self, pread: Pread, offset: int) -> int | None:
-        """Return the offset of the first record at or after an offset; None if there is none."""
+        """Return the offset of the first record at or after an offset; None if none follows."""
 
 
 def start_of(header: SpoolHeader) -> bytes:

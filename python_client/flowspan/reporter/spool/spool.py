@@ -67,7 +67,7 @@ class Spool:
 
     Attributes:
         problem: The reason why events are not spooled, and what to do about it, as a sentence;
-            empty if there is none.
+            empty while the spool works.
     """
 
     def __init__(self, config: Config, session_id: str, *, secret: bytes = b"") -> None:

@@ -281,7 +281,7 @@ class Link:
             self._output = self._output[sent:]
 
     def _feed(self) -> bool:
-        """Pass the next piece of a message to h2; return False if there is none or no window."""
+        """Pass the next piece of a message to h2; return False if no piece or no window is left."""
         if not self._unsent:
             if self._half_closing and not self._half_closed:
                 self._half_closed = True
