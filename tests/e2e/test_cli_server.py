@@ -184,7 +184,7 @@ def test_spools_are_listed_and_pushed(service, flowspan_home):
     to_service = ("--address", service.address, "spool", "push")
     left = flowspan(*to_service).out
     assert left.startswith(f"Left: {spool['path']}: it is for the service at {gone}; ")
-    assert left.endswith("--any-address to the one given.\nNothing else to send.\n")
+    assert left.endswith("--any-address to the given address.\nNothing else to send.\n")
     (as_json,) = flowspan(*to_service, "--json").objects
     assert (as_json["path"], as_json["events"], as_json["is_done"]) == (spool["path"], 0, False)
     assert gone in as_json["left"]

@@ -210,6 +210,6 @@ def test_a_spool_that_cannot_be_removed_is_told_of(
         (result,) = push_spools(Config(home=flowspan_home, address=service.address))
     assert not result.is_done
     assert result.events == 3 * RUNS
-    assert "cannot be removed (Permission denied)" in result.problem
+    assert "cannot be deleted (Permission denied)" in result.problem
     (again,) = push_spools(Config(home=flowspan_home, address=service.address))
     assert (again.is_done, again.events) == (True, 0)
