@@ -129,7 +129,7 @@ _held: dict[str, _Held] = {}
 """The locks of this process, by the paths of their files."""
 
 _guard = threading.Lock()
-"""Protects `_held`."""
+"""The lock that protects `_held`."""
 
 
 def _try_lock(path: Path, *, create: bool) -> int | None:

@@ -70,7 +70,7 @@ _locks: dict[str, tuple[str, float | None]] = {}
 """The holder of each locked key, and the time of its automatic release."""
 
 _changed = threading.Condition(threading.RLock())
-"""Protects `_locks`; notified when a lock is released."""
+"""The lock that protects `_locks`; notified when a key is released."""
 
 
 def _is_free(key: str, holder: str | None) -> bool:

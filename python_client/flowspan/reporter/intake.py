@@ -97,7 +97,7 @@ class Intake:
         self.logs.append(event)
 
     def took_log(self, event: Event) -> None:
-        """Subtract a log record that was taken out from `large_bytes`."""
+        """Update `large_bytes` after a log record was dequeued."""
         size = len(event[6])
         if size > _LARGE_MESSAGE_CHARACTERS:
             with self._lock:
@@ -113,7 +113,7 @@ class Intake:
         self.states.append(event)
 
     def took_artifact(self, event: Event) -> None:
-        """Subtract an artifact event that was taken out from `large_bytes`."""
+        """Update `large_bytes` after an artifact event was dequeued."""
         size = _artifact_size(event)
         if size > _LARGE_MESSAGE_CHARACTERS:
             with self._lock:
@@ -155,7 +155,7 @@ class Share:
 
 
 class Builder:
-    """Builds batches from the intake; owned by the reporter's thread.
+    """The builder of batches from the intake; owned by the reporter's thread.
 
     Args:
         intake: The queues.

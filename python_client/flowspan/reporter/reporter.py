@@ -67,7 +67,7 @@ class FlushOutcome(NamedTuple):
 
 
 class Reporter:
-    """Accepts events and delivers them to the service.
+    """The entry point for events, which delivers them to the service.
 
     Args:
         config: The settings; None reads those of the process at the first event.
@@ -461,7 +461,7 @@ def _say_what_is_lost(loop: Loop) -> None:
 
 
 class _Patience:
-    """Tells the user what a long flush is waiting for, and how to end the wait."""
+    """A message to the user about a long flush: what it waits for, and how to end the wait."""
 
     def __init__(self, reporter: Reporter, loop: Loop, config: Config, silence_s: float) -> None:
         self._reporter = reporter

@@ -19,11 +19,11 @@ class Fact(NamedTuple):
     """A fact about a run."""
 
     of: Callable[[Run], Any]
-    """Returns the value inside of a run."""
+    """The function for the value inside of a run."""
     empty: Callable[[], Any] = lambda: None
-    """Returns the value outside of runs; a list or a dictionary is a new one each time."""
+    """The function for the value outside of runs; it returns a new list or dictionary each time."""
     read: Callable[[str], Any] = str
-    """Parses the value of an environment variable."""
+    """The parser for the value of an environment variable."""
 
 
 class Facts:

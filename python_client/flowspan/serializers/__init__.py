@@ -71,7 +71,7 @@ class _OfOptions:
 
 
 class PickleSerializer(_OfOptions):
-    """Pickles values; supports nearly every Python value.
+    """A serializer for pickles, which support nearly every Python value.
 
     Reading a pickle runs code of its author: store results where only you can write.
 
@@ -116,7 +116,7 @@ class PickleSerializer(_OfOptions):
 
 
 class JSONSerializer(_OfOptions):
-    """JSON, which people and other languages can read.
+    """A serializer for JSON, which people and other languages can read.
 
     Besides JSON's own types, these are restored as they were: dates and times, UUIDs, Decimals,
     paths, enums, bytes, sets, named tuples, dataclasses, pydantic models and numpy scalars. Tuples
@@ -193,7 +193,7 @@ class JSONSerializer(_OfOptions):
 
 
 class CompressedSerializer(_OfOptions):
-    """Compresses the output of another serializer.
+    """A serializer that compresses the output of another one.
 
     Args:
         serializer: The other serializer, or its short name.

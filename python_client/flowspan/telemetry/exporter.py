@@ -122,7 +122,7 @@ class ExportingProcessor(SpanProcessor):
         """True if the thread knows that the queue is not empty."""
         self._arrived = threading.Event()
         self._hurry = threading.Event()
-        """Interrupts the thread's waits for more spans and between attempts."""
+        """Event that interrupts the thread's waits for more spans and between attempts."""
 
     def _after_fork(self) -> None:
         # The spans queued at the fork are sent by the parent.
