@@ -5,7 +5,7 @@ Policies are values: equal if they have the same class and the same settings.
 If a task is called with a cache key that has a stored result, it does not run: the run ends as
 Cached with that result. Policies are combined (`INPUTS + RUN_ID`), and inputs are excluded by name
 (`INPUTS - "verbose"`). The policies of this module never give two tasks the same key: the task
-identity (`flowspan.core.identity`) is always a part of it. Keys from a function are used as they
+identity (`core.keys.task_identity`) is always a part of it. Keys from a function are used as they
 are.
 """
 

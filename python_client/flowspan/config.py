@@ -123,7 +123,7 @@ def get_config() -> Config:
     """Return the current settings from the environment.
 
     It is the same object as long as none of the variables has changed. Code that works for a run
-    uses the settings with which its outermost run began (`flowspan.drivers.host`).
+    uses the settings with which its outermost run began (`flowspan.drivers.process`).
 
     Raises:
         ConfigError: A variable has an invalid value.

@@ -381,7 +381,7 @@ class Reporter:
 
     def _close_alone(self, loop: Loop) -> FlushOutcome:
         """Send the queued events in the calling thread; unsent ones stay in the spool."""
-        from flowspan.reporter.orphans import push_spools  # noqa: PLC0415 - at the end, if at all
+        from flowspan.reporter.spool.orphans import push_spools  # noqa: PLC0415 - at the end, if at all
 
         is_kept = self._keep_alone(loop)
         with self._lock:

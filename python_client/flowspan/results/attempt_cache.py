@@ -42,7 +42,7 @@ class Call(NamedTuple):
     is_exact: bool
 
 
-class Kept:
+class AttemptCache:
     """The attempt cache of one flow run.
 
     Attributes:

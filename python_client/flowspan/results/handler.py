@@ -39,20 +39,26 @@ _ERROR = 40
 _NS_PER_S = 1_000_000_000
 
 
-def attach(world: World, run: Run, inherited: Keeping | None) -> None:
+def attach(io: EngineIO, run: Run, inherited: ResultPolicy | None) -> None:
     """Attach the result handling to a run that is about to be reported.
 
     Args:
-        world: The engine's I/O.
-        run: The run; its `keeping` and `keeper` are set.
+        io: The engine's I/O.
+        run: The run; its `result_policy` and `result_handler` are set.
         inherited: The result policy of the calling run.
     """
     options = run.definition.result_policy or NO_OPTIONS
     result_policy = (inherited or ResultPolicy()).with_options(options)
     if run.definition.is_flow:
-        # `own` holds the caller's attempt cache; `keeping` passes on this run's own cache.
-        own = keeping if options.persist is not False else keeping.with_kept(None)
-        keeping = keeping.with_kept(Kept() if run.definition.retry is not None else None)
+        # `own` holds the caller's attempt cache; `result_policy` passes on this run's own cache.
+        own = (
+            result_policy
+            if options.persist is not False
+            else result_policy.with_attempt_cache(None)
+        )
+        result_policy = result_policy.with_attempt_cache(
+            AttemptCache() if run.definition.retry is not None else None
+        )
         is_inside = current_transaction.get() is not None
         run.result_policy = result_policy if result_policy.is_set or is_inside else None
         if own.persist or own.attempt_cache is not None:
@@ -60,20 +66,25 @@ def attach(world: World, run: Run, inherited: Keeping | None) -> None:
         return
     hooks = run.definition.hooks
     has_hooks = hooks is not None and hooks.are_of_transactions
-    around = transaction_of(world, run.parent, wanted=has_hooks)
-    run.keeping = keeping if keeping.says_something or around is not None else None
-    if keeping.persist or keeping.kept is not None or around is not None or has_hooks:
-        run.keeper = RunKeeper(world, run, keeping, around)
+    around = transaction_of(io, run.parent, wanted=has_hooks)
+    run.result_policy = result_policy if result_policy.is_set or around is not None else None
+    if (
+        result_policy.persist
+        or result_policy.attempt_cache is not None
+        or around is not None
+        or has_hooks
+    ):
+        run.result_handler = RunResultHandler(io, run, result_policy, around)
 
 
-def transaction_of(world: World, run: Run | None, *, wanted: bool) -> TransactionNode | None:
+def transaction_of(io: EngineIO, run: Run | None, *, wanted: bool) -> TransactionNode | None:
     """Return the transaction that contains the code of a run: a block's, or a task run's own.
 
     Nested tasks each store their results independently, unless a rollback may be needed: if there
     is a block around them, or one of them has transaction hooks.
 
     Args:
-        world: The engine's I/O.
+        io: The engine's I/O.
         run: The run; None outside of runs.
         wanted: True to return a task run's own transaction even if it was not needed so far.
     """
@@ -98,13 +109,13 @@ def transaction_of(world: World, run: Run | None, *, wanted: bool) -> Transactio
     return result_handler.transaction
 
 
-class RunKeeper:
-    """The result handler of one run; see `flowspan.core.keeping.Keeper`.
+class RunResultHandler:
+    """The result handler of one run; see `flowspan.core.result_options.ResultHandler`.
 
     Args:
-        world: The engine's I/O.
+        io: The engine's I/O.
         run: The run.
-        keeping: The result policy of the run.
+        result_policy: The result policy of the run.
         around: The transaction in which the run was called.
     """
 
@@ -142,7 +153,7 @@ class RunKeeper:
 
     def note_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Record the identity of this call, so that the flow's next attempt can recognize it."""
-        if self._keeping.kept is not None:
+        if self._policy.attempt_cache is not None:
             self._lookup.note_call(args, kwargs)
 
     def look_up(self) -> Calls:
@@ -232,7 +243,7 @@ class RunKeeper:
         call, snapshot, attempt = self._lookup.kept_as, self._snapshot, self._lookup.flow_attempt
         node = TransactionNode(key=None, parent=block, run_id=run.record.id, note=self._note)
         node.has_joined = True  # internal, and invisible to the program
-        node.write = lambda: self._keeping.kept.put(call, snapshot, attempt)
+        node.write = lambda: self._policy.attempt_cache.put(call, snapshot, attempt)
         self._snapshot = None
         yield from end(node, failed=False)
 
@@ -304,7 +315,7 @@ class RunKeeper:
 
     def _lean(self, state: State) -> State:
         """Return the state without the result in memory, if the store has it."""
-        options = self._run.definition.keeping or NO_OPTIONS
+        options = self._run.definition.result_policy or NO_OPTIONS
         if options.in_memory or self.reference is None or self.transaction.waits_for_parent:
             return state
         if type(state) is not State:  # a returned state is passed on unchanged

@@ -185,7 +185,7 @@ class LookUp:
         if options.is_uncached:
             return False
         # Otherwise the policy decided that there is no key.
-        return not self._keeping.persist or (options.policy is None and options.key_fn is None)
+        return not self._results.persist or (options.policy is None and options.key_fn is None)
 
     def _made_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         """Return the identity of this call; None if its inputs cannot be hashed."""

@@ -42,7 +42,7 @@ def load_reference(data: bytes, *, trust: Trust = False) -> Any:
 
     Args:
         data: The reference's bytes.
-        trust: Trusted places besides the storages of this program; see `flowspan.results.trust`.
+        trust: Trusted places besides the storages of this program; see `results.trusted_storages`.
 
     Raises:
         UntrustedResult: It points to an untrusted place, or to a result other than it claims.

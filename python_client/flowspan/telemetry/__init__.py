@@ -1,4 +1,4 @@
-"""Traces: one OpenTelemetry span for each run; implements `flowspan.core.tracing.Tracer`.
+"""Traces: one OpenTelemetry span for each run; implements `flowspan.core.span.Tracer`.
 
 The rest of the client uses this module. It is light: OpenTelemetry is imported only once it is
 known that spans are wanted. No function here raises an `Exception`: a tracing failure never fails
@@ -80,7 +80,7 @@ def inject() -> dict[str, str]:
 
 def remote_span(carrier: dict[str, str]) -> RemoteSpan:
     """Return the span of a run that another process executes."""
-    from flowspan.telemetry.remote import RemoteSpan  # noqa: PLC0415 - imports OpenTelemetry
+    from flowspan.telemetry.remote_span import RemoteSpan  # noqa: PLC0415 - imports OpenTelemetry
 
     prepare()
     return RemoteSpan(carrier)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RemoteSpan:
-    """A `flowspan.core.tracing.RunSpan` that makes a carrier's span the current one.
+    """A `flowspan.core.span.RunSpan` that makes a carrier's span the current one.
 
     The other process records the progress of the run in the span, and ends it. The methods for that
     do nothing here.

@@ -62,7 +62,7 @@ def never_fails(method: Callable[P, None]) -> Callable[P, None]:
 
 
 class SpanTracer:
-    """A `flowspan.core.tracing.Tracer` that creates the spans of runs.
+    """A `flowspan.core.span.Tracer` that creates the spans of runs.
 
     Args:
         tracer: The OpenTelemetry tracer that creates them.
@@ -132,7 +132,7 @@ class SpanTracer:
 
 
 class RunSpan:
-    """The spans of a run and its attempts; a `flowspan.core.tracing.RunSpan`."""
+    """The spans of a run and its attempts; a `flowspan.core.span.RunSpan`."""
 
     __slots__ = (
         "_attempt",

@@ -97,7 +97,7 @@ def _own(
     environ: Mapping[str, str],
 ) -> Decision:
     """Apply rules 3 to 6."""
-    from flowspan.telemetry.target import names_endpoint, target_of  # noqa: PLC0415 - start-up cost
+    from flowspan.telemetry.endpoint import names_endpoint, target_of  # noqa: PLC0415 - start-up cost
 
     exporters = environ.get("OTEL_TRACES_EXPORTER", "").strip()
     if exporters.lower() == "none":

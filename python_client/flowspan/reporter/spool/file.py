@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SUFFIX = ".spool"
 DAMAGED_SUFFIX = ".spool.damaged"
 STARTS_SUFFIX = ".starts.spool"
-"""File name suffix of a spool with starts of runs; see `flowspan.reporter.starts`."""
+"""File name suffix of a spool with starts of runs; see `flowspan.reporter.spool.run_starts`."""
 
 _LOCK_ATTEMPTS = 5
 _LOCK_PAUSE_S = 0.002
@@ -133,7 +133,7 @@ class SpoolFile:
 
     @property
     def has_starts(self) -> bool:
-        """True if it stores starts of runs; see `flowspan.reporter.starts`."""
+        """True if it stores starts of runs; see `flowspan.reporter.spool.run_starts`."""
         return self.path.name.endswith(STARTS_SUFFIX)
 
     def append(self, first: int, count: int, batch: bytes) -> int:

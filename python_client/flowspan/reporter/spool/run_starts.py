@@ -8,7 +8,7 @@ because there is no connection yet.)
 The file is a regular spool with its own session, because the sequences that the events will have in
 the process's session are not known yet. It has one record for each event: a creation, and the
 RUNNING state of the same run. A process that finds the file without an owner reports the creation,
-and the state only if the service did not know the run (see `flowspan.reporter.drain`).
+and the state only if the service did not know the run (see `flowspan.reporter.spool.drain`).
 """
 
 from __future__ import annotations

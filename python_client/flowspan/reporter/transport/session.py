@@ -51,7 +51,7 @@ def open_session(
     Args:
         address: The address of the service.
         session_id: The session, new or resumed.
-        client: The client that created the session (see `flowspan.connection.identity`).
+        client: The client that created the session (see `flowspan.connection.client_identity`).
         secret: The secret of the session; empty if it has none.
         recovering: True if the session belongs to another process, which has ended.
 

@@ -20,8 +20,8 @@ from flowspan.reporter.intake import (
     FlushRequest,
     Intake,
 )
-from flowspan.reporter.spool.orphans import list_spools
 from flowspan.reporter.spool import spool as spool_module
+from flowspan.reporter.spool.orphans import list_spools
 from flowspan.v1 import report_pb2
 
 if TYPE_CHECKING:
