@@ -85,8 +85,8 @@ def unread() -> TextIO:
 @pytest.mark.parametrize(
     ("make_stream", "err"),
     [
-        (full, "Error: the output cannot be written: No space left on device\n"),
-        (closed, "Error: the output cannot be written: Bad file descriptor\n"),
+        (full, "Error: cannot write the output: No space left on device\n"),
+        (closed, "Error: cannot write the output: Bad file descriptor\n"),
         (unread, ""),
     ],
 )
@@ -110,8 +110,8 @@ def test_streams_that_are_closed_or_full(shared: Shared, line: str) -> None:
     code = 2 if line == "run" else 0
     # Which code, and what standard error has.
     expected = {
-        ">/dev/full": (1, b"Error: the output cannot be written: No space left on device\n"),
-        ">&-": (1, b"Error: the output cannot be written: Bad file descriptor\n"),
+        ">/dev/full": (1, b"Error: cannot write the output: No space left on device\n"),
+        ">&-": (1, b"Error: cannot write the output: Bad file descriptor\n"),
         "2>&-": (code, b""),
         "2>/dev/full": (code, b""),
         "<&-": (code, b""),

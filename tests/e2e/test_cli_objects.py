@@ -75,7 +75,7 @@ def address(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_artifact_ls_shows_the_latest_of_each_key(made: ServiceProcess) -> None:
     lines = flowspan("artifact", "ls").lines
-    assert lines[0].split() == ["ID", "KEY", "TYPE", "MADE", "RUN", "DESCRIPTION"]
+    assert lines[0].split() == ["ID", "KEY", "TYPE", "CREATED", "RUN", "DESCRIPTION"]
     assert [line.split()[1:3] for line in lines[1:]] == [
         ["own", "own"],
         ["text", "markdown"],
@@ -117,7 +117,7 @@ def test_artifact_inspect(made: ServiceProcess) -> None:
         ["Ulm", "7.5"],
         ["Köln", "[1,null]"],
     ]
-    assert "2 before" in shown[-1]
+    assert "2 earlier" in shown[-1]
     assert "flowspan artifact ls --key weather" in shown[-1]
     assert flowspan("artifact", "inspect", "text").out.endswith("\n\n# Title\nred\n")
 
@@ -126,7 +126,7 @@ def test_artifact_inspect(made: ServiceProcess) -> None:
     by_id = flowspan("artifact", "inspect", progress["id"]).lines
     assert by_id[0] == f"{progress['id']}  progress"
     assert by_id[-1] == "━" * 15 + "─" * 15 + " 50 %"
-    assert any(line.startswith("  changed") for line in by_id)
+    assert any(line.startswith("  updated") for line in by_id)
     (as_json,) = flowspan("artifact", "inspect", progress["id"], "--json").objects
     assert as_json == progress
     assert as_json["data"] == 50.0
@@ -146,7 +146,7 @@ def test_run_show_names_the_artifacts(made: ServiceProcess) -> None:
     )
     assert described.rstrip().endswith("  day 0")
     assert described.index("weather") == markdown.index("text")
-    assert "Its artifacts: flowspan artifact ls --run" in shown
+    assert "Artifacts: flowspan artifact ls --run" in shown
 
 
 def test_artifact_delete(address: str) -> None:
@@ -217,7 +217,7 @@ def test_variables(address: str) -> None:
 
     inspected = flowspan("variable", "inspect", "limit_a").out
     assert inspected.startswith("limit_a\n  tags        x\n")
-    assert "  changed" in inspected
+    assert "  updated" in inspected
     (as_json,) = flowspan("variable", "inspect", "limit_a", "--json").objects
     assert set(as_json) == {"name", "value", "tags", "created_at", "updated_at"}
 

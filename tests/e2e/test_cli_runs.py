@@ -210,7 +210,7 @@ def test_tasks_and_flows_are_listed(census):
 
 def test_delete_takes_the_tree_and_spares_what_runs(address, service):
     census = report_census(service.channel)
-    assert "41 runs that it called" in flowspan("run", "delete", census).out
+    assert "41 runs below it" in flowspan("run", "delete", census).out
     flowspan("run", "show", census, code=1)
     reporter = Reporter(service.channel)
     run = reporter.flow_run("etl", "busy")

@@ -138,7 +138,7 @@ def test_task_ls_shows_names_and_ends_of_ids_by_which_runs_are_found(
     # What a view of a task says to type is the task's, not that of the flow of the same time.
     hint = flowspan("task", "show", tasks[1]).lines[-1]
     assert hint.split()[-1] in tasks[1]
-    assert flowspan(*hint.split()[3:], "--json").code == 0
+    assert flowspan(*hint.split()[2:], "--json").code == 0
     assert flowspan("run", "show", hint.split()[-1], "--json").objects[0]["id"] == tasks[1]
 
 
@@ -347,7 +347,7 @@ def test_many_equal_failures_are_counted(service: ServiceProcess) -> None:
     assert len(shown) < 80
     assert "   └─ … 1,190 more  ✗ Failed" in shown
     assert "✗ t-0  E: m  (and 1,199 more runs)" in shown
-    assert shown.count("    … 28 more lines: --full") == 1
+    assert shown.count("    … 28 more lines. Use --full to show all.") == 1
 
 
 def test_circles_of_parents(service: ServiceProcess) -> None:

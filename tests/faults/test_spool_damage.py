@@ -171,7 +171,7 @@ def test_the_command_says_what_is_damaged_and_fails(
     (before,) = [info for info in list_spools(Config(home=flowspan_home)) if info.session_id]
     assert (before.is_damaged, before.missing_events) == (True, 3)
     said = run_cli("spool", "push", "--json", address=service.address, expected_code=1)
-    assert "2 of 2 spools were not sent as a whole" in said
+    assert "2 of 2 spools were not sent completely" in said
     kept = f"{made.path}.damaged"
     (after,) = [info for info in list_spools(Config(home=flowspan_home)) if info.session_id]
     assert (str(after.path), after.is_set_aside, after.missing_events) == (kept, True, 3)

@@ -17,7 +17,7 @@ from flowspan.config import get_config, variables_of
 
 
 def version(ctx: typer.Context, *, json: options.Json = False) -> None:
-    """Show the version.
+    """Show the version of flowspan.
 
     Try:
 
@@ -32,7 +32,9 @@ def version(ctx: typer.Context, *, json: options.Json = False) -> None:
 
 
 def show_config(ctx: typer.Context, *, json: options.Json = False) -> None:
-    """Show the settings, and which environment variable each comes from.
+    """Show the settings and the source of each.
+
+    The source is an environment variable or the default.
 
     Try:
 
@@ -53,7 +55,7 @@ def show_config(ctx: typer.Context, *, json: options.Json = False) -> None:
         variable = given[0] if given else variables[0]
         source = "environment" if given else "default"
         rows.append((variable, _as_set(value), source))
-    this.print_table(("VARIABLE", "VALUE", "FROM"), rows)
+    this.print_table(("VARIABLE", "VALUE", "SOURCE"), rows)
 
 
 def _plain(value: Any) -> Any:
@@ -61,7 +63,7 @@ def _plain(value: Any) -> Any:
 
 
 def _as_set(value: Any) -> str:
-    """Return a setting as its environment variable has it."""
+    """Return a setting in the notation of its environment variable."""
     if value is None or value == ():
         return "-"
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""How an artifact is shown on a terminal."""
+"""Rendering of artifacts for the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIGURE = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?\s?%?", re.IGNORECASE)
 
 
 def head(artifact: Artifact, *, now: datetime) -> Iterator[Text]:
-    """What is known of it, but for what it shows."""
+    """Yield the artifact's metadata, one line per field."""
     yield Text.assemble(
         (fmt.visible(artifact.key or str(artifact.id)), "bold"), f"  {fmt.visible(artifact.type)}"
     )
@@ -32,8 +32,8 @@ def head(artifact: Artifact, *, now: datetime) -> Iterator[Text]:
         "id": str(artifact.id),
         "flow run": str(artifact.flow_run_id or ""),
         "task run": str(artifact.task_run_id or ""),
-        "made": f"{fmt.stamp(artifact.created_at)} ({fmt.ago(artifact.created_at, now=now)})",
-        "changed": ""
+        "created": f"{fmt.stamp(artifact.created_at)} ({fmt.ago(artifact.created_at, now=now)})",
+        "updated": ""
         if artifact.updated_at == artifact.created_at
         else f"{fmt.stamp(artifact.updated_at)} ({fmt.ago(artifact.updated_at, now=now)})",
         "description": artifact.description,
@@ -44,7 +44,7 @@ def head(artifact: Artifact, *, now: datetime) -> Iterator[Text]:
 
 
 def body(artifact: Artifact, *, width: int | None) -> Iterator[Text]:
-    """What it shows, by its type."""
+    """Yield the artifact's content, rendered by type."""
     if artifact.data is None:
         return
     try:
@@ -66,7 +66,8 @@ def body(artifact: Artifact, *, width: int | None) -> Iterator[Text]:
         )
         if len(rows) > _MAX_ROWS:
             yield Text(
-                f"… {fmt.count(len(rows) - _MAX_ROWS, 'more row')}: --json has them", style="dim"
+                f"… {fmt.count(len(rows) - _MAX_ROWS, 'more row')}: use --json to see them",
+                style="dim",
             )
     elif isinstance(value, str):
         yield from map(Text, clean(value).splitlines())
@@ -77,11 +78,11 @@ def body(artifact: Artifact, *, width: int | None) -> Iterator[Text]:
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return abs(value) < sys.float_info.max  # neither NaN, which is less than nothing
+    return abs(value) < sys.float_info.max  # NaN and infinity draw no bar
 
 
 def _is_figure(cell: str) -> bool:
-    """Whether a cell is aligned on the right: a number, or nothing."""
+    """Return True if a cell is right-aligned: a number, or empty."""
     return cell in {"", "null"} or _FIGURE.fullmatch(cell) is not None
 
 
@@ -93,7 +94,10 @@ def _bar(percent: float) -> Text:
 
 
 def _cells(value: Any) -> tuple[list[str], list[list[str]]] | None:
-    """Header and rows of a table in one of its three forms; None for what is none."""
+    """Return the header and rows of a table artifact, or None if the value is not a table.
+
+    A table is a dict of columns, a list of dicts or a list of lists.
+    """
     if isinstance(value, dict) and value and all(isinstance(x, list) for x in value.values()):
         columns = list(value.values())
         count = max(map(len, columns))

@@ -31,7 +31,7 @@ ArtifactName = Annotated[
     str,
     typer.Argument(
         metavar="KEY_OR_ID",
-        help="A key, an artifact's id, or a unique end or beginning of one.",
+        help="Artifact key or id; a unique prefix or suffix of an id is enough.",
         show_default=False,
         callback=options.refuse_blank,
     ),
@@ -47,7 +47,7 @@ def list_artifacts(
             "--key",
             "-k",
             metavar="KEY",
-            help="The history of this key.",
+            help="Show every version of this key.",
             callback=options.refuse_blank,
         ),
     ] = None,
@@ -57,7 +57,7 @@ def list_artifacts(
             "--type",
             "-t",
             metavar="TYPE",
-            help="Only of this type: table, link, …",
+            help="Filter by type, such as table or link. Repeatable.",
             callback=options.refuse_blank,
         ),
     ] = None,
@@ -67,17 +67,21 @@ def list_artifacts(
             "--run",
             "-r",
             metavar="ID",
-            help="Only of this run and what it called.",
+            help="Filter by run, including its descendants.",
             callback=options.refuse_blank,
         ),
     ] = None,
     all_: Annotated[
-        bool, typer.Option("--all", "-a", help="Every artifact, also those without a key.")
+        bool,
+        typer.Option("--all", "-a", help="List every artifact, including those without a key."),
     ] = False,
     limit: options.Limit = 20,
     json: options.Json = False,
 ) -> None:
-    """List artifacts: the latest of each key, or with an option those that it names.
+    """List artifacts.
+
+    By default, list the latest artifact of each key. Filters and --all list
+    every version.
 
     Try:
 
@@ -108,17 +112,19 @@ def list_artifacts(
         return
     rows = list(listed)
     if not rows:
-        this.print("No artifacts." if is_each else "No artifacts with a key; --all has the others.")
+        this.print(
+            "No artifacts." if is_each else "No artifacts with a key. Use --all to list the others."
+        )
         return
     _print_rows(this, rows)
     if limit and next(found, None) is not None:
-        this.print(Text(f"… and more: --limit {limit * 5}, or 0 for all", style="dim"))
+        this.print(Text(f"… and more. Use --limit {limit * 5}, or --limit 0 for all.", style="dim"))
 
 
 def _print_rows(this: Session, artifacts: list[Artifact]) -> None:
     ends = short_ids([each.id for each in artifacts])
     this.print_table(
-        ("ID", "KEY", "TYPE", "MADE", "RUN", "DESCRIPTION"),
+        ("ID", "KEY", "TYPE", "CREATED", "RUN", "DESCRIPTION"),
         (
             _row(artifact, short, now=this.now)
             for artifact, short in zip(artifacts, ends, strict=True)
@@ -129,7 +135,7 @@ def _print_rows(this: Session, artifacts: list[Artifact]) -> None:
 def inspect_artifact(
     ctx: typer.Context, artifact: ArtifactName, *, json: options.Json = False
 ) -> None:
-    """Show an artifact: of a key the latest.
+    """Show an artifact, or the latest version of a key.
 
     Try:
 
@@ -151,14 +157,14 @@ def inspect_artifact(
     earlier = _count_earlier(client, found)
     if earlier:
         this.print()
-        text = f"Its history ({earlier} before): flowspan artifact ls --key {found.key}"
+        text = f"History ({earlier} earlier): flowspan artifact ls --key {found.key}"
         this.print(Text(text, style="dim"))
 
 
 def delete_artifact(
     ctx: typer.Context, artifact: ArtifactName, *, json: options.Json = False
 ) -> None:
-    """Delete an artifact, or all artifacts of a key.
+    """Delete an artifact, or every version of a key.
 
     Try:
 
@@ -169,14 +175,14 @@ def delete_artifact(
     this = session(ctx)
     client = this.client()
     found = find_artifact(client, artifact, now=this.now)
-    name = artifact.strip()  # as `find_artifact` reads it
+    name = artifact.strip()  # stripped, as in `find_artifact`
     is_key = found.key == name
     if is_key:
         count = client.delete_artifacts_of_key(name)
     else:
         count = int(client.delete_artifact(found.id))
     if not count:
-        raise CommandError(f"somebody else has deleted {name!r} just now")
+        raise CommandError(f"{name!r} has already been deleted by another client")
     if json:
         this.print_json(
             {
@@ -192,7 +198,10 @@ def delete_artifact(
 
 
 def print_artifacts_of(this: Session, client: SyncFlowspanClient, run: Run) -> None:
-    """Prints a line for each of the first artifacts of a run and what it called, if it has any."""
+    """Print the first artifacts of a run and its descendants, one per line.
+
+    Print nothing if there are no artifacts.
+    """
     wanted = ArtifactFilter(run_id=run.id, include_descendants=True)
     found = client.read_artifacts(
         wanted,
@@ -204,7 +213,7 @@ def print_artifacts_of(this: Session, client: SyncFlowspanClient, run: Run) -> N
     try:
         listed = list(found)
     except ApiError as error:
-        if error.status == "UNIMPLEMENTED":  # a service that is older, and keeps none
+        if error.status == "UNIMPLEMENTED":  # an older service without artifacts
             return
         raise
     if not listed:
@@ -219,7 +228,7 @@ def print_artifacts_of(this: Session, client: SyncFlowspanClient, run: Run) -> N
         this.print(Text("  ").append_text(line))
     if len(listed) > _SHOWN_WITH_RUN:
         this.print(Text("  … and more", style="dim"))
-    this.print(Text(f"Its artifacts: flowspan artifact ls --run {short_id(run.id)}", style="dim"))
+    this.print(Text(f"Artifacts: flowspan artifact ls --run {short_id(run.id)}", style="dim"))
 
 
 def _row(artifact: Artifact, short: str, *, now: datetime) -> tuple[str | Text, ...]:
@@ -238,7 +247,7 @@ def _description(artifact: Artifact) -> str:
 
 
 def _count_earlier(client: SyncFlowspanClient, artifact: Artifact) -> str:
-    """How many artifacts of its key are older; empty for none."""
+    """Return the number of older artifacts of the same key as text; empty if there are none."""
     if artifact.key is None:
         return ""
     wanted = ArtifactFilter(key=artifact.key)

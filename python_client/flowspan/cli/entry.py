@@ -1,7 +1,7 @@
-"""The entry point of the program `flowspan`.
+"""Entry point of the `flowspan` program.
 
-It prepares the process before anything large is imported, so that a signal during the imports ends
-the program without a traceback as well.
+Signal handlers are installed before the large imports, so that Ctrl-C during start-up ends the
+program without a traceback.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from flowspan.exceptions import ConfigError
 
 
 def main() -> None:
-    """Run the command that the program was called with, and end the process."""
+    """Run the command given in `sys.argv` and exit."""
     signals.end_at_once()
     streams.prepare()
     if tuple(sys.argv[1:3]) == serve.COMMAND:
-        with contextlib.suppress(ConfigError):  # which the command says in its own way
+        with contextlib.suppress(ConfigError):  # the command reports it itself
             serve.become_service(sys.argv[3:])
     from flowspan.cli.main import app  # noqa: PLC0415 - see above
 
@@ -31,4 +31,4 @@ def main() -> None:
             if streams.broken_output() is not None:
                 streams.discard(sys.stdout)
     except (KeyboardInterrupt, signals.Terminated) as signal_:
-        signals.end(signal_)  # it came just before or after the command
+        signals.end(signal_)  # the signal arrived just before or after the command

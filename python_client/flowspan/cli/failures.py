@@ -1,7 +1,7 @@
-"""Command failures: each exception becomes one clear line on standard error, and an exit code.
+"""Error reporting: an exception becomes one line on standard error and an exit code.
 
-Exit codes: 0 done; 1 it failed, was refused or there is no such thing; 2 the command line is wrong;
-130 interrupted with Ctrl-C; 143 ended with SIGTERM.
+Exit codes: 0 success; 1 failed, refused or not found; 2 usage error; 130 interrupted by Ctrl-C;
+143 terminated by SIGTERM.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 FAILED = 1
 
-# What writing to the standard output fails with; an error of a file or folder has its name.
+# Errors of writing to standard output. Errors of a file or folder carry its name as well.
 _OUTPUT_ERRORS = frozenset(
     {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, errno.EIO}
 )
 
-# Newer releases of typer have a click of their own, from which these are not exported.
+# Newer releases of typer bundle their own click and do not export these classes.
 _UsageError: Any = typer.BadParameter.__base__
 _ClickException: Any = _UsageError.__base__
 
@@ -38,8 +38,8 @@ def exit_code_of(run: Callable[[], Any], *, shows_traceback: bool) -> int:
     """Run a command, report its error, and return the exit code.
 
     Args:
-        run: Runs it; returns its exit code, or None.
-        shows_traceback: True if the traceback of an unexpected error is printed.
+        run: The command. Returns its exit code, or None for success.
+        shows_traceback: True to print the traceback of an unexpected error.
     """
     try:
         return _exit_code(run, shows_traceback=shows_traceback)
@@ -63,8 +63,8 @@ def _exit_code(run: Callable[[], Any], *, shows_traceback: bool) -> int:
         try:
             code = run()
         finally:
-            sys.stdout = out  # typer replaces it where nobody reads any more
-        sys.stdout.flush()  # here, where it is known what to do when it fails
+            sys.stdout = out  # typer replaces it when the pipe is closed
+        sys.stdout.flush()  # flush here, where a failure can still be handled
     except _ClickException as error:
         _report_usage(error)
         return int(error.exit_code)
@@ -72,13 +72,13 @@ def _exit_code(run: Callable[[], Any], *, shows_traceback: bool) -> int:
         _report(str(error), advice=getattr(error, "advice", ""))
     except typer.Abort:
         raise
-    except SystemExit as error:  # the libraries' way to end where nobody reads any more
+    except SystemExit as error:  # how the libraries exit when the pipe is closed
         if streams.broken_output() is not None:
             streams.discard(sys.stdout)
         return error.code if isinstance(error.code, int) else FAILED
     except OSError as error:
         _report_trouble(error, shows_traceback=shows_traceback)
-    except Exception as error:  # noqa: BLE001 - users are spared tracebacks, unless they ask for them
+    except Exception as error:  # noqa: BLE001 - tracebacks are shown only on request
         _report_unexpected(error, shows_traceback=shows_traceback)
     else:
         if code == INTERRUPTED:
@@ -88,10 +88,10 @@ def _exit_code(run: Callable[[], Any], *, shows_traceback: bool) -> int:
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Check that the arguments are text: what the service and JSON take is UTF-8.
+    """Check that every argument is valid UTF-8, as the service and JSON require.
 
     Raises:
-        UsageError (of typer): One of them is not.
+        UsageError (of typer): An argument is not valid UTF-8.
     """
     for argument in arguments:
         try:
@@ -102,7 +102,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 
 def _report_trouble(error: OSError, *, shows_traceback: bool) -> None:
-    """Report an error of the operating system: that of the standard output, or another."""
+    """Report an OSError, either from standard output or from elsewhere."""
     is_of_output = streams.broken_output() is not None or (
         error.errno in _OUTPUT_ERRORS and error.filename is None
     )
@@ -114,8 +114,8 @@ def _report_trouble(error: OSError, *, shows_traceback: bool) -> None:
             _report_unexpected(error, shows_traceback=shows_traceback)
         return
     streams.discard(sys.stdout)
-    if not isinstance(error, BrokenPipeError):  # `| head` has seen enough
-        _report(f"the output cannot be written: {error.strerror}")
+    if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has closed the pipe
+        _report(f"cannot write the output: {error.strerror}")
 
 
 def _report_unexpected(error: Exception, *, shows_traceback: bool) -> None:
@@ -125,16 +125,16 @@ def _report_unexpected(error: Exception, *, shows_traceback: bool) -> None:
     what = f"{type(error).__name__}: {first}" if first else type(error).__name__
     _report(
         f"unexpected {what}",
-        advice="This is a defect: please report it, with what `flowspan --traceback …` shows.",
+        advice="This is a bug. Please report it with the output of `flowspan --traceback …`.",
     )
 
 
 def _report_usage(error: Any) -> None:
-    if type(error).__name__ == "NoArgsIsHelpError":  # the help is printed by now
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed already
         return
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "flowspan"
-    _report(error.format_message(), advice=f"`{path} --help` explains it.")
+    _report(error.format_message(), advice=f"See `{path} --help`.")
 
 
 def _report(message: str, *, advice: str = "") -> None:

@@ -10,7 +10,7 @@ from flowspan.cli.session import session
 
 
 def list_flows(ctx: typer.Context, *, json: options.Json = False) -> None:
-    """List the flows that have ever run, by name.
+    """List every flow that has run, by name.
 
     Try:
 

@@ -1,6 +1,6 @@
-"""The notation of durations, times, figures and states for people, the same in every command.
+"""Formatting of durations, times, numbers and states, shared by every command.
 
-One module, so that there is one way for each: a test keeps formats of times out of the others.
+Times are formatted only here. A test rejects time formats in other modules.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ SYMBOLS: dict[StateType, str] = {
 
 
 def between(start: datetime, end: datetime) -> str:
-    """The time from one moment to another, as `duration`."""
+    """Return the duration from `start` to `end`, formatted by `duration`."""
     return duration((end - start).total_seconds())
 
 
 def ago(moment: datetime | None, *, now: datetime) -> str:
-    """How long ago something was: "now", "12s ago", "5m ago", "3h ago", "2d ago", then the date."""
+    """Return the age of a moment: "now", "12s ago", "5m ago", "3h ago", "2d ago", then the date."""
     if moment is None:
         return ""
     passed_s = (now - moment).total_seconds()
@@ -73,7 +73,7 @@ def ago(moment: datetime | None, *, now: datetime) -> str:
 
 
 def moment(at: datetime | None, *, now: datetime) -> str:
-    """A local time to the millisecond; of another day than today, with its date and zone."""
+    """Return a local time to the millisecond, with date and UTC offset if it is not today."""
     if at is None:
         return "--:--:--.---"
     local = _local(at)
@@ -84,7 +84,7 @@ def moment(at: datetime | None, *, now: datetime) -> str:
 
 
 def stamp(moment: datetime | None) -> str:
-    """Date and time in the local time zone, with the zone's distance from UTC."""
+    """Return local date and time with the UTC offset."""
     if moment is None:
         return ""
     local = _local(moment)
@@ -92,9 +92,9 @@ def stamp(moment: datetime | None) -> str:
 
 
 def _local(moment: datetime) -> datetime:
-    """The moment in the local time zone.
+    """Return the moment in the local time zone.
 
-    In its own at the end of the calendar, and where TZ is no zone ("UTC+25").
+    Return it unchanged at the limits of the calendar, or if TZ is invalid ("UTC+25").
     """
     try:
         return moment.astimezone()
@@ -103,20 +103,20 @@ def _local(moment: datetime) -> datetime:
 
 
 def _zone(local: datetime) -> str:
-    """The distance from UTC: "+02:00"."""
+    """Return the UTC offset: "+02:00"."""
     offset = local.strftime("%z")
     return f"{offset[:3]}:{offset[3:5]}"
 
 
 def count(number: int, noun: str = "", plural: str = "") -> str:
-    """A number with its thousands set apart: "1,234"; with a noun, "1 run" or "1,234 runs"."""
+    """Return a number with thousands separators: "1,234"; with a noun, "1 run" or "1,234 runs"."""
     if not noun:
         return f"{number:,}"
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def size(size_bytes: int) -> str:
-    """A size in bytes, or in the unit that keeps it below 1,024: "512 bytes", "1.5 MiB"."""
+    """Return a size in bytes, or in the largest unit below 1,024: "512 bytes", "1.5 MiB"."""
     if size_bytes < _KIB:
         return count(size_bytes, "byte")
     size = float(size_bytes)
@@ -128,14 +128,14 @@ def size(size_bytes: int) -> str:
 
 
 RUNNING_TYPES = frozenset({StateType.RUNNING, StateType.CANCELLING})
-"""In these, the code of a run that has begun is at work."""
+"""State types in which the code of a started run is executing."""
 
 
 def running_s(run: Run, *, now: datetime) -> float | None:
-    """The seconds that a run spent running, over all attempts, until now; None if it never ran.
+    """Return the seconds that a run has spent running over all attempts; None if it never ran.
 
-    It is `run_duration_s` with the time since the last transition. Every command shows this one:
-    waiting (for a thread, before a retry, while paused) is no part of it, and is `waited_s`.
+    This is `run_duration_s` plus the time since the last transition. Time spent waiting (for a
+    thread, before a retry, while paused) is excluded and returned by `waited_s`.
     """
     if run.started_at is None:
         return None
@@ -146,7 +146,7 @@ def running_s(run: Run, *, now: datetime) -> float | None:
 
 
 def waited_s(run: Run, *, now: datetime) -> float:
-    """The seconds since a run's creation, until its end or now, in which it did not run."""
+    """Return the seconds from a run's creation to its end, or now, in which it was not running."""
     if run.created_at is None:
         return 0.0
     end = run.ended_at if run.state.is_final() and run.ended_at is not None else now
@@ -155,15 +155,15 @@ def waited_s(run: Run, *, now: datetime) -> float:
 
 
 def run_duration(run: Run, *, now: datetime) -> str:
-    """The time a run spent running so far; empty if it never ran."""
+    """Return the running time of a run so far; empty if it never ran."""
     seconds = running_s(run, now=now)
     return "" if seconds is None else duration(seconds)
 
 
 def run_wait(run: Run, *, now: datetime) -> str:
-    """The time that a run waited, where it matters: a second or more, and a tenth of its running.
+    """Return the waiting time of a run; empty if it is not significant.
 
-    Empty elsewhere.
+    It is significant if it is at least one second and a tenth of the running time.
     """
     waited = waited_s(run, now=now)
     matters = wait_matters(waited, running_s(run, now=now) or 0.0)
@@ -171,12 +171,12 @@ def run_wait(run: Run, *, now: datetime) -> str:
 
 
 def visible(text: str) -> str:
-    """Text of the user's on one line, without what a terminal would obey (`safe_text`)."""
+    """Return user-supplied text on one line, without terminal control sequences (`safe_text`)."""
     return one_line(text)
 
 
 def failure_line(failure: Failure | None) -> str:
-    """The type and the first line of the message of an error."""
+    """Return the type of an error and the first line of its message."""
     if failure is None:
         return ""
     first = failure.message.strip().partition("\n")[0]
@@ -184,7 +184,7 @@ def failure_line(failure: Failure | None) -> str:
 
 
 def reason(state: State) -> str:
-    """Why a run is in its state, in one line; empty where it needs no reason."""
+    """Return the reason for a state on one line; empty if it has none."""
     if state.failure is not None:
         return failure_line(state.failure)
     return visible(state.message.strip().partition("\n")[0])

@@ -1,4 +1,4 @@
-"""What `--json` prints: one object a line, with the field names of docs/cli.md."""
+"""Output of `--json`: one object per line, with the field names of docs/cli.md."""
 
 from __future__ import annotations
 
@@ -31,16 +31,20 @@ if TYPE_CHECKING:
 
 
 def line(value: Any, *, escaped: bool = False) -> str:
-    """A JSON object on one line; with `escaped`, in ASCII alone.
+    """Return a value as JSON on one line.
 
-    Nothing is lost that is a character, and nothing reaches a terminal that it would obey: control
-    characters are escapes. What JSON has no number for is a text: "NaN", "Infinity", "-Infinity".
+    Control characters are escaped, so a terminal never interprets them. Non-finite floats
+    become the strings "NaN", "Infinity" and "-Infinity".
+
+    Args:
+        value: The value.
+        escaped: True to write ASCII only.
     """
     return _dumped(value, escaped=escaped, separators=(",", ":"))
 
 
 def pretty(value: Any) -> str:
-    """A JSON value on several lines, for people; else as `line`."""
+    """Return a value as indented JSON, escaped as by `line`."""
     return _dumped(value, indent=2)
 
 
@@ -53,7 +57,7 @@ def _dumped(value: Any, *, escaped: bool = False, **how: Any) -> str:
 
 
 def _in_json(value: Any) -> Any:
-    """The value with texts for the floats that JSON does not have."""
+    """Return the value with strings in place of non-finite floats."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, dict):
@@ -64,12 +68,12 @@ def _in_json(value: Any) -> Any:
 
 
 def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC, with microseconds."""
+    """Return a moment in RFC 3339 format, in UTC with microseconds."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def record(value: Any) -> Any:
-    """A record of `flowspan.api.models` as JSON values: the fields by their names."""
+    """Return a record of `flowspan.api.models` as JSON values, keyed by field name."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _fields(value)
     if isinstance(value, UUID):
@@ -84,15 +88,16 @@ def record(value: Any) -> Any:
 
 
 def run(value: FlowRun | TaskRun) -> dict[str, Any]:
-    """A run, with its kind first."""
+    """Return a run as JSON values, with its kind first."""
     kind = "flow_run" if isinstance(value, FlowRun) else "task_run"
     return {"kind": kind, **_fields(value)}
 
 
 def tree(root: Node, *, escaped: bool = False) -> Iterator[str]:
-    """A run with the runs that it called, in the order of creation, as `children`: in pieces.
+    """Yield a run as pieces of one JSON object on one line, descendants as `children`.
 
-    They are one JSON object on one line, however deep the tree: json.dumps would recurse.
+    Children are in order of creation. The object is built iteratively, because json.dumps would
+    exceed the recursion limit on deep trees.
     """
 
     def opening(node: Node) -> str:
@@ -114,17 +119,17 @@ def tree(root: Node, *, escaped: bool = False) -> Iterator[str]:
 
 
 def log(value: LogRecord) -> dict[str, Any]:
-    """A log record, its level by name where it has one."""
+    """Return a log record as JSON values, with its level by name if it has one."""
     return {**_fields(value), "level": level_name(value.level)}
 
 
 def flow(value: Flow) -> dict[str, Any]:
-    """A flow."""
+    """Return a flow as JSON values."""
     return _fields(value)
 
 
 def watch_item(item: RunSnapshot | SnapshotEnd | Change) -> dict[str, Any]:
-    """An item of a watch; `event` says which kind."""
+    """Return an item of a watch as JSON values; `event` is its kind."""
     match item:
         case RunSnapshot():
             return {"event": "snapshot", "run": run(item.run)}
@@ -144,7 +149,7 @@ def watch_item(item: RunSnapshot | SnapshotEnd | Change) -> dict[str, Any]:
 
 
 def level_name(number: int) -> str:
-    """The level's name, or the number as text where it has none."""
+    """Return the name of a log level, or its number as text if it has no name."""
     try:
         return LogLevel(number).name
     except ValueError:
@@ -160,7 +165,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _payload(value: Payload) -> Any:
-    """The value itself where it is JSON, else only how it is encoded and how large it is."""
+    """Return the decoded value of a JSON payload; for others, the encoding and size in bytes."""
     try:
         if value.encoding == REFERENCE_ENCODING:
             return {"encoding": value.encoding, **json.loads(value.data)}

@@ -1,4 +1,4 @@
-"""The live view of a run: its tree, drawn anew while the run goes on."""
+"""Live view of a run: its tree, redrawn while it is running."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flowspan.api.models import Change, Run, RunSnapshot, SnapshotEnd
 
 _FRAMES_PER_S = 8
-# A run is reported some milliseconds after it began.
+# A run is reported some milliseconds after it starts.
 _APPEARS_WITHIN_S = 10.0
 _POLL_S = 0.05
 _SHOWN_TOTALS = 5
@@ -33,18 +33,18 @@ _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class LiveTree:
-    """A tree that one thread changes while another draws it."""
+    """A tree that one thread updates while another draws it."""
 
     def __init__(
         self, run_id: UUID, console: Console, *, expected: Mapping[str, int] | None = None
     ) -> None:
-        """Begins with nothing known of the run.
+        """Create a view of a run that has not been received yet.
 
         Args:
-            run_id: The run that is shown.
-            console: The terminal that it is drawn for.
-            expected: How many runs of a function there will be below one parent; see
-                `tree_view.lines`. May change.
+            run_id: The run to show.
+            console: The terminal to draw for.
+            expected: The number of runs of a function expected below one parent, by function name;
+                see `tree_view.lines`. May change.
         """
         self._expected = expected if expected is not None else {}
         self._tree = RunTree(run_id)
@@ -52,18 +52,18 @@ class LiveTree:
         self._lock = threading.Lock()
 
     def apply(self, item: RunSnapshot | SnapshotEnd | Change) -> Run | None:
-        """Takes an item of a watch; returns the run that it changed."""
+        """Apply an item of a watch; return the run that it changed."""
         with self._lock:
             return self._tree.apply(item)
 
     @property
     def run(self) -> Run | None:
-        """The run at the root, as it is now."""
+        """The current state of the root run."""
         root = self._tree.root
         return None if root is None else root.run
 
     def draw(self) -> Text:
-        """What to show now: the tree, as large as the terminal allows, and the totals."""
+        """Return the tree, fitted to the terminal, and the totals."""
         now = datetime.now(UTC)  # noqa: TID251 - a live view shows the time that passes
         width, height = self._console.size
         with self._lock:
@@ -97,10 +97,10 @@ class LiveTree:
 
 
 def follow(client: SyncFlowspanClient, run_id: UUID, console: Console) -> Run | None:
-    """Shows a run until it has ended.
+    """Draw a run until it ends.
 
     Returns:
-        The run as it ended; None if it was deleted meanwhile.
+        The run in its final state; None if it was deleted in the meantime.
     """
     shown = LiveTree(run_id, console)
     with drawing(shown, console):
@@ -112,12 +112,15 @@ def follow(client: SyncFlowspanClient, run_id: UUID, console: Console) -> Run | 
 def watch_when_there(
     client: SyncFlowspanClient, run_id: UUID, is_stopping: threading.Event
 ) -> Iterator[RunSnapshot | SnapshotEnd | Change]:
-    """Watches a run that the service may not know yet.
+    """Watch a run that the service may not know yet.
 
     Args:
         client: The service.
         run_id: The run.
-        is_stopping: Nobody waits any longer for a run that is not there.
+        is_stopping: When set, stop waiting for the run to appear.
+
+    Raises:
+        ApiError: The run did not appear in time, or the watch failed.
     """
     deadline_s = clock.monotonic() + _APPEARS_WITHIN_S
     while True:
@@ -133,7 +136,7 @@ def watch_when_there(
 
 @contextlib.contextmanager
 def drawing(shown: LiveTree, console: Console) -> Iterator[None]:
-    """Draws a tree anew while the code inside of the block runs, and a last time at its end."""
+    """Redraw a tree while the block runs, and once more when it ends."""
     with Live(
         console=console,
         get_renderable=shown.draw,

@@ -1,9 +1,9 @@
-"""The live view for programs: shows a run of the program's own while it goes on.
+"""Live view for programs: draws one of the program's own runs while it is running.
 
-It is a process of its own that follows the run through the service: what it shows is what anybody
-would see, and code that keeps Python's interpreter lock busy does not hold it up (with four threads
-of parsing, a view in the same process lagged by seconds). What the program prints meanwhile goes
-through it, and is shown above the tree.
+The view is a separate process that follows the run through the service. It therefore shows what
+any client would see, and code that holds the GIL does not delay it (with four parsing threads,
+a view in the same process lagged by seconds). The program's output is passed through the view
+and printed above the tree.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ _LINGER_S = 5.0
 
 
 class LiveView:
-    """Shows a run of this program: `with LiveView() as view: …`, and `view.show(id)` in its flow.
+    """Context manager that draws a run of this program.
 
-    Does nothing where there is no terminal. Nothing that goes wrong with it disturbs the program: a
-    view that cannot go on says why, and ends.
+    Use `with LiveView() as view: …`, and call `view.show(id)` inside the flow. Without a
+    terminal it is a no-op. A failing view never disturbs the program: it prints the reason and
+    ends.
 
-    While it shows a run, the runs' log lines are kept from the terminal: `flowspan run logs` has
-    them.
+    While a run is shown, its log lines are not printed to the terminal; read them with
+    `flowspan run logs`.
 
     Args:
-        address: Where the service is; the configured one if None.
+        address: The service's address; the configured one if None.
     """
 
     def __init__(self, *, address: str | None = None) -> None:
@@ -61,14 +62,14 @@ class LiveView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Waits until the run's end is drawn, but not for long."""
+        """Wait, up to five seconds, until the end of the run is drawn."""
         if self._process is None:
             return
         if isinstance(sys.stdout, _Above):
             sys.stdout.finish()
         sys.stdout = self._stdout
         set_console(self._had_console)
-        assert self._process.stdin is not None  # noqa: S101 - it was asked for
+        assert self._process.stdin is not None  # noqa: S101 - opened with stdin=PIPE
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         try:
@@ -78,7 +79,7 @@ class LiveView:
             self._process.wait()
 
     def show(self, run_id: UUID | str) -> None:
-        """Begins to show a run, which may be reported a little later."""
+        """Start drawing a run. The service may learn of the run a little later."""
         if self._process is not None or not sys.stdout.isatty():
             return
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -87,18 +88,18 @@ class LiveView:
             text=True,
             bufsize=1,
         )
-        assert self._process.stdin is not None  # noqa: S101 - it was asked for
+        assert self._process.stdin is not None  # noqa: S101 - opened with stdin=PIPE
         self._had_console = set_console(False)
         self._stdout, sys.stdout = sys.stdout, _Above(self._process.stdin, sys.stdout)
 
     def expect(self, function_name: str, count: int) -> None:
-        """Says how many runs of a function one parent will call, for the progress bars."""
+        """Announce how many runs of a function one parent will call, for the progress bars."""
         if isinstance(sys.stdout, _Above):
             sys.stdout.send({"expect": {function_name: count}})
 
 
 class _Above(io.TextIOBase):
-    """The program's standard output while a view is shown: whole lines are sent to the view."""
+    """The program's standard output while a view is shown. Whole lines are sent to the view."""
 
     def __init__(self, view: IO[str], terminal: Any) -> None:
         self._view = view
@@ -127,12 +128,12 @@ class _Above(io.TextIOBase):
         return len(text)
 
     def finish(self) -> None:
-        """Sends what has no end of line yet."""
+        """Send a last line that has no newline yet."""
         if self._line:
             self.write("\n")
 
     def send(self, message: dict[str, Any]) -> None:
-        """Sends a message to the view; prints it where there is no view any more."""
+        """Send a message to the view, or print its text if the view has ended."""
         try:
             self._view.write(json.dumps(message) + "\n")
         except (OSError, ValueError):
@@ -141,7 +142,7 @@ class _Above(io.TextIOBase):
 
 
 def main() -> None:
-    """The view's process: draws the run, and prints what the program sends on stdin."""
+    """Run the view's process: draw the run, and print the lines received on stdin."""
     run_id, address = UUID(sys.argv[1]), sys.argv[2] or None
     console = make_console()
     expected: dict[str, int] = {}
@@ -156,7 +157,7 @@ def main() -> None:
     except FlowspanError as error:
         console.print(f"The live view ended: {error}", style="dim")
     except KeyboardInterrupt:
-        return  # the program has been interrupted as well, and says what there is to say
+        return  # the program is interrupted too and reports it
 
 
 def _read(console: Console, expected: dict[str, int], is_stopping: threading.Event) -> None:
@@ -164,7 +165,7 @@ def _read(console: Console, expected: dict[str, int], is_stopping: threading.Eve
         message = json.loads(line)
         expected.update(message.get("expect", {}))
         if "print" in message:
-            # What the program prints may be coloured: that much of it is obeyed.
+            # The program's own output may be coloured; only colours are interpreted.
             console.print(Text.from_ansi(message["print"]), soft_wrap=True)
     is_stopping.set()
 

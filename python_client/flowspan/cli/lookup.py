@@ -1,4 +1,4 @@
-"""Finds what an id, an end of one, a name or `latest` stands for: a run, an artifact."""
+"""Lookup of runs and artifacts by id, part of an id, name, key or `latest`."""
 
 from __future__ import annotations
 
@@ -33,25 +33,24 @@ _ID_DIGITS = 32
 _ID_LENGTH = 36
 _MAX_LISTED = 10
 _MOST = _MAX_LISTED + 1
-"""One more than a message lists, to know whether there are more."""
-# Eight digits tell a million runs apart; more where those that are listed need more.
+"""One more than a message lists, to detect that there are more."""
+# Eight digits distinguish a million runs. Longer suffixes are used if the listed ids collide.
 _SHORT_ID_LENGTHS = (8, 10, 12, 17, 22, 27)
-_ADVICE = "`flowspan run ls` lists the runs there are; `latest` stands for the newest."
+_ADVICE = "List the runs with `flowspan run ls`, or use `latest` for the newest."
 
 
 def find_run(client: SyncFlowspanClient, text: str, *, now: datetime) -> Run:
-    """The run that a text stands for.
+    """Return the run that the text identifies.
 
     Args:
         client: The service.
-        text: An id, a unique end or beginning of one, the name of a run, or `latest`. A beginning
-            stands for a flow run before it stands for a task run: the ids of a run and of the
-            tasks that it called at once begin alike. An end, as the tables show it, stands for
-            whatever run it is of.
-        now: The time, for the message that lists several.
+        text: An id, a unique prefix or suffix of one, the name of a run, or `latest`. A prefix
+            matches flow runs before task runs, because the ids of a flow run and of the tasks that
+            it called at once share their prefix. A suffix, as shown in tables, matches any run.
+        now: The current time, for the message that lists several runs.
 
     Raises:
-        typer.BadParameter: The text is empty, or stands for several runs.
+        typer.BadParameter: The text is empty or ambiguous.
         CommandError: There is no such run.
     """
     text = options.refuse_blank(text).strip()
@@ -79,15 +78,16 @@ def find_run(client: SyncFlowspanClient, text: str, *, now: datetime) -> Run:
 
 
 def find_artifact(client: SyncFlowspanClient, text: str, *, now: datetime) -> Artifact:
-    """The artifact that a text stands for: the latest of a key, or one by its id.
+    """Return the artifact that the text identifies: the latest of a key, or one by id.
 
     Args:
         client: The service.
-        text: A key, an id, or a unique end or beginning of one; a key before a part of an id.
-        now: The time, for the message that lists several.
+        text: A key, an id, or a unique prefix or suffix of an id. A key takes precedence over a
+            part of an id.
+        now: The current time, for the message that lists several artifacts.
 
     Raises:
-        typer.BadParameter: The text is empty, or stands for several artifacts.
+        typer.BadParameter: The text is empty or ambiguous.
         CommandError: There is no such artifact.
     """
     text = options.refuse_blank(text).strip()
@@ -107,7 +107,7 @@ def find_artifact(client: SyncFlowspanClient, text: str, *, now: datetime) -> Ar
         what = "key or id" if is_id else "key"
         raise CommandError(
             f"no artifact has the {what} {text!r}",
-            advice="`flowspan artifact ls` lists the keys, with --all every artifact.",
+            advice="List the keys with `flowspan artifact ls`, or every artifact with --all.",
         )
     if len(candidates) > 1:
         listed = [
@@ -120,12 +120,12 @@ def find_artifact(client: SyncFlowspanClient, text: str, *, now: datetime) -> Ar
 
 
 def short_id(run_id: UUID) -> str:
-    """Return the end of an id, by which a run is found: ids of one time begin alike."""
+    """Return the last eight characters of an id. Ids created close together share a prefix."""
     return str(run_id)[-_SHORT_ID_LENGTHS[0] :]
 
 
 def short_ids(run_ids: list[UUID]) -> list[str]:
-    """Return for each id its shortest end, of eight characters or more, that no other one has."""
+    """Return the shortest unique suffix of each id, in order; at least eight characters."""
     texts = [str(run_id) for run_id in run_ids]
     distinct = set(texts)
     ends = {
@@ -156,7 +156,7 @@ def _by_id(client: SyncFlowspanClient, text: str) -> Run:
 
 
 def _by_part_of_id(client: SyncFlowspanClient, part: str) -> list[Run]:
-    """Runs whose id begins or ends so; those whose id begins so are of one kind."""
+    """Return the runs whose id starts or ends with the part. Prefix matches are of one kind."""
     found: dict[UUID, Run] = {}
     for run in _candidates(client, RunFilter(id_prefix=part)):
         found[run.id] = run
@@ -168,14 +168,17 @@ def _by_part_of_id(client: SyncFlowspanClient, part: str) -> list[Run]:
 
 
 def _is_part(part: str, id_: UUID) -> bool:
-    """True if an id begins or ends so. An older service does not know ends, and finds anything."""
+    """Return True if an id starts or ends with the part.
+
+    An older service ignores the suffix filter and returns runs that do not match.
+    """
     if "-" in part:
         return str(id_).startswith(part) or str(id_).endswith(part)
     return id_.hex.startswith(part) or id_.hex.endswith(part)
 
 
 def _candidates(client: SyncFlowspanClient, run_filter: RunFilter) -> list[Run]:
-    """Runs that fit, of the first kind of which there are any; enough of them for a message."""
+    """Return matching runs of the first kind that has any, at most `_MOST` of them."""
     top_level = replace(run_filter, top_level_only=True)
     queries: tuple[Iterator[Run], ...] = (
         client.read_flow_runs(top_level, page_size=_MOST),
@@ -190,9 +193,9 @@ def _candidates(client: SyncFlowspanClient, run_filter: RunFilter) -> list[Run]:
 
 
 def _ambiguous(what: str, listed: list[str]) -> typer.BadParameter:
-    """The error for a text that stands for several things, which are listed."""
+    """Return the error for a text that matches several things, with the list of them."""
     lines = [f"{what}:", *(f"  {one_line(line)}" for line in listed[:_MAX_LISTED])]
     if len(listed) > _MAX_LISTED:
         lines.append("  … and more")
-    lines.append("Name one of them by its id.")
+    lines.append("Use a full id from this list.")
     return typer.BadParameter("\n".join(lines))

@@ -1,4 +1,4 @@
-"""The program: every command in one table."""
+"""The `flowspan` program: the table of all commands."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 class _BareFlags:
-    """What takes no value is shown without one in the help: not `--json <bool>`."""
+    """Mixin that shows flags without a value in the help: `--json`, not `--json <bool>`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        params: list[Any] = super().get_params(ctx)  # type: ignore[misc] # that of the class beside
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc] # defined by the other base
         for param in params:
             if getattr(param, "is_flag", False) and param.metavar is None:
                 param.metavar = ""
@@ -45,17 +45,17 @@ class _BareFlags:
 
 
 class _Command(_BareFlags, TyperCommand):
-    """A command."""
+    """A single command."""
 
 
 class _Group(_BareFlags, TyperGroup):
-    """Commands below one name."""
+    """A group of commands."""
 
 
 class _Commands(_Group):
-    """The program's commands: turns what they raise into messages and exit codes."""
+    """The root command. Turns exceptions into messages and exit codes."""
 
-    def main(  # type: ignore[override] # commands are always ended by SystemExit
+    def main(  # type: ignore[override] # always ends with SystemExit
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
     ) -> NoReturn:
         given = sys.argv[1:] if args is None else list(args)
@@ -107,8 +107,8 @@ def _options(
         typer.Option(
             "--address",
             metavar="HOST:PORT",
-            help="The service to talk to, also unix:/path; FLOWSPAN_ADDRESS if not given, and "
-            "without either the local one.",
+            help="Address of the service, or unix:/path. Defaults to FLOWSPAN_ADDRESS, then to "
+            "the local service.",
         ),
     ] = None,
     version: Annotated[
@@ -117,16 +117,16 @@ def _options(
     ] = False,
     traceback: Annotated[
         bool,
-        typer.Option("--traceback", help="Show the whole traceback of an unexpected error."),
+        typer.Option("--traceback", help="Show the traceback of an unexpected error."),
     ] = False,
 ) -> None:
-    """Flows, their runs and the service that keeps them."""
-    del traceback  # read where the error is reported
+    """Run, inspect and manage flows and the flowspan service."""
+    del traceback  # read in _Commands.main
     ctx.ensure_object(Session).address = address
 
 
-_server = typer.Typer(cls=_Group, help="The service that keeps the runs.", no_args_is_help=True)
-# What follows `server start` is for the service to read, and to explain with --help.
+_server = typer.Typer(cls=_Group, help="Start, stop and inspect the service.", no_args_is_help=True)
+# The service itself parses the arguments of `server start`, including --help.
 _server.command(
     "start",
     cls=_Command,
@@ -138,7 +138,7 @@ _server.command("stop", cls=_Command)(server.stop)
 app.add_typer(_server, name="server")
 app.add_typer(
     _group(
-        "Runs of flows: what happened, and what is happening.",
+        "List, inspect, watch and cancel flow runs.",
         ls=runs.list_runs,
         show=runs.show_run,
         logs=run_logs.show_logs,
@@ -149,11 +149,13 @@ app.add_typer(
     ),
     name="run",
 )
-app.add_typer(_group("Runs of tasks.", ls=runs.list_task_runs, show=runs.show_run), name="task")
-app.add_typer(_group("Flows, as opposed to their runs.", ls=flows.list_flows), name="flow")
+app.add_typer(
+    _group("List and inspect task runs.", ls=runs.list_task_runs, show=runs.show_run), name="task"
+)
+app.add_typer(_group("List flows.", ls=flows.list_flows), name="flow")
 app.add_typer(
     _group(
-        "What runs show: tables, texts, links, images, progress.",
+        "List, inspect and delete artifacts (tables, text, links, images, progress).",
         ls=artifacts.list_artifacts,
         inspect=artifacts.inspect_artifact,
         delete=artifacts.delete_artifact,
@@ -162,7 +164,7 @@ app.add_typer(
 )
 app.add_typer(
     _group(
-        "Named values that flows and people share.",
+        "Manage variables: named values shared by flows and users.",
         ls=variables.list_variables,
         get=variables.get_variable,
         set=variables.set_variable,
@@ -173,12 +175,12 @@ app.add_typer(
 )
 app.add_typer(
     _group(
-        "What flows could not report while the service was away.",
+        "List and send spooled events that could not be reported.",
         ls=spool.list_spools,
         push=spool.push_spools,
     ),
     name="spool",
 )
-app.add_typer(_group("Settings.", show=about.show_config), name="config")
+app.add_typer(_group("Show the configuration.", show=about.show_config), name="config")
 app.command("migrate", cls=_Command)(migrate.migrate)
 app.command("version", cls=_Command)(about.version)

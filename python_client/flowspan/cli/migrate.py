@@ -30,7 +30,7 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATH…",
-        help="Python files, and folders with such.",
+        help="Python files or folders that contain them.",
         show_default=False,
         callback=options.refuse_blank,
     ),
@@ -42,20 +42,22 @@ def migrate(
     paths: Paths,
     *,
     write: Annotated[
-        bool, typer.Option("--write", help="Change the imports in the files.")
+        bool, typer.Option("--write", help="Rewrite the imports in the files.")
     ] = False,
     problems: Annotated[
-        bool, typer.Option("--problems", help="Leave out what works without a change.")
+        bool, typer.Option("--problems", help="Hide names that work unchanged.")
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Say which parts of programs for Prefect 3 work here, line by line, and change their imports.
+    """Check Prefect 3 programs for compatibility and rewrite their imports.
 
-    Nothing is changed without --write, and then only imports and the names of modules.
+    Report line by line which Prefect names work, differ or are missing. Files
+    change only with --write, and then only imports and module names.
 
-    What is missing is still imported from Prefect: no program changes its meaning unseen.
+    Missing names are still imported from Prefect, so that no program silently
+    changes its meaning.
 
-    The exit code is 1 if something is missing, or a file cannot be read.
+    The exit code is 1 if a name is missing or a file cannot be read.
 
     Try:
 
@@ -67,8 +69,8 @@ def migrate(
     found = _existing(paths)
     if find_spec("libcst") is None:
         raise CommandError(
-            "reading programs needs the package libcst, which is not installed",
-            advice="pip install 'flowspan[migrate]'",
+            "this command needs the package libcst, which is not installed",
+            advice="Install it: pip install 'flowspan[migrate]'",
         )
     from flowspan.migrating.files import python_files  # noqa: PLC0415 - needs libcst
     from flowspan.migrating.programs import open_program  # noqa: PLC0415 - likewise
@@ -83,7 +85,7 @@ def migrate(
         program = open_program(path, project)
         trouble |= bool(program.trouble)
         if program.trouble:
-            this.err.print(f"{path} was left alone: {program.trouble}", soft_wrap=True)
+            this.err.print(f"{path} was skipped: {program.trouble}", soft_wrap=True)
         if not program.findings:
             continue
         using += 1
@@ -100,9 +102,11 @@ def migrate(
 
 
 def _existing(paths: list[str]) -> list[Path]:
-    # Path("") is the working folder, so texts become paths only here, where none is blank.
+    # Path("") is the working folder, so convert to paths only here, after blank text is
+    # refused.
     for text in paths:
-        # Unlike Path.exists, this says no to a text that is too long for a path.
+        # Unlike Path.exists, os.path.exists returns False for a text that is too long for a
+        # path.
         if not os.path.exists(text):
             raise typer.BadParameter(f"{text!r} does not exist", param_hint="'PATH…'")
     return [Path(text) for text in paths]
@@ -151,15 +155,15 @@ def _print_end(this: Session, read: int, using: int, words: Counter[str]) -> Non
         this.print(f"No use of Prefect in {fmt.count(read, 'file')}.")
         return
     kinds = ", ".join(f"{words[word]} {_WORDS.get(word, word)}" for word in _STYLES if words[word])
-    this.print(f"Files that use Prefect: {using:,} of {read:,}. Its names: {kinds}.")
+    this.print(f"Files that use Prefect: {using:,} of {read:,}. Names: {kinds}.")
     if words.keys() - {SAME}:
-        this.print(f"What the words mean, and each name: {_PAGE}")
+        this.print(f"For details on each name, see {_PAGE}")
 
 
 def _print_what_changed(this: Session, written: int, *, has_any: bool, write: bool) -> None:
     if written:
         this.print(f"Changed the imports of {fmt.count(written, 'file')}.")
     elif has_any and write:
-        this.print("There was no import to change.")
+        this.print("No imports needed to change.")
     elif has_any:
-        this.print("Nothing was changed: --write changes the imports.")
+        this.print("No files were changed. Use --write to rewrite the imports.")

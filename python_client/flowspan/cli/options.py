@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share."""
+"""Options and arguments shared by several commands."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _EARLIEST = datetime(1970, 1, 1, 0, 0, 0, 1, UTC)
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhdw])")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-# More than there can be: a limit above it is no limit, and Python's iterators take no larger one.
+# Larger than any result. Python's iterators accept no larger limit.
 _NO_LIMIT = 2**62
 
 
 def refuse_blank(value: Any) -> Any:
-    """Return the value of an argument or option that selects something.
+    """Return the value of a selecting argument or option, unless it is blank.
 
-    An empty one would select nothing, or everything: most often it is a variable of a script that
-    was never set.
+    A blank value would select nothing or everything. Most often it is an unset variable of a
+    script.
 
     Raises:
-        typer.BadParameter: It is empty, or one of several is.
+        typer.BadParameter: The value, or one of several, is empty or blank.
     """
     for text in value if isinstance(value, (list, tuple)) else (value,):
         if isinstance(text, str) and not text.strip():
@@ -34,7 +34,7 @@ def refuse_blank(value: Any) -> Any:
 
 
 def bounded(value: int) -> int:
-    """Return a limit that Python's iterators take."""
+    """Return the limit, capped to what Python's iterators accept."""
     return min(value, _NO_LIMIT)
 
 
@@ -42,13 +42,13 @@ RunId = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help="The run's id, a unique end or beginning of it, its name, or 'latest'.",
+        help="Run id (or a unique prefix or suffix), run name, or 'latest'.",
         show_default=False,
         callback=refuse_blank,
     ),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Print JSON, one object a line (fields: docs/cli.md).")
+    bool, typer.Option("--json", help="Print JSON, one object per line (fields: docs/cli.md).")
 ]
 Limit = Annotated[
     int,
@@ -57,7 +57,7 @@ Limit = Annotated[
         "-n",
         metavar="N",
         min=0,
-        help="How many at most; 0 for all.",
+        help="Maximum number to list; 0 for all.",
         callback=bounded,
     ),
 ]
@@ -67,7 +67,7 @@ States = Annotated[
         "--state",
         "-s",
         metavar="STATE",
-        help="Only runs in this state: a type (failed) or a name (TimedOut).",
+        help="Filter by state type (failed) or state name (TimedOut). Repeatable.",
         callback=refuse_blank,
     ),
 ]
@@ -77,58 +77,56 @@ Tags = Annotated[
         "--tag",
         "-t",
         metavar="TAG",
-        help="Only runs with this tag (with all).",
+        help="Filter by tag. Repeat to require several tags.",
         callback=refuse_blank,
     ),
 ]
 RunName = Annotated[
     str | None,
-    typer.Option(
-        "--name", metavar="NAME", help="Only runs of exactly this name.", callback=refuse_blank
-    ),
+    typer.Option("--name", metavar="NAME", help="Filter by exact run name.", callback=refuse_blank),
 ]
 Since = Annotated[
     str | None,
     typer.Option(
         "--since",
         metavar="WHEN",
-        help="Only runs created then or later: 30m, 2h, 7d ago, or a date and time.",
+        help="Show runs created at or after WHEN: an age (30m, 2h, 7d), or a date and time.",
     ),
 ]
 Until = Annotated[
     str | None,
-    typer.Option("--until", metavar="WHEN", help="Only runs created before then; as --since."),
+    typer.Option("--until", metavar="WHEN", help="Show runs created before WHEN (as --since)."),
 ]
 
 
 def parse_period(
     since: str | None, until: str | None, *, now: datetime
 ) -> tuple[datetime | None, datetime | None]:
-    """Return the moments that `--since` and `--until` name.
+    """Return the moments given by `--since` and `--until`.
 
     Raises:
-        typer.BadParameter: One of them is no moment, or `--until` is not after `--since`.
+        typer.BadParameter: A value is not a moment, or `--until` is not after `--since`.
     """
     first = parse_moment(since, now=now, option="--since")
     end = parse_moment(until, now=now, option="--until")
     if first is not None and end is not None and end <= first:
-        msg = f"{until!r} is not later than --since {since!r}: there is nothing in between"
+        msg = f"{until!r} is not later than --since {since!r}, so the period is empty"
         raise typer.BadParameter(msg, param_hint="--until")
     return first, end
 
 
 def parse_moment(text: str | None, *, now: datetime, option: str) -> datetime | None:
-    """Return the moment that an option names.
+    """Return the moment given by an option, in UTC.
 
-    A moment before 1970 is moved there: no run is older.
+    Moments before 1970 are raised to 1970; no run is older.
 
     Args:
-        text: An age such as "30m", or a date, with a time or without; None for no moment.
-        now: The time.
-        option: The option, for the message.
+        text: An age such as "30m", or a date with optional time; None for no moment.
+        now: The current time.
+        option: The option's name, for the message.
 
     Raises:
-        typer.BadParameter: It is neither an age nor a date.
+        typer.BadParameter: The text is neither an age nor a date.
     """
     if text is None:
         return None
@@ -145,15 +143,15 @@ def parse_moment(text: str | None, *, now: datetime, option: str) -> datetime | 
         msg = f"{shown!r} is neither an age (30m, 2h, 7d) nor a date (2026-01-31, 2026-01-31T12:00)"
         raise typer.BadParameter(msg, param_hint=option) from None
     try:
-        return max(moment.astimezone(UTC), _EARLIEST)  # without a zone, it is the local one
-    except (OverflowError, ValueError):  # at the calendar's ends, or TZ is no zone ("UTC+25")
+        return max(moment.astimezone(UTC), _EARLIEST)  # a moment without a zone is local
+    except (OverflowError, ValueError):  # calendar limits, or an invalid TZ ("UTC+25")
         if _EARLIEST.year <= moment.year < _LATEST.year:
             return moment.replace(tzinfo=UTC)
         return _EARLIEST if moment.year < _EARLIEST.year else _LATEST
 
 
 def parse_level(text: str | None) -> int:
-    """The number of a level.
+    """Return the number of a log level; 0 if none is given.
 
     Raises:
         typer.BadParameter: There is no such level.
@@ -163,5 +161,7 @@ def parse_level(text: str | None) -> int:
     level = LogLevel.__members__.get(text.strip().upper())
     if level is None:
         choices = ", ".join(name.lower() for name in LogLevel.__members__)
-        raise typer.BadParameter(f"{text!r} is none of {choices}", param_hint="--level")
+        raise typer.BadParameter(
+            f"{text!r} is not a log level. Choose from {choices}", param_hint="--level"
+        )
     return int(level)

@@ -1,8 +1,8 @@
-"""The one place that prints, where all text is cleaned (`safe_text`).
+"""Output streams that strip control characters from everything printed (`safe_text`).
 
-While a command runs, `sys.stdout` and `sys.stderr` are CleanStreams: whatever is written there, by
-`Session.print`, a forgotten `print` or a library, loses its control characters. Colours are
-flowspan's own: only a CleanConsole writes past the streams, after it has cleaned what it shows.
+While a command runs, `sys.stdout` and `sys.stderr` are CleanStreams. Anything written to them,
+by `Session.print`, a stray `print` or a library, loses its control characters. Only flowspan's
+own colours pass: a CleanConsole bypasses the streams after cleaning its text.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ if TYPE_CHECKING:
 
     from rich.console import ConsoleOptions, RenderableType
 
-# Wide enough for every line: output that no terminal shows is never cut or wrapped.
+# Wide enough for every line, so that output to a pipe or file is never cut or wrapped.
 _UNLIMITED_WIDTH = 100_000
 
 
 class CleanStream(io.TextIOBase):
-    """A text stream that cleans what is written to it.
+    """A text stream that removes control characters from what is written.
 
-    It has no `buffer`: bytes would not be cleaned.
+    It has no `buffer`, because bytes would bypass the cleaning.
 
     Attributes:
-        raw: The stream that it writes to.
+        raw: The underlying stream.
     """
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
 
     @property
-    def encoding(self) -> Any:  # type: ignore[override] # a constant elsewhere
-        """That of the stream; None where it has none."""
+    def encoding(self) -> Any:  # type: ignore[override] # a plain attribute in io
+        """The encoding of the underlying stream; None if it has none."""
         return self.raw.encoding
 
     def write(self, text: str) -> int:
-        """Write the text, cleaned. Returns its length as it was: all of it was taken."""
+        """Write the cleaned text. Return the length of the original text."""
         self.raw.write(clean(text))
         return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered."""
+        """Flush the underlying stream."""
         self.raw.flush()
 
     def isatty(self) -> bool:
-        """True if the stream is a terminal."""
+        """Return True if the stream is a terminal."""
         return bool(self.raw.isatty())
 
     def fileno(self) -> int:
@@ -65,11 +65,11 @@ class CleanStream(io.TextIOBase):
         return True
 
     def close(self) -> None:
-        """Leave the stream open: it belongs to the process."""
+        """Do nothing: the stream belongs to the process."""
 
 
 class CleanConsole(Console):
-    """A console that prints text as it is, without control characters, markup or emoji codes."""
+    """A console that prints literal text, without control characters, markup or emoji codes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, highlight=False, emoji=False, **options)
@@ -77,9 +77,9 @@ class CleanConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Clean every piece of text that is rendered; colours and cursor moves are segments' own.
+        """Render with every text segment cleaned. Colours and cursor moves are separate segments.
 
-        A piece is a line or a part of one, but for the newlines between them.
+        A segment is a line or a part of one, or the newlines between lines.
         """
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
@@ -89,7 +89,7 @@ class CleanConsole(Console):
 
 
 def make_console(*, stderr: bool = False) -> CleanConsole:
-    """Return a console for the standard output or error, never wrapping where no terminal is."""
+    """Return a console for standard output or error. It does not wrap unless it is a terminal."""
     stream: Any = sys.stderr if stderr else sys.stdout
     file = stream.raw if isinstance(stream, CleanStream) else stream
     console = CleanConsole(file=file)
@@ -98,7 +98,7 @@ def make_console(*, stderr: bool = False) -> CleanConsole:
 
 @contextlib.contextmanager
 def cleaned() -> Iterator[None]:
-    """Clean what the block writes to `sys.stdout` and `sys.stderr`."""
+    """Clean everything that the block writes to `sys.stdout` and `sys.stderr`."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (
         stream if isinstance(stream, CleanStream) else CleanStream(stream) for stream in before
@@ -111,7 +111,7 @@ def cleaned() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uncleaned() -> Iterator[None]:
-    """Give the block the streams themselves, for what is flowspan's own: the help."""
+    """Restore the raw streams for the block, which prints only flowspan's own text (the help)."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (
         stream.raw if isinstance(stream, CleanStream) else stream for stream in before

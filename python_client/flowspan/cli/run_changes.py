@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def cancel_run(ctx: typer.Context, run_id: options.RunId, *, json: options.Json = False) -> None:
-    """Ask a run to stop.
+    """Cancel a run.
 
-    The process that runs it is told at once, and stops at the next place where it can.
+    The process that executes the run is notified at once. The run stops at
+    its next cancellation point.
 
     Try:
 
@@ -33,7 +34,7 @@ def cancel_run(ctx: typer.Context, run_id: options.RunId, *, json: options.Json 
     if json:
         this.print_json({"verdict": json_output.record(verdict), "run": json_output.run(after)})
     if not verdict.is_accepted:
-        raise CommandError(f"{_called(run)} is not cancelled: {verdict.reason}")
+        raise CommandError(f"{_called(run)} was not cancelled: {verdict.reason}")
     if not json:
         this.print(f"{_called(run)} is {fmt.visible(after.state.name)}.")
 
@@ -44,11 +45,13 @@ def delete_run(
     *,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Even if it has not ended; what it still reports is lost."),
+        typer.Option(
+            "--force", help="Delete a run that has not ended. Later reports of the run are lost."
+        ),
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Delete a flow run with all that it called, their histories and logs.
+    """Delete a flow run and its descendants, with their history and logs.
 
     Try:
 
@@ -59,13 +62,13 @@ def delete_run(
     run = find_run(client, run_id, now=this.now)
     if not isinstance(run, FlowRun):
         raise CommandError(
-            f"{_called(run)} is a task run", advice="It is deleted with the flow run it belongs to."
+            f"{_called(run)} is a task run", advice="Delete the flow run that it belongs to."
         )
     count = client.delete_flow_run(run.id, force=force)
     if json:
         this.print_json({"id": str(run.id), "deleted_run_count": count})
     else:
-        below = f", and {fmt.count(count - 1, 'run')} that it called" if count > 1 else ""
+        below = f", and {fmt.count(count - 1, 'run')} below it" if count > 1 else ""
         this.print(f"Deleted {_called(run)}{below}.")
 
 

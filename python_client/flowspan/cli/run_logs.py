@@ -30,14 +30,16 @@ _LEVEL_STYLES = ((50, "bold red"), (40, "red"), (30, "yellow"), (20, ""), (0, "d
 _LEVEL_WIDTH = 8
 _SHOWN_PATTERN = 100
 
-_Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")]
+_Follow = Annotated[
+    bool, typer.Option("--follow", "-f", help="Follow the logs until the run ends.")
+]
 _Level = Annotated[
     str | None,
     typer.Option(
         "--level",
         "-l",
         metavar="LEVEL",
-        help="Only records as grave as this, or graver: warning.",
+        help="Show records at or above this level, such as warning.",
     ),
 ]
 _Logger = Annotated[
@@ -45,7 +47,7 @@ _Logger = Annotated[
     typer.Option(
         "--logger",
         metavar="NAME",
-        help="Only records of this logger and those below it (of one of several).",
+        help="Show records of this logger and its children. Repeatable.",
         callback=options.refuse_blank,
     ),
 ]
@@ -55,7 +57,7 @@ _Grep = Annotated[
         "--grep",
         "-g",
         metavar="PATTERN",
-        help="Only records whose message matches this regular expression.",
+        help="Show records whose message matches this regular expression.",
     ),
 ]
 _Since = Annotated[
@@ -63,7 +65,7 @@ _Since = Annotated[
     typer.Option(
         "--since",
         metavar="WHEN",
-        help="Only records logged then or later: 30m, 2h, 7d ago, or a date and time.",
+        help="Show records logged at or after WHEN: an age (30m, 2h, 7d), or a date and time.",
     ),
 ]
 _Limit = Annotated[
@@ -73,13 +75,11 @@ _Limit = Annotated[
         "-n",
         metavar="N",
         min=0,
-        help="Only the last N of these records; 0 for all.",
+        help="Show only the last N matching records; 0 for all.",
         callback=options.bounded,
     ),
 ]
-_Own = Annotated[
-    bool, typer.Option("--own", help="Without the records of the runs that it called.")
-]
+_Own = Annotated[bool, typer.Option("--own", help="Exclude the records of child runs.")]
 
 
 def show_logs(
@@ -95,10 +95,10 @@ def show_logs(
     own: _Own = False,
     json: options.Json = False,
 ) -> None:
-    """Show what a run and the runs that it called have logged, in the order of arrival.
+    """Show the logs of a run and its descendants, in order of arrival.
 
-    The filters may be combined: a record must meet all of them. With --follow they hold for new
-    records as well, and -n counts those that are there when it begins.
+    A record must match every filter. With --follow, the filters apply to new
+    records as well, and -n counts the records present at the start.
 
     Try:
 
@@ -137,14 +137,14 @@ def _parse_pattern(text: str | None) -> re.Pattern[str] | None:
     if not text:
         raise typer.BadParameter("'' is empty", param_hint="--grep")
     try:
-        with warnings.catch_warnings():  # about what a later Python may read in another way
+        with warnings.catch_warnings():  # deprecations of the re syntax
             warnings.simplefilter("ignore")
             return re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         shown = text if len(text) <= _SHOWN_PATTERN else f"{text[:_SHOWN_PATTERN]}…"
         raise typer.BadParameter(
-            f"{shown!r} is no regular expression: {error}. A backslash before a character takes it "
-            "as it is",
+            f"{shown!r} is not a regular expression: {error}. Escape a special character with a "
+            "backslash",
             param_hint="--grep",
         ) from None
 
@@ -172,7 +172,7 @@ def _parts(record: LogRecord, name: str, *, now: datetime) -> tuple[tuple[str, s
 
 
 class _Names:
-    """The names of the runs in a tree, fetched when one is first needed."""
+    """The names of the runs in a tree, fetched on first use."""
 
     def __init__(self, client: SyncFlowspanClient, run: Run) -> None:
         self._client = client
@@ -181,7 +181,7 @@ class _Names:
         self._is_loaded = False
 
     def of(self, run_id: UUID) -> str:
-        """The name of a run; the beginning of its id if it is gone."""
+        """Return the name of a run, or its short id if the run is gone."""
         if run_id not in self._names and not self._is_loaded:
             self._is_loaded = True
             tree = RunFilter(root_run_id=self._root_run_id)

@@ -35,7 +35,7 @@ def watch_run(
         str | None,
         typer.Argument(
             metavar="ID",
-            help="The run's id, a unique beginning of it, its name, or 'latest'.",
+            help="Run id (or a unique prefix or suffix), run name, or 'latest'.",
             show_default=False,
             callback=options.refuse_blank,
         ),
@@ -44,7 +44,7 @@ def watch_run(
     next_: Annotated[
         bool,
         typer.Option(
-            "--next", help="Wait for the next flow run that starts, and watch that. Without ID."
+            "--next", help="Wait for the next flow run to start and watch it. Replaces ID."
         ),
     ] = False,
     flow: Annotated[
@@ -53,17 +53,20 @@ def watch_run(
             "--flow",
             "-f",
             metavar="NAME",
-            help="With --next: only a run of this flow (of one of several).",
+            help="With --next, wait for a run of this flow. Repeatable.",
             callback=options.refuse_blank,
         ),
     ] = None,
     exit_status: Annotated[
         bool,
-        typer.Option("--exit-status", help="End with exit code 1 if the run does not complete."),
+        typer.Option("--exit-status", help="Exit with code 1 if the run does not complete."),
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Watch a run until it has ended: its tree on a terminal, else a line for each change.
+    """Watch a run until it ends.
+
+    On a terminal, draw the run's tree. Otherwise, print a line for each
+    change.
 
     Try:
 
@@ -75,9 +78,9 @@ def watch_run(
     """
     this = session(ctx)
     if next_ == (run_id is not None):
-        raise typer.BadParameter("give the run's ID, or --next", param_hint="ID")
+        raise typer.BadParameter("give either a run ID or --next", param_hint="ID")
     if flow and not next_:
-        raise typer.BadParameter("it is for --next", param_hint="--flow")
+        raise typer.BadParameter("it requires --next", param_hint="--flow")
     if run_id is None:
         client = this.client(even_if_empty=True)
         run: Run = _next_run(this, client, flow_names=flow or ())
@@ -89,7 +92,7 @@ def watch_run(
     elif this.out.is_terminal:
         ended = follow(client, run.id, this.out)
         this.print()
-        this.print(Text(f"Its log: flowspan run logs {short_id(run.id)}", style="dim"))
+        this.print(Text(f"Logs: flowspan run logs {short_id(run.id)}", style="dim"))
     else:
         ended = _print_changes(this, run, client.watch(run.id))
     if exit_status and (ended is None or ended.state.type is not StateType.COMPLETED):
@@ -97,7 +100,7 @@ def watch_run(
 
 
 def _next_run(this: Session, client: SyncFlowspanClient, *, flow_names: Sequence[str]) -> FlowRun:
-    """The next flow run that starts and that no other run called."""
+    """Wait for the next top-level flow run that starts, and return it."""
     for item in client.watch(flow_runs_only=True, changes_only=True):
         if isinstance(item, SnapshotEnd):
             of = f" of {' or '.join(flow_names)}" if flow_names else ""
@@ -112,18 +115,19 @@ def _next_run(this: Session, client: SyncFlowspanClient, *, flow_names: Sequence
             and (not flow_names or run.flow_name in flow_names)
         ):
             return run
-    raise CommandError("the service has ended the watch")
+    raise CommandError("the service ended the watch. Run the command again")
 
 
 def _started(client: SyncFlowspanClient, change: Transition) -> FlowRun | None:
-    """The run that has started with this transition; None if it had before, or is only waiting."""
+    """Return the flow run that starts with this transition; None if it is not a start."""
     state = change.state
     is_start = state.type is StateType.RUNNING or state.is_final()
     if change.attempt > 1 or not is_start or state.type is StateType.CANCELLED:
         return None
-    with suppress(ObjectNotFound):  # deleted meanwhile
+    with suppress(ObjectNotFound):  # deleted in the meantime
         run = client.read_flow_run(change.run_id)
-        # A run that was never RUNNING starts and ends at once: its arguments were wrong, say.
+        # A run that was never RUNNING starts and ends at once, for example with invalid
+        # arguments.
         if run.started_at is None or run.started_at == state.entered_at:
             return run
     return None
@@ -142,7 +146,7 @@ def _print_items(
 def _print_changes(
     this: Session, run: Run, items: Iterator[RunSnapshot | SnapshotEnd | Change]
 ) -> Run | None:
-    """A line for the run as it is, and one for each transition after that."""
+    """Print a line for the current state of the run, and one for each later transition."""
     tree = RunTree(run.id)
     for item in items:
         changed = tree.apply(item)

@@ -44,7 +44,7 @@ def list_runs(
             "--flow",
             "-f",
             metavar="NAME",
-            help="Only runs of this flow (of one of several).",
+            help="Filter by flow name. Repeatable.",
             callback=options.refuse_blank,
         ),
     ] = None,
@@ -54,11 +54,11 @@ def list_runs(
     until: options.Until = None,
     limit: options.Limit = 20,
     all_: Annotated[
-        bool, typer.Option("--all", "-a", help="Also flow runs that another run called.")
+        bool, typer.Option("--all", "-a", help="Include flow runs called by another run.")
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """List flow runs, the newest first.
+    """List flow runs, newest first.
 
     Try:
 
@@ -95,7 +95,7 @@ def list_task_runs(
         typer.Option(
             "--task",
             metavar="NAME",
-            help="Only runs of this task (of one of several).",
+            help="Filter by task name. Repeatable.",
             callback=options.refuse_blank,
         ),
     ] = None,
@@ -105,7 +105,7 @@ def list_task_runs(
             "--run",
             "-r",
             metavar="ID",
-            help="Only tasks of this flow run.",
+            help="Filter by flow run.",
             callback=options.refuse_blank,
         ),
     ] = None,
@@ -116,7 +116,7 @@ def list_task_runs(
     limit: options.Limit = 20,
     json: options.Json = False,
 ) -> None:
-    """List task runs, the newest first.
+    """List task runs, newest first.
 
     Try:
 
@@ -146,14 +146,14 @@ def show_run(
     run_id: options.RunId,
     *,
     full: Annotated[
-        bool, typer.Option("--full", help="Every run, and errors with their whole stack traces.")
+        bool, typer.Option("--full", help="Show every run and full stack traces.")
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Show a run with everything that it called, as a tree.
+    """Show a run and its descendants as a tree.
 
-    Many runs of one function are folded into one line, with those that failed or were retried
-    below it.
+    Many runs of one function are folded into one line, followed by those that
+    failed or were retried.
 
     Try:
 
@@ -180,11 +180,11 @@ def show_run(
     _print_failures(this, shown, full=full)
     print_artifacts_of(this, client, run)
     this.print()
-    this.print(Text(f"Its log: flowspan run logs {short_id(run.id)}", style="dim"))
+    this.print(Text(f"Logs: flowspan run logs {short_id(run.id)}", style="dim"))
 
 
 def show_history(ctx: typer.Context, run_id: options.RunId, *, json: options.Json = False) -> None:
-    """Show every state that a run was in.
+    """Show every state that a run has been in.
 
     Try:
 
@@ -202,7 +202,7 @@ def show_history(ctx: typer.Context, run_id: options.RunId, *, json: options.Jso
             this.print_json(json_output.record(transition))
         return
     this.print_table(
-        ("#", "TIME", "STATE", "ATTEMPT", "CAUSE", "WHY"),
+        ("#", "TIME", "STATE", "ATTEMPT", "CAUSE", "REASON"),
         (_history_row(transition, now=this.now) for transition in history),
     )
 
@@ -253,7 +253,7 @@ def _print_runs(
         ),
     )
     if limit and next(found, None) is not None:
-        this.print(Text(f"… and more: --limit {limit * 5}, or 0 for all", style="dim"))
+        this.print(Text(f"… and more. Use --limit {limit * 5}, or --limit 0 for all.", style="dim"))
 
 
 def _run_row(run: Run, short: str, *, now: datetime) -> tuple[str | Text, ...]:
@@ -268,7 +268,7 @@ def _run_row(run: Run, short: str, *, now: datetime) -> tuple[str | Text, ...]:
 
 
 def _runs_of_tree(client: SyncFlowspanClient, run: Run) -> Iterator[Run]:
-    """Everything of the tree that the run is in: what it called is among it."""
+    """Yield every run of the tree that the run belongs to, which includes its descendants."""
     run_filter = RunFilter(root_run_id=run.root_run_id)
     yield from client.read_flow_runs(run_filter, oldest_first=True, page_size=_PAGE_SIZE)
     yield from client.read_task_runs(run_filter, oldest_first=True, page_size=_PAGE_SIZE)
@@ -319,7 +319,7 @@ def _parameters(payload: Payload, *, full: bool) -> str:
 
 
 def _print_totals(this: Session, shown: RunTree, *, drawn_count: int) -> None:
-    """How many runs of each function there are, where not every run has a line."""
+    """Print the number of runs of each function, unless every run has a line of its own."""
     if drawn_count >= len(shown):
         return
     this.print()
@@ -329,9 +329,9 @@ def _print_totals(this: Session, shown: RunTree, *, drawn_count: int) -> None:
 
 
 def _print_failures(this: Session, shown: RunTree, *, full: bool) -> None:
-    """The errors where they arose: not once more for each run that they went through.
+    """Print each error once, at the run where it arose.
 
-    Runs that failed with the same error at the same place are shown as one.
+    Runs that failed with the same error at the same place are shown together.
     """
     alike: dict[object, list[Node]] = {}
     for node in shown.nodes():
@@ -352,14 +352,15 @@ def _print_failures(this: Session, shown: RunTree, *, full: bool) -> None:
     if len(groups) > limit:
         this.print()
         more = fmt.count(sum(map(len, groups[limit:])), "more failed run")
-        this.print(Text(f"… and {more}: --full", style="dim"))
+        this.print(Text(f"… and {more}. Use --full to show all.", style="dim"))
 
 
 def _is_own_failure(node: Node) -> bool:
-    """True if a run failed with an error that no other run is shown with.
+    """Return True if the run's error is shown with this run and not with another.
 
-    An error goes up through the runs that called each other: it is that of the innermost. One that
-    was raised from another has that in its own stack trace: it is that of the outermost.
+    An error that propagates through nested runs belongs to the innermost run. An error that
+    another one was raised from is part of the other's stack trace and belongs to the outermost
+    run.
     """
     if node.run.state.type not in _TROUBLE:
         return False
@@ -374,14 +375,14 @@ def _is_own_failure(node: Node) -> bool:
 
 
 def _error(state: State) -> tuple[str, str] | None:
-    """Return the error of a failed state; None if it failed because other runs did."""
+    """Return the error of a failed state; None if it failed because other runs failed."""
     if state.failure is not None:
         return state.failure.type, state.failure.message
     return (state.name, state.message) if state.type is StateType.CRASHED else None
 
 
 def _causes(failure: Failure | None) -> Iterator[tuple[str, str]]:
-    """The errors that an error was raised from, where its stack trace has them."""
+    """Yield the causes of an error that its stack trace includes."""
     cause = failure.cause if failure is not None and failure.stack_trace else None
     while cause is not None:
         yield cause.type, cause.message
@@ -391,9 +392,9 @@ def _causes(failure: Failure | None) -> Iterator[tuple[str, str]]:
 def _stack_trace(failure: Failure | None, *, full: bool) -> Iterable[str]:
     if failure is None or not failure.stack_trace:
         return ()
-    # Here, because rich takes out the characters that end some sequences.
+    # Clean here, because rich removes the terminators of some escape sequences.
     lines = clean(failure.stack_trace).rstrip().splitlines()
     if full or len(lines) <= _SHOWN_TRACE_LINES:
         return lines
     more = fmt.count(len(lines) - _SHOWN_TRACE_LINES, "more line")
-    return (f"… {more}: --full", *lines[-_SHOWN_TRACE_LINES:])
+    return (f"… {more}. Use --full to show all.", *lines[-_SHOWN_TRACE_LINES:])

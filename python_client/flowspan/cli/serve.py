@@ -1,7 +1,7 @@
-"""`flowspan server start`: this process becomes the service.
+"""`flowspan server start`: replaces this process with the service.
 
-This module imports little, for the service is to be ready soon: `flowspan.cli.entry` comes here
-before it would load what the other commands need.
+The service must start quickly, so this module imports little. `flowspan.cli.entry` runs it
+before loading the imports of the other commands.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ COMMAND = ("server", "start")
 
 
 def become_service(arguments: Sequence[str]) -> NoReturn:
-    """Replace this program by the service, so that signals and the terminal are its own.
+    """Replace this program with the service, which then owns the signals and the terminal.
 
     Args:
-        arguments: Its flags. It reads them itself, `--help` among them: they are its settings.
+        arguments: Flags of the service, including `--help`. The service parses them.
 
     Raises:
-        ConfigError: There is no home, or FLOWSPAN_HOME cannot be understood.
+        ConfigError: No home directory was found, or FLOWSPAN_HOME is invalid.
     """
     command = [sys.executable, "-m", "flowspan_service", *arguments]
     sys.stdout.flush()
     if not any(each.partition("=")[0] in {"--home", "--help", "-h"} for each in arguments):
-        # Where flows look for it, also where there is no home directory.
+        # Use the home that flows look in, even if the user has no home directory.
         os.environ["FLOWSPAN_HOME"] = str(find_home(os.environ))
     os.execv(command[0], command)  # noqa: S606 - our own interpreter and module

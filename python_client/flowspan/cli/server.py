@@ -29,12 +29,17 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def start(ctx: typer.Context) -> None:
-    """Start a service, until Ctrl-C; `flowspan server start --help` has its flags."""
+    """Start the service and run it until Ctrl-C.
+
+    For its options, see `flowspan server start --help`.
+    """
     become_service(ctx.args)
 
 
 def status(ctx: typer.Context, *, json: options.Json = False) -> None:
-    """Show whether a service runs, where, and how it does. Exit code 1 if none does.
+    """Show the status of the service.
+
+    The exit code is 1 if no service is running.
 
     Try:
 
@@ -52,9 +57,10 @@ def status(ctx: typer.Context, *, json: options.Json = False) -> None:
 
 
 def stop(ctx: typer.Context, *, json: options.Json = False) -> None:
-    """Stop a service of this machine, after it has stored what it was sent.
+    """Stop the service on this machine.
 
-    Flows that are running go on, and report when a service is back.
+    The service stores everything that it has received before it exits. Flows
+    that are running continue, and report when a service is available again.
 
     Try:
 
@@ -66,14 +72,14 @@ def stop(ctx: typer.Context, *, json: options.Json = False) -> None:
     if not where.path and where.host not in _LOOPBACK:
         raise CommandError(
             f"the service at {client.address} runs on another machine",
-            advice="Stop it there: `flowspan server stop` on that machine.",
+            advice="Run `flowspan server stop` on that machine.",
         )
     pid = client.read_service_info().process_id
     this.close()
     if not _is_service(pid):
         raise CommandError(
-            f"the service at {client.address} has the process id {pid}, which is not a service's "
-            "here: it runs in a container, or behind a tunnel",
+            f"the service at {client.address} has the process id {pid}, which is not a service "
+            "on this machine. It may run in a container or behind a tunnel",
             advice="Stop it where it was started.",
         )
     _terminate(pid)
@@ -107,7 +113,7 @@ def _facts(this: Session, address: str, info: ServiceInfo) -> list[tuple[str, st
 
 
 def _end(info: ServiceInfo) -> str:
-    """Return when the service shuts down on its own; empty if it stays until it is stopped."""
+    """Return the condition for an idle shutdown; empty if the service runs until it is stopped."""
     if info.idle_timeout_s is None:
         return ""
     after = f"after {duration(info.idle_timeout_s)} without flows and commands"
@@ -132,15 +138,15 @@ def _size(size_bytes: int) -> str:
 
 
 def _is_service(pid: int) -> bool:
-    """Whether the process of that id on this machine is a service."""
+    """Return True if the local process with this id is a flowspan service."""
     if pid <= 1:
         return False
-    if Path("/proc/self/cmdline").exists():  # Linux, where slim images have no ps
+    if Path("/proc/self/cmdline").exists():  # Linux; slim images have no ps
         with contextlib.suppress(OSError):
             return b"flowspan_service" in Path(f"/proc/{pid}/cmdline").read_bytes()
         return False
-    told = subprocess.run(  # noqa: S603 - our own program
-        ["ps", "-p", str(pid), "-o", "args="],  # noqa: S607 - ps is where the system has it
+    told = subprocess.run(  # noqa: S603 - a fixed command
+        ["ps", "-p", str(pid), "-o", "args="],  # noqa: S607 - the location of ps differs by system
         capture_output=True,
         text=True,
         check=False,
@@ -149,17 +155,17 @@ def _is_service(pid: int) -> bool:
 
 
 def _terminate(pid: int) -> None:
-    """Asks a process to end, and waits until it is gone.
+    """Send SIGTERM to a process and wait until it has exited.
 
     Raises:
-        CommandError: It may not be asked, or does not end.
+        CommandError: The process belongs to another user or does not exit in time.
     """
     try:
         os.kill(pid, signal.SIGTERM)
         deadline_s = clock.monotonic() + _STOP_TIMEOUT_S
         while clock.monotonic() < deadline_s:
             os.kill(pid, 0)
-            if not _is_service(pid):  # a zombie whose parent has not looked
+            if not _is_service(pid):  # it may be a zombie that its parent has not reaped
                 return
             clock.sleep(_POLL_S)
     except ProcessLookupError:
@@ -170,5 +176,5 @@ def _terminate(pid: int) -> None:
         ) from None
     raise CommandError(
         f"process {pid} has not ended after {_STOP_TIMEOUT_S:g} s",
-        advice=f"Its log says why; `kill -9 {pid}` ends it, and loses nothing that was acked.",
+        advice=f"Check its log. `kill -9 {pid}` ends it without losing acknowledged events.",
     )

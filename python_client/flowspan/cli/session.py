@@ -1,4 +1,4 @@
-"""What every command needs: where the service is, where to write, what time it is."""
+"""State shared by all commands: the client, the output streams and the clock."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from flowspan.api.client import SyncFlowspanClient
     from flowspan.cli.tree import Node
 
-# What the local service stores in, in its home.
+# The database file of the local service, in its home.
 DATABASE_FILE = "flowspan.db"
 
 
 class CommandError(FlowspanError):
-    """A command cannot do what it was asked for; the message says why, `advice` what to do."""
+    """Raised when a command cannot do what was asked. `advice` is what the user can do."""
 
     code = "command"
 
@@ -40,10 +40,10 @@ class CommandError(FlowspanError):
 
 
 class Session:
-    """One call of the `flowspan` command.
+    """One invocation of the `flowspan` command.
 
     Attributes:
-        address: What `--address` said, or None.
+        address: The value of `--address`, or None.
     """
 
     def __init__(self) -> None:
@@ -62,29 +62,30 @@ class Session:
 
     @property
     def now(self) -> datetime:
-        """The time."""
+        """The current time, in UTC."""
         return datetime.now(UTC)  # noqa: TID251 - the command's one clock
 
     @property
     def width(self) -> int | None:
-        """The width to which lines are cut, or None where they are not."""
+        """The width to which lines are cut; None if they are not cut."""
         return self.out.width if self.out.is_terminal else None
 
     def client(
         self, *, start_local: bool = True, even_if_empty: bool = False
     ) -> SyncFlowspanClient:
-        """The connection to the service, made at the first call.
+        """Return the client of the service; connect on the first call.
 
         Args:
-            start_local: Whether the local service may be started where it sleeps. It is not
-                started where it has never stored anything: there is nothing to read then.
-            even_if_empty: Start it there, too: the command waits for what is to come.
+            start_local: True to start the local service if it has shut down. It is not started if
+                it has never stored anything, because there is nothing to read.
+            even_if_empty: True to start it even then, for a command that waits for new runs.
 
         Raises:
-            ServiceUnavailableError: It is not reached; the message says what to do.
+            ServiceUnavailableError: The service is unreachable; the message says what to do.
         """
         if self._client is None:
-            # gRPC takes nearly as long to import as all the rest, and not every command calls.
+            # gRPC takes nearly as long to import as everything else, and not every command
+            # needs it.
             from flowspan.api.client import SyncFlowspanClient  # noqa: PLC0415
 
             may_start = start_local and (
@@ -95,17 +96,17 @@ class Session:
         return self._client
 
     def close(self) -> None:
-        """Closes the connection, if there is one."""
+        """Close the client, if one is open."""
         if self._client is not None:
             self._client.close()
             self._client = None
 
     def print(self, line: str | Text = "", *, at_once: bool = False) -> None:
-        """Prints a line, never wrapped.
+        """Print a line without wrapping.
 
         Args:
             line: The line.
-            at_once: Whether somebody may be waiting for it, rather than for the whole output.
+            at_once: True to flush immediately, for output that someone may be waiting for.
         """
         if self._is_terminal:
             self.out.print(line, soft_wrap=True)
@@ -113,26 +114,26 @@ class Session:
             self._write(str(line), at_once=at_once)
 
     def print_parts(self, *parts: tuple[str, str], at_once: bool = False) -> None:
-        """Prints a line made of texts, each with its style; for `at_once` see `print`."""
+        """Print a line assembled from (text, style) pairs. For `at_once`, see `print`."""
         if self._is_terminal:
             self.out.print(Text.assemble(*parts), soft_wrap=True)
         else:
-            # Several times as fast as by way of rich: a log may have a million lines.
+            # Several times as fast as rich; a log may have a million lines.
             self._write("".join([text for text, _ in parts]), at_once=at_once)
 
     def print_json(self, value: Any, *, at_once: bool = False) -> None:
-        """Prints a JSON object on a line of its own; for `at_once` see `print`."""
+        """Print a JSON object on its own line. For `at_once`, see `print`."""
         self._write(json_output.line(value, escaped=self._is_ascii), at_once=at_once)
 
     def print_json_tree(self, node: Node) -> None:
-        """Print a run with those that it called as a JSON object on a line of its own."""
+        """Print a run and its descendants as a JSON object on one line."""
         for piece in json_output.tree(node, escaped=self._is_ascii):
             sys.stdout.write(piece)
         self._write("", at_once=False)
 
     @cached_property
     def _is_ascii(self) -> bool:
-        """True if the output cannot be written in every character: JSON is escaped then."""
+        """True if the output's encoding is not UTF; JSON is then escaped to ASCII."""
         encoding = sys.stdout.encoding
         return encoding is not None and not encoding.lower().startswith("utf")
 
@@ -146,7 +147,7 @@ class Session:
             sys.stdout.flush()
 
     def print_table(self, header: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-        """Prints rows in columns, which on a terminal fit its width."""
+        """Print rows in columns, fitted to the width of the terminal."""
         for line in lines(header, rows, width=self.width):
             self.print(line)
 
@@ -154,10 +155,10 @@ class Session:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a folder on its way that may not be read: the service says so
+    except OSError:  # a parent folder is not readable; the service reports that
         return True
 
 
 def session(ctx: typer.Context) -> Session:
-    """The session of a command's context."""
+    """Return the session of a command's context."""
     return ctx.ensure_object(Session)

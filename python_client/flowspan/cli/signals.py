@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM: a command ends at once, with one line and its exit code, at any point.
+"""Handling of Ctrl-C and SIGTERM: a command ends at once, with one line and its exit code.
 
-Only the program installs these handlers (`flowspan.cli.entry`); whoever calls the commands from
-Python keeps their own. This module imports little, because it is needed before everything else.
+Only the program installs these handlers (`flowspan.cli.entry`). Python code that calls the
+commands keeps its own handlers. This module imports little, because it is loaded before
+everything else.
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ _CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
 
 class Terminated(BaseException):
-    """SIGTERM has come: the command cleans up and ends."""
+    """Raised on SIGTERM, so that the command cleans up and exits."""
 
 
 def end_at_once() -> None:
-    """Let signals end the process where it is: while it imports modules, and once it has ended."""
+    """Make signals exit the process immediately: during imports, and after the command."""
     _install(_end)
 
 
 def end(error: KeyboardInterrupt | Terminated) -> NoReturn:
-    """End the process where it is, as the signal that raised this asked for."""
+    """Exit the process immediately, with the exit code of the signal that raised `error`."""
     _end(signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM, None)
 
 
 def raise_in_command() -> None:
-    """Let signals raise in the main thread, so that a command can clean up.
+    """Make signals raise in the main thread, so that a command can clean up.
 
-    SIGINT raises KeyboardInterrupt, SIGTERM raises Terminated; the next signal ends the process
-    where it is.
+    SIGINT raises KeyboardInterrupt, SIGTERM raises Terminated. A second signal exits the
+    process immediately.
     """
     sys.unraisablehook = _unraisable
     threading.excepthook = _ended_thread
@@ -51,9 +52,9 @@ def raise_in_command() -> None:
 
 def _install(handler: object) -> None:
     for number in _LINES:
-        # Ignored is what `nohup` and a shell's `&` make of it: that is not ours to change.
+        # Keep ignored signals ignored, as set by `nohup` or a shell's `&`.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handler)  # type: ignore[arg-type] # one of those below
+            signal.signal(number, handler)  # type: ignore[arg-type] # `_end` or `_raise`
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:
@@ -68,7 +69,7 @@ def _raise(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """Raise again what a signal raised where Python drops exceptions, as in `__del__`."""
+    """Raise a signal's exception again if Python dropped it, for example in `__del__`."""
     if issubclass(unraisable.exc_type, (KeyboardInterrupt, Terminated)):
         raise_in_command()
         is_interrupt = issubclass(unraisable.exc_type, KeyboardInterrupt)
@@ -76,4 +77,4 @@ def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
 
 
 def _ended_thread(_: threading.ExceptHookArgs) -> None:
-    """Drop the error of a background thread: the main thread meets the same trouble."""
+    """Drop the error of a background thread; the main thread fails for the same reason."""

@@ -1,4 +1,4 @@
-"""`flowspan spool ls` and `spool push`: what processes left behind while the service was away."""
+"""`flowspan spool ls` and `spool push`: events spooled while the service was unreachable."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ if TYPE_CHECKING:
 
 
 def list_spools(ctx: typer.Context, *, json: options.Json = False) -> None:
-    """List what waits on this machine to be sent to the service, and what is damaged.
+    """List the spools on this machine that wait to be sent or are damaged.
 
-    Spools are sent by the next flow that reaches the service, or at once by `spool push`. Damaged
-    ones are sent as far as they can be read, and kept as FILE.damaged until you remove them.
-    Exit code 1 if something is damaged or cannot be read.
+    The next flow that reaches the service sends its spools, or `spool push`
+    sends them at once. The readable part of a damaged spool is sent; the file
+    is kept as FILE.damaged until you remove it.
+
+    The exit code is 1 if a spool is damaged or cannot be read.
 
     Try:
 
         flowspan spool ls --json | jq -r .path
     """
-    # The reporter costs each command 30 ms, and only these two need it.
-    from flowspan.reporter.spool import orphans  # noqa: PLC0415
+    # Importing the reporter takes 30 ms, and only these two commands need it.
+    from flowspan.reporter import orphans  # noqa: PLC0415
 
     this = session(ctx)
     spools = orphans.list_spools(_config(this))
@@ -44,10 +46,10 @@ def list_spools(ctx: typer.Context, *, json: options.Json = False) -> None:
         for info in spools:
             this.print_json(_as_json(info))
     elif not spools:
-        this.print("No spools: everything was sent.")
+        this.print("No spools. All events have been sent.")
     else:
         this.print_table(
-            ("MADE", "SIZE", "PROCESS", "FOR", "STATUS", "PATH"),
+            ("CREATED", "SIZE", "PROCESS", "FOR", "STATUS", "PATH"),
             (_row(this, info) for info in spools),
         )
     bad = sum(1 for info in spools if info.is_damaged or info.problem)
@@ -60,15 +62,17 @@ def push_spools(
     *,
     any_address: Annotated[
         bool,
-        typer.Option("--any-address", help="Also what was meant for a service elsewhere."),
+        typer.Option("--any-address", help="Also send spools addressed to another service."),
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Send what waits on this machine to the service, and say what is left, and why.
+    """Send the spools on this machine to the service.
 
-    What a running process uses, or what is meant for another service, is left; that is no error.
-    A damaged spool is sent as far as it can be read, and kept as FILE.damaged. Exit code 1 if
-    something that was tried cannot be sent, or was damaged.
+    Spools that a running process uses, or that are addressed to another
+    service, are skipped; that is not an error. The readable part of a damaged
+    spool is sent, and the file is kept as FILE.damaged.
+
+    The exit code is 1 if a spool could not be sent or was damaged.
 
     Try:
 
@@ -94,7 +98,7 @@ def push_spools(
         this.print("Nothing to send." if not results else "Nothing else to send.")
     failed = [result for result in tried if not result.is_done]
     if failed:
-        how = "not sent as a whole" if any(each.events for each in failed) else "not sent"
+        how = "not sent completely" if any(each.events for each in failed) else "not sent"
         raise CommandError(f"{len(failed)} of {len(tried)} spools were {how}")
 
 
@@ -106,13 +110,13 @@ def _config(this: Session) -> Config:
 def _row(this: Session, info: SpoolInfo) -> tuple[str | Text, ...]:
     made = datetime.fromtimestamp(info.created_at, UTC) if info.created_at else None
     if info.is_set_aside:
-        status = Text.assemble((f"damaged: {_missing(info.missing_events)}, the rest sent", "red"))
+        status = Text.assemble((f"damaged: {_missing(info.missing_events)}, rest sent", "red"))
     elif info.problem:
         status = Text.assemble((info.problem, "red"))
     elif info.is_damaged:
-        status = Text.assemble((f"waits, damaged: {_missing(info.missing_events)}", "red"))
+        status = Text.assemble((f"waiting, damaged: {_missing(info.missing_events)}", "red"))
     else:
-        status = Text("in use") if info.is_owned else Text.assemble(("waits", "yellow"))
+        status = Text("in use") if info.is_owned else Text.assemble(("waiting", "yellow"))
     return (
         fmt.ago(made, now=this.now),
         fmt.size(info.size_bytes),
@@ -135,13 +139,13 @@ def _as_json(info: SpoolInfo) -> dict[str, object]:
 def _outcome(result: PushResult) -> Text:
     path = _shown(result.path)
     if result.left:
-        return Text.assemble(("Left: ", "yellow"), f"{path}: {result.left}.")
+        return Text.assemble(("Skipped: ", "yellow"), f"{path}: {result.left}.")
     sent = f"Sent {fmt.count(result.events, 'event')} of session {result.session_id}."
     if result.is_done:
         return Text(sent)
-    kept = f" It is kept as {_shown(result.damaged_path)}." if result.damaged_path else ""
+    kept = f" The file is kept as {_shown(result.damaged_path)}." if result.damaged_path else ""
     if result.events:
-        return Text.assemble(sent, (" Not all: ", "red"), f"{path}: {result.problem}.{kept}")
+        return Text.assemble(sent, (" Incomplete: ", "red"), f"{path}: {result.problem}.{kept}")
     return Text.assemble(("Not sent: ", "red"), f"{path}: {result.problem}.{kept}")
 
 
@@ -150,5 +154,5 @@ def _missing(events: int) -> str:
 
 
 def _shown(path: Path) -> str:
-    """Return a path as text that can be printed, whatever bytes it has."""
+    """Return a path as printable text, whatever bytes it contains."""
     return os.fsencode(path).decode(errors="backslashreplace")

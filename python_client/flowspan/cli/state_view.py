@@ -1,4 +1,4 @@
-"""Draws the states of runs: the state of one, or the number of runs in each state."""
+"""Rendering of states: one run's state, or the number of runs in each state."""
 
 from __future__ import annotations
 
@@ -21,17 +21,21 @@ _STATE_NAME_WIDTH = 24
 
 
 def state_text(kind: StateType, name: str) -> Text:
-    """Return a state with its symbol, in its colour."""
+    """Return a state with its symbol and colour."""
     return Text.assemble((f"{fmt.SYMBOLS[kind]} {fmt.visible(name)}", fmt.STYLES[kind]))
 
 
 def counts_text(counts: Counter[StateKey]) -> Text:
-    """Return the number of runs in each state, by its name: what needs attention comes first."""
+    """Return the number of runs in each state, by name; states that need attention come first."""
     return next(iter(counts_texts(counts)), Text())
 
 
 def counts_texts(counts: Counter[StateKey]) -> tuple[Text, ...]:
-    """Return the same at length, without the usual names ("✓ 7, 5 Cached"), and without any."""
+    """Return the counts in three lengths, longest first.
+
+    The first has every state name, the second omits usual names ("✓ 7, 5 Cached"), and the
+    third omits all names.
+    """
     present = {state: count for state, count in counts.items() if count > 0}
     if not present:
         return ()
@@ -80,7 +84,7 @@ def _state_name(name: str) -> str:
 
 
 def longest(texts: Sequence[Text], room: int | None) -> Text:
-    """Return the first of several texts, ever shorter, that fits; the last if none does."""
+    """Return the first text that fits, or the last. The texts are ordered longest first."""
     if not texts:
         return Text()
     fitting = (text for text in texts if room is None or text.cell_len <= room)

@@ -1,4 +1,4 @@
-"""The option `--state`: types and names of states, and what to say about a wrong one."""
+"""Parsing and checking of the `--state` option."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TYPES = {kind.name.lower(): kind for kind in StateType if kind is not StateType.UNKNOWN}
-# The names that are not those of types; code may give others to states that it returns.
+# State names that differ from the type names. User code may use further names.
 _NAMES = {
     name.lower(): name
     for name in (
@@ -38,12 +38,12 @@ _NAMES = {
 
 
 def parse_states(texts: list[str] | None) -> tuple[tuple[StateType, ...], tuple[str, ...]]:
-    """Return the types and the names of states that `--state` gives, in any case of letters.
+    """Return the state types and state names given by `--state`, case-insensitively.
 
-    A name that flowspan does not know stays as it is: it may be one of the user's.
+    An unknown name is kept as written, because user code may define it.
 
     Raises:
-        typer.BadParameter: There are both types and names.
+        typer.BadParameter: Types and names are mixed.
     """
     types: list[StateType] = []
     names: list[str] = []
@@ -54,23 +54,23 @@ def parse_states(texts: list[str] | None) -> tuple[tuple[StateType, ...], tuple[
         else:
             names.append(_NAMES.get(word, text.strip()))
     if types and names:
-        msg = "give types of states (failed) or names of states (TimedOut), not both"
+        msg = "give either state types (failed) or state names (TimedOut), not both"
         raise typer.BadParameter(msg, param_hint="--state")
     return tuple(types), tuple(names)
 
 
 def checked(found: Iterator[T], client: SyncFlowspanClient, names: tuple[str, ...]) -> Iterator[T]:
-    """Give on the runs that were found; check the names of states if there are none.
+    """Yield the found runs; if there are none, check that the state names exist.
 
-    A name that flowspan does not know is right if a run is in a state of that name.
+    An unknown name is accepted if some run is in a state of that name.
 
     Args:
         found: The runs.
         client: The service.
-        names: The names of states that were asked for.
+        names: The state names given by the user.
 
     Raises:
-        typer.BadParameter: flowspan gives no state such a name, and no run is in one.
+        typer.BadParameter: A name is neither a state name of flowspan nor used by any run.
     """
     is_empty = True
     for run in found:
@@ -97,7 +97,7 @@ def _message(name: str) -> str:
     close = [words] if words in known else get_close_matches(words, known, n=1)
     suggestion = f" Did you mean {_shown(close[0])}?" if close else ""
     return (
-        f"{name!r} is no state, and no run is in a state that code gave this name.{suggestion}\n"
+        f"{name!r} is not a state, and no run is in a custom state of that name.{suggestion}\n"
         f"Types: {', '.join(_TYPES)}. Names: {', '.join(_NAMES.values())}."
     )
 

@@ -1,4 +1,4 @@
-"""The standard streams of the program: closed, full, or with nobody who reads them."""
+"""Robust standard streams: closed, full, or without a reader."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 def prepare() -> None:
     """Make the standard streams safe to use.
 
-    A stream that is closed is replaced, for otherwise the next file or socket that is opened would
-    get its number, and with it all that a library writes there. A closed standard output refuses
-    what is written to it; what goes to a closed standard error is lost. Characters that the
-    terminal cannot show become "?".
+    A closed stream is replaced; otherwise the next file or socket opened would get its
+    descriptor and receive everything that libraries write there. Writing to a closed standard
+    output fails; writes to a closed standard error are lost. Characters that the terminal
+    cannot show become "?".
     """
     for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, flags)  # takes the lowest free number, which is this one
+            os.open(os.devnull, flags)  # the lowest free descriptor, which is this one
             os.set_inheritable(number, True)  # noqa: FBT003 - the parameter has no name
     if sys.stdout is None:
         sys.stdout = _text_stream(1)
@@ -36,7 +36,7 @@ def prepare() -> None:
 
 
 def broken_output() -> OSError | None:
-    """Flush the standard output; return the error if it cannot be written."""
+    """Flush standard output; return the error if it cannot be written."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -45,7 +45,7 @@ def broken_output() -> OSError | None:
 
 
 def discard(stream: TextIO) -> None:
-    """Send what a stream still holds nowhere: it would fail again when the interpreter ends."""
+    """Discard a stream's buffered output, so that the interpreter does not fail on it at exit."""
     with contextlib.suppress(OSError, ValueError):
         number = stream.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -54,5 +54,5 @@ def discard(stream: TextIO) -> None:
 
 
 def _text_stream(number: int) -> TextIO:
-    # It lives as long as the process.
+    # It stays open for the life of the process.
     return open(number, "w", encoding="utf-8", closefd=False)

@@ -1,4 +1,4 @@
-"""What a program prints at the end of a run: how it went, and how to look further."""
+"""Summary that a program prints at the end of a run: the outcome and follow-up commands."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP
 
 
 def print_summary(console: Console, run_id: UUID | str, *, address: str | None = None) -> None:
-    """Prints the outcome of a flow run as the service knows it, and the commands to look further.
+    """Print the outcome of a flow run, and commands to inspect it further.
 
-    Never raises for a service that is away: it says so.
+    If the service is unreachable, print the reason instead of raising.
 
     Args:
-        console: Where to print.
+        console: The console to print to.
         run_id: The flow run.
-        address: Where the service is; the configured one if None.
+        address: The service's address; the configured one if None.
     """
     try:
         with SyncFlowspanClient(address) as client:
@@ -52,7 +52,7 @@ def print_summary(console: Console, run_id: UUID | str, *, address: str | None =
 
 
 def _lines(run: FlowRun, info: ServiceInfo) -> list[Text]:
-    now = datetime.now(UTC)  # noqa: TID251 - for a run that goes on still
+    now = datetime.now(UTC)  # noqa: TID251 - for a run that is still running
     outcome = Text.assemble((fmt.visible(run.flow_name), "bold"), f" {fmt.visible(run.name)}  ")
     outcome.append_text(state_text(run.state.type, run.state.name))
     took = fmt.run_duration(run, now=now)
@@ -74,7 +74,7 @@ def _lines(run: FlowRun, info: ServiceInfo) -> list[Text]:
 
 
 def _command() -> str:
-    """How the command is called from here: by its path, where the shell does not find it."""
+    """Return the command for a shell here: a path if `flowspan` is not on PATH."""
     beside = Path(sys.executable).with_name("flowspan")
     if shutil.which("flowspan") is not None or not beside.exists():
         return "flowspan"
@@ -85,7 +85,7 @@ def _command() -> str:
 
 def _trace(run: FlowRun, info: ServiceInfo) -> str:
     if run.trace is None or not run.trace.trace_id:
-        return "none; OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 gets one"
+        return "none; set OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 to record one"
     endpoint = next(filter(None, map(os.environ.get, _ENDPOINT_VARIABLES)), None)
     endpoint = endpoint or get_config().otlp_endpoint or info.otlp_endpoint
     return f"{run.trace.trace_id}; spans go to {endpoint}" if endpoint else run.trace.trace_id

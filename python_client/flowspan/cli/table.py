@@ -1,7 +1,7 @@
-"""Rows in columns that fit the terminal, however narrow it is.
+"""Tables that fit the terminal, however narrow it is.
 
-Texts are cut first, then names. Where that does not do, columns are left out, the least important
-first. Ids and figures are never cut.
+Text columns are shortened first, then names. If the table is still too wide, columns are
+dropped, least important first. Ids and numbers are never shortened.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _GAP = 2
 _FIGURES = frozenset({"TOOK", "WAITED", "SIZE", "ATTEMPT", "#"})
 _TEXTS = dict.fromkeys(
-    ("VALUE", "WHY", "DESCRIPTION", "PATH", "STATUS", "TAGS", "PROCESS", "FOR"), 20
+    ("VALUE", "REASON", "DESCRIPTION", "PATH", "STATUS", "TAGS", "PROCESS", "FOR"), 20
 )
 _NAMES = dict.fromkeys(("FLOW", "NAME", "TASK", "KEY", "VARIABLE"), 8)
 _CUT: tuple[Mapping[str, int], ...] = (
@@ -27,26 +27,26 @@ _CUT: tuple[Mapping[str, int], ...] = (
     {**_TEXTS, **_NAMES},
     {
         **_NAMES,
-        **dict.fromkeys(("STATUS", "VALUE", "WHY", "DESCRIPTION", "PATH", "TYPE"), 10),
+        **dict.fromkeys(("STATUS", "VALUE", "REASON", "DESCRIPTION", "PATH", "TYPE"), 10),
         **dict.fromkeys(("FOR", "PROCESS", "TAGS", "CAUSE"), 6),
         "STATE": 14,
         "TIME": 20,
     },
 )
-"""The columns that may be cut, and to how many cells at the least: first texts, then names."""
+"""Columns that may be shortened, and their minimum width in cells: first texts, then names."""
 _LEFT_OUT = (
-    *("TAGS", "WAITED", "FIRST SEEN", "FROM", "PROCESS", "FOR", "CAUSE", "ATTEMPT", "RUN"),
-    *("UPDATED", "MADE", "STARTED", "LAST RUN", "TYPE", "TOOK", "SIZE", "DESCRIPTION", "NAME"),
-    *("WHY", "STATUS"),
+    *("TAGS", "WAITED", "FIRST SEEN", "SOURCE", "PROCESS", "FOR", "CAUSE", "ATTEMPT", "RUN"),
+    *("UPDATED", "CREATED", "STARTED", "LAST RUN", "TYPE", "TOOK", "SIZE", "DESCRIPTION", "NAME"),
+    *("REASON", "STATUS"),
 )
-"""The columns that are left out of a narrow table, in this order; the others stay."""
+"""Columns that are dropped from a narrow table, in this order. The others always stay."""
 _WIDTHS_FROM_ROWS = 1000
 
 
 def draw(
     header: Sequence[str], rows: Iterable[Sequence[str | Text]], *, width: int | None, **how: Any
 ) -> list[Text]:
-    """The lines of a table; the arguments are those of `lines`."""
+    """Return the lines of a table. The arguments are those of `lines`."""
     return list(lines(header, rows, width=width, **how))
 
 
@@ -59,18 +59,17 @@ def lines(
     left_out: Sequence[str] = _LEFT_OUT,
     figures: Container[str] = _FIGURES,
 ) -> Iterator[Text]:
-    """The lines of a table, each made when it is asked for.
+    """Yield the lines of a table, each rendered on demand.
 
-    The columns are as wide as the first thousand rows need; a wider cell after that stands out.
+    Columns are as wide as the first thousand rows need; a wider cell after that overflows.
 
     Args:
-        header: The names of the columns.
-        rows: The cells; plain text is shown without what a terminal would obey.
-        width: The width of the terminal; None never cuts and leaves nothing out.
-        cut: The columns that may be cut, and to how many cells at the least, one step after the
-            other.
-        left_out: The columns that may be left out, the least important first.
-        figures: The names of the columns that are aligned on the right.
+        header: The column names.
+        rows: The cells. Plain text is shown without terminal control sequences.
+        width: The width of the terminal in cells; None never shortens and drops nothing.
+        cut: Minimum widths of the columns that may be shortened, one mapping per step.
+        left_out: The columns that may be dropped, least important first.
+        figures: The names of the right-aligned columns.
     """
     cells = ([_cell(cell) for cell in row] for row in rows)
     first = [[Text(name, "bold") for name in header], *islice(cells, _WIDTHS_FROM_ROWS)]
@@ -108,7 +107,7 @@ def _kept(
     least: Mapping[str, int],
     left_out: Sequence[str],
 ) -> list[int]:
-    """The columns for which there is room when all that may be cut are cut to their least."""
+    """Return the indices of the columns that fit when all are shortened to their minimum."""
     narrow = [
         min(cells, least.get(name, cells)) for name, cells in zip(header, widths, strict=True)
     ]
@@ -128,7 +127,7 @@ def _fitted(
     width: int,
     least: Mapping[str, int],
 ) -> list[int]:
-    """Takes from the widest of the columns that may be cut, until all fit or all are narrow."""
+    """Shorten the widest flexible columns until the table fits or none can be shortened."""
     fitted = list(widths)
     excess = _total(fitted, columns) - width
     while excess > 0:
@@ -136,7 +135,7 @@ def _fitted(
         if not flexible:
             break
         flexible.sort(key=lambda index: fitted[index])
-        # Down to the next one at once: a text may be very long.
+        # Shrink to the next widest column in one step, because a text may be very long.
         below = fitted[flexible[-2]] if len(flexible) > 1 else 0
         widest = flexible[-1]
         step = max(fitted[widest] - max(below, least[header[widest]]), 1)

@@ -1,4 +1,4 @@
-"""The tree of a run as the watch tells of it. Pure: no clock, no terminal."""
+"""The tree of a run, built from the items of a watch. Pure: no clock, no terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 StateKey: TypeAlias = tuple[StateType, str]
-"""A state as runs are counted by it: its type and its name (COMPLETED, "Cached")."""
+"""Key by which runs are counted: the type and the name of a state (COMPLETED, "Cached")."""
 
 TROUBLE = frozenset({StateType.FAILED, StateType.CRASHED, StateType.CANCELLED})
 ACTIVE = frozenset({StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED})
@@ -27,11 +27,11 @@ ACTIVE = frozenset({StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED})
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A run and the runs that it called, in the order of creation.
+    """A run and its child runs, in order of creation.
 
     Attributes:
-        groups: The children by kind and function name, in the order of the first of each.
-        troubled_children: How many of its children are in trouble, or have trouble below them.
+        groups: The children by kind and function name, in order of first appearance.
+        troubled_children: The number of children that are in trouble or have trouble below them.
     """
 
     run: Run
@@ -42,17 +42,17 @@ class Node:
 
     @property
     def is_in_trouble(self) -> bool:
-        """Whether the run ended otherwise than it should."""
+        """True if the run failed, crashed or was cancelled."""
         return self.run.state.type in TROUBLE
 
     @property
     def is_troubled(self) -> bool:
-        """True if the run, or one somewhere below it, ended otherwise than it should."""
+        """True if the run or any descendant is in trouble."""
         return self.troubled_children > 0 or self.is_in_trouble
 
     @property
     def attention(self) -> int:
-        """How much it deserves to be looked at: 3 in trouble, 2 running, 1 tried again, 0 not."""
+        """Display priority: 3 in trouble, 2 active, 1 retried, 0 otherwise."""
         if self.is_troubled:
             return 3
         if self.run.state.type in ACTIVE:
@@ -62,13 +62,13 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """The children of one run that execute the same function. Large ones are looked at as a whole.
+    """The children of one run that execute the same function, with aggregates for large groups.
 
     Attributes:
-        counts: How many are in each state, by its type and name.
-        notable: Those whose `attention` is not 0, in no order.
-        started_at: When the first began.
-        ended_at: When the last of those that have ended did so.
+        counts: The number of nodes in each state, by type and name.
+        notable: The nodes whose `attention` is not 0, unordered.
+        started_at: The earliest start.
+        ended_at: The latest end so far.
     """
 
     name: str
@@ -81,11 +81,11 @@ class Group:
 
     @property
     def ended_count(self) -> int:
-        """How many have ended."""
+        """The number of nodes that have ended."""
         return sum(count for (kind, _), count in self.counts.items() if kind.is_terminal)
 
     def look_at(self, node: Node) -> None:
-        """Takes note of what a node of the group is now."""
+        """Update the aggregates from the current state of a node."""
         (self.notable.add if node.attention else self.notable.discard)(node)
         run = node.run
         if run.started_at is not None:
@@ -95,12 +95,12 @@ class Group:
 
 
 class RunTree:
-    """A run and everything below it, kept up to date from a watch or built from lists.
+    """A run and its descendants, kept up to date from a watch or built from lists.
 
     Attributes:
-        root: The run asked for; None until the watch has told of it.
-        counts: How many runs of the whole tree are in each state, by function name.
-        retried: How many runs of the whole tree were tried more than once, by function name.
+        root: The requested run; None until the watch has sent it.
+        counts: The number of runs in each state over the whole tree, by function name.
+        retried: The number of retried runs over the whole tree, by function name.
     """
 
     def __init__(self, root_id: UUID) -> None:
@@ -115,7 +115,7 @@ class RunTree:
         return len(self._nodes)
 
     def node(self, run_id: UUID) -> Node:
-        """A run of the tree.
+        """Return a run of the tree.
 
         Raises:
             KeyError: The tree has no such run.
@@ -123,11 +123,11 @@ class RunTree:
         return self._nodes[run_id]
 
     def nodes(self) -> Iterator[Node]:
-        """All runs, in the order in which they came."""
+        """Iterate over all runs, in order of arrival."""
         return iter(self._nodes.values())
 
     def add(self, run: Run) -> None:
-        """Takes a run, or a newer version of it."""
+        """Add a run, or replace it with a newer version."""
         node = self._nodes.get(run.id)
         if node is None:
             self._insert(Node(run))
@@ -135,7 +135,7 @@ class RunTree:
             self._replace(node, run)
 
     def apply(self, item: RunSnapshot | SnapshotEnd | Change) -> Run | None:
-        """Takes an item of a watch; returns the run as it is now if the item changed one."""
+        """Apply an item of a watch; return the changed run as it is now, or None."""
         if isinstance(item, RunSnapshot):
             self.add(item.run)
             return item.run
@@ -144,7 +144,7 @@ class RunTree:
         node = self._nodes.get(item.transition.run_id)
         if node is None:
             if item.run is None:
-                return None  # of a run that was deleted since
+                return None  # the run has been deleted since
             node = Node(item.run)
             self._insert(node)
         if item.transition.ordinal > node.run.transition_count:
@@ -163,7 +163,7 @@ class RunTree:
         elif run.parent_run_id is not None:
             self._orphans.setdefault(run.parent_run_id, []).append(node)
         for child in self._orphans.pop(run.id, ()):
-            # Clients may have made a circle of parents: it stays open at the run that closes it.
+            # Clients may report a cycle of parents. It is left open at the run that closes it.
             if not _is_above(child, node):
                 self._attach(node, child)
 
@@ -200,7 +200,7 @@ class RunTree:
 
 
 def build(root: Run, runs: Iterable[Run]) -> RunTree:
-    """The tree of a run out of runs in any order; those that are not below it are left out."""
+    """Return the tree of a run from runs in any order. Runs that are not below it are ignored."""
     called: dict[UUID | None, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.id):
         if run.id != root.id:
@@ -210,18 +210,18 @@ def build(root: Run, runs: Iterable[Run]) -> RunTree:
     while waiting:
         run = waiting.popleft()
         tree.add(run)
-        # Taken out, so that a circle of parents ends where it began.
+        # Popped, so that a cycle of parents ends where it began.
         waiting.extend(called.pop(run.id, ()))
     return tree
 
 
 def state_key(run: Run) -> StateKey:
-    """The state of a run as runs are counted by it."""
+    """Return the key by which a run is counted."""
     return run.state.type, run.state.name
 
 
 def _is_above(node: Node, other: Node) -> bool:
-    """True if a node is another one, or above it."""
+    """Return True if a node is the other one or an ancestor of it."""
     at: Node | None = other
     while at is not None:
         if at is node:
@@ -231,10 +231,14 @@ def _is_above(node: Node, other: Node) -> bool:
 
 
 def _tell_trouble(node: Node, change: int) -> None:
-    """Count a node that has become troubled (1), or has ceased to be (-1), in those above it.
+    """Propagate a change of a node's trouble to its ancestors.
 
-    Ends at the first that is troubled all the same, so that an error which went up through ten
-    thousand runs costs one step for each.
+    Stop at the first ancestor whose own status does not change, so that an error that
+    propagates through ten thousand runs costs one step for each.
+
+    Args:
+        node: The node that has changed.
+        change: 1 if it is now troubled, -1 if it no longer is.
     """
     parent = node.parent
     while parent is not None:
@@ -252,9 +256,10 @@ def _key(run: Run) -> tuple[bool, str]:
 
 
 def _after(run: Run, transition: Transition) -> Run:
-    """The run after a transition, as far as a transition tells: the times are its own.
+    """Return the run after a transition.
 
-    They follow from the states as the service has them follow (`domain/rules.py`, `enter`).
+    Its times are derived from the states by the same rules as in the service
+    (`domain/rules.py`, `enter`).
     """
     state, before = transition.state, run.state
     run_duration_s = run.run_duration_s

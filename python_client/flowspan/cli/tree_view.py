@@ -1,7 +1,7 @@
-"""Draws the tree of a run: a line for a run, and one for a large fan-out as a whole.
+"""Rendering of a run's tree: one line per run, or one line for a large fan-out.
 
-What deserves attention is always drawn (what failed, what is being retried, what runs); of what
-went well, the more is folded the more there is. Nothing recurses: a tree may be of any depth.
+Runs that need attention (failed, retrying, running) are always drawn. Successful runs are
+folded more, the more there are. The code does not recurse, so a tree may have any depth.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _MAX_TOTALS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
-    """How much is drawn.
+    """Amount of detail that is drawn.
 
     Attributes:
-        fold_above: Runs of one function below one parent are folded when they are more than this.
-        notable: How many of a folded group are drawn nevertheless.
-        expand_ended: Whether runs that completed are drawn with what they called.
-        max_entries: How many runs and groups are drawn below one parent.
-        max_depth: How many levels are drawn.
+        fold_above: Fold the runs of one function below one parent if there are more than this.
+        notable: The number of runs of a folded group that are drawn nevertheless.
+        expand_ended: True to draw the descendants of completed runs.
+        max_entries: The maximum number of runs and groups drawn below one parent.
+        max_depth: The maximum number of levels drawn.
     """
 
     fold_above: int
@@ -74,10 +74,10 @@ class Line:
 
     Attributes:
         label: The guides and the names.
-        states: The state, or how many are in which: written at length, then ever shorter.
-        time: How long it took so far.
-        note: What else there is to say.
-        progress: For a group that has not ended: how many have, and how many there are.
+        states: The state, or the counts by state, in decreasing length.
+        time: The running time so far.
+        note: Further details, such as the attempt or the error.
+        progress: The numbers of ended and of all runs, for a group that has not ended.
     """
 
     label: Text
@@ -95,7 +95,7 @@ def fitting(
     expected: Mapping[str, int] | None = None,
     indented_levels: int = _INDENTED_LEVELS,
 ) -> list[Line]:
-    """The tree in as much detail as `max_lines` lines allow; see `lines`."""
+    """Return the tree in as much detail as `max_lines` lines allow; see `lines`."""
     drawn: list[Line] = []
     for detail in _EVER_LESS:
         every = lines(
@@ -115,15 +115,16 @@ def lines(
     expected: Mapping[str, int] | None = None,
     indented_levels: int = _INDENTED_LEVELS,
 ) -> Iterator[Line]:
-    """The lines of a tree, from the root, each drawn when it is asked for.
+    """Yield the lines of a tree from the root, each rendered on demand.
 
     Args:
-        tree: What is drawn; nothing as long as its root is not known.
-        now: The time, for runs that have not ended.
-        detail: How much is drawn.
-        expected: How many runs of a function there will be below one parent, by the function's
-            name, where that is known better than from those that are there.
-        indented_levels: How many levels are indented; deeper ones begin with their number.
+        tree: The tree. Nothing is drawn until its root is known.
+        now: The current time, for runs that have not ended.
+        detail: The amount of detail.
+        expected: The expected number of runs of a function below one parent, by function name, if
+            it is known in advance.
+        indented_levels: The number of levels that are indented. Deeper lines start with their
+            depth.
     """
     if tree.root is None:
         return
@@ -142,7 +143,7 @@ def lines(
 
 
 def indented_levels(width: int | None) -> int:
-    """Return the number of levels that can be indented before the names no longer fit."""
+    """Return the number of levels that can be indented before names no longer fit."""
     if width is None:
         return _INDENTED_LEVELS
     return min(max((width - _NAME_ROOM - _STATE_ROOM) // _GUIDE_WIDTH, 2), _INDENTED_LEVELS)
@@ -150,14 +151,14 @@ def indented_levels(width: int | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A position in the tree: its depth, and the guides of the levels above."""
+    """A position in the tree: its depth and the guides of the levels above."""
 
     depth: int
     guides: str
 
 
 _Part: TypeAlias = "tuple[Line, Iterator[_Part] | None]"
-"""A line, and what is drawn below it."""
+"""A line, and the lines below it."""
 
 
 class _Drawing:
@@ -170,7 +171,7 @@ class _Drawing:
         self._indented_levels = indented_levels
 
     def node_line(self, node: Node, guide: Text) -> Line:
-        """The line of a run."""
+        """Return the line of a run."""
         run = node.run
         state = state_text(run.state.type, run.state.name)
         state.truncate(_STATE_ROOM, overflow="ellipsis")
@@ -182,7 +183,7 @@ class _Drawing:
         )
 
     def below(self, node: Node, place: _Place) -> Iterator[_Part]:
-        """Return the lines below a run: its children, or groups if there are too many of a kind."""
+        """Yield the lines below a run: its children, or groups if a function has too many runs."""
         is_open = (
             self._detail.expand_ended
             or node.run.state.type is not StateType.COMPLETED
@@ -197,7 +198,7 @@ class _Drawing:
         yield from self._siblings(entries, place, left_out)
 
     def _entries(self, node: Node) -> tuple[list[Node | Group], Counter[StateKey]]:
-        """Children and groups to draw, and the states of the children that are left out."""
+        """Return the children and groups to draw, and the states of the omitted children."""
         entries: list[Node | Group] = []
         for group in node.groups.values():
             if self._total(group) > self._detail.fold_above:
@@ -231,7 +232,7 @@ class _Drawing:
         yield from self._more(left_out, place)
 
     def _notable(self, group: Group, place: _Place) -> Iterator[_Part]:
-        """Those of a folded group that deserve a line the most, in the order of creation."""
+        """Yield the runs of a folded group with the highest priority, in order of creation."""
         limit = self._detail.notable
         chosen = heapq.nsmallest(
             limit, group.notable, key=lambda node: (-node.attention, node.run.id)
@@ -243,7 +244,7 @@ class _Drawing:
         yield from self._siblings(chosen, place, left_out)
 
     def _guide(self, place: _Place, *, is_last: bool) -> tuple[Text, _Place]:
-        """The guide of a line, and the place of what is below it."""
+        """Return the guide of a line and the place of the lines below it."""
         elbow = "└─ " if is_last else "├─ "
         depth = place.depth + 1
         if depth > self._indented_levels:
@@ -252,7 +253,7 @@ class _Drawing:
         return Text(place.guides + elbow, "dim"), _Place(depth, further)
 
     def _more(self, left_out: Counter[StateKey], place: _Place) -> Iterator[_Part]:
-        """The line that says how many are left out, if any are."""
+        """Yield the line with the number of omitted runs, if there are any."""
         if left_out:
             guide, _ = self._guide(place, is_last=True)
             label = Text.assemble(guide, (f"… {fmt.count(left_out.total())} more", "dim"))
@@ -292,7 +293,7 @@ def _attention(entry: Node | Group) -> int:
 
 
 def _states_below(node: Node) -> Counter[StateKey]:
-    """The states of all runs below a run."""
+    """Return the number of descendants in each state."""
     counts: Counter[StateKey] = Counter()
     waiting = [node]
     while waiting:
@@ -303,9 +304,9 @@ def _states_below(node: Node) -> Counter[StateKey]:
 
 
 def title(run: Run) -> Text:
-    """The names of a run: of its function, and its own."""
+    """Return the names of a run: the function's name and its own."""
     function_name, run_name = fmt.visible(run.function_name), fmt.visible(run.name)
-    if run_name.startswith(function_name):  # "parse-3" says it all
+    if run_name.startswith(function_name):  # "parse-3" already contains the function's name
         return Text(run_name)
     text = Text.assemble(function_name, (f" {run_name}", "dim"))
     text.rstrip()
@@ -313,10 +314,10 @@ def title(run: Run) -> Text:
 
 
 def totals(tree: RunTree, *, limit: int = _MAX_TOTALS, width: int | None = None) -> list[Text]:
-    """How many runs of each function a tree has, and their states; the most frequent first."""
+    """Return the number of runs of each function and their states, most frequent first."""
     sums = {name: sum(counts.values()) for name, counts in tree.counts.items()}
     if tree.root is not None and sums.get(tree.root.run.function_name) == 1 and len(sums) > 1:
-        del sums[tree.root.run.function_name]  # the root has a line of its own
+        del sums[tree.root.run.function_name]  # the root has its own line
     shown = sorted(sums, key=lambda name: -sums[name])[:limit]
     names = [Text(fmt.visible(name)) for name in shown]
     name_width = max((name.cell_len for name in names), default=0)
@@ -340,7 +341,7 @@ def totals(tree: RunTree, *, limit: int = _MAX_TOTALS, width: int | None = None)
 
 
 def progress_text(done: int, total: int, *, room: int | None) -> Text:
-    """How much of the whole is done, with a bar where there is room for it."""
+    """Return the progress as figures, with a bar if there is room for one."""
     figures = _progress_figures(done, total)
     for bar_width in _BAR_WIDTHS:
         if room is None or bar_width + 1 + len(figures) <= room:
@@ -356,7 +357,7 @@ def _progress_figures(done: int, total: int) -> str:
 
 
 def layout(drawn: Iterable[Line], *, width: int | None) -> list[Text]:
-    """Lines in columns: the label, the state, the time it took, and what there is to say.
+    """Return the lines in columns: label, state, time, note.
 
     Args:
         drawn: The lines.
@@ -377,13 +378,13 @@ class _Columns:
 
 def _columns(drawn: Sequence[Line], width: int | None) -> _Columns:
     label = max((line.label.cell_len for line in drawn), default=0)
-    # The counts of a folded group may be longer than the names of states: they may overhang.
+    # The counts of a folded group may be longer than any state name. They may overhang.
     state_widths = [line.states[0].cell_len for line in drawn if line.states]
     state = max((w for w in state_widths if w <= _USUAL_STATE_WIDTH), default=0)
     time = _TIME_WIDTH
     if width is not None:
         room = width - state - time - 4
-        if room < _LEAST_LABEL_WIDTH:  # the time is the first to go
+        if room < _LEAST_LABEL_WIDTH:  # the time column is dropped first
             time, room = 0, width - state - 2
         label = min(label, max(room, _LEAST_LABEL_WIDTH // 2))
     return _Columns(label, state, time, width)
@@ -416,7 +417,7 @@ def _row(line: Line, columns: _Columns) -> Text:
 
 
 def _span(group: Group, now: datetime) -> str:
-    """The time from the first start in a group to its last end."""
+    """Return the time from the first start in a group to its last end."""
     if group.started_at is None:
         return ""
     is_over = group.ended_count == len(group.nodes)

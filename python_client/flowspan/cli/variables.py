@@ -26,7 +26,7 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="The variable's name.",
+        help="Name of the variable.",
         show_default=False,
         callback=options.refuse_blank,
     ),
@@ -37,7 +37,7 @@ Tags = Annotated[
         "--tag",
         "-t",
         metavar="TAG",
-        help="A label; may be given several times.",
+        help="Tag. Repeatable.",
         callback=options.refuse_blank,
     ),
 ]
@@ -51,7 +51,7 @@ def list_variables(
         typer.Option(
             "--prefix",
             metavar="TEXT",
-            help="Only names that begin so.",
+            help="Filter by prefix of the name.",
             callback=options.refuse_blank,
         ),
     ] = None,
@@ -92,13 +92,14 @@ def list_variables(
         ),
     )
     if limit and next(found, None) is not None:
-        this.print(Text(f"… and more: --limit {limit * 5}, or 0 for all", style="dim"))
+        this.print(Text(f"… and more. Use --limit {limit * 5}, or --limit 0 for all.", style="dim"))
 
 
 def get_variable(ctx: typer.Context, name: Name, *, json: options.Json = False) -> None:
-    """Print the value of a variable: a text without control characters, anything else as JSON.
+    """Print the value of a variable.
 
-    With --json it is exact.
+    A string is printed without control characters, any other value as JSON. With
+    --json, the output is exact.
 
     Try:
 
@@ -119,16 +120,16 @@ def set_variable(
         str,
         typer.Argument(
             metavar="VALUE",
-            help="JSON; what is no JSON is taken as a text. After -- it may begin with a dash.",
+            help="JSON value. Anything else is stored as a string. Use -- before a leading dash.",
             show_default=False,
         ),
     ],
     *,
     text: Annotated[
-        bool, typer.Option("--text", help="Take the value as a text, also if it looks like JSON.")
+        bool, typer.Option("--text", help="Store the value as a string, even if it is valid JSON.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the variable if it is there.")
+        bool, typer.Option("--overwrite", help="Replace the variable if it exists.")
     ] = False,
     tag: Tags = None,
     json: options.Json = False,
@@ -148,10 +149,10 @@ def set_variable(
     try:
         stored = this.client().set_variable(name, parsed, tags=tag or (), overwrite=overwrite)
     except (TypeError, ValueError) as error:
-        raise typer.BadParameter(f"it cannot be stored: {error}", param_hint="VALUE") from None
+        raise typer.BadParameter(f"cannot store the value: {error}", param_hint="VALUE") from None
     except ObjectAlreadyExists:
         raise CommandError(
-            f"there is a variable {name!r} already", advice="--overwrite replaces it."
+            f"variable {name!r} already exists", advice="Use --overwrite to replace it."
         ) from None
     if json:
         this.print_json(json_output.record(stored))
@@ -176,7 +177,7 @@ def unset_variable(ctx: typer.Context, name: Name, *, json: options.Json = False
 
 
 def inspect_variable(ctx: typer.Context, name: Name, *, json: options.Json = False) -> None:
-    """Show a variable with its tags and times.
+    """Show a variable with its tags and timestamps.
 
     Try:
 
@@ -190,8 +191,8 @@ def inspect_variable(ctx: typer.Context, name: Name, *, json: options.Json = Fal
     this.print(Text(found.name, style="bold"))
     fields = {
         "tags": ", ".join(found.tags),
-        "set": f"{fmt.stamp(found.created_at)} ({fmt.ago(found.created_at, now=this.now)})",
-        "changed": ""
+        "created": f"{fmt.stamp(found.created_at)} ({fmt.ago(found.created_at, now=this.now)})",
+        "updated": ""
         if found.updated_at == found.created_at
         else f"{fmt.stamp(found.updated_at)} ({fmt.ago(found.updated_at, now=this.now)})",
     }
@@ -212,7 +213,7 @@ def _find(client: SyncFlowspanClient, name: str) -> Variable:
 def _missing(name: str) -> CommandError:
     return CommandError(
         f"there is no variable {name!r}",
-        advice="`flowspan variable ls` lists those there are; `flowspan variable set` makes one.",
+        advice="List the variables with `flowspan variable ls`.",
     )
 
 
@@ -222,14 +223,15 @@ def _parsed(text: str) -> Any:
     except ValueError:
         return text
     except RecursionError:
-        raise typer.BadParameter("it is nested too deeply", param_hint="VALUE") from None
+        raise typer.BadParameter("the value is nested too deeply", param_hint="VALUE") from None
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
         raise typer.BadParameter(
-            f"{digits} is too large a number; --text stores it as a text", param_hint="VALUE"
+            f"{digits} is too large for a number. Use --text to store it as a string",
+            param_hint="VALUE",
         )
     return number
 

@@ -70,7 +70,7 @@ def test_wide_and_long_tables_are_cut() -> None:
     lines = shown("table", rows, width=40)
     assert max(map(len, lines[:-1])) == 40
     assert len(lines) == 202
-    assert lines[-1] == "… 300 more rows: --json has them"
+    assert lines[-1] == "… 300 more rows: use --json to see them"
 
 
 def test_a_progress_is_a_bar() -> None:

@@ -275,7 +275,7 @@ def test_without_write_nothing_is_changed_and_with_it_only_the_files_that_use_pr
     times = [path.stat().st_mtime_ns for path in (using, other)]
 
     outcome = flowspan("migrate", str(tmp_path))
-    assert "--write changes the imports" in outcome.out
+    assert "Use --write to rewrite the imports" in outcome.out
     assert [path.stat().st_mtime_ns for path in (using, other)] == times
 
     outcome = flowspan("migrate", str(tmp_path), "--write")
