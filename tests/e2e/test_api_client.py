@@ -263,13 +263,13 @@ def test_nobody_answers() -> None:
 def test_a_closed_client_says_so(service: ServiceProcess) -> None:
     with get_client(sync_client=True, address=service.address) as client:
         pass
-    with pytest.raises(FlowspanError, match="was closed"):
+    with pytest.raises(FlowspanError, match="is closed"):
         client.read_service_info()
 
     async def closed() -> None:
         async with get_client(address=service.address) as client:
             assert await client.read_flow_runs(limit=1) == []
-        with pytest.raises(FlowspanError, match="was closed"):
+        with pytest.raises(FlowspanError, match="is closed"):
             await client.read_service_info()
 
     asyncio.run(closed())

@@ -127,4 +127,4 @@ def test_promise_a_watch_begins_again_over_a_restored_database(
     again = items[5]
     assert isinstance(again, RunSnapshot)
     assert again.run.state.name == "Pending"
-    assert "the watch begins again with a snapshot" in caplog.text
+    assert "restarting the watch with a snapshot" in caplog.text

@@ -1,16 +1,16 @@
-"""The API client, from within: `flowspan.client` is the way in.
+"""Implementation of the API client. The public entry point is `flowspan.client`.
 
-- `operations`: each thing that can be asked, as a generator that says what to send and how to read
-  the answer, without doing either; and the table of them all.
-- `steps`: what operations yield, and how pages, streams and waiting are made of it.
-- `blocking`, `asynchronous`: the two drivers that carry operations out.
-- `methods`: makes the table of operations methods of both clients, with their types.
+- `operations`: one generator per API operation. It describes the requests and parses the
+  responses, without any I/O; `Operations` is the table of all of them.
+- `steps`: the steps that operations yield, and helpers for pages, streams and waiting.
+- `blocking`, `asynchronous`: the two drivers, which perform the steps.
+- `methods`: descriptors that turn operations into typed methods of both clients.
 - `client`: the two clients.
-- `models`, `convert`, `chunks`, `errors`: what comes back.
-- `events`, `ids`: what is reported of runs that no decorator runs.
+- `models`, `convert`, `chunks`, `errors`: the returned records and raised errors.
+- `events`, `ids`: reporting of runs that are not executed by a decorator.
 
-Ids are `uuid.UUID` in what comes back, so that no name is ever taken for an id; arguments take a
-UUID or its text. Instants are aware datetimes in UTC, durations seconds.
+Returned ids are `uuid.UUID`, so that a name is never mistaken for an id; arguments accept a
+UUID or its text. Instants are aware datetimes in UTC, durations are in seconds.
 """
 
 from __future__ import annotations

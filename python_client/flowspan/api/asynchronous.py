@@ -1,4 +1,4 @@
-"""The driver of operations for asyncio; the twin of `flowspan.api.blocking`, which says more."""
+"""The asyncio driver of operations. `flowspan.api.blocking` is its twin and has the details."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class AsyncPages(Generic[T]):
-    """The items of a list: `async for` takes them page by page, `await` all of them at once."""
+    """The items of a list: `async for` fetches them page by page, `await` fetches them all."""
 
     def __init__(self, items: AsyncGenerator[T, None]) -> None:
         self._items = items
@@ -46,7 +46,7 @@ class AsyncPages(Generic[T]):
         return self._all().__await__()
 
     async def aclose(self) -> None:
-        """Asks for no further page."""
+        """Stop fetching pages."""
         await self._items.aclose()
 
     async def _all(self) -> list[T]:
@@ -54,9 +54,9 @@ class AsyncPages(Generic[T]):
 
 
 class AsyncDriver:
-    """Carries operations out on an event loop: the one in which it is first used.
+    """Driver that performs operations on the event loop in which it is first used.
 
-    The connection is made by `open`, by `async with`, or by the first call.
+    The connection is opened by `open`, by `async with`, or by the first call.
     """
 
     def __init__(
@@ -67,30 +67,30 @@ class AsyncDriver:
         reconnect_s: float = 60.0,
         start_local: bool = True,
     ) -> None:
-        """Notes where the service is; the arguments are those of `BlockingDriver`."""
+        """Create a driver; the arguments are those of `BlockingDriver`."""
         self._connection = _Connection(address, start_local=start_local)
         self._options = Options(timeout_s, reconnect_s)
 
     @property
     def address(self) -> str:
-        """Where the service is; empty as long as that was not asked for and is not known."""
+        """The address of the service; empty until it has been resolved."""
         return self._connection.address
 
     def with_options(
         self, *, timeout_s: float | None = None, reconnect_s: float | None = None
     ) -> Self:
-        """The same client on the same connection; see `BlockingDriver.with_options`."""
+        """Return a copy of this client with other timeouts; see `BlockingDriver.with_options`."""
         other = copy.copy(self)
         other._options = changed(self._options, timeout_s, reconnect_s)  # noqa: SLF001 - a copy
         return other
 
     async def open(self) -> Self:
-        """Connects, where that was not done yet; see `BlockingDriver.open`."""
+        """Connect, if not connected yet; see `BlockingDriver.open`."""
         await self._connection.channel()
         return self
 
     async def close(self) -> None:
-        """Closes the connection; streams that are open end with an error."""
+        """Close the connection. Open streams end with an error."""
         await self._connection.close()
 
     async def __aenter__(self) -> Self:
@@ -105,7 +105,7 @@ class AsyncDriver:
         await self.close()
 
     async def answer(self, steps: Answer[T]) -> T:
-        """Carries out an operation that has one answer."""
+        """Perform an operation that has one answer, and return the answer."""
         with closing(steps):
             try:
                 step = next(steps)
@@ -116,7 +116,7 @@ class AsyncDriver:
                 return value
 
     async def items(self, steps: Items[T]) -> AsyncGenerator[T, None]:
-        """Carries out an operation that gives items, as far as they are asked for."""
+        """Perform an operation with many items, and yield them on demand."""
         with closing(steps):
             step: Step | Give[T] | None = next(steps, None)
             while step is not None:
@@ -131,11 +131,11 @@ class AsyncDriver:
                         return
 
     def pages(self, steps: Items[T]) -> AsyncPages[T]:
-        """Carries out an operation that gives a list, as far as it is asked for."""
+        """Perform an operation that lists items, and return them on demand."""
         return AsyncPages(self.items(steps))
 
     async def _advance(self, steps: Any, step: Any) -> Any:
-        """Does a step, and tells the operation what came of it; gives its next step."""
+        """Perform a step, send its outcome to the operation, and return the next step."""
         try:
             try:
                 outcome = await self._do(step)
@@ -143,7 +143,7 @@ class AsyncDriver:
                 return steps.throw(error)
             return steps.send(outcome)
         except StopIteration as stop:
-            # A coroutine may not let a StopIteration out.
+            # A coroutine must not raise StopIteration.
             raise _Ended(stop.value) from None
 
     async def _do(self, step: Step) -> Any:
@@ -185,15 +185,15 @@ class AsyncDriver:
             await asyncio.to_thread(wait, own, timeout_s)
 
 
-class _Ended(Exception):  # noqa: N818 - says what happened
-    """An operation has returned."""
+class _Ended(Exception):  # noqa: N818 - a signal, not an error
+    """Signals that an operation has returned; carries its value."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
 class _Connection:
-    """A channel that is made when it is needed; the twin of the one in `flowspan.api.blocking`."""
+    """A channel that is opened on first use; the twin of the one in `flowspan.api.blocking`."""
 
     def __init__(self, address: str | None, *, start_local: bool) -> None:
         self.address = address or ""
@@ -209,7 +209,7 @@ class _Connection:
             if self._is_closed:
                 raise closed()
             if self._channel is None:
-                # Starting the local service takes a moment, which the loop is not to stand still.
+                # Starting the local service takes a moment and must not block the event loop.
                 target = await asyncio.to_thread(reach, self._wanted, start_local=self._start_local)
                 self.address = target.text
                 self.own_service = await asyncio.to_thread(own_service, self._wanted, target)

@@ -1,4 +1,4 @@
-"""The driver of operations for plain code: each step blocks until it is done."""
+"""The blocking driver of operations: each step blocks the calling thread."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ T = TypeVar("T")
 
 
 class BlockingDriver:
-    """Carries operations out in the calling thread. May be shared between threads.
+    """Driver that performs operations in the calling thread. Thread-safe.
 
-    The connection is made by `open`, by `with`, or by the first call.
+    The connection is opened by `open`, by `with`, or by the first call.
     """
 
     def __init__(
@@ -44,50 +44,50 @@ class BlockingDriver:
         reconnect_s: float = 60.0,
         start_local: bool = True,
     ) -> None:
-        """Notes where the service is; connects to nothing yet.
+        """Create a driver without connecting.
 
         Args:
-            address: ``host:port`` or ``unix:/path``. None stands for FLOWSPAN_ADDRESS, and where
-                that is not set, for the local service.
-            timeout_s: How long a call with one answer may take; None without a limit.
-            reconnect_s: How long a stream tries to go on after its connection broke.
-            start_local: Whether the local service may be started, where it is meant and does not
-                run.
+            address: ``host:port`` or ``unix:/path``. If None, FLOWSPAN_ADDRESS, or the local
+                service if that is not set.
+            timeout_s: Timeout of a call with one answer, in seconds; None for no limit.
+            reconnect_s: The time that a stream tries to reconnect after its connection broke, in
+                seconds.
+            start_local: True to start the local service if it is addressed but not running.
         """
         self._connection = _Connection(address, start_local=start_local)
         self._options = Options(timeout_s, reconnect_s)
 
     @property
     def address(self) -> str:
-        """Where the service is; empty as long as that was not asked for and is not known."""
+        """The address of the service; empty until it has been resolved."""
         return self._connection.address
 
     def with_options(
         self, *, timeout_s: float | None = None, reconnect_s: float | None = None
     ) -> Self:
-        """The same client on the same connection, with other patience.
+        """Return a copy of this client that shares the connection but has other timeouts.
 
         Args:
-            timeout_s: How long a call with one answer may take; as it is if None.
-            reconnect_s: How long a stream tries to go on; as it is if None.
+            timeout_s: Timeout of a call with one answer, in seconds; unchanged if None.
+            reconnect_s: The time that a stream tries to reconnect, in seconds; unchanged if None.
         """
         other = copy.copy(self)
         other._options = changed(self._options, timeout_s, reconnect_s)  # noqa: SLF001 - a copy
         return other
 
     def open(self) -> Self:
-        """Connects, where that was not done yet.
+        """Connect, if not connected yet.
 
         Raises:
-            ConfigError: The address is none.
+            ConfigError: The address is invalid.
             LocalServiceError: The local service did not start.
-            ServiceUnavailableError: Nothing answers there, or no local service runs.
+            ServiceUnavailableError: The address does not answer, or no local service is running.
         """
         self._connection.channel()
         return self
 
     def close(self) -> None:
-        """Closes the connection; streams that are open end with an error."""
+        """Close the connection. Open streams end with an error."""
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -102,7 +102,7 @@ class BlockingDriver:
         self.close()
 
     def answer(self, steps: Answer[T]) -> T:
-        """Carries out an operation that has one answer."""
+        """Perform an operation that has one answer, and return the answer."""
         try:
             step = next(steps)
             while True:
@@ -114,7 +114,7 @@ class BlockingDriver:
             steps.close()
 
     def items(self, steps: Items[T]) -> Iterator[T]:
-        """Carries out an operation that gives items, as far as they are asked for."""
+        """Perform an operation with many items, and yield them on demand."""
         with closing(steps):
             step: Step | Give[T] | None = next(steps, None)
             while step is not None:
@@ -130,7 +130,7 @@ class BlockingDriver:
     pages = items
 
     def _advance(self, steps: Any, step: Any) -> Any:
-        """Does a step, and tells the operation what came of it; gives its next step."""
+        """Perform a step, send its outcome to the operation, and return the next step."""
         try:
             outcome = self._do(step)
         except FlowspanError as error:
@@ -169,7 +169,7 @@ class BlockingDriver:
             raise translate(error, address=self.address) from None
 
     def _await_own_reports(self, timeout_s: float | None) -> None:
-        """Wait until the service has stored what this process has reported to it so far."""
+        """Wait until the service has stored what this process has reported so far."""
         own = self._connection.own_service
         wait = pending_wait() if own is not None else None
         if own is not None and wait is not None:
@@ -177,11 +177,11 @@ class BlockingDriver:
 
 
 class _Connection:
-    """A channel that is made when it is needed, shared by a client and its copies.
+    """A channel that is opened on first use, shared by a client and its copies.
 
     Attributes:
-        address: Where the service is.
-        own_service: The same, if this process reports to it; else None.
+        address: The address of the service.
+        own_service: The same address if this process reports to it, else None.
     """
 
     def __init__(self, address: str | None, *, start_local: bool) -> None:
@@ -213,7 +213,7 @@ class _Connection:
 
 
 def changed(options: Options, timeout_s: float | None, reconnect_s: float | None) -> Options:
-    """Options with what is not None."""
+    """Return the options with every argument that is not None replaced."""
     if timeout_s is not None:
         options = replace(options, timeout_s=timeout_s)
     if reconnect_s is not None:

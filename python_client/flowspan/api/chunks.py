@@ -1,4 +1,4 @@
-"""Joins the pieces of long log records."""
+"""Reassembly of long log records from their chunks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 
 
 class ChunkJoiner:
-    """Makes whole records of what arrives in order of position, pieces of several records mixed.
+    """Reassembles records that arrive in ascending order of position, with interleaved chunks.
 
-    The pieces of one record have the run, the attempt, the time, the logger and the number of
-    pieces in common, and come in order.
+    Chunks of one record share run, attempt, time, logger and chunk count, and arrive in order.
     """
 
     def __init__(self) -> None:
         self._open: dict[tuple[object, ...], list[log_pb2.LogRecord]] = {}
 
     def join(self, records: Iterable[log_pb2.LogRecord]) -> Iterator[LogRecord]:
-        """The records that are whole now; a long one comes where its last piece came."""
+        """Yield the records that are now complete, each at the place of its last chunk."""
         for record in records:
             if record.chunk_count <= 1:
                 yield _whole([record])
@@ -38,26 +37,26 @@ class ChunkJoiner:
                 yield _whole(pieces)
 
     def resume(self, records: Iterable[log_pb2.LogRecord]) -> None:
-        """Take the first pieces of records whose last pieces are still to come."""
+        """Add the first chunks of records whose last chunks are still to arrive."""
         for _ in self.join(records):
             pass
 
     def pieces(self) -> list[log_pb2.LogRecord]:
-        """Return the pieces of the records that are not whole yet."""
+        """Return the chunks of incomplete records."""
         return [piece for pieces in self._open.values() for piece in pieces]
 
     def rest(self) -> Iterator[LogRecord]:
-        """Records whose last piece never came, as far as they came: nothing is left out."""
+        """Yield records whose last chunk never arrived, as far as they were received."""
         pending, self._open = self._open, {}
         for pieces in pending.values():
             yield _whole(pieces)
 
 
 class BackwardJoiner:
-    """The same for records that arrive in descending order of position, the last piece first.
+    """Reassembles records that arrive in descending order of position, last chunk first.
 
     Attributes:
-        unfinished: The pieces, in order, of records whose last pieces are not there yet.
+        unfinished: The chunks, in order, of records whose last chunks had not arrived yet.
     """
 
     def __init__(self) -> None:
@@ -66,11 +65,11 @@ class BackwardJoiner:
 
     @property
     def is_waiting(self) -> bool:
-        """True if the first pieces of a record are still to come."""
+        """True if the first chunks of a record are still to arrive."""
         return bool(self._open)
 
     def join(self, records: Iterable[log_pb2.LogRecord]) -> Iterator[LogRecord]:
-        """Return the records that are whole now; a long one comes where its first piece came."""
+        """Yield the records that are now complete, each at the place of its first chunk."""
         for record in records:
             if record.chunk_count <= 1:
                 yield _whole([record])
@@ -87,7 +86,7 @@ class BackwardJoiner:
                 self.unfinished[:0] = pieces
 
     def rest(self) -> Iterator[LogRecord]:
-        """Return the records whose first pieces are not there, as far as they are."""
+        """Yield the records whose first chunks are missing, as far as they were received."""
         pending, self._open = self._open, {}
         for pieces in pending.values():
             yield _whole(pieces)

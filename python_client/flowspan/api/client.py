@@ -1,4 +1,4 @@
-"""The clients: the table of operations, with a driver that carries them out."""
+"""The API clients: the table of operations combined with a driver."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ["FlowspanClient", "SyncFlowspanClient", "get_client"]
 
 
 class FlowspanClient(Operations, AsyncDriver):
-    """The service, for asyncio: coroutines and asynchronous iterators.
+    """API client for asyncio: its methods are coroutines and asynchronous iterators.
 
-    To be used within one event loop, best by `async with`. The methods are documented in
-    `flowspan.api.operations`. They raise ApiError where the service refuses a call and
-    ServiceUnavailableError where it is not reached.
+    Use it within one event loop, preferably with `async with`. The methods are documented in
+    `flowspan.api.operations`. They raise ApiError if the service refuses a call, and
+    ServiceUnavailableError if it is unreachable.
     """
 
 
 class SyncFlowspanClient(Operations, BlockingDriver):
-    """The service, for plain code: methods that block, and iterators.
+    """API client for plain code: its methods block or return iterators.
 
-    To be used by `with`; may be shared between threads. The methods are those of FlowspanClient.
+    Use it with `with`. It is thread-safe. The methods are those of FlowspanClient.
     """
 
 
@@ -44,7 +44,7 @@ def get_client(
     address: str | None = None,
     timeout_s: float | None = 30.0,
 ) -> FlowspanClient | SyncFlowspanClient:
-    """A client of the service, which connects when its `with` block begins.
+    """Return a client of the service. It connects when its `with` block begins.
 
     For example::
 
@@ -52,10 +52,10 @@ def get_client(
         with get_client(sync_client=True) as client: ...
 
     Args:
-        sync_client: Whether the client is one for plain code; else it is one for asyncio.
-        address: ``host:port`` or ``unix:/path``. None stands for FLOWSPAN_ADDRESS, and where that
-            is not set, for the local service, which is started if it does not run.
-        timeout_s: How long a call with one answer may take; None without a limit.
+        sync_client: True for a blocking client; otherwise the client is for asyncio.
+        address: ``host:port`` or ``unix:/path``. If None, FLOWSPAN_ADDRESS, or the local service
+            if that is not set. The local service is started if it is not running.
+        timeout_s: Timeout of a call with one answer, in seconds; None for no limit.
     """
     if sync_client:
         return SyncFlowspanClient(address, timeout_s=timeout_s)

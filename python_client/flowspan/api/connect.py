@@ -1,4 +1,4 @@
-"""Finds the service that a client talks to."""
+"""Resolution of the service's address."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _CONNECT_TIMEOUT_S = 5.0
 
 
 def reach(address: str | None = None, *, start_local: bool = True) -> Address:
-    """Where the service is, once something answers there.
+    """Return the address of the service after checking that it answers.
 
     Args:
         address: ``host:port`` or ``unix:/path``; the configured one if None.
-        start_local: Whether the local service may be started, where it is meant and does not run.
+        start_local: True to start the local service if it is addressed but not running.
 
     Raises:
-        ConfigError: The address is none.
+        ConfigError: The address is invalid.
         LocalServiceError: The local service did not start.
-        ServiceUnavailableError: Nothing answers there, or no local service runs.
+        ServiceUnavailableError: The address does not answer, or no local service is running.
     """
     target = _target(address, start_local=start_local)
     try:
@@ -35,8 +35,8 @@ def own_service(wanted: str | None, target: Address) -> Address | None:
     """Return the target if this process reports to it, else None.
 
     Args:
-        wanted: The address that was asked for; None for the configured one.
-        target: Where that is.
+        wanted: The requested address; None for the configured one.
+        target: The resolved address.
     """
     return target if wanted is None or is_reported_to(target, get_config()) else None
 
@@ -51,6 +51,6 @@ def _target(address: str | None, *, start_local: bool) -> Address:
     if found is None:
         raise ServiceUnavailableError(
             f"no service is running for {settings.home}. "
-            "The first flow starts one; `flowspan server start` starts one to stay."
+            "Run a flow, which starts one, or start one with `flowspan server start`."
         )
     return found

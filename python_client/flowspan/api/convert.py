@@ -1,4 +1,4 @@
-"""Wire messages to records, and the other way where a request needs it."""
+"""Conversion between wire messages and the records of `flowspan.api.models`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _Enum = TypeVar("_Enum", bound=IntEnum)
 
 
 def instant(message: Any, name: str) -> datetime | None:
-    """The Timestamp field of that name, or None where it is not set."""
+    """Return the Timestamp field of that name as a datetime; None if it is not set."""
     if not message.HasField(name):
         return None
     stamp: Timestamp = getattr(message, name)
@@ -44,17 +44,17 @@ def instant(message: Any, name: str) -> datetime | None:
 
 
 def seconds(duration: Duration) -> float:
-    """A Duration as seconds."""
+    """Return a Duration in seconds."""
     return float(duration.seconds + duration.nanos / 1e9)
 
 
 def identifier(text: str) -> UUID | None:
-    """An id, or None where it is empty."""
+    """Return an id as a UUID; None if it is empty."""
     return UUID(text) if text else None
 
 
 def known(enum: type[_Enum], number: int) -> _Enum:
-    """The enum's value of that number; UNKNOWN for one that this client does not know yet."""
+    """Return the enum member with that number; UNKNOWN if this client does not know it."""
     try:
         return enum(number)
     except ValueError:
@@ -62,12 +62,12 @@ def known(enum: type[_Enum], number: int) -> _Enum:
 
 
 def _wire_type(kind: models.StateType) -> str:
-    """The name of a type for the wire; the type may be given as text."""
+    """Return the wire name of a state type, which may be given as text."""
     return state_pb2.StateType.Name(models.StateType(kind).number)
 
 
 def failure(message: failure_pb2.Failure) -> models.Failure:
-    """An error with its chain of causes, which the service keeps short."""
+    """Return a failure with its chain of causes. The service limits the length of the chain."""
     return models.Failure(
         type=message.type,
         message=message.message,
@@ -77,12 +77,12 @@ def failure(message: failure_pb2.Failure) -> models.Failure:
 
 
 def payload(message: payload_pb2.Payload) -> models.Payload:
-    """A value of the user's."""
+    """Return a user value."""
     return models.Payload(encoding=message.encoding, data=message.data)
 
 
 def state(message: state_pb2.State) -> models.State:
-    """A state."""
+    """Return a state."""
     return models.State(
         type=type_of_number(message.type),
         name=message.name,
@@ -103,7 +103,7 @@ def _trace(message: trace_pb2.TraceContext) -> models.TraceContext:
 
 
 def _common(message: flow_run_pb2.FlowRun | task_run_pb2.TaskRun) -> dict[str, Any]:
-    """The fields that both kinds of runs have."""
+    """Return the fields common to both kinds of runs."""
     run_id = UUID(message.id)
     return {
         "id": run_id,
@@ -124,7 +124,7 @@ def _common(message: flow_run_pb2.FlowRun | task_run_pb2.TaskRun) -> dict[str, A
 
 
 def flow_run(message: flow_run_pb2.FlowRun) -> models.FlowRun:
-    """A flow run."""
+    """Return a flow run."""
     return models.FlowRun(
         flow_id=identifier(message.flow_id),
         flow_name=message.flow_name,
@@ -135,7 +135,7 @@ def flow_run(message: flow_run_pb2.FlowRun) -> models.FlowRun:
 
 
 def task_run(message: task_run_pb2.TaskRun) -> models.TaskRun:
-    """A task run."""
+    """Return a task run."""
     return models.TaskRun(
         task_name=message.task_name,
         flow_run_id=identifier(message.flow_run_id),
@@ -144,7 +144,7 @@ def task_run(message: task_run_pb2.TaskRun) -> models.TaskRun:
 
 
 def transition(message: transition_pb2.Transition) -> models.Transition:
-    """A transition."""
+    """Return a transition."""
     return models.Transition(
         run_id=UUID(message.run_id),
         ordinal=message.ordinal,
@@ -157,7 +157,7 @@ def transition(message: transition_pb2.Transition) -> models.Transition:
 
 
 def verdict(message: verdict_pb2.Verdict) -> models.Verdict:
-    """A verdict."""
+    """Return a verdict."""
     return models.Verdict(
         run_id=UUID(message.run_id),
         kind=known(models.VerdictKind, message.kind),
@@ -170,7 +170,7 @@ def verdict(message: verdict_pb2.Verdict) -> models.Verdict:
 
 
 def flow(message: flow_pb2.Flow) -> models.Flow:
-    """A flow."""
+    """Return a flow."""
     return models.Flow(
         id=UUID(message.id),
         name=message.name,
@@ -180,7 +180,7 @@ def flow(message: flow_pb2.Flow) -> models.Flow:
 
 
 def artifact(message: artifact_pb2.Artifact) -> models.Artifact:
-    """An artifact."""
+    """Return an artifact."""
     return models.Artifact(
         id=UUID(message.id),
         key=message.key or None,
@@ -195,7 +195,7 @@ def artifact(message: artifact_pb2.Artifact) -> models.Artifact:
 
 
 def variable(message: variable_pb2.Variable) -> models.Variable:
-    """A variable."""
+    """Return a variable."""
     return models.Variable(
         name=message.name,
         value=payload(message.value),
@@ -206,7 +206,7 @@ def variable(message: variable_pb2.Variable) -> models.Variable:
 
 
 def info(message: system_service_pb2.GetInfoResponse) -> models.ServiceInfo:
-    """What the service says of itself."""
+    """Return the state and settings of the service."""
     return models.ServiceInfo(
         version=message.version,
         schema_version=message.schema_version,
@@ -234,14 +234,14 @@ def info(message: system_service_pb2.GetInfoResponse) -> models.ServiceInfo:
 
 
 def counts(items: Iterable[run_filter_pb2.StateCount]) -> dict[models.StateType, int]:
-    """How many runs are in states of each type."""
+    """Return the number of runs by state type."""
     return {type_of_number(item.type): item.count for item in items}
 
 
 def watch_item(
     message: watch_service_pb2.WatchResponse,
 ) -> models.RunSnapshot | models.SnapshotEnd | models.Change | None:
-    """An item of a watch; None for a kind that this client does not know yet."""
+    """Return an item of a watch; None for a kind that this client does not know."""
     match message.WhichOneof("item"):
         case "flow_run":
             return models.RunSnapshot(flow_run(message.flow_run))
@@ -265,21 +265,21 @@ def _change(message: watch_service_pb2.Change, token: str) -> models.Change:
 
 
 def wire_optional(value: UUID | str | None, name: str) -> str:
-    """An id or a text that may be missing, for the wire, where empty stands for missing.
+    """Return an optional id or text for the wire, where an empty text means absent.
 
     Raises:
-        ValueError: It is an empty text, which would be taken as missing.
+        ValueError: The text is empty or blank, which would be taken as absent.
     """
     if value is None:
         return ""
     text = str(value)
     if not text.strip():
-        raise ValueError(f"{name} is empty ({text!r}); leave it out, or pass None, for none")
+        raise ValueError(f"{name} is empty ({text!r}). Omit it or pass None for no filter")
     return text
 
 
 def wire_filter(value: models.RunFilter | None) -> run_filter_pb2.RunFilter | None:
-    """A filter for the wire."""
+    """Return a filter for the wire."""
     if value is None:
         return None
     return run_filter_pb2.RunFilter(
@@ -300,22 +300,22 @@ def wire_filter(value: models.RunFilter | None) -> run_filter_pb2.RunFilter | No
 
 
 def wire_order(*, oldest_first: bool) -> run_filter_pb2.RunOrder:
-    """An order of runs for the wire."""
+    """Return an order of runs for the wire."""
     if oldest_first:
         return run_filter_pb2.RUN_ORDER_OLDEST_FIRST
     return run_filter_pb2.RUN_ORDER_NEWEST_FIRST
 
 
 def wire_level(number: int) -> log_pb2.LogLevel:
-    """A level of log records for the wire."""
-    # An open enum: numbers between the names are allowed, which the generated type cannot say.
+    """Return a log level for the wire."""
+    # An open enum: the generated type cannot express that other numbers are allowed.
     return number  # type: ignore[return-value]
 
 
 def wire_state(
     kind: models.StateType, *, name: str, message: str, scheduled_at: datetime | None = None
 ) -> state_pb2.State:
-    """A state to ask for; its time is set by the service."""
+    """Return a requested state for the wire, without a time: the service sets it."""
     return state_pb2.State(
         type=_wire_type(kind),
         name=name,
@@ -325,7 +325,7 @@ def wire_state(
 
 
 def wire_failure(value: models.Failure | FailureInfo) -> failure_pb2.Failure:
-    """An error with its chain of causes for the wire."""
+    """Return a failure with its chain of causes for the wire."""
     return failure_pb2.Failure(
         type=value.type,
         message=value.message,
@@ -335,20 +335,20 @@ def wire_failure(value: models.Failure | FailureInfo) -> failure_pb2.Failure:
 
 
 def set_time(stamp: Timestamp, value: datetime, name: str) -> None:
-    """Sets a Timestamp.
+    """Set a Timestamp message.
 
     Raises:
-        ValueError: The value has no time zone, and so is no instant.
+        ValueError: The value has no time zone.
     """
     wire_time(value, name)
     stamp.FromDatetime(value)
 
 
 def wire_time(value: datetime | None, name: str) -> datetime | None:
-    """An instant for the wire.
+    """Return an instant for the wire, after checking its time zone.
 
     Raises:
-        ValueError: It has no time zone, and so is no instant.
+        ValueError: The value has no time zone.
     """
     if value is not None and value.tzinfo is None:
         raise ValueError(f"{name} must have a time zone, as in datetime.now(UTC), not {value!r}")

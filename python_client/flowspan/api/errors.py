@@ -1,4 +1,4 @@
-"""What a failed call becomes: an ApiError that the service sent, or ServiceUnavailableError."""
+"""Translation of failed calls into ApiError or ServiceUnavailableError."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from flowspan.exceptions import (
 
 _DOMAIN = "flowspan.v1"
 
-# What the service says may succeed later; see flowspan.v1.ErrorReason.
+# Reasons for which the service says that a retry may succeed; see flowspan.v1.ErrorReason.
 _RETRYABLE_REASONS = frozenset({"OVERLOADED", "STOPPING", "STORE_UNAVAILABLE"})
 
-# What gRPC itself says when the connection broke, or was never there.
+# Statuses of gRPC for a connection that broke or was never established.
 _BROKEN = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
-# Errors that have a class of their own.
+# Statuses with an exception class of their own.
 _KINDS = {
     grpc.StatusCode.NOT_FOUND: ObjectNotFound,
     grpc.StatusCode.ALREADY_EXISTS: ObjectAlreadyExists,
 }
 
-# Signs in gRPC's own messages that something else than gRPC listens at the address.
+# Parts of gRPC's messages that show that a server of another protocol is listening.
 _NOT_GRPC = ("http2 header", "http1", "http/1", "http response", "frame header", "settings frame")
 
 
 def translate(error: grpc.RpcError, *, address: str) -> FlowspanError:
-    """The error to raise for a call that failed.
+    """Return the error to raise for a failed call.
 
     Args:
-        error: What grpc raised for a call.
-        address: Where the service was sought, for the message.
+        error: The error raised by grpc.
+        address: The address of the service, for the message.
     """
-    call = cast("grpc.Call", error)  # what grpc raises for calls is both
+    call = cast("grpc.Call", error)  # the errors that grpc raises for calls are both
     status = call.code()
     details = call.details() or ""
     info = _error_info(call)
@@ -49,29 +49,29 @@ def translate(error: grpc.RpcError, *, address: str) -> FlowspanError:
         return _refusal(details, status, info.reason, info.metadata.get("advice", ""))
     if any(sign in details.lower() for sign in _NOT_GRPC):
         return ApiError(
-            f"what listens at {address} is not a flowspan service ({details})",
+            f"the server at {address} is not a flowspan service ({details})",
             status=status.name,
-            advice="Check the address: FLOWSPAN_ADDRESS or --address.",
+            advice="Check the address in FLOWSPAN_ADDRESS or --address.",
         )
     if status in _BROKEN or _is_torn_down(status, details):
         return _unavailable(status, details, address)
     if status is grpc.StatusCode.UNIMPLEMENTED:
         return ApiError(
-            f"the service at {address} does not know this call ({details})",
+            f"the service at {address} does not support this call ({details})",
             status=status.name,
-            advice="It is older than this client, or not flowspan: see `flowspan server status`.",
+            advice="It may be older than this client. Check it with `flowspan server status`.",
         )
     return ApiError(details or status.name, status=status.name)
 
 
 def late_answer(address: str) -> ServiceUnavailableError:
-    """Return the error of a call that was not answered in time."""
+    """Return the error of a call that timed out."""
     return _unavailable(grpc.StatusCode.DEADLINE_EXCEEDED, "", address)
 
 
 def closed() -> FlowspanError:
-    """The error of a call on a client that was closed."""
-    return FlowspanError("this client was closed; make another one with flowspan.get_client()")
+    """Return the error of a call on a closed client."""
+    return FlowspanError("this client is closed. Create another one with flowspan.get_client()")
 
 
 def _refusal(message: str, status: grpc.StatusCode, reason: str, advice: str) -> ApiError:
@@ -89,7 +89,7 @@ def _refusal(message: str, status: grpc.StatusCode, reason: str, advice: str) ->
 
 
 def _is_torn_down(status: grpc.StatusCode, details: str) -> bool:
-    """Whether a stream was reset from below, as proxies and dying services do."""
+    """Return True if a proxy or a dying service reset the stream at the transport level."""
     return status in {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN} and (
         "RST_STREAM" in details or "Stream removed" in details
     )
@@ -101,15 +101,15 @@ def _unavailable(status: grpc.StatusCode, details: str, address: str) -> Service
     else:
         what = f"no connection to the service at {address}: {details}"
     return ServiceUnavailableError(
-        f"{what}\nStart one with `flowspan server start`, or set FLOWSPAN_ADDRESS to where it is."
+        f"{what}\nStart it with `flowspan server start`, or set FLOWSPAN_ADDRESS to its address."
     )
 
 
 def _error_info(call: grpc.Call) -> error_details_pb2.ErrorInfo | None:
-    """The ErrorInfo that flowspan adds to its errors, or None if the service did not send one."""
+    """Return the ErrorInfo that flowspan adds to its errors, or None."""
     try:
         status = rpc_status.from_call(call)
-    except (ValueError, AttributeError):  # details of something else than flowspan
+    except (ValueError, AttributeError):  # details that flowspan did not write
         return None
     if status is None:
         return None

@@ -1,4 +1,4 @@
-"""Makes the ids of what calls create."""
+"""Ids of objects that API calls create."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from flowspan import clock
 from flowspan.core.ids import IdMaker
 
 new_id = IdMaker(clock.now_ns, random.SystemRandom().getrandbits, threading.Lock())
-"""Makes a UUIDv7, as text."""
+"""Generator of UUIDv7 ids as text."""
 
 
 def new_uuid() -> UUID:
-    """Makes a UUIDv7."""
+    """Return a new UUIDv7."""
     return UUID(new_id())

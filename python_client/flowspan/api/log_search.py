@@ -1,4 +1,4 @@
-"""Which log records are wanted: what the service looks for, and what is left to look at here."""
+"""Filtering of log records: the part that the service does, and the part done in the client."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _MAX_TEXT_BYTES = 256
 class LogSearch:
     """The filters of a request for log records.
 
-    The service applies what it can, so that little is sent. Everything is checked again here: an
-    older service does not know all filters, and only whole records can be searched.
+    The service applies the filters that it can, so that little is transferred. The client
+    applies all filters again, because an older service does not know every filter, and a
+    pattern can be searched only in complete records.
     """
 
     def __init__(
@@ -32,22 +33,22 @@ class LogSearch:
         logged_after: datetime | None,
         pattern: str | re.Pattern[str] | None,
     ) -> None:
-        """Take the filters; the arguments are those of `read_logs`.
+        """Create a search; the arguments are those of `read_logs`.
 
         Raises:
             ValueError: A logger's name or the pattern is empty, or the time has no time zone.
-            re.error: The pattern is no regular expression.
+            re.error: The pattern is not a valid regular expression.
         """
         self._min_level = min_level
         self._loggers = tuple(convert.wire_optional(name, "loggers") for name in loggers)
         self._logged_after = convert.wire_time(logged_after, "logged_after")
         self._pattern = re.compile(pattern) if isinstance(pattern, str) else pattern
         if self._pattern is not None and not self._pattern.pattern:
-            raise ValueError("pattern is empty; leave it out, or pass None, for none")
+            raise ValueError("pattern is empty. Omit it or pass None for no filter")
         self._checks = list(self._make_checks())
 
     def fill(self, request: Any) -> None:
-        """Write the filters that the service knows into a request of LogService."""
+        """Write the filters that the service supports into a request of LogService."""
         request.min_level = convert.wire_level(self._min_level)
         request.loggers.extend(self._loggers)
         if self._logged_after is not None:
@@ -56,7 +57,7 @@ class LogSearch:
             request.message_contains = literal_text(self._pattern)
 
     def of(self, records: Iterable[LogRecord]) -> Iterator[LogRecord]:
-        """Return the records that fit."""
+        """Return the records that match."""
         if not self._checks:
             return iter(records)
         return (record for record in records if all(fits(record) for fits in self._checks))
@@ -74,8 +75,8 @@ class LogSearch:
 
 
 def literal_text(pattern: re.Pattern[str]) -> str:
-    """Return the text that a pattern stands for, if it stands for one; else an empty text."""
-    if pattern.flags != re.UNICODE:  # there are flags, such as to ignore the case
+    """Return the only text that the pattern matches; empty if it is not a literal."""
+    if pattern.flags != re.UNICODE:  # a flag such as IGNORECASE is set
         return ""
     text = ""
     characters = iter(pattern.pattern)

@@ -1,8 +1,8 @@
-"""Turns operations into methods: plain ones on the blocking client, coroutines on the other.
+"""Descriptors that turn operations into methods: blocking on one client, coroutines on the other.
 
-The table of operations (`flowspan.api.operations`) is written once, and both clients inherit it;
-which kind of method an operation is, is decided by the client that it is looked up on. Type
-checkers see the same.
+The table of operations (`flowspan.api.operations`) exists once, and both clients inherit it.
+The client on which an operation is looked up decides its kind of method, also for type
+checkers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class asks(Generic[P, T]):  # noqa: N801 - reads as what it makes
-    """Makes a method of an operation that has one answer."""
+class asks(Generic[P, T]):  # noqa: N801 - used like a decorator
+    """Descriptor for an operation that has one answer."""
 
     def __init__(self, operation: Callable[P, Answer[T]]) -> None:
         self.operation = operation
@@ -39,7 +39,7 @@ class asks(Generic[P, T]):  # noqa: N801 - reads as what it makes
 
 
 class lists(Generic[P, T]):  # noqa: N801 - see asks
-    """Makes a method of an operation that gives a list, page by page."""
+    """Descriptor for an operation that lists items, page by page."""
 
     def __init__(self, operation: Callable[P, Items[T]]) -> None:
         self.operation = operation
@@ -56,7 +56,7 @@ class lists(Generic[P, T]):  # noqa: N801 - see asks
 
 
 class streams(Generic[P, T]):  # noqa: N801 - see asks
-    """Makes a method of an operation that gives items as they happen."""
+    """Descriptor for an operation that yields items as they happen."""
 
     def __init__(self, operation: Callable[P, Items[T]]) -> None:
         self.operation = operation
@@ -73,7 +73,7 @@ class streams(Generic[P, T]):  # noqa: N801 - see asks
 
 
 def _bound(operation: Callable[..., Any], client: Any, kind: str) -> Callable[..., Any]:
-    """The method of a client that carries an operation out; the operation itself for a class."""
+    """Return the client's method that performs an operation; the operation itself for a class."""
     if client is None:
         return operation
     carry_out = getattr(client, kind)

@@ -1,7 +1,7 @@
-"""What the API client returns: frozen records of plain Python values.
+"""Records that the API client returns: frozen dataclasses of plain Python values.
 
-Instants are aware datetimes in UTC, durations are seconds, ids are UUIDs. A value of an enum that
-is newer than this client reads as UNKNOWN: an old client shows what it can.
+Instants are aware datetimes in UTC, durations are in seconds, ids are UUIDs. An enum value that
+this client does not know is read as UNKNOWN, so that older clients keep working.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class TransitionCause(IntEnum):
-    """Who caused a transition (flowspan.v1.TransitionCause)."""
+    """The cause of a transition (flowspan.v1.TransitionCause)."""
 
     UNKNOWN = 0
     REPORTED = 1
@@ -46,7 +46,7 @@ class VerdictKind(IntEnum):
 
 
 class LogLevel(IntEnum):
-    """The levels with a name; a record may have a number between them (flowspan.v1.LogLevel)."""
+    """The named log levels. A record may also have a number in between (flowspan.v1.LogLevel)."""
 
     DEBUG = 10
     INFO = 20
@@ -57,16 +57,17 @@ class LogLevel(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """A value of the user's: bytes, and how they are encoded."""
+    """An encoded user value: the encoding and the bytes."""
 
     encoding: str
     data: bytes
 
     def json(self) -> Any:
-        """The value, if its encoding is "json".
+        """Return the decoded value of a payload with encoding "json".
 
         Raises:
-            ValueError: It has another encoding, is not valid JSON, or is nested too deeply.
+            ValueError: The encoding is another one, or the data is not valid JSON or nested too
+                deeply.
         """
         if self.encoding != "json":
             msg = f"the encoding is {self.encoding!r}, not 'json'"
@@ -78,22 +79,23 @@ class Payload:
             raise ValueError(msg) from None
 
     def load(self, *, trust: Trust = False) -> Any:
-        """The value: itself if its encoding is "json", or the result that it leads to.
+        """Return the value: decoded JSON, or the stored result that the payload refers to.
 
-        A result is read from where the run stored it, if that is a result storage of this program:
-        the folder of its home, FLOWSPAN_RESULTS_URL, FLOWSPAN_RESULTS_TRUSTED_STORAGES, or the
-        `result_storage` of one of its flows and tasks. Reading one can run code of whoever wrote
-        it, and any run can name any place.
+        A result is read from the place that the run recorded, if that is one of this program's
+        result storages: the folder in its home, FLOWSPAN_RESULTS_URL,
+        FLOWSPAN_RESULTS_TRUSTED_STORAGES, or the `result_storage` of one of its flows and
+        tasks. Loading a result can execute code chosen by whoever wrote it, and a run can
+        record any place, so other places are refused by default.
 
         Args:
-            trust: True reads the result wherever it is. A path or a URL of a folder, or several,
-                are trusted beside the storages of this program.
+            trust: True to read the result from any place; or one or several paths or URLs of
+                folders to trust in addition to this program's storages.
 
         Raises:
-            UntrustedResult: It is somewhere else.
-            MissingResult: There is nothing any more where it leads, as seen from this machine.
-            ResultUnreadable: What is there cannot be read.
-            ValueError: It has another encoding, or is not valid JSON.
+            UntrustedResult: The result is in a place that is not trusted.
+            MissingResult: The result does not exist any more, as seen from this machine.
+            ResultUnreadable: The stored result cannot be read.
+            ValueError: The encoding is another one, or the data is not valid JSON.
         """
         if self.encoding != REFERENCE_ENCODING:
             return self.json()
@@ -104,7 +106,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An error of user code, in a form that every language can show."""
+    """An error of user code, in a language-independent form."""
 
     type: str
     message: str = ""
@@ -114,14 +116,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State(StateQuestions):
-    """One state of a run: an immutable record. It answers what `flowspan.State` answers.
+    """A state of a run: an immutable record with the predicates of `flowspan.State`.
 
     Attributes:
-        entered_at: By the clock of whoever entered it.
-        scheduled_at: With SCHEDULED: when the run is to go on.
-        failure: With FAILED and CRASHED: the error behind it.
-        result_reference: With COMPLETED: where the result is, if it was stored; `result()` reads
-            it.
+        entered_at: The time of entry, by the clock of the process that reported it.
+        scheduled_at: With SCHEDULED, the time at which the run is due.
+        failure: With FAILED and CRASHED, the underlying error.
+        result_reference: With COMPLETED, the place of the result, if it was stored; `result()`
+            reads it.
     """
 
     type: StateType
@@ -134,7 +136,7 @@ class State(StateQuestions):
 
     @property
     def timestamp(self) -> datetime | None:
-        """Another name of `entered_at`."""
+        """Alias of `entered_at`."""
         return self.entered_at
 
     def result(
@@ -144,29 +146,32 @@ class State(StateQuestions):
         trust: Trust = False,
         _sync: bool | None = None,
     ) -> Any:
-        """Return the stored result of the run; in asynchronous code, a coroutine.
+        """Return the stored result of the run; in asynchronous code, return a coroutine.
 
         Args:
-            raise_on_failure: Whether a run that did not complete raises an error; else that is
-                returned.
-            trust: What to read beside the result storages of this program: True for everything, or
-                the path or URL of a folder, or several. See `Payload.load`.
+            raise_on_failure: True to raise the error of a run that did not complete, False to
+                return it.
+            trust: Further places to read from: True for any, or one or several paths or URLs of
+                folders. See `Payload.load`.
             _sync: As for `flowspan.State.result`.
 
         Raises:
-            UntrustedResult: The result is in a place that only the run has named.
-            MissingResult: The result was not stored, or is not to be had from this machine.
+            UntrustedResult: The result is in a place that is not trusted.
+            MissingResult: The result was not stored, or is not available on this machine.
             UnfinishedRun: The run has not ended. It is a MissingResult.
-            ResultUnreadable: It cannot be read here.
-            RunFailed: The run failed, or crashed (CrashedRun).
-            CancelRun: It was cancelled.
-            UpstreamFailed: It never began, because a run before it did not complete.
+            ResultUnreadable: The stored result cannot be read.
+            RunFailed: The run failed or crashed (CrashedRun).
+            CancelRun: The run was cancelled.
+            UpstreamFailed: The run never started, because a run that it depends on did not
+                complete.
         """
         if gives_awaitable(sync=_sync):
             return self.aresult(raise_on_failure, trust=trust)
         if self.type is StateType.COMPLETED:
             if self.result_reference is None:
-                raise MissingResult("The result was not stored (persist_result=True does that).")
+                raise MissingResult(
+                    "The result was not stored. Set persist_result=True to store it."
+                )
             return self.result_reference.load(trust=trust)
         error = error_of(self.type, self.name, self.message)
         if raise_on_failure or is_unfinished(error):
@@ -179,7 +184,7 @@ class State(StateQuestions):
         *,
         trust: Trust = False,
     ) -> Any:
-        """`result`, to be awaited: the result is read in a thread."""
+        """Return the stored result, as `result`; it is read in a worker thread."""
         import asyncio  # noqa: PLC0415 - start-up cost
 
         return await asyncio.to_thread(self.result, raise_on_failure, trust=trust, _sync=True)
@@ -190,7 +195,7 @@ class State(StateQuestions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceContext:
-    """Where a run's span is: W3C traceparent and tracestate, and the parent's span id."""
+    """The span of a run: W3C traceparent and tracestate, and the parent's span id."""
 
     traceparent: str
     tracestate: str = ""
@@ -198,14 +203,14 @@ class TraceContext:
 
     @property
     def trace_id(self) -> str:
-        """32 hex digits, or empty."""
+        """The trace id, 32 hex digits; empty if unknown."""
         parts = self.traceparent.split("-")
         return parts[1] if len(parts) >= 4 else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """What flow runs and task runs have in common."""
+    """Fields common to flow runs and task runs."""
 
     id: UUID
     name: str
@@ -222,41 +227,41 @@ class _Run:
     session_id: UUID | None
     transition_count: int
 
-    # Other names, which are Prefect's.
+    # Aliases under Prefect's names.
 
     @property
     def run_count(self) -> int:
-        """The number of attempts that have begun."""
+        """The number of attempts that have started."""
         return self.attempt if self.started_at is not None else 0
 
     @property
     def created(self) -> datetime | None:
-        """Another name of `created_at`."""
+        """Alias of `created_at`."""
         return self.created_at
 
     @property
     def start_time(self) -> datetime | None:
-        """Another name of `started_at`."""
+        """Alias of `started_at`."""
         return self.started_at
 
     @property
     def end_time(self) -> datetime | None:
-        """Another name of `ended_at`."""
+        """Alias of `ended_at`."""
         return self.ended_at
 
     @property
     def total_run_time(self) -> timedelta:
-        """The time that it has run; `run_duration_s` as a timedelta."""
+        """The running time: `run_duration_s` as a timedelta."""
         return timedelta(seconds=self.run_duration_s)
 
     @property
     def state_type(self) -> StateType:
-        """The type of its state."""
+        """The type of the current state."""
         return self.state.type
 
     @property
     def state_name(self) -> str:
-        """The name of its state."""
+        """The name of the current state."""
         return self.state.name
 
 
@@ -265,9 +270,9 @@ class FlowRun(_Run):
     """One execution of a flow.
 
     Attributes:
-        parameters: The arguments after validation, or None; `parameters.json()` decodes them.
-        run_duration_s: The seconds spent in RUNNING, over all attempts, up to the last transition;
-            and in CANCELLING, once it has run.
+        parameters: The validated arguments, or None; `parameters.json()` decodes them.
+        run_duration_s: The seconds spent in RUNNING (and, once started, in CANCELLING) over all
+            attempts, up to the last transition.
     """
 
     flow_id: UUID | None
@@ -287,8 +292,8 @@ class TaskRun(_Run):
 
     Attributes:
         flow_run_id: The flow run that it belongs to; None for a task called outside flows.
-        run_duration_s: The seconds spent in RUNNING, over all attempts, up to the last transition;
-            and in CANCELLING, once it has run.
+        run_duration_s: The seconds spent in RUNNING (and, once started, in CANCELLING) over all
+            attempts, up to the last transition.
     """
 
     task_name: str
@@ -306,12 +311,13 @@ AnyRun = TypeVar("AnyRun", FlowRun, TaskRun)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """A state entered by a run.
+    """Entry of a run into a state.
 
     Attributes:
         ordinal: The place in the run's history: 1, 2, 3, … without gaps.
-        position: The place in the order of all commits of the service; grows, with gaps.
-        committed_at: By the service's clock; `state.entered_at` is the reporter's.
+        position: The place in the service's commit order; ascending, with gaps.
+        committed_at: The time of the commit, by the service's clock. `state.entered_at` is by the
+            reporter's clock.
     """
 
     run_id: UUID
@@ -325,12 +331,12 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRecord:
-    """One log record, whole: the pieces that a long one travels in are joined again.
+    """A complete log record, reassembled if it was sent in chunks.
 
     Attributes:
-        position: The place in the order of all log records (of the last piece).
-        level: A LogLevel, or a number between two of them.
-        attempt: The attempt that logged it; 0 where it is not known.
+        position: The place in the order of all log records (of the last chunk).
+        level: A LogLevel, or a number between two levels.
+        attempt: The attempt that logged it; 0 if unknown.
     """
 
     position: int
@@ -346,14 +352,14 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The service's answer to a transition that was asked for.
+    """The service's answer to a requested transition.
 
     Attributes:
-        rule: The name of the rule that decided (docs/states.md); empty when accepted.
-        reason: Why, in a sentence; empty when accepted.
-        current_state: The state in which the run is after this answer, without its failure and
-            result. Of several answers in a batch about a run in one state, only the first has it.
-        retry_after_s: With WAIT: how long to wait before asking again.
+        rule: The name of the rule that decided (docs/states.md); empty if accepted.
+        reason: The reason in a sentence; empty if accepted.
+        current_state: The run's state after this answer, without failure and result. If a batch has
+            several answers about a run in one state, only the first answer has it.
+        retry_after_s: With WAIT, the seconds to wait before asking again.
     """
 
     run_id: UUID
@@ -366,21 +372,21 @@ class Verdict:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the run has entered the state, now or before."""
+        """True if the run has entered the state, now or earlier."""
         return self.kind in {VerdictKind.ACCEPTED, VerdictKind.DUPLICATE}
 
 
 class StateAnswer(NamedTuple, Generic[AnyRun]):
-    """What became of a transition that was asked for."""
+    """The outcome of a requested transition."""
 
     verdict: Verdict
     run: AnyRun
-    """The run afterwards."""
+    """The run after the verdict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """A flow: the decorated function, as opposed to its runs."""
+    """A flow, identified by its name."""
 
     id: UUID
     name: str
@@ -390,17 +396,19 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceInfo:
-    """The state and the settings of a service.
+    """The state and settings of a service.
 
     Attributes:
-        database_location: The path of a SQLite file on its machine, or a URL without the password.
-        database_size_bytes: 0 if it is not known.
-        log_file: The file on its machine that its log goes to; empty for a terminal or a pipe.
-        is_embedded: True if a client library started it, and not a person.
-        idle_timeout_s: After how long without calls and sessions it ends by itself; None for never.
-        longest_write_s: Its longest transaction, during which nothing else could be stored.
-        longest_recent_write_s: The same for the last minute.
-        database_problem: Why its database cannot be used; empty if all is well.
+        database_location: The path of a SQLite file on the service's machine, or a URL without the
+            password.
+        database_size_bytes: The size of the database; 0 if unknown.
+        log_file: The log file on the service's machine; empty if it logs to a terminal or a pipe.
+        is_embedded: True if a client library started the service, not a person.
+        idle_timeout_s: The time without calls and sessions after which the service shuts down; None
+            for never.
+        longest_write_s: The duration of the longest transaction, which blocks all other writes.
+        longest_recent_write_s: The same over the last minute.
+        database_problem: The reason why the database cannot be used; empty if there is no problem.
     """
 
     version: str
@@ -429,17 +437,18 @@ class ServiceInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """Which runs.
+    """A filter of runs.
 
-    What is set is all to be met; of several values of a field, one is enough, but of tags all. None
-    does not filter; an empty text is refused, for most often it is an id that was never set.
+    Every field that is set must match. Of several values of a field, one must match; of tags,
+    all must. None does not filter. An empty text is refused, because it is most often an id
+    that was never set.
 
     Attributes:
         function_names: Names of flows or tasks.
-        created_after: Created at this time or later; an aware datetime.
-        created_before: Created before this time; an aware datetime.
-        id_prefix: The beginning of the run's id, at least 4 characters.
-        id_suffix: The end of the run's id, at least 4 characters.
+        created_after: The earliest creation time, inclusive; an aware datetime.
+        created_before: The latest creation time, exclusive; an aware datetime.
+        id_prefix: A prefix of the run's id, at least 4 characters.
+        id_suffix: A suffix of the run's id, at least 4 characters.
     """
 
     state_types: tuple[StateType, ...] = ()
@@ -459,14 +468,14 @@ class RunFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """Something that a run shows to people.
+    """A result that a run publishes for people: a table, a text, a link, an image or progress.
 
     Attributes:
-        key: What it is a version of; None for one that belongs to its run alone.
-        type: "link", "markdown", "table", "progress", "image", or another name.
-        data: What it shows, `data.json()` decodes it; None where that was left out.
-        run_id: The run that made it, a flow run or a task run; None outside of runs.
-        flow_run_id: The flow run that it belongs to; None outside of flows.
+        key: The key that it is a version of; None for an artifact that belongs to its run alone.
+        type: "link", "markdown", "table", "progress", "image", or a custom name.
+        data: The content, decoded by `data.json()`; None if it was omitted.
+        run_id: The flow run or task run that created it; None outside runs.
+        flow_run_id: The flow run that it belongs to; None outside flows.
     """
 
     id: UUID
@@ -481,22 +490,22 @@ class Artifact:
 
     @property
     def task_run_id(self) -> UUID | None:
-        """The task run that made it; None if it was not a task run."""
+        """The task run that created it; None if another kind of run, or none, did."""
         return self.run_id if self.run_id != self.flow_run_id else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactFilter:
-    """Which artifacts.
+    """A filter of artifacts.
 
-    What is set is all to be met; of several types, one is enough. None does not filter; an empty
-    text is refused.
+    Every field that is set must match; of several types, one must match. None does not filter.
+    An empty text is refused.
 
     Attributes:
-        run_id: The run that made them, a flow run or a task run.
-        include_descendants: With `run_id`: those of the runs that it called, too.
-        id_prefix: The beginning of the artifact's id, at least 4 characters.
-        id_suffix: The end of the artifact's id, at least 4 characters.
+        run_id: The flow run or task run that created them.
+        include_descendants: With `run_id`, True to include artifacts of the run's descendants.
+        id_prefix: A prefix of the artifact's id, at least 4 characters.
+        id_suffix: A suffix of the artifact's id, at least 4 characters.
     """
 
     key: str | None = None
@@ -509,7 +518,7 @@ class ArtifactFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """A named value that flows and people share; `value.json()` decodes it."""
+    """A named value shared by flows and users; `value.json()` decodes it."""
 
     name: str
     value: Payload
@@ -520,10 +529,10 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
-    """A watch tells of a run as it is.
+    """Item of a watch: a run in its current state.
 
-    The run may be told of again before the SnapshotEnd, when the connection broke in between; the
-    later one is right.
+    A run may be sent again before the SnapshotEnd if the connection broke in between. The later
+    snapshot replaces the earlier one.
     """
 
     run: Run
@@ -531,7 +540,7 @@ class RunSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotEnd:
-    """A watch has told of all runs that were there; changes follow."""
+    """Item of a watch: the end of the snapshot. Changes follow."""
 
     run_count: int
     resume_token: str = field(repr=False)
@@ -539,7 +548,7 @@ class SnapshotEnd:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A watch tells of a transition, and with a run's first one of the run."""
+    """Item of a watch: a transition, with the run if it is the run's first one."""
 
     transition: Transition
     run: Run | None

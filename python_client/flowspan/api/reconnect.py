@@ -1,4 +1,4 @@
-"""When a broken stream tries again."""
+"""Retry policy for broken streams."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _LONGEST_PAUSE_S = 2.0
 
 
 class Reconnect:
-    """When a broken stream tries again.
+    """Exponential backoff for a stream whose connection broke.
 
-    Almost at once at first, then ever more slowly, until it has been broken for too long. Only a
-    stream that once worked tries again.
+    The first retry is almost immediate. Retries end when the stream has been broken for too
+    long. Only a stream that has received a message is retried.
     """
 
     def __init__(self, patience_s: float, *, jitter: Callable[[], float] = random.random) -> None:
-        """Starts with a stream that has not worked yet.
+        """Create the policy for a stream that has not received a message yet.
 
         Args:
-            patience_s: How long a stream may stay broken.
-            jitter: Gives numbers from 0 to 1, by which the pauses of many clients differ.
+            patience_s: The maximum time that a stream may stay broken, in seconds.
+            jitter: Returns random numbers from 0 to 1, which spread the retries of many clients.
         """
         self._patience_s = patience_s
         self._jitter = jitter
@@ -35,16 +35,16 @@ class Reconnect:
         self._pause_s = _FIRST_PAUSE_S
 
     def succeeded(self) -> None:
-        """A message came."""
+        """Record that a message was received."""
         self._has_worked = True
         self._broken_since_s = None
         self._pause_s = _FIRST_PAUSE_S
 
     def failed(self, failure: FlowspanError, *, now_s: float) -> float | None:
-        """The stream failed.
+        """Record a failure of the stream.
 
         Returns:
-            How long to wait before trying again, or None to give up.
+            The seconds to wait before the next retry; None to give up.
         """
         if not failure.retryable or not self._has_worked:
             return None

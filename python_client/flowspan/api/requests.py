@@ -1,11 +1,11 @@
-"""Operations as generators: what to ask of the service and what to make of the answers.
+"""Operations as generators, independent of I/O.
 
-An operation never calls and never waits. It yields the steps that it needs (make a call, open a
-stream, take its next message, sleep), is sent what came of them, and returns its value. Two drivers
-carry the steps out: `flowspan.api.blocking` and `flowspan.api.asynchronous`. So whatever has a
-decision in it (pages, going on after a broken connection, waiting for a run) exists once.
+An operation never calls the service and never blocks. It yields steps (make a call, open a
+stream, receive its next message, sleep), receives their outcomes, and returns its value. Two
+drivers perform the steps: `flowspan.api.blocking` and `flowspan.api.asynchronous`. All logic
+(paging, reconnecting, waiting for a run) therefore exists once.
 
-A step that fails is thrown into the generator as the FlowspanError that it becomes.
+If a step fails, its FlowspanError is thrown into the generator.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound="Message")
 
 PAGE_TRANSITIONS = 10_000
-"""Transitions in one page of a history."""
+"""Page size of a run's history."""
 _PACKAGE = "flowspan.v1"
 _MARGIN_S = 0.02
 _OUT_OF_RANGE = "TOKEN_OUT_OF_RANGE"
@@ -37,11 +37,12 @@ _OUT_OF_RANGE = "TOKEN_OUT_OF_RANGE"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How patient a client is.
+    """Timeouts of a client.
 
     Attributes:
-        timeout_s: How long a call with one answer may take, in seconds; None without a limit.
-        reconnect_s: How long a stream tries to go on after its connection broke, in seconds.
+        timeout_s: Timeout of a call with one answer, in seconds; None for no limit.
+        reconnect_s: The time that a stream tries to reconnect after its connection broke, in
+            seconds.
     """
 
     timeout_s: float | None = 30.0
@@ -50,54 +51,54 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A step: make a call that has one answer. Sent back: the answer."""
+    """Step: make a call that has one answer. The outcome is the answer."""
 
     path: str
-    """The path of the method: "/<package>.<service>/<method>"."""
+    """The gRPC path of the method: "/<package>.<service>/<method>"."""
     request: Message
     response: type[Message]
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A step: begin a call that answers with a stream. Sent back: the stream, for Receive."""
+    """Step: start a call that answers with a stream. The outcome is the stream, for Receive."""
 
     path: str
     request: Message
     response: type[Message]
     timeout_s: float | None = None
-    """How long the stream may be open, in seconds; None without a limit."""
+    """Maximum time that the stream may be open, in seconds; None for no limit."""
 
 
 class OpenStream(Protocol):
-    """A stream that is open; only its driver knows how to read it."""
+    """An open stream. Only its driver can read it."""
 
     def cancel(self) -> object:
-        """Ends it. Does nothing where it has ended."""
+        """End the stream. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """A step: take the next message of a stream. Sent back: the message, or None at its end."""
+    """Step: receive the next message of a stream. The outcome is the message; None at the end."""
 
     stream: OpenStream
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """A step: let some time pass."""
+    """Step: wait for some seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class GetOptions:
-    """A step: which options the client has. Sent back: the Options."""
+    """Step: get the client's options. The outcome is the Options."""
 
 
 @dataclass(frozen=True, slots=True)
 class Give(Generic[T]):
-    """Not a step, but a part of what an operation with many items has to give."""
+    """Items produced by an operation. Not a step."""
 
     items: Iterable[T]
 
@@ -108,15 +109,15 @@ Answer: TypeAlias = Generator[Step, Any, T]
 """An operation with one answer."""
 
 Items: TypeAlias = Generator[Step | Give[T], Any, None]
-"""An operation with many items, given as they come."""
+"""An operation with many items, given as they arrive."""
 
 
 def call(method: str, request: Message, response: type[M]) -> Generator[Step, Any, M]:
-    """Makes a call.
+    """Make a call and return its answer.
 
     Args:
         method: "<service>/<method>" of flowspan.v1.
-        request: What to send.
+        request: The request.
         response: The type of the answer.
     """
     answer: M = yield Call(f"/{_PACKAGE}.{method}", request, response)
@@ -132,15 +133,15 @@ def pages(
     limit: int | None = None,
     rest: Callable[[], Iterable[T]] = tuple,
 ) -> Items[T]:
-    """Gives the items of a list that comes in pages; asks for a page when it is there.
+    """Give the items of a paged list. Each page is requested when the previous one is consumed.
 
     Args:
         method: As in `call`.
-        request: The request for the first page. Its page_token is changed for the others.
+        request: The request for the first page. Its page_token is changed for the other pages.
         response: The type of a page.
-        items: The items of a page.
-        limit: How many items at most; None is all of them.
-        rest: What is left over after the last page.
+        items: Returns the items of a page.
+        limit: The maximum number of items; None for all.
+        rest: Returns further items after the last page.
     """
     left = limit
     while left is None or left > 0:
@@ -166,16 +167,16 @@ def follow(
     rest: Callable[[], Iterable[T]] = tuple,
     deadline_s: float | None = None,
 ) -> Items[T]:
-    """Gives the items of a stream until it ends by itself; goes on after a broken connection.
+    """Give the items of a stream until the service ends it, reconnecting if the connection breaks.
 
     Args:
         method: As in `call`.
-        request: The request. `receive` is to keep in it how far the stream came, so that it asks
-            for the rest when it is sent again.
+        request: The request. `receive` must keep it up to date, so that resending it resumes the
+            stream at the right place.
         response: The type of the messages.
-        receive: The items of a message.
-        rest: What is left over at the end.
-        deadline_s: When to give up, by the monotonic clock; None for never.
+        receive: Returns the items of a message.
+        rest: Returns further items at the end.
+        deadline_s: The time to give up, by the monotonic clock; None for never.
 
     Raises:
         TimeoutError: The deadline has passed.
@@ -202,13 +203,14 @@ def follow(
 
 
 def begin_again(items: Callable[[], Items[T]], forget: Callable[[ApiError], bool]) -> Items[T]:
-    """Gives the items of a stream, also if the service does not have the place to go on from.
+    """Give the items of a stream, restarting it if the service does not know its resume position.
 
-    So it is when another database, or an older state of it, is found after a broken connection.
+    This happens if the service has another database, or an older state of it, after a
+    reconnect.
 
     Args:
-        items: Follows the stream; is called again for another beginning.
-        forget: Forgets the place, and says so to people; False if there is none to forget.
+        items: Follows the stream; called again for each restart.
+        forget: Resets the resume position and logs a warning; False if it has none.
     """
     while True:
         try:
@@ -221,7 +223,7 @@ def begin_again(items: Callable[[], Items[T]], forget: Callable[[ApiError], bool
 
 
 def for_each(items: Items[T], action: Callable[[T], object]) -> Generator[Step, Any, None]:
-    """Lets an operation use another one with many items: calls a function with each of them."""
+    """Run an operation with many items inside another, calling `action` with each item."""
     with closing(items):
         step: Step | Give[T] | None = next(items, None)
         while step is not None:
@@ -243,7 +245,7 @@ def for_each(items: Items[T], action: Callable[[T], object]) -> Generator[Step, 
 
 
 def _time_left(deadline_s: float | None) -> float | None:
-    # A little longer than there is time, so that the time is over when the stream ends by that.
+    # Add a margin, so that the deadline has passed when the stream ends by its timeout.
     if deadline_s is None:
         return None
     left_s = deadline_s - clock.monotonic()

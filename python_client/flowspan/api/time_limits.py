@@ -1,7 +1,7 @@
-"""Time limits on calls that hold also where a test has frozen or moved the program's clock.
+"""Timeouts of calls that hold even if a test has frozen or moved the program's clock.
 
-grpc makes deadlines of timeouts by `time.time`. On a clock that stands still or is elsewhere they
-would pass at once or never. There, a timer of the real clock cancels the call instead.
+grpc derives deadlines from timeouts with `time.time`. With a frozen or shifted clock they would
+pass immediately or never. In that case a timer of the real clock cancels the call instead.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def invoke(call: Any, request: Any, timeout_s: float | None, address: str) -> An
     """Make a call that has one answer.
 
     Raises:
-        ServiceUnavailableError: It took longer than `timeout_s`, on a clock that is not the real
-            one; on the real one, grpc raises its own error.
+        ServiceUnavailableError: The call timed out while the clock is patched. Otherwise grpc
+            raises its own error.
     """
     if timeout_s is None or not clock.is_patched():
         return call(request, timeout=timeout_s)
@@ -49,7 +49,7 @@ def begin(call: Any, request: Any, timeout_s: float | None) -> Any:
 
 
 async def invoke_async(call: Any, request: Any, timeout_s: float | None, address: str) -> Any:
-    """As `invoke`, for coroutines."""
+    """Make a call that has one answer, as `invoke`, on asyncio."""
     if timeout_s is None or not clock.is_patched():
         return await call(request, timeout=timeout_s)
     try:
@@ -60,7 +60,7 @@ async def invoke_async(call: Any, request: Any, timeout_s: float | None, address
 
 
 def begin_async(call: Any, request: Any, timeout_s: float | None) -> Any:
-    """As `begin`, for coroutines; see `read_async`."""
+    """Open a stream of answers, as `begin`, on asyncio; read it with `read_async`."""
     if timeout_s is None or not clock.is_patched():
         return call(request, timeout=timeout_s)
     stream = call(request)
@@ -75,7 +75,7 @@ async def read_async(stream: Any, address: str) -> Any:
     """Read the next message of a stream.
 
     Raises:
-        ServiceUnavailableError: The stream was cancelled because its time was over.
+        ServiceUnavailableError: The stream was cancelled by its timeout.
     """
     try:
         return await stream.read()

@@ -1,7 +1,7 @@
-"""The API client: what the service knows, as plain Python values.
+"""API client: read and change runs, logs, artifacts and variables as plain Python values.
 
-`get_client()` gives a client for asyncio, `get_client(sync_client=True)` one for plain code. They
-have the same methods; docs/api-client.md shows them.
+`get_client()` returns a client for asyncio, `get_client(sync_client=True)` a blocking one. Both
+have the same methods, which docs/api-client.md describes.
 """
 
 from __future__ import annotations

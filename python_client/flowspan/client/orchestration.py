@@ -1,4 +1,4 @@
-"""The clients by the name of the module in which Prefect has them."""
+"""The clients, under the module name that Prefect uses."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Every operation of the API: what to ask of the service, and what to make of the answers.
+"""All operations of the API.
 
-One module for each noun; each function is documented there. This table makes methods of them, on
-both clients at once (`flowspan.api.methods`).
+There is one module per noun; each function is documented there. The table turns them into
+methods of both clients (`flowspan.api.methods`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flowspan.api.operations import (
 
 
 class Operations:
-    """The methods of a client."""
+    """The methods common to both clients."""
 
     create_flow_run = asks(flow_runs.create_flow_run)
     read_flow_run = asks(flow_runs.read_flow_run)

@@ -1,4 +1,4 @@
-"""What can be asked about artifacts."""
+"""Operations on artifacts."""
 
 from __future__ import annotations
 
@@ -28,25 +28,24 @@ def create_artifact(
     run_id: UUID | str | None = None,
     artifact_id: UUID | str | None = None,
 ) -> Answer[models.Artifact]:
-    """Makes an artifact. In runs, `flowspan.artifacts` does so without waiting for an answer.
+    """Create an artifact. Inside runs, `flowspan.artifacts` does this without waiting.
 
     Args:
-        type: "link", "markdown", "table", "progress", "image", or a name of your own.
-        data: What it shows: a value that JSON can hold.
-        key: What it is a version of: lower-case letters, digits and dashes.
-        description: What it is about, in Markdown.
-        run_id: The run that made it.
-        artifact_id: Its id, a UUIDv7; made if None. Making the same artifact again with the same id
-            changes nothing.
+        type: "link", "markdown", "table", "progress", "image", or a custom name.
+        data: The content, a JSON-serializable value.
+        key: The key that this is a version of: lower-case letters, digits and dashes.
+        description: A description in Markdown.
+        run_id: The run that created it.
+        artifact_id: The artifact's id, a UUIDv7; generated if None. Creation is idempotent by id.
 
     Returns:
         The artifact as stored.
 
     Raises:
-        TypeError, ValueError: JSON cannot hold the data, or it is too large.
-        ObjectAlreadyExists: The id is taken by an artifact with another content.
+        TypeError, ValueError: The data is not JSON-serializable, or is too large.
+        ObjectAlreadyExists: The id belongs to an artifact with different content.
         ObjectNotFound: There is no such run.
-        ApiError: INVALID_ARGUMENT, a value may not be as it is.
+        ApiError: INVALID_ARGUMENT, a value is invalid.
     """
     request = pb.CreateArtifactRequest()
     chosen_id = new_id() if artifact_id is None else artifact_id
@@ -64,7 +63,7 @@ def fill_artifact(
     description: str,
     run_id: UUID | str | None,
 ) -> None:
-    """Writes an artifact for the wire; see `create_artifact`. Its time is left to the caller."""
+    """Write an artifact to a message, except its time; see `create_artifact`."""
     message.id, message.type = str(artifact_id), type
     message.key, message.description = key or "", description
     message.run_id = convert.wire_optional(run_id, "run_id")
@@ -77,7 +76,7 @@ def fill_change(
     data: Any,
     description: str | None,
 ) -> None:
-    """Writes a change for the wire; see `update_artifact`. Its time is left to the caller."""
+    """Write a change to a message, except its time; see `update_artifact`."""
     message.id = str(artifact_id)
     if data is not None:
         message.data.encoding, message.data.data = "json", encode_value(data)
@@ -88,18 +87,18 @@ def fill_change(
 def update_artifact(
     artifact_id: UUID | str, *, data: Any = None, description: str | None = None
 ) -> Answer[models.Artifact]:
-    """Changes an artifact.
+    """Change an artifact.
 
     Args:
-        artifact_id: Which.
-        data: What it shows from now on; as it is if None.
-        description: What it is about; as it is if None.
+        artifact_id: The artifact.
+        data: The new content; unchanged if None.
+        description: The new description; unchanged if None.
 
     Returns:
         The artifact after the change.
 
     Raises:
-        TypeError, ValueError: JSON cannot hold the data, or it is too large.
+        TypeError, ValueError: The data is not JSON-serializable, or is too large.
         ObjectNotFound: There is no such artifact.
     """
     request = pb.UpdateArtifactRequest()
@@ -109,10 +108,10 @@ def update_artifact(
 
 
 def read_artifact(artifact_id: UUID | str) -> Answer[models.Artifact]:
-    """One artifact, by its id.
+    """Return an artifact by its id.
 
     Raises:
-        ObjectNotFound: There is none.
+        ObjectNotFound: There is no such artifact.
     """
     request = pb.GetArtifactRequest(id=str(artifact_id))
     answer = yield from call(f"{_SERVICE}/GetArtifact", request, pb.GetArtifactResponse)
@@ -120,10 +119,10 @@ def read_artifact(artifact_id: UUID | str) -> Answer[models.Artifact]:
 
 
 def read_latest_artifact(key: str) -> Answer[models.Artifact]:
-    """The latest artifact of a key.
+    """Return the latest artifact of a key.
 
     Raises:
-        ObjectNotFound: There is none.
+        ObjectNotFound: There is no artifact with the key.
     """
     request = pb.GetArtifactRequest(key=key)
     answer = yield from call(f"{_SERVICE}/GetArtifact", request, pb.GetArtifactResponse)
@@ -138,17 +137,17 @@ def read_artifacts(
     limit: int | None = None,
     page_size: int = 0,
 ) -> Items[models.Artifact]:
-    """Artifacts in the order in which they were made, the newest first.
+    """Iterate over artifacts in order of creation, newest first.
 
     Args:
-        artifact_filter: Which; all of them if None. With a key, its history.
-        oldest_first: Turns the order around.
-        without_data: Leaves out what they show.
-        limit: How many at most; None is all of them.
-        page_size: How many are fetched at a time, 1 to 1000; 0 leaves it to the service.
+        artifact_filter: The artifacts to include; all if None. With a key, its history.
+        oldest_first: True to reverse the order.
+        without_data: True to omit the content.
+        limit: The maximum number of artifacts; None for all.
+        page_size: The number fetched at a time, 1 to 1000; 0 for the service's default.
 
     Raises:
-        ApiError: INVALID_ARGUMENT, the filter has a value that it may not have.
+        ApiError: INVALID_ARGUMENT, a value of the filter is invalid.
     """
     request = pb.ListArtifactsRequest(
         filter=_wire_filter(artifact_filter),
@@ -172,13 +171,13 @@ def read_latest_artifacts(
     limit: int | None = None,
     page_size: int = 0,
 ) -> Items[models.Artifact]:
-    """The latest artifact of each key, by key.
+    """Iterate over the latest artifact of each key, in order of key.
 
     Args:
-        key_prefix: What the keys begin with.
-        without_data: Leaves out what they show.
-        limit: How many at most; None is all of them.
-        page_size: How many are fetched at a time, 1 to 1000; 0 leaves it to the service.
+        key_prefix: The prefix of the keys to include.
+        without_data: True to omit the content.
+        limit: The maximum number of artifacts; None for all.
+        page_size: The number fetched at a time, 1 to 1000; 0 for the service's default.
     """
     yield from pages(
         f"{_SERVICE}/ListLatestArtifacts",
@@ -192,10 +191,10 @@ def read_latest_artifacts(
 
 
 def delete_artifact(artifact_id: UUID | str) -> Answer[bool]:
-    """Deletes an artifact.
+    """Delete an artifact.
 
     Returns:
-        Whether it was there.
+        True if it existed.
     """
     request = pb.DeleteArtifactRequest(id=str(artifact_id))
     answer = yield from call(f"{_SERVICE}/DeleteArtifact", request, pb.DeleteArtifactResponse)
@@ -203,10 +202,10 @@ def delete_artifact(artifact_id: UUID | str) -> Answer[bool]:
 
 
 def delete_artifacts_of_key(key: str) -> Answer[int]:
-    """Deletes all artifacts of a key.
+    """Delete all artifacts of a key.
 
     Returns:
-        How many there were.
+        The number of deleted artifacts.
     """
     request = pb.DeleteArtifactRequest(key=key)
     answer = yield from call(f"{_SERVICE}/DeleteArtifact", request, pb.DeleteArtifactResponse)

@@ -1,4 +1,4 @@
-"""What can be asked about flow runs."""
+"""Operations on flow runs."""
 
 from __future__ import annotations
 
@@ -32,24 +32,23 @@ def create_flow_run(
     state: State | models.State | models.StateType = models.StateType.SCHEDULED,
     flow_run_id: UUID | str | None = None,
 ) -> Answer[models.FlowRun]:
-    """Creates a flow run that nobody executes yet.
+    """Create a flow run without executing it.
 
     Args:
         flow: A decorated function, or the name of a flow.
-        name: The name of the run; made up if None.
-        parameters: The arguments by parameter; values that JSON can hold.
+        name: The name of the run; generated if None.
+        parameters: The arguments by parameter name; JSON-serializable values.
         tags: Labels for people and filters.
-        state: Its first state, of type SCHEDULED or PENDING.
-        flow_run_id: Its id, a UUIDv7; made if None. Creating the same run again with the same id
-            changes nothing.
+        state: The first state, of type SCHEDULED or PENDING.
+        flow_run_id: The run's id, a UUIDv7; generated if None. Creation is idempotent by id.
 
     Returns:
         The run as stored.
 
     Raises:
-        ParameterError: JSON cannot hold a parameter.
-        ObjectAlreadyExists: The id is taken by a run with another content.
-        ApiError: INVALID_ARGUMENT, a value may not be as it is.
+        ParameterError: A parameter is not JSON-serializable.
+        ObjectAlreadyExists: The id belongs to a run with different content.
+        ApiError: INVALID_ARGUMENT, a value is invalid.
     """
     request = pb.CreateFlowRunRequest()
     run = request.flow_run
@@ -66,10 +65,10 @@ def create_flow_run(
 
 
 def encoded_parameters(parameters: Mapping[str, Any]) -> bytes:
-    """The arguments of a run as JSON.
+    """Return the arguments of a run as JSON.
 
     Raises:
-        ParameterError: JSON cannot hold one of them.
+        ParameterError: A parameter is not JSON-serializable.
     """
     data, problems = encode_parameters(parameters)
     if problems:
@@ -81,10 +80,10 @@ def encoded_parameters(parameters: Mapping[str, Any]) -> bytes:
 
 
 def read_flow_run(flow_run_id: UUID | str) -> Answer[models.FlowRun]:
-    """One flow run.
+    """Return a flow run by its id.
 
     Raises:
-        ObjectNotFound: There is none.
+        ObjectNotFound: There is no such run.
     """
     request = pb.GetFlowRunRequest(id=str(flow_run_id))
     answer = yield from call("FlowRunService/GetFlowRun", request, pb.GetFlowRunResponse)
@@ -98,19 +97,19 @@ def read_flow_runs(
     limit: int | None = None,
     page_size: int = 0,
 ) -> Items[models.FlowRun]:
-    """Flow runs in the order of creation, the newest first.
+    """Iterate over flow runs in order of creation, newest first.
 
     Args:
-        run_filter: Which; all of them if None.
-        oldest_first: Turns the order around.
-        limit: How many at most; None is all of them.
-        page_size: How many are fetched at a time, 1 to 1000; 0 leaves it to the service.
+        run_filter: The runs to include; all if None.
+        oldest_first: True to reverse the order.
+        limit: The maximum number of runs; None for all.
+        page_size: The number fetched at a time, 1 to 1000; 0 for the service's default.
 
     Returns:
-        An iterator that fetches a page when it gets there.
+        An iterator that fetches each page on demand.
 
     Raises:
-        ApiError: INVALID_ARGUMENT, the filter has a value that it may not have.
+        ApiError: INVALID_ARGUMENT, a value of the filter is invalid.
     """
     request = pb.ListFlowRunsRequest(
         filter=convert.wire_filter(run_filter),
@@ -129,10 +128,10 @@ def read_flow_runs(
 def count_flow_runs(
     run_filter: models.RunFilter | None = None,
 ) -> Answer[dict[models.StateType, int]]:
-    """How many flow runs are in states of each type; types without runs are left out.
+    """Return the number of flow runs by state type, omitting types without runs.
 
     Args:
-        run_filter: Which; all of them if None.
+        run_filter: The runs to count; all if None.
     """
     request = pb.CountFlowRunsRequest(filter=convert.wire_filter(run_filter))
     answer = yield from call("FlowRunService/CountFlowRuns", request, pb.CountFlowRunsResponse)
@@ -140,14 +139,14 @@ def count_flow_runs(
 
 
 def delete_flow_run(flow_run_id: UUID | str, *, force: bool = False) -> Answer[int]:
-    """Deletes a flow run with all that it called, their histories and logs.
+    """Delete a flow run and its descendants, with their histories and logs.
 
     Args:
-        flow_run_id: Which. Deleting what is not there succeeds and deletes nothing.
-        force: Whether runs that have not ended are deleted too.
+        flow_run_id: The run. Deleting a run that does not exist is a no-op.
+        force: True to delete runs that have not ended as well.
 
     Returns:
-        How many runs were deleted.
+        The number of deleted runs.
 
     Raises:
         ApiError: FAILED_PRECONDITION, a run of the tree has not ended.
@@ -164,16 +163,16 @@ def set_flow_run_state(
     name: str = "",
     message: str = "",
 ) -> Answer[models.StateAnswer[models.FlowRun]]:
-    """Asks for a transition of a flow run. CANCELLING is how a run is cancelled.
+    """Request a transition of a flow run. To cancel a run, request CANCELLING.
 
     Args:
-        flow_run_id: Which.
-        state: What to enter: a state of `flowspan.states`, or only its type.
-        name: The name of the state, if it is to be another than that state's or type's.
-        message: Why, for people; that state's message if empty.
+        flow_run_id: The run.
+        state: The state to enter: a state of `flowspan.states`, or only a type.
+        name: The state's name; if empty, the name of the given state or type.
+        message: The reason, for people; if empty, the message of the given state.
 
     Returns:
-        The verdict (a refusal is an answer, not an error), and the run afterwards.
+        The verdict and the run afterwards. A refusal is a verdict, not an error.
 
     Raises:
         ObjectNotFound: There is no such run.
@@ -186,7 +185,7 @@ def set_flow_run_state(
 
 
 def read_flow_run_transitions(flow_run_id: UUID | str) -> Answer[list[models.Transition]]:
-    """The history of a flow run: all its transitions, by ordinal.
+    """Return the history of a flow run: all its transitions, by ordinal.
 
     Raises:
         ObjectNotFound: There is no such run.
@@ -206,7 +205,7 @@ def read_flow_run_transitions(flow_run_id: UUID | str) -> Answer[list[models.Tra
 
 
 def read_flow_run_states(flow_run_id: UUID | str) -> Answer[list[models.State]]:
-    """All states that a flow run entered, in order.
+    """Return all states that a flow run has entered, in order.
 
     Raises:
         ObjectNotFound: There is no such run.

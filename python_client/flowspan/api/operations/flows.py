@@ -1,4 +1,4 @@
-"""What can be asked about flows, as opposed to their runs."""
+"""Operations on flows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def read_flow(flow_id: UUID | str) -> Answer[models.Flow]:
-    """One flow, by its id.
+    """Return a flow by its id.
 
     Raises:
-        ObjectNotFound: No run of it was ever seen.
+        ObjectNotFound: No run of such a flow is known.
     """
     request = pb.GetFlowRequest(id=str(flow_id))
     answer = yield from call("FlowService/GetFlow", request, pb.GetFlowResponse)
@@ -27,10 +27,10 @@ def read_flow(flow_id: UUID | str) -> Answer[models.Flow]:
 
 
 def read_flow_by_name(flow_name: str) -> Answer[models.Flow]:
-    """One flow, by its name.
+    """Return a flow by its name.
 
     Raises:
-        ObjectNotFound: No run of it was ever seen.
+        ObjectNotFound: No run of such a flow is known.
     """
     request = pb.GetFlowRequest(name=flow_name)
     answer = yield from call("FlowService/GetFlow", request, pb.GetFlowResponse)
@@ -38,11 +38,11 @@ def read_flow_by_name(flow_name: str) -> Answer[models.Flow]:
 
 
 def read_flows(*, limit: int | None = None, page_size: int = 0) -> Items[models.Flow]:
-    """Flows, by name.
+    """Iterate over flows in order of name.
 
     Args:
-        limit: How many at most; None is all of them.
-        page_size: How many are fetched at a time, 1 to 1000; 0 leaves it to the service.
+        limit: The maximum number of flows; None for all.
+        page_size: The number fetched at a time, 1 to 1000; 0 for the service's default.
     """
     yield from pages(
         "FlowService/ListFlows",

@@ -1,4 +1,4 @@
-"""What can be asked about the logs of runs."""
+"""Operations on the logs of runs."""
 
 from __future__ import annotations
 
@@ -44,27 +44,26 @@ def read_logs(
     limit: int | None = None,
     page_size: int = 0,
 ) -> Items[models.LogRecord]:
-    """Log records in the order in which they arrived, the pieces of long ones joined.
+    """Iterate over complete log records in order of arrival.
 
-    Filters may be combined; a record must meet all of them.
+    A record must match every filter.
 
     Args:
         run_id: A flow run or a task run.
-        include_descendants: Whether the records of the runs that it called are wanted too.
-        min_level: Only records as grave as this, or graver; see LogLevel.
-        loggers: Only records of one of these loggers, or of a logger below it: "app" stands for
-            "app.db", too.
-        logged_after: Only records logged at this time or later, by the clock of the process that
-            logged them; an aware datetime.
-        pattern: Only records with a match of this regular expression in their message. The service
-            looks for a plain text; other patterns are matched here.
-        last: Only the last so many of the records that meet the filters; None is all of them. They
-            are read from the end, so that a long log costs no more than a short one.
-        limit: How many at most, from the first on; None is all of them.
-        page_size: How many are fetched at a time, 1 to 10,000; 0 leaves it to the service.
+        include_descendants: True to include the records of the run's descendants.
+        min_level: The lowest level to include; see LogLevel.
+        loggers: The loggers to include, with their children: "app" includes "app.db".
+        logged_after: The earliest time to include, by the clock of the process that logged the
+            record; an aware datetime.
+        pattern: A regular expression that must match somewhere in the message. The service
+            searches literal text; other patterns are matched by the client.
+        last: The maximum number of matching records, from the end; None for all. The log is read
+            backwards, so a long log costs no more than a short one.
+        limit: The maximum number of matching records, from the start; None for all.
+        page_size: The number fetched at a time, 1 to 10,000; 0 for the service's default.
 
     Raises:
-        ValueError: `last` is less than 1 or given together with `limit`, or a filter is empty.
+        ValueError: `last` is less than 1 or combined with `limit`, or a filter is empty.
         ObjectNotFound: There is no such run.
     """
     search = LogSearch(
@@ -76,7 +75,7 @@ def read_logs(
     search.fill(request)
     if last is not None:
         if limit is not None:
-            raise ValueError("give `last` or `limit`, not both")
+            raise ValueError("pass either `last` or `limit`, not both")
         end = yield from _read_end(request, search, last)
         records = [*end.records, *search.of(end.unfinished_records())]
         yield Give(records[-last:])
@@ -103,25 +102,24 @@ def tail_logs(
     last: int | None = None,
     after_position: int = 0,
 ) -> Items[models.LogRecord]:
-    """Log records as they arrive: first those that are there, then the new ones.
+    """Iterate over log records as they arrive: existing records first, then new ones.
 
-    Ends when the run has ended and all that it logged has come. Goes on by itself after a broken
-    connection.
+    The iteration ends when the run has ended and all its records have arrived. It reconnects
+    automatically if the connection breaks.
 
     Args:
         run_id: A flow run or a task run.
-        include_descendants: Whether the records of the runs that it called are wanted too.
-        min_level: Only records as grave as this, or graver.
-        loggers: As for `read_logs`, like the next two.
-        logged_after: Only records logged at this time or later.
-        pattern: Only records with a match of this regular expression in their message.
-        last: Of the records that are there, only the last so many that meet the filters, and then
-            all new ones; None begins with all that are there.
-        after_position: Only records after this position.
+        include_descendants: True to include the records of the run's descendants.
+        min_level: The lowest level to include.
+        loggers: The loggers to include, as for `read_logs`.
+        logged_after: The earliest time to include, as for `read_logs`.
+        pattern: A regular expression that must match the message, as for `read_logs`.
+        last: The maximum number of matching records to read from those that exist, before all new
+            ones; None for all.
+        after_position: The position after which to start.
 
     Raises:
-        ValueError: `last` is less than 1 or given together with `after_position`, or a filter is
-            empty.
+        ValueError: `last` is less than 1 or combined with `after_position`, or a filter is empty.
         ObjectNotFound: There is no such run.
     """
     search = LogSearch(
@@ -134,7 +132,7 @@ def tail_logs(
     search.fill(request)
     if last is not None:
         if after_position:
-            raise ValueError("give `last` or `after_position`, not both")
+            raise ValueError("pass either `last` or `after_position`, not both")
         first = pb.ListLogsRequest(run_id=str(run_id), include_descendants=include_descendants)
         search.fill(first)
         end = yield from _read_end(first, search, last)
@@ -150,7 +148,7 @@ def tail_logs(
     def forget(error: ApiError) -> bool:
         had_place = bool(request.after_position)
         if had_place:
-            _log.warning("the log is read again from its beginning: %s", error)
+            _log.warning("reading the log again from its beginning: %s", error)
             request.after_position = 0
         return had_place
 
@@ -171,8 +169,8 @@ class _End:
 
     Attributes:
         records: The last records, in order.
-        unfinished: The pieces of long records whose last pieces were not there yet.
-        position: The position of the newest record or piece that was read.
+        unfinished: The chunks of records whose last chunks had not arrived yet.
+        position: The position of the newest record or chunk that was read.
     """
 
     records: list[models.LogRecord] = field(default_factory=list)
@@ -188,9 +186,9 @@ class _End:
 def _read_end(
     request: pb.ListLogsRequest, search: LogSearch, last: int
 ) -> Generator[Step, Any, _End]:
-    """Read a log from its end until there are enough records that fit."""
+    """Read a log backwards until there are enough matching records."""
     if last < 1:
-        raise ValueError(f"last is to be 1 or more, not {last}")
+        raise ValueError(f"last must be at least 1, not {last}")
     least, most = _BACKWARD_PAGES
     request.order = pb.LOG_ORDER_NEWEST_FIRST
     request.page_size = request.page_size or min(max(last, least), most)
@@ -217,7 +215,7 @@ def _read_end(
 def _read_whole(
     request: pb.ListLogsRequest, page: pb.ListLogsResponse, search: LogSearch, last: int
 ) -> Generator[Step, Any, _End]:
-    """Read a log from its beginning, and keep its end."""
+    """Read a log from its beginning and keep its end, for a service that cannot read backwards."""
     joiner = ChunkJoiner()
     records: deque[models.LogRecord] = deque(maxlen=min(last, sys.maxsize))
     end = _End()

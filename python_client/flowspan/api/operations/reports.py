@@ -1,4 +1,4 @@
-"""Reporting runs that something else than a decorator runs."""
+"""Operation that reports runs not executed by a decorator."""
 
 from __future__ import annotations
 
@@ -38,34 +38,33 @@ def report_batch(
     client_name: str | None = None,
     secret: bytes = b"",
 ) -> Answer[events.ReportAnswer]:
-    """Reports what happened in runs of something else than decorated functions, in order.
+    """Report events of runs that are not executed by decorated functions, in order.
 
-    A session is one process that runs something; it lives from call to call as long as its lease.
-    When that runs out, and at its `goodbye`, its runs that have not ended become Crashed.
+    A session represents one process that executes runs. Each call renews its lease. When the
+    lease expires, and on `goodbye`, the session's open runs become Crashed.
 
     Args:
-        session_id: A UUID that the process chose.
-        batch: The events. None is a heartbeat.
-        first_sequence: The sequence of the first of them: 1 for the session's first event, and then
-            without gaps, so the last answer's `stored_sequence + 1`. Sending a batch again after a
-            broken connection is safe: each event is stored once.
-        goodbye: Whether the session ends with this batch.
-        recovering: Whether this is not the process that made the session, but one that brings what
-            it left behind.
-        lease_s: The lease to ask for, in seconds, within the service's limits; None for its
-            default. Who calls rarely wants a longer one.
-        client_name: Who reports, for people; this client if None.
-        secret: 16 to 64 random bytes, chosen with session_id and the same in each call: whoever
-            does not show them cannot report in the session. Without, anybody who reaches the
-            service and knows the session's id can.
+        session_id: A UUID chosen by the process.
+        batch: The events. An empty batch is a heartbeat.
+        first_sequence: The sequence number of the first event: 1 for the session's first event,
+            then without gaps, that is, the last answer's `stored_sequence + 1`. Resending a batch
+            is safe: each event is stored once.
+        goodbye: True to end the session with this batch.
+        recovering: True if this process delivers the events that another process left behind.
+        lease_s: The requested lease in seconds, within the service's limits; None for its default.
+            Request a longer one if you call rarely.
+        client_name: The name of the reporter, for people; this client if None.
+        secret: 16 to 64 random bytes, chosen with session_id and the same in each call. Without
+            the secret, a caller cannot report in the session. If it is empty, anyone who reaches
+            the service and knows the session's id can.
 
     Returns:
-        What is stored now, the verdicts on events that the rules refuse, and what the service asks.
+        The stored sequence, the verdicts on refused events, and the service's commands.
 
     Raises:
-        TypeError, ValueError: JSON cannot hold a value, or a time has no time zone.
-        ApiError: INVALID_ARGUMENT, an event may not be as it is, or there is a gap in the
-            sequences: nothing of the batch was stored.
+        TypeError, ValueError: A value is not JSON-serializable, or a time has no time zone.
+        ApiError: INVALID_ARGUMENT, an event is invalid or the sequence numbers have a gap. Nothing
+            of the batch was stored.
     """
     request = pb.ReportBatchRequest(goodbye=goodbye)
     hello = request.hello
@@ -115,7 +114,7 @@ def _write(message: report_pb2.Event, event: events.RunEvent) -> None:
             convert.set_time(changed.change_time, event.at, "at")
         case _:
             raise TypeError(
-                f"an event is to be a RunCreated, StateEntered, LogWritten, ArtifactCreated or "
+                f"an event must be a RunCreated, StateEntered, LogWritten, ArtifactCreated or "
                 f"ArtifactChanged of flowspan.client, not {event!r}"
             )
 
@@ -146,7 +145,7 @@ def _read(answer: pb.ReportBatchResponse) -> events.ReportAnswer:
         commands=tuple(
             events.CancelCommand(run_id=UUID(item.cancel_run.run_id), reason=item.cancel_run.reason)
             for item in answer.commands
-            if item.HasField("cancel_run")  # others are for clients that know them
+            if item.HasField("cancel_run")  # ignore kinds that this client does not know
         ),
         lease_s=convert.seconds(answer.lease),
     )

@@ -1,4 +1,4 @@
-"""What can be asked about the service itself."""
+"""Operations on the service itself."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 
 def read_service_info() -> Answer[models.ServiceInfo]:
-    """What the service is and how it does."""
+    """Return the state and settings of the service."""
     answer = yield from call("SystemService/GetInfo", pb.GetInfoRequest(), pb.GetInfoResponse)
     return convert.info(answer)

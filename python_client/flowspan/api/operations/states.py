@@ -1,4 +1,4 @@
-"""States to ask for."""
+"""Conversion of states in requests."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 def wanted_state(
     state: State | models.State | models.StateType, *, name: str = "", message: str = ""
 ) -> state_pb2.State:
-    """A state for the wire: its type, name, message and scheduled time.
+    """Return a state for the wire: type, name, message and scheduled time.
 
-    The service sets its time. A result or an exception stays where it is.
+    The service sets the time of entry. A result or an exception is not sent.
 
     Args:
-        state: A state of `flowspan.states`, one that the service told of, or only a type.
-        name: Its name, if it is to be another.
-        message: Its message, if it is to be another.
+        state: A state of `flowspan.states`, a state returned by the API, or only a type.
+        name: Replaces the state's name, if not empty.
+        message: Replaces the state's message, if not empty.
 
     Raises:
-        TypeError: It is none of these.
+        TypeError: The argument is not a state or a type.
     """
     if isinstance(state, models.StateType):
         return convert.wire_state(state, name=name, message=message)
     if not isinstance(state, (State, models.State)):
         raise TypeError(
-            f"a state is to be one of flowspan.states, as in Cancelling(message='…'), or a "
+            f"a state must be one of flowspan.states, as in Cancelling(message='…'), or a "
             f"StateType, not {state!r}"
         )
     scheduled_at = state.scheduled_time if isinstance(state, State) else state.scheduled_at
@@ -49,14 +49,14 @@ def wanted_state(
 def entered_state(
     state: State | models.State | models.StateType, *, at: datetime
 ) -> state_pb2.State:
-    """A state that a run has entered, for the wire: with its time, and with what ended the run.
+    """Return a state that a run has entered for the wire, with its time and failure.
 
     Args:
         state: As for `wanted_state`.
-        at: When it was entered, if the state does not say so itself.
+        at: The time of entry, if the state has no time of its own.
 
     Raises:
-        TypeError: It is no state.
+        TypeError: The argument is not a state or a type.
         ValueError: The time has no time zone.
     """
     message = wanted_state(state)

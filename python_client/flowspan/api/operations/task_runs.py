@@ -1,4 +1,4 @@
-"""What can be asked about task runs."""
+"""Operations on task runs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def read_task_run(task_run_id: UUID | str) -> Answer[models.TaskRun]:
-    """One task run.
+    """Return a task run by its id.
 
     Raises:
-        ObjectNotFound: There is none.
+        ObjectNotFound: There is no such run.
     """
     request = pb.GetTaskRunRequest(id=str(task_run_id))
     answer = yield from call("TaskRunService/GetTaskRun", request, pb.GetTaskRunResponse)
@@ -34,19 +34,19 @@ def read_task_runs(
     limit: int | None = None,
     page_size: int = 0,
 ) -> Items[models.TaskRun]:
-    """Task runs in the order of creation, the newest first.
+    """Iterate over task runs in order of creation, newest first.
 
     Args:
-        run_filter: Which; all of them if None.
-        oldest_first: Turns the order around.
-        limit: How many at most; None is all of them.
-        page_size: How many are fetched at a time, 1 to 1000; 0 leaves it to the service.
+        run_filter: The runs to include; all if None.
+        oldest_first: True to reverse the order.
+        limit: The maximum number of runs; None for all.
+        page_size: The number fetched at a time, 1 to 1000; 0 for the service's default.
 
     Returns:
-        An iterator that fetches a page when it gets there.
+        An iterator that fetches each page on demand.
 
     Raises:
-        ApiError: INVALID_ARGUMENT, the filter has a value that it may not have.
+        ApiError: INVALID_ARGUMENT, a value of the filter is invalid.
     """
     request = pb.ListTaskRunsRequest(
         filter=convert.wire_filter(run_filter),
@@ -65,10 +65,10 @@ def read_task_runs(
 def count_task_runs(
     run_filter: models.RunFilter | None = None,
 ) -> Answer[dict[models.StateType, int]]:
-    """How many task runs are in states of each type; types without runs are left out.
+    """Return the number of task runs by state type, omitting types without runs.
 
     Args:
-        run_filter: Which; all of them if None.
+        run_filter: The runs to count; all if None.
     """
     request = pb.CountTaskRunsRequest(filter=convert.wire_filter(run_filter))
     answer = yield from call("TaskRunService/CountTaskRuns", request, pb.CountTaskRunsResponse)
@@ -82,10 +82,10 @@ def set_task_run_state(
     name: str = "",
     message: str = "",
 ) -> Answer[models.StateAnswer[models.TaskRun]]:
-    """Asks for a transition of a task run; the arguments are those of `set_flow_run_state`.
+    """Request a transition of a task run; the arguments are those of `set_flow_run_state`.
 
     Returns:
-        The verdict (a refusal is an answer, not an error), and the run afterwards.
+        The verdict and the run afterwards. A refusal is a verdict, not an error.
 
     Raises:
         ObjectNotFound: There is no such run.
@@ -98,7 +98,7 @@ def set_task_run_state(
 
 
 def read_task_run_transitions(task_run_id: UUID | str) -> Answer[list[models.Transition]]:
-    """The history of a task run: all its transitions, by ordinal.
+    """Return the history of a task run: all its transitions, by ordinal.
 
     Raises:
         ObjectNotFound: There is no such run.
@@ -118,7 +118,7 @@ def read_task_run_transitions(task_run_id: UUID | str) -> Answer[list[models.Tra
 
 
 def read_task_run_states(task_run_id: UUID | str) -> Answer[list[models.State]]:
-    """All states that a task run entered, in order.
+    """Return all states that a task run has entered, in order.
 
     Raises:
         ObjectNotFound: There is no such run.

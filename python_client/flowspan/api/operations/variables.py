@@ -1,4 +1,4 @@
-"""What can be asked about variables."""
+"""Operations on variables."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _SERVICE = "VariableService"
 def set_variable(
     name: str, value: Any, *, tags: Iterable[str] = (), overwrite: bool = False
 ) -> Answer[models.Variable]:
-    """Sets a variable.
+    """Set a variable.
 
     Args:
-        name: Lower-case letters, digits, dashes and underscores; at most 255.
-        value: A value that JSON can hold, of at most 64 KiB.
+        name: Lower-case letters, digits, dashes and underscores; at most 255 characters.
+        value: A JSON-serializable value of at most 64 KiB.
         tags: Labels.
-        overwrite: Whether one that is there is replaced, with its tags.
+        overwrite: True to replace an existing variable, including its tags.
 
     Returns:
         The variable as stored.
 
     Raises:
-        TypeError, ValueError: JSON cannot hold the value.
-        ObjectAlreadyExists: It is there, and is not to be replaced.
-        ApiError: INVALID_ARGUMENT, the name or the value may not be as it is.
+        TypeError, ValueError: The value is not JSON-serializable.
+        ObjectAlreadyExists: The variable exists and `overwrite` is False.
+        ApiError: INVALID_ARGUMENT, the name or the value is invalid.
     """
     request = pb.SetVariableRequest(overwrite=overwrite)
     request.variable.name = name
@@ -47,7 +47,7 @@ def set_variable(
 
 
 def read_variable_by_name(name: str) -> Answer[models.Variable | None]:
-    """One variable; None if there is none of that name."""
+    """Return a variable; None if there is no variable of that name."""
     request = pb.GetVariableRequest(name=name)
     try:
         answer = yield from call(f"{_SERVICE}/GetVariable", request, pb.GetVariableResponse)
@@ -63,13 +63,13 @@ def read_variables(
     limit: int | None = None,
     page_size: int = 0,
 ) -> Items[models.Variable]:
-    """Variables, by name.
+    """Iterate over variables in order of name.
 
     Args:
-        name_prefix: What the names begin with.
-        tags: Labels; all of them are to be met.
-        limit: How many at most; None is all of them.
-        page_size: How many are fetched at a time, 1 to 1000; 0 leaves it to the service.
+        name_prefix: The prefix of the names to include.
+        tags: Labels that a variable must have, all of them.
+        limit: The maximum number of variables; None for all.
+        page_size: The number fetched at a time, 1 to 1000; 0 for the service's default.
     """
     yield from pages(
         f"{_SERVICE}/ListVariables",
@@ -81,10 +81,10 @@ def read_variables(
 
 
 def delete_variable_by_name(name: str) -> Answer[bool]:
-    """Deletes a variable.
+    """Delete a variable.
 
     Returns:
-        Whether there was one of that name.
+        True if it existed.
     """
     request = pb.DeleteVariableRequest(name=name)
     answer = yield from call(f"{_SERVICE}/DeleteVariable", request, pb.DeleteVariableResponse)

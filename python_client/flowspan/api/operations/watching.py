@@ -1,4 +1,4 @@
-"""What can be asked about what happens, while it happens."""
+"""Operations that follow runs while they happen."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def watch(
     flow_runs_only: bool = False,
     changes_only: bool = False,
 ) -> Items[models.RunSnapshot | models.SnapshotEnd | models.Change]:
-    """What happens, as it happens.
+    """Iterate over runs and transitions as they happen.
 
-    First the runs as they are, then a mark, then every transition that is committed afterwards, in
-    the order of the commits, without gaps and without repetitions. Goes on by itself after a broken
-    connection. Begins again with the snapshot, and logs a warning, if the service has another
-    database than before, or an earlier state of it.
+    The watch sends a snapshot of the current runs, then a SnapshotEnd, then every transition
+    committed afterwards, in commit order, without gaps or duplicates. It reconnects
+    automatically if the connection breaks. If the service then has another database, or an
+    earlier state of it, the watch starts again with a snapshot and logs a warning.
 
     Args:
-        run_id: The run whose tree is watched, until it has ended; everything and for ever if None.
-        resume_token: Goes on where an earlier watch of the same run gave out this token.
-        flow_runs_only: Leaves out task runs.
-        changes_only: Leaves out the runs as they are: the mark comes at once.
+        run_id: The run whose tree is watched until it ends; all runs, without end, if None.
+        resume_token: A token of an earlier watch of the same run, to continue from there.
+        flow_runs_only: True to omit task runs.
+        changes_only: True to omit the snapshot; the SnapshotEnd comes at once.
 
     Raises:
         ValueError: The id is empty.
@@ -60,19 +60,19 @@ def watch(
 def wait_for_flow_run(
     flow_run_id: UUID | str, timeout: float | None = None, *, log_states: bool = False
 ) -> Answer[models.FlowRun]:
-    """Waits until a flow run has ended. The service tells; it is not asked again and again.
+    """Wait until a flow run has ended. The service pushes changes; there is no polling.
 
     Args:
-        flow_run_id: Which.
-        timeout: How long to wait, in seconds; None waits as long as it takes.
-        log_states: Whether each state that the run enters is logged.
+        flow_run_id: The run.
+        timeout: The maximum time to wait, in seconds; None for no limit.
+        log_states: True to log each state that the run enters.
 
     Returns:
-        The run as it is then.
+        The run in its final state.
 
     Raises:
         ObjectNotFound: There is no such run.
-        FlowRunWaitTimeout: It had not ended in time.
+        FlowRunWaitTimeout: The run did not end in time.
     """
     deadline_s = None if timeout is None else clock.monotonic() + timeout
     run = yield from read_flow_run(flow_run_id)
@@ -84,7 +84,7 @@ def wait_for_flow_run(
     while not run.state.is_final():
         request = pb.WatchRequest(run_id=str(flow_run_id), flow_runs_only=True)
         try:
-            # Ends when the run has ended.
+            # The watch ends when the run has ended.
             yield from for_each(_watch(request, deadline_s), tell)
         except TimeoutError:
             raise FlowRunWaitTimeout(
@@ -108,7 +108,7 @@ def _watch(
     def forget(error: ApiError) -> bool:
         had_place = bool(request.resume_token)
         if had_place:
-            _log.warning("the watch begins again with a snapshot: %s", error)
+            _log.warning("restarting the watch with a snapshot: %s", error)
             request.resume_token = ""
         return had_place
 

@@ -1,4 +1,4 @@
-"""States and runs by the name of the module in which Prefect has them."""
+"""States and runs, under the module name that Prefect uses."""
 
 from __future__ import annotations
 

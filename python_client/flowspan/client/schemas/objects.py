@@ -1,6 +1,7 @@
-"""States, runs and more by the name of the module in which Prefect has them.
+"""States, runs and related records, under the module name that Prefect uses.
 
-For the type hints of hooks, mostly: `def alert(flow: Flow, flow_run: FlowRun, state: State)`.
+They serve mostly as type hints of hooks: `def alert(flow: Flow, flow_run: FlowRun, state:
+State)`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,6 @@ __all__ = [
 ]
 
 TERMINAL_STATES = set(TERMINAL_TYPES)
-"""The types of the states in which runs end."""
+"""The terminal state types."""
 
 __getattr__ = refusing(__name__)

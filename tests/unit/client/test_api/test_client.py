@@ -353,7 +353,7 @@ def test_a_copy_with_other_options_shares_the_connection(short_tmp_path):
         finally:
             released.set()
         assert client.read_flow_run(RUN_ID).flow_name == "etl"
-    with pytest.raises(FlowspanError, match="was closed"):
+    with pytest.raises(FlowspanError, match="is closed"):
         hasty.read_flow_run(RUN_ID)
 
 
