@@ -1,11 +1,11 @@
-"""Artifacts: what runs show to people. Links, Markdown, tables, progress, images.
+"""Artifacts that runs publish for people: links, Markdown, tables, progress and images.
 
-Inside of a run, making or changing an artifact waits for nothing: it is reported with the states of
-the run, in order, and is spooled with them while the service is away. Outside of runs it returns
-when the service has stored it, or when it is safe on disk. Reading asks the service, after what
-this process has reported is there.
+Inside a run, creating or changing an artifact does not block. It is reported in order with the
+states of the run, and spooled with them while the service is unreachable. Outside runs, a call
+returns when the service has stored the artifact, or when it is safely spooled on disk. Reads go
+to the service, after the reports of this process have arrived there.
 
-docs/artifacts-and-variables.md shows all of it.
+See docs/artifacts-and-variables.md.
 """
 
 from __future__ import annotations

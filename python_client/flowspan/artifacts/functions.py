@@ -1,7 +1,7 @@
-"""The functions that make artifacts; names and arguments are Prefect's.
+"""Functions that create artifacts, with Prefect's names and arguments.
 
-Each has a twin for coroutines, whose name begins with "a". All may raise TypeError (it is nothing
-that JSON can hold) and ValueError (a bad key, or too large).
+Each has an asynchronous counterpart with the prefix "a". All raise TypeError for data that is
+not JSON-serializable, and ValueError for an invalid key or data that is too large.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def create_link_artifact(
     *,
     _sync: bool | None = None,
 ) -> ArtifactId:
-    """Makes a link.
+    """Create a link artifact.
 
     Args:
-        link: Where it leads.
-        link_text: What is to be read; the link itself if None.
-        key: What it is a version of: lower-case letters, digits and dashes.
-        description: What it is about, in Markdown.
-        client: Has no effect. It is there so that calls written for Prefect go on working.
-        _sync: Has no effect: the id that is returned can be awaited, too.
+        link: The URL.
+        link_text: The text to show; the URL if None.
+        key: The key that this is a version of: lower-case letters, digits and dashes.
+        description: A description in Markdown.
+        client: Ignored. Accepted for compatibility with Prefect.
+        _sync: Ignored. The returned id can be awaited.
 
     Returns:
         The artifact's id.
@@ -63,7 +63,7 @@ async def acreate_link_artifact(
     description: str | None = None,
     client: object = None,
 ) -> ArtifactId:
-    """Makes a link; see `create_link_artifact`."""
+    """Create a link artifact; see `create_link_artifact`."""
     del client
     return await LinkArtifact(
         link=link, link_text=link_text, key=key, description=description
@@ -77,13 +77,13 @@ def create_markdown_artifact(
     *,
     _sync: bool | None = None,
 ) -> ArtifactId:
-    """Makes a text in Markdown.
+    """Create a Markdown artifact.
 
     Args:
         markdown: The text.
-        key: What it is a version of: lower-case letters, digits and dashes.
-        description: What it is about, in Markdown.
-        _sync: Has no effect: the id that is returned can be awaited, too.
+        key: The key that this is a version of: lower-case letters, digits and dashes.
+        description: A description in Markdown.
+        _sync: Ignored. The returned id can be awaited.
 
     Returns:
         The artifact's id.
@@ -95,7 +95,7 @@ def create_markdown_artifact(
 async def acreate_markdown_artifact(
     markdown: str, key: str | None = None, description: str | None = None
 ) -> ArtifactId:
-    """Makes a text in Markdown; see `create_markdown_artifact`."""
+    """Create a Markdown artifact; see `create_markdown_artifact`."""
     return await MarkdownArtifact(markdown=markdown, key=key, description=description).acreate()
 
 
@@ -106,14 +106,14 @@ def create_table_artifact(
     *,
     _sync: bool | None = None,
 ) -> ArtifactId:
-    """Makes a table.
+    """Create a table artifact.
 
     Args:
-        table: A list of dictionaries or of lists, the rows; a dictionary of lists, the columns; or
+        table: A list of dictionaries or lists (the rows), a dictionary of lists (the columns), or
             a table, series or array of pandas, polars, pyarrow or numpy.
-        key: What it is a version of: lower-case letters, digits and dashes.
-        description: What it is about, in Markdown.
-        _sync: Has no effect: the id that is returned can be awaited, too.
+        key: The key that this is a version of: lower-case letters, digits and dashes.
+        description: A description in Markdown.
+        _sync: Ignored. The returned id can be awaited.
 
     Returns:
         The artifact's id.
@@ -125,7 +125,7 @@ def create_table_artifact(
 async def acreate_table_artifact(
     table: Table, key: str | None = None, description: str | None = None
 ) -> ArtifactId:
-    """Makes a table; see `create_table_artifact`."""
+    """Create a table artifact; see `create_table_artifact`."""
     return await TableArtifact(table=table, key=key, description=description).acreate()
 
 
@@ -136,13 +136,13 @@ def create_progress_artifact(
     *,
     _sync: bool | None = None,
 ) -> ArtifactId:
-    """Makes a progress bar; `update_progress_artifact` moves it on.
+    """Create a progress bar; update it with `update_progress_artifact`.
 
     Args:
-        progress: From 0 to 100. What is below or above becomes that, with a warning.
-        key: What it is a version of: lower-case letters, digits and dashes.
-        description: What it is about, in Markdown.
-        _sync: Has no effect: the id that is returned can be awaited, too.
+        progress: A percentage from 0 to 100. Values outside are clamped, with a warning.
+        key: The key that this is a version of: lower-case letters, digits and dashes.
+        description: A description in Markdown.
+        _sync: Ignored. The returned id can be awaited.
 
     Returns:
         The artifact's id.
@@ -154,7 +154,7 @@ def create_progress_artifact(
 async def acreate_progress_artifact(
     progress: float, key: str | None = None, description: str | None = None
 ) -> ArtifactId:
-    """Makes a progress bar; see `create_progress_artifact`."""
+    """Create a progress bar; see `create_progress_artifact`."""
     return await ProgressArtifact(progress=progress, key=key, description=description).acreate()
 
 
@@ -166,15 +166,15 @@ def update_progress_artifact(
     *,
     _sync: bool | None = None,
 ) -> ArtifactId:
-    """Moves a progress bar on.
+    """Update a progress bar.
 
     Args:
-        artifact_id: Which artifact. Changing one that the service does not have does nothing, with
-            a warning in the log of this process.
-        progress: From 0 to 100. What is below or above becomes that, with a warning.
-        description: What it is about; as it is if None.
-        client: Has no effect; see `create_link_artifact`.
-        _sync: Has no effect: the id that is returned can be awaited, too.
+        artifact_id: The artifact. If the service does not have it, nothing changes, and this
+            process logs a warning.
+        progress: A percentage from 0 to 100. Values outside are clamped, with a warning.
+        description: The new description; unchanged if None.
+        client: Ignored; see `create_link_artifact`.
+        _sync: Ignored. The returned id can be awaited.
 
     Returns:
         The artifact's id.
@@ -192,7 +192,7 @@ async def aupdate_progress_artifact(
     description: str | None = None,
     client: object = None,
 ) -> ArtifactId:
-    """Moves a progress bar on; see `update_progress_artifact`."""
+    """Update a progress bar; see `update_progress_artifact`."""
     del client
     changed = report_change(artifact_id, description, checked_progress(progress))
     if not is_in_run():
@@ -207,13 +207,13 @@ def create_image_artifact(
     *,
     _sync: bool | None = None,
 ) -> ArtifactId:
-    """Makes an image that people can open.
+    """Create an image artifact.
 
     Args:
-        image_url: Where it is.
-        key: What it is a version of: lower-case letters, digits and dashes.
-        description: What it is about, in Markdown.
-        _sync: Has no effect: the id that is returned can be awaited, too.
+        image_url: The URL of the image, which must be accessible to its viewers.
+        key: The key that this is a version of: lower-case letters, digits and dashes.
+        description: A description in Markdown.
+        _sync: Ignored. The returned id can be awaited.
 
     Returns:
         The artifact's id.
@@ -225,5 +225,5 @@ def create_image_artifact(
 async def acreate_image_artifact(
     image_url: str, key: str | None = None, description: str | None = None
 ) -> ArtifactId:
-    """Makes an image that people can open; see `create_image_artifact`."""
+    """Create an image artifact; see `create_image_artifact`."""
     return await ImageArtifact(image_url=image_url, key=key, description=description).acreate()

@@ -1,4 +1,4 @@
-"""Artifacts as objects."""
+"""Artifact classes."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ MAX_PROGRESS = 100.0
 
 
 class Artifact:
-    """An artifact: one to be made, or one that the service has.
+    """An artifact, either new or stored by the service.
 
     Attributes:
-        type: What it is, and so how it is shown.
-        key: What it is a version of: lower-case letters, digits and dashes; or None.
-        description: What it is about, in Markdown; or None.
-        data: What it shows: a text or a number. Of one that the service has, anything else is given
-            as JSON text; `value` is that read.
-        value: What it shows, as JSON values.
-        id: Its id; None before it was made.
-        flow_run_id: The flow run that it belongs to, as far as the service has it.
-        task_run_id: The task run that made it, as far as the service has it.
-        created: When it was made, as far as the service has it.
-        updated: When it was last changed, as far as the service has it.
+        type: The type, which determines how it is shown.
+        key: The key that it is a version of: lower-case letters, digits and dashes; or None.
+        description: A description in Markdown; or None.
+        data: The content: a string or a number. For a stored artifact, other content is JSON text;
+            `value` is the decoded content.
+        value: The content as JSON values.
+        id: The id; None before the artifact is created.
+        flow_run_id: The flow run that it belongs to; None if unknown.
+        task_run_id: The task run that created it; None if unknown.
+        created: The time of creation; None if unknown.
+        updated: The time of the last change; None if unknown.
     """
 
     default_type: ClassVar[str] = "data"
@@ -79,23 +79,26 @@ class Artifact:
 
     @property
     def value(self) -> Any:
-        """What it shows, as JSON values."""
+        """The content as JSON values."""
         return self.format()
 
     def format(self) -> Any:
-        """What is stored of it: a value that JSON can hold."""
+        """Return the content to store, as JSON values."""
         return self.data
 
     def create(self, client: object = None, *, _sync: bool | None = None) -> ArtifactId:
-        """Makes it, by the current run if there is one.
+        """Create the artifact in the service, as part of the current run if there is one.
 
         Args:
-            client: Has no effect. It is there so that calls written for Prefect go on working.
-            _sync: Has no effect, likewise: the id that is returned can be awaited, too.
+            client: Ignored. Accepted for compatibility with Prefect.
+            _sync: Ignored. The returned id can be awaited.
+
+        Returns:
+            The artifact's id.
 
         Raises:
-            TypeError: What it shows is nothing that JSON can hold.
-            ValueError: It is too large.
+            TypeError: The content is not JSON-serializable.
+            ValueError: The content is too large.
         """
         del client, _sync
         self.id = report_new(self.type, self.key, self.description, self.format())
@@ -104,7 +107,7 @@ class Artifact:
         return self.id
 
     async def acreate(self, client: object = None) -> ArtifactId:
-        """The same, for coroutines."""
+        """Create the artifact, as `create`, without blocking the event loop."""
         del client
         self.id = report_new(self.type, self.key, self.description, self.format())
         if not is_in_run():
@@ -115,21 +118,24 @@ class Artifact:
     def get(
         cls, key: str | None = None, client: object = None, *, _sync: bool | None = None
     ) -> Artifact | None:
-        """Return the latest artifact of a key; None if there is none.
+        """Return the latest artifact of a key, or None.
 
-        In an asynchronous run, and in a coroutine outside of runs, it gives something to await, as
-        `aget` does. `_sync=True` gives the artifact there, too.
+        In an asynchronous run, and in a coroutine outside runs, it returns an awaitable, as
+        `aget`. `_sync=True` returns the artifact there, too.
 
         Args:
-            key: The key; None stands for any, or none. One that no artifact may have finds nothing.
-            client: Has no effect; see `create`.
+            key: The key; None for the latest artifact with any key or none. An invalid key finds
+                nothing.
+            client: Ignored; see `create`.
+            _sync: True to return the artifact, False to return a coroutine, independent of the
+                context.
 
         Raises:
-            ServiceUnavailableError: The service is not reached.
+            ServiceUnavailableError: The service is unreachable.
         """
         del client
         if gives_awaitable(sync=_sync):
-            return cls.aget(key)  # type: ignore[return-value] # as Prefect has it
+            return cls.aget(key)  # type: ignore[return-value] # as in Prefect
         if key is not None and not can_be_key(key):
             return None
         with _client() as asked:
@@ -143,7 +149,7 @@ class Artifact:
 
     @classmethod
     async def aget(cls, key: str | None = None, client: object = None) -> Artifact | None:
-        """The same, for coroutines."""
+        """Return the latest artifact of a key, as `get`."""
         del client
         if key is not None and not can_be_key(key):
             return None
@@ -167,24 +173,24 @@ class Artifact:
         _sync: bool | None = None,
         **kwargs: Any,
     ) -> tuple[Artifact, bool]:
-        """The latest artifact of a key, or a new one if there is none.
+        """Return the latest artifact of a key, or create one.
 
-        Where `get` does, it gives something to await, as `aget_or_create` does.
+        Like `get`, it returns an awaitable in asynchronous code, as `aget_or_create`.
 
         Args:
             key: The key.
-            description: Of a new one.
-            data: Of a new one.
-            client: Has no effect; see `create`.
+            description: The description of a new artifact.
+            data: The content of a new artifact.
+            client: Ignored; see `create`.
             _sync: As for `get`.
-            **kwargs: What else the class takes, for a new one.
+            **kwargs: Further arguments of the class, for a new artifact.
 
         Returns:
-            The artifact, and whether it is new.
+            The artifact, and True if it is new.
         """
         del client
         if gives_awaitable(sync=_sync):
-            return cls.aget_or_create(key, description, data, **kwargs)  # type: ignore[return-value] # as Prefect has it
+            return cls.aget_or_create(key, description, data, **kwargs)  # type: ignore[return-value] # as in Prefect
         found = cls.get(key, _sync=True)
         if found is not None:
             return found, False
@@ -201,7 +207,7 @@ class Artifact:
         client: object = None,
         **kwargs: Any,
     ) -> tuple[Artifact, bool]:
-        """The same, for coroutines."""
+        """Return the latest artifact of a key, or create one, as `get_or_create`."""
         del client
         found = await cls.aget(key)
         if found is not None:
@@ -215,8 +221,8 @@ class LinkArtifact(Artifact):
     """A link.
 
     Attributes:
-        link: Where it leads.
-        link_text: What is to be read; the link itself if None.
+        link: The URL.
+        link_text: The text to show; the URL if None.
     """
 
     default_type = "link"
@@ -227,7 +233,7 @@ class LinkArtifact(Artifact):
         self.link_text = link_text
 
     def format(self) -> str:
-        """The link in Markdown."""
+        """Return the link in Markdown."""
         return f"[{self.link_text or self.link}]({self.link})"
 
 
@@ -245,7 +251,7 @@ class MarkdownArtifact(Artifact):
         self.markdown = markdown
 
     def format(self) -> str:
-        """The text."""
+        """Return the text."""
         return self.markdown
 
 
@@ -253,7 +259,7 @@ class TableArtifact(Artifact):
     """A table.
 
     Attributes:
-        table: A list of dictionaries or of lists, the rows; a dictionary of lists, the columns; or
+        table: A list of dictionaries or lists (the rows), a dictionary of lists (the columns), or
             a table, series or array of pandas, polars, pyarrow or numpy.
     """
 
@@ -270,24 +276,24 @@ class TableArtifact(Artifact):
     ) -> None:
         if not is_instance(table, (dict, list, tuple)) and not is_table(table):
             msg = (
-                "a table is a list of dictionaries or lists (the rows), a dictionary of lists (the "
-                "columns), or a table, series or array of pandas, polars, pyarrow or numpy, not of "
-                f"type {type_name(type(table))}"
+                "a table must be a list of dictionaries or lists (the rows), a dictionary of lists "
+                "(the columns), or a table, series or array of pandas, polars, pyarrow or numpy, "
+                f"not of type {type_name(type(table))}"
             )
             raise TypeError(msg)
         super().__init__(**fields)
         self.table = table
 
     def format(self) -> Any:
-        """Return the table; one of a data library as the list of its rows."""
+        """Return the table; an object of a data library is converted to a list of rows."""
         return table_form(self.table) if is_table(self.table) else self.table
 
 
 class ProgressArtifact(Artifact):
-    """How far something has come.
+    """A progress bar.
 
     Attributes:
-        progress: From 0 to 100. What is below or above becomes that, with a warning.
+        progress: A percentage from 0 to 100. Values outside are clamped, with a warning.
     """
 
     default_type = "progress"
@@ -297,15 +303,15 @@ class ProgressArtifact(Artifact):
         self.progress = checked_progress(progress)
 
     def format(self) -> float:
-        """The number."""
+        """Return the percentage."""
         return self.progress
 
 
 class ImageArtifact(Artifact):
-    """An image that people can open.
+    """An image.
 
     Attributes:
-        image_url: Where it is.
+        image_url: The URL of the image, which must be accessible to its viewers.
     """
 
     default_type = "image"
@@ -315,15 +321,15 @@ class ImageArtifact(Artifact):
         self.image_url = image_url
 
     def format(self) -> str:
-        """The URL."""
+        """Return the URL."""
         return self.image_url
 
 
 def checked_progress(progress: float) -> float:
-    """A number from 0 to 100; warns about one that is not.
+    """Return a percentage from 0 to 100; clamp other values and log a warning.
 
     Raises:
-        TypeError, ValueError: It is no number.
+        TypeError, ValueError: The value is not a number.
     """
     number = float(progress)
     if math.isnan(number):
@@ -365,7 +371,7 @@ def _from_service(stored: StoredArtifact) -> Artifact:
 
 
 class _Stored(Artifact):
-    """One that the service has."""
+    """An artifact that the service has stored."""
 
     stored_value: Any = None
 
@@ -374,7 +380,7 @@ class _Stored(Artifact):
 
 
 def _client() -> SyncFlowspanClient:
-    # gRPC takes long to import, and most programs only make artifacts.
+    # gRPC is slow to import, and most programs only create artifacts.
     from flowspan.api.client import SyncFlowspanClient  # noqa: PLC0415 - measured, see above
 
     return SyncFlowspanClient()
@@ -387,7 +393,7 @@ def _async_client() -> FlowspanClient:
 
 
 def flush_in_thread() -> Coroutine[Any, Any, None]:
-    """Waits as `flush_reports` does, without blocking the event loop."""
-    import asyncio  # noqa: PLC0415 - most programs have no use for it
+    """Wait as `flush_reports`, without blocking the event loop."""
+    import asyncio  # noqa: PLC0415 - most programs do not need it
 
     return asyncio.to_thread(flush_reports)

@@ -1,4 +1,4 @@
-"""Checks artifacts and reports them."""
+"""Validation and reporting of artifacts."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ MAX_KEY_CHARACTERS = 256
 MAX_TYPE_BYTES = 64
 MAX_DESCRIPTION_BYTES = 32 << 10
 MAX_DATA_BYTES = 1 << 20
-"""The limits of proto/flowspan/v1/artifact.proto."""
+"""Limits defined in proto/flowspan/v1/artifact.proto."""
 
 _is_key = re.compile(r"[a-z0-9-]+").fullmatch
 
 
 class ArtifactId(UUID):
-    """The id of an artifact: a UUID that may be awaited, and then gives itself.
+    """The id of an artifact: a UUID that can be awaited and then returns itself.
 
-    In coroutines, Prefect's functions give something to await. So calls that are written for that
-    go on working, though nothing is waited for.
+    In coroutines, Prefect's functions return awaitables. Awaiting the id keeps such calls
+    working; it does not wait for anything.
     """
 
     __slots__ = ()
@@ -40,16 +40,16 @@ class ArtifactId(UUID):
 
 
 def report_new(kind: str, key: str | None, description: str | None, data: Any) -> ArtifactId:
-    """Reports an artifact as made here and now, by the current run if there is one.
+    """Report the creation of an artifact, as part of the current run if there is one.
 
     Raises:
-        TypeError: The data is nothing that JSON can hold.
-        ValueError: The key has other characters than it may have, or something is too large.
+        TypeError: The data is not JSON-serializable.
+        ValueError: The key has invalid characters, or something is too large.
     """
     check_key(key)
     kind = _readable(kind)
     if not kind or len(kind.encode()) > MAX_TYPE_BYTES:
-        msg = f"an artifact's type is a short name such as 'table', not {kind[:80]!r}"
+        msg = f"an artifact's type must be a short name such as 'table', not {kind[:80]!r}"
         raise ValueError(msg)
     text = _description(description)
     encoded = _encoded(data)
@@ -65,10 +65,10 @@ def report_new(kind: str, key: str | None, description: str | None, data: Any) -
 
 
 def report_change(artifact_id: UUID | str, description: str | None, data: Any) -> ArtifactId:
-    """Reports that an artifact was changed; None leaves what it stands for as it is.
+    """Report a change of an artifact. Fields that are None are unchanged.
 
     Raises:
-        TypeError, ValueError: As for `report_new`; or the id is none.
+        TypeError, ValueError: As for `report_new`, or the id is invalid.
     """
     changed = ArtifactId(str(artifact_id))
     text = _description(description)
@@ -79,25 +79,25 @@ def report_change(artifact_id: UUID | str, description: str | None, data: Any) -
 
 
 def is_in_run() -> bool:
-    """True if a run of this process is going on: what is reported here is stored at its end."""
+    """Return True inside a run of this process, whose reports are stored at its end."""
     return not is_outermost(current_or_sketched_run())
 
 
 def can_be_key(key: str) -> bool:
-    """Return True if an artifact may have this key."""
+    """Return True if the key is valid for an artifact."""
     return _is_key(key) is not None and len(key) <= MAX_KEY_CHARACTERS
 
 
 def check_key(key: str | None) -> None:
-    """A key, or None.
+    """Check a key; None is valid.
 
     Raises:
-        ValueError: It has other characters than it may have, none, or too many.
+        ValueError: The key is empty, too long or has invalid characters.
     """
     if key is not None and not can_be_key(key):
         msg = (
-            f"{key[:80]!r} cannot be the key of an artifact: it is to have lower-case letters, "
-            f"digits and dashes only, and at most {MAX_KEY_CHARACTERS} of them"
+            f"{key[:80]!r} is not a valid artifact key. Use only lower-case letters, "
+            f"digits and dashes, and at most {MAX_KEY_CHARACTERS} characters"
         )
         raise ValueError(msg)
 
@@ -109,15 +109,15 @@ def _description(description: str | None) -> str | None:
     size = len(text.encode())
     if size > MAX_DESCRIPTION_BYTES:
         msg = (
-            f"the description of an artifact may have {MAX_DESCRIPTION_BYTES} bytes, and this one "
-            f"has {size}; a long text is a Markdown artifact"
+            f"the description of an artifact may have at most {MAX_DESCRIPTION_BYTES} bytes, not "
+            f"{size}. Create a Markdown artifact for a long text"
         )
         raise ValueError(msg)
     return text
 
 
 def _readable(text: str) -> str:
-    """The text as it arrives: what the service takes none of (lone surrogates, NULs), replaced."""
+    """Return the text with characters replaced that the service rejects: surrogates, NULs."""
     return utf8(text).decode()
 
 
@@ -125,8 +125,8 @@ def _encoded(data: Any) -> bytes:
     encoded = encode_value(data)
     if len(encoded) > MAX_DATA_BYTES:
         msg = (
-            f"an artifact may show {MAX_DATA_BYTES >> 20} MiB, and this one has {len(encoded)} "
-            "bytes of JSON; store it in a file and make a link to that"
+            f"an artifact may have at most {MAX_DATA_BYTES >> 20} MiB of JSON, not {len(encoded)} "
+            "bytes. Store the data in a file and create a link to it"
         )
         raise ValueError(msg)
     return encoded

@@ -168,9 +168,9 @@ def test_what_cannot_be_shown_is_refused(recorder: Recorder) -> None:
 
     with pytest.raises(TypeError, match="Thing has no form in JSON"):
         create_table_artifact([{"x": Thing()}])
-    with pytest.raises(TypeError, match="a table is a list of dictionaries"):
+    with pytest.raises(TypeError, match="a table must be a list of dictionaries"):
         create_table_artifact("no table")  # type: ignore[arg-type] # on purpose
-    with pytest.raises(ValueError, match="make a link"):
+    with pytest.raises(ValueError, match="create a link"):
         create_markdown_artifact("x" * (1 << 20))
     with pytest.raises(ValueError, match="description"):
         create_markdown_artifact("x", description="ä" * 16_385)
