@@ -260,7 +260,7 @@ def test_mocks_of_one_task_in_each_other(flowspan_harness: Harness) -> None:
 
 @pytest.mark.parametrize("thing", [len, calls, 1])
 def test_what_is_no_task_is_refused(thing: Any) -> None:
-    with pytest.raises(TypeError, match="mock_task mocks a task"), mock_task(thing):
+    with pytest.raises(TypeError, match="mock_task requires a task"), mock_task(thing):
         pass
 
 

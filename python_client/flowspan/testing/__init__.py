@@ -1,7 +1,8 @@
-"""For the tests of flows: a service of their own, mocked tasks, and what runs have left behind.
+"""Test support for flows: a service per test, mocked tasks, and inspection of recorded runs.
 
-`flowspan_test_harness` is a context manager; in pytest, the fixture `flowspan_harness` does the
-same. docs/testing.md shows them. Importing this package loads nothing: pytest does so in every run.
+`flowspan_test_harness` is a context manager. In pytest, use the fixture `flowspan_harness`. See
+docs/testing.md. Names are loaded on first use, because pytest imports this package in every
+run.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - see the module
+    from importlib import import_module  # noqa: PLC0415 - lazy loading
 
     value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value

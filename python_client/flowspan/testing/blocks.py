@@ -1,4 +1,4 @@
-"""Context managers that are decorators as well, of plain and of asynchronous functions."""
+"""Context managers that also decorate functions, plain and asynchronous."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Block(AbstractContextManager[T_co], Generic[T_co]):
-    """A block of code, or a function that runs in one; `block` makes it.
+    """A context manager that also works as a decorator; created by `block`.
 
     Args:
-        begin: Makes a context manager, a new one for each time.
+        begin: Returns a new context manager for each use.
     """
 
     def __init__(self, begin: Callable[[], AbstractContextManager[T_co]]) -> None:
@@ -42,7 +42,7 @@ class Block(AbstractContextManager[T_co], Generic[T_co]):
         return self._open.pop().__exit__(kind, error, trace)
 
     def __call__(self, function: F) -> F:
-        """Decorate a function, plain or asynchronous: each call of it is a block."""
+        """Decorate a function, plain or asynchronous, so that each call runs in the block."""
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -50,7 +50,7 @@ class Block(AbstractContextManager[T_co], Generic[T_co]):
                 with self._begin():
                     return await function(*args, **kwargs)
 
-            return call_async  # type: ignore[return-value] # called as the function is
+            return call_async  # type: ignore[return-value] # same signature
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -61,7 +61,7 @@ class Block(AbstractContextManager[T_co], Generic[T_co]):
 
 
 def block(function: Callable[P, Iterator[T_co]]) -> Callable[P, Block[T_co]]:
-    """Make a function with one `yield` give blocks; as `contextlib.contextmanager`."""
+    """Decorate a generator function so that it returns blocks; like `contextlib.contextmanager`."""
     begin = contextmanager(function)
 
     @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""The harness: a service, a home and settings for a block, or for a test."""
+"""The test harness: a service, a home and settings for one block or test."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
     Identified: TypeAlias = State | TaskFuture[Any] | UUID | str
 
-_END = "The test harness in which it began has ended."
+_END = "The test harness in which it started has ended."
 
 
 class Harness:
-    """A service for tests, and what flows have left in it; `flowspan_test_harness` makes it.
+    """A service for tests, with access to its recorded runs; created by `flowspan_test_harness`.
 
     Attributes:
-        home: The home: a folder that is removed with the harness.
+        home: The home folder, which is removed with the harness.
         address: The service's address.
-        client: An API client for it.
+        client: An API client of the service.
     """
 
     def __init__(self, service: Service) -> None:
@@ -48,54 +48,56 @@ class Harness:
 
     @property
     def client(self) -> SyncFlowspanClient:
-        """An API client, once the service has all that this process has reported."""
+        """An API client. Each access first waits until the reports of this process have arrived."""
         flush_reports()
         return self._client
 
     @property
     def flow_runs(self) -> list[RecordedRun]:
-        """All flow runs, subflows included, the oldest first."""
+        """All flow runs including subflows, oldest first."""
         return self.flow_runs_of(None)
 
     @property
     def task_runs(self) -> list[RecordedRun]:
-        """All task runs, the oldest first."""
+        """All task runs, oldest first."""
         return self.task_runs_of(None)
 
     def flow_runs_of(self, flow: Named | None) -> list[RecordedRun]:
-        """Return the runs of a flow, or of its name, the oldest first."""
+        """Return the runs of a flow, given as object or name, oldest first."""
         return self._recorded(self.client.read_flow_runs(_of(flow)))
 
     def task_runs_of(self, task: Named | None) -> list[RecordedRun]:
-        """Return the runs of a task, or of its name, the oldest first."""
+        """Return the runs of a task, given as object or name, oldest first."""
         return self._recorded(self.client.read_task_runs(_of(task)))
 
     def flow_run(self, flow: Named | None = None) -> RecordedRun:
-        """Return the last run of a flow, or of any.
+        """Return the latest run of a flow, or of any flow.
 
         Raises:
-            LookupError: There is none.
+            LookupError: There is no such run.
         """
         return last(self.flow_runs_of(flow), flow, [] if flow is None else self.flow_runs)
 
     def task_run(self, task: Named | None = None) -> RecordedRun:
-        """Return the last run of a task, or of any.
+        """Return the latest run of a task, or of any task.
 
         Raises:
-            LookupError: There is none.
+            LookupError: There is no such run.
         """
         return last(self.task_runs_of(task), task, [] if task is None else self.task_runs)
 
     def run(self, which: Identified) -> RecordedRun:
-        """Return a run by its state (`return_state=True`), its future or its id.
+        """Return a run by its state (`return_state=True`), future or id.
 
         Raises:
             ObjectNotFound: The service has no such run.
-            ValueError: The state is none that a run was in.
+            ValueError: The state does not belong to a run.
         """
         run_id = which.run_id if isinstance(which, State) else getattr(which, "task_run_id", which)
         if run_id is None:
-            raise ValueError(f"{which!r} was made by hand, and is not the state of a run")
+            raise ValueError(
+                f"{which!r} does not belong to a run. Pass a state returned by return_state=True"
+            )
         client = self.client
         try:
             return RecordedRun(client, client.read_flow_run(str(run_id)))
@@ -107,7 +109,7 @@ class Harness:
         self._client.close()
 
     def _recorded(self, runs: Any) -> list[RecordedRun]:
-        found = sorted(runs, key=lambda run: str(run.id))  # ids are in the order of time
+        found = sorted(runs, key=lambda run: str(run.id))  # ids are in order of time
         return [RecordedRun(self._client, run) for run in found]
 
     def __repr__(self) -> str:
@@ -118,44 +120,48 @@ class Harness:
 def flowspan_test_harness(
     settings: Mapping[str, Any] | None = None, *, skip_retry_delays: bool = True
 ) -> Iterator[Harness]:
-    """Give the block a flowspan service, a home and settings of its own.
+    """Provide a flowspan service, a home and settings for the block.
 
-    What begins in the block, in any thread, worker process or subprocess, reports to that service.
-    The user's own service, home and settings are left alone. At the end, runs that are going on
-    still are cancelled, and the service and its home are removed; however the process ends.
+    Everything that starts in the block, in any thread, worker process or subprocess, reports to
+    this service. The user's own service, home and settings are not touched. At the end, open
+    runs are cancelled, and the service and its home are removed, even if the process is killed.
 
-    Harnesses may be nested; the innermost counts.
+    Harnesses can be nested; the innermost one is in effect.
 
     Args:
-        settings: Settings by their names (`flowspan config` shows them), in lower case
-            and without FLOWSPAN_.
-            All others have their defaults; only traces are switched off (``{"tracing": "auto"}``
-            lets them be made).
-        skip_retry_delays: Whether retries begin at once. Their delays are reported all the same,
-            and count for the timeouts of the runs around.
+        settings: Settings by name (see `flowspan config show`), in lower case and without
+            FLOWSPAN_. All other settings have their defaults, except that tracing is off
+            (``{"tracing": "auto"}`` switches it on).
+        skip_retry_delays: True to retry without waiting. The delays are still reported, and count
+            toward the timeouts of enclosing runs.
+
+    Yields:
+        The harness.
 
     Raises:
-        ConfigError: There is no such setting, or it may not have that value.
-        FlowspanError: It is called in a flow or task, whose runs belong to another service.
+        ConfigError: A setting is unknown or has an invalid value.
+        FlowspanError: The call is inside a flow or task, whose run belongs to another service.
         LocalServiceError: The service did not start.
     """
     if (run := current_run.get()) is not None:
         raise FlowspanError(
-            f"a harness cannot begin within a run: {run!r} reports to another service. Call the "
+            f"a harness cannot start inside a run: {run!r} reports to another service. Call the "
             "flow inside the harness."
         )
     wanted = {"tracing": False, "skip_retry_delays": skip_retry_delays, **(settings or {})}
     if taken := {"address", "home"} & wanted.keys():
         what = " and ".join(sorted(taken))
-        raise ConfigError(f"a harness has a service and a home of its own: leave out {what}")
+        raise ConfigError(
+            f"a harness sets its own service and home. Remove {what} from the settings"
+        )
     own = {overrides.variable_of(name): overrides.text_of(value) for name, value in wanted.items()}
     with ExitStack() as stack:
         service = start_service()
         stack.callback(stop_service, service)
         harness = Harness(service)
         stack.callback(harness.close)
-        # What was reported before goes where it belongs, while the settings are those of then.
-        leave_process()
+        # Deliver earlier reports to their own service before the settings change.
+        leave_host()
         here = {"FLOWSPAN_HOME": str(service.home), "FLOWSPAN_ADDRESS": service.address}
         stack.enter_context(overrides.environment({**overrides.cleared(), **own, **here}))
         stack.callback(leave_process, _END)

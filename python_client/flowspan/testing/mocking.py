@@ -1,4 +1,4 @@
-"""Mocks for flows and tasks: what is called, submitted or mapped is not their function."""
+"""Mocks of flows and tasks, which replace the function but keep the run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOT_KEPT = ResultOptions({"persist_result": False})
 
 
 class _Original(NamedTuple):
-    """What a mock replaces in a flow or task."""
+    """The parts of a flow or task that a mock replaces."""
 
     fn: Any
     result_policy: ResultOptions | None
@@ -34,13 +34,13 @@ class _Original(NamedTuple):
 class _Layer:
     """A mock of a flow or task.
 
-    They may end in another order than that in which they began, as fixtures do.
+    Mocks may end in another order than they started, as fixtures do.
 
     Attributes:
         decorated: The flow or task.
-        place: Where its function is defined.
-        stand_in: What is called instead.
-        original: What the flow or task has without any mock.
+        place: The place where its function is defined.
+        stand_in: The function that is called instead.
+        original: The values of the flow or task without any mock.
     """
 
     __slots__ = ("decorated", "original", "place", "stand_in")
@@ -56,7 +56,7 @@ class _Layer:
 
 _lock = threading.Lock()
 _layers: list[_Layer] = []
-"""The mocks of all open blocks, in the order in which they began."""
+"""Mocks of all open blocks, in order of start."""
 
 
 @block
@@ -65,26 +65,28 @@ def mock_task(
 ) -> Iterator[MagicMock]:
     """Replace the function of a task while the block runs.
 
-    Its runs are reported as ever, with their retries, timeouts and hooks; only the function is not
-    called, and results are neither looked up nor stored. It counts for calls, `submit`, `map` and
-    for copies that `with_options` makes in the block, in every thread of this process. A task that
-    is submitted to a ProcessPoolTaskRunner is called in this process; what is called within a
-    worker process cannot be mocked, and raises a RuntimeError that says so.
+    The task's runs are reported as usual, with retries, timeouts and hooks. Only the function
+    is not called, and results are neither looked up nor stored. The mock applies to calls,
+    `submit`, `map` and copies made by `with_options` in the block, in every thread of this
+    process. A task submitted to a ProcessPoolTaskRunner runs in this process. A task called
+    inside a worker process cannot be mocked and raises a RuntimeError.
 
     Args:
         task: The task.
-        return_value: What it returns; what it yields, one by one, if it is a generator.
-        side_effect: As for `unittest.mock.Mock`: an exception to raise, a list of the outcomes of
-            one call after the other, or a function to call instead.
+        return_value: The return value; for a generator, an iterable of the values to yield.
+        side_effect: As for `unittest.mock.Mock`: an exception to raise, a list with the outcome of
+            each call, or a function to call instead.
 
     Yields:
-        The mock, which knows how it was called.
+        The mock, which records its calls.
 
     Raises:
-        TypeError: It is no task, or one that is bound to an instance.
+        TypeError: The argument is not a task, or is bound to an instance.
     """
     if not isinstance(task, Task):
-        raise TypeError(f"mock_task mocks a task, the object that @task has made, not {task!r}.")
+        raise TypeError(
+            f"mock_task requires a task, that is, a function decorated with @task, not {task!r}."
+        )
     with _mock(task, return_value, side_effect) as mock:
         yield mock
 
@@ -95,7 +97,9 @@ def mock_flow(
 ) -> Iterator[MagicMock]:
     """Replace the function of a flow, such as a subflow, while the block runs; see `mock_task`."""
     if not isinstance(flow, Flow):
-        raise TypeError(f"mock_flow mocks a flow, the object that @flow has made, not {flow!r}.")
+        raise TypeError(
+            f"mock_flow requires a flow, that is, a function decorated with @flow, not {flow!r}."
+        )
     with _mock(flow, return_value, side_effect) as mock:
         yield mock
 
@@ -106,10 +110,10 @@ def _mock(decorated: Decorated[..., Any], return_value: Any, side_effect: Any) -
     original = _original_of(decorated).fn
     if inspect.ismethod(original):
         raise TypeError(
-            f"{decorated!r} is bound to {original.__self__!r}: a copy, which nobody else has. "
-            f"Mock it as an attribute of its class."
+            f"{decorated!r} is bound to {original.__self__!r}, so it is a copy without other "
+            f"users. Mock the attribute of its class instead."
         )
-    function = getattr(original, "__func__", original)  # a classmethod or a staticmethod has one
+    function = getattr(original, "__func__", original)  # set for a classmethod or staticmethod
     is_coroutine = decorated.is_async and not decorated.is_generator
     options: Any = {"return_value": return_value, "side_effect": side_effect}
     mock = AsyncMock(**options) if is_coroutine else MagicMock(**options)
@@ -130,13 +134,13 @@ def _mock(decorated: Decorated[..., Any], return_value: Any, side_effect: Any) -
 
 
 def _original_of(decorated: Decorated[..., Any]) -> _Original:
-    """Return what a flow or task has without any mock."""
+    """Return the values of a flow or task without any mock."""
     mocked = [layer.original for layer in _layers if layer.decorated is decorated]
     return mocked[0] if mocked else _Original(decorated.fn, decorated.result_policy)
 
 
 def _apply(changed: _Layer) -> None:
-    """Give a flow or task the function of its innermost mock, or its own without any."""
+    """Install the innermost mock of a flow or task, or restore its own function."""
     decorated, original = changed.decorated, changed.original
     stand_ins = [layer.stand_in for layer in _layers if layer.decorated is decorated]
     decorated.fn = stand_ins[-1] if stand_ins else original.fn
@@ -150,11 +154,13 @@ def _apply(changed: _Layer) -> None:
 def _calling(
     mock: Any, decorated: Decorated[..., Any], function: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """Return a function of the same kind as the one that is mocked, which calls the mock."""
+    """Return a function of the same kind as the mocked one, which calls the mock."""
     signature = inspect.signature(function)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        signature.bind(*args, **kwargs)  # a wrong call is as wrong as without the mock
+        signature.bind(
+            *args, **kwargs
+        )  # raise the same TypeError for a wrong call as without the mock
         return mock(*args, **kwargs)
 
     def generate(*args: Any, **kwargs: Any) -> Iterator[Any]:

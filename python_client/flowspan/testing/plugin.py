@@ -1,6 +1,6 @@
-"""The pytest plugin: fixtures with a harness for a test, or for all tests of a process.
+"""Pytest plugin with harness fixtures, per test or per process.
 
-It is loaded in every run of pytest where flowspan is installed, and so imports nothing of it.
+Pytest loads it in every run if flowspan is installed, so it imports flowspan lazily.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def flowspan_harness() -> Iterator[Harness]:
-    """A flowspan service, home and settings for this test alone."""
-    from flowspan.testing.harness import flowspan_test_harness  # noqa: PLC0415 - see the module
+    """Provide a flowspan service, a home and settings for one test."""
+    from flowspan.testing.harness import flowspan_test_harness  # noqa: PLC0415 - lazy, as above
 
     with flowspan_test_harness() as harness:
         yield harness
@@ -26,8 +26,8 @@ def flowspan_harness() -> Iterator[Harness]:
 
 @pytest.fixture(scope="session")
 def flowspan_session_harness() -> Iterator[Harness]:
-    """A flowspan service, home and settings for all tests of this process (of an xdist worker)."""
-    from flowspan.testing.harness import flowspan_test_harness  # noqa: PLC0415 - see the module
+    """Provide one flowspan service, home and settings for all tests of a process."""
+    from flowspan.testing.harness import flowspan_test_harness  # noqa: PLC0415 - lazy, as above
 
     with flowspan_test_harness() as harness:
         yield harness

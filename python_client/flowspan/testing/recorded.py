@@ -1,4 +1,4 @@
-"""Runs as the service has them, for tests to look at in one line each."""
+"""Runs as recorded by the service, with properties for concise assertions in tests."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class RecordedRun:
-    """A run, read from the service; what it tells is read anew each time.
+    """A run recorded by the service. Properties that can change are read again on each access.
 
     Args:
-        client: Reads it.
+        client: The client to read with.
         run: The run as it was found.
     """
 
@@ -38,7 +38,7 @@ class RecordedRun:
 
     @property
     def record(self) -> FlowRun | TaskRun:
-        """The run as the API client gives it."""
+        """The run as returned by the API client."""
         read: Any = self._client.read_flow_run if self.is_flow else self._client.read_task_run
         run: FlowRun | TaskRun = read(self._run.id)
         return run
@@ -50,33 +50,33 @@ class RecordedRun:
 
     @property
     def id(self) -> UUID:
-        """Its id."""
+        """The id of the run."""
         return self._run.id
 
     @property
     def name(self) -> str:
-        """Its own name."""
+        """The name of the run."""
         return self._run.name
 
     @property
     def function_name(self) -> str:
-        """The name of its flow or task."""
+        """The name of the flow or task."""
         return self._run.function_name
 
     @property
     def tags(self) -> list[str]:
-        """Its tags."""
+        """The tags of the run."""
         return list(self._run.tags)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The arguments of a flow run, as they were reported."""
+        """The reported arguments of a flow run; empty for a task run."""
         encoded = self._run.parameters if isinstance(self._run, FlowRun) else None
         return {} if encoded is None else dict(encoded.json())
 
     @property
     def state(self) -> State:
-        """The state that it is in; `state.name`, `state.message`, `state.failure`."""
+        """The current state, with `name`, `message` and `failure`."""
         return self.record.state
 
     @property
@@ -86,7 +86,7 @@ class RecordedRun:
 
     @property
     def history(self) -> list[Transition]:
-        """Every state that it entered, in order, with its time."""
+        """All transitions, in order."""
         client = self._client
         read: Any = (
             client.read_flow_run_transitions if self.is_flow else client.read_task_run_transitions
@@ -95,12 +95,12 @@ class RecordedRun:
 
     @property
     def states(self) -> list[str]:
-        """The names of the states that it entered: ["Pending", "Running", "Completed"]."""
+        """The names of all entered states, in order: ["Pending", "Running", "Completed"]."""
         return [transition.state.name for transition in self.history]
 
     @property
     def retry_delays(self) -> list[float]:
-        """The delays before its retries, in seconds, as they were reported (waited for or not)."""
+        """The reported delays before retries, in seconds, even if they were skipped."""
         return [
             (each.state.scheduled_at - each.state.entered_at).total_seconds()
             for each in self.history
@@ -109,25 +109,25 @@ class RecordedRun:
 
     @property
     def log_records(self) -> list[LogRecord]:
-        """The log messages of the run and of the runs that it called, in order."""
+        """The log records of the run and its descendants, in order."""
         return list(self._client.read_logs(self.id, include_descendants=True))
 
     @property
     def logs(self) -> list[str]:
-        """The messages that it and the runs that it called logged, in order."""
+        """The log messages of the run and its descendants, in order."""
         return [record.message for record in self.log_records]
 
     @property
     def artifacts(self) -> list[Artifact]:
-        """The artifacts of it and of the runs that it called, the oldest first."""
+        """The artifacts of the run and its descendants, oldest first."""
         mine = ArtifactFilter(run_id=self.id, include_descendants=True)
         return list(self._client.read_artifacts(mine, oldest_first=True))
 
     def artifact(self, key: str) -> Any:
-        """Return what the last of these artifacts with a key shows.
+        """Return the decoded content of the latest of these artifacts with a key.
 
         Raises:
-            LookupError: There is none.
+            LookupError: There is no such artifact.
         """
         found = [each for each in self.artifacts if each.key == key]
         if not found:
@@ -138,22 +138,22 @@ class RecordedRun:
 
     @property
     def runs(self) -> list[RecordedRun]:
-        """The runs that it called, flow runs and task runs, in the order of their creation."""
+        """The child runs, both flow runs and task runs, in order of creation."""
         called = RunFilter(parent_run_id=self.id)
         found: list[FlowRun | TaskRun] = list(self._client.read_flow_runs(called))
         found += self._client.read_task_runs(called)
         return [RecordedRun(self._client, run) for run in sorted(found, key=by_creation)]
 
     def runs_of(self, function: Named) -> list[RecordedRun]:
-        """Return the runs of a flow or task, or of its name, that it called, in order."""
+        """Return the child runs of a flow or task, given as object or name, in order."""
         names = names_of(function)
         return [run for run in self.runs if run.function_name in names]
 
     def run_of(self, function: Named) -> RecordedRun:
-        """Return the last of `runs_of`.
+        """Return the latest child run of a flow or task, given as object or name.
 
         Raises:
-            LookupError: There is none.
+            LookupError: There is no such run.
         """
         return last(self.runs_of(function), function, self.runs)
 
@@ -163,7 +163,7 @@ class RecordedRun:
 
 
 def names_of(function: Named) -> tuple[str, ...]:
-    """Return the names that a flow or task may have: 'my_task' is called 'my-task'."""
+    """Return the possible names of a flow or task: a flow 'my_flow' is named 'my-flow'."""
     name = function if isinstance(function, str) else function.name
     return name, name.replace("_", "-")
 
@@ -174,15 +174,15 @@ def last(
     """Return the last of the runs.
 
     Raises:
-        LookupError: There is none; the message says what there is.
+        LookupError: There are no runs; the message lists the functions that have runs.
     """
     if found:
         return found[-1]
     of = "" if function is None else f" of {names_of(function)[0]!r}"
-    names = ", ".join(sorted({run.function_name for run in all_runs})) or "none at all"
-    raise LookupError(f"there is no run{of}; there are runs of: {names}")
+    names = ", ".join(sorted({run.function_name for run in all_runs})) or "none"
+    raise LookupError(f"there is no run{of}. Functions with runs: {names}")
 
 
 def by_creation(run: FlowRun | TaskRun) -> str:
-    """Return what sorts runs, the oldest first."""
-    return str(run.id)  # ids are in the order of time
+    """Return a sort key for runs, oldest first."""
+    return str(run.id)  # ids are in order of time

@@ -1,7 +1,7 @@
-"""Services for harnesses: one process that has all loaded, and forks one for each.
+"""Services for harnesses, forked from one preloaded process.
 
-See `flowspan_service.forkserver` for what is said to it. It ends with this process, however that
-ends, and all services with it.
+`flowspan_service.forkserver` describes the protocol. The fork server and all its services end
+with this process, even if it is killed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _ARGUMENTS = ("--embedded", "--no-tcp")
 
 
 class Service(NamedTuple):
-    """A service that runs.
+    """A running service.
 
     Attributes:
-        number: What it is called by.
-        home: Its home.
-        address: Where it listens.
-        process_id: Its process.
+        number: The number that identifies it to the fork server.
+        home: Its home folder.
+        address: Its address.
+        process_id: Its process id.
     """
 
     number: int
@@ -52,11 +52,11 @@ class _ForkServer:
             [sys.executable, "-P", "-m", "flowspan_service.forkserver"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Not in a session of its own by chance: Ctrl-C is for the tests.
+            # A session of its own, so that Ctrl-C reaches only the tests.
             start_new_session=True,
             env=_environment(),
         )
-        assert self._process.stdin is not None  # noqa: S101 - they are pipes
+        assert self._process.stdin is not None  # noqa: S101 - opened as pipes
         assert self._process.stdout is not None  # noqa: S101 - as above
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self._numbers = count(1)
@@ -65,7 +65,7 @@ class _ForkServer:
 
     @property
     def is_usable(self) -> bool:
-        """True if it runs, and belongs to this process and not to one that forked it."""
+        """True if the process is running and this process, not a forking parent, started it."""
         return self.owner_id == os.getpid() and self._process.poll() is None
 
     def start(self, home: Path) -> Service:
@@ -75,7 +75,7 @@ class _ForkServer:
         try:
             with self._lock:
                 answer = self._ask(number, request)
-        except BaseException:  # Ctrl-C: nobody would know of it
+        except BaseException:  # after Ctrl-C, the service would be orphaned
             with contextlib.suppress(OSError):
                 self._send({"id": number})
             raise
@@ -87,13 +87,13 @@ class _ForkServer:
         return Service(number, home, answer["addresses"][0], answer["pid"])
 
     def stop(self, service: Service) -> None:
-        """Kill a service; its home is removed."""
+        """Kill a service. The fork server removes its home."""
         with self._lock, contextlib.suppress(LocalServiceError):
             while "code" not in self._ask(service.number, {"id": service.number}):
                 continue
 
     def end(self) -> None:
-        """End the process, and all services with it."""
+        """End the process and all its services."""
         self._requests.close()
         if self.owner_id == os.getpid():
             until_s = clock.monotonic() + _END_TIMEOUT_S
@@ -104,13 +104,14 @@ class _ForkServer:
         self._answers.close()
 
     def forget(self) -> None:
-        """In a forked child: let go of the pipes, which would keep the services alive."""
-        # By their descriptors: another thread of the parent may have held the buffers' locks.
+        """Close the pipes in a forked child, where they would keep the services alive."""
+        # Close descriptors, not buffers: another thread of the parent may have held the
+        # buffers' locks.
         for pipe in (self._requests, self._answers):
             os.close(pipe.fileno())
 
     def _ask(self, number: int, request: dict[str, Any]) -> dict[str, Any]:
-        """Send a request; return the next answer about that service."""
+        """Send a request; return the next answer about the same service."""
         try:
             self._send(request)
             while True:
@@ -119,8 +120,8 @@ class _ForkServer:
                     return answer
         except (OSError, EOFError) as error:
             raise LocalServiceError(
-                "the process that starts services for tests has ended; its output on standard "
-                "error says why"
+                "the process that starts services for tests has ended. See its output on standard "
+                "error"
             ) from error
 
     def _send(self, request: dict[str, Any]) -> None:
@@ -143,7 +144,7 @@ class _ForkServer:
 
 
 def _environment() -> dict[str, str]:
-    """The environment for the services: without settings for the user's own."""
+    """Return the environment for services, without the user's own settings."""
     return {
         name: text
         for name, text in os.environ.items()
@@ -156,10 +157,10 @@ _lock = threading.Lock()
 
 
 def start_service() -> Service:
-    """Start a service in a home of its own.
+    """Start a service in a new home.
 
     Raises:
-        LocalServiceError: It did not start.
+        LocalServiceError: The service did not start.
     """
     global _server  # noqa: PLW0603 - one per process
     with _lock:
@@ -178,7 +179,7 @@ def start_service() -> Service:
 
 
 def stop_service(service: Service) -> None:
-    """Kill a service, and remove its home. A service that has ended is none to worry about."""
+    """Kill a service and remove its home. It is a no-op if the service has already ended."""
     server = _server
     if server is not None and server.is_usable:
         server.stop(service)
@@ -187,9 +188,9 @@ def stop_service(service: Service) -> None:
 
 
 def _short_folder() -> str | None:
-    """The folder for homes: the path of a Unix socket has room for about 100 bytes."""
+    """Return a folder with a short path: Unix socket paths are limited to about 100 bytes."""
     longest = 50
-    if len(tempfile.gettempdir()) > longest and os.access("/tmp", os.W_OK):  # noqa: S108 - mkdtemp makes it safe
+    if len(tempfile.gettempdir()) > longest and os.access("/tmp", os.W_OK):  # noqa: S108 - used with mkdtemp
         return "/tmp"  # noqa: S108 - as above
     return None
 

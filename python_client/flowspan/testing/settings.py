@@ -1,4 +1,4 @@
-"""Settings for a block: variables of the environment, which all processes and threads see."""
+"""Temporary settings: environment variables, which apply to all threads and processes."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ if TYPE_CHECKING:
 
 PREFIX = "FLOWSPAN_"
 _KEPT = ("FLOWSPAN_TEST_", "FLOWSPAN__")
-"""Variables that are no settings: those of this project's own tests, and `flowspan.runtime`'s."""
+"""Prefixes of variables that are not settings: those of our own tests and of `flowspan.runtime`."""
 
 _lock = threading.Lock()
 _layers: list[dict[str, str | None]] = []
 """Variables of the open blocks, outermost first; None stands for an unset variable."""
 _beneath: dict[str, str | None] = {}
-"""Values of the variables outside of all blocks."""
+"""Values of the variables outside all blocks."""
 
 
 @block
 def temporary_settings(**settings: Any) -> Iterator[None]:
     """Run a block with other settings, such as ``logging_level="DEBUG"``.
 
-    They count for what begins in the block at the top, in any thread, worker process or subprocess;
-    runs that are going on keep theirs. They are undone at its end.
+    They apply to top-level runs that start in the block, in any thread, worker process or
+    subprocess. Open runs keep their settings. The settings are restored at the end of the
+    block.
 
     Args:
-        **settings: The settings by their names (`flowspan config` shows them), in lower case
-            and without FLOWSPAN_. None stands for the default.
+        **settings: The settings by name (see `flowspan config show`), in lower case and without
+            FLOWSPAN_. None stands for the default.
 
     Raises:
-        ConfigError: There is no such setting, or it may not have that value.
+        ConfigError: A setting is unknown or has an invalid value.
     """
     layer = {variable_of(name): text_of(value) for name, value in settings.items()}
     with environment(layer):
@@ -48,12 +49,12 @@ def temporary_settings(**settings: Any) -> Iterator[None]:
 
 @contextmanager
 def environment(layer: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables of the environment while the block runs.
+    """Set environment variables while the block runs.
 
-    Blocks may end in another order than that in which they began, as fixtures do.
+    Blocks may end in another order than they started, as fixtures do.
 
     Raises:
-        ConfigError: A setting has a value that it may not have.
+        ConfigError: A setting has an invalid value.
     """
     own = dict(layer)
     with _lock:
@@ -67,13 +68,13 @@ def environment(layer: Mapping[str, str | None]) -> Iterator[None]:
         yield
     finally:
         with _lock:
-            # By identity: an equal one may be there.
+            # Compare by identity, because another layer may be equal.
             _layers[:] = [other for other in _layers if other is not own]
             _apply(own)
 
 
 def _apply(names: Mapping[str, str | None]) -> None:
-    """Give variables the values of the innermost block that sets them."""
+    """Set variables to the values of the innermost block that sets them."""
     for name in names:
         settled = [other[name] for other in _layers if name in other]
         text = settled[-1] if settled else _beneath.pop(name, None)
@@ -84,14 +85,14 @@ def _apply(names: Mapping[str, str | None]) -> None:
 
 
 def cleared() -> dict[str, str | None]:
-    """Return what unsets all settings that the environment has."""
+    """Return the changes that unset all settings in the environment."""
     return {
         name: None for name in os.environ if name.startswith(PREFIX) and not name.startswith(_KEPT)
     }
 
 
 def variable_of(name: str) -> str:
-    """Return the variable of a setting.
+    """Return the environment variable of a setting.
 
     Raises:
         ConfigError: There is no such setting.
@@ -99,13 +100,13 @@ def variable_of(name: str) -> str:
     known = [field.name for field in fields(Config)]
     if name not in known:
         near = get_close_matches(name, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(known)}"
+        hint = f"; did you mean {near[0]!r}?" if near else f". Choose from {', '.join(known)}"
         raise ConfigError(f"flowspan has no setting {name!r}{hint}")
     return PREFIX + name.upper()
 
 
 def text_of(value: Any) -> str | None:
-    """Return a setting's value as the text of a variable."""
+    """Return the value of a setting as the text of an environment variable."""
     if value is None:
         return None
     if isinstance(value, bool):

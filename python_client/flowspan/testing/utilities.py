@@ -1,4 +1,4 @@
-"""Prefect's name for the harness: `from flowspan.testing.utilities import prefect_test_harness`."""
+"""The test harness under Prefect's name: `prefect_test_harness`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["prefect_test_harness"]
 
 
 def prefect_test_harness(server_startup_timeout: int | None = 30) -> Block[Harness]:
-    """Give a block a service of its own; `flowspan_test_harness`, with the delays of retries.
+    """Provide a service for the block, as `flowspan_test_harness`, but with real retry delays.
 
     Args:
-        server_startup_timeout: Is taken and not used: the service starts at once.
+        server_startup_timeout: Ignored. Accepted for compatibility with Prefect.
 
     Raises:
-        FlowspanError: It is called in a flow or task, whose runs belong to another service.
+        FlowspanError: The call is inside a flow or task, whose run belongs to another service.
         LocalServiceError: The service did not start.
     """
     return flowspan_test_harness(skip_retry_delays=False)
