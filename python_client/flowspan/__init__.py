@@ -1,6 +1,6 @@
-"""flowspan: decorate Python functions, get states, logs, retries and traces.
+"""flowspan: workflow orchestration with states, logs, retries and traces for Python functions.
 
-The names are loaded when they are first used (PEP 562), so that `import flowspan` costs little.
+Public names are loaded on first use (PEP 562), so that `import flowspan` is fast.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ _HOMES = {
 
 
 class _MissingModules:
-    """Says of modules that Prefect has, and flowspan has not, what to use instead.
+    """Import finder that explains missing Prefect modules and names their replacement.
 
-    It is the last finder: nothing asks it but an import that fails.
+    It is the last finder on `sys.meta_path`, so it runs only for imports that fail.
     """
 
     @staticmethod
     def find_spec(name: str, *_: object) -> None:
-        """Raise ModuleNotFoundError for such a module; return None for others."""
+        """Return None, or raise ModuleNotFoundError for a module that only Prefect has."""
         if name.startswith("flowspan."):
             from flowspan.prefect_names import refuse_module  # noqa: PLC0415 - rare
 
@@ -95,7 +95,7 @@ _MODULES = frozenset(
         "variables",
     }
 )
-"""Modules that can be used after a bare `import flowspan`."""
+"""Modules that are available as attributes after a bare `import flowspan`."""
 
 
 def __getattr__(name: str) -> Any:
@@ -104,7 +104,7 @@ def __getattr__(name: str) -> Any:
         from flowspan.prefect_names import refuse_name  # noqa: PLC0415 - rare
 
         refuse_name("flowspan", name)
-    from importlib import import_module  # noqa: PLC0415 - see the module
+    from importlib import import_module  # noqa: PLC0415 - lazy loading
 
     if home is None:
         return import_module(f"flowspan.{name}")

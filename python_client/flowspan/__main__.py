@@ -1,4 +1,4 @@
-"""`python -m flowspan` is the `flowspan` command."""
+"""`python -m flowspan`, which is the same as the `flowspan` command."""
 
 from __future__ import annotations
 

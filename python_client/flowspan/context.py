@@ -1,4 +1,4 @@
-"""Where the code is running: the current run, and the tags that new runs get."""
+"""The context of the running code: the current run, and the tags of new runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ R = TypeVar("R")
 
 
 class RunContext:
-    """A run whose code is running: `FlowRunContext` or `TaskRunContext`.
+    """Context of the run whose code is executing: `FlowRunContext` or `TaskRunContext`.
 
     Attributes:
         run: The run: id, name, tags, state, run_count and more.
@@ -46,17 +46,17 @@ class RunContext:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The arguments of the run by parameter."""
+        """The arguments of the run by parameter name."""
         return self.run.parameters
 
     @property
     def start_time(self) -> datetime:
-        """When the run was called, in UTC."""
+        """The time at which the run was called, in UTC."""
         return self.run.expected_start_time
 
     @property
     def log_prints(self) -> bool:
-        """Whether prints are logged here, inherited or not."""
+        """True if the output of `print` is logged, by an own or inherited option."""
         return self.run.log_prints
 
     def __eq__(self, other: object) -> bool:
@@ -70,11 +70,11 @@ class RunContext:
 
 
 class FlowRunContext(RunContext):
-    """The flow run that the code belongs to."""
+    """Context of the flow run that the code belongs to."""
 
     @classmethod
     def get(cls) -> Self | None:
-        """The context of the innermost flow run around the code; None outside of flows."""
+        """Return the context of the innermost enclosing flow run; None outside flows."""
         run = current_or_sketched_run()
         flow_run = run.flow_run if run is not None else None
         return None if flow_run is None else cls(flow_run)
@@ -86,12 +86,12 @@ class FlowRunContext(RunContext):
 
     @property
     def flow(self) -> Definition:
-        """The flow: the decorated function."""
+        """The flow, that is, the decorated function."""
         return self.run.definition
 
     @property
     def task_runner(self) -> Any:
-        """What runs the tasks that the flow submits."""
+        """The runner of the tasks that the flow submits."""
         return getattr(self.run.definition, "task_runner", None)
 
 
@@ -99,13 +99,13 @@ EngineContext = FlowRunContext
 
 
 class TaskRunContext(RunContext):
-    """The task run whose code is running."""
+    """Context of the task run whose code is executing."""
 
     @classmethod
     def get(cls) -> Self | None:
-        """The context of the task run whose code is running; None elsewhere.
+        """Return the context of the task run whose code is executing; None elsewhere.
 
-        In a flow that a task calls, the flow's code is running and not the task's.
+        In a flow that a task calls, the flow's code is executing, not the task's.
         """
         run = current_or_sketched_run()
         return None if run is None or run.definition.is_flow else cls(run)
@@ -117,7 +117,7 @@ class TaskRunContext(RunContext):
 
     @property
     def task(self) -> Definition:
-        """The task: the decorated function."""
+        """The task, that is, the decorated function."""
         return self.run.definition
 
 
@@ -125,7 +125,7 @@ class TagsContext:
     """The tags that `with tags(...)` adds.
 
     Attributes:
-        current_tags: All that are in force here.
+        current_tags: All tags in effect.
     """
 
     def __init__(self, current_tags: set[str]) -> None:
@@ -133,7 +133,7 @@ class TagsContext:
 
     @classmethod
     def get(cls) -> Self:
-        """The tags that are in force here; none of them outside of `with tags(...)`."""
+        """Return the tags in effect; empty outside `with tags(...)`."""
         return cls(set(current_tags.get()))
 
     def __repr__(self) -> str:
@@ -142,16 +142,16 @@ class TagsContext:
 
 @contextmanager
 def tags(*new_tags: str) -> Iterator[tuple[str, ...]]:
-    """Adds tags to the flow and task runs that are called inside of a `with` block.
+    """Add tags to the flow and task runs called inside a `with` block.
 
     Args:
-        *new_tags: The tags, besides those of blocks around this one.
+        *new_tags: The tags, in addition to those of enclosing blocks.
 
     Yields:
-        All tags that are in force.
+        All tags in effect.
 
     Raises:
-        TypeError, ValueError: A tag is not text, or empty, or there are too many.
+        TypeError, ValueError: A tag is not a string or is empty, or there are too many.
     """
     together = checked_tags((*current_tags.get(), *new_tags))
     token = current_tags.set(together)
@@ -162,10 +162,10 @@ def tags(*new_tags: str) -> Iterator[tuple[str, ...]]:
 
 
 def get_run_context() -> FlowRunContext | TaskRunContext:
-    """The context of the run whose code is running here.
+    """Return the context of the run whose code is executing.
 
     Raises:
-        MissingContextError: No run is going on here.
+        MissingContextError: No run is executing here.
     """
     context = TaskRunContext.get() or FlowRunContext.get()
     if context is None:
@@ -178,13 +178,16 @@ def get_run_context() -> FlowRunContext | TaskRunContext:
 
 
 def with_context(fn: Callable[P, R]) -> Callable[P, R]:
-    """Make a function that takes this run along, and the tags, wherever it is called.
+    """Wrap a function so that it carries the current run and tags wherever it is called.
 
-    For threads, and for processes of `multiprocessing` and `ProcessPoolExecutor`: there, too, the
-    run's logger works, and what the function calls belongs to the run.
+    Use it for threads, and for processes of `multiprocessing` and `ProcessPoolExecutor`. The
+    run's logger works there too, and runs that the function calls belong to the current run.
 
     Args:
-        fn: The function. For other processes it has to be one that can be pickled.
+        fn: The function. For other processes, it must be picklable.
+
+    Returns:
+        The wrapped function.
     """
     from flowspan.drivers.processes.carried_run import CarryingCall  # noqa: PLC0415 - rare
 

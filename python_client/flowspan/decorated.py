@@ -1,4 +1,4 @@
-"""What `Flow` and `Task` have in common: calling them, methods, copies with other options."""
+"""Common base of `Flow` and `Task`: calls, methods, and copies with other options."""
 
 from __future__ import annotations
 
@@ -58,31 +58,31 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 def _seconds(definition: Definition) -> float | None:
-    """Return the timeout in seconds as it was given; None for none."""
+    """Return the timeout in seconds as given; None for no timeout."""
     given = definition.options["timeout_seconds"]
     return None if given is None else checked_number(given, "timeout_seconds") or None
 
 
 def _persists(definition: Definition) -> bool | None:
-    """Return whether results are stored, as `persist_result` says or other options imply."""
-    return None if definition.result_policy is None else definition.result_policy.persist
+    """Return True or False if results are stored or not by the options; None if undecided."""
+    return None if definition.keeping is None else definition.keeping.persist
 
 
 class Decorated(Definition, Generic[P, R_co]):
-    """A function whose calls are runs.
+    """A decorated function. Each call is a run.
 
     Attributes:
-        class_attribute: For a class method or a static method that was looked up, and so bound: the
-            attribute of the class of which this is a copy. None for others.
+        class_attribute: For a class method or static method that was looked up on the class, and
+            is therefore bound, the attribute of which this is a copy. None otherwise.
     """
 
     class_attribute: Self | None = None
     none_keeps: ClassVar[frozenset[str]]
-    """The options that None leaves as they are in `with_options`, as in Prefect."""
+    """Options that `with_options` leaves unchanged if they are None, as in Prefect."""
 
     options: dict[str, Any]
 
-    if not TYPE_CHECKING:  # which would take any attribute to be there
+    if not TYPE_CHECKING:  # otherwise type checkers would accept any attribute
 
         def __getattr__(self, name: str) -> NoReturn:
             from flowspan.prefect_names import refuse_attribute  # noqa: PLC0415 - rare
@@ -107,23 +107,23 @@ class Decorated(Definition, Generic[P, R_co]):
     on_failure = HookDecorator("on_failure")
     on_running = HookDecorator("on_running")
 
-    # What `inspect` takes for a function: so it sees what is asynchronous, or a generator.
+    # `inspect` reads these, and so detects coroutine and generator functions.
     __code__ = CodeOf()
     __defaults__ = CodeOf()
     __kwdefaults__ = CodeOf()
 
     _run: ClassVar[Callable[..., State]]
-    """Runs a plain function of this kind: (definition, args, kwargs, wait_for)."""
+    """Function that runs a plain function of this kind: (definition, args, kwargs, wait_for)."""
 
     def __init__(self, fn: Callable[P, R_co], options: dict[str, Any]) -> None:
-        """Takes the options that flows and tasks have in common.
+        """Initialize from the options that flows and tasks share.
 
         Args:
             fn: The function.
-            options: All options that the constructor was given, by name (see `options_in`).
+            options: All options of the constructor by name (see `options_in`).
 
         Raises:
-            TypeError, ValueError: An option has a value that it may not have.
+            TypeError, ValueError: An option has an invalid value.
         """
         check_parameter_names(fn)
         self.fn = fn
@@ -138,18 +138,18 @@ class Decorated(Definition, Generic[P, R_co]):
         self.code = Code(fn)
         self._keywords = possible_keywords(called_function(fn))
         take_after(self, fn)
-        self.__dict__.setdefault("__name__", function_name(fn))  # partials and objects have none
+        self.__dict__.setdefault("__name__", function_name(fn))  # e.g. partials
         if stand_in.refused:
             self.fn = stand_in.unless_refused(fn)
 
     def take_options(self, options: dict[str, Any]) -> None:
-        """Derive what the engine reads from options, when they are given and when one changes.
+        """Derive the engine's settings from the options, initially and when an option changes.
 
         Args:
             options: All options by name.
 
         Raises:
-            TypeError, ValueError: An option has a value that it may not have.
+            TypeError, ValueError: An option has an invalid value.
         """
         policy = RetryPolicy(
             options["retries"],
@@ -171,25 +171,25 @@ class Decorated(Definition, Generic[P, R_co]):
             note_storage(result_policy.storage)
 
     def set_option(self, option: str, value: Any) -> None:
-        """Give an option another value, for the runs that begin from now on.
+        """Change an option for runs that start from now on.
 
         Args:
-            option: The option.
-            value: Its value.
+            option: The name of the option.
+            value: Its new value.
 
         Raises:
-            TypeError, ValueError: It may not have that value.
+            TypeError, ValueError: The value is invalid.
         """
         self.take_options({**self.options, option: value})
 
     @property
     def isasync(self) -> bool:
-        """True if calling the function gives a coroutine or an asynchronous generator."""
+        """True if a call returns a coroutine or an asynchronous generator."""
         return self.is_async
 
     @property
     def isgenerator(self) -> bool:
-        """True if calling the function gives a generator, plain or asynchronous."""
+        """True if a call returns a generator, plain or asynchronous."""
         return self.is_generator
 
     @property
@@ -204,7 +204,7 @@ class Decorated(Definition, Generic[P, R_co]):
 
     @property
     def ismethod(self) -> bool:
-        """True if the function is bound to an object."""
+        """True if the function is bound to an instance."""
         return is_instance(self.fn, MethodType) and not self.isclassmethod
 
     @overload
@@ -230,28 +230,31 @@ class Decorated(Definition, Generic[P, R_co]):
     @overload
     def __call__(self, /, *args: Any, wait_for: Iterable[Any], **kwargs: Any) -> R_co: ...
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Runs it here and now, at the top or inside of another run.
+        """Run the function, at the top level or inside another run.
 
-        A run at the top returns once the service has stored how it ended, or that is safe on disk.
+        A top-level run returns once the service has stored its terminal state, or the state is
+        safely spooled on disk.
 
         Args:
-            *args: The function's arguments; futures and states anywhere in them are waited for and
-                replaced by their results. A flow's are then validated and coerced.
-            **kwargs: The function's; and `return_state=True` to get the terminal state whatever it
-                is, and `wait_for=[…]`, futures that are to complete before.
+            *args: The arguments of the function. Futures and states anywhere in them are awaited
+                and replaced with their results. Arguments of flows are then validated and coerced.
+            **kwargs: The keyword arguments of the function, and two options: `return_state=True`
+                to return the terminal state instead of the result, and `wait_for=[…]`, futures
+                that must complete first.
 
         Returns:
-            What the function returns. For an asynchronous function a coroutine, also in a plain
-            flow or task: `asyncio.run` runs it there. For a generator function a generator: the run
-            begins with its first value.
+            The return value of the function. For an asynchronous function, a coroutine, also
+            inside a plain flow or task, where `asyncio.run` runs it. For a generator function, a
+            generator; the run starts when its first value is requested.
 
         Raises:
-            BaseException: What the function raised, after the last retry.
-            ParameterError: The arguments do not fit; the message says which. It is a TypeError.
-            RunFailed: It returned states or futures some of which failed.
-            RunTimeout: It took longer than timeout_seconds.
-            UpstreamFailed: A run behind a future in the arguments did not complete.
-            CancelRun: The run, or the one that calls it, was cancelled.
+            BaseException: The exception that the function raised on its last attempt.
+            ParameterError: The arguments do not match the parameters; the message names them. It
+                is a TypeError.
+            RunFailed: The function returned states or futures, and some of them failed.
+            RunTimeout: The run exceeded timeout_seconds.
+            UpstreamFailed: The run of a future in the arguments did not complete.
+            CancelRun: The run, or the run that calls it, was cancelled.
         """
         return_state, wait_for = False, None
         if kwargs:
@@ -272,17 +275,17 @@ class Decorated(Definition, Generic[P, R_co]):
         return state.given() if type(state) is ReturnedState else state.outcome()
 
     def _check_keywords(self, kwargs: Kwargs, what: str) -> None:
-        """Refuse keywords that were meant as options of the call, or of the decorator."""
+        """Refuse keyword arguments that were meant as options of the call or the decorator."""
         if self._keywords is not None:
             for name in kwargs:
                 if name not in self._keywords:
                     self._check_keyword(name, what)
 
     def _check_keyword(self, name: str, what: str) -> None:
-        """Refuse a keyword that was meant as an option of the call, or of the decorator.
+        """Refuse a keyword argument that was meant as an option of the call or the decorator.
 
         Raises:
-            TypeError: It was; the message says what to do.
+            TypeError: The keyword is such an option; the message says where to put it.
         """
         names = self.binding.keywords
         if names is None or name in names:
@@ -299,7 +302,7 @@ class Decorated(Definition, Generic[P, R_co]):
         wait_for: Iterable[Any] | None,
         return_state: bool,  # noqa: FBT001 - private
     ) -> Any:
-        """Calls what is not just a plain function: asynchronous, a generator, with fields."""
+        """Call a function that is asynchronous, a generator, or has pydantic field defaults."""
         args, kwargs = self._with_fields(args, kwargs)
         if not self.is_generator:
             if not self.is_async:
@@ -309,7 +312,7 @@ class Decorated(Definition, Generic[P, R_co]):
                     return state.returned()
                 return state.given() if type(state) is ReturnedState else state.outcome()
             coroutine: Any = self._run_async(args, kwargs, wait_for, return_state)
-            coroutine.__qualname__ = self.name  # what Python says was never awaited
+            coroutine.__qualname__ = self.name  # shown by Python if the coroutine is never awaited
             return coroutine
         if return_state or current_sketch.get() is not None:
             collected: Any = self._collected
@@ -321,20 +324,20 @@ class Decorated(Definition, Generic[P, R_co]):
         return call_async_generator(aio_generators.iterate(self, args, kwargs, wait_for))
 
     def _with_fields(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
-        """Return the arguments of a call of a task, with the values of pydantic's fields.
+        """Return the arguments of a task call with the defaults of pydantic fields filled in.
 
-        `def load(n: int = Field(default=4))` is called with 4. Flows do so when they validate.
+        `def load(n: int = Field(default=4))` is called with 4. Flows do this during validation.
         """
         if not self._fills_fields:
             return args, kwargs
         try:
             return self.binding.call_arguments(self.binding.bind(args, kwargs), args, kwargs)
-        except ParameterError:  # the call of the function says so, in the run
+        except ParameterError:  # the call of the function raises it, inside the run
             return args, kwargs
 
     @property
     def _collected(self) -> Self:
-        """A copy that gives all values of its generator function as a list."""
+        """A copy that returns all values of its generator function as a list."""
         if not self.is_generator:
             return self
         if self.is_async:
@@ -364,7 +367,7 @@ class Decorated(Definition, Generic[P, R_co]):
         return state.given() if type(state) is ReturnedState else state.outcome()
 
     def _copy_with(self, options: Mapping[str, Any]) -> Self:
-        """A copy with other options; those that are not given stay as they are."""
+        """Return a copy with the given options changed."""
         given = {
             name: value
             for name, value in options.items()
@@ -374,11 +377,11 @@ class Decorated(Definition, Generic[P, R_co]):
         }
         options = {**self.options, **inherited_hooks(self.hooks, given)}
         copied = cast("Any", type(self))(self.fn, **options)
-        copied.code = self.code  # its source is that of when the function was decorated
+        copied.code = self.code  # the source as of decoration
         return cast("Self", copied)
 
     def _bound_to(self, instance: object, owner: type | None) -> Self:
-        """A copy whose function is bound, for flows and tasks that are methods."""
+        """Return a copy with the function bound, for flows and tasks that are methods."""
         is_of_class = is_instance(self.fn, (classmethod, staticmethod))
         if instance is None and not is_of_class:
             return self
@@ -388,7 +391,7 @@ class Decorated(Definition, Generic[P, R_co]):
         return bound
 
     def _copy_of(self, fn: Callable[..., Any]) -> Self:
-        """A copy with another function."""
+        """Return a copy with another function."""
         copied = object.__new__(type(self))
         copied.__dict__.update(self.__dict__, fn=fn, _binding=None, __wrapped__=fn)
         return copied
@@ -398,6 +401,6 @@ class Decorated(Definition, Generic[P, R_co]):
 
 
 def options_in(names: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a constructor, given its `locals()`."""
+    """Return the options of a constructor from its `locals()`."""
     others = {"self", "fn", "__class__"}
     return {name: value for name, value in names.items() if name not in others}

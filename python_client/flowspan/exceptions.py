@@ -1,4 +1,4 @@
-"""The errors of flowspan: one small tree under FlowspanError, and the signals that stop a run."""
+"""Exceptions of flowspan: a small tree under FlowspanError, and the signals that stop a run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from flowspan.prefect_names import refusing
 
 
 class FlowspanError(Exception):
-    """An error of flowspan's, as opposed to one of user code.
+    """Base class of the errors that flowspan raises, as opposed to errors of user code.
 
     Attributes:
         code: A short stable name, for programs.
-        retryable: Whether the same call may succeed later.
+        retryable: True if the same call may succeed later.
     """
 
     code = "flowspan"
@@ -18,123 +18,123 @@ class FlowspanError(Exception):
 
 
 class ConfigError(FlowspanError):
-    """A setting has a value that it may not have; the message names it."""
+    """Raised when a setting has an invalid value. The message names the setting."""
 
     code = "config"
 
 
 class ServiceUnavailableError(FlowspanError):
-    """The service could not be reached; the message says where, why and what to do."""
+    """Raised when the service is unreachable. The message has the address and the reason."""
 
     code = "service_unavailable"
     retryable = True
 
 
 class LocalServiceError(FlowspanError):
-    """The local service could not be started; the message says why and where its log is."""
+    """Raised when the local service could not be started. The message has the reason."""
 
     code = "local_service"
 
 
 class ParameterError(FlowspanError, TypeError):
-    """The arguments do not fit the parameters of the flow or task; the message says which."""
+    """Raised when arguments do not match the parameters of a flow or task."""
 
     code = "parameters"
 
 
 class InvalidNameError(FlowspanError, ValueError):
-    """The name of a flow has a character that it may not have."""
+    """Raised when the name of a flow contains an invalid character."""
 
 
 class ReservedArgumentError(FlowspanError, TypeError):
-    """A function has a parameter that is named like an option of every call."""
+    """Raised when a function has a parameter with the name of an option of every call."""
 
     code = "reserved_argument"
 
 
-class MissingResult(FlowspanError):  # noqa: N818 - the field's name for it
-    """The state has no result to give."""
+class MissingResult(FlowspanError):  # noqa: N818 - Prefect's name
+    """Raised when a state has no result."""
 
     code = "missing_result"
 
 
 class UnfinishedRun(MissingResult):
-    """The run has not ended: it has no result yet."""
+    """Raised when a result is requested from a run that has not ended."""
 
     code = "unfinished_run"
 
 
 class SerializationError(FlowspanError):
-    """A serializer cannot write or read a value; the message says which and why."""
+    """Raised when a serializer cannot write or read a value. The message has the reason."""
 
     code = "serialization"
 
 
-class ResultUnreadable(FlowspanError):  # noqa: N818 - what it says
-    """What is stored in the place of a result cannot be read; the message says why."""
+class ResultUnreadable(FlowspanError):  # noqa: N818 - named after the condition
+    """Raised when a stored result cannot be read. The message has the reason."""
 
     code = "result_unreadable"
 
 
 class UntrustedResult(ResultUnreadable):
-    """A result is in a place that only the run has named, and is not read unless it is trusted."""
+    """Raised when a result is in a place that only the run has named and that is not trusted."""
 
     code = "untrusted_result"
 
 
 class HashError(FlowspanError, TypeError):
-    """A value cannot be hashed; the message says of which type, and what to do."""
+    """Raised when a value cannot be hashed. The message names its type and what to do."""
 
     code = "hash"
 
 
 class RunFailed(FlowspanError):  # noqa: N818 - named after the state
-    """A run ended as Failed without an exception of its own (it returned a failed state)."""
+    """Raised for a Failed run without an exception of its own, which returned a failed state."""
 
     code = "run_failed"
 
 
 class CrashedRun(RunFailed):
-    """A run was broken off from outside its code."""
+    """Raised for a run that was interrupted from outside its code."""
 
     code = "crashed_run"
 
 
 class UpstreamFailed(UnfinishedRun):
-    """A run that this one takes its input from did not complete, so that this one never began."""
+    """Raised for a run that never started, because a run that it depends on did not complete."""
 
     code = "upstream_failed"
 
 
 class SelfDependency(FlowspanError, RuntimeError):  # noqa: N818 - named after the cause
-    """A run waits for one that cannot end before it does itself; the message says which."""
+    """Raised when a run waits for a run that cannot end before it: a deadlock."""
 
     code = "self_dependency"
 
 
 class VisualizationError(FlowspanError):
-    """A flow could not be drawn; the message says why."""
+    """Raised when a flow cannot be drawn. The message has the reason."""
 
     code = "visualization"
 
 
 class MappingMissingIterable(FlowspanError, TypeError):  # noqa: N818 - Prefect's name
-    """`map` was given nothing to map over."""
+    """Raised when `map` is called without an iterable argument."""
 
     code = "mapping_missing_iterable"
 
 
 class MappingLengthMismatch(FlowspanError, ValueError):  # noqa: N818 - Prefect's name
-    """`map` was given iterables of different lengths."""
+    """Raised when `map` is called with iterables of different lengths."""
 
     code = "mapping_length_mismatch"
 
 
-class WorkerProcessDied(FlowspanError):  # noqa: N818 - it says what happened
-    """The process in which a task ran ended before the task did; its run is Crashed.
+class WorkerProcessDied(FlowspanError):  # noqa: N818 - named after the event
+    """Raised when the worker process of a task ended before the task did. The run is Crashed.
 
     Attributes:
-        exit_code: What the process ended with; None if a signal ended it.
+        exit_code: The exit code of the process; None if a signal ended it.
         signal: The name of the signal that ended it ("SIGKILL"); empty if none did.
     """
 
@@ -147,19 +147,17 @@ class WorkerProcessDied(FlowspanError):  # noqa: N818 - it says what happened
         self.signal = signal
 
 
-class NotPortable(FlowspanError, TypeError):  # noqa: N818 - says what the value is
-    """A value cannot be sent to another process, or back; the message says which and why."""
+class NotPortable(FlowspanError, TypeError):  # noqa: N818 - named after the condition
+    """Raised when a value cannot be pickled for another process. The message has the reason."""
 
     code = "not_portable"
 
 
 class RemoteError(FlowspanError):
-    """Stands for an exception of a worker process that could not be sent as it was.
-
-    Its text is that exception's.
+    """Stand-in for an exception of a worker process that could not be pickled. Has the same text.
 
     Attributes:
-        type_name: The name of its type, with its module.
+        type_name: The qualified name of the original type.
     """
 
     code = "remote"
@@ -170,10 +168,10 @@ class RemoteError(FlowspanError):
 
 
 class RunTimeout(FlowspanError, TimeoutError):  # noqa: N818 - named after the state
-    """A run took longer than its timeout_seconds.
+    """Raised when a run exceeds its timeout_seconds, or a wait for a result its timeout.
 
     Attributes:
-        run_id: The run whose deadline it was; empty where it was the wait for a result.
+        run_id: The run whose deadline has passed; empty for the timeout of a wait.
     """
 
     code = "run_timeout"
@@ -184,18 +182,18 @@ class RunTimeout(FlowspanError, TimeoutError):  # noqa: N818 - named after the s
 
 
 class NoRunError(FlowspanError, RuntimeError):
-    """Something was asked for that only exists inside a flow or task run."""
+    """Raised when something is requested that exists only inside a flow or task run."""
 
     code = "no_run"
 
 
 class ApiError(FlowspanError):
-    """The service refused a call.
+    """Raised when the service refuses a call.
 
     Attributes:
-        status: The gRPC status code's name, for example NOT_FOUND.
+        status: The name of the gRPC status code, such as NOT_FOUND.
         reason: The name of a value of flowspan.v1.ErrorReason without its prefix.
-        advice: What the caller can do; may be empty.
+        advice: The recommended action; may be empty.
     """
 
     code = "api"
@@ -217,42 +215,42 @@ class ApiError(FlowspanError):
 
 
 class ObjectNotFound(ApiError):  # noqa: N818 - Prefect's name
-    """The service does not know what was asked for; the message says what."""
+    """Raised when the service does not know the requested object. The message names it."""
 
     code = "not_found"
 
 
 class ObjectAlreadyExists(ApiError):  # noqa: N818 - Prefect's name
-    """The id or name is taken by something with another content."""
+    """Raised when an id or name belongs to an object with different content."""
 
     code = "already_exists"
 
 
-class VariableAlreadyExists(ObjectAlreadyExists, ValueError):  # noqa: N818 - as its base
-    """There is a variable of that name, and it was not to be overwritten."""
+class VariableAlreadyExists(ObjectAlreadyExists, ValueError):  # noqa: N818 - as its base class
+    """Raised when a variable exists and `overwrite` is False."""
 
     code = "variable_already_exists"
 
 
 class FlowRunWaitTimeout(FlowspanError, TimeoutError):  # noqa: N818 - Prefect's name
-    """A flow run had not ended when the time to wait for it was over."""
+    """Raised when a flow run does not end within the time to wait for it."""
 
     code = "flow_run_wait_timeout"
 
 
 class RunSignal(BaseException):
-    """Stops a run from inside. Not an Exception, so that `except Exception` does not eat it."""
+    """Base class of signals that stop a run. Not an Exception, so `except Exception` ignores it."""
 
 
 class CancelRun(RunSignal):
-    """The run was asked to cancel."""
+    """Raised inside a run that is being cancelled."""
 
 
 class DeadlinePassed(RunSignal):
-    """A run that called this one has passed its timeout_seconds.
+    """Raised inside a run when a run that called it has exceeded its timeout_seconds.
 
     Attributes:
-        run_id: The run whose deadline it was; empty where that is not known.
+        run_id: The run whose deadline has passed; empty if unknown.
     """
 
     def __init__(self, message: str = "A deadline has passed.", run_id: str = "") -> None:
@@ -261,7 +259,7 @@ class DeadlinePassed(RunSignal):
 
 
 class TerminationSignal(RunSignal):
-    """The process was told to end (SIGTERM) while a flow or task ran at the top.
+    """Raised when the process receives SIGTERM during a top-level flow or task run.
 
     Attributes:
         signal: The number of the signal.
@@ -275,7 +273,7 @@ class TerminationSignal(RunSignal):
         return f"The process was told to end (signal {self.signal})."
 
 
-# The same by Prefect's names, so that code that catches them goes on working.
+# Aliases under Prefect's names, so that code that catches them keeps working.
 CancelledRun = CancelRun
 ConfigurationError = ConfigError
 FailedRun = RunFailed

@@ -1,4 +1,4 @@
-"""Waiting for flow runs that others execute."""
+"""Waiting for flow runs that other processes execute."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ async def wait_for_flow_run(
     client: FlowspanClient | None = None,
     log_states: bool = False,  # noqa: FBT001, FBT002 - Prefect's signature
 ) -> FlowRun:
-    """Waits until a flow run has ended; plain code uses the method of that name on the client.
+    """Wait until a flow run has ended. In plain code, use the client's method of that name.
 
     Args:
-        flow_run_id: Which.
-        timeout: How long to wait, in seconds; None waits as long as it takes.
-        poll_interval: Has no effect, since the service tells when something happens. It is there so
-            that calls written for Prefect go on working.
-        client: What to ask with; a client of its own if None.
-        log_states: Whether each state that the run enters is logged.
+        flow_run_id: The run.
+        timeout: The maximum time to wait, in seconds; None for no limit.
+        poll_interval: Ignored, because the service pushes changes. Accepted for compatibility with
+            Prefect.
+        client: The client to use; a new one if None.
+        log_states: True to log each state that the run enters.
 
     Returns:
-        The run as it is then.
+        The run in its final state.
 
     Raises:
         ObjectNotFound: There is no such run.
-        FlowRunWaitTimeout: It had not ended in time.
+        FlowRunWaitTimeout: The run did not end in time.
     """
     if client is not None:
         return await client.wait_for_flow_run(flow_run_id, timeout, log_states=log_states)

@@ -1,4 +1,4 @@
-"""Flows: `@flow`."""
+"""Flows: the `@flow` decorator."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class FlowOptions(TypedDict, total=False):
-    """The options of `@flow`, which says what they mean; `Flow` has their defaults."""
+    """The options of `@flow`, which documents them. `Flow` has their defaults."""
 
     name: str | None
     version: str | None
@@ -66,7 +66,7 @@ class FlowOptions(TypedDict, total=False):
 
 
 class Flow(Decorated[P, R_co], FlowDefinition):
-    """A function whose calls are flow runs. Made by `@flow`, which says what the options mean."""
+    """A function decorated with `@flow`. Each call is a flow run."""
 
     on_cancellation = HookDecorator("on_cancellation")
     on_crashed = HookDecorator("on_crashed")
@@ -118,95 +118,97 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         self._all_checks = Checks(fn, outer_names(fn))
         super().__init__(fn, options_in(locals()))
 
-    def take_options(self, options: dict[str, Any]) -> None:  # noqa: D102 - as its base
+    def take_options(self, options: dict[str, Any]) -> None:  # noqa: D102 - documented in the base class
         run_name = checked_run_name(options["flow_run_name"], "flow_run_name")
         own_runner = _checked_runner(options["task_runner"])
         super().take_options(options)
         self.run_name = run_name
         self.own_runner = own_runner
         self.version = options["version"] or self.file_version
-        # None stands for the default, as for every option.
+        # None means the default, as for every option.
         is_validated = options["validate_parameters"] is not False
         self._checks = self._all_checks if is_validated else None
         self._binding = None
 
     @property
     def parameters(self) -> ParameterSchema:
-        """A JSON schema of the parameters: `properties`, `required`, `definitions`."""
+        """The JSON schema of the parameters: `properties`, `required`, `definitions`."""
         from flowspan.core.parameter_schema import parameter_schema  # noqa: PLC0415 - rare
 
         return parameter_schema(self.fn, self._all_checks.names)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """The parameters as the function would get them, defaults included.
+        """Return the parameters as the function would receive them, including defaults.
 
         Args:
-            parameters: Values by parameter.
+            parameters: Values by parameter name.
 
         Raises:
-            ParameterError: They do not fit; the message says which.
+            ParameterError: The values do not match the parameters; the message names them.
         """
         return dict(self.binding.bind((), parameters))
 
     def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """The parameters as they are stored with a run: what JSON can hold.
+        """Return the parameters as JSON values, as they are stored with a run.
 
         Args:
-            parameters: Values by parameter; a placeholder stands for what JSON cannot hold.
+            parameters: Values by parameter name. Values that are not JSON-serializable become
+                placeholders.
         """
         data, _ = encode_parameters(parameters)
         plain: dict[str, Any] = json.loads(data)
         return plain
 
     def generate_mermaid_graph(self, /, *args: Any, **kwargs: Any) -> str:
-        """What the flow calls, as the text of a Mermaid flowchart; see `visualize`.
+        """Return the call graph of the flow as a Mermaid flowchart; see `visualize`.
 
         Args:
-            *args: The function's arguments.
-            **kwargs: The function's, likewise.
+            *args: The arguments of the function.
+            **kwargs: The keyword arguments of the function.
 
         Raises:
-            VisualizationError: The flow looks into a result that is not there.
+            VisualizationError: The flow uses the value of a result that does not exist.
         """
         return self._sketch(args, kwargs).as_mermaid()
 
     def generate_dot_graph(self, /, *args: Any, **kwargs: Any) -> str:
-        """What the flow calls, as a graph in the language of Graphviz; see `visualize`.
+        """Return the call graph of the flow in Graphviz's DOT language; see `visualize`.
 
         Args:
-            *args: The function's arguments.
-            **kwargs: The function's, likewise.
+            *args: The arguments of the function.
+            **kwargs: The keyword arguments of the function.
 
         Raises:
-            VisualizationError: The flow looks into a result that is not there.
+            VisualizationError: The flow uses the value of a result that does not exist.
         """
         return self._sketch(args, kwargs).as_dot()
 
     async def agenerate_mermaid_graph(self, /, *args: Any, **kwargs: Any) -> str:
-        """The same as `generate_mermaid_graph`, to be awaited."""
+        """Return the same as `generate_mermaid_graph`, as a coroutine."""
         return self.generate_mermaid_graph(*args, **kwargs)
 
     async def avisualize(self, /, *args: Any, **kwargs: Any) -> Path:
-        """The same as `visualize`, to be awaited."""
+        """Draw the same as `visualize`, as a coroutine."""
         return self.visualize(*args, **kwargs)
 
     def visualize(self, /, *args: Any, **kwargs: Any) -> Path:
-        """Draws what the flow calls, and what of it takes the result of what, into an SVG file.
+        """Draw the call graph of the flow, with the data dependencies of its tasks, as an SVG file.
 
-        The function is called, but no task and no other flow: nothing is reported. A task gives its
-        `viz_return_value`, or something that stands for its result and can only be passed on.
+        The flow's function is called, but no task and no other flow runs, and nothing is
+        reported. A task returns its `viz_return_value`, or a placeholder that can only be
+        passed on.
 
         Args:
-            *args: The function's arguments.
-            **kwargs: The function's, likewise.
+            *args: The arguments of the function.
+            **kwargs: The keyword arguments of the function.
 
         Returns:
-            The file, in the current folder, named after the flow. The path may be awaited, as
-            Prefect's call is in coroutines; then it gives itself.
+            The path of the file, which is in the current folder and named after the flow. The path
+            can be awaited, as in Prefect, and then returns itself.
 
         Raises:
-            VisualizationError: The flow looks into a result that is not there; or Graphviz is not
-                installed (`generate_mermaid_graph` needs nothing).
+            VisualizationError: The flow uses the value of a result that does not exist, or
+                Graphviz is not installed (`generate_mermaid_graph` does not need it).
         """
         from flowspan.drivers.visualize.graphviz import DrawnPath, draw  # noqa: PLC0415 - rare, imports subprocess
 
@@ -220,10 +222,10 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         return make_sketch(self, arguments, args, kwargs)
 
     def with_options(self, /, **options: Unpack[FlowOptions]) -> Self:
-        """A copy with other options; those that are not given stay as they are. See `flow`."""
+        """Return a copy with the given options changed; see `flow`."""
         check_options("`Flow.with_options`", options, "`@flow`")
         copied = self._copy_with(options)
-        # The names around the function can only be looked up where it is defined.
+        # The names used in annotations can be resolved only where the flow is defined.
         copied._all_checks = self._all_checks  # noqa: SLF001 - a copy of this one
         copied._checks = self._all_checks if copied._checks is not None else None  # noqa: SLF001
         return copied
@@ -235,7 +237,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         self: Flow[Concatenate[Any, P2], R_co], instance: object, owner: type | None = None
     ) -> Flow[P2, R_co]: ...
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        """The flow with its function bound, for flows that are methods."""
+        """Return the flow bound to an instance, for flows that are methods."""
         return self._bound_to(instance, owner)
 
 
@@ -251,48 +253,51 @@ def flow(
 def flow(  # noqa: D417 - the options are described one by one
     fn: Callable[..., Any] | None = None, /, **options: Any
 ) -> Any:
-    """Makes a flow of a function, plain or asynchronous; with and without parentheses.
+    """Decorate a function, plain or asynchronous, as a flow.
+
+    Works with and without parentheses.
 
     Args:
         fn: The function.
-        name: The flow's name; the function's, with dashes for underscores, by default.
-        version: The version of the code; a hash of the file that it is in by default.
-        flow_run_name: How its runs are named: a template with parameters in braces ("load-{day}"),
-            or a function that returns the name; else they are given one ("brave-otter").
-        retries: How many times a failed run is tried again; None never.
-        retry_delay_seconds: How long to wait before that: a number, a list whose last is repeated,
-            or a function of the number of retries that returns such a list (`exponential_backoff`).
-        retry_jitter_factor: By which part of itself a delay may grow by chance.
-        retry_condition_fn: Called with (flow, run, state) after a failure; only a true answer
-            retries.
-        task_runner: What runs the tasks that it submits; threads without a bound by default.
-        description: For people; the docstring by default.
-        timeout_seconds: How long one attempt may take. A plain function in another than the main
-            thread cannot be interrupted where it blocks: its run ends at the deadline all the same.
-        validate_parameters: Whether arguments are validated and coerced to the annotations by
-            pydantic.
-        persist_result: Whether its results and those of what it calls are stored; None does as the
-            calling run does, or as the settings say (FLOWSPAN_PERSIST_RESULTS, off by default).
-            result_storage and result_serializer switch it on.
-        result_storage: Where they are stored: a path, or a URL that fsspec knows (s3://…); None
-            does as the calling run does, or as FLOWSPAN_RESULTS_URL says.
-        result_serializer: How they are written: "pickle" (the default), "json",
+        name: The flow's name. Defaults to the function's name with dashes for underscores.
+        version: The version of the code. Defaults to a hash of the source file.
+        flow_run_name: The name of the runs: a template with parameters in braces ("load-{day}"),
+            or a function that returns the name. Defaults to a random name ("brave-otter").
+        retries: The number of retries after a failed attempt; None for no retries.
+        retry_delay_seconds: The delay before a retry, in seconds: a number, a list (the last value
+            repeats), or a function that maps the number of retries to such a list
+            (`exponential_backoff`).
+        retry_jitter_factor: The fraction by which a delay may be increased at random.
+        retry_condition_fn: Called with (flow, run, state) after a failure. The run is retried only
+            if it returns true.
+        task_runner: The runner of submitted tasks. Defaults to a thread pool without a limit.
+        description: A description for people. Defaults to the docstring.
+        timeout_seconds: The timeout of one attempt. Outside the main thread, a plain function
+            cannot be interrupted while it blocks; its run still ends at the deadline.
+        validate_parameters: True to validate the arguments against the annotations, and coerce
+            them, with pydantic.
+        persist_result: True to store results of the flow and of the runs that it calls. None
+            inherits from the calling run, then from FLOWSPAN_PERSIST_RESULTS (off by default).
+            result_storage and result_serializer imply True.
+        result_storage: The place of stored results: a path, or a URL supported by fsspec (s3://…).
+            None inherits from the calling run, then from FLOWSPAN_RESULTS_URL.
+        result_serializer: The format of stored results: "pickle" (the default), "json",
             "compressed/pickle", "compressed/json", or a serializer.
-        cache_result_in_memory: Whether a result that is stored stays in memory, too, as long as
-            its state does; else it is read each time that the state is asked for it.
-        log_prints: Whether prints are logged too; None does as the calling run does.
-        on_completion: Functions to call when a run has completed: each is given (flow, run, state),
-            may be asynchronous, and changes nothing about the run if it raises.
-        on_failure: Likewise when a run has failed, after the last retry.
-        on_cancellation: Likewise when a run was cancelled.
-        on_crashed: Likewise when a run was broken off, as far as the process still can.
-        on_running: Likewise when an attempt begins, before the function is called.
+        cache_result_in_memory: True to keep a stored result in memory as long as its state. False
+            to read it each time it is requested from the state.
+        log_prints: True to log the output of `print` as well. None inherits from the calling run.
+        on_completion: Hooks called when a run has completed, with (flow, run, state). A hook may
+            be asynchronous. An exception in a hook does not affect the run.
+        on_failure: Hooks called when a run has failed, after the last retry.
+        on_cancellation: Hooks called when a run was cancelled.
+        on_crashed: Hooks called when a run has crashed; best effort, as the process may be gone.
+        on_running: Hooks called when an attempt starts, before the function is called.
 
     Returns:
         The flow; without `fn`, a decorator.
 
     Raises:
-        TypeError, ValueError: An option has a value that it may not have.
+        TypeError, ValueError: An option has an invalid value.
     """
     check_options("`@flow`", options, "`@flow`")
     if fn is None:
@@ -301,7 +306,7 @@ def flow(  # noqa: D417 - the options are described one by one
 
 
 def _checked_runner(task_runner: TaskRunner | type[TaskRunner] | None) -> TaskRunner | None:
-    """The task runner; a new one where its class was given."""
+    """Return the task runner; instantiate it if a class was given."""
     runner = task_runner() if isinstance(task_runner, type) else task_runner
     if runner is not None and not hasattr(runner, "open"):
         raise TypeError(
@@ -319,7 +324,7 @@ def _default_runner(flow: Flow[..., Any]) -> TaskRunner:
 
 
 def _file_version(fn: Callable[..., Any]) -> str | None:
-    """A hash of the file that a function is in; None where there is none."""
+    """Return a hash of the file that defines a function; None if it has no file."""
     code = attribute_of(called_function(fn), "__code__")
     return _hash_of(code.co_filename) if code is not None else None
 
@@ -328,7 +333,7 @@ def _file_version(fn: Callable[..., Any]) -> str | None:
 def _hash_of(file_name: str) -> str | None:
     try:
         return hashlib.sha256(Path(file_name).read_bytes()).hexdigest()[:16]
-    except OSError:  # typed in, or read from an archive
+    except OSError:  # typed in interactively, or read from an archive
         return None
 
 

@@ -1,4 +1,4 @@
-"""Futures of submitted tasks: waiting for several of them."""
+"""Futures of submitted tasks, and functions that wait for several of them."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ class TaskFutureList(HeldList, list[TaskFuture[R]]):
     """The futures of a mapped task, in the order of its elements."""
 
     def wait(self, timeout: float | None = None) -> None:
-        """Waits until all have ended, or until the time in seconds is over."""
+        """Wait until all have ended or the timeout, in seconds, has expired."""
         wait_until_done(tuple(self), timeout)
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[R]:  # noqa: FBT001, FBT002 - Prefect's signature
-        """The results of all, in order.
+        """Return all results, in order.
 
         Args:
-            timeout: How long to wait for all together, in seconds; None waits as long as it takes.
-            raise_on_failure: Whether a run that did not complete raises its exception; else the
-                exception stands in its place.
+            timeout: The maximum time to wait for all together, in seconds; None for no limit.
+            raise_on_failure: True to raise the exception of a run that did not complete, False to
+                return the exception in the place of its result.
 
         Raises:
-            RunTimeout: The time was over; the runs go on. It is a TimeoutError.
+            RunTimeout: The timeout expired; the runs continue. It is a TimeoutError.
         """
         self.wait(timeout)
         missing = sum(not future.done() for future in self)
@@ -66,28 +66,28 @@ class TaskFutureList(HeldList, list[TaskFuture[R]]):
         return [future.result(raise_on_failure=raise_on_failure) for future in self]
 
     def cancel(self) -> bool:
-        """Asks all that have not ended to stop, and returns at once; see `TaskFuture.cancel`.
+        """Request cancellation of all unfinished futures without waiting; see `TaskFuture.cancel`.
 
         Returns:
-            Whether one of them was asked to: False if all had ended.
+            True if at least one was asked to stop, False if all had ended.
         """
         asked = [future.cancel() for future in self]
         return any(asked)
 
     def __await__(self) -> Generator[Any, Any, list[R]]:
-        """In coroutines: the results of all, in order."""
-        from flowspan.drivers.futures.awaiting import until_done  # noqa: PLC0415 - imports asyncio
+        """Wait in a coroutine; return all results, in order."""
+        from flowspan.drivers.aio_futures import until_done  # noqa: PLC0415 - imports asyncio
 
         yield from until_done(self).__await__()
         return self.result()
 
 
 class DoneAndNotDone(NamedTuple):
-    """What `wait` returns.
+    """The return value of `wait`.
 
     Attributes:
-        done: Those that have ended.
-        not_done: Those that have not.
+        done: The futures that have ended.
+        not_done: The futures that have not ended.
     """
 
     done: set[TaskFuture[Any]]
@@ -95,11 +95,14 @@ class DoneAndNotDone(NamedTuple):
 
 
 def wait(futures: Iterable[TaskFuture[Any]], timeout: float | None = None) -> DoneAndNotDone:
-    """Waits until all futures are done, or until the time is over.
+    """Wait until all futures are done or the timeout expires.
 
     Args:
         futures: The futures.
-        timeout: In seconds; None waits as long as it takes.
+        timeout: The maximum time to wait, in seconds; None for no limit.
+
+    Returns:
+        The futures that have ended and those that have not, as two sets.
     """
     everyone = tuple(futures)
     wait_until_done(everyone, timeout)
@@ -108,26 +111,27 @@ def wait(futures: Iterable[TaskFuture[Any]], timeout: float | None = None) -> Do
 
 
 def as_completed(futures: Iterable[TaskFuture[R]], timeout: float | None = None) -> AsCompleted[R]:
-    """Gives the futures in the order in which they end, each once: by `for` and by `async for`.
+    """Iterate over futures in the order in which they end, with `for` or `async for`.
 
     Args:
-        futures: The futures.
-        timeout: How long all together may take, in seconds; None waits as long as it takes.
+        futures: The futures. Duplicates are returned once.
+        timeout: The maximum time for all together, in seconds; None for no limit.
 
     Returns:
-        An iterator, also an asynchronous one.
+        An iterator that is also an asynchronous iterator.
 
     Raises:
-        RunTimeout: While iterating: the time was over; the runs go on. It is a TimeoutError.
+        RunTimeout: During iteration, if the timeout expires; the runs continue. It is a
+            TimeoutError.
     """
     return AsCompleted(futures, timeout)
 
 
 class AsCompleted(Generic[R]):
-    """Futures in the order in which they end. Made by `as_completed`."""
+    """Iterator over futures in the order in which they end; returned by `as_completed`."""
 
     def __init__(self, futures: Iterable[TaskFuture[R]], timeout: float | None) -> None:
-        """See `as_completed`."""
+        """Create the iterator; see `as_completed`."""
         self._timeout_s = timeout
         self._deadline_s: float | None = None
         if timeout is not None:
@@ -144,7 +148,7 @@ class AsCompleted(Generic[R]):
         if not self._left:
             raise StopIteration
         run = current_run.get()
-        if run is not None:  # a cancelled run must not go on waiting
+        if run is not None:  # a cancelled run must stop waiting
             run.scope.add_interrupt(self._ended, lambda: self._ended.put(None))
         try:
             return self._taken(run)
@@ -197,22 +201,22 @@ PrefectFutureList = TaskFutureList
 
 
 def resolve_futures_to_states(expr: Any) -> Any:
-    """Return a value with the terminal states of futures in their place; waits for them.
+    """Wait for the futures in a value and return the value with their terminal states instead.
 
     Args:
-        expr: A future, or a collection with futures anywhere in it.
+        expr: A future, or a collection with futures at any depth.
     """
     return settle(expr)
 
 
 def resolve_futures_to_results(expr: Any) -> Any:
-    """Return a value with the results of futures in their place; waits for them.
+    """Wait for the futures in a value and return the value with their results instead.
 
     Args:
-        expr: A future, or a collection with futures anywhere in it.
+        expr: A future, or a collection with futures at any depth.
 
     Raises:
-        UpstreamFailed: A run did not complete; its cause says why.
+        UpstreamFailed: A run did not complete; the exception's cause is its error.
     """
     return settle_to_results(expr)
 

@@ -1,7 +1,7 @@
-"""Schedules as values: when the runs of a deployment are to begin.
+"""Schedules as values: the times at which runs of a deployment are due.
 
-A schedule can be made, compared and passed around. There are no deployments yet, so nothing follows
-one: it starts no run.
+A schedule can be created, compared and passed around. There are no deployments yet, so a
+schedule has no effect: it starts no runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FIELDS: tuple[tuple[int, int, list[str]], ...] = (
     (0, 59, []),
     (1970, 2099, []),
 )
-"""The least and the greatest value of each field, and the names that stand for values."""
+"""Minimum and maximum of each field, and the names of its values."""
 _SHORT = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}
 _PART = re.compile(r"(\*|\?|\w+(?:-\w+)?)(?:/([1-9]\d*))?")
 _DAY_OF_WEEK = re.compile(r"(?:[0-7]|[a-z]{3})#[1-5]|l[0-7]")
@@ -41,7 +41,7 @@ _RULE_VALUES = {
     **dict.fromkeys(("BYMINUTE", "BYSECOND"), re.compile(r"[0-5]?\d")),
     "UNTIL": re.compile(r"\d{8}(?:T\d{6}Z?)?"),
 }
-"""The syntax of the values of each key that is checked."""
+"""Syntax of the values, for the keys that are checked."""
 _BY_DAY = re.compile(r"(?:[+-]?\d{1,2})?(?:MO|TU|WE|TH|FR|SA|SU)")
 MAX_RRULE_LENGTH = 6500
 
@@ -52,21 +52,22 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule for the runs of a deployment, made by `Cron`, `Interval` or `RRule`.
+    """A schedule for the runs of a deployment, created by `Cron`, `Interval` or `RRule`.
 
-    There are no deployments yet: nothing follows it.
+    There are no deployments yet, so it has no effect.
 
     Attributes:
         interval: The time between two runs.
         cron: A cron expression ("0 8 * * 1").
         rrule: A recurrence rule of RFC 5545 ("FREQ=DAILY").
         timezone: The name of a time zone (Europe/Zurich); None for UTC.
-        anchor_date: The instant that intervals are counted from; now by default. It counts for the
-            equality of two schedules.
-        day_or: Whether a day of the month or a day of the week is enough, where cron has both.
-        active: Whether it makes runs.
-        parameters: Parameters of the runs.
-        slug: A name of the schedule within its deployment.
+        anchor_date: The instant from which intervals are counted; the current time by default. It
+            is part of the equality of two schedules.
+        day_or: True if a matching day of the month or day of the week is sufficient, if the cron
+            expression restricts both.
+        active: True if the schedule creates runs.
+        parameters: The parameters of the runs.
+        slug: The name of the schedule within its deployment.
     """
 
     interval: timedelta | None = None
@@ -80,17 +81,18 @@ class Schedule:
     slug: str | None = None
 
     def __post_init__(self) -> None:
-        """Check it.
+        """Validate the schedule.
 
         Raises:
-            ValueError: It has two kinds of times, or an expression that is not valid.
+            ValueError: More than one of interval, cron and rrule is set, or an expression is
+                invalid.
         """
         kinds = [name for name in ("interval", "cron", "rrule") if getattr(self, name) is not None]
         if len(kinds) > 1:
-            raise ValueError(f"a schedule has one of interval, cron and rrule, not {kinds}")
+            raise ValueError(f"a schedule must have one of interval, cron and rrule, not {kinds}")
         if self.cron is not None and not _is_cron(self.cron):
             raise ValueError(
-                f"{self.cron!r} is no cron expression; an example is '0 8 * * 1' (Mondays at 8)"
+                f"{self.cron!r} is not a cron expression, such as '0 8 * * 1' (Mondays at 8)"
             )
         if self.rrule is not None:
             _check_rrule(self.rrule)
@@ -105,18 +107,18 @@ def Cron(  # noqa: N802 - used like a class
     parameters: dict[str, Any] | None = None,
     slug: str | None = None,
 ) -> Schedule:
-    """Make a schedule of a cron expression. Nothing follows it yet; see the module.
+    """Create a schedule from a cron expression. It has no effect yet; see the module.
 
     Args:
         cron: The expression: minute, hour, day of the month, month, day of the week.
-        timezone: See `Schedule`, as for the others.
+        timezone: See `Schedule`.
         day_or: See `Schedule`.
         active: See `Schedule`.
         parameters: See `Schedule`.
         slug: See `Schedule`.
 
     Raises:
-        ValueError: It is no cron expression.
+        ValueError: The cron expression is invalid.
     """
     return Schedule(
         cron=cron,
@@ -137,11 +139,11 @@ def Interval(  # noqa: N802 - used like a class
     parameters: dict[str, Any] | None = None,
     slug: str | None = None,
 ) -> Schedule:
-    """Make a schedule of equal intervals. Nothing follows it yet; see the module.
+    """Create a schedule of equal intervals. It has no effect yet; see the module.
 
     Args:
         interval: The time between two runs; a number is in seconds.
-        anchor_date: See `Schedule`, as for the others.
+        anchor_date: See `Schedule`.
         timezone: See `Schedule`.
         active: See `Schedule`.
         parameters: See `Schedule`.
@@ -165,17 +167,17 @@ def RRule(  # noqa: N802 - used like a class
     parameters: dict[str, Any] | None = None,
     slug: str | None = None,
 ) -> Schedule:
-    """Make a schedule of a recurrence rule (RFC 5545). Nothing follows it yet; see the module.
+    """Create a schedule from a recurrence rule (RFC 5545). It has no effect yet; see the module.
 
     Args:
         rrule: The rule ("FREQ=MONTHLY;BYDAY=2FR").
-        timezone: See `Schedule`, as for the others.
+        timezone: See `Schedule`.
         active: See `Schedule`.
         parameters: See `Schedule`.
         slug: See `Schedule`.
 
     Raises:
-        ValueError: It is no recurrence rule.
+        ValueError: The recurrence rule is invalid.
     """
     return Schedule(
         rrule=rrule, timezone=timezone, active=active, parameters=parameters or {}, slug=slug
@@ -209,12 +211,12 @@ def _is_part(text: str, position: int) -> bool:
 
 def _check_rrule(text: str) -> None:
     if not text.strip() or len(text) > MAX_RRULE_LENGTH:
-        raise ValueError(f"a recurrence rule has 1 to {MAX_RRULE_LENGTH} characters")
+        raise ValueError(f"a recurrence rule must have 1 to {MAX_RRULE_LENGTH} characters")
     lines = [line.rpartition(":") for line in text.upper().split()]
-    # The others are dates: DTSTART, RDATE, EXDATE.
+    # The other lines are dates: DTSTART, RDATE, EXDATE.
     rules = [rule for name, _, rule in lines if name.partition(";")[0] in {"", "RRULE", "EXRULE"}]
     if not rules or not all(map(_is_rule, rules)):
-        raise ValueError(f"{text!r} is no recurrence rule; an example is 'FREQ=MONTHLY;BYDAY=2FR'")
+        raise ValueError(f"{text!r} is not a recurrence rule, such as 'FREQ=MONTHLY;BYDAY=2FR'")
 
 
 def _is_rule(text: str) -> bool:

@@ -1,6 +1,6 @@
-"""States, and what makes them, for flows and tasks to return.
+"""State constructors, for flows and tasks that return states.
 
-A flow or task that returns a state that is final ends in it, whatever its name::
+A flow or task that returns a final state ends in that state, whatever its name::
 
     return Completed(name="Skipped", message="nothing new", data=0)
 """
@@ -69,11 +69,11 @@ TERMINAL_STATES = TERMINAL_TYPES
 
 
 class StateMaker:
-    """Makes states of one kind; `Completed` and its like below are the ones there are.
+    """Constructor of states of one type. `Completed` and the others below are its instances.
 
     Args:
         type_: The type of the states.
-        name: Their name, where it is not given in the call; the type's by default.
+        name: The default name of the states; if empty, the name of the type.
     """
 
     __slots__ = ("_name", "_type")
@@ -85,22 +85,22 @@ class StateMaker:
     def __call__(
         self, *, name: str | None = None, message: str | None = None, data: Any = None
     ) -> State:
-        """Makes a state.
+        """Return a new state.
 
         Args:
-            name: A name of your own for people ("Skipped"); the type stays what it is.
-            message: Why, for people.
-            data: The result of a state that is Completed; may be the exception of one that is
-                Failed, Crashed or Cancelled.
+            name: A custom name for people ("Skipped"). It does not change the type.
+            message: The reason, for people.
+            data: The result, for Completed. May be the exception, for Failed, Crashed and
+                Cancelled.
 
         Raises:
-            TypeError: The name or the message is not text.
+            TypeError: The name or the message is not a string.
         """
         for what, value in (("name", name), ("message", message)):
             if value is not None and not isinstance(value, str):
                 raise TypeError(
-                    f"the {what} of a state must be text, not {value!r}; a result or an exception "
-                    "is given as data=…"
+                    f"the {what} of a state must be a string, not {value!r}. Pass a result or an "
+                    "exception as data=…"
                 )
         return State(self._type, name or self._name, message or "", data)
 
@@ -112,10 +112,10 @@ class StateMaker:
 
 
 class ScheduledMaker(StateMaker):
-    """Makes states of type SCHEDULED: the run waits for a time.
+    """Constructor of states of type SCHEDULED, in which a run waits for a time.
 
     Args:
-        name: Their name, where it is not given in the call.
+        name: The default name of the states.
     """
 
     __slots__ = ()
@@ -131,16 +131,17 @@ class ScheduledMaker(StateMaker):
         message: str | None = None,
         data: Any = None,
     ) -> State:
-        """Makes a state; the arguments besides are those of every `StateMaker`.
+        """Return a new state.
 
         Args:
-            scheduled_time: When the run is to go on, with a time zone; None is as soon as it can.
+            scheduled_time: The time at which the run is due, with a time zone; None for as soon as
+                possible.
             name: See `StateMaker`.
-            message: Likewise.
-            data: Likewise.
+            message: See `StateMaker`.
+            data: See `StateMaker`.
 
         Raises:
-            TypeError: The name or the message is not text.
+            TypeError: The name or the message is not a string.
             ValueError: The time has no time zone.
         """
         state = super().__call__(name=name, message=message, data=data)
@@ -151,7 +152,7 @@ class ScheduledMaker(StateMaker):
         return state
 
 
-# Not final: what a run is before it ends. A flow or task that returns one of them has failed.
+# States that are not final. A flow or task that returns one of them has failed.
 Scheduled = ScheduledMaker("Scheduled")
 Late = ScheduledMaker("Late")
 AwaitingRetry = ScheduledMaker("AwaitingRetry")
@@ -166,7 +167,7 @@ Paused = StateMaker(PAUSED)
 Suspended = StateMaker(PAUSED, "Suspended")
 Cancelling = StateMaker(CANCELLING)
 
-# Final.
+# Final states.
 Completed = StateMaker(COMPLETED)
 Failed = StateMaker(FAILED)
 Cancelled = StateMaker(CANCELLED)
@@ -183,44 +184,44 @@ async def get_state_result(
 
 
 async def aget_state_exception(state: State) -> BaseException:
-    """Return why a run did not complete; see `get_state_exception`."""
+    """Return the exception of a run that did not complete; see `get_state_exception`."""
     return _exception_of(state)
 
 
 def get_state_exception(state: State, *, _sync: bool | None = None) -> Any:
-    """Return why a run did not complete; in asynchronous code, a coroutine that does.
+    """Return the exception of a run that did not complete; in asynchronous code, a coroutine.
 
     Args:
-        state: Failed, Crashed or Cancelled.
+        state: A state that is Failed, Crashed or Cancelled.
         _sync: As for `State.result`.
 
     Returns:
-        The exception that it holds, or that the first failed one of the states in it holds; else a
-        RunFailed, CrashedRun or CancelRun with its message.
+        The state's exception, or the exception of the first failed state in it. Otherwise
+        a RunFailed, CrashedRun or CancelRun with the state's message.
 
     Raises:
-        ValueError: The state is none of the three.
+        ValueError: The state is not Failed, Crashed or Cancelled.
     """
     return aget_state_exception(state) if gives_awaitable(sync=_sync) else _exception_of(state)
 
 
 async def araise_state_exception(state: State) -> None:
-    """Raise why a run did not complete; see `raise_state_exception`."""
+    """Raise the exception of a run that did not complete; see `raise_state_exception`."""
     _raise_exception_of(state)
 
 
 def raise_state_exception(state: State, *, _sync: bool | None = None) -> Any:
-    """Raise why a run did not complete; do nothing for a state that is not an unhappy end.
+    """Raise the exception of a run that did not complete. Other states are a no-op.
 
     Args:
         state: Any state.
         _sync: As for `State.result`.
 
     Returns:
-        None; in asynchronous code, a coroutine that raises it.
+        None; in asynchronous code, a coroutine that raises the exception.
 
     Raises:
-        BaseException: What `get_state_exception` returns.
+        BaseException: The exception that `get_state_exception` returns.
     """
     return (
         araise_state_exception(state) if gives_awaitable(sync=_sync) else _raise_exception_of(state)
@@ -230,7 +231,7 @@ def raise_state_exception(state: State, *, _sync: bool | None = None) -> Any:
 def _exception_of(state: State) -> BaseException:
     if not _is_unhappy(state):
         raise ValueError(
-            f"only a state that is Failed, Crashed or Cancelled has one, not {state!r}"
+            f"only a Failed, Crashed or Cancelled state has an exception, not {state!r}"
         )
     return state.error()
 
@@ -246,24 +247,24 @@ def _is_unhappy(state: State) -> bool:
 
 
 def is_state_iterable(obj: Any) -> bool:
-    """True for a list, tuple or set that holds states and nothing else."""
+    """Return True for a non-empty list, tuple or set that contains only states."""
     return bool(states_in(obj))
 
 
 class StateGroup:
-    """Several states, counted.
+    """A group of states with counts.
 
     Args:
         states: The states.
 
     Attributes:
         states: The states.
-        type_counts: How many there are of each type.
-        total_count: How many there are.
-        cancelled_count: How many are Cancelled.
-        paused_count: How many are Paused.
-        final_count: How many are final.
-        not_final_count: How many are not.
+        type_counts: The number of states by type.
+        total_count: The number of states.
+        cancelled_count: The number that are Cancelled.
+        paused_count: The number that are Paused.
+        final_count: The number that are final.
+        not_final_count: The number that are not final.
     """
 
     def __init__(self, states: Iterable[State]) -> None:
@@ -281,27 +282,27 @@ class StateGroup:
         return self.type_counts[FAILED] + self.type_counts[CRASHED]
 
     def all_completed(self) -> bool:
-        """True if all are Completed."""
+        """Return True if all are Completed."""
         return self.type_counts[COMPLETED] == self.total_count
 
     def all_final(self) -> bool:
-        """True if all are final."""
+        """Return True if all are final."""
         return not self.not_final_count
 
     def any_cancelled(self) -> bool:
-        """True if one is Cancelled."""
+        """Return True if at least one is Cancelled."""
         return self.cancelled_count > 0
 
     def any_failed(self) -> bool:
-        """True if one is Failed or Crashed."""
+        """Return True if at least one is Failed or Crashed."""
         return self.fail_count > 0
 
     def any_paused(self) -> bool:
-        """True if one is Paused."""
+        """Return True if at least one is Paused."""
         return self.paused_count > 0
 
     def counts_message(self) -> str:
-        """Say how many there are of each type."""
+        """Return the counts by type as text."""
         counts = [f"total={self.total_count}"]
         if self.not_final_count:
             counts.append(f"not_final={self.not_final_count}")

@@ -1,4 +1,4 @@
-"""Task runners: where submitted tasks run."""
+"""Task runners, which execute submitted tasks."""
 
 from __future__ import annotations
 
@@ -19,48 +19,49 @@ __all__ = ["ConcurrentTaskRunner", "ProcessPoolTaskRunner", "TaskRunner", "Threa
 
 
 class TaskRunner(Protocol):
-    """What `@flow(task_runner=…)` takes: it is opened anew for each flow run."""
+    """Protocol of the values of `@flow(task_runner=…)`. Each flow run opens a new instance."""
 
     def open(self, name: str) -> OpenTaskRunner:
-        """Starts it for one flow run; nothing is started before the first task.
+        """Open the runner for one flow run. Workers start with the first task.
 
         Args:
-            name: For the names of threads.
+            name: A prefix for the names of threads.
         """
 
 
 class ThreadPoolTaskRunner:
-    """Runs the submitted tasks of a flow on threads, and asynchronous ones on an event loop.
+    """Executes submitted plain tasks on threads, and asynchronous tasks on an event loop.
 
-    Threads are made as the work needs them. A task whose inputs are not ready holds none, and a
-    task that waits for one that it submitted runs that itself rather than block the pool.
+    Threads are started on demand. A task whose inputs are not ready does not occupy a thread. A
+    task that waits for a task that it submitted executes it on its own thread, so that the pool
+    cannot deadlock.
 
     Args:
-        max_workers: How many tasks may run at the same time: so many plain ones, and so many
-            asynchronous ones (of those that a task submits, once more as many, so that it can wait
-            for them); None for what FLOWSPAN_TASK_RUNNER_THREAD_POOL_MAX_WORKERS
-            says, and no bound without that.
+        max_workers: The maximum number of concurrent tasks: this many plain tasks, and this many
+            asynchronous tasks. Tasks that a task submits have a second quota of the same size, so
+            that their parent can wait for them. None for
+            FLOWSPAN_TASK_RUNNER_THREAD_POOL_MAX_WORKERS, which is unlimited by default.
     """
 
     name = "threadpool"
 
     @names_options("`ThreadPoolTaskRunner`")
     def __init__(self, max_workers: int | None = None) -> None:
-        """See the class.
+        """Create the runner.
 
         Raises:
             ValueError: max_workers is less than 1.
-            TypeError: max_workers is no whole number, or another option was given.
+            TypeError: max_workers is not an integer, or an unknown option was given.
         """
         self.max_workers = _checked(max_workers)
 
     def open(self, name: str) -> OpenTaskRunner:
-        """See `TaskRunner.open`."""
+        """Open the runner; see `TaskRunner.open`."""
         bound = self.max_workers or get_config().task_runner_thread_pool_max_workers
         return OpenTaskRunner(bound, name)
 
     def duplicate(self) -> ThreadPoolTaskRunner:
-        """Another one like this; there is no need for it, since each flow run opens its own."""
+        """Return a copy. Copies are not required, since each flow run opens its own instance."""
         return type(self)(self.max_workers)
 
     def __eq__(self, other: object) -> bool:
@@ -76,27 +77,26 @@ class ThreadPoolTaskRunner:
 
 
 ConcurrentTaskRunner = ThreadPoolTaskRunner
-"""The older name of it in Prefect."""
+"""Alias under Prefect's older name."""
 
 
 class ProcessPoolTaskRunner:
-    """Runs the submitted tasks of a flow in other processes: for work that needs the processor.
+    """Executes submitted tasks in worker processes, for CPU-bound work.
 
-    Processes are started when the first tasks need them, used again, and ended with the flow run. A
-    deadline (`timeout_seconds`) and cancelling stop the code whatever it does: after a moment to
-    clean up, its process is killed. A process that dies crashes the run that it was in, and no
-    other.
+    Processes are started on demand, reused, and stopped at the end of the flow run. A deadline
+    (`timeout_seconds`) or a cancellation stops any code: after a moment to clean up, the
+    process is killed. A process that dies crashes only the run that it was executing.
 
-    Functions, arguments and results go to them and back pickled, functions of the main module and
-    lambdas too (by cloudpickle); that module is not run again, so it needs no
-    `if __name__ == "__main__"`.
+    Functions, arguments and results are pickled. Functions of the main module and lambdas are
+    pickled by cloudpickle. Workers do not execute the main module again, so it needs no `if
+    __name__ == "__main__"` guard.
 
     Args:
-        max_workers: How many tasks may run at the same time, each in a process; None for what
-            FLOWSPAN_TASK_RUNNER_PROCESS_POOL_MAX_WORKERS says, and without that for the number of
-            processors that this process may use.
-        initializer: Called in each process before its first task. What it raises fails the task
-            that needed the process.
+        max_workers: The maximum number of concurrent tasks, one per process. None for
+            FLOWSPAN_TASK_RUNNER_PROCESS_POOL_MAX_WORKERS, which defaults to the number of CPUs
+            available to this process.
+        initializer: A function called in each process before its first task. An exception fails
+            the task that needed the process.
         initargs: The arguments of the initializer.
     """
 
@@ -110,11 +110,11 @@ class ProcessPoolTaskRunner:
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> None:
-        """See the class.
+        """Create the runner.
 
         Raises:
             ValueError: max_workers is less than 1.
-            TypeError: max_workers is no whole number, initializer cannot be called, or another
+            TypeError: max_workers is not an integer, initializer is not callable, or an unknown
                 option was given.
         """
         self.max_workers = _checked(max_workers)
@@ -124,20 +124,21 @@ class ProcessPoolTaskRunner:
         self.initargs = tuple(initargs)
 
     def open(self, name: str) -> OpenTaskRunner:
-        """See `TaskRunner.open`."""
-        # Imports subprocess, multiprocessing and cloudpickle.
-        from flowspan.drivers.processes.task_runner import OpenProcessRunner  # noqa: PLC0415
+        """Open the runner; see `TaskRunner.open`."""
+        # Loaded here, because it imports subprocess, multiprocessing and cloudpickle.
+        from flowspan.drivers.processes.runner import OpenProcessRunner  # noqa: PLC0415
 
         bound = self.max_workers or get_config().task_runner_process_pool_max_workers
         return OpenProcessRunner(bound or _processors(), name, self.initializer, self.initargs)
 
     def duplicate(self) -> ProcessPoolTaskRunner:
-        """Another one like this; there is no need for it, since each flow run opens its own."""
+        """Return a copy. Copies are not required, since each flow run opens its own instance."""
         options: Any = {"initializer": self.initializer, "initargs": self.initargs}
         return type(self)(self.max_workers, **options)
 
     def __eq__(self, other: object) -> bool:
-        # The arguments of the initializer are the user's: whether they are equal is not asked.
+        # Compare initargs by identity: they are user values, and comparing them may run user
+        # code.
         if type(other) is not type(self):
             return NotImplemented
         is_same = self.initializer is other.initializer and (

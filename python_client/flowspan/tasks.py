@@ -1,4 +1,4 @@
-"""Tasks: `@task`."""
+"""Tasks: the `@task` decorator."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class TaskOptions(TypedDict, total=False):
-    """The options of `@task`, which says what they mean; `Task` has their defaults."""
+    """The options of `@task`, which documents them. `Task` has their defaults."""
 
     name: str | None
     description: str | None
@@ -79,7 +79,7 @@ class TaskOptions(TypedDict, total=False):
 
 
 def _live_tags(of: Any) -> Tags:
-    """Return the tags of a task as a set; changing it changes those of the next runs."""
+    """Return the tags of a task as a set. Changes to the set apply to later runs."""
     if of.live_tags is None:
 
         def changed(tags: Iterable[str]) -> None:
@@ -91,7 +91,7 @@ def _live_tags(of: Any) -> Tags:
 
 
 def _policy_of(of: Any) -> CachePolicy | None:
-    """Return the cache policy that counts, as Prefect would."""
+    """Return the effective cache policy, by Prefect's rules."""
     from flowspan.cache_policies import (  # noqa: PLC0415 - start-up cost
         DEFAULT,
         NO_CACHE,
@@ -110,7 +110,7 @@ def _policy_of(of: Any) -> CachePolicy | None:
 
 
 class Task(Decorated[P, R_co], TaskDefinition):
-    """A function whose calls are task runs. Made by `@task`, which says what the options mean."""
+    """A function decorated with `@task`. Each call is a task run."""
 
     _run = staticmethod(run_task)
 
@@ -167,7 +167,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
     ) -> None:
         super().__init__(fn, options_in(locals()))
 
-    def take_options(self, options: dict[str, Any]) -> None:  # noqa: D102 - as its base
+    def take_options(self, options: dict[str, Any]) -> None:  # noqa: D102 - documented in the base class
         run_tags = checked_tags(options["tags"])
         run_name = checked_run_name(options["task_run_name"], "task_run_name")
         super().take_options(options)
@@ -180,12 +180,12 @@ class Task(Decorated[P, R_co], TaskDefinition):
 
     @property
     def task_key(self) -> str:
-        """The name of the function, and a hash of its source: the same for all copies."""
+        """The function's name and a hash of its source; the same for all copies."""
         return f"{function_name(self.fn)}-{self.code.text[:8]}"
 
     @property
     def source_code(self) -> str | None:
-        """The source of the function; None where there is none."""
+        """The source of the function; None if it is not available."""
         try:
             return inspect.getsource(self.fn)
         except (OSError, TypeError):
@@ -212,12 +212,16 @@ class Task(Decorated[P, R_co], TaskDefinition):
     @overload
     def submit(self, /, *args: Any, **kwargs: Any) -> TaskFuture[R_co]: ...
     def submit(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Runs the task on the flow's task runner: on a thread, or on a loop if it is asynchronous.
+        """Submit the task to the flow's task runner and return a future at once.
+
+        Plain tasks run on a thread, asynchronous tasks on an event loop.
 
         Args:
-            *args: The function's arguments; the run begins when all futures in them have ended.
-            **kwargs: The function's; and `wait_for=[…]`, futures that are to complete before, and
-                `return_state=True`, to wait for the terminal state.
+            *args: The arguments of the function. The run starts when all futures in them have
+                ended.
+            **kwargs: The keyword arguments of the function, and two options: `wait_for=[…]`,
+                futures that must complete first, and `return_state=True` to wait for the terminal
+                state and return it.
 
         Returns:
             A future; with return_state, the terminal state.
@@ -242,23 +246,23 @@ class Task(Decorated[P, R_co], TaskDefinition):
         return future
 
     def map(self, /, *args: Any, **kwargs: Any) -> TaskFutureList[Any]:
-        """Submits the task once for each element of the iterables among the arguments.
+        """Submit the task once for each element of the iterable arguments.
 
         Args:
-            *args: The function's arguments. Iterables (not texts and bytes) are gone through side
-                by side and must be of the same length; `unmapped(…)` and everything else is given
-                to each call as it is. A future or state that is an argument itself is waited for,
-                and its result mapped.
-            **kwargs: The function's, likewise; and `wait_for=[…]` and `return_state=True` as in
-                `submit`.
+            *args: The arguments of the function. Iterables (except str and bytes) are iterated in
+                parallel and must have the same length. `unmapped(…)` and all other values are
+                passed to every call unchanged. A future or state as an argument is awaited and its
+                result is mapped.
+            **kwargs: The keyword arguments of the function, and the options `wait_for=[…]` and
+                `return_state=True` as in `submit`.
 
         Returns:
-            The futures in the order of the elements; with return_state, their terminal states.
+            The futures, in the order of the elements; with return_state, their terminal states.
 
         Raises:
-            MappingMissingIterable: There is no iterable among the arguments.
-            MappingLengthMismatch: The iterables are not of the same length.
-            UpstreamFailed: The run behind a future or state that is mapped did not complete.
+            MappingMissingIterable: No argument is iterable.
+            MappingLengthMismatch: The iterables have different lengths.
+            UpstreamFailed: The run of a mapped future or state did not complete.
             CancelRun: The calling run was cancelled.
         """
         return_state = kwargs.pop("return_state", False)
@@ -287,7 +291,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
         return futures
 
     def with_options(self, /, **options: Unpack[TaskOptions]) -> Self:
-        """A copy with other options; those that are not given stay as they are. See `task`."""
+        """Return a copy with the given options changed; see `task`."""
         check_options("`Task.with_options`", options, "`@task`")
         return self._copy_with(options)
 
@@ -298,7 +302,7 @@ class Task(Decorated[P, R_co], TaskDefinition):
         self: Task[Concatenate[Any, P2], R_co], instance: object, owner: type | None = None
     ) -> Task[P2, R_co]: ...
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        """The task with its function bound, for tasks that are methods."""
+        """Return the task bound to an instance, for tasks that are methods."""
         return self._bound_to(instance, owner)
 
 
@@ -319,60 +323,64 @@ def task(
 def task(  # noqa: D417 - the options are described one by one
     fn: Callable[..., Any] | None = None, /, **options: Any
 ) -> Any:
-    """Makes a task of a function, plain or asynchronous; with and without parentheses.
+    """Decorate a function, plain or asynchronous, as a task.
+
+    Works with and without parentheses.
 
     Args:
         fn: The function.
-        name: The task's name; the function's by default.
-        description: For people; the docstring by default.
-        tags: Labels of its runs, for people and filters.
+        name: The task's name. Defaults to the function's name.
+        description: A description for people. Defaults to the docstring.
+        tags: Labels of the runs, for people and filters.
         version: The version of the code.
-        task_run_name: How its runs are named: a template with parameters in braces ("load-{day}"),
-            or a function that returns the name; else they are counted ("load-0").
-        retries: How many times a failed run is tried again; None never.
-        retry_delay_seconds: How long to wait before that: a number, a list whose last is repeated,
-            or a function of the number of retries that returns such a list (`exponential_backoff`).
-        retry_jitter_factor: By which part of itself a delay may grow by chance.
-        retry_condition_fn: Called with (task, run, state) after a failure; only a true answer
-            retries.
-        cache_policy: What the key of a result is made of, by which it is found when the task is
-            called again (`flowspan.cache_policies`); of inputs, source and flow run by default.
-            None is as NO_CACHE: nothing is looked for.
-        cache_key_fn: Makes the key instead: called with the task context and the arguments by
-            parameter.
-        cache_expiration: How long a stored result may be found.
-        refresh_cache: Whether the task is run although there is a result, which is then replaced.
-        persist_result: Whether results are stored; None does as the calling run does. Any of the
-            options of caching and storing switches it on.
-        result_storage: Where they are stored: a path, or a URL that fsspec knows (s3://…); None
-            does as the calling run does.
-        result_storage_key: A template of the key under which a result is stored, and found again,
-            with the parameters, the run and the flow run in it
+        task_run_name: The name of the runs: a template with parameters in braces ("load-{day}"),
+            or a function that returns the name. Defaults to the task's name and a number
+            ("load-0").
+        retries: The number of retries after a failed attempt; None for no retries.
+        retry_delay_seconds: The delay before a retry, in seconds: a number, a list (the last value
+            repeats), or a function that maps the number of retries to such a list
+            (`exponential_backoff`).
+        retry_jitter_factor: The fraction by which a delay may be increased at random.
+        retry_condition_fn: Called with (task, run, state) after a failure. The run is retried only
+            if it returns true.
+        cache_policy: The parts of the cache key by which a stored result is found again
+            (`flowspan.cache_policies`). Defaults to inputs, source and flow run. None is the same
+            as NO_CACHE.
+        cache_key_fn: A function that computes the cache key instead, called with the task context
+            and the arguments by parameter name.
+        cache_expiration: The time for which a stored result is valid; None for no limit.
+        refresh_cache: True to run the task even if there is a stored result, and replace the
+            result.
+        persist_result: True to store results. None inherits from the calling run. Each of the
+            options for caching and storage implies True.
+        result_storage: The place of stored results: a path, or a URL supported by fsspec (s3://…).
+            None inherits from the calling run.
+        result_storage_key: A template of the key under which a result is stored and found again.
+            It can use the parameters, the run and the flow run
             ("{parameters[day]}-{task_run.name}").
-        result_serializer: How they are written: "pickle" (the default), "json",
-            "compressed/pickle", "compressed/json", or a serializer; None does as the calling run
-            does.
-        cache_result_in_memory: Whether a result that is stored stays in memory, too, as long as
-            its state does; else it is read each time that the state is asked for it.
-        timeout_seconds: How long one attempt may take. A plain function that blocks in a thread
-            cannot be interrupted: its run ends at the deadline all the same, without waiting for
-            it.
-        log_prints: Whether prints are logged too; None does as the calling run does.
-        on_completion: Functions to call when a run has completed: each is given (task, run, state),
-            may be asynchronous, and changes nothing about the run if it raises.
-        on_failure: Likewise when a run has failed, after the last retry.
-        on_running: Likewise when an attempt begins, before the function is called.
-        on_commit: Functions to call with the run's transaction when that is committed; see
+        result_serializer: The format of stored results: "pickle" (the default), "json",
+            "compressed/pickle", "compressed/json", or a serializer. None inherits from the calling
+            run.
+        cache_result_in_memory: True to keep a stored result in memory as long as its state. False
+            to read it each time it is requested from the state.
+        timeout_seconds: The timeout of one attempt. A plain function that blocks in a thread
+            cannot be interrupted; its run still ends at the deadline, without waiting for the
+            function.
+        log_prints: True to log the output of `print` as well. None inherits from the calling run.
+        on_completion: Hooks called when a run has completed, with (task, run, state). A hook may
+            be asynchronous. An exception in a hook does not affect the run.
+        on_failure: Hooks called when a run has failed, after the last retry.
+        on_running: Hooks called when an attempt starts, before the function is called.
+        on_commit: Hooks called with the run's transaction when it is committed; see
             `flowspan.transactions`.
-        on_rollback: Likewise when it is rolled back.
-        viz_return_value: What it is taken to give where a flow is drawn (`Flow.visualize`), for
-            flows that look into it.
+        on_rollback: Hooks called with the run's transaction when it is rolled back.
+        viz_return_value: The result to assume in `Flow.visualize`, for flows that use the value.
 
     Returns:
         The task; without `fn`, a decorator.
 
     Raises:
-        TypeError, ValueError: An option has a value that it may not have.
+        TypeError, ValueError: An option has an invalid value.
     """
     check_options("`@task`", options, "`@task`")
     if fn is None:
@@ -381,11 +389,11 @@ def task(  # noqa: D417 - the options are described one by one
 
 
 def task_input_hash(context: TaskContext, arguments: dict[str, Any]) -> str | None:
-    """A `cache_key_fn`: a hash of the task's source and its arguments.
+    """Return a hash of the task's source and arguments, for use as `cache_key_fn`.
 
     Args:
         context: The task and its run.
-        arguments: The arguments by parameter.
+        arguments: The arguments by parameter name.
 
     Raises:
         HashError: An argument cannot be hashed.

@@ -1,7 +1,8 @@
-"""Variables: named JSON values that flows and people share, kept by the service.
+"""Variables: named JSON values shared by flows and users, stored by the service.
 
-Each call asks the service. In asynchronous runs, and in coroutines outside of runs, `get`, `set`
-and `unset` give something to await, as Prefect's do; their twins that begin with "a" always do.
+Each call is a request to the service. In asynchronous runs, and in coroutines outside runs,
+`get`, `set` and `unset` return awaitables, as in Prefect. Their counterparts with the prefix
+"a" always do.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ _is_name = re.compile(r"[a-z0-9_-]+").fullmatch
 
 
 class Variable(Generic[T]):
-    """A variable as it is after it was set.
+    """A variable as stored.
 
     Attributes:
-        name: Its name.
-        value: Its value.
-        tags: Its labels.
+        name: The name.
+        value: The value.
+        tags: The labels.
     """
 
     __slots__ = ("name", "tags", "value")
@@ -51,7 +52,7 @@ class Variable(Generic[T]):
             return NotImplemented
         return (self.name, self.value, self.tags) == (other.name, other.value, other.tags)
 
-    __hash__ = None  # type: ignore[assignment] # its value may be a list
+    __hash__ = None  # type: ignore[assignment] # the value may be a list
 
     @classmethod
     def set(
@@ -63,26 +64,28 @@ class Variable(Generic[T]):
         *,
         _sync: bool | None = None,
     ) -> Variable[T]:
-        """Sets a variable.
+        """Set a variable.
 
         Args:
-            name: Lower-case letters, digits, dashes and underscores; at most 255.
-            value: A value that JSON can hold, of at most 64 KiB.
+            name: Lower-case letters, digits, dashes and underscores; at most 255 characters.
+            value: A JSON-serializable value of at most 64 KiB.
             tags: Labels.
-            overwrite: Whether one that is there is replaced, with its tags.
-            _sync: True gives the variable and False a coroutine, wherever it is called.
+            overwrite: True to replace an existing variable, including its tags.
+            _sync: True to return the variable, False to return a coroutine, independent of the
+                context.
 
         Returns:
-            The variable as it is now.
+            The variable as stored.
 
         Raises:
-            VariableAlreadyExists: It is there, and is not to be replaced. A ValueError.
-            ValueError, TypeError: The name cannot be one, or JSON cannot hold the value.
-            ApiError: The service refuses the value, for example as too large.
-            ServiceUnavailableError: The service is not reached.
+            VariableAlreadyExists: The variable exists and `overwrite` is False. It is a
+                ValueError.
+            ValueError, TypeError: The name is invalid, or the value is not JSON-serializable.
+            ApiError: The service refuses the value, for example because it is too large.
+            ServiceUnavailableError: The service is unreachable.
         """
         if gives_awaitable(sync=_sync):
-            return cls.aset(name, value, tags, overwrite)  # type: ignore[return-value] # as Prefect has it
+            return cls.aset(name, value, tags, overwrite)  # type: ignore[return-value] # as in Prefect
         _check(name)
         if is_drawn():
             return cls(name, value, list(tags or ()))
@@ -101,7 +104,7 @@ class Variable(Generic[T]):
         tags: Sequence[str] | None = None,
         overwrite: bool = False,  # noqa: FBT001, FBT002 - Prefect's signature
     ) -> Variable[T]:
-        """Sets a variable; see `set`."""
+        """Set a variable; see `set`."""
         _check(name)
         if is_drawn():
             return cls(name, value, list(tags or ()))
@@ -122,15 +125,16 @@ class Variable(Generic[T]):
     def get(cls, name: str, default: T, *, _sync: bool | None = ...) -> T: ...
     @classmethod
     def get(cls, name: str, default: Any = None, *, _sync: bool | None = None) -> Any:
-        """The value of a variable.
+        """Return the value of a variable.
 
         Args:
-            name: Its name.
-            default: What is returned if there is none of that name, or can be none.
-            _sync: True gives the value and False a coroutine, wherever it is called.
+            name: The name.
+            default: The value to return if there is no such variable or the name is invalid.
+            _sync: True to return the value, False to return a coroutine, independent of the
+                context.
 
         Raises:
-            ServiceUnavailableError: The service is not reached.
+            ServiceUnavailableError: The service is unreachable.
         """
         if gives_awaitable(sync=_sync):
             return cls.aget(name, default)
@@ -148,7 +152,7 @@ class Variable(Generic[T]):
     async def aget(cls, name: str, default: T) -> T: ...
     @classmethod
     async def aget(cls, name: str, default: Any = None) -> Any:
-        """The value of a variable; see `get`."""
+        """Return the value of a variable; see `get`."""
         if not _can_be(name):
             return default
         async with _async_client() as client:
@@ -157,16 +161,21 @@ class Variable(Generic[T]):
 
     @classmethod
     def unset(cls, name: str, *, _sync: bool | None = None) -> bool:
-        """Deletes a variable.
+        """Delete a variable.
+
+        Args:
+            name: The name.
+            _sync: True to return the result, False to return a coroutine, independent of the
+                context.
 
         Returns:
-            Whether there was one of that name.
+            True if it existed.
 
         Raises:
-            ServiceUnavailableError: The service is not reached.
+            ServiceUnavailableError: The service is unreachable.
         """
         if gives_awaitable(sync=_sync):
-            return cls.aunset(name)  # type: ignore[return-value] # as Prefect has it
+            return cls.aunset(name)  # type: ignore[return-value] # as in Prefect
         if is_drawn() or not _can_be(name):
             return False
         with _client() as client:
@@ -174,7 +183,7 @@ class Variable(Generic[T]):
 
     @classmethod
     async def aunset(cls, name: str) -> bool:
-        """Deletes a variable; see `unset`."""
+        """Delete a variable; see `unset`."""
         if is_drawn() or not _can_be(name):
             return False
         async with _async_client() as client:
@@ -182,24 +191,24 @@ class Variable(Generic[T]):
 
 
 def _can_be(name: object) -> bool:
-    """Return True if a variable may have this name."""
+    """Return True if the name is valid for a variable."""
     return isinstance(name, str) and _is_name(name) is not None and len(name) <= MAX_NAME_CHARACTERS
 
 
 def _check(name: str) -> None:
     if not isinstance(name, str):
-        raise TypeError(f"the name of a variable must be text, not {name!r}")
+        raise TypeError(f"the name of a variable must be a string, not {name!r}")
     if not _can_be(name):
         msg = (
-            f"{name[:80]!r} cannot be the name of a variable: it is to have lower-case letters, "
-            f"digits, dashes and underscores only, and at most {MAX_NAME_CHARACTERS} of them"
+            f"{name[:80]!r} is not a valid variable name. Use only lower-case letters, "
+            f"digits, dashes and underscores, and at most {MAX_NAME_CHARACTERS} characters"
         )
         raise ValueError(msg)
 
 
 def _exists(name: str, error: ObjectAlreadyExists) -> VariableAlreadyExists:
     return VariableAlreadyExists(
-        f"the variable {name!r} already exists; overwrite=True replaces it",
+        f"the variable {name!r} already exists. Pass overwrite=True to replace it",
         status=error.status,
         reason=error.reason,
         advice=error.advice,
@@ -207,7 +216,7 @@ def _exists(name: str, error: ObjectAlreadyExists) -> VariableAlreadyExists:
 
 
 def _client() -> SyncFlowspanClient:
-    # gRPC takes long to import, and `from flowspan.variables import Variable` is to stay light.
+    # gRPC is slow to import; keep `from flowspan.variables import Variable` fast.
     from flowspan.api.client import SyncFlowspanClient  # noqa: PLC0415 - measured, see above
 
     return SyncFlowspanClient()

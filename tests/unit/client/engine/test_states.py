@@ -68,7 +68,7 @@ def test_what_makes_states(name: str, expected: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("arguments", [{"name": 5}, {"message": ValueError("no")}])
 def test_names_and_messages_are_text(arguments: dict[str, Any]) -> None:
-    with pytest.raises(TypeError, match=r"must be text, not .*data="):
+    with pytest.raises(TypeError, match=r"must be a string, not .*data="):
         states.Failed(**arguments)
 
 
