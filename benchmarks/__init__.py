@@ -1,1 +1,1 @@
-"""What flowspan costs: `python -m benchmarks --help`, explained in docs/performance.md."""
+"""Benchmarks of flowspan: `python -m benchmarks --help`; docs/performance.md explains them."""

@@ -1,4 +1,4 @@
-"""Measures flowspan and prints a table: `make bench`, or `python -m benchmarks`."""
+"""Measure flowspan and print a table: `make bench`, or `python -m benchmarks`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOCUMENT = collect.ROOT / "docs" / "performance.md"
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     arguments = _parse()
     if arguments.parts:
         for part in PARTS:
@@ -50,20 +50,22 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = [row.name for row in ROWS]
     parser.add_argument("--db", choices=["sqlite", "postgresql", "both"], default="both")
-    parser.add_argument("--runs", type=int, default=5, help="how often (default: 5)")
+    parser.add_argument("--runs", type=int, default=5, help="number of rounds (default: 5)")
     parser.add_argument(
         "--only",
         action="append",
         choices=names,
         metavar="NAME",
-        help=f"only this row, may be repeated: {', '.join(names)}",
+        help=f"measure only this row; repeatable: {', '.join(names)}",
     )
-    parser.add_argument("--parts", action="store_true", help="the parts alone: engine, store, …")
-    parser.add_argument("--quick", action="store_true", help="small numbers, to try it out")
-    parser.add_argument("--json", action="store_true", help="for programs, in base units")
-    parser.add_argument("--markdown", action="store_true", help="as in docs/performance.md")
+    parser.add_argument("--parts", action="store_true", help="measure the parts: engine, store, …")
+    parser.add_argument("--quick", action="store_true", help="use small numbers, for a trial run")
+    parser.add_argument("--json", action="store_true", help="print JSON in base units")
     parser.add_argument(
-        "--write-docs", action="store_true", help="put the table into docs/performance.md"
+        "--markdown", action="store_true", help="print Markdown, as in docs/performance.md"
+    )
+    parser.add_argument(
+        "--write-docs", action="store_true", help="write the table to docs/performance.md"
     )
     return parser.parse_args()
 
@@ -73,7 +75,7 @@ def _names(db: str) -> list[str]:
 
 
 def _measure_imports(results: Results, runs: int) -> None:
-    # The first process after an installation compiles the modules: that is not what is measured.
+    # The first process after an installation compiles the modules, which is not measured.
     collect.run_workload("imports")
     for _ in range(runs):
         figures = collect.run_workload("imports")["figures"]

@@ -1,4 +1,4 @@
-"""Runs the workloads, each in a fresh process, and collects their figures."""
+"""Run the workloads, each in a fresh process, and collect their figures."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKLOAD_TIMEOUT_S = 300.0
-# How long a service that was just started is left alone before its memory is read.
+# Delay after the start of a service before its memory is read.
 IDLE_S = 3.0
 LISTED_RUNS = 1_000_000
 INGEST_TASKS = 100_000
-# How many batches of 1000 events are between the states of a run, in the harder half of the load.
+# Distance between the states of a run in the harder half of the load, in batches of 1000
+# events.
 INGEST_SPREAD = 3
 
 
 class WorkloadError(Exception):
-    """A workload gave no figures; the message says why."""
+    """A workload produced no figures; the message has the reason."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class Workload:
     """A module of benchmarks.workloads, and the rows that its figures belong to.
 
     Attributes:
-        module: Its name.
-        rows: By row, the figure's name and what it is multiplied with.
-        count: How many, in full.
-        quick_count: How many, to try it out.
-        needs_own_service: Whether it stores so much that others would be slower after it.
+        module: The name of the module.
+        rows: The name of the figure and its factor, by row.
+        count: The number of operations of a full run.
+        quick_count: The number of operations of a trial run.
+        needs_own_service: True if it stores so much that it would slow down other workloads.
     """
 
     module: str
@@ -97,11 +98,11 @@ class Collector:
     """Measures with one kind of database.
 
     Args:
-        results: Where the figures go.
-        database: Its name.
-        new_database: Makes an empty one, as a context with its URL.
-        rows: Which rows are wanted.
-        quick: Whether small numbers will do.
+        results: Receives the figures.
+        database: The name of the database.
+        new_database: Returns a context manager for an empty database; it yields the URL.
+        rows: The rows to measure.
+        quick: True to use small numbers.
     """
 
     def __init__(
@@ -120,10 +121,10 @@ class Collector:
         self._quick = quick
 
     def measure_round(self, round_number: int) -> None:
-        """One run of everything that is measured in rounds.
+        """Run one round of the measurements.
 
-        The order of the workloads changes from round to round, so that none is always the one that
-        runs on the fresh database, or after the heaviest.
+        The order of the workloads rotates from round to round, so that none always runs on the
+        fresh database or after the heaviest workload.
         """
         every = [w for w in WORKLOADS if self._rows & w.rows.keys()]
         wanted = [w for w in every if not w.needs_own_service]
@@ -142,7 +143,7 @@ class Collector:
             self._attempt(("start", "memory-idle", "ingest", "memory-ingest"), self._service)
 
     def measure_listing(self) -> None:
-        """Once: it takes a database of a million runs, and reads thousands of pages of it."""
+        """Measure listing once: it fills a database with a million runs, then reads pages."""
         if "listing" in self._rows:
             self._attempt(("listing",), self._listing)
 
@@ -177,7 +178,7 @@ class Collector:
         with grpc.insecure_channel(service.address) as channel:
             seen = completed_runs(channel, since_s=began_at_s)
         if seen != (1, 2):
-            raise WorkloadError(f"(flow runs, task runs) Completed should be (1, 2), are {seen}")
+            raise WorkloadError(f"expected (1, 2) Completed (flow runs, task runs), got {seen}")
         self._results.add("hello", self.database, taken_s)
 
     def _service(self) -> None:
@@ -210,7 +211,7 @@ class Collector:
             self._results.add(row, self.database, value)
 
     def _ingest(self, service: Service) -> None:
-        """The memory is that under both loads: runs written at once, and runs updated later."""
+        """Measure ingest and peak memory, with runs written once and with runs updated later."""
         tasks = INGEST_TASKS // 10 if self._quick else INGEST_TASKS
         rates = {}
         with watch_peak(service.process_id) as peak:
@@ -229,20 +230,20 @@ class Collector:
 
 
 def run_workload(module: str, *arguments: str, address: str | None = None) -> dict:
-    """Runs a workload in a fresh process and home; returns its outcome.
+    """Run a workload in a fresh process and home; return its outcome.
 
     Raises:
-        WorkloadError: It failed.
+        WorkloadError: The workload failed.
     """
     command = [sys.executable, "-m", f"benchmarks.workloads.{module}", "--json", *arguments]
     return json.loads(run_process(command, address=address).splitlines()[-1])
 
 
 def run_process(command: Sequence[str], *, address: str | None = None) -> str:
-    """Runs a program with a fresh home of flowspan's; returns what it printed.
+    """Run a program with a fresh FLOWSPAN_HOME; return its output.
 
     Raises:
-        WorkloadError: It failed.
+        WorkloadError: The program failed or timed out.
     """
     with tempfile.TemporaryDirectory(prefix="flowspan-bench-home-") as home:
         environment = clean_environment(FLOWSPAN_HOME=home)
@@ -259,8 +260,8 @@ def run_process(command: Sequence[str], *, address: str | None = None) -> str:
                 timeout=WORKLOAD_TIMEOUT_S,
             )
         except subprocess.TimeoutExpired as error:
-            raise WorkloadError(f"took more than {WORKLOAD_TIMEOUT_S} s: {command}") from error
+            raise WorkloadError(f"timed out after {WORKLOAD_TIMEOUT_S} s: {command}") from error
     if done.returncode != 0:
         ending = (done.stdout + done.stderr)[-500:].strip()
-        raise WorkloadError(f"{' '.join(command)} ended with {done.returncode}: … {ending}")
+        raise WorkloadError(f"{' '.join(command)} exited with code {done.returncode}: … {ending}")
     return done.stdout

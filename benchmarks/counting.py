@@ -1,4 +1,4 @@
-"""Asks a service how many runs it holds: the check that the measured work was done and stored."""
+"""Counts of completed runs, which verify that the measured work was done and stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def completed_runs(channel: grpc.Channel, *, since_s: float) -> tuple[int, int]:
-    """How many flow runs and task runs that were created since then are Completed."""
+    """Return the numbers of Completed flow runs and task runs created since then."""
     done = run_filter_pb2.RunFilter(state_types=[state_pb2.STATE_TYPE_COMPLETED])
     done.created_after.FromMicroseconds(int(since_s * 1e6))
     flows = flow_run_service_pb2_grpc.FlowRunServiceStub(channel).CountFlowRuns(

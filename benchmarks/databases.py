@@ -1,4 +1,4 @@
-"""The databases to measure with."""
+"""Databases for benchmarks."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ if TYPE_CHECKING:
 
 
 class NoDatabaseError(Exception):
-    """There is no such database on this machine; the message says why."""
+    """The database is not available on this machine; the message has the reason."""
 
 
 @contextlib.contextmanager
 def databases(name: str) -> Iterator[Callable[[], contextlib.AbstractContextManager[str | None]]]:
-    """Gives a function that makes an empty database, as a context with its URL.
+    """Give a function that returns a context manager for an empty database and its URL.
 
     Args:
-        name: "sqlite" (the URL is None: it lies in the service's own folder) or "postgresql" (a
-            real server, started here).
+        name: "sqlite" (the URL is None: the file is in the service's own folder) or "postgresql"
+            (a real server, started here).
 
     Raises:
-        NoDatabaseError: There is none.
+        NoDatabaseError: The database is not available.
     """
     if name == "sqlite":
         yield contextlib.nullcontext
         return
-    # Only here: it needs the PostgreSQL that the tests use.
+    # Imported here, because it needs the PostgreSQL that the tests use.
     from tests.support.postgres import NoPostgresError, running_postgres  # noqa: PLC0415
 
     with contextlib.ExitStack() as stack:

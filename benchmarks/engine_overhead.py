@@ -1,8 +1,8 @@
-"""What the engine itself costs: flows and tasks whose events nobody sends.
+"""CPU time of the engine alone: flows and tasks whose events are discarded.
 
-`python -m benchmarks.engine_overhead [--json]`. The figures are CPU time of the process, so that
-other programs on the machine disturb them little: the median of several rounds. What a run costs
-with everything stored by a service is measured by the workloads (`make bench`).
+`python -m benchmarks.engine_overhead [--json]`. The figures are CPU time of the process, which
+other programs on the machine affect little: the median of several rounds. The workloads (`make
+bench`) measure the cost of a run whose events a service stores.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ events: deque[Any] = deque()
 
 
 def nothing(x: int) -> None:
-    """The function whose call is compared."""
+    """Do nothing; the baseline function."""
 
 
 noop = task(name="noop")(nothing)
@@ -40,51 +40,51 @@ subflow = flow(name="subflow")(nothing)
 
 @task
 async def noop_later(x: int) -> None:
-    """Does nothing, asynchronously."""
+    """Do nothing, asynchronously."""
 
 
 @flow
 def bare_calls(count: int) -> None:
-    """Calls the bare function."""
+    """Call the bare function."""
     for i in range(count):
         nothing(i)
 
 
 @flow
 def task_calls(count: int) -> None:
-    """Calls a task, one after the other."""
+    """Call a task repeatedly."""
     for i in range(count):
         noop(i)
 
 
 @flow
 def task_map(count: int) -> None:
-    """Maps a task over threads."""
+    """Map a task over threads."""
     noop.map(range(count))
 
 
 @flow
 def async_task_map(count: int) -> None:
-    """Maps an asynchronous task over a loop."""
+    """Map an asynchronous task over an event loop."""
     noop_later.map(range(count))
 
 
 @flow
 def subflow_calls(count: int) -> None:
-    """Calls a subflow, one after the other."""
+    """Call a subflow repeatedly."""
     for i in range(count):
         subflow(i)
 
 
 @flow
 async def async_task_calls(count: int) -> None:
-    """Awaits an asynchronous task, one after the other."""
+    """Await an asynchronous task repeatedly."""
     for i in range(count):
         await noop_later(i)
 
 
 def cpu_us(function: Callable[[int], Any], count: int) -> float:
-    """The CPU time of one of `count` calls in microseconds: the median of the rounds."""
+    """Return the CPU time of one of `count` calls in microseconds: the median of the rounds."""
     figures = []
     for _ in range(ROUNDS + 1):
         events.clear()
@@ -96,7 +96,7 @@ def cpu_us(function: Callable[[int], Any], count: int) -> float:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()

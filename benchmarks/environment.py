@@ -1,4 +1,4 @@
-"""The environment of what is measured, without settings that would change the figures."""
+"""Environment of the measured processes, without settings that would change the figures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """This process's with these variables, without settings of flowspan and OpenTelemetry.
+    """Return this environment with these variables, without settings of flowspan and OpenTelemetry.
 
-    Python keeps bytecode, as it does for users: compiling would double the time of a start.
+    Python writes bytecode, as for users; compiling would double the start-up time.
     """
     kept = {
         name: value

@@ -1,4 +1,4 @@
-"""Figures of several runs, and what became of them."""
+"""Figures of several runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Sample:
-    """What one row measured in the runs.
+    """The figures of one row.
 
     Attributes:
-        values: One a run; seconds, bytes or 1/s.
-        voids: Why a run gave no value, one a run that did not.
+        values: One value per successful run, in seconds, bytes or 1/s.
+        voids: One reason per run without a value.
     """
 
     values: list[float] = field(default_factory=list)
@@ -20,7 +20,7 @@ class Sample:
 
     @property
     def median(self) -> float:
-        """The figure: half of the runs were better."""
+        """The median of the values."""
         return statistics.median(self.values)
 
 
@@ -29,21 +29,21 @@ class Results:
     """All figures.
 
     Attributes:
-        samples: By row and database.
-        notes: What the workloads measured beside, by "database: workload: name".
+        samples: Samples by row and database.
+        notes: Additional figures of the workloads, by "database: workload: name".
     """
 
     samples: dict[tuple[str, str], Sample] = field(default_factory=dict)
     notes: dict[str, Sample] = field(default_factory=dict)
 
     def add(self, row: str, database: str, value: float) -> None:
-        """A run's figure."""
+        """Add a figure of a run."""
         self.samples.setdefault((row, database), Sample()).values.append(value)
 
     def void(self, row: str, database: str, why: str) -> None:
-        """A run without a figure."""
+        """Record a run without a figure."""
         self.samples.setdefault((row, database), Sample()).voids.append(why)
 
     def note(self, name: str, value: float) -> None:
-        """A number beside the rows."""
+        """Add an additional figure."""
         self.notes.setdefault(name, Sample()).values.append(value)

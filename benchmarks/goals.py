@@ -1,4 +1,4 @@
-"""What is measured, and the goals: the rows of the table."""
+"""Rows of the table, with their goals."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Unit:
-    """How figures of a kind are shown.
+    """Display unit of figures.
 
     Attributes:
-        name: Behind the number.
-        factor: What a figure (seconds, bytes, 1/s) is divided by.
-        digits: After the point.
+        name: The suffix after the number.
+        factor: The divisor of a figure in seconds, bytes or 1/s.
+        digits: The number of decimal places.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Unit:
     digits: int
 
     def show(self, figure: float) -> str:
-        """A figure, for people."""
+        """Return a figure for people."""
         return f"{figure / self.factor:,.{self.digits}f}"
 
 
@@ -34,15 +34,15 @@ PERCENT = Unit("%", 0.01, 1)
 
 @dataclass(frozen=True)
 class Row:
-    """One figure.
+    """One row of the table.
 
     Attributes:
-        name: For --only and programs.
-        title: For people.
-        unit: How it is shown.
-        goals: By the database's name; seconds, bytes or 1/s. Empty: without a goal.
-        more_is_better: For rates.
-        any_database: Whether no database has to do with it: measured once.
+        name: The name for --only and programs.
+        title: The title for people.
+        unit: The display unit.
+        goals: The goal by database, in seconds, bytes or 1/s; empty for no goal.
+        more_is_better: True for rates.
+        any_database: True if the row does not depend on a database and is measured once.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Row:
     any_database: bool = False
 
     def ratio(self, database: str, figure: float) -> float | None:
-        """The figure over its goal, such that 1 and less is reached; None without a goal."""
+        """Return figure over goal, at most 1 if the goal is reached; None without a goal."""
         goal = self.goals.get(database)
         if goal is None:
             return None
@@ -104,5 +104,5 @@ ROWS = (
 
 
 def row(name: str) -> Row:
-    """The row of that name."""
+    """Return the row of that name."""
     return next(row for row in ROWS if row.name == name)

@@ -1,6 +1,6 @@
-"""How long `flowspan_test_harness` takes to begin and to end: the first one, and further ones.
+"""Start and stop times of `flowspan_test_harness`, for the first and for further ones.
 
-`python -m benchmarks.harness [--json]`. Wall time: the service is another process.
+`python -m benchmarks.harness [--json]`. Wall time, because the service is another process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROUNDS = 20
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
@@ -29,10 +29,10 @@ def main() -> None:
             ended = time.perf_counter()
         ends.append(time.perf_counter() - ended)
     figures = {
-        "the first one begins": begins[0] * 1e3,
-        "a further one begins, median": statistics.median(begins[1:]) * 1e3,
-        "a further one begins, longest": max(begins[1:]) * 1e3,
-        "one ends, median": statistics.median(ends) * 1e3,
+        "start, first": begins[0] * 1e3,
+        "start, further, median": statistics.median(begins[1:]) * 1e3,
+        "start, further, maximum": max(begins[1:]) * 1e3,
+        "stop, median": statistics.median(ends) * 1e3,
     }
     if arguments.json:
         sys.stdout.write(json.dumps(figures) + "\n")

@@ -1,8 +1,8 @@
-"""What it costs a flow with retries to keep the results of its tasks.
+"""Cost of keeping task results in a flow with retries.
 
-`python -m benchmarks.kept_results [--json]`: copying values of several kinds, reading the copies,
-and calling tasks in a flow without and with retries. CPU time, the median of several rounds; events
-are kept by nobody.
+`python -m benchmarks.kept_results [--json]`: copying values of several kinds, reading the
+copies, and calling tasks in a flow with and without retries. CPU time, the median of several
+rounds; events are discarded.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def noop(x: int) -> int:
 
 
 def call_by_name(count: int) -> None:
-    """Call a task that its module has under its name."""
+    """Call a task that is an attribute of its module."""
     for i in range(count):
         noop(i)
 
 
 def call_closure(count: int) -> None:
-    """Call a task that is made in a function, and closes over a variable of it."""
+    """Call a task that is defined in a function and closes over a local variable."""
     step = 1
 
     @task
@@ -95,7 +95,7 @@ def measure() -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()

@@ -1,9 +1,9 @@
-"""How long small events about large runs and artifacts hold the writer, and what others wait.
+"""Effect of small events about large runs and artifacts on the writer and on other sessions.
 
 `python -m benchmarks.large_runs [--db postgresql]`: a session reports 200 events, each about
-another run or artifact with 1 MiB that the writer does not remember. Meanwhile another session
-reports one event after the other. Printed for each kind: how long the 200 take, the longest
-transaction, the longest wait of the other session, and how far the process's memory has grown.
+another run or artifact with 1 MiB that is not in the writer's cache. Meanwhile another session
+reports single events. Printed for each kind: the time for the 200 events, the longest
+transaction, the longest wait of the other session, and the growth of the process's memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ KINDS = ("results", "parameters", "remembered", "logs", "artifacts")
 
 
 class Session:
-    """A session that reports."""
+    """A reporting session."""
 
     def __init__(self, store: SqlStore) -> None:
         self.id = str(uuid.uuid4())
@@ -50,7 +50,7 @@ class Session:
         store.submit(OpenSession(self.id, client={}, lease_us=30_000_000)).result()
 
     def report(self, *events: ReportedEvent) -> None:
-        """Return when the events are stored."""
+        """Report events and wait until they are stored."""
         ids = list(dict.fromkeys(run_id for run_id, _ in events if run_id))
         first, self._next = self._next, self._next + len(events)
         report = ApplyReport(self.id, first_sequence=first, events=events, run_ids=ids)
@@ -58,7 +58,7 @@ class Session:
 
 
 def state(kind: StateType, *, result: bytes | None = None) -> State:
-    """A state, entered now."""
+    """Return a state entered now."""
     return State(int(kind), DEFAULT_NAMES[kind], "", time.time_ns() // 1000, result=result)
 
 
@@ -87,7 +87,7 @@ def fill(session: Session, kind: str) -> list[ReportedEvent]:
 
 @contextlib.contextmanager
 def waits(session: Session) -> Iterator[list[float]]:
-    """How long another session waits for its acks, in seconds; filled in the meantime."""
+    """Give a list that collects another session's waits for acks, in seconds."""
     ended, taken_s = threading.Event(), [0.0]
 
     def report() -> None:
@@ -118,7 +118,7 @@ def measure(url: str, kind: str) -> str:
 
 def report_and_watch(store: SqlStore, session: Session, events: list[ReportedEvent]) -> str:
     """Report the events while another session reports its own; return the figures."""
-    store._writer._holds = Holds()  # noqa: SLF001 - those of the preparation do not count
+    store._writer._holds = Holds()  # noqa: SLF001 - excludes the preparation
     forget_peak(os.getpid())
     before_mib, began = peak_mib(), time.perf_counter()
     with waits(Session(store)) as waited_s:

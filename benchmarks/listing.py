@@ -1,8 +1,8 @@
-"""How long it takes to list a page of 100 among a million task runs: any page, with common filters.
+"""Time to list a page of 100 among a million task runs, at any place, with common filters.
 
-The database is filled first (or taken as it is, if it holds runs already): half of the task runs
-belong to one flow run, the rest to others of different sizes, some nested. Then pages are read at
-random places, each timed on its own.
+The database is filled first, unless it holds runs already. Half of the task runs belong to one
+flow run, the rest to others of different sizes, some nested. Then pages are read at random
+places, each timed separately.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class AddRuns:
         self._runs = runs
 
     def __call__(self, uow: UnitOfWork) -> None:
-        """Adds them."""
+        """Add the runs."""
         for run in self._runs:
             uow.add_run(run)
 
 
 def make_runs(count: int, chance: random.Random) -> Iterator[Run]:
-    """Flow runs and their task runs, in the order of their ids."""
+    """Yield flow runs and their task runs, in order of id."""
     new_id = IdMaker()
     now_us = SystemClock().now_us()
 
@@ -93,7 +93,7 @@ def make_runs(count: int, chance: random.Random) -> Iterator[Run]:
 
 
 def fill(store: Store, count: int) -> None:
-    """Adds the runs, unless there are some."""
+    """Add the runs, unless the store has some."""
     if store.position() > 0:
         return
     chance = random.Random(1)
@@ -112,7 +112,7 @@ def fill(store: Store, count: int) -> None:
 
 
 def filters(store: Store) -> dict[str, Callable[[Run], RunFilter]]:
-    """Filters by name; each made for the run at which the page begins."""
+    """Return filters by name, each created for the run at which the page starts."""
     flows = store.list_runs(RunQuery(RunKind.FLOW, oldest_first=True, limit=1)).items
     biggest = flows[0].id
     return {
@@ -142,7 +142,7 @@ def filters(store: Store) -> dict[str, Callable[[Run], RunFilter]]:
 
 
 def sample(store: Store, count: int, chance: random.Random) -> list[Run]:
-    """Task runs from anywhere: the first after a random id between the oldest and the newest."""
+    """Return task runs at random places: each is the first after a random id."""
     oldest = store.list_runs(RunQuery(RunKind.TASK, oldest_first=True, limit=1)).items[0].id
     newest = store.list_runs(RunQuery(RunKind.TASK, limit=1)).items[0].id
     low, high = (int(one.replace("-", ""), 16) for one in (oldest, newest))
@@ -156,7 +156,7 @@ def sample(store: Store, count: int, chance: random.Random) -> list[Run]:
 
 
 def measure(store: Store, pages: int) -> list[dict[str, Any]]:
-    """Times pages; one figure for each filter."""
+    """Time pages; return one figure per filter."""
     chance = random.Random(2)
     places = sample(store, pages, chance)
     results = []
@@ -189,9 +189,9 @@ def measure(store: Store, pages: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--db", help="URL of a database; a temporary SQLite file if absent")
+    parser.add_argument("--db", help="database URL (default: a temporary SQLite file)")
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--pages", type=int, default=300)
     parser.add_argument("--json", action="store_true")

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Description of the machine and software of a measurement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PACKAGES = ("grpcio", "protobuf", "SQLAlchemy", "pydantic", "opentelemetry-sdk"
 
 
 def describe() -> dict[str, str]:
-    """The machine, the versions, the commit and how busy the machine is."""
+    """Return the machine, its load, the versions and the commit."""
     load = " ".join(f"{value:.2f}" for value in os.getloadavg())
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),

@@ -1,4 +1,4 @@
-"""How much memory a process and its children hold."""
+"""Memory of a process and its children."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ POLL_S = 0.1
 
 
 class Peak:
-    """The most resident memory that was seen.
+    """The peak resident memory.
 
     Attributes:
-        size_bytes: So much; filled at the end of the watch.
+        size_bytes: The size in bytes; set at the end of the watch.
     """
 
     size_bytes: int = 0
@@ -27,7 +27,7 @@ class Peak:
 
 @contextlib.contextmanager
 def watch_peak(process_id: int) -> Iterator[Peak]:
-    """Watches a process meanwhile: asks the system at the end where it keeps count, else polls."""
+    """Measure a process's peak memory during the block; poll if the system does not track it."""
     peak = Peak()
     ended = threading.Event()
 
@@ -48,10 +48,10 @@ def watch_peak(process_id: int) -> Iterator[Peak]:
 
 
 def resident_bytes(process_id: int) -> int:
-    """The resident memory of a process and its descendants, now."""
+    """Return the current resident memory of a process and its descendants."""
     rows = _process_table()
     family = {process_id}
-    # Parents may stand behind their children in the table.
+    # A child may precede its parent in the table.
     while True:
         found = {pid for pid, (parent, _) in rows.items() if parent in family} - family
         if not found:
@@ -60,7 +60,7 @@ def resident_bytes(process_id: int) -> int:
 
 
 def peak_bytes(process_id: int) -> int | None:
-    """The most resident memory that the process has held; None where the system does not say."""
+    """Return the peak resident memory of the process; None if the system does not track it."""
     if sys.platform != "linux":
         return None
     for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
@@ -70,7 +70,7 @@ def peak_bytes(process_id: int) -> int | None:
 
 
 def _process_table() -> dict[int, tuple[int, int]]:
-    """By process id: the parent's id and the resident bytes."""
+    """Return the parent's id and the resident bytes by process id."""
     listing = subprocess.run(
         ["ps", "-A", "-o", "pid=,ppid=,rss="], check=True, capture_output=True, text=True
     ).stdout

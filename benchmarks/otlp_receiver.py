@@ -1,4 +1,4 @@
-"""An OTLP receiver that counts the spans it gets: a process of its own, as a collector is one."""
+"""OTLP receiver that counts spans, in a separate process like a collector."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Receiver:
     """A running receiver.
 
     Attributes:
-        endpoint: Where it takes OTLP over gRPC.
+        endpoint: The URL of its OTLP endpoint over gRPC.
     """
 
     endpoint: str
     _process: subprocess.Popen[str]
 
     def count(self) -> int:
-        """How many spans have arrived."""
+        """Return the number of received spans."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
@@ -57,7 +57,7 @@ class Receiver:
 
 @contextlib.contextmanager
 def running_receiver() -> Iterator[Receiver]:
-    """Starts a receiver, and ends it."""
+    """Run a receiver during the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.otlp_receiver"],
         stdin=subprocess.PIPE,
@@ -76,7 +76,7 @@ def running_receiver() -> Iterator[Receiver]:
 
 
 def main() -> None:
-    """Prints the port, then the count for each line of the input; ends with the input."""
+    """Print the port, then the count for each input line; exit at the end of the input."""
     server = grpc.server(futures.ThreadPoolExecutor(2))
     counter = _Counter()
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(counter, server)

@@ -1,4 +1,4 @@
-"""The figures, for people, for programs and for the documentation."""
+"""Output of the figures as table, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HEADINGS = ("", "", "goal", "median", "min - max", "ratio")
 
 
 def lines(results: Results) -> Iterator[tuple[str, ...]]:
-    """The table's cells, a tuple a line, in the order of the rows."""
+    """Yield the cells of each line, in order of the rows."""
     for row in ROWS:
         for database, title in _DATABASE_NAMES.items():
             sample = results.samples.get((row.name, database))
@@ -49,17 +49,15 @@ def _figures(row: Row, database: str, sample: Sample) -> tuple[str, str, str, st
 
 
 def wide_console() -> Console:
-    """The terminal; where the output goes elsewhere, wide enough for a table."""
+    """Return a console, wide enough for a table if the output is not a terminal."""
     console = Console()
     return console if console.is_terminal else Console(width=130)
 
 
 def print_table(results: Results, facts: Mapping[str, str], *, runs: int) -> None:
-    """The table on the terminal, then what was void, then what was noted beside."""
+    """Print the table, then void runs, then additional figures."""
     console = wide_console()
-    table = Table(
-        title=f"flowspan, medians of {runs} runs (ratio to the goal: 1 and less is reached)"
-    )
+    table = Table(title=f"flowspan, medians of {runs} runs (ratio to goal; 1 or less is reached)")
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading == "" else "right")
     for cells in lines(results):
@@ -77,7 +75,7 @@ def print_table(results: Results, facts: Mapping[str, str], *, runs: int) -> Non
 
 
 def as_json(results: Results, facts: Mapping[str, str]) -> dict[str, object]:
-    """Everything, in base units: seconds, bytes and 1/s."""
+    """Return everything in base units: seconds, bytes and 1/s."""
     figures = []
     for row in ROWS:
         for database in _DATABASE_NAMES:
@@ -101,14 +99,14 @@ def as_json(results: Results, facts: Mapping[str, str]) -> dict[str, object]:
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; the columns after the first two are numbers."""
+    """Return a Markdown table. Columns with a heading are right-aligned."""
     align = ["---" if heading == "" else "---:" for heading in headings]
     cells = [headings, align, *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
 def markdown(results: Results, facts: Mapping[str, str], *, runs: int) -> str:
-    """The table as it stands in docs/performance.md."""
+    """Return the table for docs/performance.md."""
     measured = "; ".join(f"{name}: {value}" for name, value in facts.items())
     table = markdown_table(_HEADINGS, list(lines(results)))
     voids = "".join(
@@ -120,7 +118,7 @@ def markdown(results: Results, facts: Mapping[str, str], *, runs: int) -> str:
 
 
 def replace_between_marks(path: Path, name: str, text: str) -> None:
-    """Replaces what stands between the two marks of that name in a file.
+    """Replace the text between the two marks of that name in a file.
 
     Raises:
         ValueError: The file has no such marks.

@@ -1,7 +1,7 @@
-"""What tasks in worker processes cost: the first one, further ones, and how the work is shared.
+"""Cost of tasks in worker processes: the first task, further tasks, and the speedup.
 
-`python -m benchmarks.process_pool [--json]`. Events are kept by nobody, so that it is the task
-runner that is measured. Wall time: there are several processes, and waiting is a part of it.
+`python -m benchmarks.process_pool [--json]`. Events are discarded, so that only the task runner
+is measured. Wall time, because several processes are involved and waiting is part of it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def echo(data: bytes) -> bytes:
 
 @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
 def first_and_further() -> tuple[float, float, float]:
-    """Seconds for the first task, for each further one, and for sending much to and fro."""
+    """Return the seconds for the first task, for each further one, and for a large round trip."""
     begun = time.perf_counter()
     nothing.submit(0).result()
     first = time.perf_counter() - begun
@@ -56,7 +56,7 @@ def first_and_further() -> tuple[float, float, float]:
 
 
 def busy(workers: int) -> float:
-    """Seconds for eight tasks that only compute, on workers that have been started."""
+    """Return the seconds for eight CPU-bound tasks on workers that have been started."""
 
     @flow(task_runner=ProcessPoolTaskRunner(max_workers=workers))
     def compute() -> float:
@@ -69,7 +69,7 @@ def busy(workers: int) -> float:
 
 
 def measure() -> dict[str, float]:
-    """The figures, by name."""
+    """Return the figures by name."""
     rounds = [first_and_further() for _ in range(ROUNDS)]
     first, further, large = (statistics.median(column) for column in zip(*rounds, strict=True))
     one, two = (statistics.median(busy(workers) for _ in range(3)) for workers in (1, 2))
@@ -92,13 +92,13 @@ def main() -> None:
     if options.json:
         print(json.dumps(figures))
         return
-    print(f"the first task, with the start of its process {figures['first_task_ms']:8.0f} ms")
-    print(f"a task that does nothing, one worker         {figures['further_task_us']:8.0f} µs")
-    print(f"the same                                     {figures['tasks_per_second']:8.0f} /s")
+    print(f"first task, including process start           {figures['first_task_ms']:8.0f} ms")
+    print(f"no-op task, one worker                       {figures['further_task_us']:8.0f} µs")
+    print(f"no-op tasks, one worker                      {figures['tasks_per_second']:8.0f} /s")
     print(
-        f"50 MB there and back                         {figures['megabytes_per_second']:8.0f} MB/s"
+        f"50 MB round trip                             {figures['megabytes_per_second']:8.0f} MB/s"
     )
-    print(f"work on two workers, as compared with one    {figures['speedup_of_two']:8.2f} ×")
+    print(f"speedup with two workers                     {figures['speedup_of_two']:8.2f} ×")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What reporting costs: the caller's side, the reporter's thread, and the way to the ack and back.
+"""Cost of reporting: the caller's side, the reporter's thread, and the round trip to the ack.
 
     python -m benchmarks.reporter_cost
 
-The first part needs no service, and is CPU time. The second starts one in a temporary home (SQLite,
-synchronous=FULL) and emits what the engine would, without the engine: its figures are those of the
-transport and of the service.
+The first part needs no service and measures CPU time. The second part starts a service in a
+temporary home (SQLite, synchronous=FULL) and emits the engine's events without the engine, so
+it measures the transport and the service.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ RUNNING, COMPLETED = 3, 6
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5, help="how often (default: 5)")
+    parser.add_argument("--runs", type=int, default=5, help="number of rounds (default: 5)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     figures = {**encoding(arguments.runs), **emitting(arguments.runs)}
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def encoding(runs: int) -> dict[str, float]:
-    """Of one event: by hand, and by the generated classes."""
+    """Measure the encoding of one event, by hand and by the generated classes."""
     created, running, log = (
         _created("task", flow_id=_id()),
         _entered(_id(), RUNNING, "Running"),
@@ -83,11 +83,11 @@ def encoding(runs: int) -> dict[str, float]:
 
 
 def emitting(runs: int) -> dict[str, float]:
-    """Of one event for the caller, and of one task (three events) for the reporter's thread."""
+    """Measure one event for the caller, and a task of three events for the reporter's thread."""
     emit_us, build_us = [], []
     for _ in range(runs):
         reporter = Reporter(Config(home=Path("/nowhere")))
-        # A thread that is busy elsewhere: what is measured is what a call costs the caller.
+        # Pretend that the thread is busy, so that only the caller's cost is measured.
         reporter._loop = type("Busy", (), {"idle": False, "is_current": True})()  # type: ignore[assignment] # noqa: SLF001 - no thread wanted
         event = _entered(_id(), RUNNING, "Running")
         emit = reporter.emit
@@ -112,7 +112,7 @@ def emitting(runs: int) -> dict[str, float]:
 
 
 def acked(config: Config, runs: int) -> dict[str, float]:
-    """The way to the disk of the service and back."""
+    """Measure the round trip to the service's disk."""
     reporter = Reporter(config)
     start = time.perf_counter()
     assert reporter.wait_welcome(30) is not None
@@ -142,7 +142,7 @@ def acked(config: Config, runs: int) -> dict[str, float]:
 
 
 def process(home: str, runs: int) -> dict[str, float]:
-    """A whole process that emits a flow of one task, beside one that does nothing."""
+    """Measure a process that emits a flow of one task, and one that does nothing."""
     code = "from benchmarks.reporter_cost import *; reporter_in_a_process()"
     bare, reporting = [], []
     for _ in range(runs):
@@ -214,7 +214,7 @@ def _log(run_id: str) -> Event:
         20,
         time.time_ns(),
         "flowspan.runs",
-        "a line of usual length, or so",
+        "a log line of typical length",
         "",
         "",
     )
@@ -269,8 +269,8 @@ def _each_us(call: Callable[[], Any], runs: int) -> float:
 
 
 def _short_folder() -> str | None:
-    """Unix sockets have short paths."""
-    return "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - TemporaryDirectory makes it safe
+    """Return a folder with a short path, as Unix sockets require."""
+    return "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - used with TemporaryDirectory
 
 
 def _end_service(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""A service to measure: started in a folder of its own, stopped by its process id."""
+"""A service for benchmarks: started in its own folder, stopped by process id."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Service:
     """A running service.
 
     Attributes:
-        address: Where it takes gRPC: "host:port".
+        address: Its gRPC address, "host:port".
         home: Its folder.
-        process_id: Of its process.
-        ready_s: How long it took from the start of the process to the first SERVING.
+        process_id: Its process id.
+        ready_s: The time from the start of the process to the first SERVING, in seconds.
     """
 
     address: str
@@ -44,7 +44,7 @@ class Service:
 
 @contextlib.contextmanager
 def running_service(db: str | None = None) -> Iterator[Service]:
-    """Starts a service, as `flowspan server start` does, and stops it.
+    """Run a service during the block, started like `flowspan server start`.
 
     Args:
         db: The URL of its database; None for SQLite in its folder.
@@ -71,7 +71,7 @@ def running_service(db: str | None = None) -> Iterator[Service]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and SIGKILL if that does not help."""
+    """Send SIGTERM, then SIGKILL if the process does not exit in time."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
@@ -82,7 +82,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    """A TCP port on the loopback interface that nobody uses at the moment."""
+    """Return a free TCP port on the loopback interface."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -90,22 +90,24 @@ def free_port() -> int:
 def wait_for_port(
     process: subprocess.Popen[bytes], port: int, log_path: Path, within_s: float
 ) -> None:
-    """Waits until the process takes connections.
+    """Wait until the process accepts connections.
 
     Raises:
-        RuntimeError: It ended, or it took longer; the message has its log.
+        RuntimeError: The process exited or timed out; the message has its log.
     """
     deadline = time.monotonic() + within_s
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"does not start:\n{log_path.read_text(errors='replace')[-4000:]}")
+            raise RuntimeError(
+                f"the service did not start:\n{log_path.read_text(errors='replace')[-4000:]}"
+            )
         time.sleep(0.002)
 
 
 def _wait_until_serving(process: subprocess.Popen[bytes], port: int, log_path: Path) -> None:
-    # The port first: a gRPC channel that found it closed would wait for its backoff.
+    # Check the port first: a gRPC channel that finds it closed waits for its backoff.
     wait_for_port(process, port, log_path, READY_TIMEOUT_S)
     deadline = time.monotonic() + READY_TIMEOUT_S
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -116,4 +118,6 @@ def _wait_until_serving(process: subprocess.Popen[bytes], port: int, log_path: P
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:
                     return
             time.sleep(0.002)
-    raise RuntimeError(f"is not SERVING:\n{log_path.read_text(errors='replace')[-4000:]}")
+    raise RuntimeError(
+        f"the service is not SERVING:\n{log_path.read_text(errors='replace')[-4000:]}"
+    )

@@ -1,10 +1,10 @@
-"""How many transitions a second the service takes: gRPC, rules and database, acked and durable.
+"""Ingest rate of the service in acked transitions per second: gRPC, rules and database.
 
-The batches are serialized beforehand, so that the sender takes as little of the machine as it can.
-They look like those of a flow that calls one task after the other: each task is created PENDING,
-enters RUNNING and then COMPLETED. With `--spread N`, these three are N batches apart, as in a flow
-with many tasks at once: then runs are updated instead of being written once. The clock runs from
-the first batch to the last ack; afterwards the database is asked whether everything is there.
+The batches are serialized beforehand, so that the sender uses little CPU. They resemble those
+of a flow that calls tasks one after the other: each task is created PENDING, then enters
+RUNNING and COMPLETED. With `--spread N`, these three events are N batches apart, as in a flow
+with many concurrent tasks; runs are then updated instead of being written once. The clock runs
+from the first batch to the last ack. Afterwards a query verifies that everything is stored.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ METHOD = "/flowspan.v1.ReportService/Report"
 
 
 class IdMaker:
-    """UUIDv7s that count up."""
+    """Generator of ascending UUIDv7 ids."""
 
     def __init__(self) -> None:
         self._random = uuid.uuid4().hex[:8]
         self._count = 0
 
     def __call__(self) -> str:
-        """The next id."""
+        """Return the next id."""
         self._count += 1
         digits = f"{time.time_ns() // 1_000_000:012x}7{self._count >> 32:03x}8{self._random[1:]}"
         digits += f"{self._count & 0xFFFFFFFF:08x}"
@@ -55,12 +55,12 @@ class IdMaker:
 
 
 class Load:
-    """One session's frames, serialized.
+    """The serialized frames of one session.
 
     Attributes:
-        transitions: How many transitions they carry.
+        transitions: The number of transitions that they contain.
         flow_run_id: The flow run that all tasks belong to.
-        batches: The frames, each with the sequence of its last event.
+        batches: The frames, each with the sequence number of its last event.
     """
 
     def __init__(self, *, tasks: int, batch_size: int, spread: int) -> None:
@@ -83,7 +83,7 @@ class Load:
     def _task_events(
         self, new_id: IdMaker, tasks: int, distance: int
     ) -> Iterator[report_pb2.Event]:
-        """The events of all tasks; those of one task are about `distance` events apart."""
+        """Yield the events of all tasks; those of one task are about `distance` events apart."""
         late: deque[tuple[int, str, int]] = deque()
         running, completed = state_pb2.STATE_TYPE_RUNNING, state_pb2.STATE_TYPE_COMPLETED
         place = 0
@@ -106,7 +106,7 @@ class Load:
 
 
 def send(channel: grpc.Channel, load: Load) -> float:
-    """Sends it all over one stream; returns the seconds from the first batch to the last ack."""
+    """Send everything over one stream; return the seconds from the first batch to the last ack."""
     frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     call = channel.stream_stream(
         METHOD, response_deserializer=report_service_pb2.ReportResponse.FromString
@@ -137,7 +137,7 @@ def send(channel: grpc.Channel, load: Load) -> float:
 
 
 def stored_tasks(channel: grpc.Channel, load: Load) -> int:
-    """How many of the tasks are stored as COMPLETED."""
+    """Return the number of tasks stored as COMPLETED."""
     stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
     wanted = run_filter_pb2.RunFilter(
         root_run_id=load.flow_run_id, state_types=[state_pb2.STATE_TYPE_COMPLETED]
@@ -173,7 +173,7 @@ def _entered(run_id: str, state_type: int) -> report_pb2.Event:
 
 
 def measure(address: str, *, tasks: int, batch_size: int, spread: int) -> float:
-    """Transitions a second, over one stream of a new session."""
+    """Return the transitions per second over one stream of a new session."""
     load = Load(tasks=tasks, batch_size=batch_size, spread=spread)
     with grpc.insecure_channel(address) as channel:
         taken_s = send(channel, load)
@@ -183,10 +183,10 @@ def measure(address: str, *, tasks: int, batch_size: int, spread: int) -> float:
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--address", help="a running service; one is started if not given")
-    parser.add_argument("--db", help="the database of the service to start")
+    parser.add_argument("--address", help="address of a running service (default: start one)")
+    parser.add_argument("--db", help="database URL of the service to start")
     parser.add_argument("--tasks", type=int, default=50_000)
     parser.add_argument("--batch-size", type=int, default=1_000)
     parser.add_argument("--spread", type=int, default=0, help="batches between a task's events")

@@ -1,7 +1,7 @@
-"""What it costs a top-level flow run that its start is on disk before its function is called.
+"""Cost of writing the start of a top-level flow run to disk before its function is called.
 
-`python -m benchmarks.starts`: the time of writing a start, and of emptying the file, each the
-median of many, in microseconds. Nothing else is measured, and no service is needed.
+`python -m benchmarks.starts`: the time to write a start and to empty the file, each the median
+of many, in microseconds. No service is needed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How many transitions a second the store takes, without gRPC and the rules.
+"""Ingest rate of the store in transitions per second, without gRPC and the rules.
 
-Runs come in batches, as clients send them: each run is created PENDING, enters RUNNING and then
-COMPLETED. `--spread N` sends a run's three events in batches that are N apart, so that they meet
-in one transaction less often and runs must be updated instead of written once.
+Runs come in batches, as clients send them: each run is created PENDING, then enters RUNNING and
+COMPLETED. `--spread N` sends a run's three events in batches that are N apart, so that they
+rarely share a transaction and runs must be updated instead of written once.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ BATCHES_IN_FLIGHT = 64
 
 
 class SystemClock:
-    """The time."""
+    """The system clock."""
 
     def now_us(self) -> int:
-        """See flowspan_service.app.ports.Clock."""
+        """Return the wall-clock time; see flowspan_service.app.ports.Clock."""
         return time.time_ns() // 1000
 
     def steady_us(self) -> int:
-        """See flowspan_service.app.ports.Clock."""
+        """Return the monotonic time; see flowspan_service.app.ports.Clock."""
         return time.monotonic_ns() // 1000
 
 
 class IdMaker:
-    """UUIDv7s that count up."""
+    """Generator of ascending UUIDv7 ids."""
 
     def __init__(self) -> None:
         self._count = 0
 
     def __call__(self) -> str:
-        """The next id."""
+        """Return the next id."""
         self._count += 1
         digits = f"{time.time_ns() // 1_000_000:012x}7{self._count:019x}"
         variant = "89ab"[int(digits[16], 16) & 3]
@@ -60,7 +60,7 @@ class IdMaker:
 
 
 class Batch:
-    """An operation: what a client's batch does to the store."""
+    """An operation that applies a client's batch to the store."""
 
     def __init__(self, events: list[tuple[int, str]], flow_run_id: str, session_id: str) -> None:
         self.run_ids = [run_id for _, run_id in events]
@@ -70,7 +70,7 @@ class Batch:
         self._session_id = session_id
 
     def __call__(self, uow: UnitOfWork) -> None:
-        """Applies the events."""
+        """Apply the events."""
         now_us = uow.now_us
         for state_type, run_id in self._events:
             run = uow.run(run_id)
@@ -108,7 +108,7 @@ class Batch:
 
 
 def make_batches(runs: int, batch_events: int, spread: int) -> Iterator[Batch]:
-    """The batches, in order; `spread` is by how many batches a run's events are apart."""
+    """Yield the batches in order; a run's events are `spread` batches apart."""
     new_id = IdMaker()
     flow_run_id, session_id = new_id(), new_id()
     waiting: deque[list[tuple[int, str]]] = deque([] for _ in range(2 * spread + 1))
@@ -128,7 +128,7 @@ def make_batches(runs: int, batch_events: int, spread: int) -> Iterator[Batch]:
 
 
 def ingest(store: Store, batches: list[Batch]) -> float:
-    """Submits the batches, so many at a time; returns the seconds until all are committed."""
+    """Submit the batches, some in flight at a time; return the seconds until all are committed."""
     in_flight: deque[Future[Any]] = deque()
     start = time.perf_counter()
     for batch in batches:
@@ -141,8 +141,8 @@ def ingest(store: Store, batches: list[Batch]) -> float:
 
 
 def measure(url: str, *, runs: int, batch_events: int, spread: int, repeat: int) -> dict[str, Any]:
-    """Opens the store and measures; the rate is the median of the repetitions."""
-    # As the service's main does it: most of what is made is freed by counting.
+    """Open the store and measure; the rate is the median of the repetitions."""
+    # As in the service's main: reference counting frees most objects.
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
@@ -167,9 +167,9 @@ def measure(url: str, *, runs: int, batch_events: int, spread: int, repeat: int)
 
 
 def main() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--db", help="URL of an empty database; a temporary SQLite file if absent")
+    parser.add_argument("--db", help="URL of an empty database (default: a temporary SQLite file)")
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--batch-events", type=int, default=1000)
     parser.add_argument("--spread", type=int, default=0)

@@ -1,7 +1,8 @@
-"""What the span of one task costs in CPU time, in three ways: `python -m benchmarks.tracing_cost`.
+"""CPU time of one task's span with three implementations: `python -m benchmarks.tracing_cost`.
 
-From the start of the span to its encoded bytes, without the network. CPU time of all threads is
-measured, and the least of several runs is shown, so that what else the machine does hardly matters.
+It covers the start of the span to its encoded bytes, without the network. The figure is CPU
+time of all threads, the minimum of several runs, so that other load on the machine hardly
+matters.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ WAIT_MS = 60_000
 
 
 class Nowhere(SpanExporter):
-    """Encodes with the official encoder, and sends nothing. As a transport, sends nothing."""
+    """Exporter that encodes with the official encoder, and transport. Neither sends anything."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         encode_spans(spans).SerializeToString()
@@ -42,10 +43,10 @@ class Nowhere(SpanExporter):
         return b""
 
     def reset(self) -> None:
-        """Nothing to forget."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 def official() -> tuple[SpanTracer, Callable[[], object]]:
@@ -72,7 +73,7 @@ def lean() -> tuple[SpanTracer, Callable[[], object]]:
 
 
 def trace_tasks(tracer: SpanTracer, task: Definition, count: int) -> None:
-    """Does with spans what the drivers do for so many tasks that succeed."""
+    """Do the same with spans as the drivers do for `count` successful tasks."""
     for _ in range(count):
         record = RunRecord(
             "01990000-0000-7000-8000-000000000000",
@@ -93,7 +94,7 @@ def trace_tasks(tracer: SpanTracer, task: Definition, count: int) -> None:
 
 
 def main() -> None:
-    """Prints a line for each way."""
+    """Print a line for each implementation."""
     task = Definition()
     task.name, task.fn = "noop", main
     print("CPU time of one task's span, from its start to its bytes")

@@ -1,8 +1,8 @@
-"""What watchers see and cost, with the real gRPC server over SQLite, in one process.
+"""Latency and cost of watchers, with the real gRPC server over SQLite in one process.
 
-How soon a state reaches a watcher, with few and many watchers of one tree; how much of the
-ingest rate idle watchers take; how long the snapshot of a tree takes, by its size; how long the
-writer is held by the deletion of a large tree, and what others wait meanwhile.
+It measures the latency of a state with few and many watchers of one tree, the share of the
+ingest rate that idle watchers cost, the duration of a tree's snapshot by size, and how long the
+deletion of a large tree holds the writer and delays others.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ new_id = IdMaker(time.time_ns, random.getrandbits, threading.Lock())
 
 
 class Service:
-    """A service in a process of its own."""
+    """A service in a separate process."""
 
     def __init__(self, folder: str) -> None:
         self.socket = Path(folder) / "service.sock"
@@ -57,12 +57,12 @@ class Service:
         grpc.channel_ready_future(self.channel).result(60)
 
     def connect(self) -> grpc.Channel:
-        """A connection of its own."""
+        """Return a new connection."""
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
         return grpc.insecure_channel(f"unix:{self.socket}", options=options)
 
     def cpu_s(self) -> float:
-        """The processor time that it has taken; 0 where the system does not say (not Linux)."""
+        """Return the CPU time used so far; 0 if the system does not report it (not Linux)."""
         try:
             fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -70,19 +70,19 @@ class Service:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def info(self) -> Any:
-        """What the service says of itself."""
+        """Return the state and settings of the service."""
         stub = system_service_pb2_grpc.SystemServiceStub(self.channel)
         return stub.GetInfo(system_service_pb2.GetInfoRequest())
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the service."""
         self.channel.close()
         self.process.terminate()
         self.process.wait()
 
 
 class Session:
-    """Reports over ReportBatch."""
+    """A session that reports over ReportBatch."""
 
     def __init__(self, channel: Any) -> None:
         self._stub = report_service_pb2_grpc.ReportServiceStub(channel)
@@ -90,7 +90,7 @@ class Session:
         self._sequence = 1
 
     def report(self, events: list[report_pb2.Event]) -> Any:
-        """Report events; return when they are committed, or what to wait for."""
+        """Report events; return when they are committed, or an awaitable for that."""
         batch = report_pb2.Batch(first_sequence=self._sequence, events=events)
         request = report_service_pb2.ReportBatchRequest(hello=self._hello, batch=batch)
         self._sequence += len(events)
@@ -98,7 +98,7 @@ class Session:
 
 
 def created(run_id: str, kind: str = "FLOW", **fields: Any) -> report_pb2.Event:
-    """A run came to be."""
+    """Return the creation of a run as an event."""
     state = _state("PENDING")
     run = report_pb2.RunCreated(
         run_id=run_id, kind=f"RUN_KIND_{kind}", function_name="f", state=state, **fields
@@ -107,7 +107,7 @@ def created(run_id: str, kind: str = "FLOW", **fields: Any) -> report_pb2.Event:
 
 
 def entered(run_id: str, kind: str) -> report_pb2.Event:
-    """A run entered a state."""
+    """Return the entry of a run into a state as an event."""
     state = report_pb2.StateEntered(run_id=run_id, attempt=1, state=_state(kind))
     return report_pb2.Event(state_entered=state)
 
@@ -119,7 +119,7 @@ def _state(kind: str) -> state_pb2.State:
 
 
 def report_tree(session: Session, tasks: int) -> str:
-    """A flow run with so many task runs, all of which have completed; returns its id."""
+    """Report a completed flow run with this many completed task runs; return its id."""
     root = new_id()
     session.report([created(root), entered(root, "RUNNING")])
     events: list[report_pb2.Event] = []
@@ -138,7 +138,7 @@ def report_tree(session: Session, tasks: int) -> str:
 
 
 def snapshots(service: Service, sizes: list[int]) -> Iterator[str]:
-    """How long snapshots of trees of these sizes take."""
+    """Measure the snapshots of trees of these sizes."""
     stub = watch_service_pb2_grpc.WatchServiceStub(service.channel)
     for size in sizes:
         root = report_tree(Session(service.channel), size)
@@ -150,7 +150,7 @@ def snapshots(service: Service, sizes: list[int]) -> Iterator[str]:
 
 
 def latencies(service: Service, watchers: int, states: int) -> str:
-    """How soon a state reaches all of the watchers of its tree."""
+    """Measure the latency of a state to all watchers of its tree."""
     session = Session(service.channel)
     root = new_id()
     session.report([created(root), entered(root, "RUNNING")])
@@ -189,7 +189,7 @@ def latencies(service: Service, watchers: int, states: int) -> str:
 
 
 def ingest(address: str, seconds: float, counts: Any) -> None:
-    """Report runs for so long, and put the transitions a second into the queue."""
+    """Report runs for some seconds, and put the transitions per second into the queue."""
     channel = grpc.insecure_channel(address)
     session, end, count = Session(channel), time.perf_counter() + seconds, 0
     while time.perf_counter() < end:
@@ -203,7 +203,7 @@ def ingest(address: str, seconds: float, counts: Any) -> None:
 
 
 def ingest_rate(service: Service, seconds: float) -> tuple[float, float]:
-    """Transitions a second of a client in a process of its own, and µs of the service for each."""
+    """Return the transitions per second of a client process, and the service's µs for each."""
     context = multiprocessing.get_context("spawn")
     counts = context.Queue()
     client = context.Process(target=ingest, args=(f"unix:{service.socket}", seconds, counts))
@@ -215,7 +215,7 @@ def ingest_rate(service: Service, seconds: float) -> tuple[float, float]:
 
 
 def idle_watchers(service: Service, watchers: int, seconds: float, repeat: int) -> Iterator[str]:
-    """How much of the ingest rate watchers of idle runs cost."""
+    """Measure the share of the ingest rate that watchers of idle runs cost."""
     session = Session(service.channel)
     roots = [new_id() for _ in range(watchers)]
     session.report([created(root) for root in roots])
@@ -232,10 +232,10 @@ def idle_watchers(service: Service, watchers: int, seconds: float, repeat: int) 
         time.sleep(0.5)
         return measured
 
-    ingest_rate(service, seconds)  # the first is slower: everything is new to it
+    ingest_rate(service, seconds)  # warm-up
     without, with_them = [], []
     for number in range(2 * repeat):
-        # a b b a: the database grows, and what comes second must not always pay for it.
+        # Alternate a b b a, so that the growing database does not always penalize the second.
         if number % 4 in {0, 3}:
             without.append(ingest_rate(service, seconds))
         else:
@@ -248,13 +248,13 @@ def idle_watchers(service: Service, watchers: int, seconds: float, repeat: int) 
         f" ({watched_rate / rate - 1:+.1%})"
     )
     yield (
-        f"processor time of the service for each transition: {cost_us:.1f} µs; with them"
+        f"CPU time of the service per transition: {cost_us:.1f} µs; with watchers"
         f" {watched_cost_us:.1f} µs ({watched_cost_us / cost_us - 1:+.1%})"
     )
 
 
 def deletion(service: Service, tasks: int) -> Iterator[str]:
-    """How long the deletion of a tree takes, and others wait for their commits meanwhile."""
+    """Measure the deletion of a tree, and how long other sessions wait for commits meanwhile."""
     root = report_tree(Session(service.channel), tasks)
     other, waits, is_done = Session(service.connect()), [], threading.Event()
 
@@ -273,7 +273,7 @@ def deletion(service: Service, tasks: int) -> Iterator[str]:
     is_done.set()
     reporting.join()
     yield (
-        f"deletion of {tasks:,} tasks: {taken_s:.1f} s; others were acked {len(waits)} times, after"
+        f"deletion of {tasks:,} tasks: {taken_s:.1f} s; others were acked {len(waits)} times, in"
         f" p50 {statistics.median(waits) * 1e3:.0f} ms, at most {max(waits) * 1e3:.0f} ms"
     )
     info = service.info()
@@ -286,12 +286,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="*", default=[1_000, 12_500, 100_000])
     parser.add_argument("--watchers", type=int, nargs="*", default=[1, 8, 50])
-    parser.add_argument("--idle", type=int, default=50, help="idle watchers; 0 leaves it out")
-    parser.add_argument("--delete", type=int, default=50_000, help="tasks; 0 leaves it out")
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--idle", type=int, default=50, help="number of idle watchers; 0 to skip")
     parser.add_argument(
-        "--repeat", type=int, default=4, help="of the measurement with idle watchers"
+        "--delete", type=int, default=50_000, help="number of tasks to delete; 0 to skip"
     )
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--repeat", type=int, default=4, help="repetitions with idle watchers")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         service = Service(folder)

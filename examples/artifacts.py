@@ -1,11 +1,11 @@
-"""Artifacts and variables: a small report of what is in a package of the standard library.
+"""Artifacts and variables: a small report about a package of the standard library.
 
     python examples/artifacts.py
     python examples/artifacts.py email
 
-`flowspan artifact ls` shows what it made, `flowspan artifact inspect modules` the table. Run it
-again, and `flowspan artifact ls --key modules` shows the history. After `flowspan variable set
-long_module 400`, a module counts as long from there on.
+`flowspan artifact ls` lists the artifacts, `flowspan artifact inspect modules` shows the table.
+Run it again, and `flowspan artifact ls --key modules` lists every version. `flowspan variable
+set long_module 400` changes the number of lines from which a module counts as long.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from flowspan.variables import Variable
 
 @task
 def measure(paths: list[Path]) -> list[dict[str, object]]:
-    """Counts lines and functions of each module, and says how far it has come."""
-    progress = create_progress_artifact(0.0, description="modules that were read")
+    """Count the lines and functions of each module, and report the progress."""
+    progress = create_progress_artifact(0.0, description="modules read")
     rows = []
     for number, path in enumerate(paths, 1):
         text = path.read_text(encoding="utf-8")
         functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef)]
         rows.append({"module": path.stem, "lines": text.count("\n"), "functions": len(functions)})
         update_progress_artifact(progress, 100 * number / len(paths))
-    create_table_artifact(rows, key="modules", description="what is in each module")
+    create_table_artifact(rows, key="modules", description="lines and functions of each module")
     return rows
 
 

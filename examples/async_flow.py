@@ -1,4 +1,4 @@
-"""Asynchronous flows and tasks: a hundred waits at the same time, without threads.
+"""Asynchronous flows and tasks: a hundred concurrent waits without threads.
 
 python examples/async_flow.py && flowspan run show latest
 """
@@ -13,14 +13,14 @@ from flowspan import flow, task
 
 @task
 async def ask(number: int) -> int:
-    """Stands for a call over a network."""
+    """Simulate a network call."""
     await asyncio.sleep(0.2)
     return number * number
 
 
 @task
 def add_up(numbers: list[int]) -> int:
-    """Plain tasks may be called in asynchronous flows."""
+    """Add numbers. Asynchronous flows may call plain tasks."""
     return sum(numbers)
 
 

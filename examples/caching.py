@@ -1,9 +1,9 @@
-"""Caching: what was computed for a file is taken again until the file changes.
+"""Caching: a result is reused until its input file changes.
 
     python examples/caching.py
 
-Run it twice: the second time nothing is computed. `flowspan run show latest` shows the tasks as
-Cached, and `flowspan run show latest --json` where their results are.
+Run it twice: the second run computes nothing. `flowspan run show latest` shows the tasks as
+Cached, and `flowspan run show latest --json` shows where their results are stored.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from flowspan.cache_policies import INPUTS, TASK_SOURCE, CacheKeyFnPolicy
 
 
 def content_of(context: Any, parameters: dict[str, Any]) -> str:
-    """A key that changes with the content of the file, wherever that is."""
+    """Return a key that depends on the content of the file, not on its path."""
     content = Path(parameters["path"]).read_bytes()
     return f"words-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 @task(cache_policy=CacheKeyFnPolicy(cache_key_fn=content_of), result_serializer="json")
 def count_words(path: Path) -> int:
-    """Counts the words of a file. Its result is stored as JSON, for people to look at."""
+    """Count the words of a file. The result is stored as JSON, which people can read."""
     print(f"counting {path.name}")
     return len(path.read_text().split())
 
 
-# The argument `quiet` makes no difference to the result.
+# The argument `quiet` does not affect the result, so it is not part of the cache key.
 @task(cache_policy=INPUTS + TASK_SOURCE - "quiet", cache_expiration=timedelta(days=1))
 def share(part: int, whole: int, *, quiet: bool = False) -> float:
     if not quiet:

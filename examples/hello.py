@@ -3,7 +3,7 @@
     python examples/hello.py
     python examples/hello.py Ada
 
-Nothing needs to be started before: the first flow starts a local service, and later ones find it.
+No set-up is needed: the first flow starts a local service, and later flows use it.
 """
 
 from __future__ import annotations

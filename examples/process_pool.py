@@ -1,8 +1,8 @@
-"""Work for the processor, in processes: it uses all of them, and a deadline stops whatever it is.
+"""CPU-bound work in processes: it uses all CPUs, and a deadline can stop any code.
 
-Primes are counted in slices of numbers, each slice by a task in a worker process. One more task has
-a regular expression that would take years for this text. On a thread nothing could stop it; here
-its process is stopped at the deadline, and its run alone is TimedOut.
+Primes are counted in slices, one task per slice in a worker process. One more task evaluates a
+regular expression that would take years on this text. A thread could not be stopped; here the
+process is killed at the deadline, and only its own run is TimedOut.
 
     python examples/process_pool.py
 """
@@ -19,7 +19,7 @@ SLICE = 50_000
 
 @task(task_run_name="primes-from-{start}")
 def count_primes(start: int) -> int:
-    """The number of primes in a slice."""
+    """Return the number of primes in a slice."""
     return sum(map(is_prime, range(start, start + SLICE)))
 
 
@@ -36,13 +36,13 @@ def is_prime(number: int) -> bool:
 
 @task(timeout_seconds=1)
 def matches(pattern: str, text: str) -> bool:
-    """Whether a text matches a pattern."""
+    """Return True if the text matches the pattern."""
     return re.fullmatch(pattern, text) is not None
 
 
 @flow(task_runner=ProcessPoolTaskRunner())
 def numbers(slices: int) -> int:
-    """Counts the primes in the first slices."""
+    """Count the primes in the first slices."""
     hopeless = matches.submit(r"(a+)+b", 50 * "a")
     counted = count_primes.map([n * SLICE for n in range(slices)])
     total = sum(counted.result())

@@ -1,4 +1,4 @@
-"""Retries: a task that fails now and then, tried again after ever longer delays.
+"""Retries: a task that fails occasionally is retried with increasing delays.
 
     python examples/retries.py
 
@@ -16,7 +16,7 @@ class ServerBusyError(Exception):
 
 @task(retries=3, retry_delay_seconds=[0.1, 0.2, 0.4], retry_jitter_factor=0.5)
 def fetch(page: int) -> str:
-    """Fetches a page from a server that is busy at first."""
+    """Fetch a page from a server that is busy at first."""
     attempt = runtime.task_run.run_count
     if attempt <= page:
         raise ServerBusyError(f"page {page}, attempt {attempt}")
@@ -25,7 +25,7 @@ def fetch(page: int) -> str:
 
 @task(retries=5, retry_condition_fn=lambda task, run, state: False)
 def check(text: str) -> None:
-    """Is never tried again, for the condition says no: what is wrong now stays wrong."""
+    """Fail without a retry: the condition returns False, because a retry cannot help."""
     raise ValueError(f"{text!r} is not what was expected")
 
 
@@ -33,8 +33,8 @@ def check(text: str) -> None:
 def crawl() -> list[str]:
     pages = [fetch(page) for page in range(4)]
     if runtime.flow_run.run_count == 1:
-        # A flow can be tried again as a whole, too. What its tasks returned is kept: they end as
-        # Cached the second time.
+        # A whole flow can be retried, too. The results of its tasks are kept: in the second
+        # attempt, they end as Cached.
         raise ServerBusyError("the whole flow, at its first attempt")
     state = check(pages[0], return_state=True)
     get_run_logger().warning("the check ended as %s: %s", state.name, state.message)

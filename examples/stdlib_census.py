@@ -1,14 +1,14 @@
-"""A census of the Python standard library: the lines, functions, classes, the most complex code.
+"""A census of the Python standard library: lines, functions, classes, and the most complex code.
 
-A real job on input that every machine has. One flow finds the packages; each package is a subflow;
-each source file is a task that really parses it; a last task puts the figures together. Files are
-read through a mirror that fails now and then, as mirrors do: those tasks are retried.
+A real workload on input that every machine has. One flow finds the packages; each package is a
+subflow; each source file is a task that parses it; a last task adds up the figures. Files are
+read through a simulated mirror that fails occasionally; those tasks are retried.
 
     python examples/stdlib_census.py                  # all packages
     python examples/stdlib_census.py --packages 5     # the five largest
     python examples/stdlib_census.py --tests          # with Python's own tests: three times as much
 
-On a terminal it shows the tree of its runs while they go on, as `flowspan run watch` does.
+On a terminal it shows the live tree of its runs, like `flowspan run watch`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Package:
 
 @dataclass
 class Census:
-    """What a file, a package or the whole library holds."""
+    """The figures of a file, a package or the whole library."""
 
     name: str
     files: int = 0
@@ -74,9 +74,9 @@ class Census:
 
 
 def read_from_mirror(path: Path, seed: int) -> bytes:
-    """Reads a file as if over a bad line: now and then, that fails.
+    """Read a file over a simulated unreliable connection.
 
-    Which reads fail is drawn from the seed, the file and the attempt, and so the same every time.
+    The seed, the file and the attempt determine which reads fail, so every run is the same.
     """
     attempt = runtime.task_run.run_count
     draw = random.Random(f"{seed} {path.relative_to(STDLIB)} {attempt}").random()
@@ -90,7 +90,7 @@ def find_packages(limit: int | None, *, with_tests: bool) -> list[Package]:
     packages: dict[str, Package] = {}
     left_out = NOT_STDLIB if with_tests else {*NOT_STDLIB, "test"}
     for folder, folders, files in os.walk(STDLIB):
-        # os.walk goes into these alone.
+        # os.walk descends only into the folders left in this list.
         folders[:] = sorted(
             set(folders) - left_out - {f for f in folders if f.startswith("config-")}
         )
@@ -113,7 +113,7 @@ def parse_file(path: Path, seed: int) -> Census:
         text = source.decode(encoding)
         tree = ast.parse(text)
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
-        # The library's tests hold files that are wrong on purpose: a finding, not a failure.
+        # Some test files contain syntax errors on purpose. They are findings, not failures.
         census.syntax_errors = [f"{census.name}: {error}"]
         get_run_logger().warning("%s cannot be parsed: %s", census.name, error)
         return census
@@ -123,7 +123,7 @@ def parse_file(path: Path, seed: int) -> Census:
 
 
 def count(tree: ast.Module, census: Census) -> None:
-    """Counts functions and classes, and each function's cyclomatic complexity (McCabe, 1976)."""
+    """Count functions and classes, and each function's cyclomatic complexity (McCabe, 1976)."""
     complexity: dict[str, int] = {}
     waiting: list[tuple[ast.AST, str]] = [(tree, "")]
     while waiting:
@@ -199,7 +199,7 @@ def show_findings(console: Console, packages: list[Census]) -> None:
 
 
 def show_line(console: Console, text: str) -> None:
-    """Prints a line: cut to the terminal's width, or as it is where there is none."""
+    """Print a line, cut to the width of a terminal."""
     if console.is_terminal:
         console.print(text, no_wrap=True, overflow="ellipsis")
     else:
@@ -210,12 +210,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--packages", type=int, metavar="N", help="only the N with the most files")
-    parser.add_argument("--workers", type=int, default=4, help="threads for the tasks (4)")
-    parser.add_argument("--seed", type=int, default=1, help="which reads fail (1)")
-    parser.add_argument("--tests", action="store_true", help="also Python's own tests")
+    parser.add_argument(
+        "--packages", type=int, metavar="N", help="only the N packages with the most files"
+    )
+    parser.add_argument("--workers", type=int, default=4, help="number of threads (default: 4)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of the simulated failures (default: 1)"
+    )
+    parser.add_argument("--tests", action="store_true", help="include Python's own tests")
     args = parser.parse_args()
-    warnings.simplefilter("ignore")  # what the parser thinks of old sources
+    warnings.simplefilter("ignore")  # about the syntax of old sources
     with VIEW:
         state = stdlib_census(
             args.packages,

@@ -1,4 +1,4 @@
-"""Subflows: flows that call flows, each a run of its own below the one that called it.
+"""Subflows: flows that call flows, each with a run below its caller's.
 
 python examples/subflows.py && flowspan run show latest
 """
@@ -15,13 +15,13 @@ def measure(city: str, hour: int) -> float:
 
 @flow(flow_run_name="{city}")
 def report_city(city: str, hours: int) -> float:
-    """The mean temperature of a city. Parameters are checked: hours="3" becomes 3."""
+    """Return the mean temperature of a city. Parameters are coerced: hours="3" becomes 3."""
     return sum(measure(city, hour) for hour in range(hours)) / hours
 
 
 @flow
 def report_country(cities: list[str], hours: int = 3) -> dict[str, float]:
-    with tags("weather"):  # every run that is called in here gets the tag
+    with tags("weather"):  # every run called in this block gets the tag
         return {city: report_city(city, hours) for city in cities}
 
 

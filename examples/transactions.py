@@ -1,9 +1,9 @@
-"""Transactions: an order that is carried out as a whole, or not at all.
+"""Transactions: an order that succeeds as a whole or not at all.
 
     python examples/transactions.py
 
-Each step says how it is undone. When a later one fails, the steps before it are undone, the last
-first; `flowspan run show latest` shows them as RolledBack.
+Each step defines how to undo it. If a later step fails, the earlier steps are undone in reverse
+order; `flowspan run show latest` shows them as RolledBack.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ LEDGER: list[str] = []
 
 
 class OutOfStockError(Exception):
-    """There is less of it than was ordered."""
+    """The stock is smaller than the order."""
 
 
 @task
 def reserve(item: str, count: int) -> None:
     STOCK[item] -= count
-    # What the hook needs to know is left in the task's transaction.
+    # Store what the rollback hook needs in the task's transaction.
     get_transaction().set("reserved", (item, count))
     if STOCK[item] < 0:
         STOCK[item] += count
-        raise OutOfStockError(f"there is too little of: {item}")
+        raise OutOfStockError(f"not enough in stock: {item}")
 
 
 @reserve.on_rollback
@@ -51,7 +51,7 @@ def cancel_charge(txn: Any) -> None:
 
 @charge.on_commit
 def send_bill(txn: Any) -> None:
-    """Only sent when nothing can fail any more."""
+    """Send the bill; called only when nothing can fail any more."""
     print(f"sent the bill: {LEDGER[-1]}")
 
 

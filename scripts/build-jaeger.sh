@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Finds a Jaeger (v2), or builds one with Go, and prints the path of the program.
+# Find Jaeger (v2), or build it with Go, and print the path of the program.
 #
-#   scripts/build-jaeger.sh [TARGET]      TARGET: what is to be built, .build/jaeger by default
+#   scripts/build-jaeger.sh [TARGET]      TARGET: the program to build, .build/jaeger by default
 #
-# Looked for: $FLOWSPAN_TEST_JAEGER, TARGET, `jaeger` on the PATH.
-# Built: first the commit of v2.20.0; where the module proxy does not have it, cmd/jaeger of the
-# last tagged module (v1.76.0, which is Jaeger v2.13). A build takes minutes and about 3 GB in Go's
-# cache; every module is verified, by the checksum database or by Jaeger's own go.sum.
+# Search order: $FLOWSPAN_TEST_JAEGER, TARGET, `jaeger` on the PATH.
+# Build: first the commit of v2.20.0; if the module proxy does not have it, cmd/jaeger of the last
+# tagged module (v1.76.0, which is Jaeger v2.13). A build takes minutes and about 3 GB in Go's
+# cache. Every module is verified by the checksum database or by Jaeger's own go.sum.
 #
-# Ends with 3 where there is none and no Go to build one.
+# Exits with code 3 if there is neither Jaeger nor Go.
 set -euo pipefail
 
 readonly module=github.com/jaegertracing/jaeger
@@ -22,7 +22,7 @@ say() { echo "build-jaeger: $*" >&2; }
 
 found() {
     if [[ -n ${FLOWSPAN_TEST_JAEGER:-} ]]; then
-        [[ -x $FLOWSPAN_TEST_JAEGER ]] || { say "FLOWSPAN_TEST_JAEGER=$FLOWSPAN_TEST_JAEGER cannot be run"; exit 1; }
+        [[ -x $FLOWSPAN_TEST_JAEGER ]] || { say "FLOWSPAN_TEST_JAEGER=$FLOWSPAN_TEST_JAEGER is not executable"; exit 1; }
         echo "$FLOWSPAN_TEST_JAEGER"
     elif [[ -x $target ]]; then
         echo "$target"
@@ -31,13 +31,13 @@ found() {
     fi
 }
 
-# go install NAME@COMMIT works for a module without replace directives only: for the newer one.
+# go install NAME@COMMIT works only for a module without replace directives, such as the newer one.
 install_commit() {
     GOBIN=$work nice go install "$module/cmd/jaeger@$commit"
 }
 
-# The older one is built as a dependency of a module of its own, which repeats Jaeger's requirements
-# and replacements, and takes over its go.sum.
+# The older one is built as a dependency of a temporary module that repeats Jaeger's requirements and
+# replacements, and copies its go.sum.
 build_version() {
     local source
     go mod download "$module@$version"
@@ -48,7 +48,7 @@ build_version() {
     cp "$source/go.sum" go.sum
     chmod u+w go.mod go.sum
     go mod edit -require="$module@$version"
-    go mod download "$module@$version" # enters its checksum, which its own go.sum cannot have
+    go mod download "$module@$version" # adds its checksum, which its own go.sum cannot contain
     nice go build -trimpath -o "$work/jaeger" "$module/cmd/jaeger"
 }
 
@@ -56,15 +56,15 @@ if found; then
     exit
 fi
 if ! command -v go > /dev/null; then
-    say "there is no Jaeger here, and no Go to build one"
+    say "neither Jaeger nor Go was found. Install one of them"
     exit 3
 fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-say "building Jaeger; this takes minutes"
+say "building Jaeger, which takes minutes"
 if ! install_commit 2> "$work/log"; then
-    say "the commit cannot be had ($(tail -n 1 "$work/log")); building $version"
+    say "cannot get the commit ($(tail -n 1 "$work/log")); building $version"
     (build_version) >&2
 fi
 mkdir -p "$(dirname "$target")"

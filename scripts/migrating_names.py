@@ -1,6 +1,6 @@
-"""Write what `flowspan migrate` knows: the tables of docs/migrating-from-prefect.md as JSON.
+"""Generate the data of `flowspan migrate`: the tables of docs/migrating-from-prefect.md as JSON.
 
-The page is the source; a test holds it against the code, and the JSON against the page.
+The page is the source. A test compares it with the code, and the JSON with the page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 
 
 def tables() -> dict[str, dict[str, tuple[str, str]]]:
-    """Return for each group and name of the page what it says: the word and the note."""
+    """Return the verdict and note of each name on the page, by group."""
     found: dict[str, dict[str, tuple[str, str]]] = {}
     group = ""
     for line in PAGE.read_text(encoding="utf-8").splitlines():
@@ -36,7 +36,7 @@ def tables() -> dict[str, dict[str, tuple[str, str]]]:
 
 
 def text() -> str:
-    """Return the JSON, one name a line."""
+    """Return the JSON, one name per line."""
     lines = [
         " " + json.dumps([group, name, word, LINK.sub(r"\1", note)], ensure_ascii=False)
         for group, names in tables().items()

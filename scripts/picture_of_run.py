@@ -1,4 +1,4 @@
-"""Draw what `flowspan run show latest` prints: `python scripts/picture_of_run.py OUT.svg`."""
+"""Draw the output of `flowspan run show latest`: `python scripts/picture_of_run.py OUT.svg`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FONT_FACES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
 def printed_on_a_terminal(command: str) -> str:
-    """Return what a command prints, colors included."""
+    """Return the terminal output of a command, including colours."""
     chunks: list[bytes] = []
 
     def read(descriptor: int) -> bytes:
@@ -41,7 +41,7 @@ def main() -> None:
     console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True)
     console.print(text)
     svg = console.export_svg(title="", theme=SVG_EXPORT_THEME, unique_id="run")
-    # A page that shows the picture loads nothing else for it.
+    # The picture must not load other resources.
     svg = re.sub(r"<!-- .*? -->", "<!-- Drawn by scripts/picture_of_run.py -->", svg, count=1)
     svg = FONT_FACES.sub("", svg).replace("Fira Code", "ui-monospace, Menlo, Consolas")
     arguments.out.write_text(svg, encoding="utf-8")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # test-prefect.sh PYTHON NAME REQUIREMENT... -- [WORD...]
-# Run the programs of tests/migrating on a real Prefect, in an environment of its own with these
-# requirements. WORDs choose programs by their paths.
+# Run the programs of tests/migrating with real Prefect, in a virtual environment with these
+# requirements. WORDs select programs by their paths.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,7 +22,7 @@ if [[ ! -e $VENV/.installed ]]; then
 fi
 home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
-# No calls home, no logs on the terminal but errors.
+# No telemetry, and only errors on the terminal.
 export PREFECT_HOME=$home PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1
 export PREFECT_LOGGING_LEVEL=${PREFECT_LOGGING_LEVEL:-CRITICAL}
 "$VENV/bin/python" tests/migrating/run.py "$@"

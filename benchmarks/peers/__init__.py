@@ -1,1 +1,1 @@
-"""The same workloads with other workflow engines: `python -m benchmarks.peers --help`."""
+"""The same workloads on other workflow engines: `python -m benchmarks.peers --help`."""

@@ -1,4 +1,4 @@
-"""Measures flowspan beside Prefect and DBOS: `make bench-peers`, `python -m benchmarks.peers`."""
+"""Compare flowspan with Prefect and DBOS: `make bench-peers`, `python -m benchmarks.peers`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Line:
     """A line of the table.
 
     Attributes:
-        figure: Its name in what the workloads print.
-        title: For people.
-        unit: How it is shown.
+        figure: The name of the figure in the output of the workloads.
+        title: The title for people.
+        unit: The display unit.
     """
 
     figure: str
@@ -58,7 +58,7 @@ LINES = (
     Line("memory", "server memory, idle", MEGABYTES),
 )
 
-# How many, by engine: flowspan's are enough to see its cost at all, the others' bounded in time.
+# Counts by engine: large enough to see flowspan's cost, and limited in time for the others.
 FLOWSPAN_COUNTS = {"task": 10_000, "mapped": 10_000, "subflow": 1_000, "flow": 100}
 PREFECT_COUNTS = {"task": 200, "mapped": 300, "subflow": 5, "flow": 3}
 DBOS_COUNTS = {"task": 500, "mapped": 300, "subflow": 100, "flow": 50}
@@ -70,10 +70,10 @@ class Contender:
     """A column of the table.
 
     Attributes:
-        title: For people.
-        start: Gives the engine, ready.
-        counts: How many, by workload.
-        workloads: Which.
+        title: The title for people.
+        start: Returns a context manager that yields the engine, ready to run.
+        counts: The number of operations by workload.
+        workloads: The workloads to run.
     """
 
     title: str
@@ -83,7 +83,7 @@ class Contender:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     arguments = _parse()
     facts = describe()
     facts["peers"] = f"Prefect {version_of('prefect')}, DBOS {version_of('dbos')}"
@@ -95,7 +95,8 @@ def main() -> None:
             if not arguments.only or contender.title.startswith(tuple(arguments.only))
         ]
         for number in range(arguments.runs):
-            # In turns, so that a slow minute of the machine is not always the same one's.
+            # Rotate, so that a slow minute of the machine does not always affect the same
+            # engine.
             shift = number % len(contenders)
             for contender in contenders[shift:] + contenders[:shift]:
                 print(f"run {number + 1}: {contender.title}", file=sys.stderr)
@@ -111,12 +112,14 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.add_argument("--runs", type=int, default=3, help="how often (default: 3)")
-    parser.add_argument("--only", action="append", help="only columns that begin so; repeatable")
-    parser.add_argument("--no-postgresql", action="store_true", help="leave PostgreSQL out")
-    parser.add_argument("--json", action="store_true", help="for programs, in base units")
+    parser.add_argument("--runs", type=int, default=3, help="number of rounds (default: 3)")
     parser.add_argument(
-        "--write-docs", action="store_true", help="put the table into docs/performance.md"
+        "--only", action="append", help="measure only columns with this prefix; repeatable"
+    )
+    parser.add_argument("--no-postgresql", action="store_true", help="skip PostgreSQL")
+    parser.add_argument("--json", action="store_true", help="print JSON in base units")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="write the table to docs/performance.md"
     )
     return parser.parse_args()
 
@@ -159,7 +162,7 @@ def _measure(figures: Figures, contender: Contender) -> None:
 
 
 def _cells(figures: Figures, titles: list[str]) -> Iterator[list[str]]:
-    """A line of the table: the figures, and behind each peer's the ratio to flowspan's."""
+    """Yield the cells of each line. A peer's figure is followed by its ratio to flowspan's."""
     for line in LINES:
         ours = figures.get((line.figure, "flowspan"))
         cells = [f"{line.title} ({line.unit.name})"]
@@ -181,7 +184,7 @@ def _ratio(value: float) -> str:
 
 def _print_table(figures: Figures, titles: list[str], facts: dict[str, str]) -> None:
     console = wide_console()
-    table = Table(title="flowspan and its peers: medians (and how many times flowspan's)")
+    table = Table(title="flowspan and its peers: medians (and ratio to flowspan)")
     table.add_column("")
     for title in titles:
         table.add_column(title, justify="right")

@@ -1,4 +1,4 @@
-"""The engines to compare: each with its documented set-up, in a folder that is thrown away."""
+"""The compared engines, each set up as documented, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Engine:
     """An engine that is ready to be measured.
 
     Attributes:
-        command: Runs a workload; the workload's name, --count and a number are added.
-        hello: Runs the hello flow.
-        imports: Imports what a flow needs.
-        environment: For all of them.
-        figures: What was measured of the server before: start (s), memory (bytes).
+        command: The command that runs a workload; the workload's name and --count are appended.
+        hello: The command that runs the hello flow.
+        imports: The command that imports what a flow needs.
+        environment: The environment of all commands.
+        figures: Figures of the server, measured before: start (s), memory (bytes).
     """
 
     command: list[str]
@@ -51,10 +51,10 @@ class Engine:
     figures: dict[str, float] = field(default_factory=dict)
 
     def run(self, workload: str, count: int) -> dict[str, float]:
-        """The figures of a workload, in seconds.
+        """Run a workload; return its figures in seconds.
 
         Raises:
-            RuntimeError: It failed; the message has its output.
+            RuntimeError: The workload failed; the message has its output.
         """
         if workload == "hello":
             return {"hello": self._time(self.hello)}
@@ -83,13 +83,13 @@ class Engine:
 
 
 class FlowspanEngine(Engine):
-    """flowspan: the same workloads as in the main table."""
+    """flowspan, with the workloads of the main table."""
 
     def run(self, workload: str, count: int) -> dict[str, float]:
-        """See Engine.run.
+        """Run a workload; see `Engine.run`.
 
         Raises:
-            RuntimeError: It failed, or the service did not hold what it should.
+            RuntimeError: The workload failed, or the service did not store all of its runs.
         """
         if workload in {"hello", "import"}:
             return super().run(workload, count)
@@ -107,7 +107,7 @@ class FlowspanEngine(Engine):
 
 @contextlib.contextmanager
 def flowspan() -> Iterator[Engine]:
-    """flowspan with a service of its own, SQLite."""
+    """Run flowspan with its own service on SQLite."""
     with running_service() as service, tempfile.TemporaryDirectory() as home:
         environment = bare_environment(
             Path(home),
@@ -129,10 +129,10 @@ def flowspan() -> Iterator[Engine]:
 
 @contextlib.contextmanager
 def prefect(*, heartbeat: bool) -> Iterator[Engine]:
-    """Prefect with `prefect server start`, SQLite, as its documentation begins.
+    """Run Prefect with `prefect server start` on SQLite, as its documentation recommends first.
 
     Args:
-        heartbeat: Whether flows send heartbeats, as they do by default.
+        heartbeat: True if flows send heartbeats, which is the default.
     """
     python = python_of("prefect")
     with tempfile.TemporaryDirectory() as folder:
@@ -171,10 +171,10 @@ def prefect(*, heartbeat: bool) -> Iterator[Engine]:
 
 @contextlib.contextmanager
 def dbos(url: str | None = None) -> Iterator[Engine]:
-    """DBOS, a library with a database and no server.
+    """Run DBOS, a library with a database and without a server.
 
     Args:
-        url: Of its PostgreSQL database; None for its default, SQLite.
+        url: The URL of a PostgreSQL database; None for the default, SQLite.
     """
     python = python_of("dbos")
     with tempfile.TemporaryDirectory() as folder:
@@ -196,4 +196,4 @@ def _wait_for_http(server: subprocess.Popen[bytes], url: str, log_path: Path) ->
             urllib.request.urlopen(url, timeout=2).read()  # noqa: S310 - the server just started
             return
         time.sleep(0.02)
-    raise RuntimeError(f"does not start:\n{log_path.read_text(errors='replace')[-3000:]}")
+    raise RuntimeError(f"the server did not start:\n{log_path.read_text(errors='replace')[-3000:]}")

@@ -1,4 +1,4 @@
-"""The peers' environments: each engine in a virtual environment of its own under .build/peers."""
+"""Virtual environments of the peers, one per engine, under .build/peers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 _FOLDER = ROOT / ".build" / "peers"
 
-# What is installed where. Prefect 3.8.8 does not run with the newest fastapi.
+# Requirements by engine. Prefect 3.8.8 does not run with the newest fastapi.
 REQUIREMENTS = {
     "prefect": ("prefect==3.8.8", "fastapi==0.140.0"),
     "dbos": ("dbos==3.4.0",),
@@ -19,7 +19,7 @@ REQUIREMENTS = {
 
 
 def python_of(engine: str) -> Path:
-    """The Python of an engine's environment; made and filled when it is not there yet."""
+    """Return the Python of an engine's environment; create the environment if it is missing."""
     folder = _FOLDER / engine
     python = folder / "bin" / "python"
     done = folder / ".installed"
@@ -35,7 +35,7 @@ def python_of(engine: str) -> Path:
 
 
 def version_of(engine: str) -> str:
-    """The version that is installed there."""
+    """Return the installed version of an engine."""
     code = f"from importlib.metadata import version; print(version({engine!r}))"
     done = subprocess.run(
         [str(python_of(engine)), "-c", code], check=True, capture_output=True, text=True
@@ -44,7 +44,7 @@ def version_of(engine: str) -> str:
 
 
 def bare_environment(home: Path, **variables: str) -> dict[str, str]:
-    """What a peer's process gets: a home of its own, none of the user's settings, no telemetry."""
+    """Return the environment of a peer's process: its own home, no user settings, no telemetry."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -54,5 +54,5 @@ def bare_environment(home: Path, **variables: str) -> dict[str, str]:
 
 
 def last_json(output: str) -> dict[str, float]:
-    """The JSON in the last line of a program's output."""
+    """Return the JSON in the last line of a program's output."""
     return json.loads(output.strip().splitlines()[-1])

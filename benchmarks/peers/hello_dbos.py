@@ -1,4 +1,4 @@
-"""A first workflow with DBOS, run as a process."""
+"""A hello workflow with DBOS, run as a process."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A first flow with Prefect, run as a process."""
+"""A hello flow with Prefect, run as a process."""
 
 from prefect import flow, get_run_logger, task
 

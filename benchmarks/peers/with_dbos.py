@@ -1,8 +1,8 @@
-"""The workloads with DBOS, in an environment that has it: a workflow for a flow, a step for a task.
+"""The workloads with DBOS, where a workflow replaces a flow and a step replaces a task.
 
-`python with_dbos.py WORKLOAD [--count N]` prints a line of JSON; DBOS_SYSTEM_DATABASE_URL says
-where its database is. DBOS is a library without a server: each step is stored before the next
-begins. Runs in an environment of its own, so it imports nothing of ours.
+`python with_dbos.py WORKLOAD [--count N]` prints a line of JSON. DBOS_SYSTEM_DATABASE_URL is
+the URL of its database. DBOS is a library without a server: each step is stored before the next
+one starts. The script runs in an environment with only DBOS, so it imports no modules of ours.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def sequential_tasks(count: int) -> None:
 
 @DBOS.workflow()
 def mapped_tasks(count: int) -> int:
-    # Steps run in their workflow's own thread, so what runs in parallel is a workflow each.
+    # Steps run in the thread of their workflow, so parallel work needs one workflow each.
     handles = [DBOS.start_workflow(same, number) for number in range(count)]
     return sum(handle.get_result() for handle in handles)
 
@@ -75,14 +75,14 @@ def fibonacci_flow(count: int, number: int) -> None:
 
 
 def timed(run: Callable[..., Any], *arguments: Any) -> float:
-    """Calls a workflow: the seconds until it returned."""
+    """Call a workflow; return the seconds until it returned."""
     began = time.perf_counter()
     run(*arguments)
     return time.perf_counter() - began
 
 
 def measure(workload: str, count: int) -> dict[str, float]:
-    """The figures of a workload, in seconds."""
+    """Return the figures of a workload, in seconds."""
     if workload == "task":
         sequential_tasks(5)
         return {"task": timed(sequential_tasks, count) / count, "visible": 0.0}
@@ -103,7 +103,7 @@ def measure(workload: str, count: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("workload", choices=["task", "mapped", "subflow", "flow", "fibonacci"])
     parser.add_argument("--count", type=int, default=10)

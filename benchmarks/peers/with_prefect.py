@@ -1,7 +1,7 @@
-"""The workloads with Prefect, in an environment that has it and a server that runs.
+"""The workloads with Prefect, which needs a running server.
 
-`python with_prefect.py WORKLOAD [--count N] [--no-heartbeat]` prints a line of JSON. Runs in an
-environment of its own, so it imports nothing of ours.
+`python with_prefect.py WORKLOAD [--count N] [--no-heartbeat]` prints a line of JSON. The script
+runs in an environment with only Prefect, so it imports no modules of ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from prefect import Flow
 
-# The states of tasks are stored behind a queue, at some tens a second.
+# Prefect stores task states through a queue, at some tens per second.
 VISIBLE_TIMEOUT_S = 120.0
 
 
@@ -79,7 +79,7 @@ def fibonacci_flow(count: int, number: int) -> None:
 
 
 def timed(run: Flow[..., Any], *arguments: Any) -> tuple[float, float]:
-    """Calls a flow: the seconds until it returned, and from there until its states are visible."""
+    """Call a flow; return the seconds to its return, and from there to the visible states."""
     began = time.perf_counter()
     state = run(*arguments, return_state=True)
     taken_s = time.perf_counter() - began
@@ -99,11 +99,11 @@ def _until_visible(flow_run_id: uuid.UUID, arguments: tuple[Any, ...]) -> float:
             if client.request("POST", "/task_runs/count", json=completed).json() >= wanted:
                 return time.perf_counter() - began
             time.sleep(0.02)
-    raise SystemExit(f"the states of {wanted} tasks were not there after {VISIBLE_TIMEOUT_S} s")
+    raise SystemExit(f"the states of {wanted} tasks were not visible after {VISIBLE_TIMEOUT_S} s")
 
 
 def measure(workload: str, count: int) -> dict[str, float]:
-    """The figures of a workload, in seconds."""
+    """Return the figures of a workload, in seconds."""
     if workload == "task":
         sequential_tasks(5)
         taken_s, visible_s = timed(sequential_tasks, count)
@@ -127,13 +127,13 @@ def measure(workload: str, count: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("workload", choices=["task", "mapped", "subflow", "flow", "fibonacci"])
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--no-heartbeat", action="store_true")
     arguments = parser.parse_args()
-    # No environment variable can say "never": None is not a value that one can have.
+    # An environment variable cannot express None, which disables heartbeats.
     heartbeat = (
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
         if arguments.no_heartbeat

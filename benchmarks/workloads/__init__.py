@@ -1,1 +1,1 @@
-"""One workload a module; each runs alone: `python -m benchmarks.workloads.sequential_tasks`."""
+"""The workloads, one per module; each runs alone: `python -m benchmarks.workloads.subflows`."""

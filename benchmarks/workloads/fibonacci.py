@@ -1,7 +1,7 @@
-"""The public comparison of workflow engines: tasks, one after the other, that compute Fibonacci.
+"""The public comparison of workflow engines: sequential tasks that compute Fibonacci numbers.
 
-40 tasks of fibo(10) are all overhead, 10 tasks of fibo(33) nearly none.
-Described at https://www.windmill.dev/docs/misc/benchmarks/competitors.
+40 tasks of fibo(10) are nearly all overhead, 10 tasks of fibo(33) nearly none. Described at
+https://www.windmill.dev/docs/misc/benchmarks/competitors.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A first flow, as a person writes it, run as a process: `python benchmarks/workloads/hello.py`.
+"""A typical first flow, run as a process: `python benchmarks/workloads/hello.py`.
 
-The harness takes the time from starting the process to its end.
+The harness measures the time from the start of the process to its end.
 """
 
 from __future__ import annotations

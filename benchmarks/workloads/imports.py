@@ -1,6 +1,6 @@
-"""What importing costs, in a process that has imported nothing before.
+"""Import time, in a process that has imported nothing before.
 
-Does not use `support`: that would import what is measured.
+The module does not use `support`, which would import what is measured.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How long a page of 100 task runs takes over the API: any page, without and with filters.
+"""Time for a page of 100 task runs over the API, at any place, with and without filters.
 
-The service should hold many: `python -m benchmarks.listing --db sqlite:////tmp/million.db` makes a
-million, and `flowspan server start --db sqlite:////tmp/million.db` serves them. Pages are timed in
-random order, one at a time, at places all over the list; the tokens of the places come from walking
-through it first.
+The service should hold many runs: `python -m benchmarks.listing --db sqlite:////tmp/million.db`
+creates a million, and `flowspan server start --db sqlite:////tmp/million.db` serves them. Pages
+are timed in random order, one at a time, at places all over the list. A preceding walk through
+the list collects the page tokens.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PAGE = 100
 STEP = 1000
-# How many steps are walked for the places of a filter; without filter, all of a million runs.
+# Maximum steps of the walk by filter; without a filter, it covers all of a million runs.
 MOST_STEPS = {"none": 1000}
 DEFAULT_STEPS = 30
 
@@ -34,11 +34,11 @@ Request = task_run_service_pb2.ListTaskRunsRequest
 def filters(
     stub: task_run_service_pb2_grpc.TaskRunServiceStub,
 ) -> dict[str, run_filter_pb2.RunFilter]:
-    """Filters by name."""
+    """Return filters by name."""
     oldest = run_filter_pb2.RUN_ORDER_OLDEST_FIRST
     first = stub.ListTaskRuns(Request(order=oldest, page_size=1)).task_runs
     if not first:
-        raise SystemExit("the service holds no task runs: see the module's first lines")
+        raise SystemExit("the service holds no task runs; see the module's docstring")
     some = first[0]
     made = run_filter_pb2.RunFilter
     return {
@@ -60,7 +60,7 @@ def filters(
 def places(
     stub: task_run_service_pb2_grpc.TaskRunServiceStub, name: str, wanted: run_filter_pb2.RunFilter
 ) -> Iterator[str]:
-    """Tokens of places in the list."""
+    """Yield page tokens of places in the list."""
     token = ""
     for _ in range(MOST_STEPS.get(name, DEFAULT_STEPS)):
         yield token

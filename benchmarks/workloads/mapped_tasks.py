@@ -1,4 +1,4 @@
-"""A flow that maps a task that does nothing, on threads: from the flow's call to its return."""
+"""A flow that maps a no-op task over threads, measured from the flow's call to its return."""
 
 from __future__ import annotations
 

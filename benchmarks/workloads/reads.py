@@ -1,7 +1,7 @@
-"""How many reads a service answers in a second: one run, and a page of 100 runs.
+"""Read rate of a service per second: single runs, and pages of 100 runs.
 
-By one caller, and by 32 at once over one connection. The runs are flow runs of a process of their
-own, which has said Goodbye before the first read.
+Measured with one caller, and with 32 concurrent callers over one connection. The runs are flow
+runs of a session that has ended before the first read.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def report_runs() -> list[str]:
 
 
 def requests(ids: list[str]) -> dict[str, tuple[str, Callable[[int], Any], float]]:
-    """By figure: the method, what makes the request of a call, and the share of the calls."""
+    """Return the method, the request factory and the share of the calls, by figure."""
     get, page = flow_run_service_pb2.GetFlowRunRequest, flow_run_service_pb2.ListFlowRunsRequest
     return {
         "get": ("GetFlowRun", lambda number: get(id=ids[number * 7 % len(ids)]), 1.0),
@@ -70,7 +70,7 @@ def requests(ids: list[str]) -> dict[str, tuple[str, Callable[[int], Any], float
 
 
 def by_one(name: str, make: Callable[[int], Any], count: int) -> list[float]:
-    """Call one after the other; return how long each call took."""
+    """Call sequentially; return the duration of each call."""
     with grpc.insecure_channel(os.environ["FLOWSPAN_ADDRESS"]) as channel:
         call = getattr(flow_run_service_pb2_grpc.FlowRunServiceStub(channel), name)
         taken_s = []
@@ -82,7 +82,7 @@ def by_one(name: str, make: Callable[[int], Any], count: int) -> list[float]:
 
 
 async def by_many(name: str, make: Callable[[int], Any], count: int) -> tuple[list[float], float]:
-    """Let callers call at once; return how long each call took, and all of them together."""
+    """Call concurrently; return the duration of each call, and the total duration."""
     async with grpc.aio.insecure_channel(os.environ["FLOWSPAN_ADDRESS"]) as channel:
         call = getattr(flow_run_service_pb2_grpc.FlowRunServiceStub(channel), name)
         taken_s = []
@@ -101,7 +101,7 @@ async def by_many(name: str, make: Callable[[int], Any], count: int) -> tuple[li
 
 
 def service_cpu_s() -> float:
-    """Return the processor time that the service has used; 0 where the system does not say."""
+    """Return the CPU time that the service has used; 0 if the system does not report it."""
     with grpc.insecure_channel(os.environ["FLOWSPAN_ADDRESS"]) as channel:
         stub = system_service_pb2_grpc.SystemServiceStub(channel)
         process_id = stub.GetInfo(system_service_pb2.GetInfoRequest()).process_id

@@ -1,7 +1,7 @@
-"""What a task costs that does nothing, called in a flow, one after the other.
+"""Cost of a no-op task, called sequentially in a flow.
 
-From the call of the flow to its return, when every state is stored and acknowledged, divided by the
-number of tasks.
+The figure is the time from the call of the flow to its return, when every state is stored and
+acknowledged, divided by the number of tasks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a flow costs that does nothing, called in a flow, one after the other."""
+"""Cost of a no-op subflow, called sequentially in a flow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the workloads share: their command line, their service, and the check of what it holds."""
+"""Common parts of the workloads: command line, service, and verification of stored runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.service import running_service
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# How long a workload waits for states that should have been there when its flow returned.
+# Maximum wait for states that should have been visible when their flow returned.
 LATE_STATES_S = 30.0
 
 _PROCESS_BEGAN_S = time.time()
@@ -26,12 +26,12 @@ _PROCESS_BEGAN_S = time.time()
 
 @dataclass
 class Outcome:
-    """What a workload measured.
+    """The outcome of a workload.
 
     Attributes:
-        figures: By name; seconds, bytes or 1/s.
-        notes: More numbers of interest, by name.
-        void: Why the figures do not count; None if they do.
+        figures: Figures by name, in seconds, bytes or 1/s.
+        notes: Additional figures by name.
+        void: The reason why the figures are invalid; None if they are valid.
     """
 
     figures: dict[str, float]
@@ -40,15 +40,17 @@ class Outcome:
 
 
 def main(measure: Callable[[int], Outcome], *, count: int, traced: bool = False) -> None:
-    """Runs a workload with the service at FLOWSPAN_ADDRESS, or with one of its own.
+    """Run a workload with the service at FLOWSPAN_ADDRESS, or with a new one.
 
     Args:
-        measure: Takes how many, gives the outcome.
-        count: How many unless the command line says otherwise.
-        traced: Whether the workload itself turns tracing on; it is off otherwise.
+        measure: Runs the given number of operations and returns the outcome.
+        count: The default number of operations.
+        traced: True if the workload turns tracing on itself; it is off otherwise.
     """
     parser = argparse.ArgumentParser()
-    parser.add_argument("--count", type=int, default=count, help=f"how many (default: {count})")
+    parser.add_argument(
+        "--count", type=int, default=count, help=f"number of operations (default: {count})"
+    )
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     arguments = parser.parse_args()
     if not traced:
@@ -70,22 +72,22 @@ def _service() -> Iterator[None]:
         yield
         return
     with running_service() as service:
-        # Before the first flow is called: the client reads its settings then.
+        # Set before the first flow is called, when the client reads its settings.
         os.environ["FLOWSPAN_ADDRESS"] = service.address
         os.environ["FLOWSPAN_HOME"] = str(service.home)
         yield
 
 
 def checked(outcome: Outcome, *, flow_runs: int, task_runs: int) -> Outcome:
-    """Asks the service at once, after a flow returned, whether it holds all that this process did.
+    """Verify, right after a flow returned, that the service has stored all runs of this process.
 
-    A top-level flow returns when all its states are acknowledged, and that means committed; so the
-    first answer has to be complete, and the figures are void if it is not.
+    A top-level flow returns when all its states are acknowledged, that is, committed. The first
+    answer must therefore be complete, or the figures are void.
 
     Args:
-        outcome: Gets the note, and becomes void if states are missing.
-        flow_runs: How many of them are to be Completed, the warm-up's included.
-        task_runs: The same of the task runs.
+        outcome: Receives the note, and becomes void if states are missing.
+        flow_runs: The expected number of Completed flow runs, including the warm-up.
+        task_runs: The expected number of Completed task runs, including the warm-up.
     """
     wanted = (flow_runs, task_runs)
     began = time.perf_counter()
@@ -97,8 +99,8 @@ def checked(outcome: Outcome, *, flow_runs: int, task_runs: int) -> Outcome:
     outcome.notes["visible"] = time.perf_counter() - began
     if first_look != wanted:
         outcome.void = (
-            "(flow runs, task runs) Completed should have been "
-            f"{wanted} when the flow returned, but were {first_look}; "
+            "expected Completed (flow runs, task runs): "
+            f"{wanted} when the flow returned, but got {first_look}, and "
             f"{outcome.notes['visible']:.1f} s later {seen}"
         )
     return outcome

@@ -1,6 +1,6 @@
-"""What a top-level flow of one task costs: each returns only when all its states are acknowledged.
+"""Cost of a top-level flow of one task, which returns when all its states are acknowledged.
 
-The figure is the median over the calls: the time that one call of a flow takes.
+The figure is the median time of one call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sequential tasks with tracing on: every span goes to an OTLP receiver, a process of its own.
+"""The sequential tasks with tracing: every span is sent to an OTLP receiver in another process.
 
 The figure is void unless the receiver gets a span for each run.
 """
@@ -12,12 +12,12 @@ from benchmarks.otlp_receiver import running_receiver
 from benchmarks.workloads import sequential_tasks
 from benchmarks.workloads.support import Outcome, main
 
-# Spans leave in batches, the last one some seconds after the flow's end.
+# Spans are exported in batches, the last one some seconds after the flow's end.
 LATE_SPANS_S = 15.0
 
 
 def measure(count: int) -> Outcome:
-    # No other setting of the environment is to turn it off, or to send the spans elsewhere.
+    # Remove settings that would turn tracing off or send the spans elsewhere.
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         del os.environ[name]
     with running_receiver() as receiver:
@@ -33,7 +33,7 @@ def measure(count: int) -> Outcome:
             received = receiver.count()
         outcome.notes["last span after the flow's return (s)"] = time.perf_counter() - began
         if received != wanted:
-            outcome.void = f"{received} spans arrived of {wanted}"
+            outcome.void = f"{received} of {wanted} spans arrived"
     return outcome
 
 

@@ -1,8 +1,9 @@
-"""How soon a state reaches those who watch, and what those cost who watch runs that rest.
+"""Latency of a state to its watchers, and the cost of watchers of idle runs.
 
-A state is reported every 50 ms, with one watcher of its tree and with 50, each over a connection of
-its own; the clock runs from the call that reports it until a watcher has it. Then events are
-reported as fast as they are stored, without watchers and with 50 watchers of other runs by turns.
+A state is reported every 50 ms, with one watcher of its tree and with 50, each over its own
+connection. The latency is the time from the reporting call until a watcher has received the
+state. Then events are reported as fast as they are stored, alternately without watchers and
+with 50 watchers of other runs.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ MANY = 50
 BETWEEN_S = 0.05
 INGEST_S = 2.0
 TURNS = (False, True, True, False)
-"""With watchers or without. The database grows: what comes later must not always pay for it."""
+"""True with watchers. The order compensates for the growth of the database."""
 
 
 def connect() -> grpc.aio.Channel:
-    """Return a connection of its own."""
+    """Return a new connection."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     return grpc.aio.insecure_channel(os.environ["FLOWSPAN_ADDRESS"], options=options)
 
 
 async def changes(channel: grpc.aio.Channel, run_id: str) -> AsyncIterator[Any]:
-    """Yield None once the watch stands, and then its changes."""
+    """Yield None once the watch is established, and then its changes."""
     stub = watch_service_pb2_grpc.WatchServiceStub(channel)
     async for answer in stub.Watch(watch_service_pb2.WatchRequest(run_id=run_id)):
         if answer.HasField("snapshot_end"):
@@ -47,7 +48,7 @@ async def changes(channel: grpc.aio.Channel, run_id: str) -> AsyncIterator[Any]:
 
 
 async def latencies(watchers: int, states: int) -> list[float]:
-    """Return how long each state took to each watcher, in seconds."""
+    """Return the latency of each state to each watcher, in seconds."""
     root, reporting = new_id(), connect()
     session = Session(reporting)
     await session.report([created(root), entered(root, "RUNNING")])
@@ -79,7 +80,7 @@ async def latencies(watchers: int, states: int) -> list[float]:
 
 
 def ingest_rate() -> float:
-    """Return how many transitions a second a client in another process gets stored."""
+    """Return the transitions per second that a client in another process gets stored."""
     context = multiprocessing.get_context("spawn")
     counts = context.Queue()
     client = context.Process(target=ingest, args=(os.environ["FLOWSPAN_ADDRESS"], INGEST_S, counts))
@@ -90,13 +91,13 @@ def ingest_rate() -> float:
 
 
 async def idle_cost() -> float:
-    """Return the share of the rate that is lost to those who watch runs that rest."""
+    """Return the share of the ingest rate that is lost to watchers of idle runs."""
     rates: dict[bool, list[float]] = {False: [], True: []}
     roots = [new_id() for _ in range(MANY)]
     async with connect() as channel:
         session = Session(channel)
         await session.report([created(root) for root in roots])
-    await asyncio.to_thread(ingest_rate)  # the first is slower: everything is new to it
+    await asyncio.to_thread(ingest_rate)  # warm-up
     for is_watched in TURNS:
         channels = [connect() for _ in roots] if is_watched else []
         watches = [changes(*each) for each in zip(channels, roots, strict=False)]

@@ -79,7 +79,7 @@ EXAMPLES = {
             "sent the bill: Ada owes 10",
             "put back 1 lamp",
             "struck out: Ben owes 30",
-            "Failed: OutOfStockError: there is too little of: chair",
+            "Failed: OutOfStockError: not enough in stock: chair",
             r"left: {'lamp': 2, 'chair': 1}",
         ],
         runs={
