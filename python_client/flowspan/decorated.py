@@ -65,7 +65,7 @@ def _seconds(definition: Definition) -> float | None:
 
 def _persists(definition: Definition) -> bool | None:
     """Return True or False if results are stored or not by the options; None if undecided."""
-    return None if definition.keeping is None else definition.keeping.persist
+    return None if definition.result_policy is None else definition.result_policy.persist
 
 
 class Decorated(Definition, Generic[P, R_co]):

@@ -76,7 +76,7 @@ class TaskFutureList(HeldList, list[TaskFuture[R]]):
 
     def __await__(self) -> Generator[Any, Any, list[R]]:
         """Wait in a coroutine; return all results, in order."""
-        from flowspan.drivers.aio_futures import until_done  # noqa: PLC0415 - imports asyncio
+        from flowspan.drivers.futures.awaiting import until_done  # noqa: PLC0415 - imports asyncio
 
         yield from until_done(self).__await__()
         return self.result()

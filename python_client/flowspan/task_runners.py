@@ -126,7 +126,7 @@ class ProcessPoolTaskRunner:
     def open(self, name: str) -> OpenTaskRunner:
         """Open the runner; see `TaskRunner.open`."""
         # Loaded here, because it imports subprocess, multiprocessing and cloudpickle.
-        from flowspan.drivers.processes.runner import OpenProcessRunner  # noqa: PLC0415
+        from flowspan.drivers.processes.task_runner import OpenProcessRunner  # noqa: PLC0415
 
         bound = self.max_workers or get_config().task_runner_process_pool_max_workers
         return OpenProcessRunner(bound or _processors(), name, self.initializer, self.initargs)

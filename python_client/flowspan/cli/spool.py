@@ -38,7 +38,7 @@ def list_spools(ctx: typer.Context, *, json: options.Json = False) -> None:
         flowspan spool ls --json | jq -r .path
     """
     # Importing the reporter takes 30 ms, and only these two commands need it.
-    from flowspan.reporter import orphans  # noqa: PLC0415
+    from flowspan.reporter.spool import orphans  # noqa: PLC0415
 
     this = session(ctx)
     spools = orphans.list_spools(_config(this))

@@ -161,7 +161,7 @@ def flowspan_test_harness(
         harness = Harness(service)
         stack.callback(harness.close)
         # Deliver earlier reports to their own service before the settings change.
-        leave_host()
+        leave_process()
         here = {"FLOWSPAN_HOME": str(service.home), "FLOWSPAN_ADDRESS": service.address}
         stack.enter_context(overrides.environment({**overrides.cleared(), **own, **here}))
         stack.callback(leave_process, _END)
