@@ -48,7 +48,7 @@ def _measure(root: Path) -> dict[str, object]:
     lines = [len(file.read_text().splitlines()) for file in files]
     written = [count for count in lines if count > 1]
     functions = [node for tree in trees.values() for node in ast.walk(tree) if _is_function(node)]
-    docstrings = [text for tree in trees.values() for text in _docstrings(tree)]
+    docstrings = [text for tree in trees.values() for text in docstrings(tree)]
     clauses = sum(bool(NOUN_CLAUSE.match(text)) for text in docstrings)
     folders = Counter(file.parent for file in files)
     return {
@@ -98,7 +98,7 @@ def _complexity(function: ast.AST) -> int:
     return score
 
 
-def _docstrings(tree: ast.Module) -> Iterator[str]:
+def docstrings(tree: ast.Module) -> Iterator[str]:
     """Yield the docstrings of a module, also those below its assignments."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | Function):
@@ -109,11 +109,12 @@ def _docstrings(tree: ast.Module) -> Iterator[str]:
         if not isinstance(body, list):
             continue
         for before, after in itertools.pairwise(body):
-            if isinstance(before, (ast.Assign, ast.AnnAssign)) and _is_text(after):
+            if isinstance(before, (ast.Assign, ast.AnnAssign)) and is_text(after):
                 yield ast.literal_eval(after.value).strip()
 
 
-def _is_text(node: ast.stmt) -> bool:
+def is_text(node: ast.stmt) -> bool:
+    """Return True if a statement is a string alone."""
     if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
         return False
     return isinstance(node.value.value, str)
