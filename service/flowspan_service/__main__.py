@@ -6,10 +6,10 @@ import gc
 import os
 import sys
 
-from flowspan_service import process
+from flowspan_service.process import standard_streams
 
 if __name__ == "__main__":
-    process.prepare()
+    standard_streams.prepare()
     # Help and wrong flags are answered before the libraries of the service are loaded.
     from flowspan_service.config import load
 

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from flowspan_service.plain_text import clean
+from flowspan_service.process.plain_text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

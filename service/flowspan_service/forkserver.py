@@ -28,10 +28,10 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from flowspan_service.app.clock import SystemClock
 from flowspan_service.config import load
 from flowspan_service.main import main
-from flowspan_service.process import keep_files_private
+from flowspan_service.process.clock import SystemClock
+from flowspan_service.process.standard_streams import keep_files_private
 from flowspan_service.stores import open_store
 
 DATABASE = "flowspan.db"

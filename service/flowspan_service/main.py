@@ -22,11 +22,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from flowspan_service.app.clock import SystemClock
+from flowspan_service.api.backend import About, Activity, Backend
 from flowspan_service.app.hub import CommitHub
 from flowspan_service.app.live import LiveSessions
-from flowspan_service.app.log_setup import set_up_logging
-from flowspan_service.app.publication import publish, unpublish
 from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.config import default_home, without_secrets
 from flowspan_service.domain.errors import ServiceError
@@ -37,12 +35,13 @@ from flowspan_service.loops.idle import until_idle
 from flowspan_service.loops.open_files import watch_open_files
 from flowspan_service.loops.reaper import Reaper
 from flowspan_service.loops.unfinished import finish_unfinished
-from flowspan_service.open_files import raise_limit
-from flowspan_service.plain_text import clean
-from flowspan_service.private_files import own_home
-from flowspan_service.process import keep_files_private, log_file, say
-from flowspan_service.rpc.backend import About, Activity, Backend
-from flowspan_service.rpc.server import ListenError, Server
+from flowspan_service.process.clock import SystemClock
+from flowspan_service.process.logging import set_up_logging
+from flowspan_service.process.open_files import raise_limit
+from flowspan_service.process.plain_text import clean
+from flowspan_service.process.private_files import own_home
+from flowspan_service.process.published_address import publish, unpublish
+from flowspan_service.process.standard_streams import keep_files_private, log_file, say
 from flowspan_service.stores import (
     StoreLock,
     StoreLockedError,
@@ -50,6 +49,7 @@ from flowspan_service.stores import (
     open_store,
     sqlite_path,
 )
+from flowspan_service.transports.grpc.server import ListenError, Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator

@@ -12,7 +12,7 @@ from tests.support.harness import Harness, Stubs
 from tests.support.history import check_all_histories, watch_from_here
 from tests.support.postgres import postgres_server, postgres_url
 
-from flowspan_service.app.clock import SystemClock
+from flowspan_service.process.clock import SystemClock
 from flowspan_service.stores import open_store
 
 if TYPE_CHECKING:

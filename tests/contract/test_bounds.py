@@ -26,7 +26,7 @@ from flowspan.v1 import (
     variable_service_pb2,
     watch_service_pb2,
 )
-from flowspan_service.rpc import limits
+from flowspan_service.api import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

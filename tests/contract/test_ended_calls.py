@@ -10,7 +10,7 @@ import pytest
 from tests.support.reporting import new_id
 
 from flowspan.v1 import flow_run_service_pb2, report_pb2, report_service_pb2, watch_service_pb2
-from flowspan_service.rpc import limits
+from flowspan_service.api import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

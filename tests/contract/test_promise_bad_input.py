@@ -28,8 +28,8 @@ from flowspan.v1 import (
     system_service_pb2,
     trace_pb2,
 )
-from flowspan_service.rpc import limits
-from flowspan_service.rpc.server import SERVICE_NAMES
+from flowspan_service.api import limits
+from flowspan_service.transports.grpc.server import SERVICE_NAMES
 
 if TYPE_CHECKING:
     from tests.support.harness import Harness, Stubs

@@ -20,7 +20,7 @@ from flowspan.v1 import (
     state_pb2,
     verdict_pb2,
 )
-from flowspan_service.rpc import limits
+from flowspan_service.api import limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

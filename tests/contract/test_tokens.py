@@ -26,8 +26,8 @@ from flowspan.v1 import (
     variable_service_pb2,
     watch_service_pb2,
 )
+from flowspan_service.api.tokens import Tokens, WatchPlace
 from flowspan_service.app.ports import Identity
-from flowspan_service.rpc.tokens import Tokens, WatchPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

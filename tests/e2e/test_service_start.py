@@ -16,7 +16,7 @@ from tests.support.queries import count_flow_runs
 from tests.support.reporting import ReportStream, new_id, whole_run
 
 from flowspan.v1 import state_pb2
-from flowspan_service.app.clock import SystemClock
+from flowspan_service.process.clock import SystemClock
 from flowspan_service.stores import open_store
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from tests.support.harness import Stubs
 from tests.support.reporting import ReportStream
 
 from flowspan.v1 import system_service_pb2
-from flowspan_service.rpc import limits
+from flowspan_service.api import limits
 
 if TYPE_CHECKING:
     from tests.support.service import ServiceProcess

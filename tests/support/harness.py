@@ -24,14 +24,14 @@ from flowspan.v1 import (
     variable_service_pb2_grpc,
     watch_service_pb2_grpc,
 )
-from flowspan_service.app.clock import SystemClock
+from flowspan_service.api.backend import About, Activity, Backend
 from flowspan_service.app.hub import CommitHub
 from flowspan_service.app.live import LiveSessions
 from flowspan_service.app.sessions import LeaseTerms, OpenSession
 from flowspan_service.loops.reaper import Reaper
-from flowspan_service.rpc.backend import About, Activity, Backend
-from flowspan_service.rpc.server import Server
+from flowspan_service.process.clock import SystemClock
 from flowspan_service.stores import open_store
+from flowspan_service.transports.grpc.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

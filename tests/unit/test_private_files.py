@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import flowspan.private_files
-import flowspan_service.private_files
+import flowspan_service.process.private_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SIDES = {"client": flowspan.private_files, "service": flowspan_service.private_files}
+SIDES = {"client": flowspan.private_files, "service": flowspan_service.process.private_files}
 
 
 @pytest.fixture(params=SIDES)

@@ -1,4 +1,4 @@
-"""Errors of whole calls. The edge maps each to a gRPC status with an ErrorInfo (rpc/errors.py)."""
+"""Errors of whole calls. The edge maps each to a gRPC status with an ErrorInfo (api/errors.py)."""
 
 from __future__ import annotations
 

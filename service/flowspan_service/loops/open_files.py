@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from flowspan_service.open_files import OpenFiles
+    from flowspan_service.process.open_files import OpenFiles
 
 log = structlog.get_logger("flowspan.files")
 

@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
-from flowspan_service.private_files import open_file
+from flowspan_service.process.private_files import open_file
 from flowspan_service.stores.errors import StoreOpenError
 
 if TYPE_CHECKING:

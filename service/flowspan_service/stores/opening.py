@@ -11,7 +11,7 @@ from platformdirs import user_data_path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from flowspan_service.private_files import open_file, tighten
+from flowspan_service.process.private_files import open_file, tighten
 from flowspan_service.stores.dialects.sqlite import SqliteDialect
 from flowspan_service.stores.errors import StoreOpenError
 from flowspan_service.stores.identity import read_identity

@@ -19,7 +19,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from flowspan_service.app.queries import RunKey
 from flowspan_service.domain.commands import Command
-from flowspan_service.open_files import from_reserve
+from flowspan_service.process.open_files import from_reserve
 from flowspan_service.stores import tables
 from flowspan_service.stores.dialects.base import DatabaseGoneError, Head, check_updated
 from flowspan_service.stores.ids import to_bytes, to_text

@@ -1,0 +1,136 @@
+"""What the servicers work with."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from flowspan_service.api.parsing import Parsing
+from flowspan_service.api.tokens import Tokens
+from flowspan_service.app.feeds import PAUSE_S, Feeds
+from flowspan_service.domain.errors import StoppingError
+from flowspan_service.process.open_files import OpenFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from flowspan_service.app.hub import CommitHub, Mark
+    from flowspan_service.app.live import LiveSessions
+    from flowspan_service.app.ports import Clock, Operation, Store
+    from flowspan_service.app.sessions import LeaseTerms
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What the service says of itself."""
+
+    version: str
+    database: str
+    started_us: int
+    process_id: int
+    otlp_endpoint: str = ""
+    database_location: str = ""
+    log_file: str = ""
+    is_embedded: bool = False
+    idle_timeout_us: int | None = None
+
+
+@dataclass(slots=True)
+class Activity:
+    """When the service was last used, and what it has done. For the event loop's thread only."""
+
+    last_call_us: int
+    """On the monotonic clock."""
+    open_calls: int = 0
+    committed_transition_count: int = 0
+    queued_bytes: int = 0
+    """How much that was reported waits for its commit."""
+    database_problem: str = ""
+    """Why the database cannot be used."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Backend:
+    """The store and what belongs to it, as the servicers see them.
+
+    Attributes:
+        store: The store.
+        clock: The time.
+        readers: Threads for reads, which block.
+        terms: How long sessions live.
+        hub: Wakes whoever waits for changes.
+        feeds: The changes of trees, read once for all who watch them.
+        live: The connected sessions.
+        about: What the service says of itself.
+        activity: How it is used.
+        files: The files that are open, against what may be.
+        parsing: Where large requests are parsed.
+        deleting: The runs that calls are deleting at present, each with its tree.
+        stopping: Set when the service stops.
+        tokens: Makes and reads the tokens of its database.
+        on_point: Told of the named points of the write path, for tests that crash there.
+    """
+
+    store: Store
+    clock: Clock
+    readers: Executor
+    terms: LeaseTerms
+    hub: CommitHub
+    live: LiveSessions
+    about: About
+    activity: Activity
+    files: OpenFiles = field(default_factory=OpenFiles)
+    parsing: Parsing = field(default_factory=Parsing)
+    deleting: set[str] = field(default_factory=set)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    on_point: Callable[[str], None] | None = None
+    tokens: Tokens = field(init=False)
+    feeds: Feeds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tokens = Tokens(self.store.identity)
+        self.feeds = Feeds(self.store, self.hub, self.readers)
+
+    async def write(self, operation: Operation[T]) -> T:
+        """Does an operation; returns after its commit.
+
+        A caller that goes away does not stop it: whether it was committed would be unknown.
+        """
+        return await asyncio.shield(asyncio.wrap_future(self.store.submit(operation)))
+
+    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Calls a function that reads, in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.readers, lambda: function(*args, **kwargs))
+
+    async def read_row(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Calls a function that reads a single row: at once, where a thread would cost more."""
+        if self.store.is_local:
+            return function(*args, **kwargs)
+        return await self.read(function, *args, **kwargs)
+
+    async def next_change(self, mark: Mark) -> None:
+        """Return soon after the next change that the mark waits for.
+
+        Raises:
+            StoppingError: The service stops.
+        """
+        self.check_not_stopping()
+        await mark.wait()
+        self.check_not_stopping()
+        # Commits come in quick succession; one look serves several.
+        await asyncio.sleep(PAUSE_S)
+
+    def check_not_stopping(self) -> None:
+        """Do nothing, as long as the service serves.
+
+        Raises:
+            StoppingError: The service stops.
+        """
+        if self.stopping.is_set():
+            raise StoppingError("The service is stopping.", advice="Call again.")

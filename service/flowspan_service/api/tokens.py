@@ -1,0 +1,144 @@
+"""Page tokens and resume tokens: opaque to callers, signed, and bound to a database and a query.
+
+A token is, in URL-safe base64: a version, the first bytes of the database's id, a signature, and
+the place. The key of the signature is in the database, so that every service process over it, and
+the next one after a restart, takes the tokens of the others.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowspan_service.api import limits
+from flowspan_service.domain.errors import BadTokenError, TokenOutOfRangeError
+
+if TYPE_CHECKING:
+    from flowspan_service.app.ports import Identity
+
+_VERSION = b"\x01"
+_DATABASE_BYTES = 6
+_SIGNATURE_BYTES = 10
+_SIGNATURE_AT = len(_VERSION) + _DATABASE_BYTES
+_PLACE_AT = _SIGNATURE_AT + _SIGNATURE_BYTES
+_UNSIGNED_CHECK_BYTES = 8
+
+
+class WatchPlace(NamedTuple):
+    """Where a watch goes on."""
+
+    position: int
+    commit_us: int
+    """When the transition at the position was committed, which tells histories apart that have
+    parted after a backup was restored; 0 if there is none.
+    """
+
+
+class Tokens:
+    """Makes and reads the tokens of one database."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._key = identity.token_key
+        self._database = bytes.fromhex(identity.database_id.replace("-", ""))[:_DATABASE_BYTES]
+
+    def seal(self, place: str | int, *, query: bytes) -> str:
+        """Make a token for a place in the answer to a query.
+
+        Args:
+            place: Where to go on.
+            query: What the token is bound to: the kind of the token and all that selects and
+                orders.
+        """
+        data = str(place).encode()
+        raw = _VERSION + self._database + self._sign(data, query) + data
+        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+    def unseal(self, token: str, *, query: bytes, field: str = "page_token") -> str:
+        """Read the place that a token stands for.
+
+        Raises:
+            BadTokenError: The token was not made for this database, or belongs to another query.
+        """
+        raw = _decoded(token)
+        if raw.startswith(_VERSION + self._database):
+            data = raw[_PLACE_AT:]
+            if raw[_SIGNATURE_AT:_PLACE_AT] == self._sign(data, query):
+                return data.decode()
+        raise _bad_token(field)
+
+    def unseal_number(self, token: str, *, query: bytes, field: str = "page_token") -> int:
+        """Read the place that a token stands for, which is a number.
+
+        Raises:
+            BadTokenError: As in `unseal`.
+        """
+        return int(self.unseal(token, query=query, field=field))
+
+    def seal_watch(self, place: WatchPlace, *, query: bytes) -> str:
+        """Make the resume token of a watch."""
+        return self.seal(f"{place.position}:{place.commit_us}", query=query)
+
+    def unseal_watch(self, token: str, *, query: bytes) -> WatchPlace:
+        """Read the resume token of a watch.
+
+        Raises:
+            BadTokenError: It was not made here, or belongs to the watch of something else.
+            TokenOutOfRangeError: It was made for another database, or by an earlier version.
+        """
+        raw = _decoded(token)
+        is_signed = raw.startswith(_VERSION) and len(raw) > _PLACE_AT
+        if is_signed and not raw.startswith(_VERSION + self._database):
+            raise out_of_range("it was made for another database")
+        if _is_unsigned(raw, query):
+            raise out_of_range("it was made by an earlier version of the service")
+        position, _, commit_us = self.unseal(token, query=query, field="resume_token").partition(
+            ":"
+        )
+        return WatchPlace(int(position), int(commit_us))
+
+    def _sign(self, data: bytes, query: bytes) -> bytes:
+        signature = blake2b(
+            len(query).to_bytes(4, "big"),
+            key=self._key,
+            digest_size=_SIGNATURE_BYTES,
+            person=b"flowspan token",
+        )
+        signature.update(query)
+        signature.update(data)
+        return signature.digest()
+
+
+def out_of_range(reason: str, *, field: str = "resume_token") -> TokenOutOfRangeError:
+    """The error for a watch or a tail that cannot go on where it was."""
+    return TokenOutOfRangeError(
+        f"{field}: this is no place to go on from, for {reason}",
+        advice="Begin again without it.",
+        field=field,
+    )
+
+
+def _decoded(token: str) -> bytes:
+    if len(token) > limits.TOKEN:
+        return b""
+    try:
+        return base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _is_unsigned(raw: bytes, query: bytes) -> bool:
+    """Whether it is a token as they were made before they were signed."""
+    check, data = raw[:_UNSIGNED_CHECK_BYTES], raw[_UNSIGNED_CHECK_BYTES:]
+    digest = blake2b(data, digest_size=_UNSIGNED_CHECK_BYTES, person=b"flowspan token")
+    digest.update(b"\0" + query)
+    return data.isdigit() and check == digest.digest()
+
+
+def _bad_token(field: str) -> BadTokenError:
+    return BadTokenError(
+        f"{field}: the token was not made for this database, or belongs to another query",
+        advice="Use a token as it was given, with the same query, or begin without one.",
+        field=field,
+    )

@@ -1,0 +1,1 @@
+"""Transports: everything that knows the protocol on which calls arrive."""

@@ -1,0 +1,1 @@
+"""The gRPC transport: the server, its options, statuses and streams."""
