@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
-from flowspan_service.process import standard_streams
+from flowspan_service.process.signals import end_at_once_on_signals
+from flowspan_service.process.standard_streams import replace_closed_streams
+from flowspan_service.process.tuning import pause_collector
 
 if __name__ == "__main__":
-    standard_streams.prepare()
+    end_at_once_on_signals()
+    replace_closed_streams()
     # Help and wrong flags are answered before the libraries of the service are loaded.
     from flowspan_service.config import load
 
     config = load(sys.argv[1:], os.environ)
 
-    # Half of the time until it is ready, the service loads modules. What they make stays, so the
-    # collector would look at it in vain; `main` turns it on again. structlog would load rich for
-    # tracebacks that the service writes without it.
-    gc.disable()
+    # Half of the start-up time goes into imports; `main` turns the collector on again. structlog
+    # would import rich for tracebacks, which the service writes without it.
+    pause_collector()
     sys.modules["rich"] = None  # type: ignore[assignment]
     from flowspan_service.main import main
 

@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 from flowspan_service.config import load
 from flowspan_service.main import main
 from flowspan_service.process.clock import SystemClock
-from flowspan_service.process.standard_streams import keep_files_private
+from flowspan_service.process.private_files import keep_files_private
 from flowspan_service.stores import open_store
 
 DATABASE = "flowspan.db"

@@ -24,7 +24,8 @@ from flowspan.v1 import (
     variable_service_pb2_grpc,
     watch_service_pb2_grpc,
 )
-from flowspan_service.api.backend import About, Activity, Backend
+from flowspan_service.api.about import About
+from flowspan_service.api.backend import Activity, Backend
 from flowspan_service.app.hub import CommitHub
 from flowspan_service.app.live import LiveSessions
 from flowspan_service.app.sessions import LeaseTerms, OpenSession

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from flowspan_service.api.parsing import Parsing
 from flowspan_service.api.tokens import Tokens
 from flowspan_service.app.feeds import PAUSE_S, Feeds
+from flowspan_service.app.hub import CommitHub
+from flowspan_service.app.live import LiveSessions
+from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.domain.errors import StoppingError
 from flowspan_service.process.open_files import OpenFiles
 
@@ -16,28 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
 
-    from flowspan_service.app.hub import CommitHub, Mark
-    from flowspan_service.app.live import LiveSessions
+    from flowspan_service.api.about import About
+    from flowspan_service.app.hub import Mark
     from flowspan_service.app.ports import Clock, Operation, Store
-    from flowspan_service.app.sessions import LeaseTerms
+    from flowspan_service.config import Config
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class About:
-    """What the service says of itself."""
-
-    version: str
-    database: str
-    started_us: int
-    process_id: int
-    otlp_endpoint: str = ""
-    database_location: str = ""
-    log_file: str = ""
-    is_embedded: bool = False
-    idle_timeout_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -96,6 +84,11 @@ class Backend:
         self.tokens = Tokens(self.store.identity)
         self.feeds = Feeds(self.store, self.hub, self.readers)
 
+    def idle_since_us(self) -> int | None:
+        """Return the time of the last call, on the monotonic clock; None while in use."""
+        is_used = self.activity.open_calls or len(self.live)
+        return None if is_used else self.activity.last_call_us
+
     async def write(self, operation: Operation[T]) -> T:
         """Does an operation; returns after its commit.
 
@@ -134,3 +127,28 @@ class Backend:
         """
         if self.stopping.is_set():
             raise StoppingError("The service is stopping.", advice="Call again.")
+
+
+def assemble(
+    config: Config,
+    store: Store,
+    clock: Clock,
+    *,
+    readers: Executor,
+    about: About,
+    on_point: Callable[[str], None] | None = None,
+) -> Backend:
+    """Assemble the backend of a service process, in its event loop."""
+    return Backend(
+        store=store,
+        clock=clock,
+        readers=readers,
+        terms=LeaseTerms(
+            lease_us=round(config.lease_s * 1e6), grace_us=round(config.grace_s * 1e6)
+        ),
+        hub=CommitHub(asyncio.get_running_loop(), store, readers),
+        live=LiveSessions(),
+        about=about,
+        activity=Activity(last_call_us=clock.steady_us()),
+        on_point=on_point,
+    )

@@ -9,9 +9,9 @@ class SystemClock:
     """The clocks of the machine; tests bring their own (see ports.Clock)."""
 
     def now_us(self) -> int:
-        """The wall clock, in microseconds since 1970 UTC."""
+        """Return the wall clock, in microseconds since 1970 UTC."""
         return time.time_ns() // 1_000
 
     def steady_us(self) -> int:
-        """The monotonic clock, in microseconds since some moment."""
+        """Return the monotonic clock, in microseconds since an arbitrary moment."""
         return time.monotonic_ns() // 1_000

@@ -1,4 +1,4 @@
-"""What the service logs, and how it looks: structured, to stderr."""
+"""Structured logging of the service and its libraries to stderr."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def set_up_logging(*, level: str, as_json: bool) -> None:
-    """Sends the service's log records, and those of the libraries, to stderr.
+    """Send the log records of the service and of its libraries to stderr.
 
     Args:
         level: debug, info, warning or error.
-        as_json: One JSON object a line, instead of text for people.
+        as_json: True for one JSON object a line instead of text for people.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -61,17 +61,17 @@ def set_up_logging(*, level: str, as_json: bool) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("flowspan").setLevel(level.upper())
     logging.getLogger("flowspan_service").setLevel(level.upper())
-    # psycopg warns of errors that it raises as well ("error ignored terminating …"): what became of
-    # them is said by whoever catches them.
+    # psycopg also warns of errors that it raises ("error ignored terminating …"); the code that
+    # catches them reports them.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
-    # grpc logs an error, with a traceback, for a call that comes as the server stops.
+    # grpc logs an error with a traceback for a call that arrives while the server stops.
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_cancellation)
 
 
 def _clean_values(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Leave nothing in the texts of a record that a terminal would obey."""
+    """Escape the control characters in the texts of a record."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = clean(value)

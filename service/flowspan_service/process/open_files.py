@@ -1,8 +1,8 @@
 """The limit of open files: raised at the start, with a reserve that connections cannot take.
 
-gRPC accepts connections until the process may not open one more file. So the service holds some
-files open that it has no use for, and closes a few of them just before it opens one of its own: a
-connection to its database.
+gRPC accepts connections until the process can open no more files. The service therefore holds a
+reserve of unused open files, and closes a few of them just before it opens a connection to its
+database.
 """
 
 from __future__ import annotations
@@ -18,22 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENOUGH = 65_536
-"""More than this is not asked for: some systems reserve memory for each file that may be open."""
+"""The highest limit to request: some systems reserve memory for each file that may be open."""
 RESERVE = 64
-"""Files that are held in reserve; less where the system allows few files."""
+"""Files held in reserve; fewer where the system allows few files."""
 GIVEN = 4
-"""So many are closed at a time: a database of SQLite is a file and its log. It is not many more,
-for a connection that waits may be faster than the database."""
+"""Reserved files that are closed at a time: a database of SQLite is a file and its log. The number
+is small because a waiting connection may take a freed file before the database does."""
 HEADROOM = 64
-"""So few are left, beside the reserve, when new streams are refused: for calls that say what is
-wrong."""
+"""Files left beside the reserve when new streams are refused, for calls that tell what is wrong."""
 
 _FOLDERS = ("/proc/self/fd", "/dev/fd")
 _COUNT_AGAIN_S = 0.1
 
 
 class _Reserve:
-    """The files that are held."""
+    """The reserved files of this process."""
 
     lock = threading.Lock()
     files: list[int] = []  # noqa: RUF012 - the process's
@@ -41,11 +40,11 @@ class _Reserve:
 
 
 def raise_limit() -> int:
-    """Raise the soft limit as far as is useful, and take the reserve; return the limit."""
+    """Raise the soft limit as far as useful and fill the reserve; return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < most:
-        with contextlib.suppress(ValueError, OSError):  # what the system refuses stays as it is
+        with contextlib.suppress(ValueError, OSError):  # the system may refuse
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     limit = _limit()
     with _Reserve.lock:
@@ -56,7 +55,7 @@ def raise_limit() -> int:
 
 @contextlib.contextmanager
 def from_reserve() -> Iterator[None]:
-    """Close some files of the reserve, so that others can be opened instead."""
+    """Close some reserved files, so that others can be opened instead."""
     with _Reserve.lock:
         given = [_Reserve.files.pop() for _ in range(min(GIVEN, len(_Reserve.files)))]
     for file in given:
@@ -68,7 +67,7 @@ def from_reserve() -> Iterator[None]:
 
 
 def fill_reserve() -> None:
-    """Open as many files as are missing in the reserve, while there is room for them."""
+    """Fill the reserve, as far as the limit allows."""
     with _Reserve.lock, contextlib.suppress(OSError):
         while len(_Reserve.files) < _Reserve.size:
             _Reserve.files.append(os.open(os.devnull, os.O_RDONLY))
@@ -80,12 +79,12 @@ def _limit() -> int:
 
 
 class OpenFiles:
-    """The number of files that the process has open, as it was when it was last counted.
+    """The number of files that the process has open, as of the last count.
 
     Attributes:
-        used: Files that were open.
-        limit: Files that may be open.
-        refused: Streams that were refused since the last count.
+        used: Open files.
+        limit: The limit of open files.
+        refused: Streams refused since the last count.
     """
 
     def __init__(self) -> None:
@@ -97,12 +96,12 @@ class OpenFiles:
 
     @property
     def is_short(self) -> bool:
-        """Whether so many are open that no more streams should begin."""
+        """True if no more streams should begin."""
         headroom = min(HEADROOM, self.limit // 4)
         return self.used + self._begun >= self.limit - headroom
 
     def begin(self) -> bool:
-        """Count a stream that is about to begin; False if it must not."""
+        """Count a stream that is about to begin; return False if it must not."""
         if self.is_short and time.monotonic() - self._counted_at > _COUNT_AGAIN_S:
             self.count()
         if self.is_short:
@@ -112,7 +111,7 @@ class OpenFiles:
         return True
 
     def count(self) -> None:
-        """Count the open files anew, those of the reserve included, and fill that."""
+        """Count the open files, including the reserve, and fill the reserve."""
         fill_reserve()
         self.limit = _limit()
         self._counted_at = time.monotonic()
@@ -121,5 +120,5 @@ class OpenFiles:
             with contextlib.suppress(OSError):
                 self.used = len(os.listdir(folder))
                 return
-        # The folder could not be opened: there is no number left.
+        # The folder could not be opened: no file number is left.
         self.used = self.limit

@@ -1,4 +1,4 @@
-"""Text of others as the service may print it: without what a terminal would obey.
+"""Escaping of foreign text for the terminal.
 
 Hosts, paths, URLs and errors come from the command line, the environment and other programs.
 """
@@ -14,7 +14,7 @@ _UNSAFE = re.compile(
 
 
 def clean(text: str) -> str:
-    r"""Return text with control characters as escapes ("\x1b"). Newlines and tabs stay."""
+    r"""Return the text with control characters escaped ("\x1b"). Newlines and tabs stay."""
     if text.isprintable():
         return text
     return _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)

@@ -1,8 +1,8 @@
 """Folders and files that only this user may read: 0700 and 0600, regardless of the umask.
 
-Existing ones with wider permissions are tightened, if they belong to this user. A home that has
-other uses as well (the user's home directory, a temporary folder) stays as it is; new files and
-folders in it are still private. docs/decisions/file-permissions.md has the reasons.
+Existing files and folders of this user with wider permissions are tightened. A home that also
+serves other purposes (the user's home directory, a temporary folder) keeps its permissions; files
+created in it are private all the same. (Reasons: docs/decisions/file-permissions.md.)
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowspan_service.process.errors import HomeError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,6 +26,14 @@ FOLDER_MODE = 0o700
 _OTHERS = 0o077
 _FOLDERS = ("spool", "results")
 _MAX_TIGHTENED = 10_000
+
+
+def keep_files_private() -> None:
+    """Restrict the umask, so that files which libraries create are private from the start.
+
+    Forked processes inherit it; the service starts no other program.
+    """
+    os.umask(_OTHERS)
 
 
 def make_folder(path: Path) -> None:
@@ -54,7 +64,7 @@ def own_folder(path: Path) -> None:
 
 
 def own_home(home: Path) -> None:
-    """Create the home; if others may enter an existing one, tighten it and flowspan's files in it.
+    """Create the home; if others may enter it, tighten it and flowspan's files in it.
 
     Raises:
         OSError: It cannot be created.
@@ -63,13 +73,28 @@ def own_home(home: Path) -> None:
     if not _is_open_to_others(home.stat()) or _is_for_more(home) or not tighten(home):
         return
     for number, path in enumerate(_kept_in(home)):
-        if number == _MAX_TIGHTENED:  # others cannot enter the tightened home anyway
+        if number == _MAX_TIGHTENED:  # others cannot enter the home to read the rest
             break
         tighten(path)
 
 
+def claim_home(home: Path) -> None:
+    """Make the home private, as `own_home` does.
+
+    Raises:
+        HomeError: It cannot be created.
+    """
+    try:
+        own_home(home)
+    except OSError as error:
+        raise HomeError(
+            f"The home {home} cannot be created ({error.strerror}). Name another one with "
+            "--home or FLOWSPAN_HOME."
+        ) from error
+
+
 def open_file(path: Path, flags: int) -> int:
-    """Open a private file, creating it if it is missing, and tighten an existing one.
+    """Open a private file; create it if it is missing, tighten it if it exists.
 
     Returns:
         Its descriptor, closed on exec.
@@ -87,9 +112,9 @@ def open_file(path: Path, flags: int) -> int:
 
 
 def tighten(path: Path) -> bool:
-    """Revoke other users' access to a file or folder of this user; return True if they had any.
+    """Revoke the access of others to a file or folder of this user; return True if they had it.
 
-    Links, files of other users, and missing files are left alone.
+    Links, files of other users and missing files are left alone.
     """
     with contextlib.suppress(OSError):
         found = path.stat() if path.is_dir() else path.lstat()
@@ -106,7 +131,7 @@ def _is_open_to_others(found: os.stat_result) -> bool:
 
 
 def _is_for_more(home: Path) -> bool:
-    """Return True if the home has other uses as well, with permissions for those."""
+    """Return True if the home also serves other purposes, with permissions for those."""
     import tempfile  # noqa: PLC0415 - start-up cost, and rarely needed
 
     if home.stat().st_mode & stat.S_ISVTX:
@@ -119,7 +144,7 @@ def _is_for_more(home: Path) -> bool:
 
 
 def _kept_in(home: Path) -> Iterator[Path]:
-    """Yield the files and folders of flowspan in a home."""
+    """Iterate over flowspan's files and folders in a home."""
     with os.scandir(home) as entries:
         yield from (Path(entry) for entry in entries if entry.is_file(follow_symlinks=False))
     for name in _FOLDERS:
@@ -130,7 +155,7 @@ def _kept_in(home: Path) -> Iterator[Path]:
 
 def _note(path: Path, found: os.stat_result) -> None:
     mode = stat.S_IMODE(found.st_mode)
-    # Logging must not interfere, whatever the program has done to its loggers and clock.
+    # A program's broken loggers or clock must not keep its files open to others.
     with contextlib.suppress(Exception):
         logger.info(
             "%s was open to other users (mode %04o); now only this user can access it", path, mode

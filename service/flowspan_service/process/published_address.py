@@ -1,4 +1,4 @@
-"""Where clients of this machine find the service of a home: ``<home>/service.json``."""
+"""The published address of a home's service: ``<home>/service.json``, for local clients."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def publish(
     otlp_endpoint: str,
     started_at: str,
 ) -> None:
-    """Says that the service of the home is ready, and where.
+    """Publish the addresses of a home's service that is ready.
 
     Args:
         home: The folder.
-        version: Of the service.
-        addresses: Where it listens: "unix:/path", "127.0.0.1:4600"; the nearest first.
-        is_embedded: Whether a client library started it.
-        otlp_endpoint: Where spans go; empty for nowhere.
-        started_at: When, as ISO 8601 text.
+        version: The version of the service.
+        addresses: Its addresses ("unix:/path", "127.0.0.1:4600"), the nearest first.
+        is_embedded: True if a client library started it.
+        otlp_endpoint: The endpoint to export spans to; empty for none.
+        started_at: The start of the service, as ISO 8601 text.
     """
     content = {
         "pid": os.getpid(),
@@ -42,7 +42,7 @@ def publish(
         "otlp_endpoint": otlp_endpoint,
         "started_at": started_at,
     }
-    # Readers see the old file or the whole new one.
+    # Readers see the old file or the complete new one.
     handle, name = tempfile.mkstemp(dir=home, prefix=".service-", suffix=".json")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(content, file)
@@ -50,7 +50,7 @@ def publish(
 
 
 def unpublish(home: Path) -> None:
-    """Takes it back, unless another service has published itself meanwhile."""
+    """Remove the published address, unless another service has replaced it."""
     found = read(home)
     if found is not None and found.get("pid") == os.getpid():
         with suppress(OSError):
@@ -58,7 +58,7 @@ def unpublish(home: Path) -> None:
 
 
 def read(home: Path) -> dict[str, Any] | None:
-    """What is published; None if there is nothing to read."""
+    """Return the published content; None if there is none or it is not readable."""
     try:
         found = json.loads((home / FILE_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):

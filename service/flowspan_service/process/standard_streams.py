@@ -1,34 +1,27 @@
-"""Signals, standard streams and the log file of the service's process."""
+"""Standard streams: replaced if closed, written for people, and found as the log file."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from flowspan_service.process.plain_text import clean
 
 if TYPE_CHECKING:
-    from types import FrameType
     from typing import TextIO
 
 LOG_NAME = "service.log"
-"""The file in the home that clients send the log of the service that they start to."""
+"""The file in the home that receives the log of a service which a client starts."""
 
 
-def prepare() -> None:
-    """Prepare the process before anything large is imported.
+def replace_closed_streams() -> None:
+    """Open the null device for each standard stream that is closed.
 
-    A signal during the imports ends it at once, without a traceback; later the service stops
-    cleanly. Standard streams that are closed are replaced: a socket or file would get their
-    numbers, and with them what libraries write there.
+    Otherwise a socket or a file would get its number, and with it the output of libraries.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _end_at_once)
     for stream in (0, 1, 2):
         try:
             os.fstat(stream)
@@ -40,29 +33,27 @@ def prepare() -> None:
         sys.stderr = _text_stream(2)
 
 
-def keep_files_private() -> None:
-    """Make what this process makes private, also what libraries make: no file is open for a moment.
-
-    Processes that it forks inherit that; the service starts no other program.
-    """
-    os.umask(0o077)
-
-
 def say(*lines: str) -> None:
-    """Write lines to the standard output, if somebody takes them: the service goes on without."""
+    """Write lines to the standard output; the service continues if it is closed."""
     try:
         for line in lines:
             sys.stdout.write(f"{clean(line)}\n")
         sys.stdout.flush()
     except OSError:
-        with contextlib.suppress(OSError):  # what it still holds would fail again at the end
+        with contextlib.suppress(OSError):  # the buffered text would fail again at exit
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             os.close(nowhere)
 
 
+def complain(message: str, exit_code: int) -> int:
+    """Write an error message to the standard error, and return the exit code."""
+    sys.stderr.write(f"flowspan: {clean(message)}\n")
+    return exit_code
+
+
 def log_file(home: Path) -> str:
-    """The file that the standard error is; empty if it is no file, or its name is not known."""
+    """Return the file behind the standard error; empty if it is no file or has no known name."""
     try:
         found = os.fstat(2)
         usual = home / LOG_NAME
@@ -77,7 +68,3 @@ def log_file(home: Path) -> str:
 
 def _text_stream(number: int) -> TextIO:
     return open(number, "w", encoding="utf-8", closefd=False)
-
-
-def _end_at_once(number: int, _: FrameType | None) -> NoReturn:
-    os._exit(128 + number)

@@ -6,16 +6,11 @@
 """
 
 from flowspan_service.stores.errors import StoreOpenError
-from flowspan_service.stores.lock import LockHolder, StoreLock, StoreLockedError, lock_holder
 from flowspan_service.stores.opening import default_path, open_store, sqlite_path
 
 __all__ = [
-    "LockHolder",
-    "StoreLock",
-    "StoreLockedError",
     "StoreOpenError",
     "default_path",
-    "lock_holder",
     "open_store",
     "sqlite_path",
 ]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -34,10 +31,11 @@ from flowspan_service.api.run_services import FlowRunService, TaskRunService
 from flowspan_service.api.system_service import SystemService
 from flowspan_service.api.variable_service import VariableService
 from flowspan_service.api.watch_service import WatchService
+from flowspan_service.process.errors import ListenError
 from flowspan_service.process.private_files import make_folder
+from flowspan_service.process.sockets import check_port, is_answered, owner_only
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from flowspan_service.api.backend import Backend
@@ -56,10 +54,6 @@ SERVICE_NAMES = (
 
 _KEEPALIVE_MS = 10_000
 _MIN_KEEPALIVE_TIMEOUT_MS = 20_000
-
-
-class ListenError(Exception):
-    """An address cannot be listened on; the message says which, why and what to do."""
 
 
 class Server:
@@ -103,7 +97,7 @@ class Server:
             ListenError: It cannot.
         """
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        _check_port(host, port)
+        check_port(host, port)
         try:
             return int(self._server.add_insecure_port(address))
         except RuntimeError as error:
@@ -115,14 +109,14 @@ class Server:
         Raises:
             ListenError: It cannot.
         """
-        if _is_answered(path):
+        if is_answered(path):
             raise ListenError(
                 f"The socket {path} is in use by another service. Name another with --socket."
             )
         try:
             make_folder(path.parent)
             path.unlink(missing_ok=True)
-            with _umask(0o177):  # the socket is made in the call, and open to its owner alone
+            with owner_only():
                 # gRPC reads the path as that of a URL: "%41" would be "A", and "#" the end of it.
                 self._server.add_insecure_port(f"unix:{quote(os.fsencode(path))}")
         except (OSError, RuntimeError) as error:
@@ -153,15 +147,6 @@ class Server:
         await self._server.stop(grace_s)
 
 
-@contextlib.contextmanager
-def _umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
 def _options(lease_us: int) -> list[tuple[str, int]]:
     """The options of the server.
 
@@ -181,44 +166,3 @@ def _options(lease_us: int) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ]
-
-
-def _check_port(host: str, port: int) -> None:
-    """Tries the port, for gRPC does not say why it cannot have it."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except UnicodeError as error:
-        raise ListenError(f"{host!r} is no host name. Name another with --host.") from error
-    except OSError as error:
-        raise ListenError(_why_not(host, port, error)) from error
-
-
-def _is_answered(path: Path) -> bool:
-    """Whether somebody listens on a Unix socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(os.fspath(path))
-        except OSError:
-            return False
-    return True
-
-
-def _why_not(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"Port {port} is in use. Stop what uses it (if it is flowspan: flowspan server stop), "
-            "or choose another one with --port; --port 0 takes any that is free."
-        )
-    if error.errno == errno.EACCES:
-        return (
-            f"Port {port} is reserved for the system's services. Choose one above 1023 with --port."
-        )
-    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return f"{host!r} is not an address of this machine. Choose another one with --host."
-    return f"Cannot listen on {host}, port {port}: {os.strerror(error.errno or 0)}."

@@ -6,30 +6,39 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
+import structlog
+
+from flowspan_service.process.errors import EXIT_LOCKED, DatabaseLockError
 from flowspan_service.process.private_files import open_file
-from flowspan_service.stores.errors import StoreOpenError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
+
+log = structlog.get_logger("flowspan.service")
 
 MAX_CONTENT_BYTES = 4096
 ATTEMPTS = 5
 ATTEMPT_INTERVAL_S = 0.02
+TAKE_OVER_S = 10.0
+"""Time that the local service may take to make room for one that a person starts."""
+TAKE_OVER_INTERVAL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockHolder:
-    """Who holds the lock.
+    """The process that holds the lock.
 
     Attributes:
-        pid: The process.
-        embedded: Whether it is a local service, started by a flow rather than by a person.
-        address: Where it listens; empty as long as it is starting.
+        pid: Its process id.
+        embedded: True for a local service, which a flow started and not a person.
+        address: The address on which it listens; empty while it starts.
     """
 
     pid: int
@@ -37,12 +46,14 @@ class LockHolder:
     address: str = ""
 
 
-class StoreLockedError(StoreOpenError):
+class DatabaseLockedError(DatabaseLockError):
     """Another service uses the database.
 
     Attributes:
-        holder: Who; None if it has not said so.
+        holder: The process that holds the lock; None if it has not signed the lock.
     """
+
+    exit_code = EXIT_LOCKED
 
     def __init__(self, path: Path, holder: LockHolder | None) -> None:
         self.holder = holder
@@ -57,36 +68,36 @@ class StoreLockedError(StoreOpenError):
         )
 
 
-class StoreLock:
-    """Holds the lock of a database until `release`, or until the process ends."""
+class DatabaseLock:
+    """The lock of a database, held until `release` or until the process ends."""
 
     def __init__(self, path: Path, *, embedded: bool) -> None:
-        """Takes the lock.
+        """Take the lock.
 
         Args:
-            path: The database's file.
+            path: The file of the database.
             embedded: See LockHolder.
 
         Raises:
-            StoreLockedError: Another process has it.
-            StoreOpenError: The lock's file cannot be made.
+            DatabaseLockedError: Another process holds it.
+            DatabaseLockError: The file of the lock cannot be created.
         """
         self._holder = LockHolder(pid=os.getpid(), embedded=embedded)
         try:
             self._file = open_file(_lock_path(path), os.O_RDWR)
         except OSError as error:
             msg = (
-                f"The lock {_lock_path(path)} cannot be made ({error.strerror}). Check that its"
-                " folder exists and can be written, or name another database with --db."
+                f"The lock {_lock_path(path)} cannot be created ({error.strerror}). Check that its"
+                " folder exists and is writable, or name another database with --db."
             )
-            raise StoreOpenError(msg) from error
+            raise DatabaseLockError(msg) from error
         if not self._take():
             os.close(self._file)
-            raise StoreLockedError(path, _read(path))
+            raise DatabaseLockedError(path, _read(path))
         self._write()
 
     def _take(self) -> bool:
-        # More than once, as `lock_holder` holds it for a moment to see whether anybody does.
+        # More than one attempt, as `lock_holder` holds the lock for a moment to test it.
         for _ in range(ATTEMPTS):
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,14 +108,14 @@ class StoreLock:
         return False
 
     def announce(self, address: str) -> None:
-        """Says where the holder listens, for those who find the database locked."""
+        """Sign the lock with the holder's address, for processes that find it taken."""
         self._holder = LockHolder(
             pid=self._holder.pid, embedded=self._holder.embedded, address=address
         )
         self._write()
 
     def release(self) -> None:
-        """Gives the lock back. The file stays: without it, two processes could hold two locks."""
+        """Release the lock. The file stays: without it, two processes could hold two locks."""
         if self._file >= 0:
             os.ftruncate(self._file, 0)
             os.close(self._file)
@@ -124,13 +135,32 @@ class StoreLock:
     def _write(self) -> None:
         content = json.dumps(asdict(self._holder)).encode()
         os.ftruncate(self._file, 0)
-        # The lock holds without it. A full disk is told of by the database, which needs more.
+        # The lock holds without its content. The database reports a full disk.
         with contextlib.suppress(OSError):
             os.pwrite(self._file, content, 0)
 
 
+@contextlib.contextmanager
+def holding_lock(path: Path | None, *, is_embedded: bool) -> Iterator[DatabaseLock | None]:
+    """Hold the lock of a database during the block; yield None for databases without a file.
+
+    Args:
+        path: The file of the database.
+        is_embedded: True if this service is a local one, which takes over from no other.
+
+    Raises:
+        DatabaseLockedError: Another process holds the lock and keeps it.
+        DatabaseLockError: The file of the lock cannot be created.
+    """
+    if path is None:
+        yield None
+        return
+    with _take_over(path, is_embedded=is_embedded) as lock:
+        yield lock
+
+
 def lock_holder(path: Path) -> LockHolder | None:
-    """Who holds the lock of the database at present; None if nobody does."""
+    """Return the process that holds the lock of the database; None if it is free."""
     try:
         file = os.open(_lock_path(path), os.O_RDONLY)
     except OSError:
@@ -142,6 +172,33 @@ def lock_holder(path: Path) -> LockHolder | None:
     finally:
         os.close(file)
     return None
+
+
+def _take_over(path: Path, *, is_embedded: bool) -> DatabaseLock:
+    """Take the lock; ask a local service that holds it to stop, unless this is one, too."""
+    deadline = time.monotonic() + TAKE_OVER_S
+    asked: int | None = None
+    while True:
+        try:
+            return DatabaseLock(path, embedded=is_embedded)
+        except DatabaseLockedError as error:
+            holder = error.holder
+            if is_embedded or time.monotonic() > deadline:
+                raise
+            # A lock without a holder was just taken and not yet signed, or just released.
+            if holder is not None:
+                if not holder.embedded:
+                    raise
+                if holder.pid != asked:
+                    asked = holder.pid
+                    _ask_to_stop(asked)
+        time.sleep(TAKE_OVER_INTERVAL_S)
+
+
+def _ask_to_stop(process_id: int) -> None:
+    log.info("taking over from the local service", process_id=process_id)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process_id, signal.SIGTERM)
 
 
 def _lock_path(path: Path) -> Path:

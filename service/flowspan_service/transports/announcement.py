@@ -1,0 +1,68 @@
+"""Announcement of a service that is ready: to clients, to the lock's readers, and to people."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from flowspan_service.config import default_home, without_secrets
+from flowspan_service.process.published_address import publish
+from flowspan_service.process.sockets import is_loopback
+from flowspan_service.process.standard_streams import say
+
+if TYPE_CHECKING:
+    from flowspan_service.api.about import About
+    from flowspan_service.config import Config
+    from flowspan_service.process.lock import DatabaseLock
+
+log = structlog.get_logger("flowspan.service")
+
+
+def announce(config: Config, about: About, lock: DatabaseLock | None, addresses: list[str]) -> None:
+    """Publish the addresses, and tell people how to reach the service.
+
+    Args:
+        config: The settings.
+        about: The facts that the service tells of itself.
+        lock: The lock of its SQLite database; None for other databases.
+        addresses: The addresses on which it listens, the nearest first.
+    """
+    if lock is not None:
+        lock.announce(addresses[-1])
+    publish(
+        config.home,
+        version=about.version,
+        addresses=addresses,
+        is_embedded=config.is_embedded,
+        otlp_endpoint=config.otlp_endpoint,
+        started_at=datetime.fromtimestamp(about.started_us / 1e6, UTC).isoformat(),
+    )
+    database = without_secrets(config.db)
+    log.info("ready", addresses=addresses, database=database, version=about.version)
+    if config.listens_on_tcp:
+        log.info("nothing is served over HTTP yet", http_port=config.http_port)
+    if not config.is_embedded:
+        say(
+            f"flowspan {about.version} is ready at {addresses[-1]}, with {database}. "
+            "Ctrl-C stops it.",
+            *_how_to_reach(config, addresses),
+        )
+
+
+def _how_to_reach(config: Config, addresses: list[str]) -> list[str]:
+    """Return the lines that tell people how to point flows at this service."""
+    home = shlex.quote(str(config.home))
+    lines = [
+        f"Flows of this machine find it if their FLOWSPAN_HOME is {home}"
+        + (", as it is by default." if config.home == default_home() else "."),
+        f"Or point them at it:  export FLOWSPAN_ADDRESS={shlex.quote(addresses[-1])}",
+    ]
+    if config.listens_on_tcp and not is_loopback(config.host):
+        port = addresses[-1].rpartition(":")[2]
+        name = socket.gethostname()
+        lines[1] = f"Or point them at it, from anywhere:  export FLOWSPAN_ADDRESS={name}:{port}"
+    return lines

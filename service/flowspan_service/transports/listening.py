@@ -1,0 +1,52 @@
+"""The addresses on which the service listens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from flowspan_service.process.sockets import is_loopback, short_socket_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flowspan_service.config import Config
+
+log = structlog.get_logger("flowspan.service")
+
+
+class Listener(Protocol):
+    """A server that can listen on a port and on a Unix socket."""
+
+    def listen(self, host: str, port: int) -> int:
+        """Listen on a TCP port; return its number (0 asks for any that is free)."""
+        ...
+
+    def listen_on_socket(self, path: Path) -> None:
+        """Listen on a Unix socket."""
+        ...
+
+
+def listen(server: Listener, config: Config) -> list[str]:
+    """Listen on all configured addresses, and return them, the nearest first.
+
+    Raises:
+        ListenError: An address cannot be used.
+    """
+    addresses = []
+    if config.socket is not None:
+        path = short_socket_path(config.socket)
+        server.listen_on_socket(path)
+        addresses.append(f"unix:{path}")
+    if config.listens_on_tcp:
+        if not is_loopback(config.host):
+            log.warning(
+                "anybody who reaches this address may read and change everything: there is no "
+                "authentication yet",
+                host=config.host,
+            )
+        port = server.listen(config.host, config.port)
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        addresses.append(f"{host}:{port}")
+    return addresses
