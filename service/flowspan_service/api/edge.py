@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import grpc
 import structlog
 
-from flowspan_service.api import validate
+from flowspan_service.api import checks
 from flowspan_service.api.errors import code_of, details_of, shorten
 from flowspan_service.api.parsing import check_request_size, parse, request_type
 from flowspan_service.domain.errors import OverloadedError, ServiceError
@@ -200,7 +200,7 @@ def _serializer(serialize: Any) -> Callable[[Any], bytes]:
 
 def _parse(message: type[Message], data: bytes) -> Message:
     request = parse(message, data)
-    validate.check(request)
+    checks.check(request)
     return request
 
 

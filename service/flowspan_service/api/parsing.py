@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from flowspan_service.api import limits
-from flowspan_service.api.wire import check_shape, malformed
+from flowspan_service.api.wire_shape import check_shape, malformed
 from flowspan_service.domain.errors import OverloadedError, ServiceError, TooLargeError
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ T = TypeVar("T")
 IN_A_THREAD = 128 * limits.KIB
 """Messages larger than this are parsed in the thread, so that other calls need not wait."""
 FRAMES_SCANNED_ABOVE = 640 * limits.KIB
-"""Frames of a stream larger than this are scanned before they are parsed (see api.wire). Smaller
-ones take 32 MiB at the worst, and the batches of a busy client, of about 512 KiB, are spared the
-scan. Other messages are scanned where they need the thread."""
+"""Frames of a stream larger than this are scanned before they are parsed (see api.wire_shape).
+Smaller ones take 32 MiB at worst, and the batches of a busy client, of about 512 KiB, are spared
+the scan. Other messages are scanned where they need the thread."""
 MAX_WAITING = 64 * limits.MIB
 """How much may wait for the thread."""
 

@@ -14,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan.v1 import report_pb2, report_service_pb2
-from flowspan_service.api import limits, validate
-from flowspan_service.api.events import read_batch
+from flowspan_service.api import checks, limits
 from flowspan_service.api.parsing import FRAMES_SCANNED_ABOVE, parse
+from flowspan_service.api.report_events import read_batch
 from flowspan_service.api.translate import brief, short_verdict_message, verdict_message
 from flowspan_service.app.reports import report_pieces
 from flowspan_service.app.sessions import ConnectionBroken, EndSession, RenewLease, taken_over
@@ -177,7 +177,7 @@ class ReportStream:
         async for data in frames:
             self._signs += 1
             if len(data) > limits.MAX_BATCH:
-                raise validate.too_large("frame", len(data), limits.MAX_BATCH)
+                raise checks.too_large("frame", len(data), limits.MAX_BATCH)
             self._reading_in_thread = True
             try:
                 frame, batch = await self._backend.parsing.run(
@@ -197,7 +197,7 @@ class ReportStream:
             elif frame == "hello":
                 raise BadSequenceError("A second Hello came.", advice="Send Hello once.")
             elif not data:
-                raise validate.invalid("frame", "is required")
+                raise checks.invalid("frame", "is required")
             # Else it is a frame of a newer client, which it can do without.
 
     async def _take(self, batch: _ReadBatch, size: int) -> None:

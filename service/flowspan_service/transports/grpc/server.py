@@ -22,15 +22,15 @@ from flowspan.v1 import (
     watch_service_pb2_grpc,
 )
 from flowspan_service.api import limits
-from flowspan_service.api.artifact_service import ArtifactService
+from flowspan_service.api.artifacts import ArtifactService
 from flowspan_service.api.edge import Edge
-from flowspan_service.api.flow_service import FlowService
-from flowspan_service.api.log_service import LogService
-from flowspan_service.api.report_service import ReportService
-from flowspan_service.api.run_services import FlowRunService, TaskRunService
-from flowspan_service.api.system_service import SystemService
-from flowspan_service.api.variable_service import VariableService
-from flowspan_service.api.watch_service import WatchService
+from flowspan_service.api.flows import FlowService
+from flowspan_service.api.logs import LogService
+from flowspan_service.api.reports import ReportService
+from flowspan_service.api.runs import FlowRunService, TaskRunService
+from flowspan_service.api.system import SystemService
+from flowspan_service.api.variables import VariableService
+from flowspan_service.api.watch import WatchService
 from flowspan_service.process.errors import ListenError
 from flowspan_service.process.private_files import make_folder
 from flowspan_service.process.sockets import check_port, is_answered, owner_only

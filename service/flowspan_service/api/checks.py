@@ -1,6 +1,6 @@
 """What requests may say. Every request is checked here, before its method sees it.
 
-The events of reports are checked where they are read (`api.events`), with the functions below.
+The events of reports are checked in `api.report_events`, with the functions below.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowspan_service.api import limits, validate
+from flowspan_service.api import checks, limits
 from flowspan_service.api.translate import artifact_change, new_artifact, new_trace, payload_of
 from flowspan_service.app.reports import NewRun, NotUnderstood
 from flowspan_service.domain.errors import InvalidFieldError, ServiceError, TooLargeError
@@ -28,7 +28,7 @@ _FAILED, _CRASHED, _COMPLETED, _SCHEDULED = (
     int(StateType.COMPLETED),
     int(StateType.SCHEDULED),
 )
-_MAX_SECONDS = validate.MAX_SECONDS
+_MAX_SECONDS = checks.MAX_SECONDS
 _SHORT_STATE_NAME = limits.STATE_NAME // 4
 _SHORT_NAME = limits.NAME // 4
 """Texts with no more characters than these need not be measured: a character has up to 4 bytes."""
@@ -48,7 +48,7 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
     _check_size(batch.first_sequence, len(wire_events))
     events: list[ReportedEvent] = []
     append, read_state, new_wish = events.append, _read_state, tuple.__new__
-    is_id = validate.is_id
+    is_id = checks.is_id
     ids: set[str] = set()
     try:
         for event in wire_events:
@@ -57,11 +57,11 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
                 run_id = entered.run_id
                 if run_id not in ids:
                     if not is_id(run_id):
-                        validate.check_id(run_id, "run_id")
+                        checks.check_id(run_id, "run_id")
                     ids.add(run_id)
                 attempt = entered.attempt or 1
                 if not 0 < attempt < _MAX_ATTEMPT:
-                    raise validate.invalid("attempt", f"{attempt} is not a possible attempt")
+                    raise checks.invalid("attempt", f"{attempt} is not a possible attempt")
                 state = read_state(entered.state)
                 if state.__class__ is NotUnderstood:
                     append((run_id, state))
@@ -80,7 +80,7 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
 
 def _check_size(first_sequence: int, count: int) -> None:
     if first_sequence < 1:
-        raise validate.invalid("batch.first_sequence", "is required, and counts from 1")
+        raise checks.invalid("batch.first_sequence", "is required, and counts from 1")
     if count > limits.MAX_UNACKED_EVENTS:
         raise TooLargeError(
             f"batch.events: {count} events are more than the limit of {limits.MAX_UNACKED_EVENTS}",
@@ -94,17 +94,17 @@ def _read_state(wire: WireState) -> State | NotUnderstood:
     if not name:
         name = _NAMES.get(kind, "")
     elif len(name) > _SHORT_STATE_NAME or "\0" in name:
-        validate.check_text(name, "state.name", limits.STATE_NAME)
+        checks.check_text(name, "state.name", limits.STATE_NAME)
     message = wire.message
     if message:
-        validate.check_text(message, "state.message", limits.STATE_MESSAGE)
+        checks.check_text(message, "state.message", limits.STATE_MESSAGE)
     time = wire.time
     seconds, nanos = time.seconds, time.nanos
     if not (0 < seconds <= _MAX_SECONDS and 0 <= nanos <= 999_999_999):
-        validate.check_required_time(wire, "time", "state.time")
+        checks.check_required_time(wire, "time", "state.time")
     if kind not in _NAMES:
         if kind == 0:
-            raise validate.invalid("state.type", "is required")
+            raise checks.invalid("state.type", "is required")
         return NotUnderstood("type_is_known", f"This service knows no state of type {kind}.")
     state = State(kind, name, message, seconds * 1_000_000 + nanos // 1000)
     if kind >= _COMPLETED or kind == _SCHEDULED:
@@ -116,22 +116,22 @@ def _read_rarer(wire: WireState, kind: int, state: State) -> None:
     """The fields that states of some types may have; with other types they are not looked at."""
     if kind == _COMPLETED:
         if wire.HasField("result"):
-            validate.check_payload(wire.result, "state.result", limits.PAYLOAD)
+            checks.check_payload(wire.result, "state.result", limits.PAYLOAD)
             state.result = wire.result.SerializeToString()
     elif kind in (_FAILED, _CRASHED):
         if wire.HasField("failure"):
-            validate.check_failure(wire.failure, "state.failure")
+            checks.check_failure(wire.failure, "state.failure")
             state.failure = wire.failure.SerializeToString()
     elif kind == _SCHEDULED and wire.HasField("scheduled_time"):
         time = wire.scheduled_time
-        validate.check_time(time, "state.scheduled_time")
+        checks.check_time(time, "state.scheduled_time")
         state.scheduled_us = time.seconds * 1_000_000 + time.nanos // 1000
 
 
 def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
     run_id = wire.run_id
     if run_id not in ids:
-        validate.check_id(run_id, "run_id")
+        checks.check_id(run_id, "run_id")
         ids.add(run_id)
     parent_id, root_id, flow_run_id = wire.parent_run_id, wire.root_run_id, wire.flow_run_id
     if not (parent_id in ids and root_id in ids and flow_run_id in ids):
@@ -148,13 +148,13 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
         _check_names(function_name, run_name, version)
     tags = tuple(wire.tags)
     if tags:
-        validate.check_tags(tags, "tags")
+        checks.check_tags(tags, "tags")
     parameters = trace = None
     if wire.HasField("parameters"):
-        validate.check_payload(wire.parameters, "parameters", limits.PARAMETERS)
+        checks.check_payload(wire.parameters, "parameters", limits.PARAMETERS)
         parameters = payload_of(wire.parameters)
     if wire.HasField("trace"):
-        validate.check_trace(wire.trace, "trace")
+        checks.check_trace(wire.trace, "trace")
         trace = new_trace(wire.trace)
     state = _read_state(wire.state)
     if state.__class__ is NotUnderstood:
@@ -162,7 +162,7 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
     kind: int = wire.kind
     if kind not in (_FLOW, _TASK):
         if kind == 0:
-            raise validate.invalid("kind", "is required")
+            raise checks.invalid("kind", "is required")
         return run_id, NotUnderstood("kind_is_known", f"This service knows no run of kind {kind}.")
     # As NewRun(…), without the call through its own __new__.
     new: NewRun = tuple.__new__(
@@ -189,43 +189,43 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
 def _check_family(parent_id: str, root_id: str, flow_run_id: str, ids: set[str]) -> None:
     """The ids of other runs; the parent's is among those that the batch needs."""
     if parent_id:
-        validate.check_id(parent_id, "parent_run_id")
+        checks.check_id(parent_id, "parent_run_id")
         ids.add(parent_id)
-    validate.check_optional_id(root_id, "root_run_id")
-    validate.check_optional_id(flow_run_id, "flow_run_id")
+    checks.check_optional_id(root_id, "root_run_id")
+    checks.check_optional_id(flow_run_id, "flow_run_id")
 
 
 def _check_names(function_name: str, run_name: str, version: str) -> None:
-    validate.check_required_text(function_name, "function_name", limits.NAME)
-    validate.check_text(run_name, "run_name", limits.NAME)
-    validate.check_text(version, "version", limits.NAME)
+    checks.check_required_text(function_name, "function_name", limits.NAME)
+    checks.check_text(run_name, "run_name", limits.NAME)
+    checks.check_text(version, "version", limits.NAME)
 
 
 def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
     run_id = wire.run_id
     if run_id not in ids:
-        validate.check_id(run_id, "run_id")
+        checks.check_id(run_id, "run_id")
         ids.add(run_id)
     level, attempt = wire.level or _INFO, wire.attempt
     if level < 0 or not 0 <= attempt < _MAX_ATTEMPT:
-        raise validate.invalid("level or attempt", "is not possible")
+        raise checks.invalid("level or attempt", "is not possible")
     time = wire.time
     seconds, nanos = time.seconds, time.nanos
     if not (0 < seconds <= _MAX_SECONDS and 0 <= nanos <= 999_999_999):
-        validate.check_required_time(wire, "time", "time")
+        checks.check_required_time(wire, "time", "time")
     logger, message = wire.logger, wire.message
-    validate.check_text(logger, "logger", limits.NAME)
-    validate.check_length(message, "message", limits.LOG_MESSAGE)
+    checks.check_text(logger, "logger", limits.NAME)
+    checks.check_length(message, "message", limits.LOG_MESSAGE)
     if "\0" in message:
         # Not refused as elsewhere: a batch is not to fail over what some program printed.
         message = message.replace("\0", _SYMBOL_FOR_NUL)
     trace_id, span_id = wire.trace_id, wire.span_id
     if trace_id or span_id:
-        validate.check_hex(trace_id, "trace_id", 32)
-        validate.check_hex(span_id, "span_id", 16)
+        checks.check_hex(trace_id, "trace_id", 32)
+        checks.check_hex(span_id, "span_id", 16)
     index, count = wire.chunk_index, wire.chunk_count
     if index < 0 or count < 0:
-        raise validate.invalid("chunk_index or chunk_count", "is negative")
+        raise checks.invalid("chunk_index or chunk_count", "is negative")
     return run_id, LogEntry(
         run_id,
         attempt,
@@ -243,16 +243,16 @@ def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
 def _read_rare(event: report_pb2.Event, ids: set[str]) -> ReportedEvent:
     if event.HasField("artifact_created"):
         created = event.artifact_created
-        validate.check_artifact(created, "", is_reported=True)
+        checks.check_artifact(created, "", is_reported=True)
         run_id = created.run_id
         if run_id:
             ids.add(run_id)
         return run_id, new_artifact(created, now_us=0)
     if event.HasField("artifact_changed"):
-        validate.check_artifact_change(event.artifact_changed, "", is_reported=True)
+        checks.check_artifact_change(event.artifact_changed, "", is_reported=True)
         return "", artifact_change(event.artifact_changed, now_us=0)
     if not event.ByteSize():
-        raise validate.invalid("event", "is required")
+        raise checks.invalid("event", "is required")
     return "", NotUnderstood("event_is_known", "This service does not know this kind of event.")
 
 

@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc
-from flowspan_service.api import limits, validate
+from flowspan_service.api import checks, limits
 from flowspan_service.api.capabilities import CAPABILITIES
-from flowspan_service.api.events import read_batch
 from flowspan_service.api.parsing import parse
+from flowspan_service.api.report_events import read_batch
 from flowspan_service.api.report_stream import ReportStream, command_message, whole_ack
 from flowspan_service.api.translate import duration, microseconds, timestamp
 from flowspan_service.app.reports import OpenAndReport, report_pieces
@@ -151,11 +151,11 @@ async def _read_hello(frames: AsyncIterator[bytes]) -> report_pb2.Hello:
     if data is None:
         raise BadSequenceError("The stream ended before its first frame.", advice="Send Hello.")
     if len(data) > limits.HELLO:
-        raise validate.too_large("hello", len(data), limits.HELLO)
+        raise checks.too_large("hello", len(data), limits.HELLO)
     request = parse(report_service_pb2.ReportRequest, data)
     if request.WhichOneof("frame") != "hello":
         raise BadSequenceError("The first frame is not Hello.", advice="Begin with Hello.")
-    validate.check_hello(request.hello, "hello")
+    checks.check_hello(request.hello, "hello")
     return request.hello
 
 

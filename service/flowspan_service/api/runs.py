@@ -14,7 +14,7 @@ from flowspan.v1 import (
 from flowspan.v1 import (
     task_run_service_pb2 as task_runs,
 )
-from flowspan_service.api.pages import history_page, history_query, next_token, run_query
+from flowspan_service.api.paging import history_page, history_query, next_token, run_query
 from flowspan_service.api.run_messages import RunMessages
 from flowspan_service.api.translate import (
     flow_run_message,

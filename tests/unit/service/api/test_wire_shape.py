@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from tests.support.reporting import created, entered, new_id, whole_run
 
 from flowspan.v1 import failure_pb2, flow_run_service_pb2, report_pb2, report_service_pb2
-from flowspan_service.api import limits, wire
+from flowspan_service.api import limits, wire_shape
 from flowspan_service.domain.errors import InvalidFieldError, TooLargeError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_message_that_is_large_once_parsed_is_refused(name: str) -> None:
     with pytest.raises(TooLargeError):
-        wire.check_shape(HOSTILE[name], REQUEST)
+        wire_shape.check_shape(HOSTILE[name], REQUEST)
 
 
 def largest_batch() -> Message:
@@ -88,7 +88,7 @@ def long_filter() -> Message:
 @pytest.mark.parametrize("make", [largest_batch, deepest_failure, long_filter])
 def test_good_message_is_let_through(make) -> None:
     message = make()
-    wire.check_shape(message.SerializeToString(), type(message))
+    wire_shape.check_shape(message.SerializeToString(), type(message))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_good_message_is_let_through(make) -> None:
 )
 def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
     with pytest.raises(InvalidFieldError):
-        wire.check_shape(data, REQUEST)
+        wire_shape.check_shape(data, REQUEST)
 
 
 def test_scan_and_parser_agree() -> None:
@@ -124,7 +124,7 @@ def test_scan_and_parser_agree() -> None:
             data[chance.randrange(len(data))] = chance.randrange(256)
         data = data[: chance.randint(1, len(data))]
         try:
-            wire.check_shape(bytes(data), REQUEST)
+            wire_shape.check_shape(bytes(data), REQUEST)
         except InvalidFieldError:
             refused += 1
             with pytest.raises(DecodeError):
