@@ -1,16 +1,16 @@
-"""Services for tests: forked from one process that has loaded everything already.
+"""Services for tests, forked from one process that has already loaded all modules.
 
 ``python -m flowspan_service.forkserver`` takes a JSON object a line from standard input:
 
 - ``{"id": 1, "home": "/path", "arguments": ["--no-tcp"]}`` starts a service in a new home, with the
   flags of the service. The answer, on standard output: ``{"id": 1, "addresses": […], "pid": 7}``
   once it is ready.
-- ``{"id": 1}`` kills it and removes its home. The answer: ``{"id": 1, "code": -9, "log": "…"}``,
-  which comes also where it has ended by itself.
+- ``{"id": 1}`` kills it and removes its home. The answer, ``{"id": 1, "code": -9, "log": "…"}``, is
+  also sent if the service ends unasked.
 
-Each database starts as a copy of an empty one, which is faster than making it. Everything ends with
-standard input, that is with the process that asked for it: services are killed, homes removed. If
-this process is killed itself, the services end all the same.
+Each database starts as a copy of an empty one, which is faster than a migration. When standard
+input ends, and with it the requesting process, services are killed and homes removed. The services
+also end if this process is killed.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from flowspan_service.stores import open_store
 
 DATABASE = "flowspan.db"
 LOG = "service.log"
-_LOG_CHARACTERS = 2000  # all that is said of one end fits into a pipe, in one piece
+_LOG_CHARACTERS = 2000  # an answer fits into one atomic write to a pipe
 
 
 class ForkServer:
-    """Fork services, and see to it that they end.
+    """Forks services, and ends them.
 
     Args:
-        answers: The descriptor on which they are announced.
+        answers: The descriptor for the answers.
     """
 
     def __init__(self, answers: int) -> None:
@@ -51,14 +51,14 @@ class ForkServer:
         self._template = Path(tempfile.mkdtemp(prefix="flowspan-template-"))
         self._homes: dict[int, Path] = {}
         self._process_ids: dict[int, int] = {}
-        # Each child reads its end, and knows that it is alone when the other end is closed.
+        # Each child reads its end, which is closed when this process ends.
         self._lifeline, self._held_by_us = os.pipe()
         self._wake_reader, self._wake_writer = os.pipe()
         for end in (self._wake_reader, self._wake_writer):
             os.set_blocking(end, False)
 
     def serve(self) -> None:
-        """Do what is asked for, until standard input ends."""
+        """Handle requests until standard input ends."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
         try:
@@ -80,7 +80,7 @@ class ForkServer:
             self._end_all()
 
     def _load_everything(self) -> None:
-        """Make the template, with which all that a service loads is loaded here."""
+        """Create the template database, which loads all modules of a service."""
         open_store(f"sqlite:///{self._template / DATABASE}", clock=SystemClock()).close()
         gc.collect()
         gc.freeze()
@@ -101,13 +101,13 @@ class ForkServer:
 
     def _stop(self, number: int) -> None:
         process_id = self._process_ids.get(number)
-        if process_id is not None:  # else it has ended, and that was said
+        if process_id is not None:  # else its end was already reported
             os.kill(process_id, signal.SIGKILL)
             self._ended(number, os.waitpid(process_id, 0)[1])
         shutil.rmtree(self._homes.pop(number, ""), ignore_errors=True)
 
     def _reap(self) -> None:
-        """Note the services that have ended by themselves."""
+        """Report the services that ended without a request."""
         for number, process_id in list(self._process_ids.items()):
             found, status = os.waitpid(process_id, os.WNOHANG)
             if found:
@@ -149,7 +149,7 @@ class ForkServer:
 
             config = load(["--home", str(home), *arguments], {})
             code = main(config, on_ready=announce)
-        except BaseException:  # noqa: BLE001 - it must not go on as the parent
+        except BaseException:  # noqa: BLE001 - it must not continue as the parent
             traceback.print_exc()
         finally:
             sys.stderr.flush()
@@ -161,7 +161,7 @@ class ForkServer:
 
 
 def _redirect(log: Path) -> None:
-    """Give the child an empty standard input, and a log for all that it prints."""
+    """Redirect the child's standard input to nothing and its output to a log."""
     nothing = os.open(os.devnull, os.O_RDWR)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(nothing, 0)

@@ -29,7 +29,7 @@ from flowspan.v1 import (
     trace_pb2,
 )
 from flowspan_service.api import limits
-from flowspan_service.transports.grpc.server import SERVICE_NAMES
+from flowspan_service.api.services import SERVICE_NAMES
 
 if TYPE_CHECKING:
     from tests.support.harness import Harness, Stubs

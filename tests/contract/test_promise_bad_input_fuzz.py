@@ -35,7 +35,7 @@ from flowspan.v1 import (
     variable_service_pb2,
 )
 from flowspan_service.api import limits
-from flowspan_service.transports.grpc.server import SERVICE_NAMES
+from flowspan_service.api.services import SERVICE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

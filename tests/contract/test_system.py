@@ -11,7 +11,7 @@ from tests.support.harness import GRACE_S, LEASE_S
 from tests.support.reporting import ReportStream, new_id, whole_run
 
 from flowspan.v1 import system_service_pb2
-from flowspan_service.transports.grpc.server import SERVICE_NAMES
+from flowspan_service.api.services import SERVICE_NAMES
 
 if TYPE_CHECKING:
     from tests.support.harness import Harness, Stubs

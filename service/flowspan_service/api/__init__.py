@@ -1,1 +1,1 @@
-"""The gRPC edge: translate, call one use case, translate back."""
+"""The API without its transport: checks, servicers and conversions, one module a noun."""

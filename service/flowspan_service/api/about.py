@@ -1,4 +1,4 @@
-"""The facts that the service tells of itself."""
+"""Facts about the service, as GetInfo returns them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """The facts that the service tells of itself; empty texts are unknown."""
+    """Facts about the service, as GetInfo returns them; empty texts are unknown."""
 
     version: str
     database: str
@@ -34,7 +34,7 @@ def about_service(
     Args:
         config: The settings.
         database_location: The path of the database, or its URL without the password.
-        log_file: The file of the log; empty if there is none.
+        log_file: The file of the log; empty without one.
         started_us: The start of the service, in microseconds since 1970 UTC.
     """
     idle_s = config.idle_timeout_s

@@ -1,4 +1,4 @@
-"""What the servicers work with."""
+"""The backend of the servicers: the store and what belongs to it."""
 
 from __future__ import annotations
 
@@ -30,38 +30,38 @@ P = ParamSpec("P")
 
 @dataclass(slots=True)
 class Activity:
-    """When the service was last used, and what it has done. For the event loop's thread only."""
+    """The use of the service and its counters. For the event loop's thread only."""
 
     last_call_us: int
-    """On the monotonic clock."""
+    """The time of the last call, on the monotonic clock."""
     open_calls: int = 0
     committed_transition_count: int = 0
     queued_bytes: int = 0
-    """How much that was reported waits for its commit."""
+    """Reported bytes that wait for their commit."""
     database_problem: str = ""
-    """Why the database cannot be used."""
+    """The reason why the database cannot be used; empty if it can."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Backend:
-    """The store and what belongs to it, as the servicers see them.
+    """The backend of the servicers.
 
     Attributes:
         store: The store.
         clock: The time.
         readers: Threads for reads, which block.
-        terms: How long sessions live.
-        hub: Wakes whoever waits for changes.
-        feeds: The changes of trees, read once for all who watch them.
+        terms: The leases of sessions.
+        hub: Notifies watchers of commits.
+        feeds: The changes of trees, read once for all their watchers.
         live: The connected sessions.
-        about: What the service says of itself.
-        activity: How it is used.
-        files: The files that are open, against what may be.
-        parsing: Where large requests are parsed.
-        deleting: The runs that calls are deleting at present, each with its tree.
+        about: Facts about the service.
+        activity: The use of the service.
+        files: The number of open files and its limit.
+        parsing: The thread that parses large requests.
+        deleting: The ids of the root runs that calls are deleting.
         stopping: Set when the service stops.
-        tokens: Makes and reads the tokens of its database.
-        on_point: Told of the named points of the write path, for tests that crash there.
+        tokens: The page and resume tokens of the database.
+        on_point: Called at the crash points of the write path; for tests.
     """
 
     store: Store
@@ -90,25 +90,25 @@ class Backend:
         return None if is_used else self.activity.last_call_us
 
     async def write(self, operation: Operation[T]) -> T:
-        """Does an operation; returns after its commit.
+        """Run an operation, and return its outcome after the commit.
 
-        A caller that goes away does not stop it: whether it was committed would be unknown.
+        A cancelled caller does not stop it; otherwise it would be unknown if it was committed.
         """
         return await asyncio.shield(asyncio.wrap_future(self.store.submit(operation)))
 
     async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls a function that reads, in a thread."""
+        """Call a function that reads, in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.readers, lambda: function(*args, **kwargs))
 
     async def read_row(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls a function that reads a single row: at once, where a thread would cost more."""
+        """Call a function that reads a single row, without a thread if that is cheaper."""
         if self.store.is_local:
             return function(*args, **kwargs)
         return await self.read(function, *args, **kwargs)
 
     async def next_change(self, mark: Mark) -> None:
-        """Return soon after the next change that the mark waits for.
+        """Return soon after the next change of the mark.
 
         Raises:
             StoppingError: The service stops.
@@ -116,11 +116,11 @@ class Backend:
         self.check_not_stopping()
         await mark.wait()
         self.check_not_stopping()
-        # Commits come in quick succession; one look serves several.
+        # Commits come in quick succession; one read serves several.
         await asyncio.sleep(PAUSE_S)
 
     def check_not_stopping(self) -> None:
-        """Do nothing, as long as the service serves.
+        """Check that the service does not stop.
 
         Raises:
             StoppingError: The service stops.

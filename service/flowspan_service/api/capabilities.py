@@ -1,4 +1,4 @@
-"""What this service can do that others may not; docs/protocol.md says what each name means."""
+"""The capabilities of this service; docs/protocol.md explains each name."""
 
 from __future__ import annotations
 

@@ -1,62 +1,97 @@
-"""Errors of calls as gRPC statuses with a google.rpc.ErrorInfo: one table."""
+"""Errors of calls, as every transport answers them: a canonical code and an ErrorInfo."""
 
 from __future__ import annotations
 
+import uuid
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
-import grpc
-from google.protobuf.any_pb2 import Any
+import structlog
 from google.rpc.error_details_pb2 import ErrorInfo
-from google.rpc.status_pb2 import Status
+
+from flowspan_service.domain.errors import ServiceError
 
 if TYPE_CHECKING:
-    from flowspan_service.domain.errors import ServiceError
+    from collections.abc import Mapping
+
+log = structlog.get_logger("flowspan.rpc")
 
 DOMAIN = "flowspan.v1"
-DETAILS_KEY = "grpc-status-details-bin"
 
-_C = grpc.StatusCode
 
-CODES: dict[str, grpc.StatusCode] = {
-    "INVALID_FIELD": _C.INVALID_ARGUMENT,
-    "TOO_LARGE": _C.INVALID_ARGUMENT,
-    "BAD_TOKEN": _C.INVALID_ARGUMENT,
-    "TOKEN_OUT_OF_RANGE": _C.OUT_OF_RANGE,
-    "BAD_SEQUENCE": _C.INVALID_ARGUMENT,
-    "NOT_FOUND": _C.NOT_FOUND,
-    "ALREADY_EXISTS": _C.ALREADY_EXISTS,
-    "STATE_CONFLICT": _C.FAILED_PRECONDITION,
-    "SESSION_TAKEN_OVER": _C.ABORTED,
-    "WRONG_SECRET": _C.PERMISSION_DENIED,
-    "OVERLOADED": _C.RESOURCE_EXHAUSTED,
-    "ANSWER_TOO_LARGE": _C.RESOURCE_EXHAUSTED,
-    "STOPPING": _C.UNAVAILABLE,
-    "STORE_UNAVAILABLE": _C.UNAVAILABLE,
-    "INTERNAL": _C.INTERNAL,
+class Code(IntEnum):
+    """The canonical codes in use, by the numbers of google.rpc.Code."""
+
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    INTERNAL = 13
+    UNAVAILABLE = 14
+
+
+CODES: Mapping[str, Code] = {
+    "INVALID_FIELD": Code.INVALID_ARGUMENT,
+    "TOO_LARGE": Code.INVALID_ARGUMENT,
+    "BAD_TOKEN": Code.INVALID_ARGUMENT,
+    "TOKEN_OUT_OF_RANGE": Code.OUT_OF_RANGE,
+    "BAD_SEQUENCE": Code.INVALID_ARGUMENT,
+    "NOT_FOUND": Code.NOT_FOUND,
+    "ALREADY_EXISTS": Code.ALREADY_EXISTS,
+    "STATE_CONFLICT": Code.FAILED_PRECONDITION,
+    "SESSION_TAKEN_OVER": Code.ABORTED,
+    "WRONG_SECRET": Code.PERMISSION_DENIED,
+    "OVERLOADED": Code.RESOURCE_EXHAUSTED,
+    "ANSWER_TOO_LARGE": Code.RESOURCE_EXHAUSTED,
+    "STOPPING": Code.UNAVAILABLE,
+    "STORE_UNAVAILABLE": Code.UNAVAILABLE,
+    "INTERNAL": Code.INTERNAL,
 }
-"""The status code of each flowspan.v1.ErrorReason."""
+"""The code of each flowspan.v1.ErrorReason."""
 
 _MAX_DETAIL = 1024
-"""Statuses travel in HTTP/2 headers, whose size is limited."""
+"""The longest text of an error: gRPC sends it in HTTP/2 headers, whose size is limited."""
 
 
-def code_of(error: ServiceError) -> grpc.StatusCode:
-    """The status code of an error."""
-    return CODES.get(error.reason, _C.INTERNAL)
+def code_of(error: ServiceError) -> Code:
+    """Return the canonical code of an error."""
+    return CODES.get(error.reason, Code.INTERNAL)
 
 
-def details_of(error: ServiceError) -> tuple[tuple[str, bytes]]:
-    """The trailing metadata that carries the error's ErrorInfo."""
-    metadata = {key: shorten(value) for key, value in error.metadata.items()}
+def message_of(error: ServiceError) -> str:
+    """Return the message of an error, shortened."""
+    return _shorten(str(error))
+
+
+def error_info(error: ServiceError) -> ErrorInfo:
+    """Return the ErrorInfo of an error: its reason, metadata and advice."""
+    metadata = {key: _shorten(value) for key, value in error.metadata.items()}
     if error.advice:
-        metadata["advice"] = shorten(error.advice)
-    info = ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
-    packed = Any()
-    packed.Pack(info)
-    status = Status(code=code_of(error).value[0], message=shorten(str(error)), details=[packed])
-    return ((DETAILS_KEY, status.SerializeToString()),)
+        metadata["advice"] = _shorten(error.advice)
+    return ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
 
 
-def shorten(text: str) -> str:
-    """The text, cut to what a header may hold."""
+def as_service_error(path: str, error: Exception) -> ServiceError:
+    """Return the error that answers a call: for a defect, one that only refers to the log.
+
+    Args:
+        path: The path of the method.
+        error: The error that ended the call.
+    """
+    if isinstance(error, ServiceError):
+        return error
+    error_id = uuid.uuid4().hex[:12]
+    log.error("unexpected error", method=path, error_id=error_id, exc_info=error)
+    return ServiceError(
+        f"Unexpected error; the service's log has it as {error_id}.",
+        advice="Report it with what the log says.",
+        error_id=error_id,
+    )
+
+
+def _shorten(text: str) -> str:
     return text if len(text) <= _MAX_DETAIL else text[: _MAX_DETAIL - 1] + "…"

@@ -1,55 +1,74 @@
-"""FlowService: flows, as opposed to their runs."""
+"""Flows: FlowService, and the conversion of flows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowspan.v1 import flow_service_pb2, flow_service_pb2_grpc
+from flowspan.v1 import flow_pb2
+from flowspan.v1 import flow_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.translate import flow_message
+from flowspan_service.api.checks import Checks, check_id, check_required_text, invalid, with_page
+from flowspan_service.api.paging import Paging
+from flowspan_service.api.values import timestamp
 from flowspan_service.domain.errors import NotFoundError
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.edge import CallContext
+    from flowspan_service.api.call import Call
+    from flowspan_service.app.queries import FlowInfo
 
-_QUERY = b"flows"
+# ruff: noqa: N802 - methods are named as in the protos
 
 
-class FlowService(flow_service_pb2_grpc.FlowServiceServicer):
-    """See flow_service.proto."""
+class FlowService:
+    """The servicer of FlowService."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def GetFlow(  # noqa: N802 - the name in the proto
-        self, request: flow_service_pb2.GetFlowRequest, context: CallContext
-    ) -> flow_service_pb2.GetFlowResponse:
-        """One flow, by id or by name."""
-        del context
+    async def GetFlow(self, request: pb.GetFlowRequest, _: Call) -> pb.GetFlowResponse:
+        """Return one flow, by id or by name."""
         flow = await self._backend.read(
             self._backend.store.get_flow, flow_id=request.id or None, name=request.name or None
         )
         if flow is None:
             raise NotFoundError(f"There is no flow {request.id or repr(request.name)}.")
-        return flow_service_pb2.GetFlowResponse(flow=flow_message(flow))
+        return pb.GetFlowResponse(flow=flow_message(flow))
 
-    async def ListFlows(  # noqa: N802 - the name in the proto
-        self, request: flow_service_pb2.ListFlowsRequest, context: CallContext
-    ) -> flow_service_pb2.ListFlowsResponse:
-        """Flows, by name."""
-        del context
-        after = None
-        if request.page_token:
-            after = self._backend.tokens.unseal(request.page_token, query=_QUERY)
-        limit = request.page_size or limits.PAGE_RUNS_DEFAULT
-        # One more than asked for tells whether there is a next page.
+    async def ListFlows(self, request: pb.ListFlowsRequest, _: Call) -> pb.ListFlowsResponse:
+        """Return a page of flows, by name."""
+        paging = Paging(self._backend.tokens, request, b"flows")
+        # One more than the limit tells whether there is a next page.
         flows = await self._backend.read(
-            self._backend.store.list_flows, after_name=after, limit=limit + 1
+            self._backend.store.list_flows, after_name=paging.after(), limit=paging.limit + 1
         )
-        token = ""
-        if len(flows) > limit:
-            token = self._backend.tokens.seal(flows[limit - 1].name, query=_QUERY)
-        return flow_service_pb2.ListFlowsResponse(
-            flows=[flow_message(flow) for flow in flows[:limit]], next_page_token=token
+        page = flows[: paging.limit]
+        return pb.ListFlowsResponse(
+            flows=[flow_message(flow) for flow in page],
+            next_page_token=paging.token_at(page[-1].name if len(flows) > len(page) else None),
         )
+
+
+def _check_get(request: pb.GetFlowRequest) -> None:
+    if request.WhichOneof("key") is None:
+        raise invalid("key", "id or name is required")
+    if request.HasField("id"):
+        check_id(request.id, "id")
+    else:
+        check_required_text(request.name, "name", limits.NAME)
+
+
+CHECKS: Checks = {
+    pb.GetFlowRequest: _check_get,
+    pb.ListFlowsRequest: with_page(limits.PAGE_RUNS),
+}
+
+
+def flow_message(flow: FlowInfo) -> flow_pb2.Flow:
+    """Return the message of a flow."""
+    return flow_pb2.Flow(
+        id=flow.id,
+        name=flow.name,
+        create_time=timestamp(flow.created_us),
+        last_run_time=timestamp(flow.last_run_us),
+    )

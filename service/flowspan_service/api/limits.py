@@ -1,4 +1,4 @@
-"""The sizes that the protos promise. In bytes unless the name says otherwise."""
+"""The sizes that the protos promise, in bytes unless the name says otherwise."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ MIB = 1 << 20
 MAX_MESSAGE = 8 * MIB
 MAX_BATCH = 4 * MIB
 MAX_CALLS_OF_A_CONNECTION = 256
-"""Calls and streams of one connection at a time; its client holds back what is more. gRPC also
-counts calls that were reset and not yet looked at. Without a limit, these filled the one queue of
+"""Concurrent calls and streams of one connection; its client holds back any others. gRPC also
+counts calls that were reset and not yet handled. Without a limit, these filled the only queue of
 calls, and gRPC dropped calls of other connections from it."""
 MAX_UNACKED_EVENTS = 20_000
-"""How many events of a session may wait for their commit; a batch has no more than this either."""
+"""The most events of a session that may wait for their commit, and the most in one batch."""
 MAX_UNACKED = 16 * MIB
-"""How much of a session may wait for its commit; what is more is not read from the connection."""
+"""The most bytes of a session that may wait for their commit; more are not read."""
 MAX_QUEUED = 96 * MIB
-"""How much of all sessions together may wait for its commit."""
+"""The most bytes of all sessions together that may wait for their commit."""
 MAX_ACK_VERDICTS = MIB
 """The verdicts of a batch are spread over several acks of about this size. In the one answer of
 ReportBatch, those after it are short."""
 MAX_COMMANDS = 1000
 """Commands in one answer of ReportBatch; the others come with the next."""
 BRIEF_TEXT = 1000
-"""The message of a state where it is told with a verdict or a command. In characters."""
+"""The message of a state in a verdict, or the reason of a command, in characters."""
 
 NAME = 256
 SHORT_NAME = 64
@@ -48,12 +48,12 @@ SECRET = 64
 TOKEN = 512
 
 REQUEST = 64 * KIB
-"""A request, before it is parsed; it is far more than any good one has, which fields of newer
-clients may enlarge. The exceptions follow."""
+"""A request before it is parsed: far more than any valid one has, as newer clients may send more
+fields. The exceptions follow."""
 HELLO = 64 * KIB
-"""The first frame of a stream, before it is parsed."""
+"""The first frame of a stream before it is parsed."""
 REQUESTS = {
-    # Values to look for: 400, of at most 256 bytes.
+    # A filter has up to 400 values of at most 256 bytes.
     **dict.fromkeys(
         ("ListFlowRuns", "CountFlowRuns", "ListTaskRuns", "CountTaskRuns", "ListArtifacts"),
         256 * KIB,
@@ -67,20 +67,20 @@ REQUESTS = {
     "SetTaskRunState": 4 * MIB,
     "ReportBatch": MAX_BATCH + HELLO,
 }
-"""The largest requests of the methods that take more than the others, before they are parsed."""
+"""The largest requests of methods that take more than the others, before they are parsed."""
 
 PAGE_RUNS = 1000
 PAGE_RUNS_DEFAULT = 100
 RUNS_AT_ONCE = 100
-"""How many runs of a page are read at once: their payloads are in memory together."""
+"""Runs of a page that are read at once, with their payloads in memory together."""
 PAGE_TRANSITIONS = 10_000
 WHOLE_HISTORY = 50_000
-"""Transitions of a history that is read without pages."""
+"""The most transitions of a history that is read without pages."""
 PAGE_LOGS = 10_000
 PAGE_LOGS_DEFAULT = 1000
 PAGE_COMMANDS = 10_000
 PAGE_MESSAGE = 2 * MIB
-"""Lists end a page early when its message would be larger than about this."""
+"""Lists end a page early if its message would exceed about this size."""
 WHOLE_MESSAGE = 6 * MIB
-"""A history that is read without pages is refused when it is larger than about this: with its last
-transition it is below 8 MiB."""
+"""A larger history that is read without pages is refused; with its last transition, the message is
+below 8 MiB."""

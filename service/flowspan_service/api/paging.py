@@ -1,93 +1,85 @@
-"""Pages of runs and of histories: the query of a list request, and the answer's tokens."""
+"""Pages of lists: the place and the size that a request asks for, and the next page's token."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowspan_service.api import limits
-from flowspan_service.api.translate import run_filter, transition_message
-from flowspan_service.app.queries import RunQuery
-from flowspan_service.domain.errors import AnswerTooLargeError
 
 if TYPE_CHECKING:
-    from flowspan.v1 import transition_pb2
+    from collections.abc import Callable
+
     from flowspan_service.api.tokens import Tokens
     from flowspan_service.app.queries import Page
-    from flowspan_service.domain.runs import Transition
 
-M = TypeVar("M")
+T = TypeVar("T")
 
 _OLDEST_FIRST = 2
+"""The number of this order in each of the protos' enums of orders."""
 
 
-def run_query(tokens: Tokens, request: Any, kind: int) -> RunQuery:
-    """The query of a ListFlowRunsRequest or ListTaskRunsRequest.
+class Paging:
+    """The page that a list request asks for.
 
-    Raises:
-        BadTokenError: The page token belongs to another query.
+    Args:
+        tokens: Seals and unseals page tokens.
+        request: A message with the fields page_token and page_size.
+        query: The bytes that the tokens are bound to: the list, its filter and its order.
+        default_limit: The size of the page if the request names none.
+
+    Attributes:
+        limit: The largest number of items.
     """
-    after_id = None
-    if request.page_token:
-        after_id = tokens.unseal(request.page_token, query=_bound_to(request, kind))
-    return RunQuery(
-        kind=kind,
-        filter=run_filter(request.filter),
-        oldest_first=request.order == _OLDEST_FIRST,
-        after_id=after_id,
-        limit=request.page_size or limits.PAGE_RUNS_DEFAULT,
-    )
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        request: Any,
+        query: bytes,
+        *,
+        default_limit: int = limits.PAGE_RUNS_DEFAULT,
+    ) -> None:
+        self._tokens = tokens
+        self._token: str = request.page_token
+        self._query = query
+        self.limit: int = request.page_size or default_limit
+
+    def after(self) -> str | None:
+        """Return the place after which the page begins; None for the first page.
+
+        Raises:
+            BadTokenError: The token belongs to another query.
+        """
+        return self._tokens.unseal(self._token, query=self._query) if self._token else None
+
+    def after_number(self) -> int:
+        """Return the place after which the page begins, as a number; 0 for the first page.
+
+        Raises:
+            BadTokenError: The token belongs to another query.
+        """
+        return self._tokens.unseal_number(self._token, query=self._query) if self._token else 0
+
+    def token_at(self, place: str | int | None) -> str:
+        """Return the token of the page after a place; empty for None, which is the end."""
+        return "" if place is None else self._tokens.seal(place, query=self._query)
+
+    def token_after(self, page: Page[T], place: Callable[[T], str | int]) -> str:
+        """Return the token of the page that follows; empty after the last page.
+
+        Args:
+            page: The page that was read.
+            place: Returns the place of an item.
+        """
+        return self.token_at(place(page.items[-1]) if page.has_more else None)
 
 
-def next_token(tokens: Tokens, request: Any, kind: int, last_id: str | None) -> str:
-    """Return the token of the page after a run; empty if there is none."""
-    return "" if last_id is None else tokens.seal(last_id, query=_bound_to(request, kind))
+def is_oldest_first(request: Any) -> bool:
+    """Return True if a list is wanted in ascending order."""
+    return bool(request.order == _OLDEST_FIRST)
 
 
-def history_query(tokens: Tokens, request: Any) -> dict[str, Any]:
-    """The arguments of `history` for a ListFlowRunTransitionsRequest, or one of a task run.
-
-    Raises:
-        BadTokenError: The page token belongs to another query.
-    """
-    after = 0
-    if request.page_token:
-        after = tokens.unseal_number(request.page_token, query=_of_run(request))
-    query = {"run_id": request.id, "after_ordinal": after, "limit_bytes": limits.PAGE_MESSAGE}
-    if _wants_all(request):
-        return {**query, "limit": limits.WHOLE_HISTORY, "limit_bytes": limits.WHOLE_MESSAGE}
-    return {**query, "limit": request.page_size or limits.PAGE_TRANSITIONS}
-
-
-def history_page(
-    tokens: Tokens, request: Any, page: Page[Transition]
-) -> tuple[list[transition_pb2.Transition], str]:
-    """The messages of a page of a history, and the token of the next one; empty on the last.
-
-    Raises:
-        AnswerTooLargeError: No pages were asked for, and the history is more than a message holds.
-    """
-    if page.has_more and _wants_all(request):
-        raise AnswerTooLargeError(
-            f"The history of the run {request.id} is larger than one message may be: it has more "
-            f"than {len(page.items)} transitions.",
-            advice="Read it page by page, with page_size; older clients need an update for that.",
-            run_id=request.id,
-        )
-    messages = [transition_message(each) for each in page.items]
-    if not page.has_more:
-        return messages, ""
-    return messages, tokens.seal(page.items[-1].ordinal, query=_of_run(request))
-
-
-def _wants_all(request: Any) -> bool:
-    """Whether the request is that of a client older than pages, which expects everything."""
-    return not request.page_size and not request.page_token
-
-
-def _of_run(request: Any) -> bytes:
-    return f"history\0{request.DESCRIPTOR.name}\0{request.id}".encode()
-
-
-def _bound_to(request: Any, kind: int) -> bytes:
+def selection_of(request: Any) -> bytes:
+    """Return the filter of a list request, as a part of the query of its tokens."""
     selection: bytes = request.filter.SerializeToString(deterministic=True)
-    return b"runs\0%d\0%d\0" % (kind, request.order == _OLDEST_FIRST) + selection
+    return selection

@@ -1,8 +1,7 @@
-"""Requests from their bytes, with limits that hold before the bytes are parsed.
+"""Parsing of requests, with limits that hold before the bytes are parsed.
 
-Small requests are parsed where they arrive. Large ones wait for one thread, which parses one at a
-time: that takes no longer, for protobuf parses under the interpreter's lock, and so the memory of
-one of them bounds that of all.
+Small requests are parsed in the event loop. Large ones wait for one thread, which parses one at a
+time and so bounds their memory. That is not slower: protobuf parses under the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -12,9 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import DecodeError, Message
-from google.protobuf.message_factory import GetMessageClass
 
 from flowspan_service.api import limits
 from flowspan_service.api.wire_shape import check_shape, malformed
@@ -28,17 +25,17 @@ M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 
 IN_A_THREAD = 128 * limits.KIB
-"""Messages larger than this are parsed in the thread, so that other calls need not wait."""
+"""Larger messages are parsed in the thread, so that they do not delay other calls."""
 FRAMES_SCANNED_ABOVE = 640 * limits.KIB
-"""Frames of a stream larger than this are scanned before they are parsed (see api.wire_shape).
-Smaller ones take 32 MiB at worst, and the batches of a busy client, of about 512 KiB, are spared
-the scan. Other messages are scanned where they need the thread."""
+"""Larger frames of a stream are scanned before they are parsed (see api.wire_shape). Smaller ones
+take 32 MiB at worst, and the batches of a busy client, of about 512 KiB, are spared the scan. Other
+messages are scanned if they need the thread."""
 MAX_WAITING = 64 * limits.MIB
-"""How much may wait for the thread."""
+"""The most bytes that may wait for the thread."""
 
 
 class Parsing:
-    """The thread that parses large messages, and what waits for it."""
+    """The thread that parses large messages, and its queue."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flowspan-parse")
@@ -46,10 +43,10 @@ class Parsing:
         self._waiting_bytes = 0
 
     async def run(self, size: int, work: Callable[[], T]) -> T:
-        """Return what the work returns; in the thread, if a message of this size needs it.
+        """Run the work and return its result, in the thread if a message of this size needs it.
 
         Raises:
-            OverloadedError: Too much waits.
+            OverloadedError: The queue of the thread is full.
         """
         if size <= IN_A_THREAD:
             return work()
@@ -65,25 +62,25 @@ class Parsing:
             with self._lock:
                 self._waiting_bytes -= size
 
-        # Counted until it is done, and not until its caller goes away.
+        # Counted until it is done, even if its caller goes away before.
         future = self._thread.submit(_refusing, work)
         future.add_done_callback(done)
         return await asyncio.wrap_future(future)
 
 
 def _refusing(work: Callable[[], T]) -> T:
-    """Do the work; what it refuses goes with its error, and not only when that is answered."""
+    """Run the work, and free a refused message with its error, not only after the answer."""
     try:
         return work()
     except ServiceError as error:
-        # The frames of a traceback hold the message that was parsed.
+        # The frames of a traceback hold the parsed message.
         error.__context__ = None
         refusal = error.with_traceback(None)
     raise refusal
 
 
 def parse(message: type[M], data: bytes, *, scanned_above: int = IN_A_THREAD) -> M:
-    """Parse a message; if it is larger than this, scan it first.
+    """Parse a message; scan it first if it is larger than `scanned_above` bytes.
 
     Raises:
         InvalidFieldError: The bytes are no such message.
@@ -97,27 +94,20 @@ def parse(message: type[M], data: bytes, *, scanned_above: int = IN_A_THREAD) ->
         raise malformed() from None
 
 
-def check_request_size(method: str, data: bytes) -> None:
-    """Check the size of the request of a call, before it is parsed.
+def check_request_size(name: str, data: bytes, limit: int) -> None:
+    """Check the size of a request before it is parsed.
 
     Args:
-        method: The full name of the method: "/flowspan.v1.FlowRunService/GetFlowRun".
+        name: The name of the method: "GetFlowRun".
         data: The request.
+        limit: The size of the largest valid request, in bytes.
 
     Raises:
-        TooLargeError: It is larger than any good request of this method.
+        TooLargeError: The request is larger.
     """
-    name = method.rpartition("/")[2]
-    limit = limits.REQUESTS.get(name, limits.REQUEST)
     if len(data) > limit:
         raise TooLargeError(
             f"The request has {len(data)} bytes; {name} takes {limit} at most.",
             advice="Send less in one request.",
             limit=str(limit),
         )
-
-
-def request_type(method: str) -> type[Message]:
-    """Return the type of the requests of a method: "/flowspan.v1.FlowRunService/GetFlowRun"."""
-    found = Default().FindMethodByName(method.strip("/").replace("/", "."))
-    return GetMessageClass(found.input_type)

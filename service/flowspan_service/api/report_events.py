@@ -1,11 +1,19 @@
-"""The events of a report, checked and translated. The hot path of the edge: each line counts."""
+"""Checks and conversions of reported events: the service's hot path, where each line counts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from flowspan_service.api import checks, limits
-from flowspan_service.api.translate import artifact_change, new_artifact, new_trace, payload_of
+from flowspan_service.api.artifacts import (
+    artifact_change,
+    check_artifact,
+    check_artifact_change,
+    new_artifact,
+)
+from flowspan_service.api.states import check_failure
+from flowspan_service.api.traces import check_trace, new_trace
+from flowspan_service.api.values import payload_of
 from flowspan_service.app.reports import NewRun, NotUnderstood
 from flowspan_service.domain.errors import InvalidFieldError, ServiceError, TooLargeError
 from flowspan_service.domain.rules import Wish
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
     from flowspan.v1.state_pb2 import State as WireState
     from flowspan_service.app.reports import ReportedEvent
 
-# Plain numbers: reading a member of an enum from its class takes as long as a small function.
+# Plain numbers: reading a member of an enum from its class costs as much as a small function.
 _REPORTED = int(Cause.REPORTED)
 _FLOW, _TASK = int(RunKind.FLOW), int(RunKind.TASK)
 _NAMES = {int(key): value for key, value in DEFAULT_NAMES.items()}
@@ -31,14 +39,14 @@ _FAILED, _CRASHED, _COMPLETED, _SCHEDULED = (
 _MAX_SECONDS = checks.MAX_SECONDS
 _SHORT_STATE_NAME = limits.STATE_NAME // 4
 _SHORT_NAME = limits.NAME // 4
-"""Texts with no more characters than these need not be measured: a character has up to 4 bytes."""
+"""Texts of at most these lengths need not be measured: a character has up to 4 bytes."""
 _SYMBOL_FOR_NUL = "␀"
 _MAX_ATTEMPT = 1_000_000
 _INFO = 20
 
 
 def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]:
-    """The events of a batch, and the ids of the runs that they need.
+    """Return the events of a batch, and the ids of the runs that they need.
 
     Raises:
         InvalidFieldError: An event is malformed; the message names its sequence.
@@ -113,14 +121,14 @@ def _read_state(wire: WireState) -> State | NotUnderstood:
 
 
 def _read_rarer(wire: WireState, kind: int, state: State) -> None:
-    """The fields that states of some types may have; with other types they are not looked at."""
+    """Read the fields of certain types of states; other types ignore them."""
     if kind == _COMPLETED:
         if wire.HasField("result"):
             checks.check_payload(wire.result, "state.result", limits.PAYLOAD)
             state.result = wire.result.SerializeToString()
     elif kind in (_FAILED, _CRASHED):
         if wire.HasField("failure"):
-            checks.check_failure(wire.failure, "state.failure")
+            check_failure(wire.failure, "state.failure")
             state.failure = wire.failure.SerializeToString()
     elif kind == _SCHEDULED and wire.HasField("scheduled_time"):
         time = wire.scheduled_time
@@ -154,7 +162,7 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
         checks.check_payload(wire.parameters, "parameters", limits.PARAMETERS)
         parameters = payload_of(wire.parameters)
     if wire.HasField("trace"):
-        checks.check_trace(wire.trace, "trace")
+        check_trace(wire.trace, "trace")
         trace = new_trace(wire.trace)
     state = _read_state(wire.state)
     if state.__class__ is NotUnderstood:
@@ -164,7 +172,7 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
         if kind == 0:
             raise checks.invalid("kind", "is required")
         return run_id, NotUnderstood("kind_is_known", f"This service knows no run of kind {kind}.")
-    # As NewRun(…), without the call through its own __new__.
+    # Like NewRun(…), without the cost of its own __new__.
     new: NewRun = tuple.__new__(
         NewRun,
         (
@@ -179,7 +187,7 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
             parameters,
             trace,
             version,
-            state.time_us,  # type: ignore[union-attr] # its class was just looked at
+            state.time_us,  # type: ignore[union-attr] # its class was just checked
             state,
         ),
     )
@@ -187,7 +195,7 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
 
 
 def _check_family(parent_id: str, root_id: str, flow_run_id: str, ids: set[str]) -> None:
-    """The ids of other runs; the parent's is among those that the batch needs."""
+    """Check the ids of other runs; the batch needs the parent."""
     if parent_id:
         checks.check_id(parent_id, "parent_run_id")
         ids.add(parent_id)
@@ -217,7 +225,7 @@ def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
     checks.check_text(logger, "logger", limits.NAME)
     checks.check_length(message, "message", limits.LOG_MESSAGE)
     if "\0" in message:
-        # Not refused as elsewhere: a batch is not to fail over what some program printed.
+        # Not refused as elsewhere: the output of a program must not fail a batch.
         message = message.replace("\0", _SYMBOL_FOR_NUL)
     trace_id, span_id = wire.trace_id, wire.span_id
     if trace_id or span_id:
@@ -243,13 +251,13 @@ def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
 def _read_rare(event: report_pb2.Event, ids: set[str]) -> ReportedEvent:
     if event.HasField("artifact_created"):
         created = event.artifact_created
-        checks.check_artifact(created, "", is_reported=True)
+        check_artifact(created, "", is_reported=True)
         run_id = created.run_id
         if run_id:
             ids.add(run_id)
         return run_id, new_artifact(created, now_us=0)
     if event.HasField("artifact_changed"):
-        checks.check_artifact_change(event.artifact_changed, "", is_reported=True)
+        check_artifact_change(event.artifact_changed, "", is_reported=True)
         return "", artifact_change(event.artifact_changed, now_us=0)
     if not event.ByteSize():
         raise checks.invalid("event", "is required")
@@ -257,7 +265,7 @@ def _read_rare(event: report_pb2.Event, ids: set[str]) -> ReportedEvent:
 
 
 def _with_sequence(error: ServiceError, sequence: int) -> ServiceError:
-    """The error, saying which event it is about."""
+    """Return the error with the sequence of the event that caused it."""
     made = InvalidFieldError if isinstance(error, InvalidFieldError) else type(error)
     return made(
         f"Event {sequence}: {error}",

@@ -1,18 +1,30 @@
-"""ReportService: what client processes report."""
+"""Reports of client processes: ReportService, as a stream or batch by batch."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc
-from flowspan_service.api import checks, limits
+from flowspan.v1 import report_pb2
+from flowspan.v1 import report_service_pb2 as pb
+from flowspan_service.api import limits
+from flowspan_service.api.acks import command_message, whole_ack
 from flowspan_service.api.capabilities import CAPABILITIES
+from flowspan_service.api.checks import (
+    Checks,
+    check_duration,
+    check_id,
+    check_text,
+    invalid,
+    too_large,
+    with_message,
+)
 from flowspan_service.api.parsing import parse
 from flowspan_service.api.report_events import read_batch
-from flowspan_service.api.report_stream import ReportStream, command_message, whole_ack
-from flowspan_service.api.translate import duration, microseconds, timestamp
+from flowspan_service.api.report_stream import ReportStream
+from flowspan_service.api.values import duration, microseconds, timestamp
 from flowspan_service.app.reports import OpenAndReport, report_pieces
 from flowspan_service.app.sessions import EndSession, OpenSession
 from flowspan_service.domain.errors import (
@@ -20,6 +32,7 @@ from flowspan_service.domain.errors import (
     OverloadedError,
     ServiceError,
     StoppingError,
+    TooLargeError,
     WrongSecretError,
 )
 
@@ -27,27 +40,27 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.edge import CallContext
+    from flowspan_service.api.call import Call
     from flowspan_service.app.reports import ApplyReport
     from flowspan_service.app.sessions import Opened
     from flowspan_service.domain.verdicts import Verdict
 
-_Response = report_service_pb2.ReportResponse
+# ruff: noqa: N802 - methods are named as in the protos
 
 _MANY_VERDICTS = 500
-"""More than these are written in a thread, so that other calls need not wait for them."""
+"""Acks of more verdicts are made in a thread, so that they do not delay other calls."""
 
 
-class ReportService(report_service_pb2_grpc.ReportServiceServicer):
-    """See report_service.proto."""
+class ReportService:
+    """The servicer of ReportService."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def Report(  # noqa: N802 - the name in the proto
-        self, frames: AsyncIterator[bytes], context: CallContext
-    ) -> None:
-        """The stream of a client process; its frames come unparsed."""
+    async def Report(
+        self, frames: AsyncIterator[bytes], _: Call
+    ) -> AsyncIterator[pb.ReportResponse]:
+        """Serve the stream of a client process; its frames arrive unparsed."""
         hello = await _read_hello(frames)
         backend = self._backend
         if backend.stopping.is_set():
@@ -57,20 +70,19 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
             opened = await backend.write(_open(backend, hello, stream.connection_id))
             stream.begin(resume_after=opened.resume_after, lease_us=opened.lease_us)
             backend.live.connect(stream)
-            await context.write(_Response(welcome=self._welcome(opened)))
+            yield pb.ReportResponse(welcome=self._welcome(opened))
             await stream.bring_commands()
-            await stream.run(frames, context)
+            async with aclosing(stream.run(frames)) as responses:
+                async for response in responses:
+                    yield response
         except WrongSecretError:
             stream.refused()
             raise
         finally:
             stream.end()
 
-    async def ReportBatch(  # noqa: N802 - the name in the proto
-        self, request: report_service_pb2.ReportBatchRequest, context: CallContext
-    ) -> report_service_pb2.ReportBatchResponse:
-        """One batch of a client that keeps no stream."""
-        del context
+    async def ReportBatch(self, request: pb.ReportBatchRequest, _: Call) -> pb.ReportBatchResponse:
+        """Store one batch of a client without a stream."""
         backend = self._backend
         session_id = request.hello.session_id
         pieces: list[ApplyReport] = []
@@ -92,7 +104,7 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
             opened = await backend.write(opening)
             ack = report_pb2.Ack(up_to_sequence=opened.resume_after)
         if is_overloaded:
-            # Only now: a client that is sent away lives all the same.
+            # Only now: a client that is refused has nevertheless renewed its lease.
             raise OverloadedError(
                 "More is reported than can be stored.", advice="Send it again in a moment."
             )
@@ -101,7 +113,7 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
         commands = await backend.read(
             backend.store.open_commands, session_id, limit=limits.PAGE_COMMANDS
         )
-        return report_service_pb2.ReportBatchResponse(
+        return pb.ReportBatchResponse(
             ack=ack,
             commands=[command_message(each) for each in commands.items],
             lease=duration(opened.lease_us),
@@ -113,7 +125,7 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
         activity = self._backend.activity
         activity.queued_bytes += size
         try:
-            # The first piece by itself: if the session may not be opened, no other is to follow.
+            # The first piece alone: if the session cannot be opened, no other must follow.
             first = OpenAndReport(opening.session_id, opening, pieces[0])
             reported = await self._backend.write(first)
             if isinstance(reported.outcome, ServiceError):
@@ -146,16 +158,37 @@ class ReportService(report_service_pb2_grpc.ReportServiceServicer):
         )
 
 
+def _check_hello(hello: report_pb2.Hello, field: str) -> None:
+    check_id(hello.session_id, f"{field}.session_id")
+    for name in ("client_name", "client_version", "client_language"):
+        check_text(getattr(hello, name), f"{field}.{name}", limits.SHORT_NAME)
+    check_text(hello.hostname, f"{field}.hostname", limits.NAME)
+    if len(hello.capabilities) > limits.CAPABILITIES:
+        raise TooLargeError(
+            f"{field}.capabilities: more than {limits.CAPABILITIES}", field=f"{field}.capabilities"
+        )
+    if hello.HasField("lease"):
+        check_duration(hello.lease, f"{field}.lease")
+    if hello.secret and not limits.SECRET_MIN <= len(hello.secret) <= limits.SECRET:
+        raise invalid(
+            f"{field}.secret",
+            f"has {len(hello.secret)} bytes; it may have {limits.SECRET_MIN} to {limits.SECRET}",
+        )
+
+
+CHECKS: Checks = {pb.ReportBatchRequest: with_message("hello", _check_hello)}
+
+
 async def _read_hello(frames: AsyncIterator[bytes]) -> report_pb2.Hello:
     data = await anext(aiter(frames), None)
     if data is None:
         raise BadSequenceError("The stream ended before its first frame.", advice="Send Hello.")
     if len(data) > limits.HELLO:
-        raise checks.too_large("hello", len(data), limits.HELLO)
-    request = parse(report_service_pb2.ReportRequest, data)
+        raise too_large("hello", len(data), limits.HELLO)
+    request = parse(pb.ReportRequest, data)
     if request.WhichOneof("frame") != "hello":
         raise BadSequenceError("The first frame is not Hello.", advice="Begin with Hello.")
-    checks.check_hello(request.hello, "hello")
+    _check_hello(request.hello, "hello")
     return request.hello
 
 

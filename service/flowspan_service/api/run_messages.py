@@ -1,7 +1,7 @@
-"""The encoded messages of runs, kept for as long as the runs do not change.
+"""A cache of the encoded messages of runs.
 
-Lists are asked for again and again, and most runs in them have ended. To read and encode a run
-takes fifty times as long as to find what is kept of it.
+Lists are requested repeatedly, and most runs in them have ended. Reading and encoding a run takes
+fifty times as long as a hit in the cache.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 KEPT_BYTES = 16 * limits.MIB
 LARGEST_KEPT = 64 * limits.KIB
 _OVERHEAD_BYTES = 400
-"""What an entry takes besides its message."""
+"""The memory of an entry besides its message."""
 _FIRST_FIELD = b"\x0a"
 """The tag of field 1 with a length: the runs in the responses of both lists."""
 
 
 class RunMessages:
-    """Pages of runs of one kind, as the bytes of field 1 of a response. Safe to use in threads.
+    """Pages of runs of one kind, as the bytes of field 1 of a response. Thread-safe.
 
     Args:
-        store: Where the runs are.
+        store: The store of the runs.
         make: Makes the message of a run.
     """
 
@@ -42,9 +42,9 @@ class RunMessages:
         self._lock = threading.Lock()
 
     def page(self, query: RunQuery) -> tuple[bytes, str | None]:
-        """Return the runs of a page, and the id of the last one; None if no other page follows.
+        """Return the runs of a page, and the id of the last one; None on the last page.
 
-        A page ends early where its message would become too large.
+        A page ends early if its message would become too large.
         """
         keys = self._store.list_run_keys(query)
         parts: list[bytes] = []
@@ -61,7 +61,7 @@ class RunMessages:
         return b"".join(parts), last_id if parts and keys.has_more else None
 
     def _encoded(self, keys: list[RunKey]) -> list[bytes]:
-        """Return the field of each run; empty for one that was deleted just now."""
+        """Return the field of each run; empty for a run that was deleted meanwhile."""
         found = list(map(self._kept.get, keys))
         missing = [key.id for key, part in zip(keys, found, strict=True) if part is None]
         if not missing:

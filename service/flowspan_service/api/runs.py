@@ -1,53 +1,55 @@
-"""FlowRunService and TaskRunService: runs, for everybody but the processes that execute them."""
+"""The operations, checks and conversions that flow runs and task runs share."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flowspan.v1 import (
-    flow_run_service_pb2 as flow_runs,
+from flowspan_service.api import limits
+from flowspan_service.api.checks import (
+    all_of,
+    by_id,
+    check_id_part,
+    check_optional_id,
+    check_text,
+    check_time,
+    check_values,
+    with_message,
+    with_order,
+    with_page,
 )
-from flowspan.v1 import (
-    flow_run_service_pb2_grpc,
-    task_run_service_pb2_grpc,
-)
-from flowspan.v1 import (
-    task_run_service_pb2 as task_runs,
-)
-from flowspan_service.api.paging import history_page, history_query, next_token, run_query
+from flowspan_service.api.paging import Paging, is_oldest_first, selection_of
 from flowspan_service.api.run_messages import RunMessages
-from flowspan_service.api.translate import (
-    flow_run_message,
-    new_flow_run,
+from flowspan_service.api.states import (
+    check_state,
     new_state,
-    run_filter,
+    put_state,
     state_counts,
-    task_run_message,
+    transition_message,
     verdict_message,
 )
-from flowspan_service.app.runs import CreateRun, DeleteRun, SetState, get_run, history
-from flowspan_service.domain.runs import RunKind
+from flowspan_service.api.values import optional_microseconds, put_time
+from flowspan_service.app.queries import RunFilter, RunQuery
+from flowspan_service.app.runs import SetState, get_run, history
+from flowspan_service.domain.errors import AnswerTooLargeError
 from flowspan_service.domain.verdicts import VerdictKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flowspan.v1.run_filter_pb2 import RunFilter, StateCount
+    from flowspan.v1 import flow_run_pb2, task_run_pb2
+    from flowspan.v1.run_filter_pb2 import RunFilter as RunFilterMessage
+    from flowspan.v1.run_filter_pb2 import StateCount
     from flowspan.v1.state_pb2 import State
     from flowspan.v1.transition_pb2 import Transition
     from flowspan.v1.verdict_pb2 import Verdict
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.edge import CallContext
-    from flowspan_service.domain.runs import Run
-
-# ruff: noqa: N802 - methods are named as in the protos
-
+    from flowspan_service.domain.runs import Run, RunKind
 
 M = TypeVar("M")
 
 
-class _Runs(Generic[M]):
-    """What the two services do alike, for one kind of runs.
+class RunOperations(Generic[M]):
+    """The operations of both services of runs, for one kind of runs.
 
     Args:
         backend: The store and what belongs to it.
@@ -62,27 +64,48 @@ class _Runs(Generic[M]):
         self._messages = RunMessages(backend.store, message)
 
     async def get(self, run_id: str) -> M:
-        """One run."""
+        """Return one run.
+
+        Raises:
+            NotFoundError: There is no such run of this kind.
+        """
         backend = self._backend
         return self._message(await backend.read_row(get_run, backend.store, self._kind, run_id))
 
     async def page(self, request: Any) -> tuple[bytes, str]:
-        """The runs of a page, as field 1 of the response, and the token of the next."""
+        """Return the runs of a page, as field 1 of the response, and the token of the next page.
+
+        Raises:
+            BadTokenError: The page token belongs to another query.
+        """
         backend = self._backend
-        query = run_query(backend.tokens, request, self._kind)
+        oldest_first = is_oldest_first(request)
+        bound_to = b"runs\0%d\0%d\0" % (self._kind, oldest_first) + selection_of(request)
+        paging = Paging(backend.tokens, request, bound_to)
+        query = RunQuery(
+            kind=self._kind,
+            filter=run_filter(request.filter),
+            oldest_first=oldest_first,
+            after_id=paging.after(),
+            limit=paging.limit,
+        )
         read = backend.read_row if query.is_cheap else backend.read
         runs, last_id = await read(self._messages.page, query)
-        return runs, next_token(backend.tokens, request, self._kind, last_id)
+        return runs, paging.token_at(last_id)
 
-    async def counts(self, wanted: RunFilter) -> list[StateCount]:
-        """How many runs are in which state."""
+    async def counts(self, wanted: RunFilterMessage) -> list[StateCount]:
+        """Return the number of runs per type of state."""
         backend = self._backend
         return state_counts(
             await backend.read(backend.store.count_runs, self._kind, run_filter(wanted))
         )
 
     async def set_state(self, run_id: str, state: State) -> tuple[Verdict, M]:
-        """Asks for a transition, and tells the session that runs the run if it is to stop."""
+        """Propose a transition, and send the command that follows from it to the run's session.
+
+        Raises:
+            NotFoundError: There is no such run of this kind.
+        """
         backend = self._backend
         outcome = await backend.write(SetState(self._kind, run_id, new_state(state)))
         accepted = outcome.verdict.kind == VerdictKind.ACCEPTED
@@ -94,130 +117,98 @@ class _Runs(Generic[M]):
         return verdict_message(outcome.verdict), self._message(outcome.run)
 
     async def history(self, request: Any) -> tuple[list[Transition], str]:
-        """The transitions of a page of a run's history, and the token of the next."""
+        """Return a page of a run's transitions, and the token of the next page.
+
+        Clients older than pages ask for no page size, and expect the whole history.
+
+        Raises:
+            AnswerTooLargeError: The whole history is wanted and too large for one message.
+            BadTokenError: The page token belongs to another query.
+            NotFoundError: There is no such run of this kind.
+        """
         backend = self._backend
-        query = history_query(backend.tokens, request)
+        wants_all = not request.page_size and not request.page_token
+        bound_to = f"history\0{request.DESCRIPTOR.name}\0{request.id}".encode()
+        default_limit = limits.WHOLE_HISTORY if wants_all else limits.PAGE_TRANSITIONS
+        paging = Paging(backend.tokens, request, bound_to, default_limit=default_limit)
+        after = paging.after_number()
 
         def read() -> tuple[list[Transition], str]:
-            page = history(backend.store, self._kind, **query)
-            return history_page(backend.tokens, request, page)
+            page = history(
+                backend.store,
+                self._kind,
+                run_id=request.id,
+                after_ordinal=after,
+                limit=paging.limit,
+                limit_bytes=limits.WHOLE_MESSAGE if wants_all else limits.PAGE_MESSAGE,
+            )
+            if page.has_more and wants_all:
+                raise _history_too_large(request.id, len(page.items))
+            messages = [transition_message(each) for each in page.items]
+            return messages, paging.token_after(page, lambda each: each.ordinal)
 
         return await backend.read(read)
 
 
-class FlowRunService(flow_run_service_pb2_grpc.FlowRunServiceServicer):
-    """See flow_run_service.proto."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._runs = _Runs(backend, RunKind.FLOW, flow_run_message)
-
-    async def CreateFlowRun(
-        self, request: flow_runs.CreateFlowRunRequest, context: CallContext
-    ) -> flow_runs.CreateFlowRunResponse:
-        """Creates a run that nobody executes yet."""
-        del context
-        new = new_flow_run(request.flow_run, now_us=self._backend.clock.now_us())
-        created = await self._backend.write(CreateRun(new))
-        self._backend.activity.committed_transition_count += created.is_new
-        return flow_runs.CreateFlowRunResponse(
-            flow_run=flow_run_message(created.run), created=created.is_new
-        )
-
-    async def GetFlowRun(
-        self, request: flow_runs.GetFlowRunRequest, context: CallContext
-    ) -> flow_runs.GetFlowRunResponse:
-        """One run."""
-        del context
-        return flow_runs.GetFlowRunResponse(flow_run=await self._runs.get(request.id))
-
-    async def ListFlowRuns(
-        self, request: flow_runs.ListFlowRunsRequest, context: CallContext
-    ) -> bytes:
-        """A page of runs: a ListFlowRunsResponse, encoded."""
-        del context
-        runs, token = await self._runs.page(request)
-        rest = flow_runs.ListFlowRunsResponse(next_page_token=token)
-        return runs + rest.SerializeToString()
-
-    async def CountFlowRuns(
-        self, request: flow_runs.CountFlowRunsRequest, context: CallContext
-    ) -> flow_runs.CountFlowRunsResponse:
-        """How many runs are in which state."""
-        del context
-        return flow_runs.CountFlowRunsResponse(counts=await self._runs.counts(request.filter))
-
-    async def DeleteFlowRun(
-        self, request: flow_runs.DeleteFlowRunRequest, context: CallContext
-    ) -> flow_runs.DeleteFlowRunResponse:
-        """Deletes a run with all that it called."""
-        del context
-        deleting = self._backend.deleting
-        deleting.add(request.id)
-        try:
-            deleted = await self._backend.write(DeleteRun(request.id, force=request.force))
-        finally:
-            deleting.discard(request.id)
-        return flow_runs.DeleteFlowRunResponse(deleted_run_count=deleted)
-
-    async def SetFlowRunState(
-        self, request: flow_runs.SetFlowRunStateRequest, context: CallContext
-    ) -> flow_runs.SetFlowRunStateResponse:
-        """Asks for a transition."""
-        del context
-        verdict, run = await self._runs.set_state(request.id, request.state)
-        return flow_runs.SetFlowRunStateResponse(verdict=verdict, flow_run=run)
-
-    async def ListFlowRunTransitions(
-        self, request: flow_runs.ListFlowRunTransitionsRequest, context: CallContext
-    ) -> flow_runs.ListFlowRunTransitionsResponse:
-        """The history of one run."""
-        del context
-        messages, token = await self._runs.history(request)
-        return flow_runs.ListFlowRunTransitionsResponse(transitions=messages, next_page_token=token)
+def _history_too_large(run_id: str, read_count: int) -> AnswerTooLargeError:
+    return AnswerTooLargeError(
+        f"The history of the run {run_id} is larger than one message may be: it has more "
+        f"than {read_count} transitions.",
+        advice="Read it page by page, with page_size; older clients need an update for that.",
+        run_id=run_id,
+    )
 
 
-class TaskRunService(task_run_service_pb2_grpc.TaskRunServiceServicer):
-    """See task_run_service.proto."""
+def check_filter(wanted: RunFilterMessage, field: str) -> None:
+    """Check a filter of runs."""
+    for name in ("state_types", "state_names", "function_names", "tags"):
+        check_values(getattr(wanted, name), f"{field}.{name}")
+    for name in ("parent_run_id", "root_run_id", "flow_run_id"):
+        check_optional_id(getattr(wanted, name), f"{field}.{name}")
+    if wanted.HasField("created_after"):
+        check_time(wanted.created_after, f"{field}.created_after")
+    if wanted.HasField("created_before"):
+        check_time(wanted.created_before, f"{field}.created_before")
+    check_text(wanted.run_name, f"{field}.run_name", limits.NAME)
+    check_id_part(wanted.id_prefix, f"{field}.id_prefix", "beginning")
+    check_id_part(wanted.id_suffix, f"{field}.id_suffix", "end")
 
-    def __init__(self, backend: Backend) -> None:
-        self._runs = _Runs(backend, RunKind.TASK, task_run_message)
 
-    async def GetTaskRun(
-        self, request: task_runs.GetTaskRunRequest, context: CallContext
-    ) -> task_runs.GetTaskRunResponse:
-        """One run."""
-        del context
-        return task_runs.GetTaskRunResponse(task_run=await self._runs.get(request.id))
+def check_count(request: Any) -> None:
+    """Check a request to count runs."""
+    check_filter(request.filter, "filter")
 
-    async def ListTaskRuns(
-        self, request: task_runs.ListTaskRunsRequest, context: CallContext
-    ) -> bytes:
-        """A page of runs: a ListTaskRunsResponse, encoded."""
-        del context
-        runs, token = await self._runs.page(request)
-        rest = task_runs.ListTaskRunsResponse(next_page_token=token)
-        return runs + rest.SerializeToString()
 
-    async def CountTaskRuns(
-        self, request: task_runs.CountTaskRunsRequest, context: CallContext
-    ) -> task_runs.CountTaskRunsResponse:
-        """How many runs are in which state."""
-        del context
-        return task_runs.CountTaskRunsResponse(counts=await self._runs.counts(request.filter))
+check_list = all_of(check_count, with_order, with_page(limits.PAGE_RUNS))
+check_set_state = all_of(by_id, with_message("state", check_state))
+check_history = all_of(by_id, with_page(limits.PAGE_TRANSITIONS))
 
-    async def SetTaskRunState(
-        self, request: task_runs.SetTaskRunStateRequest, context: CallContext
-    ) -> task_runs.SetTaskRunStateResponse:
-        """Asks for a transition."""
-        del context
-        verdict, run = await self._runs.set_state(request.id, request.state)
-        return task_runs.SetTaskRunStateResponse(verdict=verdict, task_run=run)
 
-    async def ListTaskRunTransitions(
-        self, request: task_runs.ListTaskRunTransitionsRequest, context: CallContext
-    ) -> task_runs.ListTaskRunTransitionsResponse:
-        """The history of one run."""
-        del context
-        messages, token = await self._runs.history(request)
-        return task_runs.ListTaskRunTransitionsResponse(transitions=messages, next_page_token=token)
+def run_filter(wire: RunFilterMessage) -> RunFilter:
+    """Return the filter of a message."""
+    return RunFilter(
+        state_types=tuple(wire.state_types),
+        state_names=tuple(wire.state_names),
+        function_names=tuple(wire.function_names),
+        tags=tuple(wire.tags),
+        parent_run_id=wire.parent_run_id or None,
+        root_run_id=wire.root_run_id or None,
+        flow_run_id=wire.flow_run_id or None,
+        top_level_only=wire.top_level_only,
+        created_after_us=optional_microseconds(wire, "created_after"),
+        created_before_us=optional_microseconds(wire, "created_before"),
+        run_name=wire.run_name or None,
+        id_prefix=wire.id_prefix or None,
+        id_suffix=wire.id_suffix or None,
+    )
+
+
+def put_course(wire: flow_run_pb2.FlowRun | task_run_pb2.TaskRun, run: Run) -> None:
+    """Set the state and the times of a run in place."""
+    put_state(wire.state, run.state)
+    put_time(wire.create_time, run.created_us)
+    if run.started_us is not None:
+        put_time(wire.start_time, run.started_us)
+    if run.ended_us is not None:
+        put_time(wire.end_time, run.ended_us)
+    put_time(wire.run_duration, run.run_duration_us)

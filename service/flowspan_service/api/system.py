@@ -1,35 +1,37 @@
-"""SystemService: the service itself."""
+"""The service itself: SystemService."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowspan.v1 import system_service_pb2, system_service_pb2_grpc
+from flowspan.v1 import system_service_pb2 as pb
 from flowspan_service.api import limits
 from flowspan_service.api.capabilities import CAPABILITIES
-from flowspan_service.api.translate import duration, timestamp
+from flowspan_service.api.checks import Checks, no_check
+from flowspan_service.api.values import duration, timestamp
 from flowspan_service.domain.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.edge import CallContext
+    from flowspan_service.api.call import Call
+
+CHECKS: Checks = {pb.GetInfoRequest: no_check}
 
 
-class SystemService(system_service_pb2_grpc.SystemServiceServicer):
-    """See system_service.proto."""
+class SystemService:
+    """The servicer of SystemService."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     async def GetInfo(  # noqa: N802 - the name in the proto
-        self, request: system_service_pb2.GetInfoRequest, context: CallContext
-    ) -> system_service_pb2.GetInfoResponse:
-        """What the service is and how it does."""
-        del request, context
+        self, _: pb.GetInfoRequest, __: Call
+    ) -> pb.GetInfoResponse:
+        """Return facts and figures about the service."""
         backend = self._backend
         about = backend.about
         times = backend.store.write_times()
-        response = system_service_pb2.GetInfoResponse(
+        response = pb.GetInfoResponse(
             version=about.version,
             schema_version=await backend.read(backend.store.schema_version),
             database=about.database,
@@ -57,7 +59,7 @@ class SystemService(system_service_pb2_grpc.SystemServiceServicer):
         return response
 
     async def _size_bytes(self) -> int:
-        """The size of the database; 0 if it cannot be read, for the rest is of use all the same."""
+        """Return the size of the database; 0 if it is unavailable, as the rest is still useful."""
         try:
             return await self._backend.read(self._backend.store.size_bytes)
         except StoreUnavailableError:

@@ -27,36 +27,35 @@ _UNSIGNED_CHECK_BYTES = 8
 
 
 class WatchPlace(NamedTuple):
-    """Where a watch goes on."""
+    """The place after which a watch resumes."""
 
     position: int
     commit_us: int
-    """When the transition at the position was committed, which tells histories apart that have
-    parted after a backup was restored; 0 if there is none.
-    """
+    """The commit time of the transition at the position, which differs if a restored backup has
+    led to another history; 0 without a transition."""
 
 
 class Tokens:
-    """Makes and reads the tokens of one database."""
+    """The tokens of one database."""
 
     def __init__(self, identity: Identity) -> None:
         self._key = identity.token_key
         self._database = bytes.fromhex(identity.database_id.replace("-", ""))[:_DATABASE_BYTES]
 
     def seal(self, place: str | int, *, query: bytes) -> str:
-        """Make a token for a place in the answer to a query.
+        """Return a token for a place in the answer to a query.
 
         Args:
-            place: Where to go on.
-            query: What the token is bound to: the kind of the token and all that selects and
-                orders.
+            place: The place to continue after.
+            query: The bytes that the token is bound to: the kind of the token, the filter and the
+                order.
         """
         data = str(place).encode()
         raw = _VERSION + self._database + self._sign(data, query) + data
         return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
     def unseal(self, token: str, *, query: bytes, field: str = "page_token") -> str:
-        """Read the place that a token stands for.
+        """Return the place of a token.
 
         Raises:
             BadTokenError: The token was not made for this database, or belongs to another query.
@@ -69,7 +68,7 @@ class Tokens:
         raise _bad_token(field)
 
     def unseal_number(self, token: str, *, query: bytes, field: str = "page_token") -> int:
-        """Read the place that a token stands for, which is a number.
+        """Return the place of a token, as a number.
 
         Raises:
             BadTokenError: As in `unseal`.
@@ -77,14 +76,14 @@ class Tokens:
         return int(self.unseal(token, query=query, field=field))
 
     def seal_watch(self, place: WatchPlace, *, query: bytes) -> str:
-        """Make the resume token of a watch."""
+        """Return the resume token of a watch."""
         return self.seal(f"{place.position}:{place.commit_us}", query=query)
 
     def unseal_watch(self, token: str, *, query: bytes) -> WatchPlace:
-        """Read the resume token of a watch.
+        """Return the place of the resume token of a watch.
 
         Raises:
-            BadTokenError: It was not made here, or belongs to the watch of something else.
+            BadTokenError: The token was not made here, or belongs to another watch.
             TokenOutOfRangeError: It was made for another database, or by an earlier version.
         """
         raw = _decoded(token)
@@ -111,9 +110,9 @@ class Tokens:
 
 
 def out_of_range(reason: str, *, field: str = "resume_token") -> TokenOutOfRangeError:
-    """The error for a watch or a tail that cannot go on where it was."""
+    """Return the error for a watch or a tail that cannot resume."""
     return TokenOutOfRangeError(
-        f"{field}: this is no place to go on from, for {reason}",
+        f"{field}: cannot resume from this place: {reason}",
         advice="Begin again without it.",
         field=field,
     )
@@ -129,7 +128,7 @@ def _decoded(token: str) -> bytes:
 
 
 def _is_unsigned(raw: bytes, query: bytes) -> bool:
-    """Whether it is a token as they were made before they were signed."""
+    """Return True for a token of the version that did not sign tokens."""
     check, data = raw[:_UNSIGNED_CHECK_BYTES], raw[_UNSIGNED_CHECK_BYTES:]
     digest = blake2b(data, digest_size=_UNSIGNED_CHECK_BYTES, person=b"flowspan token")
     digest.update(b"\0" + query)

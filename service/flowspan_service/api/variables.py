@@ -1,34 +1,48 @@
-"""VariableService: values that flows and people share."""
+"""Variables: VariableService, and the checks and conversion of variables."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import re
+from typing import TYPE_CHECKING, Any
 
-from flowspan.v1 import variable_service_pb2 as variables
-from flowspan.v1 import variable_service_pb2_grpc
+from flowspan.v1 import variable_pb2
+from flowspan.v1 import variable_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.translate import payload_of, variable_message
+from flowspan_service.api.checks import (
+    Checks,
+    all_of,
+    check_payload,
+    check_tags,
+    check_text,
+    invalid,
+    shown,
+    with_message,
+    with_page,
+)
+from flowspan_service.api.paging import Paging
+from flowspan_service.api.values import payload_message, payload_of, timestamp
 from flowspan_service.app.queries import VariableQuery
 from flowspan_service.app.variables import DeleteVariable, SetVariable, get_variable
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.edge import CallContext
+    from flowspan_service.api.call import Call
+    from flowspan_service.domain.variables import Variable
 
 # ruff: noqa: N802 - methods are named as in the protos
 
+_is_name = re.compile(r"[a-z0-9_-]*").fullmatch
 
-class VariableService(variable_service_pb2_grpc.VariableServiceServicer):
-    """See variable_service.proto."""
+
+class VariableService:
+    """The servicer of VariableService."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def SetVariable(
-        self, request: variables.SetVariableRequest, context: CallContext
-    ) -> variables.SetVariableResponse:
-        """Sets a variable."""
-        del context
+    async def SetVariable(self, request: pb.SetVariableRequest, _: Call) -> pb.SetVariableResponse:
+        """Set a variable."""
         wire = request.variable
         done = await self._backend.write(
             SetVariable(
@@ -38,49 +52,101 @@ class VariableService(variable_service_pb2_grpc.VariableServiceServicer):
                 overwrite=request.overwrite,
             )
         )
-        return variables.SetVariableResponse(
-            variable=variable_message(done.variable), created=done.is_new
-        )
+        return pb.SetVariableResponse(variable=variable_message(done.variable), created=done.is_new)
 
-    async def GetVariable(
-        self, request: variables.GetVariableRequest, context: CallContext
-    ) -> variables.GetVariableResponse:
-        """One variable."""
-        del context
+    async def GetVariable(self, request: pb.GetVariableRequest, _: Call) -> pb.GetVariableResponse:
+        """Return one variable."""
         found = await self._backend.read(get_variable, self._backend.store, request.name)
-        return variables.GetVariableResponse(variable=variable_message(found))
+        return pb.GetVariableResponse(variable=variable_message(found))
 
     async def ListVariables(
-        self, request: variables.ListVariablesRequest, context: CallContext
-    ) -> variables.ListVariablesResponse:
-        """A page of variables, by name."""
-        del context
+        self, request: pb.ListVariablesRequest, _: Call
+    ) -> pb.ListVariablesResponse:
+        """Return a page of variables, by name."""
         selection = "\0".join((request.name_prefix, *sorted(request.tags)))
-        query = b"variables\0" + selection.encode()
-        after_name = None
-        if request.page_token:
-            after_name = self._backend.tokens.unseal(request.page_token, query=query)
+        paging = Paging(self._backend.tokens, request, b"variables\0" + selection.encode())
         page = await self._backend.read(
             self._backend.store.list_variables,
             VariableQuery(
                 name_prefix=request.name_prefix,
                 tags=tuple(request.tags),
-                after_name=after_name,
-                limit=request.page_size or limits.PAGE_RUNS_DEFAULT,
+                after_name=paging.after(),
+                limit=paging.limit,
                 limit_bytes=limits.PAGE_MESSAGE,
             ),
         )
-        return variables.ListVariablesResponse(
+        return pb.ListVariablesResponse(
             variables=[variable_message(each) for each in page.items],
-            next_page_token=(
-                self._backend.tokens.seal(page.items[-1].name, query=query) if page.has_more else ""
-            ),
+            next_page_token=paging.token_after(page, lambda each: each.name),
         )
 
     async def DeleteVariable(
-        self, request: variables.DeleteVariableRequest, context: CallContext
-    ) -> variables.DeleteVariableResponse:
-        """Deletes a variable."""
-        del context
+        self, request: pb.DeleteVariableRequest, _: Call
+    ) -> pb.DeleteVariableResponse:
+        """Delete a variable."""
         deleted = await self._backend.write(DeleteVariable(request.name))
-        return variables.DeleteVariableResponse(deleted=deleted)
+        return pb.DeleteVariableResponse(deleted=deleted)
+
+
+def check_variable_name(name: str, field: str) -> None:
+    """Check the name of a variable, a prefix of one, or an empty text."""
+    check_text(name, field, limits.VARIABLE_NAME)
+    if not _is_name(name):
+        raise invalid(
+            field,
+            f"{shown(name)} has other characters than lower-case letters, digits, dashes and"
+            " underscores",
+        )
+
+
+def _check_required_name(name: str, field: str) -> None:
+    if not name:
+        raise invalid(field, "is required")
+    check_variable_name(name, field)
+
+
+def _by_name(request: Any) -> None:
+    _check_required_name(request.name, "name")
+
+
+def _check_variable(variable: variable_pb2.Variable, field: str) -> None:
+    _check_required_name(variable.name, f"{field}.name")
+    if not variable.HasField("value"):
+        raise invalid(f"{field}.value", "is required")
+    check_payload(variable.value, f"{field}.value", limits.VARIABLE_VALUE)
+    if variable.value.encoding != "json":
+        raise invalid(f"{field}.value.encoding", "must be 'json'")
+    try:
+        json.loads(variable.value.data.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise invalid(f"{field}.value.data", "is not JSON, or nested too deeply") from None
+    check_tags(variable.tags, f"{field}.tags")
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and the infinities, which Python's parser accepts."""
+    raise ValueError(name)
+
+
+def _check_selection(request: pb.ListVariablesRequest) -> None:
+    check_variable_name(request.name_prefix, "name_prefix")
+    check_tags(request.tags, "tags")
+
+
+CHECKS: Checks = {
+    pb.SetVariableRequest: with_message("variable", _check_variable),
+    pb.GetVariableRequest: _by_name,
+    pb.ListVariablesRequest: all_of(_check_selection, with_page(limits.PAGE_RUNS)),
+    pb.DeleteVariableRequest: _by_name,
+}
+
+
+def variable_message(variable: Variable) -> variable_pb2.Variable:
+    """Return the message of a variable."""
+    return variable_pb2.Variable(
+        name=variable.name,
+        value=payload_message(variable.value),
+        tags=variable.tags,
+        create_time=timestamp(variable.created_us),
+        update_time=timestamp(variable.updated_us),
+    )

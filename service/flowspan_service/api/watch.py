@@ -1,13 +1,16 @@
-"""WatchService: changes as they happen."""
+"""Watches: WatchService, which sends changes as they happen."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flowspan.v1 import watch_service_pb2, watch_service_pb2_grpc
+from flowspan.v1 import watch_service_pb2 as pb
+from flowspan_service.api.checks import Checks, check_optional_id
+from flowspan_service.api.flow_runs import flow_run_message
+from flowspan_service.api.states import transition_message
+from flowspan_service.api.task_runs import task_run_message
 from flowspan_service.api.tokens import WatchPlace, out_of_range
-from flowspan_service.api.translate import flow_run_message, task_run_message, transition_message
 from flowspan_service.app.feeds import Watched
 from flowspan_service.app.runs import get_run_of_any_kind
 from flowspan_service.app.watching import snapshot_pages
@@ -17,26 +20,23 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.edge import CallContext
+    from flowspan_service.api.call import Call
     from flowspan_service.api.tokens import Tokens
     from flowspan_service.app.feeds import Feed
     from flowspan_service.app.watching import WatchedChange
     from flowspan_service.domain.runs import Run
 
-_Response = watch_service_pb2.WatchResponse
 
-
-class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
-    """See watch_service.proto."""
+class WatchService:
+    """The servicer of WatchService."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     async def Watch(  # noqa: N802 - the name in the proto
-        self, request: watch_service_pb2.WatchRequest, context: CallContext
-    ) -> AsyncIterator[watch_service_pb2.WatchResponse]:
-        """The runs as they are, a mark, and then every transition."""
-        del context
+        self, request: pb.WatchRequest, _: Call
+    ) -> AsyncIterator[pb.WatchResponse | bytes]:
+        """Yield a snapshot of the runs, a mark, and then every transition."""
         backend, run_id = self._backend, request.run_id or None
         bound_to = b"watch\0" + request.run_id.encode()
         root_run_id, after = None, 0
@@ -52,8 +52,8 @@ class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
                 async for run in self._snapshot(after, request):
                     count += 1
                     yield _snapshot_message(run)
-            yield _Response(
-                snapshot_end=watch_service_pb2.SnapshotEnd(run_count=count),
+            yield pb.WatchResponse(
+                snapshot_end=pb.SnapshotEnd(run_count=count),
                 resume_token=backend.tokens.seal_watch(
                     WatchPlace(after, await backend.read(backend.store.commit_time, after)),
                     query=bound_to,
@@ -68,11 +68,11 @@ class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
     async def _changes(
         self, feed: Feed, watched: Watched, after: int, encode: Callable[[WatchedChange], bytes]
     ) -> AsyncIterator[Any]:
-        """The changes after a position, encoded, until the watched run has ended."""
+        """Yield the encoded changes after a position, until the watched run has ended."""
         backend = self._backend
         while True:
             if after < feed.begin:
-                # What the feed does not keep any more is in the store.
+                # The feed no longer holds these changes; the store does.
                 found = await backend.feeds.read(watched, encode, after)
                 messages, upto, has_ended = found.messages, found.looked_at, found.has_ended
             else:
@@ -87,10 +87,10 @@ class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
                 await feed.news(after)
 
     async def _place(self, token: str, bound_to: bytes) -> int:
-        """The position that a resume token stands for.
+        """Return the position of a resume token.
 
         Raises:
-            BadTokenError: It is none of this database, or of another watch.
+            BadTokenError: The token is of no database, or of another watch.
             TokenOutOfRangeError: The database does not have that position, or has another
                 transition there.
         """
@@ -99,14 +99,12 @@ class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
         if place.position > await backend.read(backend.store.position):
             raise out_of_range("the database is in an earlier state (a backup was restored?)")
         commit_us = await backend.read(backend.store.commit_time, place.position)
-        # What was deleted since cannot be compared.
+        # A transition that was deleted since cannot be compared.
         if commit_us and place.commit_us and commit_us != place.commit_us:
             raise out_of_range("the database has another history (a backup was restored?)")
         return place.position
 
-    async def _snapshot(
-        self, at: int, request: watch_service_pb2.WatchRequest
-    ) -> AsyncIterator[Run]:
+    async def _snapshot(self, at: int, request: pb.WatchRequest) -> AsyncIterator[Run]:
         backend = self._backend
         pages = snapshot_pages(
             backend.store,
@@ -119,21 +117,28 @@ class WatchService(watch_service_pb2_grpc.WatchServiceServicer):
                 yield run
 
 
-def _snapshot_message(run: Run) -> watch_service_pb2.WatchResponse:
+def _check_watch(request: pb.WatchRequest) -> None:
+    check_optional_id(request.run_id, "run_id")
+
+
+CHECKS: Checks = {pb.WatchRequest: _check_watch}
+
+
+def _snapshot_message(run: Run) -> pb.WatchResponse:
     if run.kind == RunKind.FLOW:
-        return _Response(flow_run=flow_run_message(run))
-    return _Response(task_run=task_run_message(run))
+        return pb.WatchResponse(flow_run=flow_run_message(run))
+    return pb.WatchResponse(task_run=task_run_message(run))
 
 
 def _encoded_change(tokens: Tokens, bound_to: bytes, change: WatchedChange) -> bytes:
-    """A change as it is sent to all who watch the same; called in a thread."""
+    """Encode a change once for all watches of the same runs; called in a thread."""
     place = WatchPlace(change.transition.position, change.transition.commit_us)
     token = tokens.seal_watch(place, query=bound_to)
-    return _Response(change=_change_message(change), resume_token=token).SerializeToString()
+    return pb.WatchResponse(change=_change_message(change), resume_token=token).SerializeToString()
 
 
-def _change_message(change: WatchedChange) -> watch_service_pb2.Change:
-    message = watch_service_pb2.Change(transition=transition_message(change.transition))
+def _change_message(change: WatchedChange) -> pb.Change:
+    message = pb.Change(transition=transition_message(change.transition))
     if change.created is not None:
         if change.created.kind == RunKind.FLOW:
             message.flow_run.CopyFrom(flow_run_message(change.created))

@@ -1,7 +1,7 @@
-"""The shape of a message, counted on its bytes before it is parsed.
+"""The wire shape of a message, counted on its bytes before it is parsed.
 
 A field of two bytes may become a message of 200 bytes in memory, so a limit on the bytes alone does
-not bound what parsing takes. The scan decodes nothing: it steps from field to field, into those
+not bound the memory of parsing. The scan decodes nothing: it steps from field to field, into those
 that hold messages, and stops at the limit.
 """
 
@@ -33,7 +33,7 @@ _shapes: dict[str, _Shape] = {}
 
 
 class _MalformedError(Exception):
-    """These bytes are no message."""
+    """The bytes are no message."""
 
 
 def check_shape(data: bytes, message: type[Message]) -> None:
@@ -50,7 +50,7 @@ def check_shape(data: bytes, message: type[Message]) -> None:
 
 
 def malformed() -> InvalidFieldError:
-    """Make the error for bytes that are no message."""
+    """Return the error for bytes that are no message."""
     return InvalidFieldError(
         "The bytes received are not a message of the type that this method takes.",
         advice="Check that text is UTF-8 and that both sides were made from the same protos.",
@@ -58,7 +58,7 @@ def malformed() -> InvalidFieldError:
 
 
 def _shape_of(descriptor: Any) -> _Shape:
-    """Return the shape of a type; a type that contains itself has a shape that does."""
+    """Return the shape of a type; the shape of a recursive type contains itself."""
     shape = _shapes.get(descriptor.full_name)
     if shape is None:
         shape = _shapes[descriptor.full_name] = {}
@@ -69,7 +69,7 @@ def _shape_of(descriptor: Any) -> _Shape:
 
 
 class _Scan:
-    """What was counted of a message so far."""
+    """The counts of a message during its scan."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -80,8 +80,8 @@ class _Scan:
         """Count the message in these bytes.
 
         Raises:
-            _MalformedError, IndexError, KeyError: They are no message.
-            TooLargeError: Too much was counted.
+            _MalformedError, IndexError, KeyError: The bytes are no message.
+            TooLargeError: A count exceeds its limit.
         """
         self._messages += 1
         if self._messages > MAX_MESSAGES:
@@ -108,7 +108,7 @@ class _Scan:
             raise _MalformedError
 
     def _number(self, at: int) -> tuple[int, int]:
-        """Return the number that begins here, and where it ends."""
+        """Return the number at a position, and the position after it."""
         byte = self._data[at]
         if byte <= 0x7F:
             return byte, at + 1

@@ -58,7 +58,7 @@ def unpublish(home: Path) -> None:
 
 
 def read(home: Path) -> dict[str, Any] | None:
-    """Return the published content; None if there is none or it is not readable."""
+    """Return the published content; None if the file is missing or malformed."""
     try:
         found = json.loads((home / FILE_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):

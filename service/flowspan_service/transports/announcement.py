@@ -27,7 +27,7 @@ def announce(config: Config, about: About, lock: DatabaseLock | None, addresses:
 
     Args:
         config: The settings.
-        about: The facts that the service tells of itself.
+        about: Facts about the service.
         lock: The lock of its SQLite database; None for other databases.
         addresses: The addresses on which it listens, the nearest first.
     """

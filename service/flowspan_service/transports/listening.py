@@ -42,8 +42,8 @@ def listen(server: Listener, config: Config) -> list[str]:
     if config.listens_on_tcp:
         if not is_loopback(config.host):
             log.warning(
-                "anybody who reaches this address may read and change everything: there is no "
-                "authentication yet",
+                "every client that reaches this address can read and change everything: there "
+                "is no authentication yet",
                 host=config.host,
             )
         port = server.listen(config.host, config.port)

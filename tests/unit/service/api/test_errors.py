@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import grpc
 import pytest
-from google.rpc.error_details_pb2 import ErrorInfo
-from google.rpc.status_pb2 import Status
 
 from flowspan.v1.error_pb2 import ErrorReason
-from flowspan_service.api.errors import CODES, code_of, details_of
+from flowspan_service.api.errors import (
+    CODES,
+    Code,
+    as_service_error,
+    code_of,
+    error_info,
+    message_of,
+)
 from flowspan_service.domain import errors
 
 ERRORS = [
@@ -29,19 +33,25 @@ def test_every_error_has_a_reason_of_its_own(kind: type[errors.ServiceError]) ->
     assert [each.reason for each in ERRORS].count(kind.reason) == 1
 
 
-def test_details_carry_reason_advice_and_metadata() -> None:
+def test_error_info_carries_reason_advice_and_metadata() -> None:
     error = errors.NotFoundError("There is no run 5.", advice="Look elsewhere.", run_id="5")
-    assert code_of(error) is grpc.StatusCode.NOT_FOUND
-    ((key, value),) = details_of(error)
-    assert key == "grpc-status-details-bin"
-    status = Status.FromString(value)
-    assert (status.code, status.message) == (5, "There is no run 5.")
-    info = ErrorInfo()
-    assert status.details[0].Unpack(info)
+    assert code_of(error) is Code.NOT_FOUND
+    assert message_of(error) == "There is no run 5."
+    info = error_info(error)
     assert (info.reason, info.domain) == ("NOT_FOUND", "flowspan.v1")
     assert dict(info.metadata) == {"run_id": "5", "advice": "Look elsewhere."}
 
 
 def test_long_texts_are_shortened() -> None:
-    ((_, value),) = details_of(errors.InvalidFieldError("x" * 100_000, field="y" * 100_000))
-    assert len(value) < 8_000
+    error = errors.InvalidFieldError("x" * 100_000, field="y" * 100_000)
+    assert len(message_of(error)) == 1024
+    assert error_info(error).ByteSize() < 4_000
+
+
+def test_a_defect_is_answered_with_a_reference_to_the_log() -> None:
+    expected = errors.NotFoundError("There is no run 5.")
+    assert as_service_error("/x/Y", expected) is expected
+    unexpected = as_service_error("/x/Y", ZeroDivisionError("secret"))
+    assert code_of(unexpected) is Code.INTERNAL
+    assert "secret" not in str(unexpected)
+    assert unexpected.metadata["error_id"] in str(unexpected)

@@ -8,8 +8,8 @@ from tests.support.memory_store import MemoryStore
 
 from flowspan.v1 import flow_run_service_pb2
 from flowspan_service.api import limits, run_messages
+from flowspan_service.api.flow_runs import flow_run_message
 from flowspan_service.api.run_messages import RunMessages
-from flowspan_service.api.translate import flow_run_message
 from flowspan_service.app.queries import RunFilter, RunQuery
 from flowspan_service.domain.runs import RunKind
 

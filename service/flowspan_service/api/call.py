@@ -1,0 +1,25 @@
+"""A call as a servicer sees it, whichever transport carries it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The facts of one call, besides its request.
+
+    Attributes:
+        metadata: The headers of the call, by lower-case name; the last value of each.
+        peer: The address of the caller, in the notation of the transport; empty if unknown.
+        timeout_s: The time that the caller allowed at the start of the call; None for no deadline.
+            The transport cancels the handler when it is over, or when the caller cancels.
+    """
+
+    metadata: Mapping[str, str | bytes] = field(default_factory=dict)
+    peer: str = ""
+    timeout_s: float | None = None

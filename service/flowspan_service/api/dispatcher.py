@@ -1,0 +1,150 @@
+"""The steps of every call, whichever transport carries it.
+
+A transport hands over the bytes of a request and a Call, and gets the bytes of the answers or a
+ServiceError: check the size, parse, check the fields, call the handler, encode. The errors of
+handlers are mapped here, too (see `api.errors`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from flowspan_service.api.errors import as_service_error
+from flowspan_service.api.parsing import check_request_size, parse
+from flowspan_service.domain.errors import OverloadedError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from google.protobuf.message import Message
+
+    from flowspan_service.api.backend import Backend
+    from flowspan_service.api.call import Call
+    from flowspan_service.api.services import Method
+
+log = structlog.get_logger("flowspan.rpc")
+
+
+class Dispatcher:
+    """Dispatches calls to the handlers of methods.
+
+    Requests are parsed here and not by the transport: bytes that are no message are answered like
+    any other bad request, and the limits hold before anything is made of the bytes.
+
+    Args:
+        backend: The store and what belongs to it; counts the calls.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._activity = backend.activity
+        self._parsing = backend.parsing
+        self._files = backend.files
+        self._steady_us = backend.clock.steady_us
+        # Read once: structlog needs as long to find the level as the service to read a run.
+        self._logs_calls = logging.getLogger("flowspan.rpc").isEnabledFor(logging.DEBUG)
+
+    async def unary(self, method: Method, data: bytes, call: Call) -> bytes:
+        """Return the answer of a call with one.
+
+        Args:
+            method: The method.
+            data: The request.
+            call: The call.
+
+        Raises:
+            ServiceError: The call failed.
+        """
+        began = self._begin()
+        try:
+            request = await self._read(method, data)
+            return _encoded(await method.handler(request, call))
+        except Exception as error:  # noqa: BLE001 - each error of a handler gets an answer
+            failure = as_service_error(method.path, error)
+        finally:
+            self._end(method, began)
+        raise failure
+
+    async def stream(
+        self, method: Method, request: bytes | AsyncIterator[bytes], call: Call
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the answers of a call with any number of them.
+
+        Args:
+            method: The method.
+            request: The request; for a method that takes frames, the frames as they arrive,
+                which the handler parses.
+            call: The call.
+
+        Raises:
+            OverloadedError: Too many files and connections are open.
+            ServiceError: The call failed.
+        """
+        began = self._begin()
+        try:
+            self._count_stream()
+            if isinstance(request, bytes):
+                handled = method.handler(await self._read(method, request), call)
+            else:
+                handled = method.handler(request, call)
+            async with aclosing(handled) as responses:
+                async for response in responses:
+                    yield _encoded(response)
+            return
+        except Exception as error:  # noqa: BLE001 - each error of a handler gets an answer
+            failure = as_service_error(method.path, error)
+        finally:
+            self._end(method, began)
+        raise failure
+
+    async def _read(self, method: Method, data: bytes) -> Message:
+        check_request_size(method.name, data, method.max_request_bytes)
+        # Authorization belongs here: the caller is known, and the request is checked.
+        return await self._parsing.run(len(data), partial(_parse, method, data))
+
+    def _count_stream(self) -> None:
+        """Refuse a stream if its connection is one of the last that could be opened.
+
+        Raises:
+            OverloadedError: Too many files and connections are open.
+        """
+        files = self._files
+        if not files.begin():
+            raise OverloadedError(
+                f"The service has {files.used} files and connections open, of {files.limit} that "
+                "it may, and takes no more streams.",
+                advice="Try again later. Its operator can raise the limit of open files.",
+            )
+
+    def _begin(self) -> float:
+        activity = self._activity
+        activity.last_call_us = self._steady_us()
+        activity.open_calls += 1
+        return time.perf_counter()
+
+    def _end(self, method: Method, began: float) -> None:
+        activity = self._activity
+        activity.last_call_us = self._steady_us()
+        activity.open_calls -= 1
+        if self._logs_calls:
+            took_ms = round((time.perf_counter() - began) * 1000, 2)
+            log.debug("call", method=method.path, ms=took_ms)
+
+
+def _parse(method: Method, data: bytes) -> Message:
+    request = parse(method.request, data)
+    method.check(request)
+    return request
+
+
+def _encoded(response: Any) -> bytes:
+    """Return the bytes of a response; a handler may answer with a message that it has encoded."""
+    if type(response) is bytes:
+        return response
+    data: bytes = response.SerializeToString()
+    return data

@@ -1,0 +1,121 @@
+"""The table of services and methods, from which every transport is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from google.protobuf.message_factory import GetMessageClass
+
+from flowspan.v1 import (
+    artifact_service_pb2,
+    flow_run_service_pb2,
+    flow_service_pb2,
+    log_service_pb2,
+    report_service_pb2,
+    system_service_pb2,
+    task_run_service_pb2,
+    variable_service_pb2,
+    watch_service_pb2,
+)
+from flowspan_service.api import (
+    artifacts,
+    flow_runs,
+    flows,
+    limits,
+    logs,
+    reports,
+    system,
+    task_runs,
+    variables,
+    watch,
+)
+from flowspan_service.api.checks import no_check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from google.protobuf.message import Message
+
+    from flowspan_service.api.backend import Backend
+    from flowspan_service.api.call import Call
+    from flowspan_service.api.checks import Check, Checks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A method of a service.
+
+    Attributes:
+        path: The full name: "/flowspan.v1.FlowService/GetFlow".
+        name: The name: "GetFlow".
+        request: The type of its requests, or of its frames.
+        check: Checks a request.
+        handler: Called with a request, or with an iterator over frames, and the Call; returns an
+            awaitable of the response or, if `is_stream`, an async generator of responses. A
+            response is a message or the bytes of one.
+        takes_frames: True if the caller sends a stream; the handler parses and checks its frames.
+        is_stream: True if the answer is a stream.
+        max_request_bytes: The largest request.
+    """
+
+    path: str
+    name: str
+    request: type[Message]
+    check: Check
+    handler: Callable[[Any, Call], Any]
+    takes_frames: bool
+    is_stream: bool
+    max_request_bytes: int
+
+
+class _Service(NamedTuple):
+    """A service: its protos, its servicer, and the checks of its requests."""
+
+    protos: Any
+    servicer: Callable[[Backend], object]
+    checks: Checks
+
+
+_SERVICES = {
+    "ReportService": _Service(report_service_pb2, reports.ReportService, reports.CHECKS),
+    "FlowRunService": _Service(flow_run_service_pb2, flow_runs.FlowRunService, flow_runs.CHECKS),
+    "TaskRunService": _Service(task_run_service_pb2, task_runs.TaskRunService, task_runs.CHECKS),
+    "FlowService": _Service(flow_service_pb2, flows.FlowService, flows.CHECKS),
+    "LogService": _Service(log_service_pb2, logs.LogService, logs.CHECKS),
+    "ArtifactService": _Service(artifact_service_pb2, artifacts.ArtifactService, artifacts.CHECKS),
+    "VariableService": _Service(variable_service_pb2, variables.VariableService, variables.CHECKS),
+    "WatchService": _Service(watch_service_pb2, watch.WatchService, watch.CHECKS),
+    "SystemService": _Service(system_service_pb2, system.SystemService, system.CHECKS),
+}
+
+SERVICE_NAMES = tuple(f"flowspan.v1.{name}" for name in _SERVICES)
+
+
+def services(backend: Backend) -> dict[str, list[Method]]:
+    """Return the methods of each service, by the service's full name.
+
+    Args:
+        backend: The backend of the servicers.
+    """
+    return {
+        f"flowspan.v1.{name}": list(_methods(name, service, backend))
+        for name, service in _SERVICES.items()
+    }
+
+
+def _methods(name: str, service: _Service, backend: Backend) -> Iterator[Method]:
+    servicer = service.servicer(backend)
+    for method in service.protos.DESCRIPTOR.services_by_name[name].methods:
+        request = GetMessageClass(method.input_type)
+        yield Method(
+            path=f"/flowspan.v1.{name}/{method.name}",
+            name=method.name,
+            request=request,
+            # Frames are checked by their handler. Any other request must have its check.
+            check=no_check if method.client_streaming else service.checks[request],
+            handler=getattr(servicer, method.name),
+            takes_frames=method.client_streaming,
+            is_stream=method.server_streaming,
+            max_request_bytes=limits.REQUESTS.get(method.name, limits.REQUEST),
+        )
