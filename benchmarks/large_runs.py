@@ -23,12 +23,12 @@ from benchmarks.databases import databases
 from flowspan_service.app.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.app.reports import ApplyReport, NewRun, NotUnderstood, ReportedEvent
 from flowspan_service.app.sessions import OpenSession
-from flowspan_service.domain.rules import Wish
+from flowspan_service.domain.rules.transitions import Wish
 from flowspan_service.domain.runs import LogEntry, Payload
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 from flowspan_service.process.clock import SystemClock
 from flowspan_service.stores import open_store
-from flowspan_service.stores.holds import Holds
+from flowspan_service.stores.engine.holds import Holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from tests.support.reporting import ReportStream, created, entered, new_id, whol
 
 from flowspan.v1 import flow_run_service_pb2, report_pb2, watch_service_pb2
 from flowspan_service.app import feeds, watching
-from flowspan_service.stores import reads
+from flowspan_service.stores import runs as reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,9 @@ from tests.store.conftest import sqlite_url
 
 from flowspan_service.domain.errors import StoreUnavailableError
 from flowspan_service.domain.runs import RunKind
-from flowspan_service.stores import open_store, writer
-from flowspan_service.stores.tables import identity
+from flowspan_service.stores import open_store
+from flowspan_service.stores.engine import writer
+from flowspan_service.stores.schema import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

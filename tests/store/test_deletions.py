@@ -34,11 +34,14 @@ from flowspan_service.domain.errors import (
     StoppingError,
     StoreUnavailableError,
 )
-from flowspan_service.domain.rules import Wish
+from flowspan_service.domain.rules.transitions import Wish
 from flowspan_service.domain.runs import RunKind, SessionStatus
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.domain.verdicts import VerdictKind
-from flowspan_service.stores import deletions, objects, tables, writer
+from flowspan_service.stores import artifacts as objects
+from flowspan_service.stores import deletions
+from flowspan_service.stores import schema as tables
+from flowspan_service.stores.engine import writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

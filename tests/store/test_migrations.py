@@ -26,7 +26,7 @@ from flowspan_service.domain.commands import CommandKind
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
 from flowspan_service.stores import migrate as migrations
-from flowspan_service.stores.tables import SCHEMA_VERSION
+from flowspan_service.stores.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

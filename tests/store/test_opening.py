@@ -19,7 +19,7 @@ from tests.support.mounts import make_read_only, small_disk
 
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.stores import StoreOpenError, open_store, sqlite_path
-from flowspan_service.stores.tables import SCHEMA_VERSION, metadata
+from flowspan_service.stores.schema import SCHEMA_VERSION, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

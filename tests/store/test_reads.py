@@ -22,7 +22,8 @@ from tests.store.builders import (
 from flowspan_service.app.queries import LogQuery, RunQuery
 from flowspan_service.domain.runs import LogEntry, Payload, RunKind
 from flowspan_service.domain.states import StateType
-from flowspan_service.stores import reads, tables
+from flowspan_service.stores import runs as reads
+from flowspan_service.stores import schema as tables
 
 if TYPE_CHECKING:
     from flowspan_service.app.ports import UnitOfWork

@@ -24,7 +24,7 @@ from flowspan_service.app.queries import LogQuery
 from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.runs import Payload, RunKind, SessionStatus, TraceContext
 from flowspan_service.domain.states import Cause, StateType
-from flowspan_service.stores import unit
+from flowspan_service.stores.engine import unit_of_work as unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

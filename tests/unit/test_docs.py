@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from flowspan import states
-from flowspan_service.domain.rules import (
+from flowspan_service.domain.rules.transitions import (
     ALLOWED,
     INITIAL_TYPES,
     RETRY_STARTS,

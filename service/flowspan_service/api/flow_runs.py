@@ -34,7 +34,7 @@ from flowspan_service.api.values import payload_message, payload_of
 from flowspan_service.app.reports import NewRun
 from flowspan_service.app.runs import CreateRun, DeleteRun
 from flowspan_service.domain.flows import flow_id
-from flowspan_service.domain.rules import INITIAL_TYPES
+from flowspan_service.domain.rules.transitions import INITIAL_TYPES
 from flowspan_service.domain.runs import RunKind
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from flowspan_service.api.traces import check_trace, new_trace
 from flowspan_service.api.values import payload_of
 from flowspan_service.app.reports import NewRun, NotUnderstood
 from flowspan_service.domain.errors import InvalidFieldError, ServiceError, TooLargeError
-from flowspan_service.domain.rules import Wish
+from flowspan_service.domain.rules.transitions import Wish
 from flowspan_service.domain.runs import LogEntry, RunKind
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 

@@ -14,7 +14,7 @@ from flowspan_service.app.artifacts import ArtifactChange, NewArtifact, apply_ev
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.sessions import Opened, OpenSession, require_session
 from flowspan_service.domain.errors import BadSequenceError, ServiceError
-from flowspan_service.domain.rules import INITIAL_TYPES, Wish, decide, enter
+from flowspan_service.domain.rules.transitions import INITIAL_TYPES, Wish, decide, enter
 from flowspan_service.domain.runs import (
     LogEntry,
     Payload,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowspan_service.app.ports import Operation, UnitOfWork
-    from flowspan_service.domain.rules import Objection
+    from flowspan_service.domain.rules.transitions import Objection
     from flowspan_service.domain.states import State
 
 

@@ -14,7 +14,7 @@ from flowspan_service.domain.errors import (
     NotFoundError,
     StateConflictError,
 )
-from flowspan_service.domain.rules import Wish, decide, enter
+from flowspan_service.domain.rules.transitions import Wish, decide, enter
 from flowspan_service.domain.runs import Run, RunKind, SessionStatus
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 from flowspan_service.domain.verdicts import Verdict, VerdictKind

@@ -13,7 +13,7 @@ from flowspan_service.domain.errors import (
     SessionTakenOverError,
     WrongSecretError,
 )
-from flowspan_service.domain.rules import Wish, enter
+from flowspan_service.domain.rules.transitions import Wish, enter
 from flowspan_service.domain.runs import Session, SessionStatus
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowspan_service.app.queries import RunQuery
-from flowspan_service.domain.rules import Wish, enter
+from flowspan_service.domain.rules.transitions import Wish, enter
 from flowspan_service.domain.runs import Run, RunKind
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, delete, select, text, update
 
 from flowspan_service.stores.dialects.base import chunks
 from flowspan_service.stores.ids import Id
-from flowspan_service.stores.tables import IS_OPEN_COMMAND, command
+from flowspan_service.stores.schema import IS_OPEN_COMMAND, command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,9 +14,10 @@ from sqlalchemy import and_, bindparam, delete, func, insert, select, tuple_, up
 
 from flowspan_service.app.ports import Place
 from flowspan_service.domain.states import TERMINAL_TYPES
-from flowspan_service.stores import tables, trees
+from flowspan_service.stores import schema as tables
+from flowspan_service.stores import trees
 from flowspan_service.stores.rows import run_of
-from flowspan_service.stores.tables import (
+from flowspan_service.stores.schema import (
     IS_BELOW_ROOT,
     IS_NOT_CHILD_OF_ROOT,
     deletion,
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from flowspan_service.domain.runs import Run
+    from flowspan_service.stores.artifacts import Objects
     from flowspan_service.stores.commands import Commands
-    from flowspan_service.stores.objects import Objects
 
 CHILDREN = 200
 """Children of a run that are looked at together."""

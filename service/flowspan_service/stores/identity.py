@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from flowspan_service.app.ports import Identity
-from flowspan_service.stores.tables import identity
+from flowspan_service.stores.schema import identity
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine

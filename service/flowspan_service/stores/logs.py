@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, or_, select
 
 from flowspan_service.stores import trees
-from flowspan_service.stores.tables import head, log
+from flowspan_service.stores.schema import head, log
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select

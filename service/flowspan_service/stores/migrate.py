@@ -11,7 +11,7 @@ from uuid import uuid4
 from sqlalchemy import inspect, text
 
 from flowspan_service.stores.errors import StoreOpenError
-from flowspan_service.stores.tables import SCHEMA_VERSION, head, identity, metadata
+from flowspan_service.stores.schema import SCHEMA_VERSION, head, identity, metadata
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine

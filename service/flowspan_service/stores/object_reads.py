@@ -8,13 +8,13 @@ from sqlalchemy import Text, cast, func, null, select, union_all
 
 from flowspan_service.app.queries import Page
 from flowspan_service.stores import trees
-from flowspan_service.stores.bounds import artifact_bytes, bounded, variable_bytes
 from flowspan_service.stores.commands import sessions_with_commands
 from flowspan_service.stores.dialects.base import chunks
+from flowspan_service.stores.engine.bounds import artifact_bytes, bounded, variable_bytes
 from flowspan_service.stores.ids import prefix_range, suffix_pattern
-from flowspan_service.stores.reads import Reads
 from flowspan_service.stores.rows import artifact_of, variable_of
-from flowspan_service.stores.tables import HAS_KEY, artifact, variable
+from flowspan_service.stores.runs import Reads
+from flowspan_service.stores.schema import HAS_KEY, artifact, variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from flowspan_service.stores.engine.writer import Writer
 from flowspan_service.stores.object_reads import ObjectReads
-from flowspan_service.stores.tables import SCHEMA_VERSION
-from flowspan_service.stores.writer import Writer
+from flowspan_service.stores.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable

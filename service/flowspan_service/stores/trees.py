@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from flowspan_service.stores.tables import (
+from flowspan_service.stores.schema import (
     IS_BELOW_ROOT,
     IS_NOT_CHILD_OF_ROOT,
     run,

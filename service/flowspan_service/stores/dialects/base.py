@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flowspan_service.app.queries import RunKey
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.runs import Run, Transition
-    from flowspan_service.stores.lists import Statement
+    from flowspan_service.stores.run_lists import Statement
 
 
 class Head(NamedTuple):

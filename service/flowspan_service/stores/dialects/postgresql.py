@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 from flowspan_service.app.queries import RunKey
 from flowspan_service.domain.commands import Command
 from flowspan_service.process.open_files import from_reserve
-from flowspan_service.stores import tables
+from flowspan_service.stores import schema as tables
 from flowspan_service.stores.dialects.base import DatabaseGoneError, Head, check_updated
 from flowspan_service.stores.dialects.binary import (
     SIGNATURE,
@@ -25,8 +25,8 @@ from flowspan_service.stores.dialects.binary import (
     ArrayEncoder,
     RowEncoder,
 )
-from flowspan_service.stores.lists import open_commands_statement, transitions_statement
 from flowspan_service.stores.rows import CHANGING_COLUMNS, ID_COLUMNS, run_of, transition_of
+from flowspan_service.stores.run_lists import open_commands_statement, transitions_statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect as SqlAlchemyDialect
 
     from flowspan_service.domain.runs import Run, Transition
-    from flowspan_service.stores.lists import Statement
+    from flowspan_service.stores.run_lists import Statement
 
 READERS = 8
 FEW_ROWS = 8

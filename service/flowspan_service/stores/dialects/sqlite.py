@@ -20,11 +20,11 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from flowspan_service.app.queries import RunKey
 from flowspan_service.domain.commands import Command
 from flowspan_service.process.open_files import from_reserve
-from flowspan_service.stores import tables
+from flowspan_service.stores import schema as tables
 from flowspan_service.stores.dialects.base import DatabaseGoneError, Head, check_updated
 from flowspan_service.stores.ids import to_bytes, to_text
-from flowspan_service.stores.lists import open_commands_statement, transitions_statement
 from flowspan_service.stores.rows import CHANGING_COLUMNS, ID_COLUMNS, run_of, transition_of
+from flowspan_service.stores.run_lists import open_commands_statement, transitions_statement
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine, Row
 
     from flowspan_service.domain.runs import Run, Transition
-    from flowspan_service.stores.lists import Statement
+    from flowspan_service.stores.run_lists import Statement
 
 CHUNK_SIZES = (1024, 256, 64, 16, 4, 1)
 """Rows per statement: few sizes, so that the prepared statements of all of them stay cached.

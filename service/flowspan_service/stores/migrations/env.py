@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from flowspan_service.stores.migrate import VERSION_TABLE
-from flowspan_service.stores.tables import metadata
+from flowspan_service.stores.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -13,7 +13,7 @@ from flowspan.core.events import (
     Event,
     RunRecord,
 )
-from flowspan_service.domain.rules import Wish, decide, enter
+from flowspan_service.domain.rules.transitions import Wish, decide, enter
 from flowspan_service.domain.runs import Run, RunKind
 from flowspan_service.domain.states import TERMINAL_TYPES, Cause, State, StateType
 

@@ -24,7 +24,7 @@ from flowspan_service.domain.errors import (
     NotFoundError,
     SessionTakenOverError,
 )
-from flowspan_service.domain.rules import Wish
+from flowspan_service.domain.rules.transitions import Wish
 from flowspan_service.domain.runs import LogEntry, Run, RunKind, SessionStatus
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.domain.verdicts import VerdictKind

@@ -11,7 +11,7 @@ from flowspan_service.app import watching
 from flowspan_service.app.reports import ApplyReport, NewRun
 from flowspan_service.app.sessions import OpenSession
 from flowspan_service.app.watching import changes_page, replay, snapshot_pages
-from flowspan_service.domain.rules import Wish
+from flowspan_service.domain.rules.transitions import Wish
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import Cause, State, StateType
 

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from flowspan_service.domain import rules
+from flowspan_service.domain.rules import transitions as rules
 from flowspan_service.domain.runs import Run, RunKind
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.domain.verdicts import VerdictKind

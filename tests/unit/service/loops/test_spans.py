@@ -10,7 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExportResult
 from tests.support.memory_store import ManualClock, MemoryStore
 
-from flowspan_service.domain.rules import Wish, enter
+from flowspan_service.domain.rules.transitions import Wish, enter
 from flowspan_service.domain.runs import Run, RunKind, TraceContext
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.loops import spans as spans_module

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, select
 
-from flowspan_service.stores import tables
-from flowspan_service.stores.bounds import artifact_bytes
+from flowspan_service.stores import schema as tables
 from flowspan_service.stores.dialects.base import chunks
+from flowspan_service.stores.engine.bounds import artifact_bytes
 from flowspan_service.stores.rows import artifact_of, artifact_row, variable_of
 from flowspan_service.stores.upserts import upsert_variable
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.variables import Variable
-    from flowspan_service.stores.budget import Budget
     from flowspan_service.stores.dialects.base import Dialect
+    from flowspan_service.stores.engine.budget import Budget
 
 _QUERY_IDS = 500
 _STATEMENT_BYTES = 4_000_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flowspan_service.stores import holds
-from flowspan_service.stores.holds import (
+from flowspan_service.stores.engine import holds
+from flowspan_service.stores.engine.holds import (
     MAX_GROUP_WEIGHT,
     MIN_GROUP_WEIGHT,
     TARGET_S,

@@ -13,14 +13,14 @@ from tests.store.builders import START_US, a_run, a_state, add_runs, do, enter, 
 from flowspan_service.app.queries import RunFilter, RunQuery
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
-from flowspan_service.stores.lists import count_statement, page_statement
+from flowspan_service.stores.run_lists import count_statement, page_statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan_service.app.ports import UnitOfWork
     from flowspan_service.domain.runs import Run
-    from flowspan_service.stores.lists import Statement
+    from flowspan_service.stores.run_lists import Statement
     from flowspan_service.stores.store import SqlStore
 
 SECOND_US = 1_000_000

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from flowspan_service.domain import rules
+from flowspan_service.domain.rules import transitions as rules
 from flowspan_service.domain.runs import Run, RunKind
 from flowspan_service.domain.states import DEFAULT_NAMES, TERMINAL_TYPES, Cause, State, StateType
 from flowspan_service.domain.verdicts import VerdictKind

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
-from flowspan_service.stores import tables
+from flowspan_service.stores import schema as tables
 from flowspan_service.stores.ids import prefix_range, suffix_pattern, time_floor
 
 if TYPE_CHECKING:

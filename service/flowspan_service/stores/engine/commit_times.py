@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from flowspan_service.stores.dialects.base import chunks
-from flowspan_service.stores.tables import transition
+from flowspan_service.stores.schema import transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

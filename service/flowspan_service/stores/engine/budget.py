@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from flowspan_service.stores import tables
-from flowspan_service.stores.bounds import OBJECT_BYTES, RUN_BYTES
+from flowspan_service.stores import schema as tables
 from flowspan_service.stores.dialects.base import chunks
+from flowspan_service.stores.engine.bounds import OBJECT_BYTES, RUN_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -30,7 +30,7 @@ from flowspan_service.domain.errors import (
 )
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
-from flowspan_service.stores.writer import AFTER_COMMIT, BEFORE_COMMIT, BEFORE_RESOLVE
+from flowspan_service.stores.engine.writer import AFTER_COMMIT, BEFORE_COMMIT, BEFORE_RESOLVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

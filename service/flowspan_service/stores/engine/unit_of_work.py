@@ -12,15 +12,15 @@ from flowspan_service.app.queries import FlowInfo, Page
 from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.runs import RunKind, SessionStatus
 from flowspan_service.domain.states import TERMINAL_TYPES
-from flowspan_service.stores import tables
-from flowspan_service.stores.bounds import bounded, run_bytes, tag_bytes, text_bytes
-from flowspan_service.stores.budget import Budget
+from flowspan_service.stores import schema as tables
+from flowspan_service.stores.artifacts import Objects
 from flowspan_service.stores.commands import Commands
-from flowspan_service.stores.commit_times import CommitTimes
 from flowspan_service.stores.deletions import Deletions
 from flowspan_service.stores.dialects.base import Head, chunks
+from flowspan_service.stores.engine.bounds import bounded, run_bytes, tag_bytes, text_bytes
+from flowspan_service.stores.engine.budget import Budget
+from flowspan_service.stores.engine.commit_times import CommitTimes
 from flowspan_service.stores.ids import to_bytes
-from flowspan_service.stores.objects import Objects
 from flowspan_service.stores.rows import change_row, run_of, run_row, session_of
 from flowspan_service.stores.upserts import upsert_flows, upsert_sessions
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.runs import LogEntry, Run, Session
     from flowspan_service.domain.variables import Variable
-    from flowspan_service.stores.cache import Cache
     from flowspan_service.stores.dialects.base import Dialect
+    from flowspan_service.stores.engine.cache import Cache
 
 LOOK_UP_CHUNK = 500
 LOAD_CHUNK = 256

@@ -23,12 +23,12 @@ from flowspan_service.app.queries import (
 from flowspan_service.domain.errors import StoreUnavailableError
 from flowspan_service.domain.runs import RunKind, SessionStatus
 from flowspan_service.stores import trees
-from flowspan_service.stores.bounds import bounded, log_bytes, run_bytes, transition_bytes
 from flowspan_service.stores.dialects.base import chunks
-from flowspan_service.stores.lists import KEY_COLUMNS, count_statement, page_statement
+from flowspan_service.stores.engine.bounds import bounded, log_bytes, run_bytes, transition_bytes
 from flowspan_service.stores.logs import LogStatement
 from flowspan_service.stores.rows import log_of, run_of, transition_of
-from flowspan_service.stores.tables import (
+from flowspan_service.stores.run_lists import KEY_COLUMNS, count_statement, page_statement
+from flowspan_service.stores.schema import (
     IS_OPEN,
     deletion,
     flow,

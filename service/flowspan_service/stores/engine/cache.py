@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowspan_service.domain.states import TERMINAL_TYPES
-from flowspan_service.stores.bounds import payload_bytes
+from flowspan_service.stores.engine.bounds import payload_bytes
 
 if TYPE_CHECKING:
     from flowspan_service.domain.runs import Run, Session

@@ -23,13 +23,13 @@ from flowspan_service.app.artifacts import ArtifactChange
 from flowspan_service.app.queries import ArtifactQuery, LogQuery
 from flowspan_service.app.reports import ApplyReport, NewRun, NotUnderstood, ReportedEvent
 from flowspan_service.app.sessions import EndSession, OpenSession
-from flowspan_service.domain.rules import Wish
+from flowspan_service.domain.rules.transitions import Wish
 from flowspan_service.domain.runs import Payload, RunKind
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.domain.verdicts import VerdictKind
-from flowspan_service.stores import cache
-from flowspan_service.stores.bounds import run_bytes
-from flowspan_service.stores.budget import PRELOADED_BYTES
+from flowspan_service.stores.engine import cache
+from flowspan_service.stores.engine.bounds import run_bytes
+from flowspan_service.stores.engine.budget import PRELOADED_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowspan_service.app.ports import Heads, Unfinished
 from flowspan_service.domain.errors import ServiceError, StoppingError, StoreUnavailableError
-from flowspan_service.stores.cache import Cache
 from flowspan_service.stores.dialects.base import DatabaseGoneError
-from flowspan_service.stores.holds import TARGET_S, GroupLimit, Holds
-from flowspan_service.stores.unit import Unit
+from flowspan_service.stores.engine.cache import Cache
+from flowspan_service.stores.engine.holds import TARGET_S, GroupLimit, Holds
+from flowspan_service.stores.engine.unit_of_work import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ import pytest
 
 from flowspan_service.stores.dialects import sqlite
 from flowspan_service.stores.dialects.sqlite import CHUNK_SIZES, _fold, _insert_sql, _ladder
-from flowspan_service.stores.tables import metadata
+from flowspan_service.stores.schema import metadata
 
 
 def test_rows_are_cut_into_the_sizes_of_the_ladder() -> None:

@@ -1,0 +1,1 @@
+"""The rules that decide about reports and requests. Pure: facts are arguments."""
