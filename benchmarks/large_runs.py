@@ -23,7 +23,7 @@ from benchmarks.databases import databases
 from flowspan_service.app.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.app.reports import ApplyReport, NewRun, NotUnderstood, ReportedEvent
 from flowspan_service.app.sessions import OpenSession
-from flowspan_service.domain.rules.transitions import Wish
+from flowspan_service.domain.rules.transitions import ProposedTransition
 from flowspan_service.domain.runs import LogEntry, Payload
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 from flowspan_service.process.clock import SystemClock
@@ -78,8 +78,8 @@ def fill(session: Session, kind: str) -> list[ReportedEvent]:
         session.report((run_id, new))
         if kind in {"results", "logs"}:
             ended = state(StateType.COMPLETED, result=LARGE.data)
-            session.report((run_id, Wish(ended, 1, Cause.REPORTED)))
-        running = Wish(state(StateType.RUNNING), 1, Cause.REPORTED)
+            session.report((run_id, ProposedTransition(ended, 1, Cause.REPORTED)))
+        running = ProposedTransition(state(StateType.RUNNING), 1, Cause.REPORTED)
         log = LogEntry(run_id, 1, 20, 1, "l", "m")
         events.append((run_id, log if kind == "logs" else running))
     return events

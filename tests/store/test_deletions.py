@@ -34,7 +34,7 @@ from flowspan_service.domain.errors import (
     StoppingError,
     StoreUnavailableError,
 )
-from flowspan_service.domain.rules.transitions import Wish
+from flowspan_service.domain.rules.transitions import ProposedTransition
 from flowspan_service.domain.runs import RunKind, SessionStatus
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.domain.verdicts import VerdictKind
@@ -259,7 +259,7 @@ def test_nothing_that_is_reported_of_a_half_deleted_tree_is_accepted(
     session = a_session()
     do(store, lambda uow: uow.save_session(session))
     new, free = a_run(parent=left), a_run(parent=forest.other)
-    retried = Wish(a_state(StateType.RUNNING, LATER_US), 2, Cause.REPORTED)
+    retried = ProposedTransition(a_state(StateType.RUNNING, LATER_US), 2, Cause.REPORTED)
     events = [
         (new.id, new_run(new)),
         (left.id, retried),

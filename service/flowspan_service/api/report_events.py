@@ -16,7 +16,7 @@ from flowspan_service.api.traces import check_trace, new_trace
 from flowspan_service.api.values import payload_of
 from flowspan_service.app.reports import NewRun, NotUnderstood
 from flowspan_service.domain.errors import InvalidFieldError, ServiceError, TooLargeError
-from flowspan_service.domain.rules.transitions import Wish
+from flowspan_service.domain.rules.transitions import ProposedTransition
 from flowspan_service.domain.runs import LogEntry, RunKind
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 
@@ -74,7 +74,7 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
                 if state.__class__ is NotUnderstood:
                     append((run_id, state))
                 else:
-                    append((run_id, new_wish(Wish, (state, attempt, _REPORTED))))
+                    append((run_id, new_wish(ProposedTransition, (state, attempt, _REPORTED))))
             elif event.HasField("run_created"):
                 append(_read_created(event.run_created, ids))
             elif event.HasField("log"):

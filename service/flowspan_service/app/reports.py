@@ -1,8 +1,8 @@
-"""What a session reports: a batch of events, decided one by one and stored as a whole.
+"""Reports of sessions: batches of events, decided one by one and stored together.
 
-This is the hot path. An event is a pair of the run's id and what happened to it; what happened is
-a `NewRun`, a `Wish` (a state to enter), a `LogEntry`, a `NewArtifact`, an `ArtifactChange` or a
-`NotUnderstood`. Plain tuples and slotted records keep the cost of an event at a few microseconds.
+This is the hot path. An event is a pair: the id of a run, and a `NewRun`, `ProposedTransition`,
+`LogEntry`, `NewArtifact`, `ArtifactChange` or `NotUnderstood`. Plain tuples and slotted records keep
+the cost of an event at a few microseconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from flowspan_service.app.artifacts import ArtifactChange, NewArtifact, apply_ev
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.sessions import Opened, OpenSession, require_session
 from flowspan_service.domain.errors import BadSequenceError, ServiceError
-from flowspan_service.domain.rules.transitions import INITIAL_TYPES, Wish, decide, enter
+from flowspan_service.domain.rules.transitions import (
+    INITIAL_TYPES,
+    ProposedTransition,
+    decide,
+    enter,
+)
 from flowspan_service.domain.runs import (
     LogEntry,
     Payload,
@@ -95,7 +100,7 @@ class NotUnderstood(NamedTuple):
     reason: str
 
 
-Happened = NewRun | Wish | LogEntry | NewArtifact | ArtifactChange | NotUnderstood
+Happened = NewRun | ProposedTransition | LogEntry | NewArtifact | ArtifactChange | NotUnderstood
 
 ReportedEvent = tuple[str, Happened]
 """The id of a run (empty where the event names none), and what happened to it."""
@@ -329,7 +334,7 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
             if objection is None:
                 entered += 1
                 continue
-        elif kind is Wish:
+        elif kind is ProposedTransition:
             objection = decide(run, what)  # type: ignore[arg-type] # its class was just looked at
             if objection is None:
                 if run.state.type == _CANCELLING:

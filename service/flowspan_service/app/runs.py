@@ -14,7 +14,7 @@ from flowspan_service.domain.errors import (
     NotFoundError,
     StateConflictError,
 )
-from flowspan_service.domain.rules.transitions import Wish, decide, enter
+from flowspan_service.domain.rules.transitions import ProposedTransition, decide, enter
 from flowspan_service.domain.runs import Run, RunKind, SessionStatus
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 from flowspan_service.domain.verdicts import Verdict, VerdictKind
@@ -120,13 +120,13 @@ class SetState:
             state.type = StateType.CANCELLED
             if state.name == DEFAULT_NAMES[StateType.CANCELLING]:
                 state.name = DEFAULT_NAMES[StateType.CANCELLED]
-        wish = Wish(state, run.attempt, Cause.REQUESTED)
-        objection = decide(run, wish)
+        proposed = ProposedTransition(state, run.attempt, Cause.REQUESTED)
+        objection = decide(run, proposed)
         verdict = Verdict(VerdictKind.ACCEPTED, run.id)
         if objection is None:
             if run.state.type == StateType.CANCELLING:
                 uow.finish_commands(run.id)
-            enter(run, wish)
+            enter(run, proposed)
             uow.add_transition(run)
         else:
             verdict = Verdict(objection.kind, run.id, objection.rule, objection.reason)

@@ -13,7 +13,7 @@ from flowspan_service.domain.errors import (
     SessionTakenOverError,
     WrongSecretError,
 )
-from flowspan_service.domain.rules.transitions import Wish, enter
+from flowspan_service.domain.rules.transitions import ProposedTransition, enter
 from flowspan_service.domain.runs import Session, SessionStatus
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 
@@ -417,7 +417,7 @@ def _crash(uow: UnitOfWork, run: Run, message: str) -> None:
     )
     if run.state.type == StateType.CANCELLING:
         uow.finish_commands(run.id)
-    enter(run, Wish(state, run.attempt, Cause.SESSION_LOST))
+    enter(run, ProposedTransition(state, run.attempt, Cause.SESSION_LOST))
     uow.add_transition(run)
 
 

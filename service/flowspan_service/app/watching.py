@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowspan_service.app.queries import RunQuery
-from flowspan_service.domain.rules.transitions import Wish, enter
+from flowspan_service.domain.rules.transitions import ProposedTransition, enter
 from flowspan_service.domain.runs import Run, RunKind
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def replay(run: Run, transitions: Sequence[Transition]) -> Run:
     """The run as it was after these transitions, which are its first ones."""
     then = _as_created(run, transitions[0])
     for transition in transitions[1:]:
-        enter(then, Wish(transition.state, transition.attempt, transition.cause))
+        enter(then, ProposedTransition(transition.state, transition.attempt, transition.cause))
         then.position = transition.position
     return then
 

@@ -23,7 +23,7 @@ from flowspan_service.app.artifacts import ArtifactChange
 from flowspan_service.app.queries import ArtifactQuery, LogQuery
 from flowspan_service.app.reports import ApplyReport, NewRun, NotUnderstood, ReportedEvent
 from flowspan_service.app.sessions import EndSession, OpenSession
-from flowspan_service.domain.rules.transitions import Wish
+from flowspan_service.domain.rules.transitions import ProposedTransition
 from flowspan_service.domain.runs import Payload, RunKind
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.domain.verdicts import VerdictKind
@@ -84,7 +84,7 @@ def large_runs(store: SqlStore, where: str) -> list[Run]:
 
 
 def entered(run: Run, state_type: int = StateType.RUNNING) -> ReportedEvent:
-    return run.id, Wish(a_state(state_type), 1, Cause.REPORTED)
+    return run.id, ProposedTransition(a_state(state_type), 1, Cause.REPORTED)
 
 
 def created_again(run: Run) -> ReportedEvent:
@@ -273,9 +273,11 @@ def test_the_payloads_of_the_runs_that_are_remembered_are_bounded(
         add_runs(store, [run])
         assert is_bounded()
     for run in runs:  # an open state may have a result and a failure, too
-        wish = Wish(a_state(StateType.RUNNING, result=data, failure=data), 1, Cause.REPORTED)
+        proposed = ProposedTransition(
+            a_state(StateType.RUNNING, result=data, failure=data), 1, Cause.REPORTED
+        )
         sequence = runs.index(run) + 1
-        store.submit(a_report(session_id, sequence, (run.id, wish))).result(60)
+        store.submit(a_report(session_id, sequence, (run.id, proposed))).result(60)
         assert is_bounded()
     assert small.id in remembered, "the small ones are kept"
 

@@ -1,8 +1,7 @@
-"""The rules of transitions: which state may follow which. Pure; docs/states.md draws them.
+"""The rules of transitions between states. Pure; docs/states.md draws them.
 
-`decide` looks at a run and at a state that somebody wants it to enter, and says what becomes of it.
-The rules are asked in the order of `RULES`; the first that objects decides, and if none does the
-transition is accepted.
+`decide` checks a proposed transition of a run. It asks the rules in the order of `RULES`; the first
+objection decides, and without one the transition is accepted.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 _S = StateType
 _CANCELLING = int(_S.CANCELLING)
-_RUNNING = int(_S.RUNNING)  # reading a member from its class takes as long as a small function
+_RUNNING = int(_S.RUNNING)  # reading an enum member from its class costs as much as a call
 
 INITIAL_TYPES = frozenset({_S.SCHEDULED, _S.PENDING})
 """The types of a run's first state."""
@@ -39,7 +38,7 @@ ALLOWED: dict[int, frozenset[StateType]] = {
     _S.CANCELLED: frozenset(),
     _S.CRASHED: frozenset(),
 }
-"""Which types may follow a type within one attempt."""
+"""The types that may follow a type within one attempt."""
 
 RETRYABLE_TYPES = frozenset(
     {_S.SCHEDULED, _S.PENDING, _S.RUNNING, _S.PAUSED, _S.FAILED, _S.CRASHED}
@@ -48,14 +47,14 @@ RETRYABLE_TYPES = frozenset(
 
 MAX_DURATION_US = 315_576_000_000_000_000
 """The longest duration that the protos can carry, 10,000 years. The times of a run's states may be
-anything between 1970 and 9999, so what they add up to needs a bound of its own."""
+anything between 1970 and 9999, so their sum needs a bound of its own."""
 
 RETRY_STARTS = frozenset({_S.SCHEDULED, _S.PENDING, _S.RUNNING})
 """The types with which a newer attempt begins."""
 
 
-class Wish(NamedTuple):
-    """A state that somebody wants a run to enter, and in which attempt."""
+class ProposedTransition(NamedTuple):
+    """A state that a run is asked or reported to enter, with the attempt and the cause."""
 
     state: State
     attempt: int
@@ -63,66 +62,67 @@ class Wish(NamedTuple):
 
 
 class Objection(NamedTuple):
-    """What a rule says when it does not let a transition pass."""
+    """A rule's reason to refuse a transition."""
 
     kind: VerdictKind
     rule: str
     reason: str
 
 
-def same_again(run: Run, wish: Wish) -> Objection | None:
-    """The state that the run is in, reported once more, is a DUPLICATE."""
+def same_again(run: Run, proposed: ProposedTransition) -> Objection | None:
+    """Return DUPLICATE for the state that the run is in already."""
     now = run.state
     if (
-        wish.attempt == run.attempt
-        and wish.state.type == now.type
-        and wish.state.name == now.name
-        and (wish.state.time_us == now.time_us or wish.cause == Cause.REQUESTED)
+        proposed.attempt == run.attempt
+        and proposed.state.type == now.type
+        and proposed.state.name == now.name
+        and (proposed.state.time_us == now.time_us or proposed.cause == Cause.REQUESTED)
     ):
         return Objection(VerdictKind.DUPLICATE, "same_again", "The run is in this state already.")
     return None
 
 
-def older_attempt_is_fenced(run: Run, wish: Wish) -> Objection | None:
-    """Once a newer attempt exists, nothing of an older one is accepted."""
-    if wish.attempt < run.attempt:
+def older_attempt_is_fenced(run: Run, proposed: ProposedTransition) -> Objection | None:
+    """Fence off an older attempt once a newer one exists."""
+    if proposed.attempt < run.attempt:
         return Objection(
             VerdictKind.ABORT,
             "older_attempt_is_fenced",
-            f"Attempt {wish.attempt} was superseded by attempt {run.attempt}.",
+            f"Attempt {proposed.attempt} was superseded by attempt {run.attempt}.",
         )
     return None
 
 
-def newer_attempt_starts_fresh(run: Run, wish: Wish) -> Objection | None:
-    """A newer attempt is the next one, begins as one does, and only where a retry makes sense."""
-    if wish.attempt == run.attempt:
+def newer_attempt_starts_fresh(run: Run, proposed: ProposedTransition) -> Objection | None:
+    """Require that a newer attempt is the next one and begins as one, after a retryable state."""
+    if proposed.attempt == run.attempt:
         return None
-    if wish.attempt != run.attempt + 1:
+    if proposed.attempt != run.attempt + 1:
         reason = (
-            f"Attempt {wish.attempt} cannot follow attempt {run.attempt}: attempts count up by one."
+            f"Attempt {proposed.attempt} cannot follow attempt {run.attempt}:"
+            " attempts count up by one."
         )
     elif run.state.type not in RETRYABLE_TYPES:
         reason = f"A run that is {run.state.name} is not tried again."
-    elif wish.state.type not in RETRY_STARTS:
-        reason = f"A new attempt cannot begin with {wish.state.name}."
+    elif proposed.state.type not in RETRY_STARTS:
+        reason = f"A new attempt cannot begin with {proposed.state.name}."
     else:
         return None
     return Objection(VerdictKind.REJECTED, "newer_attempt_starts_fresh", reason)
 
 
-def terminal_is_final(run: Run, wish: Wish) -> Objection | None:
-    """A terminal state is final for its attempt, with two exceptions.
+def terminal_is_final(run: Run, proposed: ProposedTransition) -> Objection | None:
+    """Keep a terminal state final for its attempt, with two exceptions.
 
-    CRASHED because the session fell silent is overruled by the later report of the same attempt
-    (`silence_is_overruled`): the process was alive after all. And what COMPLETED in a transaction
-    may be reported as rolled back with it, once (`completed_may_be_rolled_back`).
+    A later report of the same attempt overrules CRASHED by silence (`silence_is_overruled`): the
+    process was alive after all. A run that COMPLETED in a transaction may be reported as rolled
+    back with it, once (`completed_may_be_rolled_back`).
     """
-    if wish.attempt != run.attempt or run.state.type not in TERMINAL_TYPES:
+    if proposed.attempt != run.attempt or run.state.type not in TERMINAL_TYPES:
         return None
-    if is_silence(run) and wish.cause == Cause.REPORTED:
+    if is_silence(run) and proposed.cause == Cause.REPORTED:
         return None
-    if is_rollback(run, wish):
+    if is_rollback(run, proposed):
         return None
     return Objection(
         VerdictKind.REJECTED,
@@ -131,12 +131,12 @@ def terminal_is_final(run: Run, wish: Wish) -> Objection | None:
     )
 
 
-def cancelling_only_ends(run: Run, wish: Wish) -> Objection | None:
-    """A run that is being cancelled may only end; whoever runs it should stop."""
+def cancelling_only_ends(run: Run, proposed: ProposedTransition) -> Objection | None:
+    """Let a run that is being cancelled only end: its process should stop it."""
     if (
-        wish.attempt == run.attempt
+        proposed.attempt == run.attempt
         and run.state.type == StateType.CANCELLING
-        and wish.state.type not in TERMINAL_TYPES
+        and proposed.state.type not in TERMINAL_TYPES
     ):
         return Objection(
             VerdictKind.REJECTED,
@@ -146,37 +146,37 @@ def cancelling_only_ends(run: Run, wish: Wish) -> Objection | None:
     return None
 
 
-def order_of_types(run: Run, wish: Wish) -> Objection | None:
-    """The table `ALLOWED`: for example, nothing goes back from RUNNING to PENDING."""
-    if wish.attempt != run.attempt or is_silence(run) or is_rollback(run, wish):
+def order_of_types(run: Run, proposed: ProposedTransition) -> Objection | None:
+    """Apply the table `ALLOWED`: for example, no run goes back from RUNNING to PENDING."""
+    if proposed.attempt != run.attempt or is_silence(run) or is_rollback(run, proposed):
         return None
-    if wish.state.type in ALLOWED[run.state.type]:
+    if proposed.state.type in ALLOWED[run.state.type]:
         return None
     return Objection(
         VerdictKind.REJECTED,
         "order_of_types",
-        f"{wish.state.name} cannot follow {run.state.name}.",
+        f"{proposed.state.name} cannot follow {run.state.name}.",
     )
 
 
 def is_silence(run: Run) -> bool:
-    """Whether the run is CRASHED only because its session fell silent."""
+    """Return True if the run is CRASHED only because its session fell silent."""
     return run.state.type == StateType.CRASHED and run.cause == Cause.SESSION_LOST
 
 
-def is_rollback(run: Run, wish: Wish) -> bool:
-    """Whether the process reports of a run that has COMPLETED that it was rolled back."""
-    before, after = run.state, wish.state
+def is_rollback(run: Run, proposed: ProposedTransition) -> bool:
+    """Return True if the process reports that a COMPLETED run was rolled back."""
+    before, after = run.state, proposed.state
     return (
         before.type == StateType.COMPLETED
         and after.type == StateType.COMPLETED
         and after.name == ROLLED_BACK != before.name
-        and wish.cause == Cause.REPORTED
-        and wish.attempt == run.attempt
+        and proposed.cause == Cause.REPORTED
+        and proposed.attempt == run.attempt
     )
 
 
-RULES: tuple[Callable[[Run, Wish], Objection | None], ...] = (
+RULES: tuple[Callable[[Run, ProposedTransition], Objection | None], ...] = (
     same_again,
     older_attempt_is_fenced,
     newer_attempt_starts_fresh,
@@ -186,36 +186,40 @@ RULES: tuple[Callable[[Run, Wish], Objection | None], ...] = (
 )
 
 
-def decide(run: Run, wish: Wish) -> Objection | None:
-    """Whether the run may enter the state.
+def decide(run: Run, proposed: ProposedTransition) -> Objection | None:
+    """Check a proposed transition.
 
     Args:
         run: The run as it is.
-        wish: The state that it is to enter.
+        proposed: The state to enter.
 
     Returns:
-        None if it may; else the objection of the first rule that has one.
+        None if the run may enter the state; else the first objection.
     """
-    # The common case, first: the same attempt goes on, by the table. No rule objects to it, for
+    # The common case first: the same attempt continues by the table. No rule objects to that, as
     # `same_again` cannot hold between different types.
     now = run.state.type
-    if wish.attempt == run.attempt and wish.state.type != now and wish.state.type in ALLOWED[now]:
+    if (
+        proposed.attempt == run.attempt
+        and proposed.state.type != now
+        and proposed.state.type in ALLOWED[now]
+    ):
         return None
     for rule in RULES:
-        objection = rule(run, wish)
+        objection = rule(run, proposed)
         if objection is not None:
             return objection
     return None
 
 
-def enter(run: Run, wish: Wish) -> None:
-    """Moves the run to the state; to be called only after `decide` had no objection.
+def enter(run: Run, proposed: ProposedTransition) -> None:
+    """Move the run to the state. Call it only after `decide` had no objection.
 
-    Keeps the times: started_us at the first RUNNING, ended_us at a terminal state (and taken back
-    when the run goes on after all), and the time spent in RUNNING, or in CANCELLING once it has
-    run: until it ends, its code is at work.
+    Keeps the times: `started_us` is set at the first RUNNING, `ended_us` at a terminal state (and
+    reset when the run continues after all). `run_duration_us` adds up the time in RUNNING, and in
+    CANCELLING once the run has started: its code works until it ends.
     """
-    before, after = run.state, wish.state
+    before, after = run.state, proposed.state
     if before.type == _RUNNING or (before.type == _CANCELLING and run.started_us is not None):
         run.run_duration_us += max(0, after.time_us - before.time_us)
         if run.run_duration_us > MAX_DURATION_US:
@@ -224,6 +228,6 @@ def enter(run: Run, wish: Wish) -> None:
         run.started_us = after.time_us
     run.ended_us = after.time_us if after.type in TERMINAL_TYPES else None
     run.state = after
-    run.attempt = wish.attempt
-    run.cause = wish.cause
+    run.attempt = proposed.attempt
+    run.cause = proposed.cause
     run.transition_count += 1

@@ -13,7 +13,7 @@ from flowspan.core.events import (
     Event,
     RunRecord,
 )
-from flowspan_service.domain.rules.transitions import Wish, decide, enter
+from flowspan_service.domain.rules.transitions import ProposedTransition, decide, enter
 from flowspan_service.domain.runs import Run, RunKind
 from flowspan_service.domain.states import TERMINAL_TYPES, Cause, State, StateType
 
@@ -99,10 +99,10 @@ def check_legal(events: Iterable[Event]) -> list[Run]:
             assert type(kind) is int
             state = State(StateType(kind), name, message, time_ns // 1000)
             assert (scheduled_ns is not None) == (kind == StateType.SCHEDULED)
-            wish = Wish(state, attempt, Cause.REPORTED)
-            objection = decide(runs[run_id], wish)
+            proposed = ProposedTransition(state, attempt, Cause.REPORTED)
+            objection = decide(runs[run_id], proposed)
             assert objection is None, f"{runs[run_id]}: {name}: {objection}"
-            enter(runs[run_id], wish)
+            enter(runs[run_id], proposed)
         elif event[0] == ARTIFACT:
             assert not event[2] or event[2] in runs
         elif event[0] != ARTIFACT_CHANGE:

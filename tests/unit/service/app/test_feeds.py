@@ -15,7 +15,7 @@ from flowspan_service.app.hub import CommitHub
 from flowspan_service.app.reports import ApplyReport, NewRun
 from flowspan_service.app.sessions import OpenSession
 from flowspan_service.domain.errors import NotFoundError
-from flowspan_service.domain.rules.transitions import Wish
+from flowspan_service.domain.rules.transitions import ProposedTransition
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import Cause, State, StateType
 
@@ -53,14 +53,14 @@ def store() -> CountingStore:
     return store
 
 
-def report(store: MemoryStore, run_id: str, *what: NewRun | Wish) -> None:
+def report(store: MemoryStore, run_id: str, *what: NewRun | ProposedTransition) -> None:
     first = store.data.sessions["s"].last_sequence + 1
     events = [(run_id, each) for each in what]
     store.do(ApplyReport("s", first_sequence=first, events=events, run_ids=[run_id]))
 
 
-def running(number: int) -> Wish:
-    return Wish(State(S.RUNNING, f"Step {number}", "", number), 1, Cause.REPORTED)
+def running(number: int) -> ProposedTransition:
+    return ProposedTransition(State(S.RUNNING, f"Step {number}", "", number), 1, Cause.REPORTED)
 
 
 def encode(change: WatchedChange) -> bytes:
@@ -141,10 +141,12 @@ async def test_a_feed_ends_with_its_run_and_another_begins(
 ) -> None:
     opened = open_feeds(store, readers)
     with opened.watch(WATCHED, 2, encode) as feed:
-        report(store, "r", Wish(State(S.FAILED, "Failed", "", 5), 1, Cause.REPORTED))
+        report(store, "r", ProposedTransition(State(S.FAILED, "Failed", "", 5), 1, Cause.REPORTED))
         while not feed.has_ended:
             await asyncio.wait_for(feed.news(feed.position), 60)
-        report(store, "r", Wish(State(S.RUNNING, "Retrying", "", 6), 2, Cause.REPORTED))
+        report(
+            store, "r", ProposedTransition(State(S.RUNNING, "Retrying", "", 6), 2, Cause.REPORTED)
+        )
         with opened.watch(WATCHED, 3, encode) as another:
             assert another is not feed
             assert await take(another, 3, 1) == [b"Retrying"]

@@ -24,7 +24,7 @@ from flowspan_service.domain.errors import (
     NotFoundError,
     SessionTakenOverError,
 )
-from flowspan_service.domain.rules.transitions import Wish
+from flowspan_service.domain.rules.transitions import ProposedTransition
 from flowspan_service.domain.runs import LogEntry, Run, RunKind, SessionStatus
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.domain.verdicts import VerdictKind
@@ -54,7 +54,7 @@ def new(run_id: str, *, parent: str | None = None, kind: StateType = S.PENDING) 
 
 
 def enters(run_id: str, kind: StateType, *, attempt: int = 1, at: int = 2) -> ReportedEvent:
-    return run_id, Wish(state(kind, at), attempt, Cause.REPORTED)
+    return run_id, ProposedTransition(state(kind, at), attempt, Cause.REPORTED)
 
 
 def logs(run_id: str) -> ReportedEvent:
@@ -280,7 +280,11 @@ def test_a_verdict_tells_a_state_without_its_payloads(store: MemoryStore) -> Non
     opened(store)
     end = State(S.FAILED, "Failed", "m" * 70_000, 2, None, b"failure", b"result")
     applied = report(
-        store, 1, new("r"), ("r", Wish(end, 1, Cause.REPORTED)), enters("r", S.RUNNING, at=3)
+        store,
+        1,
+        new("r"),
+        ("r", ProposedTransition(end, 1, Cause.REPORTED)),
+        enters("r", S.RUNNING, at=3),
     )
     (verdict,) = applied.verdicts
     assert verdict.state is not None

@@ -11,7 +11,7 @@ from flowspan_service.app import watching
 from flowspan_service.app.reports import ApplyReport, NewRun
 from flowspan_service.app.sessions import OpenSession
 from flowspan_service.app.watching import changes_page, replay, snapshot_pages
-from flowspan_service.domain.rules.transitions import Wish
+from flowspan_service.domain.rules.transitions import ProposedTransition
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import Cause, State, StateType
 
@@ -34,8 +34,10 @@ def store() -> MemoryStore:
     new = NewRun("r", RunKind.FLOW, "f", "", None, "r", None, (), None, None, "", 10, first)
     store.do(ApplyReport("s", first_sequence=1, events=[("r", new)], run_ids=["r"]))
     for number, (kind, attempt, at) in enumerate(STEPS, 2):
-        wish = Wish(State(kind, kind.name.capitalize(), "", at), attempt, Cause.REPORTED)
-        store.do(ApplyReport("s", first_sequence=number, events=[("r", wish)], run_ids=["r"]))
+        proposed = ProposedTransition(
+            State(kind, kind.name.capitalize(), "", at), attempt, Cause.REPORTED
+        )
+        store.do(ApplyReport("s", first_sequence=number, events=[("r", proposed)], run_ids=["r"]))
     return store
 
 

@@ -1,8 +1,8 @@
 """Promise 4, a legal history: the rules against a model that was written without looking at them.
 
-The model keeps the whole history of a run and judges a wish by that alone; the rules see the row of
-the run. Whatever is wished, in whatever order, both must agree, and what the row says of times,
-attempts and counts must follow from the history.
+The model keeps the whole history of a run and judges a proposal by that alone; the rules see the row
+of the run. Both must agree on any proposals in any order, and the times, attempts and counts in the
+row must follow from the history.
 """
 
 from __future__ import annotations
@@ -45,40 +45,44 @@ class Model:
     def last(self) -> Entry:
         return self.history[-1]
 
-    def answer(self, wish: Entry) -> str:
+    def answer(self, proposed: Entry) -> str:
         """ACCEPTED, DUPLICATE, REJECTED or ABORT."""
         last = self.last
-        if wish.attempt < last.attempt:
+        if proposed.attempt < last.attempt:
             return "ABORT"
-        if wish.attempt > last.attempt:
-            next_one = wish.attempt == last.attempt + 1
-            begins = wish.type in WAITING or wish.type == "RUNNING"
+        if proposed.attempt > last.attempt:
+            next_one = proposed.attempt == last.attempt + 1
+            begins = proposed.type in WAITING or proposed.type == "RUNNING"
             return "ACCEPTED" if next_one and begins and last.type not in DEAD_ENDS else "REJECTED"
-        repeated = (wish.type, wish.name) == (last.type, last.name)
-        if repeated and (wish.time == last.time or wish.cause == "REQUESTED"):
+        repeated = (proposed.type, proposed.name) == (last.type, last.name)
+        if repeated and (proposed.time == last.time or proposed.cause == "REQUESTED"):
             return "DUPLICATE"
-        return "ACCEPTED" if self._may_follow(wish) else "REJECTED"
+        return "ACCEPTED" if self._may_follow(proposed) else "REJECTED"
 
-    def _may_follow(self, wish: Entry) -> bool:
+    def _may_follow(self, proposed: Entry) -> bool:
         last = self.last
         if last.type in ENDED:
-            if (last.type, wish.type, wish.name) == ("COMPLETED", "COMPLETED", "RolledBack"):
-                return wish.cause == "REPORTED" and last.name != "RolledBack"
+            if (last.type, proposed.type, proposed.name) == (
+                "COMPLETED",
+                "COMPLETED",
+                "RolledBack",
+            ):
+                return proposed.cause == "REPORTED" and last.name != "RolledBack"
             silent = last.type == "CRASHED" and last.cause == "SESSION_LOST"
-            return silent and wish.cause == "REPORTED"
-        if wish.type in ENDED:
+            return silent and proposed.cause == "REPORTED"
+        if proposed.type in ENDED:
             return True
         if last.type == "CANCELLING":
             return False
         if last.type == "RUNNING":
-            return wish.type != "PENDING"
+            return proposed.type != "PENDING"
         if last.type == "PAUSED":
-            return wish.type != "PAUSED"
+            return proposed.type != "PAUSED"
         return True
 
 
 class HistoryMachine(RuleBasedStateMachine):
-    """Wishes at random, mostly near what the run is doing."""
+    """Proposals at random, mostly near what the run is doing."""
 
     @initialize(first=st.sampled_from(sorted(WAITING)))
     def create(self, first: str) -> None:
@@ -108,7 +112,7 @@ class HistoryMachine(RuleBasedStateMachine):
         attempt=st.sampled_from([0, 0, 0, 0, 1, 1, -1, 2]),
         cause=st.sampled_from(["REPORTED", "REPORTED", "REPORTED", "REQUESTED"]),
     )
-    def wish(self, kind: str, named: str, step: int, attempt: int, cause: str) -> None:
+    def proposed(self, kind: str, named: str, step: int, attempt: int, cause: str) -> None:
         self.time += step
         number = max(1, self.model.last.attempt + attempt)
         self._wish(Entry(kind, named or kind.capitalize(), self.time, number, cause))
@@ -125,12 +129,12 @@ class HistoryMachine(RuleBasedStateMachine):
 
     def _wish(self, entry: Entry) -> None:
         expected = self.model.answer(entry)
-        wish = rules.Wish(as_state(entry), entry.attempt, Cause[entry.cause])
-        objection = rules.decide(self.run, wish)
+        proposed = rules.ProposedTransition(as_state(entry), entry.attempt, Cause[entry.cause])
+        objection = rules.decide(self.run, proposed)
         kind = VerdictKind.ACCEPTED if objection is None else objection.kind
         assert kind.name == expected, (entry, self.model.history)
         if objection is None:
-            rules.enter(self.run, wish)
+            rules.enter(self.run, proposed)
             self.model.history.append(entry)
 
     @invariant()

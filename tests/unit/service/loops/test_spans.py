@@ -10,7 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExportResult
 from tests.support.memory_store import ManualClock, MemoryStore
 
-from flowspan_service.domain.rules.transitions import Wish, enter
+from flowspan_service.domain.rules.transitions import ProposedTransition, enter
 from flowspan_service.domain.runs import Run, RunKind, TraceContext
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.loops import spans as spans_module
@@ -86,7 +86,12 @@ class Begin:
             state=State(StateType.PENDING, "Pending", "", uow.now_us),
         )
         uow.add_run(run)
-        enter(run, Wish(State(StateType.RUNNING, "Running", "", uow.now_us), 1, Cause.REPORTED))
+        enter(
+            run,
+            ProposedTransition(
+                State(StateType.RUNNING, "Running", "", uow.now_us), 1, Cause.REPORTED
+            ),
+        )
         uow.add_transition(run)
 
 
@@ -103,7 +108,7 @@ class End:
         run = uow.run(self.run_ids[0])
         assert run is not None
         state = State(self.kind, self.kind.name.capitalize(), "", uow.now_us)
-        enter(run, Wish(state, run.attempt, self.cause))
+        enter(run, ProposedTransition(state, run.attempt, self.cause))
         uow.add_transition(run)
 
 

@@ -79,7 +79,7 @@ def run(now: State, *, attempt: int = 2, cause: int = Cause.REPORTED) -> Run:
 def decide(
     now: State, wanted: State, *, attempt: int = 2, cause: int = Cause.REPORTED, was: int = 1
 ) -> rules.Objection | None:
-    return rules.decide(run(now, cause=was), rules.Wish(wanted, attempt, cause))
+    return rules.decide(run(now, cause=was), rules.ProposedTransition(wanted, attempt, cause))
 
 
 def test_table_is_complete():
@@ -194,9 +194,9 @@ def test_only_its_process_says_that_it_was_rolled_back():
 @pytest.mark.parametrize(("old", "new", "rule"), arrows())
 def test_the_short_way_and_the_rules_agree(old: StateType, new: StateType, rule: str | None):
     subject = run(state(old))
-    wish = rules.Wish(state(new, time_us=3_000), 2, Cause.REPORTED)
-    objections = [found for ask in rules.RULES if (found := ask(subject, wish)) is not None]
-    decided = rules.decide(subject, wish)
+    proposed = rules.ProposedTransition(state(new, time_us=3_000), 2, Cause.REPORTED)
+    objections = [found for ask in rules.RULES if (found := ask(subject, proposed)) is not None]
+    decided = rules.decide(subject, proposed)
     assert decided == (objections[0] if objections else None)
     assert (decided.rule if decided else None) == rule
 
@@ -208,7 +208,11 @@ def test_each_rule_answers_under_its_own_name():
         for rule in rules.RULES
         for old, new in PAIRS
         for attempt in (1, 2, 3)
-        if (objection := rule(run(state(old)), rules.Wish(state(new), attempt, Cause.REPORTED)))
+        if (
+            objection := rule(
+                run(state(old)), rules.ProposedTransition(state(new), attempt, Cause.REPORTED)
+            )
+        )
     }
     assert heard == {rule.__name__: rule.__name__ for rule in rules.RULES}
 
@@ -216,9 +220,13 @@ def test_each_rule_answers_under_its_own_name():
 @pytest.mark.parametrize("kind", S)
 def test_enter_keeps_the_first_start(kind: StateType):
     subject = run(state(S.PENDING, time_us=1_000))
-    rules.enter(subject, rules.Wish(state(S.RUNNING, time_us=1_500), 2, Cause.REPORTED))
-    rules.enter(subject, rules.Wish(state(kind, time_us=1_700), 2, Cause.REPORTED))
-    rules.enter(subject, rules.Wish(state(S.RUNNING, time_us=9_000), 3, Cause.REPORTED))
+    rules.enter(
+        subject, rules.ProposedTransition(state(S.RUNNING, time_us=1_500), 2, Cause.REPORTED)
+    )
+    rules.enter(subject, rules.ProposedTransition(state(kind, time_us=1_700), 2, Cause.REPORTED))
+    rules.enter(
+        subject, rules.ProposedTransition(state(S.RUNNING, time_us=9_000), 3, Cause.REPORTED)
+    )
     assert subject.started_us == 1_500
     assert subject.transition_count == 4
     assert subject.attempt == 3
@@ -227,7 +235,7 @@ def test_enter_keeps_the_first_start(kind: StateType):
 @pytest.mark.parametrize("kind", S)
 def test_enter_sets_the_end_with_terminal_states_only(kind: StateType):
     subject = run(state(S.RUNNING, time_us=1_000))
-    rules.enter(subject, rules.Wish(state(kind, time_us=1_700), 2, Cause.REPORTED))
+    rules.enter(subject, rules.ProposedTransition(state(kind, time_us=1_700), 2, Cause.REPORTED))
     assert subject.ended_us == (1_700 if kind in TERMINAL_TYPES else None)
     assert subject.state.type == kind
     assert subject.cause == Cause.REPORTED
@@ -235,9 +243,13 @@ def test_enter_sets_the_end_with_terminal_states_only(kind: StateType):
 
 def test_enter_takes_the_end_back_when_the_run_goes_on():
     subject = run(state(S.RUNNING, time_us=1_000))
-    rules.enter(subject, rules.Wish(state(S.CRASHED, time_us=1_700), 2, Cause.SESSION_LOST))
+    rules.enter(
+        subject, rules.ProposedTransition(state(S.CRASHED, time_us=1_700), 2, Cause.SESSION_LOST)
+    )
     assert (subject.ended_us, subject.cause) == (1_700, Cause.SESSION_LOST)
-    rules.enter(subject, rules.Wish(state(S.RUNNING, time_us=2_000), 2, Cause.REPORTED))
+    rules.enter(
+        subject, rules.ProposedTransition(state(S.RUNNING, time_us=2_000), 2, Cause.REPORTED)
+    )
     assert (subject.ended_us, subject.cause) == (None, Cause.REPORTED)
 
 
@@ -246,7 +258,9 @@ def test_enter_adds_up_the_time_in_running():
     steps = [(S.RUNNING, 1_100, 2), (S.PAUSED, 1_300, 2), (S.RUNNING, 5_000, 2)]
     steps += [(S.FAILED, 5_050, 2), (S.RUNNING, 6_000, 3), (S.COMPLETED, 6_007, 3)]
     for kind, time_us, attempt in steps:
-        rules.enter(subject, rules.Wish(state(kind, time_us=time_us), attempt, Cause.REPORTED))
+        rules.enter(
+            subject, rules.ProposedTransition(state(kind, time_us=time_us), attempt, Cause.REPORTED)
+        )
     assert subject.run_duration_us == 200 + 50 + 7
 
 
@@ -254,18 +268,24 @@ def test_enter_counts_the_time_in_which_a_run_is_being_cancelled_once_it_has_run
     subject = run(state(S.PENDING, time_us=1_000))
     steps = [(S.RUNNING, 1_100), (S.CANCELLING, 1_300), (S.CANCELLED, 1_350)]
     for kind, time_us in steps:
-        rules.enter(subject, rules.Wish(state(kind, time_us=time_us), 2, Cause.REPORTED))
+        rules.enter(
+            subject, rules.ProposedTransition(state(kind, time_us=time_us), 2, Cause.REPORTED)
+        )
     assert subject.run_duration_us == 200 + 50
 
     never_ran = run(state(S.PENDING, time_us=1_000))
     for kind, time_us in [(S.CANCELLING, 1_300), (S.CANCELLED, 1_350)]:
-        rules.enter(never_ran, rules.Wish(state(kind, time_us=time_us), 2, Cause.REPORTED))
+        rules.enter(
+            never_ran, rules.ProposedTransition(state(kind, time_us=time_us), 2, Cause.REPORTED)
+        )
     assert never_ran.run_duration_us == 0
 
 
 def test_enter_survives_a_clock_that_goes_back():
     subject = run(state(S.RUNNING, time_us=5_000))
-    rules.enter(subject, rules.Wish(state(S.COMPLETED, time_us=4_000), 2, Cause.REPORTED))
+    rules.enter(
+        subject, rules.ProposedTransition(state(S.COMPLETED, time_us=4_000), 2, Cause.REPORTED)
+    )
     assert subject.run_duration_us == 0
     assert subject.ended_us == 4_000
 
@@ -275,6 +295,11 @@ def test_run_duration_has_a_bound_that_the_wire_and_the_database_can_carry() -> 
     last_us = 253_402_300_799_999_999
     subject = run(state(S.RUNNING, time_us=0))
     for _ in range(100):
-        rules.enter(subject, rules.Wish(state(S.SCHEDULED, time_us=last_us), 2, Cause.REPORTED))
-        rules.enter(subject, rules.Wish(state(S.RUNNING, time_us=0), 2, Cause.REPORTED))
+        rules.enter(
+            subject,
+            rules.ProposedTransition(state(S.SCHEDULED, time_us=last_us), 2, Cause.REPORTED),
+        )
+        rules.enter(
+            subject, rules.ProposedTransition(state(S.RUNNING, time_us=0), 2, Cause.REPORTED)
+        )
     assert subject.run_duration_us == rules.MAX_DURATION_US < 2**63
