@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING
 from tests.support.memory import forget_peak, peak_mib
 
 from benchmarks.databases import databases
-from flowspan_service.app.artifacts import ArtifactChange, NewArtifact
-from flowspan_service.app.reports import ApplyReport, NewRun, NotUnderstood, ReportedEvent
+from flowspan_service.app.reports import ApplyReport, NotUnderstood, ReportedEvent
 from flowspan_service.app.sessions import OpenSession
+from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
+from flowspan_service.domain.logs import LogEntry
+from flowspan_service.domain.payloads import Payload
 from flowspan_service.domain.rules.transitions import ProposedTransition
-from flowspan_service.domain.runs import LogEntry, Payload
+from flowspan_service.domain.runs import NewRun
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 from flowspan_service.process.clock import SystemClock
 from flowspan_service.stores import open_store

@@ -7,7 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from flowspan_service.domain.artifacts import Artifact
-from flowspan_service.domain.runs import LogEntry, Payload, Run, RunKind, Session, SessionStatus
+from flowspan_service.domain.logs import LogEntry
+from flowspan_service.domain.payloads import Payload
+from flowspan_service.domain.runs import Run, RunKind
+from flowspan_service.domain.sessions import Session, SessionStatus
 from flowspan_service.domain.states import DEFAULT_NAMES, TERMINAL_TYPES, Cause, State, StateType
 
 if TYPE_CHECKING:

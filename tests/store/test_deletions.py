@@ -23,8 +23,7 @@ from tests.store.builders import (
     put_artifacts,
 )
 
-from flowspan_service.app.leases import LeaseWatch
-from flowspan_service.app.reports import ApplyReport, NewRun
+from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.runs import CreateRun, DeleteRun, SetState
 from flowspan_service.app.sessions import CrashOpenRuns, EndSession, Reap
 from flowspan_service.domain.commands import Command, CommandKind
@@ -34,8 +33,10 @@ from flowspan_service.domain.errors import (
     StoppingError,
     StoreUnavailableError,
 )
+from flowspan_service.domain.leases import LeaseWatch
 from flowspan_service.domain.rules.transitions import ProposedTransition
-from flowspan_service.domain.runs import RunKind, SessionStatus
+from flowspan_service.domain.runs import NewRun, RunKind
+from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.domain.verdicts import VerdictKind
 from flowspan_service.stores import artifacts as objects

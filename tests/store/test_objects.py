@@ -18,7 +18,8 @@ from tests.store.builders import (
 )
 
 from flowspan_service.app.queries import ArtifactQuery, LatestArtifactQuery, VariableQuery
-from flowspan_service.domain.runs import Payload, RunKind
+from flowspan_service.domain.payloads import Payload
+from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.variables import Variable
 
 if TYPE_CHECKING:

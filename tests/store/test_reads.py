@@ -20,13 +20,15 @@ from tests.store.builders import (
 )
 
 from flowspan_service.app.queries import LogQuery, RunQuery
-from flowspan_service.domain.runs import LogEntry, Payload, RunKind
+from flowspan_service.domain.payloads import Payload
+from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
 from flowspan_service.stores import runs as reads
 from flowspan_service.stores import schema as tables
 
 if TYPE_CHECKING:
     from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.domain.logs import LogEntry
     from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.stores.store import SqlStore
 

@@ -22,7 +22,9 @@ from tests.store.builders import (
 
 from flowspan_service.app.queries import LogQuery
 from flowspan_service.domain.flows import flow_id
-from flowspan_service.domain.runs import Payload, RunKind, SessionStatus, TraceContext
+from flowspan_service.domain.payloads import Payload
+from flowspan_service.domain.runs import RunKind, TraceContext
+from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.stores.engine import unit_of_work as unit
 

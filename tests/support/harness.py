@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from flowspan_service.app.ports import UnitOfWork
-    from flowspan_service.domain.runs import Session
+    from flowspan_service.domain.sessions import Session
 
 LEASE_S = 30.0
 GRACE_S = 10.0

@@ -6,12 +6,10 @@ from concurrent.futures import Future
 from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flowspan_service.app.leases import StoredSign
 from flowspan_service.app.ports import Heads, Identity, Unfinished, WriteTimes
 from flowspan_service.app.queries import (
     ArtifactQuery,
     Changes,
-    FlowInfo,
     FoundRuns,
     LatestArtifactQuery,
     LogPage,
@@ -22,8 +20,10 @@ from flowspan_service.app.queries import (
     RunQuery,
     VariableQuery,
 )
-from flowspan_service.domain.flows import flow_id
-from flowspan_service.domain.runs import LogEntry, Run, RunKind, Session, SessionStatus, Transition
+from flowspan_service.domain.flows import Flow, flow_id
+from flowspan_service.domain.leases import StoredSign
+from flowspan_service.domain.runs import Run, RunKind, Transition
+from flowspan_service.domain.sessions import Session, SessionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports import Clock, CommitListener, Operation, Place
     from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.commands import Command
+    from flowspan_service.domain.logs import LogEntry
     from flowspan_service.domain.variables import Variable
 
 T = TypeVar("T")
@@ -469,20 +470,20 @@ class MemoryStore:
     def size_bytes(self) -> int:
         return 0
 
-    def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> FlowInfo | None:
+    def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> Flow | None:
         for flow in self.list_flows(after_name=None, limit=1 << 30):
             if flow_id == flow.id or name == flow.name:
                 return flow
         return None
 
-    def list_flows(self, *, after_name: str | None, limit: int) -> list[FlowInfo]:
-        flows: dict[str, FlowInfo] = {}
+    def list_flows(self, *, after_name: str | None, limit: int) -> list[Flow]:
+        flows: dict[str, Flow] = {}
         for run in self.data.runs.values():
             if run.kind == RunKind.FLOW:
                 name = run.function_name
                 at = run.created_us
-                flow = flows.setdefault(name, FlowInfo(flow_id(name), name, at, at))
-                flows[name] = FlowInfo(
+                flow = flows.setdefault(name, Flow(flow_id(name), name, at, at))
+                flows[name] = Flow(
                     flow.id, name, min(at, flow.created_us), max(at, flow.last_run_us)
                 )
         names = sorted(name for name in flows if after_name is None or name > after_name)

@@ -28,14 +28,13 @@ from flowspan_service.api.checks import (
 from flowspan_service.api.paging import Paging, is_oldest_first, selection_of
 from flowspan_service.api.values import microseconds, payload_message, payload_of, timestamp
 from flowspan_service.app.artifacts import (
-    ArtifactChange,
     CreateArtifact,
     DeleteArtifacts,
-    NewArtifact,
     UpdateArtifact,
     get_artifact,
 )
 from flowspan_service.app.queries import ArtifactQuery, LatestArtifactQuery
+from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend

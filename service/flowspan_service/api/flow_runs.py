@@ -31,11 +31,10 @@ from flowspan_service.api.runs import (
 from flowspan_service.api.states import check_state, new_state
 from flowspan_service.api.traces import check_trace, new_trace, trace_message
 from flowspan_service.api.values import payload_message, payload_of
-from flowspan_service.app.reports import NewRun
 from flowspan_service.app.runs import CreateRun, DeleteRun
 from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.rules.transitions import INITIAL_TYPES
-from flowspan_service.domain.runs import RunKind
+from flowspan_service.domain.runs import NewRun, RunKind
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend

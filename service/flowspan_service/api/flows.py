@@ -15,7 +15,7 @@ from flowspan_service.domain.errors import NotFoundError
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
-    from flowspan_service.app.queries import FlowInfo
+    from flowspan_service.domain.flows import Flow
 
 # ruff: noqa: N802 - methods are named as in the protos
 
@@ -64,7 +64,7 @@ CHECKS: Checks = {
 }
 
 
-def flow_message(flow: FlowInfo) -> flow_pb2.Flow:
+def flow_message(flow: Flow) -> flow_pb2.Flow:
     """Return the message of a flow."""
     return flow_pb2.Flow(
         id=flow.id,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from flowspan_service.api.call import Call
     from flowspan_service.app.ports import Store
     from flowspan_service.app.queries import LogPage
-    from flowspan_service.domain.runs import LogEntry
+    from flowspan_service.domain.logs import LogEntry
 
 # ruff: noqa: N802 - methods are named as in the protos
 

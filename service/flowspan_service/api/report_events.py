@@ -14,10 +14,11 @@ from flowspan_service.api.artifacts import (
 from flowspan_service.api.states import check_failure
 from flowspan_service.api.traces import check_trace, new_trace
 from flowspan_service.api.values import payload_of
-from flowspan_service.app.reports import NewRun, NotUnderstood
+from flowspan_service.app.reports import NotUnderstood
 from flowspan_service.domain.errors import InvalidFieldError, ServiceError, TooLargeError
+from flowspan_service.domain.logs import LogEntry
 from flowspan_service.domain.rules.transitions import ProposedTransition
-from flowspan_service.domain.runs import LogEntry, RunKind
+from flowspan_service.domain.runs import NewRun, RunKind
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 
 if TYPE_CHECKING:

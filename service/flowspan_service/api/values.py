@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from flowspan.v1 import payload_pb2
 from flowspan_service.api import limits
-from flowspan_service.domain.runs import Payload
+from flowspan_service.domain.payloads import Payload
 
 if TYPE_CHECKING:
     from typing import Any

@@ -2,80 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flowspan_service.app.ports import Unfinished
-from flowspan_service.domain.artifacts import Artifact
+from flowspan_service.domain.artifacts import Artifact, ArtifactChange, NewArtifact
 from flowspan_service.domain.errors import AlreadyExistsError, NotFoundError
-from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.verdicts import VerdictKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowspan_service.app.ports import Store, UnitOfWork
-    from flowspan_service.domain.runs import Payload, Run
+    from flowspan_service.domain.runs import Run
 
 DELETED_AT_ONCE = 50
 """Artifacts of the largest size are 50 MiB."""
-
-
-class NewArtifact(NamedTuple):
-    """What a creation says of an artifact."""
-
-    id: str
-    key: str | None
-    type: str
-    description: str
-    data: Payload | None
-    run_id: str | None
-    created_us: int
-
-    def make(self, run: Run | None) -> Artifact:
-        """The artifact, made by that run."""
-        is_flow = run is not None and run.kind == RunKind.FLOW
-        return Artifact(
-            id=self.id,
-            key=self.key,
-            type=self.type,
-            description=self.description,
-            data=self.data,
-            run_id=self.run_id,
-            flow_run_id=None if run is None else run.id if is_flow else run.flow_run_id,
-            root_run_id=None if run is None else run.root_run_id,
-            created_us=self.created_us,
-            updated_us=self.created_us,
-        )
-
-    def agrees_with(self, artifact: Artifact) -> bool:
-        """Whether this would create the artifact as it was created.
-
-        What may change is left out, and so is the time: a second request may come later.
-        """
-        return (
-            self.key == artifact.key
-            and self.type == artifact.type
-            and self.run_id == artifact.run_id
-        )
-
-
-class ArtifactChange(NamedTuple):
-    """What is to change of an artifact; None leaves it as it is."""
-
-    id: str
-    description: str | None
-    data: Payload | None
-    changed_us: int
-
-    def applied_to(self, artifact: Artifact) -> Artifact:
-        """The artifact after the change."""
-        return replace(
-            artifact,
-            description=artifact.description if self.description is None else self.description,
-            data=artifact.data if self.data is None else self.data,
-            updated_us=max(artifact.updated_us, self.changed_us),
-        )
 
 
 def apply_event(

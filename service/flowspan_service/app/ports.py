@@ -14,11 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from concurrent.futures import Future
 
-    from flowspan_service.app.leases import StoredSign
     from flowspan_service.app.queries import (
         ArtifactQuery,
         Changes,
-        FlowInfo,
         FoundRuns,
         LatestArtifactQuery,
         LogPage,
@@ -31,7 +29,11 @@ if TYPE_CHECKING:
     )
     from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.commands import Command
-    from flowspan_service.domain.runs import LogEntry, Run, Session, Transition
+    from flowspan_service.domain.flows import Flow
+    from flowspan_service.domain.leases import StoredSign
+    from flowspan_service.domain.logs import LogEntry
+    from flowspan_service.domain.runs import Run, Transition
+    from flowspan_service.domain.sessions import Session
     from flowspan_service.domain.variables import Variable
 
 T_co = TypeVar("T_co", covariant=True)
@@ -439,11 +441,11 @@ class Store(Protocol):
         """Return the size of the database; 0 if it is unknown."""
         ...
 
-    def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> FlowInfo | None:
+    def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> Flow | None:
         """A flow, by either of its keys."""
         ...
 
-    def list_flows(self, *, after_name: str | None, limit: int) -> list[FlowInfo]:
+    def list_flows(self, *, after_name: str | None, limit: int) -> list[Flow]:
         """Flows by name, after a name."""
         ...
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from flowspan_service.domain.runs import LogEntry, Run, Transition
+    from flowspan_service.domain.logs import LogEntry
+    from flowspan_service.domain.runs import Run, Transition
 
 T = TypeVar("T")
 
@@ -166,13 +167,3 @@ class Page(Generic[T]):
 
     items: list[T]
     has_more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FlowInfo:
-    """A flow, as opposed to its runs; see flowspan.v1.Flow."""
-
-    id: str
-    name: str
-    created_us: int
-    last_run_us: int

@@ -1,8 +1,8 @@
 """Reports of sessions: batches of events, decided one by one and stored together.
 
 This is the hot path. An event is a pair: the id of a run, and a `NewRun`, `ProposedTransition`,
-`LogEntry`, `NewArtifact`, `ArtifactChange` or `NotUnderstood`. Plain tuples and slotted records keep
-the cost of an event at a few microseconds.
+`LogEntry`, `NewArtifact`, `ArtifactChange` or `NotUnderstood`. Plain tuples and slotted records
+keep the cost of an event at a few microseconds.
 """
 
 from __future__ import annotations
@@ -10,22 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowspan_service.app.artifacts import ArtifactChange, NewArtifact, apply_event
+from flowspan_service.app.artifacts import apply_event
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.sessions import Opened, OpenSession, require_session
+from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.domain.errors import BadSequenceError, ServiceError
+from flowspan_service.domain.logs import LogEntry
 from flowspan_service.domain.rules.transitions import (
     INITIAL_TYPES,
     ProposedTransition,
     decide,
     enter,
 )
-from flowspan_service.domain.runs import (
-    LogEntry,
-    Payload,
-    Run,
-    TraceContext,
-)
+from flowspan_service.domain.runs import NewRun, Run
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.domain.verdicts import Verdict, VerdictKind
 
@@ -33,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowspan_service.app.ports import Operation, UnitOfWork
-    from flowspan_service.domain.rules.transitions import Objection
     from flowspan_service.domain.states import State
+    from flowspan_service.domain.verdicts import Objection
 
 
 PIECE_EVENTS = 2_000
@@ -50,47 +47,6 @@ _ACCEPTED = VerdictKind.ACCEPTED
 _WAS_DELETED = (VerdictKind.ABORT, "run_was_deleted", "The run was deleted.")
 _ARTIFACT = (_ACCEPTED, "", "")
 """For what is not decided by the run: artifacts."""
-
-
-class NewRun(NamedTuple):
-    """What a creation says of a run: the first fields of `Run`, in its order."""
-
-    id: str
-    kind: int
-    function_name: str
-    run_name: str
-    parent_run_id: str | None
-    root_run_id: str
-    flow_run_id: str | None
-    tags: tuple[str, ...]
-    parameters: Payload | None
-    trace: TraceContext | None
-    version: str
-    created_us: int
-    state: State
-
-    def make(self, *, cause: int, session_id: str | None) -> Run:
-        """The run, in its first state."""
-        return Run(*self, 1, 1, cause, session_id)
-
-    def agrees_with(self, run: Run) -> bool:
-        """Whether this would create the run as it was created.
-
-        The time and the first state are left out: they say when and how it was asked for, and a
-        second request may come later.
-        """
-        return (
-            self.function_name == run.function_name
-            and self.kind == run.kind
-            and self.run_name == run.run_name
-            and self.parent_run_id == run.parent_run_id
-            and self.root_run_id == run.root_run_id
-            and self.flow_run_id == run.flow_run_id
-            and self.tags == run.tags
-            and self.parameters == run.parameters
-            and self.trace == run.trace
-            and self.version == run.version
-        )
 
 
 class NotUnderstood(NamedTuple):

@@ -15,7 +15,8 @@ from flowspan_service.domain.errors import (
     StateConflictError,
 )
 from flowspan_service.domain.rules.transitions import ProposedTransition, decide, enter
-from flowspan_service.domain.runs import Run, RunKind, SessionStatus
+from flowspan_service.domain.runs import Run, RunKind
+from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 from flowspan_service.domain.verdicts import Verdict, VerdictKind
 
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports import Place, Store, UnitOfWork
     from flowspan_service.app.queries import Page
-    from flowspan_service.app.reports import NewRun
-    from flowspan_service.domain.runs import Transition
+    from flowspan_service.domain.runs import NewRun, Transition
 
 
 @dataclass(slots=True)

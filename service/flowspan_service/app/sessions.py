@@ -14,14 +14,14 @@ from flowspan_service.domain.errors import (
     WrongSecretError,
 )
 from flowspan_service.domain.rules.transitions import ProposedTransition, enter
-from flowspan_service.domain.runs import Session, SessionStatus
+from flowspan_service.domain.sessions import Session, SessionStatus
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from flowspan_service.app.leases import LeaseWatch, Look
     from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.domain.leases import LeaseWatch, Look
     from flowspan_service.domain.runs import Run
 
 CRASHED_AT_ONCE = 200

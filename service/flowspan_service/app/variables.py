@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowspan_service.app.ports import Store, UnitOfWork
-    from flowspan_service.domain.runs import Payload
+    from flowspan_service.domain.payloads import Payload
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What the service asks of the process that executes a run."""
+"""Commands: requests of the service to the process that executes a run."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from enum import IntEnum
 
 
 class CommandKind(IntEnum):
-    """What is asked."""
+    """The kinds of commands."""
 
     CANCEL_RUN = 1
-    """To stop a run, and all that it called."""
+    """Stop a run and its descendants."""
 
 
 @dataclass(slots=True)
 class Command:
-    """A command to a session. It is open until the run leaves the state that the command is about.
+    """A command to a session. It is open until the run leaves the state that caused it.
 
     Attributes:
-        run_id: The run it is about.
-        number: The ordinal of the transition that it came with: unique within the run.
-        session_id: The session that executes the run, and is told.
-        kind: What is asked.
-        reason: Why, for people.
-        created_us: When it was given, by the wall clock.
-        done_us: When the run left the state, by the wall clock; None until then.
+        run_id: The run that the command is about.
+        number: The ordinal of the transition that issued it: unique within the run.
+        session_id: The session that executes the run and receives the command.
+        kind: The kind of the command.
+        reason: The reason, for people.
+        created_us: The time of issue, by the wall clock.
+        done_us: The time when the run left the state, by the wall clock; None until then.
     """
 
     run_id: str
@@ -37,5 +37,5 @@ class Command:
 
     @property
     def id(self) -> str:
-        """Its name in the protocol."""
+        """The id of the command in the protocol."""
         return f"{CommandKind(self.kind).name.lower()}:{self.run_id}:{self.number}"

@@ -8,8 +8,8 @@ class ServiceError(Exception):
 
     Attributes:
         reason: The name of a value of flowspan.v1.ErrorReason, without its prefix.
-        advice: What the caller can do, in a sentence.
-        metadata: Which field, run or limit is concerned.
+        advice: A sentence that tells the caller what to do.
+        metadata: The field, run or limit concerned.
     """
 
     reason = "INTERNAL"
@@ -21,7 +21,7 @@ class ServiceError(Exception):
 
 
 class InvalidFieldError(ServiceError):
-    """A required field is missing, or a field has a value it may not have."""
+    """A required field is missing, or the value of a field is invalid."""
 
     reason = "INVALID_FIELD"
 
@@ -33,37 +33,37 @@ class TooLargeError(ServiceError):
 
 
 class BadTokenError(ServiceError):
-    """A page token or resume token was not made for this database, or belongs to another query."""
+    """A page or resume token is from another database, or belongs to another query."""
 
     reason = "BAD_TOKEN"
 
 
 class TokenOutOfRangeError(ServiceError):
-    """A resume token is of another database, or of a state that the database is not in any more."""
+    """A resume token is from another database, or from a later state of it (restored backup)."""
 
     reason = "TOKEN_OUT_OF_RANGE"
 
 
 class BadSequenceError(ServiceError):
-    """The frames of a stream came in an order they may not have."""
+    """The frames of a stream came in an invalid order."""
 
     reason = "BAD_SEQUENCE"
 
 
 class NotFoundError(ServiceError):
-    """There is no such run or flow."""
+    """The run, flow, artifact, variable or session does not exist."""
 
     reason = "NOT_FOUND"
 
 
 class AlreadyExistsError(ServiceError):
-    """A run with this id exists and was created with another content."""
+    """The id or name is taken, with another content."""
 
     reason = "ALREADY_EXISTS"
 
 
 class StateConflictError(ServiceError):
-    """The run's state does not allow it."""
+    """The state of the run does not allow the call."""
 
     reason = "STATE_CONFLICT"
 
@@ -75,7 +75,7 @@ class SessionTakenOverError(ServiceError):
 
 
 class WrongSecretError(ServiceError):
-    """A session has a secret, and the call did not show it."""
+    """The session has a secret, and the call did not present it."""
 
     reason = "WRONG_SECRET"
 
@@ -87,7 +87,7 @@ class OverloadedError(ServiceError):
 
 
 class AnswerTooLargeError(ServiceError):
-    """The answer is larger than a message may be; it is to be read page by page."""
+    """The answer exceeds the maximum message size; read it page by page."""
 
     reason = "ANSWER_TOO_LARGE"
 
@@ -99,6 +99,6 @@ class StoppingError(ServiceError):
 
 
 class StoreUnavailableError(ServiceError):
-    """The database cannot be written or read at present."""
+    """The database cannot be read or written at present."""
 
     reason = "STORE_UNAVAILABLE"

@@ -1,4 +1,4 @@
-"""States: what a run is doing. The diagram and the rules are in docs/states.md."""
+"""States of runs. The diagram and the rules are in docs/states.md."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ DEFAULT_NAMES: dict[int, str] = {kind: kind.name.capitalize() for kind in StateT
 
 
 ROLLED_BACK = "RolledBack"
-"""The one name that a rule looks at: of a COMPLETED run whose transaction was rolled back later."""
+"""The name of a COMPLETED state whose transaction was rolled back: the only name in a rule."""
 
 
 class Cause(IntEnum):
-    """Who caused a transition; the numbers are those of flowspan.v1.TransitionCause."""
+    """The causes of transitions; the numbers are those of flowspan.v1.TransitionCause."""
 
     REPORTED = 1
     REQUESTED = 2
@@ -41,14 +41,14 @@ class Cause(IntEnum):
 
 @dataclass(slots=True)
 class State:
-    """One state of a run. Treat as immutable; it is not frozen because millions are made.
+    """A state of a run. Treat it as immutable: it is not frozen only because millions are made.
 
     Attributes:
         type: A StateType, or its number.
         name: The name shown to people, never empty.
-        message: Why, for people; may be empty.
-        time_us: When it was entered by the reporter's clock, in microseconds since 1970 UTC.
-        scheduled_us: With SCHEDULED only: when to go on, in microseconds since 1970 UTC.
+        message: The reason, for people; may be empty.
+        time_us: The time of entry by the reporter's clock, in microseconds since 1970 UTC.
+        scheduled_us: With SCHEDULED only: the time to continue, in microseconds since 1970 UTC.
         failure: An encoded error, opaque here (the edge encodes flowspan.v1.Failure).
         result: An encoded reference to the result, opaque here (flowspan.v1.Payload).
     """
@@ -63,5 +63,5 @@ class State:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether no state of the same attempt follows; docs/states.md has the exceptions."""
+        """True if no state of the same attempt follows; docs/states.md has the exceptions."""
         return self.type in TERMINAL_TYPES

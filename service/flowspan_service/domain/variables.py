@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowspan_service.domain.runs import Payload
+    from flowspan_service.domain.payloads import Payload
 
 
 @dataclass(frozen=True, slots=True)

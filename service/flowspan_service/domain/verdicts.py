@@ -1,17 +1,17 @@
-"""The service's answer to a transition that was reported or asked for."""
+"""Verdicts: the service's answers to reported and requested transitions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from flowspan_service.domain.states import State
 
 
 class VerdictKind(IntEnum):
-    """The numbers are those of flowspan.v1.VerdictKind, which says what each means."""
+    """The kinds of verdicts; flowspan.v1.VerdictKind explains them and has the same numbers."""
 
     ACCEPTED = 1
     DUPLICATE = 2
@@ -20,18 +20,28 @@ class VerdictKind(IntEnum):
     ABORT = 5
 
 
+class Objection(NamedTuple):
+    """A rule's reason not to accept an event."""
+
+    kind: VerdictKind
+    rule: str
+    """The name of the rule, as docs/states.md lists it."""
+    reason: str
+    """A sentence for people."""
+
+
 @dataclass(slots=True)
 class Verdict:
     """The answer to one transition.
 
     Attributes:
-        kind: What was decided.
-        run_id: Which run.
-        rule: The rule that decided, as docs/states.md lists them; empty when accepted.
-        reason: Why, in a sentence for people; empty when accepted.
-        state: The state in which the run is after the answer; None when the run is unknown.
-        attempt: The attempt that the run is at; 0 when the run is unknown.
-        sequence: In a session's report, which event; 0 elsewhere.
+        kind: The decision.
+        run_id: The run.
+        rule: The rule that decided, as docs/states.md lists it; empty when accepted.
+        reason: The reason, a sentence for people; empty when accepted.
+        state: The state of the run after the answer; None when the run is unknown.
+        attempt: The current attempt of the run; 0 when the run is unknown.
+        sequence: The sequence of the event in a session's report; 0 elsewhere.
     """
 
     kind: VerdictKind

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from flowspan_service.app.leases import LeaseWatch
 from flowspan_service.app.sessions import CrashOpenRuns, Reap
 from flowspan_service.domain.errors import ServiceError
+from flowspan_service.domain.leases import LeaseWatch
 
 if TYPE_CHECKING:
     from flowspan_service.app.live import LiveSessions

@@ -9,7 +9,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from flowspan_service.domain.artifacts import Artifact
-from flowspan_service.domain.runs import LogEntry, Payload, Run, Session, TraceContext, Transition
+from flowspan_service.domain.logs import LogEntry
+from flowspan_service.domain.payloads import Payload
+from flowspan_service.domain.runs import Run, TraceContext, Transition
+from flowspan_service.domain.sessions import Session
 from flowspan_service.domain.states import State
 from flowspan_service.domain.variables import Variable
 from flowspan_service.stores.ids import to_bytes

@@ -11,17 +11,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from flowspan_service.app.ports import Heads
-from flowspan_service.app.queries import (
-    Changes,
-    FlowInfo,
-    FoundRuns,
-    LogPage,
-    Page,
-    RunFilter,
-    RunQuery,
-)
+from flowspan_service.app.queries import Changes, FoundRuns, LogPage, Page, RunFilter, RunQuery
 from flowspan_service.domain.errors import StoreUnavailableError
-from flowspan_service.domain.runs import RunKind, SessionStatus
+from flowspan_service.domain.flows import Flow
+from flowspan_service.domain.runs import RunKind
+from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.stores import trees
 from flowspan_service.stores.dialects.base import chunks
 from flowspan_service.stores.engine.bounds import bounded, log_bytes, run_bytes, transition_bytes
@@ -362,7 +356,7 @@ class Reads:
         looked_at = max(query.after_position, statement.newest, last)
         return LogPage(page.items, looked_at, has_more=False)
 
-    def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> FlowInfo | None:
+    def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> Flow | None:
         """See app.ports.Store."""
         statement = select(flow)
         if flow_id is not None:
@@ -371,12 +365,12 @@ class Reads:
             statement = statement.where(flow.c.name == name)
         with self._connection() as connection:
             row = connection.execute(statement.limit(1)).first()
-        return FlowInfo(*row) if row is not None else None
+        return Flow(*row) if row is not None else None
 
-    def list_flows(self, *, after_name: str | None, limit: int) -> list[FlowInfo]:
+    def list_flows(self, *, after_name: str | None, limit: int) -> list[Flow]:
         """See app.ports.Store."""
         statement = select(flow).order_by(flow.c.name).limit(limit)
         if after_name is not None:
             statement = statement.where(flow.c.name > after_name)
         with self._connection() as connection:
-            return [FlowInfo(*row) for row in connection.execute(statement)]
+            return [Flow(*row) for row in connection.execute(statement)]

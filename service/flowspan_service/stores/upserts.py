@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-    from flowspan_service.app.queries import FlowInfo
-    from flowspan_service.domain.runs import Session
+    from flowspan_service.domain.flows import Flow
+    from flowspan_service.domain.sessions import Session
     from flowspan_service.domain.variables import Variable
 
 _SESSIONS = text(
@@ -55,7 +55,7 @@ def upsert_sessions(connection: Connection, sessions: Iterable[Session]) -> None
     connection.execute(_SESSIONS, [session_values(session) for session in sessions])
 
 
-def upsert_flows(connection: Connection, flows: Iterable[FlowInfo]) -> None:
+def upsert_flows(connection: Connection, flows: Iterable[Flow]) -> None:
     """Writes flows; keeps when each was first seen."""
     connection.execute(_FLOWS, [asdict(flow) for flow in flows])
 

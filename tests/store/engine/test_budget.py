@@ -19,12 +19,13 @@ from tests.store.builders import (
     put_artifacts,
 )
 
-from flowspan_service.app.artifacts import ArtifactChange
 from flowspan_service.app.queries import ArtifactQuery, LogQuery
-from flowspan_service.app.reports import ApplyReport, NewRun, NotUnderstood, ReportedEvent
+from flowspan_service.app.reports import ApplyReport, NotUnderstood, ReportedEvent
 from flowspan_service.app.sessions import EndSession, OpenSession
+from flowspan_service.domain.artifacts import ArtifactChange
+from flowspan_service.domain.payloads import Payload
 from flowspan_service.domain.rules.transitions import ProposedTransition
-from flowspan_service.domain.runs import Payload, RunKind
+from flowspan_service.domain.runs import NewRun, RunKind
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.domain.verdicts import VerdictKind
 from flowspan_service.stores.engine import cache

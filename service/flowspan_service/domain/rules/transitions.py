@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan_service.domain.states import ROLLED_BACK, TERMINAL_TYPES, Cause, StateType
-from flowspan_service.domain.verdicts import VerdictKind
+from flowspan_service.domain.verdicts import Objection, VerdictKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,14 +59,6 @@ class ProposedTransition(NamedTuple):
     state: State
     attempt: int
     cause: int
-
-
-class Objection(NamedTuple):
-    """A rule's reason to refuse a transition."""
-
-    kind: VerdictKind
-    rule: str
-    reason: str
 
 
 def same_again(run: Run, proposed: ProposedTransition) -> Objection | None:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from flowspan_service.domain.artifacts import Artifact
-    from flowspan_service.domain.runs import LogEntry, Run, Transition
+    from flowspan_service.domain.logs import LogEntry
+    from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.domain.states import State
     from flowspan_service.domain.variables import Variable
 

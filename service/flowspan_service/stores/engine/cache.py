@@ -8,7 +8,8 @@ from flowspan_service.domain.states import TERMINAL_TYPES
 from flowspan_service.stores.engine.bounds import payload_bytes
 
 if TYPE_CHECKING:
-    from flowspan_service.domain.runs import Run, Session
+    from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.sessions import Session
 
 MAX_PAYLOAD_BYTES = 64 << 20
 """The payloads of the runs that are remembered are not more."""

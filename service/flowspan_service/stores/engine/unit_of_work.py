@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, update
 
-from flowspan_service.app.leases import StoredSign
-from flowspan_service.app.queries import FlowInfo, Page
-from flowspan_service.domain.flows import flow_id
-from flowspan_service.domain.runs import RunKind, SessionStatus
+from flowspan_service.app.queries import Page
+from flowspan_service.domain.flows import Flow, flow_id
+from flowspan_service.domain.leases import StoredSign
+from flowspan_service.domain.runs import RunKind
+from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.domain.states import TERMINAL_TYPES
 from flowspan_service.stores import schema as tables
 from flowspan_service.stores.artifacts import Objects
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports import Place
     from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.commands import Command
-    from flowspan_service.domain.runs import LogEntry, Run, Session
+    from flowspan_service.domain.logs import LogEntry
+    from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.sessions import Session
     from flowspan_service.domain.variables import Variable
     from flowspan_service.stores.dialects.base import Dialect
     from flowspan_service.stores.engine.cache import Cache
@@ -501,7 +504,7 @@ class Unit:
         if self._flows:
             upsert_flows(
                 connection,
-                [FlowInfo(flow_id(name), name, *times) for name, times in self._flows.items()],
+                [Flow(flow_id(name), name, *times) for name, times in self._flows.items()],
             )
             self._flows.clear()
 

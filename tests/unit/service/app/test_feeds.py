@@ -12,11 +12,11 @@ from tests.support.memory_store import ManualClock, MemoryStore
 from flowspan_service.app import feeds
 from flowspan_service.app.feeds import Feeds, Watched
 from flowspan_service.app.hub import CommitHub
-from flowspan_service.app.reports import ApplyReport, NewRun
+from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.sessions import OpenSession
 from flowspan_service.domain.errors import NotFoundError
 from flowspan_service.domain.rules.transitions import ProposedTransition
-from flowspan_service.domain.runs import RunKind
+from flowspan_service.domain.runs import NewRun, RunKind
 from flowspan_service.domain.states import Cause, State, StateType
 
 if TYPE_CHECKING:

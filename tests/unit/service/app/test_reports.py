@@ -8,24 +8,20 @@ import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
 from flowspan_service.app import reports
-from flowspan_service.app.artifacts import ArtifactChange, NewArtifact
-from flowspan_service.app.leases import LeaseWatch
 from flowspan_service.app.ports import Unfinished
-from flowspan_service.app.reports import (
-    ApplyReport,
-    NewRun,
-    NotUnderstood,
-    ReportedEvent,
-    report_pieces,
-)
+from flowspan_service.app.reports import ApplyReport, NotUnderstood, ReportedEvent, report_pieces
 from flowspan_service.app.sessions import EndSession, OpenSession, Reap
+from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.domain.errors import (
     BadSequenceError,
     NotFoundError,
     SessionTakenOverError,
 )
+from flowspan_service.domain.leases import LeaseWatch
+from flowspan_service.domain.logs import LogEntry
 from flowspan_service.domain.rules.transitions import ProposedTransition
-from flowspan_service.domain.runs import LogEntry, Run, RunKind, SessionStatus
+from flowspan_service.domain.runs import NewRun, Run, RunKind
+from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.domain.verdicts import VerdictKind
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
-from flowspan_service.app.leases import LeaseWatch
 from flowspan_service.app.sessions import (
     ConnectionBroken,
     LeaseTerms,
@@ -14,7 +13,8 @@ from flowspan_service.app.sessions import (
     RenewLease,
 )
 from flowspan_service.domain.errors import NotFoundError, SessionTakenOverError
-from flowspan_service.domain.runs import SessionStatus
+from flowspan_service.domain.leases import LeaseWatch
+from flowspan_service.domain.sessions import SessionStatus
 
 LEASE_US, GRACE_US = 30_000_000, 10_000_000
 

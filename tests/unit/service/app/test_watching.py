@@ -8,11 +8,11 @@ import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
 from flowspan_service.app import watching
-from flowspan_service.app.reports import ApplyReport, NewRun
+from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.sessions import OpenSession
 from flowspan_service.app.watching import changes_page, replay, snapshot_pages
 from flowspan_service.domain.rules.transitions import ProposedTransition
-from flowspan_service.domain.runs import RunKind
+from flowspan_service.domain.runs import NewRun, RunKind
 from flowspan_service.domain.states import Cause, State, StateType
 
 S = StateType

@@ -1,8 +1,8 @@
 """Promise 4, a legal history: the rules against a model that was written without looking at them.
 
-The model keeps the whole history of a run and judges a proposal by that alone; the rules see the row
-of the run. Both must agree on any proposals in any order, and the times, attempts and counts in the
-row must follow from the history.
+The model keeps the whole history of a run and judges a proposal by that alone; the rules see the
+row of the run. Both must agree on any proposals in any order, and the times, attempts and counts in
+the row must follow from the history.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from tests.support.memory_store import ManualClock, MemoryStore
 from flowspan_service.app.live import LiveSessions
 from flowspan_service.app.sessions import LeaseTerms, OpenSession, Reap
 from flowspan_service.domain.errors import StoreUnavailableError
-from flowspan_service.domain.runs import SessionStatus
+from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.loops.reaper import LIMIT, Reaper
 
 if TYPE_CHECKING:

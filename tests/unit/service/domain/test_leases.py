@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowspan_service.app.leases import MAX_STALLS, LeaseWatch, StoredSign
+from flowspan_service.domain.leases import MAX_STALLS, LeaseWatch, StoredSign
 
 S = 1_000_000
 DEFAULT_LEASE_S = 30.0

@@ -1,0 +1,55 @@
+"""Sessions: the client processes that report runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class SessionStatus(IntEnum):
+    """The liveness of a session."""
+
+    OPEN = 1
+    CLOSED = 2
+    """The session said Goodbye."""
+    LOST = 3
+    """The lease ran out. A session that comes back is OPEN again."""
+
+
+@dataclass(slots=True)
+class Session:
+    """A client process that reports runs."""
+
+    id: str
+    status: int
+    last_sequence: int
+    """The last event that is stored. Resent events up to this one are skipped."""
+    lease_us: int
+    """The lease in microseconds: the time that the session lives after its last frame."""
+    lease_expires_us: int
+    """The end of the session by the wall clock or, while it is OPEN, the approximate end of its
+    lease. Used only to forget old sessions; `renewals` decides about liveness (see
+    domain.leases)."""
+    created_us: int
+    client: dict[str, str] = field(default_factory=dict)
+    """The client, for people: name, version, language, hostname, process_id."""
+    renewals: int = 0
+    """A count that changes with each stored sign of life."""
+    silence_us: int = 0
+    """The silence allowed since the last sign of life: the lease, or the grace after the connection
+    broke. 0 in rows written by an older version: the lease."""
+
+    secret_hash: bytes | None = field(default=None, repr=False)
+    """The SHA-256 of the secret that the client chose; None without one. Never changes."""
+
+    def renew(self, now_us: int, *, silence_us: int | None = None) -> None:
+        """Note a sign of life: the session is OPEN, and its lease starts again.
+
+        Args:
+            now_us: The wall clock.
+            silence_us: The silence allowed from now on; the lease if None.
+        """
+        self.status = SessionStatus.OPEN
+        self.renewals += 1
+        self.silence_us = self.lease_us if silence_us is None else silence_us
+        self.lease_expires_us = now_us + self.silence_us
