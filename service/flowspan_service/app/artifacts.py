@@ -1,4 +1,4 @@
-"""Artifacts: made and changed in reports and by calls, and deleted."""
+"""Artifacts: created and changed by reports and by calls, read, deleted."""
 
 from __future__ import annotations
 
@@ -8,85 +8,64 @@ from typing import TYPE_CHECKING
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.domain.artifacts import Artifact, ArtifactChange, NewArtifact
 from flowspan_service.domain.errors import AlreadyExistsError, NotFoundError
-from flowspan_service.domain.verdicts import VerdictKind
+from flowspan_service.domain.rules.artifacts import decide_artifact_change, decide_artifact_creation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowspan_service.app.ports import Store, UnitOfWork
     from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.verdicts import Objection
 
 DELETED_AT_ONCE = 50
 """Artifacts of the largest size are 50 MiB."""
 
 
-def apply_event(
+def apply_artifact_event(
     uow: UnitOfWork, run: Run | None, what: NewArtifact | ArtifactChange
-) -> tuple[VerdictKind, str, str] | None:
-    """Stores what a session says of an artifact.
+) -> Objection | None:
+    """Store the creation or the change of an artifact that a session reports.
 
     Args:
         uow: The transaction.
         run: The run that made the artifact; None outside of runs and for changes.
-        what: What is said.
+        what: The reported event.
 
     Returns:
-        Kind, rule and reason of the verdict; None if it was simply accepted.
+        None if the event was accepted, else the objection.
     """
     known = uow.artifact(what.id)
-    objection = _objection(what, known)
-    if objection is None:
-        if isinstance(what, NewArtifact):
+    if isinstance(what, NewArtifact):
+        objection = decide_artifact_creation(what, known)
+        if objection is None:
             uow.put_artifact(what.make(run))
-        else:
-            assert known is not None  # noqa: S101 - else there was an objection
-            uow.put_artifact(what.applied_to(known))
+        return objection
+    objection = decide_artifact_change(what, known)
+    if known is not None:
+        uow.put_artifact(what.applied_to(known))
     return objection
-
-
-def _objection(
-    what: NewArtifact | ArtifactChange, known: Artifact | None
-) -> tuple[VerdictKind, str, str] | None:
-    if isinstance(what, ArtifactChange):
-        if known is None:
-            return (
-                VerdictKind.REJECTED,
-                "artifact_is_known",
-                f"There is no artifact {what.id} to change.",
-            )
-        return None
-    if known is None:
-        return None
-    if what.agrees_with(known):
-        return VerdictKind.DUPLICATE, "artifact_agrees", "The artifact was made before."
-    return (
-        VerdictKind.REJECTED,
-        "artifact_agrees",
-        "An artifact with this id exists and was made with another content.",
-    )
 
 
 @dataclass(slots=True)
 class ArtifactCreated:
-    """An artifact, and whether it is new."""
+    """The outcome of a creation."""
 
     artifact: Artifact
     is_new: bool
 
 
 class CreateArtifact:
-    """Makes an artifact. Idempotent by the id."""
+    """Create an artifact. Idempotent by the id."""
 
     __slots__ = ("new", "run_ids", "weight")
 
     def __init__(self, new: NewArtifact) -> None:
-        """Prepares it."""
         self.new = new
         self.run_ids: Sequence[str] = (new.run_id,) if new.run_id is not None else ()
         self.weight = 2
 
     def __call__(self, uow: UnitOfWork) -> ArtifactCreated:
-        """Does it.
+        """Create the artifact, or return the one that a request before this one created.
 
         Raises:
             AlreadyExistsError: The id is taken by an artifact with another content.
@@ -111,18 +90,17 @@ class CreateArtifact:
 
 
 class UpdateArtifact:
-    """Changes an artifact."""
+    """Change an artifact."""
 
     __slots__ = ("change", "run_ids", "weight")
 
     def __init__(self, change: ArtifactChange) -> None:
-        """Prepares it."""
         self.change = change
         self.run_ids: Sequence[str] = ()
         self.weight = 2
 
     def __call__(self, uow: UnitOfWork) -> Artifact:
-        """Does it.
+        """Store the change, and return the changed artifact.
 
         Raises:
             NotFoundError: There is no such artifact.
@@ -136,14 +114,14 @@ class UpdateArtifact:
 
 
 class DeleteArtifacts:
-    """Deletes one artifact, or all of a key; returns how many there were."""
+    """Delete an artifact, or all artifacts of a key; return their number."""
 
     __slots__ = ("artifact_id", "deleted", "key", "run_ids", "weight")
 
     def __init__(
         self, *, artifact_id: str | None = None, key: str | None = None, deleted: int = 0
     ) -> None:
-        """Prepares it, by either; some of the key may have been deleted."""
+        """Take an id or a key, and the number of artifacts that are deleted already."""
         self.artifact_id = artifact_id
         self.key = key
         self.deleted = deleted
@@ -151,7 +129,7 @@ class DeleteArtifacts:
         self.weight = 100
 
     def __call__(self, uow: UnitOfWork) -> int | Unfinished:
-        """Does it."""
+        """Delete as many artifacts as there is time for."""
         deleted = self.deleted
         while True:
             some = uow.delete_artifacts(
@@ -170,10 +148,10 @@ class DeleteArtifacts:
 def get_artifact(
     store: Store, *, artifact_id: str | None = None, key: str | None = None
 ) -> Artifact:
-    """One artifact: by its id, or the latest of a key.
+    """Return an artifact by its id, or the latest artifact of a key.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: There is no such artifact.
     """
     artifact = store.get_artifact(artifact_id=artifact_id, key=key)
     if artifact is None:
@@ -182,7 +160,7 @@ def get_artifact(
 
 
 def artifact_not_found(*, artifact_id: str | None = None, key: str | None = None) -> NotFoundError:
-    """The error for an artifact that is not there."""
+    """Return the error for an artifact that does not exist."""
     if artifact_id is not None:
         return NotFoundError(f"There is no artifact {artifact_id}.", artifact_id=artifact_id)
     return NotFoundError(f"There is no artifact with the key {key!r}.", key=str(key))

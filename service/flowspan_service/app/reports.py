@@ -10,47 +10,48 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowspan_service.app.artifacts import apply_event
+from flowspan_service.app.artifacts import apply_artifact_event
+from flowspan_service.app.effects import perform
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.sessions import Opened, OpenSession, require_session
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
+from flowspan_service.domain.effects import effects_of_takeover
 from flowspan_service.domain.errors import BadSequenceError, ServiceError
 from flowspan_service.domain.logs import LogEntry
-from flowspan_service.domain.rules.transitions import (
-    INITIAL_TYPES,
-    ProposedTransition,
-    decide,
-    enter,
+from flowspan_service.domain.rules.creation import (
+    PARENT_WAS_DELETED,
+    RUN_IS_UNKNOWN,
+    RUN_WAS_DELETED,
+    decide_creation,
+    decide_repeated_creation,
+    takes_over,
 )
-from flowspan_service.domain.runs import NewRun, Run
-from flowspan_service.domain.states import Cause, StateType
-from flowspan_service.domain.verdicts import Verdict, VerdictKind
+from flowspan_service.domain.rules.transitions import ProposedTransition, decide, enter
+from flowspan_service.domain.runs import NewRun
+from flowspan_service.domain.states import Cause
+from flowspan_service.domain.verdicts import Objection, Verdict, VerdictKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowspan_service.app.ports import Operation, UnitOfWork
+    from flowspan_service.domain.runs import Run
     from flowspan_service.domain.states import State
-    from flowspan_service.domain.verdicts import Objection
-
 
 PIECE_EVENTS = 2_000
-"""A batch with more events is stored in pieces, so that nobody waits long for the writer."""
+"""A batch with more events is stored in pieces, so that other operations do not wait long."""
 BYTES_PER_ROW = 4_000
-"""So many bytes count as one row more."""
+"""This number of bytes weighs as much as one more row."""
 TOLD_CHARACTERS = 2_000
-"""A verdict tells at most so much of a state's message."""
+"""The maximum length of a state's message in a verdict."""
 
 _REPORTED = int(Cause.REPORTED)
-_CANCELLING = int(StateType.CANCELLING)
-_ACCEPTED = VerdictKind.ACCEPTED
-_WAS_DELETED = (VerdictKind.ABORT, "run_was_deleted", "The run was deleted.")
-_ARTIFACT = (_ACCEPTED, "", "")
-"""For what is not decided by the run: artifacts."""
+_ARTIFACT = Objection(VerdictKind.ACCEPTED, "", "")
+"""A marker for events that the rules of artifacts decide, and not the state of a run."""
 
 
 class NotUnderstood(NamedTuple):
-    """An event that a newer client may send and this service does not know."""
+    """An event of a newer client that this service does not know."""
 
     rule: str
     reason: str
@@ -59,24 +60,24 @@ class NotUnderstood(NamedTuple):
 Happened = NewRun | ProposedTransition | LogEntry | NewArtifact | ArtifactChange | NotUnderstood
 
 ReportedEvent = tuple[str, Happened]
-"""The id of a run (empty where the event names none), and what happened to it."""
+"""The id of a run (empty for an event without one), and the event."""
 
 
 @dataclass(slots=True)
 class Applied:
-    """What became of a batch."""
+    """The outcome of a batch."""
 
     up_to_sequence: int
     """All events up to this one are stored."""
     verdicts: list[Verdict] = field(default_factory=list)
-    """The answers to what was not simply accepted, by sequence."""
+    """The answers to events that were not simply accepted, by sequence."""
     transition_count: int = 0
-    """How many transitions were written."""
+    """The number of transitions written."""
     has_commands: bool = False
-    """Whether the session was given runs for which there are commands."""
+    """True if the session took over runs with open commands."""
 
     def followed_by(self, later: Applied) -> Applied:
-        """What became of these events and of later ones."""
+        """Return the outcome of these events and of later ones."""
         return Applied(
             later.up_to_sequence,
             self.verdicts + later.verdicts,
@@ -86,9 +87,9 @@ class Applied:
 
 
 class ApplyReport:
-    """Stores a batch of a session's events and moves its watermark, in one transaction.
+    """Store a batch of a session's events and move its watermark, in one transaction.
 
-    Events that the watermark covers are skipped, so that a batch may come any number of times.
+    Idempotent: events that the watermark covers are skipped.
 
     Raises (when called):
         NotFoundError: There is no such session.
@@ -112,16 +113,16 @@ class ApplyReport:
         size_bytes: int = 0,
         applied: Applied | None = None,
     ) -> None:
-        """Prepares it.
+        """Take the arguments.
 
         Args:
-            session_id: Whose events they are.
+            session_id: The session that reports the events.
             first_sequence: The sequence of the first event.
             events: The events, in order.
             run_ids: The runs that the events are about, and the parents of new ones.
-            connection_id: The connection they came over; None for calls without one.
-            size_bytes: How large they are, as a long message costs as much as many rows.
-            applied: What became of the events before them in their batch, to be told with theirs.
+            connection_id: The connection of the batch; None for calls without one.
+            size_bytes: The size of the events: a long message costs as much as many rows.
+            applied: The outcome of earlier events of the batch, to be returned with this one.
         """
         self.session_id = session_id
         self.first_sequence = first_sequence
@@ -133,7 +134,7 @@ class ApplyReport:
         self.weight = 1 + len(events) + size_bytes // BYTES_PER_ROW
 
     def __call__(self, uow: UnitOfWork) -> Applied | Unfinished:
-        """Does it."""
+        """Apply the events until the transaction is full."""
         session = require_session(uow, self.session_id, connection_id=self.connection_id)
         already = session.last_sequence + 1 - self.first_sequence
         if already < 0:
@@ -172,20 +173,20 @@ class ApplyReport:
 
 @dataclass(slots=True)
 class Reported:
-    """A session that is open, and what became of what was reported with that."""
+    """An open session, and the outcome of the report that came with it."""
 
     opened: Opened
     outcome: Applied | ServiceError
-    """An error if it was refused; the session is open all the same."""
+    """An error if the report was refused. The session is open in any case."""
 
 
 class OpenAndReport:
-    """Opens a session and stores events of it, in one transaction: one wait for the disk.
+    """Open a session and store events of it, in one transaction: one wait for the disk.
 
-    For calls that keep no connection, each of which does both.
+    For calls without a connection, each of which does both.
 
     Raises (when called):
-        WrongSecretError: The session is somebody else's; nothing was stored.
+        WrongSecretError: The session belongs to another client; nothing was stored.
     """
 
     __slots__ = ("opening", "report", "run_ids", "session_id", "weight")
@@ -193,7 +194,7 @@ class OpenAndReport:
     def __init__(
         self, session_id: str, opening: OpenSession | Opened, report: Operation[Applied]
     ) -> None:
-        """Prepares it; the session may have been opened with earlier events of the batch."""
+        """Take the arguments; `opening` is Opened if earlier events of the batch opened it."""
         self.session_id = session_id
         self.opening = opening
         self.report = report
@@ -201,14 +202,14 @@ class OpenAndReport:
         self.weight = 1 + report.weight
 
     def __call__(self, uow: UnitOfWork) -> Reported | Unfinished:
-        """Does it."""
+        """Open the session, then apply the report."""
         opening = self.opening
         opened = opening(uow) if isinstance(opening, OpenSession) else opening
         outcome: Applied | ServiceError | Unfinished
         try:
             outcome = self.report(uow)
         except ServiceError as refusal:
-            # It is refused before it has changed anything, and its sender lives.
+            # A report is refused before it changes anything, and its sender is alive.
             outcome = refusal
         if isinstance(outcome, Unfinished):
             return replace(outcome, rest=OpenAndReport(self.session_id, opened, outcome.rest))
@@ -224,7 +225,7 @@ def report_pieces(
     connection_id: str | None = None,
     size_bytes: int = 0,
 ) -> list[ApplyReport]:
-    """The operations that store a batch, to be submitted together and in this order.
+    """Return the operations that store a batch. Submit them together and in this order.
 
     The arguments are those of ApplyReport.
     """
@@ -252,7 +253,7 @@ def report_pieces(
 
 
 def _run_ids(events: Sequence[ReportedEvent]) -> list[str]:
-    """The runs that events are about, and the parents of new ones."""
+    """Return the runs that events are about, and the parents of new ones."""
     found = {run_id: None for run_id, _ in events if run_id}
     for _, what in events:
         if isinstance(what, NewRun) and what.parent_run_id:
@@ -267,14 +268,14 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
     first: int,
     applied: Applied,
 ) -> int:
-    """Applies the events until the transaction is full; returns how many, at least one."""
+    """Apply events until the transaction is full; return their number, at least one."""
     find, add_transition, budget = uow.run, uow.add_transition, uow.budget
     logs: list[LogEntry] = []
     has_artifacts = False
     told: dict[str, State] = {}
     entered = 0
     sequence = first - 1
-    # Mostly nothing is being deleted, and no event pays for it.
+    # Usually no run is being deleted, and no event pays for the check.
     is_doomed = uow.is_being_deleted if uow.deletions() else None
     for run_id, what in events:
         if budget.is_full:
@@ -282,34 +283,35 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
         sequence += 1
         kind = what.__class__
         run = find(run_id) if run_id else None
-        objection: Objection | NotUnderstood | tuple[VerdictKind, str, str] | None
+        objection: Objection | None
         if run is not None and is_doomed is not None and is_doomed(run):
-            objection = _WAS_DELETED
+            objection = RUN_WAS_DELETED
         elif run is None:
             objection = _first_of_run(uow, session_id, run_id, what)
             if objection is None:
                 entered += 1
                 continue
         elif kind is ProposedTransition:
+            # `app.effects.make_transition`, inlined.
             objection = decide(run, what)  # type: ignore[arg-type] # its class was just looked at
             if objection is None:
-                if run.state.type == _CANCELLING:
-                    uow.finish_commands(run_id)
-                enter(run, what)  # type: ignore[arg-type] # its class was just looked at
+                effects = enter(run, what)  # type: ignore[arg-type] # its class was just looked at
                 run.session_id = session_id
                 add_transition(run)
+                if effects:
+                    perform(uow, effects)
                 entered += 1
                 continue
         elif kind is LogEntry:
             logs.append(what)  # type: ignore[arg-type] # its class was just looked at
             continue
         else:
-            objection = _created_again(uow, session_id, run, what, applied)  # type: ignore[arg-type] # what is left
+            objection = _created_again(uow, session_id, run, what, applied)  # type: ignore[arg-type] # the other classes
         if objection is _ARTIFACT:
             if not has_artifacts:
                 has_artifacts = True
                 uow.preload_artifacts(_artifact_ids(events))
-            objection = apply_event(uow, run, what)  # type: ignore[arg-type] # an artifact
+            objection = apply_artifact_event(uow, run, what)  # type: ignore[arg-type] # an artifact
             if objection is None:
                 continue
         applied.verdicts.append(_answer(objection, sequence, run_id, run, told))
@@ -323,13 +325,13 @@ def _artifact_ids(events: Sequence[ReportedEvent]) -> list[str]:
 
 
 def _answer(
-    objection: tuple[VerdictKind, str, str],
+    objection: Objection,
     sequence: int,
     run_id: str,
     run: Run | None,
     told: dict[str, State],
 ) -> Verdict:
-    """The verdict; it tells the state of the run, if none before it in the batch has told it."""
+    """Return the verdict, with the state of the run unless the batch has told it before."""
     kind, rule, reason = objection
     verdict = Verdict(kind, run_id, rule, reason, sequence=sequence)
     if run is not None:
@@ -341,7 +343,7 @@ def _answer(
 
 
 def _without_payloads(state: State) -> State:
-    """What a verdict tells: many may wait for the end of their batch."""
+    """Return the part of a state that a verdict tells: a batch may have many verdicts."""
     if state.failure is None and state.result is None and len(state.message) <= TOLD_CHARACTERS:
         return state
     return replace(state, message=state.message[:TOLD_CHARACTERS], failure=None, result=None)
@@ -349,35 +351,30 @@ def _without_payloads(state: State) -> State:
 
 def _first_of_run(
     uow: UnitOfWork, session_id: str, run_id: str, what: Happened
-) -> tuple[VerdictKind, str, str] | None:
-    """What becomes of an event about a run that is not there; None if it creates it."""
+) -> Objection | None:
+    """Decide about an event whose run does not exist; None if the event created it."""
     if what.__class__ is NewRun:
         return _create(uow, session_id, what)
     if what.__class__ is NotUnderstood:
-        return (VerdictKind.REJECTED, *what)
+        return Objection(VerdictKind.REJECTED, *what)
     if not run_id:
         return _ARTIFACT
-    if uow.was_deleted(run_id):
-        return _WAS_DELETED
-    return VerdictKind.REJECTED, "run_is_known", "No run with this id was created."
+    return RUN_WAS_DELETED if uow.was_deleted(run_id) else RUN_IS_UNKNOWN
 
 
-def _create(uow: UnitOfWork, session_id: str, new: NewRun) -> tuple[VerdictKind, str, str] | None:
-    if new.state.type not in INITIAL_TYPES:
-        return (
-            VerdictKind.REJECTED,
-            "starts_scheduled_or_pending",
-            f"A run begins as Scheduled or Pending, not as {new.state.name}.",
-        )
+def _create(uow: UnitOfWork, session_id: str, new: NewRun) -> Objection | None:
+    objection = decide_creation(new)
+    if objection is not None:
+        return objection
     parent_id = new.parent_run_id
     if parent_id is not None and _is_gone(uow, parent_id):
-        return VerdictKind.ABORT, "run_was_deleted", "The run that called it was deleted."
+        return PARENT_WAS_DELETED
     uow.add_run(new.make(cause=_REPORTED, session_id=session_id))
     return None
 
 
 def _is_gone(uow: UnitOfWork, run_id: str) -> bool:
-    """Whether a run was deleted, or is about to be."""
+    """Return True if a run was deleted, or is being deleted."""
     run = uow.run(run_id)
     return uow.was_deleted(run_id) if run is None else uow.is_being_deleted(run)
 
@@ -388,22 +385,17 @@ def _created_again(
     run: Run,
     what: NewRun | NewArtifact | NotUnderstood,
     applied: Applied,
-) -> tuple[VerdictKind, str, str]:
-    """What becomes of a creation of a run that is there; the session takes over its reporting."""
+) -> Objection:
+    """Decide about a creation of a run that exists. The session takes over its reporting."""
     if what.__class__ is NewArtifact:
         return _ARTIFACT
     if what.__class__ is NotUnderstood:
-        return (VerdictKind.REJECTED, *what)
-    if not what.agrees_with(run):  # type: ignore[arg-type, union-attr] # a NewRun is left
-        return (
-            VerdictKind.REJECTED,
-            "creation_agrees",
-            "A run with this id exists and was created with another content.",
-        )
-    if run.session_id != session_id and not run.state.is_terminal:
+        return Objection(VerdictKind.REJECTED, *what)
+    objection = decide_repeated_creation(run, what)  # type: ignore[arg-type] # a NewRun is left
+    if objection.kind == VerdictKind.DUPLICATE and takes_over(run, session_id):
         run.session_id = session_id
         uow.update_run(run)
-        if run.state.type == _CANCELLING:
-            uow.move_commands(run.id, session_id)
-            applied.has_commands = True
-    return VerdictKind.DUPLICATE, "creation_agrees", "The run was created before."
+        effects = effects_of_takeover(run)
+        perform(uow, effects)
+        applied.has_commands = applied.has_commands or bool(effects)
+    return objection

@@ -1,4 +1,4 @@
-"""Runs, for everybody but the processes that execute them: create, look at, change, delete."""
+"""Runs, for all callers but the processes that execute them: create, read, change, delete."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowspan_service.app.effects import make_transition, perform
 from flowspan_service.app.ports import Unfinished
-from flowspan_service.domain.commands import Command, CommandKind
+from flowspan_service.domain.effects import effects_of_request
 from flowspan_service.domain.errors import (
     AlreadyExistsError,
     BadTokenError,
     NotFoundError,
     StateConflictError,
 )
-from flowspan_service.domain.rules.transitions import ProposedTransition, decide, enter
+from flowspan_service.domain.rules.transitions import ProposedTransition, requested_state
 from flowspan_service.domain.runs import Run, RunKind
 from flowspan_service.domain.sessions import SessionStatus
-from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
+from flowspan_service.domain.states import Cause
 from flowspan_service.domain.verdicts import Verdict, VerdictKind
 
 if TYPE_CHECKING:
@@ -25,30 +26,31 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports import Place, Store, UnitOfWork
     from flowspan_service.app.queries import Page
+    from flowspan_service.domain.commands import Command
     from flowspan_service.domain.runs import NewRun, Transition
+    from flowspan_service.domain.states import State
 
 
 @dataclass(slots=True)
 class Created:
-    """A run, and whether it is new."""
+    """The outcome of a creation."""
 
     run: Run
     is_new: bool
 
 
 class CreateRun:
-    """Creates a run that nobody executes yet. Idempotent by the id."""
+    """Create a run that no session executes yet. Idempotent by the id."""
 
     __slots__ = ("new", "run_ids", "weight")
 
     def __init__(self, new: NewRun) -> None:
-        """Prepares it."""
         self.new = new
         self.run_ids: Sequence[str] = (new.id,)
         self.weight = 2
 
     def __call__(self, uow: UnitOfWork) -> Created:
-        """Does it.
+        """Create the run, or return the one that a request before this one created.
 
         Raises:
             AlreadyExistsError: The id is taken by a run with another content.
@@ -78,26 +80,32 @@ class CreateRun:
 
 @dataclass(slots=True)
 class StateSet:
-    """What became of a state that was asked for."""
+    """The outcome of a requested state."""
 
     verdict: Verdict
     run: Run
-    """The run afterwards."""
+    """The run after the request."""
     command: Command | None = None
-    """What the session that executes the run is asked."""
+    """The command to the session that executes the run."""
 
 
 class SetState:
-    """Asks for a transition.
+    """Request a transition.
 
-    CANCELLING cancels: the session that executes the run gets a command; a run that nobody executes
-    becomes CANCELLED directly.
+    CANCELLING cancels: the session that executes the run gets a command. A run that no session
+    executes becomes CANCELLED at once.
     """
 
     __slots__ = ("kind", "run_id", "run_ids", "state", "weight")
 
     def __init__(self, kind: int, run_id: str, state: State) -> None:
-        """Prepares it, for a run of a kind; the state's time is set by the service's clock."""
+        """Take the arguments.
+
+        Args:
+            kind: The kind of the run.
+            run_id: The run.
+            state: The requested state. The service's clock sets its time.
+        """
         self.kind = kind
         self.run_id = run_id
         self.state = state
@@ -105,7 +113,7 @@ class SetState:
         self.weight = 2
 
     def __call__(self, uow: UnitOfWork) -> StateSet:
-        """Does it.
+        """Decide about the state, and enter it if the rules allow it.
 
         Raises:
             NotFoundError: There is no such run.
@@ -113,44 +121,36 @@ class SetState:
         run = uow.run(self.run_id)
         if run is None or run.kind != self.kind or uow.is_being_deleted(run):
             raise run_not_found(self.kind, self.run_id)
-        state = copy(self.state)
-        state.time_us = max(uow.now_us, run.state.time_us)
-        cancels = state.type == StateType.CANCELLING
-        if cancels and not run.state.is_terminal and not _is_executed(uow, run):
-            state.type = StateType.CANCELLED
-            if state.name == DEFAULT_NAMES[StateType.CANCELLING]:
-                state.name = DEFAULT_NAMES[StateType.CANCELLED]
+        is_executed = _is_executed(uow, run)
+        state = requested_state(run, self.state, now_us=uow.now_us, is_executed=is_executed)
         proposed = ProposedTransition(state, run.attempt, Cause.REQUESTED)
-        objection = decide(run, proposed)
-        verdict = Verdict(VerdictKind.ACCEPTED, run.id)
+        objection, commands = make_transition(uow, run, proposed)
         if objection is None:
-            if run.state.type == StateType.CANCELLING:
-                uow.finish_commands(run.id)
-            enter(run, proposed)
-            uow.add_transition(run)
+            verdict = Verdict(VerdictKind.ACCEPTED, run.id)
         else:
             verdict = Verdict(objection.kind, run.id, objection.rule, objection.reason)
+            commands = perform(uow, effects_of_request(run))
         verdict.state = run.state
         verdict.attempt = run.attempt
-        return StateSet(verdict, copy(run), _command(uow, run))
+        return StateSet(verdict, copy(run), commands[0] if commands else None)
 
 
 class DeleteRun:
-    """Deletes a flow run with all that it called; nothing, if it is not there.
+    """Delete a flow run with its descendants. A no-op if there is no such run.
 
-    A large tree takes several transactions. The first one notes that the deletion was begun: from
-    then on nothing that is reported of the tree is accepted, and `loops.unfinished` finishes what a
-    service that died has left.
+    A large tree takes several transactions. The first one records that the deletion began: from
+    then on no report about the tree is accepted, and `loops.unfinished` finishes the deletions of a
+    service that died.
     """
 
     __slots__ = ("_checked", "_deleted", "_path", "force", "run_id", "run_ids", "weight")
 
     def __init__(self, run_id: str, *, force: bool) -> None:
-        """Prepares it.
+        """Take the arguments.
 
         Args:
-            run_id: Which run.
-            force: Whether runs that have not ended are deleted too.
+            run_id: The run.
+            force: True to delete runs that have not ended, too.
         """
         self.run_id = run_id
         self.force = force
@@ -161,10 +161,10 @@ class DeleteRun:
         self._path: Sequence[str] = (run_id,)
 
     def __call__(self, uow: UnitOfWork) -> int | Unfinished:
-        """Does it.
+        """Delete as many runs as there is time for.
 
         Returns:
-            How many runs were deleted by this call.
+            The number of runs deleted by this call.
 
         Raises:
             StateConflictError: A run of the tree has not ended.
@@ -187,10 +187,10 @@ class DeleteRun:
                 return self._rest(path, deleted)
 
     def _check(self, uow: UnitOfWork) -> Place | None:
-        """Look for runs that have not ended; return where to go on, None if there are none.
+        """Search the tree for open runs; return the place to continue, or None at the end.
 
         Raises:
-            StateConflictError: There is one.
+            StateConflictError: The tree has an open run.
         """
         place = self._checked
         while True:
@@ -219,7 +219,7 @@ class DeleteRun:
 
 
 def get_run(store: Store, kind: int, run_id: str) -> Run:
-    """One run.
+    """Return a run of that kind.
 
     Raises:
         NotFoundError: There is no such run.
@@ -231,7 +231,7 @@ def get_run(store: Store, kind: int, run_id: str) -> Run:
 
 
 def get_run_of_any_kind(store: Store, run_id: str) -> Run:
-    """One run, a flow run or a task run.
+    """Return a run of any kind.
 
     Raises:
         NotFoundError: There is no such run.
@@ -245,11 +245,11 @@ def get_run_of_any_kind(store: Store, run_id: str) -> Run:
 def history(
     store: Store, kind: int, run_id: str, *, after_ordinal: int, limit: int, limit_bytes: int
 ) -> Page[Transition]:
-    """A page of the transitions of a run, by ordinal.
+    """Return a page of the transitions of a run, by ordinal.
 
     Raises:
         NotFoundError: There is no such run.
-        BadTokenError: Its history is shorter than that.
+        BadTokenError: The history is shorter than `after_ordinal`.
     """
     run = get_run(store, kind, run_id)
     if after_ordinal > run.transition_count:
@@ -258,12 +258,12 @@ def history(
         run_id, after_ordinal=after_ordinal, limit=limit, limit_bytes=limit_bytes
     )
     if not page.items and not after_ordinal:
-        raise run_not_found(kind, run_id)  # deleted meanwhile: no run is without a transition
+        raise run_not_found(kind, run_id)  # deleted meanwhile: every run has a transition
     return page
 
 
 def beyond_the_end(field: str) -> BadTokenError:
-    """The error for a page token of a state that the database is not in any more."""
+    """Return the error for a page token from a later state of the database."""
     return BadTokenError(
         f"{field}: the token is of a later state of the database (a backup was restored?)",
         advice="Begin without a token.",
@@ -272,29 +272,13 @@ def beyond_the_end(field: str) -> BadTokenError:
 
 
 def run_not_found(kind: int, run_id: str) -> NotFoundError:
-    """The error for a run that is not there."""
+    """Return the error for a run that does not exist."""
     noun = "flow run" if kind == RunKind.FLOW else "task run"
     return NotFoundError(f"There is no {noun} {run_id}.", run_id=run_id)
 
 
-def _command(uow: UnitOfWork, run: Run) -> Command | None:
-    """Ask the session that executes the run for what its state means; also when it was asked."""
-    if run.state.type != StateType.CANCELLING or run.session_id is None:
-        return None
-    command = Command(
-        run_id=run.id,
-        number=run.transition_count,
-        session_id=run.session_id,
-        kind=CommandKind.CANCEL_RUN,
-        reason=run.state.message,
-        created_us=uow.now_us,
-    )
-    uow.add_command(command)
-    return command
-
-
 def _is_executed(uow: UnitOfWork, run: Run) -> bool:
-    """Whether a live session executes the run."""
+    """Return True if a live session executes the run."""
     if run.session_id is None:
         return False
     session = uow.session(run.session_id)

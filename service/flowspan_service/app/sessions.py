@@ -1,4 +1,4 @@
-"""Sessions: opening and ending them, and the leases that say whether their processes live."""
+"""Sessions: open, renew, end, reap and forget them."""
 
 from __future__ import annotations
 
@@ -7,41 +7,40 @@ import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from flowspan_service.app.effects import make_transition
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.domain.errors import (
     NotFoundError,
     SessionTakenOverError,
     WrongSecretError,
 )
-from flowspan_service.domain.rules.transitions import ProposedTransition, enter
+from flowspan_service.domain.rules.transitions import at_session_end
 from flowspan_service.domain.sessions import Session, SessionStatus
-from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from flowspan_service.app.ports import UnitOfWork
     from flowspan_service.domain.leases import LeaseWatch, Look
-    from flowspan_service.domain.runs import Run
 
 CRASHED_AT_ONCE = 200
 CRASHED_BYTES = 4_000_000
-"""Open runs of a session that are read together."""
+"""The maximum size of the open runs that are read together."""
 
 _CONNECTION = "connection_id"
-"""The key in Session.client of the connection that has the session. Kept in the store, so that a
+"""The key in Session.client of the connection that owns the session. It is stored, so that a
 connection to another service process takes over just as one to this process does."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class LeaseTerms:
-    """How long sessions live, in microseconds.
+    """The lifetimes of sessions, in microseconds.
 
     Attributes:
-        lease_us: After their last frame, where they do not ask for something else.
-        grace_us: After their connection broke.
-        min_lease_us: The least that a client may ask for.
-        max_lease_us: The most that a client may ask for.
+        lease_us: The default time after the last frame.
+        grace_us: The time after the connection broke.
+        min_lease_us: The shortest lease that a client may ask for.
+        max_lease_us: The longest lease that a client may ask for.
     """
 
     lease_us: int
@@ -50,7 +49,7 @@ class LeaseTerms:
     max_lease_us: int = 3_600_000_000
 
     def granted(self, asked_us: int) -> int:
-        """The lease for a client that asks for so much; 0 asks for the default."""
+        """Return the lease for a client that asks for `asked_us`; 0 asks for the default."""
         if asked_us <= 0:
             return self.lease_us
         return max(self.min_lease_us, min(asked_us, self.max_lease_us))
@@ -58,7 +57,7 @@ class LeaseTerms:
 
 @dataclass(slots=True)
 class Opened:
-    """A session that is open."""
+    """The outcome of opening a session."""
 
     resume_after: int
     lease_us: int
@@ -66,10 +65,10 @@ class Opened:
 
 
 class OpenSession:
-    """Opens a session, or resumes it, and gives it to the connection that asks.
+    """Open or resume a session, and make the calling connection its owner.
 
-    A session that was LOST or CLOSED is OPEN again. One that began with a secret is only for those
-    who show it; one that began without stays without, so that no other can lock its client out.
+    A session that was LOST or CLOSED is OPEN again. A session with a secret opens only for callers
+    that present it. A session without one stays without, so that no caller can lock its client out.
     """
 
     __slots__ = (
@@ -91,15 +90,15 @@ class OpenSession:
         secret: bytes = b"",
         connection_id: str | None = None,
     ) -> None:
-        """Prepares it.
+        """Take the arguments.
 
         Args:
-            session_id: Which session.
-            client: Who it is, for people.
-            lease_us: The lease granted.
-            secret: What the caller shows; empty if nothing.
-            connection_id: The connection that has the session from now on; None for calls without
-                one, which take it from nobody.
+            session_id: The session.
+            client: The client, for people.
+            lease_us: The granted lease.
+            secret: The secret that the caller presents; empty without one.
+            connection_id: The new owner of the session; None for calls without a connection, which
+                leave the owner as it is.
         """
         self.session_id = session_id
         self.client = client
@@ -111,10 +110,10 @@ class OpenSession:
         self.weight = 1
 
     def __call__(self, uow: UnitOfWork) -> Opened:
-        """Does it.
+        """Open the session.
 
         Raises:
-            WrongSecretError: The session has a secret, and this is not it.
+            WrongSecretError: The session has another secret.
         """
         session = uow.session(self.session_id)
         is_new = session is None
@@ -152,23 +151,23 @@ class OpenSession:
 
 
 class RenewLease:
-    """A sign of life of a session: its lease begins anew."""
+    """Store a sign of life of a session: its lease starts again."""
 
     __slots__ = ("connection_id", "run_ids", "session_id", "weight")
 
     def __init__(self, session_id: str, *, connection_id: str | None = None) -> None:
-        """Prepares it, for a session and the connection that the sign came over."""
+        """Take the session, and the connection of the sign of life."""
         self.session_id = session_id
         self.connection_id = connection_id
         self.run_ids: Sequence[str] = ()
         self.weight = 1
 
     def __call__(self, uow: UnitOfWork) -> None:
-        """Does it.
+        """Renew the lease.
 
         Raises:
             NotFoundError: There is no such session.
-            SessionTakenOverError: Another connection has it.
+            SessionTakenOverError: Another connection owns the session.
         """
         session = require_session(uow, self.session_id, connection_id=self.connection_id)
         session.renew(uow.now_us)
@@ -176,26 +175,26 @@ class RenewLease:
 
 
 class EndSession:
-    """Goodbye: the session is CLOSED, and what it left open has crashed."""
+    """Close a session after its Goodbye. Its open runs have CRASHED."""
 
     __slots__ = ("connection_id", "run_ids", "session_id", "weight")
 
     def __init__(self, session_id: str, *, connection_id: str | None = None) -> None:
-        """Prepares it, for a session and the connection that the Goodbye came over."""
+        """Take the session, and the connection of the Goodbye."""
         self.session_id = session_id
         self.connection_id = connection_id
         self.run_ids: Sequence[str] = ()
         self.weight = 100
 
     def __call__(self, uow: UnitOfWork) -> int | Unfinished:
-        """Does it.
+        """Close the session.
 
         Returns:
-            How many runs have crashed.
+            The number of runs that crashed.
 
         Raises:
             NotFoundError: There is no such session.
-            SessionTakenOverError: Another connection has it.
+            SessionTakenOverError: Another connection owns the session.
         """
         session = require_session(uow, self.session_id, connection_id=self.connection_id)
         session.status = SessionStatus.CLOSED
@@ -205,19 +204,19 @@ class EndSession:
 
 
 class CrashOpenRuns:
-    """What a session that has ended left open has crashed. Nothing, if the session came back."""
+    """Crash the open runs of a session that has ended. A no-op if the session came back."""
 
     __slots__ = ("crashed", "run_ids", "session_id", "weight")
 
     def __init__(self, session_id: str, *, crashed: int = 0) -> None:
-        """Prepares it, for a session of which so many runs have crashed already."""
+        """Take the session, and the number of its runs that crashed already."""
         self.session_id = session_id
         self.crashed = crashed
         self.run_ids: Sequence[str] = ()
         self.weight = 100
 
     def __call__(self, uow: UnitOfWork) -> int | Unfinished:
-        """Does it; returns how many runs have crashed."""
+        """Crash as many runs as there is time for; return the number that crashed."""
         session = uow.session(self.session_id)
         if session is None or session.status == SessionStatus.OPEN:
             return self.crashed
@@ -225,12 +224,12 @@ class CrashOpenRuns:
 
 
 class ConnectionBroken:
-    """A connection ended without Goodbye: the session has the grace to come back."""
+    """Start the grace of a session whose connection ended without a Goodbye."""
 
     __slots__ = ("connection_id", "grace_us", "run_ids", "session_id", "weight")
 
     def __init__(self, session_id: str, *, connection_id: str, grace_us: int) -> None:
-        """Prepares it, for a session, the connection that broke, and the grace."""
+        """Take the session, the connection that broke, and the grace."""
         self.session_id = session_id
         self.connection_id = connection_id
         self.grace_us = grace_us
@@ -238,37 +237,37 @@ class ConnectionBroken:
         self.weight = 1
 
     def __call__(self, uow: UnitOfWork) -> None:
-        """Does it; nothing, if the session came back over another connection meanwhile."""
+        """Start the grace, unless the session came back over another connection."""
         session = uow.session(self.session_id)
         if session is None or session.status != SessionStatus.OPEN:
             return
         if session.client.get(_CONNECTION) != self.connection_id:
             return
-        # The end of a connection is a sign, too: until then it may have lived.
+        # The end of a connection is a sign of life, too: the client may have lived until then.
         session.renew(uow.now_us, silence_us=max(1, min(self.grace_us, session.lease_us)))
         uow.save_session(session)
 
 
 @dataclass(slots=True)
 class Reaped:
-    """What a reaping found."""
+    """The outcome of a reaping."""
 
     sessions: list[str]
-    """The sessions that are lost."""
+    """The sessions that are LOST now."""
     crashed_run_count: int
     has_more: bool
-    """Whether the limit was reached, so that there may be more."""
+    """True if the limit was reached: there may be more."""
     look: Look
-    """What is known of all open sessions now: to be remembered for the next time."""
+    """The state of all open sessions now, for `LeaseWatch.remember`."""
     unfinished: list[str] = field(default_factory=list)
-    """Those of the sessions that may have left more open runs: see CrashOpenRuns."""
+    """The sessions that may have more open runs: see CrashOpenRuns."""
 
 
 class Reap:
-    """Sessions that are silent for too long are LOST, and the runs they left open have CRASHED.
+    """Mark sessions that are silent for too long as LOST, and their open runs as CRASHED.
 
-    Looking and deciding are one transaction. It comes after all signs of life that were handed to
-    the writer before it, so that none is overlooked because the writer is slow.
+    Reading and deciding are one transaction. It comes after all signs of life that the writer got
+    before it, so that a slow writer does not hide one.
     """
 
     __slots__ = ("frames", "limit", "run_ids", "steady_us", "watch", "weight")
@@ -281,11 +280,11 @@ class Reap:
         frames: Callable[[str], int],
         steady_us: Callable[[], int],
     ) -> None:
-        """Prepares it.
+        """Take the arguments.
 
         Args:
-            watch: What this process knows of the sessions.
-            limit: How many sessions at most.
+            watch: The memory of this process about the sessions.
+            limit: The maximum number of sessions.
             frames: See `LeaseWatch.judge`; called in the writer's thread.
             steady_us: The monotonic clock.
         """
@@ -297,8 +296,8 @@ class Reap:
         self.weight = 100
 
     def __call__(self, uow: UnitOfWork) -> Reaped:
-        """Does it."""
-        at_us = self.steady_us()  # before the rows are read, which may take its time
+        """Reap the silent sessions."""
+        at_us = self.steady_us()  # before the rows are read: that may take long
         look = self.watch.judge(uow.stored_signs(), self.frames, at_us=at_us)
         reaped = Reaped([], 0, len(look.silent) > self.limit, look)
         for session_id in look.silent[: self.limit]:
@@ -324,21 +323,21 @@ class Reap:
 
 
 class DeleteSessions:
-    """Sessions that ended long ago are forgotten; the runs that they reported stay.
+    """Forget sessions that ended long ago. The runs that they reported stay.
 
-    Whoever resumes one after that begins at the first event again, and what is still known of its
-    runs answers as DUPLICATE or REJECTED.
+    A client that resumes such a session starts at its first event again. Its existing runs answer
+    with DUPLICATE or REJECTED.
     """
 
     __slots__ = ("kept_us", "run_ids", "session_ids", "weight")
 
     def __init__(self, session_ids: Sequence[str], *, kept_us: int) -> None:
-        """Prepares it.
+        """Take the arguments.
 
         Args:
-            session_ids: Some sessions that may have ended long ago; found by a read, as to look for
-                them takes long where there are many.
-            kept_us: How long a session is kept after its end.
+            session_ids: Sessions that may have ended long ago. A read finds them, as the search
+                takes long among many.
+            kept_us: The time that a session is kept after its end.
         """
         self.session_ids = session_ids
         self.kept_us = kept_us
@@ -346,21 +345,21 @@ class DeleteSessions:
         self.weight = len(session_ids)
 
     def __call__(self, uow: UnitOfWork) -> int:
-        """Does it; returns how many were deleted."""
+        """Delete the sessions; return their number."""
         return uow.delete_sessions(self.session_ids, ended_before_us=uow.now_us - self.kept_us)
 
 
 def require_session(uow: UnitOfWork, session_id: str, *, connection_id: str | None) -> Session:
-    """The session, if the connection may speak for it.
+    """Return the session if the connection owns it.
 
     Args:
         uow: The transaction.
-        session_id: Which session.
-        connection_id: The connection that speaks; None for calls without one.
+        session_id: The session.
+        connection_id: The calling connection; None for calls without one.
 
     Raises:
         NotFoundError: There is no such session.
-        SessionTakenOverError: Another connection has it.
+        SessionTakenOverError: Another connection owns the session.
     """
     session = uow.session(session_id)
     if session is None:
@@ -375,7 +374,7 @@ def require_session(uow: UnitOfWork, session_id: str, *, connection_id: str | No
 
 
 def taken_over(session_id: str) -> SessionTakenOverError:
-    """The error for a connection whose session another one has taken over."""
+    """Return the error for a connection whose session another one has taken over."""
     return SessionTakenOverError(
         f"Another connection has taken over the session {session_id}.",
         advice="Do not reconnect; each process needs a session of its own.",
@@ -384,13 +383,13 @@ def taken_over(session_id: str) -> SessionTakenOverError:
 
 
 def _crash_open_runs(uow: UnitOfWork, session: Session, *, crashed: int = 0) -> int | CrashOpenRuns:
-    """Crash open runs as long as there is time; return how many, or the operation for the rest."""
+    """Crash open runs while there is time; return their number, or the operation for the rest."""
     why = "ended without finishing it" if session.status == SessionStatus.CLOSED else "fell silent"
     message = f"The process that ran it{_who(session)} {why}."
     while True:
         page = uow.open_runs_of(session.id, limit=CRASHED_AT_ONCE, limit_bytes=CRASHED_BYTES)
         for run in page.items:
-            _crash(uow, run, message)
+            make_transition(uow, run, at_session_end(run, message, now_us=uow.now_us))
         crashed += len(page.items)
         if not page.has_more:
             return crashed
@@ -405,20 +404,6 @@ def _unfinished(crashed: int | CrashOpenRuns) -> int | Unfinished:
         crashed,
         f"{crashed.crashed} runs have crashed; the others will when the service runs again.",
     )
-
-
-def _crash(uow: UnitOfWork, run: Run, message: str) -> None:
-    state = State(
-        StateType.CRASHED,
-        DEFAULT_NAMES[StateType.CRASHED],
-        message,
-        # A reporter's clock may be ahead; the history's times do not go back for that.
-        max(uow.now_us, run.state.time_us),
-    )
-    if run.state.type == StateType.CANCELLING:
-        uow.finish_commands(run.id)
-    enter(run, ProposedTransition(state, run.attempt, Cause.SESSION_LOST))
-    uow.add_transition(run)
 
 
 def _who(session: Session) -> str:

@@ -6,16 +6,25 @@ objection decides, and without one the transition is accepted.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowspan_service.domain.states import ROLLED_BACK, TERMINAL_TYPES, Cause, StateType
+from flowspan_service.domain.effects import COMMANDS, NO_EFFECTS, effects_of_transition
+from flowspan_service.domain.states import (
+    DEFAULT_NAMES,
+    ROLLED_BACK,
+    TERMINAL_TYPES,
+    Cause,
+    State,
+    StateType,
+)
 from flowspan_service.domain.verdicts import Objection, VerdictKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowspan_service.domain.effects import Effects
     from flowspan_service.domain.runs import Run
-    from flowspan_service.domain.states import State
 
 _S = StateType
 _CANCELLING = int(_S.CANCELLING)
@@ -204,12 +213,15 @@ def decide(run: Run, proposed: ProposedTransition) -> Objection | None:
     return None
 
 
-def enter(run: Run, proposed: ProposedTransition) -> None:
+def enter(run: Run, proposed: ProposedTransition) -> Effects:
     """Move the run to the state. Call it only after `decide` had no objection.
 
     Keeps the times: `started_us` is set at the first RUNNING, `ended_us` at a terminal state (and
     reset when the run continues after all). `run_duration_us` adds up the time in RUNNING, and in
     CANCELLING once the run has started: its code works until it ends.
+
+    Returns:
+        The effects of the transition, to be performed in the same transaction.
     """
     before, after = run.state, proposed.state
     if before.type == _RUNNING or (before.type == _CANCELLING and run.started_us is not None):
@@ -223,3 +235,40 @@ def enter(run: Run, proposed: ProposedTransition) -> None:
     run.attempt = proposed.attempt
     run.cause = proposed.cause
     run.transition_count += 1
+    if before.type in COMMANDS or after.type in COMMANDS:
+        return effects_of_transition(run, before)
+    return NO_EFFECTS
+
+
+def requested_state(run: Run, state: State, *, now_us: int, is_executed: bool) -> State:
+    """Return the state that a request means for a run.
+
+    A request has no clock of its own: its time is the service's, but not before the run's state.
+    The cancellation of a run that no session executes needs no confirmation: it is CANCELLED.
+
+    Args:
+        run: The run as it is.
+        state: The requested state.
+        now_us: The service's wall clock.
+        is_executed: True if a live session executes the run.
+    """
+    meant = replace(state, time_us=max(now_us, run.state.time_us))
+    if state.type == _CANCELLING and not run.state.is_terminal and not is_executed:
+        meant.type = StateType.CANCELLED
+        if meant.name == DEFAULT_NAMES[StateType.CANCELLING]:
+            meant.name = DEFAULT_NAMES[StateType.CANCELLED]
+    return meant
+
+
+def at_session_end(run: Run, message: str, *, now_us: int) -> ProposedTransition:
+    """Return the transition of an open run whose session has ended: it has CRASHED.
+
+    Args:
+        run: The run as it is.
+        message: The reason, for people.
+        now_us: The service's wall clock.
+    """
+    # A reporter's clock may be ahead; the times of a history do not go back for that.
+    time_us = max(now_us, run.state.time_us)
+    crashed = State(StateType.CRASHED, DEFAULT_NAMES[StateType.CRASHED], message, time_us)
+    return ProposedTransition(crashed, run.attempt, Cause.SESSION_LOST)

@@ -1,0 +1,47 @@
+"""The rules of creations."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowspan_service.domain.rules.creation import (
+    decide_creation,
+    decide_repeated_creation,
+    takes_over,
+)
+from flowspan_service.domain.runs import NewRun, RunKind
+from flowspan_service.domain.states import Cause, State, StateType
+from flowspan_service.domain.verdicts import VerdictKind
+
+S = StateType
+
+
+def a_creation(kind: StateType = S.PENDING) -> NewRun:
+    state = State(kind, kind.name.capitalize(), "", 1)
+    return NewRun("r", RunKind.TASK, "f", "f-1", None, "r", None, (), None, None, "", 1, state)
+
+
+@pytest.mark.parametrize("kind", StateType)
+def test_a_run_begins_scheduled_or_pending(kind: StateType):
+    objection = decide_creation(a_creation(kind))
+    if kind in {S.SCHEDULED, S.PENDING}:
+        assert objection is None
+    else:
+        assert objection is not None
+        assert objection[:2] == (VerdictKind.REJECTED, "starts_scheduled_or_pending")
+
+
+def test_a_repeated_creation_agrees_or_is_refused():
+    run = a_creation().make(cause=Cause.REPORTED, session_id="s")
+    later = a_creation()._replace(created_us=7)
+    assert decide_repeated_creation(run, later)[:2] == (VerdictKind.DUPLICATE, "creation_agrees")
+    other = a_creation()._replace(run_name="other")
+    assert decide_repeated_creation(run, other)[:2] == (VerdictKind.REJECTED, "creation_agrees")
+
+
+def test_an_open_run_is_taken_over_by_another_session_only():
+    run = a_creation().make(cause=Cause.REPORTED, session_id="s")
+    assert takes_over(run, "other")
+    assert not takes_over(run, "s")
+    run.state = State(S.COMPLETED, "Completed", "", 2)
+    assert not takes_over(run, "other")
