@@ -150,6 +150,12 @@ class Dialect(Protocol):
         """The runs with these ids, as far as there are any, in few statements."""
         ...
 
+    def run_versions(
+        self, connection: Connection, run_ids: Sequence[str]
+    ) -> dict[str, tuple[int, str | None]]:
+        """Return the position and the session of each of the runs that are there."""
+        ...
+
     def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:
         """The runs in the answer to a statement that selects the columns of `run`, one by one."""
         ...

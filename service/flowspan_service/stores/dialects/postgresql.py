@@ -56,6 +56,7 @@ PIPELINE_ROWS = 500
 """Up to so many rows, waiting for answers takes longer than the work: all is sent at once."""
 
 _PLACE = "SELECT position, (SELECT root_run_id FROM run WHERE id = %s::uuid) FROM head"
+_RUN_VERSIONS = b"SELECT id, position, session_id FROM run WHERE id = ANY(%s::uuid[])"
 _IDENTITY = b"SELECT database_id FROM identity"
 _LOCK_HEAD = (
     b"SELECT position, log_position, generation, latest_us, (SELECT database_id FROM identity)"
@@ -347,6 +348,14 @@ class PostgresqlDialect:
         wanted = "{" + ",".join(run_ids) + "}"
         rows = _driver_of(connection).execute(_LOAD_RUNS.encode(), (wanted,), binary=True)
         return [run_of(row) for row in rows]
+
+    def run_versions(
+        self, connection: Connection, run_ids: Sequence[str]
+    ) -> dict[str, tuple[int, str | None]]:
+        """See dialects.base.Dialect."""
+        wanted = "{" + ",".join(run_ids) + "}"
+        rows = _driver_of(connection).execute(_RUN_VERSIONS, (wanted,))
+        return {run_id: (position, session_id) for run_id, position, session_id in rows}
 
     def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:
         """See dialects.base.Dialect."""

@@ -312,6 +312,16 @@ class SqliteDialect:
             runs += _runs_of(connection.exec_driver_sql(_load_sql(size), tuple(chunk)))
         return runs
 
+    def run_versions(
+        self, connection: Connection, run_ids: Sequence[str]
+    ) -> dict[str, tuple[int, str | None]]:
+        """See dialects.base.Dialect."""
+        versions: dict[str, tuple[int, str | None]] = {}
+        for size, chunk in _ladder([to_bytes(run_id) for run_id in run_ids], 1):
+            rows = connection.exec_driver_sql(_versions_sql(size), tuple(chunk))
+            versions.update((to_text(row[0]), (row[1], _id_text(row[2]))) for row in rows)
+        return versions
+
     def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:
         """See dialects.base.Dialect."""
         with connection.exec_driver_sql(*statement) as rows:
@@ -500,6 +510,12 @@ def _update_sql(rows: int) -> str:
         f"UPDATE run SET {assignments}"  # noqa: S608 - own names only
         f" FROM (VALUES {','.join([row] * rows)}) AS new WHERE run.id = new.column1"
     )
+
+
+@lru_cache(maxsize=len(CHUNK_SIZES))
+def _versions_sql(rows: int) -> str:
+    marks = ",".join("?" * rows)
+    return f"SELECT id, position, session_id FROM run WHERE id IN ({marks})"  # noqa: S608 - own names
 
 
 @lru_cache(maxsize=STATEMENT_CACHE_SIZE)

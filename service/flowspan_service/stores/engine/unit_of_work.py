@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,9 @@ class Unit:
     def _load(self, run_ids: Iterable[str]) -> None:
         runs, absent = self._runs, self._absent
         unknown = [run_id for run_id in dict.fromkeys(run_ids) if run_id not in runs]
+        if unknown and self._cache.doubted:
+            self._cache.confirm(unknown, partial(self._dialect.run_versions, self._connection))
+            unknown = [run_id for run_id in unknown if run_id not in runs]
         if not unknown:
             return
         newest_id = self._newest_id()
@@ -386,6 +390,18 @@ class Unit:
             if row is not None:
                 session = self._sessions[session_id] = session_of(row)
         return session
+
+    def preload_sessions(self, session_ids: Iterable[str | None]) -> None:
+        """Load the sessions that are not in memory, in few statements. A single one can wait."""
+        missing = [each for each in dict.fromkeys(session_ids) if each not in self._sessions]
+        wanted = [each for each in missing if each is not None]
+        if len(wanted) < 2:
+            return
+        for chunk in chunks(wanted, LOOK_UP_CHUNK):
+            statement = select(tables.session).where(tables.session.c.id.in_(chunk))
+            for row in self._connection.execute(statement):
+                session = session_of(row)
+                self._sessions[session.id] = session
 
     def save_session(self, session: Session) -> None:
         """See app.ports.UnitOfWork."""

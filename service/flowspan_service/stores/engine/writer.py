@@ -217,6 +217,8 @@ class Writer:
             began_s = time.monotonic()
             self._check_not_older(head)
             unit = self._unit(connection, head, until_s=began_s + TARGET_S)
+            if head.generation != self._cache.generation:
+                unit.preload_sessions(_session_of(waiting.operation) for waiting in group)
             unit.preload(chain.from_iterable(waiting.operation.run_ids for waiting in group))
             outcomes, refused = _run_operations(unit, group)
             changed = unit.changes > 0
@@ -261,7 +263,7 @@ class Writer:
 
     def _unit(self, connection: Connection, head: Head, *, until_s: float) -> Unit:
         if self._cache.generation != head.generation:
-            self._cache.clear()
+            self._cache.doubt()
         return Unit(
             self._dialect,
             connection,
