@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.store_ingest import IdMaker, SystemClock
-from flowspan_service.app.queries import RunFilter, RunQuery
+from flowspan_service.app.ports.runs import RunFilter, RunQuery
 from flowspan_service.domain.runs import Run, RunKind
 from flowspan_service.domain.states import DEFAULT_NAMES, State, StateType
 from flowspan_service.stores import open_store
@@ -48,7 +48,7 @@ class AddRuns:
     def __call__(self, uow: UnitOfWork) -> None:
         """Add the runs."""
         for run in self._runs:
-            uow.add_run(run)
+            uow.runs.add(run)
 
 
 def make_runs(count: int, chance: random.Random) -> Iterator[Run]:
@@ -112,8 +112,8 @@ def fill(store: Store, count: int) -> None:
 
 
 def filters(store: Store) -> dict[str, Callable[[Run], RunFilter]]:
-    """Return filters by name, each created for the run at which the page starts."""
-    flows = store.list_runs(RunQuery(RunKind.FLOW, oldest_first=True, limit=1)).items
+    """Filters by name; each made for the run at which the page begins."""
+    flows = store.runs.list(RunQuery(RunKind.FLOW, oldest_first=True, limit=1)).items
     biggest = flows[0].id
     return {
         "none": lambda _: RunFilter(),
@@ -142,16 +142,16 @@ def filters(store: Store) -> dict[str, Callable[[Run], RunFilter]]:
 
 
 def sample(store: Store, count: int, chance: random.Random) -> list[Run]:
-    """Return task runs at random places: each is the first after a random id."""
-    oldest = store.list_runs(RunQuery(RunKind.TASK, oldest_first=True, limit=1)).items[0].id
-    newest = store.list_runs(RunQuery(RunKind.TASK, limit=1)).items[0].id
+    """Task runs from anywhere: the first after a random id between the oldest and the newest."""
+    oldest = store.runs.list(RunQuery(RunKind.TASK, oldest_first=True, limit=1)).items[0].id
+    newest = store.runs.list(RunQuery(RunKind.TASK, limit=1)).items[0].id
     low, high = (int(one.replace("-", ""), 16) for one in (oldest, newest))
     runs: list[Run] = []
     for _ in range(count):
         digits = f"{chance.randrange(low, high):032x}"
         start = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
         query = RunQuery(RunKind.TASK, oldest_first=True, after_id=start, limit=1)
-        runs += store.list_runs(query).items
+        runs += store.runs.list(query).items
     return runs
 
 
@@ -172,7 +172,7 @@ def measure(store: Store, pages: int) -> list[dict[str, Any]]:
                 limit=PAGE,
             )
             start = time.perf_counter()
-            page = store.list_runs(query)
+            page = store.runs.list(query)
             times_ms.append((time.perf_counter() - start) * 1000)
             listed += len(page.items)
         times_ms.sort()

@@ -73,9 +73,9 @@ class Batch:
         """Apply the events."""
         now_us = uow.now_us
         for state_type, run_id in self._events:
-            run = uow.run(run_id)
+            run = uow.runs.get(run_id)
             if run is None:
-                uow.add_run(self._new_run(run_id, now_us))
+                uow.runs.add(self._new_run(run_id, now_us))
                 continue
             if state_type == StateType.RUNNING:
                 run.state = State(StateType.RUNNING, "Running", "", now_us)
@@ -84,7 +84,7 @@ class Batch:
                 run.state = State(StateType.COMPLETED, "Completed", "", now_us)
                 run.ended_us = now_us
             run.transition_count += 1
-            uow.add_transition(run)
+            uow.runs.add_transition(run)
 
     def _new_run(self, run_id: str, now_us: int) -> Run:
         return Run(

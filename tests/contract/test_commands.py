@@ -210,4 +210,4 @@ def test_goodbye_and_deletion_end_commands(harness: Harness) -> None:
     assert told(stream) == [kept]
     is_told_nothing(stream)
     stream.goodbye()
-    assert harness.store.open_commands(stream.session_id, limit=10).items == []
+    assert harness.store.commands.list_open(stream.session_id, limit=10).items == []

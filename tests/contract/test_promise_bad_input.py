@@ -398,7 +398,7 @@ def test_defect_is_internal_without_its_traceback(harness: Harness, stubs: Stubs
 
     request = flow_run_service_pb2.ListFlowRunsRequest()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness.store, "list_run_keys", fail)
+        patch.setattr(harness.store.runs, "list_keys", fail)
         with pytest.raises(grpc.RpcError) as caught:
             stubs.flow_runs.ListFlowRuns(request)
     assert caught.value.code() is grpc.StatusCode.INTERNAL

@@ -185,7 +185,7 @@ def test_a_watch_goes_on_only_where_its_database_was(
     (snapshot, end) = watch("")
     assert watch(end.resume_token) == []
     head = harness.store.position()
-    commit_us = harness.store.commit_time(2)
+    commit_us = harness.store.transitions.commit_time(2)
     assert len(watch(own.seal_watch(WatchPlace(2, commit_us), query=query))) == 1
     assert snapshot.flow_run.transition_count == 3
     for place in (WatchPlace(head + 1, commit_us), WatchPlace(2, commit_us - 1)):

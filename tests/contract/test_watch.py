@@ -13,7 +13,7 @@ from tests.support.reporting import ReportStream, created, entered, new_id, whol
 
 from flowspan.v1 import flow_run_service_pb2, report_pb2, watch_service_pb2
 from flowspan_service.app import feeds, watching
-from flowspan_service.stores import runs as reads
+from flowspan_service.stores import run_reads, transitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,7 +210,7 @@ def test_promise_watch_is_gapless_though_much_else_happened_meanwhile(
     harness: Harness, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of a tree is not taken for seen because a look did not get so far."""
-    monkeypatch.setattr(reads, "SCAN_LIMIT", 5)
+    monkeypatch.setattr(transitions, "SCAN_LIMIT", 5)
     root = new_id()
     stream = ReportStream(harness.channel)
     stream.wait_for_ack(stream.report(created(root)))
@@ -286,7 +286,7 @@ def test_a_snapshot_of_many_pages_is_whole(
     harness: Harness, stubs: Stubs, monkeypatch: pytest.MonkeyPatch, is_root: bool
 ) -> None:
     monkeypatch.setattr(watching, "SNAPSHOT_PAGE", 3)
-    monkeypatch.setattr(reads, "ROWS_BUFFERED", 2)
+    monkeypatch.setattr(run_reads, "ROWS_BUFFERED", 2)
     top, root = new_id(), new_id()
     if is_root:
         top = root

@@ -150,10 +150,10 @@ def put_artifacts(store: SqlStore, *artifacts: Artifact) -> None:
     """Stores artifacts, new or changed, in one transaction."""
 
     def put(uow: UnitOfWork) -> None:
-        uow.preload_artifacts([each.id for each in artifacts])
+        uow.artifacts.preload([each.id for each in artifacts])
         for each in artifacts:
-            uow.artifact(each.id)
-            uow.put_artifact(each)
+            uow.artifacts.get(each.id)
+            uow.artifacts.put(each)
 
     do(store, put)
 
@@ -172,7 +172,7 @@ def add_runs(store: SqlStore, runs: Sequence[Run]) -> None:
 
     def add(uow: UnitOfWork) -> None:
         for run in runs:
-            uow.add_run(run)
+            uow.runs.add(run)
 
     do(store, add)
 
@@ -182,21 +182,21 @@ def move(store: SqlStore, run_id: str, *state_types: int) -> None:
 
     def transit(uow: UnitOfWork) -> None:
         for state_type in state_types:
-            run = uow.run(run_id)
+            run = uow.runs.get(run_id)
             assert run is not None
-            uow.add_transition(enter(run, state_type))
+            uow.runs.add_transition(enter(run, state_type))
 
     do(store, transit, run_id)
 
 
 def delete_tree(uow: UnitOfWork, run_id: str) -> int:
     """Delete a run with all that it called; return how many there were."""
-    run = uow.run(run_id)
+    run = uow.runs.get(run_id)
     if run is None:
         return 0
-    uow.begin_deletion(run)
+    uow.deletions.begin(run)
     path, deleted = [run_id], 0
     while path:
-        deleted += uow.delete_below(path)
-    uow.end_deletion(run_id)
+        deleted += uow.deletions.delete_below(path)
+    uow.deletions.end(run_id)
     return deleted

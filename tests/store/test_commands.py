@@ -30,24 +30,26 @@ def a_command(run: Run | str, session_id: str, **values: Any) -> Command:
 def add(store: SqlStore, *commands: Command) -> None:
     def put(uow: UnitOfWork) -> None:
         for each in commands:
-            uow.add_command(each)
+            uow.commands.add(each)
 
     do(store, put)
 
 
 def opened(store: SqlStore, session_id: str) -> list[tuple[str, int]]:
-    return [(each.run_id, each.number) for each in store.open_commands(session_id, limit=99).items]
+    return [
+        (each.run_id, each.number) for each in store.commands.list_open(session_id, limit=99).items
+    ]
 
 
 def test_commands_are_read_as_they_were_written(store: SqlStore) -> None:
     session_id, other = new_id(), new_id()
     first, second = a_command(new_id(), session_id, reason="zu spät"), a_command(new_id(), other)
     add(store, first, second)
-    assert store.open_commands(session_id, limit=9).items == [first]
-    assert store.open_commands(other, limit=9).items == [second]
-    assert store.open_commands(new_id(), limit=9).items == []
+    assert store.commands.list_open(session_id, limit=9).items == [first]
+    assert store.commands.list_open(other, limit=9).items == [second]
+    assert store.commands.list_open(new_id(), limit=9).items == []
     asked = [session_id, new_id(), other]
-    assert sorted(store.sessions_with_commands(asked)) == sorted([session_id, other])
+    assert sorted(store.commands.sessions_with_open(asked)) == sorted([session_id, other])
 
 
 def test_the_same_command_is_one(store: SqlStore) -> None:
@@ -55,7 +57,7 @@ def test_the_same_command_is_one(store: SqlStore) -> None:
     command = a_command(new_id(), session_id)
     add(store, command, command)
     add(store, a_command(command.run_id, session_id, reason="again"))
-    assert store.open_commands(session_id, limit=9).items == [command]
+    assert store.commands.list_open(session_id, limit=9).items == [command]
 
 
 def test_pages_go_on_where_they_ended(store: SqlStore) -> None:
@@ -66,7 +68,7 @@ def test_pages_go_on_where_they_ended(store: SqlStore) -> None:
     found: list[Command] = []
     while True:
         after = found[-1] if found else None
-        page = store.open_commands(session_id, after=after, limit=1 + len(found) % 2)
+        page = store.commands.list_open(session_id, after=after, limit=1 + len(found) % 2)
         found += page.items
         if not page.has_more:
             break
@@ -77,7 +79,7 @@ def test_page_ends_by_its_size(store: SqlStore) -> None:
     session_id = new_id()
     commands = [a_command(new_id(), session_id, reason="x" * 1000) for _ in range(9)]
     add(store, *commands)
-    page = store.open_commands(session_id, limit=9, limit_bytes=2500)
+    page = store.commands.list_open(session_id, limit=9, limit_bytes=2500)
     assert (len(page.items), page.has_more) == (3, True)
 
 
@@ -85,10 +87,10 @@ def test_page_ends_by_its_size(store: SqlStore) -> None:
 def test_finished_commands_are_not_open(store: SqlStore, together: bool) -> None:
     session_id, run_id, other = new_id(), new_id(), new_id()
     steps = [
-        lambda uow: uow.add_command(a_command(run_id, session_id, number=2)),
-        lambda uow: uow.add_command(a_command(other, session_id)),
-        lambda uow: uow.finish_commands(run_id),
-        lambda uow: uow.add_command(a_command(run_id, session_id, number=4)),
+        lambda uow: uow.commands.add(a_command(run_id, session_id, number=2)),
+        lambda uow: uow.commands.add(a_command(other, session_id)),
+        lambda uow: uow.commands.finish(run_id),
+        lambda uow: uow.commands.add(a_command(run_id, session_id, number=4)),
     ]
     if together:
         do(store, lambda uow: [step(uow) for step in steps])
@@ -96,9 +98,9 @@ def test_finished_commands_are_not_open(store: SqlStore, together: bool) -> None
         for step in steps:
             do(store, step)
     assert opened(store, session_id) == sorted([(run_id, 4), (other, 3)])
-    do(store, lambda uow: [uow.finish_commands(each) for each in (run_id, other)])
+    do(store, lambda uow: [uow.commands.finish(each) for each in (run_id, other)])
     assert opened(store, session_id) == []
-    assert store.sessions_with_commands([session_id]) == []
+    assert store.commands.sessions_with_open([session_id]) == []
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -106,9 +108,9 @@ def test_moved_commands_are_another_sessions(store: SqlStore, together: bool) ->
     one, two, run_id = new_id(), new_id(), new_id()
     done = a_command(run_id, one, number=1, done_us=START_US)
     steps = [
-        lambda uow: uow.add_command(done),
-        lambda uow: uow.add_command(a_command(run_id, one)),
-        lambda uow: uow.move_commands(run_id, two),
+        lambda uow: uow.commands.add(done),
+        lambda uow: uow.commands.add(a_command(run_id, one)),
+        lambda uow: uow.commands.move(run_id, two),
     ]
     if together:
         do(store, lambda uow: [step(uow) for step in steps])
@@ -133,8 +135,8 @@ def test_many_are_written_in_one_transaction(store: SqlStore) -> None:
 
     def fill(uow: UnitOfWork) -> None:
         for each in run_ids:
-            uow.add_command(a_command(each, session_id))
+            uow.commands.add(a_command(each, session_id))
 
     do(store, fill)
-    do(store, lambda uow: [uow.finish_commands(each) for each in run_ids[:1200]])
+    do(store, lambda uow: [uow.commands.finish(each) for each in run_ids[:1200]])
     assert opened(store, session_id) == [(each, 3) for each in run_ids[1200:1299]]

@@ -39,7 +39,7 @@ def store(path: Path, open_url: Callable[..., SqlStore]) -> SqlStore:
 
 def refused(store: SqlStore) -> str:
     """What an operation is told."""
-    error = store.submit(Op(lambda uow: uow.add_run(a_run()))).exception(60)
+    error = store.submit(Op(lambda uow: uow.runs.add(a_run()))).exception(60)
     assert isinstance(error, StoreUnavailableError), error
     return str(error)
 
@@ -126,7 +126,7 @@ def test_what_was_acked_survives_the_loss_of_the_log(
     copied.mkdir()
     shutil.copy(path, copied)  # as a killed service would leave it
     later = open_store(sqlite_url(copied), clock=FakeClock())
-    assert later.get_run(RunKind.FLOW, run.id) is not None
+    assert later.runs.get(RunKind.FLOW, run.id) is not None
     later.close()
 
 

@@ -39,10 +39,15 @@ from flowspan_service.domain.runs import NewRun, RunKind
 from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.domain.verdicts import VerdictKind
-from flowspan_service.stores import artifacts as objects
-from flowspan_service.stores import deletions
-from flowspan_service.stores import schema as tables
+from flowspan_service.stores import artifacts, deletions
+from flowspan_service.stores.artifacts import artifact_table
+from flowspan_service.stores.commands import command
+from flowspan_service.stores.deletions import deletion
 from flowspan_service.stores.engine import writer
+from flowspan_service.stores.logs import log
+from flowspan_service.stores.runs import run as run_table
+from flowspan_service.stores.runs import run_tag
+from flowspan_service.stores.transitions import transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +67,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deletions, "OPEN_RUNS", 2)
     monkeypatch.setattr(deletions, "PIECE_TRANSITIONS", 5)
     monkeypatch.setattr(deletions, "PIECE_LOGS", 2)
-    monkeypatch.setattr(objects, "_DELETED_AT_ONCE", 1)
+    monkeypatch.setattr(artifacts, "DELETED_AT_ONCE", 1)
 
 
 def a_command(run: Run, session_id: str | None = None) -> Command:
@@ -88,7 +93,7 @@ class Forest:
             move(store, run.id, StateType.RUNNING, StateType.COMPLETED)
         retried = [StateType.SCHEDULED, StateType.RUNNING] * 8
         move(store, self.wide[3].id, *retried, StateType.FAILED)
-        do(store, lambda uow: uow.add_logs([a_log(self.wide[5])] * 7 + [a_log(self.other)]))
+        do(store, lambda uow: uow.logs.add([a_log(self.wide[5])] * 7 + [a_log(self.other)]))
         put_artifacts(
             store,
             *(an_artifact(self.wide[6]) for _ in range(3)),
@@ -96,17 +101,17 @@ class Forest:
             an_artifact(self.chain[0], key="report"),
         )
         for run in (self.wide[7], self.other):
-            do(store, lambda uow, run=run: uow.add_command(a_command(run)))
+            do(store, lambda uow, run=run: uow.commands.add(a_command(run)))
 
     def left(self) -> list[str]:
-        page = self.store.tree_runs(self.root.id, after_id=None, limit=1000)
+        page = self.store.runs.tree(self.root.id, after_id=None, limit=1000)
         return [run.id for run in page.items]
 
     def check(self) -> None:
         """What is left has its whole history, and its parents."""
         for run in self.tree:
-            found = self.store.get_run(run.kind, run.id)
-            history = self.store.transitions(run.id)
+            found = self.store.runs.get(run.kind, run.id)
+            history = self.store.transitions.of_run(run.id)
             assert (found is None) == (history == []), "a part of a run is left"
             if found is None:
                 continue
@@ -126,8 +131,8 @@ def rows(store: SqlStore) -> dict[str, int]:
         return {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
             for table in (
-                *(tables.run, tables.transition, tables.log, tables.run_tag),
-                *(tables.artifact, tables.command, tables.deletion),
+                *(run_table, transition, log, run_tag),
+                *(artifact_table, command, deletion),
             )
         }
 
@@ -188,7 +193,7 @@ def test_a_part_of_a_tree_goes_and_the_rest_stays(forest: Forest) -> None:
     assert store.submit(DeleteRun(forest.subflow.id, force=False)).result(60) == 8
     gone = {forest.subflow.id, *(run.id for run in forest.chain)}
     for run in [*forest.tree, forest.other]:
-        assert (store.get_run(run.kind, run.id) is None) == (run.id in gone)
+        assert (store.runs.get(run.kind, run.id) is None) == (run.id in gone)
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -201,7 +206,7 @@ def test_an_open_run_anywhere_in_the_tree_forbids_it_unless_forced(
     add_runs(store, [*many, deep])
     if force:
         assert store.submit(DeleteRun(forest.subflow.id, force=True)).result(60) == 9
-        assert do(store, lambda uow: uow.was_deleted(deep.id))
+        assert do(store, lambda uow: uow.deletions.was_deleted(deep.id))
         return
     for run in (forest.root, forest.subflow):
         with pytest.raises(StateConflictError, match="has not ended"):
@@ -245,7 +250,7 @@ def test_a_deletion_that_was_begun_is_remembered_and_finished(
 ) -> None:
     forest, store = half_deleted(open_url, store_url)
     forest.check()
-    assert store.begun_deletions() == [forest.root.id]
+    assert store.deletions.begun() == [forest.root.id]
     left = len(forest.left())
     assert 0 < left < len(forest.tree)
     assert store.submit(DeleteRun(forest.root.id, force=False)).result(60) == left
@@ -258,7 +263,7 @@ def test_nothing_that_is_reported_of_a_half_deleted_tree_is_accepted(
     forest, store = half_deleted(open_url, store_url)
     left = forest.root
     session = a_session()
-    do(store, lambda uow: uow.save_session(session))
+    do(store, lambda uow: uow.sessions.save(session))
     new, free = a_run(parent=left), a_run(parent=forest.other)
     retried = ProposedTransition(a_state(StateType.RUNNING, LATER_US), 2, Cause.REPORTED)
     events = [
@@ -311,13 +316,13 @@ def test_a_deletion_that_fails_in_the_middle_can_be_called_again(
 def with_open_runs(store: SqlStore, **values: Any) -> tuple[str, list[Run]]:
     session = a_session(**values)
     runs = [a_run(session_id=session.id) for _ in range(450)]
-    do(store, lambda uow: uow.save_session(session))
+    do(store, lambda uow: uow.sessions.save(session))
     add_runs(store, runs)
     return session.id, runs
 
 
 def crashed(store: SqlStore, runs: list[Run]) -> int:
-    found = [store.get_run(run.kind, run.id) for run in runs]
+    found = [store.runs.get(run.kind, run.id) for run in runs]
     return sum(run is not None and run.state.type == StateType.CRASHED for run in found)
 
 
@@ -335,19 +340,19 @@ def test_what_crashes_in_any_piece_is_not_to_be_cancelled_any_more(store: SqlSto
     session_id, runs = with_open_runs(store)
     for run in runs[::100]:
         move(store, run.id, StateType.CANCELLING)
-        do(store, lambda uow, run=run: uow.add_command(a_command(run, session_id)))
-    assert len(store.open_commands(session_id, limit=99).items) == 5
+        do(store, lambda uow, run=run: uow.commands.add(a_command(run, session_id)))
+    assert len(store.commands.list_open(session_id, limit=99).items) == 5
     assert store.submit(EndSession(session_id)).result(60) == 450
-    assert store.open_commands(session_id, limit=99).items == []
+    assert store.commands.list_open(session_id, limit=99).items == []
 
 
 def test_the_end_of_a_session_that_was_begun_is_finished(store: SqlStore) -> None:
     session_id, runs = with_open_runs(store, status=SessionStatus.CLOSED)
-    assert store.ended_sessions_with_open_runs() == [session_id]
+    assert store.sessions.ended_with_open_runs() == [session_id]
     assert store.submit(CrashOpenRuns(session_id)).result(60) == 450
     assert crashed(store, runs) == 450
-    assert store.ended_sessions_with_open_runs() == []
-    last = store.get_run(RunKind.FLOW, runs[0].id)
+    assert store.sessions.ended_with_open_runs() == []
+    last = store.runs.get(RunKind.FLOW, runs[0].id)
     assert last is not None
     assert last.state.message.endswith("ended without finishing it.")
 
@@ -356,7 +361,7 @@ def test_a_session_that_comes_back_keeps_what_is_left(store: SqlStore) -> None:
     session_id, runs = with_open_runs(store)
     assert store.submit(CrashOpenRuns(session_id)).result(60) == 0
     assert crashed(store, runs) == 0
-    assert store.ended_sessions_with_open_runs() == []
+    assert store.sessions.ended_with_open_runs() == []
 
 
 def test_a_reaping_leaves_what_takes_too_long_to_others(store: SqlStore) -> None:
@@ -370,7 +375,7 @@ def test_a_reaping_leaves_what_takes_too_long_to_others(store: SqlStore) -> None
     assert reaped.crashed_run_count < 450
     assert set(reaped.unfinished) <= {first[0], second[0]}
     assert reaped.unfinished
-    for session_id in store.ended_sessions_with_open_runs():
+    for session_id in store.sessions.ended_with_open_runs():
         store.submit(CrashOpenRuns(session_id)).result(60)
     assert crashed(store, [*first[1], *second[1]]) == 900
 
@@ -389,11 +394,13 @@ def test_operations_for_which_there_is_no_time_keep_their_order(store: SqlStore)
     futures = [
         store.submit(Op(lambda _, number=number: order.append(number))) for number in range(9)
     ]
-    futures.append(store.submit(Op(lambda uow: uow.add_run(run))))
-    futures.append(store.submit(Op(lambda uow: uow.add_transition(enter(run, StateType.RUNNING)))))
+    futures.append(store.submit(Op(lambda uow: uow.runs.add(run))))
+    futures.append(
+        store.submit(Op(lambda uow: uow.runs.add_transition(enter(run, StateType.RUNNING))))
+    )
     opened.set()
     for future in futures:
         future.result(60)
     assert order == list(range(9))
     assert store.queued_weight == 0
-    assert [each.ordinal for each in store.transitions(run.id)] == [1, 2]
+    assert [each.ordinal for each in store.transitions.of_run(run.id)] == [1, 2]

@@ -21,7 +21,8 @@ from tests.store.builders import (
 )
 from tests.store.conftest import sqlite_url
 
-from flowspan_service.app.queries import LogQuery, RunQuery
+from flowspan_service.app.ports.logs import LogQuery
+from flowspan_service.app.ports.runs import RunQuery
 from flowspan_service.domain.commands import CommandKind
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
@@ -120,8 +121,8 @@ def test_a_database_of_a_release_keeps_what_it_has(
     store = open_url(new_url)
 
     def fill(uow) -> None:
-        uow.add_run(run)
-        uow.add_logs([a_log(run, "kept")])
+        uow.runs.add(run)
+        uow.logs.add([a_log(run, "kept")])
 
     do(store, fill)
     store.close()
@@ -129,14 +130,14 @@ def test_a_database_of_a_release_keeps_what_it_has(
 
     again = open_url(new_url)
     assert again.schema_version() == SCHEMA_VERSION
-    found = again.get_run(RunKind.FLOW, run.id)
+    found = again.runs.get(RunKind.FLOW, run.id)
     assert found is not None
     assert found.tags == ("kept",)
-    assert [each.id for each in again.list_runs(RunQuery(RunKind.FLOW)).items] == [run.id]
-    assert [each.message for each in again.list_logs(LogQuery(run.id)).items] == ["kept"]
+    assert [each.id for each in again.runs.list(RunQuery(RunKind.FLOW)).items] == [run.id]
+    assert [each.message for each in again.logs.list(LogQuery(run.id)).items] == ["kept"]
     artifact = an_artifact(run, id=new_id(START_US + 1))
     put_artifacts(again, artifact)
-    assert again.get_artifact(artifact_id=artifact.id) == artifact
+    assert again.artifacts.get(artifact_id=artifact.id) == artifact
 
 
 def test_runs_that_are_being_cancelled_have_their_commands(
@@ -150,12 +151,12 @@ def test_runs_that_are_being_cancelled_have_their_commands(
 
     def fill(uow) -> None:
         for each in (run, a_run(state=cancelling), a_run(session_id=session_id, state=state)):
-            uow.add_run(each)
+            uow.runs.add(each)
 
     do(store, fill)
     store.close()
     downgrade(new_url, "0002")
 
-    (command,) = open_url(new_url).open_commands(session_id, limit=9).items
+    (command,) = open_url(new_url).commands.list_open(session_id, limit=9).items
     assert (command.run_id, command.number) == (run.id, 3)
     assert (command.reason, command.kind) == ("enough", CommandKind.CANCEL_RUN)

@@ -74,7 +74,7 @@ def test_a_database_is_found_again(new_url: str, open_url: Callable[..., SqlStor
     add_runs(first, [run])
     first.close()
     again = open_url(new_url)
-    assert again.get_run(RunKind.FLOW, run.id) is not None
+    assert again.runs.get(RunKind.FLOW, run.id) is not None
     assert again.schema_version() == SCHEMA_VERSION
     assert again.position() == 1
 

@@ -19,12 +19,15 @@ from tests.store.builders import (
     new_id,
 )
 
-from flowspan_service.app.queries import LogQuery, RunQuery
+from flowspan_service.app.ports.logs import LogQuery
+from flowspan_service.app.ports.runs import RunQuery
 from flowspan_service.domain.payloads import Payload
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
-from flowspan_service.stores import runs as reads
-from flowspan_service.stores import schema as tables
+from flowspan_service.stores import run_reads, transitions
+from flowspan_service.stores.logs import log
+from flowspan_service.stores.runs import run as run_table
+from flowspan_service.stores.runs import run_tag
 
 if TYPE_CHECKING:
     from flowspan_service.app.ports import UnitOfWork
@@ -58,16 +61,16 @@ def family(store: SqlStore) -> Family:
 
 def test_a_tree_comes_parents_first_page_by_page(store: SqlStore, family: Family) -> None:
     for run in family.all:
-        whole = [one.id for one in store.tree_runs(run.id, after_id=None, limit=100).items]
+        whole = [one.id for one in store.runs.tree(run.id, after_id=None, limit=100).items]
         assert whole == family.under(run)
         paged: list[str] = []
         has_more = True
         while has_more:
-            page = store.tree_runs(run.id, after_id=paged[-1] if paged else None, limit=2)
+            page = store.runs.tree(run.id, after_id=paged[-1] if paged else None, limit=2)
             paged += [one.id for one in page.items]
             has_more = page.has_more
         assert paged == whole
-    assert store.tree_runs(new_id(), after_id=None, limit=10).items == []
+    assert store.runs.tree(new_id(), after_id=None, limit=10).items == []
 
 
 def test_a_circle_of_parents_harms_nobody(store: SqlStore) -> None:
@@ -75,9 +78,9 @@ def test_a_circle_of_parents_harms_nobody(store: SqlStore) -> None:
     for run, parent in ((one, two), (two, one)):
         run.parent_run_id, run.root_run_id = parent.id, root.id
     add_runs(store, [root, one, two])
-    assert len(store.tree_runs(one.id, after_id=None, limit=10).items) == 2
-    assert len(store.tree_runs(root.id, after_id=None, limit=10).items) == 3
-    changes = store.changes(after=0, run_id=one.id, limit=10)
+    assert len(store.runs.tree(one.id, after_id=None, limit=10).items) == 2
+    assert len(store.runs.tree(root.id, after_id=None, limit=10).items) == 3
+    changes = store.transitions.changes(after=0, run_id=one.id, limit=10)
     assert [change.run_id for change, _ in changes.pairs] == [one.id, two.id]
 
 
@@ -86,14 +89,14 @@ def changed(store: SqlStore, run_id: str | None, limit: int) -> list[Transition]
     found: list[Transition] = []
     after = 0
     while after < store.position():
-        pairs, upto, has_more = store.changes(after=after, run_id=run_id, limit=limit)
+        pairs, upto, has_more = store.transitions.changes(after=after, run_id=run_id, limit=limit)
         assert has_more == (upto < store.position())
         assert upto > after
         assert all(after < change.position <= upto for change, _ in pairs)
         assert all(change.run_id == run.id for change, run in pairs)
         found += [change for change, _ in pairs]
         after = upto
-    assert store.changes(after=after, run_id=run_id, limit=limit) == ([], after, False)
+    assert store.transitions.changes(after=after, run_id=run_id, limit=limit) == ([], after, False)
     return found
 
 
@@ -106,7 +109,7 @@ def test_promise_a_watch_is_gapless_and_ordered_in_the_store(
     scan_limit: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reads, "SCAN_LIMIT", scan_limit)
+    monkeypatch.setattr(transitions, "SCAN_LIMIT", scan_limit)
     for run in family.all:
         move(store, run.id, StateType.RUNNING)
     for run in reversed(family.all):
@@ -137,7 +140,8 @@ class Large:
 
 @pytest.fixture
 def large(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> Large:
-    monkeypatch.setattr(reads, "ROWS_BUFFERED", 2)
+    monkeypatch.setattr(run_reads, "ROWS_BUFFERED", 2)
+    monkeypatch.setattr(transitions, "ROWS_BUFFERED", 2)
     return Large(store)
 
 
@@ -153,7 +157,7 @@ def test_pages_of_runs_end_by_their_size(store: SqlStore, large: Large, limit: i
             limit=limit,
             limit_bytes=limit_bytes,
         )
-        page = store.list_runs(query)
+        page = store.runs.list(query)
         assert len(page.items) == 3
         seen += [run.id for run in page.items]
         if not page.has_more:
@@ -162,9 +166,9 @@ def test_pages_of_runs_end_by_their_size(store: SqlStore, large: Large, limit: i
 
 
 def test_pages_of_a_tree_end_by_their_size(store: SqlStore, large: Large) -> None:
-    first = store.tree_runs(large.root.id, after_id=None, limit=200, limit_bytes=1)
+    first = store.runs.tree(large.root.id, after_id=None, limit=200, limit_bytes=1)
     assert ([run.id for run in first.items], first.has_more) == (large.ids[:1], True)
-    rest = store.tree_runs(large.root.id, after_id=large.ids[0], limit=100, limit_bytes=10**9)
+    rest = store.runs.tree(large.root.id, after_id=large.ids[0], limit=100, limit_bytes=10**9)
     assert ([run.id for run in rest.items], rest.has_more) == (large.ids[1:], False)
 
 
@@ -175,7 +179,7 @@ def test_changes_end_by_the_size_of_their_runs(
     seen: list[str] = []
     after, has_more = 0, True
     while has_more:
-        pairs, after, has_more = store.changes(
+        pairs, after, has_more = store.transitions.changes(
             after=after,
             run_id=large.root.id if of_tree else None,
             limit=100,
@@ -192,13 +196,13 @@ def test_changes_end_by_their_own_size(store: SqlStore) -> None:
 
     def fail(uow: UnitOfWork) -> None:
         for attempt in range(1, 7):
-            found = uow.run(run.id)
+            found = uow.runs.get(run.id)
             assert found is not None
             found.attempt = attempt
-            uow.add_transition(enter(found, StateType.FAILED, failure=b"f" * 100_000))
+            uow.runs.add_transition(enter(found, StateType.FAILED, failure=b"f" * 100_000))
 
     do(store, fail, run.id)
-    first = store.changes(after=0, run_id=None, limit=100, limit_bytes=150_000)
+    first = store.transitions.changes(after=0, run_id=None, limit=100, limit_bytes=150_000)
     assert (len(first.pairs), first.looked_at, first.has_more) == (3, 3, True)
 
 
@@ -208,21 +212,21 @@ def test_changes_of_deleted_runs_are_gone_and_nothing_else(store: SqlStore, fami
     left = [change.run_id for change in changed(store, None, 2)]
     gone = {family.deepest.id, family.stranger.id}
     assert left == [run.id for run in family.all if run.id not in gone]
-    assert store.changes(after=0, run_id=family.stranger.id, limit=5) == ([], 6, False)
+    assert store.transitions.changes(after=0, run_id=family.stranger.id, limit=5) == ([], 6, False)
 
 
 def test_deleting_a_tree_leaves_nothing_of_it(store: SqlStore, family: Family) -> None:
     add_runs(store, [a_run(parent=family.root, tags=("red", "red", "blue"))])
     for run in family.all:
         move(store, run.id, StateType.RUNNING, StateType.FAILED)
-        do(store, lambda uow, run=run: uow.add_logs([a_log(run)]))
+        do(store, lambda uow, run=run: uow.logs.add([a_log(run)]))
 
     assert do(store, lambda uow: delete_tree(uow, family.root.id)) == 6
     assert do(store, lambda uow: delete_tree(uow, family.root.id)) == 0
     with store._dialect.reading.connect() as connection:
         counts = {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar()
-            for table in (tables.run, tables.transition, tables.log, tables.run_tag)
+            for table in (run_table, transitions.transition, log, run_tag)
         }
     assert counts == {"run": 1, "transition": 3, "log": 1, "run_tag": 0}
 
@@ -231,7 +235,7 @@ def logged(store: SqlStore, query: LogQuery) -> list[str]:
     """All pages of messages, one after the other."""
     messages: list[str] = []
     while True:
-        page = store.list_logs(query)
+        page = store.logs.list(query)
         assert len(page.items) <= query.limit
         messages += [entry.message for entry in page.items]
         if not page.has_more:
@@ -251,7 +255,7 @@ def test_logs_of_a_tree_come_by_position(
         level = (10, 20, 40)[number % 3]
         lines.append((run.id, level, f"line {number}"))
         entry = a_log(run, f"line {number}", level=level)
-        do(store, lambda uow, entry=entry: uow.add_logs([entry]))
+        do(store, lambda uow, entry=entry: uow.logs.add([entry]))
     for run in family.all:
         for include in (False, True):
             for min_level in (0, 20):
@@ -272,18 +276,18 @@ def test_logs_of_a_tree_come_by_position(
 def test_a_page_of_logs_ends_with_the_record_that_exceeds_its_bytes(store: SqlStore) -> None:
     run = a_run()
     add_runs(store, [run])
-    do(store, lambda uow: uow.add_logs([a_log(run, "ä" * 50) for _ in range(5)]))
-    page = store.list_logs(LogQuery(run.id, limit_bytes=300))
+    do(store, lambda uow: uow.logs.add([a_log(run, "ä" * 50) for _ in range(5)]))
+    page = store.logs.list(LogQuery(run.id, limit_bytes=300))
     assert (len(page.items), page.has_more) == (2, True)
-    page = store.list_logs(LogQuery(run.id, limit_bytes=1200))
+    page = store.logs.list(LogQuery(run.id, limit_bytes=1200))
     assert (len(page.items), page.has_more) == (5, False)
 
 
 def test_logs_of_a_run_that_is_not_there_are_kept_under_its_id(store: SqlStore) -> None:
     ghost = a_run()
-    do(store, lambda uow: uow.add_logs([a_log(ghost)]))
-    assert len(store.list_logs(LogQuery(ghost.id)).items) == 1
-    assert store.list_logs(LogQuery(new_id(), include_descendants=True)).items == []
+    do(store, lambda uow: uow.logs.add([a_log(ghost)]))
+    assert len(store.logs.list(LogQuery(ghost.id)).items) == 1
+    assert store.logs.list(LogQuery(new_id(), include_descendants=True)).items == []
 
 
 FILTERS: dict[str, dict[str, Any]] = {
@@ -334,7 +338,7 @@ def test_logs_are_filtered_and_ordered(
         )
         for number in range(42)
     ]
-    do(store, lambda uow: uow.add_logs(entries))
+    do(store, lambda uow: uow.logs.add(entries))
     for scan_limit in (1, 5, 50_000):  # a call may look through fewer records than there are
         monkeypatch.setattr("flowspan_service.stores.logs.SCAN_LIMIT", scan_limit)
         for run, include in ((family.all[0], True), (family.all[1], True), (family.all[0], False)):
@@ -354,10 +358,10 @@ def test_a_page_of_logs_says_how_far_it_looked(store: SqlStore) -> None:
     run, other = a_run(), a_run()
     add_runs(store, [run, other])
     lines = [a_log(run, "a"), a_log(run, "b"), *(a_log(other) for _ in range(5))]
-    do(store, lambda uow: uow.add_logs(lines))
-    newest = store.list_logs(LogQuery(other.id)).items[-1].position
+    do(store, lambda uow: uow.logs.add(lines))
+    newest = store.logs.list(LogQuery(other.id)).items[-1].position
     for text in ("", "b", "nothing"):
-        page = store.list_logs(LogQuery(run.id, message_contains=text))
+        page = store.logs.list(LogQuery(run.id, message_contains=text))
         assert (page.looked_at, page.has_more) == (newest, False)
-    page = store.list_logs(LogQuery(run.id, after_position=newest))
+    page = store.logs.list(LogQuery(run.id, after_position=newest))
     assert page == ([], newest, False)

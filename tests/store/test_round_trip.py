@@ -20,13 +20,13 @@ from tests.store.builders import (
     new_id,
 )
 
-from flowspan_service.app.queries import LogQuery
+from flowspan_service.app.ports.logs import LogQuery
 from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.payloads import Payload
 from flowspan_service.domain.runs import RunKind, TraceContext
 from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.domain.states import Cause, StateType
-from flowspan_service.stores.engine import unit_of_work as unit
+from flowspan_service.stores import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,9 +68,9 @@ def test_a_run_comes_back_as_it_was(store: SqlStore, values: dict[str, object]) 
     expected = deepcopy(run)
     add_runs(store, [run])
     expected.position = 1
-    assert store.get_run(RunKind.FLOW, run.id) == expected
-    assert store.get_run(RunKind.TASK, run.id) is None
-    assert do(store, lambda uow: uow.run(run.id)) == expected
+    assert store.runs.get(RunKind.FLOW, run.id) == expected
+    assert store.runs.get(RunKind.TASK, run.id) is None
+    assert do(store, lambda uow: uow.runs.get(run.id)) == expected
 
 
 def test_a_run_that_changes_later_comes_back_changed(
@@ -80,18 +80,18 @@ def test_a_run_that_changes_later_comes_back_changed(
     add_runs(open_url(store_url), [run])
 
     def change(uow: UnitOfWork) -> None:
-        found = uow.run(run.id)
+        found = uow.runs.get(run.id)
         assert found is not None
         state = FULL["state"]
         found.state = state  # type: ignore[assignment] # it is one
         found.session_id = FULL["session_id"]  # type: ignore[assignment] # it is one
         found.attempt, found.transition_count, found.cause = 2, 2, Cause.SESSION_LOST
         found.started_us, found.ended_us, found.run_duration_us = 4, 5, 6
-        uow.add_transition(found)
+        uow.runs.add_transition(found)
 
     store = open_url(store_url)
     do(store, change, run.id)
-    found = store.get_run(RunKind.FLOW, run.id)
+    found = store.runs.get(RunKind.FLOW, run.id)
     assert found is not None
     assert found.state == FULL["state"]
     assert (found.attempt, found.transition_count, found.cause) == (2, 2, Cause.SESSION_LOST)
@@ -105,13 +105,13 @@ def test_a_session_can_be_given_to_a_run_without_a_transition(store: SqlStore) -
     add_runs(store, [run])
 
     def adopt(uow: UnitOfWork) -> None:
-        found = uow.run(run.id)
+        found = uow.runs.get(run.id)
         assert found is not None
         found.session_id = session_id
-        uow.update_run(found)
+        uow.runs.update(found)
 
     do(store, adopt, run.id)
-    found = store.get_run(RunKind.FLOW, run.id)
+    found = store.runs.get(RunKind.FLOW, run.id)
     assert found is not None
     assert (found.session_id, found.transition_count) == (session_id, 1)
     assert store.position() == 1
@@ -125,24 +125,24 @@ def test_a_history_is_kept_in_full(store: SqlStore, clock: FakeClock) -> None:
     clock.time_us += 7
     move(store, other.id, StateType.RUNNING)
     move(store, run.id, StateType.RUNNING, StateType.COMPLETED)
-    history = store.transitions(run.id)
+    history = store.transitions.of_run(run.id)
     assert [one.state.type for one in history] == [2, 3, 4, 3, 6]
     assert [one.ordinal for one in history] == [1, 2, 3, 4, 5]
     assert [one.position for one in history] == [1, 3, 4, 6, 7]
     assert [one.commit_us for one in history] == [START_US] * 3 + [START_US + 7] * 2
     assert history[0].state.message == "first"
     assert {one.run_id for one in history} == {run.id}
-    assert store.transitions(new_id()) == []
+    assert store.transitions.of_run(new_id()) == []
 
 
 def test_a_session_comes_back_as_it_was(store_url: str, open_url: Callable[..., SqlStore]) -> None:
     store, session = open_url(store_url), a_session()
-    assert do(store, lambda uow: uow.session(session.id)) is None
-    do(store, lambda uow: uow.save_session(session))
+    assert do(store, lambda uow: uow.sessions.get(session.id)) is None
+    do(store, lambda uow: uow.sessions.save(session))
     session.last_sequence, session.status = 1 << 40, SessionStatus.CLOSED
-    do(store, lambda uow: uow.save_session(session))
-    assert do(store, lambda uow: uow.session(session.id)) == session
-    assert do(open_url(store_url), lambda uow: uow.session(session.id)) == session
+    do(store, lambda uow: uow.sessions.save(session))
+    assert do(store, lambda uow: uow.sessions.get(session.id)) == session
+    assert do(open_url(store_url), lambda uow: uow.sessions.get(session.id)) == session
 
 
 def test_logs_come_back_as_they_were(store: SqlStore) -> None:
@@ -153,8 +153,8 @@ def test_logs_come_back_as_they_were(store: SqlStore) -> None:
         a_log(run, "x" * 300_000),
     ]
     add_runs(store, [run])
-    do(store, lambda uow: uow.add_logs(entries))
-    found = store.list_logs(LogQuery(run_id=run.id)).items
+    do(store, lambda uow: uow.logs.add(entries))
+    found = store.logs.list(LogQuery(run_id=run.id)).items
     assert found == entries
     assert [entry.position for entry in found] == [1, 2, 3]
 
@@ -162,8 +162,8 @@ def test_logs_come_back_as_they_were(store: SqlStore) -> None:
 def test_a_nul_in_a_log_record_loses_nothing_else(store: SqlStore) -> None:
     run = a_run()
     add_runs(store, [run])
-    do(store, lambda uow: uow.add_logs([a_log(run, "a\0b"), a_log(run, "c")]))
-    messages = [entry.message for entry in store.list_logs(LogQuery(run_id=run.id)).items]
+    do(store, lambda uow: uow.logs.add([a_log(run, "a\0b"), a_log(run, "c")]))
+    messages = [entry.message for entry in store.logs.list(LogQuery(run_id=run.id)).items]
     assert messages[0].replace("\N{SYMBOL FOR NULL}", "\0") == "a\0b"
     assert messages[1] == "c"
 
@@ -181,14 +181,14 @@ def test_flows_are_learned_from_their_runs(store: SqlStore, clock: FakeClock) ->
             a_run(function_name="änder"),
         ],
     )
-    etl = store.get_flow(name="etl")
+    etl = store.flows.get(name="etl")
     assert etl is not None
     assert (etl.id, etl.created_us, etl.last_run_us) == (flow_id("etl"), START_US, START_US + 50)
-    assert store.get_flow(flow_id=etl.id) == etl
-    assert store.get_flow(name="task") is None
-    names = [flow.name for flow in store.list_flows(after_name=None, limit=10)]
+    assert store.flows.get(flow_id=etl.id) == etl
+    assert store.flows.get(name="task") is None
+    names = [flow.name for flow in store.flows.list(after_name=None, limit=10)]
     assert names == ["Zeta", "etl", "änder"]
-    assert [flow.name for flow in store.list_flows(after_name="Zeta", limit=1)] == ["etl"]
+    assert [flow.name for flow in store.flows.list(after_name="Zeta", limit=1)] == ["etl"]
 
 
 def test_numbers_may_be_enums(store: SqlStore) -> None:
@@ -197,16 +197,16 @@ def test_numbers_may_be_enums(store: SqlStore) -> None:
     add_runs(store, [run])
 
     def transit(uow: UnitOfWork) -> None:
-        found = uow.run(run.id)
+        found = uow.runs.get(run.id)
         assert found is not None
         found.state = a_state(StateType.CRASHED)
         found.state.type = StateType.CRASHED
         found.cause = Cause.SESSION_LOST
         found.transition_count += 1
-        uow.add_transition(found)
+        uow.runs.add_transition(found)
 
     store.submit(Op(transit, [run.id])).result(timeout=60)
-    assert [one.state.type for one in store.transitions(run.id)] == [2, 9]
+    assert [one.state.type for one in store.transitions.of_run(run.id)] == [2, 9]
 
 
 def test_only_open_runs_of_a_session_are_found_the_deepest_first(store: SqlStore) -> None:
@@ -219,14 +219,14 @@ def test_only_open_runs_of_a_session_are_found_the_deepest_first(store: SqlStore
 
     def look(uow: UnitOfWork) -> list[str]:
         late = a_run(parent=child, session_id=session_id)
-        uow.add_run(late)
-        found = uow.open_runs_of(session_id, limit=9, limit_bytes=10**6).items
+        uow.runs.add(late)
+        found = uow.runs.open_of(session_id, limit=9, limit_bytes=10**6).items
         assert found[0].id == late.id
         for run in found[:1]:
-            uow.add_transition(enter(run, StateType.CRASHED))
-        page = uow.open_runs_of(session_id, limit=1, limit_bytes=10**6)
+            uow.runs.add_transition(enter(run, StateType.CRASHED))
+        page = uow.runs.open_of(session_id, limit=1, limit_bytes=10**6)
         assert page.has_more
-        return [run.id for run in uow.open_runs_of(session_id, limit=2, limit_bytes=10**6).items]
+        return [run.id for run in uow.runs.open_of(session_id, limit=2, limit_bytes=10**6).items]
 
     assert do(store, look) == [child.id, root.id]
 
@@ -237,10 +237,10 @@ def test_signs_of_life_of_open_sessions_are_as_stored(store: SqlStore) -> None:
 
     def look(uow: UnitOfWork) -> list[tuple[object, ...]]:
         for each in [session, other, *ended]:
-            uow.save_session(each)
+            uow.sessions.save(each)
         session.renew(START_US)
-        uow.save_session(session)
-        return sorted(map(tuple, uow.stored_signs()))
+        uow.sessions.save(session)
+        return sorted(map(tuple, uow.sessions.stored_signs()))
 
     signs = do(store, look)
     assert signs == sorted(
@@ -249,7 +249,7 @@ def test_signs_of_life_of_open_sessions_are_as_stored(store: SqlStore) -> None:
             (other.id, 1 << 40, 5, 3, START_US + 30_000_000),
         ]
     )
-    assert do(store, lambda uow: sorted(map(tuple, uow.stored_signs()))) == signs
+    assert do(store, lambda uow: sorted(map(tuple, uow.sessions.stored_signs()))) == signs
 
 
 def test_old_sessions_are_deleted_unless_they_own_what_has_not_ended(store: SqlStore) -> None:
@@ -265,12 +265,12 @@ def test_old_sessions_are_deleted_unless_they_own_what_has_not_ended(store: SqlS
 
     def save(uow: UnitOfWork) -> None:
         for session in [*old, owner, fresh, silent]:
-            uow.save_session(session)
+            uow.sessions.save(session)
 
     do(store, save)
 
     found: list[str] = []
-    while page := store.sessions_ended_before(
+    while page := store.sessions.ended_before(
         START_US, after_id=found[-1] if found else None, limit=2
     ):
         found += page
@@ -278,15 +278,15 @@ def test_old_sessions_are_deleted_unless_they_own_what_has_not_ended(store: SqlS
 
     def delete(uow: UnitOfWork) -> list[int]:
         ids = [each.id for each in [*old, owner, fresh, silent]]
-        return [uow.delete_sessions(ids, ended_before_us=START_US) for _ in range(2)]
+        return [uow.sessions.delete(ids, ended_before_us=START_US) for _ in range(2)]
 
     assert do(store, delete) == [3, 0]
 
     def left(uow: UnitOfWork) -> list[bool]:
-        return [uow.session(each.id) is not None for each in [*old, owner, fresh, silent]]
+        return [uow.sessions.get(each.id) is not None for each in [*old, owner, fresh, silent]]
 
     assert do(store, left) == [False] * 3 + [True] * 3
-    run = store.get_run(RunKind.FLOW, ended.id)
+    run = store.runs.get(RunKind.FLOW, ended.id)
     assert run is not None
     assert run.session_id == old[0].id
 
@@ -294,9 +294,9 @@ def test_old_sessions_are_deleted_unless_they_own_what_has_not_ended(store: SqlS
 def test_many_large_logs_are_written_in_several_statements(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unit, "LOG_STATEMENT_CHARACTERS", 100)
+    monkeypatch.setattr(logs, "LOG_STATEMENT_CHARACTERS", 100)
     run = a_run()
     entries = [a_log(run, str(number) * 40) for number in range(10)]
     add_runs(store, [run])
-    do(store, lambda uow: uow.add_logs(entries))
-    assert store.list_logs(LogQuery(run_id=run.id)).items == entries
+    do(store, lambda uow: uow.logs.add(entries))
+    assert store.logs.list(LogQuery(run_id=run.id)).items == entries

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.store.builders import START_US, a_run, a_state, add_runs, do, enter, new_id
 
-from flowspan_service.app.queries import RunFilter, RunQuery
+from flowspan_service.app.ports.runs import RunFilter, RunQuery
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
 from flowspan_service.stores.run_lists import count_statement, page_statement
@@ -103,10 +103,10 @@ def walk(store: SqlStore, query: RunQuery) -> list[Run]:
     """All pages, one after the other."""
     runs: list[Run] = []
     while True:
-        page = store.list_runs(query)
+        page = store.runs.list(query)
         runs += page.items
         assert len(page.items) <= query.limit
-        keys = store.list_run_keys(query)
+        keys = store.runs.list_keys(query)
         assert keys.has_more == page.has_more
         assert [tuple(key) for key in keys.items] == [
             (run.id, run.position, run.session_id) for run in page.items
@@ -126,7 +126,7 @@ def test_pages_and_counts_are_those_of_a_sorted_list(store: SqlStore, seed: int)
 
     def move(uow: UnitOfWork) -> None:
         for run in moved:
-            uow.add_transition(enter(run, StateType.COMPLETED))
+            uow.runs.add_transition(enter(run, StateType.COMPLETED))
 
     do(store, move)
     chance = random.Random(seed)
@@ -143,7 +143,7 @@ def test_pages_and_counts_are_those_of_a_sorted_list(store: SqlStore, seed: int)
         counts: dict[int, int] = {}
         for run in wanted:
             counts[run.state.type] = counts.get(run.state.type, 0) + 1
-        assert store.count_runs(kind, run_filter) == counts, run_filter
+        assert store.runs.count(kind, run_filter) == counts, run_filter
         hits += len(wanted)
     assert hits > 200
 
@@ -166,7 +166,7 @@ def test_many_function_names_are_found_as_well(store: SqlStore) -> None:
 @pytest.mark.parametrize("part", ["id_prefix", "id_suffix"])
 def test_a_part_of_an_id_that_is_none_is_an_error(store: SqlStore, part: str) -> None:
     with pytest.raises(ValueError, match="hexadecimal"):
-        store.list_runs(RunQuery(1, RunFilter(**{part: "wxyz"})))
+        store.runs.list(RunQuery(1, RunFilter(**{part: "wxyz"})))
 
 
 def test_a_suffix_ends_anywhere_in_an_id(store: SqlStore) -> None:
@@ -175,8 +175,8 @@ def test_a_suffix_ends_anywhere_in_an_id(store: SqlStore) -> None:
     wanted = runs[1].id
     for length in (12, 13, 14, 18, 19, 35, 36):
         query = RunQuery(1, RunFilter(id_suffix=wanted[-length:]))
-        assert [run.id for run in store.list_runs(query).items] == [wanted]
-    assert store.list_runs(RunQuery(1, RunFilter(id_suffix="0" * 12))).items == []
+        assert [run.id for run in store.runs.list(query).items] == [wanted]
+    assert store.runs.list(RunQuery(1, RunFilter(id_suffix="0" * 12))).items == []
 
 
 ID = new_id()

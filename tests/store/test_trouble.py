@@ -11,7 +11,7 @@ import pytest
 from tests.store.builders import Gate, Op, a_log, a_run, add_runs, move
 from tests.store.conftest import sqlite_url
 
-from flowspan_service.app.queries import RunFilter, RunQuery
+from flowspan_service.app.ports.runs import RunFilter, RunQuery
 from flowspan_service.domain.errors import StoreUnavailableError
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def refused(store: SqlStore) -> StoreUnavailableError:
     """What an operation gets while the trouble lasts."""
-    error = store.submit(Op(lambda uow: uow.add_run(a_run()))).exception(60)
+    error = store.submit(Op(lambda uow: uow.runs.add(a_run()))).exception(60)
     assert isinstance(error, StoreUnavailableError), error
     return error
 
@@ -41,7 +41,7 @@ def test_a_lock_held_by_a_stranger_is_explained_and_outlived(
     stranger = sqlite3.connect(tmp_path / "flowspan.db", isolation_level=None)
     stranger.execute("BEGIN IMMEDIATE")
     assert "another program" in str(refused(store))
-    assert store.get_run(RunKind.FLOW, run.id) is not None
+    assert store.runs.get(RunKind.FLOW, run.id) is not None
     stranger.execute("ROLLBACK")
     move(store, run.id, StateType.RUNNING)
     assert store.position() == 2
@@ -55,10 +55,10 @@ def test_a_reader_never_waits_for_the_writer(
     store = open_url(sqlite_url(tmp_path), busy_timeout_s=0.0)
     futures = []
     for number in range(200):
-        futures.append(store.submit(Op(lambda uow: uow.add_run(a_run(tags=("red",))))))
+        futures.append(store.submit(Op(lambda uow: uow.runs.add(a_run(tags=("red",))))))
         if number % 5 == 0:
-            store.list_runs(RunQuery(RunKind.FLOW, RunFilter(tags=("red",))))
-            store.changes(after=0, run_id=None, limit=1000)
+            store.runs.list(RunQuery(RunKind.FLOW, RunFilter(tags=("red",))))
+            store.transitions.changes(after=0, run_id=None, limit=1000)
     for future in futures:
         future.result(60)
     assert store.position() == 200
@@ -76,13 +76,13 @@ def test_a_full_disk_is_explained_and_outlived(
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     big = [a_log(run, "x" * 200_000) for _ in range(5)]
-    error = store.submit(Op(lambda uow: uow.add_logs(big))).exception(60)
+    error = store.submit(Op(lambda uow: uow.logs.add(big))).exception(60)
     assert isinstance(error, StoreUnavailableError)
     assert "full" in str(error)
     # The limit went with the connection that was given up: there is space again.
-    store.submit(Op(lambda uow: uow.add_logs(big))).result(60)
+    store.submit(Op(lambda uow: uow.logs.add(big))).result(60)
     move(store, run.id, StateType.RUNNING)
-    assert [one.ordinal for one in store.transitions(run.id)] == [1, 2]
+    assert [one.ordinal for one in store.transitions.of_run(run.id)] == [1, 2]
 
 
 def test_a_broken_connection_is_replaced(store: SqlStore) -> None:
@@ -91,7 +91,7 @@ def test_a_broken_connection_is_replaced(store: SqlStore) -> None:
     connection = store._writer._connection
     assert connection is not None
     connection.connection.driver_connection.close()
-    error = store.submit(Op(lambda uow: uow.add_run(a_run()))).exception(60)
+    error = store.submit(Op(lambda uow: uow.runs.add(a_run()))).exception(60)
     assert error is not None
     move(store, run.id, StateType.RUNNING)
     assert store.position() == 2
@@ -106,8 +106,8 @@ def test_an_administrator_who_ends_the_connections_is_outlived(
     assert store.position() == 1
 
     def read(_: int) -> bool:
-        found = store.get_run(RunKind.FLOW, run.id)
-        keys = store.list_run_keys(RunQuery(RunKind.FLOW))
+        found = store.runs.get(RunKind.FLOW, run.id)
+        keys = store.runs.list_keys(RunQuery(RunKind.FLOW))
         return found is not None and [key.id for key in keys.items] == [run.id]
 
     with ThreadPoolExecutor(4) as readers:
@@ -122,7 +122,7 @@ def test_an_administrator_who_ends_the_connections_is_outlived(
         assert all(readers.map(read, range(32))), "only the writer says that it lost a connection"
     assert "PostgreSQL" in str(refused(store))
     move(store, run.id, StateType.RUNNING)
-    assert store.get_run(RunKind.FLOW, run.id).position == 2  # type: ignore[union-attr] # it is there
+    assert store.runs.get(RunKind.FLOW, run.id).position == 2  # type: ignore[union-attr] # it is there
     store.close()
     gc.collect()  # a connection that was not closed is reported here, and not in a later test
 
@@ -139,10 +139,10 @@ def test_a_statement_that_fails_spoils_no_operation_but_its_own(
 
     def add_all(uow: UnitOfWork) -> None:
         for run in after:
-            uow.add_run(run)
+            uow.runs.add(run)
 
-    good = store.submit(Op(lambda uow: uow.add_run(before)))
-    bad = store.submit(Op(lambda uow: uow.add_run(a_run(id=taken.id))))
+    good = store.submit(Op(lambda uow: uow.runs.add(before)))
+    bad = store.submit(Op(lambda uow: uow.runs.add(a_run(id=taken.id))))
     also_good = store.submit(Op(add_all))
     gate.open()
     error = bad.exception(60)
@@ -152,8 +152,8 @@ def test_a_statement_that_fails_spoils_no_operation_but_its_own(
     also_good.result(60)
     for run in (before, *after[:3]):
         move(store, run.id, StateType.RUNNING)
-        assert [each.ordinal for each in store.transitions(run.id)] == [1, 2]
-    assert store.count_runs(RunKind.FLOW, RunFilter()) == {
+        assert [each.ordinal for each in store.transitions.of_run(run.id)] == [1, 2]
+    assert store.runs.count(RunKind.FLOW, RunFilter()) == {
         StateType.PENDING: 1 + count - 3,
         StateType.RUNNING: 4,
     }
@@ -169,7 +169,7 @@ def test_a_connection_that_is_lost_between_statements_is_outlived(
 
     def lose(uow: UnitOfWork) -> None:
         for _ in range(count):
-            uow.add_run(a_run())
+            uow.runs.add(a_run())
         with open_url(postgres_url)._dialect.reading.connect() as other:
             other.exec_driver_sql(
                 "SELECT pg_terminate_backend(pid, 60000) FROM pg_locks"
@@ -180,7 +180,7 @@ def test_a_connection_that_is_lost_between_statements_is_outlived(
     assert isinstance(error, StoreUnavailableError), repr(error)
     assert "PostgreSQL" in str(error)
     move(store, run.id, StateType.RUNNING)
-    assert store.count_runs(RunKind.FLOW, RunFilter()) == {StateType.RUNNING: 1}
+    assert store.runs.count(RunKind.FLOW, RunFilter()) == {StateType.RUNNING: 1}
 
 
 def test_long_logs_are_not_held_in_memory_twice(
@@ -199,8 +199,8 @@ def test_long_logs_are_not_held_in_memory_twice(
     add_runs(store, [run])
     monkeypatch.setattr(PostgresqlDialect, "together", count)
     logs = [a_log(run, "x" * 250_000) for _ in range(40)]
-    store.submit(Op(lambda uow: uow.add_logs(logs))).result(60)
-    store.submit(Op(lambda uow: uow.add_logs([a_log(run)] * 40))).result(60)
+    store.submit(Op(lambda uow: uow.logs.add(logs))).result(60)
+    store.submit(Op(lambda uow: uow.logs.add([a_log(run)] * 40))).result(60)
     assert counted[0] > PIPELINE_ROWS
     assert counted[1] == 40
 

@@ -24,10 +24,10 @@ from flowspan.v1 import (
     variable_service_pb2_grpc,
     watch_service_pb2_grpc,
 )
+from flowspan_service.adapters.commit_notifier import CommitNotifier
+from flowspan_service.adapters.connected_sessions import ConnectedSessions
 from flowspan_service.api.about import About
 from flowspan_service.api.backend import Activity, Backend
-from flowspan_service.app.hub import CommitHub
-from flowspan_service.app.live import LiveSessions
 from flowspan_service.app.sessions import LeaseTerms, OpenSession
 from flowspan_service.loops.reaper import Reaper
 from flowspan_service.process.clock import SystemClock
@@ -79,7 +79,7 @@ class _Look:
         self.weight = 1
 
     def __call__(self, uow: UnitOfWork) -> Session | None:
-        return copy(uow.session(self.session_id))
+        return copy(uow.sessions.get(self.session_id))
 
 
 class _Nothing:
@@ -195,8 +195,8 @@ class Harness:
             clock=self.clock,
             readers=self._readers,
             terms=LeaseTerms(lease_us=round(LEASE_S * 1e6), grace_us=round(GRACE_S * 1e6)),
-            hub=CommitHub(self._loop, self.store, self._readers),
-            live=LiveSessions(),
+            hub=CommitNotifier(self._loop, self.store, self._readers),
+            live=ConnectedSessions(),
             about=About(
                 version="1.2.3",
                 database="sqlite",

@@ -6,29 +6,23 @@ from concurrent.futures import Future
 from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tests.support.memory_unit_of_work import MemoryData, MemoryUnitOfWork, tree_of
+
 from flowspan_service.app.ports import Heads, Identity, Unfinished, WriteTimes
-from flowspan_service.app.queries import (
-    ArtifactQuery,
-    Changes,
-    FoundRuns,
-    LatestArtifactQuery,
-    LogPage,
-    LogQuery,
-    Page,
-    RunFilter,
-    RunKey,
-    RunQuery,
-    VariableQuery,
-)
+from flowspan_service.app.ports.logs import LogPage, LogQuery
+from flowspan_service.app.ports.pages import Page
+from flowspan_service.app.ports.runs import FoundRuns, RunFilter, RunKey, RunQuery
+from flowspan_service.app.ports.transitions import Changes
 from flowspan_service.domain.flows import Flow, flow_id
-from flowspan_service.domain.leases import StoredSign
 from flowspan_service.domain.runs import Run, RunKind, Transition
-from flowspan_service.domain.sessions import Session, SessionStatus
+from flowspan_service.domain.sessions import SessionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowspan_service.app.ports import Clock, CommitListener, Operation, Place
+    from flowspan_service.app.ports import Clock, CommitListener, Operation
+    from flowspan_service.app.ports.artifacts import ArtifactQuery, LatestArtifactQuery
+    from flowspan_service.app.ports.variables import VariableQuery
     from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.logs import LogEntry
@@ -60,208 +54,223 @@ class ManualClock:
         self.us += round(seconds * 1e6)
 
 
-class _Data:
-    """What is stored."""
+class _Reads:
+    """The reads of a noun."""
 
-    def __init__(self) -> None:
-        self.runs: dict[str, Run] = {}
-        self.history: list[Transition] = []
-        self.logs: list[LogEntry] = []
-        self.sessions: dict[str, Session] = {}
-        self.deleted: set[str] = set()
-        self.deletions: set[str] = set()
-        self.artifacts: dict[str, Artifact] = {}
-        self.variables: dict[str, Variable] = {}
-        self.commands: dict[tuple[str, int], Command] = {}
-
-
-class MemoryBudget:
-    """Full after so many events: each asks once."""
-
-    def __init__(self, events: int) -> None:
-        self.left = events
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
 
     @property
-    def is_full(self) -> bool:
-        self.left -= 1
-        return self.left < 0
+    def data(self) -> MemoryData:
+        return self._store.data
 
 
-class MemoryUnitOfWork:
-    """One transaction over a copy of the data."""
+class MemoryRunReads(_Reads):
+    def get(self, kind: int, run_id: str) -> Run | None:
+        run = self.data.runs.get(run_id)
+        return copy(run) if run is not None and run.kind == kind else None
 
-    def __init__(self, data: _Data, now_us: int, *, events_at_once: int = 1 << 30) -> None:
-        self.data = data
-        self.budget = MemoryBudget(events_at_once)
-        self.now_us = now_us
-        self.ended: list[Run] = []
-        self.writes = 0
-        self.spent = False
-
-    def run(self, run_id: str) -> Run | None:
-        return self.data.runs.get(run_id)
-
-    def add_run(self, run: Run) -> None:
-        assert run.id not in self.data.runs
-        self.data.runs[run.id] = run
-        self.add_transition(run)
-
-    def add_transition(self, run: Run) -> None:
-        assert self.data.runs[run.id] is run
-        self.writes += 1
-        run.position = len(self.data.history) + 1
-        self.data.history.append(
-            Transition(
-                run.id,
-                run.transition_count,
-                run.attempt,
-                run.state,
-                run.cause,
-                self.now_us,
-                run.position,
-            )
+    def list(self, query: RunQuery) -> Page[Run]:
+        runs = sorted(
+            (
+                copy(run)
+                for run in self.data.runs.values()
+                if run.kind == query.kind and _meets(run, query.filter)
+            ),
+            key=lambda run: run.id,
+            reverse=not query.oldest_first,
         )
-        if run.state.is_terminal:
-            self.ended.append(copy(run))
+        if query.after_id is not None:
+            after = query.after_id
+            runs = [r for r in runs if (r.id > after if query.oldest_first else r.id < after)]
+        return Page(runs[: query.limit], has_more=len(runs) > query.limit)
 
-    def update_run(self, run: Run) -> None:
-        assert self.data.runs[run.id] is run
-        self.writes += 1
+    def list_keys(self, query: RunQuery) -> Page[RunKey]:
+        page = self.list(query)
+        keys = [RunKey(run.id, run.position, run.session_id) for run in page.items]
+        return Page(keys, has_more=page.has_more)
 
-    def add_logs(self, entries: Sequence[LogEntry]) -> None:
-        self.writes += 1
-        for entry in entries:
-            stored = copy(entry)
-            stored.position = len(self.data.logs) + 1
-            self.data.logs.append(stored)
+    def load(self, run_ids: Sequence[str]) -> list[Run]:
+        runs = self.data.runs
+        return [copy(runs[run_id]) for run_id in run_ids if run_id in runs]
 
-    def session(self, session_id: str) -> Session | None:
-        return self.data.sessions.get(session_id)
+    def count(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
+        counts: dict[int, int] = {}
+        for run in self.data.runs.values():
+            if run.kind == kind and _meets(run, run_filter):
+                counts[run.state.type] = counts.get(run.state.type, 0) + 1
+        return counts
 
-    def save_session(self, session: Session) -> None:
-        self.data.sessions[session.id] = session
-
-    def is_spent(self) -> bool:
-        return self.spent
-
-    def open_runs_of(
-        self, session_id: str, *, limit: int = 1 << 30, limit_bytes: int = 0
+    def tree(
+        self, run_id: str, *, after_id: str | None, limit: int, limit_bytes: int = 2_000_000
     ) -> Page[Run]:
         del limit_bytes  # nothing large is tried here
-        runs = [
-            run
-            for run in self.data.runs.values()
-            if run.session_id == session_id and not run.state.is_terminal
-        ]
-        runs.sort(key=lambda run: run.id, reverse=True)
+        runs = sorted(tree_of(self.data, run_id), key=lambda run: run.id)
+        runs = [copy(run) for run in runs if after_id is None or run.id > after_id]
         return Page(runs[:limit], has_more=len(runs) > limit)
 
-    def stored_signs(self) -> list[StoredSign]:
+    def tree_ids(self, run_id: str) -> list[str]:
+        return sorted(run.id for run in tree_of(self.data, run_id))
+
+    def find(self, run_ids: Sequence[str], *, limit_bytes: int = 2_000_000) -> FoundRuns:
+        del limit_bytes
+        found = [copy(self.data.runs[key]) for key in run_ids if key in self.data.runs]
+        return FoundRuns(found, len(run_ids))
+
+
+class MemoryTransitionReads(_Reads):
+    def of_run(self, run_id: str) -> list[Transition]:
+        return self.page(run_id).items
+
+    def page(
+        self,
+        run_id: str,
+        *,
+        after_ordinal: int = 0,
+        limit: int | None = None,
+        limit_bytes: int = 2_000_000,
+    ) -> Page[Transition]:
+        del limit_bytes
+        found = [
+            each
+            for each in self.data.history
+            if each.run_id == run_id and each.ordinal > after_ordinal
+        ]
+        return Page(found[:limit], has_more=limit is not None and len(found) > limit)
+
+    def changes(
+        self, *, after: int, run_id: str | None, limit: int, limit_bytes: int = 2_000_000
+    ) -> Changes:
+        del limit_bytes
+        wanted = None if run_id is None else {run.id for run in tree_of(self.data, run_id)}
+        found = [
+            (each, copy(self.data.runs[each.run_id]))
+            for each in self.data.history
+            if each.position > after and (wanted is None or each.run_id in wanted)
+        ]
+        if len(found) > limit:
+            return Changes(found[:limit], found[limit - 1][0].position, has_more=True)
+        return Changes(found, max(after, self._store.position()), has_more=False)
+
+    def changed_roots(self, after: int, upto: int) -> set[str]:
+        changes = [each for each in self.data.history if after < each.position <= upto]
+        return {
+            self.data.runs[each.run_id].root_run_id
+            for each in changes
+            if each.run_id in self.data.runs
+        }
+
+    def commit_time(self, position: int) -> int:
+        return next((each.commit_us for each in self.data.history if each.position == position), 0)
+
+
+class MemoryDeletionReads(_Reads):
+    def begun(self) -> list[str]:
+        return sorted(self.data.deletions)
+
+
+class MemorySessionReads(_Reads):
+    def ended_with_open_runs(self) -> list[str]:
+        uow = MemoryUnitOfWork(self.data, self._store.clock.now_us())
         return [
-            StoredSign(session.id, session.renewals, session.lease_us, session.silence_us)
-            for session in self.data.sessions.values()
-            if session.status == SessionStatus.OPEN
-        ]
-
-    def delete_sessions(self, session_ids: Sequence[str], *, ended_before_us: int) -> int:
-        ended = [
             session.id
-            for session in map(self.data.sessions.get, session_ids)
-            if session is not None
-            and session.status != SessionStatus.OPEN
-            and session.lease_expires_us < ended_before_us
-            and not self.open_runs_of(session.id).items
+            for session in self.data.sessions.values()
+            if session.status != SessionStatus.OPEN and uow.runs.open_of(session.id).items
         ]
-        for session_id in ended:
-            del self.data.sessions[session_id]
-        return len(ended)
 
-    def add_command(self, command: Command) -> None:
-        self.data.commands.setdefault((command.run_id, command.number), command)
+    def ended_before(self, ended_before_us: int, *, after_id: str | None, limit: int) -> list[str]:
+        ended = sorted(
+            session.id
+            for session in self.data.sessions.values()
+            if session.status != SessionStatus.OPEN and session.lease_expires_us < ended_before_us
+        )
+        return [each for each in ended if after_id is None or each > after_id][:limit]
 
-    def finish_commands(self, run_id: str) -> None:
-        for each in self.data.commands.values():
-            if each.run_id == run_id and each.done_us is None:
-                each.done_us = self.now_us
 
-    def move_commands(self, run_id: str, session_id: str) -> None:
-        for each in self.data.commands.values():
-            if each.run_id == run_id and each.done_us is None:
-                each.session_id = session_id
+class MemoryLogReads(_Reads):
+    def list(self, query: LogQuery) -> LogPage:
+        wanted = {query.run_id}
+        if query.include_descendants:
+            wanted = {run.id for run in tree_of(self.data, query.run_id)}
+        found = [
+            entry for entry in self.data.logs if entry.run_id in wanted and _fits(entry, query)
+        ]
+        after = query.after_position
+        if query.newest_first:
+            found = [entry for entry in reversed(found) if not after or entry.position < after]
+        else:
+            found = [entry for entry in found if entry.position > after]
+        items = found[: query.limit]
+        has_more = len(found) > query.limit
+        looked_at = items[-1].position if has_more else max(after, len(self.data.logs))
+        return LogPage(items, looked_at, has_more)
 
-    def deletions(self) -> set[str]:
-        return self.data.deletions
 
-    def begin_deletion(self, run: Run) -> None:
-        self.data.deletions.add(run.id)
+class MemoryFlowReads(_Reads):
+    def get(self, *, flow_id: str | None = None, name: str | None = None) -> Flow | None:
+        for flow in self.list(after_name=None, limit=1 << 30):
+            if flow_id == flow.id or name == flow.name:
+                return flow
+        return None
 
-    def end_deletion(self, run_id: str) -> None:
-        self.data.deletions.remove(run_id)
+    def list(self, *, after_name: str | None, limit: int) -> list[Flow]:
+        flows: dict[str, Flow] = {}
+        for run in self.data.runs.values():
+            if run.kind == RunKind.FLOW:
+                name = run.function_name
+                at = run.created_us
+                flow = flows.setdefault(name, Flow(flow_id(name), name, at, at))
+                flows[name] = Flow(
+                    flow.id, name, min(at, flow.created_us), max(at, flow.last_run_us)
+                )
+        names = sorted(name for name in flows if after_name is None or name > after_name)
+        return [flows[name] for name in names[:limit]]
 
-    def is_being_deleted(self, run: Run) -> bool:
-        above: Run | None = run
-        while above is not None and above.id not in self.data.deletions:
-            above = self.data.runs.get(above.parent_run_id or "")
-        return above is not None
 
-    def open_run_below(
-        self, run_id: str, *, after: Place | None
-    ) -> tuple[Run | None, Place | None]:
-        del after
-        runs = [run for run in _tree(self.data, run_id) if not run.state.is_terminal]
-        return min(runs, key=lambda run: run.id, default=None), None
-
-    def delete_below(self, path: list[str]) -> int:
-        """One run at a time, the one created last first."""
-        tree = sorted(_tree(self.data, path[0]), key=lambda run: run.id)
-        if not tree:
-            path.clear()
-            return 0
-        gone = tree[-1]
-        del self.data.runs[gone.id]
-        if not gone.state.is_terminal:
-            self.data.deleted.add(gone.id)
-        self.data.history = [each for each in self.data.history if each.run_id != gone.id]
-        self.data.logs = [each for each in self.data.logs if each.run_id != gone.id]
-        for each in list(self.data.artifacts.values()):
-            if each.run_id == gone.id and each.key is None:
-                del self.data.artifacts[each.id]
-        for key in [key for key in self.data.commands if key[0] == gone.id]:
-            del self.data.commands[key]
-        return 1
-
-    def was_deleted(self, run_id: str) -> bool:
-        return run_id in self.data.deleted
-
-    def preload_artifacts(self, artifact_ids: Sequence[str]) -> None:
-        pass
-
-    def artifact(self, artifact_id: str) -> Artifact | None:
-        return self.data.artifacts.get(artifact_id)
-
-    def put_artifact(self, artifact: Artifact) -> None:
-        self.data.artifacts[artifact.id] = artifact
-
-    def delete_artifacts(
-        self, *, artifact_id: str | None = None, key: str | None = None, limit: int
-    ) -> int:
-        gone = [
-            each.id
+class MemoryArtifactReads(_Reads):
+    def get(self, *, artifact_id: str | None = None, key: str | None = None) -> Artifact | None:
+        found = [
+            each
             for each in self.data.artifacts.values()
-            if each.id == artifact_id or (key is not None and each.key == key)
-        ][:limit]
-        for each in gone:
-            del self.data.artifacts[each]
-        return len(gone)
+            if artifact_id in {None, each.id} and key in {None, each.key}
+        ]
+        return max(found, key=lambda each: each.id, default=None)
 
-    def variable(self, name: str) -> Variable | None:
+    def list(self, query: ArtifactQuery) -> Page[Artifact]:
+        raise NotImplementedError
+
+    def list_latest(self, query: LatestArtifactQuery) -> Page[Artifact]:
+        raise NotImplementedError
+
+
+class MemoryCommandReads(_Reads):
+    def list_open(
+        self,
+        session_id: str,
+        *,
+        after: Command | None = None,
+        limit: int,
+        limit_bytes: int = 1_000_000,
+    ) -> Page[Command]:
+        del limit_bytes  # nothing large is tried here
+        known = ("", 0) if after is None else (after.run_id, after.number)
+        found = [
+            copy(each)
+            for key, each in sorted(self.data.commands.items())
+            if each.session_id == session_id and each.done_us is None and key > known
+        ]
+        return Page(found[:limit], has_more=len(found) > limit)
+
+    def sessions_with_open(self, session_ids: Sequence[str]) -> list[str]:
+        return [key for key in session_ids if self.list_open(key, limit=1).items]
+
+
+class MemoryVariableReads(_Reads):
+    def get(self, name: str) -> Variable | None:
         return self.data.variables.get(name)
 
-    def put_variable(self, variable: Variable) -> None:
-        self.data.variables[variable.name] = variable
-
-    def delete_variable(self, name: str) -> bool:
-        return self.data.variables.pop(name, None) is not None
+    def list(self, query: VariableQuery) -> Page[Variable]:
+        raise NotImplementedError
 
 
 class MemoryStore:
@@ -269,7 +278,7 @@ class MemoryStore:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.data = _Data()
+        self.data = MemoryData()
         self.listeners: list[CommitListener] = []
         self.queued_weight = 0
         self.is_local = True
@@ -278,6 +287,15 @@ class MemoryStore:
         """How many events of a report one transaction takes."""
         self.trouble: str | None = None
         self.identity = Identity("00000000-0000-4000-8000-000000000000", b"key")
+        self.artifacts = MemoryArtifactReads(self)
+        self.commands = MemoryCommandReads(self)
+        self.deletions = MemoryDeletionReads(self)
+        self.flows = MemoryFlowReads(self)
+        self.logs = MemoryLogReads(self)
+        self.runs = MemoryRunReads(self)
+        self.sessions = MemorySessionReads(self)
+        self.transitions = MemoryTransitionReads(self)
+        self.variables = MemoryVariableReads(self)
 
     def do(self, operation: Operation[T]) -> T:
         """Runs the operation to its end; raises what it raises, and then nothing was changed."""
@@ -302,7 +320,7 @@ class MemoryStore:
                 position=self.position(),
                 log_position=len(data.logs),
                 ended=uow.ended,
-                roots=self.changed_roots(before.position, self.position()),
+                roots=self.transitions.changed_roots(before.position, self.position()),
                 before=before,
             )
         return answer
@@ -317,27 +335,6 @@ class MemoryStore:
     def write_times(self) -> WriteTimes:
         return WriteTimes(0.0, 0.0)
 
-    def begun_deletions(self) -> list[str]:
-        return sorted(self.data.deletions)
-
-    def ended_sessions_with_open_runs(self) -> list[str]:
-        uow = MemoryUnitOfWork(self.data, self.clock.now_us())
-        return [
-            session.id
-            for session in self.data.sessions.values()
-            if session.status != SessionStatus.OPEN and uow.open_runs_of(session.id).items
-        ]
-
-    def sessions_ended_before(
-        self, ended_before_us: int, *, after_id: str | None, limit: int
-    ) -> list[str]:
-        ended = sorted(
-            session.id
-            for session in self.data.sessions.values()
-            if session.status != SessionStatus.OPEN and session.lease_expires_us < ended_before_us
-        )
-        return [each for each in ended if after_id is None or each > after_id][:limit]
-
     def submit(self, operation: Operation[T]) -> Future[T]:
         future: Future[T] = Future()
         try:
@@ -346,100 +343,8 @@ class MemoryStore:
             future.set_exception(error)
         return future
 
-    def get_run(self, kind: int, run_id: str) -> Run | None:
-        run = self.data.runs.get(run_id)
-        return copy(run) if run is not None and run.kind == kind else None
-
-    def list_runs(self, query: RunQuery) -> Page[Run]:
-        runs = sorted(
-            (
-                copy(run)
-                for run in self.data.runs.values()
-                if run.kind == query.kind and _meets(run, query.filter)
-            ),
-            key=lambda run: run.id,
-            reverse=not query.oldest_first,
-        )
-        if query.after_id is not None:
-            after = query.after_id
-            runs = [r for r in runs if (r.id > after if query.oldest_first else r.id < after)]
-        return Page(runs[: query.limit], has_more=len(runs) > query.limit)
-
-    def list_run_keys(self, query: RunQuery) -> Page[RunKey]:
-        page = self.list_runs(query)
-        keys = [RunKey(run.id, run.position, run.session_id) for run in page.items]
-        return Page(keys, has_more=page.has_more)
-
-    def load_runs(self, run_ids: Sequence[str]) -> list[Run]:
-        runs = self.data.runs
-        return [copy(runs[run_id]) for run_id in run_ids if run_id in runs]
-
-    def count_runs(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
-        counts: dict[int, int] = {}
-        for run in self.data.runs.values():
-            if run.kind == kind and _meets(run, run_filter):
-                counts[run.state.type] = counts.get(run.state.type, 0) + 1
-        return counts
-
-    def tree_runs(
-        self, run_id: str, *, after_id: str | None, limit: int, limit_bytes: int = 2_000_000
-    ) -> Page[Run]:
-        del limit_bytes  # nothing large is tried here
-        runs = sorted(_tree(self.data, run_id), key=lambda run: run.id)
-        runs = [copy(run) for run in runs if after_id is None or run.id > after_id]
-        return Page(runs[:limit], has_more=len(runs) > limit)
-
-    def tree_ids(self, run_id: str) -> list[str]:
-        return sorted(run.id for run in _tree(self.data, run_id))
-
-    def runs(self, run_ids: Sequence[str], *, limit_bytes: int = 2_000_000) -> FoundRuns:
-        del limit_bytes
-        found = [copy(self.data.runs[key]) for key in run_ids if key in self.data.runs]
-        return FoundRuns(found, len(run_ids))
-
     def heads(self) -> Heads:
         return Heads(self.position(), len(self.data.logs))
-
-    def changed_roots(self, after: int, upto: int) -> set[str]:
-        changes = [each for each in self.data.history if after < each.position <= upto]
-        return {
-            self.data.runs[each.run_id].root_run_id
-            for each in changes
-            if each.run_id in self.data.runs
-        }
-
-    def transitions(self, run_id: str) -> list[Transition]:
-        return self.transition_page(run_id).items
-
-    def transition_page(
-        self,
-        run_id: str,
-        *,
-        after_ordinal: int = 0,
-        limit: int | None = None,
-        limit_bytes: int = 2_000_000,
-    ) -> Page[Transition]:
-        del limit_bytes
-        found = [
-            each
-            for each in self.data.history
-            if each.run_id == run_id and each.ordinal > after_ordinal
-        ]
-        return Page(found[:limit], has_more=limit is not None and len(found) > limit)
-
-    def changes(
-        self, *, after: int, run_id: str | None, limit: int, limit_bytes: int = 2_000_000
-    ) -> Changes:
-        del limit_bytes
-        wanted = None if run_id is None else {run.id for run in _tree(self.data, run_id)}
-        found = [
-            (each, copy(self.data.runs[each.run_id]))
-            for each in self.data.history
-            if each.position > after and (wanted is None or each.run_id in wanted)
-        ]
-        if len(found) > limit:
-            return Changes(found[:limit], found[limit - 1][0].position, has_more=True)
-        return Changes(found, max(after, self.position()), has_more=False)
 
     def position(self) -> int:
         return len(self.data.history)
@@ -447,89 +352,8 @@ class MemoryStore:
     def log_position(self) -> int:
         return len(self.data.logs)
 
-    def commit_time(self, position: int) -> int:
-        return next((each.commit_us for each in self.data.history if each.position == position), 0)
-
-    def list_logs(self, query: LogQuery) -> LogPage:
-        wanted = {query.run_id}
-        if query.include_descendants:
-            wanted = {run.id for run in _tree(self.data, query.run_id)}
-        found = [
-            entry for entry in self.data.logs if entry.run_id in wanted and _fits(entry, query)
-        ]
-        after = query.after_position
-        if query.newest_first:
-            found = [entry for entry in reversed(found) if not after or entry.position < after]
-        else:
-            found = [entry for entry in found if entry.position > after]
-        items = found[: query.limit]
-        has_more = len(found) > query.limit
-        looked_at = items[-1].position if has_more else max(after, len(self.data.logs))
-        return LogPage(items, looked_at, has_more)
-
     def size_bytes(self) -> int:
         return 0
-
-    def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> Flow | None:
-        for flow in self.list_flows(after_name=None, limit=1 << 30):
-            if flow_id == flow.id or name == flow.name:
-                return flow
-        return None
-
-    def list_flows(self, *, after_name: str | None, limit: int) -> list[Flow]:
-        flows: dict[str, Flow] = {}
-        for run in self.data.runs.values():
-            if run.kind == RunKind.FLOW:
-                name = run.function_name
-                at = run.created_us
-                flow = flows.setdefault(name, Flow(flow_id(name), name, at, at))
-                flows[name] = Flow(
-                    flow.id, name, min(at, flow.created_us), max(at, flow.last_run_us)
-                )
-        names = sorted(name for name in flows if after_name is None or name > after_name)
-        return [flows[name] for name in names[:limit]]
-
-    def get_artifact(
-        self, *, artifact_id: str | None = None, key: str | None = None
-    ) -> Artifact | None:
-        found = [
-            each
-            for each in self.data.artifacts.values()
-            if artifact_id in {None, each.id} and key in {None, each.key}
-        ]
-        return max(found, key=lambda each: each.id, default=None)
-
-    def list_artifacts(self, query: ArtifactQuery) -> Page[Artifact]:
-        raise NotImplementedError
-
-    def latest_artifacts(self, query: LatestArtifactQuery) -> Page[Artifact]:
-        raise NotImplementedError
-
-    def open_commands(
-        self,
-        session_id: str,
-        *,
-        after: Command | None = None,
-        limit: int,
-        limit_bytes: int = 1_000_000,
-    ) -> Page[Command]:
-        del limit_bytes  # nothing large is tried here
-        known = ("", 0) if after is None else (after.run_id, after.number)
-        found = [
-            copy(each)
-            for key, each in sorted(self.data.commands.items())
-            if each.session_id == session_id and each.done_us is None and key > known
-        ]
-        return Page(found[:limit], has_more=len(found) > limit)
-
-    def sessions_with_commands(self, session_ids: Sequence[str]) -> list[str]:
-        return [key for key in session_ids if self.open_commands(key, limit=1).items]
-
-    def get_variable(self, name: str) -> Variable | None:
-        return self.data.variables.get(name)
-
-    def list_variables(self, query: VariableQuery) -> Page[Variable]:
-        raise NotImplementedError
 
     def on_commit(self, listener: CommitListener) -> None:
         self.listeners.append(listener)
@@ -539,19 +363,6 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing waits here."""
-
-
-def _tree(data: _Data, run_id: str) -> list[Run]:
-    """The run and all that it called, directly or not."""
-    if run_id not in data.runs:
-        return []
-    wanted = {run_id}
-    grew = True
-    while grew:
-        more = {run.id for run in data.runs.values() if run.parent_run_id in wanted} - wanted
-        wanted |= more
-        grew = bool(more)
-    return [data.runs[key] for key in wanted]
 
 
 def _meets(run: Run, wanted: RunFilter) -> bool:

@@ -33,7 +33,7 @@ from flowspan_service.app.artifacts import (
     UpdateArtifact,
     get_artifact,
 )
-from flowspan_service.app.queries import ArtifactQuery, LatestArtifactQuery
+from flowspan_service.app.ports.artifacts import ArtifactQuery, LatestArtifactQuery
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class ArtifactService:
         bound_to = b"artifacts\0%d\0" % oldest_first + selection_of(request)
         paging = Paging(self._backend.tokens, request, bound_to)
         page = await self._backend.read(
-            self._backend.store.list_artifacts,
+            self._backend.store.artifacts.list,
             ArtifactQuery(
                 key=wanted.key or None,
                 types=tuple(wanted.types),
@@ -116,7 +116,7 @@ class ArtifactService:
         bound_to = b"latest artifacts\0" + request.key_prefix.encode()
         paging = Paging(self._backend.tokens, request, bound_to)
         page = await self._backend.read(
-            self._backend.store.latest_artifacts,
+            self._backend.store.artifacts.list_latest,
             LatestArtifactQuery(
                 key_prefix=request.key_prefix,
                 after_key=paging.after(),

@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from flowspan_service.adapters.commit_notifier import CommitNotifier
+from flowspan_service.adapters.connected_sessions import ConnectedSessions
 from flowspan_service.api.parsing import Parsing
 from flowspan_service.api.tokens import Tokens
 from flowspan_service.app.feeds import PAUSE_S, Feeds
-from flowspan_service.app.hub import CommitHub
-from flowspan_service.app.live import LiveSessions
 from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.domain.errors import StoppingError
 from flowspan_service.process.open_files import OpenFiles
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from flowspan_service.api.about import About
-    from flowspan_service.app.hub import Mark
-    from flowspan_service.app.ports import Clock, Operation, Store
+    from flowspan_service.app.ports import Clock, Mark, Operation, Store
     from flowspan_service.config import Config
 
 T = TypeVar("T")
@@ -68,8 +67,8 @@ class Backend:
     clock: Clock
     readers: Executor
     terms: LeaseTerms
-    hub: CommitHub
-    live: LiveSessions
+    hub: CommitNotifier
+    live: ConnectedSessions
     about: About
     activity: Activity
     files: OpenFiles = field(default_factory=OpenFiles)
@@ -146,8 +145,8 @@ def assemble(
         terms=LeaseTerms(
             lease_us=round(config.lease_s * 1e6), grace_us=round(config.grace_s * 1e6)
         ),
-        hub=CommitHub(asyncio.get_running_loop(), store, readers),
-        live=LiveSessions(),
+        hub=CommitNotifier(asyncio.get_running_loop(), store, readers),
+        live=ConnectedSessions(),
         about=about,
         activity=Activity(last_call_us=clock.steady_us()),
         on_point=on_point,

@@ -29,7 +29,7 @@ class FlowService:
     async def GetFlow(self, request: pb.GetFlowRequest, _: Call) -> pb.GetFlowResponse:
         """Return one flow, by id or by name."""
         flow = await self._backend.read(
-            self._backend.store.get_flow, flow_id=request.id or None, name=request.name or None
+            self._backend.store.flows.get, flow_id=request.id or None, name=request.name or None
         )
         if flow is None:
             raise NotFoundError(f"There is no flow {request.id or repr(request.name)}.")
@@ -40,7 +40,7 @@ class FlowService:
         paging = Paging(self._backend.tokens, request, b"flows")
         # One more than the limit tells whether there is a next page.
         flows = await self._backend.read(
-            self._backend.store.list_flows, after_name=paging.after(), limit=paging.limit + 1
+            self._backend.store.flows.list, after_name=paging.after(), limit=paging.limit + 1
         )
         page = flows[: paging.limit]
         return pb.ListFlowsResponse(

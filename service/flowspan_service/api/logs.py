@@ -22,7 +22,7 @@ from flowspan_service.api.checks import (
 from flowspan_service.api.paging import Paging
 from flowspan_service.api.tokens import out_of_range
 from flowspan_service.api.values import optional_microseconds, timestamp
-from flowspan_service.app.queries import LogQuery
+from flowspan_service.app.ports.logs import LogQuery
 from flowspan_service.app.runs import beyond_the_end, get_run_of_any_kind
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
     from flowspan_service.app.ports import Store
-    from flowspan_service.app.queries import LogPage
+    from flowspan_service.app.ports.logs import LogPage
     from flowspan_service.domain.logs import LogEntry
 
 # ruff: noqa: N802 - methods are named as in the protos
@@ -131,7 +131,7 @@ def log_message(entry: LogEntry) -> log_pb2.LogRecord:
 
 def _read_page(store: Store, query: LogQuery) -> tuple[LogPage, list[log_pb2.LogRecord]]:
     """Read a page, and make its up to 10,000 messages in the same reader thread."""
-    page = store.list_logs(query)
+    page = store.logs.list(query)
     return page, [log_message(entry) for entry in page.items]
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan_service.api.tokens import Tokens
-    from flowspan_service.app.queries import Page
+    from flowspan_service.app.ports.pages import Page
 
 T = TypeVar("T")
 

@@ -46,7 +46,7 @@ class _ReadBatch(NamedTuple):
 
 
 class ReportStream:
-    """A connected session (see app.live.Connection).
+    """A connected session (see app.ports.Connection).
 
     Args:
         backend: The store and what belongs to it.
@@ -88,7 +88,7 @@ class ReportStream:
         self._renewed_at_us = self._backend.clock.steady_us()
 
     def sign(self) -> int:
-        """Return a number that changes with each sign of life (see app.live.Connection).
+        """Return a number that changes with each sign of life (see app.ports.Connection).
 
         While a batch waits for a thread or its commit, the silence is the service's, not the
         client's.
@@ -118,7 +118,7 @@ class ReportStream:
         store, after = self._backend.store, None
         while True:
             page = await self._backend.read(
-                store.open_commands, self.session_id, after=after, limit=limits.PAGE_COMMANDS
+                store.commands.list_open, self.session_id, after=after, limit=limits.PAGE_COMMANDS
             )
             for command in page.items:
                 self.tell(command)

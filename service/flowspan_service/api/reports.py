@@ -111,7 +111,7 @@ class ReportService:
         if request.goodbye:
             await backend.write(EndSession(session_id))
         commands = await backend.read(
-            backend.store.open_commands, session_id, limit=limits.PAGE_COMMANDS
+            backend.store.commands.list_open, session_id, limit=limits.PAGE_COMMANDS
         )
         return pb.ReportBatchResponse(
             ack=ack,

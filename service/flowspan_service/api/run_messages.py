@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan_service.app.ports import Store
-    from flowspan_service.app.queries import RunKey, RunQuery
+    from flowspan_service.app.ports.runs import RunKey, RunQuery
     from flowspan_service.domain.runs import Run
 
 KEPT_BYTES = 16 * limits.MIB
@@ -46,7 +46,7 @@ class RunMessages:
 
         A page ends early if its message would become too large.
         """
-        keys = self._store.list_run_keys(query)
+        keys = self._store.runs.list_keys(query)
         parts: list[bytes] = []
         size = 0
         last_id: str | None = None
@@ -66,7 +66,7 @@ class RunMessages:
         missing = [key.id for key, part in zip(keys, found, strict=True) if part is None]
         if not missing:
             return found  # type: ignore[return-value] # none of them is None
-        made = {run.id: self._encode(run) for run in self._store.load_runs(missing)}
+        made = {run.id: self._encode(run) for run in self._store.runs.load(missing)}
         parts = [part or made.get(key.id, b"") for key, part in zip(keys, found, strict=True)]
         self._keep({key: part for key, part in zip(keys, parts, strict=True) if key.id in made})
         return parts

@@ -28,7 +28,7 @@ from flowspan_service.api.states import (
     verdict_message,
 )
 from flowspan_service.api.values import optional_microseconds, put_time
-from flowspan_service.app.queries import RunFilter, RunQuery
+from flowspan_service.app.ports.runs import RunFilter, RunQuery
 from flowspan_service.app.runs import SetState, get_run, history
 from flowspan_service.domain.errors import AnswerTooLargeError
 from flowspan_service.domain.verdicts import VerdictKind
@@ -97,7 +97,7 @@ class RunOperations(Generic[M]):
         """Return the number of runs per type of state."""
         backend = self._backend
         return state_counts(
-            await backend.read(backend.store.count_runs, self._kind, run_filter(wanted))
+            await backend.read(backend.store.runs.count, self._kind, run_filter(wanted))
         )
 
     async def set_state(self, run_id: str, state: State) -> tuple[Verdict, M]:

@@ -22,7 +22,7 @@ from flowspan_service.api.checks import (
 )
 from flowspan_service.api.paging import Paging
 from flowspan_service.api.values import payload_message, payload_of, timestamp
-from flowspan_service.app.queries import VariableQuery
+from flowspan_service.app.ports.variables import VariableQuery
 from flowspan_service.app.variables import DeleteVariable, SetVariable, get_variable
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class VariableService:
         selection = "\0".join((request.name_prefix, *sorted(request.tags)))
         paging = Paging(self._backend.tokens, request, b"variables\0" + selection.encode())
         page = await self._backend.read(
-            self._backend.store.list_variables,
+            self._backend.store.variables.list,
             VariableQuery(
                 name_prefix=request.name_prefix,
                 tags=tuple(request.tags),

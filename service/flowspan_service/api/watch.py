@@ -55,7 +55,9 @@ class WatchService:
             yield pb.WatchResponse(
                 snapshot_end=pb.SnapshotEnd(run_count=count),
                 resume_token=backend.tokens.seal_watch(
-                    WatchPlace(after, await backend.read(backend.store.commit_time, after)),
+                    WatchPlace(
+                        after, await backend.read(backend.store.transitions.commit_time, after)
+                    ),
                     query=bound_to,
                 ),
             )
@@ -98,7 +100,7 @@ class WatchService:
         place = backend.tokens.unseal_watch(token, query=bound_to)
         if place.position > await backend.read(backend.store.position):
             raise out_of_range("the database is in an earlier state (a backup was restored?)")
-        commit_us = await backend.read(backend.store.commit_time, place.position)
+        commit_us = await backend.read(backend.store.transitions.commit_time, place.position)
         # A transition that was deleted since cannot be compared.
         if commit_us and place.commit_us and commit_us != place.commit_us:
             raise out_of_range("the database has another history (a backup was restored?)")

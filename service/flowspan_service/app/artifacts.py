@@ -34,15 +34,15 @@ def apply_artifact_event(
     Returns:
         None if the event was accepted, else the objection.
     """
-    known = uow.artifact(what.id)
+    known = uow.artifacts.get(what.id)
     if isinstance(what, NewArtifact):
         objection = decide_artifact_creation(what, known)
         if objection is None:
-            uow.put_artifact(what.make(run))
+            uow.artifacts.put(what.make(run))
         return objection
     objection = decide_artifact_change(what, known)
     if known is not None:
-        uow.put_artifact(what.applied_to(known))
+        uow.artifacts.put(what.applied_to(known))
     return objection
 
 
@@ -72,7 +72,7 @@ class CreateArtifact:
             NotFoundError: There is no such run.
         """
         new = self.new
-        known = uow.artifact(new.id)
+        known = uow.artifacts.get(new.id)
         if known is not None:
             if not new.agrees_with(known):
                 raise AlreadyExistsError(
@@ -81,11 +81,11 @@ class CreateArtifact:
                     artifact_id=new.id,
                 )
             return ArtifactCreated(known, is_new=False)
-        run = None if new.run_id is None else uow.run(new.run_id)
+        run = None if new.run_id is None else uow.runs.get(new.run_id)
         if new.run_id is not None and run is None:
             raise NotFoundError(f"There is no run {new.run_id}.", run_id=new.run_id)
         artifact = new.make(run)
-        uow.put_artifact(artifact)
+        uow.artifacts.put(artifact)
         return ArtifactCreated(artifact, is_new=True)
 
 
@@ -105,11 +105,11 @@ class UpdateArtifact:
         Raises:
             NotFoundError: There is no such artifact.
         """
-        known = uow.artifact(self.change.id)
+        known = uow.artifacts.get(self.change.id)
         if known is None:
             raise artifact_not_found(artifact_id=self.change.id)
         artifact = self.change.applied_to(known)
-        uow.put_artifact(artifact)
+        uow.artifacts.put(artifact)
         return artifact
 
 
@@ -132,7 +132,7 @@ class DeleteArtifacts:
         """Delete as many artifacts as there is time for."""
         deleted = self.deleted
         while True:
-            some = uow.delete_artifacts(
+            some = uow.artifacts.delete(
                 artifact_id=self.artifact_id, key=self.key, limit=DELETED_AT_ONCE
             )
             deleted += some
@@ -153,7 +153,7 @@ def get_artifact(
     Raises:
         NotFoundError: There is no such artifact.
     """
-    artifact = store.get_artifact(artifact_id=artifact_id, key=key)
+    artifact = store.artifacts.get(artifact_id=artifact_id, key=key)
     if artifact is None:
         raise artifact_not_found(artifact_id=artifact_id, key=key)
     return artifact

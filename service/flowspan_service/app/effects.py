@@ -28,7 +28,7 @@ def make_transition(
     if objection is not None:
         return objection, []
     effects = enter(run, proposed)
-    uow.add_transition(run)
+    uow.runs.add_transition(run)
     return None, perform(uow, effects)
 
 
@@ -38,10 +38,10 @@ def perform(uow: UnitOfWork, effects: Effects) -> list[Command]:
     for effect in effects:
         if isinstance(effect, IssueCommand):
             command = Command(*effect, created_us=uow.now_us)
-            uow.add_command(command)
+            uow.commands.add(command)
             issued.append(command)
         elif isinstance(effect, FinishCommands):
-            uow.finish_commands(effect.run_id)
+            uow.commands.finish(effect.run_id)
         else:
-            uow.move_commands(effect.run_id, effect.session_id)
+            uow.commands.move(effect.run_id, effect.session_id)
     return issued

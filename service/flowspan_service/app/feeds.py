@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from concurrent.futures import Executor
 
-    from flowspan_service.app.hub import CommitHub, Mark
-    from flowspan_service.app.ports import Store
+    from flowspan_service.app.ports import Mark, Notifier, Store
     from flowspan_service.app.watching import WatchedChange
 
 PAUSE_S = 0.004
@@ -161,9 +160,9 @@ class Feed:
 class Feeds:
     """The feeds that somebody watches. For the event loop's thread only."""
 
-    def __init__(self, store: Store, hub: CommitHub, readers: Executor) -> None:
+    def __init__(self, store: Store, notifier: Notifier, readers: Executor) -> None:
         self._store = store
-        self._hub = hub
+        self._notifier = notifier
         self._readers = readers
         self._feeds: dict[Watched, Feed] = {}
         self._tasks: dict[Feed, asyncio.Task[None]] = {}
@@ -206,5 +205,5 @@ class Feeds:
         return await loop.run_in_executor(self._readers, look, self._store, watched, encode, after)
 
     async def _run(self, watched: Watched, feed: Feed) -> None:
-        with self._hub.mark(watched.root_run_id) as mark:
+        with self._notifier.mark(watched.root_run_id) as mark:
             await feed.run(mark)

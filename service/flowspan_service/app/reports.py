@@ -152,7 +152,7 @@ class ApplyReport:
             done = _apply(uow, session.id, events, first, applied)
             applied.up_to_sequence = session.last_sequence = first + done - 1
         session.renew(uow.now_us)
-        uow.save_session(session)
+        uow.sessions.save(session)
         if self.applied is not None:
             applied = self.applied.followed_by(applied)
         return applied if done == len(events) else self._rest(events[done:], applied)
@@ -269,14 +269,14 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
     applied: Applied,
 ) -> int:
     """Apply events until the transaction is full; return their number, at least one."""
-    find, add_transition, budget = uow.run, uow.add_transition, uow.budget
+    find, add_transition, budget = uow.runs.get, uow.runs.add_transition, uow.budget
     logs: list[LogEntry] = []
     has_artifacts = False
     told: dict[str, State] = {}
     entered = 0
     sequence = first - 1
     # Usually no run is being deleted, and no event pays for the check.
-    is_doomed = uow.is_being_deleted if uow.deletions() else None
+    is_doomed = uow.deletions.covers if uow.deletions.begun() else None
     for run_id, what in events:
         if budget.is_full:
             break
@@ -310,12 +310,12 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
         if objection is _ARTIFACT:
             if not has_artifacts:
                 has_artifacts = True
-                uow.preload_artifacts(_artifact_ids(events))
+                uow.artifacts.preload(_artifact_ids(events))
             objection = apply_artifact_event(uow, run, what)  # type: ignore[arg-type] # an artifact
             if objection is None:
                 continue
         applied.verdicts.append(_answer(objection, sequence, run_id, run, told))
-    uow.add_logs(logs)
+    uow.logs.add(logs)
     applied.transition_count = entered
     return sequence + 1 - first
 
@@ -359,7 +359,7 @@ def _first_of_run(
         return Objection(VerdictKind.REJECTED, *what)
     if not run_id:
         return _ARTIFACT
-    return RUN_WAS_DELETED if uow.was_deleted(run_id) else RUN_IS_UNKNOWN
+    return RUN_WAS_DELETED if uow.deletions.was_deleted(run_id) else RUN_IS_UNKNOWN
 
 
 def _create(uow: UnitOfWork, session_id: str, new: NewRun) -> Objection | None:
@@ -369,14 +369,14 @@ def _create(uow: UnitOfWork, session_id: str, new: NewRun) -> Objection | None:
     parent_id = new.parent_run_id
     if parent_id is not None and _is_gone(uow, parent_id):
         return PARENT_WAS_DELETED
-    uow.add_run(new.make(cause=_REPORTED, session_id=session_id))
+    uow.runs.add(new.make(cause=_REPORTED, session_id=session_id))
     return None
 
 
 def _is_gone(uow: UnitOfWork, run_id: str) -> bool:
     """Return True if a run was deleted, or is being deleted."""
-    run = uow.run(run_id)
-    return uow.was_deleted(run_id) if run is None else uow.is_being_deleted(run)
+    run = uow.runs.get(run_id)
+    return uow.deletions.was_deleted(run_id) if run is None else uow.deletions.covers(run)
 
 
 def _created_again(
@@ -394,7 +394,7 @@ def _created_again(
     objection = decide_repeated_creation(run, what)  # type: ignore[arg-type] # a NewRun is left
     if objection.kind == VerdictKind.DUPLICATE and takes_over(run, session_id):
         run.session_id = session_id
-        uow.update_run(run)
+        uow.runs.update(run)
         effects = effects_of_takeover(run)
         perform(uow, effects)
         applied.has_commands = applied.has_commands or bool(effects)

@@ -24,8 +24,9 @@ from flowspan_service.domain.verdicts import Verdict, VerdictKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowspan_service.app.ports import Place, Store, UnitOfWork
-    from flowspan_service.app.queries import Page
+    from flowspan_service.app.ports import Store, UnitOfWork
+    from flowspan_service.app.ports.deletions import Place
+    from flowspan_service.app.ports.pages import Page
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.runs import NewRun, Transition
     from flowspan_service.domain.states import State
@@ -56,10 +57,10 @@ class CreateRun:
             AlreadyExistsError: The id is taken by a run with another content.
             StateConflictError: The run of that id, or the parent, is being deleted.
         """
-        run = uow.run(self.new.id)
-        parent = uow.run(self.new.parent_run_id) if self.new.parent_run_id else None
+        run = uow.runs.get(self.new.id)
+        parent = uow.runs.get(self.new.parent_run_id) if self.new.parent_run_id else None
         for known in (run, parent):
-            if known is not None and uow.is_being_deleted(known):
+            if known is not None and uow.deletions.covers(known):
                 raise StateConflictError(
                     f"The run {known.id} is being deleted.",
                     advice="Choose another id or parent.",
@@ -67,7 +68,7 @@ class CreateRun:
                 )
         if run is None:
             run = self.new.make(cause=Cause.REQUESTED, session_id=None)
-            uow.add_run(run)
+            uow.runs.add(run)
             return Created(copy(run), is_new=True)
         if not self.new.agrees_with(run):
             raise AlreadyExistsError(
@@ -118,8 +119,8 @@ class SetState:
         Raises:
             NotFoundError: There is no such run.
         """
-        run = uow.run(self.run_id)
-        if run is None or run.kind != self.kind or uow.is_being_deleted(run):
+        run = uow.runs.get(self.run_id)
+        if run is None or run.kind != self.kind or uow.deletions.covers(run):
             raise run_not_found(self.kind, self.run_id)
         is_executed = _is_executed(uow, run)
         state = requested_state(run, self.state, now_us=uow.now_us, is_executed=is_executed)
@@ -169,19 +170,19 @@ class DeleteRun:
         Raises:
             StateConflictError: A run of the tree has not ended.
         """
-        if self.run_id not in uow.deletions():
-            run = uow.run(self.run_id)
+        if self.run_id not in uow.deletions.begun():
+            run = uow.runs.get(self.run_id)
             if run is None or run.kind != RunKind.FLOW:
                 return self._deleted
             place = None if self.force else self._check(uow)
             if place is not None:
                 return self._rest(self._path, self._deleted, checked=place)
-            uow.begin_deletion(run)
+            uow.deletions.begin(run)
         path, deleted = list(self._path), self._deleted
         while True:
-            deleted += uow.delete_below(path)
+            deleted += uow.deletions.delete_below(path)
             if not path:
-                uow.end_deletion(self.run_id)
+                uow.deletions.end(self.run_id)
                 return deleted
             if uow.is_spent():
                 return self._rest(path, deleted)
@@ -194,7 +195,7 @@ class DeleteRun:
         """
         place = self._checked
         while True:
-            run, place = uow.open_run_below(self.run_id, after=place)
+            run, place = uow.deletions.open_run_below(self.run_id, after=place)
             if run is not None:
                 raise StateConflictError(
                     f"The run {run.id} is {run.state.name} and has not ended.",
@@ -224,7 +225,7 @@ def get_run(store: Store, kind: int, run_id: str) -> Run:
     Raises:
         NotFoundError: There is no such run.
     """
-    run = store.get_run(kind, run_id)
+    run = store.runs.get(kind, run_id)
     if run is None:
         raise run_not_found(kind, run_id)
     return run
@@ -236,7 +237,7 @@ def get_run_of_any_kind(store: Store, run_id: str) -> Run:
     Raises:
         NotFoundError: There is no such run.
     """
-    run = store.get_run(RunKind.FLOW, run_id) or store.get_run(RunKind.TASK, run_id)
+    run = store.runs.get(RunKind.FLOW, run_id) or store.runs.get(RunKind.TASK, run_id)
     if run is None:
         raise NotFoundError(f"There is no run {run_id}.", run_id=run_id)
     return run
@@ -254,7 +255,7 @@ def history(
     run = get_run(store, kind, run_id)
     if after_ordinal > run.transition_count:
         raise beyond_the_end("page_token")
-    page = store.transition_page(
+    page = store.transitions.page(
         run_id, after_ordinal=after_ordinal, limit=limit, limit_bytes=limit_bytes
     )
     if not page.items and not after_ordinal:
@@ -281,5 +282,5 @@ def _is_executed(uow: UnitOfWork, run: Run) -> bool:
     """Return True if a live session executes the run."""
     if run.session_id is None:
         return False
-    session = uow.session(run.session_id)
+    session = uow.sessions.get(run.session_id)
     return session is not None and session.status == SessionStatus.OPEN

@@ -115,7 +115,7 @@ class OpenSession:
         Raises:
             WrongSecretError: The session has another secret.
         """
-        session = uow.session(self.session_id)
+        session = uow.sessions.get(self.session_id)
         is_new = session is None
         if session is None:
             session = Session(
@@ -135,7 +135,7 @@ class OpenSession:
             session.client[_CONNECTION] = self.connection_id
         session.lease_us = self.lease_us
         session.renew(uow.now_us)
-        uow.save_session(session)
+        uow.sessions.save(session)
         return Opened(session.last_sequence, session.lease_us, is_new)
 
     def _check_secret(self, session: Session) -> None:
@@ -171,7 +171,7 @@ class RenewLease:
         """
         session = require_session(uow, self.session_id, connection_id=self.connection_id)
         session.renew(uow.now_us)
-        uow.save_session(session)
+        uow.sessions.save(session)
 
 
 class EndSession:
@@ -199,7 +199,7 @@ class EndSession:
         session = require_session(uow, self.session_id, connection_id=self.connection_id)
         session.status = SessionStatus.CLOSED
         session.lease_expires_us = uow.now_us
-        uow.save_session(session)
+        uow.sessions.save(session)
         return _unfinished(_crash_open_runs(uow, session))
 
 
@@ -217,7 +217,7 @@ class CrashOpenRuns:
 
     def __call__(self, uow: UnitOfWork) -> int | Unfinished:
         """Crash as many runs as there is time for; return the number that crashed."""
-        session = uow.session(self.session_id)
+        session = uow.sessions.get(self.session_id)
         if session is None or session.status == SessionStatus.OPEN:
             return self.crashed
         return _unfinished(_crash_open_runs(uow, session, crashed=self.crashed))
@@ -238,14 +238,14 @@ class ConnectionBroken:
 
     def __call__(self, uow: UnitOfWork) -> None:
         """Start the grace, unless the session came back over another connection."""
-        session = uow.session(self.session_id)
+        session = uow.sessions.get(self.session_id)
         if session is None or session.status != SessionStatus.OPEN:
             return
         if session.client.get(_CONNECTION) != self.connection_id:
             return
         # The end of a connection is a sign of life, too: the client may have lived until then.
         session.renew(uow.now_us, silence_us=max(1, min(self.grace_us, session.lease_us)))
-        uow.save_session(session)
+        uow.sessions.save(session)
 
 
 @dataclass(slots=True)
@@ -298,16 +298,16 @@ class Reap:
     def __call__(self, uow: UnitOfWork) -> Reaped:
         """Reap the silent sessions."""
         at_us = self.steady_us()  # before the rows are read: that may take long
-        look = self.watch.judge(uow.stored_signs(), self.frames, at_us=at_us)
+        look = self.watch.judge(uow.sessions.stored_signs(), self.frames, at_us=at_us)
         reaped = Reaped([], 0, len(look.silent) > self.limit, look)
         for session_id in look.silent[: self.limit]:
-            session = uow.session(session_id)
+            session = uow.sessions.get(session_id)
             if session is None:
                 continue
             reaped.sessions.append(session.id)
             session.status = SessionStatus.LOST
             session.lease_expires_us = uow.now_us
-            uow.save_session(session)
+            uow.sessions.save(session)
             self._crash(uow, session, reaped)
         return reaped
 
@@ -346,7 +346,7 @@ class DeleteSessions:
 
     def __call__(self, uow: UnitOfWork) -> int:
         """Delete the sessions; return their number."""
-        return uow.delete_sessions(self.session_ids, ended_before_us=uow.now_us - self.kept_us)
+        return uow.sessions.delete(self.session_ids, ended_before_us=uow.now_us - self.kept_us)
 
 
 def require_session(uow: UnitOfWork, session_id: str, *, connection_id: str | None) -> Session:
@@ -361,7 +361,7 @@ def require_session(uow: UnitOfWork, session_id: str, *, connection_id: str | No
         NotFoundError: There is no such session.
         SessionTakenOverError: Another connection owns the session.
     """
-    session = uow.session(session_id)
+    session = uow.sessions.get(session_id)
     if session is None:
         raise NotFoundError(
             f"There is no session {session_id}.",
@@ -387,7 +387,7 @@ def _crash_open_runs(uow: UnitOfWork, session: Session, *, crashed: int = 0) -> 
     why = "ended without finishing it" if session.status == SessionStatus.CLOSED else "fell silent"
     message = f"The process that ran it{_who(session)} {why}."
     while True:
-        page = uow.open_runs_of(session.id, limit=CRASHED_AT_ONCE, limit_bytes=CRASHED_BYTES)
+        page = uow.runs.open_of(session.id, limit=CRASHED_AT_ONCE, limit_bytes=CRASHED_BYTES)
         for run in page.items:
             make_transition(uow, run, at_session_end(run, message, now_us=uow.now_us))
         crashed += len(page.items)

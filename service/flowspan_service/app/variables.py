@@ -52,10 +52,10 @@ class SetVariable:
         Raises:
             AlreadyExistsError: It is there, and is not to be replaced.
         """
-        known = uow.variable(self.name)
+        known = uow.variables.get(self.name)
         if known is None:
             new = Variable(self.name, self.value, self.tags, uow.now_us, uow.now_us)
-            uow.put_variable(new)
+            uow.variables.put(new)
             return VariableSet(new, is_new=True)
         if not self.overwrite:
             raise AlreadyExistsError(
@@ -64,7 +64,7 @@ class SetVariable:
                 name=self.name,
             )
         changed = replace(known, value=self.value, tags=self.tags, updated_us=uow.now_us)
-        uow.put_variable(changed)
+        uow.variables.put(changed)
         return VariableSet(changed, is_new=False)
 
 
@@ -81,7 +81,7 @@ class DeleteVariable:
 
     def __call__(self, uow: UnitOfWork) -> bool:
         """Does it."""
-        return uow.delete_variable(self.name)
+        return uow.variables.delete(self.name)
 
 
 def get_variable(store: Store, name: str) -> Variable:
@@ -90,7 +90,7 @@ def get_variable(store: Store, name: str) -> Variable:
     Raises:
         NotFoundError: There is none of that name.
     """
-    variable = store.get_variable(name)
+    variable = store.variables.get(name)
     if variable is None:
         raise NotFoundError(f"There is no variable {name!r}.", name=name)
     return variable

@@ -12,7 +12,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowspan_service.app.queries import RunQuery
+from flowspan_service.app.ports.runs import RunQuery
 from flowspan_service.domain.rules.transitions import ProposedTransition, enter
 from flowspan_service.domain.runs import Run, RunKind
 
@@ -66,7 +66,7 @@ def changes_page(
     store: Store, *, after: int, run_id: str | None, flow_runs_only: bool
 ) -> ChangesPage:
     """Some of the changes after a position, in order."""
-    found = store.changes(after=after, run_id=run_id, limit=CHANGES_PAGE)
+    found = store.transitions.changes(after=after, run_id=run_id, limit=CHANGES_PAGE)
     changes = [
         WatchedChange(transition, _as_created(run, transition) if transition.ordinal == 1 else None)
         for transition, run in found.pairs
@@ -85,13 +85,13 @@ def replay(run: Run, transitions: Sequence[Transition]) -> Run:
 
 
 def _tree_pages(store: Store, run_id: str) -> Iterator[list[Run]]:
-    run = store.get_run(RunKind.FLOW, run_id) or store.get_run(RunKind.TASK, run_id)
+    run = store.runs.get(RunKind.FLOW, run_id) or store.runs.get(RunKind.TASK, run_id)
     if run is not None and run.root_run_id != run_id:
         yield from _subtree_pages(store, run_id)
         return
     after_id: str | None = None
     while True:
-        page = store.tree_runs(run_id, after_id=after_id, limit=SNAPSHOT_PAGE)
+        page = store.runs.tree(run_id, after_id=after_id, limit=SNAPSHOT_PAGE)
         yield page.items
         if not page.has_more or not page.items:
             return
@@ -100,10 +100,10 @@ def _tree_pages(store: Store, run_id: str) -> Iterator[list[Run]]:
 
 def _subtree_pages(store: Store, run_id: str) -> Iterator[list[Run]]:
     # Found by walking from run to run, which is done once and not for each page.
-    run_ids = store.tree_ids(run_id)
+    run_ids = store.runs.tree_ids(run_id)
     at = 0
     while at < len(run_ids):
-        page = store.runs(run_ids[at : at + SNAPSHOT_PAGE])
+        page = store.runs.find(run_ids[at : at + SNAPSHOT_PAGE])
         yield page.items
         at += page.asked
 
@@ -112,7 +112,7 @@ def _all_pages(store: Store, flow_runs_only: bool) -> Iterator[list[Run]]:  # no
     for kind in (RunKind.FLOW,) if flow_runs_only else (RunKind.FLOW, RunKind.TASK):
         after_id: str | None = None
         while True:
-            page = store.list_runs(
+            page = store.runs.list(
                 RunQuery(kind, oldest_first=True, after_id=after_id, limit=SNAPSHOT_PAGE)
             )
             yield page.items
@@ -125,7 +125,7 @@ def _as_of(store: Store, run: Run, position: int) -> Run | None:
     """The run as it was at the position; None if it did not exist then."""
     if run.position <= position:
         return run
-    before = [t for t in store.transitions(run.id) if t.position <= position]
+    before = [t for t in store.transitions.of_run(run.id) if t.position <= position]
     return replay(run, before) if before else None
 
 

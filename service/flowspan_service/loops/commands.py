@@ -12,8 +12,7 @@ from flowspan_service.domain.errors import ServiceError
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from flowspan_service.app.live import LiveSessions
-    from flowspan_service.app.ports import Store
+    from flowspan_service.app.ports import Connections, Store
 
 log = structlog.get_logger("flowspan.commands")
 
@@ -21,7 +20,7 @@ INTERVAL_S = 1.0
 
 
 async def bring_commands(
-    store: Store, live: LiveSessions, readers: Executor, *, interval_s: float = INTERVAL_S
+    store: Store, live: Connections, readers: Executor, *, interval_s: float = INTERVAL_S
 ) -> None:
     """Looks every interval, until it is cancelled."""
     loop = asyncio.get_running_loop()
@@ -32,7 +31,7 @@ async def bring_commands(
             continue
         try:
             for session_id in await loop.run_in_executor(
-                readers, store.sessions_with_commands, connected
+                readers, store.commands.sessions_with_open, connected
             ):
                 connection = live.get(session_id)
                 if connection is not None:

@@ -41,7 +41,7 @@ async def delete_old_sessions(store: Store, clock: Clock) -> int:
     count, kept_us = 0, round(KEPT_S * 1e6)
     after_id: str | None = None
     while True:
-        find = partial(store.sessions_ended_before, after_id=after_id, limit=LIMIT)
+        find = partial(store.sessions.ended_before, after_id=after_id, limit=LIMIT)
         session_ids = await asyncio.to_thread(find, clock.now_us() - kept_us)
         if session_ids:
             operation = DeleteSessions(session_ids, kept_us=kept_us)

@@ -12,8 +12,7 @@ from flowspan_service.domain.errors import ServiceError
 from flowspan_service.domain.leases import LeaseWatch
 
 if TYPE_CHECKING:
-    from flowspan_service.app.live import LiveSessions
-    from flowspan_service.app.ports import Clock, Store
+    from flowspan_service.app.ports import Clock, Connections, Store
     from flowspan_service.app.sessions import LeaseTerms
 
 log = structlog.get_logger("flowspan.reaper")
@@ -32,7 +31,7 @@ class Reaper:
         terms: How long sessions live.
     """
 
-    def __init__(self, store: Store, clock: Clock, live: LiveSessions, terms: LeaseTerms) -> None:
+    def __init__(self, store: Store, clock: Clock, live: Connections, terms: LeaseTerms) -> None:
         self._store = store
         self._clock = clock
         self._live = live

@@ -160,7 +160,9 @@ class SpanExporter:
     def _catch_up(self, oldest_us: int = 0) -> None:
         """Exports what ended after the watermark, as the store has it."""
         while not self._stop.is_set():
-            changes, upto, _ = self._store.changes(after=self._done, run_id=None, limit=PAGE)
+            changes, upto, _ = self._store.transitions.changes(
+                after=self._done, run_id=None, limit=PAGE
+            )
             ended = {
                 run.id: run
                 for change, run in changes

@@ -43,12 +43,12 @@ async def finish_unfinished(
 
 async def finish(store: Store, *, under_way: Container[str] = ()) -> None:
     """Finish the deletions that were begun, and crash what sessions that ended have left open."""
-    for run_id in await asyncio.to_thread(store.begun_deletions):
+    for run_id in await asyncio.to_thread(store.deletions.begun):
         if run_id in under_way:
             continue
         # What was begun was allowed.
         deleted = await asyncio.wrap_future(store.submit(DeleteRun(run_id, force=True)))
         log.info("a deletion was finished", run_id=run_id, count=deleted)
-    for session_id in await asyncio.to_thread(store.ended_sessions_with_open_runs):
+    for session_id in await asyncio.to_thread(store.sessions.ended_with_open_runs):
         crashed = await asyncio.wrap_future(store.submit(CrashOpenRuns(session_id)))
         log.info("the end of a session was finished", session_id=session_id, count=crashed)

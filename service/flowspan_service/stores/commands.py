@@ -1,24 +1,65 @@
-"""Commands in a unit of work: held in memory until they are written, with few statements."""
+"""Commands: table, reads, and writes in a unit of work."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    select,
+    text,
+    update,
+)
 
-from flowspan_service.stores.dialects.base import chunks
+from flowspan_service.stores.dialects.base import Statement
+from flowspan_service.stores.engine.bounds import bounded
+from flowspan_service.stores.engine.bulk import IDS_PER_STATEMENT, chunks
+from flowspan_service.stores.engine.transaction import Buffered
 from flowspan_service.stores.ids import Id
-from flowspan_service.stores.schema import IS_OPEN_COMMAND, command
+from flowspan_service.stores.schema import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Select
-    from sqlalchemy.engine import Connection
-
+    from flowspan_service.app.ports.pages import Page
     from flowspan_service.domain.commands import Command
+    from flowspan_service.stores.dialects.base import Syntax
+    from flowspan_service.stores.engine.reading import Reading
+    from flowspan_service.stores.engine.transaction import Transaction
 
-CHUNK = 500
+IS_OPEN_COMMAND = text("done_us IS NULL")
+"""The predicate of the partial index. A query repeats it to use the index."""
+
+command = Table(
+    "command",
+    metadata,
+    Column("run_id", Id, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("session_id", Id, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("done_us", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""The commands to sessions; see domain.commands."""
+Index(
+    "command_open",
+    command.c.session_id,
+    command.c.run_id,
+    command.c.number,
+    sqlite_where=IS_OPEN_COMMAND,
+)
+
+_COLUMNS = ", ".join(column.name for column in command.c)
 
 _INSERT = text(
     "INSERT INTO command (run_id, number, session_id, kind, reason, created_us, done_us)"
@@ -27,58 +68,107 @@ _INSERT = text(
 ).bindparams(bindparam("run_id", type_=Id), bindparam("session_id", type_=Id))
 
 
-class Commands:
-    """The commands of one transaction.
+def open_commands_statement(
+    session_id: str, after: Command | None, limit: int, syntax: Syntax
+) -> Statement:
+    """Return the open commands of a session, by run and number: the columns of `command`."""
+    parameters: dict[str, Any] = {"session": syntax.id_value(session_id), "limit": limit}
+    later = ""
+    if after is not None:
+        parameters |= {"run": syntax.id_value(after.run_id), "number": after.number}
+        run_id, number = syntax.id_parameter("run"), syntax.parameter("number")
+        later = f" AND (run_id > {run_id} OR (run_id = {run_id} AND number > {number}))"
+    sql = (
+        f"SELECT {_COLUMNS} FROM command"  # noqa: S608 - no values in it
+        f" WHERE session_id = {syntax.id_parameter('session')} AND {IS_OPEN_COMMAND}{later}"
+        f" ORDER BY run_id, number LIMIT {syntax.parameter('limit')}"
+    )
+    return Statement(sql, parameters)
 
-    Args:
-        connection: The writer's.
-        now_us: The wall clock when the transaction began.
-    """
 
-    def __init__(self, connection: Connection, now_us: int) -> None:
-        self._connection = connection
-        self._now_us = now_us
+class CommandReads:
+    """See app.ports.commands.CommandReads."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def list_open(
+        self,
+        session_id: str,
+        *,
+        after: Command | None = None,
+        limit: int,
+        limit_bytes: int = 1_000_000,
+    ) -> Page[Command]:
+        """Return a page of the open commands of a session, by run and number."""
+        with (
+            self._reading.explained(),
+            self._reading.dialect.open_commands(session_id, after, limit=limit + 1) as found,
+        ):
+            return bounded(found, lambda each: len(each.reason), limit, limit_bytes)
+
+    def sessions_with_open(self, session_ids: Sequence[str]) -> list[str]:
+        """Return the sessions among these that have open commands."""
+        column = command.c.session_id
+        with self._reading.connection() as connection:
+            return [
+                session_id
+                for chunk in chunks(session_ids, IDS_PER_STATEMENT)
+                for session_id in connection.scalars(
+                    select(column).where(column.in_(chunk), IS_OPEN_COMMAND).distinct()
+                )
+            ]
+
+
+class CommandWrites(Buffered):
+    """See app.ports.commands.CommandWrites."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
         self._new: dict[tuple[str, int], Command] = {}
         self._done: dict[str, None] = {}
         self._moved: dict[str, str] = {}
 
     @property
     def row_count(self) -> int:
-        """About how many rows are to be written."""
+        """The approximate number of buffered rows."""
         return len(self._new) + len(self._done) + len(self._moved)
 
     def add(self, new: Command) -> None:
-        """See app.ports.UnitOfWork.add_command."""
+        """Store a command. A no-op if there is one with the same run and number."""
+        self._tx.changes += 1
         self._new.setdefault((new.run_id, new.number), new)
 
     def finish(self, run_id: str) -> None:
-        """See app.ports.UnitOfWork.finish_commands."""
+        """Close the open commands of a run: it left the state that caused them."""
+        self._tx.changes += 1
         self._done[run_id] = None
         for each in self._new.values():
             if each.run_id == run_id and each.done_us is None:
-                each.done_us = self._now_us
+                each.done_us = self._tx.now_us
 
     def move(self, run_id: str, session_id: str) -> None:
-        """See app.ports.UnitOfWork.move_commands."""
+        """Redirect the open commands of a run to the session that took it over."""
+        self._tx.changes += 1
         self._moved[run_id] = session_id
         for each in self._new.values():
             if each.run_id == run_id and each.done_us is None:
                 each.session_id = session_id
 
-    def delete(self, run_ids: Sequence[str]) -> None:
-        """Deletes the commands of runs that are deleted. What was put before must be written."""
-        self._connection.execute(delete(command).where(command.c.run_id.in_(run_ids)))
+    def delete_of(self, run_ids: Sequence[str]) -> None:
+        """Delete the commands of deleted runs. Call it after a flush."""
+        self._tx.connection.execute(delete(command).where(command.c.run_id.in_(run_ids)))
 
     def write(self) -> None:
-        """Writes what was put: first what changes in older rows, then the new ones."""
+        """Write the buffered rows: first the changes of older rows, then the new rows."""
         open_rows = update(command).where(IS_OPEN_COMMAND)
         for run_id, session_id in self._moved.items():
-            self._connection.execute(
+            self._tx.connection.execute(
                 open_rows.where(command.c.run_id == run_id).values(session_id=session_id)
             )
-        for run_ids in chunks(list(self._done), CHUNK):
-            self._connection.execute(
-                open_rows.where(command.c.run_id.in_(run_ids)).values(done_us=self._now_us)
+        for run_ids in chunks(list(self._done), IDS_PER_STATEMENT):
+            self._tx.connection.execute(
+                open_rows.where(command.c.run_id.in_(run_ids)).values(done_us=self._tx.now_us)
             )
         if self._new:
             rows = [
@@ -93,13 +183,7 @@ class Commands:
                 }
                 for each in self._new.values()
             ]
-            self._connection.execute(_INSERT, rows)
+            self._tx.connection.execute(_INSERT, rows)
         self._moved.clear()
         self._done.clear()
         self._new.clear()
-
-
-def sessions_with_commands(session_ids: Sequence[str]) -> Select[Any]:
-    """The statement for those of the sessions that have open commands."""
-    session_id = command.c.session_id
-    return select(session_id).where(session_id.in_(session_ids), IS_OPEN_COMMAND).distinct()

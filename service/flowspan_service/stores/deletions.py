@@ -1,8 +1,8 @@
-"""Deletes trees of runs in pieces, each small enough for a transaction that others wait for.
+"""Deletions of trees: tables, reads, and the work in a unit of work.
 
-What is left after any piece makes sense to readers: a run goes in one piece with its whole history,
-and after all that it called. A tree is found by its parents and not by its ids, which clients
-choose.
+A tree is deleted in pieces, each small enough for a transaction that others wait for. The data
+makes sense to readers after any piece: a run goes in one piece with its whole history, and after
+its descendants. A tree is found by its parents and not by its ids, which clients choose.
 """
 
 from __future__ import annotations
@@ -10,46 +10,87 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, delete, func, insert, select, tuple_, update
-
-from flowspan_service.app.ports import Place
-from flowspan_service.domain.states import TERMINAL_TYPES
-from flowspan_service.stores import schema as tables
-from flowspan_service.stores import trees
-from flowspan_service.stores.rows import run_of
-from flowspan_service.stores.schema import (
-    IS_BELOW_ROOT,
-    IS_NOT_CHILD_OF_ROOT,
-    deletion,
-    log,
-    run,
-    transition,
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
 )
 
+from flowspan_service.app.ports.deletions import Place
+from flowspan_service.domain.states import TERMINAL_TYPES
+from flowspan_service.stores import trees
+from flowspan_service.stores.engine.bulk import IDS_PER_STATEMENT, chunks
+from flowspan_service.stores.ids import Id
+from flowspan_service.stores.logs import log
+from flowspan_service.stores.runs import (
+    IS_BELOW_ROOT,
+    IS_NOT_CHILD_OF_ROOT,
+    run,
+    run_of,
+    run_tag,
+)
+from flowspan_service.stores.schema import metadata
+from flowspan_service.stores.transitions import history, history_positions, transition
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import ColumnElement
-    from sqlalchemy.engine import Connection
 
     from flowspan_service.domain.runs import Run
-    from flowspan_service.stores.artifacts import Objects
-    from flowspan_service.stores.commands import Commands
+    from flowspan_service.stores.artifacts import ArtifactWrites
+    from flowspan_service.stores.commands import CommandWrites
+    from flowspan_service.stores.engine.reading import Reading
+    from flowspan_service.stores.engine.transaction import Transaction
+    from flowspan_service.stores.run_writes import RunWrites
 
 CHILDREN = 200
-"""Children of a run that are looked at together."""
+"""Children of a run that are read together."""
 PIECE_TRANSITIONS = 600
 PIECE_BYTES = 2_000_000
 PIECE_LOGS = 200
 """Records of the largest size are 50 MiB."""
 OPEN_RUNS = 500
+SINGLE_LOOK_UPS = 4
+"""Absent runs that are looked up one by one among the deleted ones."""
 
 _KINDS = (1, 2)
 _OPEN_TYPES = (1, 2, 3, 4, 5)
 
 
+deleted_run = Table(
+    "deleted_run",
+    metadata,
+    Column("id", Id, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Runs that were deleted before they had ended: their processes must stop."""
+
+deletion = Table(
+    "deletion",
+    metadata,
+    Column("run_id", Id, primary_key=True),
+    Column("root_run_id", Id, nullable=False),
+    Column("begun_us", BigInteger, nullable=False),
+    Column("history_position", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Trees whose deletion began and takes several transactions: any service process that finds one
+finishes it. `history_position` is the newest remaining transition of a run that is gone already,
+for a history too long for one transaction (0: none).
+"""
+
+
 class _Doomed(NamedTuple):
-    """What must be known of a run to delete it."""
+    """The fields of a run that its deletion needs."""
 
     id: str
     kind: int
@@ -74,41 +115,114 @@ _DOOMED = (
 )
 
 
-class Deletions:
-    """The part of a `unit.Unit` that deletes. Everything was written before it is called."""
+class DeletionReads:
+    """See app.ports.deletions.DeletionReads."""
 
-    def __init__(self, connection: Connection, objects: Objects, commands: Commands) -> None:
-        self._connection = connection
-        self._objects = objects
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def begun(self) -> list[str]:
+        """Return the runs whose deletion began and is not finished."""
+        with self._reading.connection() as connection:
+            return list(connection.scalars(select(deletion.c.run_id)))
+
+
+class DeletionWrites:
+    """See app.ports.deletions.DeletionWrites. Nothing is buffered."""
+
+    def __init__(
+        self,
+        tx: Transaction,
+        runs: RunWrites,
+        artifacts: ArtifactWrites,
+        commands: CommandWrites,
+    ) -> None:
+        self._tx = tx
+        self._runs = runs
+        self._artifacts = artifacts
         self._commands = commands
+        self._looked_up: set[str] = set()
+        """The runs that were looked up among the deleted ones."""
+        self._deleted: set[str] = set()
 
-    def load(self) -> dict[str, set[str]]:
-        """The runs whose deletion was begun, by their roots."""
+    def begun(self) -> Collection[str]:
+        """Return the runs whose deletion, with all descendants, began and is not finished."""
+        return set().union(*self._by_root().values())
+
+    def begin(self, run: Run) -> None:
+        """Record that a run and its descendants are being deleted."""
+        self._tx.changes += 1
+        row = {
+            "run_id": run.id,
+            "root_run_id": run.root_run_id,
+            "begun_us": self._tx.now_us,
+            "history_position": 0,
+        }
+        self._tx.connection.execute(insert(deletion), row)
+        self._tx.cache.deletions = None
+
+    def end(self, run_id: str) -> None:
+        """Record that the deletion is finished."""
+        self._tx.changes += 1
+        self._tx.connection.execute(delete(deletion).where(deletion.c.run_id == run_id))
+        self._tx.cache.deletions = None
+
+    def covers(self, run: Run) -> bool:
+        """Return True if the run or an ancestor is being deleted. Cheap if no run is."""
+        begun = self._by_root()
+        doomed = begun.get(run.root_run_id) if begun else None
+        if doomed is None:
+            return False
+        if run.root_run_id in doomed:
+            return True
+        seen: set[str] = set()
+        ancestor: Run | None = run
+        while ancestor is not None and ancestor.id not in seen:
+            if ancestor.id in doomed:
+                return True
+            seen.add(ancestor.id)
+            ancestor = self._runs.get(ancestor.parent_run_id) if ancestor.parent_run_id else None
+        return False
+
+    def _by_root(self) -> dict[str, set[str]]:
+        if self._tx.cache.deletions is None:
+            self._tx.cache.deletions = self._load()
+        return self._tx.cache.deletions
+
+    def _load(self) -> dict[str, set[str]]:
+        """Return the runs whose deletion began, by their roots."""
         found: dict[str, set[str]] = {}
-        rows = self._connection.execute(select(deletion.c.run_id, deletion.c.root_run_id))
+        rows = self._tx.connection.execute(select(deletion.c.run_id, deletion.c.root_run_id))
         for run_id, root_run_id in rows:
             found.setdefault(root_run_id, set()).add(run_id)
         return found
 
-    def begin(self, doomed: Run, *, now_us: int) -> None:
-        """Note that a tree is being deleted."""
-        row = {
-            "run_id": doomed.id,
-            "root_run_id": doomed.root_run_id,
-            "begun_us": now_us,
-            "history_position": 0,
-        }
-        self._connection.execute(insert(deletion), row)
+    def was_deleted(self, run_id: str) -> bool:
+        """Return True if a run was deleted before it had ended. Ask only about absent runs."""
+        if run_id not in self._looked_up:
+            self._look_up_deleted(run_id)
+        return run_id in self._deleted
 
-    def end(self, run_id: str) -> None:
-        """Note that nothing of it is left."""
-        self._connection.execute(delete(deletion).where(deletion.c.run_id == run_id))
+    def _look_up_deleted(self, run_id: str) -> None:
+        """Look up whether a run was deleted; after a few look-ups, all absent runs together.
+
+        A batch may name 20,000 runs that do not exist; one statement each took four seconds.
+        """
+        wanted = [run_id]
+        if len(self._looked_up) >= SINGLE_LOOK_UPS:
+            wanted += self._runs.absent - self._looked_up - {run_id}
+        self._looked_up.update(wanted)
+        deleted = deleted_run.c.id
+        for chunk in chunks(wanted, IDS_PER_STATEMENT):
+            statement = select(deleted).where(deleted.in_(chunk))
+            self._deleted.update(self._tx.connection.execute(statement).scalars())
 
     def open_run_below(
         self, run_id: str, *, after: Place | None
     ) -> tuple[Run | None, Place | None]:
-        """See app.ports.UnitOfWork."""
-        connection = self._connection
+        """Search a part of the open runs of a tree for one at or below a run."""
+        self._tx.flush()
+        connection = self._tx.connection
         root = trees.root_of(connection, run_id)
         if root is None:
             return None, None
@@ -133,8 +247,21 @@ class Deletions:
                 return None, Place(number, ids[-1])
         return None, None
 
-    def delete_below(self, path: list[str]) -> list[_Doomed]:
-        """See app.ports.UnitOfWork; returns what was deleted of `run`."""
+    def delete_below(self, path: list[str]) -> int:
+        """Delete some runs of a tree, each after its descendants."""
+        self._tx.changes += 1
+        self._tx.flush()
+        begun = path[0]
+        gone = self._delete_some(path)
+        self._tx.roots.update(root for root, doomed in self._by_root().items() if begun in doomed)
+        for doomed in gone:
+            self._runs.forget(doomed.id)
+            if doomed.state_type not in TERMINAL_TYPES:
+                self._looked_up.add(doomed.id)
+                self._deleted.add(doomed.id)
+        return len(gone)
+
+    def _delete_some(self, path: list[str]) -> list[_Doomed]:
         if self._delete_history(path[0]):
             return []
         children = self._children(path[-1])
@@ -148,10 +275,10 @@ class Deletions:
         return []
 
     def _delete_last(self, path: list[str]) -> list[_Doomed]:
-        """Delete the run at the end of the path, which has no children (any more)."""
+        """Delete the run at the end of the path, which has no children."""
         if len(path) == 1:
-            # Runs of the tree whose parents never came are not below anything.
-            stray = self._connection.execute(
+            # Runs of the tree whose parents never arrived are below no run.
+            stray = self._tx.connection.execute(
                 select(run.c.id)
                 .where(run.c.root_run_id == path[0], IS_BELOW_ROOT, IS_NOT_CHILD_OF_ROOT)
                 .limit(1)
@@ -170,28 +297,30 @@ class Deletions:
 
     def _doomed(self, condition: ColumnElement[bool], *, limit: int) -> list[_Doomed]:
         statement = select(*_DOOMED).where(condition).limit(limit)
-        return [_Doomed(*row) for row in self._connection.execute(statement)]
+        return [_Doomed(*row) for row in self._tx.connection.execute(statement)]
 
     def _parents(self, runs: Sequence[_Doomed]) -> set[str]:
-        """Those of the runs that called others."""
+        """Return the runs among these that have children."""
         ids = [each.id for each in runs]
         statement = select(run.c.parent_run_id).where(run.c.parent_run_id.in_(ids)).distinct()
-        return set(self._connection.scalars(statement))
+        return set(self._tx.connection.scalars(statement))
 
     def _delete(self, runs: Sequence[_Doomed], *, begun: str) -> list[_Doomed]:
-        """Delete the first of the runs, as many as are a piece; none, if logs are one already."""
+        """Delete the first of the runs, up to one piece; none if their logs are a piece already."""
         runs = _piece(runs)
         ids = [each.id for each in runs]
-        if self._delete_logs(ids) or self._objects.delete_artifacts_of(ids):
+        if self._delete_logs(ids) or self._artifacts.delete_of(ids):
             return []
         if runs[0].transition_count > PIECE_TRANSITIONS:
             self._leave_history(runs[0].position, begun=begun)
         else:
-            history = trees.history_positions([each.position for each in runs])
-            self._connection.execute(delete(transition).where(transition.c.position.in_(history)))
+            history = history_positions([each.position for each in runs])
+            self._tx.connection.execute(
+                delete(transition).where(transition.c.position.in_(history))
+            )
         self._delete_tags(runs)
-        self._commands.delete(ids)
-        self._connection.execute(delete(run).where(run.c.id.in_(ids)))
+        self._commands.delete_of(ids)
+        self._tx.connection.execute(delete(run).where(run.c.id.in_(ids)))
         self._remember([each.id for each in runs if each.state_type not in TERMINAL_TYPES])
         return list(runs)
 
@@ -199,13 +328,13 @@ class Deletions:
         """Delete log records of the runs; True if there may be more."""
         keys = select(log.c.root_run_id, log.c.position).where(log.c.run_id.in_(run_ids))
         found = tuple_(log.c.root_run_id, log.c.position).in_(keys.limit(PIECE_LOGS))
-        return self._connection.execute(delete(log).where(found)).rowcount == PIECE_LOGS
+        return self._tx.connection.execute(delete(log).where(found)).rowcount == PIECE_LOGS
 
     def _delete_tags(self, runs: Sequence[_Doomed]) -> None:
         tagged = [each.id for each in runs if each.has_tags]
         if not tagged:
             return
-        found = self._connection.execute(
+        found = self._tx.connection.execute(
             select(run.c.id, run.c.kind, run.c.tags).where(run.c.id.in_(tagged))
         )
         rows = [
@@ -213,46 +342,48 @@ class Deletions:
             for run_id, kind, tags in found
             for tag in set(json.loads(tags))
         ]
-        key = tables.run_tag.c
-        statement = delete(tables.run_tag).where(
+        key = run_tag.c
+        statement = delete(run_tag).where(
             key.tag == bindparam("b_tag"),
             key.kind == bindparam("b_kind"),
             key.run_id == bindparam("b_id"),
         )
-        self._connection.execute(statement, rows)
+        self._tx.connection.execute(statement, rows)
 
     def _remember(self, open_ids: Sequence[str]) -> None:
-        """Note that runs were deleted before they had ended."""
+        """Record that runs were deleted before they had ended."""
         if not open_ids:
             return
-        buried = tables.deleted_run.c.id
-        known = set(self._connection.scalars(select(buried).where(buried.in_(open_ids))))
+        buried = deleted_run.c.id
+        known = set(self._tx.connection.scalars(select(buried).where(buried.in_(open_ids))))
         rows = [{"id": run_id} for run_id in open_ids if run_id not in known]
         if rows:
-            self._connection.execute(insert(tables.deleted_run), rows)
+            self._tx.connection.execute(insert(deleted_run), rows)
 
     # A history that is too long for one transaction
 
     def _leave_history(self, position: int, *, begun: str) -> None:
-        """Note the newest transition that is left of a run that is gone; 0 if none is."""
+        """Record the newest remaining transition of a run that is gone; 0 for none."""
         values = {"history_position": position}
-        self._connection.execute(update(deletion).where(deletion.c.run_id == begun).values(values))
+        self._tx.connection.execute(
+            update(deletion).where(deletion.c.run_id == begun).values(values)
+        )
 
     def _history_position(self, begun: str) -> int:
         statement = select(deletion.c.history_position).where(deletion.c.run_id == begun)
-        return int(self._connection.execute(statement).scalar() or 0)
+        return int(self._tx.connection.execute(statement).scalar() or 0)
 
     def _delete_history(self, begun: str) -> bool:
-        """Delete a piece of a history that was left; False if there is none."""
+        """Delete a piece of a remaining history; return False if there is none."""
         position = self._history_position(begun)
         if not position:
             return False
-        chain = trees.history(position)
-        rows = self._connection.execute(
+        chain = history(position)
+        rows = self._tx.connection.execute(
             select(chain.c.position, chain.c.previous).limit(PIECE_TRANSITIONS)
         ).all()
         positions = [row.position for row in rows]
-        self._connection.execute(delete(transition).where(transition.c.position.in_(positions)))
+        self._tx.connection.execute(delete(transition).where(transition.c.position.in_(positions)))
         self._leave_history(min((row.previous for row in rows), default=0), begun=begun)
         return True
 
@@ -268,7 +399,7 @@ def _piece(runs: Sequence[_Doomed]) -> Sequence[_Doomed]:
 
 
 def _open_ranges(root: str) -> list[tuple[ColumnElement[bool], ...]]:
-    """The open runs of a tree below its root, as ranges of indexes that end in the id."""
+    """Return the open runs of a tree below its root, as ranges of indexes that end in the id."""
     of_root = run.c.root_run_id == root
     children = and_(run.c.parent_run_id == root, of_root)
     deeper: Any = and_(of_root, IS_BELOW_ROOT, IS_NOT_CHILD_OF_ROOT)

@@ -1,110 +1,42 @@
 """Lists of runs, as merged ranges of indexes.
 
-A list is sorted by id and cut by a key (the last id of the page before), so its cost must not
-depend on where the page is. Each index that a list uses ends in (state_type, id); so a list is one
-range for each type of state, each giving at most a page of ids, merged: page 10,000 costs what page
-1 costs, with a filter on the state and without one.
+A list is sorted by id and paged by a key (the last id of the page before), so its cost must not
+depend on the place of the page. Each index of a list ends in (state_type, id). So a list is one
+range for each type of state, each giving at most a page of ids, merged: page 10,000 costs the same
+as page 1, with a filter on the state and without one.
 
-The SQL is put together as text: as an expression of SQLAlchemy's, a list of all states took longer
-to build than to run. Values are parameters throughout.
+The SQL is built as text: as an expression of SQLAlchemy, a list of all states took longer to build
+than to run. Values are parameters throughout.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import StateType
-from flowspan_service.stores import schema as tables
+from flowspan_service.stores import runs as tables
+from flowspan_service.stores.dialects.base import Statement
 from flowspan_service.stores.ids import prefix_range, suffix_pattern, time_floor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowspan_service.app.queries import RunFilter, RunQuery
-    from flowspan_service.domain.commands import Command
+    from flowspan_service.app.ports.runs import RunFilter, RunQuery
+    from flowspan_service.stores.dialects.base import Syntax
 
 ALL_TYPES = tuple(int(state_type) for state_type in StateType)
 MAX_MERGED_NAMES = 16
 """Above this, function names are a filter on another range instead of ranges of their own."""
 CLOCK_SLACK_US = 3_600_000_000
-"""How far a run's created_us may be from the time in its id, so that the id narrows the search."""
+"""The maximum difference between created_us and the time in the id: the id narrows the search."""
 
-_TRANSITION_COLUMNS = ", ".join(f"transition.{column.name}" for column in tables.transition.c)
-_COMMAND_COLUMNS = ", ".join(column.name for column in tables.command.c)
 RUN_COLUMNS = ", ".join(f"run.{column.name}" for column in tables.run.c)
 KEY_COLUMNS = "run.id, run.position, run.session_id"
 
 
-class Syntax(Protocol):
-    """How a dialect writes parameters."""
-
-    def parameter(self, name: str) -> str:
-        """The parameter of that name, in SQL."""
-        ...
-
-    def id_parameter(self, name: str) -> str:
-        """The same, for an id."""
-        ...
-
-    def id_value(self, run_id: str) -> object:
-        """An id as the value of a parameter."""
-        ...
-
-    def id_digits(self, column: str) -> str:
-        """The hex digits of an id, lower-case, in SQL."""
-        ...
-
-
-class Statement(NamedTuple):
-    """SQL with its parameters."""
-
-    sql: str
-    parameters: dict[str, Any]
-
-
-def transitions_statement(
-    after: int, upto: int, root_run_id: str | None, limit: int, syntax: Syntax
-) -> Statement:
-    """The transitions between two positions, of one tree or of all: the columns of `transition`."""
-    parameters: dict[str, Any] = {"after": after, "upto": upto, "limit": limit}
-    tree = ""
-    if root_run_id is not None:
-        parameters["root"] = syntax.id_value(root_run_id)
-        tree = (
-            " JOIN run ON run.id = transition.run_id"
-            f" AND run.root_run_id = {syntax.id_parameter('root')}"
-        )
-    parameter = syntax.parameter
-    sql = (
-        f"SELECT {_TRANSITION_COLUMNS} FROM transition{tree}"  # noqa: S608 - no values in it
-        f" WHERE transition.position > {parameter('after')}"
-        f" AND transition.position <= {parameter('upto')}"
-        f" ORDER BY transition.position LIMIT {parameter('limit')}"
-    )
-    return Statement(sql, parameters)
-
-
-def open_commands_statement(
-    session_id: str, after: Command | None, limit: int, syntax: Syntax
-) -> Statement:
-    """The open commands of a session, by run and number: the columns of `command`."""
-    parameters: dict[str, Any] = {"session": syntax.id_value(session_id), "limit": limit}
-    later = ""
-    if after is not None:
-        parameters |= {"run": syntax.id_value(after.run_id), "number": after.number}
-        run_id, number = syntax.id_parameter("run"), syntax.parameter("number")
-        later = f" AND (run_id > {run_id} OR (run_id = {run_id} AND number > {number}))"
-    sql = (
-        f"SELECT {_COMMAND_COLUMNS} FROM command"  # noqa: S608 - no values in it
-        f" WHERE session_id = {syntax.id_parameter('session')} AND {tables.IS_OPEN_COMMAND}{later}"
-        f" ORDER BY run_id, number LIMIT {syntax.parameter('limit')}"
-    )
-    return Statement(sql, parameters)
-
-
 class _Range(NamedTuple):
-    """A part of an index: conditions that say which, and whether the state's type is in it."""
+    """A part of an index: its conditions, and a flag for the state's type in it."""
 
     conditions: tuple[str, ...]
     source: str = "run"
@@ -115,7 +47,7 @@ class _Range(NamedTuple):
 def page_statement(
     query: RunQuery, syntax: Syntax, *, limit: int, columns: str = RUN_COLUMNS
 ) -> Statement:
-    """The runs of a page, in their order: the columns of `run`, or some of them."""
+    """Return the statement for the runs of a page, in order: the columns of `run`, or some."""
     wanted = _Wanted(query.kind, query.filter, syntax)
     if query.after_id is not None:
         wanted.bound(">" if query.oldest_first else "<", query.after_id)
@@ -125,10 +57,10 @@ def page_statement(
         f"SELECT {part.id_column} AS id {body} ORDER BY {part.id_column} {direction} {limited}"
         for part, body in wanted.parts()
     ]
-    # A SELECT with ORDER BY may stand in a UNION only as a subquery, says SQLite.
+    # SQLite allows a SELECT with ORDER BY in a UNION only as a subquery.
     ids = " UNION ALL ".join(f"SELECT id FROM ({part}) AS part" for part in parts)  # noqa: S608 - no values in it
     if len(parts) > 1:
-        # Merged before the rows are fetched, so that no more of them are than the page has.
+        # Merged before the rows are fetched, so that only those of the page are.
         ids = f"SELECT id FROM ({ids}) AS merged ORDER BY id {direction} {limited}"  # noqa: S608 - as above
     sql = (
         f"SELECT {columns} FROM ({ids}) AS page JOIN run ON run.id = page.id"  # noqa: S608 - no values in it
@@ -138,7 +70,7 @@ def page_statement(
 
 
 def count_statement(kind: int, run_filter: RunFilter, syntax: Syntax) -> Statement:
-    """How many runs there are, by the type of their state: rows of type and count."""
+    """Return the statement for the number of runs by the type of their state."""
     wanted = _Wanted(kind, run_filter, syntax)
     parts = [f"SELECT run.state_type AS state_type {body}" for _, body in wanted.parts()]
     sql = (
@@ -149,7 +81,7 @@ def count_statement(kind: int, run_filter: RunFilter, syntax: Syntax) -> Stateme
 
 
 class _Wanted:
-    """What a filter asks for: ranges to read, bounds of the id, conditions to check on a run."""
+    """The plan of a filter: ranges to read, bounds of the id, conditions to check on a run."""
 
     def __init__(self, kind: int, run_filter: RunFilter, syntax: Syntax) -> None:
         self.parameters: dict[str, Any] = {}
@@ -165,25 +97,25 @@ class _Wanted:
         self._add_bounds()
 
     def value(self, name: str, value: object) -> str:
-        """A parameter with its value; a name stands for one value throughout."""
+        """Return a parameter with its value; a name stands for one value throughout."""
         self.parameters[name] = value
         return self._syntax.parameter(name)
 
     def values(self, name: str, values: Sequence[object]) -> list[str]:
-        """Parameters for several values."""
+        """Return parameters for several values."""
         return [self.value(f"{name}_{index}", value) for index, value in enumerate(values)]
 
     def id_value(self, name: str, run_id: str) -> str:
-        """A parameter that is an id."""
+        """Return a parameter that is an id."""
         self.parameters[name] = self._syntax.id_value(run_id)
         return self._syntax.id_parameter(name)
 
     def bound(self, comparison: str, run_id: str) -> None:
-        """Narrows all ranges to the ids that compare so."""
+        """Narrow all ranges to the ids that compare so."""
         self._bounds.append((comparison, self.id_value(f"bound_{len(self._bounds)}", run_id)))
 
     def parts(self) -> list[tuple[_Range, str]]:
-        """For each range and type of state: FROM and WHERE."""
+        """Return FROM and WHERE for each range and type of state."""
         return [
             (one, self._body(one, state_type))
             for one in self._ranges
@@ -202,7 +134,7 @@ class _Wanted:
         return f"FROM {one.source} WHERE {' AND '.join(conditions)}"
 
     def _choose_ranges(self) -> list[_Range]:
-        """The most selective ranges that the filter allows."""
+        """Return the most selective ranges that the filter allows."""
         f, kind = self._filter, self._is_kind
         if f.parent_run_id is not None:
             return [_Range((self._is("parent_run_id", f.parent_run_id), kind))]
@@ -226,7 +158,7 @@ class _Wanted:
         return f"run.{column} = {self.id_value(column, run_id)}"
 
     def _flow_run_ranges(self, flow_run_id: str) -> list[_Range]:
-        """Most tasks of a flow run are its children; the others have an index of their own."""
+        """Return the children of a flow run, and its other tasks, which have their own index."""
         here = self._is("flow_run_id", flow_run_id)
         elsewhere = (here, str(tables.IS_IN_FLOW_RUN), str(tables.IS_NOT_CHILD_OF_FLOW_RUN))
         return [
@@ -237,7 +169,7 @@ class _Wanted:
         ]
 
     def _root_ranges(self, root_run_id: str) -> list[_Range]:
-        """The root itself, its children, and those further down."""
+        """Return the root, its children, and the deeper descendants."""
         root = self.id_value("root_run_id", root_run_id)
         below = (str(tables.IS_BELOW_ROOT), str(tables.IS_NOT_CHILD_OF_ROOT))
         return [
@@ -257,7 +189,7 @@ class _Wanted:
         )
 
     def _list_residual(self) -> list[str]:
-        """All conditions but those on the id; a range that says the same says it once."""
+        """Return all conditions but those on the id. A range does not repeat its own ones."""
         f = self._filter
         found: list[str] = []
         if f.state_names:
@@ -272,7 +204,7 @@ class _Wanted:
         if f.run_name is not None:
             found.append(f"run.run_name = {self.value('run_name', f.run_name)}")
         if f.id_suffix is not None:
-            # The id is in every index that a range reads, so that no row is fetched for this.
+            # Every index that a range reads has the id, so this fetches no row.
             pattern = self.value("id_suffix", suffix_pattern(f.id_suffix))
             found.append(f"{self._syntax.id_digits('run.id')} LIKE {pattern}")
         if f.top_level_only:

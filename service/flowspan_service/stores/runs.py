@@ -1,376 +1,270 @@
-"""The reads of a store, in threads of the caller, on connections of their own."""
+"""The tables of runs, and the mapping of rows to runs.
+
+The order of the values in a row is that of the columns. The unary plus makes plain ints of enums
+and bools, which drivers treat specially.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import heapq
-from itertools import takewhile
+import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-
-from flowspan_service.app.ports import Heads
-from flowspan_service.app.queries import Changes, FoundRuns, LogPage, Page, RunFilter, RunQuery
-from flowspan_service.domain.errors import StoreUnavailableError
-from flowspan_service.domain.flows import Flow
-from flowspan_service.domain.runs import RunKind
-from flowspan_service.domain.sessions import SessionStatus
-from flowspan_service.stores import trees
-from flowspan_service.stores.dialects.base import chunks
-from flowspan_service.stores.engine.bounds import bounded, log_bytes, run_bytes, transition_bytes
-from flowspan_service.stores.logs import LogStatement
-from flowspan_service.stores.rows import log_of, run_of, transition_of
-from flowspan_service.stores.run_lists import KEY_COLUMNS, count_statement, page_statement
-from flowspan_service.stores.schema import (
-    IS_OPEN,
-    deletion,
-    flow,
-    head,
-    run,
-    session,
-    transition,
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    and_,
+    text,
 )
 
+from flowspan_service.domain.payloads import Payload
+from flowspan_service.domain.runs import Run, TraceContext
+from flowspan_service.domain.states import State
+from flowspan_service.stores.engine.bounds import state_bytes, tag_bytes
+from flowspan_service.stores.ids import Id, to_bytes
+from flowspan_service.stores.schema import NAME, metadata
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from sqlalchemy import Select
-    from sqlalchemy.engine import Connection
+Row = tuple[Any, ...]
 
-    from flowspan_service.app.queries import LogQuery, RunKey
-    from flowspan_service.domain.runs import Run, Transition
-    from flowspan_service.stores.dialects.base import Dialect
+RUN_BYTES = 512
+"""The approximate size of the ids, times, numbers and names in a run's message."""
+ID_COLUMNS = 5
+"""The number of ids at the beginning of a row of `run`."""
 
-SCAN_LIMIT = 20_000
-"""How many positions one look for the changes of a tree goes through."""
-FEW_ROWS = 100
-ROWS_BUFFERED = 64
-"""Rows fetched at once: log records of the largest size are then 16 MiB."""
+run = Table(
+    "run",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("parent_run_id", Id),
+    Column("root_run_id", Id, nullable=False),
+    Column("flow_run_id", Id),
+    Column("session_id", Id),
+    Column("kind", SmallInteger, nullable=False),
+    Column("state_type", SmallInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("transition_count", Integer, nullable=False),
+    Column("cause", SmallInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("run_duration_us", BigInteger, nullable=False),
+    Column("state_time_us", BigInteger, nullable=False),
+    Column("started_us", BigInteger),
+    Column("ended_us", BigInteger),
+    Column("state_scheduled_us", BigInteger),
+    Column("state_name", Text, nullable=False),
+    Column("state_message", Text, nullable=False),
+    Column("state_failure", LargeBinary),
+    Column("state_result", LargeBinary),
+    Column("function_name", NAME, nullable=False),
+    Column("run_name", NAME, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("tags", Text),
+    Column("parameters_encoding", Text),
+    Column("parameters", LargeBinary),
+    Column("traceparent", Text),
+    Column("tracestate", Text),
+    Column("parent_span_id", Text),
+    Column("exported_by_service", Boolean),
+)
+"""Flow runs and task runs. The five ids come first: the row mapping and the dialects rely on it.
+
+It has a rowid in SQLite: without one, a search for an id reads whole rows on the way to it, and a
+row may hold megabytes.
+"""
+
+IS_TOP_LEVEL = text("parent_run_id IS NULL")
+IS_BELOW_ROOT = text("root_run_id <> id")
+IS_NOT_CHILD_OF_ROOT = text("(parent_run_id IS NULL OR parent_run_id <> root_run_id)")
+IS_IN_FLOW_RUN = text("flow_run_id IS NOT NULL")
+IS_NOT_CHILD_OF_FLOW_RUN = text("(parent_run_id IS NULL OR parent_run_id <> flow_run_id)")
+IS_OPEN = text("state_type < 6")
+# For "kind = 1", SQLite may prefer another index that begins with the kind.
+IS_FLOW = text("kind <> 2")
+"""The predicates of the partial indexes. A query repeats the predicate to use the index."""
 
 
-def _ended_with_open_runs() -> Select[tuple[str]]:
-    """The sessions that have ended and have open runs: one step along the index for each session.
-
-    The type of a recursive CTE is Any because mypy fails over it.
-    """
-    # Not min(), which PostgreSQL has for UUIDs since version 18 only.
-    next_id = select(run.c.session_id).where(IS_OPEN).order_by(run.c.session_id).limit(1)
-    first = next_id.where(run.c.session_id.is_not(None)).scalar_subquery()
-    found: Any = select(first.label("id")).cte("reporting", recursive=True)
-    following = next_id.where(run.c.session_id > found.c.id).scalar_subquery()
-    every = found.union_all(select(following).where(found.c.id.is_not(None)))
-    ended = session.c.status != SessionStatus.OPEN
-    return select(session.c.id).join(every, every.c.id == session.c.id).where(ended)
+def _run_index(name: str, *columns: str, where: object = None) -> Index:
+    return Index(
+        name,
+        *(run.c[column] for column in columns),
+        sqlite_where=where,
+    )
 
 
-def _streaming(connection: Connection, limit: int) -> Connection:
-    """The connection, fetching rows a few at a time: a page of large ones is not loaded whole.
+_run_index("run_by_state", "kind", "state_type", "id")
+_run_index("run_by_function", "function_name", "kind", "state_type", "id")
+_run_index("run_by_parent", "parent_run_id", "kind", "state_type", "id")
+# The index by parent finds the children of a root, and most runs are children of a root: only the
+# others pay for an entry here. The same holds for tasks whose parent is not their flow run.
+_run_index(
+    "run_by_root",
+    "root_run_id",
+    "kind",
+    "state_type",
+    "id",
+    where=and_(IS_BELOW_ROOT, IS_NOT_CHILD_OF_ROOT),
+)
+_run_index(
+    "run_by_flow_run",
+    "flow_run_id",
+    "kind",
+    "state_type",
+    "id",
+    where=and_(IS_IN_FLOW_RUN, IS_NOT_CHILD_OF_FLOW_RUN),
+)
+_run_index("run_top_level", "kind", "state_type", "id", where=IS_TOP_LEVEL)
+_run_index("run_open", "session_id", "id", where=IS_OPEN)
+_run_index("run_by_name", "run_name", "id", where=IS_FLOW)
 
-    A short page is, for on PostgreSQL this takes two turns more.
-    """
-    return connection.execution_options(yield_per=ROWS_BUFFERED) if limit > FEW_ROWS else connection
+run_tag = Table(
+    "run_tag",
+    metadata,
+    Column("tag", NAME, primary_key=True),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("run_id", Id, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""The runs by tag. The `tags` of a run keep their order."""
 
 
-_ENDED_WITH_OPEN_RUNS = _ended_with_open_runs()
+def run_row(run: Run, null: object) -> Row:
+    """Return a row of `run`, with ids as bytes, and `null` for fields that are None."""
+    state, parameters, trace = run.state, run.parameters, run.trace
+    return (
+        to_bytes(run.id),
+        to_bytes(run.parent_run_id) if run.parent_run_id else null,
+        to_bytes(run.root_run_id),
+        to_bytes(run.flow_run_id) if run.flow_run_id else null,
+        to_bytes(run.session_id) if run.session_id else null,
+        +run.kind,
+        +state.type,
+        run.attempt,
+        run.transition_count,
+        +run.cause,
+        run.position,
+        run.created_us,
+        run.run_duration_us,
+        state.time_us,
+        null if run.started_us is None else run.started_us,
+        null if run.ended_us is None else run.ended_us,
+        null if state.scheduled_us is None else state.scheduled_us,
+        state.name,
+        state.message,
+        null if state.failure is None else state.failure,
+        null if state.result is None else state.result,
+        run.function_name,
+        run.run_name,
+        run.version,
+        json.dumps(run.tags, ensure_ascii=False) if run.tags else null,
+        *((parameters.encoding, parameters.data) if parameters else (null, null)),
+        *(_trace_values(trace) if trace else (null, null, null, null)),
+    )
 
 
-class Reads:
-    """See app.ports.Store."""
+def _trace_values(trace: TraceContext) -> Row:
+    return (
+        trace.traceparent,
+        trace.tracestate,
+        trace.parent_span_id,
+        +trace.exported_by_service,
+    )
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
 
-    @property
-    def is_local(self) -> bool:
-        """See app.ports.Store."""
-        return self._dialect.is_local
+CHANGING_COLUMNS = (
+    "id",
+    "session_id",
+    "state_type",
+    "attempt",
+    "transition_count",
+    "cause",
+    "position",
+    "run_duration_us",
+    "state_time_us",
+    "started_us",
+    "ended_us",
+    "state_scheduled_us",
+    "state_name",
+    "state_message",
+    "state_failure",
+    "state_result",
+)
+"""The id, and the columns that may change after the creation."""
 
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        with self._explained(), self._dialect.reading.connect() as connection:
-            yield connection
 
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Raise the errors of the database as StoreUnavailableError."""
-        if self._dialect.gone is not None:
-            raise StoreUnavailableError(self._dialect.gone)
-        try:
-            yield
-        except PoolTimeoutError as error:
-            raise StoreUnavailableError("All connections to the database are busy.") from error
-        except Exception as error:
-            reason = self._dialect.explain(error)
-            if reason is None:
-                raise
-            raise StoreUnavailableError(reason) from error
+def change_row(run: Run, null: object) -> Row:
+    """Return the values of CHANGING_COLUMNS, with ids as bytes, and `null` for None."""
+    state = run.state
+    return (
+        to_bytes(run.id),
+        to_bytes(run.session_id) if run.session_id else null,
+        +state.type,
+        run.attempt,
+        run.transition_count,
+        +run.cause,
+        run.position,
+        run.run_duration_us,
+        state.time_us,
+        null if run.started_us is None else run.started_us,
+        null if run.ended_us is None else run.ended_us,
+        null if state.scheduled_us is None else state.scheduled_us,
+        state.name,
+        state.message,
+        null if state.failure is None else state.failure,
+        null if state.result is None else state.result,
+    )
 
-    def begun_deletions(self) -> list[str]:
-        """See app.ports.Store."""
-        with self._connection() as connection:
-            return list(connection.scalars(select(deletion.c.run_id)))
 
-    def ended_sessions_with_open_runs(self) -> list[str]:
-        """See app.ports.Store."""
-        with self._connection() as connection:
-            return list(connection.scalars(_ENDED_WITH_OPEN_RUNS))
+def run_of(row: Sequence[Any]) -> Run:
+    """Return the run in a row of `run` with ids as text."""
+    (
+        run_id, parent, root, flow_run, session,
+        kind, state_type, attempt, transition_count, cause, position,
+        created_us, duration_us, state_time_us, started_us, ended_us, scheduled_us,
+        state_name, state_message, failure, result,
+        function_name, run_name, version, tags,
+        encoding, data, traceparent, tracestate, parent_span_id, exported,
+    ) = row  # fmt: skip
+    return Run(
+        id=run_id,
+        kind=kind,
+        function_name=function_name,
+        run_name=run_name,
+        parent_run_id=parent,
+        root_run_id=root,
+        flow_run_id=flow_run,
+        tags=tuple(json.loads(tags)) if tags else (),
+        parameters=Payload(encoding, data) if encoding is not None else None,
+        trace=TraceContext(traceparent, tracestate, parent_span_id, bool(exported))
+        if traceparent is not None
+        else None,
+        version=version,
+        created_us=created_us,
+        state=State(
+            state_type, state_name, state_message, state_time_us, scheduled_us, failure, result
+        ),
+        attempt=attempt,
+        transition_count=transition_count,
+        cause=cause,
+        session_id=session,
+        started_us=started_us,
+        ended_us=ended_us,
+        run_duration_us=duration_us,
+        position=position,
+    )
 
-    def sessions_ended_before(
-        self, ended_before_us: int, *, after_id: str | None, limit: int
-    ) -> list[str]:
-        """See app.ports.Store."""
-        statement = (
-            select(session.c.id)
-            .where(session.c.status != SessionStatus.OPEN)
-            .where(session.c.lease_expires_us < ended_before_us)
-            .order_by(session.c.id)
-            .limit(limit)
-        )
-        if after_id is not None:
-            statement = statement.where(session.c.id > after_id)
-        with self._connection() as connection:
-            return list(connection.scalars(statement))
 
-    def get_run(self, kind: int, run_id: str) -> Run | None:
-        """See app.ports.Store."""
-        with self._explained():
-            return self._dialect.find_run(kind, run_id)
-
-    def list_runs(self, query: RunQuery) -> Page[Run]:
-        """See app.ports.Store."""
-        with self._connection() as connection:
-            statement = page_statement(query, self._dialect, limit=query.limit + 1)
-            runs = self._dialect.fetch_runs(_streaming(connection, query.limit), statement)
-            with contextlib.closing(runs):
-                return bounded(runs, run_bytes, query.limit, query.limit_bytes)
-
-    def list_run_keys(self, query: RunQuery) -> Page[RunKey]:
-        """See app.ports.Store."""
-        limit = query.limit
-        statement = page_statement(query, self._dialect, limit=limit + 1, columns=KEY_COLUMNS)
-        with self._explained():
-            keys = self._dialect.fetch_keys(statement)
-        return Page(keys[:limit], has_more=len(keys) > limit)
-
-    def load_runs(self, run_ids: Sequence[str]) -> list[Run]:
-        """See app.ports.Store."""
-        with self._connection() as connection:
-            return self._dialect.load_runs(connection, run_ids)
-
-    def count_runs(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
-        """See app.ports.Store."""
-        with self._connection() as connection:
-            sql, parameters = count_statement(kind, run_filter, self._dialect)
-            rows = connection.exec_driver_sql(sql, parameters).all()
-        return dict(sorted(tuple(row) for row in rows))
-
-    def tree_runs(
-        self, run_id: str, *, after_id: str | None, limit: int, limit_bytes: int = 2_000_000
-    ) -> Page[Run]:
-        """See app.ports.Store."""
-        with self._connection() as connection:
-            if trees.root_of(connection, run_id) == run_id:
-                return self._root_page(connection, run_id, after_id, limit, limit_bytes)
-            statement = trees.tree_statement(run_id, after_id=after_id, limit=limit + 1)
-            with _streaming(connection, limit).execute(statement) as rows:
-                return bounded(map(run_of, rows), run_bytes, limit, limit_bytes)
-
-    def _root_page(
-        self,
-        connection: Connection,
-        root_run_id: str,
-        after_id: str | None,
-        limit: int,
-        limit_bytes: int,
-    ) -> Page[Run]:
-        """A page of a whole tree: two lists, merged, so that it costs the same wherever it is."""
-        whole = RunFilter(root_run_id=root_run_id)
-        with contextlib.ExitStack() as stack:
-            lists = [
-                stack.enter_context(
-                    contextlib.closing(
-                        self._dialect.fetch_runs(
-                            _streaming(connection, limit),
-                            page_statement(
-                                RunQuery(kind, whole, oldest_first=True, after_id=after_id),
-                                self._dialect,
-                                limit=limit + 1,
-                            ),
-                        )
-                    )
-                )
-                for kind in RunKind
-            ]
-            merged = heapq.merge(*lists, key=lambda found: found.id)
-            return bounded(merged, run_bytes, limit, limit_bytes)
-
-    def tree_ids(self, run_id: str) -> list[str]:
-        """See app.ports.Store."""
-        with self._connection() as connection:
-            is_root = trees.root_of(connection, run_id) == run_id
-            ids = trees.tree_ids(run_id, is_root=is_root).subquery()
-            return list(connection.scalars(select(ids.c.id).order_by(ids.c.id)))
-
-    def runs(self, run_ids: Sequence[str], *, limit_bytes: int = 2_000_000) -> FoundRuns:
-        """See app.ports.Store."""
-        found: list[Run] = []
-        size = asked = 0
-        with self._connection() as connection:
-            for chunk in chunks(run_ids, ROWS_BUFFERED):
-                some = self._dialect.load_runs(connection, chunk)
-                found += sorted(some, key=lambda each: each.id)
-                asked += len(chunk)
-                size += sum(map(run_bytes, some))
-                if size > limit_bytes:
-                    break
-        return FoundRuns(found, asked)
-
-    def transitions(self, run_id: str) -> list[Transition]:
-        """See app.ports.Store."""
-        return self.transition_page(run_id).items
-
-    def transition_page(
-        self,
-        run_id: str,
-        *,
-        after_ordinal: int = 0,
-        limit: int | None = None,
-        limit_bytes: int = 2_000_000,
-    ) -> Page[Transition]:
-        """See app.ports.Store."""
-        with self._connection() as connection:
-            last = connection.execute(select(run.c.position).where(run.c.id == run_id)).scalar()
-            if last is None:
-                return Page([], has_more=False)
-            positions = trees.history(last)
-            statement = (
-                select(transition)
-                .join(positions, transition.c.position == positions.c.position)
-                .where(transition.c.ordinal > after_ordinal)
-                .order_by(transition.c.position)
-            )
-            if limit is None:
-                rows = connection.execute(statement)
-                return Page([transition_of(row) for row in rows], has_more=False)
-            with _streaming(connection, limit).execute(statement.limit(limit + 1)) as rows:
-                return bounded(map(transition_of, rows), transition_bytes, limit, limit_bytes)
-
-    def changes(
-        self, *, after: int, run_id: str | None, limit: int, limit_bytes: int = 2_000_000
-    ) -> Changes:
-        """See app.ports.Store."""
-        with self._explained():
-            # First the head: what is committed while we look belongs to the next call.
-            newest, root = self._dialect.find_place(run_id)
-            upto = newest
-            if run_id is not None:
-                if root is None:
-                    return Changes([], max(after, upto), has_more=False)
-                upto = min(upto, after + SCAN_LIMIT)
-            with self._dialect.transitions_between(
-                after, upto, root_run_id=root, limit=limit + 1
-            ) as transitions:
-                page = bounded(transitions, transition_bytes, limit, limit_bytes)
-            found, runs = self._with_runs(page.items, limit_bytes)
-        if page.has_more or len(found) < len(page.items):
-            upto = found[-1].position
-        if run_id not in (None, root):
-            with self._connection() as connection:
-                inside = trees.members(connection, runs, of_run=str(run_id))
-            runs = {key: value for key, value in runs.items() if key in inside}
-        # A run that was deleted in between has no changes to tell of.
-        pairs = [(change, runs[change.run_id]) for change in found if change.run_id in runs]
-        return Changes(pairs, max(after, upto), has_more=upto < newest)
-
-    def _with_runs(
-        self, changes: list[Transition], limit_bytes: int
-    ) -> tuple[list[Transition], dict[str, Run]]:
-        """The first changes and their runs, fewer than all where the runs are large."""
-        run_ids = list(dict.fromkeys(change.run_id for change in changes))
-        runs: dict[str, Run] = {}
-        size = asked = 0
-        for chunk in chunks(run_ids, ROWS_BUFFERED):
-            asked += len(chunk)
-            for found in self._dialect.find_runs(chunk):
-                runs[found.id] = found
-                size += run_bytes(found)
-            if size > limit_bytes:
-                break
-        missing = set(run_ids[asked:])
-        known = list(takewhile(lambda change: change.run_id not in missing, changes))
-        return known, runs
-
-    def size_bytes(self) -> int:
-        """See app.ports.Store."""
-        with self._connection() as connection:
-            return self._dialect.size_bytes(connection)
-
-    def position(self) -> int:
-        """See app.ports.Store."""
-        with self._connection() as connection:
-            return int(connection.execute(select(head.c.position)).scalar_one())
-
-    def heads(self) -> Heads:
-        """See app.ports.Store."""
-        with self._connection() as connection:
-            return Heads(*connection.execute(select(head.c.position, head.c.log_position)).one())
-
-    def changed_roots(self, after: int, upto: int) -> set[str] | None:
-        """See app.ports.Store."""
-        if upto - after > SCAN_LIMIT:
-            return None
-        statement = (
-            select(run.c.root_run_id)
-            .join(transition, transition.c.run_id == run.c.id)
-            .where(transition.c.position > after, transition.c.position <= upto)
-            .distinct()
-        )
-        with self._connection() as connection:
-            return set(connection.scalars(statement))
-
-    def log_position(self) -> int:
-        """See app.ports.Store."""
-        with self._connection() as connection:
-            return int(connection.execute(select(head.c.log_position)).scalar_one())
-
-    def commit_time(self, position: int) -> int:
-        """See app.ports.Store."""
-        statement = select(transition.c.commit_us).where(transition.c.position == position)
-        with self._connection() as connection:
-            return int(connection.execute(statement).scalar() or 0)
-
-    def list_logs(self, query: LogQuery) -> LogPage:
-        """See app.ports.Store."""
-        find = "instr" if self._dialect.name == "sqlite" else "strpos"
-        with self._connection() as connection:
-            statement = LogStatement(connection, query, text_position=find)
-            with _streaming(connection, query.limit).execute(statement.records()) as rows:
-                page = bounded(map(log_of, rows), log_bytes, query.limit, query.limit_bytes)
-        if page.has_more:
-            return LogPage(page.items, page.items[-1].position, has_more=True)
-        if statement.end is not None:
-            return LogPage(page.items, statement.end, has_more=True)
-        # Of records that were committed meanwhile, those up to the last one here were read.
-        last = page.items[-1].position if page.items else 0
-        looked_at = max(query.after_position, statement.newest, last)
-        return LogPage(page.items, looked_at, has_more=False)
-
-    def get_flow(self, *, flow_id: str | None = None, name: str | None = None) -> Flow | None:
-        """See app.ports.Store."""
-        statement = select(flow)
-        if flow_id is not None:
-            statement = statement.where(flow.c.id == flow_id)
-        if name is not None:
-            statement = statement.where(flow.c.name == name)
-        with self._connection() as connection:
-            row = connection.execute(statement.limit(1)).first()
-        return Flow(*row) if row is not None else None
-
-    def list_flows(self, *, after_name: str | None, limit: int) -> list[Flow]:
-        """See app.ports.Store."""
-        statement = select(flow).order_by(flow.c.name).limit(limit)
-        if after_name is not None:
-            statement = statement.where(flow.c.name > after_name)
-        with self._connection() as connection:
-            return [Flow(*row) for row in connection.execute(statement)]
+def run_bytes(run: Run) -> int:
+    """Return the approximate size of a run's message."""
+    size = RUN_BYTES + state_bytes(run.state)
+    if run.parameters is not None:
+        size += len(run.parameters.data)
+    return size + tag_bytes(run.tags) if run.tags else size

@@ -1,12 +1,24 @@
-"""The store: the writer and the reads over one database."""
+"""The store: the writer, and the reads of each noun, over one database."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from sqlalchemy import select
+
+from flowspan_service.app.ports import Heads
+from flowspan_service.stores.artifacts import ArtifactReads
+from flowspan_service.stores.commands import CommandReads
+from flowspan_service.stores.deletions import DeletionReads
+from flowspan_service.stores.engine.reading import Reading
 from flowspan_service.stores.engine.writer import Writer
-from flowspan_service.stores.object_reads import ObjectReads
-from flowspan_service.stores.schema import SCHEMA_VERSION
+from flowspan_service.stores.flows import FlowReads
+from flowspan_service.stores.logs import LogReads
+from flowspan_service.stores.run_reads import RunReads
+from flowspan_service.stores.schema import SCHEMA_VERSION, head
+from flowspan_service.stores.sessions import SessionReads
+from flowspan_service.stores.transitions import TransitionReads
+from flowspan_service.stores.variables import VariableReads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SqlStore(ObjectReads):
+class SqlStore:
     """See app.ports.Store. Made by `opening.open_store`."""
 
     def __init__(
@@ -29,41 +41,76 @@ class SqlStore(ObjectReads):
         clock: Clock,
         on_point: Callable[[str], None] | None = None,
     ) -> None:
-        super().__init__(dialect)
         self.identity = identity
+        self._dialect = dialect
+        self._reading = reading = Reading(dialect)
         self._writer = Writer(dialect, clock, on_point)
+        self.artifacts = ArtifactReads(reading)
+        self.commands = CommandReads(reading)
+        self.deletions = DeletionReads(reading)
+        self.flows = FlowReads(reading)
+        self.logs = LogReads(reading)
+        self.runs = RunReads(reading)
+        self.sessions = SessionReads(reading)
+        self.transitions = TransitionReads(reading)
+        self.variables = VariableReads(reading)
 
     def submit(self, operation: Operation[T]) -> Future[T]:
-        """See app.ports.Store."""
+        """Queue a change. The future is resolved after the commit."""
         return self._writer.submit(operation)
 
     @property
+    def queued_weight(self) -> int:
+        """The weight of the waiting operations."""
+        return self._writer.queued_weight
+
+    @property
+    def is_local(self) -> bool:
+        """True if reading a row takes less time than waking another thread to read it."""
+        return self._dialect.is_local
+
+    @property
     def gone(self) -> str | None:
-        """See app.ports.Store."""
+        """The reason why the opened database is gone; None if it is there."""
         return self._dialect.gone
 
     def problem(self) -> str | None:
-        """See app.ports.Store."""
+        """Check the database; return why it is unusable, or None. May block for seconds."""
         return self._dialect.look() or self._writer.problem
 
-    @property
-    def queued_weight(self) -> int:
-        """See app.ports.Store."""
-        return self._writer.queued_weight
-
     def write_times(self) -> WriteTimes:
-        """See app.ports.Store."""
+        """Return the longest times that a transaction held the writer."""
         return self._writer.write_times()
 
+    def position(self) -> int:
+        """Return the position of the last committed transition; 0 if there is none."""
+        with self._reading.connection() as connection:
+            return int(connection.execute(select(head.c.position)).scalar_one())
+
+    def log_position(self) -> int:
+        """Return the position of the last committed log record; 0 if there is none."""
+        with self._reading.connection() as connection:
+            return int(connection.execute(select(head.c.log_position)).scalar_one())
+
+    def heads(self) -> Heads:
+        """Return the progress of the database."""
+        with self._reading.connection() as connection:
+            return Heads(*connection.execute(select(head.c.position, head.c.log_position)).one())
+
+    def size_bytes(self) -> int:
+        """Return the size of the database; 0 if it is unknown."""
+        with self._reading.connection() as connection:
+            return self._dialect.size_bytes(connection)
+
     def on_commit(self, listener: CommitListener) -> None:
-        """See app.ports.Store."""
+        """Call the listener after each commit that changed something, in the writer's thread."""
         self._writer.on_commit(listener)
 
     def schema_version(self) -> str:
-        """See app.ports.Store."""
+        """Return the version of the schema."""
         return SCHEMA_VERSION
 
     def close(self) -> None:
-        """See app.ports.Store."""
+        """Commit the waiting operations, and end the writer."""
         self._writer.close()
         self._dialect.dispose()

@@ -1,4 +1,4 @@
-"""Queries along the two chains in the tables: runs to parents, transitions to those before."""
+"""Queries along the chain from runs to their parents."""
 
 from __future__ import annotations
 
@@ -6,27 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from flowspan_service.stores.schema import (
-    IS_BELOW_ROOT,
-    IS_NOT_CHILD_OF_ROOT,
-    run,
-    transition,
-)
+from flowspan_service.stores.runs import IS_BELOW_ROOT, IS_NOT_CHILD_OF_ROOT, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from sqlalchemy import CTE, Select, SelectBase
+    from sqlalchemy import Select, SelectBase
     from sqlalchemy.engine import Connection
 
 
 def root_of(connection: Connection, run_id: str) -> str | None:
-    """The root of the run's tree; None if there is no such run."""
+    """Return the root of the run's tree; None if there is no such run."""
     return connection.execute(select(run.c.root_run_id).where(run.c.id == run_id)).scalar()
 
 
 def tree_ids(run_id: str, *, is_root: bool) -> SelectBase:
-    """The ids of the run and of all that it called, in any order."""
+    """Return the ids of the run and its descendants, in any order."""
     if is_root:
         # Three ranges of indexes instead of a walk from parent to child.
         return (
@@ -49,7 +44,7 @@ def tree_ids(run_id: str, *, is_root: bool) -> SelectBase:
 def tree_statement(
     run_id: str, *, after_id: str | None = None, limit: int | None = None
 ) -> Select[*tuple[Any, ...]]:
-    """The run, which is not a root, and all that it called, by id ascending."""
+    """Return the run, which is not a root, and its descendants, by id ascending."""
     ids = tree_ids(run_id, is_root=False).subquery()
     statement = select(run).join(ids, run.c.id == ids.c.id).order_by(ids.c.id)
     if after_id is not None:
@@ -58,7 +53,7 @@ def tree_statement(
 
 
 def members(connection: Connection, run_ids: Iterable[str], *, of_run: str) -> set[str]:
-    """Those of the runs that the run called, directly or through others, or that are the run."""
+    """Return the runs among these that are the run or its descendants."""
     ids = list(run_ids)
     if not ids:
         return set()
@@ -71,26 +66,3 @@ def members(connection: Connection, run_ids: Iterable[str], *, of_run: str) -> s
         select(up.c.start, run.c.id, run.c.parent_run_id).join(up, run.c.id == up.c.parent_run_id)
     )
     return set(connection.execute(select(up.c.start).where(up.c.id == of_run)).scalars())
-
-
-def history(position: int) -> CTE:
-    """The transitions of a run from its last one, at that position, back to the first."""
-    return _chain([position])
-
-
-def history_positions(positions: Sequence[int]) -> Select[tuple[int]]:
-    """The positions of all transitions of runs whose last ones are at these positions."""
-    return select(_chain(positions).c.position)
-
-
-def _chain(positions: Sequence[int]) -> CTE:
-    chain = (
-        select(transition.c.position, transition.c.previous)
-        .where(transition.c.position.in_(positions))
-        .cte("history", recursive=True)
-    )
-    return chain.union_all(
-        select(transition.c.position, transition.c.previous).join(
-            chain, transition.c.position == chain.c.previous
-        )
-    )

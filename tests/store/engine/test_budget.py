@@ -19,7 +19,8 @@ from tests.store.builders import (
     put_artifacts,
 )
 
-from flowspan_service.app.queries import ArtifactQuery, LogQuery
+from flowspan_service.app.ports.artifacts import ArtifactQuery
+from flowspan_service.app.ports.logs import LogQuery
 from flowspan_service.app.reports import ApplyReport, NotUnderstood, ReportedEvent
 from flowspan_service.app.sessions import EndSession, OpenSession
 from flowspan_service.domain.artifacts import ArtifactChange
@@ -29,8 +30,8 @@ from flowspan_service.domain.runs import NewRun, RunKind
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.domain.verdicts import VerdictKind
 from flowspan_service.stores.engine import cache
-from flowspan_service.stores.engine.bounds import run_bytes
 from flowspan_service.stores.engine.budget import PRELOADED_BYTES
+from flowspan_service.stores.runs import run_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -144,7 +145,7 @@ def test_promise_others_do_not_wait_for_small_events_about_large_runs(
         assert len(report.result(60).verdicts) == refused
         assert all(each.state.result is None for each in report.result(60).verdicts)
     if kind == "logs":
-        assert all(len(store.list_logs(LogQuery(run_id)).items) == 1 for run_id, _ in events)
+        assert all(len(store.logs.list(LogQuery(run_id)).items) == 1 for run_id, _ in events)
     if kind == "creations":
         kinds = {verdict.kind for verdict in report.result(60).verdicts}
         assert kinds == {VerdictKind.DUPLICATE}
@@ -176,7 +177,7 @@ def test_the_large_runs_themselves_stay_whole(store: SqlStore) -> None:
     events = [entered(run) for run in runs] + [entered(run, StateType.COMPLETED) for run in runs]
     store.submit(a_report(session_id, 1, *events)).result(60)
     for run in runs:
-        found = store.get_run(RunKind.FLOW, run.id)
+        found = store.runs.get(RunKind.FLOW, run.id)
         assert found is not None
         assert found.parameters == Payload("json", bytes(LARGE))
         assert (found.state.type, found.transition_count) == (StateType.COMPLETED, 3)
@@ -186,7 +187,7 @@ def test_runs_that_the_writer_remembers_count_when_they_are_written_again(store:
     session_id, other = open_session(store), open_session(store)
     runs = large_runs(store, "parameters")
     for run in runs:
-        do(store, lambda uow, run=run: uow.run(run.id))
+        do(store, lambda uow, run=run: uow.runs.get(run.id))
     commits, gate = Commits(store), Gate(store)
     report = commits.submit("report", a_report(session_id, 1, *map(entered, runs)))
     commits.submit("other", a_report(other, 1, UNKNOWN))
@@ -212,7 +213,7 @@ def test_small_changes_of_large_artifacts_are_many_transactions(store: SqlStore)
     gate.open()
     assert report.result(60).verdicts == []
     assert commits.order == ["other", "report"]
-    found = store.list_artifacts(ArtifactQuery(oldest_first=True, limit_bytes=1 << 30)).items
+    found = store.artifacts.list(ArtifactQuery(oldest_first=True, limit_bytes=1 << 30)).items
     assert found == [
         replace(each, description="changed 2", updated_us=each.updated_us) for each in artifacts
     ]
@@ -226,7 +227,7 @@ def test_a_report_that_is_cut_does_not_meet_the_operation_that_spoils_its_group(
     runs = large_runs(store, "result")
 
     def spoil(uow: Any) -> None:
-        uow.add_run(a_run())
+        uow.runs.add(a_run())
         raise ZeroDivisionError
 
     commits, gate = Commits(store), Gate(store)
@@ -253,7 +254,7 @@ def test_a_store_that_closes_finishes_the_reports_that_it_has_begun(
     assert report.result(0).up_to_sequence == COUNT
     assert later.result(0).up_to_sequence == COUNT + 1
     again = open_url(store_url)
-    assert all(len(again.list_logs(LogQuery(run.id)).items) == 1 for run in runs)
+    assert all(len(again.logs.list(LogQuery(run.id)).items) == 1 for run in runs)
 
 
 def test_the_payloads_of_the_runs_that_are_remembered_are_bounded(

@@ -20,7 +20,6 @@ from tests.store.builders import (
 )
 
 from flowspan_service.domain.payloads import Payload
-from flowspan_service.domain.runs import Run
 from flowspan_service.domain.states import StateType
 from flowspan_service.stores.engine import cache as cache_module
 from flowspan_service.stores.engine.cache import Cache
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     import pytest
 
     from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.domain.runs import Run
     from flowspan_service.stores.store import SqlStore
 
 RUNS = 4
@@ -65,8 +65,8 @@ class _Example:
 
     def seen(self, uow: UnitOfWork) -> dict[str, Any]:
         """Return everything that the transaction sees of the example."""
-        found: dict[str, Any] = {each: deepcopy(uow.run(each)) for each in self.run_ids}
-        found |= {each: deepcopy(uow.session(each)) for each in self.session_ids}
+        found: dict[str, Any] = {each: deepcopy(uow.runs.get(each)) for each in self.run_ids}
+        found |= {each: deepcopy(uow.sessions.get(each)) for each in self.session_ids}
         return found
 
     def take(self, uow: UnitOfWork, steps: Sequence[tuple[str, int, Any]]) -> None:
@@ -75,32 +75,34 @@ class _Example:
 
     def _add(self, uow: UnitOfWork, number: int, parent: int | None) -> None:
         run_id = self.run_ids[number]
-        if uow.run(run_id) is None:
-            above = uow.run(self.run_ids[parent]) if parent is not None else None
-            uow.add_run(a_run(id=run_id, parent=above, session_id=self.session_ids[0]))
+        if uow.runs.get(run_id) is None:
+            above = uow.runs.get(self.run_ids[parent]) if parent is not None else None
+            uow.runs.add(a_run(id=run_id, parent=above, session_id=self.session_ids[0]))
 
     def _move(self, uow: UnitOfWork, number: int, state_type: int) -> None:
-        run = uow.run(self.run_ids[number])
+        run = uow.runs.get(self.run_ids[number])
         if run is not None:
-            uow.add_transition(enter(run, state_type, message=f"{run.transition_count}"))
+            uow.runs.add_transition(enter(run, state_type, message=f"{run.transition_count}"))
 
     def _adopt(self, uow: UnitOfWork, number: int, session: int) -> None:
         """Change the one thing that may change without a transition."""
-        run = uow.run(self.run_ids[number])
+        run = uow.runs.get(self.run_ids[number])
         if run is not None:
             run.session_id = self.session_ids[session]
-            uow.update_run(run)
+            uow.runs.update(run)
 
     def _delete(self, uow: UnitOfWork, number: int, _: None) -> None:
         delete_tree(uow, self.run_ids[number])
 
     def _open(self, uow: UnitOfWork, session: int, _: None) -> None:
-        uow.open_runs_of(self.session_ids[session], limit=9, limit_bytes=10**6)
+        uow.runs.open_of(self.session_ids[session], limit=9, limit_bytes=10**6)
 
     def _renew(self, uow: UnitOfWork, number: int, _: None) -> None:
-        session = uow.session(self.session_ids[number]) or a_session(id=self.session_ids[number])
+        session = uow.sessions.get(self.session_ids[number]) or a_session(
+            id=self.session_ids[number]
+        )
         session.renew(uow.now_us)
-        uow.save_session(session)
+        uow.sessions.save(session)
 
     def _undone(self, uow: UnitOfWork, number: int, _: None) -> None:
         self._move(uow, number, StateType.PAUSED)
@@ -199,12 +201,12 @@ def test_after_a_commit_of_another_process_only_its_runs_are_read_again(
     reads = _Reads(one, monkeypatch)
     move(two, theirs.id, StateType.RUNNING)
     wanted = [run.id for run in mine]
-    do(one, lambda uow: [uow.run(each) for each in wanted], *wanted)
+    do(one, lambda uow: [uow.runs.get(each) for each in wanted], *wanted)
     assert (reads.rows, reads.versions) == ([], [wanted])
     # What was confirmed is not asked about again.
-    do(one, lambda uow: [uow.run(each) for each in wanted], *wanted)
+    do(one, lambda uow: [uow.runs.get(each) for each in wanted], *wanted)
     assert len(reads.versions) == 1
-    state = do(one, lambda uow: uow.run(theirs.id).state.type, theirs.id)
+    state = do(one, lambda uow: uow.runs.get(theirs.id).state.type, theirs.id)
     assert state == StateType.RUNNING
     assert reads.rows == [theirs.id]
 
@@ -214,11 +216,11 @@ def test_sessions_are_read_together_after_a_commit_of_another_process(
 ) -> None:
     one, two = open_url(store_url), open_url(store_url)
     sessions = [a_session() for _ in range(3)]
-    do(one, lambda uow: [uow.save_session(each) for each in sessions])
+    do(one, lambda uow: [uow.sessions.save(each) for each in sessions])
     add_runs(two, [a_run()])
     futures = []
     for session in sessions:
-        operation = Op(lambda uow, session=session: uow.session(session.id).renewals)
+        operation = Op(lambda uow, session=session: uow.sessions.get(session.id).renewals)
         operation.session_id = session.id  # type: ignore[attr-defined] # as ApplyReport has one
         futures.append(one.submit(operation))
     assert [future.result(60) for future in futures] == [0, 0, 0]

@@ -18,7 +18,7 @@ HOUR_US = 3_600_000_000
 
 
 def commits(store: SqlStore, run_id: str) -> list[int]:
-    return [each.commit_us - START_US for each in store.transitions(run_id)]
+    return [each.commit_us - START_US for each in store.transitions.of_run(run_id)]
 
 
 @pytest.mark.parametrize("restarted", [True, False])

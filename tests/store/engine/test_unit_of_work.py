@@ -22,7 +22,7 @@ from tests.store.builders import (
     new_id,
 )
 
-from flowspan_service.app.queries import LogQuery
+from flowspan_service.app.ports.logs import LogQuery
 from flowspan_service.domain.states import TERMINAL_TYPES, StateType
 
 if TYPE_CHECKING:
@@ -80,38 +80,38 @@ class Example:
 
     def _add(self, uow: UnitOfWork, model: Model, name: int, parent: int | None) -> None:
         run_id = self.run_ids[name]
-        found = uow.run(run_id)
+        found = uow.runs.get(run_id)
         assert (found is None) == (run_id not in model.runs)
         if found is not None:
             return
-        above = uow.run(self.run_ids[parent]) if parent is not None else None
+        above = uow.runs.get(self.run_ids[parent]) if parent is not None else None
         run = a_run(id=run_id, parent=above, session_id=self.session_ids[0])
-        uow.add_run(run)
+        uow.runs.add(run)
         model.runs[run_id] = deepcopy(run)
         model.histories[run_id] = [run.state.type]
         model.logs[run_id] = []
 
     def _move(self, uow: UnitOfWork, model: Model, name: int, state_type: int) -> None:
-        run = uow.run(self.run_ids[name])
+        run = uow.runs.get(self.run_ids[name])
         if run is None:
             assert self.run_ids[name] not in model.runs
             return
-        uow.add_transition(enter(run, state_type, message=f"{name}"))
+        uow.runs.add_transition(enter(run, state_type, message=f"{name}"))
         model.runs[run.id] = deepcopy(run)
         model.histories[run.id].append(int(state_type))
 
     def _adopt(self, uow: UnitOfWork, model: Model, name: int, given: bool) -> None:
-        run = uow.run(self.run_ids[name])
+        run = uow.runs.get(self.run_ids[name])
         if run is None:
             return
         run.session_id = self.session_ids[1] if given else None
-        uow.update_run(run)
+        uow.runs.update(run)
         model.runs[run.id] = deepcopy(run)
 
     def _log(self, uow: UnitOfWork, model: Model, name: int, text: str) -> None:
-        run = uow.run(self.run_ids[name])
+        run = uow.runs.get(self.run_ids[name])
         if run is not None:
-            uow.add_logs([a_log(run, text)])
+            uow.logs.add([a_log(run, text)])
             model.logs[run.id].append(text)
 
     def _delete(self, uow: UnitOfWork, model: Model, name: int, _: None) -> None:
@@ -124,17 +124,17 @@ class Example:
 
     def _session(self, uow: UnitOfWork, model: Model, name: int, sequence: int) -> None:
         session_id = self.session_ids[name]
-        found = uow.session(session_id)
+        found = uow.sessions.get(session_id)
         assert (found.last_sequence if found else None) == model.sessions.get(session_id)
-        uow.save_session(a_session(id=session_id, last_sequence=sequence))
+        uow.sessions.save(a_session(id=session_id, last_sequence=sequence))
         model.sessions[session_id] = sequence
 
     def _look(self, uow: UnitOfWork, model: Model, name: int, _: None) -> None:
         run_id = self.run_ids[name]
-        assert uow.run(run_id) == model.runs.get(run_id)
+        assert uow.runs.get(run_id) == model.runs.get(run_id)
         tree = self._tree(model, run_id).items()
         unended = {key: run for key, run in tree if run.state.type not in TERMINAL_TYPES}
-        unfinished, _ = uow.open_run_below(run_id, after=None)
+        unfinished, _ = uow.deletions.open_run_below(run_id, after=None)
         assert (unfinished is None) == (not unended)
         assert unfinished is None or unended[unfinished.id] == unfinished
         session_id = self.session_ids[name]
@@ -143,7 +143,7 @@ class Example:
             for run in model.runs.values()
             if run.session_id == session_id and run.state.type not in TERMINAL_TYPES
         ]
-        found = [run.id for run in uow.open_runs_of(session_id, limit=9, limit_bytes=10**6).items]
+        found = [run.id for run in uow.runs.open_of(session_id, limit=9, limit_bytes=10**6).items]
         assert found == sorted(open_ids, reverse=True)
 
     @staticmethod
@@ -161,12 +161,12 @@ class Example:
         """Compares the store with the model."""
         for run_id in self.run_ids:
             expected = self.model.runs.get(run_id)
-            found = [store.get_run(kind, run_id) for kind in (1, 2)]
+            found = [store.runs.get(kind, run_id) for kind in (1, 2)]
             assert found[expected.kind - 1 if expected else 0] == expected
-            history = store.transitions(run_id)
+            history = store.transitions.of_run(run_id)
             assert [one.state.type for one in history] == self.model.histories.get(run_id, [])
             assert [one.ordinal for one in history] == list(range(1, len(history) + 1))
-            logs = store.list_logs(LogQuery(run_id=run_id)).items
+            logs = store.logs.list(LogQuery(run_id=run_id)).items
             assert [entry.message for entry in logs] == self.model.logs.get(run_id, [])
 
 
@@ -200,10 +200,14 @@ def test_deleted_runs_are_looked_up_together(store: SqlStore) -> None:
     statements: list[str] = []
 
     def look(uow: UnitOfWork) -> set[str]:
-        before = {run_id for run_id in (*unknown, gone, ended, later) if uow.was_deleted(run_id)}
+        before = {
+            run_id for run_id in (*unknown, gone, ended, later) if uow.deletions.was_deleted(run_id)
+        }
         assert before == {gone}
         delete_tree(uow, later)
-        return {run_id for run_id in (*unknown, gone, ended, later) if uow.was_deleted(run_id)}
+        return {
+            run_id for run_id in (*unknown, gone, ended, later) if uow.deletions.was_deleted(run_id)
+        }
 
     engine = store._dialect.writing
 

@@ -58,9 +58,9 @@ def adding(run: Run) -> Op:
     """Adds the run if it is not there; says whether it was new."""
 
     def add(uow: UnitOfWork) -> bool:
-        if uow.run(run.id) is not None:
+        if uow.runs.get(run.id) is not None:
             return False
-        uow.add_run(run)
+        uow.runs.add(run)
         return True
 
     return Op(add, [run.id])
@@ -71,14 +71,14 @@ def raising(error: Exception, *, after_changing: bool) -> Op:
 
     def fail(uow: UnitOfWork) -> None:
         if after_changing:
-            uow.add_run(run)
+            uow.runs.add(run)
         raise error
 
     return Op(fail, [run.id])
 
 
 def is_there(store: SqlStore, run: Run) -> bool:
-    return store.get_run(RunKind.FLOW, run.id) is not None
+    return store.runs.get(RunKind.FLOW, run.id) is not None
 
 
 def test_promise_acked_is_durable_once_the_future_is_done(
@@ -111,10 +111,10 @@ def test_promise_exactly_once_when_a_commit_fails_to_the_caller(
     # The caller cannot know, and does it again.
     again = adding(a_run(id=run.id, parent=parent, kind=RunKind.FLOW))
     assert store.submit(again).result(60) is (point == BEFORE_COMMIT)
-    assert [one.ordinal for one in store.transitions(run.id)] == [1]
+    assert [one.ordinal for one in store.transitions.of_run(run.id)] == [1]
     assert store.position() == 2
     move(store, run.id, StateType.RUNNING)
-    assert [one.position for one in store.transitions(run.id)] == [2, 3]
+    assert [one.position for one in store.transitions.of_run(run.id)] == [2, 3]
 
 
 @pytest.mark.parametrize("after_changing", [True, False])
@@ -135,7 +135,12 @@ def test_a_poison_operation_fails_alone(
     assert [future.result(60) for future in good] == [True] * 4
     assert all(is_there(store, run) for run in runs)
     assert store.position() == 4
-    assert [one.position for run in runs for one in store.transitions(run.id)] == [1, 2, 3, 4]
+    assert [one.position for run in runs for one in store.transitions.of_run(run.id)] == [
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_an_operation_that_the_database_refuses_fails_alone(store: SqlStore) -> None:
@@ -143,7 +148,7 @@ def test_an_operation_that_the_database_refuses_fails_alone(store: SqlStore) -> 
     run = a_run()
     good = store.submit(adding(run))
     # Does not look whether the run is there: the database must object.
-    bad = store.submit(Op(lambda uow: uow.add_run(a_run(run_name=None))))
+    bad = store.submit(Op(lambda uow: uow.runs.add(a_run(run_name=None))))
     other = store.submit(adding(a_run()))
     gate.open()
     with pytest.raises(Exception, match=r"(?i)null|encode"):
@@ -157,15 +162,15 @@ def test_a_changed_record_of_a_failed_operation_is_forgotten(store: SqlStore) ->
     add_runs(store, [run])
 
     def spoil(uow: UnitOfWork) -> None:
-        found = uow.run(run.id)
+        found = uow.runs.get(run.id)
         assert found is not None
-        uow.add_transition(enter(found, StateType.FAILED))
+        uow.runs.add_transition(enter(found, StateType.FAILED))
         raise AlreadyExistsError("after all not")
 
     with pytest.raises(AlreadyExistsError):
         store.submit(Op(spoil, [run.id])).result(60)
-    assert do(store, lambda uow: uow.run(run.id).state.type, run.id) == StateType.PENDING
-    assert len(store.transitions(run.id)) == 1
+    assert do(store, lambda uow: uow.runs.get(run.id).state.type, run.id) == StateType.PENDING
+    assert len(store.transitions.of_run(run.id)) == 1
 
 
 def test_promise_creating_is_idempotent_for_64_creators_at_once(store: SqlStore) -> None:
@@ -179,7 +184,7 @@ def test_promise_creating_is_idempotent_for_64_creators_at_once(store: SqlStore)
 
         created = list(pool.map(create, range(64)))
     assert created.count(True) == 1
-    assert len(store.transitions(run_id)) == 1
+    assert len(store.transitions.of_run(run_id)) == 1
 
 
 def test_64_threads_lose_and_double_nothing(store: SqlStore) -> None:
@@ -192,12 +197,12 @@ def test_64_threads_lose_and_double_nothing(store: SqlStore) -> None:
             run = a_run()
 
             def report(uow: UnitOfWork, run: Run = run, step: int = step) -> None:
-                known = uow.session(session.id)
+                known = uow.sessions.get(session.id)
                 assert (known.last_sequence if known else 0) == step - 1
                 session.last_sequence = step
-                uow.save_session(session)
-                uow.add_run(run)
-                uow.add_logs([a_log(run)])
+                uow.sessions.save(session)
+                uow.runs.add(run)
+                uow.logs.add([a_log(run)])
 
             store.submit(Op(report, [run.id])).result(60)
             ids.append(run.id)
@@ -205,20 +210,20 @@ def test_64_threads_lose_and_double_nothing(store: SqlStore) -> None:
 
     with ThreadPoolExecutor(64) as pool:
         ids = [run_id for found in pool.map(work, range(64)) for run_id in found]
-    changes, upto, _ = store.changes(after=0, run_id=None, limit=10_000)
+    changes, upto, _ = store.transitions.changes(after=0, run_id=None, limit=10_000)
     assert [change.position for change, _ in changes] == list(range(1, 513))
     assert sorted(change.run_id for change, _ in changes) == sorted(ids)
     assert upto == store.position() == 512
     for session in sessions:
-        assert do(store, lambda uow, key=session.id: uow.session(key).last_sequence) == 8
+        assert do(store, lambda uow, key=session.id: uow.sessions.get(key).last_sequence) == 8
 
 
 def test_operations_see_what_those_before_them_did(store: SqlStore) -> None:
     gate = Gate(store)
     run = a_run()
     store.submit(adding(run))
-    seen = store.submit(Op(lambda uow: uow.run(run.id) is not None, [run.id]))
-    listed = store.submit(Op(lambda uow: uow.open_run_below(run.id, after=None)[0].id))
+    seen = store.submit(Op(lambda uow: uow.runs.get(run.id) is not None, [run.id]))
+    listed = store.submit(Op(lambda uow: uow.deletions.open_run_below(run.id, after=None)[0].id))
     gate.open()
     assert seen.result(60) is True
     assert listed.result(60) == run.id
@@ -234,7 +239,7 @@ def test_what_waits_is_committed_before_a_long_operation_goes_on(store: SqlStore
         if len(was_committed) == 3:
             return "all of it"
         run = a_run()
-        waiting.append(store.submit(Op(lambda uow: uow.add_run(run))))
+        waiting.append(store.submit(Op(lambda uow: uow.runs.add(run))))
         return Unfinished(Op(piece), "Some of it is done.")
 
     assert do(store, piece) == "all of it"
@@ -280,15 +285,15 @@ def test_listeners_hear_of_what_ended_and_of_nothing_else(store: SqlStore) -> No
     store.on_commit(lambda **values: told.append(values))
     run, other, gone = a_run(), a_run(), a_run()
     add_runs(store, [run, other, gone])
-    do(store, lambda uow: uow.run(run.id), run.id)
+    do(store, lambda uow: uow.runs.get(run.id), run.id)
     move(store, run.id, StateType.RUNNING, StateType.COMPLETED)
     move(store, other.id, StateType.FAILED, StateType.RUNNING)
-    do(store, lambda uow: uow.add_logs([a_log(run)]))
+    do(store, lambda uow: uow.logs.add([a_log(run)]))
 
     def end_and_delete(uow: UnitOfWork) -> None:
-        found = uow.run(gone.id)
+        found = uow.runs.get(gone.id)
         assert found is not None
-        uow.add_transition(enter(found, StateType.CANCELLED))
+        uow.runs.add_transition(enter(found, StateType.CANCELLED))
         delete_tree(uow, gone.id)
 
     do(store, end_and_delete, gone.id)
@@ -332,9 +337,9 @@ def test_close_commits_what_waits_and_takes_no_more(
 
 
 def renew(uow: UnitOfWork, session_id: str) -> None:
-    session = uow.session(session_id)
+    session = uow.sessions.get(session_id)
     session.renew(uow.now_us)
-    uow.save_session(session)
+    uow.sessions.save(session)
 
 
 def test_another_process_that_writes_is_noticed(
@@ -344,14 +349,14 @@ def test_another_process_that_writes_is_noticed(
     one, two = open_url(store_url), open_url(store_url)
     run, session = a_run(), a_session()
     add_runs(one, [run])
-    do(one, lambda uow: uow.save_session(session))
+    do(one, lambda uow: uow.sessions.save(session))
     move(two, run.id, StateType.RUNNING)
     do(two, lambda uow: renew(uow, session.id))
-    assert do(one, lambda uow: uow.run(run.id).state.type, run.id) == StateType.RUNNING
-    assert do(one, lambda uow: uow.session(session.id).renewals) == 1
+    assert do(one, lambda uow: uow.runs.get(run.id).state.type, run.id) == StateType.RUNNING
+    assert do(one, lambda uow: uow.sessions.get(session.id).renewals) == 1
     move(one, run.id, StateType.PAUSED)
     do(two, lambda uow: delete_tree(uow, run.id))
-    assert do(one, lambda uow: uow.run(run.id), run.id) is None
+    assert do(one, lambda uow: uow.runs.get(run.id), run.id) is None
     assert one.position() == two.position() == 3
 
 
@@ -359,5 +364,5 @@ def test_two_writers_take_turns(store_url: str, open_url: Callable[..., SqlStore
     stores = [open_url(store_url), open_url(store_url)]
     futures = [store.submit(adding(a_run())) for _ in range(30) for store in stores]
     assert all(future.result(60) for future in futures)
-    changes, _, _ = stores[0].changes(after=0, run_id=None, limit=100)
+    changes, _, _ = stores[0].transitions.changes(after=0, run_id=None, limit=100)
     assert [change.position for change, _ in changes] == list(range(1, 61))

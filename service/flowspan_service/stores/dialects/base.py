@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection, Engine
 
-    from flowspan_service.app.queries import RunKey
+    from flowspan_service.app.ports.runs import RunKey
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.runs import Run, Transition
-    from flowspan_service.stores.run_lists import Statement
 
 
 class Head(NamedTuple):
@@ -30,7 +29,34 @@ class DatabaseGoneError(Exception):
     """What is at the address is not the database that the service opened; says what to do."""
 
 
-class Dialect(Protocol):
+class Syntax(Protocol):
+    """The syntax of parameters in a dialect."""
+
+    def parameter(self, name: str) -> str:
+        """Return the parameter of that name, in SQL."""
+        ...
+
+    def id_parameter(self, name: str) -> str:
+        """Return the parameter of that name for an id, in SQL."""
+        ...
+
+    def id_value(self, run_id: str) -> object:
+        """Return an id as the value of a parameter."""
+        ...
+
+    def id_digits(self, column: str) -> str:
+        """Return the expression for the hex digits of an id, lower-case."""
+        ...
+
+
+class Statement(NamedTuple):
+    """SQL with its parameters."""
+
+    sql: str
+    parameters: dict[str, Any]
+
+
+class Dialect(Syntax, Protocol):
     """One kind of database, at one address."""
 
     name: str
@@ -104,7 +130,7 @@ class Dialect(Protocol):
 
         Args:
             connection: The writer's.
-            values: Of rows.CHANGING_COLUMNS for each run, one after the other.
+            values: Of runs.CHANGING_COLUMNS for each run, one after the other.
 
         Raises:
             RuntimeError: One of them is not in the database.
@@ -143,7 +169,7 @@ class Dialect(Protocol):
         ...
 
     def fetch_keys(self, statement: Statement) -> list[RunKey]:
-        """Return the keys in the answer to a statement that selects `lists.KEY_COLUMNS`."""
+        """Return the keys in the answer to a statement that selects `run_lists.KEY_COLUMNS`."""
         ...
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
@@ -158,22 +184,6 @@ class Dialect(Protocol):
 
     def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:
         """The runs in the answer to a statement that selects the columns of `run`, one by one."""
-        ...
-
-    def parameter(self, name: str) -> str:
-        """See lists.Syntax."""
-        ...
-
-    def id_parameter(self, name: str) -> str:
-        """See lists.Syntax."""
-        ...
-
-    def id_value(self, run_id: str) -> object:
-        """See lists.Syntax."""
-        ...
-
-    def id_digits(self, column: str) -> str:
-        """See lists.Syntax."""
         ...
 
     def size_bytes(self, connection: Connection) -> int:
@@ -201,9 +211,3 @@ def check_updated(row_count: int, expected: int) -> None:
     if row_count != expected:
         msg = f"of {expected} runs that were changed, {row_count} are in the database"
         raise RuntimeError(msg)
-
-
-def chunks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
-    """The items in pieces of at most that size."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

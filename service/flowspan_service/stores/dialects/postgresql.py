@@ -14,10 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from flowspan_service.app.queries import RunKey
+from flowspan_service.app.ports.runs import RunKey
 from flowspan_service.domain.commands import Command
 from flowspan_service.process.open_files import from_reserve
-from flowspan_service.stores import schema as tables
+from flowspan_service.stores.commands import open_commands_statement
 from flowspan_service.stores.dialects.base import DatabaseGoneError, Head, check_updated
 from flowspan_service.stores.dialects.binary import (
     SIGNATURE,
@@ -25,8 +25,9 @@ from flowspan_service.stores.dialects.binary import (
     ArrayEncoder,
     RowEncoder,
 )
-from flowspan_service.stores.rows import CHANGING_COLUMNS, ID_COLUMNS, run_of, transition_of
-from flowspan_service.stores.run_lists import open_commands_statement, transitions_statement
+from flowspan_service.stores.runs import CHANGING_COLUMNS, ID_COLUMNS, run, run_of
+from flowspan_service.stores.schema import metadata
+from flowspan_service.stores.transitions import transition_of, transitions_statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect as SqlAlchemyDialect
 
     from flowspan_service.domain.runs import Run, Transition
-    from flowspan_service.stores.run_lists import Statement
+    from flowspan_service.stores.dialects.base import Statement
 
 READERS = 8
 FEW_ROWS = 8
@@ -71,7 +72,7 @@ _WRITER_SETTINGS = (
     " WHERE current_setting('synchronous_commit') IN ('off', 'local')",
 )
 
-_CHANGES = ArrayEncoder([tables.run.c[name] for name in CHANGING_COLUMNS])
+_CHANGES = ArrayEncoder([run.c[name] for name in CHANGING_COLUMNS])
 
 _UNAVAILABLE_CLASSES = {
     "08": "The connection to PostgreSQL {where} broke",
@@ -269,7 +270,7 @@ class PostgresqlDialect:
     def find_run(self, kind: int, run_id: str) -> Run | None:
         """See dialects.base.Dialect."""
         runs = map(run_of, self._read(_LOAD_RUNS, ("{" + run_id + "}",), binary=True))
-        return next((run for run in runs if run.kind == kind), None)
+        return next((found for found in runs if found.kind == kind), None)
 
     def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
         """See dialects.base.Dialect."""
@@ -363,19 +364,19 @@ class PostgresqlDialect:
             yield from map(run_of, rows)
 
     def parameter(self, name: str) -> str:
-        """See lists.Syntax."""
+        """See dialects.base.Syntax."""
         return f"%({name})s"
 
     def id_parameter(self, name: str) -> str:
-        """See lists.Syntax."""
+        """See dialects.base.Syntax."""
         return f"%({name})s::uuid"
 
     def id_value(self, run_id: str) -> object:
-        """See lists.Syntax."""
+        """See dialects.base.Syntax."""
         return run_id
 
     def id_digits(self, column: str) -> str:
-        """See lists.Syntax."""
+        """See dialects.base.Syntax."""
         return f"replace({column}::text, '-', '')"
 
     def size_bytes(self, connection: Connection) -> int:
@@ -476,15 +477,15 @@ def _update_runs_sql() -> bytes:
 _UPDATE_RUNS = _update_runs_sql()
 _LOADED = [
     f"{column.name}::text" if index < ID_COLUMNS else column.name
-    for index, column in enumerate(tables.run.c)
+    for index, column in enumerate(run.c)
 ]
 _LOAD_RUNS = f"SELECT {', '.join(_LOADED)} FROM run WHERE id = ANY(%s::uuid[])"  # noqa: S608 - own names only
 """For answers in the binary format: payloads in that of text take four times as long."""
 
 
 def _declare_partial_indexes() -> None:
-    """Give the indexes their predicates. If `tables` did, each start would load this dialect."""
-    for table in tables.metadata.tables.values():
+    """Give the indexes their predicates. If the tables did, each start would load this dialect."""
+    for table in metadata.tables.values():
         for index in table.indexes:
             predicate = index.dialect_options["sqlite"]["where"]
             index.dialect_options["postgresql"]["where"] = predicate

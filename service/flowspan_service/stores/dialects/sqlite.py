@@ -17,14 +17,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from flowspan_service.app.queries import RunKey
+from flowspan_service.app.ports.runs import RunKey
 from flowspan_service.domain.commands import Command
 from flowspan_service.process.open_files import from_reserve
-from flowspan_service.stores import schema as tables
+from flowspan_service.stores.commands import open_commands_statement
 from flowspan_service.stores.dialects.base import DatabaseGoneError, Head, check_updated
 from flowspan_service.stores.ids import to_bytes, to_text
-from flowspan_service.stores.rows import CHANGING_COLUMNS, ID_COLUMNS, run_of, transition_of
-from flowspan_service.stores.run_lists import open_commands_statement, transitions_statement
+from flowspan_service.stores.runs import CHANGING_COLUMNS, ID_COLUMNS, run, run_of
+from flowspan_service.stores.transitions import transition, transition_of, transitions_statement
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine, Row
 
     from flowspan_service.domain.runs import Run, Transition
-    from flowspan_service.stores.run_lists import Statement
+    from flowspan_service.stores.dialects.base import Statement
 
 CHUNK_SIZES = (1024, 256, 64, 16, 4, 1)
 """Rows per statement: few sizes, so that the prepared statements of all of them stay cached.
@@ -64,12 +64,12 @@ _FILES = {
 """The files of a database in use; each is open as long as the service runs."""
 
 _MOSTLY_THE_SAME = {
-    tables.run: (
+    run: (
         *("kind", "attempt", "cause", "state_scheduled_us", "state_message", "state_failure"),
         *("state_result", "version", "tags", "parameters_encoding", "parameters", "tracestate"),
         "exported_by_service",
     ),
-    tables.transition: (
+    transition: (
         *("attempt", "cause", "commit_us", "scheduled_us", "message", "failure", "result"),
     ),
 }
@@ -266,7 +266,7 @@ class SqliteDialect:
         Without SQLAlchemy, which takes 25 times as long for a row as SQLite.
         """
         rows = self._read(_load_sql(1), (to_bytes(run_id),))
-        return next((run for run in _runs_of(rows) if run.kind == kind), None)
+        return next((found for found in _runs_of(rows) if found.kind == kind), None)
 
     def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
         """See dialects.base.Dialect."""
@@ -328,19 +328,19 @@ class SqliteDialect:
             yield from _runs_of(rows)
 
     def parameter(self, name: str) -> str:
-        """See lists.Syntax."""
+        """See dialects.base.Syntax."""
         return f":{name}"
 
     def id_parameter(self, name: str) -> str:
-        """See lists.Syntax."""
+        """See dialects.base.Syntax."""
         return f":{name}"
 
     def id_value(self, run_id: str) -> object:
-        """See lists.Syntax."""
+        """See dialects.base.Syntax."""
         return to_bytes(run_id)
 
     def id_digits(self, column: str) -> str:
-        """See lists.Syntax."""
+        """See dialects.base.Syntax."""
         return f"lower(hex({column}))"
 
     def _read(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
@@ -520,5 +520,5 @@ def _versions_sql(rows: int) -> str:
 
 @lru_cache(maxsize=STATEMENT_CACHE_SIZE)
 def _load_sql(rows: int) -> str:
-    columns = ", ".join(column.name for column in tables.run.c)
+    columns = ", ".join(column.name for column in run.c)
     return f"SELECT {columns} FROM run WHERE id IN ({','.join('?' * rows)})"  # noqa: S608 - own names

@@ -1,40 +1,83 @@
-"""Pages that end by their size, too: payloads, failures and messages may be large."""
+"""Keyset pages, bounded by the number of items and by their size."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from flowspan_service.app.queries import Page
+from flowspan_service.app.ports.pages import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from flowspan_service.domain.artifacts import Artifact
-    from flowspan_service.domain.logs import LogEntry
-    from flowspan_service.domain.runs import Run, Transition
+    from sqlalchemy import Select
+    from sqlalchemy.engine import Connection
+
+    from flowspan_service.domain.runs import Run
     from flowspan_service.domain.states import State
-    from flowspan_service.domain.variables import Variable
 
 T = TypeVar("T")
 
-RUN_BYTES = 512
-TRANSITION_BYTES = 100
-RECORD_BYTES = 100
 OBJECT_BYTES = 256
-"""What ids, times, numbers and names take in a message, or about so."""
+"""The approximate size of the ids, times, numbers and names in the message of an object."""
+
+
+class Limits(Protocol):
+    """The bounds in a query."""
+
+    @property
+    def limit(self) -> int:
+        """The maximum number of items."""
+        ...
+
+    @property
+    def limit_bytes(self) -> int:
+        """The size after which the page ends."""
+        ...
+
+
+def fetch_page(
+    connection: Connection,
+    statement: Select[*tuple[Any, ...]],
+    make: Callable[[Sequence[Any]], T],
+    size_of: Callable[[T], int],
+    query: Limits,
+    *,
+    rows_buffered: int,
+    is_wanted: Callable[[T], bool] | None = None,
+) -> Page[T]:
+    """Return the first items of a statement's answer, up to the limits of the query.
+
+    Args:
+        connection: The database.
+        statement: The rows in the order of the page, from the key after the last page on. It yields
+            at least one row more than the limit, if there is one.
+        make: Makes an item of a row.
+        size_of: Returns the approximate size of an item in bytes.
+        query: The limits.
+        rows_buffered: The number of rows fetched at once, so that a page of large rows is not
+            loaded whole; 0 fetches all at once.
+        is_wanted: A filter that the database does not apply.
+    """
+    if rows_buffered:
+        connection = connection.execution_options(yield_per=rows_buffered)
+    with connection.execute(statement) as rows:
+        items: Iterable[T] = map(make, rows)
+        if is_wanted is not None:
+            items = filter(is_wanted, items)
+        return bounded(items, size_of, query.limit, query.limit_bytes)
 
 
 def bounded(
     items: Iterable[T], size_of: Callable[[T], int], limit: int, limit_bytes: int
 ) -> Page[T]:
-    """The first items, up to the limits.
+    """Return the first items, up to the limits.
 
     Args:
-        items: The items, taken one by one and no more of them than needed: ask for one more than
-            the limit, to learn whether there is one.
-        size_of: How large an item is, in bytes or about so.
-        limit: How many at most.
-        limit_bytes: The page ends after the item with which it is larger than this.
+        items: The items. Only as many as needed are taken, one by one: pass one more than the limit
+            to learn whether there is one.
+        size_of: Returns the approximate size of an item in bytes.
+        limit: The maximum number of items.
+        limit_bytes: The page ends after the item that takes it above this size.
     """
     page: list[T] = []
     size = 0
@@ -46,16 +89,8 @@ def bounded(
     return Page(items=page, has_more=False)
 
 
-def run_bytes(run: Run) -> int:
-    """How large a run's message is, or about so."""
-    size = RUN_BYTES + _state_bytes(run.state)
-    if run.parameters is not None:
-        size += len(run.parameters.data)
-    return size + tag_bytes(run.tags) if run.tags else size
-
-
 def payload_bytes(run: Run) -> int:
-    """How large the values are that a run holds: parameters, result and failure."""
+    """Return the size of the values of a run: parameters, result and failure."""
     state = run.state
     size = 0 if run.parameters is None else len(run.parameters.data)
     if state.failure is not None:
@@ -63,40 +98,19 @@ def payload_bytes(run: Run) -> int:
     return size if state.result is None else size + len(state.result)
 
 
-def transition_bytes(transition: Transition) -> int:
-    """How large a transition's message is, or about so."""
-    return TRANSITION_BYTES + _state_bytes(transition.state)
-
-
-def log_bytes(entry: LogEntry) -> int:
-    """How large a log record's message is, or about so."""
-    return RECORD_BYTES + text_bytes(entry.logger) + text_bytes(entry.message)
-
-
-def artifact_bytes(artifact: Artifact) -> int:
-    """How large an artifact's message is, or about so."""
-    size = OBJECT_BYTES + text_bytes(artifact.key or "") + text_bytes(artifact.description)
-    return size if artifact.data is None else size + len(artifact.data.data)
-
-
-def variable_bytes(variable: Variable) -> int:
-    """How large a variable's message is, or about so."""
-    size = OBJECT_BYTES + text_bytes(variable.name) + tag_bytes(variable.tags)
-    return size + len(variable.value.data)
-
-
-def tag_bytes(tags: Sequence[str]) -> int:
-    """How large tags are."""
-    return sum(map(text_bytes, tags)) + 2 * len(tags)
-
-
-def text_bytes(text: str) -> int:
-    """How large a text is; the most are ASCII, which their strings know."""
-    return len(text) if text.isascii() else len(text.encode())
-
-
-def _state_bytes(state: State) -> int:
+def state_bytes(state: State) -> int:
+    """Return the size of the texts and values of a state."""
     size = text_bytes(state.message) if state.message else 0
     if state.failure is not None:
         size += len(state.failure)
     return size if state.result is None else size + len(state.result)
+
+
+def tag_bytes(tags: Sequence[str]) -> int:
+    """Return the size of tags."""
+    return sum(map(text_bytes, tags)) + 2 * len(tags)
+
+
+def text_bytes(text: str) -> int:
+    """Return the size of a text. Strings know whether they are ASCII, and most are."""
+    return len(text) if text.isascii() else len(text.encode())

@@ -1,7 +1,7 @@
-"""How many bytes a transaction may touch: a small event may be about a large run or artifact.
+"""The bytes that a transaction may touch: a small event may concern a large run or artifact.
 
-Rows are loaded to be judged and, in SQLite, written whole where one column of them changes. So what
-an operation costs follows from the rows that it names, not from its own size.
+Rows are loaded for the rules and, in SQLite, written whole when one column changes. So the cost of
+an operation follows from the rows that it names, not from its own size.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from flowspan_service.stores import schema as tables
-from flowspan_service.stores.dialects.base import chunks
-from flowspan_service.stores.engine.bounds import OBJECT_BYTES, RUN_BYTES
+from flowspan_service.stores.engine.bulk import IDS_PER_STATEMENT, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,36 +19,34 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 TOUCHED_BYTES = 2 << 20
-"""With so many the transaction is full: to read or write a MiB takes 2 to 10 ms."""
+"""The size at which a transaction is full: reading or writing a MiB takes 2 to 10 ms."""
 PRELOADED_BYTES = 2 << 20
-"""What is loaded before it is asked for is at most so much."""
-LOOK_UP_CHUNK = 500
+"""The maximum size of the rows that are loaded ahead."""
 
 
 class Budget:
-    """What a transaction has touched so far."""
+    """The bytes that a transaction has touched so far.
+
+    Args:
+        is_late: Returns True once the transaction has lasted long enough.
+    """
 
     def __init__(self, is_late: Callable[[], bool]) -> None:
-        """Begins a transaction.
-
-        Args:
-            is_late: Whether it has lasted long enough.
-        """
         self.is_late = is_late
         self.is_full = False
-        """Whether it has touched enough; asked before each event."""
+        """True once the transaction has touched enough; checked before each event."""
         self._touched_bytes = 0
         self._room = PRELOADED_BYTES
 
     def touch(self, size: int) -> None:
-        """Note that a row of so many bytes will be written again."""
+        """Note that a row of that size will be written again."""
         self._touched_bytes += size
         if self._touched_bytes > TOUCHED_BYTES:
             self.is_full = True
 
     @property
     def has_room(self) -> bool:
-        """Whether more may be loaded ahead."""
+        """True if more may be loaded ahead."""
         return self._room > 0
 
     def take(self, size: int) -> None:
@@ -58,44 +54,40 @@ class Budget:
         self._room -= size
 
     def touch_late(self, size: int) -> None:
-        """Note that a row was loaded by itself, which takes its time whatever its size."""
+        """Note that a row was loaded alone, which takes time whatever its size."""
         self.touch(size)
         if self.is_late():
             self.is_full = True
 
-    def fitting_runs(
-        self, connection: Connection, run_ids: Sequence[str]
-    ) -> tuple[list[str], list[str]]:
-        """Which of these runs to load at once, and which when they are asked for; see _fitting."""
-        columns = tables.run.c
-        heavy = (columns.parameters, columns.state_result, columns.state_failure)
-        return self._fitting(connection, tables.run, heavy, RUN_BYTES, run_ids)
-
-    def fitting_artifacts(
-        self, connection: Connection, artifact_ids: Sequence[str]
-    ) -> tuple[list[str], list[str]]:
-        """Which of these artifacts to load at once, and which when they are asked for."""
-        heavy = (tables.artifact.c.data,)
-        return self._fitting(connection, tables.artifact, heavy, OBJECT_BYTES, artifact_ids)
-
-    def _fitting(
+    def fitting(
         self,
         connection: Connection,
         table: Table,
-        heavy: Sequence[Column[bytes]],
-        light_bytes: int,
         ids: Sequence[str],
+        *,
+        payloads: Sequence[Column[bytes]],
+        row_bytes: int,
     ) -> tuple[list[str], list[str]]:
-        """Divide the rows that are there, in the order of the ids. A single one is not looked at.
+        """Divide the existing rows into those to load now and those to load when they are needed.
 
-        The databases tell the length of a payload without reading it.
+        The databases know the length of a payload without reading it. A single row is not measured.
+
+        Args:
+            connection: The writer's.
+            table: The table.
+            ids: The ids of the rows.
+            payloads: The columns that may be large.
+            row_bytes: The approximate size of a row without them.
+
+        Returns:
+            The ids for now and for later, in the given order.
         """
         if len(ids) == 1:
             return list(ids), []
-        first, *further = (func.coalesce(func.length(column), 0) for column in heavy)
+        first, *further = (func.coalesce(func.length(column), 0) for column in payloads)
         size = sum(further, start=first)
         sizes: dict[str, int] = {}
-        for chunk in chunks(ids, LOOK_UP_CHUNK):
+        for chunk in chunks(ids, IDS_PER_STATEMENT):
             statement = select(table.c.id, size).where(table.c.id.in_(chunk))
             sizes.update(tuple(row) for row in connection.execute(statement))
         now: list[str] = []
@@ -104,7 +96,7 @@ class Budget:
             taken = sizes.get(each)
             if taken is None:
                 continue
-            taken += light_bytes
+            taken += row_bytes
             if taken <= self._room:
                 self._room -= taken
                 now.append(each)

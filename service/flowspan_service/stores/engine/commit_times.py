@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from flowspan_service.stores.dialects.base import chunks
-from flowspan_service.stores.schema import transition
+from flowspan_service.stores.engine.bulk import IDS_PER_STATEMENT, chunks
+from flowspan_service.stores.transitions import transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,15 +16,12 @@ if TYPE_CHECKING:
 
     from flowspan_service.domain.runs import Run
 
-CHUNK = 500
-
 
 class CommitTimes:
-    """The commit times of one transaction that came while the clock stands behind.
+    """The commit times of a transaction whose clock is behind the last commit.
 
-    The wall clock was set back, or another service process has one that is ahead. Only then the
-    commits before are looked up: in a table in which no commit is later than now, there is nothing
-    to look for.
+    The wall clock was set back, or that of another service process is ahead. Earlier commits are
+    looked up only then: otherwise none is later than now.
 
     Args:
         connection: The writer's.
@@ -35,19 +32,19 @@ class CommitTimes:
         self._connection = connection
         self._now_us = now_us
         self._known: dict[int, int] = {0: 0}
-        """By position: a run without a transition has position 0."""
+        """By position; a run without a transition has position 0."""
 
     def prepare(self, runs: Iterable[Run]) -> None:
-        """Looks up the last commits of runs, in few statements."""
+        """Look up the last commits of runs, in few statements."""
         missing = {run.position for run in runs} - self._known.keys()
-        for positions in chunks(sorted(missing), CHUNK):
+        for positions in chunks(sorted(missing), IDS_PER_STATEMENT):
             columns = transition.c
             statement = select(columns.position, columns.commit_us)
             rows = self._connection.execute(statement.where(columns.position.in_(positions)))
             self._known.update((row[0], row[1]) for row in rows)
 
     def next(self, run: Run, position: int) -> int:
-        """Return the commit time of a run's next transition, which gets that position."""
+        """Return the commit time of a run's next transition, which gets the position."""
         if run.position not in self._known:
             self.prepare([run])
         commit_us = max(self._now_us, self._known.get(run.position, 0))

@@ -22,14 +22,14 @@ from flowspan.v1 import (
     variable_service_pb2,
     watch_service_pb2,
 )
+from flowspan_service.adapters.commit_notifier import CommitNotifier
+from flowspan_service.adapters.connected_sessions import ConnectedSessions
 from flowspan_service.api.about import About
 from flowspan_service.api.backend import Activity, Backend
 from flowspan_service.api.call import Call
 from flowspan_service.api.dispatcher import Dispatcher
 from flowspan_service.api.errors import Code, code_of, error_info
 from flowspan_service.api.services import SERVICE_NAMES, services
-from flowspan_service.app.hub import CommitHub
-from flowspan_service.app.live import LiveSessions
 from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.domain.errors import OverloadedError, ServiceError
 from flowspan_service.process.clock import SystemClock
@@ -80,8 +80,8 @@ def run(tmp_path: Path) -> Iterator[Any]:
             clock=clock,
             readers=readers,
             terms=LeaseTerms(lease_us=30_000_000, grace_us=10_000_000),
-            hub=CommitHub(asyncio.get_running_loop(), store, readers),
-            live=LiveSessions(),
+            hub=CommitNotifier(asyncio.get_running_loop(), store, readers),
+            live=ConnectedSessions(),
             about=About(version="1.2.3", database="sqlite", started_us=1, process_id=42),
             activity=Activity(last_call_us=0),
         )
@@ -193,7 +193,7 @@ def test_errors_are_service_errors_with_a_neutral_code(run: Any) -> None:
 
 def test_a_defect_of_a_handler_is_an_internal_error(run: Any) -> None:
     async def test(caller: Caller) -> None:
-        caller.backend.store.get_flow = None  # type: ignore[method-assign, assignment] # a defect
+        caller.backend.store.flows.get = None  # type: ignore[method-assign, assignment] # a defect
         error = await refused(
             caller.unary(
                 "GetFlow",

@@ -9,7 +9,7 @@ from flowspan_service.api import limits
 from flowspan_service.api.paging import Paging, is_oldest_first, selection_of
 from flowspan_service.api.tokens import Tokens
 from flowspan_service.app.ports import Identity
-from flowspan_service.app.queries import Page
+from flowspan_service.app.ports.pages import Page
 from flowspan_service.domain.errors import BadTokenError
 
 TOKENS = Tokens(Identity("0f8fad5b-d9cb-469f-a165-70867728950e", b"k" * 32))

@@ -10,7 +10,7 @@ from flowspan.v1 import flow_run_service_pb2
 from flowspan_service.api import limits, run_messages
 from flowspan_service.api.flow_runs import flow_run_message
 from flowspan_service.api.run_messages import RunMessages
-from flowspan_service.app.queries import RunFilter, RunQuery
+from flowspan_service.app.ports.runs import RunFilter, RunQuery
 from flowspan_service.domain.runs import RunKind
 
 
@@ -74,13 +74,13 @@ def test_a_run_that_changes_is_encoded_anew(store, change):
 def test_a_run_that_is_deleted_meanwhile_is_left_out(store, monkeypatch):
     first, second = add(store, 2)
     messages = RunMessages(store, flow_run_message)
-    load = store.load_runs
+    load = store.runs.load
 
     def load_late(run_ids):
         store.data.runs.pop(first.id, None)
         return load(run_ids)
 
-    monkeypatch.setattr(store, "load_runs", load_late)
+    monkeypatch.setattr(store.runs, "load", load_late)
     found, _ = read(messages, RunQuery(RunKind.FLOW))
     assert list(found) == [flow_run_message(second)]
 

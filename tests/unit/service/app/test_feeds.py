@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
+from flowspan_service.adapters.commit_notifier import CommitNotifier
 from flowspan_service.app import feeds
 from flowspan_service.app.feeds import Feeds, Watched
-from flowspan_service.app.hub import CommitHub
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.sessions import OpenSession
 from flowspan_service.domain.errors import NotFoundError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowspan_service.app.feeds import Feed
-    from flowspan_service.app.queries import Changes
+    from flowspan_service.app.ports.transitions import Changes
     from flowspan_service.app.watching import WatchedChange
 
 WATCHED = Watched("r", "r", flow_runs_only=False)
@@ -74,7 +74,7 @@ def readers() -> Iterator[ThreadPoolExecutor]:
 
 
 def open_feeds(store: MemoryStore, readers: ThreadPoolExecutor) -> Feeds:
-    hub = CommitHub(asyncio.get_running_loop())
+    hub = CommitNotifier(asyncio.get_running_loop())
     store.on_commit(hub)
     return Feeds(store, hub, readers)
 

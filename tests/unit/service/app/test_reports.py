@@ -85,10 +85,10 @@ def test_events_are_applied_and_counted(store: MemoryStore) -> None:
     assert applied.up_to_sequence == 4
     assert applied.verdicts == []
     assert applied.transition_count == 3
-    run = store.get_run(RunKind.FLOW, "r")
+    run = store.runs.get(RunKind.FLOW, "r")
     assert run is not None
     assert (run.state.type, run.transition_count, run.session_id) == (S.COMPLETED, 3, "s")
-    assert [each.ordinal for each in store.transitions("r")] == [1, 2, 3]
+    assert [each.ordinal for each in store.transitions.of_run("r")] == [1, 2, 3]
     assert len(store.data.logs) == 1
 
 
@@ -99,7 +99,7 @@ def test_what_the_watermark_covers_is_skipped(store: MemoryStore) -> None:
     assert report(store, 1, *events).transition_count == 1
     again = report(store, 2, *events[1:])
     assert (again.up_to_sequence, again.transition_count, again.verdicts) == (3, 0, [])
-    assert len(store.transitions("r")) == 3
+    assert len(store.transitions.of_run("r")) == 3
 
 
 def test_batch_wholly_behind_the_watermark_does_not_move_it(store: MemoryStore) -> None:
@@ -129,7 +129,7 @@ def test_running_it_twice_does_the_same(store: MemoryStore) -> None:
     store.data = before
     second = store.do(operation)
     assert first == second
-    assert [each.state.type for each in store.transitions("r")] == [2, 3, 6]
+    assert [each.state.type for each in store.transitions.of_run("r")] == [2, 3, 6]
 
 
 def test_session_is_required(store: MemoryStore) -> None:

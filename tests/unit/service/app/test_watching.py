@@ -42,9 +42,9 @@ def store() -> MemoryStore:
 
 
 def test_replay_gives_every_moment_of_a_run(store: MemoryStore) -> None:
-    now = store.get_run(RunKind.FLOW, "r")
+    now = store.runs.get(RunKind.FLOW, "r")
     assert now is not None
-    history = store.transitions("r")
+    history = store.transitions.of_run("r")
     seen = [replay(now, history[:count]) for count in range(1, 7)]
     assert seen[-1] == now
     assert [run.run_duration_us for run in seen] == [0, 0, 30, 30, 30, 60]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
-from flowspan_service.app.live import LiveSessions
+from flowspan_service.adapters.connected_sessions import ConnectedSessions
 from flowspan_service.app.sessions import LeaseTerms, OpenSession, Reap
 from flowspan_service.domain.errors import StoreUnavailableError
 from flowspan_service.domain.sessions import SessionStatus
@@ -53,7 +53,7 @@ def store() -> WatchedStore:
 
 async def rounds_until(store: WatchedStore, done: Callable[[], bool], step_s: float) -> None:
     """Lets the reaper run, and time pass, until something is done."""
-    reaper = Reaper(store, store.clock, LiveSessions(), TERMS)
+    reaper = Reaper(store, store.clock, ConnectedSessions(), TERMS)
     fails, store.fails = store.fails, 0
     await reaper.reap()
     store.fails = fails
@@ -106,7 +106,7 @@ async def test_time_without_the_database_is_not_silence(store: WatchedStore) -> 
 async def test_many_lost_sessions_are_reaped_in_one_round(store: WatchedStore) -> None:
     for number in range(2 * LIMIT):
         store.do(OpenSession(f"s{number}", client={}, lease_us=TERMS.lease_us))
-    reaper = Reaper(store, store.clock, LiveSessions(), TERMS)
+    reaper = Reaper(store, store.clock, ConnectedSessions(), TERMS)
     lost: list[str] = []
     while not lost:
         store.operations.clear()

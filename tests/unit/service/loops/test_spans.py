@@ -85,14 +85,14 @@ class Begin:
             created_us=uow.now_us,
             state=State(StateType.PENDING, "Pending", "", uow.now_us),
         )
-        uow.add_run(run)
+        uow.runs.add(run)
         enter(
             run,
             ProposedTransition(
                 State(StateType.RUNNING, "Running", "", uow.now_us), 1, Cause.REPORTED
             ),
         )
-        uow.add_transition(run)
+        uow.runs.add_transition(run)
 
 
 class End:
@@ -105,11 +105,11 @@ class End:
         self.kind, self.cause = kind, cause
 
     def __call__(self, uow: UnitOfWork) -> None:
-        run = uow.run(self.run_ids[0])
+        run = uow.runs.get(self.run_ids[0])
         assert run is not None
         state = State(self.kind, self.kind.name.capitalize(), "", uow.now_us)
         enter(run, ProposedTransition(state, run.attempt, self.cause))
-        uow.add_transition(run)
+        uow.runs.add_transition(run)
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""Wakes whoever waits for changes of a tree. The store is the truth; this only saves polling.
+"""The notifier within a process: commits wake the tasks that wait for changes of their trees.
 
-A watcher of a tree in which nothing happens costs nothing: a commit wakes only those whose trees it
-changed. Commits of other service processes over the same database are found by looking at the head
-now and then, once for all who wait.
+The store is the truth; a notifier only saves polling. A watcher of a tree without changes costs
+nothing: a commit wakes only the watchers of the trees that it changed. One poll of the head finds
+the commits of other service processes over the same database.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger("flowspan.hub")
 
 LOOK_INTERVAL_S = 0.5
-"""How often commits of other processes are looked for."""
+"""The interval of the poll for commits of other processes."""
 
 _NOTHING = Heads(0, 0)
 
 
-class Mark:
-    """What a watcher waits for: a change of its tree. For the event loop's thread only."""
+class TreeMark:
+    """See app.ports.Mark. For the event loop's thread only."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
@@ -48,34 +48,34 @@ class Mark:
         """Begin to wait for the next change. Call it before reading the store.
 
         Returns:
-            A position up to which nothing has changed since the call before, so that it need not be
-            looked at; 0 if that is not known.
+            A position up to which nothing has changed since the call before, so that a reader can
+            skip it; 0 if unknown.
         """
         before, self._before = self._before, None
         self._changed.clear()
         return before or 0
 
     def set(self, before: int) -> None:
-        """There was a change; the tree did not change from the last one up to that position."""
+        """Note a change. The tree did not change between the one before and that position."""
         self._before = before if self._before is None else min(self._before, before)
         self._changed.set()
 
 
 class _Commit(NamedTuple):
-    """What the hub must know of a commit."""
+    """A commit that is to be delivered."""
 
     roots: Collection[str] | None
-    """The trees that it changed; None if any may have."""
+    """The trees that the commit changed; None if any may have."""
     before: Heads
 
 
-class CommitHub:
-    """A commit listener (see ports.CommitListener) for coroutines of one event loop.
+class CommitNotifier:
+    """See app.ports.Notifier: a commit listener that wakes coroutines of one event loop.
 
     Args:
         loop: The event loop.
-        store: The store, to look for commits of others; None if there are none.
-        readers: Threads to read it.
+        store: The store, to poll for commits of other processes; None if there are none.
+        readers: Threads for the reads.
     """
 
     def __init__(
@@ -87,23 +87,23 @@ class CommitHub:
         self._loop = loop
         self._store = store
         self._readers = readers
-        self._marks: dict[str | None, set[Mark]] = {}
-        """By the root of the tree; None for those who watch everything."""
+        self._marks: dict[str | None, set[TreeMark]] = {}
+        """By the root of the tree; None for the watchers of everything."""
         self._commits: deque[_Commit] = deque()
         self._look: asyncio.Task[None] | None = None
         self._lock = threading.Lock()
-        """For what follows, which the writer's thread and the loop's change."""
+        """Guards the attributes below: the writer's thread and the loop's thread change them."""
         self._known: Heads | None = None
-        """Up to where commits are accounted for; None before the first."""
+        """The heads up to which commits are accounted for; None before the first."""
         self._foreign_from: Heads | None = None
-        """Where a stretch begins in which others have committed."""
+        """The start of a stretch with commits of other processes."""
         self._looking_from: Heads | None = None
-        """The same of a stretch that is being looked at."""
+        """The start of such a stretch that is being read."""
 
     @contextlib.contextmanager
-    def mark(self, root_run_id: str | None) -> Iterator[Mark]:
-        """Wait for changes of a tree, or of everything if None, while this is open."""
-        mark = Mark()
+    def mark(self, root_run_id: str | None) -> Iterator[TreeMark]:
+        """Subscribe to the changes of a tree, or of everything if None, while this is open."""
+        mark = TreeMark()
         self._marks.setdefault(root_run_id, set()).add(mark)
         self._begin_looking()
         try:
@@ -125,7 +125,7 @@ class CommitHub:
         roots: Collection[str] | None = None,
         before: Heads | None = None,
     ) -> None:
-        """Called in the writer's thread after a commit."""
+        """Take note of a commit, in the writer's thread."""
         del ended
         if before is not None:
             self._account(before, Heads(position, log_position))
@@ -134,7 +134,7 @@ class CommitHub:
         is_first = not self._commits
         self._commits.append(_Commit(roots, before or _NOTHING))
         if is_first:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits
                 self._loop.call_soon_threadsafe(self._deliver)
 
     def _account(self, before: Heads, after: Heads) -> None:
@@ -145,7 +145,7 @@ class CommitHub:
             self._known = _furthest(known, after)
 
     def wake(self) -> None:
-        """Wake all that wait. For the event loop's thread only."""
+        """Wake all waiting tasks. For the event loop's thread only."""
         for mark in self._all_marks():
             mark.set(0)
 
@@ -161,7 +161,7 @@ class CommitHub:
             self._set(commit.roots, commit.before)
 
     def _set(self, roots: Collection[str] | None, before: Heads) -> None:
-        # What others have committed and is not looked at yet may concern anybody.
+        # Commits of other processes that are not read yet may concern any watcher.
         with self._lock:
             stretches = (before, self._foreign_from, self._looking_from)
         position = min(each.position for each in stretches if each is not None)
@@ -172,11 +172,11 @@ class CommitHub:
         for key in (*roots, None):
             self._set_all(marks.get(key, ()), position)
 
-    def _set_all(self, marks: Collection[Mark], position: int) -> None:
+    def _set_all(self, marks: Collection[TreeMark], position: int) -> None:
         for mark in marks:
             mark.set(position)
 
-    def _all_marks(self) -> list[Mark]:
+    def _all_marks(self) -> list[TreeMark]:
         return [mark for marks in self._marks.values() for mark in marks]
 
     # Commits of other processes
@@ -218,10 +218,10 @@ class CommitHub:
 
     async def _look_from(self, begin: Heads | None, known: Heads) -> None:
         store = self._store
-        assert store is not None  # noqa: S101 - else nobody looks
+        assert store is not None  # noqa: S101 - without a store, no task polls
         heads = await self._loop.run_in_executor(self._readers, store.heads)
         with self._lock:
-            # An own commit may be stored already and not be told of yet; that does no harm.
+            # An own commit may be stored before the listener is called; that is harmless.
             if begin is None and self._known is not None and _covers(self._known, heads):
                 return
             begin = begin or known
@@ -230,7 +230,7 @@ class CommitHub:
         roots = None
         if heads.log_position == begin.log_position:
             roots = await self._loop.run_in_executor(
-                self._readers, store.changed_roots, begin.position, heads.position
+                self._readers, store.transitions.changed_roots, begin.position, heads.position
             )
         self._set(roots, begin)
 

@@ -17,7 +17,8 @@ from tests.store.builders import (
     put_artifacts,
 )
 
-from flowspan_service.app.queries import ArtifactQuery, LatestArtifactQuery, VariableQuery
+from flowspan_service.app.ports.artifacts import ArtifactQuery, LatestArtifactQuery
+from flowspan_service.app.ports.variables import VariableQuery
 from flowspan_service.domain.payloads import Payload
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.variables import Variable
@@ -31,7 +32,7 @@ def ids(store: SqlStore, **query: object) -> list[str]:
     found: list[str] = []
     after = None
     while True:
-        page = store.list_artifacts(ArtifactQuery(**query, after_id=after, limit=2))  # type: ignore[arg-type] # the caller's
+        page = store.artifacts.list(ArtifactQuery(**query, after_id=after, limit=2))  # type: ignore[arg-type] # the caller's
         found += [each.id for each in page.items]
         if not page.has_more:
             return found
@@ -43,7 +44,7 @@ def latest(store: SqlStore, prefix: str = "") -> list[tuple[str | None, str]]:
     found: list[tuple[str | None, str]] = []
     after = None
     while True:
-        page = store.latest_artifacts(
+        page = store.artifacts.list_latest(
             LatestArtifactQuery(key_prefix=prefix, after_key=after, limit=2)
         )
         found += [(each.key, each.id) for each in page.items]
@@ -60,10 +61,10 @@ def test_an_artifact_comes_back_as_it_was(store: SqlStore) -> None:
     )
     bare = an_artifact(data=None)
     put_artifacts(store, whole, bare)
-    assert store.get_artifact(artifact_id=whole.id) == whole
-    assert store.get_artifact(artifact_id=bare.id) == bare
-    assert store.get_artifact(artifact_id=new_id()) is None
-    listed = store.list_artifacts(ArtifactQuery(without_data=True, oldest_first=True))
+    assert store.artifacts.get(artifact_id=whole.id) == whole
+    assert store.artifacts.get(artifact_id=bare.id) == bare
+    assert store.artifacts.get(artifact_id=new_id()) is None
+    listed = store.artifacts.list(ArtifactQuery(without_data=True, oldest_first=True))
     assert listed.items == [replace(whole, data=None), bare]
 
 
@@ -72,15 +73,15 @@ def test_a_changed_artifact_is_one_artifact(store: SqlStore) -> None:
     put_artifacts(store, first)
     second = replace(first, data=Payload("json", b"2"), updated_us=START_US + 5)
     put_artifacts(store, second)
-    assert store.list_artifacts(ArtifactQuery()).items == [second]
+    assert store.artifacts.list(ArtifactQuery()).items == [second]
 
     def change_twice(uow) -> None:
         for number in (b"3", b"4"):
-            known = uow.artifact(first.id)
-            uow.put_artifact(replace(known, data=Payload("json", number)))
+            known = uow.artifacts.get(first.id)
+            uow.artifacts.put(replace(known, data=Payload("json", number)))
 
     do(store, change_twice)
-    assert store.list_artifacts(ArtifactQuery()).items == [
+    assert store.artifacts.list(ArtifactQuery()).items == [
         replace(second, data=Payload("json", b"4"))
     ]
 
@@ -89,14 +90,14 @@ def test_what_was_put_is_seen_in_the_same_transaction(store: SqlStore) -> None:
     artifact = an_artifact(key="k")
 
     def put_and_look(uow) -> object:
-        assert uow.artifact(artifact.id) is None
-        uow.put_artifact(artifact)
-        found = uow.artifact(artifact.id)
-        deleted = uow.delete_artifacts(key="k", limit=9)
-        return found, deleted, uow.artifact(artifact.id)
+        assert uow.artifacts.get(artifact.id) is None
+        uow.artifacts.put(artifact)
+        found = uow.artifacts.get(artifact.id)
+        deleted = uow.artifacts.delete(key="k", limit=9)
+        return found, deleted, uow.artifacts.get(artifact.id)
 
     assert do(store, put_and_look) == (artifact, 1, None)
-    assert store.list_artifacts(ArtifactQuery()).items == []
+    assert store.artifacts.list(ArtifactQuery()).items == []
 
 
 def test_an_artifact_may_change_after_it_was_written_in_the_same_transaction(
@@ -106,22 +107,22 @@ def test_an_artifact_may_change_after_it_was_written_in_the_same_transaction(
     changed = replace(artifact, data=Payload("json", b"2"))
 
     def put_twice(uow) -> None:
-        uow.artifact(artifact.id)
-        uow.put_artifact(artifact)
+        uow.artifacts.get(artifact.id)
+        uow.artifacts.put(artifact)
         assert (
-            uow.open_runs_of(new_id(), limit=1, limit_bytes=1).items == []
+            uow.runs.open_of(new_id(), limit=1, limit_bytes=1).items == []
         )  # a query, for which everything is written
-        uow.put_artifact(changed)
+        uow.artifacts.put(changed)
 
     do(store, put_twice)
-    assert store.list_artifacts(ArtifactQuery()).items == [changed]
+    assert store.artifacts.list(ArtifactQuery()).items == [changed]
 
 
 def test_many_artifacts_in_one_transaction(store: SqlStore) -> None:
     many = [an_artifact(data=Payload("json", bytes(20_000))) for _ in range(700)]
     put_artifacts(store, *many)
     put_artifacts(store, *(replace(each, type="table") for each in many[:600]))
-    page = store.list_artifacts(ArtifactQuery(types=("table",), limit=1000, without_data=True))
+    page = store.artifacts.list(ArtifactQuery(types=("table",), limit=1000, without_data=True))
     assert len(page.items) == 600
 
 
@@ -163,18 +164,18 @@ def test_the_latest_of_each_key(store: SqlStore) -> None:
     assert latest(store) == expected
     assert latest(store, "b") == [("b", newest), ("b-2", others[1].id)]
     assert latest(store, "x") == []
-    found = store.get_artifact(key="b")
+    found = store.artifacts.get(key="b")
     assert found is not None
     assert found.id == newest
-    assert store.get_artifact(key="nothing") is None
+    assert store.artifacts.get(key="nothing") is None
 
 
 def test_a_page_ends_where_it_is_large(store: SqlStore) -> None:
     large = [an_artifact(key=f"k{n}", data=Payload("json", bytes(1000))) for n in range(5)]
     put_artifacts(store, *large)
-    page = store.list_artifacts(ArtifactQuery(limit_bytes=1500))
+    page = store.artifacts.list(ArtifactQuery(limit_bytes=1500))
     assert (len(page.items), page.has_more) == (2, True)
-    keyed = store.latest_artifacts(LatestArtifactQuery(limit_bytes=1500))
+    keyed = store.artifacts.list_latest(LatestArtifactQuery(limit_bytes=1500))
     assert (len(keyed.items), keyed.has_more) == (2, True)
 
 
@@ -182,9 +183,9 @@ def test_artifacts_are_deleted(store: SqlStore) -> None:
     keyed = [an_artifact(key="k") for _ in range(3)]
     single = an_artifact()
     put_artifacts(store, *keyed, single)
-    assert do(store, lambda uow: uow.delete_artifacts(artifact_id=single.id, limit=9)) == 1
-    assert do(store, lambda uow: uow.delete_artifacts(artifact_id=single.id, limit=9)) == 0
-    assert do(store, lambda uow: uow.delete_artifacts(key="k", limit=9)) == 3
+    assert do(store, lambda uow: uow.artifacts.delete(artifact_id=single.id, limit=9)) == 1
+    assert do(store, lambda uow: uow.artifacts.delete(artifact_id=single.id, limit=9)) == 0
+    assert do(store, lambda uow: uow.artifacts.delete(key="k", limit=9)) == 3
     assert ids(store) == []
 
 
@@ -203,9 +204,9 @@ def test_a_run_that_is_deleted_leaves_what_has_a_key(store: SqlStore) -> None:
 @pytest.mark.parametrize("value", [b'"text"', b"[1, 2.5, null]", b"12345678901234567890"])
 def test_a_variable_comes_back_as_it_was(store: SqlStore, value: bytes) -> None:
     variable = Variable("a_b-c", Payload("json", value), ("x", "ü\0"), START_US, START_US + 1)
-    do(store, lambda uow: uow.put_variable(variable))
-    assert store.get_variable("a_b-c") == variable
-    assert store.get_variable("other") is None
+    do(store, lambda uow: uow.variables.put(variable))
+    assert store.variables.get("a_b-c") == variable
+    assert store.variables.get("other") is None
 
 
 def test_a_variable_is_changed_and_deleted(store: SqlStore) -> None:
@@ -213,15 +214,15 @@ def test_a_variable_is_changed_and_deleted(store: SqlStore) -> None:
         return Variable("v", Payload("json", value), (), START_US, at_us)
 
     def change(uow) -> object:
-        uow.put_variable(variable(b"1", START_US))
-        uow.put_variable(variable(b"2", START_US + 1))
-        return uow.variable("v")
+        uow.variables.put(variable(b"1", START_US))
+        uow.variables.put(variable(b"2", START_US + 1))
+        return uow.variables.get("v")
 
     assert do(store, change) == variable(b"2", START_US + 1)
-    assert store.get_variable("v") == variable(b"2", START_US + 1)
-    assert do(store, lambda uow: uow.delete_variable("v")) is True
-    assert do(store, lambda uow: uow.delete_variable("v")) is False
-    assert store.get_variable("v") is None
+    assert store.variables.get("v") == variable(b"2", START_US + 1)
+    assert do(store, lambda uow: uow.variables.delete("v")) is True
+    assert do(store, lambda uow: uow.variables.delete("v")) is False
+    assert store.variables.get("v") is None
 
 
 def test_variables_are_listed_by_name(store: SqlStore) -> None:
@@ -230,7 +231,7 @@ def test_variables_are_listed_by_name(store: SqlStore) -> None:
     def put(uow) -> None:
         for name in names:
             tags = ("odd", "any") if len(name) % 2 else ("any",)
-            uow.put_variable(Variable(name, Payload("json", b"1"), tags, START_US, START_US))
+            uow.variables.put(Variable(name, Payload("json", b"1"), tags, START_US, START_US))
 
     do(store, put)
 
@@ -238,7 +239,7 @@ def test_variables_are_listed_by_name(store: SqlStore) -> None:
         found: list[str] = []
         after = None
         while True:
-            page = store.list_variables(VariableQuery(**query, after_name=after, limit=2))  # type: ignore[arg-type] # the caller's
+            page = store.variables.list(VariableQuery(**query, after_name=after, limit=2))  # type: ignore[arg-type] # the caller's
             found += [each.name for each in page.items]
             if not page.has_more:
                 return found

@@ -10,19 +10,19 @@ import pytest
 from tests.store.builders import a_run, a_state, new_id
 from tests.support.memory_store import ManualClock, MemoryStore
 
-from flowspan_service.app import hub as hub_module
-from flowspan_service.app.hub import CommitHub
+from flowspan_service.adapters import commit_notifier as hub_module
+from flowspan_service.adapters.commit_notifier import CommitNotifier
 from flowspan_service.app.ports import Heads
 from flowspan_service.domain.runs import Transition
 from flowspan_service.domain.states import Cause, StateType
 
 if TYPE_CHECKING:
-    from flowspan_service.app.hub import Mark
+    from flowspan_service.app.ports import Mark
 
 WAIT_S = 60.0
 
 
-def commit(hub: CommitHub, before: int, after: int, *roots: str) -> None:
+def commit(hub: CommitNotifier, before: int, after: int, *roots: str) -> None:
     hub(
         position=after,
         log_position=0,
@@ -45,7 +45,7 @@ async def is_set(mark: Mark) -> bool:
 
 @pytest.mark.asyncio
 async def test_a_commit_of_another_thread_wakes_those_whose_tree_changed() -> None:
-    hub = CommitHub(asyncio.get_running_loop())
+    hub = CommitNotifier(asyncio.get_running_loop())
     with hub.mark("a") as one, hub.mark("a") as two, hub.mark("b") as other, hub.mark(None) as any_:
         threading.Thread(target=commit, args=(hub, 0, 1, "a")).start()
         waits = (one.wait(), two.wait(), any_.wait())
@@ -58,7 +58,7 @@ async def test_a_commit_that_changes_no_watched_tree_does_not_touch_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loop = asyncio.get_running_loop()
-    hub = CommitHub(loop)
+    hub = CommitNotifier(loop)
     with hub.mark("a"):
         calls: list[object] = []
         monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *call: calls.append(call))
@@ -73,7 +73,7 @@ async def test_a_commit_that_changes_no_watched_tree_does_not_touch_the_loop(
 
 @pytest.mark.asyncio
 async def test_a_change_between_taking_and_waiting_is_not_missed() -> None:
-    hub = CommitHub(asyncio.get_running_loop())
+    hub = CommitNotifier(asyncio.get_running_loop())
     with hub.mark("a") as mark:
         mark.take()
         commit(hub, 0, 1, "a")
@@ -84,7 +84,7 @@ async def test_a_change_between_taking_and_waiting_is_not_missed() -> None:
 
 @pytest.mark.asyncio
 async def test_what_did_not_change_need_not_be_looked_through() -> None:
-    hub = CommitHub(asyncio.get_running_loop())
+    hub = CommitNotifier(asyncio.get_running_loop())
     commit(hub, 0, 5, "x")
     with hub.mark("a") as mark:
         mark.take()
@@ -99,7 +99,7 @@ async def test_what_did_not_change_need_not_be_looked_through() -> None:
 
 @pytest.mark.asyncio
 async def test_what_others_committed_is_not_skipped() -> None:
-    hub = CommitHub(asyncio.get_running_loop())
+    hub = CommitNotifier(asyncio.get_running_loop())
     commit(hub, 0, 5, "x")
     with hub.mark("a") as mark:
         mark.take()
@@ -123,7 +123,7 @@ async def test_commits_of_other_processes_are_found(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(hub_module, "LOOK_INTERVAL_S", 0.001)
     store = MemoryStore(ManualClock())
     loop = asyncio.get_running_loop()
-    hub = CommitHub(loop, store)
+    hub = CommitNotifier(loop, store)
     stored_by_others(store, mine := new_id(), other := new_id(), later := new_id())
     commit(hub, 0, 3, mine)
     with hub.mark(later) as mark, hub.mark("idle") as idle:
@@ -145,7 +145,7 @@ async def test_commits_of_other_processes_are_found(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.asyncio
 async def test_stopping_wakes_all() -> None:
-    hub = CommitHub(asyncio.get_running_loop())
+    hub = CommitNotifier(asyncio.get_running_loop())
     with hub.mark("a") as one, hub.mark(None) as two:
         hub.wake()
         assert await is_set(one)
@@ -154,7 +154,7 @@ async def test_stopping_wakes_all() -> None:
 
 def test_commit_after_the_loop_ended_is_of_no_interest() -> None:
     loop = asyncio.new_event_loop()
-    hub = CommitHub(loop)
+    hub = CommitNotifier(loop)
     with hub.mark("a"):
         loop.close()
         commit(hub, 0, 1, "a")
@@ -163,7 +163,7 @@ def test_commit_after_the_loop_ended_is_of_no_interest() -> None:
 
 @pytest.mark.asyncio
 async def test_what_is_not_known_of_a_commit_may_concern_anybody() -> None:
-    hub = CommitHub(asyncio.get_running_loop())
+    hub = CommitNotifier(asyncio.get_running_loop())
     with hub.mark("a") as mark:
         hub(position=1, log_position=1, ended=[])
         assert await is_set(mark)

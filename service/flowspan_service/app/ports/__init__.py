@@ -1,0 +1,34 @@
+"""The ports of the use cases: a store, a clock, a notifier, the connected sessions.
+
+Each noun has a module with its queries and two small protocols, one for reads and one for writes in
+a unit of work. `store` composes them.
+
+Writes are operations: callables over a unit of work. The store's one writer collects the waiting
+operations, runs them in the order of their arrival, and commits them in one transaction (group
+commit). Their futures are resolved after the commit.
+"""
+
+from flowspan_service.app.ports.clock import Clock
+from flowspan_service.app.ports.connections import Connection, Connections
+from flowspan_service.app.ports.notifier import CommitListener, Mark, Notifier
+from flowspan_service.app.ports.operations import Budget, Operation, Unfinished
+from flowspan_service.app.ports.pages import Page
+from flowspan_service.app.ports.store import Heads, Identity, Store, UnitOfWork, WriteTimes
+
+__all__ = [
+    "Budget",
+    "Clock",
+    "CommitListener",
+    "Connection",
+    "Connections",
+    "Heads",
+    "Identity",
+    "Mark",
+    "Notifier",
+    "Operation",
+    "Page",
+    "Store",
+    "Unfinished",
+    "UnitOfWork",
+    "WriteTimes",
+]

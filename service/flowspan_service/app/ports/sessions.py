@@ -1,0 +1,47 @@
+"""The port to sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowspan_service.domain.leases import StoredSign
+    from flowspan_service.domain.sessions import Session
+
+
+class SessionReads(Protocol):
+    """The reads of sessions."""
+
+    def ended_with_open_runs(self) -> list[str]:
+        """Return the sessions that are LOST or CLOSED and have open runs."""
+        ...
+
+    def ended_before(self, ended_before_us: int, *, after_id: str | None, limit: int) -> list[str]:
+        """Return sessions that ended before a time, by id, after an id."""
+        ...
+
+
+class SessionWrites(Protocol):
+    """The sessions in a unit of work."""
+
+    def get(self, session_id: str) -> Session | None:
+        """Return the session, or None."""
+        ...
+
+    def save(self, session: Session) -> None:
+        """Store a new or changed session."""
+        ...
+
+    def stored_signs(self) -> list[StoredSign]:
+        """Return the signs of life of all OPEN sessions, in any order."""
+        ...
+
+    def delete(self, session_ids: Sequence[str], *, ended_before_us: int) -> int:
+        """Delete the sessions among these that ended before a time and have no open run.
+
+        Returns:
+            The number of sessions deleted.
+        """
+        ...

@@ -1,0 +1,131 @@
+"""The reads of runs."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from flowspan_service.app.ports.pages import Page
+from flowspan_service.app.ports.runs import FoundRuns, RunFilter, RunQuery
+from flowspan_service.domain.runs import RunKind
+from flowspan_service.stores import trees
+from flowspan_service.stores.engine.bounds import bounded
+from flowspan_service.stores.engine.bulk import chunks
+from flowspan_service.stores.engine.reading import ROWS_BUFFERED, streaming
+from flowspan_service.stores.run_lists import KEY_COLUMNS, count_statement, page_statement
+from flowspan_service.stores.runs import run_bytes, run_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from flowspan_service.app.ports.runs import RunKey
+    from flowspan_service.domain.runs import Run
+    from flowspan_service.stores.engine.reading import Reading
+
+
+class RunReads:
+    """See app.ports.runs.RunReads."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def get(self, kind: int, run_id: str) -> Run | None:
+        """Return a run of that kind."""
+        with self._reading.explained():
+            return self._reading.dialect.find_run(kind, run_id)
+
+    def list(self, query: RunQuery) -> Page[Run]:
+        """Return a page of runs."""
+        with self._reading.connection() as connection:
+            statement = page_statement(query, self._reading.dialect, limit=query.limit + 1)
+            runs = self._reading.dialect.fetch_runs(streaming(connection, query.limit), statement)
+            with contextlib.closing(runs):
+                return bounded(runs, run_bytes, query.limit, query.limit_bytes)
+
+    def list_keys(self, query: RunQuery) -> Page[RunKey]:
+        """Return a page of the keys of runs, without a bound on its bytes."""
+        limit = query.limit
+        statement = page_statement(
+            query, self._reading.dialect, limit=limit + 1, columns=KEY_COLUMNS
+        )
+        with self._reading.explained():
+            keys = self._reading.dialect.fetch_keys(statement)
+        return Page(keys[:limit], has_more=len(keys) > limit)
+
+    def load(self, run_ids: Sequence[str]) -> Sequence[Run]:
+        """Return the existing runs among these, in any order."""
+        with self._reading.connection() as connection:
+            return self._reading.dialect.load_runs(connection, run_ids)
+
+    def count(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
+        """Return the number of runs by the type of their state."""
+        with self._reading.connection() as connection:
+            sql, parameters = count_statement(kind, run_filter, self._reading.dialect)
+            rows = connection.exec_driver_sql(sql, parameters).all()
+        return dict(sorted(tuple(row) for row in rows))
+
+    def tree(
+        self, run_id: str, *, after_id: str | None, limit: int, limit_bytes: int = 2_000_000
+    ) -> Page[Run]:
+        """Return a page of a run and its descendants, by id ascending (parents before children)."""
+        with self._reading.connection() as connection:
+            if trees.root_of(connection, run_id) == run_id:
+                return self._root_page(connection, run_id, after_id, limit, limit_bytes)
+            statement = trees.tree_statement(run_id, after_id=after_id, limit=limit + 1)
+            with streaming(connection, limit).execute(statement) as rows:
+                return bounded(map(run_of, rows), run_bytes, limit, limit_bytes)
+
+    def _root_page(
+        self,
+        connection: Connection,
+        root_run_id: str,
+        after_id: str | None,
+        limit: int,
+        limit_bytes: int,
+    ) -> Page[Run]:
+        """Return a page of a whole tree: two merged lists, so that every page costs the same."""
+        whole = RunFilter(root_run_id=root_run_id)
+        with contextlib.ExitStack() as stack:
+            lists = [
+                stack.enter_context(
+                    contextlib.closing(
+                        self._reading.dialect.fetch_runs(
+                            streaming(connection, limit),
+                            page_statement(
+                                RunQuery(kind, whole, oldest_first=True, after_id=after_id),
+                                self._reading.dialect,
+                                limit=limit + 1,
+                            ),
+                        )
+                    )
+                )
+                for kind in RunKind
+            ]
+            merged = heapq.merge(*lists, key=lambda found: found.id)
+            return bounded(merged, run_bytes, limit, limit_bytes)
+
+    def tree_ids(self, run_id: str) -> Sequence[str]:
+        """Return the ids of a run and its descendants, ascending."""
+        with self._reading.connection() as connection:
+            is_root = trees.root_of(connection, run_id) == run_id
+            ids = trees.tree_ids(run_id, is_root=is_root).subquery()
+            return list(connection.scalars(select(ids.c.id).order_by(ids.c.id)))
+
+    def find(self, run_ids: Sequence[str], *, limit_bytes: int = 2_000_000) -> FoundRuns:
+        """Return the first of these runs that exist, up to about `limit_bytes` of payloads."""
+        found: list[Run] = []
+        size = asked = 0
+        with self._reading.connection() as connection:
+            for chunk in chunks(run_ids, ROWS_BUFFERED):
+                some = self._reading.dialect.load_runs(connection, chunk)
+                found += sorted(some, key=lambda each: each.id)
+                asked += len(chunk)
+                size += sum(map(run_bytes, some))
+                if size > limit_bytes:
+                    break
+        return FoundRuns(found, asked)

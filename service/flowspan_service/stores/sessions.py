@@ -1,0 +1,235 @@
+"""Sessions: table, row mapping, reads, and writes in a unit of work."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    select,
+    text,
+)
+
+from flowspan_service.domain.leases import StoredSign
+from flowspan_service.domain.sessions import Session, SessionStatus
+from flowspan_service.stores.engine.bulk import IDS_PER_STATEMENT, chunks
+from flowspan_service.stores.engine.transaction import Buffered
+from flowspan_service.stores.ids import Id
+from flowspan_service.stores.runs import IS_OPEN, run
+from flowspan_service.stores.schema import metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Select
+
+    from flowspan_service.stores.engine.reading import Reading
+    from flowspan_service.stores.engine.transaction import Transaction
+
+IS_OPEN_SESSION = text("status = 1")
+"""The predicate of the partial index. A query repeats it to use the index."""
+
+session = Table(
+    "session",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("status", SmallInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("lease_us", BigInteger, nullable=False),
+    Column("lease_expires_us", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("renewals", BigInteger, nullable=False, server_default="0"),
+    Column("silence_us", BigInteger, nullable=False, server_default="0"),
+    Column("secret_hash", LargeBinary),
+    sqlite_with_rowid=False,
+)
+Index(
+    "session_open",
+    session.c.id,
+    sqlite_where=IS_OPEN_SESSION,
+)
+
+session_table = session
+"""The same table, for functions with a session in a variable."""
+
+_UPSERT = text(
+    "INSERT INTO session"
+    " (id, status, last_sequence, lease_us, lease_expires_us, created_us, client, renewals,"
+    " silence_us, secret_hash)"
+    " VALUES (:id, :status, :last_sequence, :lease_us, :lease_expires_us, :created_us, :client,"
+    " :renewals, :silence_us, :secret_hash)"
+    " ON CONFLICT (id) DO UPDATE SET status = excluded.status,"
+    " last_sequence = excluded.last_sequence, lease_us = excluded.lease_us,"
+    " lease_expires_us = excluded.lease_expires_us, client = excluded.client,"
+    " renewals = excluded.renewals, silence_us = excluded.silence_us"
+).bindparams(bindparam("id", type_=Id))
+
+_SIGNS = select(
+    session.c.id,
+    session.c.renewals,
+    session.c.lease_us,
+    session.c.silence_us,
+    session.c.lease_expires_us,
+).where(IS_OPEN_SESSION)
+
+
+def session_values(session: Session) -> dict[str, Any]:
+    """Return the columns of a row of `session`, with the id as text."""
+    return {
+        "id": session.id,
+        "status": session.status,
+        "last_sequence": session.last_sequence,
+        "lease_us": session.lease_us,
+        "lease_expires_us": session.lease_expires_us,
+        "created_us": session.created_us,
+        "client": json.dumps(session.client, ensure_ascii=False),
+        "renewals": session.renewals,
+        "silence_us": session.silence_us,
+        "secret_hash": session.secret_hash,
+    }
+
+
+def session_of(row: Sequence[Any]) -> Session:
+    """Return the session in a row of `session` with ids as text."""
+    (
+        session_id, status, last_sequence, lease_us, lease_expires_us, created_us, client,
+        renewals, silence_us, secret_hash,
+    ) = row  # fmt: skip
+    return Session(
+        id=session_id,
+        status=status,
+        last_sequence=last_sequence,
+        lease_us=lease_us,
+        lease_expires_us=lease_expires_us,
+        created_us=created_us,
+        client=json.loads(client),
+        renewals=renewals,
+        silence_us=silence_us,
+        secret_hash=secret_hash,
+    )
+
+
+def _ended_with_open_runs() -> Select[tuple[str]]:
+    """Return the sessions that ended with open runs: one step along the index for each session.
+
+    The type of a recursive CTE is Any because mypy fails over it.
+    """
+    # PostgreSQL has min() for UUIDs since version 18 only.
+    next_id = select(run.c.session_id).where(IS_OPEN).order_by(run.c.session_id).limit(1)
+    first = next_id.where(run.c.session_id.is_not(None)).scalar_subquery()
+    found: Any = select(first.label("id")).cte("reporting", recursive=True)
+    following = next_id.where(run.c.session_id > found.c.id).scalar_subquery()
+    every = found.union_all(select(following).where(found.c.id.is_not(None)))
+    ended = session.c.status != SessionStatus.OPEN
+    return select(session.c.id).join(every, every.c.id == session.c.id).where(ended)
+
+
+_ENDED_WITH_OPEN_RUNS = _ended_with_open_runs()
+
+
+class SessionReads:
+    """See app.ports.sessions.SessionReads."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def ended_with_open_runs(self) -> list[str]:
+        """Return the sessions that are LOST or CLOSED and have open runs."""
+        with self._reading.connection() as connection:
+            return list(connection.scalars(_ENDED_WITH_OPEN_RUNS))
+
+    def ended_before(self, ended_before_us: int, *, after_id: str | None, limit: int) -> list[str]:
+        """Return sessions that ended before a time, by id, after an id."""
+        statement = (
+            select(session.c.id)
+            .where(session.c.status != SessionStatus.OPEN)
+            .where(session.c.lease_expires_us < ended_before_us)
+            .order_by(session.c.id)
+            .limit(limit)
+        )
+        if after_id is not None:
+            statement = statement.where(session.c.id > after_id)
+        with self._reading.connection() as connection:
+            return list(connection.scalars(statement))
+
+
+class SessionWrites(Buffered):
+    """See app.ports.sessions.SessionWrites."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._sessions = tx.cache.sessions
+        self._changed_sessions: dict[str, Session] = {}
+
+    def preload(self, session_ids: Iterable[str | None]) -> None:
+        """Load the sessions that are not in memory, in few statements. A single one can wait."""
+        missing = [each for each in dict.fromkeys(session_ids) if each not in self._sessions]
+        wanted = [each for each in missing if each is not None]
+        if len(wanted) < 2:
+            return
+        for chunk in chunks(wanted, IDS_PER_STATEMENT):
+            statement = select(session_table).where(session_table.c.id.in_(chunk))
+            for row in self._tx.connection.execute(statement):
+                session = session_of(row)
+                self._sessions[session.id] = session
+
+    def get(self, session_id: str) -> Session | None:
+        """Return the session, or None."""
+        found = self._sessions.get(session_id)
+        if found is None:
+            statement = select(session_table).where(session_table.c.id == session_id)
+            row = self._tx.connection.execute(statement).first()
+            if row is not None:
+                found = self._sessions[session_id] = session_of(row)
+        return found
+
+    def save(self, session: Session) -> None:
+        """Store a new or changed session."""
+        self._tx.changes += 1
+        self._sessions[session.id] = self._changed_sessions[session.id] = session
+
+    def stored_signs(self) -> list[StoredSign]:
+        """Return the signs of life of all OPEN sessions, in any order."""
+        self._tx.flush()
+        return [StoredSign(*row) for row in self._tx.connection.execute(_SIGNS)]
+
+    def delete(self, session_ids: Sequence[str], *, ended_before_us: int) -> int:
+        """Delete the sessions among these that ended before a time and have no open run."""
+        self._tx.flush()
+        columns = session_table.c
+        open_runs = select(run.c.id).where(run.c.session_id == columns.id, IS_OPEN)
+        ended = (
+            select(columns.id)
+            .where(columns.id.in_(session_ids))
+            .where(columns.status != SessionStatus.OPEN)
+            .where(columns.lease_expires_us < ended_before_us)
+            .where(~open_runs.exists())
+        )
+        ids = list(self._tx.connection.scalars(ended))
+        if ids:
+            self._tx.changes += 1
+            self._tx.connection.execute(delete(session_table).where(columns.id.in_(ids)))
+        for session_id in ids:
+            self._sessions.pop(session_id, None)
+        return len(ids)
+
+    @property
+    def row_count(self) -> int:
+        """The number of buffered rows."""
+        return len(self._changed_sessions)
+
+    def write(self) -> None:
+        """Write the buffered rows."""
+        values = [session_values(each) for each in self._changed_sessions.values()]
+        self._tx.connection.execute(_UPSERT, values)
+        self._changed_sessions.clear()

@@ -1,0 +1,263 @@
+"""Units of work in memory for unit tests: each is a transaction over a copy of the data."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING
+
+from flowspan_service.app.ports.pages import Page
+from flowspan_service.domain.leases import StoredSign
+from flowspan_service.domain.runs import Run, Transition
+from flowspan_service.domain.sessions import Session, SessionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowspan_service.app.ports.deletions import Place
+    from flowspan_service.domain.artifacts import Artifact
+    from flowspan_service.domain.commands import Command
+    from flowspan_service.domain.logs import LogEntry
+    from flowspan_service.domain.variables import Variable
+
+
+class MemoryData:
+    """What is stored."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, Run] = {}
+        self.history: list[Transition] = []
+        self.logs: list[LogEntry] = []
+        self.sessions: dict[str, Session] = {}
+        self.deleted: set[str] = set()
+        self.deletions: set[str] = set()
+        self.artifacts: dict[str, Artifact] = {}
+        self.variables: dict[str, Variable] = {}
+        self.commands: dict[tuple[str, int], Command] = {}
+
+
+class MemoryBudget:
+    """Full after so many events: each asks once."""
+
+    def __init__(self, events: int) -> None:
+        self.left = events
+
+    @property
+    def is_full(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+class _Rows:
+    """The rows of a noun in a transaction."""
+
+    def __init__(self, uow: MemoryUnitOfWork) -> None:
+        self.uow = uow
+        self.data = uow.data
+
+
+class MemoryRunWrites(_Rows):
+    def get(self, run_id: str) -> Run | None:
+        return self.data.runs.get(run_id)
+
+    def add(self, run: Run) -> None:
+        assert run.id not in self.data.runs
+        self.data.runs[run.id] = run
+        self.add_transition(run)
+
+    def add_transition(self, run: Run) -> None:
+        assert self.data.runs[run.id] is run
+        self.uow.writes += 1
+        run.position = len(self.data.history) + 1
+        self.data.history.append(
+            Transition(
+                run.id,
+                run.transition_count,
+                run.attempt,
+                run.state,
+                run.cause,
+                self.uow.now_us,
+                run.position,
+            )
+        )
+        if run.state.is_terminal:
+            self.uow.ended.append(copy(run))
+
+    def update(self, run: Run) -> None:
+        assert self.data.runs[run.id] is run
+        self.uow.writes += 1
+
+    def open_of(self, session_id: str, *, limit: int = 1 << 30, limit_bytes: int = 0) -> Page[Run]:
+        del limit_bytes  # nothing large is tried here
+        runs = [
+            run
+            for run in self.data.runs.values()
+            if run.session_id == session_id and not run.state.is_terminal
+        ]
+        runs.sort(key=lambda run: run.id, reverse=True)
+        return Page(runs[:limit], has_more=len(runs) > limit)
+
+
+class MemoryLogWrites(_Rows):
+    def add(self, entries: Sequence[LogEntry]) -> None:
+        self.uow.writes += 1
+        for entry in entries:
+            stored = copy(entry)
+            stored.position = len(self.data.logs) + 1
+            self.data.logs.append(stored)
+
+
+class MemorySessionWrites(_Rows):
+    def get(self, session_id: str) -> Session | None:
+        return self.data.sessions.get(session_id)
+
+    def save(self, session: Session) -> None:
+        self.data.sessions[session.id] = session
+
+    def stored_signs(self) -> list[StoredSign]:
+        return [
+            StoredSign(session.id, session.renewals, session.lease_us, session.silence_us)
+            for session in self.data.sessions.values()
+            if session.status == SessionStatus.OPEN
+        ]
+
+    def delete(self, session_ids: Sequence[str], *, ended_before_us: int) -> int:
+        ended = [
+            session.id
+            for session in map(self.data.sessions.get, session_ids)
+            if session is not None
+            and session.status != SessionStatus.OPEN
+            and session.lease_expires_us < ended_before_us
+            and not self.uow.runs.open_of(session.id).items
+        ]
+        for session_id in ended:
+            del self.data.sessions[session_id]
+        return len(ended)
+
+
+class MemoryCommandWrites(_Rows):
+    def add(self, command: Command) -> None:
+        self.data.commands.setdefault((command.run_id, command.number), command)
+
+    def finish(self, run_id: str) -> None:
+        for each in self.data.commands.values():
+            if each.run_id == run_id and each.done_us is None:
+                each.done_us = self.uow.now_us
+
+    def move(self, run_id: str, session_id: str) -> None:
+        for each in self.data.commands.values():
+            if each.run_id == run_id and each.done_us is None:
+                each.session_id = session_id
+
+
+class MemoryDeletionWrites(_Rows):
+    def begun(self) -> set[str]:
+        return self.data.deletions
+
+    def begin(self, run: Run) -> None:
+        self.data.deletions.add(run.id)
+
+    def end(self, run_id: str) -> None:
+        self.data.deletions.remove(run_id)
+
+    def covers(self, run: Run) -> bool:
+        above: Run | None = run
+        while above is not None and above.id not in self.data.deletions:
+            above = self.data.runs.get(above.parent_run_id or "")
+        return above is not None
+
+    def was_deleted(self, run_id: str) -> bool:
+        return run_id in self.data.deleted
+
+    def open_run_below(
+        self, run_id: str, *, after: Place | None
+    ) -> tuple[Run | None, Place | None]:
+        del after
+        runs = [run for run in tree_of(self.data, run_id) if not run.state.is_terminal]
+        return min(runs, key=lambda run: run.id, default=None), None
+
+    def delete_below(self, path: list[str]) -> int:
+        """Delete one run, the newest first."""
+        data = self.data
+        tree = sorted(tree_of(data, path[0]), key=lambda run: run.id)
+        if not tree:
+            path.clear()
+            return 0
+        gone = tree[-1]
+        del data.runs[gone.id]
+        if not gone.state.is_terminal:
+            data.deleted.add(gone.id)
+        data.history = [each for each in data.history if each.run_id != gone.id]
+        data.logs = [each for each in data.logs if each.run_id != gone.id]
+        for each in list(data.artifacts.values()):
+            if each.run_id == gone.id and each.key is None:
+                del data.artifacts[each.id]
+        for key in [key for key in data.commands if key[0] == gone.id]:
+            del data.commands[key]
+        return 1
+
+
+class MemoryArtifactWrites(_Rows):
+    def preload(self, artifact_ids: Sequence[str]) -> None:
+        pass
+
+    def get(self, artifact_id: str) -> Artifact | None:
+        return self.data.artifacts.get(artifact_id)
+
+    def put(self, artifact: Artifact) -> None:
+        self.data.artifacts[artifact.id] = artifact
+
+    def delete(self, *, artifact_id: str | None = None, key: str | None = None, limit: int) -> int:
+        gone = [
+            each.id
+            for each in self.data.artifacts.values()
+            if each.id == artifact_id or (key is not None and each.key == key)
+        ][:limit]
+        for each in gone:
+            del self.data.artifacts[each]
+        return len(gone)
+
+
+class MemoryVariableWrites(_Rows):
+    def get(self, name: str) -> Variable | None:
+        return self.data.variables.get(name)
+
+    def put(self, variable: Variable) -> None:
+        self.data.variables[variable.name] = variable
+
+    def delete(self, name: str) -> bool:
+        return self.data.variables.pop(name, None) is not None
+
+
+class MemoryUnitOfWork:
+    """One transaction over a copy of the data."""
+
+    def __init__(self, data: MemoryData, now_us: int, *, events_at_once: int = 1 << 30) -> None:
+        self.data = data
+        self.budget = MemoryBudget(events_at_once)
+        self.now_us = now_us
+        self.ended: list[Run] = []
+        self.writes = 0
+        self.spent = False
+        self.artifacts = MemoryArtifactWrites(self)
+        self.commands = MemoryCommandWrites(self)
+        self.deletions = MemoryDeletionWrites(self)
+        self.logs = MemoryLogWrites(self)
+        self.runs = MemoryRunWrites(self)
+        self.sessions = MemorySessionWrites(self)
+        self.variables = MemoryVariableWrites(self)
+
+    def is_spent(self) -> bool:
+        return self.spent
+
+
+def tree_of(data: MemoryData, run_id: str) -> list[Run]:
+    """The run and all that it called, directly or not."""
+    if run_id not in data.runs:
+        return []
+    wanted = {run_id}
+    grew = True
+    while grew:
+        more = {run.id for run in data.runs.values() if run.parent_run_id in wanted} - wanted
+        wanted |= more
+        grew = bool(more)
+    return [data.runs[key] for key in wanted]
