@@ -34,7 +34,7 @@ _NOTHING = Heads(0, 0)
 
 
 class TreeMark:
-    """See app.ports.Mark. For the event loop's thread only."""
+    """Implementation of app.ports.Mark. For the event loop's thread only."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
@@ -70,7 +70,7 @@ class _Commit(NamedTuple):
 
 
 class CommitNotifier:
-    """See app.ports.Notifier: a commit listener that wakes coroutines of one event loop.
+    """Implementation of app.ports.Notifier: a commit listener for the tasks of one event loop.
 
     Args:
         loop: The event loop.

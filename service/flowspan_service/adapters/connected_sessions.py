@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ConnectedSessions:
-    """See app.ports.Connections."""
+    """Implementation of app.ports.Connections."""
 
     def __init__(self) -> None:
         self._connections: dict[str, Connection] = {}

@@ -1,8 +1,8 @@
-"""Feeds: the changes of a tree, read once for all who watch it.
+"""Feeds: the changes of a tree, read once for all its watchers.
 
-A feed keeps the newest changes as its watchers send them. It reads the store when its tree has
-changed, and not more often than every few milliseconds. A watcher that is behind what the feed
-keeps reads the store itself until it has caught up, so that a slow one costs no memory.
+A feed keeps the newest changes in encoded form. It reads the store when its tree has changed, at
+most every few milliseconds. A watcher that is behind the kept changes reads the store itself until
+it has caught up, so that a slow watcher costs no memory.
 """
 
 from __future__ import annotations
@@ -27,45 +27,45 @@ if TYPE_CHECKING:
     from flowspan_service.app.watching import WatchedChange
 
 PAUSE_S = 0.004
-"""Between two looks: commits come in quick succession, and one look serves several."""
+"""The pause between two reads: commits come in quick succession, and one read serves several."""
 KEPT_CHANGES = 2_000
 KEPT_BYTES = 4_000_000
 
 
 class Watched(NamedTuple):
-    """What is watched."""
+    """The scope of a watch."""
 
     run_id: str | None
-    """The run whose tree it is; None for everything."""
+    """The run whose tree is watched; None for everything."""
     root_run_id: str | None
     """The root of that tree."""
     flow_runs_only: bool
 
 
 class Look(NamedTuple):
-    """Some changes of what is watched, as its watchers send them."""
+    """A page of encoded changes."""
 
     messages: list[tuple[int, bytes]]
-    """With their positions."""
+    """The changes with their positions."""
     looked_at: int
-    """The position to go on from."""
+    """The position to continue from."""
     is_last: bool
-    """Whether there were no more when it was read."""
+    """True if there were no more changes at the time of the read."""
     has_ended: bool
-    """Whether the watched run had ended by then, so that no more are to come."""
+    """True if the watched run had ended by then: no more changes follow."""
 
 
 def look(
     store: Store, watched: Watched, encode: Callable[[WatchedChange], bytes], after: int
 ) -> Look:
-    """Read some of the changes after a position. Blocks.
+    """Read a page of the changes after a position. Blocks.
 
     Raises:
         NotFoundError: There is no such run.
     """
     run = None
     if watched.run_id is not None:
-        # The run is looked at first: when it had ended by then, its last change is read.
+        # The run is read first: if it had ended by then, the page includes its last change.
         run = get_run_of_any_kind(store, watched.run_id)
     page = changes_page(
         store, after=after, run_id=watched.run_id, flow_runs_only=watched.flow_runs_only
@@ -82,10 +82,10 @@ class Feed:
     """The changes of a tree after a position. For the event loop's thread only.
 
     Attributes:
-        begin: The changes after this position are kept …
-        position: … up to this one.
-        has_ended: True if the watched run had ended there, so that nothing more is to come.
-        watcher_count: The number of those who watch it.
+        begin: The position before the first kept change.
+        position: The position of the last kept change.
+        has_ended: True if the watched run had ended there: no more changes follow.
+        watcher_count: The number of watchers.
     """
 
     def __init__(self, position: int, read: Callable[[int], Awaitable[Look]]) -> None:
@@ -100,21 +100,21 @@ class Feed:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more comes of it."""
+        """True if no more changes follow."""
         return self.has_ended or self._failure is not None
 
     def after(self, position: int) -> list[tuple[int, bytes]]:
-        """The changes after a position, which is not before `begin`, with their positions."""
+        """Return the changes after a position, at or after `begin`, with their positions."""
         if position >= self.position:
             return []
         first = bisect_right(self._kept, position, key=itemgetter(0))
         return list(islice(self._kept, first, None))
 
     async def news(self, after: int) -> None:
-        """Return when the feed may have come further than the position, or has ended.
+        """Wait until the feed may be ahead of the position, or has ended.
 
         Raises:
-            Exception: What the feed met when it read the store.
+            Exception: The error of the feed when it read the store.
         """
         if self._failure is None and self.position <= after and not self.has_ended:
             await self._news.wait()
@@ -122,16 +122,16 @@ class Feed:
             raise self._failure
 
     async def run(self, mark: Mark) -> None:
-        """Read the changes as they come, until there are no more to come."""
+        """Read the changes as they come, until no more follow."""
         try:
             while not self.has_ended:
-                # What did not concern the tree need not be looked through.
+                # Skip the changes of other trees.
                 self.position = max(self.position, mark.take())
                 await self._catch_up()
                 if not self.has_ended:
                     await asyncio.sleep(PAUSE_S)
                     await mark.wait()
-        except Exception as error:  # noqa: BLE001 - it is the watchers' to answer
+        except Exception as error:  # noqa: BLE001 - the watchers raise it
             self._failure = error
             self._wake()
 
@@ -158,7 +158,7 @@ class Feed:
 
 
 class Feeds:
-    """The feeds that somebody watches. For the event loop's thread only."""
+    """The feeds with watchers. For the event loop's thread only."""
 
     def __init__(self, store: Store, notifier: Notifier, readers: Executor) -> None:
         self._store = store
@@ -171,12 +171,12 @@ class Feeds:
     def watch(
         self, watched: Watched, position: int, encode: Callable[[WatchedChange], bytes]
     ) -> Iterator[Feed]:
-        """Join the feed of what is watched; it begins at the position if there is none yet.
+        """Join the feed of a scope. A new feed begins at the position.
 
         Args:
-            watched: What is watched.
-            position: Where the watcher is.
-            encode: Makes the message of a change; the same for all watchers of the same.
+            watched: The scope.
+            position: The position of the watcher.
+            encode: Makes the message of a change; the same for all watchers of a scope.
         """
         feed = self._feeds.get(watched)
         if feed is None or feed.is_over:
@@ -196,7 +196,7 @@ class Feeds:
     async def read(
         self, watched: Watched, encode: Callable[[WatchedChange], bytes], after: int
     ) -> Look:
-        """Read some of the changes after a position.
+        """Read a page of the changes after a position.
 
         Raises:
             NotFoundError: There is no such run.

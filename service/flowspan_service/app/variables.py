@@ -1,4 +1,4 @@
-"""Variables: set, looked at, deleted."""
+"""Variables: set, read, delete."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class VariableSet:
-    """A variable, and whether it is new."""
+    """The outcome of setting a variable."""
 
     variable: Variable
     is_new: bool
 
 
 class SetVariable:
-    """Sets a variable that is new, or one that is there."""
+    """Set a new variable, or overwrite one."""
 
     __slots__ = ("name", "overwrite", "run_ids", "tags", "value", "weight")
 
     def __init__(
         self, name: str, value: Payload, *, tags: tuple[str, ...] = (), overwrite: bool = False
     ) -> None:
-        """Prepares it.
+        """Take the arguments.
 
         Args:
-            name: The variable's name.
-            value: Its value.
-            tags: Its labels.
-            overwrite: Whether one that is there is replaced.
+            name: The name of the variable.
+            value: The value.
+            tags: The labels.
+            overwrite: True to replace an existing variable.
         """
         self.name = name
         self.value = value
@@ -47,10 +47,10 @@ class SetVariable:
         self.weight = 1
 
     def __call__(self, uow: UnitOfWork) -> VariableSet:
-        """Does it.
+        """Set the variable.
 
         Raises:
-            AlreadyExistsError: It is there, and is not to be replaced.
+            AlreadyExistsError: The variable exists, and `overwrite` is False.
         """
         known = uow.variables.get(self.name)
         if known is None:
@@ -69,26 +69,25 @@ class SetVariable:
 
 
 class DeleteVariable:
-    """Deletes a variable; returns whether there was one."""
+    """Delete a variable; return True if there was one."""
 
     __slots__ = ("name", "run_ids", "weight")
 
     def __init__(self, name: str) -> None:
-        """Prepares it."""
         self.name = name
         self.run_ids: Sequence[str] = ()
         self.weight = 1
 
     def __call__(self, uow: UnitOfWork) -> bool:
-        """Does it."""
+        """Delete the variable."""
         return uow.variables.delete(self.name)
 
 
 def get_variable(store: Store, name: str) -> Variable:
-    """One variable.
+    """Return a variable.
 
     Raises:
-        NotFoundError: There is none of that name.
+        NotFoundError: There is no variable of that name.
     """
     variable = store.variables.get(name)
     if variable is None:

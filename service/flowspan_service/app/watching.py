@@ -1,9 +1,8 @@
 """Watching runs: a snapshot as of a position, and the changes after it.
 
 The store is the truth and is read in pages, so a slow watcher costs no memory. The snapshot is
-exact: a run that changed while the pages were read is shown as it was at the position, from its
-history. So each change after the position follows exactly once, and any position is a place to
-resume from.
+exact: a run that changed while the pages were read is rebuilt from its history as of the position.
+So each change after the position follows exactly once, and a watch can resume from any position.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ CHANGES_PAGE = 500
 
 @dataclass(slots=True)
 class WatchedChange:
-    """A transition, and with the first one of a run the run as it was created."""
+    """A transition. The first transition of a run comes with the run as it was created."""
 
     transition: Transition
     created: Run | None
@@ -36,25 +35,25 @@ class WatchedChange:
 
 @dataclass(slots=True)
 class ChangesPage:
-    """Some changes."""
+    """A page of changes."""
 
     changes: list[WatchedChange]
     looked_at: int
-    """The position to go on from."""
+    """The position to continue from."""
     is_last: bool
-    """Whether there were no more when it was read."""
+    """True if there were no more changes at the time of the read."""
 
 
 def snapshot_pages(
     store: Store, *, at: int, run_id: str | None, flow_runs_only: bool
 ) -> Iterator[list[Run]]:
-    """The runs as they were at a position, page by page, parents before their children.
+    """Yield the runs as they were at a position, page by page, parents before their children.
 
     Args:
-        store: The store; it blocks.
+        store: The store; the reads block.
         at: The position.
-        run_id: The run whose tree is wanted; None for all runs.
-        flow_runs_only: Whether task runs are left out.
+        run_id: The root of the wanted tree; None for all runs.
+        flow_runs_only: True to leave out task runs.
     """
     pages = _tree_pages(store, run_id) if run_id else _all_pages(store, flow_runs_only)
     for page in pages:
@@ -65,7 +64,7 @@ def snapshot_pages(
 def changes_page(
     store: Store, *, after: int, run_id: str | None, flow_runs_only: bool
 ) -> ChangesPage:
-    """Some of the changes after a position, in order."""
+    """Return a page of the changes after a position, in order."""
     found = store.transitions.changes(after=after, run_id=run_id, limit=CHANGES_PAGE)
     changes = [
         WatchedChange(transition, _as_created(run, transition) if transition.ordinal == 1 else None)
@@ -76,7 +75,7 @@ def changes_page(
 
 
 def replay(run: Run, transitions: Sequence[Transition]) -> Run:
-    """The run as it was after these transitions, which are its first ones."""
+    """Return the run as it was after these transitions, which are its first ones."""
     then = _as_created(run, transitions[0])
     for transition in transitions[1:]:
         enter(then, ProposedTransition(transition.state, transition.attempt, transition.cause))
@@ -99,7 +98,7 @@ def _tree_pages(store: Store, run_id: str) -> Iterator[list[Run]]:
 
 
 def _subtree_pages(store: Store, run_id: str) -> Iterator[list[Run]]:
-    # Found by walking from run to run, which is done once and not for each page.
+    # The walk from run to run happens once, and not for each page.
     run_ids = store.runs.tree_ids(run_id)
     at = 0
     while at < len(run_ids):
@@ -122,7 +121,7 @@ def _all_pages(store: Store, flow_runs_only: bool) -> Iterator[list[Run]]:  # no
 
 
 def _as_of(store: Store, run: Run, position: int) -> Run | None:
-    """The run as it was at the position; None if it did not exist then."""
+    """Return the run as it was at the position; None if it did not exist then."""
     if run.position <= position:
         return run
     before = [t for t in store.transitions.of_run(run.id) if t.position <= position]

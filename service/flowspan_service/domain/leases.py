@@ -1,13 +1,13 @@
-"""Judge who is silent, by durations that this process measured. Pure; see docs/decisions/leases.md.
+"""Leases: the detection of silent sessions. Pure; docs/decisions/leases.md gives the reasons.
 
-A session's row holds a count that changes with each stored sign of life, and for how long the
-session may be silent. A process that looks at the rows again and again remembers each count and
-adds up for how long it has not changed, on its own monotonic clock. No two clocks are compared, and
-no wall clock is read: neither a step of one nor a difference between two machines can matter.
+The row of a session holds a count that changes with each stored sign of life, and the allowed
+silence. A process that reads the rows repeatedly remembers each count and measures how long it has
+not changed, on its own monotonic clock. It compares no two clocks and reads no wall clock: neither
+a step of a clock nor a difference between two machines matters.
 
-Time in which the process could not have heard a session does not count against it. Looks come
-regularly; one that comes late shows that this process, its event loop, the writer or the database
-stood still.
+Time in which the process could not have heard a session does not count against the session. Checks
+come regularly; a late one shows that this process, its event loop, the writer or the database stood
+still.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 MAX_INTERVAL_US = 1_000_000
 MIN_INTERVAL_US = 200_000
 LONG_STALL_US = 2_000_000
-"""A stall this long, and as long as half of what a session is granted, begins its lease anew."""
+"""A stall of at least this, and at least half the allowed silence, restarts a lease."""
 MAX_STALLS = 8
-"""Stalls that are taken into account in one silence: a service that is always late must still find
-its dead."""
+"""The maximum number of stalls excused in one silence: a service that is always late must still
+detect dead sessions."""
 
 
 class StoredSign(NamedTuple):
-    """The row of an open session, as far as its lease is concerned.
+    """The lease columns of the row of an open session.
 
     Attributes:
-        session_id: Which session.
+        session_id: The session.
         renewals: The count of its stored signs of life.
-        lease_us: Its lease.
-        silence_us: How long it may be silent from this sign on: its lease, or the grace.
-        expires_us: What a service process of an older version changes with each sign of life, while
-            it runs over the same database. It is compared with itself alone.
+        lease_us: The lease.
+        silence_us: The silence allowed from this sign on: the lease, or the grace.
+        expires_us: A value that a service process of an older version over the same database
+            changes with each sign of life. It is compared only with itself.
     """
 
     session_id: str
@@ -46,14 +46,14 @@ class StoredSign(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """What this process knows of a session.
+    """The knowledge of this process about a session.
 
     Attributes:
-        sign: What was stored (`renewals`, `expires_us`), and the count of the frames that came to
+        sign: The stored values (`renewals`, `expires_us`), and the count of the frames that came to
             this process.
-        silent_us: For how long none of it has changed.
-        limit_us: How long that may be.
-        stalls: How often this process stood still meanwhile.
+        silent_us: The time since `sign` last changed.
+        limit_us: The silence allowed.
+        stalls: The number of stalls of this process during the silence.
     """
 
     sign: tuple[int, int, int]
@@ -63,13 +63,13 @@ class Watched(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What a look at all open sessions has found.
+    """The result of a check of all open sessions.
 
     Attributes:
-        at_us: When, on the monotonic clock of this process.
-        watched: What is known after it, by session.
-        silent: The sessions that have been silent for too long, the most silent ones first.
-        shortest_us: The least of the limits.
+        at_us: The time of the check, on the monotonic clock of this process.
+        watched: The knowledge after the check, by session.
+        silent: The sessions that are silent for too long, the most silent ones first.
+        shortest_us: The shortest of the limits.
     """
 
     at_us: int
@@ -79,11 +79,11 @@ class Look(NamedTuple):
 
 
 class LeaseWatch:
-    """The memory of one process.
+    """The memory of one process about all open sessions.
 
     Args:
-        lease_us: The default lease. Sessions that are seen for the first time when the process
-            starts, or after it stood still, get this or their own lease, whichever is longer.
+        lease_us: The default lease. Sessions first seen at the start of the process, or after a
+            stall, get the longer of this and their own lease.
     """
 
     def __init__(self, *, lease_us: int) -> None:
@@ -92,7 +92,7 @@ class LeaseWatch:
 
     @property
     def interval_us(self) -> int:
-        """How long to wait before the next look: less than usual if some limit is short."""
+        """The time until the next check: shorter if a limit is short."""
         shortest = MAX_INTERVAL_US * 4
         if self._last is not None:
             shortest = min(shortest, self._last.shortest_us)
@@ -101,17 +101,17 @@ class LeaseWatch:
     def judge(
         self, stored: Iterable[StoredSign], frames: Callable[[str], int], *, at_us: int
     ) -> Look:
-        """Judge by the rows as they are now. Remembers nothing: see `remember`.
+        """Check the current rows. The caller passes the result to `remember`.
 
         Args:
             stored: The rows of all open sessions.
             frames: Returns a number that changes with each frame of a session that is connected to
                 this process; 0 for one that is not.
-            at_us: The monotonic clock, read before the rows were.
+            at_us: The monotonic clock, read before the rows.
         """
         last = self._last
         elapsed_us = 0 if last is None else at_us - last.at_us
-        # Looks come four times as often as the shortest limit, or more often.
+        # Checks come at least four times in the shortest limit.
         in_time = elapsed_us <= self.interval_us * 3 // 2
         watched: dict[str, Watched] = {}
         silent: list[str] = []
@@ -137,7 +137,7 @@ class LeaseWatch:
         return Look(at_us, watched, silent, shortest_us)
 
     def remember(self, look: Look) -> None:
-        """Takes a look as the last one. Call it after the transaction of the look was committed."""
+        """Store a check as the last one, once its transaction was committed."""
         self._last = look
 
     def _begun_anew(self, watched: Watched, row: StoredSign) -> Watched:
@@ -145,15 +145,15 @@ class LeaseWatch:
         return watched._replace(limit_us=limit_us)
 
     def _stalled(self, before: Watched, elapsed_us: int, row: StoredSign) -> Watched:
-        """Return what is known of a session that gave no sign until a look that came late."""
+        """Return the knowledge about a session without a sign of life until a late check."""
         sign, silent_us, limit_us, stalls = before
         counted_us = limit_us // 3
         if elapsed_us <= counted_us and silent_us + elapsed_us < limit_us:
             return Watched(sign, silent_us + elapsed_us, limit_us, stalls)
         if elapsed_us >= max(limit_us // 2, LONG_STALL_US):
             return self._begun_anew(Watched(sign, 0, limit_us, stalls + 1), row)
-        # A late look takes no life: a sign may have come since, and wait. If it is so late that it
-        # does not count in full, a part of the limit is left for what could not be heard.
+        # A late check ends no session: a sign of life may have come since, and wait. If the check
+        # is too late to count in full, a part of the limit stays for signs that could not be heard.
         left_us = 1 if elapsed_us <= counted_us else 1 + limit_us // 4
         silent_us = min(silent_us + counted_us, limit_us - left_us)
         return Watched(sign, silent_us, limit_us, stalls + 1)

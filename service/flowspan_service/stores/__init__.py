@@ -1,8 +1,8 @@
-"""The store: what the service remembers, in SQLite or PostgreSQL.
+"""The store: the data of the service, in SQLite or PostgreSQL.
 
-`open_store` makes one. A transition's way through it: `writer` (queue, group commit) → `unit`
-(the transaction in memory) → `rows` → `dialects` (bulk statements); reads go through `reads` and
-`lists`.
+`open_store` makes one. Each noun has a module with its table, row mapping, reads and writes. The
+path of a transition: `engine.writer` (queue, group commit), `engine.unit_of_work` (the transaction
+in memory), `run_writes` (rows), `dialects` (bulk statements).
 """
 
 from flowspan_service.stores.errors import StoreOpenError

@@ -134,7 +134,7 @@ def _data_bytes(artifact: Artifact) -> int:
 
 
 class ArtifactReads:
-    """See app.ports.artifacts.ArtifactReads."""
+    """Implementation of app.ports.artifacts.ArtifactReads."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -186,7 +186,7 @@ class ArtifactReads:
 
 
 class ArtifactWrites(Buffered):
-    """See app.ports.artifacts.ArtifactWrites."""
+    """Implementation of app.ports.artifacts.ArtifactWrites."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx

@@ -87,7 +87,7 @@ def open_commands_statement(
 
 
 class CommandReads:
-    """See app.ports.commands.CommandReads."""
+    """Implementation of app.ports.commands.CommandReads."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -121,7 +121,7 @@ class CommandReads:
 
 
 class CommandWrites(Buffered):
-    """See app.ports.commands.CommandWrites."""
+    """Implementation of app.ports.commands.CommandWrites."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx

@@ -116,7 +116,7 @@ _DOOMED = (
 
 
 class DeletionReads:
-    """See app.ports.deletions.DeletionReads."""
+    """Implementation of app.ports.deletions.DeletionReads."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -128,7 +128,7 @@ class DeletionReads:
 
 
 class DeletionWrites:
-    """See app.ports.deletions.DeletionWrites. Nothing is buffered."""
+    """Implementation of app.ports.deletions.DeletionWrites. Nothing is buffered."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What can go wrong when a store is opened."""
+"""Errors of opening a store."""
 
 from __future__ import annotations
 

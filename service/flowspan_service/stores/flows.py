@@ -38,7 +38,7 @@ _UPSERT = text(
 
 
 class FlowReads:
-    """See app.ports.flows.FlowReads."""
+    """Implementation of app.ports.flows.FlowReads."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading

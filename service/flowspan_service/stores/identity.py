@@ -1,4 +1,4 @@
-"""Which database it is: made with the database, and kept in it."""
+"""The identity of a database, which is made with it and stored in it."""
 
 from __future__ import annotations
 

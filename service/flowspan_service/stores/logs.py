@@ -100,7 +100,7 @@ def _characters(entry: LogEntry) -> int:
 
 
 class LogReads:
-    """See app.ports.logs.LogReads."""
+    """Implementation of app.ports.logs.LogReads."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -129,7 +129,7 @@ class LogReads:
 
 
 class LogWrites:
-    """See app.ports.logs.LogWrites."""
+    """Implementation of app.ports.logs.LogWrites."""
 
     def __init__(self, tx: Transaction, runs: RunWrites) -> None:
         self._tx = tx

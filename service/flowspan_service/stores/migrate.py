@@ -1,4 +1,4 @@
-"""Makes the schema of a new database, and brings that of an older one up to date with Alembic."""
+"""Creation of the schema of a new database, and migration of an older one with Alembic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERSION_TABLE = "schema_version"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _LOCK_SQL = {"postgresql": "SELECT pg_advisory_xact_lock(7162051293)", "sqlite": "BEGIN IMMEDIATE"}
-"""Keeps other processes from migrating the same database at the same time."""
+"""Exclude other processes from migrating the same database at the same time."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def migrate(engine: Engine) -> None:
     """Bring the database to SCHEMA_VERSION, in one transaction.
 
     Raises:
-        StoreOpenError: The database was made by a newer program, or is not flowspan's.
+        StoreOpenError: A newer program made the database, or it is not a database of flowspan.
     """
     with engine.connect() as connection:
         if current_version(connection) == SCHEMA_VERSION:
@@ -53,7 +53,7 @@ def migrate(engine: Engine) -> None:
 
 
 def current_version(connection: Connection) -> str | None:
-    """The version of the database's schema; None if it has none."""
+    """Return the version of the database's schema; None without one."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - own name
@@ -78,7 +78,7 @@ def _check(connection: Connection, version: str | None) -> None:
 
 
 def _create(connection: Connection) -> None:
-    """Make the tables of the newest version at once: a new database needs no migrations."""
+    """Create the tables of the newest version: a new database needs no migrations."""
     _log.info("Making a new database, with schema version %s", SCHEMA_VERSION)
     metadata.create_all(connection, checkfirst=False)
     connection.execute(head.insert(), {"id": 1, "position": 0, "log_position": 0, "generation": 0})

@@ -1,4 +1,4 @@
-"""Opens a store: finds the dialect, checks what can be checked, migrates."""
+"""Opening a store: choose the dialect, check the file, migrate."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
     from flowspan_service.stores.dialects.base import Dialect
 
 BUSY_TIMEOUT_S = 5.0
-"""How long a stranger, such as a person with the sqlite3 shell, may keep the database locked."""
+"""The maximum wait for a lock of another program, such as the sqlite3 shell."""
 
 OLDEST_SQLITE = (3, 35, 0)
 
 
 def default_path() -> Path:
-    """The database that is used when none is named: in the user's data folder."""
+    """Return the default database, in the user's data folder."""
     return user_data_path("flowspan", appauthor=False) / "flowspan.db"
 
 
 def sqlite_path(url: str | None) -> Path | None:
-    """The file of a SQLite database; None if the URL names another kind of database.
+    """Return the file of a SQLite database; None if the URL names another kind of database.
 
     Raises:
-        StoreOpenError: It is not the URL of a database.
+        StoreOpenError: The URL is not that of a database.
     """
     if url is None:
         return default_path()
     if not url.startswith("sqlite:"):
         return None
-    # What follows is a path as it is, whatever characters it has.
+    # The rest is a path as it is, whatever characters it has.
     path = url.removeprefix("sqlite:///")
     if path in {url, "", ":memory:"}:
         msg = f"{url!r} names no file. Give one, as in sqlite:////var/lib/flowspan/flowspan.db."
@@ -65,19 +65,19 @@ def open_store(
     on_point: Callable[[str], None] | None = None,
     busy_timeout_s: float = BUSY_TIMEOUT_S,
 ) -> SqlStore:
-    """Opens the database, creating or migrating it if need be, and starts its writer.
+    """Open the database, create or migrate it if necessary, and start its writer.
 
     Args:
         url: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or
             ``postgresql://user:password@host:port/name``; None for the default file.
         clock: The time of the transactions.
         on_point: For tests: called in the writer's thread with the name of each point that a commit
-            passes: "before_commit", "after_commit", "before_resolve". What it raises at the first
-            two counts as an error of the database.
-        busy_timeout_s: How long a lock held by a stranger is waited for (SQLite).
+            passes: "before_commit", "after_commit", "before_resolve". An exception at the first two
+            counts as an error of the database.
+        busy_timeout_s: The maximum wait for a lock of another program (SQLite).
 
     Raises:
-        StoreOpenError: It cannot be opened; the message says why and what to do.
+        StoreOpenError: The database cannot be opened; the message says why and what to do.
     """
     path = sqlite_path(url)
     dialect: Dialect
@@ -102,12 +102,12 @@ def open_store(
 
 def _parse(url: str) -> URL:
     try:
-        url.encode()  # psycopg takes nothing else
+        url.encode()  # psycopg accepts nothing else
         parsed = make_url(url)
         if "@" in (parsed.host or ""):
             raise ValueError("an @ of the password is not encoded, and what follows it is no host")
     except (ArgumentError, ValueError) as error:
-        # Without the URL and the cause: both may hold parts of a password.
+        # Without the URL and the cause: both may contain parts of a password.
         msg = (
             "The address of the database is not a URL such as sqlite:///path or"
             " postgresql://user:password@host:5432/name (special characters of the password are"
@@ -124,7 +124,7 @@ def _parse(url: str) -> URL:
 
 
 def _postgresql(url: URL) -> Dialect:
-    # Only who uses PostgreSQL has psycopg, and pays for loading it.
+    # Only users of PostgreSQL have psycopg, and pay for loading it.
     try:
         from flowspan_service.stores.dialects.postgresql import PostgresqlDialect  # noqa: PLC0415
     except ImportError as error:
@@ -134,7 +134,7 @@ def _postgresql(url: URL) -> Dialect:
 
 
 def _check_file(path: Path) -> None:
-    """Finds the common obstacles, to name each clearly."""
+    """Check for the common obstacles, to name each clearly."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         msg = (
             f"This Python comes with SQLite {sqlite3.sqlite_version}; flowspan needs 3.35 or newer."
@@ -159,12 +159,12 @@ def _check_file(path: Path) -> None:
 
 
 def _keep_private(path: Path) -> None:
-    """Make the file of the database, which is new if it is empty, and take it away from others.
+    """Create the file of the database if it is missing, and make it private.
 
     SQLite gives the files beside it the permissions of the database.
 
     Raises:
-        StoreOpenError: It cannot be made.
+        StoreOpenError: The file cannot be created.
     """
     try:
         os.close(open_file(path, os.O_RDWR))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class RunReads:
-    """See app.ports.runs.RunReads."""
+    """Implementation of app.ports.runs.RunReads."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading

@@ -46,7 +46,7 @@ _FLOW = int(RunKind.FLOW)  # for `add`: reading an enum member from its class ta
 
 
 class RunWrites(Buffered):
-    """See app.ports.runs.RunWrites."""
+    """Implementation of app.ports.runs.RunWrites."""
 
     def __init__(self, tx: Transaction, flows: FlowWrites) -> None:
         self._tx = tx
@@ -219,12 +219,12 @@ class RunWrites(Buffered):
 
     @property
     def row_count(self) -> int:
-        """See engine.transaction.NounWrites."""
+        """The number of buffered rows."""
         transitions = len(self._transitions) // _TRANSITION_WIDTH
         return transitions + len(self._new) + len(self._changed)
 
     def write(self) -> None:
-        """See engine.transaction.NounWrites."""
+        """Write the buffered rows."""
         tx, null = self._tx, self._null
         dialect, connection = tx.dialect, tx.connection
         if self._new:

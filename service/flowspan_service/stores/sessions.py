@@ -138,7 +138,7 @@ _ENDED_WITH_OPEN_RUNS = _ended_with_open_runs()
 
 
 class SessionReads:
-    """See app.ports.sessions.SessionReads."""
+    """Implementation of app.ports.sessions.SessionReads."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -164,7 +164,7 @@ class SessionReads:
 
 
 class SessionWrites(Buffered):
-    """See app.ports.sessions.SessionWrites."""
+    """Implementation of app.ports.sessions.SessionWrites."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx

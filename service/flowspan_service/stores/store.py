@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class SqlStore:
-    """See app.ports.Store. Made by `opening.open_store`."""
+    """Implementation of app.ports.Store. Made by `opening.open_store`."""
 
     def __init__(
         self,

@@ -133,7 +133,7 @@ def _chain(positions: Sequence[int]) -> CTE:
 
 
 class TransitionReads:
-    """See app.ports.transitions.TransitionReads."""
+    """Implementation of app.ports.transitions.TransitionReads."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading

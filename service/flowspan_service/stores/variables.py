@@ -74,7 +74,7 @@ def variable_bytes(variable: Variable) -> int:
 
 
 class VariableReads:
-    """See app.ports.variables.VariableReads."""
+    """Implementation of app.ports.variables.VariableReads."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -107,7 +107,7 @@ class VariableReads:
 
 
 class VariableWrites:
-    """See app.ports.variables.VariableWrites. Nothing is buffered."""
+    """Implementation of app.ports.variables.VariableWrites. Nothing is buffered."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx

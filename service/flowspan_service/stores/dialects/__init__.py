@@ -1,1 +1,1 @@
-"""What differs between SQLite and PostgreSQL: connecting, bulk statements, what an error means."""
+"""The differences of SQLite and PostgreSQL: connections, bulk statements, errors."""

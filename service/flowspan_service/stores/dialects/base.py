@@ -1,4 +1,4 @@
-"""The face that both dialects show to the writer and the reads."""
+"""The protocol of the dialects, for the writer and the reads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Head(NamedTuple):
 
 
 class DatabaseGoneError(Exception):
-    """What is at the address is not the database that the service opened; says what to do."""
+    """The database at the address is not the one that the service opened. Says what to do."""
 
 
 class Syntax(Protocol):
@@ -61,41 +61,40 @@ class Dialect(Syntax, Protocol):
 
     name: str
     writing: Engine
-    """Makes the writer's connection, in autocommit: the writer itself begins and commits."""
+    """Makes the writer's connection, in autocommit: the writer begins and commits itself."""
     reading: Engine
     """A pool of connections for the reads, in autocommit."""
     is_local: bool
-    """True if a row is read sooner than another thread can be woken to read it."""
+    """True if reading a row takes less time than waking another thread to read it."""
     writes_whole_rows: bool
     """True if a row is written with its payloads when another column changes."""
     null: object
-    """What stands for NULL in the values given to `insert` and `update_runs`."""
+    """The value that stands for NULL in the arguments of `insert` and `update_runs`."""
     gone: str | None
-    """Why the database that was opened is not there any more, as found by the last look; None if
-    it is."""
+    """The reason why the opened database is gone, as of the last check; None if it is there."""
 
     def settle(self, database_id: str) -> None:
-        """From now on this database is used and no other, and none is created."""
+        """Use this database only from now on, and create none."""
         ...
 
     def check_place(self) -> None:
-        """See whether the database is where it was. Costs little, and asks no server.
+        """Check that the database is still at its place. Cheap: it asks no server.
 
         Raises:
-            DatabaseGoneError: It is not.
+            DatabaseGoneError: The database is gone.
         """
         ...
 
     def look(self) -> str | None:
-        """Look thoroughly, over a connection; may block. Notes what it finds in `gone`.
+        """Check the database over a connection, and update `gone`. May block.
 
         Returns:
-            Why the database cannot be used at present; None if it can.
+            The reason why the database is unusable at present; None if it is usable.
         """
         ...
 
     def begin(self, connection: Connection) -> Head:
-        """Begins a transaction that writes, and keeps other writers out until its end.
+        """Begin a write transaction, which excludes other writers until its end.
 
         Raises:
             DatabaseGoneError: It is another database than the one that was opened.
@@ -105,44 +104,44 @@ class Dialect(Syntax, Protocol):
     def together(
         self, connection: Connection, *, row_count: int
     ) -> contextlib.AbstractContextManager[None]:
-        """Statements in here may be sent without waiting for the answers of those before.
+        """Pipeline the statements in this context, without waiting for each answer.
 
-        Their errors are raised at the latest where the context ends.
+        Their errors are raised at the end of the context at the latest.
 
         Args:
             connection: The writer's.
-            row_count: About how many rows they write.
+            row_count: The approximate number of rows that they write.
         """
         ...
 
     def insert(self, connection: Connection, table: Table, values: Sequence[Any]) -> None:
-        """Inserts rows in few statements.
+        """Insert rows in few statements.
 
         Args:
             connection: The writer's.
-            table: Where to.
-            values: Of all columns for each row, one after the other, ids as bytes.
+            table: The table.
+            values: The values of all columns of each row, one after the other, ids as bytes.
         """
         ...
 
     def update_runs(self, connection: Connection, values: Sequence[Any]) -> None:
-        """Updates runs in few statements.
+        """Update runs in few statements.
 
         Args:
             connection: The writer's.
-            values: Of runs.CHANGING_COLUMNS for each run, one after the other.
+            values: The values of runs.CHANGING_COLUMNS of each run, one after the other.
 
         Raises:
-            RuntimeError: One of them is not in the database.
+            RuntimeError: A run is not in the database.
         """
         ...
 
     def find_run(self, kind: int, run_id: str) -> Run | None:
-        """Return one run of that kind, on a connection of the dialect's own choice."""
+        """Return a run of that kind, over a connection that the dialect chooses."""
         ...
 
     def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
-        """Return the runs with these ids, as far as there are any, on such a connection."""
+        """Return the existing runs among these, over a connection that the dialect chooses."""
         ...
 
     def find_place(self, run_id: str | None) -> tuple[int, str | None]:
@@ -152,20 +151,20 @@ class Dialect(Syntax, Protocol):
     def transitions_between(
         self, after: int, upto: int, *, root_run_id: str | None, limit: int
     ) -> contextlib.AbstractContextManager[Iterator[Transition]]:
-        """Some transitions by position, one by one, on a connection of the dialect's own choice.
+        """Stream transitions by position, over a connection that the dialect chooses.
 
         Args:
-            after: They come after this position …
-            upto: … and up to this one.
-            root_run_id: Whose tree is wanted; None for all.
-            limit: How many at most.
+            after: The position before the first one.
+            upto: The position of the last one.
+            root_run_id: The root of the wanted tree; None for all.
+            limit: The maximum number of transitions.
         """
         ...
 
     def open_commands(
         self, session_id: str, after: Command | None, *, limit: int
     ) -> contextlib.AbstractContextManager[Iterator[Command]]:
-        """Some of a session's open commands, by run and number, after one; on such a connection."""
+        """Stream open commands of a session, by run and number, after one of them."""
         ...
 
     def fetch_keys(self, statement: Statement) -> list[RunKey]:
@@ -173,17 +172,17 @@ class Dialect(Syntax, Protocol):
         ...
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
-        """The runs with these ids, as far as there are any, in few statements."""
+        """Return the existing runs among these, in few statements."""
         ...
 
     def run_versions(
         self, connection: Connection, run_ids: Sequence[str]
     ) -> dict[str, tuple[int, str | None]]:
-        """Return the position and the session of each of the runs that are there."""
+        """Return the position and the session of each existing run."""
         ...
 
     def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:
-        """The runs in the answer to a statement that selects the columns of `run`, one by one."""
+        """Stream the runs in the answer to a statement that selects the columns of `run`."""
         ...
 
     def size_bytes(self, connection: Connection) -> int:
@@ -191,22 +190,22 @@ class Dialect(Syntax, Protocol):
         ...
 
     def explain(self, error: Exception) -> str | None:
-        """Why the database cannot be used at present, for people.
+        """Return why the database is unusable at present, for people.
 
-        None if the error is not about the database, but about what was asked of it.
+        None if the error concerns the request and not the database.
         """
         ...
 
     def dispose(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         ...
 
 
 def check_updated(row_count: int, expected: int) -> None:
-    """Checks that an update found all the runs that it was to change.
+    """Check that an update found all changed runs.
 
     Raises:
-        RuntimeError: It did not.
+        RuntimeError: It found another number.
     """
     if row_count != expected:
         msg = f"of {expected} runs that were changed, {row_count} are in the database"

@@ -1,4 +1,4 @@
-"""PostgreSQL over psycopg 3: bulk writes with COPY; a row lock makes writers take turns."""
+"""PostgreSQL over psycopg 3: bulk writes with COPY; a row lock serializes the writers."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ if TYPE_CHECKING:
 
 READERS = 8
 FEW_ROWS = 8
-"""So few are fetched in one trip, whatever their size."""
+"""A page up to this size is fetched in one round trip, whatever its bytes."""
 ROWS_BUFFERED = 64
 COMMANDS_BUFFERED = 500
 CONNECT_TIMEOUT_S = 10
 LOCK_TIMEOUT_MS = 15_000
-"""How long the writer waits for that of another service process."""
+"""The maximum wait for the writer of another service process."""
 IDLE_TIMEOUT_MS = 30_000
-"""A process that was stopped in a transaction loses it after this, as the others wait for it."""
+"""A process stopped in a transaction loses it after this time: other processes wait for it."""
 
 COPY_CHUNK_ROWS = 1_000
 """Rows encoded at once: some megabytes."""
 
 PIPELINE_ROWS = 500
-"""Up to so many rows, waiting for answers takes longer than the work: all is sent at once."""
+"""Up to this number of rows, round trips take longer than the work: pipeline them."""
 
 _PLACE = "SELECT position, (SELECT root_run_id FROM run WHERE id = %s::uuid) FROM head"
 _RUN_VERSIONS = b"SELECT id, position, session_id FROM run WHERE id = ANY(%s::uuid[])"
@@ -67,7 +67,7 @@ _LOCK_HEAD = (
 _WRITER_SETTINGS = (
     f"SET lock_timeout = {LOCK_TIMEOUT_MS}",
     f"SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}",
-    # What is acked must be on the disk, whatever the server's default is.
+    # Acked data must be on the disk, whatever the server's default is.
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') IN ('off', 'local')",
 )
@@ -89,7 +89,7 @@ _READ_ONLY_TRANSACTION = "25006"
 
 
 class PostgresqlDialect:
-    """See dialects.base.Dialect."""
+    """Implementation of dialects.base.Dialect."""
 
     name = "postgresql"
     is_local = False
@@ -97,10 +97,10 @@ class PostgresqlDialect:
     null: object = None
 
     def __init__(self, url: URL) -> None:
-        """Prepares the connections; makes none.
+        """Prepare the connections without making one.
 
         Args:
-            url: Of SQLAlchemy or libpq; the driver is always psycopg.
+            url: A URL of SQLAlchemy or libpq; the driver is always psycopg.
         """
         self._url = url.set(drivername="postgresql+psycopg")
         self.gone: str | None = None
@@ -108,7 +108,7 @@ class PostgresqlDialect:
         self._encoders: dict[str, RowEncoder] = {}
         self._inserts: dict[str, tuple[bytes, ArrayEncoder]] = {}
         self._updates: list[tuple[psycopg.Cursor[Any], int]] | None = None
-        """Inside of `together`: updates whose counts are not known yet."""
+        """In `together`: the updates whose counts are unknown yet."""
         _declare_partial_indexes()
         self.writing: Engine = self._engine(
             _WRITER_SETTINGS, isolation_level="AUTOCOMMIT", poolclass=NullPool
@@ -152,7 +152,7 @@ class PostgresqlDialect:
 
         @event.listens_for(engine, "connect")
         def _on_connect(connection: psycopg.Connection[Any], _record: object) -> None:
-            # Ids are text in Python; making UUID objects of them takes longer than all the rest.
+            # Ids are text in Python: making UUID objects takes longer than all other work.
             connection.adapters.register_loader("uuid", TextLoader)
             connection.adapters.register_dumper(_Encoded, _EncodedDumper)
             for setting in settings:
@@ -162,22 +162,22 @@ class PostgresqlDialect:
         return engine
 
     def settle(self, database_id: str) -> None:
-        """See dialects.base.Dialect."""
+        """Use this database only from now on, and create none."""
         self._database_id = database_id
 
     def check_place(self) -> None:
-        """See dialects.base.Dialect. Each transaction asks the server; see `begin`."""
+        """Check the last known state. Each transaction asks the server; see `begin`."""
         if self.gone is not None:
             raise DatabaseGoneError(self.gone)
 
     def look(self) -> str | None:
-        """See dialects.base.Dialect."""
+        """Check the database over a connection, and update `gone`. May block."""
         try:
             with self.reading.connect() as connection, _other_database(self._other):
                 row = _driver_of(connection).execute(_IDENTITY).fetchone()
             self._check_id(row)
         except PoolTimeoutError:
-            return None  # it is busy, and so it is there
+            return None  # a busy database is there
         except DatabaseGoneError as error:
             self.gone = str(error)
             return self.gone
@@ -203,7 +203,7 @@ class PostgresqlDialect:
         return DatabaseGoneError(self.gone)
 
     def begin(self, connection: Connection) -> Head:
-        """See dialects.base.Dialect."""
+        """Begin a write transaction, which excludes other writers until its end."""
         driver = _driver_of(connection)
         with _other_database(self._other), driver.pipeline():
             driver.execute(b"BEGIN")
@@ -214,8 +214,8 @@ class PostgresqlDialect:
 
     @contextlib.contextmanager
     def together(self, connection: Connection, *, row_count: int) -> Iterator[None]:
-        """See dialects.base.Dialect."""
-        if row_count > PIPELINE_ROWS:  # COPY is faster then, and cannot be used in a pipeline
+        """Pipeline the statements in this context, without waiting for each answer."""
+        if row_count > PIPELINE_ROWS:  # COPY is faster then, and impossible in a pipeline
             yield
             return
         self._updates = []
@@ -229,7 +229,7 @@ class PostgresqlDialect:
             self._updates = None
 
     def insert(self, connection: Connection, table: Table, values: Sequence[Any]) -> None:
-        """See dialects.base.Dialect."""
+        """Insert rows in few statements."""
         if not values:
             return
         if self._updates is not None:
@@ -246,7 +246,7 @@ class PostgresqlDialect:
         self._copy(connection, f"COPY {table.name} FROM STDIN (FORMAT binary)", encoder, values)
 
     def update_runs(self, connection: Connection, values: Sequence[Any]) -> None:
-        """See dialects.base.Dialect."""
+        """Update runs in few statements."""
         expected = len(values) // len(CHANGING_COLUMNS)
         cursor = _driver_of(connection).cursor()
         cursor.execute(_UPDATE_RUNS, _encoded(_CHANGES, values))
@@ -262,23 +262,23 @@ class PostgresqlDialect:
         step = COPY_CHUNK_ROWS * encoder.width
         with _driver_of(connection).cursor() as cursor, cursor.copy(sql.encode()) as copy:
             copy.write(SIGNATURE)
-            # The server works on one chunk while the next is encoded.
+            # The server works on one chunk while the next one is encoded.
             for start in range(0, len(values), step):
                 copy.write(encoder.encode(values[start : start + step]))
             copy.write(TRAILER)
 
     def find_run(self, kind: int, run_id: str) -> Run | None:
-        """See dialects.base.Dialect."""
+        """Return a run of that kind, over a connection that the dialect chooses."""
         runs = map(run_of, self._read(_LOAD_RUNS, ("{" + run_id + "}",), binary=True))
         return next((found for found in runs if found.kind == kind), None)
 
     def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
-        """See dialects.base.Dialect."""
+        """Return the existing runs among these, over a connection that the dialect chooses."""
         wanted = "{" + ",".join(run_ids) + "}"
         return list(map(run_of, self._read(_LOAD_RUNS, (wanted,), binary=True)))
 
     def find_place(self, run_id: str | None) -> tuple[int, str | None]:
-        """See dialects.base.Dialect."""
+        """Return the newest position, and the root of the run's tree if there is such a run."""
         ((position, root),) = self._read(_PLACE, (run_id,))
         return position, root
 
@@ -286,7 +286,7 @@ class PostgresqlDialect:
     def transitions_between(
         self, after: int, upto: int, *, root_run_id: str | None, limit: int
     ) -> Iterator[Iterator[Transition]]:
-        """See dialects.base.Dialect."""
+        """Stream transitions by position, over a connection that the dialect chooses."""
         statement = transitions_statement(after, upto, root_run_id, limit, self)
         if min(limit, upto - after) <= FEW_ROWS:
             yield map(transition_of, self._read(*statement))
@@ -298,14 +298,14 @@ class PostgresqlDialect:
     def open_commands(
         self, session_id: str, after: Command | None, *, limit: int
     ) -> Iterator[Iterator[Command]]:
-        """See dialects.base.Dialect."""
+        """Stream open commands of a session, by run and number, after one of them."""
         statement = open_commands_statement(session_id, after, limit, self)
         with self._rows_of(statement, COMMANDS_BUFFERED) as rows:
             yield (Command(*row) for row in rows)
 
     @contextlib.contextmanager
     def _rows_of(self, statement: Statement, buffered: int) -> Iterator[Iterable[Any]]:
-        """Read a few rows at a time."""
+        """Stream a few rows at a time."""
         with (
             self.reading.connect() as connection,
             connection.exec_driver_sql(
@@ -315,14 +315,14 @@ class PostgresqlDialect:
             yield rows
 
     def fetch_keys(self, statement: Statement) -> list[RunKey]:
-        """See dialects.base.Dialect."""
+        """Return the keys in the answer to a statement that selects `run_lists.KEY_COLUMNS`."""
         return [RunKey(*row) for row in self._read(*statement)]
 
     def _read(self, sql: str, parameters: Any, *, binary: bool = False) -> list[tuple[Any, ...]]:
-        """Read with one statement, which is a transaction of its own: one trip to the server.
+        """Read with one statement in a transaction of its own: one round trip to the server.
 
-        Other reads take three more: one asks whether the connection lives, two are for the
-        transaction. Here a connection that is found broken is replaced; all of the pool may be.
+        Other reads take three more: a check of the connection, and two for the transaction. This
+        one replaces broken connections instead; all of the pool may be broken.
         """
         for _ in range(READERS):
             with contextlib.suppress(_BrokenError):
@@ -344,7 +344,7 @@ class PostgresqlDialect:
             pooled.close()
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
-        """See dialects.base.Dialect."""
+        """Return the existing runs among these, in few statements."""
         # One string is sent faster than a list of ids.
         wanted = "{" + ",".join(run_ids) + "}"
         rows = _driver_of(connection).execute(_LOAD_RUNS.encode(), (wanted,), binary=True)
@@ -353,39 +353,39 @@ class PostgresqlDialect:
     def run_versions(
         self, connection: Connection, run_ids: Sequence[str]
     ) -> dict[str, tuple[int, str | None]]:
-        """See dialects.base.Dialect."""
+        """Return the position and the session of each existing run."""
         wanted = "{" + ",".join(run_ids) + "}"
         rows = _driver_of(connection).execute(_RUN_VERSIONS, (wanted,))
         return {run_id: (position, session_id) for run_id, position, session_id in rows}
 
     def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:
-        """See dialects.base.Dialect."""
+        """Stream the runs in the answer to a statement that selects the columns of `run`."""
         with connection.exec_driver_sql(*statement) as rows:
             yield from map(run_of, rows)
 
     def parameter(self, name: str) -> str:
-        """See dialects.base.Syntax."""
+        """Return the parameter of that name, in SQL."""
         return f"%({name})s"
 
     def id_parameter(self, name: str) -> str:
-        """See dialects.base.Syntax."""
+        """Return the parameter of that name for an id, in SQL."""
         return f"%({name})s::uuid"
 
     def id_value(self, run_id: str) -> object:
-        """See dialects.base.Syntax."""
+        """Return an id as the value of a parameter."""
         return run_id
 
     def id_digits(self, column: str) -> str:
-        """See dialects.base.Syntax."""
+        """Return the expression for the hex digits of an id, lower-case."""
         return f"replace({column}::text, '-', '')"
 
     def size_bytes(self, connection: Connection) -> int:
-        """See dialects.base.Dialect."""
+        """Return the size of the database in bytes; 0 if it is unknown."""
         statement = select(func.pg_database_size(func.current_database()))
         return int(connection.execute(statement).scalar_one())
 
     def explain(self, error: Exception) -> str | None:
-        """See dialects.base.Dialect."""
+        """Return why the database is unusable at present, for people."""
         original = error.orig if isinstance(error, DBAPIError) else error
         if isinstance(original, DatabaseGoneError):
             return str(original)
@@ -417,19 +417,19 @@ class PostgresqlDialect:
         )
 
     def dispose(self) -> None:
-        """See dialects.base.Dialect."""
+        """Close all connections."""
         self._rows.dispose()
         self.reading.dispose()
         self.writing.dispose()
 
 
 class _BrokenError(psycopg.OperationalError):
-    """The connection was found broken."""
+    """The connection is broken."""
 
 
 @contextlib.contextmanager
 def _other_database(error: Callable[[], DatabaseGoneError]) -> Iterator[None]:
-    """In here, a table that is missing means that it is another database."""
+    """Treat a missing table as a sign of another database."""
     try:
         yield
     except psycopg.errors.UndefinedTable as missing:
@@ -437,7 +437,7 @@ def _other_database(error: Callable[[], DatabaseGoneError]) -> Iterator[None]:
 
 
 def _driver_of(connection: Connection) -> psycopg.Connection[Any]:
-    """Psycopg's connection: what goes through it costs less, and can be pipelined."""
+    """Return psycopg's connection: its statements cost less, and can be pipelined."""
     return connection.connection.driver_connection  # type: ignore[return-value] # it is psycopg's
 
 
@@ -446,11 +446,11 @@ def _encoded(encoder: ArrayEncoder, values: Sequence[Any]) -> tuple[_Encoded, ..
 
 
 class _Encoded(bytes):
-    """A parameter that is in the server's binary format already."""
+    """A parameter that is already in the server's binary format."""
 
 
 class _EncodedDumper(Dumper):
-    """Hands it over as it is; the statement says of which type it is."""
+    """Passes the bytes through; the statement gives the type."""
 
     format = Format.BINARY
 
@@ -480,11 +480,11 @@ _LOADED = [
     for index, column in enumerate(run.c)
 ]
 _LOAD_RUNS = f"SELECT {', '.join(_LOADED)} FROM run WHERE id = ANY(%s::uuid[])"  # noqa: S608 - own names only
-"""For answers in the binary format: payloads in that of text take four times as long."""
+"""For answers in the binary format: payloads as text take four times as long."""
 
 
 def _declare_partial_indexes() -> None:
-    """Give the indexes their predicates. If the tables did, each start would load this dialect."""
+    """Set the predicates of the indexes: in the tables, they would load this dialect."""
     for table in metadata.tables.values():
         for index in table.indexes:
             predicate = index.dialect_options["sqlite"]["where"]

@@ -1,4 +1,4 @@
-"""SQLite: WAL, every commit synced, one connection that writes and a few that read."""
+"""SQLite: WAL, every commit synced, one writing connection and a few reading ones."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CHECKPOINT_PAGES = 2_000
 """16 MiB: a commit that copies the log into the database makes all others wait for that."""
 JOURNAL_LIMIT_BYTES = 128 << 20
 FULL_BELOW_BYTES = 64 << 10
-"""A disk with less room than this is full: the index of the write-ahead log takes 32 KiB."""
+"""A disk with less free space is full: the index of the write-ahead log takes 32 KiB."""
 
 _HEAD = (
     "SELECT position, log_position, generation, latest_us, (SELECT database_id FROM identity)"
@@ -73,7 +73,7 @@ _MOSTLY_THE_SAME = {
         *("attempt", "cause", "commit_us", "scheduled_us", "message", "failure", "result"),
     ),
 }
-"""Columns that mostly have one value throughout a statement: to bind one takes 50 ns each time."""
+"""Columns that mostly have one value throughout a statement: each binding takes 50 ns."""
 _FOLDABLE = {
     table.name: tuple(index for index, column in enumerate(table.c) if column.name in names)
     for table, names in _MOSTLY_THE_SAME.items()
@@ -97,7 +97,7 @@ _UNAVAILABLE = {
 
 
 class SqliteDialect:
-    """See dialects.base.Dialect."""
+    """Implementation of dialects.base.Dialect."""
 
     name = "sqlite"
     is_local = True
@@ -111,7 +111,7 @@ class SqliteDialect:
         self.gone: str | None = None
         self._busy_timeout_s = busy_timeout_s
         self._database_id: bytes | None = None
-        """The database that is used; None as long as it may be created."""
+        """The id of the database in use; None as long as it may be created."""
         self._files: dict[str, tuple[int, int]] = {}
         self._anchor: sqlite3.Connection | None = None
         self._is_saved = False
@@ -138,9 +138,9 @@ class SqliteDialect:
         return engine
 
     def _connect(self) -> sqlite3.Connection:
-        """Connect with files of the reserve; create the file only before there is a database.
+        """Connect with files of the reserve; create the file only for a new database.
 
-        Where a connection of a client has taken what was to be free, this is tried again.
+        Retries if a client's connection took the reserved file in between.
         """
         for _ in range(CONNECT_TRIES - 1):
             with contextlib.suppress(sqlite3.OperationalError):
@@ -168,7 +168,7 @@ class SqliteDialect:
         return connection
 
     def settle(self, database_id: str) -> None:
-        """See dialects.base.Dialect."""
+        """Use this database only from now on, and create none."""
         self._database_id = bytes(to_bytes(database_id))
         # The files of the log are the same as long as one connection uses them.
         self._anchor = self._connect()
@@ -179,7 +179,7 @@ class SqliteDialect:
                 self._files[suffix] = file
 
     def check_place(self) -> None:
-        """See dialects.base.Dialect."""
+        """Check that the database is still at its place. Cheap: it asks no server."""
         if self.gone is not None:
             raise DatabaseGoneError(self.gone)
         self._check_files()
@@ -201,7 +201,7 @@ class SqliteDialect:
         raise DatabaseGoneError(self.gone)
 
     def look(self) -> str | None:
-        """See dialects.base.Dialect."""
+        """Check the database over a connection, and update `gone`. May block."""
         try:
             with contextlib.closing(self._connect()) as connection:
                 *_, database_id = connection.execute(_HEAD).fetchone()
@@ -215,7 +215,7 @@ class SqliteDialect:
         return None
 
     def _save_log(self) -> None:
-        """Have what is in the log written to the database: the log may have no name any more."""
+        """Checkpoint the log into the database: the file of the log may be gone."""
         if self._anchor is not None and not self._is_saved:
             self._is_saved = True
             with contextlib.suppress(sqlite3.Error):
@@ -233,7 +233,7 @@ class SqliteDialect:
         return self.path.with_name(self.path.name + suffix)
 
     def begin(self, connection: Connection) -> Head:
-        """See dialects.base.Dialect."""
+        """Begin a write transaction, which excludes other writers until its end."""
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         *head, database_id = connection.exec_driver_sql(_HEAD).one()
         self._check_id(database_id)
@@ -242,12 +242,12 @@ class SqliteDialect:
     def together(
         self, connection: Connection, *, row_count: int
     ) -> contextlib.AbstractContextManager[None]:
-        """See dialects.base.Dialect."""
-        del connection, row_count  # there is nobody to wait for
+        """Pipeline the statements in this context, without waiting for each answer."""
+        del connection, row_count  # a local database answers at once
         return contextlib.nullcontext()
 
     def insert(self, connection: Connection, table: Table, values: Sequence[Any]) -> None:
-        """See dialects.base.Dialect."""
+        """Insert rows in few statements."""
         width, foldable = len(table.c), _FOLDABLE.get(table.name, ())
         for rows, chunk in _ladder(values, width):
             folded, parameters = _fold(chunk, rows, foldable)
@@ -255,13 +255,13 @@ class SqliteDialect:
             connection.exec_driver_sql(sql, tuple(parameters))
 
     def update_runs(self, connection: Connection, values: Sequence[Any]) -> None:
-        """See dialects.base.Dialect."""
+        """Update runs in few statements."""
         for rows, chunk in _ladder(values, len(CHANGING_COLUMNS)):
             updated = connection.exec_driver_sql(_update_sql(rows), tuple(chunk)).rowcount
             check_updated(updated, rows)
 
     def find_run(self, kind: int, run_id: str) -> Run | None:
-        """See dialects.base.Dialect.
+        """Return a run of that kind, over a connection that the dialect chooses.
 
         Without SQLAlchemy, which takes 25 times as long for a row as SQLite.
         """
@@ -269,14 +269,14 @@ class SqliteDialect:
         return next((found for found in _runs_of(rows) if found.kind == kind), None)
 
     def find_runs(self, run_ids: Sequence[str]) -> list[Run]:
-        """See dialects.base.Dialect."""
+        """Return the existing runs among these, over a connection that the dialect chooses."""
         runs: list[Run] = []
         for size, chunk in _ladder([to_bytes(run_id) for run_id in run_ids], 1):
             runs += _runs_of(self._read(_load_sql(size), tuple(chunk)))
         return runs
 
     def find_place(self, run_id: str | None) -> tuple[int, str | None]:
-        """See dialects.base.Dialect."""
+        """Return the newest position, and the root of the run's tree if there is such a run."""
         ((position, root),) = self._read(_PLACE, (None if run_id is None else to_bytes(run_id),))
         return position, _id_text(root)
 
@@ -284,7 +284,7 @@ class SqliteDialect:
     def transitions_between(
         self, after: int, upto: int, *, root_run_id: str | None, limit: int
     ) -> Iterator[Iterator[Transition]]:
-        """See dialects.base.Dialect."""
+        """Stream transitions by position, over a connection that the dialect chooses."""
         statement = transitions_statement(after, upto, root_run_id, limit, self)
         with self._rows(*statement) as rows:
             yield (transition_of((*row[:2], _id_text(row[2]), *row[3:])) for row in rows)
@@ -293,20 +293,20 @@ class SqliteDialect:
     def open_commands(
         self, session_id: str, after: Command | None, *, limit: int
     ) -> Iterator[Iterator[Command]]:
-        """See dialects.base.Dialect."""
+        """Stream open commands of a session, by run and number, after one of them."""
         statement = open_commands_statement(session_id, after, limit, self)
         with self._rows(*statement) as rows:
             yield (Command(to_text(row[0]), row[1], to_text(row[2]), *row[3:]) for row in rows)
 
     def fetch_keys(self, statement: Statement) -> list[RunKey]:
-        """See dialects.base.Dialect."""
+        """Return the keys in the answer to a statement that selects `run_lists.KEY_COLUMNS`."""
         return [
             RunKey(to_text(run_id), position, _id_text(session_id))
             for run_id, position, session_id in self._read(*statement)
         ]
 
     def load_runs(self, connection: Connection, run_ids: Iterable[str]) -> list[Run]:
-        """See dialects.base.Dialect."""
+        """Return the existing runs among these, in few statements."""
         runs: list[Run] = []
         for size, chunk in _ladder([to_bytes(run_id) for run_id in run_ids], 1):
             runs += _runs_of(connection.exec_driver_sql(_load_sql(size), tuple(chunk)))
@@ -315,7 +315,7 @@ class SqliteDialect:
     def run_versions(
         self, connection: Connection, run_ids: Sequence[str]
     ) -> dict[str, tuple[int, str | None]]:
-        """See dialects.base.Dialect."""
+        """Return the position and the session of each existing run."""
         versions: dict[str, tuple[int, str | None]] = {}
         for size, chunk in _ladder([to_bytes(run_id) for run_id in run_ids], 1):
             rows = connection.exec_driver_sql(_versions_sql(size), tuple(chunk))
@@ -323,24 +323,24 @@ class SqliteDialect:
         return versions
 
     def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:
-        """See dialects.base.Dialect."""
+        """Stream the runs in the answer to a statement that selects the columns of `run`."""
         with connection.exec_driver_sql(*statement) as rows:
             yield from _runs_of(rows)
 
     def parameter(self, name: str) -> str:
-        """See dialects.base.Syntax."""
+        """Return the parameter of that name, in SQL."""
         return f":{name}"
 
     def id_parameter(self, name: str) -> str:
-        """See dialects.base.Syntax."""
+        """Return the parameter of that name for an id, in SQL."""
         return f":{name}"
 
     def id_value(self, run_id: str) -> object:
-        """See dialects.base.Syntax."""
+        """Return an id as the value of a parameter."""
         return to_bytes(run_id)
 
     def id_digits(self, column: str) -> str:
-        """See dialects.base.Syntax."""
+        """Return the expression for the hex digits of an id, lower-case."""
         return f"lower(hex({column}))"
 
     def _read(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
@@ -349,7 +349,7 @@ class SqliteDialect:
 
     @contextlib.contextmanager
     def _rows(self, sql: str, parameters: Any) -> Iterator[Iterator[tuple[Any, ...]]]:
-        """Read without waiting for another read, row by row."""
+        """Stream rows without waiting for another read."""
         if not self._row_lock.acquire(blocking=False):
             with (
                 self.reading.connect() as connection,
@@ -378,7 +378,7 @@ class SqliteDialect:
             return False
 
     def size_bytes(self, connection: Connection) -> int:
-        """See dialects.base.Dialect."""
+        """Return the size of the database in bytes; 0 if it is unknown."""
         del connection
         size = 0
         for suffix in ("", "-wal"):
@@ -387,7 +387,7 @@ class SqliteDialect:
         return size
 
     def explain(self, error: Exception) -> str | None:
-        """See dialects.base.Dialect."""
+        """Return why the database is unusable at present, for people."""
         original = error.orig if isinstance(error, DBAPIError) else error
         if isinstance(original, DatabaseGoneError):
             return str(original)
@@ -396,12 +396,14 @@ class SqliteDialect:
         code = getattr(original, "sqlite_errorcode", None)
         kind = None if code is None else code & 0xFF
         if kind == sqlite3.SQLITE_IOERR and self._is_disk_full():
-            kind = sqlite3.SQLITE_FULL  # that is what SQLite makes of it beside the database's file
+            kind = (
+                sqlite3.SQLITE_FULL
+            )  # SQLite reports a full disk so for the files beside the database
         text = _UNAVAILABLE.get(kind) if kind is not None else None
         return text.format(path=self.path, error=original) if text else None
 
     def dispose(self) -> None:
-        """See dialects.base.Dialect."""
+        """Close all connections."""
         with self._row_lock:
             if self._row_reader is not None:
                 self._row_reader.close()
@@ -413,7 +415,7 @@ class SqliteDialect:
 
 
 def _file_of(path: Path) -> tuple[int, int] | None:
-    """Which file is at the path: its device and inode; None if there is none."""
+    """Return the device and inode of the file at the path; None without a file."""
     try:
         found = os.stat(path)
     except OSError:
@@ -427,7 +429,7 @@ def _runs_of(rows: Iterable[Row[Any] | tuple[Any, ...]]) -> Iterator[Run]:
 
 @lru_cache(maxsize=4096)
 def _id_text(raw: bytes | None) -> str | None:
-    # Remembered, as many runs of a list share a parent, a root, a flow run and a session.
+    # Cached, as many runs of a list share a parent, a root, a flow run and a session.
     return None if raw is None else to_text(raw)
 
 
@@ -440,7 +442,7 @@ def _pragmas(*, read_only: bool) -> Iterator[str]:
         return
     yield "journal_mode = WAL"
     yield "synchronous = FULL"
-    # Debian's SQLite zeroes what is freed; that costs a third of the speed and nobody asked for it.
+    # Debian's SQLite zeroes freed pages, which costs a third of the speed.
     yield "secure_delete = OFF"
     yield f"cache_size = -{WRITER_CACHE_KIB}"
     yield f"wal_autocheckpoint = {CHECKPOINT_PAGES}"
@@ -449,7 +451,7 @@ def _pragmas(*, read_only: bool) -> Iterator[str]:
 
 
 def _ladder(values: Sequence[Any], width: int) -> Iterator[tuple[int, list[Any]]]:
-    """Cuts rows of that width into pieces of CHUNK_SIZES; gives their sizes and values."""
+    """Cut rows of that width into pieces of CHUNK_SIZES; yield their sizes and values."""
     start, total = 0, len(values)
     if total % width:
         msg = f"{total} values do not make rows of {width}"
@@ -464,17 +466,17 @@ def _ladder(values: Sequence[Any], width: int) -> Iterator[tuple[int, list[Any]]
 def _fold(
     chunk: list[Any], rows: int, columns: tuple[int, ...]
 ) -> tuple[tuple[int, ...], list[Any]]:
-    """Has columns whose value is the same in all rows said once, in front.
+    """Bind columns with the same value in all rows once, in front.
 
     All of them or none, so that there are two statements for each number of rows.
 
     Args:
         chunk: The values of the rows, one after the other; may be changed.
-        rows: How many rows it has.
+        rows: The number of rows.
         columns: The columns, ascending.
 
     Returns:
-        The columns that were folded, and the values: first theirs, then those of the rows.
+        The folded columns, and the values: first theirs, then those of the rows.
     """
     width = len(chunk) // rows
     constants = [chunk[column] for column in columns]
@@ -491,9 +493,9 @@ def _insert_sql(table: str, width: int, rows: int, folded: tuple[int, ...]) -> s
     shared = {column: f"?{number}" for number, column in enumerate(folded, 1)}
     numbers = count(len(folded) + 1)
     first = ",".join(shared.get(column) or f"?{next(numbers)}" for column in range(width))
-    # From the second row on a plain "?" counts on by itself. SQLite keeps a list of those that are
-    # numbered, and goes through it for each: numbering all of them makes the first use of a
-    # statement of 1024 rows take more than a second.
+    # From the second row on, a plain "?" takes the next number. SQLite searches the list of
+    # numbered parameters for each of them: numbering all would make the first use of a statement of
+    # 1024 rows take more than a second.
     further = ",".join(shared.get(column, "?") for column in range(width))
     values = ",".join([f"({first})", *[f"({further})"] * (rows - 1)])
     return f"INSERT INTO {table} VALUES {values}"  # noqa: S608 - own names only

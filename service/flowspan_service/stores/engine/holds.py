@@ -1,4 +1,4 @@
-"""How long transactions hold the writer: what a group may take on, and what it took."""
+"""The time that transactions hold the writer: a limit for groups, and the longest times."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import time
 from flowspan_service.app.ports import WriteTimes
 
 TARGET_S = 0.04
-"""A transaction takes on what it writes in about so long; the longest is to stay below 0.1 s."""
+"""The target for the work of a transaction; the longest should stay below 0.1 s."""
 MAX_GROUP_WEIGHT = 20_000
 MIN_GROUP_WEIGHT = 500
-"""Below this, beginning and committing take longer than the work."""
+"""Below this weight, BEGIN and COMMIT take longer than the work."""
 FIRST_GROUP_WEIGHT = 2_000
 _TELLING_WEIGHT = 200
 """Lighter groups say little about the cost of a row."""
@@ -18,9 +18,9 @@ _WINDOW_S = 30.0
 
 
 class GroupLimit:
-    """The weight that a group may have, learnt from what the groups before took.
+    """The maximum weight of a group, learnt from the times of earlier groups.
 
-    The commit itself is left out: it takes about as long for few rows as for many, so that on a
+    The commit itself does not count: it takes about the same time for few rows as for many, so on a
     slow disk large groups are the remedy.
     """
 
@@ -29,11 +29,11 @@ class GroupLimit:
         self._cost_s = TARGET_S / FIRST_GROUP_WEIGHT
 
     def learn(self, weight: int, taken_s: float) -> None:
-        """Note how long a group of that weight took, without its commit."""
+        """Note the time that a group of that weight took, without its commit."""
         if weight < _TELLING_WEIGHT:
             return
         cost_s = taken_s / weight
-        # Dearer rows count at once, cheaper ones little by little.
+        # Higher costs count at once, lower ones gradually.
         share = 0.5 if cost_s > self._cost_s else 0.1
         self._cost_s += share * (cost_s - self._cost_s)
         fitting = round(TARGET_S / self._cost_s)
@@ -41,21 +41,21 @@ class GroupLimit:
 
 
 class Holds:
-    """The longest transactions. One thread notes them, any may look."""
+    """The longest transactions. One thread notes them; any thread may read."""
 
     def __init__(self) -> None:
         self._longest_s = 0.0
         self._window: tuple[int, float, float] = (0, 0.0, 0.0)
-        """Which half minute it is, and the longest in it and in the one before."""
+        """The number of the current half minute, and the longest times in it and the one before."""
 
     def note(self, held_s: float) -> None:
-        """Note a transaction."""
+        """Note the time of a transaction."""
         self._longest_s = max(self._longest_s, held_s)
         number, now, before = self._moved()
         self._window = number, max(now, held_s), before
 
     def times(self) -> WriteTimes:
-        """Return the longest."""
+        """Return the longest times."""
         _, now, before = self._moved()
         return WriteTimes(self._longest_s, max(now, before))
 

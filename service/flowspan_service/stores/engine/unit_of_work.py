@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Unit:
-    """See app.ports.UnitOfWork. Used by the writer's thread alone."""
+    """Implementation of app.ports.UnitOfWork. Used by the writer's thread alone."""
 
     def __init__(
         self,
