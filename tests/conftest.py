@@ -1,4 +1,4 @@
-"""What every test gets: a home of its own, no settings from outside, no network but loopback."""
+"""Fixtures for every test: its own home, no outside settings, and only loopback networking."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from flowspan.drivers.process import leave_process
 
 pytest.register_assert_rewrite("tests.support")
 
-from tests.support.history import (  # noqa: E402 - only now its asserts are rewritten
+from tests.support.history import (  # noqa: E402 - its asserts must be rewritten first
     check_all_histories,
     watch_from_here,
 )
-from tests.support.service import (  # noqa: E402 - only now its asserts are rewritten
+from tests.support.service import (  # noqa: E402 - its asserts must be rewritten first
     ServiceProcess,
     end_local_service,
 )
@@ -37,22 +37,22 @@ _real_connect = socket.socket.connect
 
 
 def _connect_to_loopback(self: socket.socket, address: object) -> None:
-    """Stands in for socket.connect: a test that reaches out of the machine fails, saying where."""
+    """Replace socket.connect: fail a test that connects to another machine, naming the address."""
     if isinstance(address, tuple) and address[0] not in {"localhost", ""}:
         assert ip_address(address[0].partition("%")[0]).is_loopback, (
-            f"tests talk to this machine alone, not to {address}"
+            f"tests may connect only to this machine, not to {address}"
         )
     _real_connect(self, address)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Lets each of xdist's processes begin with slow tests, so that none ends with one alone."""
+    """Start each of xdist's workers with slow tests, so that none ends with one alone."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     slow = [item for item in items if item.get_closest_marker("slow")]
     quick = [item for item in items if not item.get_closest_marker("slow")]
     share = -(-len(quick) // workers)
     items.clear()
-    for worker in range(workers):  # --dist worksteal gives each an equal part, in order
+    for worker in range(workers):  # --dist worksteal gives each worker an equal, contiguous part.
         items += slow[worker::workers]
         items += quick[worker * share : (worker + 1) * share]
 
@@ -66,7 +66,7 @@ def _loopback_only() -> Iterator[None]:
 
 @pytest.fixture
 def short_tmp_path() -> Iterator[Path]:
-    """A folder with a short path: the path of a Unix socket has room for about 100 bytes."""
+    """A folder with a short path: the path of a Unix socket is limited to about 100 bytes."""
     base = Path("/tmp") if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it safe
     path = Path(tempfile.mkdtemp(prefix="flowspan-", dir=base))
     yield path
@@ -75,7 +75,7 @@ def short_tmp_path() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def flowspan_home(short_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The test's own FLOWSPAN_HOME. A local service that the test started is ended with it."""
+    """The test's own FLOWSPAN_HOME. A local service that the test started ends with it."""
     for name in list(os.environ):
         if name.startswith(("FLOWSPAN_", "OTEL_")) and not name.startswith("FLOWSPAN_TEST_"):
             monkeypatch.delenv(name)
@@ -97,9 +97,10 @@ def flowspan_harness(flowspan_harness: Harness) -> Iterator[Harness]:
 
 @pytest.fixture
 def start_service(flowspan_home: Path) -> Iterator[Callable[..., ServiceProcess]]:
-    """Starts services of the test: `start_service(lease_s=1.0)` (see ServiceProcess).
+    """Start services for the test: `start_service(lease_s=1.0)` (see ServiceProcess).
 
-    At the end of the test, the history of every run in each of them is checked, and they are ended.
+    At the end of the test, the history of every run in each of them is checked, and they are
+    stopped.
     """
     services: list[ServiceProcess] = []
 
@@ -117,17 +118,17 @@ def start_service(flowspan_home: Path) -> Iterator[Callable[..., ServiceProcess]
     finally:
         for service in services:
             service.end()
-            # Shown where the test has failed.
+            # pytest shows this output if the test failed.
             sys.stdout.write(f"The log of the service in {service.home}:\n{service.log}\n")
 
 
 @pytest.fixture
 def service(start_service: Callable[..., ServiceProcess]) -> ServiceProcess:
-    """A service with the usual settings."""
+    """A service with default settings."""
     return start_service()
 
 
 def pytest_configure() -> None:
-    """Lets Ctrl-C be what it is also where a shell ran the tests with `&`, and so ignores it."""
+    """Restore Ctrl-C, which a shell disables for tests in the background (`&`)."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

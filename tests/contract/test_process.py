@@ -64,7 +64,7 @@ def wait_for(found: Callable[[], Any], what: str) -> Any:
         value = found()
         if value:
             return value
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
         time.sleep(0.02)
 
 

@@ -1,7 +1,7 @@
-"""One test for plain and for asynchronous flows and tasks.
+"""Run one test for both sync and async flows and tasks.
 
-Functions are written with `async def`, and calls with `await ended(…)`. The plain kind makes plain
-functions of them, which run to their end at once since nothing in them waits.
+Functions are written with `async def`, and calls with `await ended(…)`. The sync kind turns them
+into plain functions. These run to completion at once, because nothing in them suspends.
 """
 
 from __future__ import annotations
@@ -20,44 +20,44 @@ if TYPE_CHECKING:
 
 
 async def ended(value: Any) -> Any:
-    """What a call gave, awaited if it is to be."""
-    # By its type: what a call gives may be a value that raises whatever it is asked for.
+    """Return the value of a call, awaiting it if it is a coroutine."""
+    # Check the exact type: the value may be hostile and raise on any other access.
     return await value if type(value) is CoroutineType else value
 
 
 def value_of(value: Any) -> Any:
-    """What a call in plain code gave; a coroutine is run to its end."""
+    """Return the value of a call in sync code; a coroutine runs to completion."""
     if type(value) is not CoroutineType:
         return value
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(value)
-    # Plain code that was called from asynchronous code: the thread has a loop that is running.
+    # Sync code called from async code: this thread already has a running loop.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(copy_context().run, asyncio.run, value).result()
 
 
 class Kind:
-    """Makes flows and tasks of coroutine functions, plain ones or asynchronous ones."""
+    """Turns coroutine functions into sync or async flows and tasks."""
 
     def __init__(self, *, is_async: bool) -> None:
         self.is_async = is_async
 
     def task(self, fn: Any = None, **options: Any) -> Any:
-        """`@task`, for a coroutine function."""
+        """Apply `@task` to a coroutine function."""
         if fn is None:
             return lambda fn: self.task(fn, **options)
         return flowspan.task(**options)(fn if self.is_async else plain(fn))
 
     def flow(self, fn: Any = None, **options: Any) -> Any:
-        """`@flow`, for a coroutine function."""
+        """Apply `@flow` to a coroutine function."""
         if fn is None:
             return lambda fn: self.flow(fn, **options)
         return flowspan.flow(**options)(fn if self.is_async else plain(fn))
 
     def run(self, flow: Any, *args: Any, **kwargs: Any) -> Any:
-        """Calls a flow or a task at the top."""
+        """Call a flow or a task at the top level."""
         value = flow(*args, **kwargs)
         if not self.is_async:
             return value
@@ -66,7 +66,7 @@ class Kind:
         async def main() -> None:
             results.append(await value)
 
-        asyncio.run(main())  # which might ask a result for its repr
+        asyncio.run(main())  # Returning the value from `main` could call its repr.
         return results[0]
 
     def __repr__(self) -> str:
@@ -77,7 +77,7 @@ PLAIN, ASYNC = Kind(is_async=False), Kind(is_async=True)
 
 
 def plain(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The plain function of a coroutine function in which nothing waits."""
+    """Turn a coroutine function that never suspends into a plain function."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         coroutine = fn(*args, **kwargs)
@@ -85,7 +85,7 @@ def plain(fn: Callable[..., Any]) -> Callable[..., Any]:
             coroutine.send(None)
         except StopIteration as stop:
             return stop.value
-        raise AssertionError("a plain function cannot wait")
+        raise AssertionError("a sync function cannot suspend")
 
     run.__name__, run.__qualname__ = fn.__name__, fn.__qualname__
     run.__signature__ = inspect.signature(fn)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The `flowspan` command: in this process, in one of its own, or on a terminal."""
+"""Helpers that run the `flowspan` command: in this process, in a subprocess, or on a terminal."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60.0
 COMMAND = (sys.executable, "-m", "flowspan")
-# Ctrl-C needs a controlling terminal. It is not taken in a preexec_fn, for which Python forks in
-# full: grpcio's threads start anew in the child, and abort it before its exec (grpc issue 43055).
+# Ctrl-C needs a controlling terminal. It is not set up in a preexec_fn: that makes Python use fork,
+# after which grpcio's threads restart in the child and abort it before its exec (grpc issue 43055).
 _TAKE_TERMINAL = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -36,7 +36,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command printed, and how it ended."""
+    """The output and the exit code of a command."""
 
     code: int
     out: str
@@ -48,7 +48,7 @@ class Outcome:
 
     @property
     def objects(self) -> list[Any]:
-        """The JSON objects that it printed, one a line."""
+        """Return the JSON objects that it printed, one per line."""
         return [json.loads(line) for line in self.lines]
 
 
@@ -58,16 +58,16 @@ def flowspan(
     env: Mapping[str, str] | None = None,
     out: TextIO | None = None,
 ) -> Outcome:
-    """Runs the command in this process, as if with its output in pipes: a second of work less.
+    """Run the command in this process, as if its output were piped. Saves a second per call.
 
     Args:
         arguments: The command line.
-        code: The exit code that is expected; None stands for any.
+        code: The expected exit code; None accepts any.
         env: Further environment variables.
-        out: What stands for standard output; by default what the outcome tells.
+        out: The stream to use as standard output; by default it is captured in the outcome.
 
     Raises:
-        AssertionError: It ended with another code than expected; None stands for any.
+        AssertionError: The command exited with an unexpected code.
     """
     printed, err, ended = io.StringIO(), io.StringIO(), None
     stdout = printed if out is None else out
@@ -84,7 +84,7 @@ def flowspan(
 def flowspan_process(
     *arguments: str, code: int | None = 0, env: Mapping[str, str] | None = None
 ) -> Outcome:
-    """The same in a process of its own."""
+    """Run the command in a subprocess; otherwise like `flowspan`."""
     done = subprocess.run(
         [*COMMAND, *arguments],
         stdin=subprocess.DEVNULL,
@@ -107,15 +107,15 @@ def on_terminal(
     env: Mapping[str, str] | None = None,
     when: tuple[str, Callable[[], bytes]] = ("", bytes),
 ) -> Outcome:
-    """Runs a program on a terminal of its own; `out` has all that it wrote there.
+    """Run a program on its own terminal; `out` holds everything it wrote there.
 
     Args:
         command: The program and its arguments.
         columns: The width of the terminal.
-        rows: Its height.
+        rows: The height of the terminal.
         env: Further environment variables.
-        when: When this text has appeared, the function is called, once; what it returns is typed:
-            b"\\x03" is Ctrl-C.
+        when: A text and a function. When the text appears, the function is called once, and its
+            return value is typed: b"\\x03" is Ctrl-C.
     """
     leader, follower = pty.openpty()
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -143,7 +143,7 @@ def _read_all(leader: int, process: subprocess.Popen, text: str, act: Callable[[
     written = b""
     deadline = time.monotonic() + TIMEOUT_S
     while True:
-        assert time.monotonic() < deadline, f"the program does not end:\n{written.decode()}"
+        assert time.monotonic() < deadline, f"the program did not end in time:\n{written.decode()}"
         ready, _, _ = select.select([leader], [], [], 0.1)
         if not ready:
             if process.poll() is not None:
@@ -151,7 +151,8 @@ def _read_all(leader: int, process: subprocess.Popen, text: str, act: Callable[[
             continue
         try:
             piece = os.read(leader, 65536)
-        except OSError:  # Linux: everything that had it open has ended
+        # On Linux, this means that every process that had the terminal open has ended.
+        except OSError:
             piece = b""
         if not piece:
             process.wait(TIMEOUT_S)

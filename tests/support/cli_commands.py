@@ -1,4 +1,4 @@
-"""Every command of the program, with arguments for something that can be repeated."""
+"""Every command of the program, with arguments that are safe to repeat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PROGRAM = Path(__file__).parents[1] / "migrating/programs/calling/return_state.py"
-# "RUN" stands for the id of a run that is there, "TASK" for that of one of its tasks.
+# "RUN" stands for the id of an existing run, "TASK" for the id of one of its task runs.
 SAMPLES: dict[str, tuple[str, ...]] = {
     "version": (),
     "config show": (),
@@ -44,12 +44,12 @@ SAMPLES: dict[str, tuple[str, ...]] = {
     "migrate": (str(_PROGRAM),),
 }
 LOCAL = {"version", "config show", "server start", "spool ls", "migrate"}
-"""Commands that do not look for a service."""
+"""Commands that do not connect to a service."""
 
 
 @cache
 def all_commands() -> dict[str, Any]:
-    """The commands by their path: "run ls"."""
+    """Return the commands by path, such as "run ls"."""
     return dict(_below(typer.main.get_command(app), ()))
 
 
@@ -62,6 +62,6 @@ def _below(group: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 
 
 def sample(path: str, *, run: str, task: str) -> tuple[str, ...]:
-    """A command line: the command with its arguments."""
+    """Return a sample command line: the command with its arguments."""
     stands_for = {"RUN": run, "TASK": task}
     return (*path.split(), *(stands_for.get(word, word) for word in SAMPLES[path]))

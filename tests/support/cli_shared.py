@@ -1,4 +1,4 @@
-"""A service with a run in it for tests of commands, and what becomes of errors."""
+"""A shared service with a run in it for command tests, and checks of error output."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from tests.support.cli import Outcome
 
 BAD_BYTES = "caf\udce9"
-"""What Python makes of an argument that is not UTF-8."""
+"""Python's representation of an argument that is not UTF-8."""
 HUGE = "9" * 400
 
 
 class Shared:
-    """A service with a run in it, for tests that only read."""
+    """A service with a run in it, for read-only tests."""
 
     def __init__(self, home: Path) -> None:
         self.service = ServiceProcess(home=home)
@@ -44,7 +44,7 @@ class Shared:
 
 
 def assert_clear(outcome: Outcome, code: int) -> None:
-    """One line that says what is wrong, perhaps with more that helps; and nothing was printed."""
+    """Check for a one-line error, perhaps with more lines of help, and an empty stdout."""
     assert outcome.code == code, outcome
     assert outcome.err.startswith("Error: "), outcome
     assert "Traceback" not in outcome.err

@@ -1,4 +1,4 @@
-"""A program whose wall clock the test sets, as a machine's is by NTP, or by hand."""
+"""A wall clock that a test sets for its programs, as NTP or an administrator would."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class WallClock:
     """The wall clock of the Python programs that are started with `env`.
 
     Args:
-        folder: For its files; made if it is not there.
-        ahead_s: How far it is ahead of the machine's.
+        folder: The folder for its files; created if missing.
+        ahead_s: Initial offset from the machine's clock, in seconds.
     """
 
     def __init__(self, folder: Path, *, ahead_s: float = 0.0) -> None:
@@ -42,7 +42,7 @@ class WallClock:
         self.set(ahead_s)
 
     def set(self, ahead_s: float) -> None:
-        """Sets it, from now on."""
+        """Set the clock, effective immediately."""
         draft = self._file.with_suffix(".new")
         draft.write_text(str(round(ahead_s * 1e9)))
         draft.replace(self._file)

@@ -12,10 +12,10 @@ COMMAND = str(Path(sys.executable).with_name("flowspan"))
 
 
 def run_cli(*arguments: str, address: str | None = None, expected_code: int = 0) -> str:
-    """Runs `flowspan` in the test's home; returns its output, or its complaint if it is to fail.
+    """Run `flowspan` in the test's home; return its output, or its error output if `code` is not 0.
 
     Raises:
-        AssertionError: It ended with another code than expected, or with a traceback.
+        AssertionError: The command exited with an unexpected code, or printed a traceback.
     """
     env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
     if address is not None:

@@ -1,4 +1,4 @@
-"""Lets what a test starts end with the test's process, also when that is killed."""
+"""Subprocesses that die with the test process, even if it is killed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import subprocess
 
 @functools.cache
 def dying_with_us(signal_name: str = "KILL") -> tuple[str, ...]:
-    """What to put before a command; nothing where the system cannot do that (only Linux can).
+    """Return a prefix for a command line; empty where the system has no support (only Linux has
+    it).
 
     The command keeps its process id. It gets the signal when the *thread* that started it ends
-    (prctl(2), PR_SET_PDEATHSIG): start it in one that stays.
+    (prctl(2), PR_SET_PDEATHSIG): start it in a thread that lives long enough.
     """
     program = shutil.which("setpriv")
     if program is None:

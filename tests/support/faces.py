@@ -1,4 +1,4 @@
-"""The two faces of the API client: each question in plain code and in asyncio."""
+"""The two faces of the API client, sync and async, behind one interface."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NOWHERE = "01a202d9-d289-7000-80f1-12b060cb7443"
-"""An id that nothing has."""
+"""An id that does not exist."""
 
 
 class Face:
-    """Asks each question by a client of its own; gives lists for iterators."""
+    """Calls each method with a client of its own; returns lists for iterators."""
 
     def __init__(self, address: str | None, *, is_sync: bool) -> None:
         self._address = address

@@ -1,4 +1,4 @@
-"""Flows in processes of their own, for tests that kill them, pause them or watch from outside."""
+"""Flows in subprocesses, for tests that kill them, pause them or watch from outside."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TIMEOUT_S = 120.0
 
 
 class FlowProcess:
-    """Python code in a process of its own. Use it as a context: its end ends the process.
+    """Python code in a subprocess. Use it as a context manager: leaving it ends the process.
 
     Args:
-        code: The program; indented as you like.
+        code: The program, with any indentation.
         home: Its FLOWSPAN_HOME.
-        address: Its FLOWSPAN_ADDRESS; a local service is started if None.
+        address: Its FLOWSPAN_ADDRESS; if None, it starts a local service.
         env: Further environment variables.
     """
 
@@ -53,7 +53,7 @@ class FlowProcess:
             text=True,
             errors="replace",
         )
-        # Read all the time, so that the program never waits for a full pipe.
+        # Read continuously, so that the program never blocks on a full pipe.
         self._reader = threading.Thread(target=self._read_errors, daemon=True)
         self._reader.start()
 
@@ -65,19 +65,19 @@ class FlowProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self.process.pid
 
     @property
     def errors(self) -> str:
-        """What it wrote to stderr so far."""
+        """The stderr output so far."""
         return "".join(self._errors)
 
     def wait_for_line(self, text: str) -> str:
-        """Reads its output up to a line with the text, and returns that.
+        """Read the output until a line contains the text; return that line.
 
         Raises:
-            AssertionError: It ended without; the message has its output.
+            AssertionError: The program ended first; the message has its output.
         """
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -90,16 +90,16 @@ class FlowProcess:
         raise AssertionError(msg)
 
     def say(self, line: str) -> None:
-        """Writes a line to its stdin: programs wait for it with input()."""
+        """Write a line to stdin; programs wait for it with input()."""
         assert self.process.stdin is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
     def finish(self, *, expected_code: int | None = 0) -> str:
-        """Waits for its end and returns all that it printed.
+        """Wait for the end of the process; return its whole output.
 
         Raises:
-            AssertionError: It ended with another code than expected; None stands for any.
+            AssertionError: The process exited with another code than expected; None accepts any.
         """
         assert self.process.stdout is not None
         self.lines.extend(self.process.stdout)
@@ -111,12 +111,12 @@ class FlowProcess:
         return output
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self.process.kill()
         self.process.wait(TIMEOUT_S)
 
     def end(self) -> None:
-        """Ends it, however it stands, and closes its pipes."""
+        """End the process in any state, and close its pipes."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(TIMEOUT_S)
@@ -125,7 +125,7 @@ class FlowProcess:
             if pipe is not None:
                 try:
                     pipe.close()
-                except BrokenPipeError:  # what was said to it after its end
+                except BrokenPipeError:  # Input written after the process ended.
                     continue
 
     def _read_errors(self) -> None:
@@ -142,6 +142,6 @@ def run_code(
     env: Mapping[str, str] | None = None,
     expected_code: int | None = 0,
 ) -> str:
-    """Runs a program to its end and returns what it printed (see FlowProcess)."""
+    """Run a program to its end; return its output (see FlowProcess)."""
     with FlowProcess(code, home=home, address=address, env=env) as process:
         return process.finish(expected_code=expected_code)

@@ -1,8 +1,8 @@
-"""Requests made at random from the descriptors: good ones, ones at the limits, and broken ones.
+"""Random requests generated from the descriptors: valid, at the limits, and malformed.
 
-Each is made of a seed, and the same seed makes the same requests. Fields that name something mostly
-get a value that means something (an id of a run that is there, a time, a name), so that requests
-reach the code behind the checks; sometimes they get whatever their type can hold.
+Each request is derived from a seed, and the same seed gives the same requests. Fields that refer to
+something mostly get a meaningful value (the id of an existing run, a time, a name), so that
+requests get past the validation. Sometimes they get any value of their type.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _MANY = 150
 
 
 class Fuzzer:
-    """Makes requests.
+    """Generates requests.
 
     Args:
-        seed: What they are made of.
+        seed: The seed of the random generator.
 
     Attributes:
-        ids: Ids that mean something.
-        names: Names, keys and the like that mean something.
-        tokens: Tokens that were given.
-        left_out: The share of fields that are not set.
+        ids: Ids of existing objects.
+        names: Existing names, keys and similar values.
+        tokens: Tokens that the service issued.
+        left_out: The share of fields that are left unset.
     """
 
     def __init__(self, seed: int) -> None:
@@ -52,14 +52,14 @@ class Fuzzer:
         self.left_out = 0.1
 
     def message(self, descriptor: Any) -> Message:
-        """Make a message of a type."""
+        """Generate a message of a type."""
         self.left_out = self.chance.choice([0.01, 0.03, 0.1, 0.4])
         found = GetMessageClass(descriptor)()
         self.fill(found)
         return found
 
     def fill(self, message: Any, depth: int = 0) -> None:
-        """Set some of the fields of a message, and of those within it."""
+        """Set some of the fields of a message and of its nested messages."""
         if message.DESCRIPTOR.full_name == "google.protobuf.Timestamp":
             message.seconds, message.nanos = self._time()
             return
@@ -84,14 +84,14 @@ class Fuzzer:
                 setattr(message, field.name, self.value(field))
 
     def bytes_of(self, message: Message) -> bytes:
-        """Return the bytes of a message; of some, after something happened to them on their way."""
+        """Return the serialized message; sometimes corrupted."""
         data = message.SerializeToString()
         if self.chance.random() < 0.8:
             return data
         return self.chance.choice([self._flip, self._cut, self._repeat, self._insert])(data)
 
     def value(self, field: Any) -> Any:
-        """Make a value of a scalar field."""
+        """Generate a value for a scalar field."""
         kinds: dict[int, Callable[[], Any]] = {
             field.CPPTYPE_BOOL: lambda: self.chance.random() < 0.5,
             field.CPPTYPE_INT32: lambda: self._number(field.name, 32),

@@ -1,4 +1,4 @@
-"""The real gRPC server over a real SQLite store, in a thread of the test."""
+"""The real gRPC server over a real SQLite store, in a thread of the test process."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TIMEOUT_S = 60.0
 
 
 class ShiftedClock:
-    """The machine's clocks, and what a test adds to them."""
+    """The machine's clocks plus an offset that the test sets."""
 
     def __init__(self) -> None:
         self._clock = SystemClock()
@@ -62,11 +62,11 @@ class ShiftedClock:
         return self._clock.steady_us() + self.ahead_us
 
     def advance(self, seconds: float) -> None:
-        """Lets time pass."""
+        """Advance both clocks."""
         self.ahead_us += round(seconds * 1e6)
 
     def step(self, seconds: float) -> None:
-        """Sets the wall clock forward or back."""
+        """Set the wall clock forward or back."""
         self.stepped_us += round(seconds * 1e6)
 
 
@@ -83,7 +83,7 @@ class _Look:
 
 
 class _Nothing:
-    """An operation that does nothing."""
+    """A no-op operation."""
 
     run_ids = ()
     weight = 1
@@ -93,10 +93,10 @@ class _Nothing:
 
 
 class Harness:
-    """A server, its store and its clock. No loop runs in it: the test lets time pass.
+    """A server, its store and its clock. No background loop runs: the test advances the time.
 
     Args:
-        folder: For the SQLite database.
+        folder: The folder for the SQLite database.
         db: The URL of another database.
     """
 
@@ -118,7 +118,7 @@ class Harness:
         self.channel = self.new_channel()
 
     def new_channel(self) -> grpc.Channel:
-        """A connection of its own."""
+        """Open a new channel with its own connection."""
         options = [
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_receive_message_length", 64 << 20),
@@ -127,15 +127,15 @@ class Harness:
         return grpc.insecure_channel(f"127.0.0.1:{self.port}", options=options)
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Runs a coroutine in the server's loop."""
+        """Run a coroutine in the server's event loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(TIMEOUT_S)
 
     def reap(self) -> list[str]:
-        """Looks for silent sessions once; returns those that are lost."""
+        """Run the session reaper once; return the lost sessions."""
         return self.run(self._reaper.reap())
 
     def pass_time(self, seconds: float) -> list[str]:
-        """Lets time pass, with a look each second; returns the sessions that are lost."""
+        """Advance the time, reaping once per simulated second; return the lost sessions."""
         lost = self.reap()
         whole, rest = divmod(seconds, 1.0)
         for step_s in [*[1.0] * int(whole), rest]:
@@ -144,29 +144,29 @@ class Harness:
         return lost
 
     def restart_reaper(self) -> None:
-        """What the service does when it starts: it knows nothing, and looks for the first time."""
+        """Replace the reaper as a restart does: without any memory, followed by a first pass."""
         self._reaper = Reaper(self.store, self.clock, self.backend.live, self.backend.terms)
         self.reap()
 
     def wait_for_store(self) -> None:
-        """Returns when all that the server has handed to the store is done."""
+        """Wait until the store has finished everything that the server submitted."""
         self.store.submit(_Nothing()).result(TIMEOUT_S)
 
     def open_session(self, session_id: str, *, connection_id: str) -> None:
-        """What another service process over the same database does when a client says Hello."""
+        """Open a session as another service process on the same database does on Hello."""
         operation = OpenSession(
             session_id, client={}, lease_us=round(LEASE_S * 1e6), connection_id=connection_id
         )
         self.store.submit(operation).result(TIMEOUT_S)
 
     def session(self, session_id: str) -> Session:
-        """A session as it is stored."""
+        """Return a session as stored."""
         found = self.store.submit(_Look(session_id)).result(TIMEOUT_S)
         assert found is not None
         return found
 
     def connected(self) -> int:
-        """How many sessions are connected."""
+        """Return the number of connected sessions."""
 
         async def count() -> int:
             return len(self.backend.live)
@@ -174,13 +174,13 @@ class Harness:
         return self.run(count())
 
     def stop_server(self) -> None:
-        """Stops it as SIGTERM does."""
+        """Stop the server as SIGTERM does."""
         if self.is_running:
             self.is_running = False
             self.run(self.server.stop(grace_s=3.0))
 
     def close(self) -> None:
-        """Ends everything."""
+        """Stop everything."""
         self.channel.close()
         self.stop_server()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -234,7 +234,7 @@ class Stubs:
 
 
 def error_info(error: grpc.RpcError) -> Any:
-    """The ErrorInfo that an error carries; fails if it carries none."""
+    """Return the ErrorInfo of an error; fail if it has none."""
     status = rpc_status.from_call(error)
     assert status is not None, f"{error.code()} without details: {error.details()}"
     assert len(status.details) == 1
@@ -245,7 +245,7 @@ def error_info(error: grpc.RpcError) -> Any:
 
 
 def refused(call: Callable[[], object], code: grpc.StatusCode, reason: str) -> Any:
-    """Calls, and expects to be refused so; returns the metadata of the ErrorInfo."""
+    """Call, and expect this error; return the metadata of the ErrorInfo."""
     with pytest.raises(grpc.RpcError) as caught:
         call()
     assert caught.value.code() is code, caught.value

@@ -1,7 +1,7 @@
-"""The history checker: whether what a service says of its runs can be true.
+"""Consistency checker for run histories: could what the service says be true?
 
-Written from docs/states.md and the comments of the protos, and not from the service's rules, so
-that a mistake there does not hide itself here.
+It follows docs/states.md and the comments of the protos, not the service's rules, so that a mistake
+in the rules cannot hide here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PAGE_SIZE = 1000
 CALLS_AT_ONCE = 64
 MANY_RUNS = 500
-"""From so many runs on, the histories are read from the watch, which costs no call for each."""
+"""From this number of runs, histories are read from the watch, which saves a call per run."""
 TIMEOUT_S = 60.0
 
 BEGINNINGS = "SCHEDULED PENDING"
@@ -50,14 +50,14 @@ NOT_TRIED_AGAIN = "COMPLETED CANCELLED CANCELLING"
 
 
 def check_all_histories(channel: grpc.Channel, *, token: str) -> int:
-    """Checks every run of a service; returns how many there are.
+    """Check the history of every run of a service; return the number of runs.
 
     Args:
-        channel: To the service.
-        token: Where a watch began before there were runs (see `watch_from_here`).
+        channel: A channel to the service.
+        token: The start of a watch from before the first run (see `watch_from_here`).
 
     Raises:
-        AssertionError: A history is not legal; the message names the run and has its history.
+        AssertionError: A history is illegal; the message names the run and shows its history.
     """
     flow_stub = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
     task_stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
@@ -93,7 +93,7 @@ def check_all_histories(channel: grpc.Channel, *, token: str) -> int:
 
 
 def watch_from_here(channel: grpc.Channel) -> str:
-    """The token with which a watch tells of everything that happens from now on."""
+    """Return a token for watching everything that happens from now on."""
     stub = watch_service_pb2_grpc.WatchServiceStub(channel)
     call = stub.Watch(watch_service_pb2.WatchRequest(), timeout=TIMEOUT_S)
     token: str = next(item.resume_token for item in call if item.HasField("snapshot_end"))
@@ -102,13 +102,13 @@ def watch_from_here(channel: grpc.Channel) -> str:
 
 
 def check_history(run: Any, transitions: Sequence[transition_pb2.Transition]) -> None:
-    """Checks one run (FlowRun or TaskRun) against its transitions.
+    """Check one run (FlowRun or TaskRun) against its transitions.
 
     Raises:
-        AssertionError: See check_all_histories.
+        AssertionError: The history is illegal; the message names the run and shows its history.
     """
     try:
-        assert transitions, "there are no transitions"
+        assert transitions, "the run has no transitions"
         _check_first(transitions[0])
         for before, after in pairwise(transitions):
             _check_step(before, after)
@@ -121,7 +121,7 @@ def check_history(run: Any, transitions: Sequence[transition_pb2.Transition]) ->
 
 
 def describe(transition: transition_pb2.Transition) -> str:
-    """A transition on one line."""
+    """Format a transition as one line."""
     cause = transition_pb2.TransitionCause.Name(transition.cause)
     return (
         f"  {transition.ordinal}. attempt {transition.attempt} {type_name(transition)} "
@@ -130,70 +130,74 @@ def describe(transition: transition_pb2.Transition) -> str:
 
 
 def type_name(transition: transition_pb2.Transition) -> str:
-    """RUNNING, for instance."""
+    """Return the name of the state type, such as RUNNING."""
     return state_pb2.StateType.Name(transition.state.type).removeprefix("STATE_TYPE_")
 
 
 def _check_first(first: transition_pb2.Transition) -> None:
     assert first.ordinal == 1, "the first ordinal is not 1"
     assert first.attempt == 1, "the first attempt is not 1"
-    assert type_name(first) in BEGINNINGS.split(), f"begins with {type_name(first)}"
+    assert type_name(first) in BEGINNINGS.split(), f"the first state is {type_name(first)}"
 
 
 def _check_step(before: transition_pb2.Transition, after: transition_pb2.Transition) -> None:
     old, new = type_name(before), type_name(after)
     step = f"step {before.ordinal} to {after.ordinal} ({old} to {new})"
-    assert after.run_id == before.run_id, f"{step}: another run's"
+    assert after.run_id == before.run_id, f"{step}: belongs to another run"
     assert after.ordinal == before.ordinal + 1, f"{step}: a gap in the ordinals"
-    assert after.position > before.position, f"{step}: the positions do not grow"
-    assert _micros(after.commit_time) >= _micros(before.commit_time), f"{step}: commits go back"
+    assert after.position > before.position, f"{step}: positions must increase"
+    assert _micros(after.commit_time) >= _micros(before.commit_time), (
+        f"{step}: the commit time decreases"
+    )
     if after.attempt == before.attempt:
         if is_silence(before):
             assert after.cause == transition_pb2.TRANSITION_CAUSE_REPORTED, (
-                f"{step}: only a report overrules silence"
+                f"{step}: only a report may revive a lost run"
             )
         elif not is_rollback(before, after):
-            assert new in FOLLOWS[old].split(), f"{step}: not in the table"
+            assert new in FOLLOWS[old].split(), f"{step}: not an allowed transition"
     else:
-        assert after.attempt == before.attempt + 1, f"{step}: attempts count up by one"
-        assert old not in NOT_TRIED_AGAIN.split(), f"{step}: no new attempt after that"
-        assert new in RETRY_BEGINNINGS.split(), f"{step}: no attempt begins so"
+        assert after.attempt == before.attempt + 1, f"{step}: attempts must increase by one"
+        assert old not in NOT_TRIED_AGAIN.split(), f"{step}: {old} allows no further attempt"
+        assert new in RETRY_BEGINNINGS.split(), f"{step}: an attempt cannot begin with {new}"
 
 
 def _check_ends(transitions: Sequence[transition_pb2.Transition]) -> None:
     ends: dict[int, int] = {}
     for before, transition in pairwise([None, *transitions]):
-        assert transition is not None, "pairwise gives it the first place only"
+        assert transition is not None, "only the first item of pairwise can be None"
         if before is not None and is_rollback(before, transition):
             continue
         if type_name(transition) in ENDS.split() and not is_silence(transition):
             ends[transition.attempt] = ends.get(transition.attempt, 0) + 1
-    assert all(count == 1 for count in ends.values()), "an attempt has more than one end"
+    assert all(count == 1 for count in ends.values()), "an attempt has more than one terminal state"
 
 
 def _check_row(run: Any, transitions: Sequence[transition_pb2.Transition]) -> None:
     last = transitions[-1]
-    assert run.state == last.state, "the run's state is not that of its last transition"
-    assert run.attempt == last.attempt, "the run's attempt is not that of its last transition"
+    assert run.state == last.state, "the run's state differs from its last transition"
+    assert run.attempt == last.attempt, "the run's attempt differs from its last transition"
     assert run.transition_count == len(transitions), "the run's transition_count is wrong"
     running = [t for t in transitions if type_name(t) == "RUNNING"]
-    assert run.HasField("start_time") == bool(running), "start_time does not fit"
+    assert run.HasField("start_time") == bool(running), (
+        "start_time is set if and only if the run was RUNNING"
+    )
     if running:
-        assert run.start_time == running[0].state.time, (
-            "start_time is not that of the first RUNNING"
-        )
+        assert run.start_time == running[0].state.time, "start_time differs from the first RUNNING"
     ended = type_name(last) in ENDS.split()
-    assert run.HasField("end_time") == ended, "end_time does not fit"
+    assert run.HasField("end_time") == ended, "end_time is set if and only if the run has ended"
     if ended:
-        assert run.end_time == last.state.time, "end_time is not that of the end"
-    assert run.HasField("create_time"), "there is no create_time"
+        assert run.end_time == last.state.time, "end_time differs from the terminal state"
+    assert run.HasField("create_time"), "create_time is missing"
     assert run.run_duration.ToMicroseconds() >= 0, "run_duration is negative"
     if not running:
-        assert run.run_duration.ToMicroseconds() == 0, "run_duration without RUNNING"
+        assert run.run_duration.ToMicroseconds() == 0, (
+            "run_duration is set, but the run was never RUNNING"
+        )
 
 
 def is_rollback(before: transition_pb2.Transition, after: transition_pb2.Transition) -> bool:
-    """Whether a run that has completed was rolled back by it, with its transaction."""
+    """Return True if the step rolls back a completed run along with its transaction."""
     return (
         type_name(before) == type_name(after) == "COMPLETED"
         and before.state.name != "RolledBack"
@@ -204,7 +208,7 @@ def is_rollback(before: transition_pb2.Transition, after: transition_pb2.Transit
 
 
 def is_silence(transition: transition_pb2.Transition) -> bool:
-    """Whether it is the service's verdict about a session that fell silent."""
+    """Return True if the service crashed the run because its session fell silent."""
     lost = transition_pb2.TRANSITION_CAUSE_SESSION_LOST
     return type_name(transition) == "CRASHED" and transition.cause == lost
 
@@ -229,7 +233,7 @@ def _histories(
     runs: Iterable[Any],
     watched: dict[str, list[transition_pb2.Transition]],
 ) -> Iterator[Sequence[transition_pb2.Transition]]:
-    """The histories of the runs, in their order; those not watched are asked for, some at once."""
+    """Yield the history of each run, in order; those not watched are fetched concurrently."""
     waiting: deque[Callable[[], Sequence[transition_pb2.Transition]]] = deque()
 
     def ask(run: Any) -> Callable[[], Sequence[transition_pb2.Transition]]:
@@ -259,11 +263,11 @@ def _histories(
 def _watched_histories(
     channel: grpc.Channel, token: str, runs: Sequence[Any]
 ) -> dict[str, list[transition_pb2.Transition]]:
-    """The histories of the runs as the watch tells them, from the token on.
+    """Return the histories of the runs as the watch reports them, starting at the token.
 
     Raises:
-        AssertionError: The watch repeats something.
-        grpc.RpcError: It ends before it has told everything (DEADLINE_EXCEEDED).
+        AssertionError: The watch repeats a transition.
+        grpc.RpcError: The watch ends before it has reported everything (DEADLINE_EXCEEDED).
     """
     missing = sum(run.transition_count for run in runs)
     found: dict[str, list[transition_pb2.Transition]] = {run.id: [] for run in runs}

@@ -1,4 +1,4 @@
-"""A real Jaeger for tests: in memory, on free ports, asked over its query API."""
+"""A real Jaeger for tests: in memory, on free ports, queried over its API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.dying import dying_with_us
 
 BUILD_SCRIPT = Path(__file__).parents[2] / "scripts" / "build-jaeger.sh"
 NO_JAEGER = 3
-"""The code with which the script ends where there is no Jaeger, and no Go to build one."""
+"""The exit code of the script if there is neither a Jaeger nor a Go to build one."""
 WAIT_S = 60.0
 POLL_S = 0.05
 
@@ -60,26 +60,26 @@ class JaegerSpan:
     service_name: str
     warnings: list[str]
     links: list[str]
-    """The ids of the spans of the same trace that it links to."""
+    """The ids of the linked spans of the same trace."""
 
     @property
     def is_error(self) -> bool:
-        """Whether Jaeger draws it red."""
+        """True if Jaeger draws it red."""
         return self.tags.get("error") is True
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether flowspan's service made it."""
+        """True if flowspan's service created it."""
         return self.tags.get("flowspan.span.synthetic") is True
 
 
 @dataclass
 class Jaeger:
-    """A process of Jaeger's.
+    """A Jaeger process.
 
     Attributes:
-        program: The program.
-        folder: Where its settings and its log are put.
+        program: The path of the program.
+        folder: The folder for its configuration and its log.
         ports: Its ports, by name.
     """
 
@@ -90,21 +90,21 @@ class Jaeger:
 
     @property
     def endpoint(self) -> str:
-        """Where spans go (OTLP/gRPC)."""
+        """The endpoint for spans (OTLP/gRPC)."""
         return f"http://127.0.0.1:{self.ports['otlp']}"
 
     @property
     def http_endpoint(self) -> str:
-        """Where spans go (OTLP/HTTP)."""
+        """The endpoint for spans (OTLP/HTTP)."""
         return f"http://127.0.0.1:{self.ports['otlp_http']}"
 
     @property
     def log(self) -> str:
-        """What it printed."""
+        """The output of the process."""
         return (self.folder / "jaeger.log").read_text(errors="replace")
 
     def start(self) -> None:
-        """Starts it and waits until it answers."""
+        """Start Jaeger and wait until it answers."""
         self.ports = free_ports("query", "query_grpc", "otlp", "otlp_http")
         config = self.folder / "jaeger.yaml"
         config.write_text(CONFIG.format(**self.ports))
@@ -123,23 +123,23 @@ class Jaeger:
             except (URLError, ConnectionError):
                 code = self._process.poll()
                 assert code is None, f"Jaeger ended with code {code}:\n{self.log}"
-                assert time.monotonic() < deadline, f"Jaeger does not start:\n{self.log}"
+                assert time.monotonic() < deadline, f"Jaeger did not start in time:\n{self.log}"
                 time.sleep(POLL_S)
 
     def end(self) -> None:
-        """Ends it."""
+        """Kill the process."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(WAIT_S)
 
     def get(self, path: str) -> Any:
-        """The answer of the query API."""
+        """Query the API; return the decoded answer."""
         url = f"http://127.0.0.1:{self.ports['query']}{path}"
         with urlopen(url, timeout=WAIT_S) as response:
             return json.load(response)
 
     def trace(self, trace_id: str) -> list[JaegerSpan]:
-        """The spans of a trace by their start; empty if Jaeger has none (yet)."""
+        """Return the spans of a trace by start time; empty if Jaeger has none (yet)."""
         try:
             (found,) = self.get(f"/api/traces/{trace_id}")["data"]
         except HTTPError as error:
@@ -151,7 +151,7 @@ class Jaeger:
         return sorted(spans, key=lambda span: span.start_us)
 
     def wait_for_trace(self, trace_id: str, names: list[str]) -> list[JaegerSpan]:
-        """The spans of a trace, once there are spans of these names, no more and no fewer."""
+        """Wait until the trace has exactly the spans of these names; return them."""
         deadline = time.monotonic() + WAIT_S
         while True:
             spans = self.trace(trace_id)
@@ -163,7 +163,7 @@ class Jaeger:
 
 
 def find_jaeger() -> Path | None:
-    """The program, built if need be; None where that is not possible."""
+    """Return the path of the program, building it if needed; None if that is not possible."""
     done = subprocess.run([BUILD_SCRIPT], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode == NO_JAEGER:
         return None
@@ -172,7 +172,7 @@ def find_jaeger() -> Path | None:
 
 
 def free_ports(*names: str) -> dict[str, int]:
-    """Ports that nobody listens on just now."""
+    """Return ports that are currently unused."""
     sockets = [socket.socket() for _ in names]
     try:
         for item in sockets:

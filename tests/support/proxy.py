@@ -1,4 +1,4 @@
-"""A TCP proxy between a client and a service, that cuts, delays and swallows."""
+"""A TCP proxy between a client and a service that cuts, delays and swallows traffic."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ CHUNK_BYTES = 4096
 
 
 class Proxy:
-    """Forwards connections to a service. Use it as a context: its end closes all.
+    """Forwards connections to a service. Use it as a context manager: leaving it closes everything.
 
     Args:
-        target: ``host:port`` of the service. It may be away: then connections are closed at once.
+        target: ``host:port`` of the service. While it is unreachable, connections close at once.
 
     Attributes:
-        cut_after: Asked for each new connection: after how many bytes, in both directions together,
-            it is cut; None for never. Bytes before the cut go through, so frames are cut in two.
-        is_swallowing: While it is true, nothing is forwarded and nothing is closed.
-        delay_s: How long each chunk is held back.
-        connection_count: How many connections there were.
-        cut_count: How many of them were cut.
+        cut_after: Called for each new connection; returns the number of bytes, in both directions
+            together, after which it is cut, or None for never. Bytes before the cut are forwarded,
+            so a cut can split a frame.
+        is_swallowing: While True, nothing is forwarded and nothing is closed.
+        delay_s: The delay of each chunk, in seconds.
+        connection_count: The number of connections so far.
+        cut_count: The number of connections cut so far.
     """
 
     def __init__(self, target: str) -> None:
@@ -47,7 +48,7 @@ class Proxy:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """The listening address, `host:port`."""
         host, port = self._listener.getsockname()
         return f"{host}:{port}"
 
@@ -66,7 +67,7 @@ class Proxy:
         self._listener.close()
 
     def cut(self) -> None:
-        """Cuts all connections that there are."""
+        """Cut all open connections."""
         for each in list(self._sockets):
             _reset(each)
 
@@ -92,7 +93,7 @@ class Proxy:
 
 
 class _Pair:
-    """A connection with its two sides."""
+    """One proxied connection with its two sockets."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, service: socket.socket) -> None:
         self._proxy = proxy
@@ -130,7 +131,7 @@ class _Pair:
             _reset(each)
 
     def _forward(self, sink: socket.socket, data: bytes) -> bool:
-        """Sends what may go through; False if the connection is to be cut now."""
+        """Forward the data up to the cut; return False if the connection must be cut now."""
         with self._lock:
             is_cut = self._left is not None and self._left <= len(data)
             if is_cut:

@@ -1,4 +1,4 @@
-"""What tests ask a service about its runs, over the stubs and without the client."""
+"""Queries about runs over the stubs, without the client."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import grpc
 
 WAIT_S = 90.0
-"""How long is waited for what must come at some time; nothing is judged by it."""
+"""Maximum wait for expected changes; no test judges by this time."""
 POLL_S = 0.05
 OLDEST_FIRST = run_filter_pb2.RUN_ORDER_OLDEST_FIRST
 
 
 def flow_runs(channel: grpc.Channel) -> list[Any]:
-    """All flow runs, the oldest first."""
+    """Return all flow runs, oldest first."""
     stub = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
     request = flow_run_service_pb2.ListFlowRunsRequest(page_size=1000, order=OLDEST_FIRST)
     found: list[Any] = []
@@ -40,7 +40,7 @@ def flow_runs(channel: grpc.Channel) -> list[Any]:
 
 
 def task_runs(channel: grpc.Channel) -> list[Any]:
-    """All task runs, the oldest first."""
+    """Return all task runs, oldest first."""
     stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
     request = task_run_service_pb2.ListTaskRunsRequest(page_size=1000, order=OLDEST_FIRST)
     found: list[Any] = []
@@ -53,21 +53,21 @@ def task_runs(channel: grpc.Channel) -> list[Any]:
 
 
 def count_flow_runs(channel: grpc.Channel) -> dict[int, int]:
-    """How many flow runs are in states of each type."""
+    """Return the number of flow runs per state type."""
     stub = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
     counts = stub.CountFlowRuns(flow_run_service_pb2.CountFlowRunsRequest(), wait_for_ready=True)
     return {each.type: each.count for each in counts.counts}
 
 
 def count_task_runs(channel: grpc.Channel) -> dict[int, int]:
-    """How many task runs are in states of each type."""
+    """Return the number of task runs per state type."""
     stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
     counts = stub.CountTaskRuns(task_run_service_pb2.CountTaskRunsRequest(), wait_for_ready=True)
     return {each.type: each.count for each in counts.counts}
 
 
 def flow_history(channel: grpc.Channel, run_id: str) -> list[str]:
-    """The names of the states that a flow run went through."""
+    """Return the state names of a flow run's history."""
     stub = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
     request = flow_run_service_pb2.ListFlowRunTransitionsRequest(id=run_id)
     answer = stub.ListFlowRunTransitions(request, wait_for_ready=True)
@@ -75,7 +75,7 @@ def flow_history(channel: grpc.Channel, run_id: str) -> list[str]:
 
 
 def task_history(channel: grpc.Channel, run_id: str) -> list[str]:
-    """The names of the states that a task run went through."""
+    """Return the state names of a task run's history."""
     stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
     request = task_run_service_pb2.ListTaskRunTransitionsRequest(id=run_id)
     answer = stub.ListTaskRunTransitions(request, wait_for_ready=True)
@@ -83,7 +83,7 @@ def task_history(channel: grpc.Channel, run_id: str) -> list[str]:
 
 
 def logs(channel: grpc.Channel, run_id: str, *, descendants: bool = False) -> Iterator[Any]:
-    """The log records of a run, page by page."""
+    """Return the log records of a run, fetched page by page."""
     stub = log_service_pb2_grpc.LogServiceStub(channel)
     token = ""
     while True:
@@ -98,13 +98,13 @@ def logs(channel: grpc.Channel, run_id: str, *, descendants: bool = False) -> It
 
 
 def wait_until(condition: Callable[[], Any], what: str) -> Any:
-    """Asks again and again, until the answer is truthy, and returns that.
+    """Poll until the answer is truthy; return it.
 
     Raises:
-        AssertionError: It never was; the message says what was waited for.
+        AssertionError: The time is over; the message names what was expected.
     """
     deadline = time.monotonic() + WAIT_S
     while not (answer := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
         time.sleep(POLL_S)
     return answer

@@ -1,4 +1,4 @@
-"""Reports as any client could, without the engine: frame by frame, or in batches."""
+"""Reports as any client could send them, without the engine: frame by frame, or in batches."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ ANSWER_TIMEOUT_S = 60.0
 
 
 new_id = IdMaker(time.time_ns, random.getrandbits, threading.Lock())
-"""A UUIDv7 as text, greater than those before."""
+"""Return a UUIDv7 as text, greater than all before."""
 
 
 def now() -> Timestamp:
-    """The time, in microseconds as the service keeps it."""
+    """Return the current time in microseconds, the service's resolution."""
     time_us = time.time_ns() // 1000
     return Timestamp(seconds=time_us // 1_000_000, nanos=time_us % 1_000_000 * 1000)
 
 
 def state(kind: str, **fields: Any) -> state_pb2.State:
-    """A state entered now: state("RUNNING")."""
+    """Return a state entered now: state("RUNNING")."""
     return state_pb2.State(type=f"STATE_TYPE_{kind}", **{"time": now(), **fields})
 
 
 def created(run_id: str, *, kind: str = "FLOW", **fields: Any) -> report_pb2.Event:
-    """A run came to be, PENDING."""
+    """Return the event of a created run, PENDING."""
     values = {"function_name": "f", "state": state("PENDING"), **fields}
     return report_pb2.Event(
         run_created=report_pb2.RunCreated(run_id=run_id, kind=f"RUN_KIND_{kind}", **values)
@@ -54,7 +54,7 @@ def created(run_id: str, *, kind: str = "FLOW", **fields: Any) -> report_pb2.Eve
 
 
 def entered(run_id: str, kind: str, *, attempt: int = 1, **fields: Any) -> report_pb2.Event:
-    """A run entered a state."""
+    """Return the event of a state change."""
     return report_pb2.Event(
         state_entered=report_pb2.StateEntered(
             run_id=run_id, attempt=attempt, state=state(kind, **fields)
@@ -63,15 +63,15 @@ def entered(run_id: str, kind: str, *, attempt: int = 1, **fields: Any) -> repor
 
 
 def whole_run(run_id: str, **fields: Any) -> list[report_pb2.Event]:
-    """A run from its creation to its end: three events."""
+    """Return the three events of a complete run."""
     return [created(run_id, **fields), entered(run_id, "RUNNING"), entered(run_id, "COMPLETED")]
 
 
 class ReportStream:
-    """One connection of a session. Says Hello at once; `welcome` has the answer.
+    """One connection of a session. Sends Hello at once; `welcome` has the answer.
 
     Args:
-        channel: To which service.
+        channel: A channel to the service.
         session_id: A session to resume; a new one if None.
         hello: Further fields of Hello.
     """
@@ -91,18 +91,18 @@ class ReportStream:
         self.verdicts: list[Any] = []
 
     def send(self, **frame: Any) -> None:
-        """Sends a frame: send(heartbeat=Heartbeat())."""
+        """Send a frame: send(heartbeat=Heartbeat())."""
         self._requests.put(report_service_pb2.ReportRequest(**frame))
 
     def report(self, *events: report_pb2.Event) -> int:
-        """Sends a batch of events; returns the sequence of the last."""
+        """Send a batch of events; return the sequence of the last."""
         batch = report_pb2.Batch(first_sequence=self.next_sequence, events=events)
         self.send(batch=batch)
         self.next_sequence += len(events)
         return self.next_sequence - 1
 
     def receive(self, kind: str) -> Any:
-        """The next frame of the service, which must be of that kind.
+        """Return the next frame of the service, which must be of this kind.
 
         Raises:
             grpc.RpcError: The stream ended with an error.
@@ -113,26 +113,28 @@ class ReportStream:
         return getattr(answer, found)
 
     def wait_for_ack(self, sequence: int) -> None:
-        """Takes acks until one covers the sequence; keeps their verdicts.
+        """Receive acks until one covers the sequence; keep their verdicts.
 
         Raises:
             grpc.RpcError: The stream ended with an error.
         """
         while self.acked < sequence:
             ack = self.receive("ack")
-            assert ack.up_to_sequence >= self.acked, "acks go back"
+            assert ack.up_to_sequence >= self.acked, (
+                "an ack has a lower sequence than the one before"
+            )
             self.acked = ack.up_to_sequence
             self.verdicts += ack.verdicts
 
     def goodbye(self) -> None:
-        """Ends the session and waits for the end of the stream."""
+        """End the session and wait for the end of the stream."""
         self.send(goodbye=report_pb2.Goodbye())
         self._requests.put(None)
         rest = list(self.call)
         assert all(answer.WhichOneof("frame") == "ack" for answer in rest), rest
 
     def break_off(self) -> None:
-        """Ends the connection without a word."""
+        """Cut the connection without a goodbye."""
         self.call.cancel()
         self._requests.put(None)
 
@@ -142,11 +144,11 @@ class ReportStream:
 
 
 class Reporter:
-    """A session over ReportBatch. Events wait until `send`; `finish` ends the session.
+    """A session over ReportBatch. `send` sends the pending events; `finish` ends the session.
 
     Args:
         channel: A channel to the service.
-        now_s: The time of the first event; each further one is a millisecond later.
+        now_s: The time of the first event; each further event is a millisecond later.
     """
 
     def __init__(self, channel: grpc.Channel, *, now_s: float | None = None) -> None:
@@ -159,11 +161,11 @@ class Reporter:
         self._flows: dict[str, str] = {}
 
     def flow_run(self, name: str, run_name: str = "", *, parent: str = "", **fields) -> str:
-        """A flow run that has just been created; returns its id."""
+        """Create a flow run; return its id."""
         return self._created("FLOW", name, run_name, parent, fields)
 
     def task_run(self, name: str, run_name: str = "", *, parent: str = "", **fields) -> str:
-        """A task run that has just been created; returns its id."""
+        """Create a task run; return its id."""
         return self._created("TASK", name, run_name, parent, fields)
 
     def state(
@@ -177,13 +179,13 @@ class Reporter:
         failure: failure_pb2.Failure | None = None,
         wait_s: float = 0.001,
     ) -> None:
-        """The run enters a state, `wait_s` after the event before."""
+        """Enter a state, `wait_s` after the previous event."""
         self._now_ns += int(wait_s * 1e9)
         fields = {"name": name, "message": message, "failure": failure, "time": self._time()}
         self._events.append(entered(run_id, kind, attempt=attempt, **fields))
 
     def log(self, run_id: str, message: str, *, level: int = log_pb2.LOG_LEVEL_INFO, **fields):
-        """The run logs something."""
+        """Log a message for the run."""
         self._now_ns += 1_000_000
         record = log_pb2.LogRecord(
             run_id=run_id,
@@ -196,18 +198,18 @@ class Reporter:
         self._events.append(report_pb2.Event(log=record))
 
     def completed(self, *run_ids: str) -> None:
-        """The runs run and complete."""
+        """Run and complete the runs."""
         for run_id in run_ids:
             self.state(run_id, "RUNNING")
             self.state(run_id, "COMPLETED")
 
     def send(self) -> None:
-        """Reports what waits; everything is to be accepted."""
+        """Send the pending events; all must be accepted."""
         answer = self._report(goodbye=False)
         assert not answer.ack.verdicts, answer
 
     def finish(self) -> None:
-        """Reports what waits, and ends the session: what has not ended crashes."""
+        """Send the pending events and end the session: runs that are still open crash."""
         answer = self._report(goodbye=True)
         assert not answer.ack.verdicts, answer
 

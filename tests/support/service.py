@@ -1,4 +1,4 @@
-"""The real service as a subprocess of a test: started, killed, stopped and started again."""
+"""The real service as a subprocess of a test: started, killed, stopped and restarted."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 ORPHAN_TIMEOUT_S = 900.0
-"""A service whose test was killed ends itself after this time without clients, where it does not
-die with it."""
+"""Where a service cannot die with its killed test, it ends after this time without clients."""
 POLL_S = 0.02
 SERVICE_FILE = "service.json"
 
@@ -46,7 +45,7 @@ RETRY_READS = {
         }
     ]
 }
-"""For gRPC: a read over a connection that the service has just closed is sent again."""
+"""For gRPC: retry a read on a connection that the service has just closed."""
 
 
 class ServiceProcess:
@@ -54,17 +53,17 @@ class ServiceProcess:
 
     Args:
         home: The folder for its database and its service file.
-        lease_s: How long a silent session lives; the service's default if None.
-        grace_s: How long a session lives after its connection broke; the default if None.
+        lease_s: The lease of a silent session; the service's default if None.
+        grace_s: The grace period of a session after its connection broke; the default if None.
         crash_point: before_commit, after_commit or before_ack, or one of them with a number, as in
-            before_commit:3: the service kills itself when it gets there for that time. Gone after
-            a restart.
+            before_commit:3: the service kills itself when it gets there for the third time. A
+            restart clears it.
         db: The URL of its database; SQLite in the home if None.
         arguments: Further arguments of the program.
         env: Further environment variables.
-        open_files: How many files it may have open; as many as the test if None.
-        check_history: Whether the histories of its runs are checked at the end of the test.
-        launcher: What stands between Python and `-m flowspan_service`.
+        open_files: Its limit of open files; the test's own limit if None.
+        check_history: Check the histories of its runs at the end of the test.
+        launcher: Arguments between Python and `-m flowspan_service`.
     """
 
     def __init__(
@@ -95,39 +94,39 @@ class ServiceProcess:
 
     @property
     def log_path(self) -> Path:
-        """What the service printed, over all its starts."""
+        """The file with the output of the service, over all its starts."""
         return self.home / "test-service.log"
 
     @property
     def log(self) -> str:
-        """What the service printed, over all its starts."""
+        """The output of the service, over all its starts."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     @property
     def db_path(self) -> Path:
-        """Its SQLite database."""
+        """The path of its SQLite database."""
         return self.home / "flowspan.db"
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """The listening address."""
         assert self.port, "the service was never started"
         return f"127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         assert self._process is not None, "the service was never started"
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether its process is there."""
+        """True if the process is running."""
         return self._process is not None and self._process.poll() is None
 
     @cached_property
     def channel(self) -> grpc.Channel:
-        """A channel to it, for stubs; closed with it."""
+        """A channel for stubs, closed with the service."""
         return grpc.insecure_channel(
             self.address,
             options=[
@@ -138,12 +137,12 @@ class ServiceProcess:
         )
 
     def start(self) -> None:
-        """Starts it and waits until it answers. Keeps the port that it had.
+        """Start the service and wait until it answers. A restart keeps the port.
 
         Raises:
-            AssertionError: It ended instead; the message has its log.
+            AssertionError: The service ended instead; the message has its log.
         """
-        assert not self.is_running, "the service runs already"
+        assert not self.is_running, "the service is already running"
         self.home.mkdir(parents=True, exist_ok=True)
         command = [*dying_with_us(), sys.executable, *self._launcher]
         command += ["-m", "flowspan_service"]
@@ -168,39 +167,39 @@ class ServiceProcess:
         self._wait_until_ready()
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye, no flush."""
+        """Send SIGKILL: no goodbye, no flush."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(STOP_TIMEOUT_S)
 
     def stop(self) -> int:
-        """SIGTERM, and waits for its end; returns its exit code."""
+        """Send SIGTERM and wait; return the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self.wait()
 
     def wait(self) -> int:
-        """Waits until it ended by itself (at a crash point, say); returns its exit code."""
+        """Wait until it ends on its own (say, at a crash point); return its exit code."""
         assert self._process is not None
         return self._process.wait(STOP_TIMEOUT_S)
 
     def restart(self) -> None:
-        """Starts it again on the same home and port, without a crash point; kills it if it runs."""
+        """Restart it with the same home and port but no crash point; kill it first if it runs."""
         if self.is_running:
             self.kill()
         self.crash_point = None
         self.start()
 
     def pause(self) -> None:
-        """SIGSTOP."""
+        """Send SIGSTOP."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
 
     def check_histories(self) -> None:
-        """Checks the history of every run in it (see history.py); starts it if it has ended."""
+        """Check the history of every run (see history.py); start the service if it has ended."""
         if not self.check_history:
             return
         if not self.is_running:
@@ -208,7 +207,7 @@ class ServiceProcess:
         check_all_histories(self.channel, token=self._watch_token)
 
     def end(self) -> None:
-        """Ends it, however it stands."""
+        """End the service in any state."""
         if "channel" in self.__dict__:
             self.channel.close()
         if self.is_running:
@@ -222,7 +221,7 @@ class ServiceProcess:
                 break
             code = self._process.poll() if self._process else None
             assert code is None, f"the service ended with code {code}:\n{self.log}"
-            assert time.monotonic() < deadline, f"the service does not start:\n{self.log}"
+            assert time.monotonic() < deadline, f"the service did not start in time:\n{self.log}"
             time.sleep(POLL_S)
         tcp = next(text for text in found["addresses"] if not text.startswith("unix:"))
         self.port = int(tcp.rpartition(":")[2])
@@ -232,7 +231,7 @@ class ServiceProcess:
 
 
 def read_service_file(home: Path) -> dict[str, Any] | None:
-    """What a service says of itself in its home, or None if it has not said it (yet)."""
+    """Return the contents of the service file of a home, or None if it is missing (yet)."""
     try:
         found = json.loads((home / SERVICE_FILE).read_text())
     except (OSError, ValueError):
@@ -241,7 +240,7 @@ def read_service_file(home: Path) -> dict[str, Any] | None:
 
 
 def end_local_service(home: Path) -> None:
-    """Ends the local service that a flow started in the home, if there is one, by its pid."""
+    """End the local service that a flow started in the home, if there is one, by its pid."""
     found = read_service_file(home)
     if found is None:
         return
@@ -250,7 +249,8 @@ def end_local_service(home: Path) -> None:
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while time.monotonic() < deadline:
-            with suppress(ChildProcessError):  # reaped here only if it is this process's child
+            # Reap it if it is a child of this process; otherwise that is not possible.
+            with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
             os.kill(pid, 0)
             time.sleep(POLL_S)

@@ -1,7 +1,7 @@
-"""A proxy between a client and a service that makes one of them look newer, or records them.
+"""A proxy that makes the client or the service look newer, or records their calls.
 
-To be newer is to send what the other side does not know: fields in every message, values of enums,
-kinds of frames and commands.
+A newer program sends things that the other side does not know: fields in every message, enum
+values, kinds of frames and commands.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ UNKNOWN_BYTES = b"\xf8\x7c\x07" + b"\x82\x7d\x06future"
 
 @dataclass
 class Recorded:
-    """One call that went through the proxy: its frames, as bytes."""
+    """One recorded call: its frames, as bytes."""
 
     method: str
     requests: list[bytes] = field(default_factory=list)
     responses: list[bytes] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """For a file."""
+        """Return the call as JSON data."""
         return {
             "method": self.method,
             "requests": [base64.b64encode(each).decode() for each in self.requests],
@@ -51,14 +51,14 @@ class Recorded:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Recorded:
-        """From a file."""
+        """Return the call that `to_json` returned."""
         requests = [base64.b64decode(each) for each in value["requests"]]
         responses = [base64.b64decode(each) for each in value["responses"]]
         return cls(value["method"], requests, responses)
 
 
 def from_the_future(message: Message) -> bytes:
-    """The message as a newer program would send it: with unknown fields at every level."""
+    """Serialize the message as a newer program would, with unknown fields at every level."""
     return _with_unknown_fields(message).SerializeToString()
 
 
@@ -75,7 +75,7 @@ def _with_unknown_fields(message: Message) -> Message:
 
 @cache
 def _methods() -> dict[str, Any]:
-    """The methods of flowspan.v1 by their path."""
+    """Return the methods of flowspan.v1 by path."""
     found = {}
     for noun in MODULES:
         module = import_module(f"flowspan.v1.{noun}_service_pb2")
@@ -86,30 +86,30 @@ def _methods() -> dict[str, Any]:
 
 
 def request_class(method: str) -> type[Message]:
-    """The class of a method's requests."""
+    """Return the request class of a method."""
     return message_factory.GetMessageClass(_methods()[method].input_type)
 
 
 def response_class(method: str) -> type[Message]:
-    """The class of a method's responses."""
+    """Return the response class of a method."""
     return message_factory.GetMessageClass(_methods()[method].output_type)
 
 
 def unchanged(method: str, frame: bytes) -> Iterable[bytes]:
-    """Rewrites nothing."""
+    """Rewrite nothing."""
     del method
     return [frame]
 
 
 def newer_requests(method: str, frame: bytes) -> Iterable[bytes]:
-    """What a newer client would send."""
+    """Rewrite a request as a newer client would send it."""
     if method not in _methods():
         return [frame]
     return [from_the_future(request_class(method).FromString(frame))]
 
 
 def newer_responses(method: str, frame: bytes) -> Iterable[bytes]:
-    """What a newer service would send: now and then a frame of a kind that is not known, too."""
+    """Rewrite a response as a newer service would send it, at times adding an unknown frame."""
     if method not in _methods():
         return [frame]
     known = from_the_future(response_class(method).FromString(frame))
@@ -117,7 +117,7 @@ def newer_responses(method: str, frame: bytes) -> Iterable[bytes]:
 
 
 class SkewProxy:
-    """Passes every call on to a service, rewriting or recording its frames."""
+    """Forwards every call to a service, rewriting or recording its frames."""
 
     def __init__(
         self, target: str, *, requests: Any = unchanged, responses: Any = unchanged
@@ -126,7 +126,7 @@ class SkewProxy:
         self._requests = requests
         self._responses = responses
         self._channel = grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)])
-        # Each stream keeps a thread while it is open.
+        # Each open stream occupies a thread.
         self._server = grpc.server(ThreadPoolExecutor(32))
         self._server.add_generic_rpc_handlers((_Everything(self._pass_on),))
         port = self._server.add_insecure_port("127.0.0.1:0")
@@ -143,7 +143,7 @@ class SkewProxy:
     def _pass_on(
         self, method: str, requests: Iterator[bytes], context: grpc.ServicerContext
     ) -> Iterator[bytes]:
-        # To gRPC on the wire, a unary call is a stream of one message each way.
+        # On the wire, a unary call is a stream with one message in each direction.
         record = Recorded(method)
         self.recorded.append(record)
 
@@ -164,7 +164,7 @@ class SkewProxy:
 
 
 class _Everything(grpc.GenericRpcHandler):
-    """Handles every method there is."""
+    """Handler for every method."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
@@ -178,7 +178,7 @@ class _Everything(grpc.GenericRpcHandler):
 
 @contextmanager
 def replaying(recorded: Iterable[Recorded]) -> Iterator[str]:
-    """A service that gives recorded answers: to each method, those of its calls, in turn.
+    """Run a service that replays recorded answers: for each method, those of its calls in turn.
 
     Yields:
         Its address.

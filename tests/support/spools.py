@@ -1,4 +1,4 @@
-"""Spools as files: whole ones of both formats, and all ways in which one byte can be wrong."""
+"""Spool files: valid ones of both formats, and every kind of one-byte damage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLIPS = (0x01, 0x80, 0xFF)
 
 
 def batches_of(events: Iterable[report_pb2.Event], *, size: int = 3) -> Batches:
-    """The events in batches of a few."""
+    """Split the events into small batches."""
     events = list(events)
     return [
         (
@@ -45,7 +45,7 @@ def write_spool(folder: Path, session_id: str, batches: Batches, *, address: str
 
 
 def write_old_spool(folder: Path, session_id: str, batches: Batches, *, address: str = "") -> Path:
-    """Write a spool of version 1, as flowspan did until it found out about damaged ones."""
+    """Write a spool in the older format, version 1."""
     text = json.dumps(
         {
             "session_id": session_id,
@@ -65,7 +65,7 @@ def write_old_spool(folder: Path, session_id: str, batches: Batches, *, address:
 
 
 def flipped(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The data with one byte changed, at each position, in several ways."""
+    """Yield the data with one byte changed, at each position, in several ways."""
     for position in range(len(data)):
         for flip in FLIPS:
             changed = bytearray(data)

@@ -1,7 +1,7 @@
-"""What one program told a service, for modules whose tests each look at a part of it.
+"""The runs that one program reported, for modules in which each test checks one aspect.
 
-Starting a service and a program takes a second or two, so such a module runs one of each, and its
-tests only read.
+Starting a service and a program takes a second or two. Such a module starts each of them once, and
+its tests only read.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Told:
     """The runs of a service, by the names of flows and tasks.
 
     Args:
-        channel: To the service.
-        output: What the program printed.
-        address: The service's.
+        channel: A channel to the service.
+        output: The output of the program.
+        address: The address of the service.
     """
 
     def __init__(self, channel: grpc.Channel, output: str, address: str) -> None:
@@ -37,26 +37,26 @@ class Told:
         self.tasks = queries.task_runs(channel)
 
     def printed(self, label: str) -> str:
-        """The rest of the one line that begins with a label and a colon."""
+        """Return the rest of the only line that begins with a label and a colon."""
         (line,) = [one for one in self.output.splitlines() if one.startswith(label + ": ")]
         return line.removeprefix(label + ": ")
 
     def flow(self, name: str) -> Any:
-        """The one run of a flow."""
+        """Return the only run of a flow."""
         (run,) = [run for run in self.flows if run.flow_name == name]
         return run
 
     def task(self, name: str) -> Any:
-        """The one run of a task."""
+        """Return the only run of a task."""
         (run,) = [run for run in self.tasks if run.task_name == name]
         return run
 
     def children(self, run: Any) -> list[Any]:
-        """The task runs and flow runs that a run called, tasks first."""
+        """Return the runs that a run called: task runs, then flow runs."""
         return [each for each in (*self.tasks, *self.flows) if each.parent_run_id == run.id]
 
     def history(self, run: Any) -> list[str]:
-        """The names of the states that a run went through, after Pending."""
+        """Return the state names of a run's history, after Pending."""
         is_flow = hasattr(run, "flow_name")
         ask = queries.flow_history if is_flow else queries.task_history
         first, *rest = ask(self.channel, run.id)
@@ -64,7 +64,7 @@ class Told:
         return rest
 
     def logs(self, run: Any, logger: str = "") -> list[str]:
-        """What a run logged, by one logger or by all."""
+        """Return the log messages of a run, of one logger or of all."""
         records = queries.logs(self.channel, run.id)
         return [each.message for each in records if not logger or each.logger == logger]
 
@@ -73,12 +73,12 @@ class Told:
 def told(
     code: str, *, folder: Path, meanwhile: Callable[[grpc.Channel, FlowProcess], None] | None = None
 ) -> Iterator[Told]:
-    """Runs a program on a service of its own; at the end, every history there is checked.
+    """Run a program on a service of its own; at the end, check every history there.
 
     Args:
         code: The program; see FlowProcess.
-        folder: Where they keep their files.
-        meanwhile: What is done while it runs.
+        folder: The folder for the files of both.
+        meanwhile: Called while the program runs.
     """
     service = ServiceProcess(home=folder / "service")
     service.start()

@@ -1,4 +1,4 @@
-"""The ways of a value through flows and tasks, plain and asynchronous; used with `Kind`."""
+"""The paths of a value through sync and async flows and tasks; used with `Kind`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAIT_S = 60
 
 
 def _ways(kind: Kind) -> dict[str, Any]:  # noqa: C901 - a list of functions
-    """Functions that take a value through a flow and return what came of it."""
+    """Return functions that pass a value through a flow and return the outcome."""
 
     @kind.task
     async def give(make: Callable[[], Any]) -> Any:
@@ -120,7 +120,7 @@ def _is_way(name: str, way: Any) -> bool:
 
 
 def way_of(kind: Kind, name: str) -> Any:
-    """The function for one way."""
+    """Return the function for one path."""
     return _ways(kind)[name]
 
 

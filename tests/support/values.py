@@ -1,6 +1,6 @@
-"""Values that make trouble when they are asked for anything, and real ones that do.
+"""Hostile values that misbehave on any access, and real objects that do so.
 
-Everything here can be imported by worker processes, and is made anew by each call of a maker.
+Worker processes can import everything here. Each call of a maker creates a new value.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class Touched(Exception):  # noqa: N818 - what has happened
-    """A value was asked for something that nobody may ask it for."""
+    """A value was accessed in a way that no code may access it."""
 
 
 class _UnhashableType(type):
-    """The class of classes that cannot be hashed or compared."""
+    """The metaclass of classes that cannot be hashed or compared."""
 
     def __eq__(cls, other: object) -> bool:
         raise Touched("the class was compared")
@@ -42,7 +42,7 @@ def _refuse(name: str) -> Any:
 
 
 touched: list[str] = []
-"""What instances of `Hostile` were asked for, in this process."""
+"""The accesses to instances of `Hostile`, in this process."""
 
 _METHODS = (
     *("__bool__", "__len__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"),
@@ -53,7 +53,7 @@ _METHODS = (
 
 
 class Hostile(metaclass=_UnhashableType):
-    """Raises whatever it is asked for; its class has no hash, and it lies about its class."""
+    """Raises on any access; its class is unhashable, and it lies about its class."""
 
     __hash__ = None  # type: ignore[assignment] # as the name says
 
@@ -71,7 +71,7 @@ for _name in _METHODS:
 
 
 class Unpicklable(Hostile):
-    """Cannot be pickled either."""
+    """A hostile value that cannot be pickled either."""
 
     def __reduce__(self) -> Any:
         touched.append("__reduce__")
@@ -79,21 +79,21 @@ class Unpicklable(Hostile):
 
 
 class HostileDict(dict[Any, Any]):
-    """A dictionary that raises when it is looked through by its own methods."""
+    """A dictionary whose own methods for iteration raise."""
 
 
 class HostileList(list[Any]):
-    """A list that raises likewise."""
+    """A list whose own methods for iteration raise."""
 
 
 class HostileTuple(tuple[Any, ...]):
-    """A tuple that raises likewise."""
+    """A tuple whose own methods for iteration raise."""
 
     __slots__ = ()
 
 
 class HostileSet(set[Any]):
-    """A set that raises likewise."""
+    """A set whose own methods for iteration raise."""
 
 
 for _kind in (HostileDict, HostileList, HostileTuple, HostileSet):
@@ -115,7 +115,7 @@ def _raw(kind: type, content: Any) -> Any:
 
 
 class HostileError(Exception):
-    """Raises whatever it is asked for, and is false."""
+    """An error that raises on any access, and is false."""
 
     __hash__ = None  # type: ignore[assignment] # as the name says
 
@@ -138,7 +138,7 @@ for _name in ("__str__", "__repr__", "__eq__", "__ne__", "__reduce__", "__reduce
 
 
 class FalseError(Exception):
-    """An exception without a truth, such as those that are collections of errors."""
+    """An exception that is false, like errors that are empty collections."""
 
     def __len__(self) -> int:
         return 0
@@ -154,14 +154,14 @@ class ExitingError(Exception):
 
 
 class NamelessError(Exception):
-    """An exception whose class says nothing of use."""
+    """An exception whose class has no usable name."""
 
     __module__ = None  # type: ignore[assignment] # as the docstring says
     __notes__ = 5
 
 
 class _Text(str):
-    """A text that cannot be worked with."""
+    """A string whose methods raise."""
 
     __slots__ = ()
 
@@ -181,21 +181,21 @@ _Text.__hash__ = None  # type: ignore[assignment,method-assign] # likewise
 
 
 class TextError(Exception):
-    """An exception whose text cannot be worked with."""
+    """An exception whose text is a string with raising methods."""
 
     def __str__(self) -> str:
         return _Text("bad text")
 
 
 def chained_error() -> BaseException:
-    """An error that comes of a hostile one, in a group."""
+    """Return an error caused by a hostile one, in a group."""
     error = ExceptionGroup("several", [HostileError(), ValueError(Hostile())])
     error.__cause__ = HostileError()
     return error
 
 
 def circular_error() -> BaseException:
-    """Two errors that come of each other."""
+    """Return two errors that cause each other."""
     error, other = FalseError("one"), KeyError("two")
     error.__cause__, other.__cause__ = other, error
     return error
@@ -233,7 +233,7 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
 
 @dataclass
 class Lazy:
-    """A dataclass whose field is behind a property that must not be read."""
+    """A dataclass with a field behind a property that must not be read."""
 
     name: str
     rows: Any = None
@@ -248,7 +248,7 @@ Lazy.rows = property(_load, lambda self, value: None)
 
 
 class HostilePath:
-    """A path to a file elsewhere, which is downloaded when its local path is asked for."""
+    """A path to a remote file, which is downloaded on access to its local path."""
 
     def __init__(self) -> None:
         self.url = "s3://bucket/1"
@@ -261,7 +261,7 @@ class HostilePath:
 
 
 class HostileModel(BaseModel):
-    """A model that computes and serializes with side effects."""
+    """A model with side effects when it computes or serializes."""
 
     x: int = 1
 
@@ -281,13 +281,13 @@ class HostileModel(BaseModel):
 
 
 class HostileDate(dt.datetime):
-    """A date whose text is a query."""
+    """A date whose text conversion runs a query."""
 
     isoformat = __str__ = __repr__ = utcoffset = _refuse("text of a date")
 
 
 class Proxy:
-    """A lazy proxy: says that it is what it stands for, and loads that to say so."""
+    """A lazy proxy: claims the class of its target, and loads the target to do so."""
 
     def __init__(self, load: Callable[[], Any]) -> None:
         object.__setattr__(self, "load", load)
@@ -306,12 +306,12 @@ class Proxy:
 
 
 def load_list() -> list[int]:
-    """What a `Proxy` stands for."""
+    """Load the target of a `Proxy`."""
     return [1]
 
 
 class Tensor:
-    """As the tensors of torch are: an array without a truth, compared element by element."""
+    """An array like torch's tensors: without a truth value, compared element by element."""
 
     def __init__(self, *items: float, dim: int = 1) -> None:
         self.items = items
@@ -340,7 +340,7 @@ class Tensor:
 
 
 class LazyRows:
-    """A collection that is loaded when it is looked at, such as the result of a query."""
+    """A collection that loads on access, such as the result of a query."""
 
     def __init__(self) -> None:
         self.loads = 0
@@ -364,12 +364,12 @@ class LazyRows:
 
 
 def orm_instance() -> Any:
-    """An instance of a mapped class whose session is closed: reading a field raises."""
+    """Return a mapped instance with a closed session: reading a field raises."""
     return _orm(is_dataclass=False)
 
 
 def orm_dataclass() -> Any:
-    """Likewise, of a mapped dataclass."""
+    """Return an instance of a mapped dataclass with a closed session."""
     return _orm(is_dataclass=True)
 
 
@@ -387,7 +387,7 @@ def _orm(*, is_dataclass: bool) -> Any:
     with Session(engine) as session:
         row = kind(name="x")
         session.add(row)
-        session.commit()  # expires the fields
+        session.commit()  # This expires the fields.
     engine.dispose()
     return row
 
@@ -450,7 +450,7 @@ REAL: dict[str, Callable[[], Any]] = {
     "ORM instance": orm_instance,
     "ORM dataclass": orm_dataclass,
 }
-"""Makers of real values, by name."""
+"""Makers of real-world values, by name."""
 
 HOSTILE: dict[str, Callable[[], Any]] = {
     "hostile": Hostile,
@@ -465,6 +465,6 @@ HOSTILE: dict[str, Callable[[], Any]] = {
     "hostile model": HostileModel,
     "hostile date": lambda: HostileDate(2026, 1, 2, tzinfo=dt.UTC),
 }
-"""Makers of values that must not be touched, by name."""
+"""Makers of values that must not be accessed, by name."""
 
 VALUES = {**REAL, **HOSTILE}
