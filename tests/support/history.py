@@ -1,4 +1,4 @@
-"""Consistency checker for run histories: could what the service says be true?
+"""Consistency checker for the run histories that a service reports.
 
 It follows docs/states.md and the comments of the protos, not the service's rules, so that a mistake
 in the rules cannot hide here.

@@ -1,4 +1,4 @@
-"""A host that keeps what the engine emits, and checks at the end of each test that it is legal."""
+"""A recorder in place of the reporter; each test's events are checked against the rules."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _no_host_of_its_own() -> Iterator[None]:
-    """A test that forgets the recorder would report to a local service, which outlives it."""
+    """Keep tests without the recorder from starting a local service, which would outlive them."""
     yield
     assert host_module._process is None, "use the fixture `recorder`"
 
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    """What flows and tasks of the test report; the service's rules must accept all of it."""
+    """The events that the test's flows and tasks report; the service's rules must accept them."""
     recorder = Recorder()
     process = ProcessContext(
         recorder.events.append,

@@ -1,4 +1,4 @@
-"""What the tests of logs have in common."""
+"""Shared helpers of the log tests."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def said(recorder: Recorder, name: str) -> list[str]:
-    """What user code logged in a run."""
+    """Return the messages that user code logged in a run."""
     logs = recorder.logs(name)
     return [text for text in logs if not text.startswith(("Begins (flow", "Completed after"))]
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """The handlers of pytest taken off the root logger, as in a program without logging."""
+    """Remove pytest's handlers from the root logger, as in a program without logging."""
     root = logging.getLogger()
     others = [handler for handler in root.handlers if handler not in capture._own]
     for handler in others:

@@ -1,4 +1,4 @@
-"""Keeps events, shows them in short, and judges them by the rules of the service."""
+"""A recorder of events that summarizes them and checks them against the service's rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """Stands in for the reporter."""
+    """A fake reporter that records events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -40,32 +40,32 @@ class Recorder:
 
     @property
     def runs(self) -> list[RunRecord]:
-        """The runs in the order in which they were created."""
+        """The runs in order of creation."""
         return [event[1] for event in self.events if event[0] == CREATED]
 
     def run(self, name: str) -> RunRecord:
-        """The one run of a flow or task."""
+        """Return the only run of a flow or task."""
         (found,) = [run for run in self.runs if run.function_name == name]
         return found
 
     def states(self, run: RunRecord | str) -> list[tuple[str, int]]:
-        """The names of the states that a run entered after Pending, each with its attempt."""
+        """Return the state names of a run after Pending, each with its attempt."""
         record = self.run(run) if isinstance(run, str) else run
         return [(e[4], e[2]) for e in self.events if e[0] == STATE and e[1] == record.id]
 
     def end(self, run: RunRecord | str) -> tuple[str, str]:
-        """The type and the name of a run's last state."""
+        """Return the type and the name of a run's last state."""
         record = self.run(run) if isinstance(run, str) else run
         event = [e for e in self.events if e[0] == STATE and e[1] == record.id][-1]
         return StateType(event[3]).name, event[4]
 
     def last_event(self, run: RunRecord | str) -> Event:
-        """A run's last state as it was emitted."""
+        """Return the event of a run's last state."""
         record = self.run(run) if isinstance(run, str) else run
         return [e for e in self.events if e[0] == STATE and e[1] == record.id][-1]
 
     def logs(self, run: RunRecord | str | None = None, level: int = 0) -> list[str]:
-        """The messages that a run logged, or all."""
+        """Return the messages that a run logged, or all messages."""
         record = self.run(run) if isinstance(run, str) else run
         return [
             event[6]
@@ -74,17 +74,17 @@ class Recorder:
         ]
 
     def check_legal(self) -> None:
-        """Every run was created before it entered states, and the service accepts each of them."""
+        """Check that each run was created before its states and that the service accepts them."""
         for run in check_legal(self.events):
             assert run.state.type in TERMINAL_TYPES, f"{run.run_name} was left {run.state.name}"
         assert not self.cancels, "runs that have ended can still be cancelled"
 
 
 def check_legal(events: Iterable[Event]) -> list[Run]:
-    """Plays events to the service's rules; returns the runs as the service would have them.
+    """Apply the service's rules to the events; return the runs as the service would store them.
 
     Raises:
-        AssertionError: A rule objects.
+        AssertionError: A rule rejects an event.
     """
     runs: dict[str, Run] = {}
     for event in events:

@@ -1,4 +1,4 @@
-"""No annotation makes a flow uncallable: what cannot be checked is left alone, and that is said."""
+"""Every annotation leaves a flow callable: unsupported ones are skipped with a warning."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from flowspan.exceptions import ParameterError
 if TYPE_CHECKING:
     from tests.unit.client.engine.recorder import Recorder
 
-if sys.version_info < (3, 14):  # pydantic.v1 does not work there
+if sys.version_info < (3, 14):  # pydantic.v1 does not support that version.
     import pydantic.v1
 
     class Old(pydantic.v1.BaseModel):
@@ -77,7 +77,7 @@ class Books:
 
 
 class Refuses:
-    """Like a class of a library that is half ported."""
+    """Mimics a class of a half-ported library."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -85,7 +85,7 @@ class Refuses:
 
 
 class OldStyle:
-    """A type in the manner of pydantic 1, whose validator takes one argument."""
+    """A pydantic 1 style type, whose validator takes one argument."""
 
     @classmethod
     def __get_validators__(cls) -> Iterator[Callable[..., Any]]:
@@ -133,7 +133,7 @@ BoundToNothing = TypeVar("BoundToNothing", bound="Nowhere")  # type: ignore[name
 Shelf = NewType("Shelf", Reader)  # type: ignore[valid-newtype] # at run time it is allowed
 BOOKS = Books()
 FILE = object()
-"""Stands for an open file, which each test opens for itself."""
+"""Placeholder for an open file, which each test opens itself."""
 
 UNPACKED: dict[str, tuple[Any, Any]] = {
     "tuple with unpacked items": (tuple[int, *tuple[str, ...]], (1, "a", "b")),
@@ -193,7 +193,7 @@ NOT_CHECKED: dict[str, tuple[Any, Any]] = {
 
 
 def flow_of(annotation: Any, **options: Any) -> Flow[..., Any]:
-    """A flow with a parameter that has this annotation, and one that can be checked."""
+    """Return a flow with one parameter of this annotation and one that can be validated."""
 
     def reads(it, n): ...
 
@@ -205,7 +205,7 @@ def flow_of(annotation: Any, **options: Any) -> Flow[..., Any]:
 
 
 def opened(value: Any, path: Path) -> Any:
-    """The value with an open file in the place of FILE."""
+    """Return the value with FILE replaced by an open file."""
     if value is FILE:
         return path.open()
     return [opened(FILE, path)] if value == [FILE] else value
@@ -219,7 +219,7 @@ def path(tmp_path: Path) -> Iterator[Path]:
 
 
 def told(recorder: Recorder, name: str = "reads") -> list[str]:
-    """The warnings about annotations."""
+    """Return the warnings about annotations."""
     runs = [run for run in recorder.runs if run.function_name == name]
     return [line for run in runs for line in recorder.logs(run) if "is not validated" in line]
 
@@ -377,7 +377,7 @@ class Here(BaseModel):
 
 
 def local_flows() -> tuple[Any, ...]:
-    """Flows whose annotations name what is in this function alone."""
+    """Return flows whose annotations refer to names local to this function."""
 
     class Local(BaseModel):
         n: int
@@ -432,7 +432,7 @@ def test_a_model_of_the_defining_function(recorder: Recorder, number: int, how: 
 
 
 def test_a_model_that_the_code_of_the_function_uses_as_well(recorder: Recorder) -> None:
-    """Such a name is a variable of its closure, that may be assigned after the decorator."""
+    """The model's name is then a closure variable, which may be assigned after the decorator."""
 
     class Early(BaseModel):
         n: int

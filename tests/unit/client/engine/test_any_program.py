@@ -1,5 +1,5 @@
-"""Programs made at random: flows and tasks of both kinds in each other, called and submitted, that
-return, fail, are retried, are cancelled. Whatever they do, what they report must be legal.
+"""Random programs: nested flows and tasks of both kinds, called and submitted, that return, fail,
+retry or are cancelled. Every event that they report must be legal.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Node:
     is_flow: bool
     is_async: bool
     is_submitted: bool
-    """Where it is a task."""
+    """Only for tasks."""
     ending: str
     retries: int
     children: list[Node] = field(default_factory=list)
@@ -62,7 +62,7 @@ nodes = st.recursive(
 
 
 def finish(node: Node, outcomes: list[Any], cancel: Callable[[], object]) -> Any:
-    """What a node does after its children."""
+    """Finish a node after its children."""
     if node.ending == "error":
         raise ValueError("as the program says")
     if node.ending == "failed":
@@ -75,12 +75,12 @@ def finish(node: Node, outcomes: list[Any], cancel: Callable[[], object]) -> Any
 
 
 def decorated(node: Node, cancel: Callable[[], object]) -> Any:
-    """The flow or task that does what the node says."""
+    """Return the flow or task that a node describes."""
     children = [(child, decorated(child, cancel)) for child in node.children]
 
     def call(child: Node, function: Any, outcomes: list[Any]) -> Any:
         if child.is_submitted and not child.is_flow:
-            # It may depend on the one before it.
+            # The call may depend on the previous one.
             return function.submit(*[o for o in outcomes[-1:] if isinstance(o, TaskFuture)])
         return function()
 
@@ -124,7 +124,7 @@ def test_promise_a_legal_history_of_any_program(recorder: Recorder, node: Node) 
         if node.is_async:
             asyncio.run(outcome)
     runner = get_process().task_runner
-    if runner is not None:  # what was submitted outside of flows
+    if runner is not None:  # Wait for tasks that were submitted outside of flows.
         runner.wait()
     recorder.check_legal()
     assert recorder.runs[0].parent_run_id is None

@@ -1,4 +1,4 @@
-"""`flowspan.runtime`, `flowspan.context`, and errors by the names that Prefect gives them."""
+"""`flowspan.runtime`, `flowspan.context`, and errors under their Prefect names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What making artifacts reports, and what is refused before anything is reported."""
+"""Events of created artifacts, and arguments that are rejected before anything is reported."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ ROWS = [{"city": "Ulm", "degrees": float("nan")}]
 
 
 def artifacts(recorder: Recorder) -> list[tuple[Any, ...]]:
-    """The artifacts made: (id, run id, key, type, description, what they show)."""
+    """Return the created artifacts: (id, run id, key, type, description, data)."""
     return [
         (*event[1:6], json.loads(event[6])) for event in recorder.events if event[0] == ARTIFACT
     ]
 
 
 def changes(recorder: Recorder) -> list[tuple[Any, ...]]:
-    """The changes: (id, description, what it shows)."""
+    """Return the updates: (id, description, data)."""
     return [
         (*event[1:3], json.loads(event[3]))
         for event in recorder.events
@@ -156,7 +156,7 @@ def test_the_id_may_be_awaited(recorder: Recorder) -> None:
 def test_bad_keys_are_refused(recorder: Recorder, key: str) -> None:
     with pytest.raises(ValueError, match="lower-case letters"):
         create_markdown_artifact("x", key=key)
-    assert Artifact.get(key) is None  # without asking the service
+    assert Artifact.get(key) is None  # The service is not called.
     with pytest.raises(ValueError, match="lower-case letters"):
         Artifact.get_or_create(key, data="x")
     assert recorder.events == []

@@ -1,4 +1,4 @@
-"""Asynchronous flows and tasks as their users call them, among themselves and with plain ones."""
+"""Async flows and tasks from the user's view, alone and mixed with sync ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asynchronous generator functions as flows and tasks; the twin of test_generators."""
+"""Async generator functions as flows and tasks; the counterpart of test_generators."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_only_the_body_is_inside_of_the_run(recorder: Recorder, decorator:
         with tags("inner"):
             async with asyncio.TaskGroup() as group:
                 group.create_task(step(1))
-            print("printed")  # noqa: T201 - what is tested
+            print("printed")  # noqa: T201 - the subject of the test
             yield here()
         yield here()
 
@@ -132,7 +132,7 @@ async def test_collected_as_garbage_it_ends_as_if_closed(recorder: Recorder) -> 
         break
     gc.collect()
     await ended.wait()
-    while recorder.end("numbers")[0] == "RUNNING":  # noqa: ASYNC110 - the loop tells nobody
+    while recorder.end("numbers")[0] == "RUNNING":  # noqa: ASYNC110 - no notification
         await asyncio.sleep(0)
     assert recorder.end("numbers") == ("COMPLETED", "Completed")
 
@@ -242,7 +242,7 @@ async def test_only_the_time_of_the_body_counts(recorder: Recorder) -> None:
 
     values = numbers()
     assert await anext(values) == 1
-    await asyncio.sleep(0.25)  # the consumer's time, longer than the timeout
+    await asyncio.sleep(0.25)  # The consumer takes longer than the timeout.
     assert await anext(values) == 2
     with pytest.raises(RunTimeout):
         await anext(values)

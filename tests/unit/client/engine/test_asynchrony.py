@@ -1,4 +1,4 @@
-"""Where `State.result` and its like give a value, and where something to await."""
+"""When `State.result` and similar calls return a value, and when an awaitable."""
 
 from __future__ import annotations
 

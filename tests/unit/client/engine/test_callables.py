@@ -1,4 +1,4 @@
-"""What can be decorated besides plain functions: methods, objects, partials; and what cannot."""
+"""Callables other than plain functions: supported ones (methods, objects, partials) and others."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def store_class(decorator: Any, is_async: bool) -> Any:
 
 
 CLASSMETHOD_CHAINS = sys.version_info < (3, 13)
-"""Whether classmethod binds the flow or task that it wraps, or only gives calls the class."""
+"""True if classmethod binds the flow or task that it wraps instead of only passing the class."""
 METHODS = [
     ("instance", "instance"),
     ("class_outside", "class"),

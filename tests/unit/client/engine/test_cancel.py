@@ -1,4 +1,4 @@
-"""Cancelling from outside, as the service does it: through the callback of the reporter."""
+"""Cancellation from outside, as the service does it: through the reporter's callback."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_an_ordinary_handler_does_not_hold_it_up(recorder: Recorder) -> None:
         while True:
             try:
                 work()
-            except Exception:  # noqa: BLE001, S112 - what the test is about
+            except Exception:  # noqa: BLE001, S112 - the subject of the test
                 continue
 
     assert outer(return_state=True).is_cancelled()
@@ -182,7 +182,7 @@ def test_promise_an_asynchronous_flow_is_broken_off_where_it_waits(recorder: Rec
 
     async def main() -> Any:
         state = await outer(return_state=True)
-        await asyncio.sleep(0)  # a second cancellation would break this off
+        await asyncio.sleep(0)  # A second cancellation would interrupt this.
         return state
 
     assert asyncio.run(main()).is_cancelled()
@@ -236,7 +236,7 @@ def test_a_flow_that_ends_by_itself_stays_completed(recorder: Recorder) -> None:
 
     async def main() -> int:
         found = await outer_later()
-        await asyncio.sleep(0)  # the cancellation is not to break off what comes after the run
+        await asyncio.sleep(0)  # The cancellation must not interrupt the code after the run.
         return found
 
     assert outer() == 1
@@ -266,7 +266,7 @@ def test_scopes() -> None:
     top.add_interrupt("key", lambda: late.append("top"))
     inner.add_interrupt("key", lambda: late.append("inner"))
     top.cancel("why", deadline_of="run-1")
-    assert late == ["top"]  # one interrupt for one key, the outermost
+    assert late == ["top"]  # Only the outermost interrupt of a key is called.
     assert (inner.cancelled, inner.reason) == (True, "why")
     with pytest.raises(DeadlinePassed) as caught:
         inner.check()
@@ -301,7 +301,7 @@ def test_an_asynchronous_task_in_a_plain_flow_is_broken_off_where_it_waits(
 def test_a_cancelled_future_is_finished_once_though_its_loop_looks_just_then(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`cancel` has taken the run, but not said yet how it ended, when its coroutine gives up."""
+    """Its coroutine exits while `cancel` has claimed the run but not yet reported the end."""
 
     def looked_meanwhile(run: Any, *rest: Any) -> Any:
         if run.record.id in jobs:

@@ -1,4 +1,4 @@
-"""What is resolved in arguments, what is left alone, and runs that depend on themselves."""
+"""Resolved and untouched arguments, and runs that depend on themselves."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def bad() -> int:
 
 
 seen: list[Any] = []
-"""What `same` was given last: what it returned could not hold futures."""
+"""The last argument of `same`, since a returned value could not contain futures."""
 
 
 @task
@@ -129,7 +129,7 @@ def test_marks_say_what_they_hold() -> None:
 
 
 class Cell:
-    """A future that is handed on when it is there."""
+    """Passes a future to another thread as soon as it exists."""
 
     def __init__(self) -> None:
         self._is_there = threading.Event()
@@ -145,7 +145,7 @@ class Cell:
 
 
 def end_of(make: Any) -> BaseException:
-    """How the task ended that `make` submits with a cell that will hold its future."""
+    """Return the error of the task that `make` submits with a cell for its own future."""
 
     @flow
     def outer() -> BaseException:

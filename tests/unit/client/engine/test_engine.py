@@ -1,4 +1,4 @@
-"""The engine's generator, driven by hand: a clock of its own, no threads, no sleep."""
+"""The engine's generator, driven by hand: with its own clock, no threads and no sleep."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECOND = 1_000_000_000
 
 
 class Bench:
-    """A run on the engine, and what became of it."""
+    """A run on the engine and its recorded events."""
 
     def __init__(self, retry: RetryPolicy | None = None) -> None:
         self.recorder = Recorder()
@@ -59,9 +59,9 @@ class Bench:
         return self.now
 
     def drive(self, outcomes: list[Any]) -> State:
-        """Sends one outcome for each step; exceptions are thrown. Notes the waits in `waits`.
+        """Send one outcome per step, raising exceptions; record the delays in `waits`.
 
-        Calls that it is asked for (hooks, conditions) are made, and take no outcome.
+        Requested calls (hooks, conditions) are made and use up no outcome.
         """
         self.waits: list[float] = []
         steps = execute(self.run, self.io)
@@ -86,7 +86,7 @@ class Bench:
     def _call(self, steps: Any, step: Do) -> Any:
         try:
             value = step.fn(*step.args)
-        except BaseException as error:  # noqa: BLE001 - what drivers do
+        except BaseException as error:  # noqa: BLE001 - drivers do the same
             return steps.throw(error)
         return steps.send(value)
 
@@ -172,7 +172,7 @@ def test_a_condition_that_raises_ends_the_run() -> None:
 
 
 class ForeignEnd(BaseException):
-    """Neither an Exception nor a sign that this process ends."""
+    """Neither an Exception nor a signal to end the process."""
 
 
 @pytest.mark.parametrize("crash", [ForeignEnd("worker is gone"), states.Crashed(message="gone")])

@@ -19,7 +19,7 @@ from flowspan.exceptions import ParameterError
 def caught(function, *args) -> BaseException:
     try:
         function(*args)
-    except BaseException as error:  # noqa: BLE001 - what the test is about
+    except BaseException as error:  # noqa: BLE001 - the subject of the test
         return error
     raise AssertionError("it did not raise")
 
@@ -50,7 +50,7 @@ def test_a_cause_and_what_was_being_handled_are_linked() -> None:
         try:
             fail("first")
         except ValueError:
-            raise KeyError("second")  # noqa: B904 - what the test is about
+            raise KeyError("second")  # noqa: B904 - the subject of the test
 
     def suppressed() -> None:
         try:

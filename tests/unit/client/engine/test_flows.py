@@ -1,4 +1,4 @@
-"""Flows and tasks as their users call them, plain and asynchronous."""
+"""Flows and tasks from the user's view, sync and async."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_the_version_is_a_hash_of_the_file(recorder: Recorder) -> None:
     assert recorder.run("by-default").version == hashlib.sha256(content).hexdigest()[:16]
     assert recorder.run("given").version == "7"
     names: dict[str, Any] = {"flow": flow}
-    exec("@flow\ndef typed_in(): ...", names)  # noqa: S102 - what is typed into an interpreter
+    exec("@flow\ndef typed_in(): ...", names)  # noqa: S102 - simulates an interactive interpreter
     assert names["typed_in"].version is None
 
 
@@ -353,7 +353,7 @@ def test_retries_of_tasks_and_flows(recorder: Recorder) -> None:
         return done
 
     assert outer() == "done"
-    assert calls == {"task": 2, "flow": 2}  # the second attempt keeps what the task returned
+    assert calls == {"task": 2, "flow": 2}  # The second attempt reuses the task's result.
     assert recorder.states("outer") == [("Running", 1), ("Retrying", 2), ("Completed", 2)]
     assert [run.run_name for run in recorder.runs][1:] == ["flaky-0", "flaky-1"]
     assert recorder.logs(level=logging.WARNING)
@@ -390,7 +390,7 @@ def test_breaking_off_is_a_crash_and_passes_through(
 
     @flow(retries=5)
     def outer() -> None:
-        broken(return_state=True)  # a state is not enough to hold that up
+        broken(return_state=True)  # Asking for the state does not stop the crash.
 
     with pytest.raises(error):
         outer()

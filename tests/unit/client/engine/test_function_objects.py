@@ -1,4 +1,4 @@
-"""Objects that are called like functions, and refuse to say anything of themselves."""
+"""Callable objects that hide their attributes."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_what_breaks_between_announcement_and_execution_ends_the_run(
     if decorator is task:
         with suppress(OSError):
             it.submit().wait(60)
-    # The recorder looks, at the end, for runs that are open.
+    # At the end, the recorder looks for open runs.
 
 
 def test_the_scope_of_a_submitted_run_breaks(

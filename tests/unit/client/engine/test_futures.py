@@ -1,4 +1,4 @@
-"""Futures: cancelling them, and going through them as they end."""
+"""Futures: cancellation, and iteration in order of completion."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def test_submitted_asynchronous_tasks_share_a_thread(recorder: Recorder) -> None
         met.append(None)
         if len(met) == 50:
             all_here.set()
-        while not all_here.is_set():  # noqa: ASYNC110 - of any loop
+        while not all_here.is_set():  # noqa: ASYNC110 - works with any loop
             await asyncio.sleep(0)
         return threading.get_ident()
 
@@ -269,7 +269,7 @@ async def test_a_task_group_cancels_its_tasks(recorder: Recorder) -> None:
 
     @task
     async def fails() -> None:
-        while not begun.is_set():  # noqa: ASYNC110 - of any loop
+        while not begun.is_set():  # noqa: ASYNC110 - works with any loop
             await asyncio.sleep(0)
         raise ValueError("bad")
 

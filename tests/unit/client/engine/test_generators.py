@@ -1,4 +1,4 @@
-"""Generator functions as flows and tasks, plain ones; asynchronous ones are in its twin."""
+"""Sync generator functions as flows and tasks; the counterpart of test_async_generators."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_only_the_body_is_inside_of_the_run(recorder: Recorder, decorator: Any) 
     def numbers() -> Iterator[str | None]:
         with tags("inner"):
             step(1)
-            print("printed")  # noqa: T201 - what is tested
+            print("printed")  # noqa: T201 - the subject of the test
             yield here()
         yield runtime.task_run.name if decorator is task else runtime.flow_run.flow_name
 
@@ -283,7 +283,7 @@ def test_only_the_time_of_the_body_counts(recorder: Recorder, in_thread: bool) -
     def consume() -> None:
         values = numbers()
         assert next(values) == 1
-        blocked.wait(0.25)  # the consumer's time, longer than the timeout
+        blocked.wait(0.25)  # The consumer takes longer than the timeout.
         assert next(values) == 2
         with pytest.raises(RunTimeout):
             next(values)

@@ -1,4 +1,4 @@
-"""Hooks: when they are called, with what, and what becomes of their errors."""
+"""Hooks: when they are called, their arguments, and the handling of their errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPTIONS = ("on_running", "on_completion", "on_failure", "on_cancellation", "on_c
 
 
 class Calls:
-    """Hooks that note their calls as (option, name of the state, attempt)."""
+    """Hooks that record their calls as (option, state name, attempt)."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -33,7 +33,7 @@ class Calls:
 
     def hook(self, option: str, *, is_async: bool) -> Callable[..., Any]:
         def note(definition: Any, run: Any, state: Any) -> None:
-            # The state was reported before.
+            # The state was reported first.
             assert self.recorder.last_event(self.recorder.run(definition.name))[4] == state.name
             assert run.state is state
             assert run.run_count == run.attempt
@@ -61,7 +61,7 @@ async def _returned(outcome: Any) -> Any:
 
 
 def run(kind: Any, outcome: Any, options: dict[str, Any], *, is_async: bool) -> None:
-    """Runs a flow or task that returns or raises the outcome, plain or asynchronous."""
+    """Run a sync or async flow or task that returns or raises the outcome."""
 
     def plain() -> Any:
         if isinstance(outcome, BaseException):
@@ -239,7 +239,7 @@ def test_hooks_of_submitted_and_mapped_tasks(recorder: Recorder) -> None:
         return [*one.map(range(2)).result(), *two.map(range(2)).result()]
 
     assert outer() == [0, 1, 0, 1]
-    # A future is done after the hooks of its run.
+    # A future is done only after the hooks of its run.
     assert sorted(seen) == ["one-0", "one-0", "one-1", "one-1", "two-0", "two-0", "two-1", "two-1"]
 
 
@@ -279,7 +279,7 @@ def test_hooks_may_call_tasks_also_when_the_run_was_cancelled(recorder: Recorder
 def test_ctrl_c_in_a_hook_of_the_end_goes_on_to_the_caller(
     recorder: Recorder, signal: type[BaseException], is_async: bool
 ) -> None:
-    """The run stays what was reported, its other hooks are left out, and its caller crashes."""
+    """The run keeps its reported state, its other hooks are skipped, and its caller crashes."""
     seen: list[str] = []
 
     def interrupted(*_: object) -> None:
@@ -327,7 +327,7 @@ def test_ctrl_c_in_a_hook_of_running_breaks_the_run_off(recorder: Recorder, is_a
 
 @pytest.mark.parametrize("where", ["function", "hook"])
 def test_ctrl_c_that_asyncio_handles(recorder: Recorder, where: str) -> None:
-    """`asyncio.run` turns it into a cancellation; it is a crash all the same."""
+    """`asyncio.run` turns it into a cancellation, but it still counts as a crash."""
     seen: list[str] = []
 
     async def interrupted() -> None:
@@ -361,7 +361,7 @@ def test_ctrl_c_that_asyncio_handles(recorder: Recorder, where: str) -> None:
 def test_an_exit_in_a_hook_of_a_submitted_task_is_logged(
     recorder: Recorder, is_async: bool
 ) -> None:
-    """In a pool's thread there is nobody to exit; whoever waits gets what the run returned."""
+    """An exit in a pool thread has no effect; the waiting caller gets the run's result."""
 
     def leave(*_: object) -> None:
         raise SystemExit

@@ -1,4 +1,4 @@
-"""What a flow that is tried again keeps: which call takes which result, and in which state."""
+"""Results that a retried flow reuses: which call takes which result, and in which state."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WAYS = ["called", "submitted", "mapped"]
 
 
 async def results_of(way: str, task: Any, *calls: Any) -> list[Any]:
-    """The results of calls of a task, made in one way or another."""
+    """Return the results of several calls of a task, made in one of the ways."""
     if way == "called":
         return [await ended(task(each)) for each in calls]
     futures = task.map(list(calls)) if way == "mapped" else [task.submit(each) for each in calls]
@@ -40,7 +40,7 @@ async def results_of(way: str, task: Any, *calls: Any) -> list[Any]:
 
 
 def in_two_attempts(kind: Kind, body: Callable[[int], Any], **options: Any) -> Any:
-    """What the second attempt of a flow returns; its first fails at its end."""
+    """Return the result of a flow's second attempt; its first attempt fails at the end."""
     attempts: list[int] = []
 
     @kind.flow(retries=1, **options)
@@ -55,7 +55,7 @@ def in_two_attempts(kind: Kind, body: Callable[[int], Any], **options: Any) -> A
 
 
 def drawing(kind: Kind) -> tuple[Any, list[Any]]:
-    """A task that returns another number each time, and its calls."""
+    """Return a task that returns a new number each time, and the list of its calls."""
     calls: list[Any] = []
 
     @kind.task
@@ -102,7 +102,7 @@ def test_the_order_does_not_matter(
 def test_the_order_of_inputs_that_come_late_does_not_matter(
     kind: Kind, recorder: Recorder, way: str, order: tuple[int, ...]
 ) -> None:
-    """When such a call is made, its inputs are not known yet: it is just one more of its task."""
+    """At the time of such a call its inputs are unknown, so it counts as the task's next call."""
     draw, calls = drawing(kind)
     first: dict[int, int] = {}
 
@@ -152,7 +152,7 @@ def test_what_only_looks_equal_is_another_call(
 
 
 def test_a_call_that_is_left_out_leaves_its_result(kind: Kind, recorder: Recorder) -> None:
-    """At the place of another call, that takes the other's."""
+    """Another call in its place takes its own result."""
     draw, calls = drawing(kind)
 
     async def body(attempt: int) -> Any:
@@ -207,7 +207,7 @@ def test_a_failed_call_does_not_take_the_next_ones_result(kind: Kind, recorder: 
 
 
 def test_late_submitted_calls_keep_their_results(recorder: Recorder) -> None:
-    """They end in the reverse order of that in which they were submitted."""
+    """The calls end in reverse order of submission."""
     turn = threading.Semaphore(0)
     calls: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The objects whose methods are flows and tasks: nobody asks them what they are."""
+"""Objects with flows and tasks as methods are never asked for their class."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Base:
 
 
 class Lazy(Base):
-    """Loads what it stands for when it is asked for its class."""
+    """Loads its target when asked for its class."""
 
     @property
     def __class__(self) -> Any:
@@ -95,7 +95,7 @@ def test_the_docstring_is_inherited(recorder: Recorder, decorator: Any) -> None:
 
 @pytest.mark.parametrize("policy", [INPUTS - "self", TASK_SOURCE], ids=repr)
 def test_keys(recorder: Recorder, tmp_path: Path, policy: Any) -> None:
-    """Hashing an object may ask it; what it raises there must not keep its tasks from running."""
+    """Hashing an object may call it; an error there must not prevent its tasks from running."""
     options: dict[str, Any] = {"cache_policy": policy, "result_storage": tmp_path}
     bound = Lazy().get.with_options(**options)
     assert [bound(2), bound(2)] == [2, 2]

@@ -1,4 +1,4 @@
-"""The logger of a run as Prefect's users use it, and programs that set their logging up."""
+"""The run logger as Prefect users use it, and programs that configure logging."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def formatted(form: str) -> Iterator[StringIO]:
-    """What a handler with this format writes."""
+    """Yield the output of a handler with this format."""
     stream = StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter(form))
@@ -39,7 +39,7 @@ def formatted(form: str) -> Iterator[StringIO]:
 
 @contextmanager
 def unchanged(*names: str) -> Iterator[None]:
-    """All loggers, with those of these names, are afterwards as they were."""
+    """Restore all loggers, including the named ones, afterwards."""
     loggers = [logging.getLogger(), *(logging.getLogger(name) for name in names)]
     known = logging.getLogger().manager.loggerDict.values()
     loggers += [logger for logger in known if isinstance(logger, logging.Logger)]
@@ -212,7 +212,7 @@ def test_loggers_that_do_not_propagate_are_extra(recorder: Recorder) -> None:
             recorder.events.append, "INFO", console=False, extra_loggers=("closed", "fine")
         )
         outer()
-    # Each of them once, although those that propagate reach the root logger as well.
+    # Each appears once, although the propagating ones reach the root logger as well.
     assert said(recorder, "outer") == ["from closed", "from fine", "from closed.below"]
 
 

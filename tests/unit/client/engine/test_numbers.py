@@ -1,4 +1,4 @@
-"""Options that are numbers: of every type, and as large as they come."""
+"""Numeric options of every type and size."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 INF, NAN = float("inf"), float("nan")
 WAIT_S = 30.0
 ENDLESS: list[Any] = [INF, 1e10, 1e300, 10**400, 99_999_999, Decimal("Infinity"), Fraction(10**30)]
-"""Timeouts that pass in no test, some of which no clock can be set to."""
+"""Timeouts that never pass in a test; some of them exceed the range of every clock."""
 
 
 class Scalar:
-    """Like a scalar of numpy's: a number that is neither an int nor a float."""
+    """Mimics a numpy scalar: a number that is neither an int nor a float."""
 
     def __init__(self, value: int) -> None:
         self.value = value

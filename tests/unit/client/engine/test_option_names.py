@@ -1,4 +1,4 @@
-"""An option that there is not is refused with what was meant; None stands for the default."""
+"""Unknown options are rejected with a suggestion; None stands for the default."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_none_is_the_default_of_every_option(
         value = made("5" if kind is Flow else 5)
         assert (asyncio.run(value) if inspect.iscoroutine(value) else value) == 5
         if option == "retries":
-            # As in Prefect, with_options keeps those of a flow and resets those of a task.
+            # As in Prefect, with_options keeps the ones of a flow and resets the ones of a task.
             assert made.retries == (1 if kind is Flow and made.name == "other" else 0)
         if option in {"persist_result", "cache_result_in_memory"}:
             assert made.result_policy is None, "it says nothing of results"
@@ -183,7 +183,7 @@ def test_all_of_them_may_be_none_at_once(recorder: Recorder) -> None:
             plain.run_tags,
         )
         assert kind is Task or made.result_policy is None
-        assert kind is Flow or made.result_policy.is_uncached  # as NO_CACHE
+        assert kind is Flow or made.result_policy.is_uncached  # The same effect as NO_CACHE.
     assert ThreadPoolTaskRunner(max_workers=None).max_workers is None
 
 

@@ -1,4 +1,4 @@
-"""Objects that are given as options: nobody asks for their truth, length, equality or hash."""
+"""Objects as options: never tested for truth, length, equality or hash."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KINDS = pytest.mark.parametrize("kind", AWKWARD.values(), ids=AWKWARD)
 
 
 class Notes:
-    """Notes what is called."""
+    """Records the calls of its functions."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -50,7 +50,7 @@ class Ser(Notes):
 
     def loads(self, blob: bytes) -> Any:
         self.calls.append("loads")
-        return pickle.loads(blob)  # noqa: S301 - written by the test
+        return pickle.loads(blob)  # noqa: S301 - pickled by this test
 
 
 class Function(Notes):

@@ -29,7 +29,7 @@ class Point:
 
 
 class Opaque:
-    """pydantic knows nothing of it."""
+    """A class that pydantic does not know."""
 
 
 @dataclass
@@ -176,7 +176,7 @@ def test_a_class_of_the_defining_function_in_an_annotation() -> None:
         n: int
 
     def function(local: Local, items: Sequence[Local]) -> object:
-        return Local  # so that it is in the closure
+        return Local  # This makes it a closure variable.
 
     assert bind(function, {"n": "1"}, [{"n": 2}])["local"] == Local(n=1)
 

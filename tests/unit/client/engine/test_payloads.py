@@ -151,7 +151,7 @@ def test_names_of_parameters_of_any_kind(name: str) -> None:
 
 
 def of_library(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], Any]]:
-    """Makes a value of a library, which is only imported by the tests that need it."""
+    """Create a value of a library that only these tests import."""
     return lambda make: lambda: make(importlib.import_module(name))
 
 

@@ -1,6 +1,6 @@
-"""Prints with `log_prints` as log records: what the handlers of the program get of them."""
+"""Prints with `log_prints` as log records, as the program's handlers get them."""
 
-# ruff: noqa: T201 - prints are what is tested
+# ruff: noqa: T201 - prints are the subject of the tests
 from __future__ import annotations
 
 import asyncio
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Kept(logging.Handler):
-    """Keeps the records that are prints."""
+    """Collects the records of prints."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ def test_handlers_get_prints_as_records_of_their_runs(recorder: Recorder, name: 
     if not name:
         task_names = {each.__dict__.get("task_name") for each in kept.records}
         assert task_names == {None, "plain", "later"}
-    # Stored once all the same, under the name that tells prints from other lines.
+    # Stored only once, under the logger name that marks prints.
     assert said(recorder, "outer") == of_flow
 
 
@@ -171,7 +171,7 @@ def test_a_handler_that_prints_makes_no_record_of_that(
 
 def test_which_handlers_are_on_the_console() -> None:
     class Rich(logging.Handler):
-        class console:  # noqa: N801 - as rich has it
+        class console:  # noqa: N801 - rich's name
             file = sys.stdout
 
     assert is_on_console(Rich())
@@ -187,7 +187,7 @@ def test_handlers_that_pass_records_on_to_the_console() -> None:
     assert not is_on_console(MemoryHandler(10))
     records: queue.Queue[logging.LogRecord] = queue.Queue()
     handler: Any = QueueHandler(records)
-    handler.listener = None  # until 3.12 nobody sets it, and then only for some
+    handler.listener = None  # Before Python 3.12 this is unset; later, only some setups set it.
     assert not is_on_console(handler)
     handler.listener = QueueListener(records, elsewhere, on_console)
     assert is_on_console(handler)

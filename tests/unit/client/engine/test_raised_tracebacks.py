@@ -1,4 +1,4 @@
-"""The traceback of an exception that leaves a run: the frames of the program, and few of ours."""
+"""Tracebacks of exceptions that leave a run: the program's frames and few of flowspan's."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def submitting() -> None:
 
 
 def frames(error: BaseException) -> list[str]:
-    """The functions of the program in a traceback."""
+    """Return the program's functions in a traceback."""
     found = traceback.walk_tb(error.__traceback__)
     return [frame.f_code.co_name for frame, _ in found if not is_own(frame)]
 
 
 def hidden(error: BaseException) -> list[bool]:
-    """For each frame of flowspan whether pytest and IPython leave it out."""
+    """Return for each frame of flowspan whether pytest and IPython hide it."""
     found = traceback.walk_tb(error.__traceback__)
     return ["__tracebackhide__" in frame.f_locals for frame, _ in found if is_own(frame)]
 
@@ -69,7 +69,7 @@ def test_only_the_outermost_call_leaves_frames_of_ours(
 ) -> None:
     with pytest.raises(ValueError, match="no") as caught:
         call()
-    assert frames(caught.value)[1:] == expected  # the first is this test
+    assert frames(caught.value)[1:] == expected  # The first one is this test.
     assert 1 <= len(hidden(caught.value)) <= 2
     assert all(hidden(caught.value))
 
@@ -100,7 +100,7 @@ def test_a_state_whose_exception_was_raised_can_be_pickled(recorder: Recorder) -
     state = inner(return_state=True)
     with pytest.raises(ValueError, match="no"):
         state.result()
-    again = pickle.loads(pickle.dumps(state))  # noqa: S301 - what was just pickled
+    again = pickle.loads(pickle.dumps(state))  # noqa: S301 - pickled by this test
     assert again == state
     with pytest.raises(ValueError, match="no"):
         again.result()

@@ -1,7 +1,7 @@
-"""Parameters are recorded without running code of the values' classes, whatever they are.
+"""Recording parameters never runs code of the values' classes.
 
-The values here are of subclasses of what JSON or the standard library knows, with every method that
-could be asked overridden; and of classes whose protocols (`__fspath__`, `model_dump`) do anything.
+The values here are instances of subclasses of JSON and standard library types with every method
+overridden, and of classes whose protocol methods (`__fspath__`, `model_dump`) have side effects.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _untouched() -> None:
 
 
 class Interrupted(BaseException):
-    """An interrupt that ends the test, and not all of them."""
+    """An interrupt that ends only the current test."""
 
 
 def _refuse(name: str) -> Any:
@@ -71,10 +71,10 @@ def _refuse(name: str) -> Any:
 
 
 def subclass_of(base: Any, *bases: Any) -> Any:
-    """A subclass that overrides all that the base has, except how it is made."""
+    """Return a subclass that overrides every method of the base except construction."""
     kept = {"__new__", "__init__", "__class__", "__dict__", "__doc__", "__init_subclass__"}
     kept |= {"__subclasshook__", "__getattribute__", "__setattr__", "__slots__", "__weakref__"}
-    # Wherever a class says so, it may be asked; here it may not.
+    # Overriding the kept names would break the class itself.
     names = {name for name in dir(base) if name not in kept and not name.startswith("_from_parsed")}
     space: dict[str, Any] = {}
     for name in names:
@@ -109,7 +109,7 @@ class HostileColour(enum.Enum):
 
 
 class KeyedByHostile(dict[Any, Any]):
-    """A dictionary whose keys are not to be hashed again."""
+    """A dictionary whose keys must not be hashed again."""
 
 
 class Key(str):
@@ -142,7 +142,7 @@ class HostilePathless:
 
 
 class HostileMeta(type):
-    """The class of classes that are not compared once they are there."""
+    """The metaclass of classes that must not be compared after creation."""
 
     def __hash__(cls) -> int:
         return _refuse("hash of a class")() if vars(cls).get("is_closed") else 1
@@ -235,7 +235,7 @@ class AnyModel(BaseModel):
 
 
 class Pathless:
-    """An own class that has all the protocols which recording once used."""
+    """A class with every protocol that recording used in the past."""
 
     __fspath__ = model_dump = isoformat = __str__ = __repr__ = _refuse("protocol")  # type: ignore[assignment] # as it says
 
@@ -416,7 +416,7 @@ class WithField:
 
 
 class Watched:
-    """A descriptor that instances do not get past."""
+    """A data descriptor, which instance attributes cannot shadow."""
 
     def __get__(self, _instance: object, _owner: object = None) -> int:
         return 1

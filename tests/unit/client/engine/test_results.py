@@ -1,4 +1,4 @@
-"""Storing results, caching them, and what a flow keeps for its next attempt."""
+"""Storing results, caching them, and reusing them in a flow's next attempt."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def results(flowspan_home: Path) -> Path:
-    """The folder for results by default."""
+    """The default folder for results."""
     return flowspan_home / "results"
 
 
@@ -60,7 +60,7 @@ class Counting:
 
 
 def called(kind: Kind, task: Any, *calls: Any, **options: Any) -> list[Any]:
-    """The states of a task's calls, one after the other in one flow."""
+    """Return the states of sequential calls of a task in one flow."""
 
     @kind.flow(**options)
     async def caller() -> list[Any]:
@@ -323,7 +323,7 @@ def test_a_result_whose_value_cannot_be_loaded_is_computed_anew(recorder: Record
 
 
 def failing_once(kind: Kind, count: Counting, *calls: Any, **options: Any) -> list[Any]:
-    """The states of a task's calls in the second attempt of a flow."""
+    """Return the states of a task's calls in the second attempt of a flow."""
     attempts: list[int] = []
 
     @kind.flow(retries=1, **options)
@@ -345,7 +345,7 @@ def test_a_retried_flow_keeps_what_its_tasks_returned(
     count = Counting(kind)
     states = failing_once(kind, count, 1, 1, [2], threading.Lock())
     assert names(states) == ["Cached", "Cached", "Cached", "Completed"]
-    # Two calls that look alike are two calls: each keeps its own result.
+    # Two equal calls are still two calls: each keeps its own result.
     assert [state.result() for state in states[:3]] == [[1, 1], [1, 2], [[2], 3]]
     assert not results.exists()
     assert names(failing_once(kind, count, 1)) == ["Cached"]
@@ -431,7 +431,7 @@ def test_run_id_keeps_runs_apart(kind: Kind, recorder: Recorder) -> None:
 
 
 def iterated(kind: Kind, body: Any, **options: Any) -> tuple[Any, Any]:
-    """A generator task of the kind with one value, and what gives its values in a list."""
+    """Return a generator task with one value, and a function that collects its values."""
     if kind is PLAIN:
 
         @task(**options)

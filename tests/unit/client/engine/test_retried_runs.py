@@ -1,4 +1,4 @@
-"""Retries as the drivers make them: conditions, crashes, deadlines, hooks."""
+"""Retries in the drivers: conditions, crashes, deadlines, hooks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class WorkerGoneError(BaseException):
-    """Breaks a run off, but is no sign that this process ends."""
+    """Interrupts a run, but does not end the process."""
 
 
 def made(kind: Any, body: Callable[[], Any], *, is_async: bool, **options: Any) -> Any:
-    """A flow or task named "it" that does what `body` does, plain or asynchronous."""
+    """Return a sync or async flow or task named "it" that runs `body`."""
 
     async def later() -> Any:
         return body()
@@ -64,7 +64,7 @@ def test_the_condition_may_be_asynchronous(
 @pytest.mark.parametrize("kind", [flow, task])
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_crashed_run_begins_anew(recorder: Recorder, kind: Any, is_async: bool) -> None:
-    """Also what it calls then, although the crash stopped what the first attempt had called."""
+    """The retry repeats its calls too, although the crash stopped those of the first attempt."""
     calls = 0
 
     @task(name="inner")

@@ -1,6 +1,6 @@
-"""What is captured of logs and prints, and what is shown on the console."""
+"""Captured logs and prints, and their console output."""
 
-# ruff: noqa: T201 - prints are what is tested
+# ruff: noqa: T201 - prints are the subject of the tests
 from __future__ import annotations
 
 import asyncio
@@ -157,7 +157,7 @@ def test_a_print_makes_the_text_of_what_it_prints_once(
         with open("/dev/null", "w") as file:
             print(Counting(), file=file)
         with pytest.raises(TypeError, match="sep"):
-            print("a", sep=5)  # type: ignore[call-overload] # what is tested
+            print("a", sep=5)  # type: ignore[call-overload] # the subject of the test
 
     outer()
     assert Counting.texts == 3
@@ -269,7 +269,7 @@ def test_the_console_shows_runs_once(
     clock, level, rest = line.split(" | ")
     assert len(clock) == len("12:34:56.789")
     assert (level.strip(), rest) == ("WARNING", "Flow run 'the-run' - look here")
-    assert not any("printed" in line for line in lines)  # it is on standard output already
+    assert not any("printed" in line for line in lines)  # Standard output already shows it.
 
     with alone():
         before = set_console(False)
@@ -308,7 +308,7 @@ def test_the_root_level_is_lowered_only_where_nobody_set_logging_up(recorder: Re
     others = [handler for handler in root.handlers if handler not in capture._own]
     root.setLevel(logging.WARNING)
     capture.install(recorder.events.append, "INFO", console=False)
-    assert root.level == logging.WARNING  # pytest has handlers
+    assert root.level == logging.WARNING  # pytest has handlers.
     for handler in others:
         root.removeHandler(handler)
     try:
@@ -351,7 +351,7 @@ def test_a_line_says_how_long_a_run_ran_as_the_commands_do(recorder: Recorder) -
     running, waiting, retrying, completed = times
     ran_s = (completed - retrying + waiting - running) / 1e9
     (line,) = [text for text in recorder.logs(run) if text.startswith("Completed")]
-    # The half second between the attempts is not part of it.
+    # The half second between the attempts does not count.
     assert line == f"Completed after {duration(ran_s)}."
 
 

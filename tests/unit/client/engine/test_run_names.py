@@ -1,4 +1,4 @@
-"""Names of runs: made in the run's own context, reported with the run, and never in its way."""
+"""Run names: generated in the run's own context, reported with the run, and never fatal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WAIT_S = 30.0
 
 
 def told_here() -> str:
-    """A name made of all that code can learn of its run."""
+    """Return a name with everything that code can learn about its run."""
     context = get_run_context()
     run = runtime.task_run if context.run.definition.kind == "Task" else runtime.flow_run
     assert run.id == str(context.run.id)
@@ -194,7 +194,7 @@ def test_what_is_done_for_a_name_is_reported_after_the_run(recorder: Recorder) -
 
     def name() -> str:
         get_run_logger().info("making a name")
-        print("printed")  # noqa: T201 - it is what is tested
+        print("printed")  # noqa: T201 - the subject of the test
         create_markdown_artifact("about the name")
         return f"{look_up(1)}-{below(2)}"
 
@@ -222,7 +222,7 @@ async def asynchronous() -> str:
 
 
 def call(way: str, it: Any) -> Any:
-    """The state of a run that was begun in one of the ways, in a flow but for "top"."""
+    """Return the state of a run that was started in one of the ways, within a flow unless "top"."""
 
     def begin() -> Any:
         if way == "submitted":

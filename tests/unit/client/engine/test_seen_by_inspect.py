@@ -1,4 +1,4 @@
-"""`inspect` and `asyncio` see what the call of a flow or task gives, as of its function."""
+"""`inspect` and `asyncio` classify a flow or task like its function."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def later_values(x: int) -> AsyncIterator[int]:
 
 
 class Delayed:
-    """Objects that can be called."""
+    """Callable objects."""
 
     async def __call__(self, x: int) -> int:
         return x
@@ -55,7 +55,7 @@ def handing_on(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def answers(thing: Any) -> tuple[bool, bool, bool]:
-    """What `inspect` says of it: a coroutine function, an asynchronous or a plain generator one."""
+    """Ask `inspect` if it is a coroutine function, an async generator or a generator function."""
     return (
         inspect.iscoroutinefunction(thing),
         inspect.isasyncgenfunction(thing),
@@ -64,7 +64,7 @@ def answers(thing: Any) -> tuple[bool, bool, bool]:
 
 
 def forms_of(decorator: Any, function: Any) -> dict[str, Any]:
-    """A flow or task of a function in all the forms that it is handed about in."""
+    """Return the flow or task of a function in all the forms in which programs pass it on."""
 
     class Store:
         @decorator(**OPTIONS)
@@ -82,7 +82,7 @@ def forms_of(decorator: Any, function: Any) -> dict[str, Any]:
         "itself": made,
         "with_options": made.with_options(name="other"),
         "copied": copy.copy(made),
-        "pickled": pickle.loads(pickle.dumps(made)),  # noqa: S301 - made here
+        "pickled": pickle.loads(pickle.dumps(made)),  # noqa: S301 - pickled by this test
         "in a partial": functools.partial(made, 1),
         "of a partial": decorator(**OPTIONS)(functools.partial(function, 1)),
         "method of a class": Holder.method,
@@ -100,7 +100,7 @@ def forms_of(decorator: Any, function: Any) -> dict[str, Any]:
 def test_they_look_like_their_functions(decorator: Any, function: Any) -> None:
     for form, thing in forms_of(decorator, function).items():
         assert answers(thing) == answers(function), form
-        if sys.version_info < (3, 14):  # it is deprecated there
+        if sys.version_info < (3, 14):  # It is deprecated there.
             assert asyncio.iscoroutinefunction(thing) == (function is later), form
 
 
@@ -131,7 +131,7 @@ def test_signature_and_source_are_those_of_the_function(decorator: Any) -> None:
 
 
 async def call_as_starlette(function: Any, *args: Any) -> Any:
-    """As starlette's BackgroundTask and FastAPI's endpoints call what they are given."""
+    """Call a function as starlette's BackgroundTask and FastAPI's endpoints do."""
     unwrapped = function
     while isinstance(unwrapped, functools.partial):
         unwrapped = unwrapped.func

@@ -1,4 +1,4 @@
-"""Spans of runs link to those of the runs whose results they take."""
+"""Spans of runs link to the spans of the runs whose results they use."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ pytestmark = pytest.mark.usefixtures("recorder")
 
 
 class Spans:
-    """What was exported."""
+    """The exported spans."""
 
     def __init__(self, exporter: InMemorySpanExporter) -> None:
         self._exporter = exporter
 
     def one(self, run_name: str) -> ReadableSpan:
-        """The span of the run with that name."""
+        """Return the span of the run with this name."""
         (found,) = [
             span
             for span in self._exporter.get_finished_spans()
@@ -49,7 +49,7 @@ class Spans:
         return found
 
     def links(self, run_name: str) -> list[tuple[str, str]]:
-        """For each link of a run's span: the parameter, and the name of the other run."""
+        """Return the parameter and the other run's name for each link of a run's span."""
         by_id = {
             span.context.span_id: span.attributes for span in self._exporter.get_finished_spans()
         }
@@ -64,7 +64,7 @@ class Spans:
 
 @pytest.fixture(params=["lean", "sdk"])
 def spans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Spans:
-    """Runs of the test are traced, by flowspan's own provider or by another."""
+    """Trace the runs of the test, with flowspan's own provider or another one."""
     processors, limits = Processors(), SpanLimits()
     provider = TracerProvider(active_span_processor=processors, shutdown_on_exit=False)
     exporter = InMemorySpanExporter()
@@ -212,7 +212,7 @@ def test_mapped_tasks_have_their_number_and_each_its_own_link(spans: Spans) -> N
             assert span.attributes["flowspan.map.index"] == number
     assert spans.links("total-0") == [("first", "load-0"), ("more", "load-0")]
     assert spans.links("total-1") == [("first", "load-1"), ("more", "load-0")]
-    # The result of a future was gone through: each takes a part of it.
+    # The flow iterated over the future's result: each call gets a part of it.
     for name in ("total-2", "total-3"):
         assert spans.links(name) == [("first", "days_of-0"), ("more", "days_of-1")]
     assert "flowspan.map.index" not in spans.one("days_of-0").attributes
@@ -256,7 +256,7 @@ def test_a_retried_run_is_linked_as_a_whole(spans: Spans) -> None:
 
 
 class Frame:
-    """Stands for a data frame: a result that is not a plain value."""
+    """Stands for a data frame: a result that is not a primitive value."""
 
 
 @task
@@ -285,7 +285,7 @@ def test_results_that_are_passed_on_as_they_are(spans: Spans) -> None:
 
     total(frames())
     assert spans.links("total-0") == [("first", "read-0"), ("more", "read-1"), ("weight", "read-1")]
-    # `total` gave its first argument back: from then on it is its result.
+    # `total` returned its first argument, which now counts as its result.
     assert spans.links("total-1") == [("first", "total-0")]
     assert spans.links("inner")[0][0] == "frame"
     assert spans.links("total-4") == [("first", "inner")]

@@ -1,4 +1,4 @@
-"""`flowspan.states`: what makes states, and what a state says of itself."""
+"""`flowspan.states`: functions that create states, and the methods of states."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_what_makes_states(name: str, expected: tuple[str, str]) -> None:
         assert state.is_final() == (state.type in states.TERMINAL_TYPES)
         assert state.timestamp is None
         assert state.scheduled_time is None
-    assert pickle.loads(pickle.dumps(make)) is make  # noqa: S301 - our own
+    assert pickle.loads(pickle.dumps(make)) is make  # noqa: S301 - pickled by this test
     assert repr(make) == f"flowspan.states.{name}"
     assert repr(make(name=None, message=None)) == repr(plain)
 
@@ -108,7 +108,7 @@ def test_the_result_of_a_state_that_did_not_complete(
         state.result()
     with pytest.raises(raised):
         asyncio.run(state.aresult())
-    if raised is MissingResult:  # it has not ended
+    if raised is MissingResult:  # It has not ended.
         with pytest.raises(raised):
             state.result(raise_on_failure=False)
         return
@@ -122,7 +122,7 @@ def test_the_result_of_a_state_that_completed() -> None:
 
 
 def test_a_returned_state_made_without_care_is_reported_all_the_same(recorder: Any) -> None:
-    """What is no text would end the stream of reports."""
+    """A message that is not text would end the report stream."""
 
     @flow
     def careless() -> State:
@@ -139,7 +139,7 @@ def test_the_numbers_of_types_are_those_of_the_wire() -> None:
         assert state_pb2.StateType.Value(f"STATE_TYPE_{wire}") == kind.number
         assert type_of_number(kind.number) is kind
         assert kind == kind.name == kind.value
-        assert pickle.loads(pickle.dumps(kind)) is kind  # noqa: S301 - our own
+        assert pickle.loads(pickle.dumps(kind)) is kind  # noqa: S301 - pickled by this test
     assert len(StateType) == len(state_pb2.StateType.keys())
     assert type_of_number(99) is StateType.UNKNOWN
 
@@ -151,8 +151,8 @@ def test_a_state_that_was_copied_keeps_what_it_knows() -> None:
     stored = StoredState(state, lambda: [1])
     stored._id = known
     for copied in (
-        pickle.loads(pickle.dumps(state)),  # noqa: S301 - our own
-        pickle.loads(pickle.dumps(stored)),  # noqa: S301 - our own
+        pickle.loads(pickle.dumps(state)),  # noqa: S301 - pickled by this test
+        pickle.loads(pickle.dumps(stored)),  # noqa: S301 - pickled by this test
         state.renamed(message="n"),
     ):
         assert copied.id == known == state.id

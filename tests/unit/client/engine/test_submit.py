@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.unit.client.engine.recorder import Recorder
 
 WAIT_S = 30.0
-"""Longer than anything takes, so that a test that would hang fails instead."""
+"""Longer than any step takes, so that a hanging test fails instead."""
 
 
 @task
@@ -336,7 +336,7 @@ def test_a_bounded_pool_runs_no_more_than_its_bound(recorder: Recorder) -> None:
     @task
     def plain(x: int) -> None:
         enter(1)
-        two.wait(WAIT_S)  # passes only when two of them run at the same time
+        two.wait(WAIT_S)  # This passes only if two of them run at the same time.
         enter(-1)
 
     @task
@@ -362,7 +362,7 @@ def test_blocked_tasks_get_threads_as_they_need_them(recorder: Recorder) -> None
 
     @task
     def meet(x: int) -> int:
-        everyone.wait(WAIT_S)  # passes only when all of them run at the same time
+        everyone.wait(WAIT_S)  # This passes only if all of them run at the same time.
         return x
 
     @flow

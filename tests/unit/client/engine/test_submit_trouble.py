@@ -1,4 +1,4 @@
-"""What goes wrong between the announcement of a submitted run and its end: no flow hangs."""
+"""Errors between the creation of a submitted run and its end: no flow hangs."""
 
 from __future__ import annotations
 
@@ -54,10 +54,9 @@ def test_what_is_submitted_ends_and_its_flow_with_it(
 
 @pytest.mark.parametrize("how", ["submit", "map"])
 @pytest.mark.parametrize("place", ["looking", "putting", "thread", "later"])
-def test_a_submit_that_goes_wrong_fails_its_run_and_the_flow_ends(  # noqa: C901 - four places
+def test_a_submit_that_goes_wrong_fails_its_run_and_the_flow_ends(  # noqa: C901 - four cases
     recorder: Recorder, kind: Kind, monkeypatch: pytest.MonkeyPatch, how: str, place: str
 ) -> None:
-    """Whatever goes wrong between the announcement of a run and its execution."""
     is_broken = threading.Event()
 
     def broken(*_: object, **__: object) -> Any:
@@ -102,7 +101,7 @@ def test_a_submit_that_goes_wrong_fails_its_run_and_the_flow_ends(  # noqa: C901
         assert {state.type for state in kind.run(outer)} == {"FAILED"}
         assert recorder.end("outer")[0] == "FAILED"
     runs = [run for run in recorder.runs if run.function_name == "one"]
-    if place == "looking":  # before anything was announced
+    if place == "looking":  # It failed before anything was reported.
         assert runs == []
         return
     assert len(runs) == (1 if how == "submit" else 2)
@@ -151,7 +150,7 @@ def test_a_pool_that_cannot_grow_goes_on_with_the_threads_it_has(
         monkeypatch.setattr(thread_pool.threading.Thread, "start", broken)
         future = one.submit()
         monkeypatch.undo()
-        second = one.submit()  # growing begins anew
+        second = one.submit()  # The pool tries to grow again.
         go_on.set()
         first.wait()
         return future.result(WAIT_S) + second.result(WAIT_S)
@@ -182,7 +181,7 @@ def test_a_done_callback_that_exits_does_not_hold_up_the_flow(recorder: Recorder
 
 def test_callbacks_are_not_compared(recorder: Recorder) -> None:
     class Callback:
-        __hash__ = None  # type: ignore[assignment] # what is tested
+        __hash__ = None  # type: ignore[assignment] # the subject of the test
 
         def __eq__(self, other: object) -> bool:
             raise Touched("__eq__")
@@ -208,7 +207,7 @@ def test_callbacks_are_not_compared(recorder: Recorder) -> None:
         future.add_done_callback(callback)
         future.add_done_callback(callback.method)
         future.remove_done_callback(callback.method)
-        future.wait(timeout=0)  # adds a callback of its own, and takes it back
+        future.wait(timeout=0)  # This adds and removes an internal callback.
         go_on.set()
         future.wait()
 

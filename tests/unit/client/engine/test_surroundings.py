@@ -1,4 +1,4 @@
-"""`flowspan.runtime`, `flowspan.context`, what `import flowspan` gives, and life after a fork."""
+"""`flowspan.runtime`, `flowspan.context`, the names in `flowspan`, and forked processes."""
 
 from __future__ import annotations
 
@@ -78,12 +78,13 @@ def test_a_forked_child_submits_to_threads_of_its_own(recorder: Recorder) -> Non
     def outer() -> int:
         assert double.submit(1).result() == 2
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: it has threads
+            # Raised from 3.12 on, since the process has threads.
+            warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child == 0:
             code = 1
             try:
-                # What the child emits is not the recorder's; it makes a host of its own.
+                # The child creates its own host, so its events do not reach the recorder.
                 set_process(host_of_child())
                 code = 0 if double.map([1, 2]).result(20) == [2, 4] else 2
             finally:

@@ -110,7 +110,7 @@ def test_an_array_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 class _OfArrow:
-    """What pyarrow's arrays have in common: no `to_list`."""
+    """The common part of pyarrow's arrays, which have no `to_list`."""
 
     def __init__(self, items: Any) -> None:
         self._items = items

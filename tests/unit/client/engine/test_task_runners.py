@@ -1,4 +1,4 @@
-"""Task runners: how many tasks run at the same time, and what a blocked thread is said to do."""
+"""Task runners: the number of concurrent tasks, and reports about blocked threads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROCESSES = "FLOWSPAN_TASK_RUNNER_PROCESS_POOL_MAX_WORKERS"
 
 
 class Crowd:
-    """Counts who is in it at the same time; lets nobody out before so many were in together."""
+    """Counts concurrent visitors; holds them until `size` of them are inside together."""
 
     def __init__(self, size: int) -> None:
         self.most = 0
@@ -123,7 +123,7 @@ def test_promise_a_thread_that_cannot_be_interrupted_is_said_to_go_on(recorder: 
         while not go_on.is_set():
             try:
                 time.sleep(0.01)
-            except BaseException:  # noqa: BLE001, S112 - that is its point
+            except BaseException:  # noqa: BLE001, S112 - the subject of the test
                 continue
 
     @flow

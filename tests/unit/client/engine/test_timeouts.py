@@ -1,4 +1,4 @@
-"""Deadlines. The sleeps are what is broken off; no test depends on how fast anything is."""
+"""Deadlines. They interrupt sleeps, so no test depends on speed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.unit.client.engine.recorder import Recorder
 
-# The alarm is to be free: a test runner that guards its tests with it would be left in possession.
+# Keep the alarm signal free: pytest-timeout's default method would occupy it.
 pytestmark = pytest.mark.timeout(300, method="thread")
 
 WAIT_S = 30.0
@@ -70,7 +70,7 @@ def test_promise_a_run_ends_as_timed_out_wherever_it_runs(
     with pytest.raises(TimeoutError, match=r"exceeded its timeout of 0.05 s"):
         state.result()
     trace = recorder.last_event(work.name)[7].stack_trace
-    assert f"in {work.fn.__name__}" in trace  # it shows where the time went
+    assert f"in {work.fn.__name__}" in trace  # The trace shows where the time was spent.
     assert "deadlines.py" not in trace
 
 
@@ -209,7 +209,7 @@ def test_ordinary_handlers_do_not_catch_the_deadline(recorder: Recorder) -> None
     def careful() -> None:
         try:
             time.sleep(FOREVER_S)
-        except Exception:  # noqa: BLE001 - what the test is about
+        except Exception:  # noqa: BLE001 - the subject of the test
             seen.append("caught")
         finally:
             seen.append("cleaned up")
@@ -223,7 +223,7 @@ def test_a_result_that_comes_too_late_is_thrown_away(recorder: Recorder) -> None
     def stubborn() -> str:
         try:
             time.sleep(FOREVER_S)
-        except BaseException:  # noqa: BLE001 - what the test is about
+        except BaseException:  # noqa: BLE001 - the subject of the test
             return "went on"
         return ""
 
@@ -295,10 +295,10 @@ def test_a_task_given_up_may_call_no_more_tasks(recorder: Recorder) -> None:
             while not go.is_set():
                 try:
                     go.wait(WAIT_S)
-                except BaseException:  # noqa: BLE001, S112 - it really wants to go on
+                except BaseException:  # noqa: BLE001, S112 - it ignores every interruption
                     continue
             more()
-        except BaseException as error:  # noqa: BLE001 - what the test is about
+        except BaseException as error:  # noqa: BLE001 - the subject of the test
             refused.append(error)
         finally:
             ended.set()
@@ -320,7 +320,7 @@ def test_asynchronous_code_that_blocks_its_loop_past_the_deadline(
 ) -> None:
     @decorator(timeout_seconds=0.01)
     async def blocks() -> int:
-        time.sleep(0.05)  # noqa: ASYNC251 - it is to block the loop
+        time.sleep(0.05)  # noqa: ASYNC251 - it must block the loop
         return 1
 
     with pytest.raises(RunTimeout):

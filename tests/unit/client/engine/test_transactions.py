@@ -1,4 +1,4 @@
-"""Transactions: what is committed and rolled back, in which order, and what runs show of it."""
+"""Transactions: what they commit and roll back, in which order, and the states of their runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Both:
-    """A block of either kind behind `async with`."""
+    """A transaction of either kind behind `async with`."""
 
     def __init__(self, kind: Kind, *args: Any, **options: Any) -> None:
         self.block: Any = (atransaction if kind.is_async else transaction)(*args, **options)
@@ -61,7 +61,7 @@ def results(flowspan_home: Path) -> Path:
 
 
 class Told:
-    """Tasks that tell what happens to them."""
+    """Tasks that record their calls, commits and rollbacks."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -117,7 +117,7 @@ def test_a_block_that_ends_well_is_committed(kind: Kind, recorder: Recorder, res
             await ended(a())
             await ended(b())
             assert told.lines == ["a", "b"]
-            assert not results.exists()  # noqa: ASYNC240 - nothing else runs here
+            assert not results.exists()  # noqa: ASYNC240 - the loop has nothing else to run
         return block.state
 
     assert kind.run(outer) is TransactionState.COMMITTED
@@ -189,7 +189,7 @@ def test_only_the_last_failure_of_a_task_rolls_back(kind: Kind, recorder: Record
             await ended(flaky())
 
     kind.run(outer)
-    # What the first attempt did inside is undone, and nothing else.
+    # Only the work of the first attempt inside the transaction is undone.
     assert told.lines == ["a", "inner", "undo inner", "inner", "commit a", "commit inner"]
 
 
@@ -439,7 +439,7 @@ def test_outside_of_flows(kind: Kind, recorder: Recorder) -> None:
             await ended(a())
             raise ValueError
 
-    with pytest.raises(ValueError):  # noqa: PT011 - the test's own
+    with pytest.raises(ValueError):  # noqa: PT011 - raised by the test
         asyncio.run(block()) if kind.is_async else block().send(None)
     assert told.lines == ["a", "undo a"]
     assert get_transaction() is None

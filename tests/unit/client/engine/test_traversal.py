@@ -110,7 +110,7 @@ def test_deep_nesting_is_replaced_without_recursion() -> None:
 
 def test_what_is_in_a_value_twice_is_copied_once() -> None:
     value: list[object] = [Mark(1)]
-    for _ in range(60):  # looked into each time, it would take for ever
+    for _ in range(60):  # Traversing it each time would take exponential time.
         value = [value, value]
     left, right = replace(value, (Mark,), unmark)
     assert left is right

@@ -1,4 +1,4 @@
-"""Looking into and copying values of classes with methods of their own: none of those runs."""
+"""Traversing and copying values never calls the methods of their classes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class State2(BaseModel):
 @dataclass(slots=True)
 class Slots:
     x: Any
-    y: Any = field(init=False)  # never assigned
+    y: Any = field(init=False)  # Never assigned.
 
 
 @dataclass
@@ -104,7 +104,7 @@ def test_copies_are_made_without_code_of_their_classes() -> None:
         return 7
 
     picky = Picky(mark)
-    picky.more = 1  # type: ignore[attr-defined] # it is no field
+    picky.more = 1  # type: ignore[attr-defined] # not a field
     touched.clear()
     assert replace(picky, (Mark,), number).__dict__ == {"x": 7, "y": 5, "more": 1}
     assert picky.__dict__ == {"x": mark, "y": 5, "more": 1}

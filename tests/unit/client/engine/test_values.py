@@ -1,6 +1,6 @@
-"""Values of users are passed on, and asked for nothing: every value on every way.
+"""User values are passed on without being accessed: every value on every path.
 
-And whatever a value or an error raises, no run is left open: the fixture `recorder` checks that.
+The fixture `recorder` checks that no run is left open, whatever a value or an error raises.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def test_a_value_as_an_input_of_a_flow_with_retries(
             raise ValueError("once more")
         return name
 
-    # What earlier attempts gave is found by the inputs, as far as those can be hashed.
+    # Results of earlier attempts are found by the inputs, as far as these are hashable.
     assert kind.run(outer) == type(VALUES[maker]()).__name__
 
 
@@ -110,7 +110,7 @@ def test_what_is_one_value_is_given_to_each_call(recorder: Recorder, make: Any) 
     @flow
     def outer() -> None:
         value = make()
-        if type(value) is Hostile:  # it has an __iter__, which map is asked to call
+        if type(value) is Hostile:  # It has an __iter__, which map has to call.
             with pytest.raises(Touched, match="__iter__"):
                 add.map([1, 2], value)
             return
@@ -174,7 +174,7 @@ _CASES = [
     (maker, options)
     for maker in ERRORS
     for options in _OPTIONS
-    # What a condition raises is logged as it is: half a surrogate pair stops the test's own report.
+    # A condition's error is logged unchanged: a lone surrogate would break the test's own report.
     if (maker, options) != ("surrogate", "condition")
 ]
 
@@ -243,7 +243,7 @@ def test_an_error_that_is_false_is_an_error(recorder: Recorder, kind: Kind) -> N
 def test_code_that_is_run_without_a_name_fails_as_any(recorder: Recorder) -> None:
     @task
     def run() -> None:
-        exec("1/0", {"__name__": 5})  # noqa: S102 - what is tested
+        exec("1/0", {"__name__": 5})  # noqa: S102 - the subject of the test
 
     with pytest.raises(ZeroDivisionError):
         run()
@@ -261,7 +261,7 @@ def test_a_state_whose_message_raises_fails_the_run_and_may_be_retried(
     @kind.task(retries=1)
     async def odd() -> State:
         state = Completed()
-        state.message = _Message()  # type: ignore[assignment] # what is tested
+        state.message = _Message()  # type: ignore[assignment] # the subject of the test
         return state
 
     state = kind.run(odd, return_state=True)

@@ -1,4 +1,4 @@
-"""Drawing flows: their function is called, but nothing that it calls, and nothing is reported."""
+"""Drawing a flow calls its function, but none of its tasks and subflows, and reports nothing."""
 
 from __future__ import annotations
 
@@ -132,12 +132,12 @@ def test_what_cannot_be_drawn_is_said(recorder: Recorder) -> None:
 
 @flow(name="asks", flow_run_name="{day}", log_prints=True)
 def asks(day: int) -> Any:
-    """Does beside its calls what needs a run, or has an effect."""
+    """Do things that need a run or have side effects, besides calls."""
     log = get_run_logger()
     log.warning("not to be seen")
     log.getChild("more").warning("not to be seen")
     get_run_logger(get_run_context()).warning("not to be seen")
-    print("printed", runtime.flow_run.name)  # noqa: T201 - it is what is tested
+    print("printed", runtime.flow_run.name)  # noqa: T201 - the subject of the test
     asked_of_the_run()
     progress = create_progress_artifact(5)
     update_progress_artifact(progress, 500)
@@ -187,7 +187,7 @@ def asked_of_the_run() -> None:
 def test_what_needs_a_run_finds_one_and_has_no_effect(
     it: Any, in_loop: bool, flowspan_home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """There is no recorder: nothing is begun that would report, nor a service for variables."""
+    """Without a recorder: no reporter is created, and no service is started for variables."""
 
     async def drawn() -> str:
         return it.generate_mermaid_graph("5")

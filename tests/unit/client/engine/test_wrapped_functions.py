@@ -1,4 +1,4 @@
-"""A flow over a wrapper calls that as its caller did; only the values may be coerced."""
+"""A flow over a wrapper passes on the caller's arguments; only the values may be coerced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def noting(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A wrapper that returns what it was given."""
+    """Return a wrapper that returns its arguments."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -57,7 +57,7 @@ class NotingObject:
 
 
 def every_kind(a: int, /, b: int, c: int = 3, *rest: int, d: int = 4, e: float = 5.0, **more: int):
-    """Has a parameter of each kind."""
+    """Take a parameter of each kind."""
 
 
 CALLS: list[tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...], dict[str, Any]]] = [
@@ -150,7 +150,7 @@ def test_pydantic_fields_as_defaults_are_still_filled_in(recorder: Recorder) -> 
 
 
 def with_session(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A wrapper that gives the function an argument more."""
+    """Return a wrapper that adds an argument."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
