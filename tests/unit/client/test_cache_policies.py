@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class FakeRun:
-    """As much of a run as policies look at."""
+    """A run reduced to the attributes that policies read."""
 
     def __init__(self, run_id: str = "t", flow_run_id: str | None = "f") -> None:
         self.id = run_id

@@ -1,4 +1,4 @@
-"""Real clocks and waits, whatever stands in the place of Python's."""
+"""Real clocks and waits, even if Python's own are patched."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _stopped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def _wall_ns() -> int:
-    return time.clock_gettime_ns(5)  # CLOCK_REALTIME_COARSE: which nothing replaces
+    return time.clock_gettime_ns(5)  # CLOCK_REALTIME_COARSE, which nothing patches.
 
 
 needs_coarse_clock = pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="Linux alone")
@@ -151,7 +151,7 @@ def test_a_loop_that_was_closed_is_not_told() -> None:
 
     asyncio.run(leave())
     called = threading.Event()
-    clock.call_later(0.02, called.set)  # the thread of the timers has survived it
+    clock.call_later(0.02, called.set)  # The timer thread has survived it.
     assert called.wait(WAIT_S)
 
 
@@ -174,7 +174,7 @@ def test_whether_the_clock_is_the_real_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def _own_offset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test may set the clock; the process gets its time back."""
+    """Restore the clock's offset after a test that sets the clock."""
     monkeypatch.setattr(clock, "_offset_ns", clock.offset_ns())
 
 
@@ -198,7 +198,7 @@ def test_a_clock_that_was_set_forward_is_followed(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(clock, "_wall_ns", lambda: _wall_ns() + HOUR_NS)
     assert running() - before < HOUR_NS, "a run that began before keeps its time"
     clock.wall_clock()
-    assert running() - before > HOUR_NS - 1e9  # the coarse clock of this test lags behind
+    assert running() - before > HOUR_NS - 1e9  # The coarse clock of this test lags behind.
 
 
 @pytest.mark.usefixtures("_own_offset")

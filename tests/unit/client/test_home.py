@@ -1,4 +1,4 @@
-"""Where the home is: FLOWSPAN_HOME, the user's data folder, or a private temporary folder."""
+"""The home folder: FLOWSPAN_HOME, the user's data folder, or a private temporary folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The temporary directory, in which the private folder is made."""
+    """The temporary directory, which contains the private folder."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
@@ -31,7 +31,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def data_folder(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | str | Exception], None]:
-    """Sets what platformdirs says."""
+    """A setter for the data folder that platformdirs returns."""
 
     def be(value: Path | str | Exception) -> None:
         def user_data_path(*_: object, **__: object) -> Path:
@@ -46,7 +46,7 @@ def data_folder(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | str | Excep
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is neither HOME nor an entry of the user."""
+    """A user without HOME and without a passwd entry."""
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
 
@@ -145,7 +145,8 @@ def test_a_home_directory_that_is_not_writable_is_named(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(home.os, "access", lambda path, _: Path(path) != tmp_path)  # also for root
+    # This also works for root.
+    monkeypatch.setattr(home.os, "access", lambda path, _: Path(path) != tmp_path)
     data_folder(tmp_path / ".local" / "share" / "flowspan")
     assert find_home({}).is_relative_to(temporary)
     assert f"{tmp_path} is not writable" in caplog.text

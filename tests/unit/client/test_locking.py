@@ -24,7 +24,7 @@ def locks(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def key(tmp_path: Path) -> str:
-    """A key that no other test has."""
+    """A key that no other test uses."""
     return str(tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_a_holder_that_dies_holds_nothing(tmp_path: Path) -> None:
 def test_a_forked_child_has_no_lock(locks: Any, key: str) -> None:
     assert locks.acquire_lock(key, "a", acquire_timeout=0)
     child = os.fork()
-    if not child:  # nothing of the test's may run on in the child
+    if not child:  # The child must not run any test code.
         os._exit(int(locks.is_lock_holder(key, "a")))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert locks.is_lock_holder(key, "a")

@@ -1,4 +1,4 @@
-"""Names of Prefect that are not there: what an import of them says."""
+"""Missing Prefect names: the error of an import."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MODULES_OF_PREFECT = [
     *("utilities.pydantic", "utilities.templating", "utilities.text", "utilities.timeout"),
     *("variables", "workers", "workers.base"),
 ]
-"""Modules that programs import, of Prefect 3.9."""
+"""Modules of Prefect 3.9 that programs import."""
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -64,12 +64,12 @@ def test_a_missing_name_says_what_to_use(module: str, name: str) -> None:
         getattr(found, name)
     assert NAMES[module][name] in str(refused.value)
     with pytest.raises(ImportError) as caught:
-        exec(f"from {home} import {name}")  # noqa: S102 - as a program would
+        exec(f"from {home} import {name}")  # noqa: S102 - imports as a program does
     assert NAMES[module][name] in str(caught.value)
 
 
 def missing_on_the_page() -> list[tuple[str, str]]:
-    """The names that the page says are missing, with the modules that have them in Prefect."""
+    """Return the missing names on the page, with the modules that have them in Prefect."""
     homes = {"prefect": "", "settings objects": "settings"}
     return [
         (homes.get(group, group), name)
@@ -89,7 +89,7 @@ def test_the_import_of_each_name_that_the_page_misses_says_what_to_use(
     assert import_fact(f"prefect.{module}.{name}".replace("..", ".")).note
     home = f"flowspan.{module}".rstrip(".")
     with pytest.raises(ImportError, match=r" has no .*\. [A-Zf`]"):
-        exec(f"from {home} import {name}")  # noqa: S102 - as a program would
+        exec(f"from {home} import {name}")  # noqa: S102 - imports as a program does
 
 
 @pytest.mark.parametrize("name", MODULES_OF_PREFECT)

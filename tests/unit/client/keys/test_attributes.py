@@ -30,7 +30,7 @@ def with_prefix(prefix: Any) -> Any:
         def wrapper(*args: Any) -> Any:
             return wrapper.prefix, fn(*args)  # type: ignore[attr-defined] # set below
 
-        wrapper.prefix = prefix  # type: ignore[attr-defined] # what this is about
+        wrapper.prefix = prefix  # type: ignore[attr-defined] # under test
         return wrapper
 
     return decorate
@@ -59,7 +59,7 @@ def of_a_helper(prefix: Any) -> Any:
     def helper(day: str) -> Any:
         return day
 
-    helper.prefix = prefix  # type: ignore[attr-defined] # what this is about
+    helper.prefix = prefix  # type: ignore[attr-defined] # under test
 
     @task
     def load(day: str) -> Any:
@@ -72,7 +72,7 @@ def of_its_function(prefix: Any) -> Any:
     def load(day: str) -> Any:
         return load.prefix, day  # type: ignore[attr-defined] # set below
 
-    load.prefix = prefix  # type: ignore[attr-defined] # what this is about
+    load.prefix = prefix  # type: ignore[attr-defined] # under test
     return task(load)
 
 
@@ -81,7 +81,7 @@ def of_a_function_without_closure(prefix: Any) -> Any:
         return day
 
     made = task(load)
-    load.prefix = prefix  # type: ignore[attr-defined] # what this is about
+    load.prefix = prefix  # type: ignore[attr-defined] # under test
     return made
 
 
@@ -90,7 +90,7 @@ def of_the_task(prefix: Any) -> Any:
     def load(day: str) -> Any:
         return load.prefix, day  # type: ignore[attr-defined] # set below
 
-    load.prefix = prefix  # type: ignore[attr-defined] # what this is about
+    load.prefix = prefix  # type: ignore[attr-defined] # under test
     return load
 
 
@@ -115,7 +115,7 @@ def of_a_cached_function(prefix: Any) -> Any:
     def load(day: str) -> Any:
         return load.prefix, day  # type: ignore[attr-defined] # set below
 
-    load.prefix = prefix  # type: ignore[attr-defined] # what this is about
+    load.prefix = prefix  # type: ignore[attr-defined] # under test
     return task(load)
 
 
@@ -135,7 +135,7 @@ def of_a_methods_function(prefix: Any) -> Any:
         def load(self, day: str) -> Any:
             return type(self).load.prefix, day  # type: ignore[attr-defined] # set below
 
-    Local.load.prefix = prefix  # type: ignore[attr-defined] # what this is about
+    Local.load.prefix = prefix  # type: ignore[attr-defined] # under test
     return task(Local().load)
 
 
@@ -143,7 +143,7 @@ def of_an_asynchronous(prefix: Any) -> Any:
     async def load(day: str) -> Any:
         return load.prefix, day  # type: ignore[attr-defined] # set below
 
-    load.prefix = prefix  # type: ignore[attr-defined] # what this is about
+    load.prefix = prefix  # type: ignore[attr-defined] # under test
     return task(load)
 
 
@@ -151,7 +151,7 @@ def of_a_generator(prefix: Any) -> Any:
     def load(day: str) -> Any:
         yield load.prefix, day  # type: ignore[attr-defined] # set below
 
-    load.prefix = prefix  # type: ignore[attr-defined] # what this is about
+    load.prefix = prefix  # type: ignore[attr-defined] # under test
     return task(load)._collected
 
 
@@ -195,14 +195,14 @@ def test_an_attribute_counts_as_it_is_at_the_call(policy: CachePolicy) -> None:
 def test_a_copy_in_another_process_is_the_same_task(policy: CachePolicy) -> None:
     for make in MAKERS:
         if make is below_a_decorator or make is of_a_cached_function:
-            continue  # cloudpickle cannot copy them
+            continue  # cloudpickle cannot copy them.
         load = make("a")
-        copied = pickle.loads(cloudpickle.dumps(load))  # noqa: S301 - of this test
+        copied = pickle.loads(cloudpickle.dumps(load))  # noqa: S301 - pickled by this test
         assert key(policy, load) == key(policy, copied)
 
 
 def counted(fn: Any) -> Any:
-    """A decorator that keeps what changes with each call in attributes of its function."""
+    """Decorate a function with a wrapper that keeps changing data in function attributes."""
 
     @functools.wraps(fn)
     def wrapper(*args: Any) -> Any:

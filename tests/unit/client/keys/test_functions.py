@@ -1,4 +1,4 @@
-"""Functions, classes and what else can be called, as inputs."""
+"""Functions, classes and other callables as inputs."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def with_attribute(factor: Any) -> Callable[[Any], Any]:
     def function(value: Any) -> Any:
         return value * function.factor  # type: ignore[attr-defined] # set below
 
-    function.factor = factor  # type: ignore[attr-defined] # what this is about
+    function.factor = factor  # type: ignore[attr-defined] # under test
     return function
 
 
@@ -163,7 +163,7 @@ def test_functions_are_told_apart_by_what_they_hold(make: Callable[[Any], Any]) 
 
 
 DIFFERENT: dict[str, list[Any]] = {
-    # On one line, and so of one source.
+    # All on one line, and so with the same source line.
     "lambdas": [*(lambda v, n=n: v * n for n in (1, 2, 3)), lambda v: v, lambda v: -v],
     "constants": [lambda v: v + 1, lambda v: v + 2, lambda v: v + 1.0, lambda v: v + True],
     "globals": [lambda v: FACTOR + v, lambda v: TABLE[v], lambda v: math.pi + v, lambda v: v],
@@ -241,7 +241,7 @@ def test_the_global_that_cannot_be_hashed_is_named() -> None:
 
 
 def test_nothing_is_called() -> None:
-    """Neither a function that is referred to, nor properties, nor what a metaclass makes up."""
+    """Hashing calls no referenced function, no property and no metaclass `__getattr__`."""
 
     class Meta(type):
         def __getattr__(cls, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Which values have the same hash, and which have not."""
+"""Equal and different hashes of values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from flowspan.core.keys.hashing import stable_hash
 from flowspan.exceptions import HashError
 
 BERLIN = ZoneInfo("Europe/Berlin")
-AUTUMN = dt.datetime(2026, 10, 25, 2, 30)  # noqa: DTZ001 - such values come, too
+AUTUMN = dt.datetime(2026, 10, 25, 2, 30)  # noqa: DTZ001 - naive times are supported
 
 
 class Text(str):
@@ -151,7 +151,7 @@ class BothWays:
 
 
 def hiding(thing: Any, value: int) -> Any:
-    """The thing with another attribute behind its slot."""
+    """Set an instance attribute that is hidden by a slot."""
     thing.__dict__["a"] = value
     return thing
 
@@ -181,7 +181,7 @@ class OfDefined(Defined):
 
 
 class Stateful:
-    """Pickled by a `__getstate__` of its own."""
+    """Pickled through its own `__getstate__`."""
 
     def __init__(self, x: int) -> None:
         self.x = x
@@ -192,7 +192,7 @@ class Stateful:
 
 
 class Reduced:
-    """Pickled by a `__reduce__` of its own."""
+    """Pickled through its own `__reduce__`."""
 
     def __init__(self, x: int) -> None:
         self.x = x
@@ -211,14 +211,14 @@ class Node:
 
 
 def with_(thing: Any, **attributes: Any) -> Any:
-    """The thing with more attributes, set as they can be set on frozen ones."""
+    """Set attributes in a way that also works on frozen objects."""
     for name, value in attributes.items():
         object.__setattr__(thing, name, value)
     return thing
 
 
 def read(thing: Any) -> Any:
-    """The thing whose cached properties were computed."""
+    """Compute the cached properties of an object."""
     assert thing.twice
     return thing
 
@@ -363,7 +363,7 @@ def shared(value: Any) -> list[Any]:
 EQUAL: dict[str, tuple[Any, Any]] = {
     "NaN": (float("nan"), -float("nan")),
     "order of a dictionary": ({1: "a", "b": 2, None: 3}, {None: 3, "b": 2, 1: "a"}),
-    # Both numbers belong into the same place of the table, so the first that comes is the first.
+    # Both numbers hash to the same table entry, so iteration follows insertion order.
     "order of a set": ({0, 8}, {8, 0}),
     "order of a dictionary's subclass": (Table({1: 2, 3: 4}), Table({3: 4, 1: 2})),
     "order of a defaultdict": (
@@ -515,7 +515,7 @@ print(identity_of(made_task(tags)), made_task(tags).code.source)
 
 
 def test_hashes_are_the_same_in_every_process(tmp_path: pathlib.Path) -> None:
-    """Of instances of classes of the program itself, too, and of what holds sets."""
+    """This includes instances of the program's own classes, and objects that contain sets."""
     (tmp_path / "program.py").write_text(PROGRAM)
     found = {
         subprocess.run(
@@ -545,7 +545,7 @@ print(identity_of(load))
 
 
 def test_tasks_of_two_programs_are_told_apart(tmp_path: pathlib.Path) -> None:
-    """Both are `__main__`."""
+    """Both programs run as `__main__`."""
     found = []
     for name, result in (("one.py", "x"), ("two.py", "-x"), ("three.py", "x")):
         (tmp_path / name).write_text(TASKS.format(result=result))

@@ -1,4 +1,4 @@
-"""Which tasks are one task, by their keys."""
+"""Task identity: which tasks share their keys."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ POLICIES = [
 def key(
     policy: CachePolicy, of: Any, *positional: Any, args: tuple[Any, ...] | None = None
 ) -> str | None:
-    """The key of a call of a task, in the one flow run."""
+    """Return the key of a task's call in a fixed flow run."""
     run: Any = SimpleNamespace(id="task-run", flow_run_id="flow-run")
     if args is None:
         args = positional or ("m",) * (2 if of.fn is query else 1)
@@ -220,7 +220,7 @@ def twice_defined(day: str) -> str:
 first_defined = twice_defined
 
 
-@task  # type: ignore[no-redef] # what this is about
+@task  # type: ignore[no-redef] # under test
 def twice_defined(day: str) -> str:
     return day[::-1]
 
@@ -236,7 +236,7 @@ DIFFERENT: dict[str, list[Any]] = {
     "classes": [task(Base.load), task(Derived.load), task(Base.free)],
     "one qualified name": [conditional(1), conditional(2)],
     "defined twice": [first_defined, twice_defined],
-    # On one line, and so of one source.
+    # All on one line, and so with the same source line.
     "lambdas": [task(name="x")(f) for f in (lambda d: d, lambda d: -d, lambda d: d + 1)],
     "makers": [make("a") for make in MAKERS],
 }
@@ -257,10 +257,10 @@ def test_other_options_make_no_other_task(policy: CachePolicy) -> None:
 
 
 def of_a_template(table: Any) -> Any:
-    """A task of code that is run for each table, with a counter that it changes itself."""
+    """Return a task from code that is executed per table, with a counter that it changes."""
     namespace = {"TABLES": (table, 1), "calls": 0}
     source = "def load(day):\n    global calls\n    calls += 1\n    return TABLES, day"
-    exec(source, namespace)  # noqa: S102 - as programs do that make tasks of templates
+    exec(source, namespace)  # noqa: S102 - as in programs that generate tasks
     return task(namespace["load"])
 
 
@@ -283,7 +283,7 @@ def test_the_loop_variable_counts_as_it_is_at_the_call() -> None:
 
         @task
         def load(day: str) -> Any:
-            return table, day  # noqa: B023 - what this is about
+            return table, day  # noqa: B023 - the subject of the test
 
         tasks.append(load)
     assert key(INPUTS, tasks[0]) == key(INPUTS, tasks[1])
@@ -301,7 +301,7 @@ def test_what_is_changed_in_place_counts() -> None:
 
 
 def test_what_a_task_changes_itself_counts_as_it_was() -> None:
-    """A test that counts the calls of a cached task must not make it another task by that."""
+    """For example, a cached task that counts its calls must keep its key."""
     calls: list[str] = []
     counts: dict[str, int] = {"n": 0}
     number = 0
@@ -352,7 +352,7 @@ def test_calls_with_the_same_inputs_share_a_key() -> None:
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
 def test_a_copy_in_another_process_is_the_same_task(policy: CachePolicy) -> None:
     for each in (closing({"t": ["a"]}), by_keyword("a"), once_defined, a_partial("a")):
-        copied = pickle.loads(cloudpickle.dumps(each))  # noqa: S301 - of this test
+        copied = pickle.loads(cloudpickle.dumps(each))  # noqa: S301 - pickled by this test
         assert key(policy, each) == key(policy, copied)
 
 
@@ -383,7 +383,7 @@ def wrapped(x):
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A module whose file can be edited; `tmp_path / "edited_module.py"`."""
+    """A module whose file can be edited: `tmp_path / "edited_module.py"`."""
     path = tmp_path / "edited_module.py"
     path.write_text(SOURCE)
     monkeypatch.syspath_prepend(tmp_path)
@@ -400,7 +400,7 @@ def test_the_source_is_that_of_the_code_that_runs(module: Any, tmp_path: Path) -
     names = ("load", "wrapped")
     old = [getattr(module, name) for name in names]
     old += [each.with_options(retries=2) for each in old]
-    old.append(module.make())  # decorated after the edit, of code from before it
+    old.append(module.make())  # Decorated after the edit, from code that is older than the edit.
     keys = {key(TASK_SOURCE, each) for each in old}
     assert len(keys) == 3
     del sys.modules["edited_module"]
@@ -422,9 +422,9 @@ def test_a_function_without_source_has_its_code() -> None:
 
 
 def made_by_code(source: str, **namespace: Any) -> Any:
-    """The task of code that is run in a namespace of its own."""
+    """Return a task from code that is executed in a namespace of its own."""
     namespace["task"] = task
-    exec(source, namespace)  # noqa: S102 - as programs do that make tasks of templates
+    exec(source, namespace)  # noqa: S102 - as in programs that generate tasks
     return namespace["load"]
 
 
@@ -508,7 +508,7 @@ def test_methods_of_an_enumeration_count() -> None:
 
 
 def in_the_program(table: Any) -> Any:
-    """A task of code that is run in a copy of the program's namespace."""
+    """Return a task from code that is executed in a copy of the program's namespace."""
     namespace = {**vars(sys.modules["__main__"]), "TABLE": table}
     exec("def load(day): return TABLE, day", namespace)  # noqa: S102 - see above
     return task(namespace["load"])
@@ -522,7 +522,7 @@ def test_a_copy_of_the_programs_namespace_counts(policy: CachePolicy) -> None:
 
 
 def wrapper_of_the_program(table: Any) -> Any:
-    """A function of the program that has the name of what it wraps."""
+    """Return a function of the program with the name of the function that it wraps."""
 
     def wrapper(day: str) -> Any:
         return table, day
@@ -541,8 +541,8 @@ def test_wrappers_are_told_apart_in_a_worker_process(
     keys = [key(policy, each) for each in (by_name, by_code)]
     pickles = [cloudpickle.dumps(each) for each in (by_name, by_code)]
     monkeypatch.setattr(names, "_of_program", "program")
-    for _ in range(2):  # in the worker, and in a worker of the worker
-        copied = [pickle.loads(each) for each in pickles]  # noqa: S301 - of this test
+    for _ in range(2):  # In the worker, and in a worker of the worker.
+        copied = [pickle.loads(each) for each in pickles]  # noqa: S301 - pickled by this test
         assert [key(policy, each) for each in copied] == keys
         pickles = [cloudpickle.dumps(each) for each in copied]
     assert len(set(keys)) == 2
@@ -569,5 +569,5 @@ def test_a_partial_that_was_looked_at_is_the_same() -> None:
         fn = kind(closing("a").fn)
         load = task(name="load")(lambda day, fn=fn: fn(day))
         before = key(RUN_ID, load), stable_hash(fn)
-        assert vars(fn) == {}  # it has a dictionary from now on
+        assert vars(fn) == {}  # It has a dictionary from here on.
         assert (key(RUN_ID, load), stable_hash(fn)) == before

@@ -1,4 +1,4 @@
-"""A value has one key, whoever looked at it, and whether it or its class was pickled."""
+"""The key of a value does not depend on accesses to it, or on pickling it or its class."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ for value, known in zip(values, keys):
 
 
 def test_whoever_looked_at_a_value_or_pickled_it_changes_nothing(tmp_path: pathlib.Path) -> None:
-    """Nor its class, which goes to worker processes by value if it is of the program itself."""
+    """The same holds for its class, which is pickled by value if the program itself defines it."""
     for name, program in (("program.py", LOOKED_AT), ("read.py", READ)):
         (tmp_path / name).write_text(program)
         found = subprocess.run(

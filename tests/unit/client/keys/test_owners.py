@@ -1,4 +1,4 @@
-"""Objects whose methods are called, in the identity of a task or in its inputs."""
+"""Objects whose methods are called, as part of a task's identity or as inputs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Loader:
     def rows(self, day: str) -> Any:
         yield self.table, day
 
-    def of_this(this, self: str) -> Any:  # noqa: N805 - what this is about
+    def of_this(this, self: str) -> Any:  # noqa: N805 - the subject of the test
         return this.table, self
 
     def of_two(self, day: str, other: str) -> Any:
@@ -70,7 +70,7 @@ def plain(day: str, **others: Any) -> Any:
 
 
 def with_class(table: Any) -> Any:
-    """The class holds what the other makers give to an object."""
+    """Return a task whose class holds the data that other makers store in an object."""
 
     class Local:
         held = table
@@ -138,7 +138,7 @@ def test_objects_tell_tasks_apart(policy: CachePolicy, kind: str) -> None:
     tasks = [make(table) for table in tables]
     keys = [key(policy, each, args=args) for each in tasks]
     if kind == "partial of all" and policy == INPUTS:
-        assert set(keys) == {None}  # such a task has no inputs
+        assert set(keys) == {None}  # Such a task has no inputs.
         return
     assert None not in keys
     assert len(set(keys)) == len(tables)
@@ -150,7 +150,7 @@ def test_objects_tell_tasks_apart(policy: CachePolicy, kind: str) -> None:
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
 def test_a_copy_in_another_process_is_the_same_task(policy: CachePolicy, kind: str) -> None:
     load = MAKERS[kind]("a")
-    copied = pickle.loads(cloudpickle.dumps(load))  # noqa: S301 - of this test
+    copied = pickle.loads(cloudpickle.dumps(load))  # noqa: S301 - pickled by this test
     args = calls(kind)
     assert key(policy, load, args=args) == key(policy, copied, args=args)
 
@@ -182,7 +182,7 @@ def test_an_object_is_asked_for_nothing() -> None:
 
 
 class Counting:
-    """Changes itself with each call, and is changed from outside as well."""
+    """Changes its own attributes with each call; the test changes them as well."""
 
     def __init__(self, table: Any) -> None:
         self.table = table

@@ -97,7 +97,7 @@ def column_by_column() -> pd.DataFrame:
 
 
 def gaps(number: int) -> Any:
-    """Equal records, with something else in the bytes between their fields."""
+    """Return equal records with different padding bytes between their fields."""
     made = np.full(FIELDS.nbytes, number, dtype=np.uint8).view(FIELDS.dtype)
     for name in ("a", "b"):
         made[name] = FIELDS[name]

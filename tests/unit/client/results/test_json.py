@@ -1,4 +1,4 @@
-"""What JSON gives back as what it was, and what it refuses when it is written."""
+"""Round trips through JSON, and values that are rejected when written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from flowspan.core.keys.hashing import stable_hash
 from flowspan.exceptions import SerializationError
 from flowspan.serializers import JSONSerializer, get_serializer
 
-AUTUMN = dt.datetime(2026, 10, 25, 2, 30)  # noqa: DTZ001 - such values come, too
+AUTUMN = dt.datetime(2026, 10, 25, 2, 30)  # noqa: DTZ001 - naive times are supported
 
 
 class Colour(enum.Enum):
@@ -40,7 +40,7 @@ class Text(enum.StrEnum):
     A = "a"
 
 
-class OldText(str, enum.Enum):  # noqa: UP042 - as it was written before Python 3.11
+class OldText(str, enum.Enum):  # noqa: UP042 - the style before Python 3.11
     A = "a"
 
 
@@ -98,7 +98,7 @@ class Computed(BaseModel):
     model_config = ConfigDict(extra="forbid")
     x: int
 
-    @computed_field  # type: ignore[prop-decorator] # as pydantic has it
+    @computed_field  # type: ignore[prop-decorator] # pydantic's documented order
     @property
     def twice(self) -> int:
         return 2 * self.x
@@ -216,7 +216,7 @@ class Initialised:
 
 @dataclass
 class Kinds:
-    """With all that `__dataclass_fields__` names besides fields."""
+    """A dataclass with every kind of entry that `__dataclass_fields__` has besides fields."""
 
     kind: typing.ClassVar[str] = "row"
     unset: typing.ClassVar[int]
@@ -311,7 +311,7 @@ def listed(*items: int) -> ListOf:
 
 
 def zone_of_file() -> ZoneInfo:
-    """A time zone whose rules are those of a file, whatever its key is."""
+    """Return a time zone with rules from a file, which may differ from its key."""
     path = next(Path(folder, "UTC") for folder in TZPATH if Path(folder, "UTC").is_file())
     with path.open("rb") as file:
         return ZoneInfo.from_file(file, key="Europe/Berlin")
@@ -343,7 +343,7 @@ FAITHFUL: dict[str, Any] = {
     "excluded at its default": Excluding(x=1),
     "private at its default": Private(x=1),
     "computed": Computed(x=1),
-    "extra": Extra(a=1),  # type: ignore[call-arg] # what this is about
+    "extra": Extra(a=1),  # type: ignore[call-arg] # the subject of the test
     "fields set, of all": Defaults(a=0, b=1),
     "fields set, of some": Defaults(a=0),
     "fields set, of none": Defaults(),
@@ -389,7 +389,7 @@ FAITHFUL: dict[str, Any] = {
     "texts": ["\ud800", "\x00", b"\xff", bytearray(b"x"), UUID(int=5)],
 }
 
-# pydantic before 2.11 validates such a model by its one alias only, and dumps it by the other.
+# pydantic before 2.11 validates such a model by one alias and dumps it by the other.
 if "by_name" in inspect.signature(BaseModel.model_validate).parameters:
     FAITHFUL["aliased twice"] = AliasedTwice(inX=1)
 

@@ -64,7 +64,7 @@ class Model(BaseModel):
 
 
 class Reversed:
-    """A serializer of the user's."""
+    """A custom serializer."""
 
     def dumps(self, obj: Any) -> bytes:
         return str(obj).encode()[::-1]
@@ -74,7 +74,7 @@ class Reversed:
 
 
 class Shifted(Serializer):
-    """One that is known by a name, with an option."""
+    """A custom serializer with a type name and an option."""
 
     type: str = "shifted-by"
     by: int = 1
@@ -109,7 +109,7 @@ def test_objects_come_back_as_what_they_were(name: str, value: Any) -> None:
     serializer = get_serializer(name)
     found = serializer.loads(serializer.dumps(value))
     if name.endswith("json") and isinstance(value, list) and isinstance(value[1], dict):
-        value = [value[0], {"a": list(value[1]["a"])}]  # as documented
+        value = [value[0], {"a": list(value[1]["a"])}]  # The documented example.
     assert found == value
     assert type(found) is type(value)
 
@@ -177,7 +177,7 @@ def test_options_of_json() -> None:
 
 def test_another_library_for_json(monkeypatch: pytest.MonkeyPatch) -> None:
     class Bytes:
-        """Writes bytes, and knows no `object_hook`, as orjson."""
+        """A JSON library that writes bytes and has no `object_hook`, like orjson."""
 
         @staticmethod
         def dumps(value: Any) -> bytes:
@@ -229,11 +229,11 @@ def test_a_serializer_that_is_not_there() -> None:
 
 
 class SilentError(Exception):
-    """An error without text, as a bare `raise KeyError` is."""
+    """An error without a message, like a bare `raise KeyError`."""
 
 
 class Refusing:
-    """A value, and a serializer, that raise an error without text."""
+    """A value and serializer that raise an error without a message."""
 
     def __init__(self) -> None:
         raise SilentError

@@ -20,7 +20,7 @@ class Store:
 
 
 class Closing:
-    """Lets go of something at its end."""
+    """Releases a resource when it is deleted."""
 
     closed: list[Any] = []  # noqa: RUF012 - of the class
 
@@ -32,7 +32,7 @@ class Closing:
 
 
 class Uploading(io.BytesIO):
-    """Does more than to forget its content at its end."""
+    """Has a side effect in `close`."""
 
     uploaded: list[bytes] = []  # noqa: RUF012 - of the class
 
@@ -143,5 +143,5 @@ def test_depth_is_no_matter() -> None:
     for _ in range(100_000):
         deep = [deep]
     assert Snapshot(deep).load() is deep
-    while deep:  # Python itself would take it apart recursively
+    while deep:  # Python itself would deallocate it recursively.
         deep = deep[0]

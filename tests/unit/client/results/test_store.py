@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["path", "file", "memory"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """The folder of a store: by a path, by a file URL, or one that only fsspec knows."""
+    """The folder of a store, given by a path, by a file URL, or by a URL that only fsspec knows."""
     where: Any = {
         "path": tmp_path / "results",
         "file": (tmp_path / "a b").as_uri(),
@@ -50,7 +50,7 @@ def test_what_is_written_is_found(folder: Any) -> None:
 
 def test_what_has_expired_is_not_found(folder: Any) -> None:
     store = ResultStore(folder)
-    now = datetime.now(UTC)  # noqa: TID251 - the store's clock is the real one
+    now = datetime.now(UTC)  # noqa: TID251 - the store uses the real clock
     store.write(1, key="old", expiration=now - timedelta(seconds=1))
     store.write(2, key="new", expiration=now + timedelta(hours=1))
     assert not store.exists("old")

@@ -1,4 +1,4 @@
-"""Results in places that only a run has named are not read, unless the caller trusts them."""
+"""Results at locations that only a run has named are not read unless the caller trusts them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOME_RESULTS = "results"
 
 
 class Bomb:
-    """A value whose pickle makes a file when it is read."""
+    """A value whose pickle creates a file when loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,7 +40,7 @@ class Bomb:
 
 @pytest.fixture(autouse=True)
 def configured(monkeypatch: pytest.MonkeyPatch) -> dict[str, None]:
-    """The storages of this process: those of other tests do not count."""
+    """The configured storages of this process, without the ones of other tests."""
     fresh: dict[str, None] = {}
     monkeypatch.setattr(trust_module, "_configured", fresh)
     return fresh
@@ -48,7 +48,7 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> dict[str, None]:
 
 @pytest.fixture
 def bomb(tmp_path: Path) -> Iterator[Path]:
-    """What a bomb makes: it must not be there at the end."""
+    """The file that a bomb creates; it must not exist at the end."""
     path = tmp_path / "exploded"
     yield path
     assert not path.exists()
@@ -253,7 +253,7 @@ def test_a_serializer_that_the_state_does_not_name_is_not_imported(flowspan_home
 
 
 def test_an_index_leads_only_to_trusted_storages(tmp_path: Path, bomb: Path) -> None:
-    """What is found by key in a folder for metadata says where the value is, too."""
+    """The entry of a key in a metadata folder also states the location of the value."""
     elsewhere = write(tmp_path / "elsewhere" / "x", Bomb(bomb))
     lead = made_record(1, PickleSerializer(), key="key", created_ns=1)
     object.__setattr__(lead, "location", elsewhere)
@@ -279,7 +279,7 @@ def test_what_is_no_file_is_no_result(kind: str, flowspan_home: Path) -> None:
 
 
 def test_a_pickle_is_a_bomb_where_it_is_trusted(tmp_path: Path) -> None:
-    """The tests above would see one."""
+    """Proves that the tests above would notice a loaded pickle."""
     path = tmp_path / "exploded"
     url = write(tmp_path / "elsewhere" / "x", Bomb(path))
     state_at(url).result(trust=True)

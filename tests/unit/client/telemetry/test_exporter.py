@@ -1,4 +1,4 @@
-"""The exporter: nothing waits for it, nothing is lost that can be delivered, one warning."""
+"""The exporter never blocks, loses no deliverable span, and warns once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WAIT_S = 30
 
 
 class FakeTransport:
-    """Keeps the names of spans; fails as it is told."""
+    """Records the names of spans; raises the configured failures."""
 
     def __init__(self) -> None:
         self.requests: list[list[str]] = []
@@ -68,7 +68,7 @@ Make = "Callable[..., tuple[ExportingProcessor, FakeTransport, Callable[[str], N
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    """Makes a processor over a fake transport, and what ends a span with a name."""
+    """Create a processor over a fake transport, and a function that ends a span with a name."""
     monkeypatch.setattr(exporter_module, "_FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(exporter_module, "_GATHER_S", 3600)
     made = []

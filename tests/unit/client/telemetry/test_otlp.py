@@ -1,4 +1,4 @@
-"""The own encoder of OTLP against the official one."""
+"""flowspan's OTLP encoder against the official one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def theirs(*spans: ReadableSpan) -> ExportTraceServiceRequest:
 
 
 def in_order(request: ExportTraceServiceRequest) -> ExportTraceServiceRequest:
-    """With the attributes of spans by name: their order says nothing."""
+    """Sort the attributes of spans by name: their order has no meaning."""
     for resource_spans in request.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
@@ -61,7 +61,7 @@ def in_order(request: ExportTraceServiceRequest) -> ExportTraceServiceRequest:
     return request
 
 
-# Releases of 2025 drop an attribute whose value is None; later ones encode it, and so do we.
+# Releases of 2025 drop an attribute with the value None; later releases encode it, as we do.
 OFFICIAL_KNOWS_NONE = bool(
     encode_spans([make_span(attributes={"none": None})])
     .resource_spans[0]

@@ -1,4 +1,4 @@
-"""The context of a span between processes."""
+"""Span context across processes."""
 
 from __future__ import annotations
 

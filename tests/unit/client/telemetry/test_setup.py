@@ -1,4 +1,4 @@
-"""Whether to trace and where to."""
+"""Enabling of tracing, and its target."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ENDPOINT = "http://collector:4317"
 
 @pytest.fixture(autouse=True)
 def no_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a fresh process: no global provider."""
+    """Remove the global provider, as in a fresh process."""
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
 
 
 @pytest.fixture
 def targets(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Target]]:
-    """Where spans would be sent; nothing is."""
+    """The targets that spans would be sent to; nothing is sent."""
     seen: list[Target] = []
 
     class Nowhere:

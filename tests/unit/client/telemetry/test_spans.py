@@ -1,4 +1,4 @@
-"""The span of a run, as an in-memory exporter sees it."""
+"""The span of a run, as exported to memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flowspan.telemetry.run_span import RunSpan, SpanTracer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What the engine tells spans are numbers.
+# The engine passes states to spans as numbers.
 CANCELLED, COMPLETED = StateType.CANCELLED.number, StateType.COMPLETED.number
 CRASHED, FAILED = StateType.CRASHED.number, StateType.FAILED.number
 
@@ -31,7 +31,7 @@ S = 1_000_000_000
 
 
 class Traced:
-    """A tracer over a provider of its own, and what it exported."""
+    """A tracer with its own provider, and the exported spans."""
 
     def __init__(
         self, *, is_lean: bool, environ: Mapping[str, str] | None = None, sampler=None
@@ -61,7 +61,7 @@ class Traced:
 
     @property
     def spans(self) -> dict[str, ReadableSpan]:
-        """What was exported, by name; for tests in which names are unique."""
+        """The exported spans by name; for tests in which names are unique."""
         return {span.name: span for span in self.exporter.get_finished_spans()}
 
 
@@ -83,7 +83,7 @@ def make_definition(name: str) -> Definition:
 
 
 def sample() -> None:
-    """The function of all runs here."""
+    """The function of all runs in this module."""
 
 
 def event_names(span: ReadableSpan) -> list[str]:
@@ -92,7 +92,7 @@ def event_names(span: ReadableSpan) -> list[str]:
 
 @pytest.fixture(params=[True, False], ids=["lean", "sdk"])
 def is_lean(request: pytest.FixtureRequest) -> bool:
-    """Whether the provider is flowspan's own, or the program's."""
+    """True for flowspan's own provider, False for the program's."""
     return request.param
 
 
@@ -102,10 +102,10 @@ def traced(is_lean: bool) -> Traced:
 
 
 def raised(error: BaseException) -> BaseException:
-    """The error with a traceback."""
+    """Return the error with a traceback."""
     try:
         raise error
-    except BaseException as caught:  # noqa: BLE001 - that is what it is for
+    except BaseException as caught:  # noqa: BLE001 - any error can be passed
         return caught
 
 

@@ -1,4 +1,4 @@
-"""A gRPC server in the test that answers as it is told."""
+"""A gRPC server inside the test process with scripted answers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class Scripted(grpc.GenericRpcHandler):
-    """Answers calls by the functions that are put into `unary` and `streams`.
+    """Answers calls with the functions in `unary` and `streams`.
 
     Attributes:
-        unary: By the path of the method: takes a request and the context, returns the answer.
-        streams: The same for methods that answer with a stream: returns an iterator.
-        requests: What came, by path.
+        unary: Functions by method path: take a request and the context, return the answer.
+        streams: The same for methods that answer with a stream: return an iterator.
+        requests: The received requests, by method path.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Scripted(grpc.GenericRpcHandler):
 
 @contextmanager
 def scripted_client(folder: Path, script: Scripted, **options) -> Iterator[SyncFlowspanClient]:
-    """A client of a server that answers by the script, over a Unix socket in the folder."""
+    """Yield a client of a scripted server, which listens on a Unix socket in the folder."""
     address = f"unix:{folder}/scripted.sock"
     server = grpc.server(ThreadPoolExecutor(4))
     server.add_generic_rpc_handlers((script,))
@@ -74,7 +74,7 @@ def scripted_client(folder: Path, script: Scripted, **options) -> Iterator[SyncF
 def fail(
     context: grpc.ServicerContext, code: str, message: str, *, reason: str, advice: str = ""
 ) -> None:
-    """Ends the call as flowspan's service does: with an ErrorInfo."""
+    """Abort the call as flowspan's service does: with an ErrorInfo."""
     detail = any_pb2.Any()
     detail.Pack(
         error_details_pb2.ErrorInfo(

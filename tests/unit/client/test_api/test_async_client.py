@@ -1,4 +1,4 @@
-"""The asynchronous face: it calls what the blocking one calls, and goes on in the same way."""
+"""The async client: the same calls as the sync client, and the same behaviour."""
 
 from __future__ import annotations
 

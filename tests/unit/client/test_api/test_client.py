@@ -1,4 +1,4 @@
-"""The client against a server that answers as the test says."""
+"""The client against a server with scripted answers."""
 
 from __future__ import annotations
 

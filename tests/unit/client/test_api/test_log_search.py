@@ -1,4 +1,4 @@
-"""What of a search for log records the service is asked, and what is left to look at."""
+"""Log searches: the filters sent to the service, and the filters applied by the client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States as the service tells of them answer what the process's own answer."""
+"""States from the service and states of this process give the same answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowspan.core.state_types import StateQuestions
 
 
 def ended_with(state: State | ToldState) -> Any:
-    """What stands for a result; what has not ended raises it."""
+    """Return the result or failure; for an open state, return the error that it raises."""
     try:
         return state.result(raise_on_failure=False)
     except exceptions.UnfinishedRun as error:

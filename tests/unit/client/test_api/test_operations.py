@@ -1,4 +1,4 @@
-"""Every operation names a method that the protos have, and both clients have every operation."""
+"""Every operation uses a method of the protos, and both clients have every operation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OPERATIONS = {
     name: getattr(Operations, name) for name in vars(Operations) if not name.startswith("_")
 }
 STREAMED = {"/flowspan.v1.ReportService/Report"}
-"""What the reporter speaks, for runs of this process; ReportBatch does the same by calls."""
+"""The reporter's method, for runs of this process; the client uses ReportBatch instead."""
 
 
 def first_call(function) -> Call | Open:

@@ -1,4 +1,4 @@
-"""Runs for tests of what shows them."""
+"""Runs for tests of views."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def make_run(
     state_name: str = "",
     **fields,
 ) -> FlowRun | TaskRun:
-    """A run that began `began_s` seconds after a minute before NOW; open, it was made then."""
+    """Return a run that started `began_s` seconds after NOW minus one minute."""
     began = kind not in {StateType.PENDING, StateType.SCHEDULED}
     start = NOW - timedelta(seconds=60 - began_s)
     common = {
@@ -72,7 +72,7 @@ def make_run(
 def make_change(
     number: int, kind: StateType, *, ordinal: int, attempt: int = 1, at_s: float = 0.0, run=None
 ) -> Change:
-    """A transition of run `number`."""
+    """Return a transition of run `number`."""
     state = State(type=kind, name=kind.name.capitalize(), entered_at=NOW + timedelta(seconds=at_s))
     transition = Transition(
         run_id=run_id(number),
@@ -88,7 +88,7 @@ def make_change(
 
 @cache
 def make_chain(count: int, kind: StateType = StateType.COMPLETED) -> tuple[FlowRun | TaskRun, ...]:
-    """Runs that each were called by the one before; the last one failed."""
+    """Return a chain of nested runs, the innermost of which failed."""
     last = count - 1
     return tuple(
         make_run(

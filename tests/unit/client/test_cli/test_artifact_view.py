@@ -1,4 +1,4 @@
-"""How artifacts are shown on a terminal."""
+"""The terminal view of artifacts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/cli.md names every field that `--json` prints, and every command that there is."""
+"""docs/cli.md documents every field of `--json` and every command."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_a_tree_of_any_depth_is_one_object():
     text = "".join(json_output.tree(build(runs[0], runs).node(run_id(0))))
     assert text.count('"children":[') == 10_000
     assert text.endswith("]}" * 10_000)
-    # Python's own reader recurses: look at the innermost by itself.
+    # Python's own parser is recursive, so parse only the innermost part.
     innermost = json.loads(text[text.rindex('{"kind"') :][: -2 * 9_999])
     assert innermost["name"] == "step-9999"
     assert innermost["children"] == []

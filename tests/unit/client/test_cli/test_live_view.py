@@ -52,7 +52,7 @@ def test_without_a_terminal_there_is_no_view(capsys):
     with LiveView() as view:
         view.show(run_id(0))
         view.expect("parse", 3)
-        print("as ever")  # noqa: T201 - what a program does
+        print("as ever")  # noqa: T201 - any program may print
     assert capsys.readouterr().out == "as ever\n"
 
 

@@ -1,4 +1,4 @@
-"""`flowspan migrate`: what it says of a program, and what it changes in it."""
+"""`flowspan migrate`: its report about a program, and its changes to the file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def said(path: Path, text: str, *options: str) -> list[str]:
-    """The lines that the command prints of a program, without their numbers' indentation."""
+    """Return the lines that the command prints about a program, without indentation."""
     outcome = flowspan("migrate", str(write(path, text)), *options, code=None)
     return [line.strip() for line in outcome.lines[1:] if line.startswith("  ")]
 

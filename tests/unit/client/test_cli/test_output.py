@@ -1,4 +1,4 @@
-"""A command that knows nothing of cleaning prints clean text all the same."""
+"""Commands print clean text without any cleaning of their own."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ MODULES = sorted(Path(flowspan.cli.__file__).parent.glob("*.py"))
 
 
 def a_new_command(ctx: typer.Context, how: str) -> None:
-    """Print run data in one of the ways that somebody may think of."""
+    """Print run data in one of the ways that a command could use."""
     ways = {
-        "print": lambda: print(BAD),  # noqa: T201 - what it is about
+        "print": lambda: print(BAD),  # noqa: T201 - the subject of the test
         "echo": lambda: typer.echo(BAD),
         "secho": lambda: typer.secho(BAD, err=True),
         "stdout": lambda: sys.stdout.write(BAD),
@@ -73,7 +73,7 @@ def test_the_streams_are_given_back() -> None:
     before = sys.stdout, sys.stderr
     with contextlib.suppress(ValueError), cleaned():
         assert isinstance(sys.stdout, CleanStream)
-        with cleaned():  # not cleaned twice
+        with cleaned():  # Not cleaned twice.
             assert not isinstance(sys.stdout.raw, CleanStream)
         raise ValueError
     assert (sys.stdout, sys.stderr) == before
@@ -122,7 +122,7 @@ def test_consoles_write_past_the_cleaned_streams() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_no_other_module_makes_a_console_or_writes_bytes(path: Path) -> None:
-    """The live view's thread on a program's terminal is a program's own output."""
+    """The exception is the live view's thread, whose terminal output belongs to the program."""
     tree = ast.parse(path.read_text())
     names = {node.func.id for node in ast.walk(tree) if _is_plain_call(node)}
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -145,7 +145,7 @@ def test_times_and_durations_are_written_in_one_module(path: Path) -> None:
     }
     allowed = {"format": calls, "json_output": {"isoformat"}}.get(path.stem, set())
     if path.stem in {"tree", "server"}:
-        allowed = {"total_seconds"}  # reckon with them
+        allowed = {"total_seconds"}  # They calculate with it.
     assert not calls & {"strftime", "isoformat", "total_seconds", "ctime"} - allowed
     for node in ast.walk(tree):
         if isinstance(node, ast.FormattedValue) and node.format_spec is not None:

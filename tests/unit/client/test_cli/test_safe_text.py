@@ -77,7 +77,7 @@ BROKEN = [
 
 
 def read_back(text: str) -> str:
-    """As the JSON of a text is read: halves of a pair are joined; a first half alone is none."""
+    """Return the text after a JSON round trip: surrogate pairs joined, lone high ones replaced."""
     joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     return re.sub("[\ud800-\udbff]", "\ufffd", joined)
 
@@ -107,7 +107,7 @@ def test_jq_reads_every_line_whatever_is_in_it(to_ascii: bool) -> None:
 
 
 def test_a_long_text_of_beginnings_takes_no_time_to_speak_of() -> None:
-    """A quadratic expression would take hours here, and meet the test's time limit."""
+    """A quadratic expression would take hours here and exceed the test's time limit."""
     for beginning in ("\x1b]", "\x9d", "\x1b[", "\x9b", "\x1bP", "\x1b ", "\x9b0"):
         clean(beginning * 100_000)
         clean(beginning + "0" * 100_000)

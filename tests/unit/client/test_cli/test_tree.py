@@ -151,7 +151,7 @@ def test_what_is_kept_up_to_date_is_what_would_be_built_anew(seed):
 
 
 def test_a_circle_of_parents_ends_where_it_began():
-    """a called b, b called c, and c called a, as broken clients say; d called itself."""
+    """a called b, b called c, c called a, as a faulty client may report; d called itself."""
     a, b, c = (make_run(n, "f", parent=p, is_flow=True) for n, p in ((1, 3), (2, 1), (3, 2)))
     d = make_run(4, "f", parent=4, is_flow=True)
     runs = [a, b, c, d]

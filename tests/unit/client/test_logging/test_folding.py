@@ -1,4 +1,4 @@
-"""Many lines of one kind become few."""
+"""Folding: many similar lines become few."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WARNING = 30
 
 
 class Shown:
-    """A Folding with what it shows, and its clock."""
+    """A Folding with its output and its clock."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
@@ -120,7 +120,7 @@ def test_what_is_cancelled_with_the_flow_run_is_said_at_its_end(shown: Shown) ->
     assert shown.lines == []
     assert shown.folding.close(flow_run) == 1900
     assert shown.lines == []
-    # What ends only afterwards is shown by itself.
+    # A run that ends only afterwards is shown separately.
     held(shown, 2, flow_run, CANCELLED)
     shown.tick(3)
     assert len(shown.lines) == 1
@@ -144,7 +144,7 @@ def test_summaries_come_now_and_then_and_later_and_later(shown: Shown) -> None:
 def test_after_a_quiet_while_lines_are_shown_again(shown: Shown) -> None:
     assert held(shown, SHOWN_FIRST + 1, None) == 1
     shown.tick(200)
-    assert shown.ticks == []  # it sleeps
+    assert shown.ticks == []  # It sleeps.
     assert held(shown, SHOWN_FIRST, None) == 0
 
 

@@ -1,4 +1,4 @@
-"""The level of the root logger is the program's as soon as it sets logging up."""
+"""flowspan stops changing the root logger's level once the program configures logging."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _stream = StringIO()
 
 @contextmanager
 def installed() -> Iterator[None]:
-    """Capturing in a program that has not set logging up.
+    """Start capturing in a program that has not configured logging.
 
-    No fixture, for pytest puts its handlers on the root logger for each phase of a test.
+    This is not a fixture, because pytest adds its handlers to the root logger for each phase of a
+    test.
     """
     level, handlers = ROOT.level, list(ROOT.handlers)
     with alone():
@@ -72,7 +73,7 @@ def test_handlers_of_the_program_get_what_they_would_without_flowspan(way: str) 
         logging.getLogger("mine").warning("grave")
         assert "grave" in _stream.getvalue()
         assert "fine" not in _stream.getvalue()
-        # Nor does a later flow lower it again.
+        # A later flow does not lower it again either.
         capture.install(lambda _event: None, "INFO", console=False)
         assert ROOT.level == logging.WARNING
 

@@ -1,4 +1,4 @@
-"""Each frame of an exception is shown once."""
+"""Each frame of an exception is printed only once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _roots = count()
 
 @pytest.fixture
 def root() -> str:
-    """The id of an outermost run of its own."""
+    """The id of a new top-level run."""
     return f"root-{next(_roots)}"
 
 
@@ -37,7 +37,7 @@ def fail(message: str = "no") -> None:
 def caught(function: Callable[..., object], *args: object) -> BaseException:
     try:
         function(*args)
-    except BaseException as error:  # noqa: BLE001 - what the tests are about
+    except BaseException as error:  # noqa: BLE001 - the subject of the tests
         return error
     raise AssertionError("it did not raise")
 
@@ -47,7 +47,7 @@ def show(error: BaseException, root: str, *, on_stderr: bool = True) -> str:
 
 
 def again(error: BaseException) -> BaseException:
-    """The exception, having gone through one more function."""
+    """Return the exception after it passed through one more function."""
 
     def outer() -> None:
         raise error
@@ -79,7 +79,7 @@ def test_another_outermost_run_shows_it_anew(root: str) -> None:
 
 
 def test_what_looks_the_same_is_shown_once_in_a_run(root: str) -> None:
-    errors = [caught(fail) for _ in range(2)]  # of two attempts, say
+    errors = [caught(fail) for _ in range(2)]  # For example, from two attempts.
     assert show(errors[0], root)
     assert show(errors[1], root) == ""
     assert show(caught(fail, "something else"), root)
@@ -88,7 +88,7 @@ def test_what_looks_the_same_is_shown_once_in_a_run(root: str) -> None:
 def test_callers_are_shown_above(root: str) -> None:
     text = trace_to_show(caught(fail), root, user_callers(), on_stderr=True)
     assert text.index("in test_callers_are_shown_above") < text.index("in fail")
-    assert "site-packages" not in text  # pytest, which called this
+    assert "site-packages" not in text  # Frames of pytest, the caller of this function.
 
 
 def test_causes_that_were_shown_take_a_line(root: str) -> None:
@@ -148,7 +148,7 @@ def test_many_frames_are_shortened(root: str) -> None:
 
 
 class HostileError(Exception):
-    """Raises wherever it is asked."""
+    """An error that raises on any access."""
 
     def __str__(self) -> str:
         raise RuntimeError("str")
@@ -159,20 +159,20 @@ class HostileError(Exception):
 
 @dataclass(frozen=True)
 class FrozenError(Exception):
-    """Cannot be changed."""
+    """An immutable error."""
 
     reason: str
 
 
 class HidingGroup(ExceptionGroup[ValueError]):
-    """Raises where its parts or what it came from are asked for."""
+    """An exception group that raises on access to its parts or its cause."""
 
     @property
     def exceptions(self) -> tuple[ValueError, ...]:
         raise RuntimeError("exceptions")
 
     @property
-    def __cause__(self) -> None:  # type: ignore[override] # that is the point
+    def __cause__(self) -> None:  # type: ignore[override] # under test
         raise RuntimeError("cause")
 
 
@@ -202,9 +202,9 @@ def test_a_pickled_exception_takes_no_class_of_ours_along(root: str) -> None:
 
 def test_the_rest_of_an_uncaught_exception(root: str) -> None:
     error = caught(fail)
-    assert rest_to_show(error) == ""  # nothing was shown
+    assert rest_to_show(error) == ""  # Nothing was printed before.
     show(error, root, on_stderr=False)
-    assert rest_to_show(error) == ""  # it was shown elsewhere
+    assert rest_to_show(error) == ""  # It was printed elsewhere.
     show(error, f"{root}-2")
     assert rest_to_show(error) == "ValueError: no"
     assert rest_to_show(again(error)).endswith("\nValueError: no")

@@ -1,4 +1,4 @@
-"""What reaches a terminal: text without commands to it, coloured by Python's own rules."""
+"""Terminal output: text without control sequences, coloured by Python's own rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowspan.logging.terminal import cleaned, is_coloured, painted
 
 
 class Screen(io.StringIO):
-    """A stream that is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True

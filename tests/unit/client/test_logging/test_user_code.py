@@ -1,4 +1,4 @@
-"""Which log records are the program's own, and which are of libraries."""
+"""Telling the program's own log records from those of libraries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def record(name: str, path: str) -> logging.LogRecord:
         ("__main__", f"{SITE}/structlog/stdlib.py", False),
         ("root", OWN, False),
         ("root", f"{SITE}/noisy/client.py", True),
-        ("root", STANDARD, False),  # asyncio.to_thread(logging.info, ...)
+        ("root", STANDARD, False),  # This covers asyncio.to_thread(logging.info, ...).
         ("etl.load", STANDARD, False),
         ("etl.load", OWN, False),
         ("etl.load", "<stdin>", False),
@@ -43,10 +43,10 @@ def record(name: str, path: str) -> logging.LogRecord:
         ("vendor.noise", f"{SITE}/noisy/client.py", True),
         ("vendor.noise", "/usr/lib/python3/dist-packages/noisy.py", True),
         ("pydantic.main", f"{SITE}/pydantic/main.py", True),
-        ("pydantic", OWN, True),  # in its name, whoever calls it
+        ("pydantic", OWN, True),  # The logger's name decides, whoever calls it.
         ("asyncio", STANDARD, True),
-        ("queue", OWN, False),  # a name that the program took; the library does not log
-        ("py.warnings", STANDARD, False),  # asked for by logging.captureWarnings
+        ("queue", OWN, False),  # The program uses this name; the library does not log.
+        ("py.warnings", STANDARD, False),  # logging.captureWarnings requested it.
         ("strange name/", OWN, False),
     ],
 )
@@ -56,7 +56,7 @@ def test_whose_a_record_is(name: str, path: str, expected: bool) -> None:
 
 @pytest.mark.parametrize("path", [OWN, f"{SITE}/project/util.py"])
 def test_the_package_of_the_flow_is_no_library_wherever_it_is(path: str) -> None:
-    name = "pydantic.flows"  # installed, as a project in its image is
+    name = "pydantic.flows"  # It is installed, as a project is in its own image.
     assert is_of_library(record("pydantic.util", path), run())
     assert not is_of_library(record("pydantic.util", path), run(name))
     assert not is_of_library(record("pydantic.util", path), run("other", run(name)))
@@ -74,7 +74,7 @@ def test_a_module_beside_the_program_is_its_own(
 def test_modules_made_by_hand_do_no_harm(monkeypatch: pytest.MonkeyPatch, spec: object) -> None:
     name = f"made_by_hand_{spec}"
     module = ModuleType(name)
-    module.__spec__ = spec  # type: ignore[assignment] # what is tested
+    module.__spec__ = spec  # type: ignore[assignment] # the subject of the test
     monkeypatch.setitem(sys.modules, name, module)
     assert not is_of_library(record(name, OWN), run())
 

@@ -1,4 +1,4 @@
-"""Exceptions reach another process with their type, their text, their traceback and their cause."""
+"""Exceptions keep their type, text, traceback and cause in another process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowspan.exceptions import ApiError, NotPortable, RemoteError, RunTimeout, 
 
 
 class PickyError(Exception):
-    """Cannot be pickled as Python does it: its __init__ wants more than its args."""
+    """An error that Python cannot unpickle: its __init__ needs more than its args."""
 
     def __init__(self, path: str, *, line: int) -> None:
         super().__init__(f"{path}:{line}")
@@ -25,7 +25,7 @@ class SealedError(Exception):
 
 
 class LiarError(Exception):
-    """Its text is made of what is lost on the way."""
+    """An error whose text depends on an attribute that pickling loses."""
 
     def __init__(self, lock: object) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class LiarError(Exception):
 def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
     try:
         raise error from cause
-    except BaseException as caught:  # noqa: BLE001 - whatever it is
+    except BaseException as caught:  # noqa: BLE001 - any error
         return caught
 
 

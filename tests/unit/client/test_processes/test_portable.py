@@ -1,4 +1,4 @@
-"""Flows and tasks are pickled by reference where they can be imported, else by value."""
+"""Importable flows and tasks are pickled by reference, others by value."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Owner:
 
 
 def again(thing):
-    return pickle.loads(pickle.dumps(thing))  # noqa: S301 - what was just pickled
+    return pickle.loads(pickle.dumps(thing))  # noqa: S301 - pickled by this test
 
 
 def test_what_can_be_imported_stays_the_same_object():

@@ -1,6 +1,6 @@
-"""One real worker process under a recorded parent: what cannot be done with a fake.
+"""A real worker process under a recorded parent, for behaviour that a fake cannot show.
 
-Each test starts a process, which takes a while: what belongs together is in one test.
+Each test starts a process, which takes a while, so related checks share one test.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def test_the_worker_is_used_again_and_knows_where_it_is(recorder: Recorder) -> N
         top = recorder.run("outer")
         assert rest == ["top", {"size": 3}, top.id, "facts-0", 1, ["a"], {"size": 5}, "top"]
         assert second.result()[0] == pid
-        # A generator's values are a list, methods go with their object, classes by name.
+        # A generator's values become a list, methods are sent with their object, classes by name.
         assert gives.submit().result() == [0, 1, 2]
         assert Worker(5).add.submit(1).result() == 6
         given = ((1, Worker), {"key": {"deep": [first]}})
@@ -105,7 +105,7 @@ def test_a_worker_that_died_while_idle_is_replaced(recorder: Recorder) -> None:
     def outer() -> None:
         pid = facts.submit().result()[0]
         os.kill(pid, signal.SIGKILL)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # but leaves it to its parent
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # Leave the zombie for its parent.
         assert facts.submit().result()[0] != pid
 
     outer()

@@ -1,4 +1,4 @@
-"""Addresses: what is one, what is none, and what is said when nobody is there."""
+"""Addresses: valid and invalid ones, and the messages about an unreachable service."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_socket_with_a_comma_has_a_link_without_one(
     name: str, temporary: str, short_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = short_tmp_path / temporary
-    if temporary != "read-only":  # what is not there cannot be written either
+    if temporary != "read-only":  # A missing folder cannot be written to either.
         folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     monkeypatch.setattr(socket_links, "_PLACES", (str(short_tmp_path),))
@@ -70,7 +70,7 @@ def test_a_socket_with_a_comma_has_a_link_without_one(
     assert "," not in link
     assert os.readlink(link) == path
     assert stat.S_IMODE(os.stat(os.path.dirname(link)).st_mode) == 0o700
-    # It is made once, and made anew where it has come to lead elsewhere.
+    # The link is created once, and replaced if it leads elsewhere.
     assert os.listdir(os.path.dirname(link)) == [os.path.basename(link)]
     os.unlink(link)
     os.symlink("elsewhere", link)
@@ -86,7 +86,7 @@ def test_where_no_link_can_be_made_it_is_said(
     monkeypatch.setattr("tempfile.tempdir", str(short_tmp_path))
     monkeypatch.setattr(socket_links, "_PLACES", ())
     with pytest.raises(ConfigError, match=r"gRPC cannot connect .* a,b.*without a comma") as caught:
-        parse_address("unix:/tmp/ a,b").grpc_target  # noqa: B018 - it raises
+        parse_address("unix:/tmp/ a,b").grpc_target  # noqa: B018 - the property raises
     assert str(mine) in str(caught.value)
 
 
@@ -161,7 +161,7 @@ def test_a_local_service_needs_nobody_to_start_it(tmp_path: Path) -> None:
 def test_a_socket_that_was_connected_with_itself_is_no_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The kernel may choose the service's port for the near end while nobody listens there."""
+    """The kernel may choose the service's port for the near end if nothing listens there."""
     alone = socket.socket()
     alone.bind(("127.0.0.1", 0))
     host, port = alone.getsockname()

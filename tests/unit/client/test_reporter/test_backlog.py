@@ -1,4 +1,4 @@
-"""What is built, kept, acked and lost: the backlog without thread and network."""
+"""The backlog without thread and network: built, spooled, acked and lost events."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def backlog(make_backlog: Callable[..., Backlog]) -> Backlog:
 
 
 def events_of(backlog: Backlog) -> list[Any]:
-    """All events that are not acked, checked for their sequences."""
+    """Return all unacknowledged events; check their sequences."""
     events: list[Any] = []
     for batch in backlog.outbox:
         read = report_pb2.Batch.FromString(backlog.spool.load(backlog.outbox, batch))
@@ -170,7 +170,7 @@ def test_an_event_that_cannot_be_encoded_is_left_out(
     backlog: Backlog, intake: Intake, caplog: pytest.LogCaptureFixture
 ) -> None:
     intake.states += [(1, None), STARTED, (77, "what is this?")]
-    intake.put_log(logged(None, "of no run"))  # type: ignore[arg-type] # that is what is wrong
+    intake.put_log(logged(None, "of no run"))  # type: ignore[arg-type] # invalid on purpose
     intake.put_log(logged(RUN_ID, "fine"))
     backlog.build()
     assert kinds_of(backlog) == ["state_entered", "log"]
@@ -306,7 +306,7 @@ def test_keeping_comes_to_an_end_though_more_comes_all_the_time(
     request.to_spool = True
     backlog.build_and_keep()
     assert backlog.has_unbuilt
-    # All that was there when it began is kept, or counted as lost.
+    # Every event queued before the start is spooled, or counted as lost.
     backlog.resolve_flushes()
     assert request.done.is_set()
 
@@ -349,7 +349,7 @@ def test_a_folder_that_cannot_be_written_leaves_it_in_memory_up_to_a_limit(
         backlog.build_and_keep()
     assert 0 < backlog.lost_states < 3000
     assert backlog.outbox.memory_bytes < 2 << 20
-    # What was kept is whole: no gap in the sequences.
+    # The spooled events have no gap in their sequences.
     assert kinds_of(backlog)[0] == "state_entered"
 
 

@@ -1,4 +1,4 @@
-"""The stream against a peer that says what the test wants: frames cut, statuses, garbage."""
+"""The report stream against a scripted peer: split frames, statuses, garbage."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Peer:
         self.socket.sendall(self.http.data_to_send())
 
     def read(self) -> None:
-        """Reads what there is."""
+        """Read all available data."""
         for event in self.http.receive_data(self.socket.recv(1 << 20)):
             if isinstance(event, h2.events.RequestReceived):
                 self.headers = dict(event.headers)  # type: ignore[arg-type] # header_encoding makes them text
@@ -138,7 +138,7 @@ def test_it_reads_messages_however_they_are_cut(pair: tuple[socket.socket, socke
         read += link.wait(0.0)
         peer.socket.settimeout(0.0)
         try:
-            peer.read()  # the window's updates
+            peer.read()  # The window updates.
         except BlockingIOError:
             continue
     while len(read) < len(sent):
@@ -213,7 +213,7 @@ def test_a_service_that_stops_is_unavailable(
     peer = Peer(pair[1])
     if is_connected:
         assert link.wait(0) == []
-    # As gRPC ends its connections: a GOAWAY, and a PING behind it.
+    # gRPC ends its connections like this: a GOAWAY followed by a PING.
     goaway = GoAwayFrame(last_stream_id=2**31 - 1).serialize()
     peer.socket.sendall(goaway + PingFrame(opaque_data=b"goodbye!").serialize())
     assert ended(link).status == "UNAVAILABLE"

@@ -1,4 +1,4 @@
-"""A damaged spool: what the damage did not hit is read, and what it did is counted."""
+"""Damaged spools: undamaged records are read, damaged ones are counted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ADDRESS = "127.0.0.1:4600"
 
 
 class Reading(NamedTuple):
-    """What was read of a spool."""
+    """The contents read from a spool."""
 
     header: SpoolHeader
     firsts: list[int]
@@ -70,7 +70,7 @@ def reading_of(data: bytes) -> Reading:
 
 
 def borders(path: Path) -> list[tuple[int, int, int]]:
-    """Where each record begins and ends, and its first sequence."""
+    """Return the offsets at which each record begins and ends, and its first sequence."""
     spool = SpoolFile.adopt(path)
     assert spool is not None
     try:
@@ -145,7 +145,7 @@ def test_bytes_that_were_taken_out_or_put_in_cost_the_records_around_them(path: 
 
 
 def test_a_record_in_a_log_message_is_none() -> None:
-    """Where the head around it is damaged, everything is looked through for the next record."""
+    """After damage to a record's header, the scan for the next record must skip its contents."""
     inner = record_of("another session", 99, 3, BATCHES[0][2])
     outer = record_of(SESSION_ID, 1, 3, BATCHES[0][2] + inner)
     damaged = bytes([outer[0] ^ 1]) + outer[1:]
@@ -231,7 +231,7 @@ def test_whatever_is_called_a_spool_is_its_own_trouble(
 
 
 def assert_is_one_spools_trouble(home: Path, make: Callable[[Path], object]) -> None:
-    """The spools before and after it are tried; it is told of, once if it can be set aside."""
+    """Check that a bad spool does not stop the spools before and after it."""
     folder = home / "spool"
     folder.mkdir(parents=True)
     make(folder / f"{uuid.UUID(int=5)}.spool")

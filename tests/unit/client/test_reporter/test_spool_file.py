@@ -1,4 +1,4 @@
-"""The spool's file: what was written is read, whatever happened to the rest."""
+"""The spool file: written records stay readable, whatever happens to the rest."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_spool_has_one_owner(path: Path) -> None:
 def test_a_spool_that_somebody_looks_at_is_adopted(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever looks whether it is owned holds a lock for a moment, and is no owner."""
+    """Checking the owner takes a lock for a moment, which does not count as ownership."""
     with path.open() as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
         unlock = partial(fcntl.flock, looking, fcntl.LOCK_UN)

@@ -1,4 +1,4 @@
-"""The file that keeps the starts of runs."""
+"""The file that stores the starts of runs."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def paths(home: Path) -> list[Path]:
 
 
 def events(home: Path) -> list[tuple[int, str, str]]:
-    """The sequence, the kind and the run of each event in the only file."""
+    """Return the sequence, the kind and the run of each event in the only file."""
     (path,) = paths(home)
     found = []
-    for record, batch in look_into(path)[1]:  # type: ignore[misc] # nothing is damaged here
+    for record, batch in look_into(path)[1]:  # type: ignore[misc] # no damage here
         (event,) = report_pb2.Batch.FromString(batch).events
         kind = event.WhichOneof("event")
         found.append((record.first, kind, getattr(event, kind).run_id))

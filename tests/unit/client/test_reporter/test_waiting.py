@@ -1,4 +1,4 @@
-"""How long a flush waits: as long as the service answers, by a clock of the test's own."""
+"""The duration of a flush: it waits while the service answers. Uses a simulated clock."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TIMEOUT_S = 2.0
 
 
 class Service:
-    """What a loop and a flush request look like while things happen at set times."""
+    """A loop and a flush request for which things happen at scheduled times."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, is_away: bool) -> None:
         self.now_s = 100.0
         self.outbox = SimpleNamespace(acked=0)
         self.request = FlushRequest()
-        self.request.done.wait = self.wait  # type: ignore[method-assign] # in no time at all
+        self.request.done.wait = self.wait  # type: ignore[method-assign] # takes no real time
         self.loop: Any = SimpleNamespace(
             backlog=SimpleNamespace(outbox=self.outbox),
             trouble="nothing listens there" if is_away else "",
@@ -39,20 +39,20 @@ class Service:
         monkeypatch.setattr(reporter, "clock", SimpleNamespace(monotonic=lambda: self.now_s))
 
     def at(self, seconds: float, action: Callable[[], None]) -> None:
-        """Something happens so long after the beginning."""
+        """Schedule an action at this time after the start."""
         self.script.append((100.0 + seconds, action))
 
     def ack(self, sequence: int) -> None:
-        """The service has all up to there."""
+        """Acknowledge everything up to the sequence."""
         self.outbox.acked = sequence
 
     def finish(self) -> None:
-        """The service has all."""
+        """Acknowledge everything."""
         self.request.is_acked = True
         self.request.done.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Stands in for the event's: time passes, and what is due happens."""
+        """Replace the event's `wait`: advance the clock and run the due actions."""
         assert timeout is not None
         self.now_s += timeout
         while self.script and self.script[0][0] <= self.now_s:
@@ -60,7 +60,7 @@ class Service:
         return self.request.done.is_set()
 
     def flush(self) -> bool:
-        """Whether all was acked in time."""
+        """Return True if everything was acknowledged in time."""
         return reporter._wait_for_acks(
             self.loop, self.request, silence_s=SILENCE_S, timeout_s=TIMEOUT_S
         )
@@ -73,7 +73,7 @@ def test_a_service_that_is_away_is_not_waited_for_again(monkeypatch: pytest.Monk
 
 
 def test_a_service_that_is_back_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a process ended in the middle of the catching up, and left its last events behind."""
+    """Otherwise a process would end while catching up and leave its last events behind."""
     service = Service(monkeypatch, is_away=True)
     service.at(0.04, lambda: setattr(service.loop, "trouble", ""))
     service.at(1.0, lambda: service.ack(9_000))

@@ -1,4 +1,4 @@
-"""The encoder: the generated classes read from it what was emitted."""
+"""The encoder: the generated classes decode its output to the emitted events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flowspan.reporter.encoding.protobuf import clipped, varint, varint5
 from flowspan.reporter.placeholders import placeholder_batch, without_event
 from flowspan.v1 import report_pb2, report_service_pb2, state_pb2
 
-# Any text that a str can be, also one that is no Unicode.
+# Any text that a str can contain, including lone surrogates.
 texts = st.text(st.characters(codec=None, exclude_categories=[]), max_size=40)
 ids = st.uuids().map(str)
 times = st.integers(0, (1 << 35) * 10**9 - 1)
@@ -36,7 +36,7 @@ failures = st.recursive(
 
 
 def readable(text: str) -> str:
-    """The text as it arrives: what is no character is an escape, and NUL its symbol."""
+    """Return the text as it arrives: surrogates are escaped, and NUL becomes its symbol."""
     return text.encode(errors="backslashreplace").decode().replace("\0", "␀")
 
 
