@@ -1,4 +1,4 @@
-"""What the contract tests get: the real gRPC server over a real SQLite store."""
+"""Fixtures of the contract tests: the real gRPC server over a real SQLite store."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["postgres_server", "postgres_url"]
 
 @pytest.fixture(autouse=True, scope="session")
 def _quiet() -> None:
-    """The service's log is looked at in tests of processes, not here."""
+    """Silence the service's log, which the tests of processes check instead."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without runs, to copy: making one takes longer than most tests."""
+    """A database without runs, as a template: migrating takes longer than most tests."""
     path = tmp_path_factory.mktemp("empty") / "flowspan.db"
     open_store(f"sqlite:///{path}", clock=SystemClock()).close()
     return path

@@ -60,7 +60,7 @@ def get(stubs: Stubs, **which: str) -> artifact_pb2.Artifact:
 
 
 def listed(stubs: Stubs, *, page_size: int = 0, oldest_first: bool = False, **wanted: Any) -> list:
-    """The ids of all pages."""
+    """Return the ids of all pages."""
     order = run_filter_pb2.RUN_ORDER_OLDEST_FIRST if oldest_first else 0
     found: list[str] = []
     token = ""

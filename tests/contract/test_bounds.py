@@ -1,4 +1,4 @@
-"""Answers are bounded in bytes, whatever was stored; requests are refused before they cost."""
+"""Responses are bounded in bytes, and oversized requests are rejected before parsing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 MOST = 4 * MIB
-"""What a client of gRPC takes unless it says otherwise."""
+"""The default limit of a gRPC client."""
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 TIMEOUT_S = 60.0
@@ -46,7 +46,7 @@ def payload(size: int = MIB) -> payload_pb2.Payload:
 
 
 def failure() -> failure_pb2.Failure:
-    """As large as one may be."""
+    """Return a failure of the maximum size."""
     found = None
     for _ in range(limits.FAILURE_DEPTH):
         found = failure_pb2.Failure(
@@ -123,7 +123,7 @@ def test_verdict_on_a_request_leaves_the_payload_to_the_run(stubs: Stubs) -> Non
 
 
 def test_largest_batch_of_refused_events_has_a_bounded_answer(stubs: Stubs) -> None:
-    """Each of another run with a long message: all are named, those at the end in few words."""
+    """Each event is of another run with a long message: all are named, the last ones briefly."""
     count = limits.MAX_UNACKED_EVENTS
     session_id = new_id()
     run_ids = [new_id() for _ in range(100)]
@@ -162,7 +162,7 @@ def test_state_that_is_asked_for_has_payloads_only_with_its_type(stubs: Stubs) -
 
 
 def _fill(stubs: Stubs) -> str:
-    """Large things of every kind; returns the id of a run with a long history and many logs."""
+    """Store large objects of every kind; return the id of a run with much history and many logs."""
     run_id, session_id = new_id(), new_id()
     stubs.reports.ReportBatch(batch(session_id, created(run_id), entered(run_id, "RUNNING")))
     first = 3
@@ -262,7 +262,7 @@ def test_largest_run_fits_into_one_answer(stubs: Stubs) -> None:
 
 
 def test_whole_history_is_refused_where_it_is_too_large_for_a_message(stubs: Stubs) -> None:
-    """As a client older than pages asks for it: it would take a part of it for all."""
+    """A client from before pages would mistake a part for the whole history."""
     run_id, session_id, first = new_id(), new_id(), 2
     stubs.reports.ReportBatch(batch(session_id, created(run_id)))
     request = flow_run_service_pb2.ListFlowRunTransitionsRequest(id=run_id)
@@ -297,7 +297,7 @@ LARGE = {
 
 @pytest.mark.parametrize("path", LARGE)
 def test_request_larger_than_its_method_takes_is_refused(harness: Harness, path: str) -> None:
-    # Unknown to all of them, as what a newer client may add; only the size is wrong.
+    # Unknown to all of them, like a newer client's field; only the size is wrong.
     size = LARGE[path]
     data = b"\xfa\x3f" + bytes(
         [size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14 & 0x7F | 0x80]

@@ -1,4 +1,4 @@
-"""Commands are rows of a session: told until they are confirmed, whatever else there is."""
+"""Commands are rows of a session and are sent until they are confirmed."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def cancel(harness: Harness, run_id: str, message: str = "enough") -> None:
 
 
 def cancel_many(harness: Harness, run_ids: list[str]) -> None:
-    """As SetFlowRunState, without a call for each."""
+    """Cancel runs as SetFlowRunState does, without one call per run."""
     state = State(StateType.CANCELLING, "Cancelling", "enough", 0)
     futures = [harness.store.submit(SetState(RunKind.FLOW, each, state)) for each in run_ids]
     assert all(future.result(60).command for future in futures)
 
 
 def running(stream: ReportStream, count: int = 1, **fields: Any) -> list[str]:
-    """Runs of the session that run."""
+    """Start runs of the session."""
     run_ids = [new_id() for _ in range(count)]
     for run_id in run_ids:
         stream.report(created(run_id, **fields), entered(run_id, "RUNNING"))
@@ -50,18 +50,18 @@ def running(stream: ReportStream, count: int = 1, **fields: Any) -> list[str]:
 
 
 def again(harness: Harness, stream: ReportStream) -> ReportStream:
-    """The session over a new connection."""
+    """Reconnect the session."""
     stream.break_off()
     return ReportStream(harness.channel, session_id=stream.session_id)
 
 
 def told(stream: ReportStream, count: int = 1) -> list[str]:
-    """The runs that it is asked to stop, as many as there are to be."""
+    """Return the `count` runs that the session is asked to stop."""
     return [stream.receive("command").cancel_run.run_id for _ in range(count)]
 
 
 def is_told_nothing(stream: ReportStream) -> None:
-    """What comes next is the ack of what is reported now."""
+    """Check that no command precedes the ack of a new report."""
     stream.wait_for_ack(stream.report(created(new_id())))
 
 

@@ -1,4 +1,4 @@
-"""A call that has ended is gone, however it ended: a connection may have no more than 256."""
+"""Ended calls are freed, however they ended: a connection may have at most 256."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCH = "/flowspan.v1.ReportService/ReportBatch"
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """As in the service, whose collector looks seldom."""
+    """Disable the garbage collector, which rarely runs in the service."""
     gc.collect()
     gc.disable()
     yield
@@ -59,7 +59,7 @@ def _hello() -> bytes:
 
 
 def left(channel: grpc.Channel) -> None:
-    """A report stream that its client gives up."""
+    """Open a report stream and abandon it."""
     call = channel.stream_stream(REPORT)(iter([_hello()]))
     next(call)
     call.cancel()

@@ -27,7 +27,7 @@ def line(run_id: str, message: str, **fields: Any) -> report_pb2.Event:
 
 
 def list_all(stubs: Stubs, run_id: str, **fields: Any) -> list[log_pb2.LogRecord]:
-    """All pages."""
+    """Return the records of all pages."""
     records, token = [], ""
     while True:
         page = stubs.logs.ListLogs(
@@ -193,7 +193,7 @@ def test_page_token_belongs_to_its_run(harness: Harness, stubs: Stubs) -> None:
 
 
 def changed(request: Any, **fields: Any) -> Any:
-    """The request with other fields."""
+    """Return the request with other fields."""
     other = type(request)()
     other.CopyFrom(request)
     other.MergeFrom(type(request)(**fields))

@@ -1,4 +1,4 @@
-"""The password of the database, wherever its URL has it, is told to nobody."""
+"""The password of the database is never shown, wherever its URL has it."""
 
 from __future__ import annotations
 

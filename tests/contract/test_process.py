@@ -1,4 +1,4 @@
-"""The service as a process: how it starts, makes room, is found, and ends."""
+"""The service as a process: start, replacement, discovery and end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EMBEDDED = ("--embedded", "--no-tcp")
 
 @contextmanager
 def started(home: Path, *arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
-    """A process of the service; killed at the end if it still runs."""
+    """Start a service process; kill it at the end if it still runs."""
     process = subprocess.Popen(
         [
             *dying_with_us(),
@@ -69,7 +69,7 @@ def wait_for(found: Callable[[], Any], what: str) -> Any:
 
 
 def published(home: Path, process: subprocess.Popen[str]) -> dict[str, Any]:
-    """What the process publishes, when it is ready."""
+    """Wait until the process is ready; return the contents of its service file."""
 
     def mine() -> dict[str, Any] | None:
         assert process.poll() is None, process.communicate()
@@ -80,7 +80,7 @@ def published(home: Path, process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def process_id_at(address: str) -> int:
-    """Who answers there."""
+    """Return the id of the process that answers there."""
     with grpc.insecure_channel(address) as channel:
         stub = system_service_pb2_grpc.SystemServiceStub(channel)
         return stub.GetInfo(system_service_pb2.GetInfoRequest(), timeout=TIMEOUT_S).process_id
@@ -172,7 +172,7 @@ def test_local_service_ends_when_nobody_needs_it(flowspan_home: Path) -> None:
         with grpc.insecure_channel(address) as channel:
             stream = ReportStream(channel)
             stream.wait_for_ack(stream.report(created(new_id())))
-            # Longer than the timeout: a connected session keeps it.
+            # Longer than the timeout: a connected session keeps it alive.
             time.sleep(2.5)
             assert process.poll() is None
             stream.goodbye()
@@ -197,7 +197,7 @@ def test_second_signal_ends_it_at_once(start_service: Callable[..., ServiceProce
 
 
 def test_address_that_others_reach_is_warned_about(flowspan_home: Path) -> None:
-    everywhere = "0.0.0.0"  # noqa: S104 - that is what the warning is for
+    everywhere = "0.0.0.0"  # noqa: S104 - the subject of the warning
     with started(flowspan_home, "--host", everywhere, "--port", "0") as process:
         published(flowspan_home, process)
         process.send_signal(signal.SIGINT)

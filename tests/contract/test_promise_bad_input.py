@@ -1,4 +1,4 @@
-"""Promise 13: bad input gets a clear error and costs nothing; on every method of every service."""
+"""Promise 13: bad input costs little and gets a clear error, on every method."""
 
 from __future__ import annotations
 
@@ -35,15 +35,14 @@ if TYPE_CHECKING:
     from tests.support.harness import Harness, Stubs
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
-# What the bytes of a fuzzed request may be answered with: a request may by chance be a good one
-# that asks for something that is not there.
-# Out of range is a place that the database does not have (any more).
+# Possible answers to a request with fuzzed bytes. By chance it may be valid and ask for a missing
+# object. OUT_OF_RANGE stands for a place that the database does not have (any more).
 CALM = {INVALID, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.OUT_OF_RANGE}
 TIMEOUT_S = 30.0
 
 
 def methods() -> list[Any]:
-    """The descriptors of all methods."""
+    """Return the descriptors of all methods."""
     symbol_database.Default()
     return [
         method for name in SERVICE_NAMES for method in Default().FindServiceByName(name).methods
@@ -54,7 +53,7 @@ METHODS = {f"/{each.containing_service.full_name}/{each.name}": each for each in
 
 
 def call(channel: grpc.Channel, path: str, *requests: bytes, timeout: float = TIMEOUT_S) -> Any:
-    """Calls a method with raw bytes; returns the error, or None."""
+    """Call a method with raw bytes; return the error, or None."""
     method = METHODS[path]
     try:
         if method.client_streaming:
@@ -73,7 +72,7 @@ def still_works(stubs: Stubs) -> None:
 
 
 def assert_calm(error: Any) -> None:
-    """An error that says what is wrong, and not that something broke."""
+    """Check that the error describes the input and not a fault of the service."""
     assert error.code() in CALM, error
     assert error_info(error).reason
     assert "Traceback" not in error.details()
@@ -114,7 +113,7 @@ def test_promise_bad_input_text_that_is_no_utf8(harness: Harness, path: str) -> 
 
 
 def _with_bad_text(descriptor: Any, depth: int = 0) -> bytes | None:
-    """A message of this type whose first text, at whatever depth, is no UTF-8."""
+    """Return a message of this type whose first string, at any depth, is not UTF-8."""
     for field in descriptor.fields:
         tag = bytes([field.number << 3 | 2])
         if field.type == field.TYPE_STRING:
@@ -128,7 +127,7 @@ def _with_bad_text(descriptor: Any, depth: int = 0) -> bytes | None:
 
 @pytest.mark.parametrize("path", METHODS)
 def test_promise_bad_input_larger_than_a_message_may_be(harness: Harness, path: str) -> None:
-    # Field 15 is known to none of them; its size alone is too much.
+    # No message has a field 15; only its size is too large.
     data = b"\x7a" + b"\x80\x80\x80\x05" + bytes(10 << 20)
     error = call(harness.channel, path, data)
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -137,7 +136,7 @@ def test_promise_bad_input_larger_than_a_message_may_be(harness: Harness, path: 
 
 @pytest.mark.parametrize("path", METHODS)
 def test_promise_bad_input_any_message(harness: Harness, stubs: Stubs, path: str) -> None:
-    """Messages that are well-formed, and senseless."""
+    """Messages that are well-formed but senseless."""
     method = METHODS[path]
     chance = random.Random(path)
     for _ in range(25):
@@ -155,7 +154,7 @@ def test_promise_bad_input_any_message(harness: Harness, stubs: Stubs, path: str
 
 
 def _fill(message: Any, chance: random.Random, depth: int = 0) -> None:
-    """Sets some of the fields to something."""
+    """Set some of the fields to some value."""
     for field in message.DESCRIPTOR.fields:
         if chance.random() < 0.4 or (depth > 3 and field.message_type is not None):
             continue
@@ -427,7 +426,7 @@ def test_promise_bad_input_batches_of_any_bytes(harness: Harness, data: bytes) -
 
 
 def test_token_limit_is_large_enough_for_long_names(stubs: Stubs) -> None:
-    """A token holds a name of up to NAME bytes, and some more."""
+    """A token holds a name of up to NAME bytes and some overhead."""
     assert limits.TOKEN > (limits.NAME + 8) * 4 / 3
     refused(
         lambda: stubs.flow_runs.ListFlowRuns(

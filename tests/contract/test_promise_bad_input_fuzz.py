@@ -1,7 +1,7 @@
-"""Promise 13, at random: every method and the report stream, from the descriptors.
+"""Promise 13 with random input: every method and the report stream, from the descriptors.
 
-No request is answered by INTERNAL or UNKNOWN, every answer is bounded and comes in time, and the
-service goes on. The seed is in the name of each test; other ones and more calls are tried with
+No request is answered with INTERNAL or UNKNOWN, every answer is bounded and timely, and the service
+stays up. The seed is in the name of each test. Try other seeds and more calls with
 FLOWSPAN_TEST_FUZZ_SEEDS ("7" or "100-140") and FLOWSPAN_TEST_FUZZ_CALLS.
 """
 
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CALLS = int(os.environ.get("FLOWSPAN_TEST_FUZZ_CALLS", "25"))
-"""Calls of each method."""
+"""The number of calls per method."""
 STREAMS = 3 * CALLS
 TIMEOUT_S = 60.0
 GLANCE_S = 0.2
-"""How long an answer without an end is looked at."""
+"""The time for which an endless response is read."""
 MOST = limits.MAX_MESSAGE
 BROKEN = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED}
 
@@ -67,7 +67,7 @@ def methods() -> list[Any]:
 def fuzzed(
     request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path
 ) -> Iterator[Harness]:
-    """A server over either database, with a little of everything in it."""
+    """A server over either database, with a few objects of every kind."""
     db = None
     if request.param == "sqlite":
         shutil.copy(empty_database, tmp_path)
@@ -77,14 +77,14 @@ def fuzzed(
     try:
         token = watch_from_here(harness.channel)
         yield harness
-        # What was stored on the way is as legal as anything else.
+        # The data stored on the way must be legal as well.
         check_all_histories(harness.channel, token=token)
     finally:
         harness.close()
 
 
 def furnish(stubs: Stubs, fuzzer: Fuzzer) -> None:
-    """Store a little of everything, and tell the fuzzer what it is called."""
+    """Store a few objects of every kind, and give their ids and names to the fuzzer."""
     parent, child, task, session_id = (new_id() for _ in range(4))
     log = log_pb2.LogRecord(run_id=parent, message="m", logger="key")
     log.time.GetCurrentTime()
@@ -115,10 +115,10 @@ def furnish(stubs: Stubs, fuzzer: Fuzzer) -> None:
 
 
 class Caller:
-    """Calls with raw bytes, and judges what comes back.
+    """Calls with raw bytes and checks the responses.
 
     Args:
-        channel: To the service.
+        channel: A channel to the service.
     """
 
     def __init__(self, channel: grpc.Channel) -> None:
@@ -129,7 +129,7 @@ class Caller:
         """Call a method.
 
         Raises:
-            AssertionError: The service is broken; the message has the requests.
+            AssertionError: The service misbehaves; the message has the requests.
         """
         path = f"/{method.containing_service.full_name}/{method.name}"
         is_endless = method.server_streaming and not method.client_streaming
@@ -160,7 +160,7 @@ class Caller:
 
 
 def _shown(method: Any, requests: tuple[bytes, ...]) -> str:
-    """The requests of a call, to have them again."""
+    """Format the requests of a call for reproduction."""
     lines = [f"{method.full_name}:"]
     for data in requests:
         with contextlib.suppress(DecodeError):
@@ -171,7 +171,7 @@ def _shown(method: Any, requests: tuple[bytes, ...]) -> str:
 
 
 def stream_of(fuzzer: Fuzzer) -> list[bytes]:
-    """The frames of a stream: mostly Hello, batches that follow each other, and Goodbye."""
+    """Return the frames of a stream: mostly Hello, consecutive batches, and Goodbye."""
     chance, sequence = fuzzer.chance, 1
     fuzzer.left_out = chance.choice([0.0, 0.01, 0.1])
     hello = report_pb2.Hello(session_id=new_id())
@@ -197,7 +197,7 @@ def stream_of(fuzzer: Fuzzer) -> list[bytes]:
 
 
 def batch_of(fuzzer: Fuzzer) -> bytes:
-    """A ReportBatchRequest, mostly of a new session with one or few events."""
+    """Return a ReportBatchRequest, mostly of a new session with one event or a few."""
     request = report_service_pb2.ReportBatchRequest()
     fuzzer.left_out = fuzzer.chance.choice([0.0, 0.01, 0.1])
     fuzzer.fill(request)
@@ -217,13 +217,13 @@ def test_promise_bad_input_of_every_method_at_random(fuzzed: Harness, seed: int)
             if method.name == "Report":
                 continue
             if method.server_streaming and fuzzer.chance.random() < 0.7:
-                continue  # each may take its time
+                continue  # Each may take its time.
             if method.name == "ReportBatch":
                 caller.call(method, batch_of(fuzzer))
             else:
                 caller.call(method, fuzzer.bytes_of(fuzzer.message(method.input_type)))
     stubs.system.GetInfo(system_service_pb2.GetInfoRequest(), timeout=TIMEOUT_S)
-    # Else nothing was tried that goes deeper than the checks.
+    # Otherwise no request got past the validation.
     assert caller.codes["OK"] > CALLS
     assert caller.codes["INVALID_ARGUMENT"] > CALLS
 

@@ -1,6 +1,6 @@
-"""Promise 11: a client that is a minor version older or newer works.
+"""Promise 11: a client that is one minor version older or newer works.
 
-A newer client is made by hand: fields and enum values that this service's protos do not have.
+A newer client is simulated with fields and enum values that this service's protos do not have.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from tests.support.harness import Harness, Stubs
 
-# Field 1000, a text: "new".
+# Field 1000, a string: "new".
 UNKNOWN_FIELD = b"\xc2\x3e\x03new"
 REJECTED = verdict_pb2.VERDICT_KIND_REJECTED
 
 
 def from_the_future(message: Message) -> None:
-    """Adds a field that nobody knows yet."""
+    """Add an unknown field."""
     message.MergeFromString(UNKNOWN_FIELD)
 
 
@@ -58,9 +58,9 @@ def test_promise_old_and_new_fields_are_ignored(harness: Harness, stubs: Stubs) 
 
 
 def test_promise_old_and_new_events_are_answered_one_by_one(harness: Harness) -> None:
-    """What is not known is refused as data: the stream and its other runs go on."""
+    """Unknown events are rejected individually: the stream and its other runs continue."""
     run_id, paused, odd = new_id(), new_id(), new_id()
-    custom = report_pb2.Event.FromString(b"\x32\x02\x08\x01")  # field 6, reserved for more
+    custom = report_pb2.Event.FromString(b"\x32\x02\x08\x01")  # Field 6 is reserved for future use.
     asleep = entered(paused, "RUNNING")
     asleep.state_entered.state.type = 42  # type: ignore[assignment] # a newer state
     workflow = created(odd)
@@ -96,7 +96,7 @@ def test_promise_old_and_new_log_levels_are_kept(harness: Harness, stubs: Stubs)
 
 
 def test_promise_old_and_new_frames_are_passed_over(harness: Harness) -> None:
-    """A frame that this service does not know is one that the client can do without."""
+    """A client can do without a frame that this service does not know."""
     run_id = new_id()
     unknown = report_service_pb2.ReportRequest.FromString(b"\x7a\x02\x08\x01")  # field 15
     assert unknown.WhichOneof("frame") is None
@@ -108,7 +108,7 @@ def test_promise_old_and_new_frames_are_passed_over(harness: Harness) -> None:
 
 
 def test_promise_old_and_new_the_least_that_a_client_may_send(harness: Harness) -> None:
-    """Only what the protos call required."""
+    """Only the fields that the protos call required."""
     run_id = new_id()
     stream = ReportStream(harness.channel)
     first = created(run_id)

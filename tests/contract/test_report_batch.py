@@ -83,7 +83,7 @@ def test_gap_is_refused(client: ThinClient) -> None:
 
 
 def test_the_session_of_a_refused_batch_lives(harness: Harness, client: ThinClient) -> None:
-    """Its sender lives, too: it learns where to begin, and sends again."""
+    """Its sender is alive as well: it learns where to start, and resends."""
     for at in (5, 6):
         refused(
             lambda at=at: client.report(created(new_id()), at=at),
@@ -96,12 +96,12 @@ def test_the_session_of_a_refused_batch_lives(harness: Harness, client: ThinClie
 
 
 def test_one_batch_is_one_commit(harness: Harness, client: ThinClient) -> None:
-    """To open the session by itself would be another wait for the disk."""
+    """A separate commit for opening the session would cost another sync to disk."""
     commits: list[int] = []
     harness.store.on_commit(lambda **commit: commits.append(commit["position"]))
     for _ in range(3):
         client.report(*whole_run(new_id()))
-    harness.wait_for_store()  # an answer may come before the listeners are told
+    harness.wait_for_store()  # An answer may arrive before the listeners are notified.
     assert len(commits) == 3
 
 
@@ -176,7 +176,7 @@ def test_hello_is_required(stubs: Stubs) -> None:
 def test_times_that_add_up_to_more_than_64_bits_are_stored(
     harness: Harness, client: ThinClient
 ) -> None:
-    """A batch that can never be stored would keep its session from getting on, for ever."""
+    """A batch that can never be stored would block its session permanently."""
     run_id = new_id()
     first, last = {"seconds": 1}, {"seconds": 253_402_300_799}
     client.report(created(run_id), entered(run_id, "RUNNING", time=first))

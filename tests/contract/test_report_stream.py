@@ -38,7 +38,7 @@ def log(run_id: str, message: str) -> report_pb2.Event:
 
 
 def exchange(stubs: Stubs, *frames: report_service_pb2.ReportRequest) -> list[object]:
-    """Sends frames and half-closes; returns what came."""
+    """Send frames and half-close; return the responses."""
     return list(stubs.reports.Report(iter(frames)))
 
 
@@ -53,7 +53,7 @@ def cancel(stubs: Stubs, run_id: str) -> verdict_pb2.Verdict:
 
 
 def disconnected(harness: Harness, *, left: int = 0) -> None:
-    """Waits until so few sessions are connected, and until what that caused is stored."""
+    """Wait until only `left` sessions are connected and the consequences are stored."""
     deadline = time.monotonic() + 60
     while harness.connected() > left:
         assert time.monotonic() < deadline
@@ -333,7 +333,7 @@ def test_heartbeat_renews_the_lease(harness: Harness) -> None:
     for _ in range(4):
         assert harness.pass_time(LEASE_S / 3) == []
         stream.send(heartbeat=report_pb2.Heartbeat())
-        # An ack of a batch shows that the heartbeat before it was taken.
+        # An ack of a batch shows that the heartbeat before it was processed.
         stream.wait_for_ack(stream.report(created(new_id())))
     stream.goodbye()
 
@@ -381,7 +381,7 @@ def test_cancel_reaches_the_session(harness: Harness, stubs: Stubs) -> None:
     assert command.id
     assert command.cancel_run.run_id == run_id
     assert command.cancel_run.reason == "enough"
-    # What it still reports of its work is no use; only its end is.
+    # Further progress reports are rejected; only its end counts.
     last = stream.report(entered(run_id, "RUNNING"), entered(run_id, "CANCELLED"))
     stream.wait_for_ack(last)
     stream.goodbye()
@@ -414,7 +414,7 @@ def test_cancel_is_repeated_after_a_reconnect_until_confirmed(
     again.break_off()
     disconnected(harness)
     last = ReportStream(harness.channel, session_id=stream.session_id)
-    last.goodbye()  # asserts that no command comes
+    last.goodbye()  # This asserts that no command arrives.
 
 
 def test_deleted_run_is_aborted(harness: Harness, stubs: Stubs) -> None:
@@ -449,12 +449,12 @@ def test_stopping_acks_what_was_taken_and_says_so(harness: Harness) -> None:
     assert stream.receive("command").HasField("drain")
     refused(lambda: stream.receive("ack"), grpc.StatusCode.UNAVAILABLE, "STOPPING")
     stopping.join()
-    # The service's own end is no broken connection.
+    # The service's shutdown does not count as a broken connection.
     assert harness.session(stream.session_id).silence_us == LEASE_S * 1e6
 
 
 def test_session_of_another_service_process_takes_over(harness: Harness) -> None:
-    """Over one database, another process cannot abort this stream; its next frame does."""
+    """Another process on the same database cannot abort this stream; its next frame does."""
     stream = ReportStream(harness.channel)
     stream.wait_for_ack(stream.report(created(new_id())))
     harness.open_session(stream.session_id, connection_id="elsewhere")
@@ -466,7 +466,7 @@ def test_session_of_another_service_process_takes_over(harness: Harness) -> None
 
 
 def test_flood_of_logs_is_held_back_and_taken_wholly(harness: Harness) -> None:
-    """What waits for its commit is bounded in bytes, too."""
+    """The bytes of pending commits are bounded as well."""
     run_id = new_id()
     stream = ReportStream(harness.channel)
     stream.report(created(run_id), entered(run_id, "RUNNING"))

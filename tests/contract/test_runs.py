@@ -34,7 +34,7 @@ NOT_FOUND = grpc.StatusCode.NOT_FOUND
 
 
 def flow_run(**fields: Any) -> flow_run_pb2.FlowRun:
-    """A flow run to create, PENDING, with every field that a creator may set."""
+    """Return a flow run to create, PENDING, with every field that a creator may set."""
     values = {
         "id": new_id(),
         "flow_name": "etl",
@@ -67,7 +67,7 @@ def set_state(stubs: Stubs, run_id: str, kind: str, **fields: Any) -> Any:
 
 
 def list_ids(stubs: Stubs, **fields: Any) -> list[str]:
-    """The ids of all pages."""
+    """Return the ids of all pages."""
     ids, token = [], ""
     while True:
         page = stubs.flow_runs.ListFlowRuns(

@@ -1,4 +1,4 @@
-"""A session that began with a secret is open only to those who show it."""
+"""A session that began with a secret accepts only clients that know the secret."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHER_IDS = ["none", "zeros", "longer", "reversed", "longest"]
 
 
 class Victim:
-    """A process with a run that it has not ended."""
+    """A process with an open run."""
 
     def __init__(self, harness: Harness, *, secret: bytes = SECRET) -> None:
         self.harness = harness
@@ -47,7 +47,7 @@ class Victim:
         assert self.stream.welcome.resume_after == 2
 
     def ends(self, *, after: str = "Running") -> None:
-        """Reports the end of its run, which is what was to be dropped."""
+        """Report the end of its run, which the attacks try to suppress."""
         self.stream.wait_for_ack(self.stream.report(entered(self.run_id, "COMPLETED")))
         assert not self.stream.verdicts
         self.stream.goodbye()
@@ -58,7 +58,7 @@ class Victim:
 def batch_call(
     harness: Harness, session_id: str, secret: bytes, *, first: int = 3, goodbye: bool = False
 ) -> Callable[[], report_service_pb2.ReportBatchResponse]:
-    """What an attacker calls who knows the session's id."""
+    """Return the call of an attacker who knows the session's id."""
     request = report_service_pb2.ReportBatchRequest(
         hello=report_pb2.Hello(session_id=session_id, secret=secret),
         batch=report_pb2.Batch(first_sequence=first, events=[created(new_id())] * 1000),
@@ -74,7 +74,7 @@ def is_refused(call: Callable[[], object], session_id: str) -> None:
 
 
 def attack(harness: Harness, session_id: str, secret: bytes) -> None:
-    """Tries each way into a session."""
+    """Try each way into a session."""
     stored = harness.session(session_id)
     for goodbye in (False, True):
         is_refused(batch_call(harness, session_id, secret, goodbye=goodbye), session_id)
@@ -106,7 +106,7 @@ def test_promise_forged_reports_between_connections(harness: Harness) -> None:
 
 
 def test_promise_forged_signs_of_life_are_none(harness: Harness) -> None:
-    """Nobody else keeps a dead process alive, or lets a living one die."""
+    """A stranger can neither keep a dead process alive nor let a living one die."""
     victim = Victim(harness)
     victim.loses_its_connection()
     lost = harness.pass_time(GRACE_S - 2)
@@ -114,15 +114,15 @@ def test_promise_forged_signs_of_life_are_none(harness: Harness) -> None:
     lost += harness.pass_time(3)
     assert lost == [victim.session_id]
     attack(harness, victim.session_id, b"")
-    victim.comes_back()  # lost and back: still its own
+    victim.comes_back()  # Lost and back, the session still belongs to its process.
     victim.ends(after="Crashed")
-    attack(harness, victim.session_id, b"")  # after its Goodbye, too
+    attack(harness, victim.session_id, b"")  # The same holds after its Goodbye.
 
 
 def test_lost_welcome_leaves_the_session_to_its_process(harness: Harness) -> None:
     session_id = new_id()
     hello = report_pb2.Hello(session_id=session_id, secret=SECRET)
-    # Committed, and the answer went nowhere: for the store that is this call.
+    # Committed but never answered: to the store, a lost answer looks like this call.
     call = Stubs(harness.channel).reports.Report(
         iter([report_service_pb2.ReportRequest(hello=hello)])
     )
@@ -149,7 +149,7 @@ def test_batch_by_batch_with_a_secret(harness: Harness) -> None:
 
 def test_session_of_an_older_client_works_as_before(harness: Harness) -> None:
     victim = Victim(harness, secret=b"")
-    # Nobody can lock it out by showing a secret that it does not have.
+    # A stranger cannot lock it out by showing a secret that the session does not have.
     stranger = ReportStream(harness.channel, session_id=victim.session_id, secret=SECRET)
     assert stranger.welcome.resume_after == 2
     victim.comes_back()

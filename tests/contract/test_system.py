@@ -1,4 +1,4 @@
-"""SystemService, and the standard services: health and reflection."""
+"""SystemService, and the standard services health and reflection."""
 
 from __future__ import annotations
 

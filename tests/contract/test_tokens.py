@@ -1,4 +1,4 @@
-"""Tokens that are forged, of another call or of another database are refused by every method."""
+"""Forged tokens and tokens of another call or database are rejected by every method."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PLACES = ["", "0", "-1", "x", "9" * 30, "1:0", "é\0", "0f8fad5b-d9cb-469f-a165-
 
 
 def methods(stubs: Stubs, flow_run: str, task_run: str) -> dict[str, Callable[..., Any]]:
-    """All that takes a page token, for pages of one."""
+    """Return all methods that take a page token, called with a page size of one."""
     flow_runs, task_runs = flow_run_service_pb2, task_run_service_pb2
     return {
         "flow runs": lambda **f: stubs.flow_runs.ListFlowRuns(
@@ -78,7 +78,7 @@ NAMES = list(methods(None, "", ""))  # type: ignore[arg-type] # only the names
 
 @pytest.fixture
 def filled(harness: Harness, stubs: Stubs) -> tuple[str, str]:
-    """Two of everything, so that each list has a second page."""
+    """Store two objects of every kind, so that each list has a second page."""
     flow_run, task_run = new_id(), new_id()
     stream = ReportStream(harness.channel)
     for run_id, kind in ((flow_run, "FLOW"), (task_run, "TASK")):
@@ -112,7 +112,7 @@ def _artifact(**fields: Any) -> Any:
 
 
 def forged(place: str, query: bytes) -> list[str]:
-    """Tokens as a stranger would make them."""
+    """Return tokens as a stranger would forge them."""
     data = place.encode()
     digest = blake2b(data, digest_size=8, person=b"flowspan token")
     digest.update(b"\0" + query)
@@ -148,7 +148,7 @@ def test_a_forged_page_token_is_refused(
     token = call().next_page_token
     chance = random.Random(name)
     for _ in range(20):
-        at = chance.randrange(len(token) - 2)  # bits of the last may mean nothing
+        at = chance.randrange(len(token) - 2)  # Bits of the last character may be unused.
         other = chance.choice("".join(set("abcXYZ019-_") - {token[at]}))
         changed = token[:at] + other + token[at + 1 :]
         refused(lambda changed=changed: call(page_token=changed), INVALID, "BAD_TOKEN")

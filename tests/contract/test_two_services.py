@@ -1,4 +1,4 @@
-"""Two service processes over one PostgreSQL: no state lives only in one of them."""
+"""Two service processes over one PostgreSQL: no state lives in only one of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def two_services(
     postgres_url: str, start_service: Callable[..., ServiceProcess]
 ) -> tuple[ServiceProcess, ServiceProcess]:
-    """Two processes over one database, which goes after them."""
+    """Start two processes over one database, which is dropped after them."""
     one = start_service(db=postgres_url)
     return one, start_service(db=postgres_url, check_history=False)
 
@@ -85,7 +85,7 @@ def test_session_goes_on_at_the_other_process(
     again = ReportStream(there.channel, session_id=stream.session_id)
     assert again.welcome.resume_after == 2
     again.wait_for_ack(again.report(events[2]))
-    # The first connection does not know yet; what it still sends is refused.
+    # The first connection does not know yet; its next frame is rejected.
     stream.report(created(new_id()))
     refused(lambda: stream.receive("ack"), grpc.StatusCode.ABORTED, "SESSION_TAKEN_OVER")
     again.goodbye()

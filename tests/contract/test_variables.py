@@ -31,7 +31,7 @@ def get(stubs: Stubs, name: str) -> variable_pb2.Variable:
 
 
 def names(stubs: Stubs, **fields: object) -> list[str]:
-    """Those of all pages."""
+    """Return the names of all pages."""
     found: list[str] = []
     token = ""
     while True:

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 
 class Watcher:
-    """A watch that breaks off now and then and goes on from the last token.
+    """A watch that breaks at random and resumes from the last token.
 
-    Keeps what a person would know at the end: the runs as the snapshot showed them, and the
-    changes since.
+    It keeps the final view of a user: the runs as the snapshot showed them, and the changes since.
     """
 
     def __init__(self, stubs: Stubs, run_id: str = "", **fields: Any) -> None:
@@ -35,7 +34,7 @@ class Watcher:
         self.changes: list[watch_service_pb2.Change] = []
 
     def follow(self, *, breaks_off: random.Random | None = None) -> None:
-        """Watches until the watch ends by itself."""
+        """Watch until the service ends the watch."""
         while not self._follow_once(breaks_off):
             pass
 
@@ -43,7 +42,7 @@ class Watcher:
         call = self.stubs.watch.Watch(self.request)
         for response in call:
             self.take(response)
-            # A broken snapshot is begun anew; only after its end there is a place to go on from.
+            # A broken snapshot starts over; only after its end is there a token to resume from.
             if breaks_off and self.request.resume_token and breaks_off.random() < 0.1:
                 call.cancel()
                 return False
@@ -64,13 +63,13 @@ class Watcher:
             self.request.resume_token = response.resume_token
 
     def until(self, sequence_of_changes: int, call: Iterator[Any]) -> None:
-        """Takes responses until there were so many changes."""
+        """Read responses until there are this many changes."""
         while len(self.changes) < sequence_of_changes:
             self.take(next(call))
 
 
 def check_gapless(watcher: Watcher, histories: dict[str, list[Any]]) -> None:
-    """Snapshot and changes together are the histories: nothing missing, nothing twice, in order."""
+    """Check that snapshot and changes give the full histories: no gaps, no repeats, in order."""
     seen = {key: run.transition_count for key, run in watcher.snapshot.items()}
     for run_id, run in watcher.snapshot.items():
         last = histories[run_id][run.transition_count - 1]
@@ -99,7 +98,7 @@ def history(stubs: Stubs, run_id: str) -> list[Any]:
 
 
 def report_a_tree(stream: ReportStream, root: str, chance: random.Random) -> list[str]:
-    """A flow run with children, in batches of any size; returns the ids of its runs."""
+    """Report a flow run with children, in batches of random size; return the ids of its runs."""
     run_ids = [root]
     events: list[report_pb2.Event] = [created(root), entered(root, "RUNNING")]
     running: list[str] = []
@@ -149,7 +148,7 @@ def test_promise_watch_is_gapless_and_ordered(
         thread.start()
     for thread in threads:
         thread.join()
-    # One that comes late sees it all in the snapshot.
+    # A late watcher gets everything in the snapshot.
     watchers.append(Watcher(stubs, root))
     watchers[-1].follow()
     assert not watchers[-1].changes
@@ -162,7 +161,7 @@ def test_promise_watch_is_gapless_and_ordered(
 def test_promise_watch_snapshot_is_exact_while_runs_change(
     harness: Harness, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs change between the moment of the snapshot and the reading of their page."""
+    """Runs change between the position of the snapshot and the read of their page."""
     old, changing, new = new_id(), new_id(), new_id()
     stream = ReportStream(harness.channel)
     stream.wait_for_ack(
@@ -209,8 +208,8 @@ def test_promise_watch_snapshot_is_exact_while_runs_change(
 def test_promise_watch_is_gapless_though_much_else_happened_meanwhile(
     harness: Harness, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The end of a tree is not taken for seen because a look did not get so far."""
-    monkeypatch.setattr(transitions, "SCAN_LIMIT", 5)
+    """The watch must not miss the end of a tree when a bounded scan stops before it."""
+    monkeypatch.setattr(reads, "SCAN_LIMIT", 5)
     root = new_id()
     stream = ReportStream(harness.channel)
     stream.wait_for_ack(stream.report(created(root)))

@@ -1,4 +1,4 @@
-"""Records and operations for the tests of the store."""
+"""Builders of records and operations for the store tests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FakeClock:
 
 
 class Op:
-    """An operation made of a function."""
+    """An operation that calls a function."""
 
     def __init__(
         self, function: Callable[[UnitOfWork], Any], run_ids: Sequence[str] = (), weight: int = 1
@@ -54,7 +54,7 @@ class Op:
 
 
 class Gate:
-    """Holds the writer in an operation, so that what follows gathers in one group."""
+    """Blocks the writer in an operation, so that later operations gather in one group."""
 
     def __init__(self, store: SqlStore) -> None:
         self._entered, self._open = threading.Event(), threading.Event()
@@ -71,12 +71,12 @@ class Gate:
 
 
 def do(store: SqlStore, function: Callable[[UnitOfWork], Any], *run_ids: str) -> Any:
-    """Has a function done in a transaction, and gives its result."""
+    """Run a function in a transaction; return its result."""
     return store.submit(Op(function, run_ids)).result(timeout=60)
 
 
 def new_id(time_us: int = START_US) -> str:
-    """A UUIDv7 made at that time; later ones of the same time are greater."""
+    """Return a UUIDv7 of this time, greater than all earlier ones of the same time."""
     count = next(_counter)
     digits = f"{time_us // 1000:012x}7{count >> 60:03x}8{count & ((1 << 60) - 1):015x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
@@ -88,7 +88,7 @@ def a_state(state_type: int, time_us: int = START_US, **values: Any) -> State:
 
 
 def a_run(**values: Any) -> Run:
-    """A run at the top level, PENDING, unless said otherwise."""
+    """Return a run; by default top-level and PENDING."""
     run_id = values.pop("id", None) or new_id()
     parent: Run | None = values.pop("parent", None)
     defaults: dict[str, Any] = {
@@ -130,7 +130,7 @@ def a_log(run: Run, message: str = "hello", **values: Any) -> LogEntry:
 
 
 def an_artifact(run: Run | None = None, **values: Any) -> Artifact:
-    """A Markdown artifact of the run, without a key unless said otherwise."""
+    """Return an artifact of the run; by default Markdown and without a key."""
     defaults: dict[str, Any] = {
         "id": new_id(),
         "key": None,
@@ -147,7 +147,7 @@ def an_artifact(run: Run | None = None, **values: Any) -> Artifact:
 
 
 def put_artifacts(store: SqlStore, *artifacts: Artifact) -> None:
-    """Stores artifacts, new or changed, in one transaction."""
+    """Store new or changed artifacts in one transaction."""
 
     def put(uow: UnitOfWork) -> None:
         uow.artifacts.preload([each.id for each in artifacts])
@@ -159,7 +159,7 @@ def put_artifacts(store: SqlStore, *artifacts: Artifact) -> None:
 
 
 def enter(run: Run, state_type: int, *, cause: int = Cause.REPORTED, **values: Any) -> Run:
-    """Moves a run to a state, without asking the rules."""
+    """Move a run to a state without checking the rules."""
     run.state = a_state(state_type, **values)
     run.transition_count += 1
     run.cause = cause
@@ -168,7 +168,7 @@ def enter(run: Run, state_type: int, *, cause: int = Cause.REPORTED, **values: A
 
 
 def add_runs(store: SqlStore, runs: Sequence[Run]) -> None:
-    """Stores new runs."""
+    """Store new runs."""
 
     def add(uow: UnitOfWork) -> None:
         for run in runs:
@@ -178,7 +178,7 @@ def add_runs(store: SqlStore, runs: Sequence[Run]) -> None:
 
 
 def move(store: SqlStore, run_id: str, *state_types: int) -> None:
-    """Has a run enter states, in one transaction."""
+    """Move a run through the states in one transaction."""
 
     def transit(uow: UnitOfWork) -> None:
         for state_type in state_types:
@@ -190,8 +190,8 @@ def move(store: SqlStore, run_id: str, *state_types: int) -> None:
 
 
 def delete_tree(uow: UnitOfWork, run_id: str) -> int:
-    """Delete a run with all that it called; return how many there were."""
-    run = uow.runs.get(run_id)
+    """Delete a run and all runs below it; return the number of deleted runs."""
+    run = uow.run(run_id)
     if run is None:
         return 0
     uow.deletions.begin(run)

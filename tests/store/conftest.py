@@ -1,4 +1,4 @@
-"""Each test of the store that asks for one runs over SQLite and over a real PostgreSQL."""
+"""Store fixtures: each test that uses them runs on SQLite and on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["postgres_server", "postgres_url"]
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite database with all tables, to copy: migrating takes longer than most tests."""
+    """A SQLite database with all tables, as a template: migrating takes longer than most tests."""
     folder = tmp_path_factory.mktemp("migrated")
     open_store(sqlite_url(folder), clock=FakeClock()).close()
     return folder / "flowspan.db"
@@ -32,7 +32,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_server: PostgresServer) -> Iterator[str]:
-    """The same for PostgreSQL: the URL of a database."""
+    """The URL of a PostgreSQL database with all tables, as a template."""
     with postgres_server.new_database() as url:
         open_store(url, clock=FakeClock()).close()
         yield url
@@ -40,7 +40,7 @@ def migrated_postgres(postgres_server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database of the test's own, without rows."""
+    """The URL of an empty database for this test."""
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path)
         yield sqlite_url(tmp_path)
@@ -62,7 +62,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def open_url(clock: FakeClock) -> Iterator[Callable[..., SqlStore]]:
-    """Opens stores that are closed with the test."""
+    """Open stores that are closed at the end of the test."""
     stores: list[SqlStore] = []
 
     def open_one(url: str, **options: Any) -> SqlStore:

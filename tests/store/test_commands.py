@@ -1,4 +1,4 @@
-"""Rows of commands, over both databases."""
+"""Command rows, on both databases."""
 
 from __future__ import annotations
 

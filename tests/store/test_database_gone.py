@@ -1,4 +1,4 @@
-"""The database is deleted, replaced or restored under the store: nothing goes into the void."""
+"""The database is deleted, replaced or restored under a running store: no write is lost."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def store(path: Path, open_url: Callable[..., SqlStore]) -> SqlStore:
 
 
 def refused(store: SqlStore) -> str:
-    """What an operation is told."""
-    error = store.submit(Op(lambda uow: uow.runs.add(a_run()))).exception(60)
+    """Return the error of an operation."""
+    error = store.submit(Op(lambda uow: uow.add_run(a_run()))).exception(60)
     assert isinstance(error, StoreUnavailableError), error
     return str(error)
 
@@ -98,7 +98,7 @@ def test_a_database_that_was_replaced_is_not_used(
     (other / "flowspan.db").replace(path)
     assert "was replaced by another file" in refused(store)
     assert "was replaced by another file" in str(store.problem())
-    alone = sqlite3.connect(shutil.copy(path, other))  # without what is in the old one's log
+    alone = sqlite3.connect(shutil.copy(path, other))  # This drops the old database's log.
     assert alone.execute("SELECT count(*) FROM run").fetchone() == (0,)
     alone.close()
 
@@ -124,7 +124,7 @@ def test_what_was_acked_survives_the_loss_of_the_log(
     assert store.problem() is not None
     copied = tmp_path / "copied"
     copied.mkdir()
-    shutil.copy(path, copied)  # as a killed service would leave it
+    shutil.copy(path, copied)  # As a killed service would leave it.
     later = open_store(sqlite_url(copied), clock=FakeClock())
     assert later.runs.get(RunKind.FLOW, run.id) is not None
     later.close()
@@ -178,7 +178,7 @@ def test_a_database_that_was_created_anew_is_not_used(
         f'DROP DATABASE "{name}" WITH (FORCE)',
         f'CREATE DATABASE "{name}"',
     )
-    refused(store)  # the connection was ended
+    refused(store)  # The connection was closed.
     assert "another database" in refused(store)
     assert "another database" in str(store.problem())
     assert "another database" in unreadable(store)

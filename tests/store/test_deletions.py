@@ -1,4 +1,4 @@
-"""Deleting trees in pieces: others are served in between, and what is left always makes sense."""
+"""Deletion of trees in pieces: interleaved with other operations, and consistent at any time."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ LATER_US = START_US + 10**9
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each piece is a transaction of its own, and small."""
+    """Make each piece small, with its own transaction."""
     monkeypatch.setattr(writer, "TARGET_S", 0)
     monkeypatch.setattr(deletions, "CHILDREN", 4)
     monkeypatch.setattr(deletions, "OPEN_RUNS", 2)
@@ -75,7 +75,7 @@ def a_command(run: Run, session_id: str | None = None) -> Command:
 
 
 class Forest:
-    """A wide and deep tree that has ended, and a run that has nothing to do with it."""
+    """A wide and deep tree that has ended, and an unrelated run."""
 
     def __init__(self, store: SqlStore) -> None:
         self.store = store
@@ -108,7 +108,7 @@ class Forest:
         return [run.id for run in page.items]
 
     def check(self) -> None:
-        """What is left has its whole history, and its parents."""
+        """Check that each remaining run has its whole history and its parents."""
         for run in self.tree:
             found = self.store.runs.get(run.kind, run.id)
             history = self.store.transitions.of_run(run.id)
@@ -157,7 +157,7 @@ def test_a_tree_goes_in_pieces_and_what_is_left_makes_sense(forest: Forest) -> N
         commits.append(len(forest.left()))
         try:
             forest.check()
-        except BaseException as error:  # noqa: BLE001 - raised again below
+        except BaseException as error:  # noqa: BLE001 - reraised below
             failures.append(error)
 
     store.on_commit(look)
@@ -228,11 +228,11 @@ def test_a_circle_of_parents_goes_too(store: SqlStore) -> None:
 
 
 def half_deleted(open_url: Callable[..., SqlStore], url: str) -> tuple[Forest, SqlStore]:
-    """A forest whose deletion was begun by a store that ended, and another store over it."""
+    """Return a forest whose deletion was interrupted as its store closed, and a new store."""
     first = open_url(url)
     forest = Forest(first)
     deletion = first.submit(DeleteRun(forest.root.id, force=False))
-    gate = Gate(first)  # opens after the first piece
+    gate = Gate(first)  # It opens after the first piece.
     closing = threading.Thread(target=first.close)
     closing.start()
     while not first.submit(Op(lambda _: None)).done():
@@ -310,7 +310,7 @@ def test_a_deletion_that_fails_in_the_middle_can_be_called_again(
     assert rows(store) == ONLY_THE_OTHER
 
 
-# Sessions that end with many open runs
+# These sessions end with many open runs.
 
 
 def with_open_runs(store: SqlStore, **values: Any) -> tuple[str, list[Run]]:

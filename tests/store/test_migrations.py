@@ -1,4 +1,4 @@
-"""A database of an earlier release is brought up to date and keeps what it has."""
+"""Migrations: a database of an earlier release is upgraded and keeps its data."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def alembic(connection: Connection) -> Config:
 
 
 def downgrade(url: str, version: str) -> None:
-    """Makes the database as that version of the schema had it."""
+    """Downgrade the database to this version of the schema."""
     with connected(url) as connection:
         command.downgrade(alembic(connection), version)
         assert migrations.current_version(connection) == version
 
 
 def facts(connection: Connection) -> list[list[tuple[object, ...]]]:
-    """What a database says of its tables, without the spaces and quotes of its statements."""
+    """Return a database's table definitions, without the spaces and quotes of the statements."""
     queries = _SQLITE_FACTS if connection.dialect.name == "sqlite" else _POSTGRESQL_FACTS
     return [
         [
@@ -103,7 +103,7 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_a_new_database_is_as_the_migrations_make_it(
     new_url: str, open_url: Callable[..., SqlStore]
 ) -> None:
-    """Order of the columns included: rows are copied into tables without their names."""
+    """The order of columns counts: rows are copied into tables without column names."""
     open_url(new_url).close()
     with connected(new_url) as connection:
         made = facts(connection)
@@ -143,7 +143,7 @@ def test_a_database_of_a_release_keeps_what_it_has(
 def test_runs_that_are_being_cancelled_have_their_commands(
     new_url: str, open_url: Callable[..., SqlStore]
 ) -> None:
-    """Before there were commands, the state was all that there was of one."""
+    """Before there were commands, a cancellation was only a state."""
     cancelling = a_state(StateType.CANCELLING, message="enough")
     session_id, state = new_id(), a_state(StateType.RUNNING)
     run = a_run(session_id=session_id, state=cancelling, transition_count=3)

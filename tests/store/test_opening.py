@@ -1,4 +1,4 @@
-"""Opening a store: what works, and what is said when it does not."""
+"""Opening a store: success, and the messages on failure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOBODY = 65534
 
 @contextmanager
 def not_root(folder: Path) -> Iterator[None]:
-    """As somebody who may not write everywhere; the folder is theirs."""
+    """An unprivileged user in a folder that the user owns."""
     if os.geteuid() != 0:
         yield
         return
@@ -45,7 +45,7 @@ def not_root(folder: Path) -> Iterator[None]:
 
 
 def opening(url: str) -> str:
-    """The error of an attempt to open it."""
+    """Return the error of opening it."""
     with pytest.raises(StoreOpenError) as caught:
         open_store(url, clock=FakeClock())
     return str(caught.value)
@@ -61,7 +61,7 @@ def test_a_password_that_is_not_encoded_is_not_shown(driver: str, password: str)
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database that has no tables yet."""
+    """The URL of a database without tables."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path)
     url: str = request.getfixturevalue("postgres_url")
@@ -150,7 +150,8 @@ def test_a_read_only_disk_is_explained(tmp_path: Path) -> None:
 
 
 def test_a_read_only_file_or_folder_is_explained() -> None:
-    with tempfile.TemporaryDirectory(prefix="flowspan-") as name:  # pytest's are root's alone
+    # Only root can enter pytest's own folders.
+    with tempfile.TemporaryDirectory(prefix="flowspan-") as name:
         folder = Path(name)
         open_store(sqlite_url(folder), clock=FakeClock()).close()
         with not_root(folder):
@@ -184,8 +185,8 @@ def test_a_database_of_a_newer_program_is_left_alone(
 def test_the_migrations_make_what_the_tables_say(
     new_url: str, open_url: Callable[..., SqlStore]
 ) -> None:
-    from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - slow to load
-    from alembic.migration import MigrationContext  # noqa: PLC0415 - slow to load
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - slow to import
+    from alembic.migration import MigrationContext  # noqa: PLC0415 - slow to import
 
     store = open_url(new_url)
     with store._dialect.writing.connect() as connection:
@@ -245,7 +246,7 @@ def test_a_missing_psycopg_is_explained(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def unused_port() -> int:
-    import socket  # noqa: PLC0415 - for this alone
+    import socket  # noqa: PLC0415 - used only here
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Trees, changes and logs, as they are read page by page."""
+"""Paged reads of trees, changes and logs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Family:
-    """A tree with a subflow, and a stranger."""
+    """A tree with a subflow, and an unrelated run."""
 
     def __init__(self, store: SqlStore) -> None:
         self.root = a_run()
@@ -85,7 +85,7 @@ def test_a_circle_of_parents_harms_nobody(store: SqlStore) -> None:
 
 
 def changed(store: SqlStore, run_id: str | None, limit: int) -> list[Transition]:
-    """All changes, call by call."""
+    """Return all changes, call by call."""
     found: list[Transition] = []
     after = 0
     while after < store.position():
@@ -123,7 +123,7 @@ def test_promise_a_watch_is_gapless_and_ordered_in_the_store(
 
 
 class Large:
-    """A tree of runs with large parameters, whose ends are large, too."""
+    """A tree of runs with large parameters and large terminal states."""
 
     COUNT, SIZE = 12, 100_000
 
@@ -232,7 +232,7 @@ def test_deleting_a_tree_leaves_nothing_of_it(store: SqlStore, family: Family) -
 
 
 def logged(store: SqlStore, query: LogQuery) -> list[str]:
-    """All pages of messages, one after the other."""
+    """Return the messages of all pages."""
     messages: list[str] = []
     while True:
         page = store.logs.list(query)
@@ -307,7 +307,7 @@ FILTERS: dict[str, dict[str, Any]] = {
 
 
 def fits(entry: LogEntry, query: dict[str, Any]) -> bool:
-    """The filters, as the protocol has them."""
+    """Evaluate the filters as the protocol defines them."""
     loggers = query.get("loggers", ())
     return (
         entry.level >= query.get("min_level", 0)
@@ -338,8 +338,8 @@ def test_logs_are_filtered_and_ordered(
         )
         for number in range(42)
     ]
-    do(store, lambda uow: uow.logs.add(entries))
-    for scan_limit in (1, 5, 50_000):  # a call may look through fewer records than there are
+    do(store, lambda uow: uow.add_logs(entries))
+    for scan_limit in (1, 5, 50_000):  # One call may scan fewer records than there are.
         monkeypatch.setattr("flowspan_service.stores.logs.SCAN_LIMIT", scan_limit)
         for run, include in ((family.all[0], True), (family.all[1], True), (family.all[0], False)):
             inside = set(family.under(run)) if include else {run.id}

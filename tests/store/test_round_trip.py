@@ -1,4 +1,4 @@
-"""What is written is what is read, to the last field."""
+"""Records are read back as written, in every field."""
 
 from __future__ import annotations
 

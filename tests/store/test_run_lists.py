@@ -1,4 +1,4 @@
-"""Lists: pages, filters, and that each common one is a range of an index."""
+"""Lists: pages and filters, and index ranges for all common filters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TAGS = ("red", "green", "blue", 'q"uote', "per%cent")
 
 
 def random_forest(seed: int, size: int) -> list[Run]:
-    """Runs of all sorts, in a random order of arrival, as a database might have them."""
+    """Return random runs in random order of arrival, as a real database might have them."""
     chance = random.Random(seed)
     runs: list[Run] = []
     for number in range(size):
@@ -51,14 +51,14 @@ def random_forest(seed: int, size: int) -> list[Run]:
         if kind == RunKind.FLOW or parent is None:
             run.flow_run_id = None
         if parent is not None and chance.random() < 0.1:
-            # What a careless client of another language may leave out.
+            # A careless client of another language may omit it.
             run.parent_run_id = None
         runs.append(run)
     return chance.sample(runs, size)
 
 
 def matches(run: Run, kind: int, f: RunFilter) -> bool:
-    """What flowspan.v1.RunFilter says, in Python."""
+    """Evaluate flowspan.v1.RunFilter in Python."""
     checks = [
         run.kind == kind,
         not f.state_types or run.state.type in f.state_types,
@@ -100,7 +100,7 @@ def random_filter(chance: random.Random, runs: list[Run]) -> RunFilter:
 
 
 def walk(store: SqlStore, query: RunQuery) -> list[Run]:
-    """All pages, one after the other."""
+    """Return the items of all pages."""
     runs: list[Run] = []
     while True:
         page = store.runs.list(query)
@@ -121,7 +121,7 @@ def walk(store: SqlStore, query: RunQuery) -> list[Run]:
 def test_pages_and_counts_are_those_of_a_sorted_list(store: SqlStore, seed: int) -> None:
     runs = random_forest(seed, 90)
     add_runs(store, runs)
-    # Some go on, so that rows are found where they moved to.
+    # Some runs move on, so that their rows must be found in their new place.
     moved = random.Random(seed).sample(runs, 30)
 
     def move(uow: UnitOfWork) -> None:
@@ -214,13 +214,13 @@ def test_sqlite_reads_common_lists_from_an_index(
     query = RunQuery(1, run_filter, oldest_first=oldest_first, after_id=ID)
     plan = explain(sqlite_store, page_statement(query, sqlite_store._dialect, limit=101))
     assert index in plan, plan
-    # Each search is narrowed to where the page begins, and nothing is read from end to end.
+    # Each search starts at the page's position, and there is no full table scan.
     reads = [line for line in plan.splitlines() if line.startswith(("SEARCH", "SCAN"))]
     scans = [line for line in reads if line.startswith("SCAN")]
     assert all(line.split()[1] in {"page", "part", "merged"} for line in scans), plan
     ranges = [line for line in reads if index in line and "run_id=?)" not in line]
     assert all("id<?" in line or "id>?" in line for line in ranges), plan
-    # A range comes in its order: only what is merged, pages of ids, is sorted.
+    # A range comes in order: only the merged pages of ids are sorted.
     lines = plan.splitlines()
     after_ranges = [after for line, after in pairwise(lines) if line in ranges]
     assert not any("TEMP B-TREE" in line for line in after_ranges), plan

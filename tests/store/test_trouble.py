@@ -1,4 +1,4 @@
-"""A database that makes trouble while the service runs: it says so, survives, and goes on."""
+"""Database errors at run time: the store reports them, survives, and recovers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def refused(store: SqlStore) -> StoreUnavailableError:
-    """What an operation gets while the trouble lasts."""
-    error = store.submit(Op(lambda uow: uow.runs.add(a_run()))).exception(60)
+    """Return the error of an operation while the trouble lasts."""
+    error = store.submit(Op(lambda uow: uow.add_run(a_run()))).exception(60)
     assert isinstance(error, StoreUnavailableError), error
     return error
 
@@ -51,7 +51,7 @@ def test_a_lock_held_by_a_stranger_is_explained_and_outlived(
 def test_a_reader_never_waits_for_the_writer(
     tmp_path: Path, open_url: Callable[..., SqlStore]
 ) -> None:
-    """With no patience at all, reads and writes of one store still never meet a lock."""
+    """Even without a busy timeout, reads and writes of one store never hit a lock."""
     store = open_url(sqlite_url(tmp_path), busy_timeout_s=0.0)
     futures = []
     for number in range(200):
@@ -70,7 +70,7 @@ def test_a_full_disk_is_explained_and_outlived(
     store = open_url(sqlite_url(tmp_path))
     run = a_run()
     add_runs(store, [run])
-    # As large as it is, it may become no larger: SQLite's own way to be full.
+    # Forbid any growth: SQLite's own way to simulate a full disk.
     writer = store._dialect.writing
     with writer.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
@@ -79,8 +79,8 @@ def test_a_full_disk_is_explained_and_outlived(
     error = store.submit(Op(lambda uow: uow.logs.add(big))).exception(60)
     assert isinstance(error, StoreUnavailableError)
     assert "full" in str(error)
-    # The limit went with the connection that was given up: there is space again.
-    store.submit(Op(lambda uow: uow.logs.add(big))).result(60)
+    # The limit ended with the discarded connection: there is space again.
+    store.submit(Op(lambda uow: uow.add_logs(big))).result(60)
     move(store, run.id, StateType.RUNNING)
     assert [one.ordinal for one in store.transitions.of_run(run.id)] == [1, 2]
 
@@ -124,14 +124,14 @@ def test_an_administrator_who_ends_the_connections_is_outlived(
     move(store, run.id, StateType.RUNNING)
     assert store.runs.get(RunKind.FLOW, run.id).position == 2  # type: ignore[union-attr] # it is there
     store.close()
-    gc.collect()  # a connection that was not closed is reported here, and not in a later test
+    gc.collect()  # An unclosed connection is reported here and not in a later test.
 
 
 @pytest.mark.parametrize("count", [3, PIPELINE_ROWS + 1], ids=["pipelined", "copied"])
 def test_a_statement_that_fails_spoils_no_operation_but_its_own(
     count: int, store: SqlStore
 ) -> None:
-    """In a pipeline its error is seen only at the end, when others were sent after it."""
+    """In a pipeline, the error only appears at the end, after more statements were sent."""
     taken = a_run()
     add_runs(store, [taken])
     gate = Gate(store)
@@ -186,7 +186,7 @@ def test_a_connection_that_is_lost_between_statements_is_outlived(
 def test_long_logs_are_not_held_in_memory_twice(
     postgres_url: str, open_url: Callable[..., SqlStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What goes through a pipeline waits there; a few logs may be large."""
+    """A pipeline buffers its statements; even a few logs can be large."""
     counted: list[int] = []
     together = PostgresqlDialect.together
 

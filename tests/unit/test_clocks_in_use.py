@@ -1,4 +1,4 @@
-"""Nothing in the client takes its time from where a test may have stopped it."""
+"""No client module takes its time from functions that a test may have patched."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import flowspan
 
 ROOT = Path(flowspan.__file__).parent
-# Looks at the program's clock for people: local hours in console lines.
+# The program's clock, for display only: local hours in console lines.
 ALLOWED = {"clock/__init__.py": None, "logging/console.py": {"strftime", "localtime"}}
 WAITS = {"sleep", "wait_for", "timeout", "timeout_at"}
 MODULES = sorted(

@@ -1,4 +1,4 @@
-"""The documents against the code: the names that they give, and the rules that they tell."""
+"""The documents against the code: names and rules."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 STATES = (ROOT / "docs" / "states.md").read_text()
 
 NO_NAMES = {"Ack", "Batch", "CREATED", "Completed", "head"}
-"""Code in the walk that is no definition of these folders: messages, an event, a state, a table."""
+"""Code in the walk that these folders do not define: messages, an event, a state, a table."""
 
 
 @cache
 def definitions(path: Path) -> frozenset[str]:
-    """The functions, classes and methods of a module: ``name`` and ``Class.name``."""
+    """Return the functions, classes and methods of a module: ``name`` and ``Class.name``."""
     found = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -41,17 +41,17 @@ def definitions(path: Path) -> frozenset[str]:
 
 
 def modules(path: str) -> list[Path]:
-    """The module of that path, in the client or in the service."""
+    """Return the modules with this path, in the client and in the service."""
     return [source / path for source in SOURCES if (source / path).is_file()]
 
 
 def walk() -> str:
-    """The part of the architecture that follows one transition."""
+    """Return the section of the architecture that follows one transition."""
     return ARCHITECTURE.partition("## One transition")[2].partition("\n## ")[0]
 
 
 def links_of(page: Path) -> set[Path]:
-    """The files in the repository that a page links to."""
+    """Return the files in the repository that a page links to."""
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
     return {(page.parent / target).resolve() for target in targets}
 
@@ -97,14 +97,14 @@ def test_every_name_of_the_walk_is_somewhere() -> None:
 
 
 def types(text: str) -> set[StateType]:
-    """The types that a cell of the table of arrows stands for."""
+    """Return the types that a cell of the table of arrows stands for."""
     if text == "every non-terminal type":
         return set(StateType) - set(TERMINAL_TYPES)
     return {kind for kind in StateType if re.search(rf"\b{kind.name}\b", text)}
 
 
 def arrows() -> dict[str, tuple[str, str]]:
-    """From where to where each lettered arrow leads."""
+    """Return the start and the end of each lettered arrow."""
     rows = re.findall(r"^\| ([A-Q]) \| ([^|]+) \| ([^|]+) \|", STATES, re.MULTILINE)
     return {letter: (start.strip(), end.strip()) for letter, start, end in rows}
 
@@ -126,7 +126,7 @@ def test_the_arrows_are_the_rules() -> None:
 def test_the_rules_are_told_in_their_order() -> None:
     section = STATES.partition("## The rules")[2]
     told = re.findall(r"^\| `(\w+)` \|", section.partition("Before a run's state")[0], re.MULTILINE)
-    told.remove("silence_is_overruled")  # exceptions to a rule
+    told.remove("silence_is_overruled")  # These are exceptions to a rule.
     told.remove("completed_may_be_rolled_back")
     assert told == [rule.__name__ for rule in RULES]
 

@@ -1,4 +1,4 @@
-"""The house's own rules, where no tool checks them."""
+"""House rules that no tool checks."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_ignore_says_why():
             lines = path.read_text().splitlines()
             for index, line in enumerate(lines):
                 found = ignore.search(line)
-                # The reason stands behind it, or in a comment just before.
+                # The reason follows the directive, or is in a comment just before it.
                 before = [each.strip() for each in lines[max(0, index - 3) : index]]
                 told = any(each.startswith("#") for each in before)
                 if found and not told and not reasoned.match(found["rest"]):
@@ -91,12 +91,12 @@ def test_states_page_names_the_rules_of_the_code():
         assert set(re.findall(r"`(\w+)`", rules)) <= code | PERMISSIONS
 
 
-# No objections: the code has them inside `terminal_is_final`.
+# These permit a transition, within `terminal_is_final`, and are never a reason for rejection.
 PERMISSIONS = {"silence_is_overruled", "completed_may_be_rolled_back"}
 
 
 def rules_in_code() -> set[str]:
-    """The names of rules with which the service answers, as its sources have them."""
+    """Return the rule names in the service's verdicts, as found in its sources."""
     found: set[str] = set()
     for path in (ROOT / "service").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

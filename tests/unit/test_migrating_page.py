@@ -1,8 +1,8 @@
-"""docs/migrating-from-prefect.md says what is so: each name that it gives is held against the code.
+"""docs/migrating-from-prefect.md against the code: each statement about a name is checked.
 
-`tests/data/prefect-3.8.8.txt` has Prefect's names by group (the attributes of its instances, the
-public names of its modules; each was looked up in 3.9.1 as well, which has them all), some of them
-with their arguments. Each group is a table of the page, below a comment with the group's name.
+`tests/data/prefect-3.8.8.txt` lists Prefect's names by group (the attributes of its instances, the
+public names of its modules), some of them with their arguments. Each was looked up in 3.9.1 as
+well, which has them all. Each group is a table of the page, below a comment with the group's name.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ OWNERS = {
     "modules": "flowspan",
     "settings objects": "flowspan.settings",
 }
-"""What has the names of a group, if it is not the module of flowspan's that is called like it."""
+"""The owner of a group's names, where it is not the flowspan module of the group's name."""
 
 OPTIONS = {"options of @flow": flowspan.Flow, "options of @task": flowspan.Task}
 
 
 @flowspan.flow
 def sample_flow() -> None:
-    """Has the attributes of flows."""
+    """A flow, for the attributes of flows."""
 
 
 @flowspan.task
 def sample_task() -> None:
-    """Has the attributes of tasks."""
+    """A task, for the attributes of tasks."""
 
 
 SAMPLES: dict[str, Any] = {"flowspan.Flow": sample_flow, "flowspan.Task": sample_task}
 
 
 class Row(NamedTuple):
-    """A name in a table of the page: what the page says of it, and why."""
+    """A name in a table of the page, with its status and the note."""
 
     name: str
     word: str
@@ -69,7 +69,7 @@ class Row(NamedTuple):
 
 @cache
 def tables() -> dict[str, list[Row]]:
-    """The rows of the page by group."""
+    """Return the rows of the page by group."""
     found: dict[str, list[Row]] = {}
     group = ""
     for line in PAGE.read_text(encoding="utf-8").splitlines():
@@ -87,7 +87,7 @@ def tables() -> dict[str, list[Row]]:
 
 @cache
 def prefects_names() -> dict[str, dict[str, dict[str, str]]]:
-    """Prefect's names by group; for each its arguments with their defaults ("" for none)."""
+    """Return Prefect's names by group, with the arguments and their defaults ("" for none)."""
     groups: dict[str, dict[str, dict[str, str]]] = {}
     names: dict[str, dict[str, str]] = {}
     for line in NAMES.read_text(encoding="utf-8").splitlines():
@@ -101,7 +101,7 @@ def prefects_names() -> dict[str, dict[str, dict[str, str]]]:
 
 
 def find(path: str) -> Any:
-    """What a dotted name stands for: a module, or something in one; MISSING if there is no such."""
+    """Return the module or object with this dotted name, or MISSING."""
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError:
@@ -109,7 +109,7 @@ def find(path: str) -> Any:
         if not owner:
             return MISSING
         value = SAMPLES.get(owner) or find(owner)
-        # Facts about a run are None where there is none, but they are there.
+        # Runtime attributes are None outside of a run, but they exist.
         return getattr(value, name, None) if name in dir(value) else MISSING
 
 
@@ -123,7 +123,7 @@ def command(name: str) -> Any:
 
 
 def here(group: str, name: str) -> Any:
-    """What flowspan has under a name of Prefect's, or MISSING."""
+    """Return flowspan's object under a Prefect name, or MISSING."""
     if group in OPTIONS:
         return inspect.signature(OPTIONS[group]).parameters.get(name, MISSING)
     if group == "commands":
@@ -134,7 +134,7 @@ def here(group: str, name: str) -> Any:
 
 
 def named_in(note: str) -> Any:
-    """What the first code in a note names, or MISSING if there is no such thing."""
+    """Return the object that the first code in a note names, or MISSING."""
     code = CODE.search(note)
     if code is None:
         return MISSING
@@ -146,7 +146,7 @@ def named_in(note: str) -> Any:
 
 
 def objection(group: str, row: Row) -> str:
-    """What is wrong with a row; empty if nothing is."""
+    """Return the error in a row; empty if it is correct."""
     value = here(group, row.name)
     if row.word in {"missing", "renamed"}:
         if value is not MISSING:
@@ -164,7 +164,7 @@ def objection(group: str, row: Row) -> str:
 
 
 def missing_arguments(value: Any, arguments: dict[str, str], note: str) -> str:
-    """Which of Prefect's arguments are not taken, or by default another, and not in the note."""
+    """Return Prefect's arguments that are missing or have another default, unless noted."""
     if not arguments or arguments.keys() == {"fn"}:
         return ""
     parameters = inspect.signature(value).parameters

@@ -1,4 +1,4 @@
-"""The helpers of client and service that make files and folders private; they do the same."""
+"""The client's and the service's helpers for private files and folders behave identically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small events about large runs and artifacts: many short transactions, with others in between."""
+"""Small events about large runs and artifacts: many short transactions, interleaved with others."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ UNKNOWN: ReportedEvent = ("", NotUnderstood("event_is_known", "?"))
 
 
 class Commits:
-    """What the operations of a store became, in the order of their commits."""
+    """The names of completed operations, in the order of their commits."""
 
     def __init__(self, store: SqlStore) -> None:
         self.store = store
@@ -70,7 +70,7 @@ def open_session(store: SqlStore) -> str:
 
 
 def large_runs(store: SqlStore, where: str) -> list[Run]:
-    """Runs that the writer does not remember, with something large."""
+    """Store runs with a large column that the writer's cache does not hold."""
     data = bytes(LARGE)
     runs = []
     for _ in range(COUNT):
@@ -108,7 +108,7 @@ EVENTS = {
 
 @pytest.fixture
 def transactions(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bytes of runs each call of the dialect has loaded."""
+    """The bytes of runs loaded by each call of the dialect."""
     loaded: list[int] = []
     load = store._dialect.load_runs
 
@@ -171,7 +171,7 @@ def test_long_texts_count_as_well(store: SqlStore, transactions: list[int], wher
 
 
 def test_the_large_runs_themselves_stay_whole(store: SqlStore) -> None:
-    """Only some columns of a run are written when it changes."""
+    """Only the changed columns of a run are written."""
     session_id = open_session(store)
     runs = large_runs(store, "parameters")
     events = [entered(run) for run in runs] + [entered(run, StateType.COMPLETED) for run in runs]
@@ -222,7 +222,7 @@ def test_small_changes_of_large_artifacts_are_many_transactions(store: SqlStore)
 def test_a_report_that_is_cut_does_not_meet_the_operation_that_spoils_its_group(
     store: SqlStore,
 ) -> None:
-    """Then each operation has a transaction of its own; the rest comes before later reports."""
+    """After a failed group, each operation gets its own transaction, before later reports."""
     session_id = open_session(store)
     runs = large_runs(store, "result")
 
@@ -274,10 +274,8 @@ def test_the_payloads_of_the_runs_that_are_remembered_are_bounded(
     for run in runs:
         add_runs(store, [run])
         assert is_bounded()
-    for run in runs:  # an open state may have a result and a failure, too
-        proposed = ProposedTransition(
-            a_state(StateType.RUNNING, result=data, failure=data), 1, Cause.REPORTED
-        )
+    for run in runs:  # An open state may have a result and a failure as well.
+        wish = Wish(a_state(StateType.RUNNING, result=data, failure=data), 1, Cause.REPORTED)
         sequence = runs.index(run) + 1
         store.submit(a_report(session_id, sequence, (run.id, proposed))).result(60)
         assert is_bounded()
@@ -287,7 +285,7 @@ def test_the_payloads_of_the_runs_that_are_remembered_are_bounded(
 def test_large_runs_do_not_make_the_groups_of_others_small(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How heavy a group may be follows from what ordinary rows cost."""
+    """The size limit of a group follows from the cost of ordinary rows."""
     session_id = open_session(store)
     runs = large_runs(store, "result")
     learnt: list[int] = []

@@ -1,4 +1,4 @@
-"""The commit times of a history do not go back, whatever the clock does."""
+"""Commit times of a history never decrease, whatever the clock does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The unit of work against a model made of dictionaries."""
+"""The unit of work against a dictionary-based model."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ TRANSACTIONS = st.lists(st.tuples(st.lists(ACTIONS, max_size=6), st.booleans()),
 
 
 class _UndoneError(Exception):
-    """Raised at the end of an operation to have it taken back."""
+    """Raised at the end of an operation to roll it back."""
 
 
 @dataclass
 class Model:
-    """What the store ought to hold."""
+    """The expected contents of the store."""
 
     runs: dict[str, Run] = field(default_factory=dict)
     histories: dict[str, list[int]] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Model:
 
 
 class Example:
-    """One example: names stand for ids of its own, so that examples share a database."""
+    """One example: names stand for its own ids, so that examples can share a database."""
 
     def __init__(self) -> None:
         self.run_ids = [new_id() for _ in range(6)]
@@ -158,7 +158,7 @@ class Example:
         return {key: model.runs[key] for key in inside}
 
     def check(self, store: SqlStore) -> None:
-        """Compares the store with the model."""
+        """Compare the store with the model."""
         for run_id in self.run_ids:
             expected = self.model.runs.get(run_id)
             found = [store.runs.get(kind, run_id) for kind in (1, 2)]
@@ -190,7 +190,7 @@ def test_the_store_does_what_dictionaries_would(
 
 
 def test_deleted_runs_are_looked_up_together(store: SqlStore) -> None:
-    """A batch may name any number of runs that are not there."""
+    """A batch may name any number of missing runs."""
     runs = [a_run() for _ in range(10)]
     add_runs(store, runs)
     gone, later, ended = (run.id for run in runs[:3])

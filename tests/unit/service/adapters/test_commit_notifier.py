@@ -33,7 +33,7 @@ def commit(hub: CommitNotifier, before: int, after: int, *roots: str) -> None:
 
 
 async def is_set(mark: Mark) -> bool:
-    """Whether it was changed, when all that is under way was delivered."""
+    """Return True if it was changed, once all pending notifications are delivered."""
     for _ in range(3):
         await asyncio.sleep(0)
     try:
@@ -103,14 +103,14 @@ async def test_what_others_committed_is_not_skipped() -> None:
     commit(hub, 0, 5, "x")
     with hub.mark("a") as mark:
         mark.take()
-        # Of 6 to 899, this process knows nothing.
+        # This process knows nothing about positions 6 to 899.
         commit(hub, 899, 901, "a")
         assert await is_set(mark)
         assert mark.take() == 5
 
 
 def stored_by_others(store: MemoryStore, *run_ids: str) -> None:
-    """Transitions that another process commits: this one is not told."""
+    """Commit transitions as another process does, without a notification here."""
     for run_id in run_ids:
         store.data.runs.setdefault(run_id, a_run(id=run_id))
         position = len(store.data.history) + 1
@@ -134,7 +134,7 @@ async def test_commits_of_other_processes_are_found(monkeypatch: pytest.MonkeyPa
         await asyncio.wait_for(mark.wait(), WAIT_S)
         assert mark.take() == 3
         assert not await is_set(idle)
-        # And what others did between two commits of this process.
+        # The same for commits of other processes between two commits of this process.
         stored_by_others(store, later)
         commit(hub, 5, 6, other)
         await asyncio.wait_for(mark.wait(), WAIT_S)

@@ -1,4 +1,4 @@
-"""Encoded messages of runs: they are what the runs are, and kept only as long as that."""
+"""Cached messages of runs: equal to the runs, and dropped when the runs change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flowspan_service.domain.runs import RunKind
 
 
 class Counted:
-    """Makes messages, and counts them."""
+    """Creates messages and counts them."""
 
     def __init__(self):
         self.made = []
@@ -102,7 +102,7 @@ def test_what_is_kept_is_bounded(store, monkeypatch):
     read(messages, RunQuery(RunKind.FLOW))
     assert 0 < messages._kept_bytes <= 5_000
     assert 0 < len(messages._kept) < 50
-    # The newest are kept: the same page again makes only the others.
+    # The newest messages are kept: the same page creates only the others again.
     make.made.clear()
     read(messages, RunQuery(RunKind.FLOW))
     assert len(make.made) < 50

@@ -21,7 +21,7 @@ OTHER_DATABASE = Tokens(IDENTITY._replace(database_id="7c9e6679-7425-40de-944b-e
 
 
 def unsigned(place: str, query: bytes) -> str:
-    """A token as they were made before they were signed: anybody can."""
+    """Return a token in the old unsigned format, which anyone can create."""
     digest = blake2b(place.encode(), digest_size=8, person=b"flowspan token")
     digest.update(b"\0" + query)
     return base64.urlsafe_b64encode(digest.digest() + place.encode()).decode().rstrip("=")
@@ -68,7 +68,7 @@ def test_forged_and_foreign_tokens_are_refused(place: str) -> None:
 def test_token_of_another_query_is_refused() -> None:
     with pytest.raises(BadTokenError):
         TOKENS.unseal(TOKENS.seal("5", query=b"one"), query=b"two")
-    # Place and query are kept apart.
+    # Place and query are separated.
     with pytest.raises(BadTokenError):
         TOKENS.unseal(TOKENS.seal("5", query=b"6"), query=b"")
     with pytest.raises(BadTokenError):

@@ -1,4 +1,4 @@
-"""The shape of messages, counted on their bytes."""
+"""Structural limits of messages, counted on their bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MIB = 1 << 20
 
 
 def field(number: int, content: bytes) -> bytes:
-    """A field with a length."""
+    """Return a length-delimited field."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
@@ -34,12 +34,12 @@ def _varint(value: int) -> bytes:
 
 
 def batch(unit: bytes, size: int = MIB) -> bytes:
-    """A request whose batch has these bytes again and again."""
+    """Return a request with a batch that repeats these bytes."""
     return field(2, unit * (size // len(unit)))
 
 
 def nested(depth: int) -> bytes:
-    """A state that has failed, with a chain of causes; raw, for protobuf refuses to write it."""
+    """Return a failed state with a chain of causes; raw, as protobuf refuses to serialize it."""
     failure = b""
     for _ in range(depth):
         failure = field(4, failure)
@@ -112,7 +112,7 @@ def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
 
 
 def test_scan_and_parser_agree() -> None:
-    """What is refused as malformed is malformed; groups aside, which no message has."""
+    """Input rejected as malformed is malformed, except for groups, which no message uses."""
     chance = random.Random(7)
     good = REQUEST(
         batch=report_pb2.Batch(first_sequence=1, events=whole_run(new_id()))

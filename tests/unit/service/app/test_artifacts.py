@@ -1,4 +1,4 @@
-"""What becomes of artifacts in a session's batch, over a store in memory."""
+"""Artifacts in a session's batch, over a store in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feeds: one read for all who watch the same."""
+"""Feeds: watchers of the same runs share one read."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def open_feeds(store: MemoryStore, readers: ThreadPoolExecutor) -> Feeds:
 
 
 async def take(feed: Feed, after: int, count: int) -> list[bytes]:
-    """What a watcher gets that is at a position, until it has so many."""
+    """Return what a watcher at a position receives, until it has `count` messages."""
     found: list[bytes] = []
     while len(found) < count:
         await asyncio.wait_for(feed.news(after), 60)
@@ -104,14 +104,14 @@ async def test_watchers_of_the_same_share_their_reads(
             assert each == [b"Step 0", b"Step 1", b"Step 2"]
         assert store.reads <= 5, "one when it begins, and one for each commit"
         reads = -1
-        while reads != store.reads:  # the read after the last commit may still be under way
+        while reads != store.reads:  # The read after the last commit may still be in flight.
             reads = store.reads
             await asyncio.sleep(0.1)
         for number in range(50):
             report(store, "other", running(number))
         await asyncio.sleep(0.02)
         assert store.reads == reads, "nothing happened in its tree"
-        # And what happened elsewhere is not looked through when something happens.
+        # Unrelated changes elsewhere do not trigger a read.
         report(store, "r", running(3))
         assert await take(one, one.position, 1) == [b"Step 3"]
     assert opened._feeds == {}

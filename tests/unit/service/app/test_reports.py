@@ -1,4 +1,4 @@
-"""What becomes of a session's batch, over a store in memory."""
+"""Reports of a session, over a store in memory."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_gap_changes_nothing(store: MemoryStore) -> None:
 
 
 def test_running_it_twice_does_the_same(store: MemoryStore) -> None:
-    """A group that fails is run again: the operation must not have spoiled its own events."""
+    """A failed group is rerun, so the operation must not have changed its own events."""
     opened(store)
     events = (new("r"), enters("r", S.RUNNING), enters("r", S.COMPLETED))
     operation = ApplyReport("s", first_sequence=1, events=events, run_ids=["r"])
@@ -209,7 +209,7 @@ def test_second_attempt_fences_the_first(store: MemoryStore) -> None:
 
 
 def test_a_creation_has_the_first_fields_of_a_run_in_their_order():
-    """`NewRun.make` counts on it."""
+    """`NewRun.make` relies on it."""
     names = [field.name for field in fields(Run)]
     assert names[: len(NewRun._fields)] == list(NewRun._fields)
 
@@ -236,7 +236,7 @@ def test_a_large_batch_is_stored_in_pieces(
 
 @pytest.mark.parametrize("at_once", range(1, 12))
 def test_wherever_a_full_transaction_ends_the_outcome_is_the_same(at_once: int) -> None:
-    """Small events about large runs fill one: what is left of the batch is done in another."""
+    """Small events about large runs can fill a transaction; the rest goes into another one."""
     events = [new("a"), new("b", parent="a"), enters("a", S.RUNNING), logs("a")]
     events += [("", NotUnderstood("event_is_known", "?")), enters("nobody", S.RUNNING), new("a")]
     events += [made("x"), changed("x"), changed("y"), enters("b", S.RUNNING, attempt=3)]
@@ -264,7 +264,7 @@ def test_a_report_that_is_cut_says_how_far_it_came_and_may_come_again(store: Mem
     assert first.session_id == "s"
     assert store.data.sessions["s"].last_sequence == 2
     assert first.rest.run_ids == ["b", "c"]
-    # The connection broke, and the client sends again what was not acked.
+    # The connection broke, and the client resends the unacknowledged events.
     store.events_at_once = 100
     assert report(store, 1, *events).transition_count == 3
     late = store.do(first.rest)

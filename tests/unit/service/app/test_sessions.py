@@ -1,4 +1,4 @@
-"""Leases: who lives, and who is lost."""
+"""Leases: living and lost sessions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def opened(store: MemoryStore, session_id: str = "s", **client: str):
 
 
 class Watcher:
-    """A service process that looks at the sessions each second."""
+    """A service process that checks the sessions every second."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
@@ -182,7 +182,7 @@ def test_limit_leaves_the_rest_for_the_next_time(store: MemoryStore, watcher: Wa
 
 
 def test_sign_in_the_same_transaction_comes_first(store: MemoryStore, watcher: Watcher) -> None:
-    """What was handed to a slow writer before the look counts, however late it is written."""
+    """A sign that a slow writer got before the check counts, however late it is written."""
     opened(store)
     assert watcher.pass_time(29) == []
     store.clock.advance(1)

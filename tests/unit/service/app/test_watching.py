@@ -1,4 +1,4 @@
-"""Snapshots as of a position."""
+"""Snapshots at a position."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STEPS = [
 
 @pytest.fixture
 def store() -> MemoryStore:
-    """A run that failed, was tried again and succeeded; one transition at a time."""
+    """A store with a run that failed, was retried and succeeded; one transition per transaction."""
     store = MemoryStore(ManualClock())
     store.do(OpenSession("s", client={}, lease_us=1_000_000))
     first = State(S.PENDING, "Pending", "", 10)

@@ -1,4 +1,4 @@
-"""The rules of leases: what counts as silence, and what is put down to the service itself."""
+"""Lease rules: what counts as silence, and which delays are the service's own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT_LEASE_S = 30.0
 
 
 class Observer:
-    """A service process that looks at sessions as often as it should, unless it stands still."""
+    """A service process that checks sessions on schedule unless it stalls."""
 
     def __init__(self, *, default_lease_s: float = DEFAULT_LEASE_S) -> None:
         self.watch = LeaseWatch(lease_us=round(default_lease_s * S))
@@ -25,7 +25,7 @@ class Observer:
         self.lost: dict[str, int] = {}
 
     def open(self, name: str = "s", *, lease_s: float = 30, silence_s: float | None = None) -> None:
-        """A new sign of life is stored, with what is granted from then on."""
+        """Store a sign of life, with the terms that apply from then on."""
         old = self.rows.get(name)
         silence_us = round((lease_s if silence_s is None else silence_s) * S)
         renewals = old.renewals + 1 if old else 1
@@ -138,7 +138,7 @@ def test_no_stall_makes_a_session_lost(
     observer.stalls_for(stall_s)
     assert not observer.lost
     if stall_s > lease_s / 3:
-        # A sign that came during the stall has some time to be stored.
+        # A sign that arrived during the stall gets some time to be stored.
         observer.watches_for(lease_s * 0.24)
         assert not observer.lost
 
@@ -204,7 +204,7 @@ def test_look_that_was_not_committed_is_forgotten(observer: Observer) -> None:
     assert not observer.lost
 
 
-@settings(deadline=None)  # it is no benchmark
+@settings(deadline=None)  # Speed does not matter here.
 @given(
     lease_s=st.sampled_from([1.0, 3.0, 30.0, 300.0]),
     stalls=st.lists(st.floats(0, 2), min_size=1, max_size=MAX_STALLS),
@@ -213,14 +213,14 @@ def test_look_that_was_not_committed_is_forgotten(observer: Observer) -> None:
 def test_living_sessions_survive_any_stalls(
     lease_s: float, stalls: list[float], gaps: list[float]
 ) -> None:
-    """A session renews its lease each third of it, as soon as the service is awake."""
+    """A session renews its lease after each third of it, as soon as the service is awake."""
     observer = Observer(default_lease_s=lease_s)
     observer.look()
     observer.open(lease_s=lease_s)
     observer.look()
     for stall, gap in zip(stalls, gaps, strict=False):
         observer.watches_for(gap * lease_s)
-        observer.stalls_for(stall * lease_s)  # the look comes before the sign that waited
+        observer.stalls_for(stall * lease_s)  # The check comes before the pending sign of life.
         observer.watches_for(0.1)
         observer.open(lease_s=lease_s)
     assert not observer.lost
@@ -238,7 +238,7 @@ def test_cadence_follows_the_shortest_limit(observer: Observer) -> None:
 
 
 def test_stalls_that_do_not_matter_are_not_counted(observer: Observer) -> None:
-    """An hour's lease sees many a second's stall, and then one that matters."""
+    """An hour-long lease lives through many short stalls, then through a relevant one."""
     observer.open(lease_s=3600)
     observer.look()
     for _ in range(3 * MAX_STALLS):

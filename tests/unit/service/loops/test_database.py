@@ -1,4 +1,4 @@
-"""The loop that looks after the database tells of changes, and survives its own errors."""
+"""The loop that polls the database announces changes and survives its own errors."""
 
 from __future__ import annotations
 

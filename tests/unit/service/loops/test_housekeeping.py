@@ -1,4 +1,4 @@
-"""What is deleted in the course of time."""
+"""Periodic deletion of old data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a service that nobody uses."""
+"""Shutdown of an idle service."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ async def test_use_puts_the_end_off() -> None:
             looked.clear()
             await looked.wait()
 
-    await look_again()  # it is in use
+    await look_again()  # The service is in use.
     assert not waiting.done()
     idle_since_us = now_us
-    await look_again()  # it is idle, but not for long enough
+    await look_again()  # It is idle, but not for long enough.
     assert not waiting.done()
     now_us += 4_000
     await waiting

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TERMS = LeaseTerms(lease_us=30_000_000, grace_us=10_000_000)
-# Time passes in small steps: a large one looks as if the service had stood still.
+# Time passes in small steps: a large one looks like a stall of the service.
 STEP_S = 4.0
 STALL_S = 100.0
 
 
 class WatchedStore(MemoryStore):
-    """Remembers the operations, and fails where a test wants it."""
+    """Records the operations, and fails on demand."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
@@ -52,8 +52,8 @@ def store() -> WatchedStore:
 
 
 async def rounds_until(store: WatchedStore, done: Callable[[], bool], step_s: float) -> None:
-    """Lets the reaper run, and time pass, until something is done."""
-    reaper = Reaper(store, store.clock, ConnectedSessions(), TERMS)
+    """Run the reaper and advance the time until the condition holds."""
+    reaper = Reaper(store, store.clock, LiveSessions(), TERMS)
     fails, store.fails = store.fails, 0
     await reaper.reap()
     store.fails = fails
@@ -96,7 +96,7 @@ async def test_database_that_is_away_is_asked_again(store: WatchedStore) -> None
 
 @pytest.mark.asyncio
 async def test_time_without_the_database_is_not_silence(store: WatchedStore) -> None:
-    """Nobody could renew a lease while the store refused everything."""
+    """No session could renew its lease while the store was unavailable."""
     store.fails = 20
     await rounds_until(store, lambda: len(store.operations) > 23, STEP_S)
     assert not is_lost(store)

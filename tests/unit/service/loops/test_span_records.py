@@ -1,4 +1,4 @@
-"""The spans that the service makes of runs."""
+"""The spans that the service creates for runs."""
 
 from __future__ import annotations
 

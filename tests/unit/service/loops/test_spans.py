@@ -1,4 +1,4 @@
-"""The loop that exports spans: at least once, in bounded memory, and never in the writer's way."""
+"""The loop that exports spans: at least once, in bounded memory, without blocking the writer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SUCCESS, FAILURE = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
 
 
 class FakeSink:
-    """Keeps the names of spans; fails as often as it is told."""
+    """Records the names of spans; fails the requested number of times."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -60,7 +60,7 @@ class FakeSink:
 
 
 class Begin:
-    """A run is created and runs."""
+    """Create a run and start it."""
 
     weight = 2
 
@@ -96,7 +96,7 @@ class Begin:
 
 
 class End:
-    """A run ends."""
+    """End a run."""
 
     weight = 1
 
@@ -171,7 +171,7 @@ def test_the_writer_does_not_wait(
     start()
     crash(store, "a")
     assert sink.tried.acquire(timeout=WAIT_S), "the sink hangs"
-    crash(store, "b", "c")  # returns all the same
+    crash(store, "b", "c")  # This returns although the sink hangs.
     sink.gate.set()
     sink.wait_for("a", "b", "c")
 
@@ -195,7 +195,7 @@ def test_what_was_committed_and_not_exported_is_exported_at_the_next_start(
     sink.wait_for("a")
     first.close()
     store.listeners.clear()
-    crash(store, "b")  # the exporter is dead, the commit was done
+    crash(store, "b")  # The exporter is gone, but the commit succeeds.
     start()
     sink.wait_for("b")
     assert sink.names[-1] == "b"

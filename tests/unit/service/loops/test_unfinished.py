@@ -1,4 +1,4 @@
-"""What a service that died has left is finished by the next one."""
+"""Unfinished work of a service that died is completed by the next one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_a_deletion_is_finished() -> None:
 
 @pytest.mark.asyncio
 async def test_a_deletion_that_a_call_is_doing_is_left_to_it() -> None:
-    """The call tells how many runs it has deleted: all of them."""
+    """The call reports the number of runs that it has deleted, so it must delete all of them."""
     store = store_with_runs(3)
     root = next(iter(store.data.runs))
     unfinished = store.do_once(DeleteRun(root, force=True))

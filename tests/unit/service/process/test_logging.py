@@ -1,4 +1,4 @@
-"""What the service's log takes from libraries; in a process of its own, as loggers are global."""
+"""Library records in the service's log; in a subprocess, because loggers are global."""
 
 from __future__ import annotations
 

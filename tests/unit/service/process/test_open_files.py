@@ -1,4 +1,4 @@
-"""The limit of open files, over a system that is made up."""
+"""The limit of open files, over a simulated system."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNLIMITED = resource.RLIM_INFINITY
 
 
 class System:
-    """Limits as a system keeps them, and files that are open."""
+    """The limits and the open files of a system."""
 
     def __init__(self) -> None:
         self.limits = (256, 4096)
@@ -78,7 +78,7 @@ def test_reserve_is_given_for_what_the_service_opens(system: System) -> None:
     system.limits = (100, 100)
     raise_limit()
     assert system.used == 12
-    while system.used < 100:  # clients take all that is left
+    while system.used < 100:  # Clients take all remaining files.
         system.open("", 0)
     for left in (10, 8, 6):
         with from_reserve():
@@ -87,7 +87,7 @@ def test_reserve_is_given_for_what_the_service_opens(system: System) -> None:
             system.open("", 0)
         assert len(open_files._Reserve.files) == left
         assert system.used == 100
-    system.used -= 50  # clients go
+    system.used -= 50  # Clients leave.
     OpenFiles().count()
     assert len(open_files._Reserve.files) == 12
 
@@ -110,7 +110,7 @@ def test_streams_are_refused_near_the_limit(
     system.used = 100
     files.count()
     assert not files.is_short
-    system.used = 200  # there is no file left to count with
+    system.used = 200  # No file is left for counting.
     files.count()
     assert files.is_short
 

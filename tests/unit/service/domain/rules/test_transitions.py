@@ -13,9 +13,9 @@ from flowspan_service.domain.verdicts import VerdictKind
 
 S = StateType
 
-# Read: from the row to the column, within one attempt. x: may follow. =: the same type again, with
-# another time or name. -: may not (order_of_types). c: may not, for it is being cancelled
-# (cancelling_only_ends). f: may not, for that was the end (terminal_is_final).
+# Read from row to column, within one attempt. x: allowed. =: the same type again, with another time
+# or name. -: rejected (order_of_types). c: rejected, since the run is being cancelled
+# (cancelling_only_ends). f: rejected, since the run has ended (terminal_is_final).
 TABLE = """
             SCHEDULED PENDING RUNNING PAUSED CANCELLING COMPLETED FAILED CANCELLED CRASHED
 SCHEDULED   =         x       x       x      x          x         x      x         x
@@ -291,7 +291,7 @@ def test_enter_survives_a_clock_that_goes_back():
 
 
 def test_run_duration_has_a_bound_that_the_wire_and_the_database_can_carry() -> None:
-    """The times are the reporter's: they may go from 1970 to 9999 and back any number of times."""
+    """The times come from the reporter: they may jump between 1970 and 9999 any number of times."""
     last_us = 253_402_300_799_999_999
     subject = run(state(S.RUNNING, time_us=0))
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""The limit of a group follows what the groups before took."""
+"""The size limit of a group follows the duration of previous groups."""
 
 from __future__ import annotations
 
