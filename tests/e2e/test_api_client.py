@@ -1,4 +1,4 @@
-"""The API client against a real service: each question in plain code and in asyncio."""
+"""The API client against a real service: each question in sync and async code."""
 
 from __future__ import annotations
 
@@ -327,11 +327,11 @@ def test_promise_a_watch_goes_on_over_a_restart_of_the_service(service: ServiceP
             items = client.watch(run.id)
             assert (await anext(items)).run == run
             token = (await anext(items)).resume_token
-            service.restart()  # not in a thread: the service ends with the one that starts it
+            service.restart()  # Not in a thread: the service ends with the thread that starts it.
             await client.set_flow_run_state(run.id, StateType.CANCELLING)
             changes = [item async for item in items]
             assert [item.transition.state.type for item in changes] == [StateType.CANCELLED]
-            # By its token, another watch goes on where this one began.
+            # Another watch continues with its token where this one began.
             again = [item async for item in client.watch(run.id, resume_token=token)]
             assert again == changes
 
@@ -396,7 +396,7 @@ def test_an_empty_id_is_refused_and_matches_nothing(service: ServiceProcess, emp
         with pytest.raises(ApiError, match="id"):
             ask.delete_flow_run(empty, force=True)
         for field in ("parent_run_id", "root_run_id", "flow_run_id", "run_name", "id_prefix"):
-            wanted = RunFilter(**{field: empty})  # type: ignore[arg-type] # one of its fields
+            wanted = RunFilter(**{field: empty})  # type: ignore[arg-type] # a field of the class
             for name in ("read_flow_runs", "read_task_runs", "count_flow_runs", "count_task_runs"):
                 with pytest.raises(ValueError, match=f"{field} is empty"):
                     getattr(ask, name)(wanted)

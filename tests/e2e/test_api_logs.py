@@ -1,4 +1,4 @@
-"""Reading and following logs by the client, filtered, and from their end."""
+"""Reading and following logs with the client, filtered and from the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def client(service: ServiceProcess) -> Iterator[SyncFlowspanClient]:
 def long_record(
     reporter: Reporter, run: str, pieces: list[str], *, upto: int | None = None
 ) -> None:
-    """A record in pieces, or the first of them; with a short one between each two."""
+    """Report a record in chunks, or only the first ones, with a short record between every two."""
     start_ns = reporter._now_ns
     for index, piece in enumerate(pieces[:upto]):
         reporter._now_ns = start_ns
@@ -84,11 +84,11 @@ def test_a_tail_from_the_end_goes_on_without_a_gap(
     for number in range(10):
         reporter.log(run, f"old {number}")
     pieces = ["one ", "two ", "three"]
-    long_record(reporter, run, pieces, upto=2)  # its last piece comes later
+    long_record(reporter, run, pieces, upto=2)  # Its last chunk comes later.
     reporter.send()
     tail = client.tail_logs(run, last=2, pattern="old|between|three|new")
     assert messages([next(tail), next(tail)]) == ["between 0", "between 1"]
-    reporter._now_ns -= 5_000_000  # the pieces of a record have its time
+    reporter._now_ns -= 5_000_000  # The chunks of a record share its time.
     reporter.log(run, pieces[2], chunk_index=2, chunk_count=3, logger="app.long")
     reporter._now_ns += 5_000_000
     reporter.log(run, "new")
@@ -143,7 +143,7 @@ def test_run_logs(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> N
     assert shown("--grep", "[13]$", "-n", "1") == ["line 23"]
     assert shown("--grep", "LINE") == []
     assert shown("--grep", "(?i)LINE 3$") == ["line 3"]
-    assert shown("--grep", "[[l]ine 3$") == ["line 3"]  # of which Python warns
+    assert shown("--grep", "[[l]ine 3$") == ["line 3"]  # Python warns about it.
     assert shown("--logger", "app") == everything[1::2]
     assert shown("--logger", "app.db", "--logger", "web") == everything
     assert shown("--logger", "ap") == []
@@ -159,8 +159,8 @@ def test_run_logs(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_older_service_knows_no_filter_and_one_order(tmp_path: Any) -> None:
-    """It leaves out what it does not know, and answers with all records, the oldest first."""
-    from tests.unit.client.test_api.scripted_server import (  # noqa: PLC0415 - only here
+    """An old service ignores unknown fields and answers with all records, oldest first."""
+    from tests.unit.client.test_api.scripted_server import (  # noqa: PLC0415 - used only here
         Scripted,
         scripted_client,
     )

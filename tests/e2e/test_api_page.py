@@ -1,4 +1,4 @@
-"""What two pages show works as it is shown, and that on the client names what there is."""
+"""The examples of two pages work as shown, and the client page names existing API only."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_programs_of_the_pages(service: ServiceProcess) -> None:
     assert len(programs) == 5
     report, reading, variables = programs_of(OBJECTS_PAGE)
     shown = (reading + SHOWS, variables + "print(limit)")
-    # Each is complete: it needs no names of those before it.
+    # Each example is complete and needs no names of the ones before it.
     code = "\n".join(f"exec({each!r}, {{}})" for each in (FAILS, *programs, report, *shown))
     output = run_code(code, home=service.home / "client", address=service.address).splitlines()
     (failed,) = [line for line in output if line.startswith("etl ")]

@@ -1,4 +1,4 @@
-"""Runs that no decorator runs, reported by the API client."""
+"""Runs without decorated functions, reported by the API client."""
 
 from __future__ import annotations
 
@@ -201,5 +201,5 @@ def test_what_cannot_be_reported_says_so(service: ServiceProcess) -> None:
         with pytest.raises(ApiError) as caught:
             ask.report_batch(session, [run, flow_run(run_id="mine")])
         assert (caught.value.status, caught.value.advice != "") == ("INVALID_ARGUMENT", True)
-        with pytest.raises(ObjectNotFound):  # nothing of any of these batches was stored
+        with pytest.raises(ObjectNotFound):  # No part of any of these batches was stored.
             ask.read_flow_run(run.run_id)

@@ -1,4 +1,4 @@
-"""What code learns of its run, and what it logs and prints, as a real service keeps it."""
+"""Code's view of its run, and its logs and prints, as a real service stores them."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_what_runs_say_is_stored_with_them(service: ServiceProcess) -> None:
         spans = {span.run_id: span for span in receiver.spans}
     with get_client(sync_client=True, address=service.address) as client:
         runs = [*client.read_flow_runs(), *client.read_task_runs()]
-        for run in runs:  # wherever it was logged: in a thread, from a coroutine, by a print
+        for run in runs:  # Wherever it was logged: in a thread, from a coroutine, by a print.
             ids = {(log.trace_id, log.span_id) for log in client.read_logs(run.id)}
             expected = {(spans[str(run.id)].trace_id, spans[str(run.id)].span_id)}
             assert ids == (set() if run.function_name.endswith("mute") else expected)
@@ -240,7 +240,7 @@ def test_what_runs_say_is_stored_with_them(service: ServiceProcess) -> None:
     assert said["subflow"] == ["subflow prints"]
     assert said["by-setting"] == ["by setting"]
     assert said["too"] == ["by setting, too"]
-    # log_prints=False ends the setting for what the flow calls, until one of them says otherwise.
+    # log_prints=False turns the setting off for nested calls, until one of them turns it on.
     assert said["mute"] == said["plainly_mute"] == []
     assert said["loud"] == said["plainly_loud"] == ["heard"]
     assert failed.message.endswith("KeyError: 'quiet'")

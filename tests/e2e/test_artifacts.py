@@ -1,4 +1,4 @@
-"""Artifacts that flows and tasks make arrive at a real service, and can be read again."""
+"""Artifacts of flows and tasks arrive at a real service and can be read back."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def client(service: ServiceProcess) -> Iterable[SyncFlowspanClient]:
 
 
 def shown(client: SyncFlowspanClient, **wanted: Any) -> list[tuple[str, Any]]:
-    """Type and value of artifacts, the oldest first."""
+    """Return type and value of artifacts, oldest first."""
     found = client.read_artifacts(ArtifactFilter(**wanted), oldest_first=True)
     return [(each.type, each.data.json()) for each in found]
 
@@ -221,7 +221,7 @@ def test_tasks_in_other_processes_make_artifacts(
 
 
 def older(method: str, frame: bytes) -> Iterable[bytes]:
-    """Frames as a service reads them that knows nothing of artifacts."""
+    """Yield the frames as a service reads them that does not know artifacts."""
     if not method.endswith("/Report"):
         return [frame]
     request = report_service_pb2.ReportRequest.FromString(frame)

@@ -1,4 +1,4 @@
-"""Wrong addresses, odd parameters, huge logs: a clear word about what is wrong; nothing is lost."""
+"""Wrong addresses, odd parameters, huge logs: clear errors, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ HELLO = """
 
 @contextmanager
 def closed_port() -> Iterator[str]:
-    """An address where nothing listens, and nothing will meanwhile."""
+    """An address with a closed port, which stays closed meanwhile."""
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, and never listening
+        taken.bind(("127.0.0.1", 0))  # Bound, but never listening.
         yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 @contextmanager
 def web_server() -> Iterator[str]:
-    """A service that is not flowspan: it speaks HTTP/1.1."""
+    """A server that is not flowspan and speaks HTTP/1.1."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -58,12 +58,12 @@ def web_server() -> Iterator[str]:
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def other_grpc_server() -> Iterator[str]:
-    """A service that is not flowspan: it speaks gRPC, and knows none of its methods."""
+    """A gRPC server that is not flowspan and has none of its methods."""
     server = grpc.server(ThreadPoolExecutor(4))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -111,7 +111,7 @@ def test_flow_with_a_wrong_address_runs_and_is_delivered_later(
         assert process.finish() == "hello\n"
         assert address in process.errors
         assert "Traceback" not in process.errors
-        # Said once or twice, and not with every attempt to connect.
+        # Printed once or twice, not with every attempt to connect.
         assert process.errors.count(address) <= 3, process.errors
     assert run_cli("spool", "push", "--any-address", address=service.address)
     (flow_run,) = flow_runs(service.channel)

@@ -1,4 +1,4 @@
-"""The beginning of 1970 is a time like any other: a zero is not a missing value."""
+"""The start of 1970 is a valid time: a zero is not a missing value."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CLOCKS_NS = [0, 1, 999, 1_000, 999_999_999, -1, -(10**18), -(2**62)]
 def test_a_run_at_the_beginning_of_time_or_before_is_stored(
     now_ns: int, tracing: str, flowspan_harness: Harness
 ) -> None:
-    """What is before 1970, which a Unix clock cannot say, counts as its beginning."""
+    """Times before 1970, which a Unix clock cannot represent, count as its start."""
     code = f"""
         import logging, time
         from flowspan import clock

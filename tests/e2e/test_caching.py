@@ -1,4 +1,4 @@
-"""Cache policies, storage, serializers and transactions, plain and asynchronous, on a service."""
+"""Cache policies, storage, serializers and transactions, sync and async, on a service."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ for scenario in SCENARIOS:
 
 
 def program_of(kind: str) -> str:
-    """The program's part with plain functions, or with asynchronous ones."""
+    """Return the program with sync functions, or with async ones."""
     is_async = kind == "async"
     words = {
         "KIND": kind,
@@ -276,7 +276,7 @@ KINDS = pytest.mark.parametrize("kind", ["plain", "async"])
 
 
 def ends(program: Told, name: str) -> str:
-    """How the runs of a task ended, in their order: o for Completed, c for Cached."""
+    """Return the ends of a task's runs in order: o for Completed, c for Cached."""
     letters = {"Completed": "o", "Cached": "c"}
     runs = sorted((run for run in program.tasks if run.task_name == name), key=lambda run: run.id)
     return "".join(letters.get(run.state.name, f" {run.state.name} ") for run in runs)

@@ -1,4 +1,4 @@
-"""Who can call whom, and with what, against a real service."""
+"""Calls between flows, tasks and plain code, against a real service."""
 
 from __future__ import annotations
 

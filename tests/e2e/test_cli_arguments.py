@@ -1,7 +1,6 @@
-"""Arguments of commands that cannot be: ids, names, numbers, moments and states.
+"""Invalid arguments of commands: ids, names, numbers, times and states.
 
-Everything here goes through all commands; one that is new needs its line in
-`tests.support.cli_commands`.
+The tests cover all commands; a new command needs its line in `tests.support.cli_commands`.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def test_an_argument_of_a_real_shell_that_is_not_utf_8() -> None:
 
 
 def parameters(*names: str) -> list[tuple[str, Any]]:
-    """The parameters of all commands that are called so; without names, those that take a text."""
+    """Return the parameters of all commands with one of these names; without names, the texts."""
     return [
         (path, parameter)
         for path, command in all_commands().items()
@@ -72,7 +71,7 @@ def parameters(*names: str) -> list[tuple[str, Any]]:
 
 
 def with_value(shared: Shared, path: str, parameter: Any, value: str) -> tuple[str, ...]:
-    """The command with that value, and with good ones for the others that it needs."""
+    """Return a command line with this value, and valid ones for the other required parameters."""
     if parameter.param_type_name == "option":
         line = shared.line(path) if "--help" not in SAMPLES[path] else (*path.split(), shared.run)
         return (*line, f"{max(parameter.opts, key=len)}={value}")
@@ -94,9 +93,9 @@ def test_empty_ids_names_and_filters_are_usage_errors(shared: Shared, value: str
     }
     for path, parameter in texts:
         if (path, parameter.name) == ("variable set", "value"):
-            continue  # a variable may be an empty text
+            continue  # A variable may be an empty text.
         outcome = flowspan(*with_value(shared, path, parameter, value), code=None)
-        if parameter.name == "grep" and value:  # there may be blanks in a message
+        if parameter.name == "grep" and value:  # A message may contain blanks.
             assert outcome.code == 0
         else:
             assert_clear(outcome, 2)

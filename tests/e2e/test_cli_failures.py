@@ -1,7 +1,6 @@
-"""How commands fail: one clear line, the documented exit code, and never a traceback.
+"""Failing commands: one clear line, the documented exit code, and never a traceback.
 
-Everything here goes through all commands; one that is new needs its line in
-`tests.support.cli_commands`.
+The tests cover all commands; a new command needs its line in `tests.support.cli_commands`.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 
     from tests.support.service import ServiceProcess
 
-# Sends a signal at the n-th thing that the program does (each import, file and connection is one),
-# counted from when it has its handlers: a place is the same each time.
+# Sends a signal at the n-th event of the program (each import, file and connection is one), counted
+# from the installation of its handlers: a number is the same place each time.
 _SIGNAL_AT = """
 import runpy, signal, sys
 number, at = getattr(signal, sys.argv[1]), int(sys.argv[2])
@@ -72,7 +71,7 @@ def full() -> TextIO:
 
 
 def closed() -> TextIO:
-    """As `streams.prepare` replaces a standard output that is closed."""
+    """Replace a closed standard output as `streams.prepare` does."""
     return open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")
 
 
@@ -95,7 +94,7 @@ def test_a_standard_output_that_takes_nothing(
 ) -> None:
     for path in SAMPLES:
         if path == "server start":
-            continue  # another program by then
+            continue  # It is another program by then.
         for options in ((), ("--json",)):
             line = (*shared.line(path), *options)
             if line[0] == "spool" and options:
@@ -108,7 +107,7 @@ def test_a_standard_output_that_takes_nothing(
 @pytest.mark.parametrize("line", ["version", "run logs latest", "--help", "run"])
 def test_streams_that_are_closed_or_full(shared: Shared, line: str) -> None:
     code = 2 if line == "run" else 0
-    # Which code, and what standard error has.
+    # The exit code, and the text on standard error.
     expected = {
         ">/dev/full": (1, b"Error: cannot write the output: No space left on device\n"),
         ">&-": (1, b"Error: cannot write the output: Bad file descriptor\n"),
@@ -144,7 +143,7 @@ def test_a_reader_that_goes_away(shared: Shared, line: str) -> None:
 
 
 def repeatable(path: str) -> tuple[str, ...]:
-    """The command as somebody would call it who has no service."""
+    """Return the command line for a user without a service."""
     line = tuple(word for word in sample(path, run="RUN", task="TASK") if word != "--help")
     if path in {"run cancel", "run delete", "artifact delete", "variable unset"}:
         return (*line, "some-name")
@@ -188,7 +187,7 @@ def test_an_address_that_leads_nowhere_and_every_command(spool: None, address: s
 
 @pytest.fixture(scope="module")
 def _spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a spool that waits."""
+    """The folder of a pending spool."""
     home = tmp_path_factory.mktemp("spooling")
     program = "from flowspan import flow\n@flow\ndef lonely(): pass\nlonely()\n"
     settings = {"FLOWSPAN_HOME": str(home), "FLOWSPAN_ADDRESS": "127.0.0.1:1"}
@@ -204,7 +203,7 @@ def _spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def spool(_spool: Path, flowspan_home: Path) -> None:
-    """A spool, so that `spool push` has something to look for a service with."""
+    """A pending spool, so that `spool push` has a reason to look for a service."""
     shutil.copytree(_spool, flowspan_home / "spool")
 
 
@@ -220,7 +219,7 @@ def serve_bytes(answer: bytes, *, reads: bool) -> Callable[[socket.socket], None
 
 @pytest.fixture
 def imposter() -> Iterator[Callable[[Callable[[socket.socket], None]], str]]:
-    """Starts something that listens, and is no flowspan service; returns its address."""
+    """Start a listener that is not a flowspan service; return its address."""
     listeners: list[socket.socket] = []
 
     def start(serve: Callable[[socket.socket], None]) -> str:
@@ -292,7 +291,7 @@ def test_another_grpc_service_at_the_address(spool: None) -> None:
 def assert_refused(path: str, address: str, part: str) -> None:
     arguments = ("--any-address",) if path == "spool push" else ()
     outcome = flowspan("--address", address, *repeatable(path), *arguments, code=1)
-    if path == "spool push":  # what became of a spool is a result
+    if path == "spool push":  # The outcome of a spool is a result.
         outcome = Outcome(outcome.code, "", outcome.err + outcome.out)
     assert_clear(outcome, 1)
     assert address in outcome.err
@@ -334,7 +333,7 @@ def test_a_setting_that_cannot_be_and_every_command() -> None:
     for path in SAMPLES:
         line = repeatable(path)
         if path in READS_NO_SETTINGS:
-            # In a process of its own, whose place `server start` takes.
+            # In a separate process, because `server start` replaces its process.
             helped = flowspan_process(*line, "--help", env={"FLOWSPAN_TRACING": "?"})
             assert helped.err == ""
             continue
@@ -348,7 +347,7 @@ def test_a_setting_that_cannot_be_and_every_command() -> None:
 def test_signals_at_any_point(
     shared: Shared, flowspan_home: Path, signal_name: str, code: int, path: str
 ) -> None:
-    """Each of these ends at another place: while modules are imported, in a call, at the end."""
+    """The signals hit different places: during imports, in a call, at the end."""
     places = [1, 3, 30, 200, 400, 600, 800, 1000]
     endings = []
     for places_now in (places[:4], places[4:]):

@@ -1,4 +1,4 @@
-"""No command prints what a terminal would obey, whatever text runs have stored."""
+"""No command prints terminal control sequences, whatever text runs have stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from flowspan.v1 import failure_pb2, log_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# In pieces, for a name has 256 bytes at most.
+# In pieces, because a name has at most 256 bytes.
 BAD = (
     "a\x1b[31mred\x1b[0m \x1b]8;;http://x\x1b\\link\x1b]8;;\x07 \x1b]0;title\x07 \x9b2J\x9d0;t\x9c"
 )
@@ -40,7 +40,7 @@ FORBIDDEN = re.compile(
 
 @dataclass(frozen=True)
 class Stored:
-    """A service with hostile text in it, and the ids of what has it."""
+    """A service with hostile text in it, and the ids of the objects that contain it."""
 
     service: ServiceProcess
     flow: str
@@ -50,7 +50,7 @@ class Stored:
 
 
 def store(service: ServiceProcess) -> Stored:
-    """Stores hostile text in every field that takes it."""
+    """Store hostile text in every field that accepts it."""
     with SyncFlowspanClient(service.address) as client:
         flow, task = report_runs(service)
         made = [
@@ -109,7 +109,7 @@ def stored(shared: Stored, monkeypatch: pytest.MonkeyPatch) -> Stored:
     return shared
 
 
-# For each command how it is called; {names} are the fields of Stored.
+# The command line of each command; {names} are the fields of Stored.
 CALLS: dict[str, list[str]] = {
     "run ls": ["--all"],
     "run show": ["{flow}", "{flow} --full"],
@@ -135,14 +135,14 @@ CALLS: dict[str, list[str]] = {
     "config show": [""],
     "version": [""],
 }
-# These print nothing that is stored.
+# These commands print no stored text.
 NO_DATA = {"server start", "server stop", "migrate"}
 CHANGES = {"run cancel", "run delete", "artifact delete", "variable set", "variable unset"}
 READS = [(name, arguments) for name in CALLS for arguments in CALLS[name] if name not in CHANGES]
 
 
 def commands() -> set[str]:
-    """Every command of the program."""
+    """Return every command of the program."""
     found: set[str] = set()
     waiting = [("", typer.main.get_command(app))]
     while waiting:
@@ -156,7 +156,7 @@ def commands() -> set[str]:
 
 
 def test_every_command_is_tried() -> None:
-    """A new command has its line in CALLS, or prints nothing that is stored."""
+    """A new command needs a line in CALLS unless it prints no stored text."""
     assert commands() == set(CALLS) | NO_DATA
 
 
@@ -181,14 +181,15 @@ def test_in_a_pipe(stored: Stored, name: str, arguments: str) -> None:
         assert any("ared link  " in line for line in trace)
         assert not any("0;t" in line for line in trace)
     if name == "run logs":
-        # Sequences go whole: a link's text stays without its target, a word without its colour.
+        # Sequences are removed whole: a link's text stays without its target, a word loses its
+        # colour.
         assert "| ared link  " in outcome.out
         assert "é日本語🎉👩‍🚀\t\nnext\n" in outcome.out
 
 
 @pytest.mark.parametrize(("name", "arguments"), READS)
 def test_as_json(stored: Stored, name: str, arguments: str) -> None:
-    """JSON is safe to print and has every character; half a surrogate pair is none."""
+    """JSON is safe to print and has every character, but lone surrogates are replaced."""
     outcome = flowspan(*call(stored, name, arguments), "--json")
     texts: set[str] = set()
     for line in outcome.lines:
@@ -233,7 +234,7 @@ def test_commands_that_change_and_errors(
         flowspan("run", "cancel", stored.task, code=1),
         flowspan("run", "delete", stored.task, code=1),
         flowspan("run", "show", WORSE, code=None),
-        flowspan("run", "show", stored.flow[:4], code=2),  # lists those that begin so
+        flowspan("run", "show", stored.flow[:4], code=2),  # This lists those that begin with it.
         flowspan("run", "logs", TEXT, code=1),
         flowspan("run", "ls", "--since", TEXT, code=2),
         flowspan("task", "ls", "--run", TEXT, code=1),

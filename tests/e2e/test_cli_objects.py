@@ -49,7 +49,7 @@ FLOW = """
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """A service with the artifacts of one run, for tests that only read."""
+    """A service with the artifacts of one run, for read-only tests."""
     service = ServiceProcess(home=tmp_path_factory.mktemp("shared"))
     service.start()
     try:
@@ -61,14 +61,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]
 
 @pytest.fixture
 def made(shared: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> ServiceProcess:
-    """That service, as the one that is configured."""
+    """The shared service, configured as the address."""
     monkeypatch.setenv("FLOWSPAN_ADDRESS", shared.address)
     return shared
 
 
 @pytest.fixture
 def address(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A service of the test's own."""
+    """A service for this test alone."""
     monkeypatch.setenv("FLOWSPAN_ADDRESS", service.address)
     return service.address
 
@@ -238,4 +238,4 @@ def test_every_command_of_theirs_explains_itself() -> None:
                 assert f"flowspan {group.name} {command.name}" in help_text.split("Usage:")[1]
                 assert "Try:" in help_text
                 assert "--json" in help_text
-                assert "bool" not in help_text.lower()  # a flag takes no value
+                assert "bool" not in help_text.lower()  # A flag takes no value.

@@ -24,7 +24,7 @@ ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 def report_census(channel) -> str:
-    """A run with a subflow and 40 tasks, of which one failed and one was retried; its id."""
+    """Report a run with a subflow and 40 tasks, one failed and one retried; return its id."""
     reporter = Reporter(channel, now_s=time.time() - 100)
     root = reporter.flow_run(
         "stdlib-census", "brave-otter", parameters=b'{"packages":1,"name":"x"}', tags=["demo", "a"]
@@ -53,7 +53,7 @@ def report_census(channel) -> str:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """A service with one census in it, for the tests that only read: itself, and the run's id."""
+    """A service with one census in it and the run's id, for read-only tests."""
     service = ServiceProcess(home=tmp_path_factory.mktemp("shared"))
     service.start()
     try:
@@ -65,7 +65,7 @@ def shared(tmp_path_factory):
 
 @pytest.fixture
 def census(shared, monkeypatch):
-    """The id of a census; to be read only."""
+    """The id of a census, for read-only tests."""
     service, run_id = shared
     monkeypatch.setenv("FLOWSPAN_ADDRESS", service.address)
     return run_id
@@ -73,7 +73,7 @@ def census(shared, monkeypatch):
 
 @pytest.fixture
 def address(service, monkeypatch):
-    """A service of the test's own."""
+    """A service for this test alone."""
     monkeypatch.setenv("FLOWSPAN_ADDRESS", service.address)
     return service.address
 
@@ -172,7 +172,7 @@ def test_a_long_record_is_shown_whole(address, service):
     pieces = [letter * 200_000 for letter in "abc"]
     for index, piece in enumerate(pieces):
         reporter.log(run, piece, chunk_index=index, chunk_count=3)
-        reporter._now_ns -= 1_000_000  # the pieces of a record have its time
+        reporter._now_ns -= 1_000_000  # The chunks of a record share its time.
     reporter._now_ns += 2_000_000
     reporter.log(run, "after")
     reporter.state(run, "COMPLETED")
@@ -270,7 +270,7 @@ def test_cancel_stops_a_flow_that_runs(service, flowspan_home):
 
 
 def wait_for_run(to_service: tuple[str, ...]) -> str:
-    """The id of the one run there is; what happens is reported some milliseconds later."""
+    """Wait for the only run, which is reported after some milliseconds; return its id."""
     deadline = time.monotonic() + 60
     while True:
         runs = flowspan(*to_service, "run", "ls", "--json").objects
@@ -296,7 +296,7 @@ def test_output_on_a_terminal_fits_it(census):
     for columns, command in ((70, ("run", "ls")), (80, ("run", "show", census))):
         written = on_terminal((*COMMAND, *command), columns=columns).out
         assert "\x1b[" in written
-        body = ESCAPE.sub("", written).split("\n\n✗")[0]  # stack traces are left as they are
+        body = ESCAPE.sub("", written).split("\n\n✗")[0]  # Stack traces are left unchanged.
         tree = [line for line in body.splitlines() if "─ " in line or census[-8:] in line]
         assert tree
         assert max(map(len, tree)) <= columns

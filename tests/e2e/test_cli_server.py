@@ -1,4 +1,4 @@
-"""`flowspan server`, and what the command says when there is no service."""
+"""`flowspan server`, and the commands' messages without a service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def wait_until_ready(home, process) -> None:
 
 @pytest.fixture
 def started(flowspan_home):
-    """`flowspan server start`, ready; killed at the end."""
+    """Run `flowspan server start` until ready; kill it at the end."""
     process = subprocess.Popen(
         [*dying_with_us(), *COMMAND, "server", "start", "--port", "0", "--log-format", "json"],
         stdout=subprocess.PIPE,
@@ -90,7 +90,7 @@ def test_the_service_explains_its_own_flags(flowspan_home):
 
 
 def test_a_service_of_an_unknown_process_is_not_stopped(service, monkeypatch):
-    """As behind a tunnel, or from a container: the id means another process here."""
+    """As behind a tunnel, or from a container: the process id belongs to another process here."""
     monkeypatch.setattr("flowspan.cli.server._is_service", lambda _: False)
     refused = flowspan("--address", service.address, "server", "stop", code=1)
     assert "container" in refused.err
@@ -314,7 +314,8 @@ ESCAPE = "\x1b[31mred\x9b31m"
         (["--home", f"/proc/{ESCAPE}"], 5),
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])  # a byte that is no UTF-8, too
+# This includes a byte that is not UTF-8.
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 def test_what_the_service_was_given_moves_no_cursor(flowspan_home, arguments, code, encoding):
     given = [each.encode(encoding) for each in arguments]
     start = [*COMMAND, "server", "start", *(["--port", "0"] if "--port" not in arguments else [])]

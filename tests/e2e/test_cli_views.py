@@ -1,4 +1,4 @@
-"""What `flowspan` shows of runs, against a real service: states, ids, times, trees, failures."""
+"""Views of runs against a real service: states, ids, times, trees, failures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def address(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def seen(*arguments: str, columns: int = 80) -> list[str]:
-    """The lines that a terminal of that width shows, without colours."""
+    """Return the lines that a terminal of this width shows, without colours."""
     outcome = on_terminal((*COMMAND, *arguments), columns=columns)
     assert outcome.code == 0, outcome.out
     return ESCAPE.sub("", outcome.out).splitlines()
@@ -105,7 +105,7 @@ def test_states_are_counted_under_their_names(service: ServiceProcess, flowspan_
 
 
 def make_tasks(service: ServiceProcess, count: int = 3) -> tuple[str, list[str]]:
-    """A flow run and tasks with names that are long; their ids."""
+    """Report a flow run and tasks with long names; return their ids."""
     reporter = Reporter(service.channel)
     flow = reporter.flow_run("etl", "brave-otter", tags=["a-tag-of-some-length", "another-one"])
     reporter.state(flow, "RUNNING")
@@ -135,7 +135,7 @@ def test_task_ls_shows_names_and_ends_of_ids_by_which_runs_are_found(
         assert flowspan("task", "show", end, "--json").objects[0]["id"] == task
     (line,) = seen("run", "ls")[1:]
     assert flowspan("run", "show", line.split()[0], "--json").objects[0]["id"] == flow
-    # What a view of a task says to type is the task's, not that of the flow of the same time.
+    # The suggested commands are for the task, not for the flow of the same time.
     hint = flowspan("task", "show", tasks[1]).lines[-1]
     assert hint.split()[-1] in tasks[1]
     assert flowspan(*hint.split()[2:], "--json").code == 0
@@ -213,7 +213,7 @@ def test_every_table_fits_the_terminal(address: str, service: ServiceProcess, co
 
 
 def test_a_run_has_one_duration_in_every_command(address: str, service: ServiceProcess) -> None:
-    """It ran 2 s and 1 s, and waited 300 s in between; it was made 5 s before it began."""
+    """It ran for 2 s and 1 s with 300 s between, and was created 5 s before it started."""
     reporter = Reporter(service.channel, now_s=time.time() - 400)
     run = reporter.flow_run("etl", "brave-otter")
     reporter.state(run, "RUNNING", wait_s=5)
@@ -241,7 +241,7 @@ def test_a_watch_reckons_as_the_service_does(address: str, service: ServiceProce
     reporter.send()
     with SyncFlowspanClient(address) as client:
         items = client.watch(run)
-        from flowspan.cli.tree import RunTree  # noqa: PLC0415 - what `run watch` keeps
+        from flowspan.cli.tree import RunTree  # noqa: PLC0415 - an internal of `run watch`
 
         tree = RunTree(client.read_flow_run(run).id)
         tree.apply(next(items))
@@ -289,7 +289,7 @@ NESTED = """
         ("inner()", ["ValueError: bad"]),
         ("return inner(return_state=True)", ["ValueError: bad"]),
         ("inner.with_options(retries=1)()", ["ValueError: bad"]),
-        # An error of its own is not that of the run below it.
+        # Its own error differs from the error of the run below it.
         (
             "inner(return_state=True); raise KeyError('own')",
             ["KeyError: 'own'", "ValueError: bad"],
@@ -351,7 +351,7 @@ def test_many_equal_failures_are_counted(service: ServiceProcess) -> None:
 
 
 def test_circles_of_parents(service: ServiceProcess) -> None:
-    """a called b, b called c, c called a; d called itself. Nobody should say so, but may."""
+    """a called b, b called c, c called a; d called itself. A faulty client may report this."""
     a, b, c, d = (new_id() for _ in range(4))
     stream = ReportStream(service.channel)
     runs = [
@@ -380,7 +380,7 @@ def test_circles_of_parents(service: ServiceProcess) -> None:
 
 @pytest.mark.slow
 def test_a_tree_a_thousand_deep_and_a_history_of_many_pages(service: ServiceProcess) -> None:
-    """Python's own limit of recursion is 1,000; a page of a history has 10,000 transitions."""
+    """Python's recursion limit is 1,000; a page of a history has 10,000 transitions."""
     reporter = Reporter(service.channel)
     ids = [reporter.flow_run("step", "top")]
     for number in range(1, 2_000):

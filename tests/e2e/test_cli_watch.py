@@ -1,4 +1,4 @@
-"""`flowspan run watch` and `run logs --follow` while a run goes on."""
+"""`flowspan run watch` and `run logs --follow` on an active run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def address(service, monkeypatch):
 
 
 class Command:
-    """The command in the background; its output is read line by line."""
+    """A command in the background; its output is read line by line."""
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -191,7 +191,7 @@ def test_a_run_that_is_deleted_ends_the_watch(service):
 
 @pytest.mark.parametrize("options", [(), ("--flow", "etl"), ("--flow", "other", "--flow", "etl")])
 def test_the_next_run_is_waited_for_and_watched(service, options):
-    """Neither runs that have started, nor those that wait, nor those of runs count."""
+    """Runs that have started, that are pending, or that have a parent do not count."""
     reporter, running = running_flow(service)
     planned = json.loads(service_call(lambda client: client.create_flow_run("etl", name="planned")))
     with Command("run", "watch", "--next", "--json", *options) as command:
@@ -218,7 +218,7 @@ def test_the_next_run_is_waited_for_and_watched(service, options):
 
 
 def service_call(ask) -> str:
-    """Asks the service for a run; returns its id as JSON."""
+    """Ask the service for a run; return its id as JSON."""
     with get_client(sync_client=True) as client:
         return json.dumps(str(ask(client).id))
 

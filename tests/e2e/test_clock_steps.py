@@ -1,4 +1,4 @@
-"""Somebody sets the clock of the machine back while a flow runs: no time and duration shows it."""
+"""The machine's clock is set back while a flow runs: times and durations do not show it."""
 
 from __future__ import annotations
 

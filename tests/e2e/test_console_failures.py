@@ -1,4 +1,4 @@
-"""What a program with flows prints when runs fail: each failure once, without flowspan's frames."""
+"""The output of programs whose runs fail: each failure once, without flowspan's frames."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def errors_of(code: str, service: ServiceProcess, **env: str) -> str:
 
 
 def frames_in(text: str) -> list[str]:
-    """The functions of the program that a text shows, in their order."""
+    """Return the program's functions in a printed traceback, in order."""
     return re.findall(r'File "[^"]*program-[^"]*", line \d+, in (\S+)', text)
 
 
@@ -153,7 +153,7 @@ def test_a_failure_of_nested_runs_is_shown_once(service: ServiceProcess, shape: 
         assert frames.count(name) == 1, errors
     assert frames.count("load") + frames.count("aload") == 1, errors
     assert errors.rstrip().endswith("\nValueError: no"), errors
-    # The service has all of it, for each run.
+    # The service has the whole failure for each run.
     for run in [*flow_runs(service.channel), *task_runs(service.channel)]:
         trace = run.state.failure.stack_trace
         assert trace.count(HEADER) == 1
@@ -291,7 +291,7 @@ def test_the_programs_own_logging_shows_it_once(service: ServiceProcess, stream:
     logging.basicConfig(stream={stream}, level="INFO", format="mine: %(message)s")
     """
     errors = errors_of(code + SHAPES["called"], service)
-    # On standard output only the program's log has it, and nobody may look there.
+    # On standard output only the program's log has it, which may be redirected or ignored.
     assert errors.count(HEADER) == 1
     assert "/flowspan/" not in errors
     assert ("mine: Failed" in errors) == (stream == "sys.stderr")
@@ -333,7 +333,7 @@ def test_thousands_of_failures_are_shown_as_a_few_and_stored_each(service: Servi
     (flow_run,) = flow_runs(service.channel)
     stored = [log.message for log in logs(service.channel, flow_run.id, descendants=True)]
     whole = [text for text in stored if text.startswith("Failed after") and HEADER in text]
-    assert len(whole) == 500 + 1  # and the flow's own
+    assert len(whole) == 500 + 1  # And the flow's own failure.
     assert not any("more task runs" in text for text in stored)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what a program says at once, what a second one does, and what is stored."""
+"""Ctrl-C and SIGTERM: the immediate output, the effect of a second signal, the stored states."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ WAITS = "waits up to 5 s for 2 task runs that are still running: 'stubborn-0', '
 def begun(code: str, service: ServiceProcess) -> FlowProcess:
     process = FlowProcess(START + code, home=service.home / "client", address=service.address)
     try:
-        # Both tasks that have a thread, and the code that submitted all of them. A line may have
-        # the words of two threads, for Python writes the end of a line by itself.
+        # Both tasks that have a thread, and the code that submitted all of them. A line may mix the
+        # output of two threads, because Python writes line ends separately.
         while "".join(process.lines).count("ready:") < 3:
             process.wait_for_line("ready:")
     except BaseException:
@@ -96,13 +96,13 @@ def test_it_says_what_it_waits_for_and_a_second_one_does_not_wait(
         assert "Crashed" not in process.errors, "it waits"
         process.process.send_signal(number)
         process.finish(expected_code=-number)
-    if number == signal.SIGINT:  # a second SIGTERM ends the process where it is
+    if number == signal.SIGINT:  # A second SIGTERM ends the process on the spot.
         assert "Interrupted from the keyboard" in process.errors
         assert "48 runs in it were cancelled" in process.errors
         assert "/flowspan/" not in process.errors
         assert process.errors.rstrip().endswith("KeyboardInterrupt")
         assert {run.state.type for run in flow_runs(service.channel)} == {CRASHED}
-    # What had not begun never does, and the service has been told before the waiting.
+    # Runs that had not started never do, and the service was told before the wait.
     wait_until(lambda: count_task_runs(service.channel).get(CANCELLED, 0) == 48, "the tasks' end")
 
 

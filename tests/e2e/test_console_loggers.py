@@ -1,4 +1,4 @@
-"""Whose log records are stored with a run, and how the console shows them."""
+"""Loggers whose records are stored with a run, and their console output."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_libraries_are_captured_where_asked_for(
     assert stored(service) == [*(NOISE if extra else []), *OWN]
     for text in OWN:
         assert errors.count(text) == 1, errors
-    assert errors.count("library warning") == 1, errors  # as Python shows it
+    assert errors.count("library warning") == 1, errors  # As Python shows it.
     assert errors.count("library info") == (1 if extra or setup != "none" else 0), errors
     assert ("Flow run 'mine'" in errors) == (setup == "none")
 

@@ -1,4 +1,4 @@
-"""The first example and the demo, as their readers run them: with nothing configured."""
+"""The first example and the demo, as readers run them: without any configuration."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ SMALL_LIBRARY = """
 
 @pytest.fixture
 def small_library(tmp_path):
-    """A library with everything that makes parsing hard."""
+    """A library with every construct that makes parsing hard."""
     files = {
         "plain.py": b"def f(x):\n    if x and x > 1:\n        return [y for y in x if y]\n",
         "empty.py": b"",

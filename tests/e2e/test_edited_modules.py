@@ -1,4 +1,4 @@
-"""Modules that are edited while a program runs that has imported them, and worker processes."""
+"""Modules that are edited while a program with worker processes has them imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every example, run as its reader runs it; `EXAMPLES` says what is to come of each.
+"""Every example, run as its readers run it; `EXAMPLES` has the expected outcome of each.
 
 `stdlib_census.py` has tests of its own in test_demo.py.
 """
@@ -32,12 +32,12 @@ RETRIED = ["Pending", "Running", "AwaitingRetry", "Retrying", "Completed"]
 
 @dataclass(frozen=True)
 class Example:
-    """What is to come of an example.
+    """The expected outcome of an example.
 
     Attributes:
-        runs: How many runs end in which state: "fetch Completed", by the flow's or task's name.
-        output: Regular expressions for lines of its output, in their order.
-        arguments: What follows its name on the command line.
+        runs: The number of runs by function name and state: "fetch Completed".
+        output: Regular expressions for lines of its output, in order.
+        arguments: The arguments on the command line.
         histories: All states of some of its runs, by the names of the runs.
         logged: Parts of log records.
     """
@@ -107,7 +107,7 @@ EXAMPLES = {
     ),
     "retries.py": Example(
         output=[f"page {page} after {page + 1} attempts" for page in range(4)],
-        # The flow is tried twice; the second time its tasks keep what they returned.
+        # The flow runs twice; the second time, its tasks reuse their results.
         runs={
             "crawl Completed": 1,
             "fetch Completed": 4,
@@ -174,7 +174,7 @@ def function_name(run: Any) -> str:
 
 
 def history_of(service: ServiceProcess, runs: list[Any], name: str) -> list[str]:
-    """The states of the first run of that name."""
+    """Return the states of the first run of this name."""
     run = next(run for run in runs if run.name == name)
     history = flow_history if hasattr(run, "flow_name") else task_history
     return history(service.channel, run.id)

@@ -1,4 +1,4 @@
-"""How flows and tasks end, and what the service has of it; plain and asynchronous alike."""
+"""Terminal states of flows and tasks, as the service stores them; sync and async."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What flows and tasks report arrives at a real service as they say it."""
+"""Events of flows and tasks arrive at a real service as reported."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def cancel(service: ServiceProcess, run_id: str) -> None:
 
 
 def running(service: ServiceProcess, count: int) -> Any:
-    """The flow run of this number, once it runs; or None."""
+    """Return the flow run of this number once it runs; or None."""
     runs = queries.flow_runs(service.channel)
     is_there = len(runs) == count and runs[-1].state.name == "Running"
     return runs[-1] if is_there else None

@@ -1,4 +1,4 @@
-"""Futures and what depends on them, against a real service: both kinds of functions in one flow."""
+"""Futures and their dependencies, against a real service: sync and async tasks in one flow."""
 
 from __future__ import annotations
 

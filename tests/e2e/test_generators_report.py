@@ -185,7 +185,7 @@ ASYNC = """
 
 
 def cancel_when_it_runs(channel: grpc.Channel, process: FlowProcess) -> None:
-    """Cancels the run of the flow of that name from outside."""
+    """Cancel the run of the flow of this name from outside, once it runs."""
 
     def running() -> str:
         assert process.process.poll() is None, process.errors
@@ -216,7 +216,7 @@ def test_generators_of_both_kinds(service: ServiceProcess, code: str) -> None:
     assert "exceeded its timeout of 0.3 s" in by_name["patient"].state.message
     assert by_name["endless"].state.name == "Cancelled"
     tasks = [run for run in queries.task_runs(service.channel) if run.flow_run_id != others.id]
-    # A generator that a body has open is Python's to close: at the end of the loop it is cancelled.
+    # Python closes a generator that a body leaves open: at the end of the loop it is cancelled.
     assert {run.state.name for run in tasks if run.flow_run_id != early.id} == {"Completed"}
     (retried, submitted) = [
         run for run in tasks if run.flow_run_id == whole.id and run.name.startswith("numbers")

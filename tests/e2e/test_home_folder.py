@@ -1,4 +1,4 @@
-"""Flows with homes of all kinds: strange names, and users that have none."""
+"""Flows with unusual homes: strange names, and users without a home."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_home_may_be_called_anything(name: str, flowspan_home: Path) -> None:
     try:
         output = run_code(PROGRAM, home=flowspan_home, env={"FLOWSPAN_HOME": str(home)})
         assert output.split() == ["done", *ascii(str(home)).split()]
-        # No other folder, of a name that was read in another way.
+        # No second folder exists, whose name was parsed differently.
         assert [each for each in flowspan_home.iterdir() if each.is_dir()] == [home]
     finally:
         end_local_service(home)
@@ -101,7 +101,7 @@ def test_an_address_may_be_a_socket_of_any_name(flowspan_home: Path) -> None:
 def test_a_user_without_a_home_directory_gets_a_private_folder(
     where: str, flowspan_home: Path, short_tmp_path: Path
 ) -> None:
-    """As in a container that runs under a user id that the image does not know."""
+    """As in a container that runs under a user id unknown to the image."""
     unshare = shutil.which("unshare")
     command = [unshare or "", "--user", "--map-user=54321"]
     if unshare is None or subprocess.run([*command, "true"], check=False).returncode:

@@ -1,4 +1,4 @@
-"""Hooks of flows and tasks, plain and asynchronous, as a real service sees what they do."""
+"""Hooks of flows and tasks, sync and async, as a real service sees their effects."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ RUN_LOGGERS = {"flow": "flowspan.flow_runs", "task": "flowspan.task_runs"}
 
 
 def hooks_of(program: Told, what: str, name: str) -> list[str]:
-    """What the hooks of a run logged, in order."""
+    """Return the messages that a run's hooks logged, in order."""
     run = program.flow(name) if what == "flow" else program.task(name)
     start = f"{what} of {name}: "
     return [text.removeprefix(start) for text in program.logs(run) if text.startswith(start)]
@@ -307,7 +307,7 @@ def test_a_broken_hook_is_logged_and_changes_nothing(program: Told, what: str, k
     run = program.flow(name) if what == "flow" else program.task(name)
     assert program.printed(name) == "5"
     assert program.history(run) == ["Running", "Completed"]
-    # Those before and after the broken ones.
+    # The hooks before and after the broken ones.
     assert [text.partition(",")[0] for text in hooks_of(program, what, name)] == [
         "Running",
         "Running",

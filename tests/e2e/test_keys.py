@@ -1,4 +1,4 @@
-"""Which calls find which results, on a service: of tasks, functions and objects that look alike."""
+"""Cache hits on a service: tasks, functions and objects that look alike."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ again()
 
 
 def test_keys_are_the_same_in_every_process(service: ServiceProcess, flowspan_home: Path) -> None:
-    """Where they cannot be, the log says so, once, and names what it is."""
+    """If a key differs between processes, the log says so once and names the value."""
     outputs = []
     for _ in range(2):
         with FlowProcess(AGAIN, home=flowspan_home, address=service.address) as process:

@@ -1,4 +1,4 @@
-"""Keys that are made inside of worker processes, of what was sent there by value."""
+"""Keys computed inside worker processes, of objects that were sent by value."""
 
 from __future__ import annotations
 

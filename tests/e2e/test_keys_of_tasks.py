@@ -1,4 +1,4 @@
-"""Which tasks are one task, on a service: by attributes, objects of methods, and namespaces."""
+"""Task identity on a service: attributes, owners of methods, and namespaces."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def test_two_tasks_have_two_keys(program: Told, how: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_equal_tasks_find_their_results(program: Told, name: str) -> None:
-    """Half of the calls: each of the two tasks is called twice, or made twice."""
+    """Half of the calls: each of the two tasks is called twice, or created twice."""
     (flow,) = [run for run in program.flows if run.flow_name == "called"]
     runs = [run for run in program.children(flow) if getattr(run, "task_name", "") == name]
     names = [run.state.name for run in runs]
@@ -377,7 +377,7 @@ if __name__ == "__main__":
 def test_wrappers_are_told_apart_in_a_worker_process(
     service: ServiceProcess, flowspan_home: Path
 ) -> None:
-    """The program has a name (`python -m`), and so have the functions that it wraps."""
+    """The program has a module name (`python -m`), and so have the functions that it wraps."""
     flowspan_home.mkdir(parents=True, exist_ok=True)
     (flowspan_home / "named_program.py").write_text(PROGRAM)
     code = "import runpy; runpy.run_module('named_program', run_name='__main__', alter_sys=True)"

@@ -1,6 +1,6 @@
-"""Names of runs, annotations, wrappers, options and numbers as they reach a real service.
+"""Run names, annotations, wrappers, options and numbers as they reach a real service.
 
-One program makes all of the calls; the tests read what the service was told.
+One program makes all of the calls; the tests read the service's data.
 """
 
 from __future__ import annotations
@@ -294,7 +294,7 @@ def test_flows_are_named_in_their_own_context(program: Told) -> None:
 def test_tasks_are_named_in_their_own_context(program: Told, task: str, name: str | None) -> None:
     if name is not None:
         assert program.task(task).name == name
-    else:  # one in a thread, one in a worker process
+    else:  # One in a thread, one in a worker process.
         names = {run.name for run in program.tasks if run.task_name == task}
         assert names == {"7 in top ['x']", "3 in top-of-processes ['x']"}
 

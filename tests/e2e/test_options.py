@@ -1,7 +1,7 @@
-"""The options of `@flow` and `@task`, of plain and asynchronous functions and generators.
+"""The options of `@flow` and `@task`, for sync and async functions and generators.
 
-One program uses all of them on a real service. Retries, hooks, results and logs have modules of
-their own.
+One program uses all of them on a real service. Retries, hooks, results and logs have their own
+modules.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def run_of(program: Told, label: str, what: str, kind: str) -> Any:
 
 
 def given(program: Told, label: str, what: str, kind: str) -> Any:
-    """What the function was given: the one value of generators, too."""
+    """Return the function's result; for generators, their only value."""
     value = json.loads(program.printed(f"{label}-{what}-{kind}"))
     return value[0] if kind.endswith("generator") else value
 

@@ -1,4 +1,4 @@
-"""Read your own writes: the API client finds what its process has reported, wherever it asks."""
+"""Read your own writes: the API client finds its process's reports, wherever it is used."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ WHERE = {
 
 
 def in_order(code: str) -> str:
-    """The program of a place, with what asks before it."""
+    """Return the program for a place, preceded by its helpers."""
     lines = [line.removeprefix("        ") for line in code.splitlines()]
     return IMPORTS + "\n".join(lines) + '\nif __name__ == "__main__":\n    print("done")\n'
 
@@ -298,7 +298,7 @@ def test_after_a_restart_the_client_finds_what_was_kept_meanwhile(
 
 
 def test_another_address_of_the_same_service_waits_too(flowspan_home: Path) -> None:
-    """The local service, by its socket, and through a link to that."""
+    """The local service, through its socket and through a link to the socket."""
     code = """
         import os
         from flowspan import flow, get_client, runtime

@@ -1,4 +1,4 @@
-"""The tests' own surroundings: what they start ends with them."""
+"""The test environment: processes that tests start end with them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_service_does_not_outlive_a_test_process_that_is_killed(flowspan_home:
 
 
 def is_there(pid: int) -> bool:
-    """Whether there is such a process, and more of it than a record of its end."""
+    """Return True if the process exists and is not a zombie."""
     try:
         os.kill(pid, 0)
         with open(f"/proc/{pid}/stat") as stat:

@@ -1,4 +1,4 @@
-"""Tasks in worker processes report to a real service as they do on threads."""
+"""Tasks in worker processes report to a real service like tasks in threads."""
 
 from __future__ import annotations
 
@@ -108,14 +108,14 @@ def test_promise_a_tree_across_processes_is_one_tree(service: ServiceProcess) ->
         in_branch = [log for log in logs if log.message == "in the branch"]
         assert {log.run_id for log in in_branch} == {run.id for run in branches}
 
-        count = len(flows) + len(every_task) + 2  # and two attempts
+        count = len(flows) + len(every_task) + 2  # And two attempts.
         spans.wait_for(lambda found: len(found) >= count, f"{count} spans")
         of_run = {span.run_id: span for span in spans.spans if span.run_id}
         by_id = {span.span_id: span for span in spans.spans}
         assert len({span.trace_id for span in spans.spans}) == 1
         for run in (*branches, *leaves):
             parent = by_id[of_run[run.id].parent_id]
-            while not parent.run_id:  # an attempt's
+            while not parent.run_id:  # Of an attempt.
                 parent = by_id[parent.parent_id]
             assert parent.run_id == run.parent_run_id
         for log in in_branch:

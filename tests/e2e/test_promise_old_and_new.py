@@ -1,7 +1,7 @@
-"""Promise 11: a client of a minor version older or newer than the service works with it.
+"""Promise 11: clients one minor version older or newer than the service work with it.
 
-Older peers are recordings: tests/data/protocol has what client and service of each release said to
-each other. Newer ones are made by a proxy that adds what this version does not know.
+Older peers are recordings: tests/data/protocol has the calls between client and service of each
+release. Newer peers are simulated by a proxy that adds things unknown to this version.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def load(path: Path) -> list[Recorded]:
 
 
 def check_flow(service: ServiceProcess) -> str:
-    """Whether the flow above is in the service as it should be; returns its id."""
+    """Check the runs of the flow above in the service; return the id of the flow run."""
     (flow_run,) = flow_runs(service.channel)
     assert flow_run.flow_name == "numbers"
     assert flow_history(service.channel, flow_run.id) == ["Pending", "Running", "Completed"]
@@ -140,7 +140,7 @@ def test_promise_old_and_new_client_takes_a_newer_service(
 
 
 def test_promise_old_and_new_values_that_the_service_does_not_know(service: ServiceProcess) -> None:
-    """Each is answered for itself; what stands beside it in the batch is taken."""
+    """Each unknown value is answered separately; the rest of the batch is accepted."""
     flow_run, other_kind, other_state = new_id(), new_id(), new_id()
     odd_state = state_pb2.State(type=UNKNOWN_VALUE, name="Dreaming")  # type: ignore[arg-type] # unknown
     odd_state.time.GetCurrentTime()

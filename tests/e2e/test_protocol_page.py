@@ -1,4 +1,4 @@
-"""What docs/protocol.md shows works as it is shown."""
+"""The examples of docs/protocol.md work as shown."""
 
 from __future__ import annotations
 

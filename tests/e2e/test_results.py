@@ -1,4 +1,4 @@
-"""Results that are stored, cached and kept, as a real service tells of them."""
+"""Stored, cached and reused results, as a real service reports them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_results_are_found_again_by_other_processes(service: ServiceProcess) -> 
         "plain-3 Completed",
     ]
     again = run_code(CACHED, home=home, address=service.address)
-    assert again.splitlines() == ["computed later 1"]  # the memory is another process's
+    assert again.splitlines() == ["computed later 1"]  # The memory belongs to another process.
 
     cached = [run for run in queries.task_runs(service.channel) if run.name == "plain-1"][-1]
     assert queries.task_history(service.channel, cached.id) == ["Pending", "Cached"]
@@ -95,7 +95,7 @@ def test_the_api_leads_to_results(service: ServiceProcess) -> None:
 def test_the_result_of_another_program_is_read_only_where_it_is_trusted(
     service: ServiceProcess,
 ) -> None:
-    """A run may say that its result is anywhere, and be reported by anybody."""
+    """A run may name any location for its result, and any client may report it."""
     bomb = """
         from pathlib import Path
         from flowspan import flow

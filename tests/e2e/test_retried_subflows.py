@@ -1,4 +1,4 @@
-"""What the service has of the subflows that a retried flow keeps."""
+"""Subflows that a retried flow reuses, as the service stores them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retries of flows and tasks, plain and asynchronous, as a real service has them."""
+"""Retries of flows and tasks, sync and async, as a real service stores them."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def transitions(program: Told, run: Any, what: str) -> list[Any]:
 
 
 def delays_ms(program: Told, run: Any, what: str) -> list[float]:
-    """How long each AwaitingRetry was to wait, in milliseconds."""
+    """Return the announced delay of each AwaitingRetry, in milliseconds."""
     waits = [each for each in transitions(program, run, what) if each.state.name == "AwaitingRetry"]
     return [
         (each.state.scheduled_time.ToNanoseconds() - each.state.time.ToNanoseconds()) / 1e6

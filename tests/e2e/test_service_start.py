@@ -1,4 +1,4 @@
-"""What the service says when it cannot start: what is wrong, and what to do; never a traceback."""
+"""The service's messages when it cannot start: the cause and the remedy, never a traceback."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXIT_DATABASE = 5
 
 
 def start_in_vain(home: Path, *arguments: str) -> tuple[int, str]:
-    """Starts a service that cannot; returns its exit code and its complaint."""
+    """Start a service that fails; return its exit code and its error output."""
     command = [sys.executable, "-m", "flowspan_service", "--home", str(home), *arguments]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=os.environ
@@ -77,7 +77,7 @@ def test_folder_that_cannot_be_made(flowspan_home: Path) -> None:
 
 def test_folder_that_cannot_be_written(flowspan_home: Path) -> None:
     flowspan_home.mkdir()
-    if os.geteuid() == 0:  # root may write everywhere, but not to what is mounted read-only
+    if os.geteuid() == 0:  # Root can write everywhere except on a read-only mount.
         with small_disk(flowspan_home, read_only=True):
             code, complaint = start_in_vain(flowspan_home, "--port", "0")
     else:
@@ -162,7 +162,7 @@ def test_database_that_another_program_has_locked(
 def test_full_disk_loses_nothing(
     start_service: Callable[..., ServiceProcess], flowspan_home: Path
 ) -> None:
-    """While the disk is full, nothing is acked; when there is room, the stream goes on."""
+    """While the disk is full, nothing is acked; with space again, the stream continues."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small disk")
     home = flowspan_home.parent / "disk"
@@ -190,12 +190,12 @@ def test_full_disk_loses_nothing(
         again.goodbye()
         service.check_histories()
         assert count_flow_runs(service.channel) == {state_pb2.STATE_TYPE_COMPLETED: 3_000}
-        service.check_history = False  # its disk goes away now
+        service.check_history = False  # Its disk is unmounted now.
         service.end()
 
 
 def fill(path: Path) -> None:
-    """Fills the disk that the path is on, to the last block."""
+    """Fill the disk of the path to the last block."""
     with path.open("wb", buffering=0) as file:
         for block in (1 << 16, 1 << 12, 1):
             while True:

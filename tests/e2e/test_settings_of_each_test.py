@@ -1,4 +1,4 @@
-"""Settings that change between flows of one process, as where tests set FLOWSPAN_HOME."""
+"""Settings that change between flows of one process, as in tests that set FLOWSPAN_HOME."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def homes(short_tmp_path: Path) -> Iterator[list[Path]]:
 def test_each_home_gets_its_own_runs_and_results(
     homes: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for count in (1, 2):  # there and back again
+    for count in (1, 2):  # There and back again.
         for n, home in enumerate(homes):
             monkeypatch.setenv("FLOWSPAN_HOME", str(home))
             assert work(n) == n

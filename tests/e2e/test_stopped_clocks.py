@@ -1,4 +1,4 @@
-"""Flows in tests that freeze, move or replace the clock: they run, and what they report is real."""
+"""Flows in tests that freeze, move or replace the clock: they run and report real times."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_flows_where_the_clock_is_stopped(flowspan_harness: Harness, stopped: st
     ended = now()
     runs = all_runs(flowspan_harness)
     assert {run.state.name for run in runs} == {"Completed", "Cached", "TimedOut"}
-    for run in runs:  # by the real clock, in the order in which it happened
+    for run in runs:  # By the real clock, in the actual order.
         times = [began, run.created_at, run.started_at or run.created_at, run.ended_at, ended]
         assert times == sorted(times)
         assert run.run_duration_s >= 0

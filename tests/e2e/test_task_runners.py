@@ -1,4 +1,4 @@
-"""Where submitted tasks run: threads, as many as are allowed; loops; and what cannot be stopped."""
+"""Task runners on a service: the limit of threads, event loops, and unstoppable tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The harness and its pytest plugin (flowspan.testing): isolated, and ended with the test."""
+"""The harness and its pytest plugin (flowspan.testing): isolated, and gone after the test."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ def test_a_harness_has_nothing_of_others() -> None:
 
 def test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOWSPAN_LOGGING_LEVEL", "ERROR")
-    monkeypatch.setenv("FLOWSPAN_ADDRESS", "localhost:1")  # the user's own
+    monkeypatch.setenv("FLOWSPAN_ADDRESS", "localhost:1")  # The user's own.
     before = dict(os.environ)
     with flowspan_test_harness({"persist_results": True}) as harness:
         assert "FLOWSPAN_LOGGING_LEVEL" not in os.environ
         state = work(return_state=True)
         assert "adds 1" in harness.run(state).logs
-        assert harness.flow_run().state.result() == 2  # it was stored
+        assert harness.flow_run().state.result() == 2  # It was stored.
     assert dict(os.environ) == before
 
 
@@ -143,7 +143,7 @@ def test_settings_for_a_block(flowspan_harness: Harness) -> None:
     [
         ({"logging_levle": "INFO"}, "did you mean 'logging_level'"),
         ({"logging_level": "LOUD"}, "FLOWSPAN_LOGGING_LEVEL='LOUD'"),
-        ({"home": "/tmp"}, "its own service and home"),  # noqa: S108 - it is refused
+        ({"home": "/tmp"}, "a home of its own"),  # noqa: S108 - rejected anyway
     ],
 )
 def test_wrong_settings(settings: dict[str, Any], message: str) -> None:
@@ -172,7 +172,7 @@ def test_runs_that_go_on_are_cancelled_and_report_nowhere_else(flowspan_home: Pa
     def goes_on() -> None:
         begun.set()
         ended.wait(60)
-        add(1)  # refused
+        add(1)  # It is rejected.
 
     def run() -> None:
         try:
@@ -232,7 +232,7 @@ ENDED = """
         "os.kill(os.getpid(), signal.SIGTERM)",
         "os.kill(os.getpid(), signal.SIGINT)",
         "sys.exit(4)",
-        # A forked child that lives on does not keep the service alive.
+        # A forked child that is still alive does not keep the service alive.
         "os.fork() or input(); os._exit(5)",
     ],
 )
@@ -242,7 +242,7 @@ def test_a_process_that_ends_takes_the_service_with_it(flowspan_home: Path, end:
         process.process.wait(60)
         wait_until(lambda: not Path(home).exists() and not _is_alive(int(pid)), "the end of all")
         assert process.process.stdin is not None
-        process.process.stdin.close()  # a child that reads it may end now
+        process.process.stdin.close()  # A child that reads it may end now.
 
 
 def _is_alive(pid: int) -> bool:
@@ -256,14 +256,14 @@ def _is_alive(pid: int) -> bool:
 def test_a_service_that_was_killed_is_followed_by_another() -> None:
     with flowspan_test_harness({"flush_timeout_s": 0.1}) as harness:
         os.kill(harness.process_id, 9)
-        work()  # goes on, as ever
+        work()  # It works as before.
     with flowspan_test_harness() as harness:
         work()
         assert len(harness.flow_runs) == 1
 
 
 def test_the_process_that_forks_services_may_be_lost() -> None:
-    from flowspan.testing import services  # noqa: PLC0415 - looked at from within
+    from flowspan.testing import services  # noqa: PLC0415 - an internal view
 
     with flowspan_test_harness({"flush_timeout_s": 0.1}):
         assert services._server is not None
@@ -279,7 +279,7 @@ def test_many_harnesses_leave_nothing_behind() -> None:
     def left() -> tuple[int, int, int]:
         gc.collect()
         fds = len(os.listdir("/dev/fd"))
-        # Each harness makes far more objects than one that is left in each of twenty.
+        # Rounded, so that a few leftover objects do not count, unlike those of a leaked harness.
         return fds, threading.active_count(), len(gc.get_objects()) // 10_000
 
     def one() -> None:
@@ -293,7 +293,7 @@ def test_many_harnesses_leave_nothing_behind() -> None:
     before = left()
     for _ in range(20):
         one()
-    # Threads of the block's task runner need a moment to hear that they are to end.
+    # Threads of the block's task runner need a moment to notice the end.
     wait_until(lambda: left() <= before, "what was there before")
 
 
@@ -359,7 +359,7 @@ SUITE = """
 
 @pytest.mark.parametrize("arguments", [[], ["-n", "2"]])
 def test_the_plugin_s_fixtures(tmp_path: Path, arguments: list[str]) -> None:
-    import textwrap  # noqa: PLC0415 - here alone
+    import textwrap  # noqa: PLC0415 - used only here
 
     (tmp_path / "test_suite.py").write_text(textwrap.dedent(SUITE))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]

@@ -1,4 +1,4 @@
-"""Retry delays that tests skip (flowspan.testing): reported, but not waited for."""
+"""Retry delays that tests skip (flowspan.testing): reported, but not slept."""
 
 from __future__ import annotations
 
@@ -111,9 +111,9 @@ def test_a_deadline_within_the_delay_passes(
 ) -> None:
     raised: list[type[BaseException]] = []
     if is_async and way in {call, nest, generate}:
-        # It blocks the loop that would break it off, so it is not to wait for that: for an hour.
+        # It blocks the loop that would interrupt it, so it must not wait for the hour.
         monkeypatch.setattr(skipping, "_BREAK_OFF_S", HOUR_S)
-    elif is_async and way is not run_async:  # it waits in vain
+    elif is_async and way is not run_async:  # It would wait without success.
         monkeypatch.setattr(skipping, "_BREAK_OFF_S", 0.1)
 
     def work() -> None:
@@ -130,7 +130,7 @@ def test_a_deadline_within_the_delay_passes(
         work()
     assert raised == [RunTimeout]
     assert flowspan_harness.flow_run().state.name == "TimedOut"
-    # Plain code that blocks the event loop goes on, as it does after a delay that it sleeps.
+    # Sync code that blocks the event loop continues, as it does after a real delay.
     blocks = is_async and way is not run_async
     assert max(run.attempts for run in flowspan_harness.task_runs) == (2 if blocks else 1)
 
@@ -186,7 +186,7 @@ def test_in_worker_processes(flowspan_harness: Harness) -> None:
 
     @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
     def work() -> str:
-        submitted = around.submit()  # which calls another task, there
+        submitted = around.submit()  # It calls another task there.
         return fails.submit().state.name + submitted.result() + fails(return_state=True).name
 
     assert work().endswith("doneFailed")

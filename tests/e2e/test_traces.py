@@ -1,4 +1,4 @@
-"""Traces from the outside: the real client and the real service, and a receiver of spans."""
+"""Traces from the outside: the real client and the real service, and a span receiver."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def check_attempts(receiver: OtlpReceiver, task: str, flow: str) -> None:
     assert flaky.status == 0
     assert flaky.attributes["flowspan.attempts"] == 3
     names = [name for name, _, _ in flaky.events]
-    # Where it waited before it began, that is an event, too.
+    # A wait before its start is an event as well.
     assert [name for name in names if name != "flowspan.running"] == [
         "flowspan.awaiting_retry",
         "flowspan.retrying",
@@ -185,7 +185,7 @@ def test_asynchronous_tasks_keep_their_parents_apart(
 def test_the_span_of_a_request_outside_is_the_parent(
     service: ServiceProcess, receiver: OtlpReceiver, flowspan_home: Path
 ) -> None:
-    """A provider of the program's own: its exporter, its sampler, its parent."""
+    """The program has its own provider, with its exporter, sampler and parent."""
     code = """
         import os
         from flowspan import flow
@@ -282,7 +282,7 @@ def test_without_tracing_a_flow_does_not_load_opentelemetry(
 def test_what_is_not_sampled_is_not_exported(
     start_service: Callable[..., ServiceProcess], receiver: OtlpReceiver, flowspan_home: Path
 ) -> None:
-    """Not by the client, and not by the service when the client's process dies."""
+    """Neither the client nor, when the client's process dies, the service exports it."""
     service = start_service(grace_s=0.2, arguments=("--otlp-endpoint", receiver.endpoint))
     env = {"OTEL_TRACES_SAMPLER": "always_off"}
     with FlowProcess(WAITING, home=flowspan_home, address=service.address, env=env) as process:
@@ -292,7 +292,7 @@ def test_what_is_not_sampled_is_not_exported(
     wait_for_runs(service, state_pb2.STATE_TYPE_CRASHED)
     for run in flow_runs(service.channel):
         assert run.trace.traceparent, "the ids are reported all the same"
-    # A span of another run that crashes later has to come alone.
+    # The span of another run that crashes later must arrive alone.
     reporter = Reporter(service.channel)
     late = reporter.flow_run("late", trace=trace_of(1, sampled=True))
     reporter.state(late, "RUNNING")
@@ -377,7 +377,7 @@ WAITING = """
 
 
 def wait_for_runs(service: ServiceProcess, state_type: int) -> None:
-    """Until all runs but those of `done` are in such a state."""
+    """Wait until all runs except those in `done` are in such a state."""
 
     def met() -> bool:
         tasks = [run for run in task_runs(service.channel) if run.task_name != "done"]
@@ -429,10 +429,10 @@ def test_promise_no_trace_hole_when_a_process_is_killed(
 def test_promise_no_trace_hole_when_the_service_dies_too(
     start_service: Callable[..., ServiceProcess], flowspan_home: Path
 ) -> None:
-    """Committed, and killed before the span was exported: it is exported after the restart."""
+    """Committed, but killed before the export: the span is exported after the restart."""
     receiver = OtlpReceiver()
     with receiver:
-        pass  # takes a port, and is away
+        pass  # The receiver reserves a port and goes down.
     service = start_service(grace_s=0.2, arguments=("--otlp-endpoint", receiver.endpoint))
     with FlowProcess(WAITING, home=flowspan_home, address=service.address) as process:
         process.wait_for_line("waiting")

@@ -1,4 +1,4 @@
-"""However a run ends, it has one span that says so."""
+"""Every run has one span that shows its end, however it ends."""
 
 from __future__ import annotations
 

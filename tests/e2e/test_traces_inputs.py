@@ -1,4 +1,4 @@
-"""Traces from the outside: the inputs of runs, and runs that were cached or rolled back."""
+"""Traces from the outside: inputs of runs, and cached and rolled-back runs."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_task_links_to_those_whose_results_it_takes(
 
     with get_client(sync_client=True, address=service.address) as client:
         made = {str(each.run_id): str(each.id) for each in client.read_artifacts()}
-    for span in totals.values():  # also where the task ran in another process
+    for span in totals.values():  # Also if the task ran in another process.
         (event,) = [about for name, _, about in span.events if name == "flowspan.artifact"]
         assert event == {
             "flowspan.artifact.id": made[span.run_id],

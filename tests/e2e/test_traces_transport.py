@@ -1,4 +1,4 @@
-"""How spans travel: real receivers over gRPC and HTTP, with headers, TLS, and refusals."""
+"""Transport of spans: real receivers over gRPC and HTTP, with headers, TLS, and rejections."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30
 ONE_SPAN = b"\x0a\x0a\x12\x08\x12\x06\x2a\x04name"
-"""A request with a span that has a name and nothing else."""
+"""A request with one span that has only a name."""
 
 
 class HttpReceiver:
-    """An HTTP server that keeps requests, and answers with a status."""
+    """An HTTP server that records requests and answers with a status."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
@@ -46,7 +46,7 @@ class HttpReceiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Says nothing."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
@@ -67,7 +67,7 @@ class HttpReceiver:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for loopback, signed by itself, and its key."""
+    """Return a self-signed certificate for loopback, and its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("there is no openssl to make a certificate with")

@@ -1,6 +1,6 @@
-"""Values and errors of all kinds go through flows and tasks; the service has the end of each run.
+"""Values and errors of all kinds pass through flows and tasks; the service has the end of each run.
 
-One program takes every value through every way; its tests look at what the service has of it.
+One program takes every value along every path; its tests check the service's data.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 
 
 def names(found: list[Any], kind: str) -> dict[str, list[str]]:
-    """The names of the states of the runs of one kind ("cached:…"), by their names."""
+    """Return the state names of the runs of one kind ("cached:…"), by run name."""
     by_name: dict[str, list[str]] = {}
     for run in found:
         name = getattr(run, "task_name", None) or run.flow_name
@@ -216,7 +216,7 @@ def test_real_values_are_cached(runs: Told) -> None:
     for name, states in found.items():
         assert len(states) == 2
         assert set(states) <= {"Completed", "Cached"}, name
-    # Whether two of the others hash alike is a matter of their pickles.
+    # The hashes of the others depend on their pickles.
     for name in ("pandas.DataFrame", "numpy.array", "pandas.Series"):
         assert found[f"plain:{name}"][1] == found[f"async:{name}"][1] == "Cached"
 

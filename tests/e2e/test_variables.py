@@ -1,4 +1,4 @@
-"""Variables, set and read by flows, tasks and plain code, kept by a real service."""
+"""Variables, set and read by flows, tasks and plain code, stored by a real service."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def address(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The service, as the one that is configured."""
+    """The address of a service, set as the configured one."""
     monkeypatch.setenv("FLOWSPAN_ADDRESS", service.address)
     return service.address
 
 
 class Face:
-    """Calls the methods for plain code, or those for coroutines."""
+    """Calls the sync methods or the async ones."""
 
     def __init__(self, *, is_sync: bool) -> None:
         self._is_sync = is_sync

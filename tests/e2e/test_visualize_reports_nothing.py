@@ -1,4 +1,4 @@
-"""A flow that is drawn tells the service nothing; afterwards it runs as ever."""
+"""Drawing a flow reports nothing to the service; afterwards it runs normally."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a function logs and calls in another process is stored with the run that it took along."""
+"""Logs and calls of a function in another process are stored with the run of its context."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def double(x: int) -> int:
 def work(x: int) -> int:
     get_run_logger().info("working on %s", x)
     logging.getLogger("program").warning("seen %s", x)
-    print("printed", x)  # noqa: T201 - is to be logged
+    print("printed", x)  # noqa: T201 - logged by log_prints
     return double(x)
 
 

@@ -1,4 +1,4 @@
-"""Everything that flowspan keeps is for its user alone, at any umask and over what was there."""
+"""All files of flowspan are private to the user, for any umask and over existing files."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ HARNESS = """
 
 
 def run(code: str, home: Path, umask: int, **env: str) -> str:
-    """Run a program that is not in the home."""
+    """Run a program stored outside of the home."""
     script = home.parent / f"program-{os.urandom(4).hex()}.py"
     script.write_text(textwrap.dedent(code))
     return run_command([sys.executable, str(script)], home, umask, **env)
@@ -118,10 +118,10 @@ def everything_in(home: Path) -> Iterator[Path]:
 
 
 def assert_private(home: Path, *, expected: set[str]) -> None:
-    """Nothing in the home is for others; and all that is expected has been there."""
+    """Check that nothing in the home is open to others and that the expected files exist."""
     names = set()
     for path in everything_in(home):
-        with suppress(FileNotFoundError):  # the service deletes, too
+        with suppress(FileNotFoundError):  # The service deletes files, too.
             found = path.lstat()
             names.add(path.name)
             right = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
@@ -149,7 +149,7 @@ def test_nothing_in_a_home_is_for_others(umask: int, flowspan_home: Path) -> Non
 
 @pytest.mark.parametrize("umask", UMASKS, ids=UMASK_IDS)
 def test_a_home_that_was_open_to_others_is_tightened(umask: int, flowspan_home: Path) -> None:
-    """Also one that an earlier version has made, with all that is in it."""
+    """This includes a home that an earlier version created, with its contents."""
     run(CHOSEN, flowspan_home, umask, CHOSEN=str(flowspan_home / "results"))
     run_command([COMMAND, "server", "stop"], flowspan_home, umask)
     (flowspan_home / "spool").mkdir(exist_ok=True)
@@ -180,7 +180,7 @@ def test_a_chosen_folder_keeps_its_permissions_and_its_files_are_private(
 def test_a_service_of_its_own_is_private(
     umask: int, flowspan_home: Path, short_tmp_path: Path
 ) -> None:
-    """Its socket, too, from its first moment on; a database elsewhere is tightened."""
+    """Its socket is private from the start, and a database elsewhere is tightened."""
     socket = short_tmp_path / "run" / "own.sock"
     database = short_tmp_path / "elsewhere.db"
     database.touch()
@@ -228,7 +228,7 @@ def test_a_home_of_the_harness_is_private(umask: int, flowspan_home: Path) -> No
 
 
 def test_a_temporary_folder_as_a_home_stays_open(flowspan_home: Path) -> None:
-    """Its other users would be locked out; what flowspan makes in it is private all the same."""
+    """Tightening it would lock out its other users; flowspan's files in it are still private."""
     flowspan_home.mkdir()
     flowspan_home.chmod(0o1777)
     run(CHOSEN, flowspan_home, 0o000, CHOSEN=str(flowspan_home / "results"))

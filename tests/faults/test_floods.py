@@ -1,4 +1,4 @@
-"""One connection floods the service; others are served all the same."""
+"""One connection floods the service; other clients are still served."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EMPTY_MESSAGE = bytes(5)
 
 
 class Attacker:
-    """A connection that is no client of gRPC, frame by frame."""
+    """A connection at the level of HTTP/2 frames, without gRPC."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
@@ -45,7 +45,7 @@ class Attacker:
             self._take(self.socket.recv(65_536))
 
     def call(self, *, reset: bool) -> None:
-        """Sends a call; takes it back at once, or never ends it."""
+        """Send a call; reset it at once, or leave it open."""
         stream_id = self.http.get_next_available_stream_id()
         self.http.send_headers(stream_id, HEADERS)
         self.http.send_data(stream_id, EMPTY_MESSAGE, end_stream=reset)
@@ -53,7 +53,7 @@ class Attacker:
             self.http.reset_stream(stream_id)
 
     def exchange(self) -> None:
-        """Sends what was said, and takes what has come."""
+        """Send the pending frames and receive the available data."""
         self._send()
         self.socket.setblocking(False)
         with contextlib.suppress(BlockingIOError):
@@ -70,7 +70,7 @@ class Attacker:
 
 
 def ask(service: ServiceProcess, count: int) -> None:
-    """Calls of another connection, each of which must be answered."""
+    """Make calls on another connection, each of which must be answered."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(service.address, options=options) as channel:
         stubs = Stubs(channel)
@@ -87,12 +87,13 @@ def test_connection_is_told_how_many_calls_it_may_have(service: ServiceProcess) 
 
 def test_calls_that_are_reset_at_once_cost_others_no_call(service: ServiceProcess) -> None:
     attackers = [Attacker(service.port) for _ in range(4)]
-    for attacker in attackers:  # beforehand, for the service takes them faster than they are made
+    # Prepared in advance, because the service handles calls faster than this creates them.
+    for attacker in attackers:
         for _ in range(RESET_CALLS):
             attacker.call(reset=True)
 
     def flood(attacker: Attacker) -> None:
-        with contextlib.suppress(OSError):  # the service may end such a connection
+        with contextlib.suppress(OSError):  # The service may close such a connection.
             attacker.exchange()
 
     threads = [threading.Thread(target=flood, args=[attacker]) for attacker in attackers]

@@ -1,4 +1,4 @@
-"""Runs in child processes that end without a word: what they completed is Completed."""
+"""Runs in child processes that end without cleanup: completed runs are Completed."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ KINDS = (
 
 
 def check(service: ServiceProcess, *, failed: tuple[str, ...] = ()) -> None:
-    """All runs have completed, but those of the given functions."""
+    """Check that all runs have completed, except for the given functions."""
     runs = flow_runs(service.channel)
     tasks = task_runs(service.channel)
     assert runs or tasks
@@ -300,7 +300,7 @@ def test_children_of_multiprocessing(
 def test_workers_of_a_pool_that_is_terminated(
     method: str, service: ServiceProcess, flowspan_home: Path
 ) -> None:
-    """The end of the block kills the workers, as the end of a program kills daemons."""
+    """Leaving the block kills the workers, as the end of a program kills daemons."""
     code = (
         PROGRAM
         + f"""

@@ -1,4 +1,4 @@
-"""Flows in threads that outlive the main thread; from Python 3.12 on, none can be started then."""
+"""Flows in threads that outlive the main thread; from Python 3.12 on, none can start then."""
 
 from __future__ import annotations
 

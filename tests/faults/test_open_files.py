@@ -1,4 +1,4 @@
-"""The service with few open files: connections cannot take the last ones."""
+"""The service with few open files: connections cannot use up the last ones."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def test_service_without_room_for_connections_refuses_and_goes_on(
 ) -> None:
     service = start_service(open_files=FEW)
     with ExitStack() as stack:
-        channel = stack.enter_context(open_channel(service))  # which tries nothing again
+        channel = stack.enter_context(open_channel(service))  # This channel never retries.
         stubs = Stubs(channel)
         stream = ReportStream(channel)
         for _ in range(FEW):
             connection = socket.create_connection(("127.0.0.1", service.port), timeout=30)
             stack.enter_context(connection)
         wait_until(lambda: "open files run short" in service.log, "the line in the log")
-        # New streams are refused, over connections that are there.
+        # New streams are rejected on existing connections.
         refused(lambda: ReportStream(channel), EXHAUSTED, "OVERLOADED")
-        # What had begun goes on, and so do calls and the database, with all its readers.
+        # Open streams continue, and so do calls and the database with all its readers.
         run_id = new_id()
         stream.wait_for_ack(stream.report(*whole_run(run_id)))
         calls = [

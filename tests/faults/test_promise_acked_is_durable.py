@@ -1,8 +1,8 @@
-"""Promise 1: what was acked survives SIGKILL of the service, at every named crash point.
+"""Promise 1: acked events survive SIGKILL of the service, at every named crash point.
 
-The test is the client. It keeps a journal of what it sent and of what was acked, and sends what was
-not acked again, as any client does. In the end, every event of the journal must stand in the
-service exactly once.
+The test is the client. It keeps a journal of its sent and acked events, and resends unacknowledged
+events, as any client does. In the end, the service must have every event of the journal exactly
+once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.support.service import ServiceProcess
 
 KILLED = -9
-# The first commit is Hello's, the second that of the batch.
+# The first commit is for Hello, the second for the batch.
 CRASH_POINTS = [
     *("before_commit:1", "before_commit:2"),
     *("after_commit:1", "after_commit:2"),
@@ -49,7 +49,7 @@ def test_promise_acked_is_durable_at(
 
     service.restart()
     stream = ReportStream(service.channel, session_id=session_id)
-    # What the service says to have is true: it goes on from there.
+    # The service's position is correct: the client continues from there.
     resumed = stream.welcome.resume_after
     assert resumed in {0, 30}
     stream.report(*events[resumed:])
@@ -70,7 +70,7 @@ def test_promise_acked_is_durable_when_killed_at_any_moment(service: ServiceProc
         resume_after = stream.welcome.resume_after
         assert resume_after >= acked_ever, "an acked event is gone"
         try:
-            # Small batches, so that acks and commits of many of them are under way at the kill.
+            # Small batches, so that many acks and commits are in flight at the kill.
             end = 300 * (round_number + 1)
             for first in range(resume_after, end, 7):
                 stream.report(*events[first : min(first + 7, end)])
@@ -99,7 +99,7 @@ def test_promise_exactly_once_when_everything_is_sent_again(service: ServiceProc
         stream.report(*events)
     stream.report(*[])
     stream.wait_for_ack(3)
-    # Cut in another way, and overlapping: 2..3 again, then 2..5, of which two are new.
+    # Split differently and overlapping: 2..3 again, then 2..5, of which two are new.
     more = [entered(run_id, "SCHEDULED", attempt=2), entered(run_id, "RUNNING", attempt=2)]
     stream.next_sequence = 2
     stream.report(*events[1:])

@@ -1,4 +1,4 @@
-"""Promise 13: what is refused costs little, and others are served meanwhile; the real service."""
+"""Promise 13: rejected input costs little, and others are still served; with the real service."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_le
 
 
 def channel_to(service: ServiceProcess) -> grpc.Channel:
-    """A connection of its own."""
+    """Return a channel with its own connection."""
     options = [*UNLIMITED, ("grpc.use_local_subchannel_pool", 1)]
     return grpc.insecure_channel(service.address, options=options)
 
 
 @contextmanager
 def served_meanwhile(service: ServiceProcess) -> Iterator[None]:
-    """Lets another client ask all the while; each of its calls is answered."""
+    """Let another client make calls all the while; each of them is answered."""
     ended = threading.Event()
 
     def ask() -> int:
@@ -62,7 +62,7 @@ def served_meanwhile(service: ServiceProcess) -> Iterator[None]:
 
 @contextmanager
 def memory_grows_by(service: ServiceProcess, most_mib: int) -> Iterator[None]:
-    """What happens within takes no more memory than this."""
+    """Check that the block increases the service's peak memory by at most `most_mib` MiB."""
     forget_peak(service.pid)
     before = peak_mib(service.pid)
     yield

@@ -1,4 +1,4 @@
-"""The database goes away under the running service: it says so, and acks nothing."""
+"""The database disappears under the running service: it says so, and acks nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def begun(service: ServiceProcess) -> tuple[ReportStream, str]:
 
 
 def refused(stream: ReportStream, run_id: str) -> str:
-    """What a client is told that reports more."""
+    """Report more; return the details of the error."""
     acked = stream.acked
     with pytest.raises(grpc.RpcError) as caught:
         stream.wait_for_ack(stream.report(entered(run_id, "RUNNING")))
@@ -89,7 +89,7 @@ def test_promise_a_deleted_database_is_noticed_while_nothing_happens(
         flow_history(service.channel, run_id)
     assert "was deleted" in str(caught.value.details())
     assert not service.db_path.exists()
-    # Who restarts the service asks for a database.
+    # A restart is a request for a new database.
     service.restart()
     assert health(service) == SERVING
 

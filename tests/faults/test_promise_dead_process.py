@@ -1,6 +1,6 @@
-"""Promise 5: a process that dies is seen, with nothing to configure; nobody else is taken for dead.
+"""Promise 5: a dead process is detected without any configuration, and a living one never is.
 
-Whether it was the grace or the lease that ran out is told apart by making the other one an hour.
+To tell the grace period from the lease, each test sets the other one to an hour.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WAITING_FLOW = """
 
 
 def flow_state(service: ServiceProcess) -> int | None:
-    """The type of the state of the only flow run."""
+    """Return the state type of the only flow run."""
     runs = flow_runs(service.channel)
     assert len(runs) <= 1
     return runs[0].state.type if runs else None
@@ -114,7 +114,7 @@ def test_promise_dead_process_is_not_one_that_pauses(
         process.wait_for_line("waiting")
         wait_until_running(service)
         os.kill(process.pid, signal.SIGSTOP)
-        # Longer than the grace, which is none of its business, and far from the lease.
+        # Longer than the grace period, which does not apply here, and much shorter than the lease.
         time.sleep(3.0)
         os.kill(process.pid, signal.SIGCONT)
         process.say("")
@@ -131,7 +131,7 @@ def test_promise_dead_process_is_none_when_the_service_restarts(
         process.wait_for_line("waiting")
         wait_until_running(service)
         service.kill()
-        time.sleep(3.0)  # the stored lease has run out when the service comes back
+        time.sleep(3.0)  # The stored lease has expired when the service comes back.
         service.restart()
         process.say("")
         assert "result 42" in process.finish()
@@ -153,7 +153,7 @@ def test_promise_dead_process_does_not_undo_what_it_had_ended(
     def states() -> dict[str, int]:
         return {run.id: run.state.type for run in flow_runs(service.channel)}
 
-    # The whole session is judged at once: when the open run has crashed, so would have the others.
+    # A session is judged as a whole: the others would have crashed along with the open run.
     wait_until(lambda: states()[open_one] == CRASHED, "the open run to be Crashed")
     assert states()[ended] == COMPLETED
     assert flow_history(service.channel, ended) == ["Pending", "Running", "Completed"]

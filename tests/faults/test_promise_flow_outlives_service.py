@@ -1,7 +1,7 @@
-"""Promise 6 at full size: the service is killed in the middle of 10,000 tasks and started again.
+"""Promise 6 at full size: the service is killed in the middle of 10,000 tasks and restarted.
 
-Nothing is lost, nothing is doubled (the history checker at the end of the test looks at every one
-of them), and the flow never notices: it returns what it would have returned, and says nothing.
+Nothing is lost or duplicated (the history checker at the end of the test checks every run). The
+flow is not affected: it returns the same result and prints nothing.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def test_promise_flow_outlives_service_killed_in_the_middle(
 def test_promise_flow_outlives_service_that_never_comes_back(
     service: ServiceProcess, flowspan_home: Path
 ) -> None:
-    """What it could not deliver is on disk, and the next process of the home delivers it."""
+    """The undelivered events are on disk, and the next process of the home delivers them."""
     code = """
         from flowspan import flow, task
 

@@ -1,6 +1,6 @@
-"""Promise 5, where time itself is the trouble: stalls, steps and differences of clocks.
+"""Promise 5 under stalls, clock steps and clock differences.
 
-Nobody who lives is taken for dead, and the dead are seen all the same.
+No living process is declared dead, and dead ones are still detected.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ DEAD = ["Pending", "Running", "Crashed"]
 
 
 class _Session:
-    """A session with one run that does not end.
+    """A session with one open run.
 
     Attributes:
-        run_id: The run.
+        run_id: The id of the run.
     """
 
     def __init__(self, service: ServiceProcess) -> None:
@@ -50,12 +50,12 @@ class _Session:
         return flow_history(self._service.channel, self.run_id)
 
     def beat(self) -> None:
-        """Gives a sign of life."""
+        """Send a sign of life."""
         raise NotImplementedError
 
 
 class Streaming(_Session):
-    """Over a stream."""
+    """A session over a stream."""
 
     def __init__(self, service: ServiceProcess, lease: Duration | None = None) -> None:
         super().__init__(service)
@@ -79,7 +79,7 @@ class Streaming(_Session):
 
 
 class Calling(_Session):
-    """Over calls of ReportBatch."""
+    """A session over ReportBatch calls."""
 
     def __init__(self, service: ServiceProcess, lease: Duration | None = None) -> None:
         super().__init__(service)
@@ -98,7 +98,7 @@ class Calling(_Session):
 
 @contextlib.contextmanager
 def beating(sessions: list[_Session], *, every_s: float) -> Iterator[None]:
-    """Lets each of them give signs of life, however long one waits for its answer."""
+    """Send signs of life for each session, even if answers take long."""
     stopped = threading.Event()
 
     def beat(session: _Session) -> None:
@@ -118,7 +118,7 @@ def beating(sessions: list[_Session], *, every_s: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_database(service: ServiceProcess, url: str | None) -> Iterator[None]:
-    """Lets no other write to the database: the service's writer stands still."""
+    """Block all other writes to the database, so that the service's writer stalls."""
     if url is None:
         with contextlib.closing(sqlite3.connect(service.db_path, isolation_level=None)) as holder:
             holder.execute("PRAGMA busy_timeout = 30000")
@@ -213,7 +213,7 @@ def test_promise_services_with_different_clocks_kill_nobody(
 def test_promise_leases_that_clients_ask_for(
     start_service: Callable[..., ServiceProcess],
 ) -> None:
-    from google.protobuf.duration_pb2 import Duration  # noqa: PLC0415 - for this test alone
+    from google.protobuf.duration_pb2 import Duration  # noqa: PLC0415 - used only here
 
     service = start_service(lease_s=30.0, grace_s=30.0)
     short = [make(service, Duration(seconds=2)) for make in (Streaming, Calling)]

@@ -1,4 +1,4 @@
-"""What takes long in the database is done in pieces, and survives SIGKILL between any of them."""
+"""Long database operations run in pieces, and survive SIGKILL between any two of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMPLETED, CRASHED = 6, 9
 
 
 def report_tree(stream: ReportStream, *, ends: bool) -> str:
-    """A flow run with many task runs; returns its id."""
+    """Report a flow run with many task runs; return its id."""
     root = new_id()
     stream.report(created(root), entered(root, "RUNNING"))
     last = 2
@@ -56,7 +56,7 @@ def until(counts: Callable[[], int], wanted: int) -> None:
 
 
 def crash_in_the_middle(service: ServiceProcess, commit: int) -> None:
-    """Start it so that it kills itself at a commit; it makes one when it starts."""
+    """Restart the service so that it kills itself at a commit; the start is the first commit."""
     service.stop()
     service.crash_point = f"before_commit:{commit}"
     service.start()
@@ -87,7 +87,7 @@ def test_promise_others_are_acked_while_a_large_tree_is_deleted(service: Service
     deleted: list[int] = []
     deleting = threading.Thread(target=lambda: deleted.append(delete(service, root, force=True)))
     deleting.start()
-    # From the first piece on, whatever is reported of the tree is to stop.
+    # From the first piece on, every reporter of the tree is told to stop.
     while not deleter.verdicts:
         deleter.wait_for_ack(deleter.report(entered(root, "RUNNING")))
     assert {(each.kind, each.rule) for each in deleter.verdicts} == {

@@ -1,4 +1,4 @@
-"""A backup is restored: who watched begins again with a snapshot, and is told so."""
+"""After a restored backup, watchers are told to start over with a snapshot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["db", "postgres_server", "postgres_url"]
 
 
 class SqliteBackup:
-    """A copy of the file of a service that is stopped."""
+    """A copy of a stopped service's database file."""
 
     def __init__(self, service: ServiceProcess) -> None:
         self._path = service.db_path
@@ -38,7 +38,7 @@ class SqliteBackup:
 
 
 class PostgresqlBackup:
-    """A copy of the database of a service that is stopped."""
+    """A copy of a stopped service's database."""
 
     def __init__(self, server: PostgresServer, url: str) -> None:
         self._server = server
@@ -62,7 +62,7 @@ def backed_up(
     db: str | None,
     start_service: Callable[..., ServiceProcess],
 ) -> tuple[ServiceProcess, SqliteBackup | PostgresqlBackup]:
-    """A service, and what makes and restores a backup of its database."""
+    """A service, and the backup of its database."""
     service = start_service(db=db)
     if db is None:
         return service, SqliteBackup(service)

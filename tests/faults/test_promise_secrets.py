@@ -1,4 +1,4 @@
-"""Session secrets over the deaths of everybody: clients, services, and whoever comes after."""
+"""Session secrets across the deaths of clients, services and their successors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WAITING_FLOW = """
 
 
 def forged_goodbye(channel: grpc.Channel, session_id: str) -> grpc.StatusCode:
-    """The answer to somebody who knows the session's id and wants it to end."""
+    """Return the answer to a stranger who knows the session's id and tries to end it."""
     request = report_service_pb2.ReportBatchRequest(
         hello=report_pb2.Hello(session_id=session_id), goodbye=True
     )

@@ -1,4 +1,4 @@
-"""Worker processes do not outlive their parent, and say nothing when it is stopped."""
+"""Worker processes do not outlive their parent, and print nothing when it is stopped."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PROGRAM = """
 
 
 def pids_of(process: FlowProcess) -> list[int]:
-    """The workers' process ids, and that of what one of them has started."""
+    """Return the workers' process ids, and the id of a process that one of them started."""
     return [int(pid) for _ in range(2) for pid in process.wait_for_line("pids").split()[1:]]
 
 

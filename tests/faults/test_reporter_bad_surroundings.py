@@ -1,4 +1,4 @@
-"""Promise 13 of the reporter: wrong addresses, full disks, floods: a clear word, nothing lost."""
+"""Promise 13 of the reporter: wrong addresses, full disks, floods: clear errors, nothing lost."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def test_a_flood_of_logs_without_a_service_is_spooled_with_bounded_memory(
 
 @contextmanager
 def flooding(reporter: Reporter, run_id: str) -> Iterator[list[int]]:
-    """A thread logs as fast as it can. Gives the number of its records, which grows."""
+    """Log as fast as possible in a thread; yield the growing number of records."""
     is_over = threading.Event()
     counts = [0]
 
@@ -298,7 +298,7 @@ def test_a_state_is_not_delayed_by_a_flood_of_logs(
     flooded = journal.begin()
     with flooding(reporter, flooded) as counts:
         other = journal.run(log_count=0)
-        # The flood goes on: it must get there all the same.
+        # The events must arrive although the flood continues.
         wait_until(lambda: has_completed(service, other), "the states of another run")
     reporter.emit(entered(flooded, COMPLETED, "Completed"))
     wait_until(lambda: reporter.flush(TIMEOUT_S).acked, "all to be acked")
@@ -316,7 +316,7 @@ def test_promise_a_flood_while_the_service_stalls_ends_no_session(
     flooded = journal.begin()
     with flooding(reporter, flooded) as counts:
         service.pause()
-        time.sleep(STALL_S + 0.5)  # from now on, what waits goes to the disk
+        time.sleep(STALL_S + 0.5)  # From here on, queued events go to the disk.
         service.go_on()
         other = journal.run(log_count=0)
         wait_until(lambda: has_completed(service, other), "the states of another run")

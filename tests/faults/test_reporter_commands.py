@@ -1,4 +1,4 @@
-"""What the service says to a process: cancel, abort, drain, and that an event is not understood."""
+"""The service's messages to a process: cancel, abort, drain, and events it does not know."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def reporter(service: ServiceProcess, flowspan_home: Path) -> Iterator[Reporter]
 
 
 class Stopped:
-    """Takes the call of `on_cancel`."""
+    """A recorder for the callback of `on_cancel`."""
 
     def __init__(self) -> None:
         self.reason = ""
@@ -182,7 +182,7 @@ def test_a_service_that_stops_is_found_again(
 
 
 def session_of(reporter: Reporter, service: ServiceProcess) -> ReportStream:
-    """Another connection of the reporter's own session."""
+    """Open another connection of the reporter's own session."""
     return ReportStream(
         service.channel, session_id=reporter.session_id, secret=reporter.session_secret
     )
@@ -191,7 +191,7 @@ def session_of(reporter: Reporter, service: ServiceProcess) -> ReportStream:
 def test_a_session_that_an_old_connection_took_is_taken_back(
     service: ServiceProcess, reporter: Reporter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A connection that this process gave up may come to the service late, and get the session."""
+    """A connection that this process gave up may reach the service late and take the session."""
     journal = Journal(reporter)
     journal.run()
     assert reporter.flush(TIMEOUT_S).acked
@@ -217,7 +217,7 @@ def test_a_session_that_another_process_takes_again_and_again_is_not_fought_for(
     outcome = reporter.flush(0.5)
     assert not outcome.acked
     assert outcome.spooled
-    # It comes back when the other one is gone, though not at once.
+    # The session comes back some time after the other connection is gone.
     other.break_off()
     wait_until(lambda: reporter.flush(1.0).acked, "all to be acked")
     journal.check(service.channel)

@@ -1,4 +1,4 @@
-"""A process that is killed before the service is up leaves a trace."""
+"""A process that is killed before the service is up still leaves its run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.support.service import ServiceProcess
 
-# The first line of the user's code ends the process: nothing has had time to be sent.
+# The first line of user code ends the process, before anything can be sent.
 DEATHS = {
     "SIGKILL": "os.kill(os.getpid(), signal.SIGKILL)",
     "os._exit": "os._exit(1)",

@@ -1,4 +1,4 @@
-"""The words about a service that does not come: at once where it is known, never in silence."""
+"""Messages about a missing service: immediate when the cause is known, and never omitted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.support.service import ServiceProcess
 
-# The flush would wait for ten minutes: the tests' own limit is half of that.
+# The flush would wait for ten minutes, twice the time limit of the tests.
 PATIENT = {"FLOWSPAN_FLUSH_TIMEOUT_S": "600", "FLOWSPAN_CONSOLE_LOG": "false"}
 PLAIN = """
     from flowspan import flow
@@ -71,13 +71,13 @@ PROGRAMS = {"flow": PLAIN, "async flow": ASYNC, "generator": GENERATOR, "task": 
 
 @pytest.fixture
 def silent_address() -> Iterator[str]:
-    """Something that takes connections and says nothing."""
+    """The address of a server that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 def wait_for_word(process: FlowProcess, text: str) -> None:
-    """Waits until the program has written something to standard error."""
+    """Wait until the program has written the text to standard error."""
     assert process._reader.is_alive()
     for _ in iter(lambda: text in process.errors, True):
         process._reader.join(0.02)
@@ -94,7 +94,7 @@ def test_a_wait_for_a_service_that_is_down_is_said_and_ctrl_c_ends_it(
         process.wait_for_line("hello")
         wait_for_word(process, "Waiting for the service at 127.0.0.1:1")
         process.process.send_signal(signal.SIGINT)
-        # Not a minute more, for the exit, nor for threads of the loop.
+        # There is no further wait, neither at exit nor for threads of the loop.
         output = process.finish(expected_code=None)
         errors = process.errors
     assert "ended" not in output
@@ -160,7 +160,7 @@ def test_a_service_that_comes_late_is_waited_for(
     ]
 )
 def hopeless(request: pytest.FixtureRequest, flowspan_home: Path) -> Iterator[dict[str, str]]:
-    """The environment of a program that can never report, whatever it waits."""
+    """The environment of a program that can never report, however long it waits."""
     flowspan_home.mkdir()
     if request.param == "a file in the way":
         (flowspan_home / "file").write_text("")
@@ -211,7 +211,7 @@ def test_what_can_never_work_is_said_at_once_and_not_waited_for(
 
 
 def check_consistent(errors: str) -> None:
-    """What is kept in a file is not said to be in memory, nor the other way round."""
+    """Check that the messages name either a file or memory as the place of events, not both."""
     is_in_file = bool(re.search(r"kept in /", errors))
     is_in_memory = "memory only" in errors or "are lost" in errors
     assert is_in_file != is_in_memory, errors

@@ -1,4 +1,4 @@
-"""The reporter in processes that fork, spawn and end in all the ways that processes do."""
+"""The reporter in processes that fork, spawn and end in every way."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_a_forked_child_does_not_keep_the_parents_connection(
     with FlowProcess(code, home=flowspan_home, address=service.address, env=ENV) as process:
         process.wait_for_line("forked")
         process.kill()
-        # The child holds on to nothing: the break is seen, though the lease is an hour.
+        # The child holds no connection: the break is detected, although the lease is an hour.
         wait_until(
             lambda: [run.state.name for run in flow_runs(service.channel)] == ["Crashed"],
             "the parent's run to be Crashed",
@@ -253,7 +253,7 @@ def test_busy_code_does_not_keep_the_reporter_from_its_heartbeats(
         print(run_id)
     """
     output = run_code(code, home=flowspan_home, address=service.address, env=ENV)
-    # Not Crashed in between, though it said nothing for three leases.
+    # It never crashed, although it was silent for three leases.
     assert flow_history(service.channel, output.strip()) == COMPLETE
 
 

@@ -1,4 +1,4 @@
-"""Promise 6 of the reporter alone: what is emitted gets to the service, whenever that is there."""
+"""Promise 6 of the reporter alone: emitted events reach the service once it is up."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_promise_flow_outlives_service_though_its_process_is_killed_then(
         EMIT_AND_WAIT, home=flowspan_home, address=service.address, env=ENV
     ) as process:
         process.wait_for_line("emitted")
-        time.sleep(0.5)  # what was emitted a moment before the kill may be lost, and only that
+        time.sleep(0.5)  # Only events emitted a moment before the kill may be lost.
         process.kill()
     run_ids = [line.split()[1] for line in process.lines if line.startswith("run ")]
     (open_id,) = [line.split()[1] for line in process.lines if line.startswith("open ")]
@@ -140,7 +140,7 @@ def test_promise_flow_outlives_service_though_its_process_is_killed_then(
     wait_until(lambda: not list_spools(Config(home=flowspan_home)), "the spool to be deleted")
     for run_id in run_ids:
         assert flow_history(service.channel, run_id) == ["Pending", "Running", "Completed"]
-    # The session was ended for it: nobody runs this any more.
+    # The session was ended on its behalf: no process executes this run any more.
     assert flow_history(service.channel, open_id) == ["Pending", "Running", "Crashed"]
 
 
@@ -153,7 +153,7 @@ def test_promise_flow_outlives_service_when_it_ends_without(
         run_id = process.finish().split()[1]
     (spool,) = list_spools(Config(home=flowspan_home))
     assert not spool.is_owned
-    # One line says where it is and what to do.
+    # One line gives its path and the command to run.
     (line,) = process.errors.splitlines()
     assert str(spool.path) in line
     assert "flowspan spool push" in line

@@ -1,4 +1,4 @@
-"""Damaged spools and the real service: what the damage did not hit arrives, the rest is told."""
+"""Damaged spools with the real service: undamaged events arrive, the others are reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RUNS = 3
 
 
 class Made(NamedTuple):
-    """A spool with three runs, each in a record of its own."""
+    """A spool with three runs, each in its own record."""
 
     path: Path
     session_id: str
@@ -66,7 +66,7 @@ def flip(path: Path, position: int) -> None:
 def test_promise_flow_outlives_a_wrong_byte_anywhere_in_its_spool(
     write: Callable[..., Path], service: ServiceProcess, flowspan_home: Path
 ) -> None:
-    """A spool for each position, all in one home and sent by one call."""
+    """One spool per position, all in one home and sent by one call."""
     folder = flowspan_home / "spool"
     first = make_spool(folder, service.address, write)
     sizes = range(first.path.stat().st_size)
@@ -79,7 +79,7 @@ def test_promise_flow_outlives_a_wrong_byte_anywhere_in_its_spool(
             continue
         flip(made.path, position)
         hits = [start <= position < end for start, end in made.places]
-        # A damaged field that another part of an old record says, too, costs nothing.
+        # Damage to a field that an old record repeats elsewhere costs nothing.
         expected.update(run for run, is_hit in zip(made.runs, hits, strict=True) if not is_hit)
         hit_at[made.session_id] = any(hits)
     config = Config(home=flowspan_home, address=service.address)
@@ -182,7 +182,7 @@ def test_the_command_says_what_is_damaged_and_fails(
 def test_what_the_service_refuses_is_one_spools_trouble(
     service: ServiceProcess, flowspan_home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A session that the service does not take, before and after some that it does."""
+    """A session that the service rejects, between sessions that it accepts."""
     folder = flowspan_home / "spool"
     config = Config(home=flowspan_home, address=service.address)
     address = parse_address(service.address, source="", home=flowspan_home)

@@ -1,4 +1,4 @@
-"""A flow that ends its process at once leaves a trace, also where others ran before it."""
+"""A flow that ends its process at once still leaves its run, also after earlier runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ START = """
     @flow
     def harmless(): ...
 """
-# The first line of the user's code ends the process: nothing has had time to be sent.
+# The first line of user code ends the process, before anything can be sent.
 DEATHS = {
     "SIGKILL": "os.kill(os.getpid(), signal.SIGKILL)",
     "os._exit": "os._exit(1)",
@@ -170,7 +170,7 @@ PUSH = """
 
 
 def push(home: Path, service: ServiceProcess) -> None:
-    """Do what the next process does in the background."""
+    """Send the spools as the next process does in the background."""
     run_code(PUSH, home=home, address=service.address)
 
 
@@ -238,7 +238,7 @@ def test_what_the_service_knows_is_not_told_twice(
         runs = [run for run in flow_runs(service.channel) if run.flow_name == "long"]
         return runs[0].state.name if runs else ""
 
-    # Killed before it was reported, it is crashed by what is on disk; after that, by its lease.
+    # The run was killed unreported: the file on disk crashes it first, later its lease would.
     push(flowspan_home, service)
     wait_until(lambda: long_run() == "Crashed", "the run to be Crashed")
     time.sleep(1.5)
@@ -250,9 +250,9 @@ def test_what_the_service_knows_is_not_told_twice(
 def test_a_run_that_the_service_called_dead_is_not_started_again(
     start_service: Callable[..., ServiceProcess], flowspan_home: Path
 ) -> None:
-    """What is on disk is older than what the service has seen since."""
+    """The file on disk is older than the service's knowledge."""
     service = start_service(lease_s=1.0)
-    # The file is left as it was when the run began: as if the process had died right then.
+    # Keep the file as it was when the run began, as if the process had died right then.
     code = """
         from flowspan.reporter.spool.run_starts import Starts
         Starts.forget = lambda self, *, if_true: None
@@ -320,7 +320,7 @@ STOPPED = """
 
 
 def leave_starts(service: ServiceProcess, home: Path) -> dict[str, list[str]]:
-    """Let a process die of which the service knows all starts; return the histories of its runs."""
+    """Kill a process whose starts the service all knows; return the histories of its runs."""
     with FlowProcess(START + MANY, home=home, address=service.address) as process:
         process.wait_for_line("running")
         process.kill()
@@ -350,7 +350,8 @@ def test_a_damaged_creation_starts_no_run_again(
     before = leave_starts(service, flowspan_home)
     (path,) = (flowspan_home / "spool").glob("*.starts.spool")
     data = bytearray(path.read_bytes())
-    place = data.index(b"\xf5FSR") + 60  # within the first record's batch, which is a creation
+    # Within the batch of the first record, which is a creation.
+    place = data.index(b"\xf5FSR") + 60
     data[place] ^= 0xFF
     path.write_bytes(data)
     run_code(PUSH.replace("assert all", "any"), home=flowspan_home, address=service.address)
@@ -360,7 +361,7 @@ def test_a_damaged_creation_starts_no_run_again(
 def test_a_creation_that_came_alone_does_not_hide_that_the_run_began(
     service: ServiceProcess, flowspan_home: Path
 ) -> None:
-    """The service has heard of the run, but not of its RUNNING."""
+    """The service knows the run, but not its RUNNING."""
     code = """
     from flowspan.core.events import STATE
     from flowspan.reporter import get_reporter
@@ -500,7 +501,7 @@ def test_no_flow_that_began_is_unknown(
     flowspan_home: Path,
     tmp_path: Path,
 ) -> None:
-    """Processes that run flows in four threads are killed at any moment."""
+    """Processes that run flows in four threads are killed at random moments."""
     chance = random.Random(9)
     journals = [tmp_path / f"journal-{number}" for number in range(8)]
     for journal in journals:

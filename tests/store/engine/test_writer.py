@@ -188,7 +188,7 @@ def test_promise_creating_is_idempotent_for_64_creators_at_once(store: SqlStore)
 
 
 def test_64_threads_lose_and_double_nothing(store: SqlStore) -> None:
-    """Each thread counts a session up; positions have no gap and every run is there once."""
+    """Each thread increments a session's counter; positions are gapless, each run exists once."""
     sessions = [a_session() for _ in range(64)]
 
     def work(number: int) -> list[str]:

@@ -111,7 +111,7 @@ async def test_watchers_of_the_same_share_their_reads(
             report(store, "other", running(number))
         await asyncio.sleep(0.02)
         assert store.reads == reads, "nothing happened in its tree"
-        # Unrelated changes elsewhere do not trigger a read.
+        # A change in its own tree does not read the changes elsewhere again.
         report(store, "r", running(3))
         assert await take(one, one.position, 1) == [b"Step 3"]
     assert opened._feeds == {}
