@@ -52,7 +52,9 @@ class Watcher:
         item = response.WhichOneof("item")
         if item in {"flow_run", "task_run"}:
             run = getattr(response, item)
-            assert not self.request.resume_token, "a snapshot after the mark"
+            assert not self.request.resume_token, (
+                "the watch sent a run after the end of the snapshot"
+            )
             assert run.id not in self.snapshot
             self.snapshot[run.id] = run
         elif item == "snapshot_end":

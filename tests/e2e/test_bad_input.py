@@ -96,7 +96,7 @@ def test_address_that_is_none(address: str, flowspan_home: Path) -> None:
     with FlowProcess(HELLO, home=flowspan_home, address=address) as process:
         process.finish(expected_code=1)
         assert f"FLOWSPAN_ADDRESS={address!r}" in process.errors
-        assert "127.0.0.1:4600" in process.errors, "it does not say what would be right"
+        assert "127.0.0.1:4600" in process.errors, "the message does not say which values are valid"
 
 
 @STRANGERS

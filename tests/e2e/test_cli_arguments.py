@@ -60,7 +60,7 @@ def test_an_argument_of_a_real_shell_that_is_not_utf_8() -> None:
 
 
 def parameters(*names: str) -> list[tuple[str, Any]]:
-    """Return the parameters of all commands with one of these names; without names, the texts."""
+    """Return the parameters with one of these names; without names, all that take a text."""
     return [
         (path, parameter)
         for path, command in all_commands().items()

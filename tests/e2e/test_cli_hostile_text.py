@@ -234,7 +234,7 @@ def test_commands_that_change_and_errors(
         flowspan("run", "cancel", stored.task, code=1),
         flowspan("run", "delete", stored.task, code=1),
         flowspan("run", "show", WORSE, code=None),
-        flowspan("run", "show", stored.flow[:4], code=2),  # This lists those that begin with it.
+        flowspan("run", "show", stored.flow[:4], code=2),  # This lists the runs that begin with it.
         flowspan("run", "logs", TEXT, code=1),
         flowspan("run", "ls", "--since", TEXT, code=2),
         flowspan("task", "ls", "--run", TEXT, code=1),

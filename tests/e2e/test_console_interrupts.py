@@ -93,7 +93,7 @@ def test_it_says_what_it_waits_for_and_a_second_one_does_not_wait(
     with begun(WAYS[way], service) as process:
         process.process.send_signal(number)
         wait_for_error(process, WAITS)
-        assert "Crashed" not in process.errors, "it waits"
+        assert "Crashed" not in process.errors, "the process must still be waiting"
         process.process.send_signal(number)
         process.finish(expected_code=-number)
     if number == signal.SIGINT:  # A second SIGTERM ends the process on the spot.

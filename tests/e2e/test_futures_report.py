@@ -293,7 +293,7 @@ def test_dependencies(service: ServiceProcess, is_async: bool) -> None:
         assert {state.name for state in states[name]} == {"NotReady"}
         assert all("bad-0" in state.message for state in states[name])
     assert sorted(state.name for state in states["some"]) == ["Completed", "Completed", "NotReady"]
-    assert len(states["add"]) == 7, "a map with a mistake begins nothing"
+    assert len(states["add"]) == 7, "an invalid map must not start any run"
     for name, words in (
         ("itself", "'itself-0' waits for itself"),
         ("first", "depends on itself: it waits for"),

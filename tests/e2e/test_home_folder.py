@@ -105,7 +105,7 @@ def test_a_user_without_a_home_directory_gets_a_private_folder(
     unshare = shutil.which("unshare")
     command = [unshare or "", "--user", "--map-user=54321"]
     if unshare is None or subprocess.run([*command, "true"], check=False).returncode:
-        pytest.skip("no other user can be had here")
+        pytest.skip("cannot switch to another user here")
     script, file = short_tmp_path / "program.py", short_tmp_path / "file"
     script.write_text("\n".join(line.removeprefix("    ") for line in PROGRAM.splitlines()))
     file.write_text("")

@@ -27,7 +27,7 @@ CODE = """
 """
 
 
-@pytest.mark.skipif(not dying_with_us(), reason="there is no setpriv, which is of Linux")
+@pytest.mark.skipif(not dying_with_us(), reason="setpriv is missing (Linux only)")
 def test_a_service_does_not_outlive_a_test_process_that_is_killed(flowspan_home: Path) -> None:
     with FlowProcess(CODE, home=flowspan_home, env={"PYTHONPATH": os.getcwd()}) as process:
         pid = int(process.wait_for_line("pid").split()[1])
@@ -35,7 +35,7 @@ def test_a_service_does_not_outlive_a_test_process_that_is_killed(flowspan_home:
         process.kill()
     deadline = time.monotonic() + WAIT_S
     while is_there(pid):
-        assert time.monotonic() < deadline, "the service goes on"
+        assert time.monotonic() < deadline, "the service must keep running"
         time.sleep(0.02)
 
 

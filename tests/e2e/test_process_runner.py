@@ -507,7 +507,7 @@ def test_how_runs_with_workers_end(service: ServiceProcess) -> None:
     )
     lines = output.splitlines()
     (parent,) = [line.split()[1] for line in lines if line.startswith("parent ")]
-    assert f"hook in {parent}" in lines, "hooks are the parent's"
+    assert f"hook in {parent}" in lines, "hooks must run in the parent process"
     tasks = queries.task_runs(service.channel)
     (again,) = [run for run in tasks if run.name == "again"]
     history = ["Pending", "Running", "Retrying", "Completed"]

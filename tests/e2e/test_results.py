@@ -288,10 +288,10 @@ def test_of_two_processes_one_computes(service: ServiceProcess) -> None:
     with FlowProcess(ONE_COMPUTES, **options) as first:
         first.wait_for_line("computing")
         with FlowProcess(ONE_COMPUTES, **options) as killed:
-            queries.wait_until(lambda: len(states(service)) == 2, "the second to be there")
+            queries.wait_until(lambda: len(states(service)) == 2, "the second run to exist")
             killed.kill()
         with FlowProcess(ONE_COMPUTES, **options) as second:
-            queries.wait_until(lambda: len(states(service)) == 3, "the third to be there")
+            queries.wait_until(lambda: len(states(service)) == 3, "the third run to exist")
             first.say("")
             assert first.finish() == "computing\ngot 1\n"
             assert second.finish() == "got 1\n"
@@ -302,7 +302,7 @@ def test_a_lock_ends_with_its_holder(service: ServiceProcess) -> None:
     with FlowProcess(ONE_COMPUTES, **options) as first:
         first.wait_for_line("computing")
         with FlowProcess(ONE_COMPUTES, **options) as second:
-            queries.wait_until(lambda: len(states(service)) == 2, "the second to be there")
+            queries.wait_until(lambda: len(states(service)) == 2, "the second run to exist")
             first.kill()
             second.wait_for_line("computing")
             second.say("")

@@ -240,7 +240,10 @@ def test_a_process_that_ends_takes_the_service_with_it(flowspan_home: Path, end:
     with FlowProcess(ENDED.format(end), home=flowspan_home) as process:
         _, home, pid = process.wait_for_line("in ").split()
         process.process.wait(60)
-        wait_until(lambda: not Path(home).exists() and not _is_alive(int(pid)), "the end of all")
+        wait_until(
+            lambda: not Path(home).exists() and not _is_alive(int(pid)),
+            "the home and the service to be gone",
+        )
         assert process.process.stdin is not None
         process.process.stdin.close()  # A child that reads it may end now.
 
@@ -294,7 +297,7 @@ def test_many_harnesses_leave_nothing_behind() -> None:
     for _ in range(20):
         one()
     # Threads of the block's task runner need a moment to notice the end.
-    wait_until(lambda: left() <= before, "what was there before")
+    wait_until(lambda: left() <= before, "the counts to return to their start values")
 
 
 @pytest.mark.asyncio

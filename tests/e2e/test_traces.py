@@ -291,7 +291,7 @@ def test_what_is_not_sampled_is_not_exported(
         process.kill()
     wait_for_runs(service, state_pb2.STATE_TYPE_CRASHED)
     for run in flow_runs(service.channel):
-        assert run.trace.traceparent, "the ids are reported all the same"
+        assert run.trace.traceparent, "the ids must be reported even without sampling"
     # The span of another run that crashes later must arrive alone.
     reporter = Reporter(service.channel)
     late = reporter.flow_run("late", trace=trace_of(1, sampled=True))
@@ -448,7 +448,7 @@ def test_promise_no_trace_hole_when_the_service_dies_too(
         )
     assert all(span.is_synthetic for span in receiver.spans)
     copies = {(span.span_id, span.end_ns, span.name) for span in receiver.spans}
-    assert len(copies) == 3, "exported again, a span is the same"
+    assert len(copies) == 3, "a span that is exported again must be identical"
 
 
 def test_a_client_without_an_sdk_has_its_spans_exported(

@@ -70,7 +70,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return a self-signed certificate for loopback, and its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("there is no openssl to make a certificate with")
+        pytest.skip("openssl is missing, so no certificate can be created")
     folder = tmp_path_factory.mktemp("tls")
     settings = folder / "openssl.cnf"
     settings.write_text(

@@ -238,7 +238,7 @@ def test_a_temporary_folder_as_a_home_stays_open(flowspan_home: Path) -> None:
             assert not path.lstat().st_mode & 0o077, path
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of folders")
 def test_a_home_of_another_user_is_not_touched(flowspan_home: Path) -> None:
     flowspan_home.mkdir()
     flowspan_home.chmod(0o755)

@@ -63,7 +63,7 @@ def test_service_without_room_for_connections_refuses_and_goes_on(
 
 def test_service_raises_its_limit_of_open_files(service: ServiceProcess) -> None:
     if not hasattr(resource, "prlimit"):
-        pytest.skip("this system does not tell the limits of other processes")
+        pytest.skip("this system does not show the limits of other processes")
     soft, hard = resource.prlimit(service.pid, resource.RLIMIT_NOFILE)
     most = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
     assert soft >= most

@@ -45,7 +45,7 @@ def test_promise_acked_is_durable_at(
     except grpc.RpcError as error:
         assert error.code() == grpc.StatusCode.UNAVAILABLE  # noqa: PT017 - of one branch of two
     assert service.wait() == KILLED
-    assert acked == 0, "an ack went out before the crash point: nothing is tested"
+    assert acked == 0, "an ack was sent before the crash point, so this tests nothing"
 
     service.restart()
     stream = ReportStream(service.channel, session_id=session_id)
@@ -68,7 +68,7 @@ def test_promise_acked_is_durable_when_killed_at_any_moment(service: ServiceProc
     for round_number in range(4):
         stream = ReportStream(service.channel, session_id=session_id)
         resume_after = stream.welcome.resume_after
-        assert resume_after >= acked_ever, "an acked event is gone"
+        assert resume_after >= acked_ever, "an acked event is lost"
         try:
             # Small batches, so that many acks and commits are in flight at the kill.
             end = 300 * (round_number + 1)

@@ -125,7 +125,7 @@ def test_promise_flow_outlives_service_that_never_comes_back(
         service.kill()
         process.say("")
         assert "sums [3, 7]" in process.finish()
-        assert "spool" in process.errors, "it was not said that something waits to be delivered"
+        assert "spool" in process.errors, "the program did not report its pending events"
     service.restart()
     with FlowProcess(again, home=flowspan_home, address=service.address) as process:
         assert "done" in process.finish()

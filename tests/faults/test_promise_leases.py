@@ -183,7 +183,7 @@ def test_promise_step_of_the_clock_kills_nobody_and_hides_nobody(
         time.sleep(0.3)
         clock.set(hours * HOUR_S)
         for each in (broken, silent):
-            wait_until(lambda each=each: each.history() == DEAD, "the dead to be seen")
+            wait_until(lambda each=each: each.history() == DEAD, "the dead session to be detected")
         assert [each.history() for each in sessions] == [ALIVE, ALIVE]
         clock.set(0)
         time.sleep(2.5)
@@ -204,7 +204,7 @@ def test_promise_services_with_different_clocks_kill_nobody(
     silent = [Calling(one), Calling(two)]
     with beating(sessions, every_s=0.9):
         for each in silent:
-            wait_until(lambda each=each: each.history() == DEAD, "the dead to be seen")
+            wait_until(lambda each=each: each.history() == DEAD, "the dead session to be detected")
         time.sleep(3.0)
         assert [each.history() for each in sessions] == [ALIVE] * 4
 
@@ -221,7 +221,7 @@ def test_promise_leases_that_clients_ask_for(
     patient = Calling(service, Duration(seconds=3600))
     with beating(short, every_s=0.4):
         for each in silent:
-            wait_until(lambda each=each: each.history() == DEAD, "the dead to be seen")
+            wait_until(lambda each=each: each.history() == DEAD, "the dead session to be detected")
         service.pause()
         time.sleep(4.5)
         service.go_on()

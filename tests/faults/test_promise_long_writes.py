@@ -93,7 +93,7 @@ def test_promise_others_are_acked_while_a_large_tree_is_deleted(service: Service
     assert {(each.kind, each.rule) for each in deleter.verdicts} == {
         (verdict_pb2.VERDICT_KIND_ABORT, "run_was_deleted")
     }
-    assert not deleted, "the others had to wait until the whole tree was deleted"
+    assert not deleted, "other sessions had to wait until the whole tree was deleted"
     other.wait_for_ack(other.report(entered(run_id, "RUNNING"), entered(run_id, "COMPLETED")))
     deleting.join()
     assert deleted == [TASKS + 1]

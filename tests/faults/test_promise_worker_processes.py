@@ -83,7 +83,7 @@ def test_promise_ctrl_c_ends_everything_without_a_word_from_the_workers(
         process.finish(expected_code=-signal.SIGINT)
     assert process.errors.count("Traceback") == 1
     assert process.errors.rstrip().endswith("KeyboardInterrupt")
-    assert "<string>" not in process.errors, "nothing of a worker's program"
+    assert "<string>" not in process.errors, "standard error must not show the worker's program"
     ends = {run.flow_name: run.state.type for run in flow_runs(service.channel)}
     assert ends == {"outer": CRASHED, "nested": CANCELLED}
     assert {run.state.type for run in task_runs(service.channel)} == {CANCELLED}
@@ -98,9 +98,9 @@ def test_promise_a_killed_parent_leaves_no_orphans(
     with FlowProcess(PROGRAM, home=service.home / "client", address=service.address) as process:
         pids = pids_of(process)
         assert len(pids) == 3
-        wait_until(lambda: len(flow_runs(service.channel)) == 2, "both flow runs to be there")
+        wait_until(lambda: len(flow_runs(service.channel)) == 2, "both flow runs to exist")
         process.kill()
         for pid in pids:
             wait_until(lambda pid=pid: is_gone(pid), f"the end of process {pid}")
-    wait_until(all_runs_end(service, 4), "the runs to be taken for dead")
+    wait_until(all_runs_end(service, 4), "the runs to be Crashed")
     assert all(run.state.type == CRASHED for run in flow_runs(service.channel))

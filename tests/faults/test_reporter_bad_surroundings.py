@@ -65,7 +65,7 @@ def test_a_service_that_is_not_flowspan_is_named_as_such(
     address = request.getfixturevalue(kind)
     reporter = Reporter(Config(address=address, home=flowspan_home))
     Journal(reporter).run()
-    wait_until(lambda: "not a flowspan service" in caplog.text, "a word about it")
+    wait_until(lambda: "not a flowspan service" in caplog.text, "a message about it")
     outcome = reporter.close(0.2)
     assert not outcome.acked
     assert outcome.spooled
@@ -189,7 +189,7 @@ def test_a_log_line_of_100_mb_arrives_whole(service: ServiceProcess, flowspan_ho
     """
     output = run_code(code, home=flowspan_home, address=service.address, env=ENV)
     run_id, grown_mib = output.split()
-    assert int(grown_mib) < 60, "the line itself is 100 MB: it was copied"
+    assert int(grown_mib) < 60, "the line itself is 100 MB, so it was copied"
     assert flow_history(service.channel, run_id) == ["Pending", "Running", "Completed"]
     size = 0
     for index, record in enumerate(logs(service.channel, run_id)):

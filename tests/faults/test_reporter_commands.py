@@ -101,7 +101,7 @@ def test_a_run_that_was_forgotten_or_stops_badly_harms_nobody(
     assert reporter.flush(TIMEOUT_S).acked
     cancel(service, forgotten)
     cancel(service, bad)
-    wait_until(lambda: bad in caplog.text, "the complaint")
+    wait_until(lambda: bad in caplog.text, "the warning")
     Journal(reporter).run()
     assert reporter.flush(TIMEOUT_S).acked
     assert not stopped.is_set.is_set()
@@ -133,7 +133,7 @@ def test_a_state_against_the_rules_is_said_and_changes_nothing(
     assert reporter.flush(TIMEOUT_S).acked
     assert flow_history(service.channel, run_ids[0]) == ["Pending", "Running", "Completed"]
     warnings = [record for record in caplog.records if "terminal_is_final" in record.getMessage()]
-    assert 1 < len(warnings) < 15, "each is said, or none"
+    assert 1 < len(warnings) < 15, "expected several warnings, but not one per event"
 
 
 def test_an_event_that_the_service_cannot_read_is_left_out_and_said(
@@ -178,7 +178,7 @@ def test_a_service_that_stops_is_found_again(
     service.start()
     assert reporter.flush(TIMEOUT_S).acked
     journal.check(service.channel)
-    assert not caplog.records, "a restart is nothing to speak of"
+    assert not caplog.records, "a restart must not be logged"
 
 
 def session_of(reporter: Reporter, service: ServiceProcess) -> ReportStream:
@@ -200,7 +200,7 @@ def test_a_session_that_an_old_connection_took_is_taken_back(
     journal.run()
     assert reporter.flush(TIMEOUT_S).acked
     journal.check(service.channel)
-    assert not caplog.records, "that is nothing to speak of"
+    assert not caplog.records, "taking the session back must not be logged"
 
 
 @pytest.mark.slow

@@ -159,7 +159,7 @@ def test_a_run_that_is_killed_at_once_is_crashed_where_the_service_is_up(
     )
     runs = flow_runs if start == "flow" else task_runs
     history = flow_history if start == "flow" else task_history
-    wait_until(lambda: runs(service.channel), "the run to be there")
+    wait_until(lambda: runs(service.channel), "the run to exist")
     (run,) = runs(service.channel)
     wait_until(lambda: history(service.channel, run.id)[-1] == "Crashed", "the run to be Crashed")
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
-    """A Jaeger that keeps its spans in memory; found, or built with Go."""
+    """A Jaeger with storage in memory; found, or built with Go."""
     program = find_jaeger()
     if program is None:
-        pytest.skip("there is no Jaeger here, and no Go to build one")
+        pytest.skip("there is neither a Jaeger here nor a Go to build one")
     process = Jaeger(program, tmp_path_factory.mktemp("jaeger"))
     process.start()
     yield process

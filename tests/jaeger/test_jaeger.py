@@ -1,4 +1,4 @@
-"""What a real Jaeger shows of runs, by its query API."""
+"""Runs in a real Jaeger, through its query API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.support.jaeger import Jaeger
     from tests.support.service import ServiceProcess
 
-# A build of Jaeger takes minutes, and happens within the first test.
+# A build of Jaeger takes minutes and happens within the first test.
 pytestmark = [pytest.mark.jaeger, pytest.mark.timeout(3600)]
 
 NESTED = """
@@ -97,7 +97,7 @@ WAITING = """
 
 @pytest.fixture
 def service(start_service: Callable[..., ServiceProcess], jaeger: Jaeger) -> ServiceProcess:
-    """A service that was told of Jaeger; its clients were not."""
+    """A service that exports to Jaeger; its clients do not."""
     return start_service(grace_s=1.0, arguments=("--otlp-endpoint", jaeger.endpoint))
 
 
@@ -197,13 +197,15 @@ def test_promise_no_trace_hole_in_jaeger(
     assert [span.is_error for span in (doomed, done, wait)] == [True, False, True]
     assert [span.is_synthetic for span in (doomed, done, wait)] == [True, False, True]
     assert wait.tags["error.type"] == "flowspan.crashed"
-    assert [span.warnings for span in spans] == [[]] * 3, "no span lacks its parent"
+    assert [span.warnings for span in spans] == [[]] * 3, (
+        "each span must have its parent in the trace"
+    )
 
 
 def test_a_process_that_was_only_silent(
     start_service: Callable[..., ServiceProcess], jaeger: Jaeger, flowspan_home: Path
 ) -> None:
-    """It was taken for dead, came back and completed: both spans are there, under one id."""
+    """It was declared dead, came back and completed: both spans exist, under one id."""
     service = start_service(lease_s=1.0, arguments=("--otlp-endpoint", jaeger.endpoint))
     with FlowProcess(WAITING, home=flowspan_home, address=service.address) as process:
         process.wait_for_line("waiting")

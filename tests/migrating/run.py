@@ -1,14 +1,14 @@
-"""Run Prefect programs and compare what they print with what they say that they print.
+"""Run Prefect programs and compare their output with the output that they declare.
 
 `make test-prefect` runs it in an environment with the real Prefect; test_programs.py runs the same
 programs on flowspan, with the imports migrated. A program ends with comments::
 
     # prints: the line that both print
-    # prefect prints: a line of Prefect's alone
-    # flowspan prints: a line of flowspan's alone
+    # prefect prints: a line that only Prefect prints
+    # flowspan prints: a line that only flowspan prints
     # because: why flowspan differs
 
-Needs nothing but the standard library, so that it runs beside any Prefect::
+It needs only the standard library, so that it runs beside any Prefect::
 
     python tests/migrating/run.py            # all programs
     python tests/migrating/run.py retries    # those with this word in their path
@@ -25,7 +25,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-_START_S = 240  # of Prefect's server, on a busy machine
+_START_S = 240  # The start of Prefect's server, on a busy machine.
 
 FOLDER = Path(__file__).parent
 LINE = re.compile(r"# (prints|prefect prints|flowspan prints|because): ?(.*)")
@@ -49,21 +49,21 @@ def expected(text: str, package: str) -> list[str]:
         package: "prefect" or "flowspan".
 
     Raises:
-        ValueError: It does not say what it prints, or differs and does not say why.
+        ValueError: It declares no output, or a difference without a reason.
     """
     said = [match.groups() for match in map(LINE.fullmatch, text.splitlines()) if match]
     words = {word for word, _ in said}
     if not words:
-        raise ValueError("a program ends with comments: '# prints: …'")
+        raise ValueError("the program has no comments '# prints: …' at its end")
     if words & {"prefect prints", "flowspan prints"} and "because" not in words:
-        raise ValueError("where flowspan differs, a program says why: '# because: …'")
+        raise ValueError("the program needs a comment '# because: …', as its output differs")
     return [line for word, line in said if word in {"prints", f"{package} prints"}]
 
 
 def run(path: Path, name: str) -> list[str]:
-    """Import a program as a module of a unique name, and return the lines that it prints.
+    """Import a program as a module with a unique name, and return the lines that it prints.
 
-    An exception that ends it is its last lines: its type and its message.
+    If an exception ends the program, its type and its message are the last lines.
     """
     module_name = "migrating_" + re.sub(r"\W", "_", name)
     spec = importlib.util.spec_from_file_location(module_name, path)
@@ -84,7 +84,7 @@ def run(path: Path, name: str) -> list[str]:
 
 
 def difference(text: str, package: str, printed: list[str]) -> str:
-    """Return what a program printed instead of what it says; empty if it is right."""
+    """Return the difference between declared and printed lines; empty if they are equal."""
     wanted = expected(text, package)
     if wanted == printed:
         return ""
@@ -95,7 +95,7 @@ def difference(text: str, package: str, printed: list[str]) -> str:
 
 
 def on_prefect(words: list[str]) -> int:
-    """Run programs on the Prefect that is installed. Return how many print something else."""
+    """Run programs on the installed Prefect; return the number of programs with other output."""
     import prefect
     from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
@@ -114,7 +114,9 @@ def on_prefect(words: list[str]) -> int:
                 told = difference(path.read_text(encoding="utf-8"), "prefect", run(path, name))
             wrong += bool(told)
             print(f"{'FAILED' if told else 'passed'} {name}", told, sep="\n" if told else "")
-    print(f"{count - wrong} of {count} programs do on Prefect {prefect.__version__} what they say.")
+    print(
+        f"{count - wrong} of {count} programs behave as declared on Prefect {prefect.__version__}."
+    )
     return wrong
 
 

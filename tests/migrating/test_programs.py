@@ -1,4 +1,4 @@
-"""Prefect programs with nothing but their imports changed do on flowspan what they say."""
+"""Prefect programs with only their imports changed behave on flowspan as they declare."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Runs flows while everything around them fails, and then looks whether every promise was kept.
+"""Run flows while everything around them fails, then check that every promise was kept.
 
-Random flows run in several processes while, chosen by a seed: the service, its database and the
-client processes are killed, stopped and paused; connections are cut, swallowed and slowed down;
-clocks are set; the disk is full. In the end the journals of the clients are compared with what the
-service has. Ends with 1 if a promise was broken.
+Random flows run in several processes. Meanwhile, chosen by a seed, the service, its database and
+the client processes are killed, stopped and paused; connections are cut, swallowed and slowed down;
+clocks are set; the disk is full. At the end, the journals of the clients are compared with the
+service's data. The exit code is 1 if a promise was broken.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SHOWN = 20
 END_S = 120.0
 AWAY_SHARE = 0.5
-"""How often the clients end while the service is away, so that all they have is in their spools."""
+"""The chance that the clients end while the service is down, with all their events in spools."""
 
 
 def main() -> int:
@@ -61,14 +61,14 @@ def main() -> int:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=2.0, help="how long (default: 2)")
-    parser.add_argument("--seed", type=int, help="which faults (default: by chance)")
+    parser.add_argument("--minutes", type=float, default=2.0, help="duration (default: 2)")
+    parser.add_argument("--seed", type=int, help="seed of the faults (default: random)")
     parser.add_argument("--db", choices=["sqlite", "postgresql"], default="sqlite")
     return parser.parse_args()
 
 
 def _go_on(world: World, faults: Faults, seconds: float, chance: random.Random) -> None:
-    """Do one fault after another until the time is over."""
+    """Inject one fault after another until the time is over."""
     while world.now_s < seconds:
         faults.keep_clients()
         time.sleep(chance.choice([0.2, 1.0, 3.0]))
@@ -78,10 +78,10 @@ def _go_on(world: World, faults: Faults, seconds: float, chance: random.Random) 
 
 
 def _find_violations(world: World, *, is_away: bool) -> list[str]:
-    """Let everything come to rest; return what is not as it must be."""
+    """Wait until everything has settled; return the violations."""
     if is_away:
         world.service.kill()
-        print(f"soak: {world.now_s:6.1f} s the clients end while the service is away", flush=True)
+        print(f"soak: {world.now_s:6.1f} s the clients end while the service is down", flush=True)
     elif not world.service.is_running:
         world.service.restart()
     for client in world.alive:
@@ -92,7 +92,7 @@ def _find_violations(world: World, *, is_away: bool) -> list[str]:
         try:
             client.process.wait(max(1.0, deadline_s - world.now_s))
         except subprocess.TimeoutExpired:
-            found.append(f"the process of {client.journal.name} does not end")
+            found.append(f"the process of {client.journal.name} did not end")
             client.was_hurt = True
             client.process.kill()
     if is_away:
@@ -104,18 +104,18 @@ def _find_violations(world: World, *, is_away: bool) -> list[str]:
 
 
 def _push_spools(world: World) -> Iterator[str]:
-    """Send what ended processes have left, as a later process would; yield what is left then."""
+    """Send the spools of ended processes, as a later process would; yield problems."""
     environment = {"PATH": "/usr/bin:/bin", "FLOWSPAN_HOME": str(world.folder / "clients")}
-    # A spool is for the address that its process had.
+    # A spool belongs to the address that its process had.
     command = [sys.executable, "-m", "flowspan", "--address", world.proxy.address, "spool"]
     pushed = subprocess.run(
         [*command, "push"], env=environment, check=False, capture_output=True, text=True
     )
-    print(f"soak: {pushed.stdout.count('Sent ')} spools were sent in the end")
+    print(f"soak: {pushed.stdout.count('Sent ')} spools were sent at the end")
     if pushed.returncode:
-        yield f"the spools are not sent: {pushed.stdout} {pushed.stderr}"
+        yield f"the spools were not sent: {pushed.stdout} {pushed.stderr}"
     for path in (world.folder / "clients" / "spool").glob("*"):
-        yield f"{path} is left"
+        yield f"{path} was left behind"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What must be true after a soak: the clients' journals against the service."""
+"""Conditions after a soak: the clients' journals against the service."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ENDS = frozenset({"COMPLETED", "FAILED", "CANCELLED", CRASHED})
 
 @dataclass
 class Known:
-    """What a client knows of a run.
+    """A client's knowledge of a run.
 
     Attributes:
         kind: "flow" or "task".
-        log_counts: How many log records each attempt made.
-        end: How it ended; empty if that was not seen.
-        is_acked: True if the service has said that all of it is stored.
+        log_counts: The number of log records of each attempt.
+        end: The terminal state type; empty if the client did not see the end.
+        is_acked: True if the service acknowledged all of its events.
     """
 
     kind: str = ""
@@ -46,7 +46,7 @@ class Known:
 
 
 def read_journal(path: Path) -> dict[str, Known]:
-    """Return what a client knows, by the ids of runs."""
+    """Return a client's knowledge of its runs, by run id."""
     runs: dict[str, Known] = {}
     not_acked: list[Known] = []
     for line in path.read_text().splitlines() if path.exists() else ():
@@ -67,7 +67,7 @@ def read_journal(path: Path) -> dict[str, Known]:
 
 
 def stored_states(channel: grpc.Channel) -> dict[str, str]:
-    """Return the type of each run's state, by the ids of runs."""
+    """Return the state type of each run, by run id."""
     flow_stub = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
     task_stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
     lists = (
@@ -92,7 +92,7 @@ def _pages(call: Any, request: Any, field_name: str) -> Iterator[Any]:
 
 
 def violations(channel: grpc.Channel, clients: Iterable[Client]) -> Iterator[str]:
-    """Yield what is not as it must be, in a line each."""
+    """Yield one line per violation."""
     stored = stored_states(channel)
     for client in clients:
         known = read_journal(client.journal)
@@ -100,7 +100,7 @@ def violations(channel: grpc.Channel, clients: Iterable[Client]) -> Iterator[str
             yield from _of_run(channel, client, run_id, run, stored.get(run_id))
     for run_id, state in stored.items():
         if state not in ENDS:
-            yield f"run {run_id} is left {state}"
+            yield f"run {run_id} was left {state}"
 
 
 def _of_run(
@@ -110,12 +110,12 @@ def _of_run(
     is_sure = run.is_acked or (run.end and not client.was_hurt)
     if state is None:
         if is_sure:
-            yield f"{name}: lost, it ended {run.end}"
+            yield f"{name}: lost, although it ended {run.end}"
         return
     if run.end and state != run.end and (is_sure or state != CRASHED):
-        yield f"{name}: {state}, but it ended {run.end}"
+        yield f"{name}: stored as {state}, but it ended {run.end}"
     if not run.end and client.was_hurt and state in {"CANCELLED"}:
-        yield f"{name}: {state}, but its process was killed"
+        yield f"{name}: stored as {state}, but its process was killed"
     if run.log_counts:
         yield from _of_logs(channel, name, run_id, run, must_be_whole=bool(is_sure))
 
@@ -128,11 +128,11 @@ def _of_logs(
         return
     found = [each.message for each in logs(channel, run_id) if each.message.startswith("line ")]
     if found != expected[: len(found)] or (must_be_whole and len(found) != len(expected)):
-        yield f"{name}: its log has {len(found)} of {len(expected)} lines, or in another order"
+        yield f"{name}: its log has {len(found)} of {len(expected)} lines, or they are out of order"
 
 
 def false_alarms(channel: grpc.Channel, clients: Iterable[Client]) -> Iterator[str]:
-    """Yield the runs that were called dead though their processes lived all the time."""
+    """Yield the runs that were declared dead although their processes were alive all the time."""
     flow_stub = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
     task_stub = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
     stored = stored_states(channel)
@@ -155,4 +155,4 @@ def false_alarms(channel: grpc.Channel, clients: Iterable[Client]) -> Iterator[s
             else:
                 continue
             if any(each.state.type == state_pb2.STATE_TYPE_CRASHED for each in answer.transitions):
-                yield f"{run.kind} {run_id} of {client.journal.name}: Crashed, but it lived"
+                yield f"{run.kind} {run_id} of {client.journal.name}: Crashed while its process lived"

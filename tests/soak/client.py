@@ -1,11 +1,11 @@
-"""A client process of the soak: random flows, and a journal of what it knows of them.
+"""A client process of the soak: random flows, and a journal of their progress.
 
-`client.py SEED JOURNAL`: runs flows until its standard input ends. The journal has a line of JSON
-for each thing that happens; it survives the process, however that ends.
+`client.py SEED JOURNAL` runs flows until its standard input ends. The journal has a line of JSON
+for each event, and survives any end of the process.
 
-- begin: A run has begun; with its kind, its parent and the messages that it is going to log.
-- end: A run has ended in this type of state, as its caller saw it.
-- acked: All that was written before is stored by the service.
+- begin: A run has begun; with its kind, its parent and its planned log messages.
+- end: A run has ended in this state type, as its caller saw it.
+- acked: The service has stored everything above this line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FLUSH_S = 5.0
 
 
 class PlannedError(Exception):
-    """What fails on purpose."""
+    """An intentional failure."""
 
 
 class Journal:
@@ -46,7 +46,7 @@ is_over = threading.Event()
 
 
 def begin(kind: str, log_count: int) -> None:
-    """Note a run, and let it log."""
+    """Record the start of a run, and emit its logs."""
     run = runtime.flow_run if kind == "flow" else runtime.task_run
     journal.write(what="begin", id=str(run.id), kind=kind, logs=log_count)
     logger = get_run_logger()
@@ -56,7 +56,7 @@ def begin(kind: str, log_count: int) -> None:
 
 @task(retries=1)
 def work(seconds: float, log_count: int, *, fails: bool = False) -> int:
-    """Take a moment; fail if asked to."""
+    """Sleep briefly; fail if asked to."""
     begin("task", log_count)
     if seconds:
         time.sleep(seconds)
@@ -67,7 +67,7 @@ def work(seconds: float, log_count: int, *, fails: bool = False) -> int:
 
 @flow
 def inner(plan: list[tuple[float, int, bool]]) -> int:
-    """Call some tasks, each after the other."""
+    """Call some tasks one after another."""
     begin("flow", 1)
     total = 0
     for seconds, log_count, fails in plan:
@@ -93,12 +93,12 @@ def outer(plans: list[list[tuple[float, int, bool]]], mapped: int, *, fails: boo
 
 
 def note_end(state: Any) -> None:
-    """Write down how a run ended."""
+    """Record the end of a run."""
     journal.write(what="end", id=str(state.run_id), type=state.type.name)
 
 
 def make_plan() -> list[tuple[float, int, bool]]:
-    """Choose what a subflow does: for each task its time, its log records, whether it fails."""
+    """Plan a subflow: the time, the log records and the failure of each task."""
     return [
         (chance.choice([0, 0, 0.01, 0.2]), chance.choice([0, 1, 5]), chance.random() < 0.1)
         for _ in range(chance.randint(0, 12))
@@ -112,7 +112,7 @@ def wait_for_the_end() -> None:
 
 
 def main() -> None:
-    """Run flows until it is time to end."""
+    """Run flows until standard input ends."""
     threading.Thread(target=wait_for_the_end, daemon=True).start()
     logging.getLogger("flowspan").setLevel(logging.ERROR)
     while not is_over.is_set():

@@ -1,4 +1,4 @@
-"""What goes wrong in a soak: one fault after another, by chance."""
+"""Faults of a soak: one after another, at random."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ZEROS = bytes(1 << 16)
 
 
 class Faults:
-    """Chooses faults and does them.
+    """Chooses and injects faults.
 
     Args:
-        world: What they are done to.
-        chance: Decides which, to whom and for how long.
+        world: The target of the faults.
+        chance: The random generator that decides their kind, target and duration.
     """
 
     def __init__(self, world: World, chance: random.Random) -> None:
@@ -59,7 +59,7 @@ class Faults:
             self._world.start_client(self._chance.randrange(1 << 30))
 
     def do_one(self) -> str:
-        """Do one fault; return its name."""
+        """Inject one fault; return its name."""
         (fault,) = self._chance.choices(
             [kind for _, kind in self._kinds], [weight for weight, _ in self._kinds]
         )
@@ -69,7 +69,7 @@ class Faults:
         return name
 
     def lift_all(self) -> None:
-        """Undo all that lasts."""
+        """Undo all lasting faults."""
         proxy = self._world.proxy
         proxy.cut_after = lambda: None
         proxy.is_swallowing = False
@@ -80,25 +80,25 @@ class Faults:
     # The service
 
     def kill_service(self) -> None:
-        """SIGKILL; back after a moment."""
+        """Send SIGKILL; restart after a moment."""
         self._world.service.kill()
         time.sleep(self._chance.choice([0.0, 0.2, 1.0, 6.0]))
         self._world.service.restart()
 
     def stop_service(self) -> None:
-        """SIGTERM; back after a moment."""
+        """Send SIGTERM; restart after a moment."""
         self._world.service.stop()
         time.sleep(self._chance.choice([0.0, 1.0]))
         self._world.service.restart()
 
     def stall_service(self) -> None:
-        """SIGSTOP, for less or more than a lease."""
+        """Send SIGSTOP, for less or more than a lease."""
         self._world.service.pause()
         time.sleep(self._chance.choice([0.5, 2.0, LEASE_S + 1.6]))
         self._world.service.go_on()
 
     def step_service_clock(self) -> None:
-        """The service's wall clock is set, by seconds or hours, back or forth."""
+        """Set the service's wall clock back or forward, by seconds or hours."""
         write_step(
             self._world.clock_file, self._chance.choice([-_STEP_S, -3.0, 0.0, 25.0, _STEP_S])
         )
@@ -106,13 +106,13 @@ class Faults:
     # The clients
 
     def kill_client(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL to a client."""
         for client in self._one_client():
             client.was_hurt = True
             client.process.kill()
 
     def pause_client(self) -> None:
-        """SIGSTOP, for less or more than a lease."""
+        """Send SIGSTOP to a client, for less or more than a lease."""
         for client in self._one_client():
             seconds = self._chance.choice([0.5, 1.5, LEASE_S + 2.0])
             client.may_look_dead |= seconds > LEASE_S / 2
@@ -121,23 +121,23 @@ class Faults:
             os.kill(client.process.pid, signal.SIGCONT)
 
     def end_client(self) -> None:
-        """Let one end by itself."""
+        """Ask a client to end normally."""
         for client in self._one_client():
             client.ended_well = True
             self._world.end_client(client)
 
     def step_client_clock(self) -> None:
-        """The clients' wall clock is set."""
+        """Set the clients' wall clock."""
         write_step(self._world.client_clock_file, self._chance.choice([-_STEP_S, -3.0, 0.0, 3.0]))
 
     # The network
 
     def cut_connections(self) -> None:
-        """All connections end."""
+        """Cut all connections."""
         self._world.proxy.cut()
 
     def cut_in_the_middle(self) -> None:
-        """For a while, each connection ends after some bytes."""
+        """For a while, cut each connection after some bytes."""
         self._silence()
         self._world.proxy.cut_after = lambda: self._chance.randrange(200, 60_000)
         self._world.proxy.cut()
@@ -145,7 +145,7 @@ class Faults:
         self._world.proxy.cut_after = lambda: None
 
     def swallow(self) -> None:
-        """Nothing comes through, and nothing is closed."""
+        """Forward no data and close no connection for a while."""
         seconds = self._chance.choice([0.5, 2.0, GRACE_S + LEASE_S])
         if seconds > 1.0:
             self._silence()
@@ -154,13 +154,13 @@ class Faults:
         self._world.proxy.is_swallowing = False
 
     def slow_down(self) -> None:
-        """Everything takes longer, from now on or no longer."""
+        """Start or end a delay of all data."""
         self._world.proxy.delay_s = self._chance.choice([0.0, 0.0, 0.02, 0.1])
 
     # The database
 
     def fill_disk(self) -> None:
-        """The disk of the database is full for a while."""
+        """Fill the disk of the database for a while."""
         assert self._world.disk is not None
         filler = self._world.disk / "filler"
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
@@ -170,11 +170,11 @@ class Faults:
         filler.unlink()
 
     def kill_database(self) -> None:
-        """SIGKILL of the database server; back at once."""
+        """Send SIGKILL to the database server; restart it at once."""
         self._world.restart_postgres()
 
     def stall_database(self) -> None:
-        """SIGSTOP of the database server, for less or more than a lease."""
+        """Send SIGSTOP to the database server, for less or more than a lease."""
         pids = self._world.postgres_pids()
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -188,6 +188,6 @@ class Faults:
             yield self._chance.choice(alive)
 
     def _silence(self) -> None:
-        """Note that all clients may rightly be called dead."""
+        """Record that the service may now declare all clients dead."""
         for client in self._world.alive:
             client.may_look_dead = True

@@ -1,4 +1,4 @@
-"""Runs a module or a script with a wall clock that somebody else moves.
+"""Run a module or a script with a wall clock that another process moves.
 
 `python -m tests.soak.stepped FILE (-m MODULE | SCRIPT) ARGUMENTS…`: FILE has 8 bytes, the seconds
 by which the wall clock is ahead, and may change at any time.
@@ -17,7 +17,7 @@ _SECONDS = struct.Struct("<d")
 
 
 def write_step(path: Path, seconds: float) -> None:
-    """Move the wall clock of all processes that look at the file."""
+    """Move the wall clock of all processes that use the file."""
     with path.open("r+b" if path.exists() else "w+b") as file:
         file.write(_SECONDS.pack(seconds))
 

@@ -1,4 +1,4 @@
-"""What a soak runs: a database, a service whose clock moves, a proxy, and clients."""
+"""The environment of a soak: a database, a service with a movable clock, a proxy, and clients."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Client:
     """A client process.
 
     Attributes:
-        process: It.
-        journal: What it knows of its runs.
-        born_s: When it began, on the soak's clock.
+        process: The process.
+        journal: The file with its knowledge of its runs.
+        born_s: The start time, on the soak's clock.
         was_hurt: True once it was killed.
         may_look_dead: True once it, or its connection, was silent for so long that the service may
-            rightly call it dead.
+            declare it dead.
     """
 
     process: subprocess.Popen[bytes]
@@ -54,15 +54,15 @@ class Client:
 
 @dataclass
 class World:
-    """All that runs.
+    """All processes of the soak.
 
     Attributes:
-        folder: Where everything is.
+        folder: The folder for all files.
         service: The service.
-        proxy: Between it and the clients.
+        proxy: The proxy between the service and the clients.
         postgres: The database server; None for SQLite.
-        disk: The disk of the service's home, if it is one of its own that can be filled.
-        clients: All there ever were.
+        disk: The disk of the service's home, if it has its own that can be filled.
+        clients: All clients, including ended ones.
     """
 
     folder: Path
@@ -75,26 +75,26 @@ class World:
 
     @property
     def clock_file(self) -> Path:
-        """The file with the step of the service's wall clock."""
+        """The file with the offset of the service's wall clock."""
         return self.folder / "service-clock"
 
     @property
     def client_clock_file(self) -> Path:
-        """The file with the step of the clients' wall clock."""
+        """The file with the offset of the clients' wall clock."""
         return self.folder / "client-clock"
 
     @property
     def now_s(self) -> float:
-        """Seconds since the beginning."""
+        """The seconds since the start."""
         return time.monotonic() - self.started_s
 
     @property
     def alive(self) -> list[Client]:
-        """The clients that run."""
+        """The running clients."""
         return [client for client in self.clients if client.process.poll() is None]
 
     def start_client(self, seed: int) -> None:
-        """Start one more client process."""
+        """Start another client process."""
         journal = self.folder / f"journal-{len(self.clients)}"
         command = [*dying_with_us(), sys.executable, "-m", "tests.soak.stepped"]
         command += [str(self.client_clock_file), str(_HERE / "client.py"), str(seed), str(journal)]
@@ -115,13 +115,13 @@ class World:
         self.clients.append(Client(process, journal, self.now_s))
 
     def end_client(self, client: Client) -> None:
-        """Let a client process end by itself."""
+        """Ask a client process to end normally."""
         assert client.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             client.process.stdin.close()
 
     def postgres_pids(self) -> list[int]:
-        """The processes of the database server."""
+        """Return the processes of the database server."""
         assert self.postgres is not None
         assert self.postgres.process is not None
         main = self.postgres.process.pid
@@ -156,7 +156,7 @@ class World:
 
 @contextlib.contextmanager
 def make_world(folder: Path, db: str) -> Iterator[World]:
-    """Start everything, and end it.
+    """Start everything, and stop it at the end.
 
     Args:
         folder: An empty folder.
@@ -168,7 +168,9 @@ def make_world(folder: Path, db: str) -> Iterator[World]:
         postgres = url = disk = None
         if db == "postgresql":
             postgres = stack.enter_context(running_postgres())
-            assert postgres.process is not None, "the soak kills the server: let it start its own"
+            assert postgres.process is not None, (
+                "the soak kills the server: unset FLOWSPAN_TEST_POSTGRES so that it starts its own"
+            )
             url = stack.enter_context(postgres.new_database())
         elif stack.enter_context(_own_disk(home)):
             disk = home
@@ -191,7 +193,7 @@ def make_world(folder: Path, db: str) -> Iterator[World]:
 
 @contextlib.contextmanager
 def _own_disk(home: Path) -> Iterator[bool]:
-    """Give the home a disk of its own; False where none can be mounted."""
+    """Mount a disk of its own for the home; return False if that is not possible."""
     mount = shutil.which("mount")
     options = f"size={DISK_MIB}m"
     command = [mount or "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(home)]

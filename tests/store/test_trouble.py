@@ -119,7 +119,7 @@ def test_an_administrator_who_ends_the_connections_is_outlived(
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     with ThreadPoolExecutor(4) as readers:
-        assert all(readers.map(read, range(32))), "only the writer says that it lost a connection"
+        assert all(readers.map(read, range(32))), "only the writer may report a lost connection"
     assert "PostgreSQL" in str(refused(store))
     move(store, run.id, StateType.RUNNING)
     assert store.runs.get(RunKind.FLOW, run.id).position == 2  # type: ignore[union-attr] # it is there
@@ -147,7 +147,7 @@ def test_a_statement_that_fails_spoils_no_operation_but_its_own(
     gate.open()
     error = bad.exception(60)
     assert error is not None
-    assert not isinstance(error, StoreUnavailableError), "it would be tried again for ever"
+    assert not isinstance(error, StoreUnavailableError), "it would be retried forever"
     good.result(60)
     also_good.result(60)
     for run in (before, *after[:3]):

@@ -1,4 +1,4 @@
-"""Read by type checkers, never run: what they are to see of the two clients."""
+"""Expected types of the two clients; read by type checkers, never run."""
 
 from __future__ import annotations
 

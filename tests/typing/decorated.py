@@ -1,7 +1,7 @@
-"""Read by type checkers, never run: what they are to see of decorated functions.
+"""Expected types of decorated functions; read by type checkers, never run.
 
-`assert_type` says what a call gives; an unused `type: ignore` is an error, so each of them says
-that the line is wrong in the eyes of the checker.
+`assert_type` states the type of a call. An unused `type: ignore` is an error, so each one shows
+that the checker rejects its line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Read by type checkers, never run: what they are to see of artifacts and variables."""
+"""Expected types of artifacts and variables; read by type checkers, never run."""
 
 from __future__ import annotations
 

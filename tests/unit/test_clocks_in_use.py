@@ -52,4 +52,4 @@ def test_a_module_takes_its_time_from_flowspan_s_clock(module: str) -> None:
             and node.func.attr == "poll"
             and node.args
         }
-        assert not polls, "Connection.poll looks at time.monotonic"
+        assert not polls, "Connection.poll uses time.monotonic"

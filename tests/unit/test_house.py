@@ -22,7 +22,7 @@ MAX_MODULE_LINES = 600
 
 def test_lock_names_no_host():
     assert "://" not in LOCK
-    assert not re.search(r"^-", LOCK, re.MULTILINE), "the lock has pins and nothing else"
+    assert not re.search(r"^-", LOCK, re.MULTILINE), "the lock file must contain only pins"
 
 
 def test_lock_has_everything_that_the_project_asks_for():
@@ -81,7 +81,7 @@ def test_import_is_quiet_and_starts_nothing(package: str):
 def test_states_page_names_the_rules_of_the_code():
     page = (ROOT / "docs" / "states.md").read_text()
     code = rules_in_code()
-    assert {"order_of_types", "run_is_known"} <= code, "the search is broken"
+    assert {"order_of_types", "run_is_known"} <= code, "the search for rules found too little"
     cells = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page, re.MULTILINE)
     listed = {name for cell in cells for name in re.findall(r"\w+", cell)}
     assert listed == code | PERMISSIONS

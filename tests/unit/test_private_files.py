@@ -48,7 +48,9 @@ def test_what_is_made_is_private_with_the_folders_above_it(side: Any, tmp_path: 
     assert mode_of(tmp_path / "file") == 0o600
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that takes no others")
+@pytest.mark.skipif(
+    not os.path.isdir("/proc/self"), reason="needs a folder in which no file can be created"
+)
 @pytest.mark.parametrize("name", ["home", "home/below", "self/home"])
 def test_a_folder_that_cannot_be_made_is_an_error(side: Any, name: str) -> None:
     with pytest.raises(OSError, match="No such file"):

@@ -1,9 +1,9 @@
-"""Records what client and service of this version say to each other: for the versions to come.
+"""Record the calls between client and service of this version, for later versions.
 
     python -m tests.data.protocol.record
 
 writes v<version>.json beside this file, once for each release (see CONTRIBUTING.md). The tests of
-promise 11 play it to the client and to the service of their own version.
+promise 11 replay it to the client and to the service of their own version.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ FLOW = """
 
 
 def main() -> None:
-    """Records."""
+    """Record the calls and write the file."""
     with tempfile.TemporaryDirectory(prefix="flowspan-record-") as folder:
         home = Path(folder)
         service = ServiceProcess(home=home / "service")

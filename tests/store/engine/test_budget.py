@@ -279,7 +279,7 @@ def test_the_payloads_of_the_runs_that_are_remembered_are_bounded(
         sequence = runs.index(run) + 1
         store.submit(a_report(session_id, sequence, (run.id, proposed))).result(60)
         assert is_bounded()
-    assert small.id in remembered, "the small ones are kept"
+    assert small.id in remembered, "small runs must stay in the cache"
 
 
 def test_large_runs_do_not_make_the_groups_of_others_small(
@@ -294,7 +294,7 @@ def test_large_runs_do_not_make_the_groups_of_others_small(
     store.on_commit(lambda **commit: commits.append(commit["position"]))
     store.submit(a_report(session_id, 1, *map(entered, runs))).result(60)
     assert len(commits) > 2
-    assert len(learnt) <= 1, "only what is left in the end is ordinary"
+    assert len(learnt) <= 1, "only the rest at the end may count as ordinary"
 
 
 def test_a_group_loads_many_small_runs_at_once(store: SqlStore, transactions: list[int]) -> None:

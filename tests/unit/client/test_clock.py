@@ -46,7 +46,9 @@ def _wall_ns() -> int:
     return time.clock_gettime_ns(5)  # CLOCK_REALTIME_COARSE, which nothing patches.
 
 
-needs_coarse_clock = pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="Linux alone")
+needs_coarse_clock = pytest.mark.skipif(
+    not hasattr(time, "CLOCK_BOOTTIME"), reason="needs Linux's clocks"
+)
 
 
 @pytest.mark.usefixtures("_stopped")
@@ -196,7 +198,7 @@ def test_a_clock_that_was_set_forward_is_followed(monkeypatch: pytest.MonkeyPatc
     running = clock.wall_clock()
     before = running()
     monkeypatch.setattr(clock, "_wall_ns", lambda: _wall_ns() + HOUR_NS)
-    assert running() - before < HOUR_NS, "a run that began before keeps its time"
+    assert running() - before < HOUR_NS, "a run that started earlier must keep its clock"
     clock.wall_clock()
     assert running() - before > HOUR_NS - 1e9  # The coarse clock of this test lags behind.
 

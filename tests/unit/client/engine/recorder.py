@@ -77,7 +77,7 @@ class Recorder:
         """Check that each run was created before its states and that the service accepts them."""
         for run in check_legal(self.events):
             assert run.state.type in TERMINAL_TYPES, f"{run.run_name} was left {run.state.name}"
-        assert not self.cancels, "runs that have ended can still be cancelled"
+        assert not self.cancels, "ended runs are still registered for cancellation"
 
 
 def check_legal(events: Iterable[Event]) -> list[Run]:
@@ -90,7 +90,7 @@ def check_legal(events: Iterable[Event]) -> list[Run]:
     for event in events:
         if event[0] == CREATED:
             run = _created(event)
-            assert run.id not in runs, "created twice"
+            assert run.id not in runs, "the run was created twice"
             assert run.parent_run_id is None or run.parent_run_id in runs
             assert run.root_run_id in runs or run.root_run_id == run.id
             runs[run.id] = run

@@ -114,7 +114,7 @@ def test_in_runs_they_are_reported_in_order(recorder: Recorder, kind: Any, funct
     codes = [event[0] for event in recorder.events if event[0] != LOG]
     running, completed = (index for index, code in enumerate(codes) if code == STATE)
     assert codes[running + 1 : completed] == [ARTIFACT] * 6 + [ARTIFACT_CHANGE] * 2
-    assert recorder.flushes == 1, "only at the end of the run"
+    assert recorder.flushes == 1, "it must be reported only at the end of the run"
 
 
 @pytest.mark.parametrize("function", [make_all, make_all_async])
@@ -192,7 +192,7 @@ def test_text_that_is_none_is_made_readable(recorder: Recorder) -> None:
     create_markdown_artifact("a\0\ud800", description="b\0\ud800")
     ((_, _, _, _, description, shown),) = artifacts(recorder)
     assert description == "b\N{SYMBOL FOR NULL}\\ud800"
-    assert shown == "a\0\ud800", "JSON can hold it"
+    assert shown == "a\0\ud800", "JSON can represent it"
 
 
 def test_a_progress_beyond_its_ends_is_warned_of(recorder: Recorder) -> None:

@@ -42,7 +42,7 @@ async def test_gives_its_values_one_by_one_while_it_runs(
             yield await step(i)
 
     values = numbers(2)
-    assert not recorder.runs, "it begins with the first value"
+    assert not recorder.runs, "the run must start with the first value"
     assert await anext(values) == 0
     assert recorder.end("numbers") == ("RUNNING", "Running")
     assert [value async for value in values] == [1]
@@ -264,7 +264,7 @@ async def test_what_it_awaits_is_broken_off_when_it_is_cancelled(recorder: Recor
     assert recorder.end("numbers") == ("CANCELLED", "Cancelled")
     task_here = asyncio.current_task()
     assert task_here is not None
-    assert not task_here.cancelling(), "the consumer is not cancelled"
+    assert not task_here.cancelling(), "the consumer must not be cancelled"
 
 
 async def test_its_consumer_is_not_cancelled_with_it(recorder: Recorder) -> None:

@@ -93,7 +93,7 @@ def test_methods(
             assert method.submit(5).result() == f"{result} 5"
             assert method.map([5, 6]).result() == [f"{result} 5", f"{result} 6"]
         else:
-            assert run(method("5")) == f"{result} 5", "validated as the function is"
+            assert run(method("5")) == f"{result} 5", "it must be validated like the function"
             assert method.validate_parameters({"x": "5"}) == {"x": 5}
     assert {each.function_name for each in recorder.runs} == {result, *(("other",) * is_bound)}
 
@@ -154,7 +154,7 @@ def test_objects_and_partials(recorder: Recorder, decorator: Any) -> None:
         assert run(made.with_options(name="x")(*args)) == 3
     assert list(decorator(functools.partial(Adder(1).each, 2))()) == [3]
     if decorator is flow:
-        assert flow(functools.partial(add, 1))("2") == 3, "validated as the function is"
+        assert flow(functools.partial(add, 1))("2") == 3, "it must be validated like the function"
         with pytest.raises(ParameterError, match="'b'"):
             flow(functools.partial(add, 1))("x")
 

@@ -216,7 +216,7 @@ def test_two_tasks_that_wait_for_each_other_say_so(recorder: Recorder) -> None:
 
     errors = outer()
     assert [type(error) for error in errors] == [SelfDependency] * 2
-    assert errors[0] is errors[1], "one is told, and the other fails with it"
+    assert errors[0] is errors[1], "both must fail with the same error"
 
 
 def test_a_subflow_that_waits_for_the_task_that_called_it_says_so(recorder: Recorder) -> None:

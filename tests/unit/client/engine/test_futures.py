@@ -65,7 +65,7 @@ def test_an_asynchronous_one_is_broken_off(recorder: Recorder) -> None:
         assert isinstance(future.result(raise_on_failure=False), CancelRun)
         return step.submit(1).result()
 
-    assert outer() == 1, "its flow goes on"
+    assert outer() == 1, "its flow must continue"
     assert recorder.states("asleep") == [("Running", 1), ("Cancelled", 1)]
     assert recorder.last_event("asleep")[5] == "The future of the run was cancelled."
 

@@ -38,7 +38,7 @@ def test_gives_its_values_one_by_one_while_it_runs(recorder: Recorder, decorator
         yield from range(count)
 
     values = numbers(2)
-    assert not recorder.runs, "it begins with the first value"
+    assert not recorder.runs, "the run must start with the first value"
     assert next(values) == 0
     assert recorder.end("numbers") == ("RUNNING", "Running")
     assert list(values) == [1]
@@ -123,9 +123,9 @@ def test_closing_it_completes_the_run(recorder: Recorder, decorator: Any) -> Non
     assert recorder.last_event("numbers")[5] == "Closed by its consumer after 1 value."
     for _ in numbers():
         break
-    assert cleaned_in == ["numbers"] * 2, "nobody holds it any more"
+    assert cleaned_in == ["numbers"] * 2, "an abandoned generator must be closed"
     numbers().close()
-    assert len(recorder.runs) == 2, "it never began"
+    assert len(recorder.runs) == 2, "a generator that is never iterated must not start a run"
 
 
 @BOTH

@@ -167,7 +167,7 @@ def test_none_is_the_default_of_every_option(
             # As in Prefect, with_options keeps the ones of a flow and resets the ones of a task.
             assert made.retries == (1 if kind is Flow and made.name == "other" else 0)
         if option in {"persist_result", "cache_result_in_memory"}:
-            assert made.result_policy is None, "it says nothing of results"
+            assert made.result_policy is None, "None must not create a result policy"
 
 
 def test_all_of_them_may_be_none_at_once(recorder: Recorder) -> None:

@@ -51,7 +51,7 @@ class Colour(enum.Enum):
 
 class Opaque:
     def __repr__(self) -> str:
-        raise AssertionError("nobody has asked for it")
+        raise AssertionError("the value must not be accessed")
 
 
 def encoded(value: Any) -> Any:

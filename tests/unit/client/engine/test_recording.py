@@ -422,7 +422,7 @@ class Watched:
         return 1
 
     def __set__(self, _instance: object, _value: object) -> None:
-        raise AssertionError("nobody sets it")
+        raise AssertionError("it must not be set")
 
 
 @dataclass

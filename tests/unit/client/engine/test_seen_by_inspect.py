@@ -127,7 +127,7 @@ def test_signature_and_source_are_those_of_the_function(decorator: Any) -> None:
     assert inspect.getsource(made) == inspect.getsource(later)
     assert made.__name__ == "later"
     assert decorator(functools.partial(later, 1)).__name__ == "later"
-    assert not hasattr(decorator(plain), "__code__"), "a plain one is no function"
+    assert not hasattr(decorator(plain), "__code__"), "a sync one must not look like a function"
 
 
 async def call_as_starlette(function: Any, *args: Any) -> Any:

@@ -68,7 +68,7 @@ def test_importing_flowspan_is_light() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no os.fork")
 def test_a_forked_child_submits_to_threads_of_its_own(recorder: Recorder) -> None:
     @task
     def double(x: int) -> int:

@@ -517,7 +517,7 @@ def test_what_waits_for_a_lock_can_be_cancelled(kind: Kind, recorder: Recorder) 
             timer = threading.Timer(0.05, cancel, ("enough",))
             timer.start()
             async with Both(kind, "held", store, isolation_level="SERIALIZABLE"):
-                raise AssertionError("it has the lock")
+                raise AssertionError("the transaction must not get the lock")
 
         with pytest.raises(CancelRun, match="enough"):
             kind.run(outer)

@@ -196,7 +196,7 @@ def test_what_needs_a_run_finds_one_and_has_no_effect(
     assert {"n0 --> n1", "n1 --> n2"} <= set(graph)
     if it is asks:
         assert "n2 --> n3" not in graph, "the state was not passed on"
-        assert "n1 --> n3" in graph, "a submitted task gives its result"
+        assert "n1 --> n3" in graph, "the future must stand for the task's result"
     assert not caplog.records
     assert process._process is None
     assert not flowspan_home.exists()

@@ -177,7 +177,7 @@ def test_a_wrapper_that_adds_an_argument(recorder: Recorder) -> None:
         return day, session
 
     assert read(day="5") == (5, "made")
-    assert read("5") == ("5", "made"), "it might be for either parameter"
+    assert read("5") == ("5", "made"), "the argument could belong to either parameter"
 
     @flow
     @mock.patch("os.getcwd")

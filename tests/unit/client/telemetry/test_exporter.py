@@ -110,7 +110,7 @@ def test_a_flush_waits_for_what_is_on_its_way(make: Make) -> None:
     processor, transport, end = make()
     transport.gate = threading.Event()
     end("a")
-    assert transport.tried.acquire(timeout=WAIT_S), "the queue is empty now"
+    assert transport.tried.acquire(timeout=WAIT_S), "the exporter must have taken the span"
     assert not processor.force_flush(1)
     transport.gate.set()
     assert processor.force_flush(WAIT_S * 1000)
@@ -148,7 +148,7 @@ def test_what_failed_is_sent_again_in_order(make: Make, caplog: pytest.LogCaptur
     assert processor.force_flush(WAIT_S * 1000)
     assert transport.names == ["a", "b"]
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == 1, "one warning for three failures"
+    assert len(warnings) == 1, "three failures must log one warning"
     assert "UNAVAILABLE: away" in warnings[0].getMessage()
 
 
@@ -178,7 +178,7 @@ def test_a_full_queue_drops_what_is_new(make: Make, caplog: pytest.LogCaptureFix
     processor, transport, end = make(Limits(delay_s=0.001, queue_spans=3))
     transport.gate = threading.Event()
     end("first")
-    assert transport.tried.acquire(timeout=WAIT_S), "the thread holds the first"
+    assert transport.tried.acquire(timeout=WAIT_S), "the thread must hold the first span"
     for number in range(5):
         end(str(number))
     transport.gate.set()
@@ -194,7 +194,7 @@ def test_the_end_of_the_process_gives_up_on_a_receiver_that_is_away(
     transport.failures = [SendError("away", retryable=True) for _ in range(100)]
     end("a")
     processor.shutdown(WAIT_S)
-    assert len(transport.failures) == 99, "tried once"
+    assert len(transport.failures) == 99, "the export must be tried once"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert processor._thread is not None
     processor._thread.join(WAIT_S)
@@ -211,7 +211,7 @@ def test_the_end_of_the_process_does_not_wait_for_a_receiver_that_hangs(
     assert transport.tried.acquire(timeout=WAIT_S)
     end("c")
     processor.shutdown(0.01)
-    assert transport.names == [], "it hangs still, and shutdown has returned"
+    assert transport.names == [], "shutdown must return although the export hangs"
     assert "3 spans were not delivered to nowhere" in caplog.text
 
 

@@ -103,11 +103,11 @@ def test_the_variables_win_over_the_settings(tmp_path: Path, targets: list[Targe
     assert [target.url for target in targets] == [ENDPOINT]
     assert isinstance(tracer._tracer, LeanTracer)
     provider = trace.get_tracer_provider()
-    assert provider is tracer._tracer.provider, "for libraries, too"
+    assert provider is tracer._tracer.provider, "the provider must be global, for libraries"
 
     again, _ = decide(settings, silent, environ={})
     assert again is not None
-    assert isinstance(again._tracer, LeanTracer), "the provider that is there is flowspan's own"
+    assert isinstance(again._tracer, LeanTracer), "the global provider must be flowspan's own"
     assert trace.get_tracer_provider() is provider
 
 
@@ -139,7 +139,7 @@ def test_the_local_service_tells_in_its_file(tmp_path: Path, targets: list[Targe
 def test_a_local_service_that_only_starts_is_not_waited_for(tmp_path: Path) -> None:
     waits = []
     decision = decide(config(tmp_path), waits.append, wait_s=0.25, environ={})
-    assert decision == (None, False), "off, and to be asked again"
+    assert decision == (None, False), "tracing must be off for now, and the service asked again"
     assert waits == [0.0]
 
 
@@ -250,13 +250,15 @@ def test_who_does_not_know_is_asked_again_at_the_next_top_level_run(
 
     telemetry.configure(config(tmp_path, address="far:4600"), service_endpoint=told)
     assert telemetry.start_run(record(), definition(), 1) is None
-    assert telemetry.start_run(record(parent="r0"), definition(), 1) is None, "not asked: nested"
+    assert telemetry.start_run(record(parent="r0"), definition(), 1) is None, (
+        "a nested run must not ask the service"
+    )
     assert telemetry.start_run(record(), definition(), 1) is None
     traced = record()
     assert telemetry.start_run(traced, definition(), 1) is not None
     assert traced.traceparent
     assert telemetry.start_run(record(), definition(), 1) is not None
-    assert waits == [0.25, 0.0, 0.0], "waited for once, and not asked when it is known"
+    assert waits == [0.25, 0.0, 0.0], "it must ask once, and use the known answer later"
     assert telemetry.flush()
 
 

@@ -324,7 +324,7 @@ def test_a_wait_that_nobody_notices_is_no_event(traced: Traced) -> None:
 def test_limit_7_log_ids_are_those_of_the_innermost_span_of_the_trace(traced: Traced) -> None:
     span, record = traced.start()
     own = tuple(record.traceparent.split("-")[1:3])
-    assert span.current_ids() == own, "also in a thread that knows nothing of the run"
+    assert span.current_ids() == own, "this must hold in a thread without the run's context too"
 
     with traced.provider.get_tracer("other").start_as_current_span("unrelated"):
         assert span.current_ids() == own

@@ -56,7 +56,7 @@ def test_rows_are_taken_when_they_are_asked_for():
         for number in range(1000):
             yield (str(number), "f", "n", "s", "1")
         yield ("a-wider-one", "f", "n", "s", "1")
-        pytest.fail("nobody has asked for this one")
+        pytest.fail("this row must not be read")
 
     lines = lazily(HEADER, rows(), width=None)
     assert [next(lines).plain for _ in range(3)][2] == "1    f     n     s         1"

@@ -74,7 +74,7 @@ def test_another_outermost_run_shows_it_anew(root: str) -> None:
         raise KeyError("second") from error
 
     later = show(caught(wrap), f"{root}-third")
-    assert "in fail" in later, "the cause is not above in this run"
+    assert "in fail" in later, "this run has not shown the cause above"
     assert "is above" not in later
 
 

@@ -62,7 +62,7 @@ def test_what_can_be_imported_stays_the_same_object():
 def test_a_copy_of_what_can_be_imported_is_a_copy(way):
     made = way(plain)
     assert made is not plain
-    assert made.fn is plain.fn, "the function is still the module's"
+    assert made.fn is plain.fn, "the module must still have the function"
 
 
 def test_options_come_along():

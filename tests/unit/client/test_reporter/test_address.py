@@ -169,4 +169,4 @@ def test_a_socket_that_was_connected_with_itself_is_no_service(
     monkeypatch.setattr(socket, "create_connection", lambda *_, **__: alone)
     with pytest.raises(ConnectionRefusedError):
         connect_socket(parse_address(f"{host}:{port}"), timeout_s=5.0)
-    assert alone.fileno() == -1, "it is in the way of the service"
+    assert alone.fileno() == -1, "the self-connected socket must be closed"

@@ -113,7 +113,7 @@ def test_the_pieces_of_a_long_log_go_on_in_the_next_batch(backlog: Backlog, inta
         backlog.build()
     kinds = kinds_of(backlog)
     assert kinds.count("log") == 5
-    assert kinds.index("state_entered") < 4, "the state had to wait for the whole log"
+    assert kinds.index("state_entered") < 4, "the state event had to wait for the whole log"
     indexes = [e.log.chunk_index for e in events_of(backlog) if e.WhichOneof("event") == "log"]
     assert indexes == [0, 1, 2, 3, 4]
 
@@ -294,7 +294,7 @@ def test_keeping_comes_to_an_end_though_more_comes_all_the_time(
 
     def persist_while_more_comes(outbox: Outbox) -> bool:
         times[0] += 1
-        assert times[0] < 100, "it does not end"
+        assert times[0] < 100, "the loop does not end"
         come()
         return persist(outbox)
 

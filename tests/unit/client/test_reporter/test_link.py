@@ -105,7 +105,7 @@ def ended(link: Link) -> LinkClosedError:
             pass
     except LinkClosedError as error:
         return error
-    raise AssertionError("it did not end")
+    raise AssertionError("the link did not end")
 
 
 def test_it_calls_the_method_and_sends_messages(ends: tuple[Link, Peer]) -> None:

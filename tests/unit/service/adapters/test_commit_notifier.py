@@ -67,7 +67,7 @@ async def test_a_commit_that_changes_no_watched_tree_does_not_touch_the_loop(
         assert calls == []
         commit(hub, 100, 101, "b", "a")
         commit(hub, 101, 102, "a")
-        assert len(calls) == 1, "one call delivers all that is waiting"
+        assert len(calls) == 1, "one call must deliver all pending notifications"
         monkeypatch.undo()
 
 
@@ -94,7 +94,7 @@ async def test_what_did_not_change_need_not_be_looked_through() -> None:
         commit(hub, 950, 951, "a")
         assert await is_set(mark)
         assert mark.take() == 900
-        assert mark.take() == 0, "nothing has happened since"
+        assert mark.take() == 0, "nothing has changed since"
 
 
 @pytest.mark.asyncio
@@ -140,7 +140,7 @@ async def test_commits_of_other_processes_are_found(monkeypatch: pytest.MonkeyPa
         await asyncio.wait_for(mark.wait(), WAIT_S)
         assert mark.take() <= 4
         assert not await is_set(idle)
-    assert hub._look is None, "nobody looks where nobody waits"
+    assert hub._look is None, "the database must not be polled without waiters"
 
 
 @pytest.mark.asyncio

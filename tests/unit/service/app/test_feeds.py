@@ -102,7 +102,7 @@ async def test_watchers_of_the_same_share_their_reads(
             await asyncio.sleep(0.01)
         for each in await asyncio.gather(*watching):
             assert each == [b"Step 0", b"Step 1", b"Step 2"]
-        assert store.reads <= 5, "one when it begins, and one for each commit"
+        assert store.reads <= 5, "expected one read at the start and one per commit"
         reads = -1
         while reads != store.reads:  # The read after the last commit may still be in flight.
             reads = store.reads
@@ -110,7 +110,7 @@ async def test_watchers_of_the_same_share_their_reads(
         for number in range(50):
             report(store, "other", running(number))
         await asyncio.sleep(0.02)
-        assert store.reads == reads, "nothing happened in its tree"
+        assert store.reads == reads, "a commit in another tree must not cause a read"
         # A change in its own tree does not read the changes elsewhere again.
         report(store, "r", running(3))
         assert await take(one, one.position, 1) == [b"Step 3"]

@@ -28,9 +28,7 @@ async def test_sessions_that_ended_long_ago_are_deleted() -> None:
         ended(store, f"s{number}")
     store.clock.advance(KEPT_S)
     ended(store, "late")
-    assert await delete_old_sessions(store, store.clock) == 0, (
-        "to the microsecond, it is not yet time"
-    )
+    assert await delete_old_sessions(store, store.clock) == 0, "it must not run a microsecond early"
     store.clock.advance(1)
     assert await delete_old_sessions(store, store.clock) == LIMIT + 1
     assert list(store.data.sessions) == ["late"]

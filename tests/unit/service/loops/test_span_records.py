@@ -131,9 +131,9 @@ def test_who_needs_a_span() -> None:
     by_service = TraceContext(SAMPLED, exported_by_service=True)
     assert needs_span(make_run())
     assert not needs_span(make_run(trace=None))
-    assert not needs_span(make_run(cause=Cause.REPORTED)), "its client exports it"
+    assert not needs_span(make_run(cause=Cause.REPORTED)), "the client exports this span"
     assert not needs_span(make_run(StateType.CANCELLED, cause=Cause.REQUESTED))
-    assert not needs_span(make_run(StateType.RUNNING)), "it came back"
+    assert not needs_span(make_run(StateType.RUNNING)), "the session came back"
     assert needs_span(make_run(StateType.COMPLETED, cause=Cause.REPORTED, trace=by_service))
     assert not needs_span(make_run(StateType.RUNNING, cause=Cause.REPORTED, trace=by_service))
 

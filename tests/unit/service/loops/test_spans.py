@@ -170,7 +170,7 @@ def test_the_writer_does_not_wait(
     sink.gate.clear()
     start()
     crash(store, "a")
-    assert sink.tried.acquire(timeout=WAIT_S), "the sink hangs"
+    assert sink.tried.acquire(timeout=WAIT_S), "the sink must have been called"
     crash(store, "b", "c")  # This returns although the sink hangs.
     sink.gate.set()
     sink.wait_for("a", "b", "c")

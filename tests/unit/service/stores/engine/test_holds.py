@@ -26,14 +26,16 @@ def test_dear_rows_make_groups_smaller_and_cheap_ones_larger() -> None:
     assert learnt(same) == 2_000
     assert learnt(*[(2_000, TARGET_S * 2)] * 20) == pytest.approx(1_000, rel=0.01)
     assert learnt(*[(2_000, TARGET_S / 4)] * 200) == pytest.approx(8_000, rel=0.01)
-    assert learnt(same, (2_000, TARGET_S * 3)) == 1_000, "a dear group counts at once"
-    assert learnt(same, (2_000, TARGET_S / 3)) < 2_500, "a cheap one may be an accident"
+    assert learnt(same, (2_000, TARGET_S * 3)) == 1_000, "an expensive group must count at once"
+    assert learnt(same, (2_000, TARGET_S / 3)) < 2_500, "a cheap group may be an outlier"
 
 
 def test_the_limit_stays_within_bounds() -> None:
     assert learnt(*[(1_000, 60.0)] * 20) == MIN_GROUP_WEIGHT
     assert learnt(*[(1_000, 1e-9)] * 200) == MAX_GROUP_WEIGHT
-    assert learnt(*[(1, 60.0)] * 20) == holds.FIRST_GROUP_WEIGHT, "one row says nothing of a row"
+    assert learnt(*[(1, 60.0)] * 20) == holds.FIRST_GROUP_WEIGHT, (
+        "a group of one row says nothing about the cost per row"
+    )
 
 
 def test_the_longest_is_kept_and_the_recent_one_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
