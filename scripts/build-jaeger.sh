@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Find Jaeger (v2), or build it with Go, and print the path of the program.
+# Find a Jaeger (v2), or build one with Go, and print the path of the program.
 #
-#   scripts/build-jaeger.sh [TARGET]      TARGET: the program to build, .build/jaeger by default
+#   scripts/build-jaeger.sh [TARGET]      TARGET: the program to build, by default .build/jaeger
 #
 # Search order: $FLOWSPAN_TEST_JAEGER, TARGET, `jaeger` on the PATH.
 # Build: first the commit of v2.20.0; if the module proxy does not have it, cmd/jaeger of the last
-# tagged module (v1.76.0, which is Jaeger v2.13). A build takes minutes and about 3 GB in Go's
-# cache. Every module is verified by the checksum database or by Jaeger's own go.sum.
+# tagged module (v1.76.0, which is Jaeger v2.13). A build takes minutes and about 3 GB in Go's cache.
+# Every module is verified, by the checksum database or by Jaeger's own go.sum.
 #
-# Exits with code 3 if there is neither Jaeger nor Go.
+# Exit code 3: neither a Jaeger nor a Go to build one.
 set -euo pipefail
 
 readonly module=github.com/jaegertracing/jaeger
@@ -31,13 +31,13 @@ found() {
     fi
 }
 
-# go install NAME@COMMIT works only for a module without replace directives, such as the newer one.
+# `go install NAME@COMMIT` needs a module without replace directives, like the newer one.
 install_commit() {
     GOBIN=$work nice go install "$module/cmd/jaeger@$commit"
 }
 
-# The older one is built as a dependency of a temporary module that repeats Jaeger's requirements and
-# replacements, and copies its go.sum.
+# The older one is built as a dependency of a temporary module, which copies Jaeger's requirements,
+# replacements and go.sum.
 build_version() {
     local source
     go mod download "$module@$version"
@@ -56,7 +56,7 @@ if found; then
     exit
 fi
 if ! command -v go > /dev/null; then
-    say "neither Jaeger nor Go was found. Install one of them"
+    say "there is neither a Jaeger here nor a Go to build one"
     exit 3
 fi
 
@@ -64,7 +64,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 say "building Jaeger, which takes minutes"
 if ! install_commit 2> "$work/log"; then
-    say "cannot get the commit ($(tail -n 1 "$work/log")); building $version"
+    say "cannot build the commit ($(tail -n 1 "$work/log")); building $version"
     (build_version) >&2
 fi
 mkdir -p "$(dirname "$target")"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test-prefect.sh PYTHON NAME REQUIREMENT... -- [WORD...]
-# Run the programs of tests/migrating with real Prefect, in a virtual environment with these
+# Run the programs of tests/migrating on a real Prefect, in its own environment with these
 # requirements. WORDs select programs by their paths.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -22,7 +22,7 @@ if [[ ! -e $VENV/.installed ]]; then
 fi
 home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
-# No telemetry, and only errors on the terminal.
+# Disable telemetry, and log only critical errors to the terminal.
 export PREFECT_HOME=$home PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1
 export PREFECT_LOGGING_LEVEL=${PREFECT_LOGGING_LEVEL:-CRITICAL}
 "$VENV/bin/python" tests/migrating/run.py "$@"

@@ -155,4 +155,4 @@ def false_alarms(channel: grpc.Channel, clients: Iterable[Client]) -> Iterator[s
             else:
                 continue
             if any(each.state.type == state_pb2.STATE_TYPE_CRASHED for each in answer.transitions):
-                yield f"{run.kind} {run_id} of {client.journal.name}: Crashed while its process lived"
+                yield f"{run.kind} {run_id} of {client.journal.name}: Crashed while alive"
