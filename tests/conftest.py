@@ -66,7 +66,7 @@ def _loopback_only() -> Iterator[None]:
 
 @pytest.fixture
 def short_tmp_path() -> Iterator[Path]:
-    """A folder with a short path: the path of a Unix socket is limited to about 100 bytes."""
+    """Yield a folder with a short path: the path of a Unix socket has at most about 100 bytes."""
     base = Path("/tmp") if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it safe
     path = Path(tempfile.mkdtemp(prefix="flowspan-", dir=base))
     yield path
@@ -75,7 +75,7 @@ def short_tmp_path() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def flowspan_home(short_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The test's own FLOWSPAN_HOME. A local service that the test started ends with it."""
+    """Yield the test's own FLOWSPAN_HOME. A local service that the test started ends with it."""
     for name in list(os.environ):
         if name.startswith(("FLOWSPAN_", "OTEL_")) and not name.startswith("FLOWSPAN_TEST_"):
             monkeypatch.delenv(name)
@@ -87,7 +87,7 @@ def flowspan_home(short_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.fixture
 def flowspan_harness(flowspan_harness: Harness) -> Iterator[Harness]:
-    """The harness of `flowspan.testing`; at the end, the history of every run in it is checked."""
+    """Yield the harness of `flowspan.testing`; at the end, check the history of every run in it."""
     with grpc.insecure_channel(flowspan_harness.address) as channel:
         token = watch_from_here(channel)
         yield flowspan_harness
@@ -124,7 +124,7 @@ def start_service(flowspan_home: Path) -> Iterator[Callable[..., ServiceProcess]
 
 @pytest.fixture
 def service(start_service: Callable[..., ServiceProcess]) -> ServiceProcess:
-    """A service with default settings."""
+    """Return a service with default settings."""
     return start_service()
 
 

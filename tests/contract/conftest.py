@@ -31,7 +31,7 @@ def _quiet() -> None:
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without runs, as a template: migrating takes longer than most tests."""
+    """Return a database without runs, to copy: migrating takes longer than most tests."""
     path = tmp_path_factory.mktemp("empty") / "flowspan.db"
     open_store(f"sqlite:///{path}", clock=SystemClock()).close()
     return path
@@ -39,7 +39,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def harness(tmp_path: Path, empty_database: Path) -> Iterator[Harness]:
-    """A server; at the end of the test, the history of every run in it is checked."""
+    """Yield a server; at the end of the test, check the history of every run in it."""
     shutil.copy(empty_database, tmp_path)
     harness = Harness(tmp_path)
     try:
@@ -53,5 +53,5 @@ def harness(tmp_path: Path, empty_database: Path) -> Iterator[Harness]:
 
 @pytest.fixture
 def stubs(harness: Harness) -> Stubs:
-    """The stubs of all services."""
+    """Return the stubs of all services."""
     return Stubs(harness.channel)

@@ -67,7 +67,7 @@ def methods() -> list[Any]:
 def fuzzed(
     request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path
 ) -> Iterator[Harness]:
-    """A server over either database, with a few objects of every kind."""
+    """Yield a server over either database, with a few objects of every kind."""
     db = None
     if request.param == "sqlite":
         shutil.copy(empty_database, tmp_path)

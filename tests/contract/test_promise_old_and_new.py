@@ -98,7 +98,8 @@ def test_promise_old_and_new_log_levels_are_kept(harness: Harness, stubs: Stubs)
 def test_promise_old_and_new_frames_are_passed_over(harness: Harness) -> None:
     """A client can do without a frame that this service does not know."""
     run_id = new_id()
-    unknown = report_service_pb2.ReportRequest.FromString(b"\x7a\x02\x08\x01")  # field 15
+    # An unknown field 15.
+    unknown = report_service_pb2.ReportRequest.FromString(b"\x7a\x02\x08\x01")
     assert unknown.WhichOneof("frame") is None
     stream = ReportStream(harness.channel)
     stream._requests.put(unknown)

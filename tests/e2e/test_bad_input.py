@@ -36,7 +36,7 @@ HELLO = """
 
 @contextmanager
 def closed_port() -> Iterator[str]:
-    """An address with a closed port, which stays closed meanwhile."""
+    """Yield an address with a closed port, which stays closed meanwhile."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # Bound, but never listening.
         yield f"127.0.0.1:{taken.getsockname()[1]}"
@@ -44,7 +44,7 @@ def closed_port() -> Iterator[str]:
 
 @contextmanager
 def web_server() -> Iterator[str]:
-    """A server that is not flowspan and speaks HTTP/1.1."""
+    """Yield a server that is not flowspan and speaks HTTP/1.1."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -63,7 +63,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @contextmanager
 def other_grpc_server() -> Iterator[str]:
-    """A gRPC server that is not flowspan and has none of its methods."""
+    """Yield a gRPC server that is not flowspan and has none of its methods."""
     server = grpc.server(ThreadPoolExecutor(4))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -98,7 +98,7 @@ def test_a_standard_output_that_takes_nothing(
         for options in ((), ("--json",)):
             line = (*shared.line(path), *options)
             if line[0] == "spool" and options:
-                continue  # there is none
+                continue  # The command has no such option.
             with make_stream() as stream:
                 outcome = flowspan(*line, code=1, out=stream)
             assert (line, outcome.err) == (line, err)
@@ -187,7 +187,7 @@ def test_an_address_that_leads_nowhere_and_every_command(spool: None, address: s
 
 @pytest.fixture(scope="module")
 def _spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a pending spool."""
+    """Return the folder of a pending spool."""
     home = tmp_path_factory.mktemp("spooling")
     program = "from flowspan import flow\n@flow\ndef lonely(): pass\nlonely()\n"
     settings = {"FLOWSPAN_HOME": str(home), "FLOWSPAN_ADDRESS": "127.0.0.1:1"}
@@ -203,7 +203,7 @@ def _spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def spool(_spool: Path, flowspan_home: Path) -> None:
-    """A pending spool, so that `spool push` has a reason to look for a service."""
+    """Return a pending spool, so that `spool push` has a reason to look for a service."""
     shutil.copytree(_spool, flowspan_home / "spool")
 
 

@@ -49,7 +49,7 @@ FLOW = """
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """A service with the artifacts of one run, for read-only tests."""
+    """Yield a service with the artifacts of one run, for read-only tests."""
     service = ServiceProcess(home=tmp_path_factory.mktemp("shared"))
     service.start()
     try:
@@ -61,14 +61,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]
 
 @pytest.fixture
 def made(shared: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> ServiceProcess:
-    """The shared service, configured as the address."""
+    """Return the shared service, configured as the address."""
     monkeypatch.setenv("FLOWSPAN_ADDRESS", shared.address)
     return shared
 
 
 @pytest.fixture
 def address(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A service for this test alone."""
+    """Start a service for this test alone; return its address, which is configured."""
     monkeypatch.setenv("FLOWSPAN_ADDRESS", service.address)
     return service.address
 

@@ -53,7 +53,7 @@ def report_census(channel) -> str:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """A service with one census in it and the run's id, for read-only tests."""
+    """Yield a service with one census in it and the run's id, for read-only tests."""
     service = ServiceProcess(home=tmp_path_factory.mktemp("shared"))
     service.start()
     try:
@@ -65,7 +65,7 @@ def shared(tmp_path_factory):
 
 @pytest.fixture
 def census(shared, monkeypatch):
-    """The id of a census, for read-only tests."""
+    """Return the id of a census, for read-only tests."""
     service, run_id = shared
     monkeypatch.setenv("FLOWSPAN_ADDRESS", service.address)
     return run_id
@@ -73,7 +73,7 @@ def census(shared, monkeypatch):
 
 @pytest.fixture
 def address(service, monkeypatch):
-    """A service for this test alone."""
+    """Start a service for this test alone; return its address, which is configured."""
     monkeypatch.setenv("FLOWSPAN_ADDRESS", service.address)
     return service.address
 

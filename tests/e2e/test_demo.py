@@ -86,7 +86,7 @@ SMALL_LIBRARY = """
 
 @pytest.fixture
 def small_library(tmp_path):
-    """A library with every construct that makes parsing hard."""
+    """Return a library with every construct that makes parsing hard."""
     files = {
         "plain.py": b"def f(x):\n    if x and x > 1:\n        return [y for y in x if y]\n",
         "empty.py": b"",

@@ -276,7 +276,7 @@ again()
 
 
 def test_keys_are_the_same_in_every_process(service: ServiceProcess, flowspan_home: Path) -> None:
-    """If a key differs between processes, the log says so once and names the value."""
+    """The log names a value whose key differs between processes, once."""
     outputs = []
     for _ in range(2):
         with FlowProcess(AGAIN, home=flowspan_home, address=service.address) as process:

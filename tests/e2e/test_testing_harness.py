@@ -1,4 +1,4 @@
-"""The harness and its pytest plugin (flowspan.testing): isolated, and gone after the test."""
+"""The harness and its pytest plugin (flowspan.testing): isolated, and removed after the test."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def address(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of a service, set as the configured one."""
+    """Start a service for this test alone; return its address, which is configured."""
     monkeypatch.setenv("FLOWSPAN_ADDRESS", service.address)
     return service.address
 

@@ -1,4 +1,4 @@
-"""The database disappears under the running service: it says so, and acks nothing."""
+"""The database disappears under the running service: it reports the error and acks nothing."""
 
 from __future__ import annotations
 

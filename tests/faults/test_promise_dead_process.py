@@ -1,6 +1,6 @@
 """Promise 5: a dead process is detected without any configuration, and a living one never is.
 
-To tell the grace period from the lease, each test sets the other one to an hour.
+Each test sets either the grace period or the lease to an hour, to test the other one.
 """
 
 from __future__ import annotations

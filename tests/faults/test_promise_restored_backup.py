@@ -62,7 +62,7 @@ def backed_up(
     db: str | None,
     start_service: Callable[..., ServiceProcess],
 ) -> tuple[ServiceProcess, SqliteBackup | PostgresqlBackup]:
-    """A service, and the backup of its database."""
+    """Return a service, and the backup of its database."""
     service = start_service(db=db)
     if db is None:
         return service, SqliteBackup(service)

@@ -71,7 +71,7 @@ PROGRAMS = {"flow": PLAIN, "async flow": ASYNC, "generator": GENERATOR, "task": 
 
 @pytest.fixture
 def silent_address() -> Iterator[str]:
-    """The address of a server that accepts connections and sends nothing."""
+    """Yield the address of a server that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
@@ -160,7 +160,7 @@ def test_a_service_that_comes_late_is_waited_for(
     ]
 )
 def hopeless(request: pytest.FixtureRequest, flowspan_home: Path) -> Iterator[dict[str, str]]:
-    """The environment of a program that can never report, however long it waits."""
+    """Yield the environment of a program that can never report, however long it waits."""
     flowspan_home.mkdir()
     if request.param == "a file in the way":
         (flowspan_home / "file").write_text("")

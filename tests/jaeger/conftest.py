@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
-    """A Jaeger with storage in memory; found, or built with Go."""
+    """Yield a Jaeger with storage in memory; found, or built with Go."""
     program = find_jaeger()
     if program is None:
         pytest.skip("there is neither a Jaeger here nor a Go to build one")

@@ -97,7 +97,7 @@ WAITING = """
 
 @pytest.fixture
 def service(start_service: Callable[..., ServiceProcess], jaeger: Jaeger) -> ServiceProcess:
-    """A service that exports to Jaeger; its clients do not."""
+    """Return a service that exports to Jaeger; its clients do not."""
     return start_service(grace_s=1.0, arguments=("--otlp-endpoint", jaeger.endpoint))
 
 

@@ -24,7 +24,7 @@ __all__ = ["postgres_server", "postgres_url"]
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite database with all tables, as a template: migrating takes longer than most tests."""
+    """Return a SQLite database with all tables, to copy: migrating takes longer than most tests."""
     folder = tmp_path_factory.mktemp("migrated")
     open_store(sqlite_url(folder), clock=FakeClock()).close()
     return folder / "flowspan.db"
@@ -32,7 +32,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_server: PostgresServer) -> Iterator[str]:
-    """The URL of a PostgreSQL database with all tables, as a template."""
+    """Yield the URL of a PostgreSQL database with all tables, as a template."""
     with postgres_server.new_database() as url:
         open_store(url, clock=FakeClock()).close()
         yield url
@@ -40,7 +40,7 @@ def migrated_postgres(postgres_server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database for this test."""
+    """Yield the URL of an empty database for this test."""
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path)
         yield sqlite_url(tmp_path)
@@ -77,5 +77,5 @@ def open_url(clock: FakeClock) -> Iterator[Callable[..., SqlStore]]:
 
 @pytest.fixture
 def store(store_url: str, open_url: Callable[..., SqlStore]) -> SqlStore:
-    """An empty store."""
+    """Return an empty store."""
     return open_url(store_url)

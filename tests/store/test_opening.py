@@ -31,7 +31,7 @@ NOBODY = 65534
 
 @contextmanager
 def not_root(folder: Path) -> Iterator[None]:
-    """An unprivileged user in a folder that the user owns."""
+    """Run the block as an unprivileged user who owns the folder."""
     if os.geteuid() != 0:
         yield
         return
@@ -61,7 +61,7 @@ def test_a_password_that_is_not_encoded_is_not_shown(driver: str, password: str)
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database without tables."""
+    """Return the URL of a database without tables."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path)
     url: str = request.getfixturevalue("postgres_url")

@@ -151,7 +151,7 @@ def _read_all(leader: int, process: subprocess.Popen, text: str, act: Callable[[
             continue
         try:
             piece = os.read(leader, 65536)
-        # On Linux, this means that every process that had the terminal open has ended.
+        # On Linux, this means that every process with the terminal open has ended.
         except OSError:
             piece = b""
         if not piece:

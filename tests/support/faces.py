@@ -16,7 +16,7 @@ NOWHERE = "01a202d9-d289-7000-80f1-12b060cb7443"
 
 
 class Face:
-    """Calls each method with a client of its own; returns lists for iterators."""
+    """Calls each method through a new client; returns lists for iterators."""
 
     def __init__(self, address: str | None, *, is_sync: bool) -> None:
         self._address = address

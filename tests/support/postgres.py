@@ -291,14 +291,14 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """The URL of an empty database for this test."""
+    """Yield the URL of an empty database for this test."""
     with postgres_server.new_database() as url:
         yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def db(request: pytest.FixtureRequest) -> str | None:
-    """The database URL for a service: PostgreSQL, or None for SQLite."""
+    """Return the database URL for a service: PostgreSQL, or None for SQLite."""
     if request.param == "sqlite":
         return None
     url: str = request.getfixturevalue("postgres_url")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 ORPHAN_TIMEOUT_S = 900.0
-"""Where a service cannot die with its killed test, it ends after this time without clients."""
+"""The service ends after this time without clients, if it cannot die with its killed test."""
 POLL_S = 0.02
 SERVICE_FILE = "service.json"
 

@@ -178,7 +178,7 @@ class _Everything(grpc.GenericRpcHandler):
 
 @contextmanager
 def replaying(recorded: Iterable[Recorded]) -> Iterator[str]:
-    """Run a service that replays recorded answers: for each method, those of its calls in turn.
+    """Run a service that replays recorded answers: per method, the answers of its calls in turn.
 
     Yields:
         Its address.

@@ -97,7 +97,7 @@ def test_every_name_of_the_walk_is_somewhere() -> None:
 
 
 def types(text: str) -> set[StateType]:
-    """Return the types that a cell of the table of arrows stands for."""
+    """Return the types that a cell of the table of arrows represents."""
     if text == "every non-terminal type":
         return set(StateType) - set(TERMINAL_TYPES)
     return {kind for kind in StateType if re.search(rf"\b{kind.name}\b", text)}

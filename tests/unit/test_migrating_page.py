@@ -48,12 +48,12 @@ OPTIONS = {"options of @flow": flowspan.Flow, "options of @task": flowspan.Task}
 
 @flowspan.flow
 def sample_flow() -> None:
-    """A flow, for the attributes of flows."""
+    """Provide the attributes of flows."""
 
 
 @flowspan.task
 def sample_task() -> None:
-    """A task, for the attributes of tasks."""
+    """Provide the attributes of tasks."""
 
 
 SAMPLES: dict[str, Any] = {"flowspan.Flow": sample_flow, "flowspan.Task": sample_task}

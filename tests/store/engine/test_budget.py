@@ -108,7 +108,7 @@ EVENTS = {
 
 @pytest.fixture
 def transactions(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The bytes of runs loaded by each call of the dialect."""
+    """Record the bytes of runs that each call of the dialect loads; return the list."""
     loaded: list[int] = []
     load = store._dialect.load_runs
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The temporary directory, which contains the private folder."""
+    """Return the temporary directory, which contains the private folder."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
@@ -31,7 +31,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def data_folder(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | str | Exception], None]:
-    """A setter for the data folder that platformdirs returns."""
+    """Return a setter for the data folder that platformdirs returns."""
 
     def be(value: Path | str | Exception) -> None:
         def user_data_path(*_: object, **__: object) -> Path:
@@ -46,7 +46,7 @@ def data_folder(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | str | Excep
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user without HOME and without a passwd entry."""
+    """Simulate a user without HOME and without a passwd entry."""
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["memory", "files"])
 def locks(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """A lock manager of either kind."""
+    """Return a lock manager of either kind."""
     return MemoryLockManager() if request.param == "memory" else FileSystemLockManager(tmp_path)
 
 
 @pytest.fixture
 def key(tmp_path: Path) -> str:
-    """A key that no other test uses."""
+    """Return a key that no other test uses."""
     return str(tmp_path)
 
 

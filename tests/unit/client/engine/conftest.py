@@ -25,7 +25,7 @@ def _no_host_of_its_own() -> Iterator[None]:
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    """The events that the test's flows and tasks report; the service's rules must accept them."""
+    """Yield the recorder of the test's events, which the service's rules must accept."""
     recorder = Recorder()
     process = ProcessContext(
         recorder.events.append,

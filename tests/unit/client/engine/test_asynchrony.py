@@ -1,4 +1,4 @@
-"""When `State.result` and similar calls return a value, and when an awaitable."""
+"""Return kinds of `State.result` and similar calls: a value or an awaitable."""
 
 from __future__ import annotations
 

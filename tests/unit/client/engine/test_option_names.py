@@ -164,7 +164,7 @@ def test_none_is_the_default_of_every_option(
         value = made("5" if kind is Flow else 5)
         assert (asyncio.run(value) if inspect.iscoroutine(value) else value) == 5
         if option == "retries":
-            # As in Prefect, with_options keeps the ones of a flow and resets the ones of a task.
+            # As in Prefect, with_options keeps a flow's retries and resets a task's.
             assert made.retries == (1 if kind is Flow and made.name == "other" else 0)
         if option in {"persist_result", "cache_result_in_memory"}:
             assert made.result_policy is None, "None must not create a result policy"

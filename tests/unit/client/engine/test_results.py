@@ -33,7 +33,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def results(flowspan_home: Path) -> Path:
-    """The default folder for results."""
+    """Return the default folder for results."""
     return flowspan_home / "results"
 
 

@@ -256,7 +256,7 @@ def test_a_retried_run_is_linked_as_a_whole(spans: Spans) -> None:
 
 
 class Frame:
-    """Stands for a data frame: a result that is not a primitive value."""
+    """A substitute for a data frame: a result that is not a primitive value."""
 
 
 @task

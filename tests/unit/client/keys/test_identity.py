@@ -383,7 +383,7 @@ def wrapped(x):
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A module whose file can be edited: `tmp_path / "edited_module.py"`."""
+    """Yield a module whose file can be edited: `tmp_path / "edited_module.py"`."""
     path = tmp_path / "edited_module.py"
     path.write_text(SOURCE)
     monkeypatch.syspath_prepend(tmp_path)

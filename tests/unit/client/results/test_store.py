@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["path", "file", "memory"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """The folder of a store, given by a path, by a file URL, or by a URL that only fsspec knows."""
+    """Return a store's folder, as a path, a file URL, or a URL that only fsspec knows."""
     where: Any = {
         "path": tmp_path / "results",
         "file": (tmp_path / "a b").as_uri(),

@@ -40,7 +40,7 @@ class Bomb:
 
 @pytest.fixture(autouse=True)
 def configured(monkeypatch: pytest.MonkeyPatch) -> dict[str, None]:
-    """The configured storages of this process, without the ones of other tests."""
+    """Replace the configured storages of this process by an empty set; return it."""
     fresh: dict[str, None] = {}
     monkeypatch.setattr(trust_module, "_configured", fresh)
     return fresh
@@ -48,7 +48,7 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> dict[str, None]:
 
 @pytest.fixture
 def bomb(tmp_path: Path) -> Iterator[Path]:
-    """The file that a bomb creates; it must not exist at the end."""
+    """Yield the file that a bomb creates; it must not exist at the end."""
     path = tmp_path / "exploded"
     yield path
     assert not path.exists()

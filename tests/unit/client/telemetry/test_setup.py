@@ -38,7 +38,7 @@ def no_provider(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def targets(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Target]]:
-    """The targets that spans would be sent to; nothing is sent."""
+    """Yield the targets that spans would be sent to; nothing is sent."""
     seen: list[Target] = []
 
     class Nowhere:

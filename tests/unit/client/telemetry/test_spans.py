@@ -83,7 +83,7 @@ def make_definition(name: str) -> Definition:
 
 
 def sample() -> None:
-    """The function of all runs in this module."""
+    """Stand in for the function of every run in this module."""
 
 
 def event_names(span: ReadableSpan) -> list[str]:
@@ -92,7 +92,7 @@ def event_names(span: ReadableSpan) -> list[str]:
 
 @pytest.fixture(params=[True, False], ids=["lean", "sdk"])
 def is_lean(request: pytest.FixtureRequest) -> bool:
-    """True for flowspan's own provider, False for the program's."""
+    """Return True for flowspan's own provider, False for the program's."""
     return request.param
 
 

@@ -26,7 +26,7 @@ _roots = count()
 
 @pytest.fixture
 def root() -> str:
-    """The id of a new top-level run."""
+    """Return the id of a new top-level run."""
     return f"root-{next(_roots)}"
 
 

@@ -1,4 +1,4 @@
-"""Telling the program's own log records from those of libraries."""
+"""Distinction of the program's own log records from library records."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def record(name: str, path: str) -> logging.LogRecord:
         ("vendor.noise", f"{SITE}/noisy/client.py", True),
         ("vendor.noise", "/usr/lib/python3/dist-packages/noisy.py", True),
         ("pydantic.main", f"{SITE}/pydantic/main.py", True),
-        ("pydantic", OWN, True),  # The logger's name decides, whoever calls it.
+        ("pydantic", OWN, True),  # The logger's name decides, not the caller.
         ("asyncio", STANDARD, True),
         ("queue", OWN, False),  # The program uses this name; the library does not log.
         ("py.warnings", STANDARD, False),  # logging.captureWarnings requested it.

@@ -84,7 +84,7 @@ WRITERS = {"now": write_spool, "old": write_old_spool}
 
 @pytest.fixture(params=WRITERS)
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A spool of four records."""
+    """Return a spool of four records."""
     return WRITERS[request.param](tmp_path / "spool", SESSION_ID, BATCHES, address=ADDRESS)
 
 

@@ -23,7 +23,7 @@ BATCHES = [(1, 3, b"one"), (4, 1, b""), (5, 100, b"\0" * 5000)]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A spool with the batches, without an owner."""
+    """Return a spool with the batches, without an owner."""
     spool = SpoolFile.create(tmp_path / "spool", HEADER)
     for batch in BATCHES:
         spool.append(*batch)

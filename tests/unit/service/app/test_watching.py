@@ -27,7 +27,7 @@ STEPS = [
 
 @pytest.fixture
 def store() -> MemoryStore:
-    """A store with a run that failed, was retried and succeeded; one transition per transaction."""
+    """Return a store with a run that failed, was retried and succeeded, step by step."""
     store = MemoryStore(ManualClock())
     store.do(OpenSession("s", client={}, lease_us=1_000_000))
     first = State(S.PENDING, "Pending", "", 10)
