@@ -106,7 +106,7 @@ def start_service(flowspan_home: Path) -> Iterator[Callable[..., ServiceProcess]
 
     def start(**options: object) -> ServiceProcess:
         home = options.pop("home", flowspan_home.parent / f"service-{len(services)}")
-        service = ServiceProcess(home=home, **options)  # type: ignore[arg-type] # the caller's
+        service = ServiceProcess(home=home, **options)  # type: ignore[arg-type] # from the caller
         services.append(service)
         service.start()
         return service

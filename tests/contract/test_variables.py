@@ -36,7 +36,7 @@ def names(stubs: Stubs, **fields: object) -> list[str]:
     token = ""
     while True:
         page = stubs.variables.ListVariables(
-            service_pb2.ListVariablesRequest(page_size=2, page_token=token, **fields)  # type: ignore[arg-type] # the caller's
+            service_pb2.ListVariablesRequest(page_size=2, page_token=token, **fields)  # type: ignore[arg-type] # from the caller
         )
         found += [each.name for each in page.variables]
         token = page.next_page_token

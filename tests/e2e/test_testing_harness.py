@@ -37,7 +37,7 @@ def add(a: int) -> int:
 @flow(log_prints=True)
 def work(a: int = 1) -> int:
     create_markdown_artifact("# Report", key="report")
-    print("prints")  # noqa: T201 - it is logged
+    print("prints")  # noqa: T201 - logged
     return add(a)
 
 

@@ -46,7 +46,7 @@ def other_grpc_server() -> Iterator[str]:
 @pytest.fixture
 def http_server() -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
-    server.RequestHandlerClass.log_message = lambda *_: None  # type: ignore[method-assign, assignment] # quiet
+    server.RequestHandlerClass.log_message = lambda *_: None  # type: ignore[method-assign, assignment] # silent
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"127.0.0.1:{server.server_port}"

@@ -183,7 +183,7 @@ def hopeless(request: pytest.FixtureRequest, flowspan_home: Path) -> Iterator[di
 @contextmanager
 def http_server() -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
-    server.RequestHandlerClass.log_message = lambda *_: None  # type: ignore[method-assign, assignment] # quiet
+    server.RequestHandlerClass.log_message = lambda *_: None  # type: ignore[method-assign, assignment] # silent
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

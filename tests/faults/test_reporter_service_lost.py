@@ -50,7 +50,7 @@ def make_reporter(flowspan_home: Path) -> Iterator[Callable[..., Reporter]]:
     reporters: list[Reporter] = []
 
     def make(address: str, **settings: object) -> Reporter:
-        reporter = Reporter(Config(address=address, home=flowspan_home, **settings))  # type: ignore[arg-type] # the caller's
+        reporter = Reporter(Config(address=address, home=flowspan_home, **settings))  # type: ignore[arg-type] # from the caller
         reporters.append(reporter)
         return reporter
 

@@ -32,7 +32,7 @@ def ids(store: SqlStore, **query: object) -> list[str]:
     found: list[str] = []
     after = None
     while True:
-        page = store.artifacts.list(ArtifactQuery(**query, after_id=after, limit=2))  # type: ignore[arg-type] # the caller's
+        page = store.list_artifacts(ArtifactQuery(**query, after_id=after, limit=2))  # type: ignore[arg-type] # from the caller
         found += [each.id for each in page.items]
         if not page.has_more:
             return found
@@ -239,7 +239,7 @@ def test_variables_are_listed_by_name(store: SqlStore) -> None:
         found: list[str] = []
         after = None
         while True:
-            page = store.variables.list(VariableQuery(**query, after_name=after, limit=2))  # type: ignore[arg-type] # the caller's
+            page = store.list_variables(VariableQuery(**query, after_name=after, limit=2))  # type: ignore[arg-type] # from the caller
             found += [each.name for each in page.items]
             if not page.has_more:
                 return found

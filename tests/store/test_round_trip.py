@@ -83,8 +83,8 @@ def test_a_run_that_changes_later_comes_back_changed(
         found = uow.runs.get(run.id)
         assert found is not None
         state = FULL["state"]
-        found.state = state  # type: ignore[assignment] # it is one
-        found.session_id = FULL["session_id"]  # type: ignore[assignment] # it is one
+        found.state = state  # type: ignore[assignment] # the right type
+        found.session_id = FULL["session_id"]  # type: ignore[assignment] # the right type
         found.attempt, found.transition_count, found.cause = 2, 2, Cause.SESSION_LOST
         found.started_us, found.ended_us, found.run_duration_us = 4, 5, 6
         uow.runs.add_transition(found)

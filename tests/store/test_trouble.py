@@ -122,7 +122,7 @@ def test_an_administrator_who_ends_the_connections_is_outlived(
         assert all(readers.map(read, range(32))), "only the writer may report a lost connection"
     assert "PostgreSQL" in str(refused(store))
     move(store, run.id, StateType.RUNNING)
-    assert store.runs.get(RunKind.FLOW, run.id).position == 2  # type: ignore[union-attr] # it is there
+    assert store.get_run(RunKind.FLOW, run.id).position == 2  # type: ignore[union-attr] # it exists
     store.close()
     gc.collect()  # An unclosed connection is reported here and not in a later test.
 

@@ -30,7 +30,7 @@ def flow_record(run_id: str | None = None, **fields: object) -> RunRecord:
         "root_run_id": run_id,
         "flow_run_id": run_id,
     }
-    return RunRecord(run_id, **{**values, **fields})  # type: ignore[arg-type] # the caller's
+    return RunRecord(run_id, **{**values, **fields})  # type: ignore[arg-type] # given by the caller
 
 
 def created(record: RunRecord) -> Event:

@@ -279,7 +279,7 @@ class MemoryStore:
         while True:
             answer = self.do_once(answer)
             if not isinstance(answer, Unfinished):
-                return answer  # type: ignore[no-any-return] # what the operation returns
+                return answer  # type: ignore[no-any-return] # the operation's result
             answer = answer.rest
 
     def do_once(self, operation: Operation[T]) -> T | Unfinished:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-class Touched(Exception):  # noqa: N818 - what has happened
+class Touched(Exception):  # noqa: N818 - not an error
     """A value was accessed in a way that no code may access it."""
 
 
@@ -29,7 +29,7 @@ class _UnhashableType(type):
     def __eq__(cls, other: object) -> bool:
         raise Touched("the class was compared")
 
-    __hash__ = None  # type: ignore[assignment] # as the name says
+    __hash__ = None  # type: ignore[assignment] # on purpose
 
 
 def _refuse(name: str) -> Any:
@@ -55,7 +55,7 @@ _METHODS = (
 class Hostile(metaclass=_UnhashableType):
     """Raises on any access; its class is unhashable, and it lies about its class."""
 
-    __hash__ = None  # type: ignore[assignment] # as the name says
+    __hash__ = None  # type: ignore[assignment] # on purpose
 
     @property
     def __class__(self) -> Any:
@@ -117,7 +117,7 @@ def _raw(kind: type, content: Any) -> Any:
 class HostileError(Exception):
     """An error that raises on any access, and is false."""
 
-    __hash__ = None  # type: ignore[assignment] # as the name says
+    __hash__ = None  # type: ignore[assignment] # on purpose
 
     @property
     def __class__(self) -> Any:
@@ -156,7 +156,7 @@ class ExitingError(Exception):
 class NamelessError(Exception):
     """An exception whose class has no usable name."""
 
-    __module__ = None  # type: ignore[assignment] # as the docstring says
+    __module__ = None  # type: ignore[assignment] # on purpose
     __notes__ = 5
 
 
@@ -177,7 +177,7 @@ for _name in (
     "__iter__",
 ):
     setattr(_Text, _name, _refuse(_name))
-_Text.__hash__ = None  # type: ignore[assignment,method-assign] # likewise
+_Text.__hash__ = None  # type: ignore[assignment,method-assign] # on purpose
 
 
 class TextError(Exception):
@@ -265,7 +265,7 @@ class HostileModel(BaseModel):
 
     x: int = 1
 
-    @computed_field  # type: ignore[prop-decorator] # as pydantic has it
+    @computed_field  # type: ignore[prop-decorator] # pydantic style
     @property
     def rows(self) -> int:
         touched.append("computed_field")

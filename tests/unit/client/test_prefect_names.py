@@ -112,12 +112,12 @@ def test_a_missing_attribute_says_what_to_use(made: object) -> None:
         with pytest.raises(AttributeError, match=re.escape(advice)):
             getattr(made, name)
     with pytest.raises(AttributeError, match=f"'{kind}' object has no attribute 'nonsense'$"):
-        made.nonsense  # type: ignore[attr-defined] # noqa: B018 - as a program would
+        made.nonsense  # type: ignore[attr-defined] # noqa: B018 - as in programs
 
 
 def test_a_setting_without_a_counterpart_says_so() -> None:
     with pytest.raises(ImportError, match="flowspan has no such setting"):
-        exec("from flowspan.settings import PREFECT_UI_URL")  # noqa: S102 - as a program would
+        exec("from flowspan.settings import PREFECT_UI_URL")  # noqa: S102 - as in programs
 
 
 def test_other_names_and_modules_are_missing_as_ever() -> None:

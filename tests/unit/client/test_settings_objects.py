@@ -74,7 +74,7 @@ def test_the_name_of_a_setting_stands_for_it(key: str) -> None:
 
 def test_what_has_no_counterpart_is_no_attribute() -> None:
     with pytest.raises(AttributeError, match=r"no setting api\.key"):
-        get_current_settings().api.key  # noqa: B018 - as a program would
+        get_current_settings().api.key  # noqa: B018 - as in programs
     assert not hasattr(get_current_settings(), "server")
 
 

@@ -130,7 +130,7 @@ P = ParamSpec("P")
 Ts = TypeVarTuple("Ts")
 Bound = TypeVar("Bound", bound=Reader)
 BoundToNothing = TypeVar("BoundToNothing", bound="Nowhere")  # type: ignore[name-defined] # noqa: F821 - never defined
-Shelf = NewType("Shelf", Reader)  # type: ignore[valid-newtype] # at run time it is allowed
+Shelf = NewType("Shelf", Reader)  # type: ignore[valid-newtype] # works at run time
 BOOKS = Books()
 FILE = object()
 """Placeholder for an open file, which each test opens itself."""
@@ -407,7 +407,7 @@ def test_a_model_of_the_defining_function(recorder: Recorder, number: int, how: 
     if how == "copy":
         it = it.with_options(name="reads", retries=1)
     elif how == "pickled":
-        it = pickle.loads(pickle.dumps(it))  # noqa: S301 - made here
+        it = pickle.loads(pickle.dumps(it))  # noqa: S301 - our own pickle
     elif how == "validated again":
         it = it.with_options(validate_parameters=False).with_options(validate_parameters=True)
 

@@ -148,7 +148,7 @@ def test_the_id_may_be_awaited(recorder: Recorder) -> None:
     assert isinstance(made, UUID)
     assert made == UUID(str(made))
     assert hash(made) == hash(UUID(str(made)))
-    assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301 - what it just wrote
+    assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301 - our own pickle
     assert len(artifacts(recorder)) == 1
 
 

@@ -37,7 +37,7 @@ def test_an_asynchronous_flow_with_both_kinds_of_tasks(recorder: Recorder) -> No
 
     @flow
     def plain(x: int) -> int:
-        return double_later(x)  # type: ignore[return-value] # it runs to its end
+        return double_later(x)  # type: ignore[return-value] # runs to completion
 
     @flow
     async def outer() -> list[int]:

@@ -126,7 +126,7 @@ def test_the_caller_of_a_task_gets_the_state_that_it_returned() -> None:
         assert isinstance(end, ReturnedState)
         assert end.given() is end
         assert (end.type, end.data) == (state.type, state.data)
-        copied = pickle.loads(pickle.dumps(end.renamed(name="Mine")))  # noqa: S301 - our own
+        copied = pickle.loads(pickle.dumps(end.renamed(name="Mine")))  # noqa: S301 - our own pickle
         assert copied.given() is copied
         assert copied.name == "Mine"
 

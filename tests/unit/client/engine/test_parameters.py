@@ -72,7 +72,7 @@ def test_defaults_are_filled_in_validated_and_coerced() -> None:
     assert type(bind(function, 1)["d"]) is float
     assert bind(function, 1, validate=False)["b"] == "5"
 
-    def refused(a: int = None) -> None: ...  # type: ignore[assignment] # noqa: RUF013 - as many write it
+    def refused(a: int = None) -> None: ...  # type: ignore[assignment] # noqa: RUF013 - common style
 
     with pytest.raises(ParameterError, match=r"'a': .*, which is its default"):
         bind(refused)

@@ -105,7 +105,7 @@ class HostileColour(enum.Enum):
     def value(self) -> Any:
         return _refuse("value")()
 
-    __str__ = __repr__ = __format__ = __hash__ = _refuse("method of an enum")  # type: ignore[assignment] # as it says
+    __str__ = __repr__ = __format__ = __hash__ = _refuse("method of an enum")  # type: ignore[assignment] # on purpose
 
 
 class KeyedByHostile(dict[Any, Any]):
@@ -156,7 +156,7 @@ class OfHostileMeta(metaclass=HostileMeta):
     x: int = 1
 
 
-OfHostileMeta.is_closed = True  # type: ignore[attr-defined] # as the metaclass has it
+OfHostileMeta.is_closed = True  # type: ignore[attr-defined] # set on purpose
 
 
 _UTC_NOON = dt.datetime(2026, 1, 2, 12, tzinfo=dt.UTC)
@@ -237,11 +237,11 @@ class AnyModel(BaseModel):
 class Pathless:
     """A class with every protocol that recording used in the past."""
 
-    __fspath__ = model_dump = isoformat = __str__ = __repr__ = _refuse("protocol")  # type: ignore[assignment] # as it says
+    __fspath__ = model_dump = isoformat = __str__ = __repr__ = _refuse("protocol")  # type: ignore[assignment] # on purpose
 
 
 class OwnUUID(uuid.UUID):
-    __str__ = __int__ = __repr__ = _refuse("UUID")  # type: ignore[assignment] # as it says
+    __str__ = __int__ = __repr__ = _refuse("UUID")  # type: ignore[assignment] # on purpose
     hex = property(_refuse("hex"))
 
 
@@ -251,11 +251,11 @@ def test_a_subclass_of_uuid() -> None:
 
 
 class OwnFraction(fractions.Fraction):
-    __str__ = __repr__ = _refuse("Fraction")  # type: ignore[assignment] # as it says
+    __str__ = __repr__ = _refuse("Fraction")  # type: ignore[assignment] # on purpose
 
 
 class OwnAddress(ipaddress.IPv4Address):
-    __str__ = __repr__ = __int__ = _refuse("IPv4Address")  # type: ignore[assignment] # as it says
+    __str__ = __repr__ = __int__ = _refuse("IPv4Address")  # type: ignore[assignment] # on purpose
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ class Outer(BaseModel):
     hidden: str = Field(default="hush", exclude=True)
     _private: str = "hush"
 
-    @computed_field  # type: ignore[prop-decorator] # as pydantic has it
+    @computed_field  # type: ignore[prop-decorator] # pydantic style
     @property
     def rows(self) -> int:
         return _refuse("computed")()
@@ -441,7 +441,7 @@ class MadeOf:
         self.made = x
 
 
-MadeOf.x = property(lambda self: self.made)  # type: ignore[misc, assignment] # as some have it
+MadeOf.x = property(lambda self: self.made)  # type: ignore[misc, assignment] # as in some programs
 
 
 def test_a_model_is_recorded_by_its_stored_fields() -> None:
@@ -573,12 +573,12 @@ def test_flows_and_subflows_run_no_code_of_their_arguments(
 # --- messages -------------------------------------------------------------------------------------
 
 
-class Silent(Exception):  # noqa: N818 - what it is
+class Silent(Exception):  # noqa: N818 - not an error
     def __str__(self) -> str:
         return ""
 
 
-class Interrupting(Exception):  # noqa: N818 - what it does
+class Interrupting(Exception):  # noqa: N818 - not an error
     def __str__(self) -> str:
         raise KeyboardInterrupt
 

@@ -9,7 +9,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle  # type: ignore[import-untyped] # it has no types
+import cloudpickle  # type: ignore[import-untyped] # untyped
 import pytest
 from tests.unit.client.keys.test_identity import POLICIES, Loader, key
 

@@ -37,7 +37,7 @@ def times_table(value: int) -> int:
 
 
 def times_settings(value: int) -> int:
-    return value * SETTINGS.factor  # type: ignore[no-any-return] # it is an int
+    return value * SETTINGS.factor  # type: ignore[no-any-return] # an int
 
 
 def times_config(value: int) -> int:
@@ -303,7 +303,7 @@ def test_which_attributes_a_function_changes_is_seen_in_its_code() -> None:
         others.at = 1
         others.seen.append(self.plain)
         others.cache["a"]["b"] = 1
-        del FACTOR.gone  # type: ignore[attr-defined] # it is not called
+        del FACTOR.gone  # type: ignore[attr-defined] # never called
 
     assert changed_attributes(function.__code__) == {
         *(("self", "n"), ("self", "read"), ("others", "at"), ("others", "seen")),

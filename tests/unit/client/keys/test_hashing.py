@@ -165,7 +165,7 @@ class Model(BaseModel):
     x: int = 1
     _private: int = PrivateAttr(default=0)
 
-    @computed_field  # type: ignore[prop-decorator] # as pydantic has it
+    @computed_field  # type: ignore[prop-decorator] # pydantic style
     @functools.cached_property
     def twice(self) -> int:
         return 2 * self.x

@@ -13,7 +13,7 @@ import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle  # type: ignore[import-untyped] # it has no types
+import cloudpickle  # type: ignore[import-untyped] # untyped
 import pytest
 
 from flowspan import task
@@ -510,7 +510,7 @@ def test_methods_of_an_enumeration_count() -> None:
 def in_the_program(table: Any) -> Any:
     """Return a task from code that is executed in a copy of the program's namespace."""
     namespace = {**vars(sys.modules["__main__"]), "TABLE": table}
-    exec("def load(day): return TABLE, day", namespace)  # noqa: S102 - see above
+    exec("def load(day): return TABLE, day", namespace)  # noqa: S102 - like a program
     return task(namespace["load"])
 
 
@@ -562,7 +562,7 @@ def test_the_first_pickle_of_an_object_makes_no_other_class() -> None:
 
 
 def test_a_partial_that_was_looked_at_is_the_same() -> None:
-    class Derived(functools.partial):  # type: ignore[type-arg] # it is any
+    class Derived(functools.partial):  # type: ignore[type-arg] # any type
         pass
 
     for kind in (functools.partial, Derived):

@@ -7,7 +7,7 @@ import pickle
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle  # type: ignore[import-untyped] # it has no types
+import cloudpickle  # type: ignore[import-untyped] # untyped
 import pytest
 from tests.unit.client.keys.test_identity import POLICIES, key
 
@@ -61,7 +61,7 @@ class Slotted:
         return self.fn(day)
 
 
-class Derived(functools.partial):  # type: ignore[type-arg] # it is any
+class Derived(functools.partial):  # type: ignore[type-arg] # any type
     pass
 
 

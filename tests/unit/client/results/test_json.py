@@ -267,7 +267,7 @@ class ListOf(list[int]):
 
 
 @dataclass
-class Problem(Exception):  # noqa: N818 - what it is
+class Problem(Exception):  # noqa: N818 - not an error
     x: int = 0
 
 
@@ -355,7 +355,7 @@ FAITHFUL: dict[str, Any] = {
     "fields set in a plain generic": Box(of=1),
     "fields set of frozen ones": {"a": Frozen(b=1)},
     "fields set of sets": Group(of=frozenset({Frozen(a=0, b=1), Frozen(a=2, b=1)})),
-    "fields set of extra ones": OpenDefaults(z=1),  # type: ignore[call-arg] # what this is about
+    "fields set of extra ones": OpenDefaults(z=1),  # type: ignore[call-arg] # under test
     "fields set in dataclasses": [Checked(Defaults(a=0)), SlottedAround(Defaults(b=1))],
     "fields set in a dataclass in a model": AroundDataclass(of=Checked(Defaults(a=0))),
     "root": Numbers([1]),
@@ -428,7 +428,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "excluded and required": (Required(x=1, y=2), "Required would not come back"),
     "private": (private(5), "Private would not come back"),
     "secret": (Secret(password=SecretStr("x")), "Secret would not come back"),
-    "extra": (Extra(day=dt.date(2026, 1, 1)), "Extra would not"),  # type: ignore[call-arg] # this
+    "extra": (Extra(day=dt.date(2026, 1, 1)), "Extra would not"),  # type: ignore[call-arg] # under test
     "a field of any model": (AnyModel(value=Aliased(theX=1)), "AnyModel would not come back"),
     "fields set in a set": (Group(of=frozenset({Frozen(a=0)})), "Group would not come back"),
     "items of a dataclass": (listed(1), "ListOf has no form"),

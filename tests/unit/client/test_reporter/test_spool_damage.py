@@ -253,7 +253,7 @@ def assert_is_one_spools_trouble(home: Path, make: Callable[[Path], object]) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flowspan.reporter.spool.orphans.Drain", NoDrain)
         patch.setattr("flowspan.reporter.spool.orphans.resolve_address", lambda _: None)
-        adopt_spools(config, None)  # type: ignore[arg-type] # the stand-in needs none
+        adopt_spools(config, None)  # type: ignore[arg-type] # unused by the fake
         assert [each for each in tried if each in sessions] == sessions
         tried.clear()
         results = push_spools(config)

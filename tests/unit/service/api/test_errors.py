@@ -23,7 +23,7 @@ ERRORS = [
 
 
 def test_every_reason_of_the_proto_has_a_code() -> None:
-    names = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118 - no dict
+    names = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118 - not dict
     assert set(CODES) == names - {"UNSPECIFIED"}
 
 
