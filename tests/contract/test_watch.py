@@ -210,8 +210,8 @@ def test_promise_watch_snapshot_is_exact_while_runs_change(
 def test_promise_watch_is_gapless_though_much_else_happened_meanwhile(
     harness: Harness, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The watch must not miss the end of a tree when a bounded scan stops before it."""
-    monkeypatch.setattr(reads, "SCAN_LIMIT", 5)
+    """The end of a tree is not taken for seen because a look did not get so far."""
+    monkeypatch.setattr(transitions, "SCAN_LIMIT", 5)
     root = new_id()
     stream = ReportStream(harness.channel)
     stream.wait_for_ack(stream.report(created(root)))

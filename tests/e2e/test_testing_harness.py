@@ -143,7 +143,7 @@ def test_settings_for_a_block(flowspan_harness: Harness) -> None:
     [
         ({"logging_levle": "INFO"}, "did you mean 'logging_level'"),
         ({"logging_level": "LOUD"}, "FLOWSPAN_LOGGING_LEVEL='LOUD'"),
-        ({"home": "/tmp"}, "a home of its own"),  # noqa: S108 - rejected anyway
+        ({"home": "/tmp"}, "its own service and home"),  # noqa: S108 - it is refused
     ],
 )
 def test_wrong_settings(settings: dict[str, Any], message: str) -> None:

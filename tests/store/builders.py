@@ -190,8 +190,8 @@ def move(store: SqlStore, run_id: str, *state_types: int) -> None:
 
 
 def delete_tree(uow: UnitOfWork, run_id: str) -> int:
-    """Delete a run and all runs below it; return the number of deleted runs."""
-    run = uow.run(run_id)
+    """Delete a run with all that it called; return how many there were."""
+    run = uow.runs.get(run_id)
     if run is None:
         return 0
     uow.deletions.begin(run)

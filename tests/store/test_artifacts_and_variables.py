@@ -1,4 +1,4 @@
-"""Artifacts and variables, on both databases."""
+"""Artifacts and variables, over both databases."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 def ids(store: SqlStore, **query: object) -> list[str]:
-    """Return the ids of all artifacts of a query, read in pages of two."""
+    """The ids of all artifacts of a query, read in pages of two."""
     found: list[str] = []
     after = None
     while True:
-        page = store.list_artifacts(ArtifactQuery(**query, after_id=after, limit=2))  # type: ignore[arg-type] # from the caller
+        page = store.artifacts.list(ArtifactQuery(**query, after_id=after, limit=2))  # type: ignore[arg-type] # the caller's
         found += [each.id for each in page.items]
         if not page.has_more:
             return found
@@ -40,7 +40,7 @@ def ids(store: SqlStore, **query: object) -> list[str]:
 
 
 def latest(store: SqlStore, prefix: str = "") -> list[tuple[str | None, str]]:
-    """Return key and id of the latest artifacts, read in pages of two."""
+    """Key and id of the latest artifacts, read in pages of two."""
     found: list[tuple[str | None, str]] = []
     after = None
     while True:
@@ -110,9 +110,9 @@ def test_an_artifact_may_change_after_it_was_written_in_the_same_transaction(
         uow.artifacts.get(artifact.id)
         uow.artifacts.put(artifact)
         assert (
-            uow.open_runs_of(new_id(), limit=1, limit_bytes=1).items == []
-        )  # A query, which flushes everything.
-        uow.put_artifact(changed)
+            uow.runs.open_of(new_id(), limit=1, limit_bytes=1).items == []
+        )  # a query, for which everything is written
+        uow.artifacts.put(changed)
 
     do(store, put_twice)
     assert store.artifacts.list(ArtifactQuery()).items == [changed]
@@ -156,7 +156,7 @@ def test_lists_are_sorted_paged_and_filtered(store: SqlStore) -> None:
 def test_the_latest_of_each_key(store: SqlStore) -> None:
     history = [an_artifact(key="b") for _ in range(5)]
     others = [an_artifact(key=key) for key in ("a", "b-2", "c", "z")]
-    # The order of arrival does not matter.
+    # The order of arrival does not count.
     put_artifacts(store, *reversed(history))
     put_artifacts(store, an_artifact(), *others)
     newest = history[-1].id
@@ -239,7 +239,7 @@ def test_variables_are_listed_by_name(store: SqlStore) -> None:
         found: list[str] = []
         after = None
         while True:
-            page = store.list_variables(VariableQuery(**query, after_name=after, limit=2))  # type: ignore[arg-type] # from the caller
+            page = store.variables.list(VariableQuery(**query, after_name=after, limit=2))  # type: ignore[arg-type] # the caller's
             found += [each.name for each in page.items]
             if not page.has_more:
                 return found

@@ -38,8 +38,8 @@ def store(path: Path, open_url: Callable[..., SqlStore]) -> SqlStore:
 
 
 def refused(store: SqlStore) -> str:
-    """Return the error of an operation."""
-    error = store.submit(Op(lambda uow: uow.add_run(a_run()))).exception(60)
+    """What an operation is told."""
+    error = store.submit(Op(lambda uow: uow.runs.add(a_run()))).exception(60)
     assert isinstance(error, StoreUnavailableError), error
     return str(error)
 

@@ -110,9 +110,9 @@ class Forest:
     def check(self) -> None:
         """Check that each remaining run has its whole history and its parents."""
         for run in self.tree:
-            found = self.store.get_run(run.kind, run.id)
-            history = self.store.transitions(run.id)
-            assert (found is None) == (history == []), "part of a deleted run is left"
+            found = self.store.runs.get(run.kind, run.id)
+            history = self.store.transitions.of_run(run.id)
+            assert (found is None) == (history == []), "a part of a run is left"
             if found is None:
                 continue
             assert [each.ordinal for each in history] == [*range(1, found.transition_count + 1)]

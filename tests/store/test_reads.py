@@ -338,8 +338,8 @@ def test_logs_are_filtered_and_ordered(
         )
         for number in range(42)
     ]
-    do(store, lambda uow: uow.add_logs(entries))
-    for scan_limit in (1, 5, 50_000):  # One call may scan fewer records than there are.
+    do(store, lambda uow: uow.logs.add(entries))
+    for scan_limit in (1, 5, 50_000):  # a call may look through fewer records than there are
         monkeypatch.setattr("flowspan_service.stores.logs.SCAN_LIMIT", scan_limit)
         for run, include in ((family.all[0], True), (family.all[1], True), (family.all[0], False)):
             inside = set(family.under(run)) if include else {run.id}

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def refused(store: SqlStore) -> StoreUnavailableError:
-    """Return the error of an operation while the trouble lasts."""
-    error = store.submit(Op(lambda uow: uow.add_run(a_run()))).exception(60)
+    """What an operation gets while the trouble lasts."""
+    error = store.submit(Op(lambda uow: uow.runs.add(a_run()))).exception(60)
     assert isinstance(error, StoreUnavailableError), error
     return error
 
@@ -79,8 +79,8 @@ def test_a_full_disk_is_explained_and_outlived(
     error = store.submit(Op(lambda uow: uow.logs.add(big))).exception(60)
     assert isinstance(error, StoreUnavailableError)
     assert "full" in str(error)
-    # The limit ended with the discarded connection: there is space again.
-    store.submit(Op(lambda uow: uow.add_logs(big))).result(60)
+    # The limit went with the connection that was given up: there is space again.
+    store.submit(Op(lambda uow: uow.logs.add(big))).result(60)
     move(store, run.id, StateType.RUNNING)
     assert [one.ordinal for one in store.transitions.of_run(run.id)] == [1, 2]
 
@@ -122,7 +122,7 @@ def test_an_administrator_who_ends_the_connections_is_outlived(
         assert all(readers.map(read, range(32))), "only the writer may report a lost connection"
     assert "PostgreSQL" in str(refused(store))
     move(store, run.id, StateType.RUNNING)
-    assert store.get_run(RunKind.FLOW, run.id).position == 2  # type: ignore[union-attr] # it exists
+    assert store.runs.get(RunKind.FLOW, run.id).position == 2  # type: ignore[union-attr] # it is there
     store.close()
     gc.collect()  # An unclosed connection is reported here and not in a later test.
 

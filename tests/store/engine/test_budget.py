@@ -274,8 +274,10 @@ def test_the_payloads_of_the_runs_that_are_remembered_are_bounded(
     for run in runs:
         add_runs(store, [run])
         assert is_bounded()
-    for run in runs:  # An open state may have a result and a failure as well.
-        wish = Wish(a_state(StateType.RUNNING, result=data, failure=data), 1, Cause.REPORTED)
+    for run in runs:  # an open state may have a result and a failure, too
+        proposed = ProposedTransition(
+            a_state(StateType.RUNNING, result=data, failure=data), 1, Cause.REPORTED
+        )
         sequence = runs.index(run) + 1
         store.submit(a_report(session_id, sequence, (run.id, proposed))).result(60)
         assert is_bounded()

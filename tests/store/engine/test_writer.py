@@ -1,4 +1,4 @@
-"""The writer: the guarantees of a commit, whatever fails around it."""
+"""The writer: what is promised of a commit, whatever goes wrong around it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Fault:
 
 
 def adding(run: Run) -> Op:
-    """Return an operation that adds the run if missing; its result says whether the run was new."""
+    """Adds the run if it is not there; says whether it was new."""
 
     def add(uow: UnitOfWork) -> bool:
         if uow.runs.get(run.id) is not None:
@@ -90,7 +90,7 @@ def test_promise_acked_is_durable_once_the_future_is_done(
     future = store.submit(adding(run))
     assert future.result(60) is True
     assert committed[:2] == [BEFORE_COMMIT, AFTER_COMMIT]
-    # Visible to a connection that shares nothing with the writer's.
+    # Seen by a connection that shares nothing with the writer's.
     assert is_there(open_url(store_url), run)
 
 
@@ -108,7 +108,7 @@ def test_promise_exactly_once_when_a_commit_fails_to_the_caller(
     with pytest.raises(StoreUnavailableError, match="injected"):
         store.submit(operation).result(60)
     assert is_there(store, run) is (point == AFTER_COMMIT)
-    # The caller cannot know the outcome, and retries.
+    # The caller cannot know, and does it again.
     again = adding(a_run(id=run.id, parent=parent, kind=RunKind.FLOW))
     assert store.submit(again).result(60) is (point == BEFORE_COMMIT)
     assert [one.ordinal for one in store.transitions.of_run(run.id)] == [1]
@@ -147,8 +147,8 @@ def test_an_operation_that_the_database_refuses_fails_alone(store: SqlStore) -> 
     gate = Gate(store)
     run = a_run()
     good = store.submit(adding(run))
-    # The operation does not check for the run, so that the database must reject it.
-    bad = store.submit(Op(lambda uow: uow.add_run(a_run(run_name=None))))
+    # Does not look whether the run is there: the database must object.
+    bad = store.submit(Op(lambda uow: uow.runs.add(a_run(run_name=None))))
     other = store.submit(adding(a_run()))
     gate.open()
     with pytest.raises(Exception, match=r"(?i)null|encode"):
@@ -188,7 +188,7 @@ def test_promise_creating_is_idempotent_for_64_creators_at_once(store: SqlStore)
 
 
 def test_64_threads_lose_and_double_nothing(store: SqlStore) -> None:
-    """Each thread increments a session's counter; positions are gapless, each run exists once."""
+    """Each thread counts a session up; positions have no gap and every run is there once."""
     sessions = [a_session() for _ in range(64)]
 
     def work(number: int) -> list[str]:
@@ -345,7 +345,7 @@ def renew(uow: UnitOfWork, session_id: str) -> None:
 def test_another_process_that_writes_is_noticed(
     store_url: str, open_url: Callable[..., SqlStore]
 ) -> None:
-    """Two stores over one database act as two service processes: neither trusts a stale cache."""
+    """Two stores over one database stand for two service processes: none trusts a stale memory."""
     one, two = open_url(store_url), open_url(store_url)
     run, session = a_run(), a_session()
     add_runs(one, [run])

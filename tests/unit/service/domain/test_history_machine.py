@@ -1,8 +1,8 @@
 """Promise 4, legal histories: the rules against an independently written model.
 
-The model keeps the whole history of a run and judges each proposal by it; the rules see only the
-row of the run. For any proposals in any order, both must agree, and the times, attempts and counts
-of the row must follow from the history.
+The model keeps the whole history of a run and judges a proposal by that alone; the rules see the
+row of the run. Both must agree on any proposals in any order, and the times, attempts and counts in
+the row must follow from the history.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Model:
     def last(self) -> Entry:
         return self.history[-1]
 
-    def answer(self, wish: Entry) -> str:
-        """Return ACCEPTED, DUPLICATE, REJECTED or ABORT."""
+    def answer(self, proposed: Entry) -> str:
+        """ACCEPTED, DUPLICATE, REJECTED or ABORT."""
         last = self.last
         if proposed.attempt < last.attempt:
             return "ABORT"
@@ -82,7 +82,7 @@ class Model:
 
 
 class HistoryMachine(RuleBasedStateMachine):
-    """Random proposals, mostly close to the run's current state."""
+    """Proposals at random, mostly near what the run is doing."""
 
     @initialize(first=st.sampled_from(sorted(WAITING)))
     def create(self, first: str) -> None:

@@ -52,8 +52,8 @@ def store() -> WatchedStore:
 
 
 async def rounds_until(store: WatchedStore, done: Callable[[], bool], step_s: float) -> None:
-    """Run the reaper and advance the time until the condition holds."""
-    reaper = Reaper(store, store.clock, LiveSessions(), TERMS)
+    """Lets the reaper run, and time pass, until something is done."""
+    reaper = Reaper(store, store.clock, ConnectedSessions(), TERMS)
     fails, store.fails = store.fails, 0
     await reaper.reap()
     store.fails = fails
