@@ -103,7 +103,7 @@ def main() -> None:
     process = ProcessContext(
         events.append,
         flush=lambda: None,
-        on_cancel=lambda run_id, cancel: None,
+        watch_commands=lambda run_id, inbox: None,
         forget=lambda run_id: None,
     )
     before = set_process(process)

@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     ignore: Callable[..., None] = lambda *_: None  # noqa: E731 - shorter
-    set_process(ProcessContext(ignore, flush=ignore, on_cancel=ignore, forget=ignore))
+    set_process(ProcessContext(ignore, flush=ignore, watch_commands=ignore, forget=ignore))
     figures = measure()
     if options.json:
         print(json.dumps(figures))

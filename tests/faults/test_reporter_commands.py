@@ -20,6 +20,7 @@ from tests.support.queries import flow_history, flow_runs, logs, wait_until
 from tests.support.reporting import ReportStream
 
 from flowspan.config import Config
+from flowspan.core.commands import CANCEL, Command
 from flowspan.core.events import STATE, FailureInfo
 from flowspan.reporter import Reporter
 from flowspan.v1 import flow_run_service_pb2, flow_run_service_pb2_grpc, state_pb2
@@ -41,15 +42,17 @@ def reporter(service: ServiceProcess, flowspan_home: Path) -> Iterator[Reporter]
 
 
 class Stopped:
-    """A recorder for the callback of `on_cancel`."""
+    """Takes the commands of a run."""
 
     def __init__(self) -> None:
         self.reason = ""
         self.is_set = threading.Event()
 
-    def __call__(self, reason: str) -> None:
-        self.reason = reason
+    def __call__(self, command: Command) -> bool:
+        assert command.kind == CANCEL
+        self.reason = command.payload
         self.is_set.set()
+        return True
 
 
 def cancel(service: ServiceProcess, run_id: str) -> None:
@@ -64,8 +67,8 @@ def test_a_run_is_told_to_stop_when_somebody_asks_for_it(
 ) -> None:
     run_id, other_id = Journal(reporter).begin(), Journal(reporter).begin()
     stopped, other = Stopped(), Stopped()
-    reporter.on_cancel(run_id, stopped)
-    reporter.on_cancel(other_id, other)
+    reporter.watch_commands(run_id, stopped)
+    reporter.watch_commands(other_id, other)
     assert reporter.flush(TIMEOUT_S).acked
     cancel(service, run_id)
     assert stopped.is_set.wait(TIMEOUT_S)
@@ -80,7 +83,7 @@ def test_a_run_is_told_to_stop_after_a_reconnect(
     assert reporter.flush(TIMEOUT_S).acked
     cancel(service, run_id)
     stopped = Stopped()
-    reporter.on_cancel(run_id, stopped)
+    reporter.watch_commands(run_id, stopped)
     service.restart()
     assert stopped.is_set.wait(TIMEOUT_S)
 
@@ -90,14 +93,14 @@ def test_a_run_that_was_forgotten_or_stops_badly_harms_nobody(
 ) -> None:
     forgotten, bad = Journal(reporter).begin(), Journal(reporter).begin()
 
-    def fail(reason: str) -> None:
-        raise RuntimeError(reason)
+    def fail(command: Command) -> bool:
+        raise RuntimeError(command.payload)
 
     stopped = Stopped()
-    reporter.on_cancel(forgotten, stopped)
+    reporter.watch_commands(forgotten, stopped)
     reporter.forget(forgotten)
     reporter.forget(forgotten)
-    reporter.on_cancel(bad, fail)
+    reporter.watch_commands(bad, fail)
     assert reporter.flush(TIMEOUT_S).acked
     cancel(service, forgotten)
     cancel(service, bad)
@@ -112,7 +115,7 @@ def test_a_run_that_was_deleted_is_told_to_stop(
 ) -> None:
     run_id = Journal(reporter).begin()
     stopped = Stopped()
-    reporter.on_cancel(run_id, stopped)
+    reporter.watch_commands(run_id, stopped)
     assert reporter.flush(TIMEOUT_S).acked
     flow_run_service_pb2_grpc.FlowRunServiceStub(service.channel).DeleteFlowRun(
         flow_run_service_pb2.DeleteFlowRunRequest(id=run_id, force=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from flowspan.config import Config
     from flowspan.connection.read_your_writes import Wait
+    from flowspan.core.commands import Inbox
     from flowspan.core.events import Emit, Event
     from flowspan.core.run import Run
     from flowspan.core.states import State
@@ -45,7 +46,7 @@ class ProcessContext(EngineIO):
         give_up: Ends the flushes that wait for an unreachable service.
         wait_stored: Waits, up to a timeout, until a given service has acknowledged every emitted
             event.
-        on_cancel: Registers a function that gets the reason when the service cancels a run.
+        watch_commands: Registers the inbox of a run for the service's commands.
         forget: Removes that registration.
         log_prints: The default of `log_prints` for flows and tasks that do not set it.
         result_policy: The default result policy; None stores no results.
@@ -62,12 +63,12 @@ class ProcessContext(EngineIO):
         "give_up",
         "log_prints",
         "new_id",
-        "on_cancel",
         "reporter",
         "result_policy",
         "task_runner",
         "wait_at_exit",
         "wait_stored",
+        "watch_commands",
     )
 
     def __init__(
@@ -75,7 +76,7 @@ class ProcessContext(EngineIO):
         emit: Emit,
         *,
         flush: Callable[[], object],
-        on_cancel: Callable[[str, Callable[[str], None]], None],
+        watch_commands: Callable[[str, Inbox], object],
         forget: Callable[[str], None],
         log_prints: bool = False,
         result_policy: ResultPolicy | None = None,
@@ -86,7 +87,7 @@ class ProcessContext(EngineIO):
         self.new_id = IdMaker(clock.now_ns, random.SystemRandom().getrandbits, threading.Lock())
         self.now_ns = self.new_id.now_ns = clock.wall_clock()
         self.flush = flush
-        self.on_cancel = on_cancel
+        self.watch_commands = watch_commands
         self.forget = forget
         self.log_prints = log_prints
         self.result_policy = result_policy
@@ -230,7 +231,7 @@ def _make_process() -> ProcessContext:
         process = ProcessContext(
             reporter.emit,
             flush=lambda: reporter.flush(settings.flush_timeout_s),
-            on_cancel=reporter.on_cancel,
+            watch_commands=reporter.watch_commands,
             forget=reporter.forget,
             log_prints=settings.logging_log_prints,
             result_policy=ResultPolicy(persist=True) if settings.persist_results else None,

@@ -18,8 +18,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from flowspan import clock
+from flowspan.core.commands import CANCEL, Command
 from flowspan.exceptions import FlowspanError, ServiceUnavailableError
 from flowspan.reporter.backlog import MAX_SENT_BYTES, Backlog
+from flowspan.reporter.commands import decode
 from flowspan.reporter.encoding.events import GOODBYE_FRAME, HEARTBEAT_FRAME, batch_frame
 from flowspan.reporter.intake import NO_CONNECTION_YET
 from flowspan.reporter.spool.orphans import adopt_spools
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from flowspan.reporter.intake import Intake
     from flowspan.reporter.transport.session import WelcomeInfo
     from flowspan.reporter.transport.stream import Link
-    from flowspan.v1 import report_pb2, verdict_pb2
+    from flowspan.v1 import verdict_pb2
 
 logger = logging.getLogger("flowspan.reporter")
 
@@ -93,7 +95,7 @@ class Loop:
         config: Config,
         session_id: str,
         intake: Intake,
-        stop_run: Callable[[str, str], None],
+        deliver: Callable[[Command], object],
         *,
         secret: bytes,
     ) -> None:
@@ -103,7 +105,7 @@ class Loop:
             config: The settings.
             session_id: The session to report in.
             intake: The source of events.
-            stop_run: Called with a run's id and a reason when the service wants a run to stop.
+            deliver: Called with each command of the service to a run.
             secret: Proves to the service that the session belongs to this process.
         """
         self.idle = False
@@ -116,7 +118,7 @@ class Loop:
         self.has_warned = False
         self._config = config
         self._intake = intake
-        self._stop_run = stop_run
+        self._deliver = deliver
         self._link: Link | None = None
         self._wake_reader, self._wake_writer = os.pipe()
         for handle in (self._wake_reader, self._wake_writer):
@@ -421,14 +423,16 @@ class Loop:
                 for verdict in response.ack.verdicts:
                     self._take_verdict(verdict)
             elif frame == "command":
-                self._take_command(response.command)
+                command = decode(response.command)
+                if command is not None:
+                    self._deliver(command)
         if link.ended is not None:
             raise link.ended
 
     def _take_verdict(self, verdict: verdict_pb2.Verdict) -> None:
         if verdict.kind == _VERDICT_ABORT:
             self._say_verdict("stopping run %s: %s (%s)", verdict)
-            self._stop_run(verdict.run_id, verdict.reason)
+            self._deliver(Command(CANCEL, verdict.run_id, verdict.reason))
         elif verdict.kind == _VERDICT_REJECTED and verdict.run_id:
             self._say_verdict("the service rejected an event of run %s: %s (%s)", verdict)
         elif verdict.kind == _VERDICT_REJECTED and verdict.rule != _EVENT_IS_KNOWN:
@@ -454,11 +458,6 @@ class Loop:
         logger.log(level, text, verdict.run_id, verdict.reason, verdict.rule)
         if said == _MAX_VERDICTS_SAID:
             logger.warning("further answers by the rule %s are not logged", verdict.rule)
-
-    def _take_command(self, command: report_pb2.Command) -> None:
-        if command.WhichOneof("command") == "cancel_run":
-            self._stop_run(command.cancel_run.run_id, command.cancel_run.reason)
-        # Drain needs no action: the service ends the stream, and the session is resumed.
 
     # Building and sending.
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan import clock
 from flowspan.config import get_config
+from flowspan.core.commands import CANCEL, Command
 from flowspan.core.events import LOG, STATE
 from flowspan.exceptions import FlowspanError
 from flowspan.reporter.intake import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from flowspan.config import Config
     from flowspan.connection.address import Address
+    from flowspan.core.commands import Inbox
     from flowspan.core.events import Event
     from flowspan.reporter.loop import Loop
     from flowspan.reporter.transport.session import WelcomeInfo
@@ -84,7 +86,7 @@ class Reporter:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._stoppers: dict[str, Callable[[str], None]] = {}
+        self._inboxes: dict[str, Inbox] = {}
         self._intake = Intake()
         self._states = self._intake.states
         self._loop: Loop | None = None
@@ -257,18 +259,18 @@ class Reporter:
             return None
         return loop.welcome
 
-    def on_cancel(self, run_id: str, stop: Callable[[str], None]) -> None:
-        """Register a callback for when the service wants a run to stop; it receives a reason.
+    def watch_commands(self, run_id: str, inbox: Inbox) -> None:
+        """Deliver the service's commands to a run to its inbox, until `forget`.
 
-        This happens if a user cancels the run, or if the service accepts no more events of it,
-        because a newer attempt exists or the run was deleted. The callback runs in the reporter's
-        thread and must return at once. Each run has one callback; the last one registered wins.
+        Also, if the service accepts no more events of the run, because a newer attempt exists or
+        the run was deleted, its inbox receives a CANCEL. The inbox is called in the reporter's
+        thread and must return at once. Each run has one inbox; the last one registered wins.
         """
-        self._stoppers[run_id] = stop
+        self._inboxes[run_id] = inbox
 
     def forget(self, run_id: str) -> None:
-        """Remove the callback registered by `on_cancel`; no-op without one."""
-        self._stoppers.pop(run_id, None)
+        """Remove the inbox registered by `watch_commands`; no-op without one."""
+        self._inboxes.pop(run_id, None)
 
     def close(self, timeout_s: float | None = None) -> FlushOutcome:
         """Flush, send Goodbye and end the thread. A later event begins a new session.
@@ -301,8 +303,8 @@ class Reporter:
 
     @property
     def has_runs(self) -> bool:
-        """True if cancellable runs have not ended."""
-        return bool(self._stoppers)
+        """True if runs that take commands have not ended."""
+        return bool(self._inboxes)
 
     def retire(self, reason: str) -> None:
         """Stop the unfinished runs, and close; later events are dropped.
@@ -310,14 +312,14 @@ class Reporter:
         Args:
             reason: The reason given for cancelling the runs.
         """
-        stoppers = self._stoppers
-        for run_id in list(stoppers):
-            self._stop_run(run_id, reason)
+        inboxes = self._inboxes
+        for run_id in list(inboxes):
+            self._deliver(Command(CANCEL, run_id, reason))
         try:
             self.close()
         finally:
             self._is_retired = True
-            self._stoppers = stoppers  # for has_runs
+            self._inboxes = inboxes  # for has_runs
 
     def _get_config(self) -> Config:
         if self._config is None:
@@ -363,7 +365,7 @@ class Reporter:
                 self._get_config(),
                 self.session_id,
                 self._intake,
-                self._stop_run,
+                self._deliver,
                 secret=self.session_secret,
             )
             try:
@@ -408,14 +410,14 @@ class Reporter:
         while self._intake.is_overfull and clock.monotonic() < deadline:
             clock.sleep(_SLOW_DOWN_STEP_S)
 
-    def _stop_run(self, run_id: str, reason: str) -> None:
-        stop = self._stoppers.get(run_id)
-        if stop is None:
+    def _deliver(self, command: Command) -> None:
+        inbox = self._inboxes.get(command.run_id)
+        if inbox is None:
             return
         try:
-            stop(reason)
+            inbox(command)
         except Exception:
-            logger.exception("run %s could not be stopped", run_id)
+            logger.exception("run %s failed to handle %r", command.run_id, command.kind)
 
     def _say_what_is_missing(self, loop: Loop, *, is_spooled: bool, timeout_s: float) -> None:
         """Log the missing events and the remedy, once for each outage."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flowspan.core.failures import error_text
 from flowspan.core.values.inspection import is_instance
+from flowspan.drivers.cancellation.control import RunControl
 from flowspan.exceptions import RunTimeout, TerminationSignal
 from flowspan.logging.capture import note
 
@@ -32,7 +33,7 @@ def cancel_with(
     key: object = None,
     interrupt: Callable[[], object] | None = None,
 ) -> Iterator[None]:
-    """Lets the service cancel a run while the block runs.
+    """Let a run take the service's commands while the block runs.
 
     Args:
         process: The process.
@@ -43,7 +44,7 @@ def cancel_with(
     scope = run.scope
     if interrupt is not None:
         scope.add_interrupt(key, interrupt)
-    process.on_cancel(run.record.id, scope.cancel)
+    process.watch_commands(run.record.id, RunControl(run).take)
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ To the worker:
 - ``(SETUP, sys_path, (sys_argv, program_name), number, config, clock_offset_ns, otlp_endpoint)``
 - ``(CALL, call_id, call)``, a `Call`; then the pickled ``(args, kwargs)``
 - ``(STOP, call_id, reason, deadline_of)``: cancels the call, like `CancelScope.cancel`
-- ``(CANCEL, run_id, reason)``: the service cancels a run that the worker watches
+- ``(COMMAND, command)``: a `Command` of the service to a run that the worker watches
 - ``(FLUSHED, number)``: the answer to FLUSH
 - ``(EXIT,)``
 
@@ -28,7 +28,7 @@ from typing import NamedTuple
 SETUP = "setup"
 CALL = "call"
 STOP = "stop"
-CANCEL = "cancel"
+COMMAND = "command"
 FLUSHED = "flushed"
 EXIT = "exit"
 

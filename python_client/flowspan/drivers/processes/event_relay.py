@@ -10,8 +10,9 @@ from flowspan.core.states import TERMINAL_TYPES, State, StateType
 from flowspan.drivers.processes.channel import FORGET, WATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
+    from flowspan.core.commands import Inbox
     from flowspan.core.events import Event, RunRecord
     from flowspan.core.run import Run
     from flowspan.drivers.process import ProcessContext
@@ -24,17 +25,17 @@ class Relay:
 
     Args:
         process: The parent's process context.
-        cancel: Tells the worker that the service cancels a run, with the run's id and a reason.
+        deliver: Sends a command of the service to the worker.
 
     Attributes:
         caller: The run whose function the worker is calling; else None. Its span is in this
             process.
     """
 
-    def __init__(self, process: ProcessContext, cancel: Callable[[str, str], None]) -> None:
+    def __init__(self, process: ProcessContext, deliver: Inbox) -> None:
         self.caller: Run | None = None
         self._process = process
-        self._cancel = cancel
+        self._deliver = deliver
         self._open: dict[str, tuple[RunRecord, int]] = {}
         """The open runs of the worker, with their creation times."""
         self._attempts: dict[str, int] = {}
@@ -98,4 +99,4 @@ class Relay:
 
     def _watch(self, run_id: str) -> None:
         self._watched.add(run_id)
-        self._process.on_cancel(run_id, lambda reason: self._cancel(run_id, reason))
+        self._process.watch_commands(run_id, self._deliver)

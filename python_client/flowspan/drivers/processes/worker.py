@@ -7,6 +7,7 @@ the pipe; a third sends the events.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pickle
 import signal
@@ -44,10 +45,12 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from types import FrameType
 
+    from flowspan.core.commands import Command, Inbox
     from flowspan.core.run import Run, Scope
 
     PendingRun = tuple[int, messages.Call, bytes]
 
+_logger = logging.getLogger("flowspan.commands")
 _PARENT_CHECK_S = 5.0
 _STOP_WAIT_S = 1.0
 """Maximum time for submitted tasks to end when the run is cancelled."""
@@ -76,7 +79,7 @@ def main(connection: Connection) -> None:
     process = ProcessContext(
         worker.outgoing.emit,
         flush=worker.outgoing.flush,
-        on_cancel=worker.on_cancel,
+        watch_commands=worker.watch_commands,
         forget=worker.forget,
         log_prints=config.logging_log_prints,
         result_policy=ResultPolicy(persist=True) if config.persist_results else None,
@@ -114,7 +117,7 @@ class Worker:
         self._jobs: SimpleQueue[PendingRun | None] = SimpleQueue()
         self._functions: OrderedDict[bytes, Any] = OrderedDict()
         self._flow_runs: dict[str, Run] = {}
-        self._stoppers: dict[str, Callable[[str], None]] = {}
+        self._inboxes: dict[str, Inbox] = {}
         self._parent_id = os.getppid()
         self._lock = threading.Lock()
         self._call_id = 0
@@ -140,14 +143,14 @@ class Worker:
             self._do(*job)
         self.outgoing.send_events()
 
-    def on_cancel(self, run_id: str, stop: Callable[[str], None]) -> None:
-        """Watch a run for cancellation by the service, through the parent."""
-        self._stoppers[run_id] = stop
+    def watch_commands(self, run_id: str, inbox: Inbox) -> None:
+        """Deliver the service's commands to a run, which come through the parent, to its inbox."""
+        self._inboxes[run_id] = inbox
         self.outgoing.emit((messages.WATCH, run_id))
 
     def forget(self, run_id: str) -> None:
         """Stop watching a run; see `ProcessContext.forget`."""
-        self._stoppers.pop(run_id, None)
+        self._inboxes.pop(run_id, None)
         self.outgoing.emit((messages.FORGET, run_id))
 
     def on_sigterm(self, number: int, frame: FrameType | None) -> None:
@@ -305,8 +308,8 @@ class Worker:
             self._stop(*rest)
         elif kind == messages.FLUSHED:
             self.outgoing.flushed(rest[0])
-        elif kind == messages.CANCEL:
-            self._cancel(*rest)
+        elif kind == messages.COMMAND:
+            self._deliver(rest[0])
 
     def _stop(self, call_id: int, reason: str, deadline_of: str) -> None:
         with self._lock:
@@ -316,11 +319,18 @@ class Worker:
         scope.cancel(reason, deadline_of)
         self._push(call_id, lambda: scope in self._told)
 
-    def _cancel(self, run_id: str, reason: str) -> None:
-        stop, call_id = self._stoppers.get(run_id), self._call_id
-        if stop is not None and call_id:
-            stop(reason)
-            self._push(call_id, lambda: run_id not in self._stoppers)
+    def _deliver(self, command: Command) -> None:
+        run_id, call_id = command.run_id, self._call_id
+        inbox = self._inboxes.get(run_id)
+        if inbox is None or not call_id:
+            return
+        try:
+            must_interrupt = inbox(command)
+        except Exception:  # this thread must keep reading the pipe
+            _logger.exception("run %s failed to handle %r", run_id, command.kind)
+            return
+        if must_interrupt:
+            self._push(call_id, lambda: run_id not in self._inboxes)
 
     def _push(self, call_id: int, is_over: Callable[[], bool]) -> None:
         """Interrupt sync code repeatedly, also in a system call, until it notices."""

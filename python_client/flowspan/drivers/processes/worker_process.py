@@ -22,6 +22,7 @@ from flowspan.exceptions import WorkerProcessDied
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from flowspan.core.commands import Command
     from flowspan.core.run import Run
     from flowspan.drivers.process import ProcessContext
     from flowspan.drivers.processes.channel import Call
@@ -81,7 +82,7 @@ class WorkerHandle:
         self.is_spent = False
         self.was_killed = False
         self._host = host
-        self._relay = Relay(host, self._cancel_run)
+        self._relay = Relay(host, self._deliver)
         self._sending = threading.Lock()
         self._call_id = 0
         self._owner_id = os.getpid()
@@ -258,10 +259,12 @@ class WorkerHandle:
             if payload is not None:
                 self._connection.send_bytes(payload)
 
-    def _cancel_run(self, run_id: str, reason: str) -> None:
+    def _deliver(self, command: Command) -> bool:
         # Called in the reporter's thread, which must not block on a worker.
-        message = (messages.CANCEL, run_id, reason)
-        threading.Thread(target=self._try_to_send, args=(message,), daemon=True).start()
+        message = (messages.COMMAND, command)
+        send = self._try_to_send
+        threading.Thread(target=send, args=(message,), name="flowspan-command", daemon=True).start()
+        return False
 
     def _try_to_send(self, message: tuple[Any, ...]) -> None:
         with contextlib.suppress(OSError):

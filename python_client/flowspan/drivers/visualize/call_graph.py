@@ -219,7 +219,7 @@ class _NoReports(hosts.ProcessContext):
     """A process context that drops all reports, so that visualizing has no side effects."""
 
     def __init__(self) -> None:
-        super().__init__(_nothing, flush=_nothing, on_cancel=_nothing, forget=_nothing)
+        super().__init__(_nothing, flush=_nothing, watch_commands=_nothing, forget=_nothing)
 
 
 def _nothing(*_: object) -> None:

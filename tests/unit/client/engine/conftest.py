@@ -30,7 +30,7 @@ def recorder() -> Iterator[Recorder]:
     process = ProcessContext(
         recorder.events.append,
         flush=recorder.flush,
-        on_cancel=recorder.on_cancel,
+        watch_commands=recorder.watch_commands,
         forget=recorder.forget,
     )
     before = set_process(process)

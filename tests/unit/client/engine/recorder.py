@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.commands import CANCEL, Command
 from flowspan.core.events import (
     ARTIFACT,
     ARTIFACT_CHANGE,
@@ -20,6 +21,8 @@ from flowspan_service.domain.states import TERMINAL_TYPES, Cause, State, StateTy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from flowspan.core.commands import Inbox
+
 
 class Recorder:
     """A fake reporter that records events."""
@@ -27,16 +30,18 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.flushes = 0
+        self.inboxes: dict[str, Inbox] = {}
         self.cancels: dict[str, Callable[[str], Any]] = {}
 
     def flush(self) -> None:
         self.flushes += 1
 
-    def on_cancel(self, run_id: str, cancel: Callable[[str], Any]) -> None:
-        self.cancels[run_id] = cancel
+    def watch_commands(self, run_id: str, inbox: Inbox) -> None:
+        self.inboxes[run_id] = inbox
+        self.cancels[run_id] = lambda reason: inbox(Command(CANCEL, run_id, reason))
 
     def forget(self, run_id: str) -> None:
-        del self.cancels[run_id]
+        del self.inboxes[run_id], self.cancels[run_id]
 
     @property
     def runs(self) -> list[RunRecord]:

@@ -100,7 +100,7 @@ def host_of_child() -> ProcessContext:
     return ProcessContext(
         events.append,
         flush=lambda: None,
-        on_cancel=lambda run_id, cancel: None,
+        watch_commands=lambda run_id, inbox: None,
         forget=lambda run_id: None,
     )
 

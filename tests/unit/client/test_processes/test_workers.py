@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowspan import flow, runtime, tags, task
+from flowspan.core.commands import Command
 from flowspan.core.events import ARTIFACT, CREATED, LOG, STATE
 from flowspan.core.run import current_run
 from flowspan.core.states import CANCELLED, CRASHED
@@ -187,7 +188,7 @@ class FakeHost:
         self.watched: dict[str, Any] = {}
         self.emit = self.events.append
         self.forget = self.watched.pop
-        self.on_cancel = self.watched.__setitem__
+        self.watch_commands = self.watched.__setitem__
 
     def now_ns(self) -> int:
         return 5
@@ -204,8 +205,8 @@ def state(run_id: str, kind: int, attempt: int = 1) -> tuple[Any, ...]:
 
 
 def test_what_a_worker_left_open_is_ended_inner_runs_first() -> None:
-    host, cancelled = FakeHost(), []
-    relay = Relay(host, lambda *what: cancelled.append(what))  # type: ignore[arg-type] # a fake
+    host, delivered = FakeHost(), []
+    relay = Relay(host, delivered.append)  # type: ignore[arg-type] # a fake
     events = [
         (CREATED, Record("outer"), "Pending", 1),
         (WATCH, "outer"),
@@ -220,8 +221,9 @@ def test_what_a_worker_left_open_is_ended_inner_runs_first() -> None:
     relay.take(events)
     assert host.events == [event for event in events if event[0] not in {WATCH, FORGET}]
     assert set(host.watched) == {"outer"}
-    host.watched["outer"]("please")
-    assert cancelled == [("outer", "please")]
+    command = Command("some kind", "outer", "please")
+    host.watched["outer"](command)
+    assert delivered == [command]
     host.events.clear()
 
     assert relay.end_open(CRASHED, "gone") == 2
