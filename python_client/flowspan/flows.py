@@ -306,12 +306,13 @@ def flow(  # noqa: D417 - the options are described one by one
 
 
 def _checked_runner(task_runner: TaskRunner | type[TaskRunner] | None) -> TaskRunner | None:
-    """Return the task runner; instantiate it if a class was given."""
+    """Return the task runner; create one if its class was given."""
     runner = task_runner() if isinstance(task_runner, type) else task_runner
-    if runner is not None and not hasattr(runner, "open"):
+    if runner is not None and not callable(getattr(runner, "open", None)):
         raise TypeError(
             "task_runner must be a task runner such as ThreadPoolTaskRunner(max_workers=4) of "
-            f"flowspan.task_runners, not {runner!r}"
+            "flowspan.task_runners, or an object of your own with the method open(name), "
+            f"not {runner!r}"
         )
     return runner
 

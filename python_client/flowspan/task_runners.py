@@ -1,67 +1,76 @@
-"""Task runners, which execute submitted tasks."""
+"""Task runners: where submitted tasks run.
+
+To write your own, see `TaskRunner` and `RunningTaskRunner`.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from flowspan.config import get_config
 from flowspan.core.number_options import checked_count
 from flowspan.core.option_errors import names_options
 from flowspan.core.values.inspection import shown
-from flowspan.drivers.task_runners.threads import OpenTaskRunner
+from flowspan.drivers.task_runners.protocol import (
+    CallsRemotely,
+    Cancellable,
+    RunningTaskRunner,
+    RunsCoroutines,
+    SubmittedTask,
+    TaskRunner,
+)
+from flowspan.drivers.task_runners.threads import RunningThreads
 from flowspan.prefect_names import refusing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ConcurrentTaskRunner", "ProcessPoolTaskRunner", "TaskRunner", "ThreadPoolTaskRunner"]
-
-
-class TaskRunner(Protocol):
-    """Protocol of the values of `@flow(task_runner=…)`. Each flow run opens a new instance."""
-
-    def open(self, name: str) -> OpenTaskRunner:
-        """Open the runner for one flow run. Workers start with the first task.
-
-        Args:
-            name: A prefix for the names of threads.
-        """
+__all__ = [
+    "CallsRemotely",
+    "Cancellable",
+    "ConcurrentTaskRunner",
+    "ProcessPoolTaskRunner",
+    "RunningTaskRunner",
+    "RunsCoroutines",
+    "SubmittedTask",
+    "TaskRunner",
+    "ThreadPoolTaskRunner",
+]
 
 
 class ThreadPoolTaskRunner:
-    """Executes submitted plain tasks on threads, and asynchronous tasks on an event loop.
+    """A task runner on threads; asynchronous tasks run on an event loop in another thread.
 
-    Threads are started on demand. A task whose inputs are not ready does not occupy a thread. A
-    task that waits for a task that it submitted executes it on its own thread, so that the pool
-    cannot deadlock.
+    Threads are started on demand. A task whose inputs are not ready holds no thread. A task that
+    waits for a task that it submitted runs that task itself instead of blocking the pool.
 
     Args:
-        max_workers: The maximum number of concurrent tasks: this many plain tasks, and this many
-            asynchronous tasks. Tasks that a task submits have a second quota of the same size, so
-            that their parent can wait for them. None for
-            FLOWSPAN_TASK_RUNNER_THREAD_POOL_MAX_WORKERS, which is unlimited by default.
+        max_workers: The maximum number of concurrent synchronous tasks and, separately, of
+            concurrent asynchronous tasks. Asynchronous tasks submitted by asynchronous tasks have
+            the same limit once more, so that their callers can wait for them. None for the value
+            of FLOWSPAN_TASK_RUNNER_THREAD_POOL_MAX_WORKERS, or else no limit.
     """
 
     name = "threadpool"
 
     @names_options("`ThreadPoolTaskRunner`")
     def __init__(self, max_workers: int | None = None) -> None:
-        """Create the runner.
+        """Create the task runner; starts nothing.
 
         Raises:
             ValueError: max_workers is less than 1.
-            TypeError: max_workers is not an integer, or an unknown option was given.
+            TypeError: max_workers is not an integer, or another option was given.
         """
         self.max_workers = _checked(max_workers)
 
-    def open(self, name: str) -> OpenTaskRunner:
-        """Open the runner; see `TaskRunner.open`."""
+    def open(self, name: str) -> RunningTaskRunner:
+        """Open it for one flow run; see `TaskRunner.open`."""
         bound = self.max_workers or get_config().task_runner_thread_pool_max_workers
-        return OpenTaskRunner(bound, name)
+        return RunningThreads(bound, name)
 
     def duplicate(self) -> ThreadPoolTaskRunner:
-        """Return a copy. Copies are not required, since each flow run opens its own instance."""
+        """Return an equal task runner. Not needed in flowspan: each flow run opens its own."""
         return type(self)(self.max_workers)
 
     def __eq__(self, other: object) -> bool:
@@ -77,26 +86,25 @@ class ThreadPoolTaskRunner:
 
 
 ConcurrentTaskRunner = ThreadPoolTaskRunner
-"""Alias under Prefect's older name."""
+"""An alias of ThreadPoolTaskRunner, its older name in Prefect."""
 
 
 class ProcessPoolTaskRunner:
-    """Executes submitted tasks in worker processes, for CPU-bound work.
+    """A task runner in worker processes, for CPU-bound work.
 
-    Processes are started on demand, reused, and stopped at the end of the flow run. A deadline
-    (`timeout_seconds`) or a cancellation stops any code: after a moment to clean up, the
-    process is killed. A process that dies crashes only the run that it was executing.
+    Processes are started on demand, reused, and ended with the flow run. A deadline
+    (`timeout_seconds`) and a cancellation stop any code: after a moment to clean up, its process is
+    killed. A process that dies crashes only its own run.
 
-    Functions, arguments and results are pickled. Functions of the main module and lambdas are
-    pickled by cloudpickle. Workers do not execute the main module again, so it needs no `if
-    __name__ == "__main__"` guard.
+    Functions, arguments and results are pickled; functions of the main module and lambdas by
+    cloudpickle. The main module is not run again, so it needs no `if __name__ == "__main__"`.
 
     Args:
-        max_workers: The maximum number of concurrent tasks, one per process. None for
-            FLOWSPAN_TASK_RUNNER_PROCESS_POOL_MAX_WORKERS, which defaults to the number of CPUs
-            available to this process.
-        initializer: A function called in each process before its first task. An exception fails
-            the task that needed the process.
+        max_workers: The maximum number of concurrent tasks, each in a process. None for the value
+            of FLOWSPAN_TASK_RUNNER_PROCESS_POOL_MAX_WORKERS, or else the number of processors that
+            this process may use.
+        initializer: Called in each process before its first task. Its errors fail the task that
+            needed the process.
         initargs: The arguments of the initializer.
     """
 
@@ -110,11 +118,11 @@ class ProcessPoolTaskRunner:
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> None:
-        """Create the runner.
+        """Create the task runner; starts nothing.
 
         Raises:
             ValueError: max_workers is less than 1.
-            TypeError: max_workers is not an integer, initializer is not callable, or an unknown
+            TypeError: max_workers is not an integer, initializer cannot be called, or another
                 option was given.
         """
         self.max_workers = _checked(max_workers)
@@ -123,22 +131,20 @@ class ProcessPoolTaskRunner:
         self.initializer = initializer
         self.initargs = tuple(initargs)
 
-    def open(self, name: str) -> OpenTaskRunner:
-        """Open the runner; see `TaskRunner.open`."""
-        # Loaded here, because it imports subprocess, multiprocessing and cloudpickle.
-        from flowspan.drivers.processes.task_runner import OpenProcessRunner  # noqa: PLC0415
+    def open(self, name: str) -> RunningTaskRunner:
+        """Open it for one flow run; see `TaskRunner.open`."""
+        from flowspan.drivers.processes.task_runner import RunningProcesses  # noqa: PLC0415 - imports subprocess, multiprocessing and cloudpickle
 
         bound = self.max_workers or get_config().task_runner_process_pool_max_workers
-        return OpenProcessRunner(bound or _processors(), name, self.initializer, self.initargs)
+        return RunningProcesses(bound or _processors(), name, self.initializer, self.initargs)
 
     def duplicate(self) -> ProcessPoolTaskRunner:
-        """Return a copy. Copies are not required, since each flow run opens its own instance."""
+        """Return an equal task runner. Not needed in flowspan: each flow run opens its own."""
         options: Any = {"initializer": self.initializer, "initargs": self.initargs}
         return type(self)(self.max_workers, **options)
 
     def __eq__(self, other: object) -> bool:
-        # Compare initargs by identity: they are user values, and comparing them may run user
-        # code.
+        # The arguments of the initializer are user values, whose `==` must not be called.
         if type(other) is not type(self):
             return NotImplemented
         is_same = self.initializer is other.initializer and (

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from flowspan.core.run import Run
     from flowspan.core.states import State
     from flowspan.drivers.process import ProcessContext
-    from flowspan.drivers.task_runners.threads import OpenTaskRunner
+    from flowspan.drivers.task_runners.submitted import SubmittedTasks
 
 
 async def drive(  # noqa: C901 - as its twin
@@ -339,7 +339,7 @@ async def finish_attempt(run: Run, attempt: Run, error: BaseException | None) ->
         close_attempt(run, attempt)
 
 
-async def _wait_for_submitted(run: Run, runner: OpenTaskRunner, patience_s: float | None) -> None:
+async def _wait_for_submitted(run: Run, runner: SubmittedTasks, patience_s: float | None) -> None:
     with suppress(TimeoutError):
         try:
             await _in_time(runner_done(runner), patience_s)
@@ -431,7 +431,7 @@ async def resolved(
     return resolve_call(args, kwargs, wait_for)
 
 
-async def runner_done(runner: OpenTaskRunner) -> None:
+async def runner_done(runner: SubmittedTasks) -> None:
     """Waits until the tasks that were submitted have ended."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()

@@ -123,8 +123,8 @@ def say_left(run: Run, attempt: Run) -> None:
 
 def _still_running(attempt: Run) -> list[str]:
     """Return the names of the submitted runs that have begun and have not ended."""
-    jobs = [getattr(interrupt, "__self__", None) for interrupt in attempt.scope.interrupted_by()]
-    return sorted(job.run.record.run_name for job in jobs if job is not None)
+    pending = [getattr(interrupt, "__self__", None) for interrupt in attempt.scope.interrupted_by()]
+    return sorted(each.run.record.run_name for each in pending if each is not None)
 
 
 def _named(names: list[str]) -> str:

@@ -34,7 +34,7 @@ from flowspan.drivers.cancellation.safe_points import (
     may_be_broken_off,
     may_interrupt,
 )
-from flowspan.drivers.task_runners.thread_pool import be_of, current_pool
+from flowspan.drivers.task_runners.submitted import act_for, current_submitted
 from flowspan.exceptions import DeadlinePassed
 from flowspan.logging.capture import note
 
@@ -193,11 +193,11 @@ def _call_in_thread(
     errors: list[BaseException] = []
     ended = threading.Event()
     wait = _Wait(timeout_s)
-    pool = current_pool()
+    submitted = current_submitted()
 
     @calls_user_code
     def work() -> None:
-        be_of(pool)
+        act_for(submitted)
         try:
             values.append(_call(fn, args))
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class Job(Protocol):
+class Pending(Protocol):
     """The execution of a run, as seen by its future."""
 
     def help(self) -> None:
-        """Run it in this thread, if it is one of the runner's and no other has taken the run."""
+        """Run it in this thread, if that runs tasks of the same flow and no other has taken it."""
 
     def cancel(self) -> bool:
         """Cancel it; return False if it has already ended."""
@@ -47,20 +47,20 @@ class TaskFuture(Generic[R]):
     and flows, which begin when it has ended and get its result.
     """
 
-    __slots__ = ("__weakref__", "_callbacks", "_job", "_state", "needs", "run", "started")
+    __slots__ = ("__weakref__", "_callbacks", "_pending", "_state", "needs", "run", "started")
 
-    def __init__(self, run: Run, job: Job | None = None) -> None:
+    def __init__(self, run: Run, pending: Pending | None = None) -> None:
         """Create a future; called by `task.submit`.
 
         Args:
             run: The run.
-            job: Its execution; None if it cannot be helped or cancelled.
+            pending: Its execution; None if it cannot be helped or cancelled.
         """
         self.run = run
         self.started = False
         self.needs: tuple[TaskFuture[Any], ...] = ()
         """The futures that must end before it begins."""
-        self._job = job
+        self._pending = pending
         self._state: State | None = None
         self._callbacks: list[Callable[[TaskFuture[R]], object]] | None = None
 
@@ -131,8 +131,8 @@ class TaskFuture(Generic[R]):
         Returns:
             True if the request was made; False if the run had already ended.
         """
-        job = self._job
-        return job is not None and job.cancel()
+        pending = self._pending
+        return pending is not None and pending.cancel()
 
     def add_done_callback(self, callback: Callable[[TaskFuture[R]], object]) -> None:
         """Call a function with this future when the run has ended; at once if it already has.
@@ -167,7 +167,7 @@ class TaskFuture(Generic[R]):
                 return False
             self._state = state
             callbacks, self._callbacks = self._callbacks, None
-            self._job, self.needs = None, ()
+            self._pending, self.needs = None, ()
         stop: BaseException | None = None
         for callback in callbacks or ():
             try:
@@ -180,9 +180,9 @@ class TaskFuture(Generic[R]):
 
     def help(self) -> None:
         """Run the task in this thread, if it waits for a thread of the task runner."""
-        job = self._job
-        if job is not None:
-            job.help()
+        pending = self._pending
+        if pending is not None:
+            pending.help()
 
     def _call(self, callback: Callable[[TaskFuture[R]], object]) -> None:
         try:

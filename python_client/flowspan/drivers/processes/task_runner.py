@@ -1,4 +1,4 @@
-"""The open task runner of a ProcessPoolTaskRunner."""
+"""The running side of a ProcessPoolTaskRunner."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowspan import telemetry
+from flowspan.core.definition import TaskDefinition
 from flowspan.core.failures import CARRIED_TRACE, summary, trace_text
 from flowspan.core.pickling import EditedError
 from flowspan.core.run import current_run
@@ -21,19 +22,19 @@ from flowspan.drivers.processes.channel import Call
 from flowspan.drivers.processes.pool import WorkerPool
 from flowspan.drivers.processes.run_snapshot import dump_flow_run, dump_task_run
 from flowspan.drivers.sync_async_bridge import run_coroutine
-from flowspan.drivers.task_runners.threads import OpenTaskRunner
+from flowspan.drivers.task_runners.threads import RunningThreads
 from flowspan.exceptions import DeadlinePassed, NotPortable
 from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flowspan.core.definition import TaskDefinition
     from flowspan.core.run import Run
     from flowspan.drivers.processes.worker_process import Answer, WorkerHandle
+    from flowspan.drivers.task_runners.protocol import SubmittedTask
 
 
-class OpenProcessRunner(OpenTaskRunner):
+class RunningProcesses(RunningThreads):
     """A task runner that runs submitted tasks, sync and async, in worker processes.
 
     Each active run is driven by a thread of this process, which calls the function in a worker.
@@ -44,8 +45,6 @@ class OpenProcessRunner(OpenTaskRunner):
         initializer: Called in each worker before its first task; None for none.
         initargs: Its arguments.
     """
-
-    is_remote = True
 
     def __init__(
         self,
@@ -61,8 +60,9 @@ class OpenProcessRunner(OpenTaskRunner):
         """The pickled functions that are sent by name, and so stay the same."""
         self._flow_run: tuple[Run, bytes] | None = None
 
-    def function_for(self, task: TaskDefinition) -> Callable[..., Any]:
+    def function_for(self, task: SubmittedTask) -> Callable[..., Any]:
         """Return a function that calls the task in a worker, or its mock in this process."""
+        assert isinstance(task, TaskDefinition)  # noqa: S101 - for mypy
         if is_stand_in(task.fn):
             return partial(_call_here, task.fn)
         return RemoteCall(self, task)
@@ -119,8 +119,9 @@ class OpenProcessRunner(OpenTaskRunner):
             self._flow_run = run, dump_flow_run(run)
         return self._flow_run[1]
 
-    def _end_threads(self) -> None:
-        super()._end_threads()
+    def close(self) -> None:
+        """End the threads and the workers."""
+        super().close()
         self.workers.close()
 
 
@@ -142,7 +143,7 @@ class RemoteCall:
 
     keeps_deadline = True
 
-    def __init__(self, runner: OpenProcessRunner, task: TaskDefinition) -> None:
+    def __init__(self, runner: RunningProcesses, task: TaskDefinition) -> None:
         self._runner = runner
         self._task = task
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from flowspan.core.commands import Command, Inbox
     from flowspan.core.run import Run, Scope
 
-    PendingRun = tuple[int, messages.Call, bytes]
+    PendingCall = tuple[int, messages.Call, bytes]
 
 _logger = logging.getLogger("flowspan.commands")
 _PARENT_CHECK_S = 5.0
@@ -114,7 +114,7 @@ class Worker:
         self.outgoing = Outgoing(connection)
         self._connection = connection
         self._number = number
-        self._jobs: SimpleQueue[PendingRun | None] = SimpleQueue()
+        self._calls: SimpleQueue[PendingCall | None] = SimpleQueue()
         self._functions: OrderedDict[bytes, Any] = OrderedDict()
         self._flow_runs: dict[str, Run] = {}
         self._inboxes: dict[str, Inbox] = {}
@@ -137,10 +137,10 @@ class Worker:
         self.outgoing.start()
         self.outgoing.send((messages.READY,))
         while True:
-            job = self._jobs.get()
-            if job is None:
+            pending = self._calls.get()
+            if pending is None:
                 break
-            self._do(*job)
+            self._do(*pending)
         self.outgoing.send_events()
 
     def watch_commands(self, run_id: str, inbox: Inbox) -> None:
@@ -292,7 +292,7 @@ class Worker:
                 traceback.print_exc()
                 _die()
             if message[0] == messages.EXIT:
-                self._jobs.put(None)
+                self._calls.put(None)
                 return
             self._take(message, payload)
 
@@ -303,7 +303,7 @@ class Worker:
             # Before the call begins, as a STOP for it may arrive first.
             with self._lock:
                 self._scope, self._told, self._call_id = CancelScope(), set(), call_id
-            self._jobs.put((call_id, call, payload))
+            self._calls.put((call_id, call, payload))
         elif kind == messages.STOP:
             self._stop(*rest)
         elif kind == messages.FLUSHED:

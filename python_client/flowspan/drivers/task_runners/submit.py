@@ -1,24 +1,18 @@
-"""Submitting tasks: the way from `task.submit` to a future that is done."""
+"""Submitting tasks: the path from `task.submit` to a completed future."""
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import sys
 import threading
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flowspan.config import get_config
 from flowspan.core.engine import announce, never_run
 from flowspan.core.run import current_run
 from flowspan.core.states import CRASHED, State
 from flowspan.core.values.inspection import is_instance
 from flowspan.drivers.calls import sync
-from flowspan.drivers.calls.attempt import BREAK_OFF_WAIT_S
 from flowspan.drivers.calls.span_links import link_inputs
 from flowspan.drivers.calls.start import announce_task, begin_task
 from flowspan.drivers.futures.arguments import (
@@ -30,23 +24,26 @@ from flowspan.drivers.futures.arguments import (
 from flowspan.drivers.futures.deadlock import check_needs
 from flowspan.drivers.futures.future import TaskFuture
 from flowspan.drivers.process import process_of
-from flowspan.drivers.task_runners.threads import OpenTaskRunner
+from flowspan.drivers.task_runners.submitted import (
+    act_for,
+    current_submitted,
+    submitted_tasks_for,
+)
 from flowspan.exceptions import CancelRun, DeadlinePassed, SelfDependency
 from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from contextvars import Context
 
     from flowspan.core.definition import TaskDefinition
     from flowspan.core.run import Run
     from flowspan.drivers.calls.span_links import Mapped
     from flowspan.drivers.process import ProcessContext
+    from flowspan.drivers.task_runners.submitted import SubmittedTasks
 
-_opening = threading.Lock()
-_logger = logging.getLogger("flowspan.task_runners")
-_SILENT_S = 0.5
-"""Time that the exit of the program waits silently for submitted tasks."""
+_looking = threading.Lock()
+"""Decides which thread looks for further futures in the results of upstream runs."""
 _CANCELLED = "The future of the run was cancelled."
 
 
@@ -57,112 +54,58 @@ def submit(
     wait_for: Iterable[Any] | None,
     mapped: Mapped | None = None,
 ) -> TaskFuture[Any]:
-    """Begins a run of a task that is executed elsewhere: on a thread, or on a loop.
+    """Begin a run of a task, and hand it to the task runner.
 
     Args:
         task: The task.
         args: The positional arguments; futures and states anywhere in them are resolved.
         kwargs: The keyword arguments, likewise.
-        wait_for: Futures and states that are to complete before.
-        mapped: For a run that `map` makes: its place among them.
+        wait_for: Futures and states that must complete first.
+        mapped: The position of the run among those of a `map`; None without.
 
     Returns:
         The future of the run. If the run cannot be handed to the runner, it has failed.
 
     Raises:
-        CancelRun: The calling run was asked to cancel.
+        CancelRun: The calling run was cancelled.
+        TypeError: The task runner of the flow opened something other than a running task runner.
     """
     parent = current_run.get()
     process = process_of(parent)
-    runner = _runner_for(process, parent)
+    submitted = submitted_tasks_for(process, parent)
     others = given_upstream(wait_for)
     needs = bool(others) or has_upstream(args, kwargs)
     run = begin_task(process, task, parent, args, kwargs, later=needs)
     if run.begin_error is not None and not is_instance(run.begin_error, Exception):
         never_run(run, process, run.begin_error)
-        raise run.begin_error  # Ctrl-C in the function that makes the name
+        raise run.begin_error  # Ctrl-C in the function that computes the name
     if run.span is not None:
         link_inputs(run, task, args, kwargs, others, mapped)
     is_announced = not needs or task.run_name is None
     try:
-        job = PendingRun(process, runner, run, task, args, kwargs)
+        pending = PendingRun(process, submitted, run, task, args, kwargs)
     except BaseException as error:
         if not is_announced:
             announce(run, process)
         never_run(run, process, error)
         raise
-    job.is_announced = is_announced
-    future = job.future
+    pending.is_announced = is_announced
+    future = pending.future
     try:
         if needs:
-            job.check_upstream(others)
+            pending.check_upstream(others)
         else:
-            job.ready()
+            pending.ready()
     except BaseException as error:
-        # The run is announced and the runner waits for it: both need its end.
-        job.fail(error)
+        # The run is announced, and the end of the flow waits for it.
+        pending.fail(error)
         if not is_instance(error, Exception):
             raise
     return future
 
 
-def _runner_for(process: ProcessContext, parent: Run | None) -> OpenTaskRunner:
-    """What runs the tasks that are submitted here: the flow run's runner, or the process's."""
-    owner: Any = process if parent is None or parent.flow_run is None else parent.flow_run
-    runner: OpenTaskRunner | None = owner.task_runner
-    if runner is None or runner.process_id != os.getpid():
-        with _opening:
-            runner = owner.task_runner
-            if runner is None or runner.process_id != os.getpid():
-                options = owner.definition.own_runner if owner is not process else None
-                name = owner.record.run_name if owner is not process else "flowspan"
-                runner = _opened(options, name)
-                owner.task_runner = runner
-                if owner is process or owner.is_inherited:
-                    wait = partial(_wait_at_exit, runner)
-                    _call_at_exit(wait)
-                    if owner is process:
-                        runner.starts_at_once = True
-                        process.wait_at_exit = wait
-    return runner
-
-
-def _wait_at_exit(runner: OpenTaskRunner) -> None:
-    """Wait for what was submitted outside of flows, and say so if that takes a while."""
-    with suppress(KeyboardInterrupt):
-        runner.wait(_SILENT_S)
-        count = runner.outstanding
-        if not count:
-            return
-        was_interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
-        patience_s = BREAK_OFF_WAIT_S if was_interrupted else None
-        _logger.warning(
-            "The program ends %s: %d submitted task run%s not ended. Ctrl-C ends it at once.",
-            "when its tasks have ended" if patience_s is None else f"in {patience_s:g} s at most",
-            count,
-            " has" if count == 1 else "s have",
-        )
-        runner.wait(patience_s)
-
-
-def _call_at_exit(wait: Callable[[], None]) -> None:
-    """Wait at the end of the process: what was submitted last would be lost with daemon threads."""
-    atexit.register(wait)
-    util, process = (sys.modules.get(f"multiprocessing.{name}") for name in ("util", "process"))
-    if util is not None and process is not None and process.parent_process() is not None:
-        # Children of multiprocessing run no atexit handlers. Before the reporter, which has 0.
-        util.Finalize(None, wait, exitpriority=1)
-
-
-def _opened(options: Any, name: str) -> OpenTaskRunner:
-    if options is not None:
-        runner: OpenTaskRunner = options.open(name)
-        return runner
-    return OpenTaskRunner(get_config().task_runner_thread_pool_max_workers, name)
-
-
 class PendingRun:
-    """A submitted run on its way."""
+    """A submitted run from `submit` to its end."""
 
     __slots__ = (
         "args",
@@ -173,7 +116,7 @@ class PendingRun:
         "kwargs",
         "process",
         "run",
-        "runner",
+        "submitted",
         "task",
         "ticket",
         "upstream",
@@ -183,14 +126,14 @@ class PendingRun:
     def __init__(
         self,
         process: ProcessContext,
-        runner: OpenTaskRunner,
+        submitted: SubmittedTasks,
         run: Run,
         task: TaskDefinition,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
         self.process = process
-        self.runner = runner
+        self.submitted = submitted
         self.run = run
         run.is_submitted = True
         self.task = task
@@ -200,18 +143,18 @@ class PendingRun:
         self.future: TaskFuture[Any] = TaskFuture(run, self)
         self.upstream: tuple[Any, ...] | None = None
         self.waiting: list[None] = []
-        # Whoever takes the ticket runs the task; taking it out of the list is atomic.
+        # The thread that takes the ticket runs the task; removing it from the list is atomic.
         self.ticket = [None]
         self.has_begun = False
-        # One whose name is made of results that are not there yet is announced when they are.
+        # If its name is computed from results of upstream runs, it is announced later.
         self.is_announced = True
-        runner.expect()
-        # It can be cancelled apart from its caller. At the end, for Ctrl-C may come anywhere here:
-        # what is cancelled with its caller is complete, and is expected to settle.
+        submitted.expect()
+        # It can be cancelled separately from its caller. Last, as Ctrl-C may arrive anywhere here:
+        # an object that is cancelled with its caller must be complete and counted.
         run.scope = run.scope.child(self._interrupt)
 
     def check_upstream(self, wait_for: tuple[Any, ...]) -> None:
-        """Makes the job ready once all that it needs has ended."""
+        """Start the run once all upstream runs have ended."""
         self.upstream = wait_for
         missing = pending_in(self.args, self.kwargs, wait_for)
         if not missing:
@@ -226,21 +169,21 @@ class PendingRun:
             self.upstream = None
             self.ready()
             return
-        # One more than there are futures, so that the last is not reached before all are told.
+        # One more than there are futures, so that the list is empty only after all are registered.
         self.waiting = [None] * (len(missing) + 1)
         for future in missing:
             future.add_done_callback(self._one_done)
         self._one_done(None)
 
     def fail(self, error: BaseException) -> None:
-        """End the run, which nothing executes, unless another thread has begun it."""
+        """End the run without executing it, unless another thread has begun it."""
         if self._take():
             self._finish(self._never_run(error))
 
     def _one_done(self, _: object) -> None:
         waiting = self.waiting
         waiting.pop()
-        # Two threads may see the list empty; then the ticket decides.
+        # Two threads may see the list empty; the ticket decides between them.
         if waiting:
             return
         try:
@@ -248,35 +191,36 @@ class PendingRun:
                 self._look_again(waiting)
             else:
                 self.ready()
-        except Exception as error:  # noqa: BLE001 - no thread to be had, in most cases
+        except Exception as error:  # noqa: BLE001 - mostly, no thread can be started
             self.fail(error)
 
     def _look_again(self, waiting: list[None]) -> None:
-        """Wait for the futures in the results of those that it waited for, if there are any."""
-        with _opening:
-            if self.waiting is not waiting:  # another thread does
+        """Wait for the futures in the results of the upstream runs, if there are any."""
+        with _looking:
+            if self.waiting is not waiting:  # another thread does it
                 return
             self.waiting = [None]
         self.check_upstream(self.upstream or ())
 
     def ready(self) -> None:
-        """Gives the job to a thread or a loop."""
+        """Hand the run to the task runner."""
         if not self.ticket:  # it was cancelled
             return
-        if self.task.is_async and not self.runner.is_remote:
-            self.runner.put_async(self._run_async, self.context, self._ensure_finished)
+        submitted = self.submitted
+        if self.task.is_async and submitted.function_for is None:
+            submitted.coroutines.start_async(self._run_async, self.context, self._ensure_finished)
         else:
-            self.runner.put(self._run_on_thread)
+            submitted.running.start(self._run_on_thread)
 
     def help(self) -> None:
-        """Runs the job here if this is the pool's thread: a full pool must not wait for itself."""
-        if self.task.is_async or self.runner.is_remote:
+        """Run it here if this thread runs another task of the flow: a full pool would deadlock."""
+        if self.task.is_async or self.submitted.function_for is not None:
             return
-        if not self.waiting and self.runner.owns_this_thread():
+        if not self.waiting and current_submitted() is self.submitted:
             self._run_on_thread()
 
     def cancel(self) -> bool:
-        """Stops the run: it never begins, or is told to end; False if it has ended."""
+        """Cancel the run, before or after its start; return False if it has ended."""
         if self.future.done():
             return False
         self.run.scope.cancel(_CANCELLED)
@@ -285,16 +229,16 @@ class PendingRun:
         return True
 
     def _interrupt(self) -> None:
-        """End the run if it has not begun; else break off what it awaits."""
-        # A flow that is cancelled or broken off waits for it, and a bounded pool may have no thread
-        # for long. At a deadline nothing waits, and the pool ends it in its turn.
+        """End the run if it has not begun; otherwise interrupt its await."""
+        # An interrupted flow waits for it, and a bounded pool may have no free thread for a while.
+        # At a deadline the flow does not wait, and the pool ends it in its turn.
         if not self.run.scope.deadline_of and self._take():
             self._finish(self._never_run(self._stop_signal()))
             return
         task: Any = self.run.asyncio_task
 
         def cancel() -> None:
-            # What comes after the end of the run, its last hooks, is not to be broken off.
+            # The hooks after the end of the run are not interrupted.
             if not self.future.done() and not self.run.state.is_final():
                 task.cancel()
 
@@ -311,7 +255,12 @@ class PendingRun:
 
     def _run_on_thread(self) -> None:
         if self._take():
-            self.context.run(self._run)
+            before = current_submitted()
+            act_for(self.submitted)
+            try:
+                self.context.run(self._run)
+            finally:
+                act_for(before)
 
     def _take(self) -> bool:
         try:
@@ -323,9 +272,10 @@ class PendingRun:
     def _run(self) -> None:
         try:
             error = self._prepare()
-            fn = self.runner.function_for(self.task)
+            function_for = self.submitted.function_for
+            fn = self.task.fn if function_for is None else function_for(self.task)
             state = sync.drive(self.process, self.run, fn, self.args, self.kwargs, error)
-        except BaseException as error:  # noqa: BLE001 - whoever waits for it must not wait for ever
+        except BaseException as error:  # noqa: BLE001 - the future must be completed
             state = self._broken_off(error)
         self._finish(state)
 
@@ -337,7 +287,7 @@ class PendingRun:
 
         from flowspan.drivers.calls import aio  # noqa: PLC0415 - imports asyncio
 
-        # Before it is looked whether the run was cancelled: later, this is what is interrupted.
+        # Before the check for cancellation: from here on, a cancellation interrupts this task.
         self.run.asyncio_task = current_task()
         try:
             error = self._prepare()
@@ -346,17 +296,17 @@ class PendingRun:
             )
         except GeneratorExit:
             raise
-        except BaseException as stop:  # noqa: BLE001 - what its hooks raise must not end the loop
+        except BaseException as stop:  # noqa: BLE001 - errors of its hooks must not end the loop
             state = self._broken_off(stop)
         self._finish(state)
 
     def _ensure_finished(self) -> None:
-        """Sees to it that the future is done, however the coroutine ended."""
+        """Complete the future, however the coroutine ended."""
         if self.future.done():
             return
         stop = CancelRun(self.run.scope.reason or "Its event loop was closed.")
         if not self.has_begun:
-            # It was cancelled before its first step; but `cancel` finishes what it has taken.
+            # It was cancelled before its first step. If `cancel` took the ticket, it finishes it.
             if self._take():
                 self._finish(self._never_run(stop))
         elif self.run.state.is_final():
@@ -365,14 +315,14 @@ class PendingRun:
             self._finish(State(CRASHED, message=str(stop), data=stop, run_id=self.run.record.id))
 
     def _broken_off(self, error: BaseException) -> State:
-        """How a run ended that the driver gave up: perhaps only its hooks were broken off."""
+        """Return the last state of a run that the driver gave up, perhaps only in its hooks."""
         if not self.run.state.is_final():
             return self._never_run(error)
         note(self.run, logging.ERROR, "Its hooks were broken off.", error)
         return self.run.state
 
     def _prepare(self) -> BaseException | None:
-        """Resolves the arguments; what is in the way if the function is not to be called."""
+        """Resolve the arguments; return an error if the function must not be called."""
         self.future.started = True
         try:
             self.run.scope.check()
@@ -401,11 +351,11 @@ class PendingRun:
             announce(self.run, self.process)
 
     def _finish(self, state: State) -> None:
-        # Nothing of the run is kept alive by what only asks for its state.
+        # References to the future must not keep the objects of the run alive.
         self.run.release()
         del self.args, self.kwargs, self.context
         self.run.scope.close()
         try:
             self.future.finish(state)
         finally:  # a callback may ask the interpreter to exit
-            self.runner.settled()
+            self.submitted.settled()

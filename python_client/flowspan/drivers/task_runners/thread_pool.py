@@ -1,9 +1,9 @@
 """A growing thread pool for submitted tasks.
 
 Surplus threads only compete for the GIL: ten thousand no-op tasks finish soonest on one thread. So
-a thread is added only when a job has to wait while the running ones make no progress. The pool
+a thread is added only when a call has to wait while the running ones make no progress. The pool
 grows quickly up to a few more than the number of processors. Beyond that it grows only while the
-processor is idle, which means that the jobs wait for I/O. The limit is `max_threads`, or else
+processor is idle, which means that the calls wait for I/O. The limit is `max_threads`, or else
 the system's limit.
 """
 
@@ -21,31 +21,18 @@ from flowspan import clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Job = Callable[[], object]
+    Call = Callable[[], object]
 
 _TICK_S = 0.001
 _EAGER_THREADS = (os.cpu_count() or 1) + 4
 _IDLE_SHARE = 0.5
 """The processor counts as idle while the process uses less than this share of one core."""
 
-_here = threading.local()
-"""Thread-local: the pool that this thread belongs to."""
-
 _logger = logging.getLogger("flowspan.task_runners")
 
 
-def current_pool() -> ThreadPool | None:
-    """Return the pool that the calling thread belongs to or acts for; else None."""
-    return getattr(_here, "pool", None)
-
-
-def be_of(pool: ThreadPool | None) -> None:
-    """Set the pool of the calling thread."""
-    _here.pool = pool
-
-
 class ThreadPool:
-    """A pool of threads that run jobs.
+    """A pool of threads that run callables.
 
     Args:
         max_threads: The maximum number of threads; None for no limit.
@@ -55,24 +42,24 @@ class ThreadPool:
     def __init__(self, max_threads: int | None, name: str) -> None:
         self._max_threads = max_threads
         self._name = name
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
         self._idle = 0
         self._done = deque[None](maxlen=1)
-        """Not empty if a job finished since the last tick; appending is atomic, counting is not."""
+        """Not empty if a call ended since the last tick; appending is atomic, counting is not."""
         self._is_growing = False
         self._closed = False
 
-    def put(self, job: Job, *, at_once: bool = False) -> None:
-        """Run a job, which must not raise, as soon as a thread is available.
+    def put(self, call: Call, *, at_once: bool = False) -> None:
+        """Run a callable, which must not raise, as soon as a thread is available.
 
         Args:
-            job: The job.
+            call: The callable.
             at_once: Start a thread for it even if a busy one may become free in a moment. From
                 Python 3.12 on, no thread can be started during interpreter shutdown.
         """
-        self._queue.put(job)
+        self._queue.put(call)
         if self._idle or self._threads == self._max_threads:
             return
         if not self._threads or (at_once and self._threads < _EAGER_THREADS):
@@ -106,24 +93,23 @@ class ThreadPool:
         return True
 
     def _work(self) -> None:
-        be_of(self)
         queue, done = self._queue, self._done
         while True:
             try:
-                job = queue.get_nowait()
+                call = queue.get_nowait()
             except Empty:
                 with self._lock:
                     self._idle += 1
-                job = queue.get()
+                call = queue.get()
                 with self._lock:
                     self._idle -= 1
-            if job is None:
+            if call is None:
                 return
             try:
-                job()
+                call()
             except BaseException:
-                _logger.exception("A job of the task runner raised.")
-            del job
+                _logger.exception("A call of the task runner raised.")
+            del call
             done.append(None)
 
     def _start_growing(self) -> None:
@@ -137,7 +123,7 @@ class ThreadPool:
             self._is_growing = False
 
     def _grow(self) -> None:
-        """Add threads until no job waits. Runs in its own thread, as the others are busy."""
+        """Add threads until no call waits. Runs in its own thread, as the others are busy."""
         while True:
             cpu, wall = clock.process_time(), clock.monotonic()
             self._done.clear()
@@ -145,7 +131,7 @@ class ThreadPool:
             if self._queue.empty() or self._threads == self._max_threads or self._closed:
                 with self._lock:
                     self._is_growing = False
-                    # A job that was put in the meantime did not start another growth: check again.
+                    # A call that was put in the meantime did not start another growth: check again.
                     if self._queue.empty() or self._idle or self._closed or self._is_full():
                         return
                     self._is_growing = True

@@ -304,22 +304,22 @@ def test_a_cancelled_future_is_finished_once_though_its_loop_looks_just_then(
     """Its coroutine exits while `cancel` has claimed the run but not yet reported the end."""
 
     def looked_meanwhile(run: Any, *rest: Any) -> Any:
-        if run.record.id in jobs:
-            jobs[run.record.id]._ensure_finished()
+        if run.record.id in pending:
+            pending[run.record.id]._ensure_finished()
         return never_run(run, *rest)
 
-    jobs: dict[str, Any] = {}
+    pending: dict[str, Any] = {}
     monkeypatch.setattr(submit_module, "never_run", looked_meanwhile)
 
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
     def outer() -> None:
         first = wait_later.submit()
         second = wait_later.submit()
-        jobs[str(second.task_run_id)] = second._job
+        pending[str(second.task_run_id)] = second._pending
         assert second.cancel()
         assert second.state.is_cancelled()
         first.cancel()
 
     outer()
-    (cancelled,) = [run for run in recorder.runs if run.id in jobs]
+    (cancelled,) = [run for run in recorder.runs if run.id in pending]
     assert recorder.end(cancelled) == ("CANCELLED", "Cancelled")

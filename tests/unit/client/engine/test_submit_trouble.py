@@ -15,7 +15,7 @@ from tests.support.values import (
 
 from flowspan import State, flow, task, unmapped
 from flowspan.drivers.task_runners import thread_pool
-from flowspan.drivers.task_runners.threads import OpenTaskRunner
+from flowspan.drivers.task_runners.threads import RunningThreads
 
 if TYPE_CHECKING:
     from tests.unit.client.engine.recorder import Recorder
@@ -76,7 +76,7 @@ def test_a_submit_that_goes_wrong_fails_its_run_and_the_flow_ends(  # noqa: C901
         elif place == "thread" and not kind.is_async:
             monkeypatch.setattr(thread_pool.threading.Thread, "start", broken)
         else:
-            monkeypatch.setattr(OpenTaskRunner, "put_async" if kind.is_async else "put", broken)
+            monkeypatch.setattr(RunningThreads, "start_async" if kind.is_async else "start", broken)
 
     @kind.flow
     async def outer() -> list[State]:
@@ -120,7 +120,7 @@ def test_a_submit_that_is_interrupted_ends_its_run(
 
     @flow
     def outer() -> None:
-        monkeypatch.setattr(OpenTaskRunner, "put", interrupt)
+        monkeypatch.setattr(RunningThreads, "start", interrupt)
         one.submit()
 
     with pytest.raises(KeyboardInterrupt):

@@ -135,7 +135,7 @@ def test_promise_a_thread_that_cannot_be_interrupted_is_said_to_go_on(recorder: 
     assert outer() == "TimedOut"
     go_on.set()
     (warning,) = recorder.logs("stubborn", level=30)[:1]
-    assert "goes on in thread" in warning
+    assert "continues in thread" in warning
 
 
 def test_one_that_stops_is_not(recorder: Recorder) -> None:
