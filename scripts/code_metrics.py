@@ -48,8 +48,8 @@ def _measure(root: Path) -> dict[str, object]:
     lines = [len(file.read_text().splitlines()) for file in files]
     written = [count for count in lines if count > 1]
     functions = [node for tree in trees.values() for node in ast.walk(tree) if _is_function(node)]
-    docstrings = [text for tree in trees.values() for text in docstrings(tree)]
-    clauses = sum(bool(NOUN_CLAUSE.match(text)) for text in docstrings)
+    texts = [text for tree in trees.values() for text in docstrings(tree)]
+    clauses = sum(bool(NOUN_CLAUSE.match(text)) for text in texts)
     folders = Counter(file.parent for file in files)
     return {
         "modules": len(files),
@@ -64,8 +64,8 @@ def _measure(root: Path) -> dict[str, object]:
         ),
         "modules in import cycles, lazy and typing too": len(_in_cycles(trees)),
         "modules in a folder, most": max(folders.values()),
-        "docstrings": len(docstrings),
-        "docstrings opening with a noun clause, %": f"{100 * clauses / len(docstrings):.1f}",
+        "docstrings": len(texts),
+        "docstrings opening with a noun clause, %": f"{100 * clauses / len(texts):.1f}",
     }
 
 
