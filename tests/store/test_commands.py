@@ -52,6 +52,30 @@ def test_commands_are_read_as_they_were_written(store: SqlStore) -> None:
     assert sorted(store.commands.sessions_with_open(asked)) == sorted([session_id, other])
 
 
+def test_sessions_that_got_commands_after_a_commit(store: SqlStore) -> None:
+    one, two, run_id = new_id(), new_id(), new_id()
+    add(store, a_command(run_id, one))
+    asked = [one, two]
+    first = store.generation()
+    assert store.commands.sessions_with_open(asked, since=first - 1) == [one]
+    assert store.commands.sessions_with_open(asked, since=first) == []
+    do(store, lambda uow: uow.commands.move(run_id, two))
+    assert store.generation() == first + 1
+    assert store.commands.sessions_with_open(asked, since=first) == [two]
+    add(store, a_command(new_id(), one))
+    assert store.commands.sessions_with_open(asked, since=first + 1) == [one]
+    assert sorted(store.commands.sessions_with_open(asked)) == sorted(asked)
+
+
+def test_commands_of_an_older_version_are_always_found(store: SqlStore) -> None:
+    session_id = new_id()
+    add(store, a_command(new_id(), session_id))
+    with store._dialect.writing.connect() as connection:
+        connection.exec_driver_sql("UPDATE command SET generation = 0")
+    newest = store.generation()
+    assert store.commands.sessions_with_open([session_id], since=newest) == [session_id]
+
+
 def test_the_same_command_is_one(store: SqlStore) -> None:
     session_id = new_id()
     command = a_command(new_id(), session_id)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future
 from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tests.support.memory_parts import span_runs
 from tests.support.memory_unit_of_work import MemoryData, MemoryUnitOfWork, tree_of
 
 from flowspan_service.app.ports import Heads, Identity, Unfinished, WriteTimes
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports import Clock, CommitListener, Operation
     from flowspan_service.app.ports.artifacts import ArtifactQuery, LatestArtifactQuery
+    from flowspan_service.app.ports.transitions import SpanRuns
     from flowspan_service.app.ports.variables import VariableQuery
     from flowspan_service.domain.artifacts import Artifact
+    from flowspan_service.domain.claims import LoopClaim
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.logs import LogEntry
     from flowspan_service.domain.variables import Variable
@@ -160,13 +164,17 @@ class MemoryTransitionReads(_Reads):
             if each.run_id in self.data.runs
         }
 
+    def span_runs(self, **query: int) -> SpanRuns:
+        data = self.data
+        return span_runs(data.runs, data.history, newest=self._store.position(), **query)
+
     def commit_time(self, position: int) -> int:
         return next((each.commit_us for each in self.data.history if each.position == position), 0)
 
 
 class MemoryDeletionReads(_Reads):
-    def begun(self) -> list[str]:
-        return sorted(self.data.deletions)
+    def begun(self) -> dict[str, int]:
+        return {run_id: -len(self.data.runs) for run_id in sorted(self.data.deletions)}
 
 
 class MemorySessionReads(_Reads):
@@ -243,6 +251,11 @@ class MemoryArtifactReads(_Reads):
         raise NotImplementedError
 
 
+class MemoryClaimReads(_Reads):
+    def get(self, name: str) -> LoopClaim | None:
+        return self.data.claims.read(name, self._store.clock.now_us())
+
+
 class MemoryCommandReads(_Reads):
     def list_open(
         self,
@@ -261,7 +274,8 @@ class MemoryCommandReads(_Reads):
         ]
         return Page(found[:limit], has_more=len(found) > limit)
 
-    def sessions_with_open(self, session_ids: Sequence[str]) -> list[str]:
+    def sessions_with_open(self, session_ids: Sequence[str], *, since: int = -1) -> list[str]:
+        del since
         return [key for key in session_ids if self.list_open(key, limit=1).items]
 
 
@@ -286,8 +300,10 @@ class MemoryStore:
         self.events_at_once = 1 << 30
         """How many events of a report one transaction takes."""
         self.trouble: str | None = None
+        self._lock = threading.RLock()
         self.identity = Identity("00000000-0000-4000-8000-000000000000", b"key")
         self.artifacts = MemoryArtifactReads(self)
+        self.claims = MemoryClaimReads(self)
         self.commands = MemoryCommandReads(self)
         self.deletions = MemoryDeletionReads(self)
         self.flows = MemoryFlowReads(self)
@@ -310,6 +326,10 @@ class MemoryStore:
         """One transaction of the operation; what it does without a bound ends after one piece if
         `is_spent` is set.
         """
+        with self._lock:
+            return self._do_once(operation)
+
+    def _do_once(self, operation: Operation[T]) -> T | Unfinished:
         data, before = deepcopy(self.data), self.heads()
         uow = MemoryUnitOfWork(data, self.clock.now_us(), events_at_once=self.events_at_once)
         uow.spent = self.is_spent

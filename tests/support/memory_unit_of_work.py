@@ -5,6 +5,8 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING
 
+from tests.support.memory_parts import MemoryClaims
+
 from flowspan_service.app.ports.pages import Page
 from flowspan_service.domain.leases import StoredSign
 from flowspan_service.domain.runs import Run, Transition
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports.deletions import Place
     from flowspan_service.domain.artifacts import Artifact
+    from flowspan_service.domain.claims import LoopClaim
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.logs import LogEntry
     from flowspan_service.domain.variables import Variable
@@ -33,6 +36,7 @@ class MemoryData:
         self.artifacts: dict[str, Artifact] = {}
         self.variables: dict[str, Variable] = {}
         self.commands: dict[tuple[str, int], Command] = {}
+        self.claims = MemoryClaims()
 
 
 class MemoryBudget:
@@ -149,6 +153,14 @@ class MemoryCommandWrites(_Rows):
                 each.session_id = session_id
 
 
+class MemoryClaimWrites(_Rows):
+    def get(self, name: str) -> LoopClaim | None:
+        return self.data.claims.read(name, self.uow.now_us)
+
+    def save(self, claim: LoopClaim) -> None:
+        self.data.claims.save(claim, self.uow.now_us)
+
+
 class MemoryDeletionWrites(_Rows):
     def begun(self) -> set[str]:
         return self.data.deletions
@@ -239,6 +251,7 @@ class MemoryUnitOfWork:
         self.writes = 0
         self.spent = False
         self.artifacts = MemoryArtifactWrites(self)
+        self.claims = MemoryClaimWrites(self)
         self.commands = MemoryCommandWrites(self)
         self.deletions = MemoryDeletionWrites(self)
         self.logs = MemoryLogWrites(self)

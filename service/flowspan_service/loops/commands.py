@@ -1,8 +1,13 @@
-"""Brings commands of other service processes to the sessions that are connected to this one."""
+"""Brings commands of other service processes to the sessions that are connected to this one.
+
+Each process does this for its own connections; there is nothing to claim. A look at a database in
+which nothing was committed since the last one reads a single row.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,19 +27,45 @@ INTERVAL_S = 1.0
 async def bring_commands(
     store: Store, live: Connections, readers: Executor, *, interval_s: float = INTERVAL_S
 ) -> None:
-    """Looks every interval, until it is cancelled."""
-    loop = asyncio.get_running_loop()
+    """Look every interval, until the task is cancelled."""
+    seen = -1
     while True:
         await asyncio.sleep(interval_s)
-        connected = [connection.session_id for connection in live]
-        if not connected:
+        if not len(live):
             continue
         try:
-            for session_id in await loop.run_in_executor(
-                readers, store.commands.sessions_with_open, connected
-            ):
-                connection = live.get(session_id)
-                if connection is not None:
-                    await connection.bring_commands()
+            seen = await bring_new_commands(store, live, readers, since=seen)
         except ServiceError as error:
             log.warning("commands could not be looked for", error=str(error))
+
+
+async def bring_new_commands(
+    store: Store, live: Connections, readers: Executor, *, since: int
+) -> int:
+    """Bring the commands that were given after a commit to the sessions that are connected.
+
+    Args:
+        store: The store.
+        live: The sessions that are connected to this process.
+        readers: Threads to read the store.
+        since: The commit; what this function returned before.
+
+    Returns:
+        The newest commit that was looked at.
+
+    Raises:
+        ServiceError: The store cannot be read.
+    """
+    loop = asyncio.get_running_loop()
+    # First the commit, then the connections: a session that connects later reads its own commands
+    # when it connects.
+    newest = await loop.run_in_executor(readers, store.generation)
+    connected = [connection.session_id for connection in live]
+    if newest == since or not connected:
+        return newest
+    find = partial(store.commands.sessions_with_open, connected, since=since)
+    for session_id in await loop.run_in_executor(readers, find):
+        connection = live.get(session_id)
+        if connection is not None:
+            await connection.bring_commands()
+    return newest

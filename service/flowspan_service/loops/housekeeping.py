@@ -1,4 +1,8 @@
-"""Housekeeping: sessions that ended long ago are deleted."""
+"""Housekeeping: sessions that ended long ago are deleted.
+
+Several service processes may do this at the same time, without a claim: what one has deleted, the
+others do not find.
+"""
 
 from __future__ import annotations
 

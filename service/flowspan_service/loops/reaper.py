@@ -1,4 +1,10 @@
-"""The reaper: sessions that fell silent are lost, and the runs that they left open have crashed."""
+"""The reaper: sessions that fell silent are lost, and the runs that they left open have crashed.
+
+Each service process over a database judges all sessions, by what it has seen itself on its own
+monotonic clock, and without a claim: a new holder would know of no silence, and would find the dead
+a lease later. The stored signs of life keep a session alive that is connected to another process. A
+session that one process has reaped is not open any more, so that the others do not find it.
+"""
 
 from __future__ import annotations
 

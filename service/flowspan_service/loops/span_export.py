@@ -16,7 +16,7 @@ _ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES
 
 @contextlib.contextmanager
 def exporting_spans(
-    config: Config, store: Store, clock: Clock, environ: Mapping[str, str]
+    config: Config, store: Store, clock: Clock, environ: Mapping[str, str], *, is_shared: bool
 ) -> Iterator[None]:
     """Export spans during the block; no-op without an endpoint.
 
@@ -25,6 +25,7 @@ def exporting_spans(
         store: The store.
         clock: The time.
         environ: The environment, whose standard variables may name an endpoint, too.
+        is_shared: True if other service processes may use the same database.
     """
     if not config.otlp_endpoint and not any(environ.get(name) for name in _ENDPOINT_VARIABLES):
         yield
@@ -33,7 +34,12 @@ def exporting_spans(
     from flowspan_service.loops.spans import span_exporter  # noqa: PLC0415 - start-up cost
 
     exporter = span_exporter(
-        store, clock, endpoint=config.otlp_endpoint or None, home=config.home, environ=environ
+        store,
+        clock,
+        endpoint=config.otlp_endpoint or None,
+        home=config.home,
+        environ=environ,
+        is_shared=is_shared,
     )
     if exporter is None:
         yield

@@ -1,4 +1,4 @@
-"""Up to where the spans of ended runs have been exported, in a small file."""
+"""The file in which earlier versions kept the position up to which spans were exported."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Watermark:
-    """A position in the order of transitions, kept over restarts.
-
-    The file is replaced as a whole, so that it survives the death of the process. It is not synced
-    to the disk: after a power failure it may be old or gone, and then more is exported again.
+class OldWatermark:
+    """The position that an earlier version left in its home. Now a row holds it, for all processes.
 
     Args:
-        path: The file; None keeps nothing.
+        path: The file; None if there is no home.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
     def load(self) -> int | None:
-        """The position, or None if it is not known."""
+        """Return the position, or None if there is no file."""
         if self._path is None:
             return None
         try:
@@ -30,14 +27,11 @@ class Watermark:
         except (OSError, ValueError):
             return None
 
-    def save(self, position: int) -> None:
-        """Writes it.
+    def remove(self) -> None:
+        """Remove the file, once the row holds its position.
 
         Raises:
-            OSError: The file could not be written.
+            OSError: The file could not be removed.
         """
-        if self._path is None:
-            return
-        draft = self._path.with_name(self._path.name + ".new")
-        draft.write_text(f"{position}\n")
-        draft.replace(self._path)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)

@@ -1,25 +1,29 @@
-"""Exports the spans that clients cannot: of runs that crashed, and of clients without an SDK.
+"""The exporter of spans for crashed runs, and for clients that have no SDK.
 
-Each is exported at least once, also when this service is killed between the commit and the export:
-what had been exported is remembered as a position in the order of transitions (`Watermark`), and a
-service that starts looks through the transitions after it. Exported twice, a span is the same.
+Each span is exported at least once, whichever service process dies. The row of the loop's claim
+holds the position up to which spans were exported, of all processes over the same database; it
+moves only after the export has succeeded. One process at a time exports: it takes the claim, reads
+the runs that ended after the position, sends their spans, stores the new position, and gives the
+claim back. If it dies meanwhile, another process continues from the row after the lease. Exported
+twice, a span is the same.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from flowspan_service.domain.states import TERMINAL_TYPES
+from flowspan_service.loops.loop_claims import HeldClaim, holder_name
 from flowspan_service.loops.span_records import needs_span, span_of
-from flowspan_service.loops.span_watermark import Watermark
+from flowspan_service.loops.span_watermark import OldWatermark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,27 +31,33 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from flowspan_service.app.ports import Clock, Store
+    from flowspan_service.app.ports import Clock, Heads, Store
+    from flowspan_service.app.ports.transitions import SpanRuns
     from flowspan_service.domain.runs import Run
 
 log = structlog.get_logger("flowspan.spans")
 
+LOOP = "spans"
+"""The name of the claim."""
 DEFAULT_SERVICE_NAME = "flowspan"
 """The same as that of the client's own spans."""
 WATERMARK_FILE = "spans-exported"
 
-MAX_WAITING = 20_000
-"""How many runs wait in memory; what is more is read from the store when it is its turn."""
-PAGE = 1_000
-BATCH = 500
-SAVE_INTERVAL_S = 1.0
+PAGE = 500
+"""Runs that are read, exported and accounted for together."""
+MOVE_AFTER = 20_000
+"""Positions without a span after which the row is moved all the same."""
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 30.0
+RETRY_S = 0.5
+"""The pause while another process has the claim."""
+LOOK_INTERVAL_S = 10.0
+"""The interval of the look for spans that a dead process left."""
 CLOSE_TIMEOUT_S = 2.0
 MAX_LOOK_BACK = 1_000_000
-"""How many positions a service looks back at most: a database may have been used without one."""
+"""Positions that a service looks back at most: a database may be used for long without exporter."""
 UNKNOWN_LOOK_BACK = 10_000
-"""How many positions a service looks back that does not know how far its predecessor came …"""
+"""Positions that the first service with an exporter looks back …"""
 UNKNOWN_LOOK_BACK_US = 600_000_000
 """… and how long, in microseconds."""
 
@@ -56,12 +66,31 @@ class Sink(Protocol):
     """Takes spans; an exporter of OpenTelemetry's."""
 
     def export(self, spans: Sequence[ReadableSpan], /) -> SpanExportResult:
-        """Sends them; may block for seconds."""
+        """Send the spans; may block for seconds."""
         ...
 
     def shutdown(self) -> None:
-        """Ends it; an export that is under way gives up."""
+        """End the sink; an export that is under way gives up."""
         ...
+
+
+class _Outcome(Enum):
+    """The result of a look for spans to export."""
+
+    DONE = "nothing is left"
+    HELD = "another process has the claim"
+    FAILED = "the receiver did not take the spans"
+
+
+class _Quiet(NamedTuple):
+    """A stretch of positions that needs no spans, as far as this process knows."""
+
+    after: int
+    upto: int
+
+    def skip(self, position: int) -> int:
+        """Return the end of the stretch for a position in it, and other positions as they are."""
+        return self.upto if self.after <= position < self.upto else position
 
 
 class SpanExporter:
@@ -70,37 +99,51 @@ class SpanExporter:
     Args:
         store: The store.
         clock: The time.
-        sink: Where the spans go.
-        resource: What they are said to come from.
-        watermark: Up to where they have gone.
+        sink: The receiver of the spans.
+        resource: The resource that the spans name.
+        holder: The name of this process in the claim.
+        is_shared: True if other service processes may use the same database. Without them, an idle
+            exporter does nothing at all.
+        old_watermark: The position that an earlier version left.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, *, sink: Sink, resource: Resource, watermark: Watermark
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        sink: Sink,
+        resource: Resource,
+        holder: str,
+        is_shared: bool,
+        old_watermark: OldWatermark,
     ) -> None:
         self._store = store
         self._clock = clock
         self._sink = sink
         self._resource = resource
-        self._watermark = watermark
-        self._waiting: deque[Run] = deque()
-        self._overflowed = False
-        self._committed = 0
-        """The position of the last commit that the listener was told of."""
+        self._claim = HeldClaim(store, LOOP, holder=holder)
+        self._is_shared = is_shared
+        self._old_watermark = old_watermark
+        self._since_us = 0
+        """The first look skips runs that ended before this time."""
+        self._wanted = 0
+        """The position of the last own commit that needs a span."""
         self._done = 0
-        """The position up to which everything was exported."""
-        self._saved = -1
+        """The position of the row, as last seen."""
+        self._quiet = _Quiet(0, 0)
+        self._failures = 0
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
 
     def start(self) -> None:
-        """Listens to the store, and exports what its predecessor did not."""
+        """Listen to the store, and export the spans that earlier processes left."""
         self._store.on_commit(self)
         self._thread.start()
 
     def close(self) -> None:
-        """Ends it, within about two seconds. What is left is exported at the next start."""
+        """End the exporter within two seconds. The next process exports the remaining spans."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -109,84 +152,130 @@ class SpanExporter:
         if self._thread.is_alive():
             self._thread.join(CLOSE_TIMEOUT_S / 2)
 
-    def __call__(self, *, position: int, ended: Sequence[Run], **_: object) -> None:
+    def __call__(self, *, position: int, ended: Sequence[Run], before: Heads, **_: object) -> None:
         """See app.ports.CommitListener."""
-        for run in ended:
-            if not needs_span(run):
-                continue
-            if len(self._waiting) < MAX_WAITING:
-                self._waiting.append(run)
-            else:
-                self._overflowed = True
+        if any(map(needs_span, ended)):
+            self._wanted = position
             self._wake.set()
-        self._committed = position
+            return
+        quiet = self._quiet
+        if quiet.upto == before.position:
+            self._quiet = _Quiet(quiet.after, position)
+        elif quiet.upto <= self._done:  # the row has passed it
+            self._quiet = _Quiet(before.position, position)
+        if position - self._done >= MOVE_AFTER:
+            self._wake.set()
+
+    # The thread
 
     def _run(self) -> None:
-        self._until_it_works(self._look_back)
+        self._repeat(self._begin)
         while not self._stop.is_set():
-            self._wake.wait(SAVE_INTERVAL_S)
+            self._repeat(self._look)
+            self._wake.wait(LOOK_INTERVAL_S if self._is_shared else None)
             self._wake.clear()
-            if self._overflowed:
-                self._overflowed = False
-                self._waiting.clear()
-                self._until_it_works(self._catch_up)
-            else:
-                self._export_waiting()
-            self._save()
 
-    def _until_it_works(self, look: Callable[[], None]) -> None:
-        """Reads the store; tries again where it cannot be read."""
+    def _repeat(self, step: Callable[[], _Outcome]) -> None:
+        """Do a step until it is done, with pauses."""
         pause_s = FIRST_PAUSE_S
         while not self._stop.is_set():
             try:
-                look()
+                outcome = step()
             except Exception:
+                if self._stop.is_set():
+                    return
                 log.warning("spans_not_looked_for", exc_info=True)
-                self._stop.wait(pause_s)
-                pause_s = min(pause_s * 2, MAX_PAUSE_S)
-            else:
+                outcome = _Outcome.FAILED
+            if outcome is _Outcome.DONE:
                 return
+            if outcome is _Outcome.HELD:
+                self._stop.wait(RETRY_S)
+                continue
+            self._stop.wait(pause_s)
+            pause_s = min(pause_s * 2, MAX_PAUSE_S)
 
-    def _look_back(self) -> None:
-        """Exports what ended under the service's predecessor."""
-        head = self._store.position()
-        done, oldest_us = self._watermark.load(), 0
-        if done is None or done > head:
-            done = max(0, head - UNKNOWN_LOOK_BACK)
-            oldest_us = self._clock.now_us() - UNKNOWN_LOOK_BACK_US
-        self._done = max(done, head - MAX_LOOK_BACK)
-        self._catch_up(oldest_us)
+    def _begin(self) -> _Outcome:
+        """Create the row if it is missing, and take over the position of an earlier version."""
+        row, head = self._claim.look(), self._store.position()
+        left = self._old_watermark.load()
+        if left is not None and left > head:
+            left = None  # it belongs to another database
+        if row is None or left is not None:
+            begin_at = max(0, head - UNKNOWN_LOOK_BACK)
+            if row is None and left is None:
+                self._since_us = self._clock.now_us() - UNKNOWN_LOOK_BACK_US
+            elif row is None:
+                begin_at = head
+            row = self._claim.take(begin_at=begin_at, rewind_to=left)
+            if row is None:
+                return _Outcome.HELD
+            self._claim.move(None, keep=False)
+            self._wanted = max(self._wanted, head)
+        self._forget_old_watermark()
+        if head > MAX_LOOK_BACK:
+            self._quiet = _Quiet(0, head - MAX_LOOK_BACK)
+        return _Outcome.DONE
 
-    def _catch_up(self, oldest_us: int = 0) -> None:
-        """Exports what ended after the watermark, as the store has it."""
-        while not self._stop.is_set():
-            changes, upto, _ = self._store.transitions.changes(
-                after=self._done, run_id=None, limit=PAGE
-            )
-            ended = {
-                run.id: run
-                for change, run in changes
-                if change.state.type in TERMINAL_TYPES
-                and change.commit_us >= oldest_us
-                and needs_span(run)
-            }
-            if not self._export(ended.values()) or upto <= self._done:
-                return
-            self._done = upto
+    def _forget_old_watermark(self) -> None:
+        try:
+            self._old_watermark.remove()
+        except OSError as error:
+            log.warning("spans_old_watermark_not_removed", error=str(error))
 
-    def _export_waiting(self) -> None:
-        # In this order: what was committed up to here is in the queue already.
-        committed = self._committed
-        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        # What was caught up on while it waited has been exported.
-        runs = [run for run in waiting if run.position > self._done]
-        if self._export(runs) and not self._overflowed:
-            self._done = max(self._done, committed)
+    def _look(self) -> _Outcome:
+        """Export the spans that are due. Claim the loop only if its row must be written."""
+        row = self._claim.look()
+        if row is not None and not self._claim.is_free(row):
+            return _Outcome.HELD
+        if row is not None and row.position is not None:
+            self._done = row.position
+        if self._wanted <= self._done:
+            page = self._page(self._done)
+            passed = page.looked_at - self._done
+            if not page.items and not page.has_more and passed < MOVE_AFTER:
+                self._quiet = _Quiet(self._done, page.looked_at)
+                self._since_us = 0
+                return _Outcome.DONE
+        return self._export_due()
+
+    def _export_due(self) -> _Outcome:
+        claim = self._claim.take(begin_at=self._done)
+        if claim is None:
+            return _Outcome.HELD
+        done = claim.position or 0
+        while True:
+            page = self._page(done)
+            if not self._export(page.items):
+                # Another process may reach the receiver.
+                self._claim.move(None, keep=False)
+                return _Outcome.FAILED
+            done = page.looked_at
+            goes_on = page.has_more and not self._stop.is_set()
+            if not self._claim.move(done, keep=goes_on):
+                return _Outcome.HELD
+            self._done = done
+            if not goes_on:
+                self._since_us = 0
+                return _Outcome.DONE
+
+    def _page(self, done: int) -> SpanRuns:
+        after = self._quiet.skip(done)
+        return self._store.transitions.span_runs(after=after, since_us=self._since_us, limit=PAGE)
 
     def _export(self, runs: Iterable[Run]) -> bool:
-        """Sends the spans of the runs until they arrived; False if the service ends before."""
-        spans = [span for run in runs if (span := self._span_of(run)) is not None]
-        return all(self._send(spans[at : at + BATCH]) for at in range(0, len(spans), BATCH))
+        """Send the spans of the runs; return False if the receiver did not take them."""
+        spans = [span for run in runs if needs_span(run) and (span := self._span_of(run))]
+        if not spans:
+            return True
+        if self._sink.export(spans) is not SpanExportResult.SUCCESS:
+            if not self._failures:
+                log.warning("spans_wait", reason="they cannot be exported; it is tried again")
+            self._failures += 1
+            return False
+        if self._failures:
+            log.info("spans_exported_again")
+        self._failures = 0
+        return True
 
     def _span_of(self, run: Run) -> ReadableSpan | None:
         try:
@@ -194,27 +283,6 @@ class SpanExporter:
         except Exception:
             log.warning("span_not_made", run_id=run.id, exc_info=True)
             return None
-
-    def _send(self, spans: Sequence[ReadableSpan]) -> bool:
-        pause_s = FIRST_PAUSE_S
-        while self._sink.export(spans) is not SpanExportResult.SUCCESS:
-            if pause_s == FIRST_PAUSE_S:
-                log.warning("spans_wait", reason="they cannot be exported; it is tried again")
-            if self._stop.wait(pause_s):
-                return False
-            pause_s = min(pause_s * 2, MAX_PAUSE_S)
-        if pause_s > FIRST_PAUSE_S:
-            log.info("spans_exported_again")
-        return True
-
-    def _save(self) -> None:
-        if self._done == self._saved:
-            return
-        try:
-            self._watermark.save(self._done)
-            self._saved = self._done
-        except OSError as error:
-            log.warning("spans_watermark_not_saved", error=str(error))
 
 
 def span_exporter(
@@ -224,16 +292,19 @@ def span_exporter(
     endpoint: str | None,
     home: Path | None,
     environ: Mapping[str, str],
+    is_shared: bool = False,
 ) -> SpanExporter | None:
-    """Makes the exporter, if it is known where spans go.
+    """Return the exporter, if the destination of spans is known.
 
     Args:
         store: The store.
         clock: The time.
         endpoint: An OTLP/gRPC endpoint (``--otlp-endpoint``). Without it, the standard
             OTEL_EXPORTER_OTLP_* variables say where; with it, they still say how (headers, TLS).
-        home: The service's folder, where it remembers how far it came; None remembers nothing.
+        home: The service's folder, where an earlier version may have left its position; None if
+            it keeps no home.
         environ: The environment.
+        is_shared: True if other service processes may use the same database.
 
     Returns:
         The exporter, not started; None if nothing says where spans go.
@@ -254,7 +325,9 @@ def span_exporter(
         clock,
         sink=OTLPSpanExporter(endpoint=endpoint or None),
         resource=_resource(),
-        watermark=Watermark(home / WATERMARK_FILE if home is not None else None),
+        holder=holder_name(process_id=os.getpid(), is_shared=is_shared),
+        is_shared=is_shared,
+        old_watermark=OldWatermark(home / WATERMARK_FILE if home is not None else None),
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    or_,
     select,
     text,
     update,
@@ -48,9 +49,12 @@ command = Table(
     Column("reason", Text, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("done_us", BigInteger),
+    Column("generation", BigInteger, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
-"""The commands to sessions; see domain.commands."""
+"""The commands to sessions; see domain.commands. `generation` is the number of the commit (see
+`schema.head`) in which the session got the command, so that a process finds new commands. An older
+version leaves it 0."""
 Index(
     "command_open",
     command.c.session_id,
@@ -59,11 +63,13 @@ Index(
     sqlite_where=IS_OPEN_COMMAND,
 )
 
-_COLUMNS = ", ".join(column.name for column in command.c)
+_COLUMNS = ", ".join(column.name for column in command.c if column.name != "generation")
 
 _INSERT = text(
-    "INSERT INTO command (run_id, number, session_id, kind, reason, created_us, done_us)"
-    " VALUES (:run_id, :number, :session_id, :kind, :reason, :created_us, :done_us)"
+    "INSERT INTO command"
+    " (run_id, number, session_id, kind, reason, created_us, done_us, generation)"
+    " VALUES"
+    " (:run_id, :number, :session_id, :kind, :reason, :created_us, :done_us, :generation)"
     " ON CONFLICT (run_id, number) DO NOTHING"
 ).bindparams(bindparam("run_id", type_=Id), bindparam("session_id", type_=Id))
 
@@ -107,15 +113,17 @@ class CommandReads:
         ):
             return bounded(found, lambda each: len(each.reason), limit, limit_bytes)
 
-    def sessions_with_open(self, session_ids: Sequence[str]) -> list[str]:
+    def sessions_with_open(self, session_ids: Sequence[str], *, since: int = -1) -> list[str]:
         """Return the sessions among these that have open commands."""
-        column = command.c.session_id
+        column, generation = command.c.session_id, command.c.generation
+        # Commands of an older version over the same database always count.
+        is_new = or_(generation > since, generation == 0)
         with self._reading.connection() as connection:
             return [
                 session_id
                 for chunk in chunks(session_ids, IDS_PER_STATEMENT)
                 for session_id in connection.scalars(
-                    select(column).where(column.in_(chunk), IS_OPEN_COMMAND).distinct()
+                    select(column).where(column.in_(chunk), IS_OPEN_COMMAND, is_new).distinct()
                 )
             ]
 
@@ -125,6 +133,7 @@ class CommandWrites(Buffered):
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
+        self._generation = tx.head.generation + 1
         self._new: dict[tuple[str, int], Command] = {}
         self._done: dict[str, None] = {}
         self._moved: dict[str, str] = {}
@@ -164,7 +173,9 @@ class CommandWrites(Buffered):
         open_rows = update(command).where(IS_OPEN_COMMAND)
         for run_id, session_id in self._moved.items():
             self._tx.connection.execute(
-                open_rows.where(command.c.run_id == run_id).values(session_id=session_id)
+                open_rows.where(command.c.run_id == run_id).values(
+                    session_id=session_id, generation=self._generation
+                )
             )
         for run_ids in chunks(list(self._done), IDS_PER_STATEMENT):
             self._tx.connection.execute(
@@ -180,6 +191,7 @@ class CommandWrites(Buffered):
                     "reason": each.reason,
                     "created_us": each.created_us,
                     "done_us": each.done_us,
+                    "generation": self._generation,
                 }
                 for each in self._new.values()
             ]

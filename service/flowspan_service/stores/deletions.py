@@ -81,11 +81,13 @@ deletion = Table(
     Column("root_run_id", Id, nullable=False),
     Column("begun_us", BigInteger, nullable=False),
     Column("history_position", BigInteger, nullable=False),
+    Column("pieces", BigInteger, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 """Trees whose deletion began and takes several transactions: any service process that finds one
 finishes it. `history_position` is the newest remaining transition of a run that is gone already,
-for a history too long for one transaction (0: none).
+for a history too long for one transaction (0: none). `pieces` counts the pieces done: it shows
+other processes that one works on the deletion.
 """
 
 
@@ -121,10 +123,11 @@ class DeletionReads:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
 
-    def begun(self) -> list[str]:
+    def begun(self) -> dict[str, int]:
         """Return the runs whose deletion began and is not finished."""
         with self._reading.connection() as connection:
-            return list(connection.scalars(select(deletion.c.run_id)))
+            rows = connection.execute(select(deletion.c.run_id, deletion.c.pieces))
+            return {row.run_id: row.pieces for row in rows}
 
 
 class DeletionWrites:
@@ -261,7 +264,15 @@ class DeletionWrites:
                 self._deleted.add(doomed.id)
         return len(gone)
 
+    def _note_progress(self, begun: str) -> None:
+        """Show other service processes that this one works on the deletion."""
+        progress = {"pieces": deletion.c.pieces + 1}
+        self._tx.connection.execute(
+            update(deletion).where(deletion.c.run_id == begun).values(progress)
+        )
+
     def _delete_some(self, path: list[str]) -> list[_Doomed]:
+        self._note_progress(path[0])
         if self._delete_history(path[0]):
             return []
         children = self._children(path[-1])

@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 from flowspan_service.stores.ids import Id
 
-SCHEMA_VERSION = "0009"
+SCHEMA_VERSION = "0010"
 """The revision of the last migration in `migrations/versions`."""
 
 metadata = MetaData()

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from flowspan_service.app.ports import Heads
 from flowspan_service.stores.artifacts import ArtifactReads
+from flowspan_service.stores.claims import ClaimReads
 from flowspan_service.stores.commands import CommandReads
 from flowspan_service.stores.deletions import DeletionReads
 from flowspan_service.stores.engine.reading import Reading
@@ -46,6 +47,7 @@ class SqlStore:
         self._reading = reading = Reading(dialect)
         self._writer = Writer(dialect, clock, on_point)
         self.artifacts = ArtifactReads(reading)
+        self.claims = ClaimReads(reading)
         self.commands = CommandReads(reading)
         self.deletions = DeletionReads(reading)
         self.flows = FlowReads(reading)
@@ -96,6 +98,11 @@ class SqlStore:
         """Return the progress of the database."""
         with self._reading.connection() as connection:
             return Heads(*connection.execute(select(head.c.position, head.c.log_position)).one())
+
+    def generation(self) -> int:
+        """Return the number of commits of all processes."""
+        with self._reading.connection() as connection:
+            return int(connection.execute(select(head.c.generation)).scalar_one())
 
     def size_bytes(self) -> int:
         """Return the size of the database; 0 if it is unknown."""

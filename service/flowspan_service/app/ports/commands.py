@@ -28,8 +28,14 @@ class CommandReads(Protocol):
         """
         ...
 
-    def sessions_with_open(self, session_ids: Sequence[str]) -> list[str]:
-        """Return the sessions among these that have open commands."""
+    def sessions_with_open(self, session_ids: Sequence[str], *, since: int = -1) -> list[str]:
+        """Return the sessions among these that have open commands.
+
+        Args:
+            session_ids: The sessions.
+            since: Count only commands that were issued, or moved to the session, in later commits
+                than this one (see `Store.generation`).
+        """
         ...
 
 

@@ -20,8 +20,11 @@ class Place(NamedTuple):
 class DeletionReads(Protocol):
     """The reads of deletions."""
 
-    def begun(self) -> list[str]:
-        """Return the runs whose deletion began and is not finished."""
+    def begun(self) -> dict[str, int]:
+        """Return the runs whose deletion began and is not finished, with the pieces done.
+
+        A count that grows shows that some process works on the deletion.
+        """
         ...
 
 

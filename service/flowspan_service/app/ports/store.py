@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from flowspan_service.app.ports.artifacts import ArtifactReads, ArtifactWrites
+    from flowspan_service.app.ports.claims import ClaimReads, ClaimWrites
     from flowspan_service.app.ports.commands import CommandReads, CommandWrites
     from flowspan_service.app.ports.deletions import DeletionReads, DeletionWrites
     from flowspan_service.app.ports.flows import FlowReads
@@ -73,6 +74,11 @@ class UnitOfWork(Protocol):
     @property
     def artifacts(self) -> ArtifactWrites:
         """The artifacts in this transaction."""
+        ...
+
+    @property
+    def claims(self) -> ClaimWrites:
+        """The claims in this transaction."""
         ...
 
     @property
@@ -156,6 +162,10 @@ class Store(Protocol):
         """Return the progress of the database."""
         ...
 
+    def generation(self) -> int:
+        """Return the number of commits of all processes."""
+        ...
+
     def size_bytes(self) -> int:
         """Return the size of the database; 0 if it is unknown."""
         ...
@@ -175,6 +185,11 @@ class Store(Protocol):
     @property
     def artifacts(self) -> ArtifactReads:
         """The reads of artifacts."""
+        ...
+
+    @property
+    def claims(self) -> ClaimReads:
+        """The reads of claims."""
         ...
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import update
 
 from flowspan_service.stores.artifacts import ArtifactWrites
+from flowspan_service.stores.claims import ClaimWrites
 from flowspan_service.stores.commands import CommandWrites
 from flowspan_service.stores.deletions import DeletionWrites
 from flowspan_service.stores.dialects.base import Head
@@ -53,6 +54,7 @@ class Unit:
         self.runs = RunWrites(tx, flows)
         self.logs = LogWrites(tx, self.runs)
         self.artifacts = ArtifactWrites(tx)
+        self.claims = ClaimWrites(tx)
         self.commands = CommandWrites(tx)
         self.sessions = SessionWrites(tx)
         self.variables = VariableWrites(tx)

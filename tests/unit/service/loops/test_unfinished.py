@@ -55,6 +55,22 @@ async def test_a_deletion_that_a_call_is_doing_is_left_to_it() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_deletion_that_another_process_is_doing_is_left_to_it() -> None:
+    store = store_with_runs(4)
+    root = next(iter(store.data.runs))
+    unfinished = store.do_once(DeleteRun(root, force=True))
+    assert isinstance(unfinished, Unfinished)
+    seen = await finish(store, seen={})
+    assert len(store.data.runs) == 3, "it is not known yet whether some process is at it"
+    unfinished = store.do_once(unfinished.rest)
+    assert isinstance(unfinished, Unfinished)
+    seen = await finish(store, seen=seen)
+    assert len(store.data.runs) == 2
+    assert await finish(store, seen=seen) is not None
+    assert (store.data.runs, store.data.deletions) == ({}, set())
+
+
+@pytest.mark.asyncio
 async def test_the_end_of_a_session_is_finished() -> None:
     store = store_with_runs(300)
     unfinished = store.do_once(EndSession("s"))
