@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from flowspan.core.async_dispatch import gives_awaitable
 from flowspan.core.call_graph import is_drawn
+from flowspan.core.limits import MAX_VARIABLE_NAME
 from flowspan.exceptions import ObjectAlreadyExists, VariableAlreadyExists
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from flowspan.api.client import FlowspanClient, SyncFlowspanClient
 
 __all__ = ["Variable"]
-
-MAX_NAME_CHARACTERS = 255
 
 T = TypeVar("T")
 
@@ -192,7 +191,7 @@ class Variable(Generic[T]):
 
 def _can_be(name: object) -> bool:
     """Return True if the name is valid for a variable."""
-    return isinstance(name, str) and _is_name(name) is not None and len(name) <= MAX_NAME_CHARACTERS
+    return isinstance(name, str) and _is_name(name) is not None and len(name) <= MAX_VARIABLE_NAME
 
 
 def _check(name: str) -> None:
@@ -201,7 +200,7 @@ def _check(name: str) -> None:
     if not _can_be(name):
         msg = (
             f"{name[:80]!r} is not a valid variable name. Use only lower-case letters, "
-            f"digits, dashes and underscores, and at most {MAX_NAME_CHARACTERS} characters"
+            f"digits, dashes and underscores, and at most {MAX_VARIABLE_NAME} characters"
         )
         raise ValueError(msg)
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from flowspan.api import convert
+from flowspan.core.limits import MAX_FILTER_TEXT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from flowspan.api.models import LogRecord
 
 _SPECIAL = frozenset(".^$*+?{}[]|()")
-_MAX_TEXT_BYTES = 256
 
 
 class LogSearch:
@@ -90,5 +90,5 @@ def literal_text(pattern: re.Pattern[str]) -> str:
             text += escaped
         else:
             text += character
-    is_allowed = "\0" not in text and len(text.encode(errors="replace")) <= _MAX_TEXT_BYTES
+    is_allowed = "\0" not in text and len(text.encode(errors="replace")) <= MAX_FILTER_TEXT_BYTES
     return text if is_allowed and text.isprintable() else ""

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 M = TypeVar("M", bound="Message")
 
-PAGE_TRANSITIONS = 10_000
-"""Page size of a run's history."""
 _PACKAGE = "flowspan.v1"
 _MARGIN_S = 0.02
 _OUT_OF_RANGE = "TOKEN_OUT_OF_RANGE"

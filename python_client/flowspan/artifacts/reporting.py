@@ -8,6 +8,12 @@ from uuid import UUID
 
 from flowspan.core.call_graph import current_or_sketched_run
 from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE
+from flowspan.core.limits import (
+    MAX_DESCRIPTION_BYTES,
+    MAX_NAME_BYTES,
+    MAX_PAYLOAD_BYTES,
+    MAX_TYPE_BYTES,
+)
 from flowspan.core.run import current_run, is_outermost
 from flowspan.core.values.payloads import encode_value
 from flowspan.drivers.process import process_of
@@ -15,12 +21,6 @@ from flowspan.reporter.encoding.protobuf import utf8
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-MAX_KEY_CHARACTERS = 256
-MAX_TYPE_BYTES = 64
-MAX_DESCRIPTION_BYTES = 32 << 10
-MAX_DATA_BYTES = 1 << 20
-"""Limits defined in proto/flowspan/v1/artifact.proto."""
 
 _is_key = re.compile(r"[a-z0-9-]+").fullmatch
 
@@ -85,7 +85,7 @@ def is_in_run() -> bool:
 
 def can_be_key(key: str) -> bool:
     """Return True if the key is valid for an artifact."""
-    return _is_key(key) is not None and len(key) <= MAX_KEY_CHARACTERS
+    return _is_key(key) is not None and len(key) <= MAX_NAME_BYTES
 
 
 def check_key(key: str | None) -> None:
@@ -97,7 +97,7 @@ def check_key(key: str | None) -> None:
     if key is not None and not can_be_key(key):
         msg = (
             f"{key[:80]!r} is not a valid artifact key. Use only lower-case letters, "
-            f"digits and dashes, and at most {MAX_KEY_CHARACTERS} characters"
+            f"digits and dashes, and at most {MAX_NAME_BYTES} characters"
         )
         raise ValueError(msg)
 
@@ -123,10 +123,10 @@ def _readable(text: str) -> str:
 
 def _encoded(data: Any) -> bytes:
     encoded = encode_value(data)
-    if len(encoded) > MAX_DATA_BYTES:
+    if len(encoded) > MAX_PAYLOAD_BYTES:
         msg = (
-            f"an artifact may have at most {MAX_DATA_BYTES >> 20} MiB of JSON, not {len(encoded)} "
-            "bytes. Store the data in a file and create a link to it"
+            f"an artifact may have at most {MAX_PAYLOAD_BYTES >> 20} MiB of JSON, not "
+            f"{len(encoded)} bytes. Store the data in a file and create a link to it"
         )
         raise ValueError(msg)
     return encoded

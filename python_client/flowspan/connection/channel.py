@@ -9,11 +9,11 @@ import grpc
 if TYPE_CHECKING:
     from flowspan.connection.address import Address
 
-MAX_MESSAGE_BYTES = 64 << 20
+MAX_GRPC_MESSAGE_BYTES = 64 << 20
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_GRPC_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_GRPC_MESSAGE_BYTES),
     # Detects a dead peer within a minute; the service permits this rate.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 15_000),

@@ -6,6 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from flowspan.core.limits import MAX_NAME_BYTES
 from flowspan.version import __version__
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def client_info() -> dict[str, str]:
         "client_name": "flowspan-python",
         "client_version": __version__,
         "client_language": "python",
-        "hostname": socket.gethostname()[:256],
+        "hostname": socket.gethostname()[:MAX_NAME_BYTES],
         "process_id": str(os.getpid()),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.functions import attribute_of, function_doc, function_name, wrapped_function
+from flowspan.core.limits import MAX_NAME_BYTES, MAX_TAGS
 from flowspan.core.parameters import Parameters
 from flowspan.core.pickling import reduce_definition, restore
 from flowspan.core.values.inspection import encodable, is_instance, shown
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from flowspan.core.result_options import ResultOptions
     from flowspan.core.retries import RetryPolicy
 
-MAX_NAME_BYTES = 256
-MAX_TAGS = 64
 BANNED_CHARACTERS = ("/", "%", "&", ">", "<")
 """The characters that a flow's name may not contain, as in Prefect."""
 

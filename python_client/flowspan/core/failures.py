@@ -11,6 +11,7 @@ import traceback
 from contextlib import suppress
 
 from flowspan.core.events import FailureInfo
+from flowspan.core.limits import MAX_CHAIN, MAX_MESSAGE_BYTES, MAX_TRACE_BYTES
 from flowspan.core.tracebacks import is_own
 from flowspan.core.values.error_attributes import attributes_of, chain_of, parts_of, trace_of
 from flowspan.core.values.inspection import encodable, is_instance, type_name
@@ -28,10 +29,6 @@ __all__ = [
     "type_name",
     "whole_trace",
 ]
-
-MAX_CHAIN = 16
-MAX_MESSAGE_BYTES = 32 * 1024
-MAX_TRACE_BYTES = 64 * 1024
 
 CARRIED_TRACE = "_flowspan_trace"
 """The attribute of an exception from another process that holds its traceback as text."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.failures import summary
 from flowspan.core.functions import attribute_of
+from flowspan.core.limits import MAX_NAME_BYTES
 from flowspan.core.type_hints import signature_of
 from flowspan.core.values.inspection import is_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MAX_NAME_BYTES = 256
 _MAX_SHOWN = 120
 
 _ADJECTIVES_TEXT = """

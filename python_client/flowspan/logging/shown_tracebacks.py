@@ -15,7 +15,8 @@ from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowspan.core.failures import CARRIED_TRACE, MAX_CHAIN, error_text, error_type, shorten
+from flowspan.core.failures import CARRIED_TRACE, error_text, error_type, shorten
+from flowspan.core.limits import MAX_CHAIN
 from flowspan.core.tracebacks import is_own
 from flowspan.core.values.error_attributes import attributes_of, chain_of, parts_of, trace_of
 from flowspan.core.values.inspection import is_instance

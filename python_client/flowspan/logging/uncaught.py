@@ -19,7 +19,7 @@ from flowspan.logging.terminal import cleaned
 if TYPE_CHECKING:
     from types import TracebackType
 
-_MAX_CHAIN = 64
+_MAX_ERRORS = 64
 
 
 def watch() -> None:
@@ -74,7 +74,7 @@ def _trim_all(error: BaseException) -> None:
     """Remove flowspan's frames from the tracebacks of an exception and its causes."""
     seen: list[BaseException] = []
     waiting = [error]
-    while waiting and len(seen) < _MAX_CHAIN:
+    while waiting and len(seen) < _MAX_ERRORS:
         link = waiting.pop()
         if any(link is other for other in seen):
             continue

@@ -19,6 +19,7 @@ from flowspan import clock
 from flowspan.config import get_config
 from flowspan.core.commands import CANCEL, Command
 from flowspan.core.events import LOG, STATE
+from flowspan.core.limits import SECRET_BYTES
 from flowspan.exceptions import FlowspanError
 from flowspan.reporter.intake import (
     FLUSH,
@@ -43,7 +44,6 @@ logger = logging.getLogger("flowspan.reporter")
 EXIT_TIMEOUT_S = 2.0
 """Maximum time that the end of the process waits for a service that does not answer."""
 
-_SECRET_BYTES = 16
 _SLOW_DOWN_S = 0.1
 _SLOW_DOWN_STEP_S = 0.002
 _SAY_AFTER_S = 1.0
@@ -97,7 +97,7 @@ class Reporter:
         self._has_given_up = False
         self._missing_said = ""
         self.session_id = str(uuid.uuid4())
-        self.session_secret = os.urandom(_SECRET_BYTES)
+        self.session_secret = os.urandom(SECRET_BYTES)
 
     def emit(self, event: Event) -> None:
         """Accept an event (see flowspan.core.events). Never raises.

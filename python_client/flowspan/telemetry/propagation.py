@@ -15,13 +15,12 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from flowspan.core.limits import MAX_TRACESTATE_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from opentelemetry.context import Context
-
-MAX_TRACESTATE_BYTES = 512
-"""The limit of flowspan.v1.TraceContext."""
 
 _propagator = TraceContextTextMapPropagator()
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from flowspan.api import convert, models
 from flowspan.api.ids import new_id
 from flowspan.api.operations.states import wanted_state
-from flowspan.api.requests import PAGE_TRANSITIONS, call, for_each, pages
+from flowspan.api.requests import call, for_each, pages
+from flowspan.core.limits import PAGE_TRANSITIONS
 from flowspan.core.run_names import petname
 from flowspan.core.values.payloads import encode_parameters
 from flowspan.exceptions import ParameterError

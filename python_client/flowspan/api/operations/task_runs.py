@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from flowspan.api import convert, models
 from flowspan.api.operations.states import wanted_state
-from flowspan.api.requests import PAGE_TRANSITIONS, call, for_each, pages
+from flowspan.api.requests import call, for_each, pages
+from flowspan.core.limits import PAGE_TRANSITIONS
 from flowspan.v1 import task_run_service_pb2 as pb
 
 if TYPE_CHECKING:

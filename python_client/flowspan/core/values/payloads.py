@@ -14,6 +14,7 @@ from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan.core.failures import reason_of
+from flowspan.core.limits import MAX_PARAMETERS_BYTES
 from flowspan.core.values.inspection import (
     declared_fields,
     exact_text,
@@ -28,8 +29,6 @@ from flowspan.core.values.traversal import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-MAX_PARAMETERS_BYTES = 512 * 1024
 
 _MAX_SHOWN = 200
 

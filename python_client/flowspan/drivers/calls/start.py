@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan import telemetry
 from flowspan.core.engine import announce
 from flowspan.core.events import RunRecord
+from flowspan.core.limits import MAX_TAGS
 from flowspan.core.run_names import petname
 from flowspan.core.run_objects import FlowRun, TaskRun
 from flowspan.core.transactions import current_transaction
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 current_tags: ContextVar[tuple[str, ...]] = ContextVar("flowspan_current_tags", default=())
 """The tags that `with tags(...)` adds to the runs inside the block."""
 
-_MAX_TAGS = 64
 _UNSERIALIZABLE = (
     "Parameter {0.name!r} (of type {0.type}) is not stored with the run: {0.reason}. The run "
     "continues with the value itself; the service stores a placeholder. To see the value there, "
@@ -195,7 +195,7 @@ def _made(
             scope = scope.child()
     tags, extra = definition.run_tags, current_tags.get()
     if extra:
-        tags = tuple(dict.fromkeys((*tags, *extra)))[:_MAX_TAGS]
+        tags = tuple(dict.fromkeys((*tags, *extra)))[:MAX_TAGS]
     log_prints = definition.log_prints
     if log_prints is None:
         log_prints = parent.log_prints if parent is not None else process.log_prints

@@ -12,6 +12,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE, CREATED, LOG, STATE
+from flowspan.core.limits import (
+    MAX_CHAIN,
+    MAX_FAILURE_TYPE_BYTES,
+    MAX_LOG_BYTES,
+    MAX_MESSAGE_BYTES,
+    MAX_NAME_BYTES,
+    MAX_PARAMETERS_BYTES,
+    MAX_PAYLOAD_BYTES,
+    MAX_STATE_NAME_BYTES,
+    MAX_TAGS,
+    MAX_TRACE_BYTES,
+    MAX_TRACESTATE_BYTES,
+)
 from flowspan.core.result_options import REFERENCE_ENCODING
 from flowspan.reporter.encoding.artifacts import artifact_item, change_item
 from flowspan.reporter.encoding.protobuf import (
@@ -28,19 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowspan.core.events import Event, FailureInfo, RunRecord
-
-# The limits of proto/flowspan/v1, in bytes of UTF-8.
-MAX_NAME_BYTES = 256
-MAX_STATE_NAME_BYTES = 128
-MAX_MESSAGE_BYTES = 32 << 10
-MAX_STACK_TRACE_BYTES = 64 << 10
-MAX_FAILURE_TYPE_BYTES = 1 << 10
-MAX_TRACESTATE_BYTES = 512
-MAX_PARAMETERS_BYTES = 512 << 10
-MAX_TAGS = 64
-MAX_CAUSES = 16
-MAX_LOG_BYTES = 256 << 10
-MAX_REFERENCE_BYTES = 1 << 20
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -266,7 +266,7 @@ def _rest_of_run(run: RunRecord) -> bytes:
 def _detail(detail: FailureInfo | bytes) -> bytes:
     """Encode the field with details of a state: a failure, or a reference to the result."""
     if isinstance(detail, bytes):
-        if len(detail) > MAX_REFERENCE_BYTES:
+        if len(detail) > MAX_PAYLOAD_BYTES:
             return b""
         return field(b"\x3a", _REFERENCE + field(b"\x12", detail))
     return field(b"\x32", _failure(detail))
@@ -274,19 +274,19 @@ def _detail(detail: FailureInfo | bytes) -> bytes:
 
 def _failure(failure: FailureInfo, depth: int = 1) -> bytes:
     stack = utf8(failure.stack_trace)
-    if len(stack) > MAX_STACK_TRACE_BYTES:
+    if len(stack) > MAX_TRACE_BYTES:
         stack = _without_middle(stack)
     cause = failure.cause
     return (
         field(b"\x0a", clipped(failure.type or "Error", MAX_FAILURE_TYPE_BYTES))
         + field(b"\x12", clipped(failure.message, MAX_MESSAGE_BYTES))
         + field(b"\x1a", stack)
-        + (field(b"\x22", _failure(cause, depth + 1)) if cause and depth < MAX_CAUSES else b"")
+        + (field(b"\x22", _failure(cause, depth + 1)) if cause and depth < MAX_CHAIN else b"")
     )
 
 
 def _without_middle(stack: bytes) -> bytes:
-    half = MAX_STACK_TRACE_BYTES // 2 - 16
+    half = MAX_TRACE_BYTES // 2 - 16
     head = stack[:half].decode(errors="ignore").encode()
     tail = stack[-half:].decode(errors="ignore").encode()
     return head + "\n[…]\n".encode() + tail

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import UUID
 
 from flowspan import clock
+from flowspan.core.limits import MAX_NAME_BYTES
 from flowspan.v1 import report_pb2
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ _CLIENT_FIELDS = (
     "hostname",
     "process_id",
 )
-_MAX_CLIENT_CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,7 +449,7 @@ def _header(text: bytes) -> SpoolHeader:
         client = {
             name: str(value)
             for name, value in values["client"].items()
-            if name in _CLIENT_FIELDS and len(str(value)) <= _MAX_CLIENT_CHARACTERS
+            if name in _CLIENT_FIELDS and len(str(value)) <= MAX_NAME_BYTES
         }
         process_id = client.get("process_id", "0")
         if not (process_id.isascii() and process_id.isdecimal() and int(process_id) < 1 << 31):

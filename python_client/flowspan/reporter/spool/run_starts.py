@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from flowspan import clock
 from flowspan.connection.client_identity import client_info
+from flowspan.core.limits import SECRET_BYTES
 from flowspan.private_files import own_home
 from flowspan.reporter.encoding.events import Encoder, batch_bytes
 from flowspan.reporter.spool.file import STARTS_SUFFIX, SpoolFile
@@ -43,7 +44,6 @@ MAX_YOUNG = 64
 """Number of starts that are rewritten; the older ones were reported long ago."""
 
 _RETRY_S = 5.0
-_SECRET_BYTES = 16
 
 
 class Starts:
@@ -136,6 +136,6 @@ class Starts:
             self._config.address or "",
             client_info(),
             first_sequence=1,
-            secret=os.urandom(_SECRET_BYTES),
+            secret=os.urandom(SECRET_BYTES),
         )
         return SpoolFile.create(spool_folder(self._config.home), header, suffix=STARTS_SUFFIX)

@@ -3,14 +3,12 @@ from __future__ import annotations
 import pytest
 
 from flowspan.core.failures import (
-    MAX_CHAIN,
-    MAX_MESSAGE_BYTES,
-    MAX_TRACE_BYTES,
     failure_info,
     shorten,
     summary,
     whole_trace,
 )
+from flowspan.core.limits import MAX_CHAIN, MAX_MESSAGE_BYTES, MAX_TRACE_BYTES
 from flowspan.core.parameters import Parameters
 from flowspan.core.retries import RetryPolicy
 from flowspan.exceptions import ParameterError

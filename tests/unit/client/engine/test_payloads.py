@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 from tests.support.values import HOSTILE, array, frame, orm_dataclass, touched
 
+from flowspan.core.limits import MAX_PARAMETERS_BYTES
 from flowspan.core.values.payloads import (
-    MAX_PARAMETERS_BYTES,
     encode_parameters,
     encode_value,
 )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowspan.core import limits
 from flowspan.core.events import (
     ARTIFACT,
     ARTIFACT_CHANGE,
@@ -199,13 +200,13 @@ def test_logs(
 @pytest.mark.parametrize(
     "message",
     [
-        "a" * wire.MAX_LOG_BYTES,
-        "a" * (wire.MAX_LOG_BYTES + 1),
-        "😀" * wire.MAX_LOG_BYTES,
+        "a" * limits.MAX_LOG_BYTES,
+        "a" * (limits.MAX_LOG_BYTES + 1),
+        "😀" * limits.MAX_LOG_BYTES,
         "aé€😀" * 100_000,
-        "\udcff" * wire.MAX_LOG_BYTES,
-        "x" * (5 * wire.MAX_LOG_BYTES),
-        "\0" * wire.MAX_LOG_BYTES,
+        "\udcff" * limits.MAX_LOG_BYTES,
+        "x" * (5 * limits.MAX_LOG_BYTES),
+        "\0" * limits.MAX_LOG_BYTES,
     ],
     ids=["just-fits", "one-more", "emoji", "mixed", "surrogates", "five", "nuls"],
 )
@@ -214,7 +215,7 @@ def test_long_logs_come_in_pieces_and_whole(message: str) -> None:
     events = decode((LOG, run_id, 1, 20, 10**18, "logger", message, "", ""))
     logs = [event.log for event in events]
     assert "".join(log.message for log in logs) == readable(message)
-    assert all(len(log.message.encode()) <= wire.MAX_LOG_BYTES for log in logs)
+    assert all(len(log.message.encode()) <= limits.MAX_LOG_BYTES for log in logs)
     if len(logs) > 1:
         assert [log.chunk_index for log in logs] == list(range(len(logs)))
         assert {log.chunk_count for log in logs} == {len(logs)}
@@ -252,7 +253,7 @@ def test_what_the_service_would_refuse_is_shortened() -> None:
         root_run_id=run_id,
         flow_run_id=run_id,
         tags=("", *(f"{number}{long}" for number in range(100))),
-        parameters=b"x" * (wire.MAX_PARAMETERS_BYTES + 1),
+        parameters=b"x" * (limits.MAX_PARAMETERS_BYTES + 1),
         version=long,
     )
     created, entered = decode(
@@ -261,20 +262,20 @@ def test_what_the_service_would_refuse_is_shortened() -> None:
     )
     run, state = created.run_created, entered.state_entered.state
     for text in (run.function_name, run.run_name, run.version, *run.tags):
-        assert 200 < len(text.encode()) <= wire.MAX_NAME_BYTES
+        assert 200 < len(text.encode()) <= limits.MAX_NAME_BYTES
         assert text.endswith("…")
-    assert len(run.tags) == wire.MAX_TAGS
+    assert len(run.tags) == limits.MAX_TAGS
     assert not run.HasField("parameters")
-    assert len(state.name.encode()) <= wire.MAX_STATE_NAME_BYTES
-    assert len(state.message.encode()) <= wire.MAX_MESSAGE_BYTES
+    assert len(state.name.encode()) <= limits.MAX_STATE_NAME_BYTES
+    assert len(state.message.encode()) <= limits.MAX_MESSAGE_BYTES
     depth, read = 0, state.failure
     while read.type:
         depth += 1
-        assert len(read.message.encode()) <= wire.MAX_MESSAGE_BYTES
-        assert len(read.stack_trace.encode()) <= wire.MAX_STACK_TRACE_BYTES
+        assert len(read.message.encode()) <= limits.MAX_MESSAGE_BYTES
+        assert len(read.stack_trace.encode()) <= limits.MAX_TRACE_BYTES
         assert "…" in read.stack_trace
         read = read.cause
-    assert depth == wire.MAX_CAUSES
+    assert depth == limits.MAX_CHAIN
 
 
 def test_the_caches_are_bounded() -> None:
