@@ -218,7 +218,7 @@ def test_the_next_run_is_waited_for_and_watched(service, options):
 
 
 def service_call(ask) -> str:
-    """Ask the service for a run; return its id as JSON."""
+    """Call the service for a run; return its id as JSON."""
     with get_client(sync_client=True) as client:
         return json.dumps(str(ask(client).id))
 

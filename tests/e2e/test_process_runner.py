@@ -312,7 +312,7 @@ def wait_for_flow(service: ServiceProcess, name: str) -> Any:
     def found() -> Any:
         return next((r for r in queries.flow_runs(service.channel) if r.flow_name == name), None)
 
-    return queries.wait_until(found, f"flow {name} is there")
+    return queries.wait_until(found, f"flow {name} to exist")
 
 
 def wait_for_workers(process: FlowProcess) -> list[int]:
@@ -337,7 +337,7 @@ def test_promise_cancelling_reaches_the_workers(service: ServiceProcess) -> None
         assert run.state.type == state_pb2.STATE_TYPE_CANCELLED, run
     assert len(queries.task_runs(service.channel)) == 3
     for pid in pids:
-        queries.wait_until(lambda pid=pid: is_gone(pid), "the worker is gone")
+        queries.wait_until(lambda pid=pid: is_gone(pid), "the end of the worker")
 
 
 def test_a_nested_flow_in_a_worker_is_cancelled_alone(service: ServiceProcess) -> None:

@@ -44,7 +44,7 @@ class Shared:
 
 
 def assert_clear(outcome: Outcome, code: int) -> None:
-    """Check for a one-line error, perhaps with more lines of help, and an empty stdout."""
+    """Check for a one-line error, perhaps with lines of help, and an empty stdout."""
     assert outcome.code == code, outcome
     assert outcome.err.startswith("Error: "), outcome
     assert "Traceback" not in outcome.err

@@ -152,7 +152,7 @@ class OtlpReceiver(TraceServiceServicer):
         what: str,
         timeout_s: float = WAIT_S,
     ) -> None:
-        """Wait until the spans meet a condition; on timeout, fail with `what` is missing."""
+        """Wait until the spans meet a condition; on timeout, fail and name `what` is missing."""
         deadline = time.monotonic() + timeout_s
         while not condition(list(self.spans)):
             assert time.monotonic() < deadline, f"no {what} among the spans {self.names}"

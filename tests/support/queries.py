@@ -101,7 +101,7 @@ def wait_until(condition: Callable[[], Any], what: str) -> Any:
     """Poll until the answer is truthy; return it.
 
     Raises:
-        AssertionError: The time is over; the message names what was expected.
+        AssertionError: The answer was not truthy in time; the message names the expected change.
     """
     deadline = time.monotonic() + WAIT_S
     while not (answer := condition()):

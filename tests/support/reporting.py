@@ -31,7 +31,7 @@ ANSWER_TIMEOUT_S = 60.0
 
 
 new_id = IdMaker(time.time_ns, random.getrandbits, threading.Lock())
-"""Return a UUIDv7 as text, greater than all before."""
+"""A function that returns a UUIDv7 as text, greater than all before."""
 
 
 def now() -> Timestamp:

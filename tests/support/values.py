@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Touched(Exception):  # noqa: N818 - not an error
-    """A value was accessed in a way that no code may access it."""
+    """A value was accessed although no code may do that."""
 
 
 class _UnhashableType(type):

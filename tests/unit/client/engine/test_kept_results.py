@@ -152,7 +152,7 @@ def test_what_only_looks_equal_is_another_call(
 
 
 def test_a_call_that_is_left_out_leaves_its_result(kind: Kind, recorder: Recorder) -> None:
-    """Another call in its place takes its own result."""
+    """Calls at other places in the code keep their own results."""
     draw, calls = drawing(kind)
 
     async def body(attempt: int) -> Any:

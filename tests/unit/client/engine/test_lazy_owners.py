@@ -95,7 +95,7 @@ def test_the_docstring_is_inherited(recorder: Recorder, decorator: Any) -> None:
 
 @pytest.mark.parametrize("policy", [INPUTS - "self", TASK_SOURCE], ids=repr)
 def test_keys(recorder: Recorder, tmp_path: Path, policy: Any) -> None:
-    """Hashing an object may call it; an error there must not prevent its tasks from running."""
+    """Hashing may access an object; an error there must not prevent its tasks from running."""
     options: dict[str, Any] = {"cache_policy": policy, "result_storage": tmp_path}
     bound = Lazy().get.with_options(**options)
     assert [bound(2), bound(2)] == [2, 2]
