@@ -46,7 +46,7 @@ SYNC = """
         create_markdown_artifact("# one", key="summary", description="of the day")
         create_markdown_artifact("# two", key="summary")
         create_image_artifact("https://x/y.png")
-        # What was made here before can be read at once.
+        # The run's earlier artifacts can be read at once.
         latest = Artifact.get("summary")
         assert latest.data == "# two", latest.data
         assert Artifact.get("nothing") is None

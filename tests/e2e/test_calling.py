@@ -32,7 +32,7 @@ NESTED = """
         return await value if asyncio.iscoroutine(value) else value
 
     def path(names):
-        # Of "pf,at" the first is called, with what is left.
+        # The first of "pf,at" is called with the rest.
         head, _, rest = names.partition(",")
         return head, rest
 
@@ -159,7 +159,7 @@ PARAMETERS = """
     ):
         assert (day, address, point) == (date(2026, 1, 2), Address(city="Rom", code=5), Point(1, 0))
         assert secret.get_secret_value() == "s3cret"
-        # What `*` and `**` take is passed on as it is.
+        # Arguments of `*` and `**` are passed on unchanged.
         assert (limit, rest, color, size) == (7, ("8", 9), Color.RED, 3)
         assert more == {{"a": "1.5"}}
 

@@ -49,7 +49,7 @@ WAYS = {
     async def outer():
         futures = stubborn.map(range(50))
         print("ready: mapped", flush=True)
-        while True:  # a signal that comes just before the loop sleeps is seen when it wakes up
+        while True:  # a signal just before the loop sleeps is handled when it wakes up
             await asyncio.sleep(0.05)
     asyncio.run(outer())
     """,
@@ -213,7 +213,7 @@ def test_after_a_flow_sigterm_is_what_it_was(service: ServiceProcess) -> None:
         if not pid:
             try:
                 os.kill(os.getpid(), signal.SIGTERM)
-            finally:  # not reached: nothing is raised in the child, which is gone
+            finally:  # not reached: nothing is raised in the child
                 os._exit(0)
         print("child", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
     forking()

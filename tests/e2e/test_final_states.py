@@ -46,7 +46,7 @@ PROGRAM = """
             return {key: show(item) for key, item in value.items()}
         return value
 
-    # What the flow returns, by label; async flows return the same.
+    # The flow's return values, by label; async flows return the same.
     outcomes = {
         "value": lambda: [1, 2],
         "skipped": lambda: Completed(name="Skipped", message="nothing new", data=7),
@@ -122,7 +122,7 @@ PROGRAM = """
     asks()
     asyncio.run(asks_later())
 
-    # A flow's end follows that of a task in a thread that another flow submitted.
+    # A flow ends like the task in a thread that another flow submitted.
     @task(name="named-task")
     def named_task():
         return Completed(name="Cached away", data=3)

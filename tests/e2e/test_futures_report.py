@@ -60,7 +60,7 @@ CANCELS = """
         pending = step.submit(1, wait_for=[running])
         {wait}
 
-        # Waiting has an end.
+        # Waits with a timeout.
         blocked = blocks.submit()
         done = step_later.submit(1)
         done.wait()
@@ -81,7 +81,7 @@ CANCELS = """
         else:
             raise AssertionError("did end")
 
-        # Callbacks: once it has ended, or at once.
+        # Callbacks: after the end, or immediately.
         for future in (running, blocked):
             future.add_done_callback(note)
             future.add_done_callback(ended.append)
@@ -99,7 +99,7 @@ CANCELS = """
         ], ended
         assert isinstance(ended[-1][2], CancelRun)
 
-        # Asynchronous ones, one and many.
+        # Async tasks, one and many.
         sleeping = sleeps.submit(1)
         many = sleeps.map([2, 3])
         assert sleeping.cancel() and many.cancel()
@@ -225,7 +225,7 @@ DEPENDS = """
         assert [{w}takes(value) for value in given] == texts
         assert {w}subflow(future) == {w}subflow(value=state) == 1
 
-        # What failed before.
+        # Failed inputs.
         late = takes.with_options(name="late").submit(1, wait_for=[failed])
         assert isinstance(late.result(raise_on_failure=False), UpstreamFailed)
         assert late.state.name == "NotReady"
@@ -240,7 +240,7 @@ DEPENDS = """
             else:
                 raise AssertionError("began")
 
-        # Maps: side by side, over futures, and of what is the same for all.
+        # Maps: of several lists, over futures, and with unmapped values.
         sums = add.map([1, 2], (10, 20), [future, 5], by=unmapped(future))
         assert {get_all} == [13, 28]
         sums = add.map(x=sums, y=range(2))
@@ -257,7 +257,7 @@ DEPENDS = """
         unequal = error_of(add.map, [1, 2], [1], by=[1, 2, 3])
         assert unequal.startswith("MappingLengthMismatch") and "'by' has 3" in unequal, unequal
 
-        # What would never end.
+        # Deadlocks.
         for names in (["itself"], ["first", "second"]):
             for name, other in zip(names, names[1:] + names[:1]):
                 futures[name] = waits.with_options(name=name).submit(other, name)

@@ -73,7 +73,7 @@ PLAIN = """
         future.cancel()
         future.wait()
 
-        # Nested, mapped, sent to, with its returned value.
+        # Nested, mapped, with sent values and a return value.
         def nested(n):
             for i in numbers(n):
                 for j in numbers(i):

@@ -62,7 +62,7 @@ PROGRAM = """
             raise error
         return body
 
-    # How runs end, and which hooks they have.
+    # Ends of runs, and their hooks.
     endings = {
         "completed": lambda: 5,
         "named": lambda: Completed(name="Skipped"),
@@ -99,7 +99,7 @@ PROGRAM = """
                 getattr(it, option)(note)
             print(f"{it.name}: {call(it)}")
 
-    # Runs that never began.
+    # Runs that never started.
     for suffix in ("plain", "async"):
         def wrong(n: int):
             return n
@@ -129,7 +129,7 @@ PROGRAM = """
 
     maps()
 
-    # Hooks that call.
+    # Hooks that call tasks and flows.
     @task
     def clean_up():
         pass
@@ -146,7 +146,7 @@ PROGRAM = """
     for it in made(flow, "calling", lambda: 5, on_completion=[calls]):
         call(it)
 
-    # What the service knows while a hook runs, and what has happened when the call returns.
+    # The service's data while a hook runs, and the effects when the call returns.
     seen = []
 
     def asks(definition, run, state):

@@ -200,7 +200,7 @@ def nested_where(it):
 def main():
     calls = {name: calling.submit(tasks).result() for name, tasks in TASKS.items()}
     looks = {kind: looking.submit(kind, list(each)).result() for kind, each in INPUTS_OF.items()}
-    # What was stored here is found there.
+    # Results stored here are found in the worker.
     found = {
         f"{kind} {number}": where(each) == nested_where.submit(each).result()
         for kind, inputs in INPUTS_OF.items()

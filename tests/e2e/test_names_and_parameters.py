@@ -172,7 +172,7 @@ PROGRAM = """
     assert wrapped(b="5", a="4", z="6") == [[], {"b": 5, "a": 4, "z": "6"}]
     assert wrapped_by_position("1") == [[1], {}]
 
-    # What a web framework asks, and does.
+    # The calls of a web framework.
 
     async def in_background(function, *args):
         if inspect.iscoroutinefunction(function):

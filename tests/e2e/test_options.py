@@ -100,7 +100,7 @@ PROGRAM = '''
             assert (original.version, copy.retry.retries) == ("1", 3)
             printed(copy, "monday")
 
-            # Deadlines: asynchronous code is cancelled, plain code here is in the main thread.
+            # Deadlines: async code is cancelled; sync code here runs in the main thread.
             def sleeps(day, count):
                 time.sleep(600)
 
@@ -155,11 +155,11 @@ PROGRAM = '''
                     raise AssertionError("was taken")
 
     for kind in KINDS:
-        # What only flows have.
+        # Options of flows only.
         it = made(flow, kind, given, name="unchecked", validate_parameters=False)
         print(f"{it.name}: {json.dumps(call(it, 'monday', '2'))}")
 
-        # Where results go.
+        # Result storage.
         kept = dict(persist_result=True, result_serializer="json")
         for name, options in (
             ("kept", kept),
@@ -171,13 +171,13 @@ PROGRAM = '''
             state = asyncio.run(state) if hasattr(state, "__await__") else state
             assert state.result() in (["monday", 1, "int"], [["monday", 1, "int"]]), state
 
-        # What only tasks have.
+        # Options of tasks only.
         with tags("around"):
             it = made(task, kind, given, name="tagged", tags=["io", "slow"])
             call(it, "monday")
             call(it.with_options(name=f"retagged-{kind}", tags=["other"]), "monday")
 
-    # Submitted and mapped tasks have names of their own, too.
+    # Submitted and mapped tasks have their own names as well.
     @task(task_run_name="load {day}")
     def load(day):
         return day
@@ -186,7 +186,7 @@ PROGRAM = '''
     async def load_later(day):
         return day
 
-    # On a runner with one thread, one task after the other.
+    # On a runner with one thread, tasks run one after another.
     together = set()
 
     @task

@@ -283,7 +283,7 @@ def test_after_a_restart_the_client_finds_what_was_kept_meanwhile(
 ) -> None:
     ask = """
             found = None
-            while found is None:  # the call may still go out over the connection that has ended
+            while found is None:  # the call may still use the broken connection
                 with get_client(sync_client=True) as again, suppress(ServiceUnavailableError):
                     found = [run.state.name for run in again.read_task_runs()]
             print("found", *found, flush=True)
@@ -357,7 +357,7 @@ def test_all_addresses_that_a_service_listens_at_are_the_same_service(
 
         addresses = json.loads((get_config().home / "service.json").read_text())["addresses"]
         assert len({each.startswith("unix:") for each in addresses}) == 2, addresses
-        inner(addresses[0])  # what comes first is waited for in any case
+        inner(addresses[0])  # the first read waits in any case
         for each in addresses:
             inner(each)
     """

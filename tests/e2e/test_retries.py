@@ -106,7 +106,7 @@ PROGRAM = """
     }
 
     def call(it):
-        with suppress(BaseException):  # how it ended is told by the service
+        with suppress(BaseException):  # the test reads the end from the service
             outcome = it()
             return asyncio.run(outcome) if asyncio.iscoroutine(outcome) else outcome
 
@@ -124,7 +124,7 @@ PROGRAM = """
                 extra = {"validate_parameters": False} if what is flow else {}
                 call(what(name=label, **options, **extra)(function))
 
-    # Deadlines: the first attempt takes for ever, the second has the whole time again.
+    # Deadlines: the first attempt never ends, the second gets the full timeout again.
     def slow_once():
         if attempt() == 1:
             time.sleep(600)
@@ -139,7 +139,7 @@ PROGRAM = """
     async def both_later():
         await asyncio.gather(*(slow(what, "async", slow_once_later)() for what in (flow, task)))
 
-    # At the same time, in the main thread and in others.
+    # Concurrently, in the main thread and in others.
     threads = [
         threading.Thread(target=slow(task, "plain", slow_once)),
         threading.Thread(target=lambda: asyncio.run(both_later())),
@@ -190,7 +190,7 @@ PROGRAM = """
 
     assert in_processes() == "alive"
 
-    # Cancelled while they wait for the next attempt.
+    # Cancelled while waiting for the next attempt.
     async def always_fails_later():
         raise ValueError("no")
 

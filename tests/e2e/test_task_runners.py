@@ -18,7 +18,7 @@ PROGRAM = """
     from flowspan.task_runners import ThreadPoolTaskRunner
 
     class Meter:
-        "How many are inside at once, and in which threads."
+        "The peak number of concurrent visitors, and their threads."
 
         def __init__(self):
             self.lock, self.inside, self.most, self.threads = threading.Lock(), 0, 0, set()
@@ -74,7 +74,7 @@ PROGRAM = """
         meters[name].say(name)
 
     class Gate:
-        "Opens when so many wait at it: nobody gets through unless all are there at once."
+        "Opens when `count` visitors wait at it: all pass together or none does."
 
         def __init__(self, count):
             self.left, self.open = count, asyncio.Event()
@@ -104,13 +104,13 @@ PROGRAM = """
 
     @task(timeout_seconds=0.1)
     def blocked():
-        release.wait()  # in C: nothing can be raised in there
+        release.wait()  # in C, where no exception can be raised
 
     @flow
     def blocking_flow():
         future = blocked.submit()
         future.wait()
-        return future.state.name  # and not the state: the flow is to complete
+        return future.state.name  # not the state, so that the flow completes
 
     @flow
     async def blocking_flow_later():

@@ -112,7 +112,7 @@ def test_in_flows_and_tasks(service: ServiceProcess) -> None:
         @task
         async def adouble():
             value = await Variable.aget("number", 1) * 2
-            # As in Prefect: in coroutines these may be awaited, too.
+            # As in Prefect, coroutines may await these as well.
             assert await Variable.get("number", 1) * 2 == value
             await Variable.set("number", value, overwrite=True)
             return value

@@ -28,7 +28,7 @@ CODE = """
         return outer.generate_mermaid_graph()
 
     assert "n0 --> n1" in outer.generate_mermaid_graph() == asyncio.run(in_a_loop())
-    # No Graphviz here: what would draw keeps what it is given.
+    # Graphviz is replaced by a script that saves its input.
     os.chdir(os.environ["FLOWSPAN_HOME"])
     dot = pathlib.Path("dot")
     dot.write_text('#!/bin/sh\\ncat > "$3"\\n')

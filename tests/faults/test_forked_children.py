@@ -51,7 +51,7 @@ PROGRAM = """
         return asyncio.run(value) if asyncio.iscoroutine(value) else value
 
     def run(kind):
-        # What is the outermost run in the child.
+        # The outermost run in the child.
         if kind == "flow":
             assert child_flow(1) == 2
         elif kind == "async flow":
@@ -119,7 +119,7 @@ IN_AN_ASYNC_FLOW = (
     + """
     @flow(timeout_seconds=600)
     async def outer():
-        # A thread has no loop of its own that runs, as the child would find here.
+        # A thread without a running loop, unlike the one that the child would find here.
         await asyncio.to_thread(fork_and_run, {kind!r})
 
     asyncio.run(outer())
@@ -244,7 +244,7 @@ def test_a_child_that_leaves_through_its_parents_runs_does_not_end_them(
 
     @task
     def forks():
-        with get_client(sync_client=True) as client:  # the service knows the runs by now
+        with get_client(sync_client=True) as client:  # by now, the service has the runs
             client.read_task_run(runtime.task_run.id)
         pid = os.fork()
         if not pid:

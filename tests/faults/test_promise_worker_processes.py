@@ -26,7 +26,7 @@ PROGRAM = """
     from flowspan.task_runners import ProcessPoolTaskRunner
 
     def say(line):
-        os.write(1, f"{line}\\n".encode())  # in one go: there are two who speak
+        os.write(1, f"{line}\\n".encode())  # one write, as two processes print
 
     @flow
     def nested():

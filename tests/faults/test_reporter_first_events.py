@@ -129,7 +129,7 @@ def test_a_run_that_is_killed_before_its_local_service_is_up_leaves_a_trace(
 
         @flow
         def next_one():
-            # This process brings what the one before has left.
+            # This process sends the events of the previous one.
             while any(not spool.is_owned for spool in list_spools(get_config())):
                 time.sleep(0.02)
 

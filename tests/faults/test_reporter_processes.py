@@ -66,7 +66,7 @@ FORK_IN_A_FLOW = """
     reporter = get_reporter()
     journal = Journal(reporter)
     first = journal.run()
-    kept = reporter.emit  # whoever kept this before the fork may use it after
+    kept = reporter.emit  # code may use a reference from before the fork
     pids = []
     for _ in range(20):
         ids = [journal.run() for _ in range(3)]
@@ -156,7 +156,7 @@ def test_a_forked_child_does_not_keep_the_parents_connection(
         run_id = journal.begin()
         assert get_reporter().flush(60).acked
         if not os.fork():
-            os.close(1), os.close(2)  # the test reads these to their end
+            os.close(1), os.close(2)  # the test reads both until they close
             time.sleep(20)
             os._exit(0)
         print("forked", flush=True)

@@ -311,7 +311,7 @@ STOPPED = """
     from flowspan.reporter import push_spools
 
     def stop(result):
-        # The first answer is that to a creation.
+        # The first answer belongs to a creation.
         if result.events or result.session_id:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -147,7 +147,7 @@ READ = """
 import pickle
 from flowspan.core.keys.qualified_names import set_program_name
 
-set_program_name("__main__")  # as worker processes have it
+set_program_name("__main__")  # as in worker processes
 key, values, keys = pickle.load(open("values", "rb"))
 for value, known in zip(values, keys):
     first = key(value) == known
