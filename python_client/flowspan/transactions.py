@@ -18,16 +18,14 @@ committed from the beginning.
 from __future__ import annotations
 
 import logging
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
-from flowspan import clock
 from flowspan.core.call_graph import current_sketch
 from flowspan.core.option_errors import names_options
 from flowspan.core.result_options import ResultPolicy
 from flowspan.core.run import current_run
-from flowspan.core.steps import Do
+from flowspan.core.steps import CallBlocking, Sleep
 from flowspan.core.transactions import (
     CommitMode,
     IsolationLevel,
@@ -40,24 +38,23 @@ from flowspan.core.transactions import (
     rollback,
 )
 from flowspan.core.values.inspection import is_instance
+from flowspan.drivers.perform import perform_all
 from flowspan.drivers.process import process_of
-from flowspan.drivers.sync_async_bridge import run_coroutine
 from flowspan.exceptions import ConfigError
 from flowspan.results.handler import transaction_of
 from flowspan.results.snapshot import Snapshot
 from flowspan.results.store import get_result_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Iterable
     from contextvars import Token
     from types import TracebackType
     from typing import Self
 
     from flowspan.core.run import Run
+    from flowspan.core.steps import Steps
     from flowspan.results.record import ResultRecord
     from flowspan.results.store import ResultStore
-
-    Calls = Generator[float | Do, Any, Any]
 
 __all__ = [
     "AsyncTransaction",
@@ -178,7 +175,7 @@ class _Block(TransactionNode):
     def _read(self) -> ResultRecord | None:
         return None if self.store is None or self.key is None else self.store.read(self.key)
 
-    def _enter(self) -> Calls:
+    def _enter(self) -> Steps[None]:
         """Takes its place in those around it, locks the key, and looks whether it is committed."""
         if self._token is not None:
             raise RuntimeError("The transaction has begun already; make another one.")
@@ -197,7 +194,7 @@ class _Block(TransactionNode):
         self.state = TransactionState.ACTIVE
         yield from self._begin()
 
-    def _begin(self) -> Calls:
+    def _begin(self) -> Steps[None]:
         """Locks the key, and looks whether it is committed."""
         if self.key is None or current_sketch.get() is not None:
             return
@@ -207,13 +204,13 @@ class _Block(TransactionNode):
             return
         if self.isolation_level is IsolationLevel.SERIALIZABLE:
             yield from self._lock(self.key, self.store)
-        if not self.overwrite and (yield Do(self.store.exists, (self.key,), is_user_code=False)):
+        if not self.overwrite and (yield CallBlocking(self.store.exists, (self.key,))):
             self.state = TransactionState.COMMITTED
             self.release()
         elif self.write_on_commit:
             self.write = self._write
 
-    def _reset(self) -> Calls:
+    def _reset(self) -> Steps[None]:
         """Hands it over to the transaction around it, and leaves its block."""
         parent = self.get_parent()
         if parent is not None:
@@ -222,7 +219,7 @@ class _Block(TransactionNode):
         if parent is not None and self.is_rolled_back():
             yield from rollback(parent)
 
-    def _lock(self, key: str, store: ResultStore) -> Calls:
+    def _lock(self, key: str, store: ResultStore) -> Steps[None]:
         """Locks the key; waits for it in turns, so that the wait can be broken off."""
         locks, holder, wait_s = store.lock_manager, uuid4().hex, _FIRST_WAIT_S
         if locks is None:
@@ -231,7 +228,7 @@ class _Block(TransactionNode):
                 "transaction(…, store=ResultStore(lock_manager=MemoryLockManager()))."
             )
         while not locks.acquire_lock(key, holder, acquire_timeout=0):
-            yield wait_s
+            yield Sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
         self.unlock = lambda: locks.release_lock(key, holder)
 
@@ -275,7 +272,7 @@ class Transaction(_Block):
 
     def __enter__(self) -> Self:
         try:
-            _drive(self._enter(), self._run)
+            perform_all(self._enter(), self._run)
         except BaseException:
             self.release()
             raise
@@ -290,13 +287,13 @@ class Transaction(_Block):
     ) -> None:
         self._check_entered()
         try:
-            _drive(end(self, failed=error is not None), self._run)
+            perform_all(end(self, failed=error is not None), self._run)
         finally:
             self._leave()
 
     def begin(self) -> None:
         """Locks the key, and looks whether it is committed; `with` does so by itself."""
-        _drive(self._begin(), self._run)
+        perform_all(self._begin(), self._run)
 
     def read(self) -> ResultRecord | None:
         """Return what is stored under the key: its `result` is the value. None without a key.
@@ -308,15 +305,15 @@ class Transaction(_Block):
 
     def reset(self) -> None:
         """Leaves the block, for the transaction around it to decide; `with` does so by itself."""
-        _drive(self._reset(), self._run)
+        perform_all(self._reset(), self._run)
 
     def commit(self) -> bool:
         """Commits it now; whether it was committed by this."""
-        return bool(_drive(commit(self), self._run))
+        return bool(perform_all(commit(self), self._run))
 
     def rollback(self) -> bool:
         """Rolls it back now; whether it was rolled back by this."""
-        return bool(_drive(rollback(self), self._run))
+        return bool(perform_all(rollback(self), self._run))
 
 
 class AsyncTransaction(_Block):
@@ -330,7 +327,7 @@ class AsyncTransaction(_Block):
 
     async def __aenter__(self) -> Self:
         try:
-            await _drive_async(self._enter())
+            await _perform_async(self._enter())
         except BaseException:
             self.release()
             raise
@@ -347,15 +344,15 @@ class AsyncTransaction(_Block):
         try:
             steps = end(self, failed=error is not None)
             if is_instance(error, GeneratorExit):  # a coroutine that is closed may not await
-                _drive(steps, self._run)
+                perform_all(steps, self._run)
             else:
-                await _drive_async(steps)
+                await _perform_async(steps)
         finally:
             self._leave()
 
     async def begin(self) -> None:
         """Locks the key, and looks whether it is committed; `async with` does so by itself."""
-        await _drive_async(self._begin())
+        await _perform_async(self._begin())
 
     async def read(self) -> ResultRecord | None:
         """Return what is stored under the key: its `result` is the value. None without a key.
@@ -369,15 +366,15 @@ class AsyncTransaction(_Block):
 
     async def reset(self) -> None:
         """Leaves the block, for the transaction around it to decide; `async with` does so."""
-        await _drive_async(self._reset())
+        await _perform_async(self._reset())
 
     async def commit(self) -> bool:
         """Commits it now; whether it was committed by this."""
-        return bool(await _drive_async(commit(self)))
+        return bool(await _perform_async(commit(self)))
 
     async def rollback(self) -> bool:
         """Rolls it back now; whether it was rolled back by this."""
-        return bool(await _drive_async(rollback(self)))
+        return bool(await _perform_async(rollback(self)))
 
 
 register_public(Transaction, AsyncTransaction)
@@ -471,51 +468,8 @@ def get_transaction() -> TransactionNode | None:
     return transaction_of(process_of(run), run, wanted=True)
 
 
-def _drive(steps: Calls, run: Run | None) -> Any:
-    """Does what the steps ask for, in this thread; what they return."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                outcome = None
-                if isinstance(step, Do):
-                    outcome = step.fn(*step.args)
-                    if step.is_user_code and type(outcome) is CoroutineType:
-                        outcome = run_coroutine(outcome)
-                elif run is not None:
-                    run.scope.sleep(step)
-                else:
-                    clock.sleep(step)
-            except BaseException as error:  # noqa: BLE001 - the steps decide what it means
-                step = steps.throw(error)
-            else:
-                step = steps.send(outcome)
-    except StopIteration as stop:
-        return stop.value
+async def _perform_async(steps: Steps[Any]) -> Any:
+    """Perform steps without blocking the loop."""
+    from flowspan.drivers.perform_async import perform_all  # noqa: PLC0415 - it imports asyncio
 
-
-async def _drive_async(steps: Calls) -> Any:
-    """Does what the steps ask for, without holding up the loop; what they return."""
-    import asyncio  # noqa: PLC0415 - imported already by whoever awaits
-
-    from flowspan.clock import aio as aio_clock  # noqa: PLC0415 - as above
-
-    try:
-        step = next(steps)
-        while True:
-            try:
-                outcome = None
-                if not isinstance(step, Do):
-                    await aio_clock.sleep(step)
-                elif not step.is_user_code:
-                    outcome = await asyncio.to_thread(step.fn, *step.args)
-                else:
-                    outcome = step.fn(*step.args)
-                    if type(outcome) is CoroutineType:
-                        outcome = await outcome
-            except BaseException as error:  # noqa: BLE001 - the steps decide what it means
-                step = steps.throw(error)
-            else:
-                step = steps.send(outcome)
-    except StopIteration as stop:
-        return stop.value
+    return await perform_all(steps)

@@ -1,11 +1,8 @@
 """The engine: takes a run from its creation to its terminal state.
 
-It is written as a generator that never waits and never calls user code. It yields what has to be
-done, and the drivers (`flowspan.drivers`) do it, each in its own way, and send the outcome back:
-
-- ``None``: run the function once. Send what it returned, or throw what it raised.
-- a number: wait so many seconds. Send None, or throw what broke the wait off.
-- a `Do` (`flowspan.core.steps`): make that call. Send what it returned, or throw what it raised.
+It is a generator that never waits and never calls user code. It yields steps
+(`flowspan.core.steps`), which the drivers (`flowspan.drivers`) perform, each in its own way. A
+driver sends back what a step returned, or throws what it raised.
 
 It returns the terminal state. What the run is doing is reported by `emit` meanwhile::
 
@@ -21,7 +18,7 @@ State; whatever is rarer is in a function of its own.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowspan.core.classification import judge_error, judge_value
 from flowspan.core.durations import duration, wait_matters
@@ -39,19 +36,18 @@ from flowspan.core.states import (
     SCHEDULED,
     State,
 )
-from flowspan.core.steps import Do
+from flowspan.core.steps import RUN_FUNCTION, CallUser, Sleep
 from flowspan.core.values.inspection import is_instance
 from flowspan.core.values.traversal import ATOMIC_IDS
 from flowspan.exceptions import UpstreamFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from flowspan.core.events import Emit, Event
     from flowspan.core.retries import RetryCondition, Uniform
     from flowspan.core.run import Run
-
-    Steps = Generator[float | Do | None, Any, State]
+    from flowspan.core.steps import Steps
 
 _NS_PER_S = 1_000_000_000
 
@@ -102,7 +98,7 @@ class EngineIO:
         self.skip = None
 
 
-def execute(run: Run, io: EngineIO) -> Steps:  # noqa: C901 - the hot path, in one piece
+def execute(run: Run, io: EngineIO) -> Steps[State]:  # noqa: C901 - the hot path, in one piece
     """Runs a run that was announced, through all its attempts.
 
     Args:
@@ -147,7 +143,7 @@ def execute(run: Run, io: EngineIO) -> Steps:  # noqa: C901 - the hot path, in o
                     state = State(RUNNING, name, message, None, run_id, now)
                     state.flow_run_id = run.record.flow_run_id
                     yield from run_hooks(run, io, state)
-                value = yield None
+                value = yield RUN_FUNCTION
             except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
                 state = judge_error(error, run_id, now_ns())
             else:
@@ -205,7 +201,7 @@ def not_ready(run: Run, io: EngineIO, message: str, error: BaseException) -> Sta
     return state
 
 
-def end_unstarted(run: Run, io: EngineIO, error: BaseException) -> Steps:
+def end_unstarted(run: Run, io: EngineIO, error: BaseException) -> Steps[State]:
     """Ends a run whose function is not called at all, and calls its hooks.
 
     Args:
@@ -280,7 +276,7 @@ def _time_words(run: Run, ended_ns: int) -> str:
     return f"{words}, waited {duration(waited_s)}" if wait_matters(waited_s, ran_s) else words
 
 
-def _retry(run: Run, io: EngineIO, state: State) -> Generator[float | Do, Any, State | None]:
+def _retry(run: Run, io: EngineIO, state: State) -> Steps[State | None]:
     """Decides whether a run that did not complete is tried again, and waits until then.
 
     Returns:
@@ -316,7 +312,7 @@ def _retry(run: Run, io: EngineIO, state: State) -> Generator[float | Do, Any, S
     if run.span is not None:
         run.span.awaiting_retry(delay_s, now)
     try:
-        yield delay_s if io.skip is None else io.skip(run, delay_s)
+        yield Sleep(delay_s if io.skip is None else io.skip(run, delay_s))
     except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
         return judge_error(error, run.record.id, io.now_ns())
     return None
@@ -324,9 +320,9 @@ def _retry(run: Run, io: EngineIO, state: State) -> Generator[float | Do, Any, S
 
 def _condition_holds(
     run: Run, io: EngineIO, condition: RetryCondition, state: State
-) -> Generator[Do, Any, bool]:
+) -> Steps[bool]:
     try:
-        return bool((yield Do(condition, (run.definition, run, state), is_user_code=True)))
+        return bool((yield CallUser(condition, (run.definition, run, state))))
     except Exception as error:  # noqa: BLE001 - user code
         io.note(run, _ERROR, "retry_condition_fn raised: the run is not tried again.", error)
         return False

@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from flowspan.core.functions import called_name
 from flowspan.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, RUNNING, TERMINAL_TYPES
-from flowspan.core.steps import Do
+from flowspan.core.steps import CallUser
 from flowspan.core.values.inspection import is_instance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
     from flowspan.core.definition import Definition
     from flowspan.core.engine import EngineIO
     from flowspan.core.run import Run
     from flowspan.core.states import State
+    from flowspan.core.steps import Steps
 
     Hook: TypeAlias = Callable[..., Any]
     """A plain or asynchronous function; what it returns is thrown away."""
@@ -127,7 +128,7 @@ def inherited_hooks(hooks: Hooks | None, options: Mapping[str, Any]) -> dict[str
     return {**options, **kept}
 
 
-def run_hooks(run: Run, io: EngineIO, state: State) -> Generator[Do, Any, None]:
+def run_hooks(run: Run, io: EngineIO, state: State) -> Steps[None]:
     """Calls the hooks of a run for the state that it has entered, in the order of the list.
 
     Args:
@@ -149,9 +150,7 @@ def run_hooks(run: Run, io: EngineIO, state: State) -> Generator[Do, Any, None]:
     yield from call_hooks(run, io, option, (run.definition, run, state))
 
 
-def call_hooks(
-    run: Run, io: EngineIO, option: str, args: tuple[Any, ...]
-) -> Generator[Do, Any, None]:
+def call_hooks(run: Run, io: EngineIO, option: str, args: tuple[Any, ...]) -> Steps[None]:
     """Calls the hooks of one option; what one of them raises is logged.
 
     Args:
@@ -166,7 +165,7 @@ def call_hooks(
     hooks = run.definition.hooks
     for hook in hooks.of(option) if hooks is not None else ():
         try:
-            yield Do(hook, args, is_user_code=True)
+            yield CallUser(hook, args)
         except Exception as error:  # noqa: BLE001 - user code
             name = called_name(hook)
             io.note(run, _ERROR, f"The {option} hook {name!r} raised:", error)

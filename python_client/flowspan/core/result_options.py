@@ -7,24 +7,21 @@ engine spends one comparison on it.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flowspan.core.classification import judge_error
 from flowspan.core.number_options import LONGEST_WAIT_S
 from flowspan.core.values.annotations import NotSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Mapping
 
     from flowspan.core.definition import Definition
     from flowspan.core.engine import EngineIO
     from flowspan.core.run import Run
     from flowspan.core.states import State
-    from flowspan.core.steps import Do
+    from flowspan.core.steps import Steps
     from flowspan.core.transactions import TransactionNode
-
-    T = TypeVar("T")
-    HandlerSteps: TypeAlias = Generator[float | Do | None, Any, T]
 
 REFERENCE_ENCODING = "flowspan.result-reference+json"
 """The encoding of the payload with which a state says where its result is."""
@@ -202,17 +199,17 @@ class ResultHandler(Protocol):
             kwargs: The keyword arguments, likewise.
         """
 
-    def look_up(self) -> Generator[float | Do | None, Any, State | None]:
+    def look_up(self) -> Steps[State | None]:
         """Looks whether there is a result already.
 
         Returns:
             The state in which the run ends, without having begun; None if it is to begin.
         """
 
-    def attempt_failed(self) -> Generator[float | Do | None, Any, None]:
+    def attempt_failed(self) -> Steps[None]:
         """An attempt failed and another one follows: what is inside of it is rolled back."""
 
-    def finish(self, state: State) -> Generator[float | Do | None, Any, State]:
+    def finish(self, state: State) -> Steps[State]:
         """Keeps what came of the run; not called if `look_up` gave a state.
 
         Args:
@@ -222,7 +219,7 @@ class ResultHandler(Protocol):
             The state to enter instead.
         """
 
-    def settle(self, state: State) -> Generator[float | Do | None, Any, None]:
+    def settle(self, state: State) -> Steps[None]:
         """The run has ended: its transaction becomes a part of the one around it.
 
         Args:
@@ -230,7 +227,7 @@ class ResultHandler(Protocol):
         """
 
 
-def look_up(run: Run, io: EngineIO, result_handler: ResultHandler) -> HandlerSteps[State | None]:
+def look_up(run: Run, io: EngineIO, result_handler: ResultHandler) -> Steps[State | None]:
     """The engine's part of `ResultHandler.look_up`: what breaks it off ends the run."""
     try:
         found: State | None = yield from result_handler.look_up()
@@ -239,9 +236,7 @@ def look_up(run: Run, io: EngineIO, result_handler: ResultHandler) -> HandlerSte
     return found
 
 
-def finish(
-    run: Run, io: EngineIO, result_handler: ResultHandler, state: State
-) -> HandlerSteps[State]:
+def finish(run: Run, io: EngineIO, result_handler: ResultHandler, state: State) -> Steps[State]:
     """The engine's part of `ResultHandler.finish`: what breaks it off ends the run."""
     try:
         ended: State = yield from result_handler.finish(state)

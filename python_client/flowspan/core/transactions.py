@@ -12,13 +12,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.functions import called_name
-from flowspan.core.steps import Do
+from flowspan.core.steps import CallBlocking, CallUser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
+
+    from flowspan.core.steps import Steps
 
     Note = Callable[[int, str, BaseException | None], None]
-    Calls = Generator[Do, Any, bool]
 
 _ERROR = 40
 _MISSING: Any = object()
@@ -198,7 +199,7 @@ class TransactionNode:
         self._note(_ERROR, message, error)
 
 
-def commit(node: TransactionNode) -> Calls:
+def commit(node: TransactionNode) -> Steps[bool]:
     """Commits a transaction: first those inside of it, in the order in which they ended.
 
     What its hooks or the writing raise is logged, and it is rolled back.
@@ -214,9 +215,9 @@ def commit(node: TransactionNode) -> Calls:
         while (child := _taken(node.waiting, 0)) is not None:
             yield from commit(child)
         for hook in tuple(node.on_commit_hooks):
-            yield Do(hook, (node,), is_user_code=True)
+            yield CallUser(hook, (node,))
         if node.write is not None:
-            yield Do(node.write, (), is_user_code=False)
+            yield CallBlocking(node.write)
     except Exception as error:  # noqa: BLE001 - user code, and file systems
         node.note("The transaction could not be committed, and is rolled back.", error)
         yield from rollback(node)
@@ -230,7 +231,7 @@ def commit(node: TransactionNode) -> Calls:
     return True
 
 
-def rollback(node: TransactionNode) -> Calls:
+def rollback(node: TransactionNode) -> Steps[bool]:
     """Rolls a transaction back: first itself, then those inside of it, the last first.
 
     A hook that raises is logged, and the others are called all the same.
@@ -244,7 +245,7 @@ def rollback(node: TransactionNode) -> Calls:
     node.is_undoing = True
     for hook in reversed(tuple(node.on_rollback_hooks)):
         try:
-            yield Do(hook, (node,), is_user_code=True)
+            yield CallUser(hook, (node,))
         except Exception as error:  # noqa: BLE001 - user code
             name = called_name(hook)
             node.note(f"The rollback hook {name!r} raised.", error)
@@ -256,13 +257,13 @@ def rollback(node: TransactionNode) -> Calls:
     return True
 
 
-def rollback_children(node: TransactionNode) -> Generator[Do, Any, None]:
+def rollback_children(node: TransactionNode) -> Steps[None]:
     """Rolls back what is inside of a transaction that goes on itself."""
     while (child := _taken(node.waiting, -1)) is not None:
         yield from rollback(child)
 
 
-def end(node: TransactionNode, *, failed: bool) -> Calls:
+def end(node: TransactionNode, *, failed: bool) -> Steps[bool]:
     """What becomes of a transaction whose code has ended.
 
     Args:

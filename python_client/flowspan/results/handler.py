@@ -11,7 +11,7 @@ from flowspan.core.events import STATE
 from flowspan.core.failures import reason_of, summary
 from flowspan.core.result_options import NO_OPTIONS, ResultPolicy
 from flowspan.core.states import COMPLETED, KeptState, State, StoredState
-from flowspan.core.steps import Do
+from flowspan.core.steps import CallBlocking
 from flowspan.core.transactions import (
     TransactionNode,
     TransactionState,
@@ -25,13 +25,12 @@ from flowspan.results.lookup import LookUp
 from flowspan.results.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable
+    from collections.abc import Hashable
 
     from flowspan.core.engine import EngineIO
     from flowspan.core.run import Run
+    from flowspan.core.steps import Steps
     from flowspan.results.record import ResultRecord
-
-    Calls = Generator[float | Do | None, Any, Any]
 
 ROLLED_BACK = "RolledBack"
 
@@ -156,7 +155,7 @@ class RunResultHandler:
         if self._policy.attempt_cache is not None:
             self._lookup.note_call(args, kwargs)
 
-    def look_up(self) -> Calls:
+    def look_up(self) -> Steps[State | None]:
         """Look for an existing result; return the state Cached, or None."""
         is_flow = self._run.definition.is_flow
         if is_flow and self._policy.attempt_cache is None:
@@ -183,11 +182,11 @@ class RunResultHandler:
             return kept
         return self._lean(State(COMPLETED, "Cached", lookup.found_how, value, run_id, now))
 
-    def attempt_failed(self) -> Calls:
+    def attempt_failed(self) -> Steps[None]:
         """Roll back the tasks that the failed attempt called."""
         yield from rollback_children(self.transaction)
 
-    def finish(self, state: State) -> Calls:
+    def finish(self, state: State) -> Steps[State]:
         """Store the result, unless a transaction does it later; return the state to enter."""
         if state.type is not COMPLETED:
             return state
@@ -205,7 +204,7 @@ class RunResultHandler:
             self._set_reference()
         if self._writes and (transaction.waits_for_parent or self._lookup.kept_as is not None):
             # Serialize before any other code gets the value and may change it.
-            yield Do(self._take_down, (), is_user_code=False)
+            yield CallBlocking(self._take_down)
         if self._snapshot is not None and self._run.definition.is_flow:
             yield from self._keep_with_block()
         if transaction.waits_for_parent:
@@ -223,7 +222,7 @@ class RunResultHandler:
             return state.renamed(message=f"Its result was not stored: {reason_of(self._problem)}")
         return self._lean(state)
 
-    def settle(self, state: State) -> Calls:
+    def settle(self, state: State) -> Steps[None]:
         """Join the run's transaction with the enclosing one, or roll it back."""
         self._has_completed = state.type is COMPLETED
         if not self.transaction.has_ended:
@@ -231,7 +230,7 @@ class RunResultHandler:
         elif state.type is not COMPLETED:
             yield from end(self.transaction, failed=True)
 
-    def _keep_with_block(self) -> Calls:
+    def _keep_with_block(self) -> Steps[None]:
         """Cache a subflow's result when the enclosing block commits, if there is one.
 
         If the block is rolled back, so are the subflow's tasks; the next attempt must run it again.

@@ -15,7 +15,7 @@ from flowspan.cache_policies import (
 from flowspan.core.failures import reason_of
 from flowspan.core.keys.task_identity import identity_of
 from flowspan.core.result_options import NO_OPTIONS, TaskContext
-from flowspan.core.steps import Do
+from flowspan.core.steps import CallBlocking, Sleep
 from flowspan.core.transactions import IsolationLevel
 from flowspan.core.values.inspection import exact_text, is_instance, type_name
 from flowspan.core.values.recording import recorded
@@ -26,16 +26,15 @@ from flowspan.results.key_templates import key_from_template
 from flowspan.results.store import store_for
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable
+    from collections.abc import Hashable
 
     from flowspan.cache_policies import CachePolicy
     from flowspan.core.engine import EngineIO
     from flowspan.core.result_options import ResultPolicy
     from flowspan.core.run import Run
+    from flowspan.core.steps import Steps
     from flowspan.core.transactions import TransactionNode
     from flowspan.results.store import ResultStore
-
-    Found = Generator[float | Do | None, Any, tuple[Any] | None]
 
 _WARNING = 30
 _FIRST_WAIT_S = 0.01
@@ -95,7 +94,7 @@ class LookUp:
         """The key under which the result is stored: the cache key, or the run's id."""
         return self.key or self._run.record.id
 
-    def look_up(self, transaction: TransactionNode) -> Found:
+    def look_up(self, transaction: TransactionNode) -> Steps[tuple[Any] | None]:
         """Look for the result.
 
         Args:
@@ -109,15 +108,13 @@ class LookUp:
         """
         if self._results.persist and not self._run.definition.is_flow:
             try:
-                self.key = yield Do(self._made_key, (), is_user_code=False)
+                self.key = yield CallBlocking(self._made_key)
             except Exception as error:  # noqa: BLE001 - user code may raise anything
                 self._warn(f"The task runs without a cache: {reason_of(error)}")
             if self.key is not None:
                 yield from self._lock(transaction)
                 if not self._options.refresh:
-                    found: tuple[Any] | None = yield Do(
-                        self._found_in_store, (), is_user_code=False
-                    )
+                    found: tuple[Any] | None = yield CallBlocking(self._found_in_store)
                     if found is not None:
                         self.found_how, self.is_stored = f"Found under the key {self.key}.", True
                         return found
@@ -165,10 +162,10 @@ class LookUp:
         """The call site for the calls of this run; unique if this call's inputs are unknown."""
         return object() if self._call is None else self._call[:2]
 
-    def _look_up_kept(self) -> Found:
+    def _look_up_kept(self) -> Steps[tuple[Any] | None]:
         args, kwargs = self._run.args, self._run.kwargs or {}
         if self._call is None and self._place is not None:
-            self._call = yield Do(self._made_call, (args, kwargs), is_user_code=False)
+            self._call = yield CallBlocking(self._made_call, (args, kwargs))
         if self._call is None or not self._is_kept:
             return None
         self.kept_as = self._call
@@ -255,7 +252,7 @@ class LookUp:
             self._warn(f"The cached result is ignored: {error}")
             return None
 
-    def _lock(self, transaction: TransactionNode) -> Generator[float, Any, None]:
+    def _lock(self, transaction: TransactionNode) -> Steps[None]:
         """Lock the key if the policy requires it, polling so that the wait can be interrupted."""
         policy, key, holder = self._policy, self.key, self._run.record.id
         if policy is None or policy.isolation_level != IsolationLevel.SERIALIZABLE:
@@ -268,7 +265,7 @@ class LookUp:
             )
         wait_s = _FIRST_WAIT_S
         while not locks.acquire_lock(key, holder, acquire_timeout=0):
-            yield wait_s
+            yield Sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
         transaction.unlock = lambda: locks.release_lock(key, holder)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from asyncio import current_task
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -12,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from flowspan.clock import aio as aio_clock
 from flowspan.core.call_graph import sketched_state
 from flowspan.core.engine import end_undriven, end_unstarted, execute
-from flowspan.core.functions import called_name
 from flowspan.core.run import current_run, is_outermost
-from flowspan.core.steps import Do
+from flowspan.core.steps import RUN_FUNCTION
 from flowspan.core.values.inspection import is_instance
 from flowspan.core.values.traversal import ATOMIC_IDS, find
 from flowspan.drivers.calls.aio_cancellation import (
@@ -50,9 +48,9 @@ from flowspan.drivers.futures.arguments import (
 )
 from flowspan.drivers.futures.awaiting import set_done, until_done
 from flowspan.drivers.futures.future import TaskFuture
+from flowspan.drivers.perform_async import perform, perform_closed
 from flowspan.drivers.process import process_of
 from flowspan.exceptions import RunSignal, SelfDependency
-from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -105,13 +103,13 @@ async def drive(  # noqa: C901 - as its twin
         step = next(steps)
         while True:
             try:
-                if step is None:
+                if step is RUN_FUNCTION:
                     outcome = await _call(run, fn, args, kwargs)
                     holds = id(type(outcome)) not in ATOMIC_IDS and holds_upstream(outcome)
                 elif closed is None:
-                    outcome = await do_or_wait(run, step)
+                    outcome = await perform(step, run, run.span)
                 else:
-                    outcome = do_at_once(run, step)
+                    outcome = perform_closed(step, run)
             except BaseException as error:  # noqa: BLE001 - the engine decides what it means
                 if is_instance(error, GeneratorExit):
                     closed = error
@@ -240,36 +238,6 @@ async def _flushing(process: ProcessContext) -> AsyncIterator[None]:
         await flush_in_thread(process)
         raise
     await flush_in_thread(process)
-
-
-async def do_or_wait(run: Run, step: Do | float) -> Any:
-    """Does what the engine asks for."""
-    if not isinstance(step, Do):
-        await aio_clock.sleep(step)
-        run.scope.check()
-        return None
-    if not step.is_user_code:
-        return await asyncio.to_thread(step.fn, *step.args)
-    token = run.span.enter() if run.span is not None else None
-    try:
-        value = step.fn(*step.args)
-        return await value if type(value) is CoroutineType else value
-    finally:
-        if run.span is not None:
-            run.span.leave(token)
-
-
-def do_at_once(run: Run, step: Do | float) -> Any:
-    """Does what can be done in a coroutine that was closed, and may not await any more."""
-    if not isinstance(step, Do) or not step.is_user_code:
-        return None
-    value = step.fn(*step.args)
-    if type(value) is CoroutineType:
-        value.close()
-        name = called_name(step.fn)
-        note(run, logging.WARNING, f"{name!r} was not awaited: the coroutine of the run is closed.")
-        return None
-    return value
 
 
 async def _call(

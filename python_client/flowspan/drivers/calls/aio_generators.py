@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from flowspan import clock
 from flowspan.core.pickling import mark_as_made
 from flowspan.core.run import current_run, is_outermost
+from flowspan.core.steps import RUN_FUNCTION
 from flowspan.core.values.inspection import is_instance
 from flowspan.drivers.calls.aio import (
-    do_at_once,
-    do_or_wait,
     finish_attempt,
     flush_in_thread,
     interruptible,
@@ -25,6 +24,7 @@ from flowspan.drivers.calls.aio_cancellation import as_cancel, passed_on
 from flowspan.drivers.calls.attempt import cancel_with
 from flowspan.drivers.calls.generators import BaseIteration
 from flowspan.drivers.futures.arguments import given_upstream
+from flowspan.drivers.perform_async import perform, perform_closed
 from flowspan.drivers.process import process_of
 
 if TYPE_CHECKING:
@@ -95,15 +95,15 @@ class AsyncIteration(BaseIteration):
             outcome: Any = None
             error: BaseException | None = None
             try:
-                if self._step is None:
+                if self._step is RUN_FUNCTION:
                     if await self._resume():
                         return True
                     outcome = self.value
                 elif closed is None:
-                    step = do_or_wait(self.run, self._step)
+                    step = perform(self._step, self.run, self.run.span)
                     outcome = await InContext(self.context, step)
                 else:
-                    outcome = do_at_once(self.run, self._step)
+                    outcome = perform_closed(self._step, self.run)
             except BaseException as raised:  # noqa: BLE001 - the engine decides what it means
                 if is_instance(raised, GeneratorExit):
                     closed = raised

@@ -22,13 +22,15 @@ from flowspan.core.engine import end_unstarted, execute, never_run
 from flowspan.core.pickling import mark_as_made
 from flowspan.core.run import current_run, is_outermost
 from flowspan.core.states import COMPLETED, State
+from flowspan.core.steps import RUN_FUNCTION
 from flowspan.drivers.calls.attempt import begin_attempt, cancel_with, close_attempt
 from flowspan.drivers.calls.deadlines import call_within
 from flowspan.drivers.calls.span_links import link_inputs
 from flowspan.drivers.calls.start import begin_flow, begin_task
-from flowspan.drivers.calls.sync import do_or_wait, finish_attempt, resolved
+from flowspan.drivers.calls.sync import finish_attempt, resolved
 from flowspan.drivers.cancellation.safe_points import calls_user_code
 from flowspan.drivers.futures.arguments import given_upstream, settle
+from flowspan.drivers.perform import perform
 from flowspan.drivers.process import get_process, process_of
 from flowspan.exceptions import CancelRun, DeadlinePassed
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from flowspan.core.run import Run
-    from flowspan.core.steps import Do
+    from flowspan.core.steps import Step
     from flowspan.drivers.process import ProcessContext
 
     Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -162,7 +164,7 @@ class BaseIteration:
         self._process = process
         self._scope = run.scope
         self.has_own_scope = definition.is_flow or parent is None
-        self._step: Do | float | None = None
+        self._step: Step = RUN_FUNCTION
         self._is_new = True
         self._attempt: Run | None = None
         self._body: Any = None
@@ -256,8 +258,8 @@ class Iteration(BaseIteration):
             outcome: Any = None
             error: BaseException | None = None
             try:
-                if self._step is not None:
-                    outcome = self.context.run(do_or_wait, self.run, self._step)
+                if self._step is not RUN_FUNCTION:
+                    outcome = self.context.run(perform, self._step, self.run, self.run.span)
                 elif self._resume():
                     return True
                 else:

@@ -9,7 +9,7 @@ from flowspan.core.async_dispatch import running_loop
 from flowspan.core.call_graph import sketched_state
 from flowspan.core.engine import end_undriven, end_unstarted, execute
 from flowspan.core.run import current_run, is_outermost
-from flowspan.core.steps import Do
+from flowspan.core.steps import RUN_FUNCTION
 from flowspan.core.values.traversal import ATOMIC_IDS
 from flowspan.drivers.calls.attempt import (
     begin_attempt,
@@ -33,6 +33,7 @@ from flowspan.drivers.futures.arguments import (
     settle,
 )
 from flowspan.drivers.futures.future import wait_until_done
+from flowspan.drivers.perform import perform
 from flowspan.drivers.process import process_of
 from flowspan.drivers.sync_async_bridge import run_coroutine
 from flowspan.exceptions import SelfDependency
@@ -90,8 +91,8 @@ def drive(  # noqa: C901 - the hot path, in one piece
         step = next(steps)
         while True:
             try:
-                if step is not None:
-                    outcome = do_or_wait(run, step)
+                if step is not RUN_FUNCTION:
+                    outcome = perform(step, run, run.span)
                 else:
                     if not is_bare:
                         outcome = _call(run, fn, args, kwargs)
@@ -225,25 +226,6 @@ class _Outermost:
         finally:
             if self._takes_sigterm:
                 end_with_process(None)
-
-
-@calls_user_code
-def do_or_wait(run: Run, step: Do | float) -> Any:
-    """Does what the engine asks for; a coroutine of user code runs to its end here."""
-    if not isinstance(step, Do):
-        run.scope.sleep(step)
-        return None
-    if not step.is_user_code:
-        return step.fn(*step.args)
-    if run.span is None:
-        value = step.fn(*step.args)
-        return run_coroutine(value) if type(value) is CoroutineType else value
-    token = run.span.enter()
-    try:
-        value = step.fn(*step.args)
-        return run_coroutine(value) if type(value) is CoroutineType else value
-    finally:
-        run.span.leave(token)
 
 
 @calls_user_code

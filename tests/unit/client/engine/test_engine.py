@@ -15,7 +15,7 @@ from flowspan.core.engine import EngineIO, announce, execute, never_run, not_rea
 from flowspan.core.events import STATE, RunRecord
 from flowspan.core.retries import RetryPolicy
 from flowspan.core.run import Run
-from flowspan.core.steps import Do
+from flowspan.core.steps import Call, Sleep
 from flowspan.drivers.cancellation.scope import CancelScope
 from flowspan.exceptions import CancelRun, DeadlinePassed, RunTimeout, UpstreamFailed
 from flowspan.tasks import Task
@@ -68,11 +68,11 @@ class Bench:
         try:
             step = next(steps)
             for outcome in itertools.chain(outcomes, itertools.repeat(None)):
-                while isinstance(step, Do):
+                while isinstance(step, Call):
                     step = self._call(steps, step)
-                if step is not None:
-                    self.waits.append(step)
-                    self.now += int(step * SECOND)
+                if isinstance(step, Sleep):
+                    self.waits.append(step.seconds)
+                    self.now += int(step.seconds * SECOND)
                     sent = outcome if isinstance(outcome, CancelRun) else None
                 else:
                     sent = outcome
@@ -83,7 +83,7 @@ class Bench:
             return state
         raise AssertionError
 
-    def _call(self, steps: Any, step: Do) -> Any:
+    def _call(self, steps: Any, step: Call) -> Any:
         try:
             value = step.fn(*step.args)
         except BaseException as error:  # noqa: BLE001 - drivers do the same
