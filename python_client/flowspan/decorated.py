@@ -161,6 +161,7 @@ class Decorated(Definition, Generic[P, R_co]):
         result_policy = result_options(options)
         self.options = options
         self.retry = policy if policy.retries else None
+        self.update_stages()
         self.given_delay = policy.given_delay
         self.timeout_s = timeout_s
         self.log_prints = options["log_prints"]

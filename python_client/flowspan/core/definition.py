@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.functions import attribute_of, function_doc, function_name, wrapped_function
-from flowspan.core.limits import MAX_NAME_BYTES, MAX_TAGS
+from flowspan.core.hooks import HOOKS
 from flowspan.core.parameters import Parameters
 from flowspan.core.pickling import reduce_definition, restore
+from flowspan.core.retries import RETRIES
+from flowspan.core.stages import NO_STAGES, stages_of
 from flowspan.core.values.inspection import encodable, is_instance, shown
 from flowspan.exceptions import InvalidNameError, ReservedArgumentError
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from flowspan.core.parameters import Checks
     from flowspan.core.result_options import ResultOptions
     from flowspan.core.retries import RetryPolicy
+    from flowspan.core.stages import Stage, Stages
 
 BANNED_CHARACTERS = ("/", "%", "&", ">", "<")
 """The characters that a flow's name may not contain, as in Prefect."""
@@ -44,6 +47,7 @@ class Definition:
         hooks: The callbacks on state changes; None if there are none.
         options: The options as they were given, by name.
         result_policy: Its result options; None if it sets none.
+        stages: The stages of each of its runs, in order; see `update_stages`.
         code: The code of the function, for cache keys.
     """
 
@@ -62,11 +66,21 @@ class Definition:
     options: dict[str, Any]
     hooks: Hooks | None = None
     result_policy: ResultOptions | None = None
+    stages: Stages = NO_STAGES
     code: Code
 
     _checks: Checks | None = None
     """The validators of arguments; None if arguments are not validated."""
     _binding: Parameters | None = None
+
+    def update_stages(self) -> None:
+        """Set `stages` by the options; called when hooks are first added and options change."""
+        stages: list[Stage] = []
+        if self.hooks is not None:
+            stages.append(HOOKS)
+        if self.retry is not None:
+            stages.append(RETRIES)
+        self.stages = stages_of(*stages)
 
     @property
     def binding(self) -> Parameters:
@@ -85,6 +99,7 @@ class Definition:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restore(self, state)
+        self.update_stages()
 
     def __copy__(self) -> Self:
         # `__reduce__` would return the object itself if it can be imported.

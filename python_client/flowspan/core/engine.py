@@ -26,17 +26,18 @@ from flowspan.core.events import CREATED, STATE
 from flowspan.core.failures import error_text
 from flowspan.core.hooks import run_hooks
 from flowspan.core.provenance import remember
-from flowspan.core.result_options import finish, look_up
 from flowspan.core.run import is_outermost
-from flowspan.core.states import (
-    CANCELLED,
-    COMPLETED,
-    PENDING,
-    RUNNING,
-    SCHEDULED,
-    State,
+from flowspan.core.stages import (
+    Retry,
+    after_failed_attempt,
+    before_attempt,
+    before_end,
+    before_run,
+    broken_off,
+    tell,
 )
-from flowspan.core.steps import RUN_FUNCTION, CallUser, Sleep
+from flowspan.core.states import CANCELLED, COMPLETED, PENDING, RUNNING, State
+from flowspan.core.steps import RUN_FUNCTION
 from flowspan.core.values.inspection import is_instance
 from flowspan.core.values.traversal import ATOMIC_IDS
 from flowspan.exceptions import UpstreamFailed
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.core.events import Emit, Event
-    from flowspan.core.retries import RetryCondition, Uniform
+    from flowspan.core.retries import Uniform
     from flowspan.core.run import Run
     from flowspan.core.steps import Steps
 
@@ -58,7 +59,6 @@ _LEVELS = {COMPLETED: _INFO, CANCELLED: _WARNING}
 
 # What is reported are numbers; looking one up at its member takes longer than a global name.
 _RUNNING = RUNNING.number
-_SCHEDULED = SCHEDULED.number
 _PENDING = PENDING.number
 _CANCELLED = CANCELLED.number
 
@@ -99,32 +99,29 @@ class EngineIO:
 
 
 def execute(run: Run, io: EngineIO) -> Steps[State]:  # noqa: C901 - the hot path, in one piece
-    """Runs a run that was announced, through all its attempts.
+    """Take an announced run through all its attempts to its terminal state.
 
     Args:
         run: The run; `announce` was called for it.
         io: The outside world.
 
     Yields:
-        What is to be done next; see the module.
+        The steps to perform; see the module.
 
     Returns:
         The terminal state. `data` is the result, or the exception that the caller should see.
     """
     emit, now_ns = io.emit, io.now_ns
     run_id, span, definition = run.record.id, run.span, run.definition
-    hooks = definition.hooks
     name, message = "Running", ""
     has_ended = False
     try:
-        if run.result_handler is not None:
-            found = yield from look_up(run, io, run.result_handler)
+        if run.stages.before_run:
+            found = yield from before_run(run, io)
             if found is not None:
                 _end(run, io, found)
                 has_ended = True
-                yield from run.result_handler.settle(found)
-                if hooks is not None:
-                    yield from run_hooks(run, io, found)
+                yield from tell(run.stages.after_end, run, io, found)
                 return found
         if definition.is_flow:
             io.note(run, _INFO, f"Begins (flow {definition.name!r}).", None)
@@ -139,43 +136,38 @@ def execute(run: Run, io: EngineIO) -> Steps[State]:  # noqa: C901 - the hot pat
             if span is not None:
                 span.attempt(run.attempt, now)
             try:
-                if hooks is not None:
-                    state = State(RUNNING, name, message, None, run_id, now)
-                    state.flow_run_id = run.record.flow_run_id
-                    yield from run_hooks(run, io, state)
+                if run.stages.before_attempt:
+                    yield from before_attempt(run, io, name, message, now)
                 value = yield RUN_FUNCTION
-            except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
+            except BaseException as error:  # noqa: BLE001 - whatever ends the run must be reported
                 state = judge_error(error, run_id, now_ns())
             else:
                 if id(type(value)) in ATOMIC_IDS:
                     state = State(COMPLETED, "Completed", "", value, run_id, now_ns())
                 else:
                     state = judge_value(value, run_id, now_ns(), is_flow=definition.is_flow)
-            if definition.retry is not None and state.type is not COMPLETED:
-                again = yield from _retry(run, io, state)
-                if again is None:
-                    if run.result_handler is not None:
-                        yield from run.result_handler.attempt_failed()
+            if run.stages.after_attempt:
+                yield from tell(run.stages.after_attempt, run, io, state)
+            if run.stages.after_failed_attempt and state.type is not COMPLETED:
+                answer = yield from after_failed_attempt(run, io, state)
+                if isinstance(answer, Retry):
                     name, message = "Retrying", state.message
                     run.attempt += 1
                     emit = io.emit  # another one if the function forked, and this is the child
                     continue
-                state = again
-            if run.result_handler is not None:
-                state = yield from finish(run, io, run.result_handler, state)
+                state = answer
+            if run.stages.before_end:
+                state = yield from before_end(run, io, state)
             _end(run, io, state)
             has_ended = True
-            if run.result_handler is not None:
-                yield from run.result_handler.settle(state)
-            if hooks is not None:
-                yield from run_hooks(run, io, state)
+            if run.stages.after_end:
+                yield from tell(run.stages.after_end, run, io, state)
             return state
     except BaseException as error:
         if has_ended:
             raise
-        # Rolling back or looking for a result was broken off. No error may leave a run open.
-        if run.result_handler is not None:
-            run.result_handler.transaction.release()
+        # No error may leave a run open.
+        broken_off(run)
         return never_run(run, io, error)
 
 
@@ -274,55 +266,3 @@ def _time_words(run: Run, ended_ns: int) -> str:
     ran_s, waited_s = ran_ns / _NS_PER_S, (ended_ns - run.created_ns - ran_ns) / _NS_PER_S
     words = f"after {duration(ran_s)}"
     return f"{words}, waited {duration(waited_s)}" if wait_matters(waited_s, ran_s) else words
-
-
-def _retry(run: Run, io: EngineIO, state: State) -> Steps[State | None]:
-    """Decides whether a run that did not complete is tried again, and waits until then.
-
-    Returns:
-        None if the next attempt is to begin; else the state that the run ends in.
-    """
-    policy = run.definition.retry
-    assert policy is not None  # noqa: S101 - asked before
-    if not run.may_retry or not policy.may_retry(run.attempt) or not policy.may_follow(state):
-        return state
-    try:
-        run.scope.check()  # it would be tried again, but may have been cancelled meanwhile
-        if policy.condition is not None:
-            if not (yield from _condition_holds(run, io, policy.condition, state)):
-                return state
-            run.scope.check()
-    except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
-        return judge_error(error, run.record.id, io.now_ns())
-    delay_s = policy.delay_s(run.attempt, io.uniform)
-    now = io.now_ns()
-    if run.span is not None:
-        run.span.attempt_failed(state.error(), state.message, now)
-    count = f"{run.attempt}/{policy.retries}"
-    if not delay_s:
-        io.note(run, _WARNING, f"{state.message} | Retry {count} begins at once.", None)
-        return None
-    io.note(run, _WARNING, f"{state.message} | Retry {count} begins in {delay_s:g} s.", None)
-    run.first_ns = run.started_ns
-    run.ran_ns += now - run.running_since_ns
-    run.running_since_ns = 0
-    at_ns = now + int(delay_s * _NS_PER_S)
-    kind, name = _SCHEDULED, "AwaitingRetry"
-    io.emit((STATE, run.record.id, run.attempt, kind, name, state.message, now, None, at_ns))
-    if run.span is not None:
-        run.span.awaiting_retry(delay_s, now)
-    try:
-        yield Sleep(delay_s if io.skip is None else io.skip(run, delay_s))
-    except BaseException as error:  # noqa: BLE001 - whatever ends the run is to be reported
-        return judge_error(error, run.record.id, io.now_ns())
-    return None
-
-
-def _condition_holds(
-    run: Run, io: EngineIO, condition: RetryCondition, state: State
-) -> Steps[bool]:
-    try:
-        return bool((yield CallUser(condition, (run.definition, run, state))))
-    except Exception as error:  # noqa: BLE001 - user code
-        io.note(run, _ERROR, "retry_condition_fn raised: the run is not tried again.", error)
-        return False

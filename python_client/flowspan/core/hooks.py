@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from flowspan.core.functions import called_name
+from flowspan.core.stages import Stage
 from flowspan.core.states import CANCELLED, COMPLETED, CRASHED, FAILED, RUNNING, TERMINAL_TYPES
 from flowspan.core.steps import CallUser
 from flowspan.core.values.inspection import is_instance
@@ -90,6 +91,7 @@ def hook_list(definition: Definition, option: str) -> list[Hook]:
     """Return the list of a flow's or task's hooks for an option; what is added to it is called."""
     if definition.hooks is None:
         definition.hooks = Hooks({})
+        definition.update_stages()
     return definition.hooks.by_option.setdefault(option, [])
 
 
@@ -139,15 +141,28 @@ def run_hooks(run: Run, io: EngineIO, state: State) -> Steps[None]:
     Yields:
         The calls to be made.
     """
-    hooks = run.definition.hooks
-    option = _OPTIONS.get(state.type)
-    if hooks is None or option is None:
-        return
-    run.entered = state
-    if run.scope.cancelled and state.type in TERMINAL_TYPES:
-        # What ended the run is not to hold up what its hooks call.
-        run.scope = run.scope.apart()
-    yield from call_hooks(run, io, option, (run.definition, run, state))
+    option = _OPTIONS.get(state.type, "")
+    if run.definition.hooks is not None and option:
+        run.entered = state
+        if run.scope.cancelled and state.type in TERMINAL_TYPES:
+            # The cancellation that ended the run must not stop what its hooks call.
+            run.scope = run.scope.apart()
+    return call_hooks(run, io, option, (run.definition, run, state))
+
+
+class HookStage(Stage):
+    """Calls the hooks of a run when it has entered Running and when it has ended."""
+
+    def before_attempt(self, run: Run, io: EngineIO, state: State) -> Steps[None]:
+        """Call the hooks for the state Running."""
+        return run_hooks(run, io, state)
+
+    def after_end(self, run: Run, io: EngineIO, state: State) -> Steps[None]:
+        """Call the hooks for the terminal state."""
+        return run_hooks(run, io, state)
+
+
+HOOKS = HookStage()
 
 
 def call_hooks(run: Run, io: EngineIO, option: str, args: tuple[Any, ...]) -> Steps[None]:

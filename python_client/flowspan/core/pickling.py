@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from flowspan.core.definition import Definition
 
-_MADE_ANEW = frozenset({"fn", "_binding", "class_attribute", *functools.WRAPPER_ASSIGNMENTS})
+_MADE_ANEW = frozenset(
+    {"fn", "_binding", "class_attribute", "stages", *functools.WRAPPER_ASSIGNMENTS}
+)
 """Attributes that a copy derives again from its function."""
 
 MADE = "_flowspan_made"

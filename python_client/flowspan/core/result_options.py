@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flowspan.core.classification import judge_error
 from flowspan.core.number_options import LONGEST_WAIT_S
+from flowspan.core.stages import Stage, add_stage
 from flowspan.core.values.annotations import NotSet
 
 if TYPE_CHECKING:
@@ -177,13 +177,14 @@ class TaskContext:
 
 
 class ResultHandler(Protocol):
-    """Keeps the result of one run. Its generators yield what the driver is to do, as the engine.
+    """The handler of the result of one run. The generators yield steps, like the engine.
 
     Attributes:
         reference: Where the result is, for the state that is reported; None if nowhere.
         transaction: The run's own transaction.
-        is_transactional: Whether what the run calls becomes a part of it.
-        looks_up: Whether `look_up` looks for anything: not for a generator that is gone through.
+        is_transactional: True if the calls of the run become a part of its transaction.
+        looks_up: False for a generator whose values are consumed one by one: its result is not
+            looked up.
     """
 
     reference: bytes | None
@@ -200,49 +201,69 @@ class ResultHandler(Protocol):
         """
 
     def look_up(self) -> Steps[State | None]:
-        """Looks whether there is a result already.
+        """Look for a result of an earlier run.
 
         Returns:
-            The state in which the run ends, without having begun; None if it is to begin.
+            The state in which the run ends without having begun; None if it must begin.
         """
 
     def attempt_failed(self) -> Steps[None]:
-        """An attempt failed and another one follows: what is inside of it is rolled back."""
+        """Roll back what a failed attempt did in its own tasks; another attempt follows."""
 
     def finish(self, state: State) -> Steps[State]:
-        """Keeps what came of the run; not called if `look_up` gave a state.
+        """Store the result of the run; not called if `look_up` returned a state.
 
         Args:
-            state: The terminal state that is about to be entered, whatever it is.
+            state: The terminal state that is about to be entered, whatever its type.
 
         Returns:
             The state to enter instead.
         """
 
     def settle(self, state: State) -> Steps[None]:
-        """The run has ended: its transaction becomes a part of the one around it.
+        """Make the transaction of the ended run a part of the enclosing one, or roll it back.
 
         Args:
             state: The terminal state that was entered.
         """
 
 
-def look_up(run: Run, io: EngineIO, result_handler: ResultHandler) -> Steps[State | None]:
-    """The engine's part of `ResultHandler.look_up`: what breaks it off ends the run."""
-    try:
-        found: State | None = yield from result_handler.look_up()
-    except BaseException as error:  # noqa: BLE001 - cancelled, or broken off
-        return judge_error(error, run.record.id, io.now_ns())
-    return found
+class ResultStage(Stage):
+    """Passes the points of a run to its result handler. Only runs that have one have the stage."""
+
+    def before_run(self, run: Run, _io: EngineIO) -> Steps[State | None]:
+        """Look for a result of an earlier run."""
+        return _handler_of(run).look_up()
+
+    def before_retry(self, run: Run, _io: EngineIO) -> Steps[None]:
+        """Roll back what the failed attempt did in its own tasks."""
+        return _handler_of(run).attempt_failed()
+
+    def before_end(self, run: Run, _io: EngineIO, state: State) -> Steps[State | None]:
+        """Store the result."""
+        return _handler_of(run).finish(state)
+
+    def after_end(self, run: Run, _io: EngineIO, state: State) -> Steps[None]:
+        """Settle the transaction of the run."""
+        return _handler_of(run).settle(state)
+
+    def broken_off(self, run: Run) -> None:
+        """Release the lock of the key."""
+        _handler_of(run).transaction.release()
 
 
-def finish(run: Run, io: EngineIO, result_handler: ResultHandler, state: State) -> Steps[State]:
-    """The engine's part of `ResultHandler.finish`: what breaks it off ends the run."""
-    try:
-        ended: State = yield from result_handler.finish(state)
-    except BaseException as error:  # noqa: BLE001 - broken off
-        return judge_error(error, run.record.id, io.now_ns())
-    return ended
+RESULTS = ResultStage()
+
+
+def handle_result(run: Run, handler: ResultHandler) -> None:
+    """Let a handler keep the result of a run, from now on."""
+    run.result_handler = handler
+    add_stage(run, RESULTS)
+
+
+def _handler_of(run: Run) -> ResultHandler:
+    assert run.result_handler is not None  # noqa: S101 - `handle_result` adds both
+    return run.result_handler
 
 
 def result_options(options: Mapping[str, Any]) -> ResultOptions | None:

@@ -1,4 +1,4 @@
-"""Retry policies of flows and tasks."""
+"""Retry policies of flows and tasks, and the stage that applies them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,33 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.classification import judge_error
+from flowspan.core.events import STATE
 from flowspan.core.number_options import LONGEST_WAIT_S, checked_count, checked_number
-from flowspan.core.states import CRASHED, FAILED
+from flowspan.core.stages import RETRY, Stage
+from flowspan.core.states import CRASHED, FAILED, SCHEDULED
+from flowspan.core.steps import CallUser, Sleep
 from flowspan.core.values.inspection import is_instance
 from flowspan.exceptions import TerminationSignal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from flowspan.core.engine import EngineIO
+    from flowspan.core.run import Run
+    from flowspan.core.stages import Retry
     from flowspan.core.states import State
+    from flowspan.core.steps import Steps
 
     RetryDelay = float | Sequence[float] | Callable[[int], Sequence[float]]
     RetryCondition = Callable[[Any, Any, Any], bool | Awaitable[bool]]
     Uniform = Callable[[float, float], float]
     """Returns a random number between two numbers."""
+
+_NS_PER_S = 1_000_000_000
+_WARNING = 30
+_ERROR = 40
+_SCHEDULED = SCHEDULED.number
 
 _OWN_END = (KeyboardInterrupt, SystemExit, GeneratorExit, TerminationSignal)
 """Exceptions that end a run because the process, or whatever drives its coroutine, ends."""
@@ -102,6 +115,68 @@ class RetryPolicy:
         if not self.jitter_factor or not base:
             return base
         return uniform(base, min(base * (1 + self.jitter_factor), LONGEST_WAIT_S))
+
+
+class RetryStage(Stage):
+    """Begins the next attempt of a run that did not complete, if its retry policy says so."""
+
+    def after_failed_attempt(
+        self, run: Run, io: EngineIO, state: State
+    ) -> Steps[State | Retry | None]:
+        """Decide whether the run is tried again, and wait until then."""
+        policy = run.definition.retry
+        if policy is None or not run.may_retry or not policy.may_retry(run.attempt):
+            return None
+        if not policy.may_follow(state):
+            return None
+        try:
+            run.scope.check()  # it would be tried again, but may have been cancelled meanwhile
+            if policy.condition is not None:
+                if not (yield from _condition_holds(run, io, policy.condition, state)):
+                    return None
+                run.scope.check()
+        except BaseException as error:  # noqa: BLE001 - whatever ends the run must be reported
+            return judge_error(error, run.record.id, io.now_ns())
+        delay_s = policy.delay_s(run.attempt, io.uniform)
+        now = io.now_ns()
+        if run.span is not None:
+            run.span.attempt_failed(state.error(), state.message, now)
+        count = f"{run.attempt}/{policy.retries}"
+        if not delay_s:
+            io.note(run, _WARNING, f"{state.message} | Retry {count} begins at once.", None)
+            return RETRY
+        io.note(run, _WARNING, f"{state.message} | Retry {count} begins in {delay_s:g} s.", None)
+        return (yield from _wait(run, io, state.message, delay_s, now))
+
+
+RETRIES = RetryStage()
+
+
+def _condition_holds(
+    run: Run, io: EngineIO, condition: RetryCondition, state: State
+) -> Steps[bool]:
+    try:
+        return bool((yield CallUser(condition, (run.definition, run, state))))
+    except Exception as error:  # noqa: BLE001 - user code
+        io.note(run, _ERROR, "retry_condition_fn raised: the run is not tried again.", error)
+        return False
+
+
+def _wait(run: Run, io: EngineIO, message: str, delay_s: float, now: int) -> Steps[State | Retry]:
+    """Wait in AwaitingRetry; an error that breaks the wait off ends the run."""
+    run.first_ns = run.started_ns
+    run.ran_ns += now - run.running_since_ns
+    run.running_since_ns = 0
+    at_ns = now + int(delay_s * _NS_PER_S)
+    kind, name = _SCHEDULED, "AwaitingRetry"
+    io.emit((STATE, run.record.id, run.attempt, kind, name, message, now, None, at_ns))
+    if run.span is not None:
+        run.span.awaiting_retry(delay_s, now)
+    try:
+        yield Sleep(delay_s if io.skip is None else io.skip(run, delay_s))
+    except BaseException as error:  # noqa: BLE001 - whatever ends the run must be reported
+        return judge_error(error, run.record.id, io.now_ns())
+    return RETRY
 
 
 def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:

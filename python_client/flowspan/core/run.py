@@ -90,6 +90,7 @@ class Run:
             Read `started_ns` instead.
         result_policy: The result policy for its calls; None if no result is stored.
         result_handler: The result handler for its own result; None if that is not stored.
+        stages: The behaviours around its attempts; see `flowspan.core.stages`.
         copy_of: For the view of one attempt's code (`copy_for_attempt`): the run itself.
     """
 
@@ -119,6 +120,7 @@ class Run:
         "running_since_ns",
         "scope",
         "span",
+        "stages",
         "task_numbers",
         "task_runner",
     )
@@ -140,6 +142,7 @@ class Run:
     ) -> None:
         self.record = record
         self.definition = definition
+        self.stages = definition.stages
         self.parent = parent
         self.flow_run = flow_run
         self.scope = scope

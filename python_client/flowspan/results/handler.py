@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan import clock
 from flowspan.core.events import STATE
 from flowspan.core.failures import reason_of, summary
-from flowspan.core.result_options import NO_OPTIONS, ResultPolicy
+from flowspan.core.result_options import NO_OPTIONS, ResultPolicy, handle_result
 from flowspan.core.states import COMPLETED, KeptState, State, StoredState
 from flowspan.core.steps import CallBlocking
 from flowspan.core.transactions import (
@@ -61,7 +61,7 @@ def attach(io: EngineIO, run: Run, inherited: ResultPolicy | None) -> None:
         is_inside = current_transaction.get() is not None
         run.result_policy = result_policy if result_policy.is_set or is_inside else None
         if own.persist or own.attempt_cache is not None:
-            run.result_handler = RunResultHandler(io, run, own, None)
+            handle_result(run, RunResultHandler(io, run, own, None))
         return
     hooks = run.definition.hooks
     has_hooks = hooks is not None and hooks.are_of_transactions
@@ -73,7 +73,7 @@ def attach(io: EngineIO, run: Run, inherited: ResultPolicy | None) -> None:
         or around is not None
         or has_hooks
     ):
-        run.result_handler = RunResultHandler(io, run, result_policy, around)
+        handle_result(run, RunResultHandler(io, run, result_policy, around))
 
 
 def transaction_of(io: EngineIO, run: Run | None, *, wanted: bool) -> TransactionNode | None:
@@ -100,9 +100,8 @@ def transaction_of(io: EngineIO, run: Run | None, *, wanted: bool) -> Transactio
         return None
     around = transaction_of(io, run.parent, wanted=True)
     if result_handler is None:
-        result_handler = run.result_handler = RunResultHandler(
-            io, run, run.result_policy or ResultPolicy(), around
-        )
+        result_handler = RunResultHandler(io, run, run.result_policy or ResultPolicy(), around)
+        handle_result(run, result_handler)
     result_handler.is_transactional = True
     result_handler.transaction.parent = around
     return result_handler.transaction

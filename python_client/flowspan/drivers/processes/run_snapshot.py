@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 _LEFT_BEHIND = frozenset(
     {
-        *("fn", "own_runner", "_binding", "_checks", "_all_checks", "_keywords", "options"),
+        *(
+            "fn",
+            "own_runner",
+            "_binding",
+            "_checks",
+            "_all_checks",
+            "_keywords",
+            "options",
+            "stages",
+        ),
         *(
             "code",
             "given_delay",

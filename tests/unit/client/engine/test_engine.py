@@ -42,6 +42,7 @@ class Bench:
         )
         definition = Task(lambda: None, name="bench")
         definition.retry = retry
+        definition.update_stages()
         record = RunRecord(
             "run-1",
             is_flow=False,
