@@ -1,4 +1,4 @@
-"""Transactions: tasks that are kept together, or undone together.
+"""Transactions: groups of tasks that are committed or rolled back as a whole.
 
 ::
 
@@ -6,13 +6,13 @@
         write_file(path, text)      # its on_rollback hooks undo it …
         check_quality(path)         # … if this fails
 
-Each task run in the block is a part of its transaction. When the block ends well, their results are
-stored and their `on_commit` hooks called, in order. When it raises, or one of its tasks fails, the
-`on_rollback` hooks of those that completed are called, the last first, their results are not
-stored, and their runs show that they were RolledBack.
+Each task run in the block is a part of its transaction. If the block succeeds, the results of the
+task runs are stored and their `on_commit` hooks are called, in order. If the block raises an error,
+or one of its tasks fails, the `on_rollback` hooks of the completed task runs are called in reverse
+order, their results are not stored, and their runs end up as RolledBack.
 
-With a key, a transaction is a checkpoint: once it is committed, the next one with that key is
-committed from the beginning.
+With a key, a transaction is a checkpoint: once it is committed, the next transaction with that key
+is committed from the start.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ BaseTransaction = TransactionNode
 
 
 class _Block(TransactionNode):
-    """The transaction of a block or of a task run, however it is driven."""
+    """The transaction of a block or of a task run: the part that sync and async share."""
 
-    # What a task run's own transaction has, which is made without `__init__`.
+    # The transaction of a task run is made without `__init__` and has these values.
     store: ResultStore | None = None
     overwrite = False
     write_on_commit = True
@@ -126,11 +126,11 @@ class _Block(TransactionNode):
 
     @classmethod
     def get_active(cls) -> TransactionNode | None:
-        """Return the transaction in which the code that calls this is; see `get_transaction`."""
+        """Return the transaction that the calling code is in; see `get_transaction`."""
         return get_transaction()
 
     def get_parent(self) -> TransactionNode | None:
-        """Return the transaction around it, or around where it is used; None if there is none."""
+        """Return the enclosing transaction; before it begins, the current one. None without one."""
         if self._token is not None or self.parent is not None:
             return self.parent
         active = get_transaction()
@@ -142,21 +142,21 @@ class _Block(TransactionNode):
         on_rollback_hooks: Iterable[Callable[..., Any]] | None = None,
         on_commit_hooks: Iterable[Callable[..., Any]] | None = None,
     ) -> None:
-        """Leaves the value that is stored under the key when the transaction is committed.
+        """Stage the value that is stored under the key when the transaction is committed.
 
         Args:
             value: The value.
-            on_rollback_hooks: Called with the transaction when it is rolled back, the last first.
-            on_commit_hooks: Called with it when it is committed.
+            on_rollback_hooks: Called with the transaction when it is rolled back, in reverse order.
+            on_commit_hooks: Called with the transaction when it is committed.
         """
         if self.has_ended:
             return
         self._staged = value
         if self._is_stored:
-            # Now, for it may be changed before it is stored.
+            # The program may change the value before it is stored, so serialize it now.
             try:
                 self._record = self._made_record()
-            except Exception as error:  # noqa: BLE001 - raised where it is to be written
+            except Exception as error:  # noqa: BLE001 - raised again by `_write`
                 self._record = error
         self.on_rollback_hooks += () if on_rollback_hooks is None else on_rollback_hooks
         self.on_commit_hooks += () if on_commit_hooks is None else on_commit_hooks
@@ -165,7 +165,7 @@ class _Block(TransactionNode):
     def _copied(self, value: Any) -> Any:
         try:
             return Snapshot(value).load()
-        except Exception:  # noqa: BLE001 - whatever a value raises: it cannot be copied
+        except Exception:  # noqa: BLE001 - whatever the value raises, it cannot be copied
             return value
 
     @property
@@ -176,16 +176,15 @@ class _Block(TransactionNode):
         return None if self.store is None or self.key is None else self.store.read(self.key)
 
     def _enter(self) -> Steps[None]:
-        """Takes its place in those around it, locks the key, and looks whether it is committed."""
+        """Join the enclosing transaction, lock the key, and look for an earlier commit."""
         if self._token is not None:
             raise RuntimeError("The transaction has begun already; make another one.")
         run = self._run = current_run.get()
         if run is not None:
             self.run_id = run.record.id
             if run.result_policy is None:
-                run.result_policy = (
-                    ResultPolicy()
-                )  # so that the tasks that it calls look for a transaction
+                # With a policy, the tasks that the run calls look for their transaction.
+                run.result_policy = ResultPolicy()
         self.parent = transaction_of(process_of(run), run, wanted=True)
         if self.parent is not None:
             commit_mode, isolation_level = self._modes
@@ -195,7 +194,7 @@ class _Block(TransactionNode):
         yield from self._begin()
 
     def _begin(self) -> Steps[None]:
-        """Locks the key, and looks whether it is committed."""
+        """Lock the key, and look for an earlier commit."""
         if self.key is None or current_sketch.get() is not None:
             return
         if self.store is None and self._finds_store:
@@ -211,7 +210,7 @@ class _Block(TransactionNode):
             self.write = self._write
 
     def _reset(self) -> Steps[None]:
-        """Hands it over to the transaction around it, and leaves its block."""
+        """Leave the block, and hand the transaction over to the enclosing one."""
         parent = self.get_parent()
         if parent is not None:
             parent.add_child(self)
@@ -220,7 +219,7 @@ class _Block(TransactionNode):
             yield from rollback(parent)
 
     def _lock(self, key: str, store: ResultStore) -> Steps[None]:
-        """Locks the key; waits for it in turns, so that the wait can be broken off."""
+        """Lock the key; poll for it, so that cancellation can interrupt the wait."""
         locks, holder, wait_s = store.lock_manager, uuid4().hex, _FIRST_WAIT_S
         if locks is None:
             raise ConfigError(
@@ -264,10 +263,10 @@ class _Block(TransactionNode):
 
 
 class Transaction(_Block):
-    """The transaction of a `with` block, or of a run of a plain task.
+    """The transaction of a `with` block, or of a run of a sync task.
 
-    Made by `transaction`, which tells of the options. One that is made by hand stores nothing
-    unless it is given a store.
+    Use `transaction` to make one; it describes the options. An instance that is made directly
+    stores nothing unless it is given a store.
     """
 
     def __enter__(self) -> Self:
@@ -292,11 +291,11 @@ class Transaction(_Block):
             self._leave()
 
     def begin(self) -> None:
-        """Locks the key, and looks whether it is committed; `with` does so by itself."""
+        """Lock the key, and look for an earlier commit; `with` does this for you."""
         perform_all(self._begin(), self._run)
 
     def read(self) -> ResultRecord | None:
-        """Return what is stored under the key: its `result` is the value. None without a key.
+        """Return the record under the key, whose `result` is the value. None without a key.
 
         Raises:
             MissingResult: Nothing is stored there.
@@ -304,20 +303,20 @@ class Transaction(_Block):
         return self._read()
 
     def reset(self) -> None:
-        """Leaves the block, for the transaction around it to decide; `with` does so by itself."""
+        """Leave the block to the enclosing transaction; `with` does this for you."""
         perform_all(self._reset(), self._run)
 
     def commit(self) -> bool:
-        """Commits it now; whether it was committed by this."""
+        """Commit it now. Return True if this call committed it."""
         return bool(perform_all(commit(self), self._run))
 
     def rollback(self) -> bool:
-        """Rolls it back now; whether it was rolled back by this."""
+        """Roll it back now. Return True if this call rolled it back."""
         return bool(perform_all(rollback(self), self._run))
 
 
 class AsyncTransaction(_Block):
-    """The transaction of an `async with` block, or of a run of an asynchronous task."""
+    """The transaction of an `async with` block, or of a run of an async task."""
 
     def __enter__(self) -> NoReturn:
         raise NotImplementedError("AsyncTransaction is for `async with`, not for `with`.")
@@ -343,7 +342,7 @@ class AsyncTransaction(_Block):
         self._check_entered()
         try:
             steps = end(self, failed=error is not None)
-            if is_instance(error, GeneratorExit):  # a coroutine that is closed may not await
+            if is_instance(error, GeneratorExit):  # a closed coroutine must not await
                 perform_all(steps, self._run)
             else:
                 await _perform_async(steps)
@@ -351,29 +350,29 @@ class AsyncTransaction(_Block):
             self._leave()
 
     async def begin(self) -> None:
-        """Locks the key, and looks whether it is committed; `async with` does so by itself."""
+        """Lock the key, and look for an earlier commit; `async with` does this for you."""
         await _perform_async(self._begin())
 
     async def read(self) -> ResultRecord | None:
-        """Return what is stored under the key: its `result` is the value. None without a key.
+        """Return the record under the key, whose `result` is the value. None without a key.
 
         Raises:
             MissingResult: Nothing is stored there.
         """
-        import asyncio  # noqa: PLC0415 - imported already by whoever awaits
+        import asyncio  # noqa: PLC0415 - plain programs do without it
 
         return await asyncio.to_thread(self._read)
 
     async def reset(self) -> None:
-        """Leaves the block, for the transaction around it to decide; `async with` does so."""
+        """Leave the block to the enclosing transaction; `async with` does this for you."""
         await _perform_async(self._reset())
 
     async def commit(self) -> bool:
-        """Commits it now; whether it was committed by this."""
+        """Commit it now. Return True if this call committed it."""
         return bool(await _perform_async(commit(self)))
 
     async def rollback(self) -> bool:
-        """Rolls it back now; whether it was rolled back by this."""
+        """Roll it back now. Return True if this call rolled it back."""
         return bool(await _perform_async(rollback(self)))
 
 
@@ -390,29 +389,29 @@ def transaction(
     write_on_commit: bool = True,  # noqa: FBT001, FBT002 - likewise
     logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
 ) -> Transaction:
-    """A transaction for a `with` block.
+    """Return a transaction for a `with` block.
 
     Args:
-        key: Under which it is known that it was committed: the block should ask `is_committed()`.
-            Without one it is not.
-        store: Where that is stored; by default, where the current run stores its results.
-        commit_mode: LAZY commits it with the transaction around it, or at its own end where there
-            is none; EAGER at its own end; OFF only when `commit` is called. By default as the
-            transaction around it, or LAZY.
-        isolation_level: SERIALIZABLE locks the key, with the store's lock manager, from the
-            beginning to the end; READ_COMMITTED does not. By default as the one around it, or
-            READ_COMMITTED.
-        overwrite: Whether it begins although one with its key was committed.
-        write_on_commit: Whether what was staged is stored when it is committed.
-        logger: For what goes wrong with hooks; the run's by default.
+        key: The key under which a commit is stored, so that the block can ask `is_committed()`.
+            Without a key, commits are not stored.
+        store: The store for the key; by default the result store of the current run.
+        commit_mode: LAZY commits it with the enclosing transaction, or at its own end without one;
+            EAGER at its own end; OFF only when `commit` is called. By default the mode of the
+            enclosing transaction, or LAZY.
+        isolation_level: SERIALIZABLE locks the key from the beginning to the end, with the lock
+            manager of the store; READ_COMMITTED does not. By default the level of the enclosing
+            transaction, or READ_COMMITTED.
+        overwrite: True to begin although a transaction with the same key was committed.
+        write_on_commit: True to store the staged value on commit.
+        logger: The logger for errors of hooks; by default the logger of the run.
 
     Returns:
-        The transaction; `with` gives it to the block.
+        The transaction, which `with` passes to the block.
 
     Raises:
-        ValueError: There is no such mode or level.
-        ConfigError: (At the beginning of the block.) The key is to be locked, and the store has
-            nothing that could.
+        ValueError: The mode or level does not exist.
+        ConfigError: (At the beginning of the block.) SERIALIZABLE needs a lock manager, and the
+            store has none.
         CancelRun: (Likewise.) The run was cancelled while it waited for the lock.
     """
     made = Transaction(
@@ -438,9 +437,9 @@ def atransaction(
     write_on_commit: bool = True,  # noqa: FBT001, FBT002 - likewise
     logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
 ) -> AsyncTransaction:
-    """A transaction for an `async with` block, in which nothing holds up the loop.
+    """Return a transaction for an `async with` block, which does not block the loop.
 
-    See `transaction` for the arguments. `commit` and `rollback` are coroutines here.
+    The arguments are those of `transaction`. `commit` and `rollback` are coroutines here.
     """
     made = AsyncTransaction(
         key=key or None,
@@ -456,13 +455,13 @@ def atransaction(
 
 
 def get_transaction() -> TransactionNode | None:
-    """The transaction in which the code that calls this is.
+    """Return the current transaction.
 
-    In a task that is the task run's own, which its hooks are given; in the block of a transaction,
-    the block's.
+    In the block of a transaction this is the transaction of the block. In a task it is the
+    transaction of the task run, which its hooks get as their argument.
 
     Returns:
-        None outside of tasks and blocks.
+        The transaction; None outside of tasks and blocks.
     """
     run = current_run.get()
     return transaction_of(process_of(run), run, wanted=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.functions import attribute_of, function_doc, function_name, wrapped_function
 from flowspan.core.hooks import HOOKS
+from flowspan.core.limits import MAX_NAME_BYTES, MAX_TAGS
 from flowspan.core.parameters import Parameters
 from flowspan.core.pickling import reduce_definition, restore
 from flowspan.core.retries import RETRIES

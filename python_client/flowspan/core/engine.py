@@ -1,18 +1,19 @@
-"""The engine: takes a run from its creation to its terminal state.
+"""The engine, which takes a run from its creation to its terminal state.
 
 It is a generator that never waits and never calls user code. It yields steps
 (`flowspan.core.steps`), which the drivers (`flowspan.drivers`) perform, each in its own way. A
 driver sends back what a step returned, or throws what it raised.
 
-It returns the terminal state. What the run is doing is reported by `emit` meanwhile::
+The generator returns the terminal state. It reports each state on the way with `emit`::
 
     PENDING ──> RUNNING ──> COMPLETED | FAILED | CANCELLED | CRASHED
                   │  ^
                   v  │ Retrying (the next attempt)
                AwaitingRetry
 
-This is the hot path: each task passes here. An ordinary one costs three events and one terminal
-State; whatever is rarer is in a function of its own.
+This is the hot path of every task. An ordinary task costs three events and one terminal State. The
+behaviours around a run that not every task needs (results, hooks, retries) are stages
+(`flowspan.core.stages`).
 """
 
 from __future__ import annotations
@@ -57,25 +58,25 @@ _WARNING = 30
 _ERROR = 40
 _LEVELS = {COMPLETED: _INFO, CANCELLED: _WARNING}
 
-# What is reported are numbers; looking one up at its member takes longer than a global name.
+# States are reported as numbers. A global name is faster than an attribute of the member.
 _RUNNING = RUNNING.number
 _PENDING = PENDING.number
 _CANCELLED = CANCELLED.number
 
 
 class EngineIO:
-    """What the engine needs of the outside world.
+    """The functions through which the engine reaches the outside world.
 
     Attributes:
-        emit: Takes the events.
-        emit_start: Takes, after a CREATED event that was emitted, the event with which the same run
-            begins to run, and returns once a trace of it outlives the process.
-        now_ns: The clock, in nanoseconds since 1970 UTC.
-        uniform: Gives a random number between two.
-        note: Logs a line about a run: (run, level, message, what it is about: an error, the state
-            that the run ends in, or None).
-        skip: Where tests skip time: takes the retry delay of a run, and returns how much of it has
-            to be waited for all the same. None elsewhere.
+        emit: Emits an event.
+        emit_start: Called with a CREATED event that was emitted, and with the event Running of the
+            same run, which it emits. It returns once a trace of the run outlives the process.
+        now_ns: Returns the time, in nanoseconds since 1970 UTC.
+        uniform: Returns a random number between two.
+        note: Logs a line about a run: (run, level, message, subject). The subject is an error, the
+            state that the run ends in, or None.
+        skip: In tests that skip time: called with a run and its retry delay, returns the part of
+            the delay that must be waited for all the same. None elsewhere.
     """
 
     __slots__ = ("emit", "emit_start", "note", "now_ns", "skip", "uniform")
@@ -153,7 +154,8 @@ def execute(run: Run, io: EngineIO) -> Steps[State]:  # noqa: C901 - the hot pat
                 if isinstance(answer, Retry):
                     name, message = "Retrying", state.message
                     run.attempt += 1
-                    emit = io.emit  # another one if the function forked, and this is the child
+                    # If the function forked and this is the child, `io.emit` was replaced.
+                    emit = io.emit
                     continue
                 state = answer
             if run.stages.before_end:
@@ -172,15 +174,15 @@ def execute(run: Run, io: EngineIO) -> Steps[State]:  # noqa: C901 - the hot pat
 
 
 def announce(run: Run, io: EngineIO) -> None:
-    """Reports that a run came to be, PENDING."""
+    """Report a new run, in the state Pending."""
     io.emit((CREATED, run.record, "Pending", run.created_ns))
 
 
 def not_ready(run: Run, io: EngineIO, message: str, error: BaseException) -> State:
-    """Ends a run that never begins, because a run that it takes input from did not complete.
+    """End a run that never begins, because an upstream run did not complete.
 
-    The state for the caller is Pending, named NotReady. The service is told the same, and then that
-    the run is CANCELLED under this name, for nothing more will happen to it.
+    The state for the caller is Pending, named NotReady. The service gets the same state, followed
+    by CANCELLED under the same name, because the run has ended.
     """
     run_id, now = run.record.id, io.now_ns()
     io.emit((STATE, run_id, run.attempt, _PENDING, "NotReady", message, now, None, None))
@@ -194,13 +196,13 @@ def not_ready(run: Run, io: EngineIO, message: str, error: BaseException) -> Sta
 
 
 def end_unstarted(run: Run, io: EngineIO, error: BaseException) -> Steps[State]:
-    """Ends a run whose function is not called at all, and calls its hooks.
+    """End a run whose function is never called, and call its hooks.
 
     Args:
         run: The run; `announce` was called for it.
         io: The outside world.
-        error: Why: wrong arguments, cancelled before, or UpstreamFailed if a run that it takes
-            input from did not complete; then it is NotReady, for which there are no hooks.
+        error: The reason: wrong arguments, a cancellation, or UpstreamFailed if an upstream run did
+            not complete. A run with UpstreamFailed ends as NotReady, which has no hooks.
 
     Yields:
         As `execute`.
@@ -216,19 +218,19 @@ def end_unstarted(run: Run, io: EngineIO, error: BaseException) -> Steps[State]:
 
 
 def never_run(run: Run, io: EngineIO, error: BaseException) -> State:
-    """Ends a run whose function is not called, where no hooks can be called either."""
+    """End a run whose function is never called, where hooks cannot be called either."""
     state = judge_error(error, run.record.id, io.now_ns())
     _end(run, io, state)
     return state
 
 
 def end_undriven(run: Run, io: EngineIO, error: BaseException) -> None:
-    """End a run that an error broke off before a driver had taken it over; else do nothing.
+    """End a run that an error broke off before a driver took it over; otherwise do nothing.
 
     Args:
         run: The run; `announce` was called for it.
         io: The outside world.
-        error: What came between the announcement and the driver.
+        error: The error that was raised between the announcement and the driver.
     """
     if not hasattr(run, "kwargs"):  # a driver sets them
         never_run(run, io, error)
@@ -248,7 +250,7 @@ def _end(run: Run, io: EngineIO, state: State) -> None:
     io.emit((STATE, run.record.id, run.attempt, kind, name, message, now, detail, None))
     state.flow_run_id = run.record.flow_run_id
     if run.span is not None:
-        # The result of a run that completed may have to be read first, and nobody needs it here.
+        # `own_error` of a completed run might read its result from the store in vain.
         error = state.own_error() if state.type is not COMPLETED else None
         run.span.end(kind, name, message, error, now or 0)
         state.traceparent = run.record.traceparent
@@ -256,9 +258,9 @@ def _end(run: Run, io: EngineIO, state: State) -> None:
 
 
 def _time_words(run: Run, ended_ns: int) -> str:
-    """Say how long a run has run, as the commands show it, and how long it waited if that matters.
+    """Return the running time of a run in words, with its waiting time if that matters.
 
-    Waiting for a thread, for the service or before a retry is no part of the running time.
+    Time spent waiting for a thread, for the service or for a retry is not running time.
     """
     if not run.running_since_ns and not run.ran_ns:
         return "without running"

@@ -1,12 +1,11 @@
-"""Hooks: functions of the user's that are called when a run has entered a state.
+"""Hooks: user functions that are called when a run has entered a state.
 
-They belong to a flow or task (`Definition.hooks`, None where there are none) and are called in the
-process that runs it: `run_hooks` is a part of the engine's generator, and asks the driver for each
-call. A hook that raises an exception is logged; the others are called all the same, and the run's
-state stays what it is.
+Hooks belong to a flow or task (`Definition.hooks`, None without hooks) and are called in the
+process that runs it. `HOOKS` is the stage that yields the calls to the driver. If a hook raises an
+exception, it is logged, the other hooks are still called, and the run keeps its state.
 
-What is not an Exception (Ctrl-C, an exit, the signals that stop a run) is not a hook's own matter:
-it ends the hooks and goes on to whoever called the run.
+A BaseException that is no Exception (Ctrl-C, an exit, the signals that stop a run) ends the hooks
+and propagates to the caller of the run.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from flowspan.core.steps import Steps
 
     Hook: TypeAlias = Callable[..., Any]
-    """A plain or asynchronous function; what it returns is thrown away."""
+    """A sync or async function; its return value is ignored."""
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -49,7 +48,7 @@ class Hooks:
 
     Attributes:
         by_option: Lists of hooks in the order of their calls, by the option that names them
-            ("on_failure"). The program may change them: `my_flow.on_failure_hooks`.
+            ("on_failure"). The program may change the lists: `my_flow.on_failure_hooks`.
     """
 
     __slots__ = ("by_option",)
@@ -59,25 +58,25 @@ class Hooks:
 
     @property
     def are_of_transactions(self) -> bool:
-        """True if a commit or a rollback calls some of them."""
+        """True if a commit or a rollback calls any of them."""
         return bool(self.by_option.get("on_commit") or self.by_option.get("on_rollback"))
 
     def of(self, option: str) -> tuple[Hook, ...]:
-        """The hooks for an option, as they are now; none where it is not given."""
+        """Return the current hooks for an option; empty if it has none."""
         return tuple(self.by_option.get(option, ()))
 
 
 def made_hooks(options: Mapping[str, Any]) -> Hooks | None:
-    """The record of the hooks that a decorator was given.
+    """Return the hooks among the options of a decorator.
 
     Args:
-        options: All its options; those that begin with "on_" are lists of hooks, or None.
+        options: All options. Those that begin with "on_" are lists of hooks, or None.
 
     Returns:
-        None if there is no hook at all.
+        The hooks; None without any.
 
     Raises:
-        TypeError: An option is no list, or an item cannot be called; the message names it.
+        TypeError: An option is not a list, or an item is not callable; the message names it.
     """
     by_option = {
         name: list(checked)
@@ -88,7 +87,7 @@ def made_hooks(options: Mapping[str, Any]) -> Hooks | None:
 
 
 def hook_list(definition: Definition, option: str) -> list[Hook]:
-    """Return the list of a flow's or task's hooks for an option; what is added to it is called."""
+    """Return the list of hooks of a flow or task for an option. Hooks added to it are called."""
     if definition.hooks is None:
         definition.hooks = Hooks({})
         definition.update_stages()
@@ -110,7 +109,7 @@ class HookList:
     @overload
     def __get__(self, definition: Definition, owner: type | None = None) -> list[Hook]: ...
     def __get__(self, definition: Any, owner: type | None = None) -> Any:
-        """The list of one flow or task."""
+        """Return the list of one flow or task."""
         return self if definition is None else hook_list(definition, self._option)
 
     def __set__(self, definition: Definition, hooks: Any) -> None:
@@ -118,11 +117,11 @@ class HookList:
 
 
 def inherited_hooks(hooks: Hooks | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options for a copy of a flow or task that keeps the hooks it is not given.
+    """Return the options for a copy of a flow or task, with the hooks that the copy inherits.
 
     Args:
-        hooks: The original's.
-        options: What the copy is given; an empty list takes hooks away, None keeps them.
+        hooks: The hooks of the original.
+        options: The options of the copy. An empty list removes hooks, None inherits them.
     """
     kept: dict[str, Any] = {}
     if hooks is not None:
@@ -131,12 +130,12 @@ def inherited_hooks(hooks: Hooks | None, options: Mapping[str, Any]) -> dict[str
 
 
 def run_hooks(run: Run, io: EngineIO, state: State) -> Steps[None]:
-    """Calls the hooks of a run for the state that it has entered, in the order of the list.
+    """Call the hooks of a run for the state that it has entered, in the order of their list.
 
     Args:
         run: The run.
         io: The outside world.
-        state: What was reported.
+        state: The state, which was reported already.
 
     Yields:
         The calls to be made.
@@ -166,13 +165,13 @@ HOOKS = HookStage()
 
 
 def call_hooks(run: Run, io: EngineIO, option: str, args: tuple[Any, ...]) -> Steps[None]:
-    """Calls the hooks of one option; what one of them raises is logged.
+    """Call the hooks of one option, and log the exceptions that they raise.
 
     Args:
         run: The run, for the hooks and the logs.
         io: The outside world.
         option: The option, for example "on_failure".
-        args: What each hook is given.
+        args: The arguments of each hook.
 
     Yields:
         The calls to be made.
@@ -190,23 +189,23 @@ class HookDecorator:
     """`@my_flow.on_failure`: adds the function to the hooks of the flow or task.
 
     Args:
-        option: Which hooks.
+        option: The option of the hooks.
     """
 
     def __init__(self, option: str) -> None:
         self._option = option
 
     def __get__(self, definition: Definition | None, owner: type | None = None) -> AddHook:
-        """The decorator of one flow or task."""
+        """Return the decorator of one flow or task."""
         return AddHook(definition, self._option)
 
 
 class AddHook:
-    """Decorates a function that is to be a hook, with and without parentheses; returns it.
+    """A decorator that makes a function a hook and returns it; with or without parentheses.
 
     Args:
         definition: The flow or task that gets the hook.
-        option: Which of its hooks.
+        option: The option of the hook.
     """
 
     def __init__(self, definition: Definition | None, option: str) -> None:
@@ -218,16 +217,16 @@ class AddHook:
     @overload
     def __call__(self, fn: None = None, /) -> AddHook: ...
     def __call__(self, fn: Any = None, /) -> Any:
-        """Adds the function.
+        """Add a function to the hooks.
 
         Args:
-            fn: Called with (flow or task, run, state); plain or asynchronous.
+            fn: Called with (flow or task, run, state); sync or async.
 
         Returns:
-            The function as it is; without one, a decorator.
+            The unchanged function; without one, a decorator.
 
         Raises:
-            TypeError: It cannot be called, or there is no flow or task to add it to.
+            TypeError: The function is not callable, or there is no flow or task to add it to.
         """
         if fn is None:
             return self

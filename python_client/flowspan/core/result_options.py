@@ -1,7 +1,7 @@
-"""Options for results: persistence, caching and storage, as flows and tasks give them.
+"""Options for results (persistence, caching and storage), and the stage that applies them.
 
-Most tasks give none and run in flows that give none. Their runs have no `ResultHandler`, and the
-engine spends one comparison on it.
+Most tasks have none of these options and run in flows without them. Their runs have no
+`ResultHandler` and no `RESULTS` among their stages.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from flowspan.core.transactions import TransactionNode
 
 REFERENCE_ENCODING = "flowspan.result-reference+json"
-"""The encoding of the payload with which a state says where its result is."""
+"""The encoding of the payload that refers a state to its stored result."""
 
 SERIALIZER_NAMES = ("pickle", "json", "compressed/pickle", "compressed/json")
-"""The short names of serializers; `flowspan.serializers` has them."""
+"""The short names of the serializers in `flowspan.serializers`."""
 
 OWN_SERIALIZERS: dict[str, Any] = {}
-"""The subclasses of `Serializer` that programs have written, by their short names."""
+"""The `Serializer` subclasses that programs have defined, by their short names."""
 
 _SWITCHES_ON = (
     "cache_key_fn",
@@ -39,25 +39,25 @@ _SWITCHES_ON = (
     "result_storage_key",
     "result_serializer",
 )
-"""The options that switch persistence on where persist_result says nothing."""
+"""The options that switch persistence on unless persist_result is given."""
 
 _OTHERS = ("persist_result", "refresh_cache")
 
 
 class ResultOptions:
-    """What a flow or a task says of its results; None stands for "as the caller".
+    """The result options of a flow or task; None inherits from the caller.
 
     Attributes:
-        persist: Whether they are stored.
-        storage: Where: a path, a URL or a ResultStore.
-        serializer: How: an instance or a short name.
-        in_memory: Whether the state of a run holds a result that is stored, too.
-        storage_key: A template of the key under which it is stored.
+        persist: True if results are stored.
+        storage: The result storage: a path, a URL or a ResultStore.
+        serializer: The serializer: an instance or a short name.
+        in_memory: True if the state of a run also holds a result that is stored.
+        storage_key: A template of the key under which the result is stored.
         policy: The cache policy; None if none was given.
-        key_fn: A function that makes the key; it wins over the policy.
-        is_uncached: Whether it says that a result is neither looked for nor found later.
-        expires_after_s: How long a stored result may be found in the cache, in seconds.
-        refresh: Whether what is found is not taken, but replaced.
+        key_fn: A function that computes the key; it takes precedence over the policy.
+        is_uncached: True if results are neither looked up nor found by later runs.
+        expires_after_s: The time until a cached result expires, in seconds; None for never.
+        refresh: True if a cached result is replaced instead of used.
     """
 
     __slots__ = (
@@ -99,16 +99,16 @@ class ResultOptions:
 
 
 NO_OPTIONS = ResultOptions({})
-"""Of a flow or task that says nothing."""
+"""The options of a flow or task without result options."""
 
 
 class ResultPolicy:
-    """How the results of a run and of what it calls are kept: handed down, and never changed.
+    """The result settings of a run, which its calls inherit. Immutable.
 
     Attributes:
-        persist: Whether they are stored.
-        storage: Where; see `ResultOptions`. None stands for the settings.
-        serializer: How, likewise.
+        persist: True if results are stored.
+        storage: The result storage, as in `ResultOptions`; None for the configured one.
+        serializer: The serializer, likewise.
         attempt_cache: In a flow with retries, the results of its earlier attempts; see
             `flowspan.results.attempt_cache`.
     """
@@ -130,7 +130,7 @@ class ResultPolicy:
 
     @property
     def is_set(self) -> bool:
-        """Whether what a run calls has to know of it."""
+        """True if the calls of a run need the policy."""
         return (
             self.persist
             or self.attempt_cache is not None
@@ -139,7 +139,7 @@ class ResultPolicy:
         )
 
     def with_options(self, options: ResultOptions) -> ResultPolicy:
-        """What holds for a run with these options and for what it calls."""
+        """Return the policy of a run with these options, and of its calls."""
         return ResultPolicy(
             persist=self.persist if options.persist is None else options.persist,
             storage=self.storage if options.storage is None else options.storage,
@@ -148,7 +148,7 @@ class ResultPolicy:
         )
 
     def with_attempt_cache(self, attempt_cache: Any) -> ResultPolicy:
-        """The same with another memory of earlier attempts."""
+        """Return a copy with another cache of earlier attempts."""
         return ResultPolicy(
             persist=self.persist,
             storage=self.storage,
@@ -158,13 +158,13 @@ class ResultPolicy:
 
 
 class TaskContext:
-    """What a cache policy and a `cache_key_fn` are told of.
+    """The argument of cache policies and of `cache_key_fn`: a task run and its inputs.
 
     Attributes:
         task: The task.
-        task_run: Its run: `id`, `name`, `flow_run_id`, `attempt`, ….
-        parameters: The arguments by the names of parameters.
-        excluded: The names of parameters that are left out of the key (`INPUTS - "name"`).
+        task_run: The run of the task: `id`, `name`, `flow_run_id`, `attempt`, ….
+        parameters: The arguments by parameter name.
+        excluded: The names of parameters that the key leaves out (`INPUTS - "name"`).
     """
 
     __slots__ = ("excluded", "parameters", "task", "task_run")
@@ -180,7 +180,7 @@ class ResultHandler(Protocol):
     """The handler of the result of one run. The generators yield steps, like the engine.
 
     Attributes:
-        reference: Where the result is, for the state that is reported; None if nowhere.
+        reference: The reference to the stored result, for the reported state; None without one.
         transaction: The run's own transaction.
         is_transactional: True if the calls of the run become a part of its transaction.
         looks_up: False for a generator whose values are consumed one by one: its result is not
@@ -193,10 +193,10 @@ class ResultHandler(Protocol):
     looks_up: bool
 
     def note_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Note which call this is, where and when it is made, for a flow with retries.
+        """Record the place and the number of the call, for a flow with retries.
 
         Args:
-            args: The positional arguments; futures in them need not have ended.
+            args: The positional arguments; futures in them may be pending.
             kwargs: The keyword arguments, likewise.
         """
 
@@ -267,13 +267,13 @@ def _handler_of(run: Run) -> ResultHandler:
 
 
 def result_options(options: Mapping[str, Any]) -> ResultOptions | None:
-    """What the options of `@flow` or `@task` say of results.
+    """Return the result options among the options of `@flow` or `@task`.
 
     Returns:
-        None if they say nothing.
+        The options; None if none is given.
 
     Raises:
-        TypeError, ValueError: An option has a value that it may not have.
+        TypeError, ValueError: An option has an invalid value.
     """
     in_memory = options.get("cache_result_in_memory")
     if (

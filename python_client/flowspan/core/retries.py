@@ -130,7 +130,7 @@ class RetryStage(Stage):
         if not policy.may_follow(state):
             return None
         try:
-            run.scope.check()  # it would be tried again, but may have been cancelled meanwhile
+            run.scope.check()  # a run that was cancelled meanwhile is not tried again
             if policy.condition is not None:
                 if not (yield from _condition_holds(run, io, policy.condition, state)):
                     return None

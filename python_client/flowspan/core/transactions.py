@@ -1,8 +1,8 @@
-"""Transactions: what is kept together, or undone together.
+"""Transactions: groups of tasks that are committed or rolled back as a whole.
 
-A transaction is a node of a tree: each task run in a `with transaction():` block is one, inside of
-the block's. `commit` and `rollback` are generators that yield what is to be called, as the engine
-does (`flowspan.core.engine`), so that plain code and coroutines drive the same.
+Transactions form a tree: each task run in a `with transaction():` block has a transaction of its
+own inside that of the block. `commit` and `rollback` are generators of steps, like the engine
+(`flowspan.core.engine`), so that sync and async code share them.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ _MISSING: Any = object()
 
 
 class _Word(str, Enum):  # noqa: UP042 - shown by their full names, as in Prefect
-    """A constant that is equal to its name, as text, and JSON text."""
+    """A constant that equals its name, as text and in JSON."""
 
     def __repr__(self) -> str:
         return str(self)
 
 
 class IsolationLevel(_Word):
-    """What others may do with a transaction's key meanwhile."""
+    """The access that others have to the key of an open transaction."""
 
     READ_COMMITTED = "READ_COMMITTED"
-    """Anything; they do not see what is not committed."""
+    """Full access; they do not see uncommitted values."""
     SERIALIZABLE = "SERIALIZABLE"
-    """Nothing: the key is locked."""
+    """No access: the key is locked."""
 
 
 class CommitMode(_Word):
-    """When a transaction is committed."""
+    """The time at which a transaction is committed."""
 
     EAGER = "EAGER"
     """At its own end."""
     LAZY = "LAZY"
-    """With the transaction around it; at its own end where there is none."""
+    """With the enclosing transaction; without one, at its own end."""
     OFF = "OFF"
-    """Only where `commit` is called; without that it is rolled back."""
+    """Only when `commit` is called; otherwise it is rolled back."""
 
 
 class TransactionState(_Word):
-    """How a transaction stands."""
+    """The state of a transaction."""
 
     PENDING = "PENDING"
     ACTIVE = "ACTIVE"
@@ -63,23 +63,26 @@ class TransactionState(_Word):
 
 
 class TransactionNode:
-    """A transaction: of a block (`flowspan.transactions`), or a task run's own.
+    """The transaction of a block (`flowspan.transactions`) or of a task run.
 
     Attributes:
-        key: Under which its value is stored; None if it is not.
-        parent: The transaction around it.
-        children: Those inside of it that have ended.
-        waiting: Those of them that wait for it to be committed or rolled back.
-        has_joined: Whether it is among the children of its parent, or is not to be shown there.
-        commit_mode: When it is committed.
-        isolation_level: What others may do meanwhile.
-        state: How it stands.
-        run_id: The run whose transaction it is, or in which its block is; None outside of runs.
-        on_commit_hooks: Called with it when it is committed.
-        on_rollback_hooks: Called with it when it is rolled back, the last first.
-        is_settling: Whether it is being committed.
-        is_undoing: Whether its rollback hooks are being called.
-        values: What was left with `set`.
+        key: The key of its value; None if the value is not stored.
+        parent: The enclosing transaction.
+        children: The transactions inside it that have ended.
+        waiting: The children that are committed or rolled back together with it.
+        has_joined: True if it is among the children of its parent, or must not be shown there.
+        commit_mode: The time at which it is committed.
+        isolation_level: The access that others have to its key.
+        state: Its state.
+        run_id: The run that it belongs to, or that its block is in; None outside of runs.
+        on_commit_hooks: Called with the transaction when it is committed.
+        on_rollback_hooks: Called with the transaction when it is rolled back, in reverse order.
+        is_settling: True while it is being committed.
+        is_undoing: True while its rollback hooks are being called.
+        values: The values that `set` stored.
+        write: Stores the staged value; set by the owner, or None.
+        tell_rolled_back: Reports the rollback; likewise.
+        unlock: Unlocks the key; likewise.
     """
 
     def __init__(
@@ -109,23 +112,22 @@ class TransactionNode:
         self.is_undoing = False
         self.values: dict[str, Any] = {}
         self._note = note
-        # What its owner has to do: write what is staged, say that it was rolled back, unlock.
         self.write: Callable[[], object] | None = None
         self.tell_rolled_back: Callable[[], object] | None = None
         self.unlock: Callable[[], object] | None = None
 
     def set(self, name: str, value: Any) -> None:
-        """Leaves a value for the hooks, and for whoever is inside of it."""
+        """Store a value for the hooks and for the transactions inside this one."""
         self.values[name] = value
 
     def get(self, name: str, default: Any = _MISSING) -> Any:
-        """Return a copy of a value that was left here, or else in a transaction around it.
+        """Return a copy of a value that was set here, or else in an enclosing transaction.
 
-        Changing the copy changes no transaction: `set` does. What cannot be copied (a connection)
-        is given as it is.
+        To change a value, use `set`: changing the copy has no effect. A value that cannot be copied
+        (a connection) is returned as it is.
 
         Raises:
-            ValueError: There is none, and no default was given.
+            ValueError: The value was not set, and no default was given.
         """
         node: TransactionNode | None = self
         while node is not None:
@@ -137,75 +139,75 @@ class TransactionNode:
         return default
 
     def get_parent(self) -> TransactionNode | None:
-        """Return the transaction around it; None if there is none."""
+        """Return the enclosing transaction, or None."""
         return self.parent
 
     def _copied(self, value: Any) -> Any:
-        """Return a copy of a value; the public classes know how to make one."""
+        """Return a copy of a value. The public classes override this."""
         return value
 
     def add_child(self, transaction: TransactionNode) -> None:
-        """Let this transaction decide what becomes of another one."""
+        """Add a transaction that is committed or rolled back together with this one."""
         if not transaction.has_joined:
             transaction.has_joined = True
             self.children.append(transaction)
         self.waiting.append(transaction)
 
     def is_pending(self) -> bool:
-        """Whether it has not begun."""
+        """Return True if it has not begun."""
         return self.state is TransactionState.PENDING
 
     def is_active(self) -> bool:
-        """Whether it is going on."""
+        """Return True if it has begun and has not ended."""
         return self.state is TransactionState.ACTIVE
 
     def is_staged(self) -> bool:
-        """Whether it has a value that waits to be committed."""
+        """Return True if it has a staged value that is not committed."""
         return self.state is TransactionState.STAGED
 
     def is_committed(self) -> bool:
-        """Whether it was committed, now or by an earlier one with its key."""
+        """Return True if it, or an earlier transaction with its key, was committed."""
         return self.state is TransactionState.COMMITTED
 
     def is_rolled_back(self) -> bool:
-        """Whether it was rolled back."""
+        """Return True if it was rolled back."""
         return self.state is TransactionState.ROLLED_BACK
 
     @property
     def waits_for_parent(self) -> bool:
-        """Whether it is for the transaction around it to commit it."""
+        """True if the enclosing transaction commits this one."""
         return self.parent is not None and self.commit_mode is not CommitMode.EAGER
 
     @property
     def has_ended(self) -> bool:
-        """Whether it was committed or rolled back."""
+        """True if it was committed or rolled back."""
         return self.is_committed() or self.is_rolled_back()
 
     def __repr__(self) -> str:
         return f"<Transaction {self.key!r} of run {self.run_id}: {self.state.value}>"
 
     def release(self) -> None:
-        """Unlocks the key, if it is locked."""
+        """Unlock the key, if it is locked."""
         unlock, self.unlock = self.unlock, None
         if unlock is None:
             return
         try:
             unlock()
-        except Exception as error:  # noqa: BLE001 - a lock that is gone must not fail a run
+        except Exception as error:  # noqa: BLE001 - a lost lock must not fail the run
             self._note(_ERROR, f"The lock of the key {self.key!r} could not be released.", error)
 
     def note(self, message: str, error: BaseException | None) -> None:
-        """Logs an error."""
+        """Log an error."""
         self._note(_ERROR, message, error)
 
 
 def commit(node: TransactionNode) -> Steps[bool]:
-    """Commits a transaction: first those inside of it, in the order in which they ended.
+    """Commit a transaction, after those inside it in the order in which they ended.
 
-    What its hooks or the writing raise is logged, and it is rolled back.
+    If a hook or the write raises an exception, it is logged and the transaction is rolled back.
 
     Returns:
-        Whether it was committed by this.
+        True if this call committed it.
     """
     if node.has_ended:
         node.release()
@@ -223,21 +225,22 @@ def commit(node: TransactionNode) -> Steps[bool]:
         yield from rollback(node)
         return False
     node.state = TransactionState.COMMITTED
-    node.write = node.tell_rolled_back = None  # they hold the result, and the node is a child
+    # They refer to the result, which the parent would keep alive through its children.
+    node.write = node.tell_rolled_back = None
     node.release()
-    # What was added by another thread meanwhile.
+    # Another thread may have added children meanwhile.
     while (child := _taken(node.waiting, 0)) is not None:
         yield from commit(child)
     return True
 
 
 def rollback(node: TransactionNode) -> Steps[bool]:
-    """Rolls a transaction back: first itself, then those inside of it, the last first.
+    """Roll a transaction back, and then those inside it in reverse order.
 
-    A hook that raises is logged, and the others are called all the same.
+    If a hook raises an exception, it is logged, and the other hooks are still called.
 
     Returns:
-        Whether it was rolled back by this.
+        True if this call rolled it back.
     """
     if node.has_ended or node.is_undoing:
         node.release()
@@ -258,20 +261,20 @@ def rollback(node: TransactionNode) -> Steps[bool]:
 
 
 def rollback_children(node: TransactionNode) -> Steps[None]:
-    """Rolls back what is inside of a transaction that goes on itself."""
+    """Roll back the transactions inside one that stays open."""
     while (child := _taken(node.waiting, -1)) is not None:
         yield from rollback(child)
 
 
 def end(node: TransactionNode, *, failed: bool) -> Steps[bool]:
-    """What becomes of a transaction whose code has ended.
+    """Commit a transaction whose code has ended, roll it back, or leave it to its parent.
 
     Args:
         node: The transaction.
-        failed: Whether its code raised. Then the one around it is rolled back as well.
+        failed: True if its code raised an error. Then the parent is rolled back as well.
 
     Returns:
-        Whether it was committed or rolled back, and does not wait for the one around it.
+        True if it was committed or rolled back; False if it is left to its parent.
     """
     parent = node.parent
     if parent is not None and not node.has_joined:
@@ -279,7 +282,7 @@ def end(node: TransactionNode, *, failed: bool) -> Steps[bool]:
         parent.children.append(node)
     if failed or node.is_rolled_back():
         yield from rollback(node)
-        # A thread may still be at work when the block has ended and is being committed.
+        # A task may still run in a thread while the block that submitted it is being committed.
         if parent is not None and not parent.is_settling:
             yield from rollback(parent)
         return True
@@ -297,7 +300,7 @@ def end(node: TransactionNode, *, failed: bool) -> Steps[bool]:
     parent.waiting.append(node)
     if not parent.has_ended:
         return False
-    # It has ended meanwhile: whoever takes the node out of the list decides.
+    # The parent ended meanwhile. The thread that removes the node from the list settles it.
     try:
         parent.waiting.remove(node)
     except ValueError:
@@ -307,7 +310,7 @@ def end(node: TransactionNode, *, failed: bool) -> Steps[bool]:
 
 
 def _taken(children: list[TransactionNode], index: int) -> TransactionNode | None:
-    """Takes one out; None if there is none, since another thread may take the last."""
+    """Remove and return a child; None if another thread took the last one."""
     try:
         return children.pop(index)
     except IndexError:
@@ -317,15 +320,15 @@ def _taken(children: list[TransactionNode], index: int) -> TransactionNode | Non
 current_transaction: ContextVar[TransactionNode | None] = ContextVar(
     "flowspan_current_transaction", default=None
 )
-"""The transaction whose block is running here; the task runs in it have one of their own."""
+"""The transaction whose block is running here. Task runs in the block have their own."""
 
 
 def transaction_of_run(*, is_async: bool, **values: Any) -> TransactionNode:
-    """Return the transaction of a run: of the public class that has the methods for its code.
+    """Return the transaction of a run, an instance of the sync or async public class.
 
     Args:
-        is_async: Whether the function of the run is asynchronous.
-        **values: See `TransactionNode`.
+        is_async: True if the function of the run is async.
+        **values: The arguments of `TransactionNode`.
     """
     if not _PUBLIC:
         for load in _LOADERS:
@@ -337,12 +340,12 @@ def transaction_of_run(*, is_async: bool, **values: Any) -> TransactionNode:
 
 
 def register_public(plain: type[TransactionNode], asynchronous: type[TransactionNode]) -> None:
-    """Note the public classes, which know drivers and stores."""
+    """Register the public classes, which depend on drivers and stores."""
     _PUBLIC.update({False: plain, True: asynchronous})
 
 
 def load_public_with(load: Callable[[], object]) -> None:
-    """Note what imports the module of the public classes, which most programs do without."""
+    """Register a function that imports the public classes; most programs never need them."""
     _LOADERS.append(load)
 
 

@@ -126,7 +126,7 @@ class RunResultHandler:
         self.is_transactional = around is not None or (
             hooks is not None and hooks.are_of_transactions
         )
-        self._world = io
+        self._io = io
         self._run = run
         self._policy = result_policy
         self._lookup = LookUp(io, run, result_policy)
@@ -173,7 +173,7 @@ class RunResultHandler:
         self.transaction.release()
         if lookup.is_stored:
             self._set_reference()
-        now, run_id = self._world.now_ns(), self._run.record.id
+        now, run_id = self._io.now_ns(), self._run.record.id
         if is_flow:
             name, message, value = value
             kept = KeptState(COMPLETED, "Cached", lookup.found_how, value, run_id, now)
@@ -296,7 +296,7 @@ class RunResultHandler:
             self._write()
         except Exception as error:  # noqa: BLE001 - serializers and file systems may raise anything
             self._problem = error
-            self._world.note(
+            self._io.note(
                 self._run,
                 _ERROR,
                 f"The result was not stored ({summary(error)}). The run "
@@ -325,11 +325,11 @@ class RunResultHandler:
         if not self._has_completed:  # the completion was never reported
             return
         run, message = self._run, "Rolled back with the transaction that it was called in."
-        kind, now = COMPLETED.number, self._world.now_ns()
+        kind, now = COMPLETED.number, self._io.now_ns()
         event = (STATE, run.record.id, run.attempt, kind, ROLLED_BACK, message, now, None, None)
-        self._world.emit(event)
+        self._io.emit(event)
         if run.span is not None:
             run.span.rolled_back(message, now)
 
     def _note(self, level: int, message: str, error: BaseException | None) -> None:
-        self._world.note(self._run, level, message, error)
+        self._io.note(self._run, level, message, error)

@@ -64,7 +64,7 @@ class LookUp:
         self.flow_run_id = flow_run.record.id if flow_run is not None else None
         self.found_how = ""
         self.is_stored = False
-        self._world = io
+        self._io = io
         self._run = run
         self._results = result_policy
         self._options = run.definition.result_policy or NO_OPTIONS
@@ -270,7 +270,7 @@ class LookUp:
         transaction.unlock = lambda: locks.release_lock(key, holder)
 
     def _warn(self, message: str) -> None:
-        self._world.note(self._run, _WARNING, message, None)
+        self._io.note(self._run, _WARNING, message, None)
 
 
 def _place_in(parent: Run | None) -> Hashable:

@@ -1,4 +1,4 @@
-"""The driver for coroutines; the twin of `flowspan.drivers.calls.sync`, which says more."""
+"""The driver for async functions; `flowspan.drivers.calls.sync` is its sync counterpart."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from flowspan.drivers.task_runners.submitted import SubmittedTasks
 
 
-async def drive(  # noqa: C901 - as its twin
+async def drive(  # noqa: C901 - the hot path, in one piece
     process: ProcessContext,
     run: Run,
     fn: Callable[..., Any],
@@ -70,23 +70,23 @@ async def drive(  # noqa: C901 - as its twin
     kwargs: dict[str, Any],
     blocking_error: BaseException | None = None,
 ) -> State:
-    """Runs a run whose function gives a coroutine to its end, in this asyncio task.
+    """Run an async function to the end of its run, in this asyncio task.
 
     Args:
-        process: The process.
+        process: The process context.
         run: The run, announced.
-        fn: What to call in each attempt.
+        fn: The function to call in each attempt.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
-        blocking_error: Why the function is not called at all; None if it is.
+        blocking_error: The reason not to call the function at all; None to call it.
 
     Returns:
-        The terminal state. If the asyncio task was cancelled, and not because the run was, its data
-        is a CancelRun whose cause is the CancelledError.
+        The terminal state. If the asyncio task was cancelled, but not the run, the data of the
+        state is a CancelRun whose cause is the CancelledError.
 
     Raises:
-        GeneratorExit: The coroutine was closed; that cannot be held up.
-        BaseException: What broke off the hooks that are called after the end.
+        GeneratorExit: The coroutine was closed, which must not be delayed.
+        BaseException: The error that interrupted the hooks after the end.
     """
     steps = (
         execute(run, process)
@@ -123,7 +123,7 @@ async def drive(  # noqa: C901 - as its twin
         if holds:
             state.holds_upstream = True
         return state
-    except (RunSignal, KeyboardInterrupt) as stop:  # while hooks of the end ran
+    except (RunSignal, KeyboardInterrupt) as stop:  # from the hooks after the end
         raise (cancelled_error(stop) or stop) from None
     finally:
         with suppress(ValueError):  # a coroutine may be closed in another context
@@ -136,7 +136,7 @@ async def run_task(
     kwargs: dict[str, Any],
     wait_for: Iterable[Any] | None,
 ) -> State:
-    """Runs a task whose function gives a coroutine, here and now."""
+    """Run a task with an async function in this asyncio task."""
     parent = current_run.get()
     if parent is None:
         sketched = sketched_state(task, args, kwargs, wait_for)
@@ -159,7 +159,7 @@ async def run_task(
                     return passed_on(await drive(process, run, task.fn, args, kwargs, error))
         if parent.definition.is_async:
             return passed_on(await drive(process, run, task.fn, args, kwargs, error))
-        with interruptible(run):  # nobody else breaks off what its asyncio task awaits
+        with interruptible(run):  # a sync parent does not interrupt this asyncio task
             return passed_on(await drive(process, run, task.fn, args, kwargs, error))
     except BaseException as stop:
         end_undriven(run, process, stop)
@@ -172,7 +172,7 @@ async def run_flow(
     kwargs: dict[str, Any],
     wait_for: Iterable[Any] | None,
 ) -> State:
-    """Runs a flow whose function gives a coroutine, here and now."""
+    """Run a flow with an async function in this asyncio task."""
     parent = current_run.get()
     if parent is None:
         sketched = sketched_state(flow, args, kwargs, wait_for)
@@ -203,7 +203,7 @@ async def run_flow(
 
 @asynccontextmanager
 async def _outermost(process: ProcessContext, parent: Run | None) -> AsyncIterator[None]:
-    """Flush at the end of an outermost run, and let SIGTERM end it first."""
+    """Flush at the end of an outermost run, and let SIGTERM end the run before the process."""
     if not is_outermost(parent):
         yield
         return
@@ -229,10 +229,10 @@ async def _outermost(process: ProcessContext, parent: Run | None) -> AsyncIterat
 
 @asynccontextmanager
 async def _flushing(process: ProcessContext) -> AsyncIterator[None]:
-    """Flush at the end of a run, without holding up what else runs on the loop."""
+    """Flush at the end of a run, without blocking the loop."""
     try:
         yield
-    except GeneratorExit:  # nothing may be awaited any more
+    except GeneratorExit:  # a closed coroutine must not await
         raise
     except BaseException:
         await flush_in_thread(process)
@@ -243,7 +243,7 @@ async def _flushing(process: ProcessContext) -> AsyncIterator[None]:
 async def _call(
     run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Calls the function once, with its span, its deadline, and what it leaves behind."""
+    """Call the function once, in its span and within its deadline, and end what it submitted."""
     span, timeout_s = run.span, run.definition.timeout_s
     attempt = begin_attempt(run)
     current = current_run.set(attempt)
@@ -252,7 +252,7 @@ async def _call(
     try:
         value = await within(run, timeout_s, _call_to_the_end(attempt, fn, args, kwargs))
     except asyncio.CancelledError as cancelled:
-        # What it means is to be seen now: stopping what the attempt left behind cancels its scope.
+        # Translate it now: `finish_attempt` may cancel the scope, and then its meaning is lost.
         error = as_cancel(run, cancelled)
         raise error from error.__cause__
     except BaseException as raised:
@@ -275,7 +275,7 @@ async def _call(
 async def _call_to_the_end(
     attempt: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Calls the function and waits for the tasks that it submitted."""
+    """Call the function and wait for the tasks that it submitted."""
     value = await fn(*args, **kwargs)
     if type(value) is GeneratorType:
         value = list(value)
@@ -289,7 +289,7 @@ async def _call_to_the_end(
 
 
 async def finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
-    """Ends what an attempt leaves behind."""
+    """Wait for the tasks that an attempt submitted, or stop them."""
     try:
         patience_s = stop_attempt(run, attempt, error)
         if attempt.task_runner is not None and patience_s != 0:
@@ -301,7 +301,7 @@ async def finish_attempt(run: Run, attempt: Run, error: BaseException | None) ->
     except BaseException as broken_off:
         stop_attempt(run, attempt, broken_off)
         if is_instance(broken_off, asyncio.CancelledError) and is_break_off(error):
-            raise error from error.__cause__  # a second Ctrl-C, say: it does not wait any longer
+            raise error from error.__cause__  # a second Ctrl-C, for example, ends the wait
         raise
     finally:
         close_attempt(run, attempt)
@@ -315,8 +315,7 @@ async def _wait_for_submitted(run: Run, runner: SubmittedTasks, patience_s: floa
             task = current_task()
             if not run.scope.cancelled or task is None:
                 raise
-            # The run learnt that it is cancelled from a call of a task, and only now comes what
-            # was to break off what it awaits.
+            # The run was cancelled at a task call, before this CancelledError reached its await.
             task.uncancel()
             await _in_time(runner_done(runner), patience_s)
 
@@ -330,10 +329,15 @@ async def _in_time(awaitable: Awaitable[None], patience_s: float | None) -> None
 
 
 async def within(run: Run, timeout_s: float | None, awaitable: Awaitable[Any]) -> Any:
-    """Awaits something that may take so many seconds.
+    """Await something within a time limit.
+
+    Args:
+        run: The run whose limit it is.
+        timeout_s: The limit in seconds; None for no limit.
+        awaitable: The awaitable.
 
     Raises:
-        RunTimeout: It took longer.
+        RunTimeout: The limit was exceeded.
     """
     if timeout_s is None:
         return await awaitable
@@ -345,35 +349,35 @@ async def within(run: Run, timeout_s: float | None, awaitable: Awaitable[Any]) -
     except TimeoutError as error:
         if not deadline.expired():
             raise
-        # The CancelledError knows where the code was. It is the cause, or on the first patches of
-        # Python 3.11, which raise without `from`, the context.
+        # The traceback of the CancelledError shows where the code was. It is the cause; on early
+        # patch releases of Python 3.11, which raise without `from`, it is the context.
         where = error.__cause__ or error.__context__ or error
         raise timed_out(run).with_traceback(where.__traceback__) from None
-    if deadline.expired():  # the code went on although it was told to stop
+    if deadline.expired():  # the code ignored its cancellation
         raise timed_out(run)
     return value
 
 
 @contextmanager
 def _cancellable(process: ProcessContext, run: Run) -> Iterator[None]:
-    """Lets the service cancel a run: what it awaits is broken off."""
+    """Let the service cancel a run by interrupting what it awaits."""
     with interruptible(run), cancel_with(process, run):
         yield
 
 
 @contextmanager
 def interruptible(run: Run) -> Iterator[None]:
-    """Breaks off what the block awaits when the run, which has a scope of its own, is cancelled."""
+    """Interrupt what the block awaits when the run, which has its own scope, is cancelled."""
     loop, task = asyncio.get_running_loop(), current_task()
     assert task is not None  # noqa: S101 - only used in coroutines
     is_going_on = True
 
     def interrupt() -> None:
-        with suppress(RuntimeError):  # the loop was closed: the run has ended meanwhile
+        with suppress(RuntimeError):  # the loop was closed, so the run has ended
             loop.call_soon_threadsafe(cancel)
 
     def cancel() -> None:
-        # What the asyncio task does after the run is not to be cancelled, nor the run's last hooks.
+        # Do not cancel the last hooks of the run, nor what the asyncio task does after the run.
         if is_going_on and not run.state.is_final():
             task.cancel()
 
@@ -388,7 +392,11 @@ def interruptible(run: Run) -> Iterator[None]:
 async def resolved(
     args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: tuple[Any, ...]
 ) -> tuple[tuple[Any, ...], dict[str, Any], BaseException | None]:
-    """Waits for the futures in the arguments; the arguments with results, or what is in the way."""
+    """Wait for the futures in the arguments, and replace them with their results.
+
+    Returns:
+        The positional and keyword arguments, and the reason not to call the function, or None.
+    """
     if not wait_for and not has_upstream(args, kwargs):
         return args, kwargs, None
     try:
@@ -400,12 +408,12 @@ async def resolved(
 
 
 async def runner_done(runner: SubmittedTasks) -> None:
-    """Waits until the tasks that were submitted have ended."""
+    """Wait until the submitted tasks have ended."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
     def tell() -> None:
-        with suppress(RuntimeError):  # the loop was closed, and nobody waits any more
+        with suppress(RuntimeError):  # the loop was closed, and with it the waiting coroutine
             loop.call_soon_threadsafe(set_done, ended)
 
     runner.call_when_done(tell)
@@ -413,14 +421,15 @@ async def runner_done(runner: SubmittedTasks) -> None:
 
 
 async def in_thread(function: Callable[[], object]) -> None:
-    """Calls a function that blocks, without holding up what else runs on the loop."""
+    """Call a blocking function in a thread, without blocking the loop."""
     await asyncio.get_running_loop().run_in_executor(None, function)
 
 
 async def flush_in_thread(process: ProcessContext) -> None:
-    """Flushes without holding up what else runs on the loop; ends early when it is cancelled.
+    """Flush without blocking the loop; end early on cancellation.
 
-    `asyncio.run` waits for the threads of the loop: Ctrl-C would be of no use.
+    `asyncio.run` waits for the threads of its loop, so a flush that did not end early would make
+    Ctrl-C ineffective.
     """
     try:
         await in_thread(process.flush)

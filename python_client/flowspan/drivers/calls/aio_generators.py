@@ -1,4 +1,4 @@
-"""The driver for asynchronous generators; the twin of `flowspan.drivers.calls.generators`."""
+"""The driver for async generator functions; `generators` is its counterpart for sync ones."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 async def iterate(
     definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None
 ) -> AsyncGenerator[Any, Any]:
-    """Runs a flow or task whose function is an asynchronous generator function.
+    """Run a flow or task whose function is an async generator function.
 
     Args:
         definition: The flow or task.
         args: The positional arguments.
         kwargs: The keyword arguments.
-        wait_for: Futures that are to complete before.
+        wait_for: Futures that must complete first.
 
     Yields:
-        What the function yields.
+        The values of the function.
     """
     parent = current_run.get()
     process = process_of(parent)
@@ -60,7 +60,7 @@ async def iterate(
                 except GeneratorExit:
                     await iteration.close()
                     raise
-                except BaseException as thrown:  # noqa: BLE001 - it is the body's
+                except BaseException as thrown:  # noqa: BLE001 - the body handles it
                     iteration.answer(thrown=thrown)
     finally:
         iteration.end()
@@ -70,7 +70,7 @@ async def iterate(
 
 
 def collecting(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that gives all values of an asynchronous generator function as a list."""
+    """Return a function that collects the values of an async generator function in a list."""
 
     @functools.wraps(fn)
     async def collect(*args: Any, **kwargs: Any) -> list[Any]:
@@ -81,10 +81,10 @@ def collecting(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class AsyncIteration(BaseIteration):
-    """A run of an asynchronous generator function on its way."""
+    """The iteration over a run of an async generator function."""
 
     async def advance(self) -> bool:
-        """Goes on to the next value; False once the run has ended.
+        """Advance to the next value. Return False once the run has ended.
 
         Raises:
             GeneratorExit: The coroutine that awaited it was closed.
@@ -114,10 +114,10 @@ class AsyncIteration(BaseIteration):
         return False
 
     async def close(self) -> None:
-        """The consumer wants no more values: ends the body and the run.
+        """End the body and the run, because the consumer wants no more values.
 
         Raises:
-            BaseException: What the body raised in reply.
+            BaseException: The error of the body in reply.
         """
         self.run.may_retry = False
         outcome: State | None = None
@@ -126,7 +126,7 @@ class AsyncIteration(BaseIteration):
             await self._in_body(self._body.aclose())
             self.run.scope.check()
             outcome = self.closed_state()
-        except BaseException as raised:  # noqa: BLE001 - as above
+        except BaseException as raised:  # noqa: BLE001 - the engine decides what it means
             error = as_cancel(self.run, raised)
         await self._end_attempt(self.broken_off() if error is None else error)
         if self.tell(outcome, error):
@@ -137,12 +137,12 @@ class AsyncIteration(BaseIteration):
 
     @contextmanager
     def cancellable(self) -> Iterator[None]:
-        """Lets the service cancel the run while the block runs."""
+        """Let the service cancel the run while the block runs."""
         with cancel_with(self._process, self.run) if self.has_own_scope else nullcontext():
             yield
 
     async def _resume(self) -> bool:
-        """Lets the body run to its next value; False at its end."""
+        """Run the body to its next value. Return False at its end."""
         try:
             if self._attempt is None:
                 self.enter_attempt()
@@ -156,7 +156,7 @@ class AsyncIteration(BaseIteration):
             await InContext(self._body_context, self._ended())
             self.value = None
             return False
-        except BaseException as raised:  # noqa: BLE001 - it goes on, as what it means
+        except BaseException as raised:  # noqa: BLE001 - raised again, translated
             error = as_cancel(self.run, raised)
             await self._end_attempt(error)
             raise error from error.__cause__
@@ -164,7 +164,7 @@ class AsyncIteration(BaseIteration):
         return True
 
     async def _in_body(self, step: Awaitable[Any]) -> Any:
-        """Awaits something of the body's, in its context and within its deadline."""
+        """Await something in the context of the body and within its deadline."""
         began_s = clock.monotonic()
         try:
             with interruptible(self.run) if self.has_own_scope else nullcontext():
@@ -174,12 +174,12 @@ class AsyncIteration(BaseIteration):
                 self._left_s -= clock.monotonic() - began_s
 
     async def _ended(self) -> None:
-        """Waits for the tasks that the body submitted."""
+        """Wait for the tasks that the body submitted."""
         error: BaseException | None = None
         try:
             if self._attempt is not None and self._attempt.task_runner is not None:
                 await runner_done(self._attempt.task_runner)
-        except BaseException as raised:  # noqa: BLE001 - it goes on, as what it means
+        except BaseException as raised:  # noqa: BLE001 - raised again, translated
             error = as_cancel(self.run, raised)
             raise error from error.__cause__
         finally:
@@ -192,9 +192,9 @@ class AsyncIteration(BaseIteration):
 
 
 def _first_step(body: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
-    """The first step of a body that the loop is not to close: whoever iterates over it does that.
+    """Return the first step of a body, hidden from the loop: its own generator closes it.
 
-    A loop that ends closes all asynchronous generators that it has seen, at the same time.
+    A loop that ends closes all async generators that it has seen, in no particular order.
     """
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
@@ -205,11 +205,11 @@ def _first_step(body: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
 
 
 class InContext:
-    """Awaits something in another context than that of the asyncio task.
+    """Awaits something in another context than the one of the asyncio task.
 
     Args:
-        context: The context; no other code runs in it meanwhile.
-        awaitable: What is awaited.
+        context: The context; no other code may run in it meanwhile.
+        awaitable: The awaitable.
     """
 
     def __init__(self, context: Context, awaitable: Awaitable[Any]) -> None:
@@ -228,5 +228,5 @@ class InContext:
             try:
                 value = yield waited_for
                 resume = steps.send
-            except BaseException as error:  # noqa: BLE001 - it is thrown into what is awaited
+            except BaseException as error:  # noqa: BLE001 - thrown into the awaitable
                 resume, value = steps.throw, error

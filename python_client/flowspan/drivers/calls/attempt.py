@@ -1,4 +1,4 @@
-"""What both drivers do around the call of a function: cancelling, deadlines, the end of a flow."""
+"""The parts of an attempt that sync and async drivers share: scopes, deadlines, submitted tasks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 BREAK_OFF_WAIT_S = 5.0
-"""How long a flow that is broken off (Ctrl-C) waits for the tasks that are running."""
+"""The longest wait of an interrupted flow (Ctrl-C) for its running tasks."""
 
 _CAUSES: dict[type, str] = {KeyboardInterrupt: "Interrupted", TerminationSignal: "SIGTERM"}
 _MAX_NAMES = 5
@@ -36,10 +36,10 @@ def cancel_with(
     """Let a run take the service's commands while the block runs.
 
     Args:
-        process: The process.
+        process: The process context.
         run: The run.
-        key: See `CancelScope.add_interrupt`.
-        interrupt: What breaks off what the run waits for; None if nothing is needed.
+        key: The key of the interrupt; see `CancelScope.add_interrupt`.
+        interrupt: Called to interrupt a wait of the run; None if that is not needed.
     """
     scope = run.scope
     if interrupt is not None:
@@ -54,10 +54,10 @@ def cancel_with(
 
 
 def begin_attempt(run: Run) -> Run:
-    """The run as the code of its next attempt sees it.
+    """Return the run as the code of its next attempt sees it.
 
-    Where the attempt may be stopped apart from the run, at its deadline or because it crashed and
-    is to be tried again, what it calls hangs on a scope of its own.
+    If the attempt can be stopped without its run (at its deadline, or after a crash that is
+    retried), the returned copy has a child scope, which cancels only the calls of the attempt.
     """
     definition = run.definition
     may_crash = definition.retry is not None and definition.retry.condition is not None
@@ -67,18 +67,18 @@ def begin_attempt(run: Run) -> Run:
 
 
 def stop_attempt(run: Run, attempt: Run, error: BaseException | None) -> float | None:
-    """Stops what an attempt leaves behind, as far as that is right.
+    """Cancel the submitted tasks of an attempt, if its error requires it.
 
-    Tasks that were submitted go on even if the function raised an exception. But where the run was
-    cancelled or broken off nothing new begins, and where it is over time they are not waited for.
+    Submitted tasks continue even if the function raised an exception. If the run was cancelled or
+    interrupted, no new task begins; after a timeout, running tasks are not waited for.
 
     Args:
         run: The run.
         attempt: The run as the code of this attempt saw it.
-        error: What the function raised; None if it returned.
+        error: The error of the function; None if it returned.
 
     Returns:
-        How long to wait for the tasks that it submitted, in seconds; None is as long as it takes.
+        The longest wait for the submitted tasks, in seconds; None for no limit.
     """
     patience_s: float | None = None
     if is_instance(error, RunTimeout) and error.run_id == run.record.id:
@@ -93,13 +93,13 @@ def stop_attempt(run: Run, attempt: Run, error: BaseException | None) -> float |
 
 
 def say_waiting(run: Run, attempt: Run, error: BaseException | None, patience_s: float) -> None:
-    """Say what a flow that is broken off waits for, before it does.
+    """Log the tasks that an interrupted flow waits for, before the wait.
 
     Args:
         run: The run.
         attempt: The run as the code of this attempt saw it.
-        error: What breaks it off.
-        patience_s: How long it waits at most, in seconds.
+        error: The interrupt.
+        patience_s: The longest wait, in seconds.
     """
     running = _still_running(attempt)
     if not running:
@@ -115,7 +115,7 @@ def say_waiting(run: Run, attempt: Run, error: BaseException | None, patience_s:
 
 
 def say_left(run: Run, attempt: Run) -> None:
-    """Say what a flow that was broken off has not waited for any longer."""
+    """Log the tasks that an interrupted flow leaves running after its wait."""
     running = _still_running(attempt)
     if running:
         note(run, logging.WARNING, f"Ends without {_named(running)}.")
@@ -136,7 +136,7 @@ def _named(names: list[str]) -> str:
 
 
 def close_attempt(run: Run, attempt: Run) -> None:
-    """Lets the threads of an attempt's task runner go, and its scope.
+    """Close the task runner and the scope of an attempt.
 
     Args:
         run: The run.
@@ -150,7 +150,7 @@ def close_attempt(run: Run, attempt: Run) -> None:
 
 
 def timed_out(run: Run) -> RunTimeout:
-    """The error of a run that passed its deadline."""
+    """Return the error of a run that passed its deadline."""
     definition = run.definition
     who = f"{definition.kind} run {run.record.run_name!r}"
     message = f"{who} exceeded its timeout of {definition.timeout_s:g} s."

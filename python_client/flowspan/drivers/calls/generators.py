@@ -1,9 +1,9 @@
-"""The driver for plain generator functions; `flowspan.drivers.calls.aio_generators` is its twin.
+"""The driver for sync generator functions; `aio_generators` is its counterpart for async ones.
 
-The call of such a flow or task gives a generator. Its run begins with the first value that is asked
-for, and goes on with each further one: in between nothing of it runs. The body has a context of its
-own (`contextvars`), in which its run is the current one, so that what the consumer does between two
-values belongs to the consumer's run.
+Calling such a flow or task returns a generator. Its run begins when the consumer asks for the first
+value, and continues with each further value; in between, none of its code runs. The body has its
+own context (`contextvars`), in which its run is the current one, so what the consumer does between
+two values belongs to the run of the consumer.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ if TYPE_CHECKING:
     Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 _SHORTEST_S = 1e-4
-"""What an attempt gets for its next value when its time is over: it is then told so."""
+"""The time for the next value of an attempt that is past its deadline, which then interrupts it."""
 
 
 _open: WeakSet[Generator[Any, Any, Any]] = WeakSet()
-"""Those that were begun and are held by somebody: at the end of the process they are closed."""
+"""The generators that are still referenced. The open ones are closed when the process ends."""
 
 
 def open_generator(
     definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None
 ) -> Generator[Any, Any, Any]:
-    """A generator that is a run; see `iterate`."""
-    get_process()  # so that the reporter ends after what is open is closed
+    """Return the generator of a new run; see `iterate`."""
+    get_process()  # its exit handler must run after the one that closes open generators
     _close_at_exit()
     values = iterate(definition, args, kwargs, wait_for)
     _open.add(values)
@@ -70,7 +70,7 @@ def _close_at_exit() -> None:
 
 def _close_open() -> None:
     for values in list(_open):
-        with suppress(ValueError):  # another thread is in the middle of it
+        with suppress(ValueError):  # another thread is executing it
             values.close()
 
 
@@ -78,19 +78,19 @@ def _close_open() -> None:
 def iterate(
     definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None
 ) -> Generator[Any, Any, Any]:
-    """Runs a flow or task whose function is a plain generator function.
+    """Run a flow or task whose function is a sync generator function.
 
     Args:
         definition: The flow or task.
         args: The positional arguments.
         kwargs: The keyword arguments.
-        wait_for: Futures that are to complete before.
+        wait_for: Futures that must complete first.
 
     Yields:
-        What the function yields.
+        The values of the function.
 
     Returns:
-        What it returns.
+        The return value of the function.
     """
     parent = current_run.get()
     process = process_of(parent)
@@ -104,7 +104,7 @@ def iterate(
                 except GeneratorExit:
                     iteration.close()
                     raise
-                except BaseException as thrown:  # noqa: BLE001 - it is the body's
+                except BaseException as thrown:  # noqa: BLE001 - the body handles it
                     iteration.answer(thrown=thrown)
     finally:
         iteration.end()
@@ -114,7 +114,7 @@ def iterate(
 
 
 def collecting(fn: Callable[..., Any]) -> Callable[..., list[Any]]:
-    """A function that gives all values of a plain generator function as a list."""
+    """Return a function that collects the values of a sync generator function in a list."""
 
     @functools.wraps(fn)
     @calls_user_code
@@ -126,11 +126,11 @@ def collecting(fn: Callable[..., Any]) -> Callable[..., list[Any]]:
 
 
 class BaseIteration:
-    """A run of a generator function on its way: what the twins share.
+    """The iteration over a run of a generator function: the part that sync and async share.
 
     Attributes:
         run: The run.
-        value: What the body yielded last.
+        value: The last value of the body.
         state: The terminal state, once `tell` has returned False.
     """
 
@@ -143,13 +143,14 @@ class BaseIteration:
         inputs: tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...]],
         call: tuple[tuple[Any, ...], dict[str, Any], BaseException | None],
     ) -> None:
-        """Begins the run.
+        """Begin the run.
 
         Args:
-            process: The process.
+            process: The process context.
             definition: The flow or task.
             inputs: The arguments as they were given, and `wait_for`.
-            call: The arguments with results in the place of futures, and what is in the way.
+            call: The arguments with results in place of futures, and the reason not to call the
+                function, or None.
         """
         args, kwargs, error = call
         parent = current_run.get()
@@ -179,9 +180,9 @@ class BaseIteration:
             self.context.run(current_run.set, run)
             self._body_context: Context = self.context
             if run.result_handler is not None:
-                run.result_handler.looks_up = False  # its values are wanted one by one
+                run.result_handler.looks_up = False  # the consumer wants the values one by one
             self._fn = functools.partial(definition.fn, *args, **kwargs)
-        except BaseException as stop:  # a class method that was not looked up cannot be called
+        except BaseException as stop:  # an unbound classmethod, for example, is not callable
             never_run(run, process, stop)
             raise
         error = run.begin_error if error is None else error
@@ -189,11 +190,11 @@ class BaseIteration:
         self._steps = execute(run, process) if error is None else end_unstarted(run, process, error)
 
     def answer(self, *, sent: Any = None, thrown: BaseException | None = None) -> None:
-        """What the consumer sends or throws in return for the last value."""
+        """Keep what the consumer sends or throws in reply to the last value."""
         self._sent, self._thrown = sent, thrown
 
     def tell(self, outcome: Any = None, error: BaseException | None = None) -> bool:
-        """Tells the engine what came of its last step; False once the run has ended."""
+        """Send the engine the outcome of its last step. Return False once the run has ended."""
         self._is_new = False
         try:
             self._step = self._steps.send(outcome) if error is None else self._steps.throw(error)
@@ -203,16 +204,16 @@ class BaseIteration:
         return True
 
     def end(self) -> None:
-        """Nothing more comes of the run."""
+        """Clean up after the run; call this when no more values are asked for."""
         stop = sys.exception()
-        if self._is_new and stop is not None:  # it came before the first step
+        if self._is_new and stop is not None:  # the error came before the first step
             never_run(self.run, self._process, stop)
         if self.run.definition.is_flow:
             close_attempt(self.run, self.run)
             self._scope.close()
 
     def enter_attempt(self) -> None:
-        """The run as the body of the next attempt sees it, in a context of its own."""
+        """Begin the next attempt: make the run as its body sees it, and the context of the body."""
         run = self.run
         self._left_s = run.definition.timeout_s
         attempt = begin_attempt(run)
@@ -224,35 +225,35 @@ class BaseIteration:
         self._attempt = attempt
 
     def take_answer(self) -> tuple[Any, BaseException | None]:
-        """What the body is to get next: a value, or what is thrown into it."""
+        """Return what the body gets next: a value to send, and an error to throw or None."""
         sent, thrown = self._sent, self._thrown
         self.answer()
         try:
             self.run.scope.check()
-        except (CancelRun, DeadlinePassed) as stop:  # between two values
+        except (CancelRun, DeadlinePassed) as stop:  # the run was stopped between two values
             thrown = stop
         return sent, thrown
 
     def broken_off(self) -> BaseException | None:
-        """What stops the tasks that the body submitted when its consumer wants no more values.
+        """Return the error that stops the submitted tasks of a body that is closed, or None.
 
-        Nothing waits for them: it may be the garbage collection that closes it, in any thread.
+        Nothing waits for these tasks, because the garbage collector may close it in any thread.
         """
         is_needed = self._attempt is not None and self._attempt.task_runner is not None
         return GeneratorExit() if is_needed else None
 
     def closed_state(self) -> State:
-        """The end of a run whose consumer wants no more values."""
+        """Return the terminal state of a run that its consumer closes."""
         count = f"{self._count} value" + ("" if self._count == 1 else "s")
         return State(COMPLETED, message=f"Closed by its consumer after {count}.")
 
 
 class Iteration(BaseIteration):
-    """A run of a plain generator function on its way."""
+    """The iteration over a run of a sync generator function."""
 
     @calls_user_code
     def advance(self) -> bool:
-        """Goes on to the next value; False once the run has ended."""
+        """Advance to the next value. Return False once the run has ended."""
         is_going_on = not self._is_new or self.tell()
         while is_going_on:
             outcome: Any = None
@@ -271,10 +272,10 @@ class Iteration(BaseIteration):
 
     @calls_user_code
     def close(self) -> None:
-        """The consumer wants no more values: ends the body and the run.
+        """End the body and the run, because the consumer wants no more values.
 
         Raises:
-            BaseException: What the body raised in reply.
+            BaseException: The error of the body in reply.
         """
         self.run.may_retry = False
         outcome: State | None = None
@@ -283,7 +284,7 @@ class Iteration(BaseIteration):
             self._in_body(self._body.close)
             self.run.scope.check()
             outcome = self.closed_state()
-        except BaseException as raised:  # noqa: BLE001 - as above
+        except BaseException as raised:  # noqa: BLE001 - the engine decides what it means
             error = raised
         self._end_attempt(self.broken_off() if error is None else error)
         if self.tell(outcome, error):
@@ -292,12 +293,12 @@ class Iteration(BaseIteration):
             raise error
 
     def cancellable(self) -> Any:
-        """Lets the service cancel the run while the block runs."""
+        """Let the service cancel the run while the block runs."""
         return cancel_with(self._process, self.run) if self.has_own_scope else nullcontext()
 
     @calls_user_code
     def _resume(self) -> bool:
-        """Lets the body run to its next value; False at its end, with what it returned."""
+        """Run the body to its next value. At its end, return False and keep its return value."""
         try:
             if self._attempt is None:
                 self.enter_attempt()
@@ -318,8 +319,8 @@ class Iteration(BaseIteration):
 
     @calls_user_code
     def _in_body(self, fn: Callable[..., Any], *args: Any) -> Any:
-        """Calls something of the body's, in its context and within its deadline."""
-        assert self._attempt is not None  # noqa: S101 - the body is one of an attempt
+        """Call a function in the context of the body and within its deadline."""
+        assert self._attempt is not None  # noqa: S101 - only called during an attempt
         self._attempt.loop = running_loop()
         if self._left_s is None:
             return self._body_context.run(fn, *args)
@@ -331,7 +332,7 @@ class Iteration(BaseIteration):
             self._left_s -= clock.monotonic() - began_s
 
     def _ended(self, value: Any) -> Any:
-        """What the body returned, once the tasks that it submitted have ended."""
+        """Wait for the tasks that the body submitted, and return what the body returned."""
         error: BaseException | None = None
         try:
             if self._attempt is not None and self._attempt.task_runner is not None:

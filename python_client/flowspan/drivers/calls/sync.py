@@ -1,4 +1,4 @@
-"""The driver for plain functions; `flowspan.drivers.calls.aio` is its twin for coroutines."""
+"""The driver for sync functions; `flowspan.drivers.calls.aio` is its async counterpart."""
 
 from __future__ import annotations
 
@@ -57,21 +57,21 @@ def drive(  # noqa: C901 - the hot path, in one piece
     kwargs: dict[str, Any],
     blocking_error: BaseException | None = None,
 ) -> State:
-    """Runs a run whose function is a plain one to its end, in this thread.
+    """Run a sync function to the end of its run, in this thread.
 
     Args:
-        process: The process.
+        process: The process context.
         run: The run, announced.
-        fn: What to call in each attempt.
+        fn: The function to call in each attempt.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
-        blocking_error: Why the function is not called at all; None if it is.
+        blocking_error: The reason not to call the function at all; None to call it.
 
     Returns:
-        The terminal state. Nothing that the function raises comes out of here.
+        The terminal state. Errors of the function are not raised.
 
     Raises:
-        BaseException: What broke off the hooks that are called after the end (Ctrl-C).
+        BaseException: The error that interrupted the hooks after the end (Ctrl-C).
     """
     steps = (
         execute(run, process)
@@ -79,7 +79,7 @@ def drive(  # noqa: C901 - the hot path, in one piece
         else end_unstarted(run, process, blocking_error)
     )
     definition = run.definition
-    # Most tasks need no more than the call: no deadline, no end of a flow.
+    # Most tasks need only the call: they have no deadline and, other than flows, submit no tasks.
     is_bare = definition.timeout_s is None and not definition.is_flow
     span = run.span
     run.loop = running_loop()
@@ -125,7 +125,7 @@ def run_task(
     kwargs: dict[str, Any],
     wait_for: Iterable[Any] | None,
 ) -> State:
-    """Runs a task whose function is a plain one, here and now."""
+    """Run a task with a sync function in this thread."""
     parent = current_run.get()
     process = process_of(parent)
     if parent is None or parent.is_inherited or wait_for is not None or has_upstream(args, kwargs):
@@ -144,7 +144,7 @@ def _run_task_with_care(
     kwargs: dict[str, Any],
     wait_for: Iterable[Any] | None,
 ) -> State:
-    """Runs a task that takes results of other runs, or that nobody called but the user."""
+    """Run a task that takes results of other runs, or that is called outside of flows."""
     if parent is None:
         sketched = sketched_state(task, args, kwargs, wait_for)
         if sketched is not None:
@@ -171,7 +171,7 @@ def run_flow(
     kwargs: dict[str, Any],
     wait_for: Iterable[Any] | None,
 ) -> State:
-    """Runs a flow whose function is a plain one, here and now."""
+    """Run a flow with a sync function in this thread."""
     parent = current_run.get()
     if parent is None:
         sketched = sketched_state(flow, args, kwargs, wait_for)
@@ -201,11 +201,11 @@ def run_flow(
 
 
 class _Outermost:
-    """Flushes at the end of an outermost run, and lets SIGTERM end it before the process.
+    """Flushes at the end of an outermost run, and lets SIGTERM end the run before the process.
 
     Args:
-        process: The process.
-        parent: What called the run; nothing is done unless the run is outermost here.
+        process: The process context.
+        parent: The parent of the run. For a run that is not outermost, the block does nothing.
     """
 
     __slots__ = ("_flush", "_parent", "_takes_sigterm")
@@ -230,7 +230,7 @@ class _Outermost:
 
 @calls_user_code
 def _call(run: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Calls the function once, with its span, its deadline, and what it leaves behind."""
+    """Call the function once, in its span and within its deadline, and end what it submitted."""
     span, timeout_s = run.span, run.definition.timeout_s
     attempt = begin_attempt(run)
     current = current_run.set(attempt)
@@ -267,7 +267,7 @@ def _call_in_span(
 def _call_to_the_end(
     attempt: Run, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Calls the function and waits for the tasks that it submitted."""
+    """Call the function and wait for the tasks that it submitted."""
     value = fn(*args, **kwargs)
     if type(value) is CoroutineType and attempt.definition.is_flow:
         value = run_coroutine(value)
@@ -277,7 +277,7 @@ def _call_to_the_end(
 
 
 def finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
-    """Ends what an attempt leaves behind: waits for the tasks that it submitted, or stops them."""
+    """Wait for the tasks that an attempt submitted, or stop them."""
     try:
         patience_s = stop_attempt(run, attempt, error)
         if attempt.task_runner is not None and patience_s != 0:
@@ -296,7 +296,11 @@ def finish_attempt(run: Run, attempt: Run, error: BaseException | None) -> None:
 def resolved(
     args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: tuple[Any, ...]
 ) -> tuple[tuple[Any, ...], dict[str, Any], BaseException | None]:
-    """Waits for the futures in the arguments; the arguments with results, or what is in the way."""
+    """Wait for the futures in the arguments, and replace them with their results.
+
+    Returns:
+        The positional and keyword arguments, and the reason not to call the function, or None.
+    """
     if not wait_for and not has_upstream(args, kwargs):
         return args, kwargs, None
     try:
