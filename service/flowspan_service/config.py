@@ -22,11 +22,11 @@ _SHOWN_PARAMETERS = frozenset(
 )
 
 _DESCRIPTION = """\
-The flowspan service: takes what flows report, keeps it, and answers for it over gRPC.
+Run the flowspan service, which stores the reports of flows and serves them over gRPC.
 
-Each flag may also be given as an environment variable, in capitals after FLOWSPAN_: --http-port is
-FLOWSPAN_HTTP_PORT. Flags win. (--log-level is FLOWSPAN_SERVICE_LOG_LEVEL and --log-format is
-FLOWSPAN_SERVICE_LOG_FORMAT, for FLOWSPAN_LOG_LEVEL is about the logs of runs.)"""
+Each flag can also be set by an environment variable: --http-port is FLOWSPAN_HTTP_PORT. Flags take
+precedence. (--log-level is FLOWSPAN_SERVICE_LOG_LEVEL and --log-format is
+FLOWSPAN_SERVICE_LOG_FORMAT, because FLOWSPAN_LOG_LEVEL concerns the logs of runs.)"""
 
 _EPILOGUE = """\
 exit codes:
@@ -37,25 +37,25 @@ exit codes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What can be set.
+    """The settings of the service.
 
     Attributes:
         host: The address to listen on.
-        port: The port of gRPC; 0 is any that is free.
-        http_port: The port of HTTP.
-        db: The database's URL.
+        port: The gRPC port; 0 chooses a free one.
+        http_port: The HTTP port.
+        db: The URL of the database.
         home: The folder for the database, the socket and the published address.
-        socket: The Unix socket to listen on, too; None for none.
-        listens_on_tcp: Whether to listen on host and port.
-        is_embedded: Whether a client library started it, and not a person.
-        idle_timeout_s: After how long without clients it ends by itself; None for never.
-        otlp_endpoint: Where spans go, of the service and of its clients; empty for nowhere.
-        lease_s: How long a session lives after its last frame.
-        grace_s: How long a session lives after its connection broke.
-        log_level: The level from which the service logs: debug, info, warning or error.
+        socket: The additional Unix socket to listen on, or None.
+        listens_on_tcp: True if the service listens on host and port.
+        is_embedded: True if a client library started the service, not a person.
+        idle_timeout_s: The time without clients after which the service exits; None for never.
+        otlp_endpoint: The OTLP receiver for spans of the service and its clients; empty for none.
+        lease_s: The time that a session lives after its last frame.
+        grace_s: The time that a session lives after its connection broke.
+        log_level: The minimum level of its own log: debug, info, warning or error.
         log_format: console, or json.
-        crash_point: For tests: the name of a point at which the service kills itself.
-        crash_at: For tests: at which time that the point is reached.
+        crash_point: For tests: the point at which the service kills itself.
+        crash_at: For tests: the number of the visit to that point, from 1.
     """
 
     host: str
@@ -77,7 +77,7 @@ class Config:
 
 
 def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
-    """Reads the settings. Ends the program (code 2, or 0 after --help) where they are wrong.
+    """Read the settings; exit with code 2 if one is invalid, or with 0 after --help.
 
     Args:
         arguments: The command line, without the program's name.
@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
 def _from_environment(
     parser: argparse.ArgumentParser, environ: Mapping[str, str]
 ) -> dict[str, object]:
-    """The defaults that the environment gives."""
+    """Return the settings that the environment gives."""
     found: dict[str, object] = {}
     for setting in chain.from_iterable(_OPTIONS.values()):
         if isinstance(setting, _Switch):
@@ -235,7 +235,7 @@ def _path(text: str) -> Path:
         raise argparse.ArgumentTypeError("it is empty")
     try:
         return Path(text).expanduser().absolute()
-    except RuntimeError as error:  # ~nobody: there is no such user
+    except RuntimeError as error:  # "~name" of an unknown user
         raise argparse.ArgumentTypeError(f"{text!r} names no folder: {error}") from None
 
 
@@ -279,57 +279,69 @@ class _Switch(NamedTuple):
 
 
 _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
-    "where it listens": (
+    "listening": (
         _Setting(
             "--host",
             "HOST",
-            "the address to listen on; loopback alone if not given",
+            "the address to listen on (default 127.0.0.1)",
             _text,
             "127.0.0.1",
         ),
         _Setting(
-            "--port", "PORT", "the port of gRPC; 0 is any free one (default 4600)", _port, 4600
+            "--port", "PORT", "the gRPC port; 0 chooses a free one (default 4600)", _port, 4600
         ),
         _Setting(
-            "--http-port", "PORT", "the port of HTTP (default 4680); not served yet", _port, 4680
+            "--http-port", "PORT", "the HTTP port (default 4680); not served yet", _port, 4680
         ),
         _Setting(
-            "--socket", "PATH", "a Unix socket to listen on; in the home if the database is", _path
+            "--socket",
+            "PATH",
+            "a Unix socket to listen on (default: in the home, if the database is there)",
+            _path,
         ),
-        _Switch("--no-tcp", "listen on the Unix socket alone"),
+        _Switch("--no-tcp", "listen only on the Unix socket"),
     ),
-    "what it keeps": (
+    "storage": (
         _Setting(
             "--db",
             "URL",
-            "sqlite:///PATH or postgresql://…; a SQLite file in the home if not given",
+            "sqlite:///PATH or postgresql://… (default: a SQLite file in the home)",
             _text,
         ),
         _Setting(
-            "--home", "FOLDER", "for the database, the socket and the published address", _path
+            "--home",
+            "FOLDER",
+            "the folder of the database, the socket and the published address",
+            _path,
         ),
-        _Setting("--otlp-endpoint", "URL", "where spans go: http://localhost:4317"),
+        _Setting(
+            "--otlp-endpoint",
+            "URL",
+            "export spans to this OTLP endpoint, such as http://localhost:4317",
+        ),
     ),
-    "how it lives": (
+    "lifetime": (
         _Setting(
             "--lease",
             "S",
-            "how long a silent process counts as alive (default 30)",
+            "seconds until a silent process counts as dead (default 30)",
             _positive,
             30.0,
         ),
         _Setting(
-            "--grace", "S", "how long after its connection broke (default 10)", _positive, 10.0
+            "--grace", "S", "the same, after its connection broke (default 10)", _positive, 10.0
         ),
-        _Switch("--embedded", "a client library started it; a person's service may take over"),
+        _Switch(
+            "--embedded", "started by a client library; a service that a person starts takes over"
+        ),
         _Setting(
             "--idle-timeout",
             "S",
-            "end after so long without clients; never if not given",
+            "exit after this time without clients (default: never)",
             _positive,
         ),
     ),
-    "what it says": (
+    "logging": (
         _Setting(
             "--log-level",
             "LEVEL",
@@ -340,10 +352,10 @@ _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
         _Setting(
             "--log-format",
             "FORMAT",
-            "text, or json for one object a line (default text)",
+            "text, or json for one object per line (default text)",
             _one_of("text", "console", "json"),
             "text",
         ),
     ),
 }
-"""The flags, by the headings of the help. What has a value may also come from the environment."""
+"""The flags, by their headings in the help. Flags with a value can be set by the environment."""

@@ -62,7 +62,7 @@ class TreeMark:
 
 
 class _Commit(NamedTuple):
-    """A commit that is to be delivered."""
+    """A commit to deliver."""
 
     roots: Collection[str] | None
     """The trees that the commit changed; None if any may have."""

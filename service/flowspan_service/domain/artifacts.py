@@ -22,7 +22,7 @@ class Artifact:
             have been deleted.
         flow_run_id: The flow run that it belongs to; None outside of flows.
         root_run_id: The run at the top of the tree of `run_id`; None outside of runs.
-        data: The content; None if there is none, or if it was not requested.
+        data: The content; None without content, or if it was not requested.
     """
 
     id: str

@@ -1,1 +1,1 @@
-"""What the service does by itself, again and again."""
+"""Background loops of the service."""

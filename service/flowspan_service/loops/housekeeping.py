@@ -1,7 +1,7 @@
-"""Housekeeping: sessions that ended long ago are deleted.
+"""Housekeeping, which deletes sessions that ended long ago.
 
-Several service processes may do this at the same time, without a claim: what one has deleted, the
-others do not find.
+Several service processes may do this at the same time, without a claim: the others do not find the
+sessions that one of them has deleted.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ log = structlog.get_logger("flowspan.housekeeping")
 
 INTERVAL_S = 3_600.0
 KEPT_S = 30 * 86_400.0
-"""How long a session is kept after its end: a spool of it may come late, from a machine that was
-away, and must not be stored twice."""
+"""Time from a session's end to its deletion. Until then, a spool that arrives late, from a machine
+that was offline, is recognized and not stored twice."""
 LIMIT = 500
-"""How many sessions are deleted in one transaction."""
+"""Sessions that one transaction deletes at most."""
 
 
 async def keep_house(store: Store, clock: Clock, *, interval_s: float = INTERVAL_S) -> None:
-    """Looks at once, and then every interval, until it is cancelled."""
+    """Delete old sessions now and at every interval, until cancelled."""
     while True:
         try:
             count = await delete_old_sessions(store, clock)
@@ -41,7 +41,7 @@ async def keep_house(store: Store, clock: Clock, *, interval_s: float = INTERVAL
 
 
 async def delete_old_sessions(store: Store, clock: Clock) -> int:
-    """Deletes sessions that ended long ago; returns how many."""
+    """Delete the sessions that ended long ago; return their number."""
     count, kept_us = 0, round(KEPT_S * 1e6)
     after_id: str | None = None
     while True:

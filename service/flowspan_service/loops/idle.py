@@ -1,4 +1,4 @@
-"""Ends a service that nobody uses."""
+"""Idle detection, which ends an unused local service."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 async def until_idle(
     idle_since_us: Callable[[], int | None], steady_us: Callable[[], int], *, timeout_s: float
 ) -> None:
-    """Returns when the service was idle for so long.
+    """Return once the service has been idle for `timeout_s`.
 
     Args:
-        idle_since_us: Since when nobody uses it; None as long as somebody does.
-        steady_us: The monotonic clock, which idle_since_us was read from.
-        timeout_s: How long it has to be idle.
+        idle_since_us: Returns the time since when the service is unused; None if it is in use.
+        steady_us: The monotonic clock that `idle_since_us` uses, too.
+        timeout_s: The idle time, in seconds.
     """
     while True:
         await asyncio.sleep(min(1.0, timeout_s / 4))

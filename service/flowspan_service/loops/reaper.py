@@ -1,9 +1,9 @@
-"""The reaper: sessions that fell silent are lost, and the runs that they left open have crashed.
+"""The reaper, which ends silent sessions and crashes their open runs.
 
-Each service process over a database judges all sessions, by what it has seen itself on its own
-monotonic clock, and without a claim: a new holder would know of no silence, and would find the dead
-a lease later. The stored signs of life keep a session alive that is connected to another process. A
-session that one process has reaped is not open any more, so that the others do not find it.
+Each service process on a database judges all sessions, by its own observations on its own monotonic
+clock. It needs no claim: a new holder of a claim would have observed no silence yet, and would find
+dead sessions one lease later. Stored signs of life keep a session alive that is connected to
+another process. A session that one process has reaped is closed, so the others do not find it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 log = structlog.get_logger("flowspan.reaper")
 
 LIMIT = 100
-"""How many sessions are reaped in one transaction."""
+"""Sessions that one transaction reaps at most."""
 
 
 class Reaper:
-    """Looks for sessions that are silent for longer than their leases.
+    """The loop that finds sessions whose leases have expired.
 
     Args:
         store: The store.
-        clock: Its monotonic clock measures the silence.
+        clock: The clock; its monotonic time measures the silence.
         live: The sessions that are connected to this process.
-        terms: How long sessions live.
+        terms: The durations of leases and grace periods.
     """
 
     def __init__(self, store: Store, clock: Clock, live: Connections, terms: LeaseTerms) -> None:
@@ -44,16 +44,16 @@ class Reaper:
         self._watch = LeaseWatch(lease_us=terms.lease_us)
 
     async def run(self, *, interval_s: float | None = None) -> None:
-        """Looks until it is cancelled, every interval or as often as the leases need."""
+        """Reap at every interval, by default as often as the leases need, until cancelled."""
         while True:
             await asyncio.sleep(self._watch.interval_us / 1e6 if interval_s is None else interval_s)
             try:
                 await self.reap()
             except ServiceError as error:
-                log.warning("leases could not be looked at", error=str(error))
+                log.warning("cannot check the leases", error=str(error))
 
     async def reap(self) -> list[str]:
-        """Looks once; returns the sessions that are lost."""
+        """Reap once; return the ids of the lost sessions."""
         lost: list[str] = []
         while True:
             operation = Reap(

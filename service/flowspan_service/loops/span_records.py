@@ -1,7 +1,7 @@
-"""The span of a run, made of what the service knows of it.
+"""The span of a run, built from the stored run.
 
-The ids are those that the client chose when it created the run, so that the span takes its place in
-the client's trace. Everything else follows from the run alone: made twice, it is the same span.
+The client chose the ids of the span when it created the run, so the span fits into the client's
+trace. Everything else follows from the run alone: a span that is built twice is the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SCOPE = InstrumentationScope("flowspan-service")
 
 CRASHED_ERROR = "flowspan.crashed"
-"""The value of error.type in the span of a run whose process is gone."""
+"""The value of error.type in the span of a run whose process died."""
 MAX_MESSAGE_CHARS = 4_096
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -33,10 +33,10 @@ _LAST_NS = (1 << 63) - 1
 
 
 def needs_span(run: Run) -> bool:
-    """Whether the service is to export the span of a run that has just ended.
+    """Return True if the service must export the span of a run that has just ended.
 
-    So it is for a run whose process fell silent, and cannot export its span itself; and for one
-    whose client asked for it. Not for one that its client did not sample.
+    This holds for runs whose process fell silent, which cannot export the span, and for runs whose
+    client asks the service for it. Runs that the client did not sample have no span.
     """
     trace = run.trace
     if trace is None or run.state.type not in TERMINAL_TYPES:
@@ -45,14 +45,14 @@ def needs_span(run: Run) -> bool:
 
 
 def span_of(run: Run, resource: Resource) -> ReadableSpan | None:
-    """The span of a run that has ended.
+    """Return the span of a run that has ended.
 
     Args:
         run: The run.
-        resource: What the span is said to come from.
+        resource: The resource of the span.
 
     Returns:
-        The span; None if the run is not to have one: not sampled, or ids that are none.
+        The span; None if the run is not sampled or its ids are invalid.
     """
     context = _context_of(run)
     if context is None or not context.trace_flags.sampled:
@@ -74,7 +74,7 @@ def span_of(run: Run, resource: Resource) -> ReadableSpan | None:
 
 
 def _nanoseconds(at_us: int) -> int:
-    """The time, at most the last one that OTLP can carry: states may be of the year 9999."""
+    """Return the time, capped at the largest that OTLP can carry: years can be up to 9999."""
     return min(at_us * 1000, _LAST_NS)
 
 
@@ -109,7 +109,7 @@ def _parent_of(run: Run, own: SpanContext) -> SpanContext | None:
 
 
 def _attributes_of(run: Run) -> dict[str, str | int | bool | tuple[str, ...]]:
-    """The attributes that the client's own span has, as far as the service knows them."""
+    """Return the attributes of the client's own span that the service knows."""
     attributes: dict[str, str | int | bool | tuple[str, ...]] = {
         "flowspan.run.id": run.id,
         "flowspan.run.kind": "flow" if run.kind == RunKind.FLOW else "task",

@@ -385,7 +385,7 @@ class DeletionWrites:
         return int(self._tx.connection.execute(statement).scalar() or 0)
 
     def _delete_history(self, begun: str) -> bool:
-        """Delete a piece of a remaining history; return False if there is none."""
+        """Delete a piece of a remaining history; return False if nothing remains."""
         position = self._history_position(begun)
         if not position:
             return False

@@ -85,12 +85,12 @@ class SqlStore:
         return self._writer.write_times()
 
     def position(self) -> int:
-        """Return the position of the last committed transition; 0 if there is none."""
+        """Return the position of the last committed transition; 0 for an empty store."""
         with self._reading.connection() as connection:
             return int(connection.execute(select(head.c.position)).scalar_one())
 
     def log_position(self) -> int:
-        """Return the position of the last committed log record; 0 if there is none."""
+        """Return the position of the last committed log record; 0 for an empty store."""
         with self._reading.connection() as connection:
             return int(connection.execute(select(head.c.log_position)).scalar_one())
 

@@ -151,11 +151,11 @@ class Store(Protocol):
         ...
 
     def position(self) -> int:
-        """Return the position of the last committed transition; 0 if there is none."""
+        """Return the position of the last committed transition; 0 for an empty store."""
         ...
 
     def log_position(self) -> int:
-        """Return the position of the last committed log record; 0 if there is none."""
+        """Return the position of the last committed log record; 0 for an empty store."""
         ...
 
     def heads(self) -> Heads:

@@ -36,7 +36,7 @@ def decide_artifact_change(change: ArtifactChange, known: Artifact | None) -> Ob
 
     Args:
         change: The change.
-        known: The artifact with that id; None if there is none.
+        known: The artifact with that id; None if it is new.
     """
     if known is not None:
         return None

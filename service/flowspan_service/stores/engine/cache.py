@@ -18,31 +18,31 @@ if TYPE_CHECKING:
     changes the position, and nothing but the session changes without a transition."""
 
 MAX_PAYLOAD_BYTES = 64 << 20
-"""The payloads of the runs that are remembered are not more."""
+"""Limit for the payloads of all cached runs."""
 
 
 class Cache:
-    """Open runs and sessions.
+    """The open runs and sessions.
 
-    Valid as long as the generation in the table `head` is the one that this process left there.
-    After a commit of another process, each run is used only once its row was found unchanged.
+    Valid while the generation in the table `head` is the one that this process left there. After a
+    commit of another process, a run is used only if its row is found unchanged.
     """
 
     def __init__(self, *, max_runs: int) -> None:
         self._max_runs = max_runs
         self.payload_bytes = 0
-        """What the payloads of the runs take at most; too much as long as nobody has counted."""
+        """Upper bound for the size of the runs' payloads; exact only after a count."""
         self.generation: int | None = None
         self.newest_id: str | None = None
-        """No run in the database has a greater id: who asks for one needs no query."""
+        """The greatest run id in the database, so looking for a greater one needs no query."""
         self.runs: dict[str, Run] = {}
-        """The runs that are known to be as the database has them."""
+        """The runs that are known to equal their rows."""
         self.doubted: dict[str, Run] = {}
-        """The runs that another process may have changed. For `confirm` alone; an entry of `runs`
-        with the same id is newer."""
+        """The runs that another process may have changed; only `confirm` uses them. An entry of
+        `runs` with the same id is newer."""
         self.sessions: dict[str, Session] = {}
         self.deletions: dict[str, set[str]] | None = None
-        """The runs whose deletion was begun, by their roots; None if that is not known."""
+        """The runs whose deletion has begun, by root; None if unknown."""
 
     def doubt(self) -> None:
         """Distrust everything, as another process has committed."""
@@ -57,10 +57,10 @@ class Cache:
         run_ids: Iterable[str],
         read_versions: Callable[[Sequence[str]], Mapping[str, Version]],
     ) -> None:
-        """Trust those of the runs again that are unchanged, and forget the others.
+        """Confirm the runs whose rows are unchanged, and drop the others.
 
         Args:
-            run_ids: The runs that are needed.
+            run_ids: The runs to confirm.
             read_versions: Reads the versions of runs from the database; absent ones are left out.
         """
         doubted = self.doubted
@@ -86,7 +86,7 @@ class Cache:
         self.sessions.clear()
 
     def trim(self) -> None:
-        """Forget the runs that ended, and the oldest of the others if there are too many."""
+        """Drop ended runs, and the oldest of the others above the limit."""
         runs, doubted = self.runs, self.doubted
         for run_id in [key for key, run in runs.items() if run.state.type in TERMINAL_TYPES]:
             del runs[run_id]
@@ -99,7 +99,7 @@ class Cache:
             del self.sessions[next(iter(self.sessions))]
 
     def _drop_payloads(self) -> None:
-        """Forget the oldest of the runs with payloads until they are half as many bytes."""
+        """Drop the oldest runs with payloads until half of the limit is reached."""
         sizes = [
             (runs, key, size)
             for runs in (self.doubted, self.runs)

@@ -72,7 +72,7 @@ class NounWrites(Protocol):
 
     @property
     def row_count(self) -> int:
-        """The approximate number of buffered rows; 0 if nothing is to be written."""
+        """The approximate number of buffered rows; 0 if there is nothing to write."""
         ...
 
     def write(self) -> None:

@@ -1,4 +1,4 @@
-"""The one writer: a thread that commits what waits in groups."""
+"""The single writer: a thread that commits waiting operations in groups."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ class _Waiting:
     future: Future[Any]
     weight: int
     is_begun: bool = False
-    """Whether its future cannot be cancelled any more."""
+    """True once its future can no longer be cancelled."""
     is_rest: bool = False
-    """Whether it is what a long operation has left: a transaction of its own, for nobody else is to
-    wait for the end of it."""
+    """True for the remainder of a long operation. It gets a transaction of its own, so that no other
+    operation waits for its end."""
 
 
 @dataclass(slots=True)
 class _Committed:
-    """What a transaction did."""
+    """The outcome of a transaction."""
 
     outcomes: list[tuple[Future[Any], Any]]
     refused: list[tuple[Future[Any], Exception]]
     postponed: Sequence[_Waiting]
-    """Operations for which there was no time."""
+    """Operations that did not fit into the time limit."""
     before: Head
     head: Head
     ended: list[Run]
@@ -66,19 +66,19 @@ class _Committed:
 
 
 class _UnavailableError(Exception):
-    """The database could not do it; nothing is known to be wrong with the operations."""
+    """The database failed; the operations themselves may be fine."""
 
 
 class _GoneError(_UnavailableError):
-    """The database is not where it was. The connection is kept, as it may come back."""
+    """The database has disappeared. The connection is kept, because the database may return."""
 
 
 class Writer:
-    """Runs operations in the order in which they came, in transactions as large as the queue.
+    """Executes operations in order of arrival, in transactions as large as the queue.
 
-    While a transaction commits, the next operations gather: the slower the disk, the larger the
-    groups, and nobody waits for a timer. A group is as heavy as can be written in a few hundredths
-    of a second (see `holds`), and an operation that has more to do goes on behind those that wait.
+    While a transaction commits, the next operations queue up: the slower the disk, the larger the
+    groups, without any timer. A group is limited to the work of a few hundredths of a second (see
+    `holds`). An operation with more work continues behind the waiting ones.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class Writer:
         self._stopping = False
         self._queued_weight = 0
         self._generation = 0
-        """The newest commit that was seen in the database."""
+        """The newest commit seen in the database."""
         self.problem: str | None = None
-        """Why the database cannot be used, as far as only the writer can tell."""
+        """The reason why the database cannot be used, if only the writer can know it."""
         self._limit = GroupLimit()
         self._holds = Holds()
         self._thread = threading.Thread(target=self._run, name="flowspan-store-writer", daemon=True)
@@ -105,19 +105,19 @@ class Writer:
 
     @property
     def queued_weight(self) -> int:
-        """The weight of the operations that wait."""
+        """The total weight of the waiting operations."""
         return self._queued_weight
 
     def write_times(self) -> WriteTimes:
-        """See app.ports.Store."""
+        """Return the recent durations of transactions; see `app.ports.Store`."""
         return self._holds.times()
 
     def on_commit(self, listener: CommitListener) -> None:
-        """See app.ports.Store."""
+        """Add a listener for commits; see `app.ports.Store`."""
         self._listeners.append(listener)
 
     def submit(self, operation: Operation[T]) -> Future[T]:
-        """See app.ports.Store."""
+        """Queue an operation and return its future; see `app.ports.Store`."""
         future: Future[T] = Future()
         waiting = _Waiting(operation, future, operation.weight)
         with self._wake:
@@ -130,7 +130,7 @@ class Writer:
         return future
 
     def close(self) -> None:
-        """Commits what waits, and ends the thread."""
+        """Commit the waiting operations, and end the thread."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
@@ -142,15 +142,15 @@ class Writer:
         while group := self._take():
             try:
                 self._commit(group)
-            except Exception:  # noqa: BLE001 - the writer must outlive everything
-                _log.exception("The writer met an error that it did not expect")
+            except Exception:  # noqa: BLE001 - the writer must survive any error
+                _log.exception("The writer failed unexpectedly")
                 self._reset()
                 for waiting in group:
                     _fail(waiting.future, StoreUnavailableError("The store failed unexpectedly."))
         self._reset()
 
     def _take(self) -> list[_Waiting]:
-        """The next group; waits for one, and is empty at the end."""
+        """Wait for the next group and return it; an empty list means stop."""
         with self._wake:
             while not self._waiting and not self._stopping:
                 self._wake.wait()
@@ -175,7 +175,7 @@ class Writer:
             self._give_up(error)
             for waiting in group:
                 _fail(waiting.future, _unavailable(error))
-        except Exception as error:  # noqa: BLE001 - whatever an operation raises is its caller's
+        except Exception as error:  # noqa: BLE001 - the caller of the operation gets it
             self._forget()
             if len(group) == 1:
                 _fail(group[0].future, error)
@@ -185,29 +185,29 @@ class Writer:
             self._tell(committed)
 
     def _commit_singly(self, group: list[_Waiting]) -> None:
-        """One operation spoils the group: run each in a transaction of its own, to find which."""
+        """Run each operation in its own transaction, because one of them fails the group."""
         for done, waiting in enumerate(group, 1):
             try:
                 committed = self._transact([waiting])
             except _UnavailableError as error:
                 self._give_up(error)
                 _fail(waiting.future, _unavailable(error))
-            except Exception as error:  # noqa: BLE001 - whatever an operation raises is its caller's
+            except Exception as error:  # noqa: BLE001 - the caller of the operation gets it
                 self._forget()
                 _fail(waiting.future, error)
             else:
                 if _is_unfinished(committed):
-                    # The rest of it may have to come before the others.
+                    # Its remainder may have to run before the others.
                     self._put_back(group[done:])
                     self._tell(committed)
                     return
                 self._tell(committed)
 
     def _transact(self, group: Sequence[_Waiting]) -> _Committed:
-        """One transaction.
+        """Run a group in one transaction.
 
         Raises:
-            _UnavailableError: The database could not; whether it committed is then unknown.
+            _UnavailableError: The database failed. It may have committed, or not.
             Exception: An operation's own error; nothing was committed.
         """
         try:
@@ -225,7 +225,7 @@ class Writer:
             if changed:
                 head = unit.finish()
             done = len(outcomes) + len(refused)
-            if not unit.budget.is_full:  # else it says nothing of what an ordinary row costs
+            if not unit.budget.is_full:  # otherwise large rows would distort the estimate
                 self._limit.learn(
                     sum(waiting.weight for waiting in group[:done]), time.monotonic() - began_s
                 )
@@ -238,7 +238,7 @@ class Writer:
             connection.exec_driver_sql("COMMIT")
             if changed:
                 self._on_point(AFTER_COMMIT)
-                # What was written to a file that was just deleted is not acked.
+                # A write to a file that was just deleted must not be acknowledged.
                 self._dialect.check_place()
         except DatabaseGoneError as error:
             raise _GoneError(str(error)) from error
@@ -257,7 +257,7 @@ class Writer:
         if head.generation < self._generation:
             self.problem = (
                 "The database is in an older state than a moment ago: a backup was restored while"
-                " the service runs. Nothing is stored any more: restart the service."
+                " the service runs. The service stores nothing more. Restart it."
             )
             raise DatabaseGoneError(self.problem)
 
@@ -274,7 +274,7 @@ class Writer:
         )
 
     def _give_up(self, error: _UnavailableError) -> None:
-        """Leave the transaction; the next one begins with a new connection."""
+        """Abandon the transaction; the next one begins with a new connection."""
         if isinstance(error, _GoneError):
             self._forget()
         else:
@@ -309,11 +309,11 @@ class Writer:
                     roots=committed.roots,
                     before=Heads(committed.before.position, committed.before.log_position),
                 )
-            except Exception:  # noqa: BLE001 - what is committed is not a listener's to fail
+            except Exception:  # noqa: BLE001 - a listener cannot undo the commit
                 _log.exception("A commit listener failed")
 
     def _go_on(self, future: Future[Any], unfinished: Unfinished) -> None:
-        """Queue what is left of an operation, behind those that wait."""
+        """Queue the remainder of an operation behind the waiting ones."""
         rest, session_id = unfinished.rest, unfinished.session_id
         with self._wake:
             if not self._stopping or session_id is not None:
@@ -328,7 +328,7 @@ class Writer:
         _fail(future, StoppingError(message, advice="Call again."))
 
     def _take_out(self, session_id: str | None) -> list[_Waiting]:
-        """Take the operations of a session out of the queue."""
+        """Remove the operations of a session from the queue, and return them."""
         if session_id is None:
             return []
         theirs = [each for each in self._waiting if _session_of(each.operation) == session_id]
@@ -338,7 +338,7 @@ class Writer:
         return theirs
 
     def _put_back(self, group: Sequence[_Waiting]) -> None:
-        """Put operations for which there was no time at the head of the queue."""
+        """Put postponed operations at the head of the queue."""
         if group:
             with self._wake:
                 self._waiting.extendleft(reversed(group))
@@ -352,30 +352,30 @@ class Writer:
         return self._connection
 
     def _forget(self) -> None:
-        """Takes the transaction back."""
+        """Roll back the transaction."""
         self._cache.clear()
         try:
             if self._connection is not None:
                 self._connection.exec_driver_sql("ROLLBACK")
-        except Exception:  # noqa: BLE001 - then it goes with the connection
+        except Exception:  # noqa: BLE001 - closing the connection ends it, too
             self._reset()
 
     def _reset(self) -> None:
-        """Forgets the connection and all that was remembered; the next transaction starts anew."""
+        """Drop the connection and the cache; the next transaction starts with new ones."""
         self._cache.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
                 connection.invalidate()
                 connection.close()
-            except Exception:  # noqa: BLE001 - it is of no use any more
+            except Exception:  # noqa: BLE001 - the connection is dropped anyway
                 _log.debug("Closing a broken connection failed", exc_info=True)
 
 
 def _run_operations(
     unit: Unit, group: Sequence[_Waiting]
 ) -> tuple[list[tuple[Future[Any], Any]], list[tuple[Future[Any], Exception]]]:
-    """Run the operations, in order, as far as there is time."""
+    """Run the operations in order, until the time is over."""
     outcomes: list[tuple[Future[Any], Any]] = []
     refused: list[tuple[Future[Any], Exception]] = []
     for waiting in group:
@@ -383,7 +383,7 @@ def _run_operations(
         try:
             outcomes.append((waiting.future, waiting.operation(unit)))
         except ServiceError as error:
-            # A refusal before anything was changed leaves the transaction as it was.
+            # A refusal before any change leaves the transaction intact.
             if unit.changes != before:
                 raise
             refused.append((waiting.future, error))
@@ -401,7 +401,7 @@ def _is_unfinished(committed: _Committed) -> bool:
 
 
 def _begin(waiting: _Waiting) -> bool:
-    """Whether the operation is wanted (still)."""
+    """Return True unless the operation was cancelled before its start."""
     waiting.is_begun = waiting.is_begun or waiting.future.set_running_or_notify_cancel()
     return waiting.is_begun
 

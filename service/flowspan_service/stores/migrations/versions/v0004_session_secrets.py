@@ -1,4 +1,4 @@
-"""What shows that a report is of the process that began the session."""
+"""Secrets that prove that a report comes from the process that began the session."""
 
 from __future__ import annotations
 
