@@ -46,7 +46,7 @@ class _Waiting:
     is_begun: bool = False
     """True once its future can no longer be cancelled."""
     is_rest: bool = False
-    """True for the remainder of a long operation. It gets a transaction of its own, so that no other
+    """True for the remainder of a long operation. It gets its own transaction, so that no other
     operation waits for its end."""
 
 
