@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from flowspan.drivers.process import ProcessContext
     from flowspan.drivers.task_runners.submitted import SubmittedTasks
 
-_looking = threading.Lock()
-"""Decides which thread looks for further futures in the results of upstream runs."""
 _CANCELLED = "The future of the run was cancelled."
 
 
@@ -196,7 +193,7 @@ class PendingRun:
 
     def _look_again(self, waiting: list[None]) -> None:
         """Wait for the futures in the results of the upstream runs, if there are any."""
-        with _looking:
+        with self.submitted.lock:
             if self.waiting is not waiting:  # another thread does it
                 return
             self.waiting = [None]

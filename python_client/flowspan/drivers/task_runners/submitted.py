@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from flowspan.drivers.task_runners.protocol import TaskRunner
 
 _opening = threading.Lock()
+"""Held while a task runner is opened, so that each flow run opens only one."""
 _logger = logging.getLogger("flowspan.task_runners")
 _SILENT_S = 0.5
 """Time that the exit of the program waits silently for submitted tasks."""
@@ -44,6 +45,7 @@ class SubmittedTasks:
         coroutines: The runner of asynchronous tasks: the same one, if it can run them.
         function_for: Gives the function that calls a task elsewhere; None if tasks are called on
             the threads of `start`.
+        lock: Guards its state; held for moments.
         process_id: The process in which it was opened. After a fork, a child opens another.
 
     Args:
@@ -53,11 +55,11 @@ class SubmittedTasks:
 
     __slots__ = (
         "_closing",
-        "_lock",
         "_outstanding",
         "_when_done",
         "coroutines",
         "function_for",
+        "lock",
         "process_id",
         "running",
     )
@@ -65,7 +67,7 @@ class SubmittedTasks:
     def __init__(self, running: RunningTaskRunner, name: str) -> None:
         self.process_id = os.getpid()
         self.running = running
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._outstanding = 0
         self._when_done: list[Callable[[], object]] = []
         self._closing = False
@@ -86,12 +88,12 @@ class SubmittedTasks:
 
     def expect(self) -> None:
         """Count a submitted task, for which `settled` must be called."""
-        with self._lock:
+        with self.lock:
             self._outstanding += 1
 
     def settled(self) -> None:
         """Record the end of a submitted task."""
-        with self._lock:
+        with self.lock:
             self._outstanding -= 1
             if self._outstanding:
                 return
@@ -110,7 +112,7 @@ class SubmittedTasks:
 
     def call_when_done(self, callback: Callable[[], object]) -> None:
         """Call a function once when all submitted tasks have ended; at once if they have."""
-        with self._lock:
+        with self.lock:
             if self._outstanding:
                 self._when_done.append(callback)
                 return
@@ -124,7 +126,7 @@ class SubmittedTasks:
 
     def close(self) -> None:
         """Close the task runner once all submitted tasks have ended."""
-        with self._lock:
+        with self.lock:
             self._closing = True
             if self._outstanding:
                 return
@@ -234,3 +236,12 @@ def _call_at_exit(wait: Callable[[], None]) -> None:
     if util is not None and process is not None and process.parent_process() is not None:
         # Children of multiprocessing run no atexit handlers. Before the reporter, which has 0.
         util.Finalize(None, wait, exitpriority=1)
+
+
+def _renew_lock() -> None:
+    """Replace the lock in a forked child: a thread that the child does not have may hold it."""
+    global _opening  # noqa: PLW0603 - one per process
+    _opening = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
