@@ -1,4 +1,4 @@
-"""What is cancelled together: a flow run with all that it called."""
+"""Cancellation scopes: a run is cancelled together with all runs that it called."""
 
 # ruff: noqa: SLF001 - scopes of one tree know each other
 from __future__ import annotations
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("flowspan.scopes")
 _lock = threading.RLock()
-"""Guards the tree of scopes and what hangs on it. Held for moments, and never while user code runs.
+"""Guards the trees of scopes and their interrupts. Held briefly, and never while user code runs.
 Re-entrant, because a signal handler may interrupt its holder."""
 
 
 class CancelScope:
-    """Says whether a run was asked to cancel, and wakes what waits inside of it.
+    """A cancellation scope: the flag that a run is cancelled, and the interrupts of its waits.
 
-    The flag is looked at wherever a task or a subflow begins. What waits meanwhile leaves an
-    interrupt here: a function that breaks the wait off.
+    The flag is checked whenever a task or a subflow begins. Code that waits registers an interrupt,
+    a function that ends the wait.
 
     Attributes:
-        cancelled: Whether it was asked to cancel. Never goes back.
-        reason: Why, for people.
-        deadline_of: The id of the run whose deadline it was; empty if the run is to be cancelled.
+        cancelled: True once the run was cancelled. Never reset.
+        reason: The reason, for people.
+        deadline_of: The id of the run whose deadline has passed; empty for a cancellation.
     """
 
     __slots__ = (
@@ -63,27 +63,27 @@ class CancelScope:
                     children = parent._children
                     if children is None:
                         children = parent._children = set()
-            # Without the lock, for each submitted task comes here: adding is atomic. Either
-            # `_mark` finds it among the children, or it is seen here that the parent was marked.
+            # Without the lock, as each submitted task does this: adding is atomic. Either `_mark`
+            # finds this scope among the children, or the mark of the parent is seen below.
             children.add(self)
             if parent.cancelled:
                 self.reason, self.deadline_of = parent.reason, parent.deadline_of
                 self.cancelled = True
 
     def child(self, interrupt: Callable[[], object] | None = None) -> CancelScope:
-        """A scope that is cancelled with this one, and also for itself.
+        """Return a new scope that is cancelled with this one, or separately.
 
         Args:
-            interrupt: Called when it is cancelled, if it was not from the beginning.
+            interrupt: Called on cancellation, unless the new scope is cancelled already.
         """
         return CancelScope(self, interrupt)
 
     def apart(self) -> CancelScope:
-        """A scope that is cancelled with none: for what is done after the end of a run."""
+        """Return an independent scope, for the code that runs after the end of a run."""
         return CancelScope()
 
     def close(self) -> None:
-        """The run has ended: nothing of it is left to cancel, once its children are closed too."""
+        """Detach the scope of an ended run from its parent, once its children are closed too."""
         self._closed = True
         self._interrupt = None
         scope, parent = self, self._parent
@@ -93,11 +93,11 @@ class CancelScope:
             scope, parent = parent, parent._parent
 
     def check(self) -> None:
-        """Does nothing unless it was cancelled.
+        """Raise if the scope was cancelled.
 
         Raises:
-            CancelRun: The run was asked to cancel.
-            DeadlinePassed: The time of a run that called it was over.
+            CancelRun: The run was cancelled.
+            DeadlinePassed: The deadline of the run, or of a run that called it, has passed.
         """
         if not self.cancelled:
             return
@@ -106,11 +106,11 @@ class CancelScope:
         raise CancelRun(self.reason or "The run was cancelled.")
 
     def cancel(self, reason: str, deadline_of: str = "") -> None:
-        """Asks the run and all that it called to stop. May be called from any thread.
+        """Cancel the run and all runs that it called. May be called from any thread.
 
         Args:
-            reason: Why, for people.
-            deadline_of: The id of the run whose deadline it was, if it was one.
+            reason: The reason, for people.
+            deadline_of: The id of the run whose deadline has passed; empty for a cancellation.
         """
         interrupts: dict[Hashable, Callable[[], object]] = {}
         with _lock:
@@ -118,8 +118,8 @@ class CancelScope:
         for interrupt in interrupts.values():
             try:
                 interrupt()
-            except Exception:  # the others are to be interrupted all the same
-                _logger.exception("What waits could not be interrupted.")
+            except Exception:  # the other waits must be interrupted, too
+                _logger.exception("A wait of a cancelled run could not be interrupted.")
 
     def _mark(
         self, reason: str, deadline_of: str, interrupts: dict[Hashable, Callable[[], object]]
@@ -129,8 +129,8 @@ class CancelScope:
             self.cancelled = True
             if self._event is not None:
                 self._event.set()
-            # By key, so that an asyncio task in which several runs are nested is interrupted once:
-            # by the outermost of them that is cancelled.
+            # By key, so that an asyncio task with several nested runs is interrupted once: by the
+            # outermost cancelled run.
             for key, interrupt in (self._interrupts or {}).items():
                 interrupts.setdefault(key, interrupt)
             if self._interrupt is not None:
@@ -139,7 +139,7 @@ class CancelScope:
             child._mark(reason, deadline_of, interrupts)
 
     def add_interrupt(self, key: Hashable, interrupt: Callable[[], object]) -> None:
-        """Leaves a function that breaks a wait off when the run is cancelled; at once if it was."""
+        """Register a function that ends a wait on cancellation; called at once if cancelled."""
         with _lock:
             if self._interrupts is None:
                 self._interrupts = {}
@@ -149,21 +149,22 @@ class CancelScope:
             interrupt()
 
     def remove_interrupt(self, key: Hashable) -> None:
-        """Takes it back."""
+        """Remove the interrupt with this key; no-op without one."""
         with _lock:
             if self._interrupts is not None:
                 self._interrupts.pop(key, None)
 
     def interrupted_by(self) -> list[Callable[[], object]]:
-        """Return what interrupts the open scopes right below this one, in no particular order."""
+        """Return the interrupts of the direct children, in no particular order."""
         children = tuple(self._children or ())
         return [child._interrupt for child in children if child._interrupt is not None]
 
     def sleep(self, seconds: float) -> None:
-        """Waits.
+        """Wait for a number of seconds, or until the cancellation.
 
         Raises:
-            CancelRun: The run was cancelled meanwhile.
+            CancelRun: The run was cancelled.
+            DeadlinePassed: The deadline of the run, or of a run that called it, has passed.
         """
         with _lock:
             if self._event is None:
@@ -175,7 +176,7 @@ class CancelScope:
 
 
 def _renew_lock() -> None:
-    """A forked child may find the lock held by a thread that it does not have."""
+    """Replace the lock in a forked child: a thread that the child does not have may hold it."""
     global _lock  # noqa: PLW0603 - one per process
     _lock = threading.RLock()
 
