@@ -492,7 +492,7 @@ def test_no_span_is_lost_whichever_replica_dies(life: list[tuple[str, int]]) -> 
             exporter = exporters.get(argument)
             if exporter is None:
                 continue
-            store.listeners = [exporter]  # a process is told of its own commits alone
+            store.listeners = [exporter]  # a process is notified of its own commits alone
             if step == "crash":
                 crashed.append(f"run-{number}")
                 crash(store, crashed[-1])
