@@ -78,7 +78,7 @@ def inject() -> dict[str, str]:
     return propagation.inject()
 
 
-def remote_span(carrier: dict[str, str]) -> RemoteSpan:
+def make_remote_span(carrier: dict[str, str]) -> RemoteSpan:
     """Return the span of a run that another process executes."""
     from flowspan.telemetry.remote_span import RemoteSpan  # noqa: PLC0415 - imports OpenTelemetry
 

@@ -201,7 +201,7 @@ class Worker:
         current_run.set(run)
         if call.carrier is None:
             return self._call_to_the_end(flow_run, call, fn, args, kwargs)
-        span = telemetry.remote_span(call.carrier)
+        span = telemetry.make_remote_span(call.carrier)
         run.span = span
         token = span.enter()
         try:
