@@ -387,3 +387,20 @@ def test_a_runner_that_opens_something_else(flowspan_harness: Harness) -> None:
 
     with pytest.raises(TypeError, match=r"Bad\.open\(\) must return a running .*ThreadPoolExec"):
         outer()
+
+
+def test_the_example_of_the_docs_works(flowspan_harness: Harness) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs/flows-and-tasks.md"
+    _, _, section = page.read_text().partition("## Write your own task runner")
+    names: dict[str, Any] = {"flow": flow}
+    exec(section.partition("```python")[2].partition("```")[0], names)  # noqa: S102 - our own page
+
+    @task
+    def triple(x: int) -> int:
+        return 3 * x
+
+    @flow(task_runner=names["ExecutorTaskRunner"]())
+    def outer() -> list[int]:
+        return triple.map(range(3)).result()
+
+    assert outer() == [0, 3, 6]
