@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from flowspan.config import Config
     from flowspan.connection.address import Address
     from flowspan.reporter.intake import Intake
+    from flowspan.reporter.transport.protocol import ReportTransport
     from flowspan.reporter.transport.session import WelcomeInfo
-    from flowspan.reporter.transport.stream import Link
     from flowspan.v1 import verdict_pb2
 
 logger = logging.getLogger("flowspan.reporter")
@@ -119,7 +119,7 @@ class Loop:
         self._config = config
         self._intake = intake
         self._deliver = deliver
-        self._link: Link | None = None
+        self._link: ReportTransport | None = None
         self._wake_reader, self._wake_writer = os.pipe()
         for handle in (self._wake_reader, self._wake_writer):
             os.set_blocking(handle, False)
@@ -411,7 +411,7 @@ class Loop:
 
     # Reading.
 
-    def _read(self, link: Link) -> None:
+    def _read(self, link: ReportTransport) -> None:
         # Read only once: each read of the socket releases the GIL. The next pass reads the rest.
         for message in link.receive():
             self._last_answer_at = clock.monotonic()
@@ -497,7 +497,7 @@ class Loop:
         if not backlog.has_unbuilt:
             self._due_at = None
 
-    def _send(self, link: Link) -> None:
+    def _send(self, link: ReportTransport) -> None:
         welcome = self.welcome
         assert welcome is not None  # noqa: S101 - a link has a Welcome
         backlog, outbox = self.backlog, self.backlog.outbox
@@ -517,7 +517,7 @@ class Loop:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.wants_to_write else 0)
         self._selector.modify(link, events)
 
-    def _keep_alive(self, link: Link) -> None:
+    def _keep_alive(self, link: ReportTransport) -> None:
         now = clock.monotonic()
         assert self.welcome is not None  # noqa: S101 - a link has a Welcome
         if self.backlog.outbox.unacked_events and now - self._last_answer_at > ACK_TIMEOUT_S:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from flowspan.connection.address import Address
     from flowspan.reporter.spool.file import SpoolFile
+    from flowspan.reporter.transport.protocol import ReportTransport
     from flowspan.reporter.transport.session import WelcomeInfo
-    from flowspan.reporter.transport.stream import Link
 
 logger = logging.getLogger("flowspan.reporter")
 
@@ -133,7 +133,7 @@ class Drain:
                 link.close()
         self._finish()
 
-    def _open_session(self) -> tuple[Link, WelcomeInfo] | tuple[None, None]:
+    def _open_session(self) -> tuple[ReportTransport, WelcomeInfo] | tuple[None, None]:
         header = self._spool.header
         try:
             return open_session(
@@ -176,7 +176,7 @@ class Drain:
         except OSError as error:
             result.problem += f"; and it cannot be renamed ({error.strerror or error})"
 
-    def _send_all(self, link: Link, welcome: WelcomeInfo) -> None:
+    def _send_all(self, link: ReportTransport, welcome: WelcomeInfo) -> None:
         self._acked = self._sent = welcome.resume_after
         if self._taken_before is None:
             self._taken_before = welcome.resume_after
@@ -251,7 +251,7 @@ class Drain:
             return True
         return sequence == self._may_run
 
-    def _read(self, link: Link) -> None:
+    def _read(self, link: ReportTransport) -> None:
         messages = link.wait(_ANSWER_TIMEOUT_S)
         if not messages:
             raise LinkClosedError("DEADLINE_EXCEEDED", f"no ack within {_ANSWER_TIMEOUT_S:g} s")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from flowspan.config import Config
     from flowspan.connection.address import Address
+    from flowspan.reporter.transport.protocol import ReportTransport
     from flowspan.reporter.transport.session import WelcomeInfo
-    from flowspan.reporter.transport.stream import Link
 
 _FIRST_DELAY_S = 0.02
 _EAGER_FOR_S = 30.0
@@ -44,7 +44,7 @@ class SessionRefusedError(FlowspanError):
 class Connected:
     """An open session and the link that carries it."""
 
-    link: Link
+    link: ReportTransport
     welcome: WelcomeInfo
 
 

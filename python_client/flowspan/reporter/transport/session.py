@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
 
     from flowspan.connection.address import Address
+    from flowspan.reporter.transport.protocol import ReportTransport
 
 CONNECT_TIMEOUT_S = 5.0
 WELCOME_TIMEOUT_S = 10.0
@@ -45,7 +46,7 @@ def open_session(
     *,
     secret: bytes = b"",
     recovering: bool = False,
-) -> tuple[Link, WelcomeInfo]:
+) -> tuple[ReportTransport, WelcomeInfo]:
     """Connect, send Hello and wait for the Welcome.
 
     Args:

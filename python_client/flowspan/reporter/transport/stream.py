@@ -97,7 +97,7 @@ class LinkClosedError(Exception):
 
 
 class Link:
-    """The report stream.
+    """The report stream over h2, an implementation of `ReportTransport`.
 
     Attributes:
         address: The address of the service.
