@@ -325,12 +325,17 @@ class LeanSpan(trace.Span):
 
     def readable(self) -> ReadableSpan:
         """Return a copy as the SDK's type."""
+        attributes: Attributes = self.attributes
+        if self.dropped_attributes:
+            # A plain dict would lose the number.
+            attributes = BoundedAttributes(attributes=attributes)
+            attributes.dropped = self.dropped_attributes
         return ReadableSpan(
             self.name,
             context=self.context,
             parent=self.parent,
             resource=self.resource,
-            attributes=self.attributes,
+            attributes=attributes,
             events=self.events,
             links=self.links,
             kind=self.kind,
