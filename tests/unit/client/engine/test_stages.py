@@ -312,7 +312,10 @@ def test_a_run_whose_transaction_is_asked_for_keeps_its_result_from_then_on(
     assert asks() == ((), (RESULTS,))
 
 
-@task(retries=1, on_failure=[print])
+def hook(*_: object) -> None: ...
+
+
+@task(retries=1, on_failure=[hook])
 def importable() -> None: ...
 
 
