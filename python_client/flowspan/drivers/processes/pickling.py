@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import pickle
 import sys
 import threading
@@ -250,3 +251,12 @@ def _why_not(value: Any) -> str | None:
 
 def _summary(error: BaseException) -> str:
     return error_text(error).rstrip(".") or type_name(type(error))
+
+
+def _renew_lock() -> None:
+    """Replace the lock in a forked child: a thread that the child does not have may hold it."""
+    global _by_value  # noqa: PLW0603 - one per process
+    _by_value = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
