@@ -23,11 +23,11 @@ from flowspan.drivers.calls.aio_cancellation import (
 )
 from flowspan.drivers.calls.attempt import (
     begin_attempt,
-    cancel_with,
     close_attempt,
     say_left,
     say_waiting,
     stop_attempt,
+    taking_commands,
     timed_out,
 )
 from flowspan.drivers.calls.span_links import link_inputs
@@ -361,7 +361,7 @@ async def within(run: Run, timeout_s: float | None, awaitable: Awaitable[Any]) -
 @contextmanager
 def _cancellable(process: ProcessContext, run: Run) -> Iterator[None]:
     """Let the service cancel a run by interrupting what it awaits."""
-    with interruptible(run), cancel_with(process, run):
+    with interruptible(run), taking_commands(process, run):
         yield
 
 

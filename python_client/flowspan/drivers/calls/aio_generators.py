@@ -21,7 +21,7 @@ from flowspan.drivers.calls.aio import (
     within,
 )
 from flowspan.drivers.calls.aio_cancellation import as_cancel, passed_on
-from flowspan.drivers.calls.attempt import cancel_with
+from flowspan.drivers.calls.attempt import taking_commands
 from flowspan.drivers.calls.generators import BaseIteration
 from flowspan.drivers.futures.arguments import given_upstream
 from flowspan.drivers.perform_async import perform, perform_closed
@@ -138,7 +138,7 @@ class AsyncIteration(BaseIteration):
     @contextmanager
     def cancellable(self) -> Iterator[None]:
         """Let the service cancel the run while the block runs."""
-        with cancel_with(self._process, self.run) if self.has_own_scope else nullcontext():
+        with taking_commands(self._process, self.run) if self.has_own_scope else nullcontext():
             yield
 
     async def _resume(self) -> bool:

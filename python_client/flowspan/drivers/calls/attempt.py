@@ -27,7 +27,7 @@ _MAX_NAMES = 5
 
 
 @contextmanager
-def cancel_with(
+def taking_commands(
     process: ProcessContext,
     run: Run,
     key: object = None,

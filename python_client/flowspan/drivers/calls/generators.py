@@ -23,7 +23,7 @@ from flowspan.core.pickling import mark_as_made
 from flowspan.core.run import current_run, is_outermost
 from flowspan.core.states import COMPLETED, State
 from flowspan.core.steps import RUN_FUNCTION
-from flowspan.drivers.calls.attempt import begin_attempt, cancel_with, close_attempt
+from flowspan.drivers.calls.attempt import begin_attempt, close_attempt, taking_commands
 from flowspan.drivers.calls.deadlines import call_within
 from flowspan.drivers.calls.span_links import link_inputs
 from flowspan.drivers.calls.start import begin_flow, begin_task
@@ -294,7 +294,7 @@ class Iteration(BaseIteration):
 
     def cancellable(self) -> Any:
         """Let the service cancel the run while the block runs."""
-        return cancel_with(self._process, self.run) if self.has_own_scope else nullcontext()
+        return taking_commands(self._process, self.run) if self.has_own_scope else nullcontext()
 
     @calls_user_code
     def _resume(self) -> bool:

@@ -13,11 +13,11 @@ from flowspan.core.steps import RUN_FUNCTION
 from flowspan.core.values.traversal import ATOMIC_IDS
 from flowspan.drivers.calls.attempt import (
     begin_attempt,
-    cancel_with,
     close_attempt,
     say_left,
     say_waiting,
     stop_attempt,
+    taking_commands,
 )
 from flowspan.drivers.calls.deadlines import call_within
 from flowspan.drivers.calls.span_links import link_inputs
@@ -158,7 +158,7 @@ def _run_task_with_care(
         with _Outermost(process, parent):
             if parent is not None:
                 return drive(process, run, task.fn, args, kwargs, error)
-            with cancel_with(process, run):
+            with taking_commands(process, run):
                 return drive(process, run, task.fn, args, kwargs, error)
     except BaseException as stop:
         end_undriven(run, process, stop)
@@ -186,7 +186,7 @@ def run_flow(
         link_inputs(run, flow, *inputs)
         with _Outermost(process, parent):
             try:
-                with cancel_with(process, run):
+                with taking_commands(process, run):
                     error = run.begin_error if error is None else error
                     state = drive(process, run, flow.fn, call.args, call.kwargs, error)
                     if run.task_runner is not None:  # its hooks submitted tasks

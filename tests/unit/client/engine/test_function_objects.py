@@ -144,13 +144,13 @@ def broken(*_: object, **__: object) -> Any:
 
 PLACES: list[tuple[Any, str]] = [
     (sync, "begin_ending_with_process"),
-    (sync, "cancel_with"),
+    (sync, "taking_commands"),
     (aio, "begin_ending_with_process"),
-    (aio, "cancel_with"),
+    (aio, "taking_commands"),
     (aio, "interruptible"),
-    (generators, "cancel_with"),
+    (generators, "taking_commands"),
     (generators, "copy_context"),
-    (aio_generators, "cancel_with"),
+    (aio_generators, "taking_commands"),
     (submit, "copy_context"),
 ]
 
