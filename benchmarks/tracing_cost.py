@@ -19,7 +19,7 @@ from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
 from flowspan.core.states import COMPLETED
 from flowspan.telemetry.exporter import ExportingProcessor
-from flowspan.telemetry.fast_span import LeanTracer, Processors
+from flowspan.telemetry.fast_span import FastTracer, Processors
 from flowspan.telemetry.run_span import SpanTracer
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ def own_exporter() -> tuple[SpanTracer, Callable[[], object]]:
     return tracer, lambda: exporter.force_flush(WAIT_MS)
 
 
-def lean() -> tuple[SpanTracer, Callable[[], object]]:
+def fast() -> tuple[SpanTracer, Callable[[], object]]:
     processors, exporter = Processors(), ExportingProcessor(Nowhere(), place="nowhere")
     processors.add_span_processor(exporter)
     provider = TracerProvider(active_span_processor=processors, shutdown_on_exit=False)
-    tracer = LeanTracer(provider, processors, SpanLimits(), InstrumentationScope("flowspan"))
+    tracer = FastTracer(provider, processors, SpanLimits(), InstrumentationScope("flowspan"))
     return SpanTracer(tracer, environ={}), lambda: exporter.force_flush(WAIT_MS)
 
 
@@ -101,7 +101,7 @@ def main() -> None:
     for title, make in (
         ("SDK span, BatchSpanProcessor, official encoder (a provider of your own)", official),
         ("SDK span, flowspan's exporter (what libraries trace)", own_exporter),
-        ("flowspan's span and exporter (what flowspan traces)", lean),
+        ("flowspan's span and exporter (what flowspan traces)", fast),
     ):
         tracer, flush = make()
         trace_tasks(tracer, task, 300)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from flowspan.telemetry.fast_span import LeanSpan
+    from flowspan.telemetry.fast_span import FastSpan
 
 logger = logging.getLogger("flowspan.telemetry")
 
@@ -132,7 +132,7 @@ class ExportingProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Do nothing: only ended spans matter."""
 
-    def on_end(self, span: ReadableSpan | LeanSpan) -> None:
+    def on_end(self, span: ReadableSpan | FastSpan) -> None:
         """Encode the span and queue it."""
         context = span.context
         if context is None or not context.trace_flags & _SAMPLED:
@@ -184,7 +184,7 @@ class ExportingProcessor(SpanProcessor):
         if flushed:
             self._transport.close()
 
-    def _head(self, span: ReadableSpan | LeanSpan) -> Head:
+    def _head(self, span: ReadableSpan | FastSpan) -> Head:
         resource, scope = span.resource, span.instrumentation_scope
         key = (id(resource), id(scope))
         known = self._heads.get(key)

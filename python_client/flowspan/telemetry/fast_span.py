@@ -63,7 +63,7 @@ class Processors(SynchronousMultiSpanProcessor):
             self.only = None
 
 
-class LeanTracer(trace.Tracer):
+class FastTracer(trace.Tracer):
     """A tracer that creates fast spans for a provider.
 
     Args:
@@ -123,7 +123,7 @@ class LeanTracer(trace.Tracer):
         if not is_sampled:
             return trace.NonRecordingSpan(own)
         start_ns = clock.now_ns() if start_time is None else start_time
-        span = LeanSpan(self, name, own, parent, attributes, start_ns)
+        span = FastSpan(self, name, own, parent, attributes, start_ns)
         if self.processors.only is None:
             # They use only the attributes and methods that it shares with an SDK span.
             self.processors.on_start(span, parent_context=context)  # type: ignore[arg-type]
@@ -138,14 +138,14 @@ class LeanTracer(trace.Tracer):
         start_ns: int,
     ) -> trace.Span:
         """Return a span that was started by another process, which ended before the span did."""
-        return LeanSpan(self, name, own, parent, attributes, start_ns)
+        return FastSpan(self, name, own, parent, attributes, start_ns)
 
     def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
         """Start a span and make it the current one, as `opentelemetry.trace.Tracer` does."""
         return trace.use_span(self.start_span(*args, **kwargs), end_on_exit=True)
 
 
-class LeanSpan(trace.Span):
+class FastSpan(trace.Span):
     """A fast span of a run. It needs no lock: it changes in single steps of lists and dicts."""
 
     __slots__ = (
@@ -164,7 +164,7 @@ class LeanSpan(trace.Span):
 
     def __init__(
         self,
-        tracer: LeanTracer,
+        tracer: FastTracer,
         name: str,
         context: SpanContext,
         parent: SpanContext | None,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanContext
     from opentelemetry.trace.status import Status
 
-    from flowspan.telemetry.fast_span import LeanSpan
+    from flowspan.telemetry.fast_span import FastSpan
 
 # One-byte keys of the fields (number << 3 | wire type) of Span; those above 15 take two bytes.
 _TIMES = Struct("<BQBQ")  # start_time_unix_nano = 7, end_time_unix_nano = 8: fixed64
@@ -172,7 +172,7 @@ def _span_attributes(attributes: Mapping[str, Any]) -> bytes:
     return b"".join(parts)
 
 
-def encode_span(span: ReadableSpan | LeanSpan) -> bytes:
+def encode_span(span: ReadableSpan | FastSpan) -> bytes:
     """Encode a span as the field `spans` of ScopeSpans, with its key and length."""
     context, parent = span.context, span.parent
     if context is None:
@@ -207,7 +207,7 @@ def encode_span(span: ReadableSpan | LeanSpan) -> bytes:
     return b"\x12" + _length(len(data)) + data
 
 
-def _append_lists(parts: list[bytes], span: ReadableSpan | LeanSpan) -> None:
+def _append_lists(parts: list[bytes], span: ReadableSpan | FastSpan) -> None:
     """Append the encoded events and links, and the numbers of dropped items."""
     if span.dropped_attributes:
         parts += (b"\x50", _varint(span.dropped_attributes))

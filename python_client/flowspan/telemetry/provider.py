@@ -20,7 +20,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from flowspan.exceptions import ConfigError
 from flowspan.telemetry.endpoint import GRPC, Target, Transport
 from flowspan.telemetry.exporter import ExportingProcessor, limits_of
-from flowspan.telemetry.fast_span import LeanTracer, Processors
+from flowspan.telemetry.fast_span import FastTracer, Processors
 from flowspan.telemetry.run_span import SCOPE_NAME
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ DEFAULT_SERVICE_NAME = "flowspan"
 
 
 class FlowspanProvider(TracerProvider):
-    """The SDK's provider, except that it uses fast spans for runs (see `LeanTracer`)."""
+    """The SDK's provider, except that it uses fast spans for runs (see `FastTracer`)."""
 
     def __init__(self, resource: Resource, processors: Processors) -> None:
         limits = SpanLimits()
@@ -60,7 +60,7 @@ class FlowspanProvider(TracerProvider):
                 instrumenting_module_name, instrumenting_library_version, schema_url, attributes
             )
         scope = InstrumentationScope(SCOPE_NAME, instrumenting_library_version)
-        return LeanTracer(self, self._processors, self._limits, scope)
+        return FastTracer(self, self._processors, self._limits, scope)
 
 
 def install_provider(exporters: str, target: Target, environ: Mapping[str, str]) -> AnyProvider:

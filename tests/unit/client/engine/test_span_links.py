@@ -21,7 +21,7 @@ from flowspan.core import provenance as origins
 from flowspan.core.values.inspection import type_name
 from flowspan.exceptions import UpstreamFailed
 from flowspan.states import Completed
-from flowspan.telemetry.fast_span import LeanTracer, Processors
+from flowspan.telemetry.fast_span import FastTracer, Processors
 from flowspan.telemetry.run_span import SpanTracer
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Spans:
         return links
 
 
-@pytest.fixture(params=["lean", "sdk"])
+@pytest.fixture(params=["fast", "sdk"])
 def spans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Spans:
     """Trace the runs of the test, with flowspan's own provider or another one."""
     processors, limits = Processors(), SpanLimits()
@@ -70,8 +70,8 @@ def spans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sp
     exporter = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer: Any = provider.get_tracer("flowspan")
-    if request.param == "lean":
-        tracer = LeanTracer(provider, processors, limits, InstrumentationScope("flowspan"))
+    if request.param == "fast":
+        tracer = FastTracer(provider, processors, limits, InstrumentationScope("flowspan"))
     monkeypatch.setattr(telemetry, "_tracer", SpanTracer(tracer, environ={}))
     monkeypatch.setattr(telemetry, "_final", True)
     return Spans(exporter)

@@ -40,7 +40,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-from flowspan.telemetry.fast_span import LeanTracer, Processors
+from flowspan.telemetry.fast_span import FastTracer, Processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,7 @@ class Tracing:
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         scope = InstrumentationScope("flowspan", "1")
         self.tracer: trace.Tracer = (
-            LeanTracer(provider, processors, limits, scope)
+            FastTracer(provider, processors, limits, scope)
             if is_fast
             else provider.get_tracer("flowspan", "1")
         )

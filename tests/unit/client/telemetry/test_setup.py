@@ -17,7 +17,7 @@ from flowspan.config import Config
 from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
 from flowspan.telemetry import provider as provider_module
-from flowspan.telemetry.fast_span import LeanTracer
+from flowspan.telemetry.fast_span import FastTracer
 from flowspan.telemetry.setup import decide
 
 if TYPE_CHECKING:
@@ -101,13 +101,13 @@ def test_the_variables_win_over_the_settings(tmp_path: Path, targets: list[Targe
     assert tracer is not None
     assert is_final
     assert [target.url for target in targets] == [ENDPOINT]
-    assert isinstance(tracer._tracer, LeanTracer)
+    assert isinstance(tracer._tracer, FastTracer)
     provider = trace.get_tracer_provider()
     assert provider is tracer._tracer.provider, "the provider must be global, for libraries"
 
     again, _ = decide(settings, silent, environ={})
     assert again is not None
-    assert isinstance(again._tracer, LeanTracer), "the global provider must be flowspan's own"
+    assert isinstance(again._tracer, FastTracer), "the global provider must be flowspan's own"
     assert trace.get_tracer_provider() is provider
 
 
@@ -210,7 +210,7 @@ def test_the_name_of_the_service(
         monkeypatch.setenv(variable, text)
     tracer, _ = decide(config(tmp_path, otlp_endpoint=ENDPOINT), silent)
     assert tracer is not None
-    assert isinstance(tracer._tracer, LeanTracer)
+    assert isinstance(tracer._tracer, FastTracer)
     assert tracer._tracer.provider.resource.attributes["service.name"] == name
 
 

@@ -17,7 +17,7 @@ from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
 from flowspan.core.states import StateType
 from flowspan.exceptions import CancelRun, RunTimeout
-from flowspan.telemetry.fast_span import LeanTracer, Processors
+from flowspan.telemetry.fast_span import FastTracer, Processors
 from flowspan.telemetry.run_span import RunSpan, SpanTracer
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Traced:
     """A tracer with its own provider, and the exported spans."""
 
     def __init__(
-        self, *, is_lean: bool, environ: Mapping[str, str] | None = None, sampler=None
+        self, *, is_fast: bool, environ: Mapping[str, str] | None = None, sampler=None
     ) -> None:
         self.exporter = InMemorySpanExporter()
         processors, limits = Processors(), SpanLimits()
@@ -47,8 +47,8 @@ class Traced:
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         scope = InstrumentationScope("flowspan", "1")
         tracer = (
-            LeanTracer(self.provider, processors, limits, scope)
-            if is_lean
+            FastTracer(self.provider, processors, limits, scope)
+            if is_fast
             else self.provider.get_tracer("flowspan", "1")
         )
         self.tracer = SpanTracer(tracer, environ=environ or {})
@@ -90,15 +90,15 @@ def event_names(span: ReadableSpan) -> list[str]:
     return [event.name for event in span.events]
 
 
-@pytest.fixture(params=[True, False], ids=["lean", "sdk"])
-def is_lean(request: pytest.FixtureRequest) -> bool:
+@pytest.fixture(params=[True, False], ids=["fast", "sdk"])
+def is_fast(request: pytest.FixtureRequest) -> bool:
     """Return True for flowspan's own provider, False for the program's."""
     return request.param
 
 
 @pytest.fixture
-def traced(is_lean: bool) -> Traced:
-    return Traced(is_lean=is_lean)
+def traced(is_fast: bool) -> Traced:
+    return Traced(is_fast=is_fast)
 
 
 def raised(error: BaseException) -> BaseException:
@@ -420,8 +420,8 @@ def test_a_run_that_ends_rolled_back_says_so_itself(traced: Traced) -> None:
     assert event_names(made) == ["flowspan.rolled_back"]
 
 
-def test_an_unsampled_run_has_ids_and_no_span(is_lean: bool) -> None:
-    traced = Traced(is_lean=is_lean, sampler=ALWAYS_OFF)
+def test_an_unsampled_run_has_ids_and_no_span(is_fast: bool) -> None:
+    traced = Traced(is_fast=is_fast, sampler=ALWAYS_OFF)
     span, record = traced.start()
     span.attempt(1, 0)
     token = span.enter()
@@ -442,9 +442,9 @@ def test_a_provider_that_makes_no_spans_costs_the_run_nothing() -> None:
     assert record.traceparent == ""
 
 
-def test_the_environment_of_the_process_is_the_outermost_parent(is_lean: bool) -> None:
+def test_the_environment_of_the_process_is_the_outermost_parent(is_fast: bool) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    traced = Traced(is_lean=is_lean, environ={"TRACEPARENT": parent, "TRACESTATE": "vendor=x"})
+    traced = Traced(is_fast=is_fast, environ={"TRACEPARENT": parent, "TRACESTATE": "vendor=x"})
     span, record = traced.start()
     assert record.parent_span_id == "b7ad6b7169203331"
     assert record.traceparent.split("-")[1] == "0af7651916cd43dd8448eb211c80319c"
@@ -510,11 +510,11 @@ def test_what_user_code_puts_on_the_current_span_is_there(traced: Traced) -> Non
 
 
 def test_user_code_is_held_to_the_limits(
-    is_lean: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    is_fast: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "2")
     monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "100")
-    traced = Traced(is_lean=is_lean)
+    traced = Traced(is_fast=is_fast)
     span, _ = traced.start("fetch")
     token = span.enter()
     for number in range(5):
@@ -529,7 +529,7 @@ def test_user_code_is_held_to_the_limits(
     assert made.attributes["long"] == "x" * 100
 
 
-def test_a_sampler_sees_runs_and_may_add_to_them(is_lean: bool) -> None:
+def test_a_sampler_sees_runs_and_may_add_to_them(is_fast: bool) -> None:
     class Picky(Sampler):
         def should_sample(self, context, trace_id, name, kind=None, attributes=None, links=None):
             if name != "fetch" or attributes["flowspan.run.kind"] != "task":
@@ -541,7 +541,7 @@ def test_a_sampler_sees_runs_and_may_add_to_them(is_lean: bool) -> None:
         def get_description(self) -> str:
             return "picky"
 
-    traced = Traced(is_lean=is_lean, sampler=Picky())
+    traced = Traced(is_fast=is_fast, sampler=Picky())
     span, record = traced.start("fetch")
     span.end(COMPLETED, "Completed", "", None, 1 * S)
     other, _ = traced.start("other")
