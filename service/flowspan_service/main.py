@@ -101,8 +101,7 @@ async def _serve(
         store.on_commit(backend.hub)
         reaper = Reaper(store, backend.clock, backend.live, backend.terms)
         await reaper.reap()  # gives each session a full lease from now on
-        is_shared = backend.about.database != "sqlite"
-        with exporting_spans(config, store, backend.clock, os.environ, is_shared=is_shared):
+        with exporting_spans(config, store, backend.clock, os.environ):
             server = Server(backend)
             addresses = listen(server, config)
             await server.start()
@@ -111,7 +110,7 @@ async def _serve(
             if on_ready is not None:
                 on_ready(addresses)
             try:
-                async with running(_loops(backend, reaper, server, is_shared=is_shared)):
+                async with running(_loops(backend, reaper, server)):
                     await until_stopped(
                         stopped,
                         idle_since_us=backend.idle_since_us,
@@ -137,16 +136,14 @@ def _backend(config: Config, store: Store, readers: ThreadPoolExecutor) -> Backe
     return assemble(config, store, clock, readers=readers, about=about, on_point=on_point)
 
 
-def _loops(
-    backend: Backend, reaper: Reaper, server: Server, *, is_shared: bool
-) -> list[Coroutine[None, None, None]]:
+def _loops(backend: Backend, reaper: Reaper, server: Server) -> list[Coroutine[None, None, None]]:
     work = [
         reaper.run(),
         keep_house(backend.store, backend.clock),
-        finish_unfinished(backend.store, under_way=backend.deleting, is_shared=is_shared),
+        finish_unfinished(backend.store, under_way=backend.deleting),
         watch_open_files(backend.files),
         watch_database(backend.store, server.set_problem),
     ]
-    if is_shared:
+    if backend.store.is_shared:
         work.append(bring_commands(backend.store, backend.live, backend.readers))
     return work

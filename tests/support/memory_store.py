@@ -7,24 +7,23 @@ from concurrent.futures import Future
 from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.support.memory_parts import span_runs
-from tests.support.memory_unit_of_work import MemoryData, MemoryUnitOfWork, tree_of
+from tests.support.memory_unit_of_work import MemoryData, MemoryUnitOfWork, claim_of, tree_of
 
 from flowspan_service.app.ports import Heads, Identity, Unfinished, WriteTimes
 from flowspan_service.app.ports.logs import LogPage, LogQuery
 from flowspan_service.app.ports.pages import Page
-from flowspan_service.app.ports.runs import FoundRuns, RunFilter, RunKey, RunQuery
+from flowspan_service.app.ports.runs import FoundRuns, RunFilter, RunKey, RunQuery, SpanRuns
 from flowspan_service.app.ports.transitions import Changes
 from flowspan_service.domain.flows import Flow, flow_id
 from flowspan_service.domain.runs import Run, RunKind, Transition
 from flowspan_service.domain.sessions import SessionStatus
+from flowspan_service.domain.states import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowspan_service.app.ports import Clock, CommitListener, Operation
     from flowspan_service.app.ports.artifacts import ArtifactQuery, LatestArtifactQuery
-    from flowspan_service.app.ports.transitions import SpanRuns
     from flowspan_service.app.ports.variables import VariableQuery
     from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.claims import LoopClaim
@@ -121,6 +120,21 @@ class MemoryRunReads(_Reads):
         found = [copy(self.data.runs[key]) for key in run_ids if key in self.data.runs]
         return FoundRuns(found, len(run_ids))
 
+    def needing_spans(self, *, after: int, since_us: int, limit: int) -> SpanRuns:
+        found = []
+        for each in self.data.history:
+            run = self.data.runs.get(each.run_id)
+            if each.position <= after or each.commit_us < since_us:
+                continue
+            if run is None or run.position != each.position or not run.state.is_terminal:
+                continue
+            if run.trace and (run.cause == Cause.SESSION_LOST or run.trace.exported_by_service):
+                found.append(copy(run))
+        if len(found) > limit:
+            found = found[:limit]
+            return SpanRuns(found, found[-1].position, has_more=True)
+        return SpanRuns(found, max(after, self._store.position()), has_more=False)
+
 
 class MemoryTransitionReads(_Reads):
     def of_run(self, run_id: str) -> list[Transition]:
@@ -163,10 +177,6 @@ class MemoryTransitionReads(_Reads):
             for each in changes
             if each.run_id in self.data.runs
         }
-
-    def span_runs(self, **query: int) -> SpanRuns:
-        data = self.data
-        return span_runs(data.runs, data.history, newest=self._store.position(), **query)
 
     def commit_time(self, position: int) -> int:
         return next((each.commit_us for each in self.data.history if each.position == position), 0)
@@ -252,8 +262,8 @@ class MemoryArtifactReads(_Reads):
 
 
 class MemoryClaimReads(_Reads):
-    def get(self, name: str) -> LoopClaim | None:
-        return self.data.claims.read(name, self._store.clock.now_us())
+    def get(self, loop: str) -> LoopClaim | None:
+        return claim_of(self.data, loop, self._store.clock.now_us())
 
 
 class MemoryCommandReads(_Reads):
@@ -296,11 +306,13 @@ class MemoryStore:
         self.listeners: list[CommitListener] = []
         self.queued_weight = 0
         self.is_local = True
+        self.is_shared = False
         self.is_spent = False
         self.events_at_once = 1 << 30
         """How many events of a report one transaction takes."""
         self.trouble: str | None = None
         self._lock = threading.RLock()
+        self._commits = 0
         self.identity = Identity("00000000-0000-4000-8000-000000000000", b"key")
         self.artifacts = MemoryArtifactReads(self)
         self.claims = MemoryClaimReads(self)
@@ -335,6 +347,7 @@ class MemoryStore:
         uow.spent = self.is_spent
         answer = operation(uow)
         self.data = data
+        self._commits += 1
         for listener in self.listeners:
             listener(
                 position=self.position(),
@@ -371,6 +384,9 @@ class MemoryStore:
 
     def log_position(self) -> int:
         return len(self.data.logs)
+
+    def generation(self) -> int:
+        return self._commits
 
     def size_bytes(self) -> int:
         return 0

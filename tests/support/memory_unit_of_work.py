@@ -5,9 +5,8 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING
 
-from tests.support.memory_parts import MemoryClaims
-
 from flowspan_service.app.ports.pages import Page
+from flowspan_service.domain.claims import LoopClaim
 from flowspan_service.domain.leases import StoredSign
 from flowspan_service.domain.runs import Run, Transition
 from flowspan_service.domain.sessions import Session, SessionStatus
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports.deletions import Place
     from flowspan_service.domain.artifacts import Artifact
-    from flowspan_service.domain.claims import LoopClaim
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.logs import LogEntry
     from flowspan_service.domain.variables import Variable
@@ -36,7 +34,8 @@ class MemoryData:
         self.artifacts: dict[str, Artifact] = {}
         self.variables: dict[str, Variable] = {}
         self.commands: dict[tuple[str, int], Command] = {}
-        self.claims = MemoryClaims()
+        self.claims: dict[str, tuple[LoopClaim, int]] = {}
+        """With the ends of their leases."""
 
 
 class MemoryBudget:
@@ -138,6 +137,14 @@ class MemorySessionWrites(_Rows):
         return len(ended)
 
 
+class MemoryClaimWrites(_Rows):
+    def get(self, loop: str) -> LoopClaim | None:
+        return claim_of(self.data, loop, self.uow.now_us)
+
+    def save(self, claim: LoopClaim) -> None:
+        self.data.claims[claim.loop] = copy(claim), self.uow.now_us + claim.left_us
+
+
 class MemoryCommandWrites(_Rows):
     def add(self, command: Command) -> None:
         self.data.commands.setdefault((command.run_id, command.number), command)
@@ -151,14 +158,6 @@ class MemoryCommandWrites(_Rows):
         for each in self.data.commands.values():
             if each.run_id == run_id and each.done_us is None:
                 each.session_id = session_id
-
-
-class MemoryClaimWrites(_Rows):
-    def get(self, name: str) -> LoopClaim | None:
-        return self.data.claims.read(name, self.uow.now_us)
-
-    def save(self, claim: LoopClaim) -> None:
-        self.data.claims.save(claim, self.uow.now_us)
 
 
 class MemoryDeletionWrites(_Rows):
@@ -261,6 +260,14 @@ class MemoryUnitOfWork:
 
     def is_spent(self) -> bool:
         return self.spent
+
+
+def claim_of(data: MemoryData, loop: str, now_us: int) -> LoopClaim | None:
+    """The claim of a loop at that time."""
+    if loop not in data.claims:
+        return None
+    claim, until_us = data.claims[loop]
+    return LoopClaim(loop, claim.holder, until_us - now_us, claim.position)
 
 
 def tree_of(data: MemoryData, run_id: str) -> list[Run]:

@@ -1,4 +1,4 @@
-"""Operations on the claims of loops; see docs/decisions/replicas.md."""
+"""Claims of loops: take, renew, release; docs/decisions/replicas.md gives the reasons."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
 
 
 class TakeClaim:
-    """Take the claim of a loop, or begin its lease anew."""
+    """Take the claim of a loop, or renew its lease."""
 
-    __slots__ = ("begin_at", "holder", "lease_us", "name", "rewind_to", "run_ids", "weight")
+    __slots__ = ("begin_at", "holder", "lease_us", "loop", "rewind_to", "run_ids", "weight")
 
     def __init__(
         self,
-        name: str,
+        loop: str,
         *,
         holder: str,
         lease_us: int,
         begin_at: int = 0,
         rewind_to: int | None = None,
     ) -> None:
-        """Prepare the operation.
+        """Take the arguments.
 
         Args:
-            name: The loop.
+            loop: The name of the loop.
             holder: The process that takes the claim.
-            lease_us: How long others leave the loop to it.
-            begin_at: The position of a loop that was never begun.
-            rewind_to: A position that the loop must not be beyond.
+            lease_us: The lease, after which other processes may take the claim.
+            begin_at: The position of a loop that no process has claimed before.
+            rewind_to: The maximum position of the loop; a later one is set back to it.
         """
-        self.name = name
+        self.loop = loop
         self.holder = holder
         self.lease_us = lease_us
         self.begin_at = begin_at
@@ -44,8 +44,8 @@ class TakeClaim:
         self.weight = 1
 
     def __call__(self, uow: UnitOfWork) -> LoopClaim | None:
-        """Return the claim; None if another process has it."""
-        claim = uow.claims.get(self.name) or LoopClaim(self.name)
+        """Return the claim; None if another process holds it."""
+        claim = uow.claims.get(self.loop) or LoopClaim(self.loop)
         if not claim.is_free_for(self.holder):
             return None
         claim.holder, claim.left_us = self.holder, self.lease_us
@@ -56,22 +56,22 @@ class TakeClaim:
 
 
 class MoveClaim:
-    """Store how far a loop has come; keep its claim or give it back."""
+    """Store the progress of a loop, and renew or release its claim."""
 
-    __slots__ = ("holder", "lease_us", "name", "position", "run_ids", "weight")
+    __slots__ = ("holder", "lease_us", "loop", "position", "run_ids", "weight")
 
     def __init__(
-        self, name: str, *, holder: str, position: int | None, lease_us: int | None
+        self, loop: str, *, holder: str, position: int | None, lease_us: int | None
     ) -> None:
-        """Prepare the operation.
+        """Take the arguments.
 
         Args:
-            name: The loop.
-            holder: The process that has the claim.
-            position: The position up to which the work is done; None leaves it.
-            lease_us: The new lease; None gives the claim back.
+            loop: The name of the loop.
+            holder: The process that holds the claim.
+            position: The position up to which the work is done; None for no progress.
+            lease_us: The new lease; None releases the claim.
         """
-        self.name = name
+        self.loop = loop
         self.holder = holder
         self.position = position
         self.lease_us = lease_us
@@ -79,8 +79,8 @@ class MoveClaim:
         self.weight = 1
 
     def __call__(self, uow: UnitOfWork) -> bool:
-        """Return False, and change nothing, if another process took the claim meanwhile."""
-        claim = uow.claims.get(self.name)
+        """Return True if the process still holds the claim; otherwise change nothing."""
+        claim = uow.claims.get(self.loop)
         if claim is None or claim.holder != self.holder:
             return False
         if self.position is not None:

@@ -1,4 +1,4 @@
-"""Claims on loops that one service process at a time works on."""
+"""Claims: the right of one service process at a time to do the work of a loop."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class LoopClaim:
-    """The row of a loop: the process that works on it, and how far the loop has come."""
+    """The claim of a loop: its holder, and the progress of the loop."""
 
-    name: str
+    loop: str
+    """The name of the loop."""
     holder: str = ""
-    """The process that has the claim; empty if it is free."""
+    """The process that holds the claim; empty if it is free."""
     left_us: int = 0
-    """The rest of the holder's lease, by the database's clock; it has lapsed at 0 and below."""
+    """The rest of the holder's lease, by the database's clock; the lease has expired at 0 or less.
+    """
     position: int | None = None
-    """The position up to which the work is done; None if it was never begun."""
+    """The position up to which the work is done; None before the first claim."""
 
     def is_free_for(self, holder: str) -> bool:
         """Return True if that process may take the claim."""

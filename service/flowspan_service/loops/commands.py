@@ -1,7 +1,7 @@
-"""Brings commands of other service processes to the sessions that are connected to this one.
+"""Delivery of commands from other service processes to sessions that are connected to this one.
 
-Each process does this for its own connections; there is nothing to claim. A look at a database in
-which nothing was committed since the last one reads a single row.
+It needs no claim: each process serves its own connections. If nothing was committed since the last
+look, a look reads a single row.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ async def bring_commands(
 async def bring_new_commands(
     store: Store, live: Connections, readers: Executor, *, since: int
 ) -> int:
-    """Bring the commands that were given after a commit to the sessions that are connected.
+    """Bring commands that came after a commit to the connected sessions.
 
     Args:
         store: The store.
         live: The sessions that are connected to this process.
-        readers: Threads to read the store.
-        since: The commit; what this function returned before.
+        readers: Threads for reads.
+        since: The number of the commit, as the call before returned it; -1 at first.
 
     Returns:
-        The newest commit that was looked at.
+        The number of the newest commit that the call has seen.
 
     Raises:
         ServiceError: The store cannot be read.
     """
     loop = asyncio.get_running_loop()
-    # First the commit, then the connections: a session that connects later reads its own commands
+    # First the commit, then the connections: a session that connects in between reads its commands
     # when it connects.
     newest = await loop.run_in_executor(readers, store.generation)
     connected = [connection.session_id for connection in live]

@@ -1,7 +1,7 @@
-"""The claim of this process on a loop that one process at a time works on.
+"""The claim of this process on a loop whose work one process at a time does.
 
 The claim is a row (see docs/decisions/replicas.md). Its holder writes the loop's progress into it,
-and with each write its lease begins anew. The row of a process that died is free after the lease.
+and each write renews the lease. When a holder dies, the claim is free after the lease.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ if TYPE_CHECKING:
 
 LEASE_S = 10.0
 SOLE_HOLDER = "the only process"
-"""The holder where no other process can have the database, so that a predecessor's lease is its
-own."""
+"""The holder if no other process can use the database: it takes over its predecessor's lease."""
 
 
 def holder_name(*, process_id: int, is_shared: bool) -> str:
     """Return the name of this process as a holder of claims.
 
     Args:
-        process_id: Its process id, for people.
+        process_id: The id of this process, for people who read the row.
         is_shared: True if other service processes may use the same database.
     """
     if not is_shared:
@@ -35,37 +34,41 @@ def holder_name(*, process_id: int, is_shared: bool) -> str:
 
 
 class HeldClaim:
-    """A loop's claim, for the thread of the loop: its methods wait for the store.
+    """The claim of a loop, for the thread of the loop: its methods block.
 
     Args:
         store: The store.
-        name: The loop.
-        holder: This process.
-        lease_s: How long others leave the loop to a holder that is silent.
+        loop: The name of the loop.
+        holder: The name of this process.
+        lease_s: The lease, after which other processes may take the claim of a silent holder.
     """
 
-    def __init__(self, store: Store, name: str, *, holder: str, lease_s: float = LEASE_S) -> None:
+    def __init__(self, store: Store, loop: str, *, holder: str, lease_s: float = LEASE_S) -> None:
         self._store = store
-        self._name = name
+        self._loop = loop
         self._holder = holder
         self._lease_us = round(lease_s * 1e6)
 
     def look(self) -> LoopClaim | None:
-        """Return the row; None if it does not exist yet."""
-        return self._store.claims.get(self._name)
+        """Return the claim; None if no process ever took it."""
+        return self._store.claims.get(self._loop)
 
     def is_free(self, claim: LoopClaim) -> bool:
         """Return True if this process may take the claim."""
         return claim.is_free_for(self._holder)
 
     def take(self, *, begin_at: int, rewind_to: int | None = None) -> LoopClaim | None:
-        """Take the claim; return None if another process has it. For the arguments see TakeClaim.
+        """Take the claim; return None if another process holds it.
+
+        Args:
+            begin_at: The position of a loop that no process has claimed before.
+            rewind_to: The maximum position of the loop; a later one is set back to it.
 
         Raises:
             ServiceError: The store cannot write.
         """
         operation = TakeClaim(
-            self._name,
+            self._loop,
             holder=self._holder,
             lease_us=self._lease_us,
             begin_at=begin_at,
@@ -74,15 +77,15 @@ class HeldClaim:
         return self._store.submit(operation).result()
 
     def move(self, position: int | None, *, keep: bool) -> bool:
-        """Store the progress of the loop; return False if another process took the claim meanwhile.
+        """Store the progress of the loop; return True if this process still holds the claim.
 
         Args:
-            position: How far the loop has come; None if no further than before.
-            keep: True to keep the claim, False to give it back.
+            position: The position up to which the work is done; None for no progress.
+            keep: True to renew the lease, False to release the claim.
 
         Raises:
             ServiceError: The store cannot write.
         """
         lease_us = self._lease_us if keep else None
-        operation = MoveClaim(self._name, holder=self._holder, position=position, lease_us=lease_us)
+        operation = MoveClaim(self._loop, holder=self._holder, position=position, lease_us=lease_us)
         return self._store.submit(operation).result()

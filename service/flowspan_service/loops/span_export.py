@@ -16,16 +16,15 @@ _ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES
 
 @contextlib.contextmanager
 def exporting_spans(
-    config: Config, store: Store, clock: Clock, environ: Mapping[str, str], *, is_shared: bool
+    config: Config, store: Store, clock: Clock, environ: Mapping[str, str]
 ) -> Iterator[None]:
     """Export spans during the block; no-op without an endpoint.
 
     Args:
-        config: Names the endpoint, and the folder that keeps the position of the export.
+        config: Names the endpoint, and the folder where an earlier version left its position.
         store: The store.
         clock: The time.
         environ: The environment, whose standard variables may name an endpoint, too.
-        is_shared: True if other service processes may use the same database.
     """
     if not config.otlp_endpoint and not any(environ.get(name) for name in _ENDPOINT_VARIABLES):
         yield
@@ -34,12 +33,7 @@ def exporting_spans(
     from flowspan_service.loops.spans import span_exporter  # noqa: PLC0415 - start-up cost
 
     exporter = span_exporter(
-        store,
-        clock,
-        endpoint=config.otlp_endpoint or None,
-        home=config.home,
-        environ=environ,
-        is_shared=is_shared,
+        store, clock, endpoint=config.otlp_endpoint or None, home=config.home, environ=environ
     )
     if exporter is None:
         yield

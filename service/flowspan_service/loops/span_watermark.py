@@ -1,4 +1,4 @@
-"""The file in which earlier versions kept the position up to which spans were exported."""
+"""The file in which earlier versions stored the position up to which spans were exported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class OldWatermark:
-    """The position that an earlier version left in its home. Now a row holds it, for all processes.
+    """The position that an earlier version left in its home. Now a row stores it for all processes.
 
     Args:
         path: The file; None if there is no home.

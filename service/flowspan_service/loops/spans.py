@@ -1,11 +1,10 @@
-"""The exporter of spans for crashed runs, and for clients that have no SDK.
+"""The exporter of spans for crashed runs, and for clients without an OpenTelemetry SDK.
 
-Each span is exported at least once, whichever service process dies. The row of the loop's claim
-holds the position up to which spans were exported, of all processes over the same database; it
-moves only after the export has succeeded. One process at a time exports: it takes the claim, reads
-the runs that ended after the position, sends their spans, stores the new position, and gives the
-claim back. If it dies meanwhile, another process continues from the row after the lease. Exported
-twice, a span is the same.
+Each span is exported at least once, whichever service process dies. The claim of the loop stores
+the position up to which the spans of all processes over the database were exported. One process at
+a time exports: it takes the claim, reads the runs that ended after the position, sends their spans,
+stores the new position, and releases the claim. If it dies before it stored the position, another
+process continues from the stored one after the lease. A span that is exported twice is identical.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from flowspan_service.app.ports import Clock, Heads, Store
-    from flowspan_service.app.ports.transitions import SpanRuns
+    from flowspan_service.app.ports.runs import SpanRuns
     from flowspan_service.domain.runs import Run
 
 log = structlog.get_logger("flowspan.spans")
@@ -40,37 +39,37 @@ log = structlog.get_logger("flowspan.spans")
 LOOP = "spans"
 """The name of the claim."""
 DEFAULT_SERVICE_NAME = "flowspan"
-"""The same as that of the client's own spans."""
+"""The service name of the client's own spans, too."""
 WATERMARK_FILE = "spans-exported"
 
 PAGE = 500
-"""Runs that are read, exported and accounted for together."""
+"""The maximum number of runs between two writes of the position."""
 MOVE_AFTER = 20_000
-"""Positions without a span after which the row is moved all the same."""
+"""The number of positions without a span after which the position is stored all the same."""
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 30.0
 RETRY_S = 0.5
-"""The pause while another process has the claim."""
+"""The pause while another process holds the claim."""
 LOOK_INTERVAL_S = 10.0
-"""The interval of the look for spans that a dead process left."""
+"""The interval between looks for spans that a dead process left."""
 CLOSE_TIMEOUT_S = 2.0
 MAX_LOOK_BACK = 1_000_000
-"""Positions that a service looks back at most: a database may be used for long without exporter."""
+"""The maximum look-back in positions: a database may be used for long without an exporter."""
 UNKNOWN_LOOK_BACK = 10_000
-"""Positions that the first service with an exporter looks back …"""
+"""The look-back of the first service with an exporter, in positions …"""
 UNKNOWN_LOOK_BACK_US = 600_000_000
-"""… and how long, in microseconds."""
+"""… and in microseconds; the shorter one counts."""
 
 
 class Sink(Protocol):
-    """Takes spans; an exporter of OpenTelemetry's."""
+    """A receiver of spans, such as an exporter of OpenTelemetry."""
 
     def export(self, spans: Sequence[ReadableSpan], /) -> SpanExportResult:
         """Send the spans; may block for seconds."""
         ...
 
     def shutdown(self) -> None:
-        """End the sink; an export that is under way gives up."""
+        """Close the sink, and abort an export in flight."""
         ...
 
 
@@ -78,23 +77,23 @@ class _Outcome(Enum):
     """The result of a look for spans to export."""
 
     DONE = "nothing is left"
-    HELD = "another process has the claim"
+    HELD = "another process holds the claim"
     FAILED = "the receiver did not take the spans"
 
 
 class _Quiet(NamedTuple):
-    """A stretch of positions that needs no spans, as far as this process knows."""
+    """A range of positions that this process knows to need no span."""
 
     after: int
     upto: int
 
     def skip(self, position: int) -> int:
-        """Return the end of the stretch for a position in it, and other positions as they are."""
+        """Return the end of the range for a position in it, and any other position unchanged."""
         return self.upto if self.after <= position < self.upto else position
 
 
 class SpanExporter:
-    """A listener to the store's commits, with a thread that exports.
+    """A commit listener with a thread that exports.
 
     Args:
         store: The store.
@@ -102,8 +101,8 @@ class SpanExporter:
         sink: The receiver of the spans.
         resource: The resource that the spans name.
         holder: The name of this process in the claim.
-        is_shared: True if other service processes may use the same database. Without them, an idle
-            exporter does nothing at all.
+        is_shared: True if other service processes may use the same database. An exporter that is
+            alone sleeps until a commit needs it.
         old_watermark: The position that an earlier version left.
     """
 
@@ -126,11 +125,11 @@ class SpanExporter:
         self._is_shared = is_shared
         self._old_watermark = old_watermark
         self._since_us = 0
-        """The first look skips runs that ended before this time."""
+        """The time before which the first look skips runs."""
         self._wanted = 0
         """The position of the last own commit that needs a span."""
         self._done = 0
-        """The position of the row, as last seen."""
+        """The stored position, as last seen."""
         self._quiet = _Quiet(0, 0)
         self._failures = 0
         self._stop = threading.Event()
@@ -161,7 +160,7 @@ class SpanExporter:
         quiet = self._quiet
         if quiet.upto == before.position:
             self._quiet = _Quiet(quiet.after, position)
-        elif quiet.upto <= self._done:  # the row has passed it
+        elif quiet.upto <= self._done:  # the stored position is past it
             self._quiet = _Quiet(before.position, position)
         if position - self._done >= MOVE_AFTER:
             self._wake.set()
@@ -176,7 +175,7 @@ class SpanExporter:
             self._wake.clear()
 
     def _repeat(self, step: Callable[[], _Outcome]) -> None:
-        """Do a step until it is done, with pauses."""
+        """Repeat a step until its outcome is DONE, with pauses."""
         pause_s = FIRST_PAUSE_S
         while not self._stop.is_set():
             try:
@@ -195,19 +194,18 @@ class SpanExporter:
             pause_s = min(pause_s * 2, MAX_PAUSE_S)
 
     def _begin(self) -> _Outcome:
-        """Create the row if it is missing, and take over the position of an earlier version."""
-        row, head = self._claim.look(), self._store.position()
+        """Create the claim if it is missing, and take over the position of an earlier version."""
+        claim, head = self._claim.look(), self._store.position()
         left = self._old_watermark.load()
         if left is not None and left > head:
             left = None  # it belongs to another database
-        if row is None or left is not None:
+        if claim is None or left is not None:
             begin_at = max(0, head - UNKNOWN_LOOK_BACK)
-            if row is None and left is None:
+            if claim is None and left is None:
                 self._since_us = self._clock.now_us() - UNKNOWN_LOOK_BACK_US
-            elif row is None:
+            elif claim is None:
                 begin_at = head
-            row = self._claim.take(begin_at=begin_at, rewind_to=left)
-            if row is None:
+            if self._claim.take(begin_at=begin_at, rewind_to=left) is None:
                 return _Outcome.HELD
             self._claim.move(None, keep=False)
             self._wanted = max(self._wanted, head)
@@ -223,12 +221,12 @@ class SpanExporter:
             log.warning("spans_old_watermark_not_removed", error=str(error))
 
     def _look(self) -> _Outcome:
-        """Export the spans that are due. Claim the loop only if its row must be written."""
-        row = self._claim.look()
-        if row is not None and not self._claim.is_free(row):
+        """Export the spans that are due. Take the claim only if the position must be stored."""
+        claim = self._claim.look()
+        if claim is not None and not self._claim.is_free(claim):
             return _Outcome.HELD
-        if row is not None and row.position is not None:
-            self._done = row.position
+        if claim is not None and claim.position is not None:
+            self._done = claim.position
         if self._wanted <= self._done:
             page = self._page(self._done)
             passed = page.looked_at - self._done
@@ -260,10 +258,10 @@ class SpanExporter:
 
     def _page(self, done: int) -> SpanRuns:
         after = self._quiet.skip(done)
-        return self._store.transitions.span_runs(after=after, since_us=self._since_us, limit=PAGE)
+        return self._store.runs.needing_spans(after=after, since_us=self._since_us, limit=PAGE)
 
     def _export(self, runs: Iterable[Run]) -> bool:
-        """Send the spans of the runs; return False if the receiver did not take them."""
+        """Send the spans of the runs; return True if the receiver took them."""
         spans = [span for run in runs if needs_span(run) and (span := self._span_of(run))]
         if not spans:
             return True
@@ -292,22 +290,20 @@ def span_exporter(
     endpoint: str | None,
     home: Path | None,
     environ: Mapping[str, str],
-    is_shared: bool = False,
 ) -> SpanExporter | None:
-    """Return the exporter, if the destination of spans is known.
+    """Return the exporter of spans, if their destination is configured.
 
     Args:
         store: The store.
         clock: The time.
         endpoint: An OTLP/gRPC endpoint (``--otlp-endpoint``). Without it, the standard
             OTEL_EXPORTER_OTLP_* variables say where; with it, they still say how (headers, TLS).
-        home: The service's folder, where an earlier version may have left its position; None if
-            it keeps no home.
+        home: The service's folder, where an earlier version may have left its position; None
+            without one.
         environ: The environment.
-        is_shared: True if other service processes may use the same database.
 
     Returns:
-        The exporter, not started; None if nothing says where spans go.
+        The exporter, not started; None if no destination is configured.
     """
     named = (
         environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -325,8 +321,8 @@ def span_exporter(
         clock,
         sink=OTLPSpanExporter(endpoint=endpoint or None),
         resource=_resource(),
-        holder=holder_name(process_id=os.getpid(), is_shared=is_shared),
-        is_shared=is_shared,
+        holder=holder_name(process_id=os.getpid(), is_shared=store.is_shared),
+        is_shared=store.is_shared,
         old_watermark=OldWatermark(home / WATERMARK_FILE if home is not None else None),
     )
 

@@ -1,4 +1,4 @@
-"""Finishes what takes several transactions and was left by a service that died in the middle."""
+"""Completion of work in several transactions that a service process left when it died."""
 
 from __future__ import annotations
 
@@ -22,23 +22,20 @@ INTERVAL_S = 10.0
 
 
 async def finish_unfinished(
-    store: Store,
-    *,
-    under_way: Container[str] = (),
-    is_shared: bool = False,
-    interval_s: float = INTERVAL_S,
+    store: Store, *, under_way: Container[str] = (), interval_s: float = INTERVAL_S
 ) -> None:
     """Look at once, and then every interval, until the task is cancelled.
 
+    If other service processes may use the same database, a call of one of them may be doing a
+    deletion. Then only a deletion without progress since the last look is finished. No claim is
+    needed: what one process has finished, the others do not find.
+
     Args:
         store: The store.
-        under_way: The deletions to leave alone: a call of this process does them and counts.
-        is_shared: True if other service processes may use the same database. A deletion is then
-            finished only if it has stood still from one look to the next, as a call of another
-            process may be at it. No claim is needed: what two processes finish is finished once.
-        interval_s: From the end of one look to the next.
+        under_way: The deletions to skip: a call of this process is doing and counting them.
+        interval_s: The pause between looks.
     """
-    seen: dict[str, int] | None = {} if is_shared else None
+    seen: dict[str, int] | None = {} if store.is_shared else None
     while True:
         try:
             seen = await finish(store, under_way=under_way, seen=seen)
@@ -50,16 +47,16 @@ async def finish_unfinished(
 async def finish(
     store: Store, *, under_way: Container[str] = (), seen: Mapping[str, int] | None = None
 ) -> dict[str, int] | None:
-    """Finish the deletions that were begun, and crash what sessions that ended have left open.
+    """Finish the deletions that began, and crash the open runs of sessions that ended.
 
     Args:
         store: The store.
-        under_way: The deletions to leave alone.
-        seen: The progress of deletions at the last look; one that has moved since then is left
-            alone. None finishes all.
+        under_way: The deletions to skip.
+        seen: The progress of deletions at the last look; a deletion that is new or has progressed
+            since then is skipped. None finishes all.
 
     Returns:
-        The progress of deletions now; None if `seen` was.
+        The progress of deletions now; None if `seen` is None.
     """
     begun = await asyncio.to_thread(store.deletions.begun)
     for run_id, pieces in begun.items():

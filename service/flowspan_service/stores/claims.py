@@ -1,4 +1,7 @@
-"""The claims of loops, as rows. The clock of their leases is the database's."""
+"""Claims of loops: table, reads, and writes in a unit of work.
+
+Leases end by the database's clock, which all service processes share.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,9 @@ loop_claim = Table(
     Column("position", BigInteger),
     sqlite_with_rowid=False,
 )
-"""The loops that one service process at a time works on: the process (empty if the claim is free),
-the end of its lease by the database's clock, and the progress of the loop."""
+"""The loops whose work one service process at a time does: the process (empty if the claim is
+free), the end of its lease by the database's clock, and the progress of the loop.
+"""
 
 _NOW_US = {
     "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
@@ -34,16 +38,26 @@ _NOW_US = {
 """The database's clock, in microseconds since 1970 UTC."""
 
 
+def _read(connection: Connection, loop: str) -> LoopClaim | None:
+    now_us = _NOW_US[connection.dialect.name]
+    statement = text(
+        f"SELECT name, holder, until_us - {now_us}, position FROM loop_claim"  # noqa: S608 - no values in it
+        " WHERE name = :name"
+    )
+    row = connection.execute(statement, {"name": loop}).first()
+    return None if row is None else LoopClaim(*row)
+
+
 class ClaimReads:
     """Implementation of app.ports.claims.ClaimReads."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
 
-    def get(self, name: str) -> LoopClaim | None:
-        """Return the claim of a loop; None if it was never taken."""
+    def get(self, loop: str) -> LoopClaim | None:
+        """Return the claim of a loop; None if no process ever took it."""
         with self._reading.connection() as connection:
-            return read_claim(connection, name)
+            return _read(connection, loop)
 
 
 class ClaimWrites:
@@ -52,40 +66,24 @@ class ClaimWrites:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
 
-    def get(self, name: str) -> LoopClaim | None:
-        """Return the claim of a loop; None if it was never taken."""
-        return read_claim(self._tx.connection, name)
+    def get(self, loop: str) -> LoopClaim | None:
+        """Return the claim of a loop; None if no process ever took it."""
+        return _read(self._tx.connection, loop)
 
     def save(self, claim: LoopClaim) -> None:
-        """Write the claim of a loop. Its lease ends `left_us` from now."""
+        """Store a claim. Its lease ends `left_us` from now, by the database's clock."""
         self._tx.changes += 1
-        write_claim(self._tx.connection, claim)
-
-
-def read_claim(connection: Connection, name: str) -> LoopClaim | None:
-    """Return the claim of a loop; None if it was never taken."""
-    now_us = _NOW_US[connection.dialect.name]
-    statement = text(
-        f"SELECT name, holder, until_us - {now_us}, position FROM loop_claim"  # noqa: S608 - constants
-        " WHERE name = :name"
-    )
-    row = connection.execute(statement, {"name": name}).first()
-    return None if row is None else LoopClaim(*row)
-
-
-def write_claim(connection: Connection, claim: LoopClaim) -> None:
-    """Write the claim of a loop; its lease ends `left_us` from now."""
-    now_us = _NOW_US[connection.dialect.name]
-    statement = text(
-        "INSERT INTO loop_claim (name, holder, until_us, position)"  # noqa: S608 - constants
-        f" VALUES (:name, :holder, :left_us + {now_us}, :position)"
-        " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder,"
-        " until_us = excluded.until_us, position = excluded.position"
-    )
-    values = {
-        "name": claim.name,
-        "holder": claim.holder,
-        "left_us": claim.left_us,
-        "position": claim.position,
-    }
-    connection.execute(statement, values)
+        now_us = _NOW_US[self._tx.connection.dialect.name]
+        statement = text(
+            "INSERT INTO loop_claim (name, holder, until_us, position)"  # noqa: S608 - no values in it
+            f" VALUES (:name, :holder, :left_us + {now_us}, :position)"
+            " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder,"
+            " until_us = excluded.until_us, position = excluded.position"
+        )
+        values = {
+            "name": claim.loop,
+            "holder": claim.holder,
+            "left_us": claim.left_us,
+            "position": claim.position,
+        }
+        self._tx.connection.execute(statement, values)

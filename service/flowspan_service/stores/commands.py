@@ -53,8 +53,9 @@ command = Table(
     sqlite_with_rowid=False,
 )
 """The commands to sessions; see domain.commands. `generation` is the number of the commit (see
-`schema.head`) in which the session got the command, so that a process finds new commands. An older
-version leaves it 0."""
+`head`) in which the session got the command, so that a process finds the commands since its last
+look. An older version leaves it 0.
+"""
 Index(
     "command_open",
     command.c.session_id,
@@ -116,7 +117,7 @@ class CommandReads:
     def sessions_with_open(self, session_ids: Sequence[str], *, since: int = -1) -> list[str]:
         """Return the sessions among these that have open commands."""
         column, generation = command.c.session_id, command.c.generation
-        # Commands of an older version over the same database always count.
+        # During an upgrade, an older version writes 0. Its commands always count.
         is_new = or_(generation > since, generation == 0)
         with self._reading.connection() as connection:
             return [
@@ -134,6 +135,7 @@ class CommandWrites(Buffered):
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self._generation = tx.head.generation + 1
+        """The number of the transaction's commit."""
         self._new: dict[tuple[str, int], Command] = {}
         self._done: dict[str, None] = {}
         self._moved: dict[str, str] = {}

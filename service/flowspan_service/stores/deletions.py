@@ -87,7 +87,7 @@ deletion = Table(
 """Trees whose deletion began and takes several transactions: any service process that finds one
 finishes it. `history_position` is the newest remaining transition of a run that is gone already,
 for a history too long for one transaction (0: none). `pieces` counts the pieces done: it shows
-other processes that one works on the deletion.
+other processes that one is working on the deletion.
 """
 
 
@@ -124,7 +124,7 @@ class DeletionReads:
         self._reading = reading
 
     def begun(self) -> dict[str, int]:
-        """Return the runs whose deletion began and is not finished."""
+        """Return the runs whose deletion began and is not finished, with the pieces done."""
         with self._reading.connection() as connection:
             rows = connection.execute(select(deletion.c.run_id, deletion.c.pieces))
             return {row.run_id: row.pieces for row in rows}
@@ -264,15 +264,8 @@ class DeletionWrites:
                 self._deleted.add(doomed.id)
         return len(gone)
 
-    def _note_progress(self, begun: str) -> None:
-        """Show other service processes that this one works on the deletion."""
-        progress = {"pieces": deletion.c.pieces + 1}
-        self._tx.connection.execute(
-            update(deletion).where(deletion.c.run_id == begun).values(progress)
-        )
-
     def _delete_some(self, path: list[str]) -> list[_Doomed]:
-        self._note_progress(path[0])
+        self._count_piece(path[0])
         if self._delete_history(path[0]):
             return []
         children = self._children(path[-1])
@@ -284,6 +277,13 @@ class DeletionWrites:
             return self._delete(leaves, begun=path[0])
         path.append(min(inner))
         return []
+
+    def _count_piece(self, begun: str) -> None:
+        """Show other service processes that this one is working on the deletion."""
+        values = {"pieces": deletion.c.pieces + 1}
+        self._tx.connection.execute(
+            update(deletion).where(deletion.c.run_id == begun).values(values)
+        )
 
     def _delete_last(self, path: list[str]) -> list[_Doomed]:
         """Delete the run at the end of the path, which has no children."""

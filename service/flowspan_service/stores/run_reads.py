@@ -4,28 +4,57 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, null, or_, select
 
 from flowspan_service.app.ports.pages import Page
-from flowspan_service.app.ports.runs import FoundRuns, RunFilter, RunQuery
+from flowspan_service.app.ports.runs import FoundRuns, RunFilter, RunQuery, SpanRuns
 from flowspan_service.domain.runs import RunKind
+from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.stores import trees
 from flowspan_service.stores.engine.bounds import bounded
 from flowspan_service.stores.engine.bulk import chunks
 from flowspan_service.stores.engine.reading import ROWS_BUFFERED, streaming
 from flowspan_service.stores.run_lists import KEY_COLUMNS, count_statement, page_statement
-from flowspan_service.stores.runs import run_bytes, run_of
+from flowspan_service.stores.runs import run, run_bytes, run_of
+from flowspan_service.stores.schema import head
+from flowspan_service.stores.transitions import SCAN_LIMIT, transition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
     from flowspan_service.app.ports.runs import RunKey
     from flowspan_service.domain.runs import Run
     from flowspan_service.stores.engine.reading import Reading
+
+_FIRST_TERMINAL = int(StateType.COMPLETED)
+_PAYLOADS = {"parameters_encoding", "parameters", "state_failure", "state_result"}
+"""Columns that no span shows. They may be large."""
+_SPAN_COLUMNS = [null().label(each.name) if each.name in _PAYLOADS else each for each in run.c]
+
+
+def _span_runs_statement(after: int, upto: int, *, since_us: int, limit: int) -> Select[Any]:
+    """Return the runs that ended between two positions and whose spans the service exports.
+
+    A run that has left its terminal state since then is not among them.
+    """
+    ended = and_(transition.c.run_id == run.c.id, transition.c.position == run.c.position)
+    return (
+        select(*_SPAN_COLUMNS)
+        .join(transition, ended)
+        .where(transition.c.position > after, transition.c.position <= upto)
+        .where(transition.c.state_type >= _FIRST_TERMINAL, transition.c.commit_us >= since_us)
+        .where(
+            run.c.traceparent.is_not(None),
+            or_(transition.c.cause == int(Cause.SESSION_LOST), run.c.exported_by_service.is_(True)),
+        )
+        .order_by(transition.c.position)
+        .limit(limit)
+    )
 
 
 class RunReads:
@@ -129,3 +158,15 @@ class RunReads:
                 if size > limit_bytes:
                     break
         return FoundRuns(found, asked)
+
+    def needing_spans(self, *, after: int, since_us: int, limit: int) -> SpanRuns:
+        """Return runs whose spans the service exports, by the position of their end."""
+        with self._reading.connection() as connection:
+            newest = int(connection.execute(select(head.c.position)).scalar_one())
+            upto = min(newest, after + SCAN_LIMIT)
+            statement = _span_runs_statement(after, upto, since_us=since_us, limit=limit + 1)
+            runs = [run_of(row) for row in connection.execute(statement)]
+        if len(runs) > limit:
+            runs = runs[:limit]
+            upto = runs[-1].position
+        return SpanRuns(runs, max(after, upto), has_more=upto < newest)

@@ -72,6 +72,11 @@ class SqlStore:
         return self._dialect.is_local
 
     @property
+    def is_shared(self) -> bool:
+        """True if other service processes may use the same database."""
+        return self._dialect.is_shared
+
+    @property
     def gone(self) -> str | None:
         """The reason why the opened database is gone; None if it is there."""
         return self._dialect.gone
@@ -100,7 +105,7 @@ class SqlStore:
             return Heads(*connection.execute(select(head.c.position, head.c.log_position)).one())
 
     def generation(self) -> int:
-        """Return the number of commits of all processes."""
+        """Return the number of commits, of all service processes over the database."""
         with self._reading.connection() as connection:
             return int(connection.execute(select(head.c.generation)).scalar_one())
 

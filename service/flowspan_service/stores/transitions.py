@@ -5,32 +5,20 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Integer,
-    LargeBinary,
-    SmallInteger,
-    Table,
-    Text,
-    and_,
-    null,
-    or_,
-    select,
-)
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, SmallInteger, Table, Text, select
 
 from flowspan_service.app.ports.pages import Page
-from flowspan_service.app.ports.transitions import Changes, SpanRuns
+from flowspan_service.app.ports.transitions import Changes
 from flowspan_service.domain.runs import Transition
-from flowspan_service.domain.states import Cause, State
+from flowspan_service.domain.states import State
 from flowspan_service.stores import trees
 from flowspan_service.stores.dialects.base import Statement
 from flowspan_service.stores.engine.bounds import bounded, state_bytes
 from flowspan_service.stores.engine.bulk import chunks
 from flowspan_service.stores.engine.reading import ROWS_BUFFERED, streaming
 from flowspan_service.stores.ids import Id
-from flowspan_service.stores.runs import run, run_bytes, run_of
-from flowspan_service.stores.schema import head, metadata
+from flowspan_service.stores.runs import run, run_bytes
+from flowspan_service.stores.schema import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,38 +132,6 @@ def _chain(positions: Sequence[int]) -> CTE:
     )
 
 
-_RUN_PAYLOADS = {"parameters_encoding", "parameters", "state_failure", "state_result"}
-"""No span shows them, and they may be large."""
-_SPAN_COLUMNS = [null().label(each.name) if each.name in _RUN_PAYLOADS else each for each in run.c]
-_FIRST_TERMINAL = 6
-
-
-def span_runs_statement(after: int, upto: int, *, since_us: int, limit: int) -> Select[Any]:
-    """Return the statement for runs that ended in a range of positions, by position.
-
-    A run that has left its terminal state since then is not among them.
-
-    Args:
-        after: The position before the first one.
-        upto: The last position.
-        since_us: The earliest commit.
-        limit: The maximum number of runs.
-    """
-    ended = and_(transition.c.run_id == run.c.id, transition.c.position == run.c.position)
-    return (
-        select(*_SPAN_COLUMNS)
-        .join(transition, ended)
-        .where(transition.c.position > after, transition.c.position <= upto)
-        .where(transition.c.state_type >= _FIRST_TERMINAL, transition.c.commit_us >= since_us)
-        .where(
-            run.c.traceparent.is_not(None),
-            or_(transition.c.cause == int(Cause.SESSION_LOST), run.c.exported_by_service.is_(True)),
-        )
-        .order_by(transition.c.position)
-        .limit(limit)
-    )
-
-
 class TransitionReads:
     """Implementation of app.ports.transitions.TransitionReads."""
 
@@ -269,18 +225,6 @@ class TransitionReads:
         )
         with self._reading.connection() as connection:
             return set(connection.scalars(statement))
-
-    def span_runs(self, *, after: int, since_us: int, limit: int) -> SpanRuns:
-        """Return runs whose spans the service exports, by the position at which they ended."""
-        with self._reading.connection() as connection:
-            newest = int(connection.execute(select(head.c.position)).scalar_one())
-            upto = min(newest, after + SCAN_LIMIT)
-            statement = span_runs_statement(after, upto, since_us=since_us, limit=limit + 1)
-            runs = [run_of(row) for row in connection.execute(statement)]
-        if len(runs) > limit:
-            runs = runs[:limit]
-            upto = runs[-1].position
-        return SpanRuns(runs, max(after, upto), has_more=upto < newest)
 
     def commit_time(self, position: int) -> int:
         """Return the commit time of the transition at a position; 0 if it was deleted."""

@@ -1,4 +1,4 @@
-"""The port to the claims of loops that one service process at a time works on."""
+"""The port to the claims of loops."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 class ClaimReads(Protocol):
     """The reads of claims."""
 
-    def get(self, name: str) -> LoopClaim | None:
-        """Return the claim of a loop; None if it was never taken."""
+    def get(self, loop: str) -> LoopClaim | None:
+        """Return the claim of a loop; None if no process ever took it."""
         ...
 
 
 class ClaimWrites(Protocol):
     """The claims in a unit of work."""
 
-    def get(self, name: str) -> LoopClaim | None:
-        """Return the claim of a loop; None if it was never taken."""
+    def get(self, loop: str) -> LoopClaim | None:
+        """Return the claim of a loop; None if no process ever took it."""
         ...
 
     def save(self, claim: LoopClaim) -> None:
-        """Write the claim of a loop. Its lease ends `left_us` from now."""
+        """Store a claim. Its lease ends `left_us` from now, by the database's clock."""
         ...

@@ -33,8 +33,8 @@ class CommandReads(Protocol):
 
         Args:
             session_ids: The sessions.
-            since: Count only commands that were issued, or moved to the session, in later commits
-                than this one (see `Store.generation`).
+            since: The number of a commit (see `Store.generation`). Only commands count that a later
+                commit added, or moved to the session.
         """
         ...
 

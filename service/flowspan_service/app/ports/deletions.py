@@ -23,7 +23,7 @@ class DeletionReads(Protocol):
     def begun(self) -> dict[str, int]:
         """Return the runs whose deletion began and is not finished, with the pieces done.
 
-        A count that grows shows that some process works on the deletion.
+        A growing number shows that a process is working on the deletion.
         """
         ...
 

@@ -76,6 +76,16 @@ class FoundRuns(NamedTuple):
     """The number of ids that were looked up: the first ones."""
 
 
+class SpanRuns(NamedTuple):
+    """Some runs whose spans the service exports."""
+
+    items: list[Run]
+    looked_at: int
+    """The position up to which the call searched: continue from there."""
+    has_more: bool
+    """True if transitions of any run follow."""
+
+
 class RunReads(Protocol):
     """The reads of runs."""
 
@@ -114,6 +124,18 @@ class RunReads(Protocol):
 
     def tree_ids(self, run_id: str) -> Sequence[str]:
         """Return the ids of a run and its descendants, ascending."""
+        ...
+
+    def needing_spans(self, *, after: int, since_us: int, limit: int) -> SpanRuns:
+        """Return runs whose spans the service exports, by the position of their end.
+
+        The runs come without their payloads.
+
+        Args:
+            after: The position after which they ended.
+            since_us: The earliest commit time of their end.
+            limit: The maximum number of runs.
+        """
         ...
 
 

@@ -134,6 +134,11 @@ class Store(Protocol):
         """True if reading a row takes less time than waking another thread to read it."""
         ...
 
+    @property
+    def is_shared(self) -> bool:
+        """True if other service processes may use the same database."""
+        ...
+
     identity: Identity
     """The identity of the database."""
 
@@ -163,7 +168,7 @@ class Store(Protocol):
         ...
 
     def generation(self) -> int:
-        """Return the number of commits of all processes."""
+        """Return the number of commits, of all service processes over the database."""
         ...
 
     def size_bytes(self) -> int:

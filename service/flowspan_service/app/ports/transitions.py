@@ -22,16 +22,6 @@ class Changes(NamedTuple):
     """True if transitions of any run follow."""
 
 
-class SpanRuns(NamedTuple):
-    """Some runs whose spans the service exports."""
-
-    items: list[Run]
-    looked_at: int
-    """The position up to which the call searched."""
-    has_more: bool
-    """True if transitions follow."""
-
-
 class TransitionReads(Protocol):
     """The reads of transitions."""
 
@@ -64,18 +54,6 @@ class TransitionReads(Protocol):
 
     def changed_roots(self, after: int, upto: int) -> Collection[str] | None:
         """Return the roots of the trees that changed between two positions; None if too many."""
-        ...
-
-    def span_runs(self, *, after: int, since_us: int, limit: int) -> SpanRuns:
-        """Return runs whose spans the service exports, by the position at which they ended.
-
-        The runs come without their payloads.
-
-        Args:
-            after: The position before the first one.
-            since_us: The earliest commit.
-            limit: The maximum number of runs.
-        """
         ...
 
     def commit_time(self, position: int) -> int:

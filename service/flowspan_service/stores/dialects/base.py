@@ -66,6 +66,8 @@ class Dialect(Syntax, Protocol):
     """A pool of connections for the reads, in autocommit."""
     is_local: bool
     """True if reading a row takes less time than waking another thread to read it."""
+    is_shared: bool
+    """True if other service processes may use the same database."""
     writes_whole_rows: bool
     """True if a row is written with its payloads when another column changes."""
     null: object

@@ -93,6 +93,7 @@ class PostgresqlDialect:
 
     name = "postgresql"
     is_local = False
+    is_shared = True
     writes_whole_rows = False  # large values have a table of their own (TOAST)
     null: object = None
 

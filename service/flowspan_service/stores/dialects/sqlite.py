@@ -101,6 +101,7 @@ class SqliteDialect:
 
     name = "sqlite"
     is_local = True
+    is_shared = False
     writes_whole_rows = True
     # SQLite stores NaN as NULL (sqlite.org/floatingpoint.html), and Python's sqlite3 binds a float
     # five times as fast as None, for which it looks for an adapter each time.

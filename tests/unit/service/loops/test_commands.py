@@ -16,16 +16,13 @@ if TYPE_CHECKING:
 
 
 class FakeStore:
-    """Commands by the commits in which they were given."""
+    """Commands by the commits in which they were given; also their reads."""
 
     def __init__(self) -> None:
+        self.commands = self
         self.given: list[tuple[int, str]] = []
         self.commits = 0
         self.queries = 0
-
-    @property
-    def commands(self) -> FakeStore:
-        return self
 
     def give(self, session_id: str) -> None:
         self.commits += 1

@@ -35,7 +35,7 @@ SUCCESS, FAILURE = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
 
 
 class FakeSink:
-    """Records the names of spans; fails the requested number of times."""
+    """Keeps the names of spans; fails as often as it is told."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -65,7 +65,7 @@ class FakeSink:
 
 
 class Begin:
-    """Create a run and start it."""
+    """A run is created and runs."""
 
     weight = 2
 
@@ -101,7 +101,7 @@ class Begin:
 
 
 class End:
-    """End a run."""
+    """A run ends."""
 
     weight = 1
 
@@ -191,8 +191,8 @@ def test_the_writer_does_not_wait(
     sink.gate.clear()
     start()
     crash(store, "a")
-    assert sink.tried.acquire(timeout=WAIT_S), "the sink must have been called"
-    crash(store, "b", "c")  # This returns although the sink hangs.
+    assert sink.tried.acquire(timeout=WAIT_S), "the sink hangs"
+    crash(store, "b", "c")  # returns all the same
     sink.gate.set()
     sink.wait_for("a", "b", "c")
 
@@ -216,7 +216,7 @@ def test_what_was_committed_and_not_exported_is_exported_at_the_next_start(
     sink.wait_for("a")
     first.close()
     store.listeners.clear()
-    crash(store, "b")  # The exporter is gone, but the commit succeeds.
+    crash(store, "b")  # the exporter is dead, the commit was done
     start()
     sink.wait_for("b")
     assert sink.names[-1] == "b"
@@ -368,13 +368,13 @@ def test_positions_that_need_no_span_are_passed_without_a_look(
 ) -> None:
     monkeypatch.setattr(spans_module, "MOVE_AFTER", 10)
     looked_after: list[int] = []
-    span_runs = store.transitions.span_runs
+    needing_spans = store.runs.needing_spans
 
     def looking(*, after: int, **options: Any) -> Any:
         looked_after.append(after)
-        return span_runs(after=after, **options)
+        return needing_spans(after=after, **options)
 
-    monkeypatch.setattr(store.transitions, "span_runs", looking)
+    monkeypatch.setattr(store.runs, "needing_spans", looking)
     start()
     wait_until(lambda: bool(looked_after))
     for number in range(3):

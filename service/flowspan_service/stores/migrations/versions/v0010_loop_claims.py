@@ -1,4 +1,4 @@
-"""Claims of loops, progress of deletions, commits of commands: for several service processes."""
+"""For replicas: claims of loops, the progress of deletions, and the commits of commands."""
 
 from __future__ import annotations
 
