@@ -110,7 +110,7 @@ def rules_in_code() -> set[str]:
                 place = node.args[0:1]
             else:
                 continue
-            found.update(p.value for p in place if isinstance(p, ast.Constant))
+            found.update(p.value for p in place if isinstance(p, ast.Constant) and p.value)
     return found
 
 

@@ -49,7 +49,7 @@ _OF_DEFINITIONS = frozenset(
         ),
         *("hooks", "is_async", "is_generator", "result_policy", "live_tags", "log_prints", "name"),
         *("options", "own_runner", "retry", "run_name", "run_tags", "timeout_s", "version"),
-        *("viz_return_value", "_fills_fields"),
+        *("stages", "viz_return_value", "_fills_fields"),
     }
 )
 """The attributes that flows and tasks define themselves."""
