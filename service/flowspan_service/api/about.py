@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from flowspan_service.api.services import CAPABILITIES
+
 if TYPE_CHECKING:
     from flowspan_service.config import Config
 
@@ -24,6 +26,7 @@ class About:
     log_file: str = ""
     is_embedded: bool = False
     idle_timeout_us: int | None = None
+    capabilities: tuple[str, ...] = CAPABILITIES
 
 
 def about_service(

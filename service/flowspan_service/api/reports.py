@@ -11,7 +11,6 @@ from flowspan.v1 import report_pb2
 from flowspan.v1 import report_service_pb2 as pb
 from flowspan_service.api import limits
 from flowspan_service.api.acks import command_message, whole_ack
-from flowspan_service.api.capabilities import CAPABILITIES
 from flowspan_service.api.checks import (
     Checks,
     check_duration,
@@ -153,7 +152,7 @@ class ReportService:
             reconnect_grace=duration(backend.terms.grace_us),
             server_time=timestamp(backend.clock.now_us()),
             otlp_endpoint=backend.about.otlp_endpoint,
-            capabilities=CAPABILITIES,
+            capabilities=backend.about.capabilities,
             server_version=backend.about.version,
         )
 

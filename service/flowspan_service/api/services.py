@@ -75,6 +75,8 @@ class _Service(NamedTuple):
     protos: Any
     servicer: Callable[[Backend], object]
     checks: Checks
+    capability: str = ""
+    """The capability that announces it; empty for a service of version 0.1."""
 
 
 _SERVICES = {
@@ -83,11 +85,22 @@ _SERVICES = {
     "TaskRunService": _Service(task_run_service_pb2, task_runs.TaskRunService, task_runs.CHECKS),
     "FlowService": _Service(flow_service_pb2, flows.FlowService, flows.CHECKS),
     "LogService": _Service(log_service_pb2, logs.LogService, logs.CHECKS),
-    "ArtifactService": _Service(artifact_service_pb2, artifacts.ArtifactService, artifacts.CHECKS),
-    "VariableService": _Service(variable_service_pb2, variables.VariableService, variables.CHECKS),
+    "ArtifactService": _Service(
+        artifact_service_pb2, artifacts.ArtifactService, artifacts.CHECKS, "artifacts.v1"
+    ),
+    "VariableService": _Service(
+        variable_service_pb2, variables.VariableService, variables.CHECKS, "variables.v1"
+    ),
     "WatchService": _Service(watch_service_pb2, watch.WatchService, watch.CHECKS),
     "SystemService": _Service(system_service_pb2, system.SystemService, system.CHECKS),
 }
+
+CAPABILITIES = tuple(
+    sorted(
+        {"session_secrets.v1", *(each.capability for each in _SERVICES.values() if each.capability)}
+    )
+)
+"""The capabilities of this service; docs/protocol.md explains each name."""
 
 SERVICE_NAMES = tuple(f"flowspan.v1.{name}" for name in _SERVICES)
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from flowspan.v1 import system_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.capabilities import CAPABILITIES
 from flowspan_service.api.checks import Checks, no_check
 from flowspan_service.api.values import duration, timestamp
 from flowspan_service.domain.errors import StoreUnavailableError
@@ -44,7 +43,7 @@ class SystemService:
             lease=duration(backend.terms.lease_us),
             reconnect_grace=duration(backend.terms.grace_us),
             otlp_endpoint=about.otlp_endpoint,
-            capabilities=CAPABILITIES,
+            capabilities=about.capabilities,
             max_message_bytes=limits.MAX_MESSAGE,
             database_location=about.database_location,
             database_size_bytes=await self._size_bytes(),

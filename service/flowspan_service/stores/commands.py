@@ -166,9 +166,10 @@ class CommandWrites(Buffered):
             if each.run_id == run_id and each.done_us is None:
                 each.session_id = session_id
 
-    def delete_of(self, run_ids: Sequence[str]) -> None:
-        """Delete the commands of deleted runs. Call it after a flush."""
+    def delete_of(self, run_ids: Sequence[str]) -> bool:
+        """Delete all commands of these runs, and return False. Call it after a flush."""
         self._tx.connection.execute(delete(command).where(command.c.run_id.in_(run_ids)))
+        return False
 
     def write(self) -> None:
         """Write the buffered rows: first the changes of older rows, then the new rows."""

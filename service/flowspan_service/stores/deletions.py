@@ -8,7 +8,7 @@ its descendants. A tree is found by its parents and not by its ids, which client
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sqlalchemy import (
     BigInteger,
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
     from flowspan_service.domain.runs import Run
-    from flowspan_service.stores.artifacts import ArtifactWrites
-    from flowspan_service.stores.commands import CommandWrites
     from flowspan_service.stores.engine.reading import Reading
     from flowspan_service.stores.engine.transaction import Transaction
     from flowspan_service.stores.run_writes import RunWrites
@@ -117,6 +115,14 @@ _DOOMED = (
 )
 
 
+class RowsOfRuns(Protocol):
+    """The writes of a noun whose rows are deleted with their run."""
+
+    def delete_of(self, run_ids: Sequence[str]) -> bool:
+        """Delete some rows of these runs; return True if there may be more."""
+        ...
+
+
 class DeletionReads:
     """Implementation of app.ports.deletions.DeletionReads."""
 
@@ -137,13 +143,11 @@ class DeletionWrites:
         self,
         tx: Transaction,
         runs: RunWrites,
-        artifacts: ArtifactWrites,
-        commands: CommandWrites,
+        of_runs: Sequence[RowsOfRuns],
     ) -> None:
         self._tx = tx
         self._runs = runs
-        self._artifacts = artifacts
-        self._commands = commands
+        self._of_runs = of_runs
         self._looked_up: set[str] = set()
         """The runs that were looked up among the deleted ones."""
         self._deleted: set[str] = set()
@@ -317,10 +321,10 @@ class DeletionWrites:
         return set(self._tx.connection.scalars(statement))
 
     def _delete(self, runs: Sequence[_Doomed], *, begun: str) -> list[_Doomed]:
-        """Delete the first of the runs, up to one piece; none if their logs are a piece already."""
+        """Delete the first of the runs, up to one piece; none if their rows are a piece already."""
         runs = _piece(runs)
         ids = [each.id for each in runs]
-        if self._delete_logs(ids) or self._artifacts.delete_of(ids):
+        if self._delete_logs(ids) or any(each.delete_of(ids) for each in self._of_runs):
             return []
         if runs[0].transition_count > PIECE_TRANSITIONS:
             self._leave_history(runs[0].position, begun=begun)
@@ -330,7 +334,6 @@ class DeletionWrites:
                 delete(transition).where(transition.c.position.in_(history))
             )
         self._delete_tags(runs)
-        self._commands.delete_of(ids)
         self._tx.connection.execute(delete(run).where(run.c.id.in_(ids)))
         self._remember([each.id for each in runs if each.state_type not in TERMINAL_TYPES])
         return list(runs)

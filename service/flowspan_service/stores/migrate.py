@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from sqlalchemy import inspect, text
 
 from flowspan_service.stores.errors import StoreOpenError
-from flowspan_service.stores.schema import SCHEMA_VERSION, head, identity, metadata
+from flowspan_service.stores.schema import MIGRATIONS, SCHEMA_VERSION, head, identity, metadata
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
 VERSION_TABLE = "schema_version"
-MIGRATIONS = Path(__file__).parent / "migrations"
 
 _LOCK_SQL = {"postgresql": "SELECT pg_advisory_xact_lock(7162051293)", "sqlite": "BEGIN IMMEDIATE"}
 """Exclude other processes from migrating the same database at the same time."""

@@ -6,6 +6,8 @@ that ends in the id. The table of a noun is in the module of the noun and regist
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -18,8 +20,10 @@ from sqlalchemy import (
 
 from flowspan_service.stores.ids import Id
 
-SCHEMA_VERSION = "0010"
-"""The revision of the last migration in `migrations/versions`."""
+MIGRATIONS = Path(__file__).parent / "migrations"
+"""The folder of the migrations; `versions/v0001_start.py` has the revision 0001."""
+SCHEMA_VERSION = max(file.name[1:5] for file in (MIGRATIONS / "versions").glob("v*.py"))
+"""The revision of the last migration."""
 
 metadata = MetaData()
 

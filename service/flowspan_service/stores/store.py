@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import select
 
 from flowspan_service.app.ports import Heads
-from flowspan_service.stores.artifacts import ArtifactReads
-from flowspan_service.stores.claims import ClaimReads
-from flowspan_service.stores.commands import CommandReads
-from flowspan_service.stores.deletions import DeletionReads
 from flowspan_service.stores.engine.reading import Reading
 from flowspan_service.stores.engine.writer import Writer
-from flowspan_service.stores.flows import FlowReads
-from flowspan_service.stores.logs import LogReads
-from flowspan_service.stores.run_reads import RunReads
+from flowspan_service.stores.nouns import AllReads
 from flowspan_service.stores.schema import SCHEMA_VERSION, head
-from flowspan_service.stores.sessions import SessionReads
-from flowspan_service.stores.transitions import TransitionReads
-from flowspan_service.stores.variables import VariableReads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SqlStore:
+class SqlStore(AllReads):
     """Implementation of app.ports.Store. Made by `opening.open_store`."""
 
     def __init__(
@@ -45,17 +36,8 @@ class SqlStore:
         self.identity = identity
         self._dialect = dialect
         self._reading = reading = Reading(dialect)
+        super().__init__(reading)
         self._writer = Writer(dialect, clock, on_point)
-        self.artifacts = ArtifactReads(reading)
-        self.claims = ClaimReads(reading)
-        self.commands = CommandReads(reading)
-        self.deletions = DeletionReads(reading)
-        self.flows = FlowReads(reading)
-        self.logs = LogReads(reading)
-        self.runs = RunReads(reading)
-        self.sessions = SessionReads(reading)
-        self.transitions = TransitionReads(reading)
-        self.variables = VariableReads(reading)
 
     def submit(self, operation: Operation[T]) -> Future[T]:
         """Queue a change. The future is resolved after the commit."""

@@ -6,19 +6,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import update
 
-from flowspan_service.stores.artifacts import ArtifactWrites
-from flowspan_service.stores.claims import ClaimWrites
-from flowspan_service.stores.commands import CommandWrites
-from flowspan_service.stores.deletions import DeletionWrites
 from flowspan_service.stores.dialects.base import Head
 from flowspan_service.stores.engine.budget import Budget
 from flowspan_service.stores.engine.transaction import Transaction
-from flowspan_service.stores.flows import FlowWrites
-from flowspan_service.stores.logs import LogWrites
-from flowspan_service.stores.run_writes import RunWrites
+from flowspan_service.stores.nouns import AllWrites
 from flowspan_service.stores.schema import head as head_table
-from flowspan_service.stores.sessions import SessionWrites
-from flowspan_service.stores.variables import VariableWrites
 
 if TYPE_CHECKING:
     import contextlib
@@ -29,10 +21,9 @@ if TYPE_CHECKING:
     from flowspan_service.domain.runs import Run
     from flowspan_service.stores.dialects.base import Dialect
     from flowspan_service.stores.engine.cache import Cache
-    from flowspan_service.stores.engine.transaction import NounWrites
 
 
-class Unit:
+class Unit(AllWrites):
     """Implementation of app.ports.UnitOfWork. Used by the writer's thread alone."""
 
     def __init__(
@@ -50,24 +41,7 @@ class Unit:
         self._tx = tx = Transaction(
             dialect, connection, head, cache, self.budget, now_us=now_us, flush=self.flush
         )
-        flows = FlowWrites(tx)
-        self.runs = RunWrites(tx, flows)
-        self.logs = LogWrites(tx, self.runs)
-        self.artifacts = ArtifactWrites(tx)
-        self.claims = ClaimWrites(tx)
-        self.commands = CommandWrites(tx)
-        self.sessions = SessionWrites(tx)
-        self.variables = VariableWrites(tx)
-        self.deletions = DeletionWrites(tx, self.runs, self.artifacts, self.commands)
-        self._buffers: tuple[NounWrites, ...] = (
-            self.runs,
-            self.logs,
-            self.artifacts,
-            self.commands,
-            self.sessions,
-            flows,
-        )
-        """The nouns with buffered rows, in the order of their writes."""
+        super().__init__(tx)
 
     @property
     def changes(self) -> int:
@@ -106,13 +80,13 @@ class Unit:
         return head
 
     def _together(self) -> contextlib.AbstractContextManager[None]:
-        for each in self._buffers:
+        for each in self.buffers:
             each.prepare()
-        row_count = sum(each.row_count for each in self._buffers)
+        row_count = sum(each.row_count for each in self.buffers)
         return self._tx.dialect.together(self._tx.connection, row_count=row_count)
 
     def _write(self) -> None:
-        for each in self._buffers:
+        for each in self.buffers:
             if each.row_count:
                 each.write()
 

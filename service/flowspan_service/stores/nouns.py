@@ -1,0 +1,63 @@
+"""The table of nouns: their reads on the store, and their writes in a unit of work.
+
+A new noun is added here and to the ports (`app.ports.store`), and nowhere else in this layer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan_service.stores.artifacts import ArtifactReads, ArtifactWrites
+from flowspan_service.stores.commands import CommandReads, CommandWrites
+from flowspan_service.stores.deletions import DeletionReads, DeletionWrites
+from flowspan_service.stores.flows import FlowReads, FlowWrites
+from flowspan_service.stores.logs import LogReads, LogWrites
+from flowspan_service.stores.run_reads import RunReads
+from flowspan_service.stores.run_writes import RunWrites
+from flowspan_service.stores.sessions import SessionReads, SessionWrites
+from flowspan_service.stores.transitions import TransitionReads
+from flowspan_service.stores.variables import VariableReads, VariableWrites
+
+if TYPE_CHECKING:
+    from flowspan_service.stores.engine.reading import Reading
+    from flowspan_service.stores.engine.transaction import NounWrites, Transaction
+
+
+class AllReads:
+    """The reads of all nouns, as attributes of the store."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.artifacts = ArtifactReads(reading)
+        self.commands = CommandReads(reading)
+        self.deletions = DeletionReads(reading)
+        self.flows = FlowReads(reading)
+        self.logs = LogReads(reading)
+        self.runs = RunReads(reading)
+        self.sessions = SessionReads(reading)
+        self.transitions = TransitionReads(reading)
+        self.variables = VariableReads(reading)
+
+
+class AllWrites:
+    """The writes of all nouns, as attributes of a unit of work."""
+
+    def __init__(self, tx: Transaction) -> None:
+        flows = FlowWrites(tx)
+        self.runs = RunWrites(tx, flows)
+        self.logs = LogWrites(tx, self.runs)
+        self.artifacts = ArtifactWrites(tx)
+        self.commands = CommandWrites(tx)
+        self.sessions = SessionWrites(tx)
+        self.variables = VariableWrites(tx)
+        # The nouns whose rows are deleted with their run, the largest rows first.
+        of_runs = (self.artifacts, self.commands)
+        self.deletions = DeletionWrites(tx, self.runs, of_runs)
+        self.buffers: tuple[NounWrites, ...] = (
+            self.runs,
+            self.logs,
+            self.artifacts,
+            self.commands,
+            self.sessions,
+            flows,
+        )
+        """The nouns with buffered rows, in the order of their writes."""
