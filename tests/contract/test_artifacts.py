@@ -413,7 +413,7 @@ def test_capabilities_are_named(harness: Harness, stubs: Stubs) -> None:
     stream.goodbye()
     info = stubs.system.GetInfo(system_service_pb2.GetInfoRequest())
     assert list(info.capabilities) == list(stream.welcome.capabilities)
-    assert {"artifacts.v1", "variables.v1"} <= set(info.capabilities)
+    assert {"artifacts.v1", "labels.v1", "variables.v1"} <= set(info.capabilities)
 
 
 def test_unary_batches_carry_artifacts(stubs: Stubs) -> None:

@@ -290,6 +290,7 @@ LARGE = {
     "WatchService/Watch": 65 << 10,
     "ArtifactService/CreateArtifact": 3 * MIB,
     "VariableService/SetVariable": 257 << 10,
+    "LabelService/SetLabels": 65 << 10,
     "SystemService/GetInfo": 65 << 10,
     "ReportService/ReportBatch": 5 * MIB,
 }

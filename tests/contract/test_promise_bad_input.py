@@ -162,6 +162,10 @@ def _fill(message: Any, chance: random.Random, depth: int = 0) -> None:
         for _ in range(count):
             if field.message_type is not None:
                 inner = getattr(message, field.name)
+                if field.message_type.GetOptions().map_entry:
+                    key, value = (_any_value(each, chance) for each in field.message_type.fields)
+                    inner[key] = value
+                    continue
                 _fill(inner.add() if field.is_repeated else inner, chance, depth + 1)
                 continue
             value = _any_value(field, chance)

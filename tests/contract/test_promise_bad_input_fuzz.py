@@ -27,6 +27,7 @@ from flowspan.v1 import (
     artifact_pb2,
     artifact_service_pb2,
     flow_run_service_pb2,
+    label_service_pb2,
     log_pb2,
     payload_pb2,
     report_pb2,
@@ -108,6 +109,9 @@ def furnish(stubs: Stubs, fuzzer: Fuzzer) -> None:
     value = payload_pb2.Payload(encoding="json", data=b"1")
     stubs.variables.SetVariable(
         variable_service_pb2.SetVariableRequest(variable={"name": "key", "value": value})
+    )
+    stubs.labels.SetLabels(
+        label_service_pb2.SetLabelsRequest(run_id=parent, labels={"key": "value"})
     )
     page = stubs.flow_runs.ListFlowRuns(flow_run_service_pb2.ListFlowRunsRequest(page_size=1))
     fuzzer.tokens += ["", page.next_page_token, page.next_page_token[:-2] + "AA"]

@@ -17,6 +17,7 @@ from flowspan.v1 import (
     artifact_service_pb2,
     flow_run_service_pb2,
     flow_service_pb2,
+    label_service_pb2,
     log_pb2,
     log_service_pb2,
     payload_pb2,
@@ -70,6 +71,9 @@ def methods(stubs: Stubs, flow_run: str, task_run: str) -> dict[str, Callable[..
         "variables": lambda **f: stubs.variables.ListVariables(
             variable_service_pb2.ListVariablesRequest(page_size=1, **f)
         ),
+        "labels": lambda **f: stubs.labels.ListLabels(
+            label_service_pb2.ListLabelsRequest(key="a", page_size=1, **f)
+        ),
     }
 
 
@@ -100,6 +104,8 @@ def filled(harness: Harness, stubs: Stubs) -> tuple[str, str]:
                 )
             )
         )
+    for run_id in (flow_run, task_run):
+        stubs.labels.SetLabels(label_service_pb2.SetLabelsRequest(run_id=run_id, labels={"a": "b"}))
     return flow_run, task_run
 
 

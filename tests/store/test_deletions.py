@@ -39,11 +39,12 @@ from flowspan_service.domain.runs import NewRun, RunKind
 from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.domain.verdicts import VerdictKind
-from flowspan_service.stores import artifacts, deletions
+from flowspan_service.stores import artifacts, deletions, labels
 from flowspan_service.stores.artifacts import artifact_table
 from flowspan_service.stores.commands import command
 from flowspan_service.stores.deletions import deletion
 from flowspan_service.stores.engine import writer
+from flowspan_service.stores.labels import label
 from flowspan_service.stores.logs import log
 from flowspan_service.stores.runs import run as run_table
 from flowspan_service.stores.runs import run_tag
@@ -68,6 +69,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deletions, "PIECE_TRANSITIONS", 5)
     monkeypatch.setattr(deletions, "PIECE_LOGS", 2)
     monkeypatch.setattr(artifacts, "DELETED_AT_ONCE", 1)
+    monkeypatch.setattr(labels, "DELETED_AT_ONCE", 2)
 
 
 def a_command(run: Run, session_id: str | None = None) -> Command:
@@ -100,6 +102,9 @@ class Forest:
             an_artifact(self.other),
             an_artifact(self.chain[0], key="report"),
         )
+        for run in (self.wide[8], self.chain[2], self.other):
+            values = dict.fromkeys(("a", "b", "c"), "v")
+            do(store, lambda uow, run=run, values=values: uow.labels.put(run.id, values))
         for run in (self.wide[7], self.other):
             do(store, lambda uow, run=run: uow.commands.add(a_command(run)))
 
@@ -132,7 +137,7 @@ def rows(store: SqlStore) -> dict[str, int]:
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
             for table in (
                 *(run_table, transition, log, run_tag),
-                *(artifact_table, command, deletion),
+                *(artifact_table, command, deletion, label),
             )
         }
 
@@ -145,6 +150,7 @@ ONLY_THE_OTHER = {
     "artifact": 2,
     "command": 1,
     "deletion": 0,
+    "label": 3,
 }
 
 

@@ -74,7 +74,9 @@ class Fuzzer:
                 continue
             if self.chance.random() < (self.left_out if depth < 6 else 0.5):
                 continue
-            if field.message_type is not None:
+            if field.message_type is not None and field.message_type.GetOptions().map_entry:
+                self._fill_map(getattr(message, field.name), field.message_type)
+            elif field.message_type is not None:
                 self._fill_message(message, field, depth)
             elif field.is_repeated:
                 count = self.chance.choice([0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 3, 3, 3, 64, _MANY])
@@ -118,6 +120,11 @@ class Fuzzer:
             return
         for _ in range(self.chance.choice([1, 1, 2, 5, 20])):
             self.fill(getattr(message, field.name).add(), depth + 1)
+
+    def _fill_map(self, entries: Any, entry_type: Any) -> None:
+        key, value = entry_type.fields
+        for _ in range(self.chance.choice([0, 1, 1, 1, 2, 3, _MANY])):
+            entries[self.value(key)] = self.value(value)
 
     def _time(self) -> tuple[int, int]:
         if self.chance.random() < 0.95:

@@ -17,6 +17,7 @@ from flowspan.v1 import (
     artifact_service_pb2_grpc,
     flow_run_service_pb2_grpc,
     flow_service_pb2_grpc,
+    label_service_pb2_grpc,
     log_service_pb2_grpc,
     report_service_pb2_grpc,
     system_service_pb2_grpc,
@@ -230,6 +231,7 @@ class Stubs:
         self.watch = watch_service_pb2_grpc.WatchServiceStub(channel)
         self.artifacts = artifact_service_pb2_grpc.ArtifactServiceStub(channel)
         self.variables = variable_service_pb2_grpc.VariableServiceStub(channel)
+        self.labels = label_service_pb2_grpc.LabelServiceStub(channel)
         self.system = system_service_pb2_grpc.SystemServiceStub(channel)
 
 

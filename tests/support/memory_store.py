@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports import Clock, CommitListener, Operation
     from flowspan_service.app.ports.artifacts import ArtifactQuery, LatestArtifactQuery
+    from flowspan_service.app.ports.labels import LabelQuery
     from flowspan_service.app.ports.variables import VariableQuery
     from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.claims import LoopClaim
     from flowspan_service.domain.commands import Command
+    from flowspan_service.domain.labels import Label
     from flowspan_service.domain.logs import LogEntry
     from flowspan_service.domain.variables import Variable
 
@@ -297,6 +299,16 @@ class MemoryVariableReads(_Reads):
         raise NotImplementedError
 
 
+class MemoryLabelReads(_Reads):
+    def get(self, run_id: str) -> dict[str, str] | None:
+        if run_id not in self.data.runs:
+            return None
+        return dict(sorted(self.data.labels.get(run_id, {}).items()))
+
+    def list(self, query: LabelQuery) -> Page[Label]:
+        raise NotImplementedError
+
+
 class MemoryStore:
     """See flowspan_service.app.ports.Store."""
 
@@ -319,6 +331,7 @@ class MemoryStore:
         self.commands = MemoryCommandReads(self)
         self.deletions = MemoryDeletionReads(self)
         self.flows = MemoryFlowReads(self)
+        self.labels = MemoryLabelReads(self)
         self.logs = MemoryLogReads(self)
         self.runs = MemoryRunReads(self)
         self.sessions = MemorySessionReads(self)

@@ -12,7 +12,7 @@ from flowspan_service.domain.runs import Run, Transition
 from flowspan_service.domain.sessions import Session, SessionStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from flowspan_service.app.ports.deletions import Place
     from flowspan_service.domain.artifacts import Artifact
@@ -33,6 +33,7 @@ class MemoryData:
         self.deletions: set[str] = set()
         self.artifacts: dict[str, Artifact] = {}
         self.variables: dict[str, Variable] = {}
+        self.labels: dict[str, dict[str, str]] = {}
         self.commands: dict[tuple[str, int], Command] = {}
         self.claims: dict[str, tuple[LoopClaim, int]] = {}
         """With the ends of their leases."""
@@ -202,6 +203,7 @@ class MemoryDeletionWrites(_Rows):
         for each in list(data.artifacts.values()):
             if each.run_id == gone.id and each.key is None:
                 del data.artifacts[each.id]
+        data.labels.pop(gone.id, None)
         for key in [key for key in data.commands if key[0] == gone.id]:
             del data.commands[key]
         return 1
@@ -239,6 +241,20 @@ class MemoryVariableWrites(_Rows):
         return self.data.variables.pop(name, None) is not None
 
 
+class MemoryLabelWrites(_Rows):
+    def get(self, run_id: str) -> dict[str, str]:
+        return dict(sorted(self.data.labels.get(run_id, {}).items()))
+
+    def put(self, run_id: str, labels: Mapping[str, str]) -> None:
+        self.uow.writes += bool(labels)
+        self.data.labels.setdefault(run_id, {}).update(labels)
+
+    def remove(self, run_id: str, keys: Collection[str]) -> None:
+        self.uow.writes += bool(keys)
+        for key in keys:
+            del self.data.labels[run_id][key]
+
+
 class MemoryUnitOfWork:
     """One transaction over a copy of the data."""
 
@@ -253,6 +269,7 @@ class MemoryUnitOfWork:
         self.claims = MemoryClaimWrites(self)
         self.commands = MemoryCommandWrites(self)
         self.deletions = MemoryDeletionWrites(self)
+        self.labels = MemoryLabelWrites(self)
         self.logs = MemoryLogWrites(self)
         self.runs = MemoryRunWrites(self)
         self.sessions = MemorySessionWrites(self)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MODULES = (
     *("report", "flow_run", "task_run", "flow", "log", "watch", "system"),
-    *("artifact", "variable"),
+    *("artifact", "variable", "label"),
 )
 UNKNOWN_FIELD = 1999
 UNKNOWN_VALUE = 1999
@@ -64,7 +64,8 @@ def from_the_future(message: Message) -> bytes:
 
 def _with_unknown_fields(message: Message) -> Message:
     for descriptor, value in message.ListFields():
-        if descriptor.message_type is None or descriptor.message_type.file.package == "":
+        kind = descriptor.message_type
+        if kind is None or kind.file.package == "" or kind.GetOptions().map_entry:
             continue
         for each in value if descriptor.is_repeated else [value]:
             _with_unknown_fields(each)

@@ -11,6 +11,7 @@ from flowspan.v1 import (
     artifact_service_pb2,
     flow_run_service_pb2,
     flow_service_pb2,
+    label_service_pb2,
     log_service_pb2,
     report_service_pb2,
     system_service_pb2,
@@ -22,6 +23,7 @@ from flowspan_service.api import (
     artifacts,
     flow_runs,
     flows,
+    labels,
     limits,
     logs,
     reports,
@@ -91,6 +93,7 @@ _SERVICES = {
     "VariableService": _Service(
         variable_service_pb2, variables.VariableService, variables.CHECKS, "variables.v1"
     ),
+    "LabelService": _Service(label_service_pb2, labels.LabelService, labels.CHECKS, "labels.v1"),
     "WatchService": _Service(watch_service_pb2, watch.WatchService, watch.CHECKS),
     "SystemService": _Service(system_service_pb2, system.SystemService, system.CHECKS),
 }

@@ -11,6 +11,7 @@ from flowspan_service.stores.artifacts import ArtifactReads, ArtifactWrites
 from flowspan_service.stores.commands import CommandReads, CommandWrites
 from flowspan_service.stores.deletions import DeletionReads, DeletionWrites
 from flowspan_service.stores.flows import FlowReads, FlowWrites
+from flowspan_service.stores.labels import LabelReads, LabelWrites
 from flowspan_service.stores.logs import LogReads, LogWrites
 from flowspan_service.stores.run_reads import RunReads
 from flowspan_service.stores.run_writes import RunWrites
@@ -31,6 +32,7 @@ class AllReads:
         self.commands = CommandReads(reading)
         self.deletions = DeletionReads(reading)
         self.flows = FlowReads(reading)
+        self.labels = LabelReads(reading)
         self.logs = LogReads(reading)
         self.runs = RunReads(reading)
         self.sessions = SessionReads(reading)
@@ -47,10 +49,11 @@ class AllWrites:
         self.logs = LogWrites(tx, self.runs)
         self.artifacts = ArtifactWrites(tx)
         self.commands = CommandWrites(tx)
+        self.labels = LabelWrites(tx)
         self.sessions = SessionWrites(tx)
         self.variables = VariableWrites(tx)
         # The nouns whose rows are deleted with their run, the largest rows first.
-        of_runs = (self.artifacts, self.commands)
+        of_runs = (self.artifacts, self.labels, self.commands)
         self.deletions = DeletionWrites(tx, self.runs, of_runs)
         self.buffers: tuple[NounWrites, ...] = (
             self.runs,

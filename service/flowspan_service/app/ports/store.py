@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports.commands import CommandReads, CommandWrites
     from flowspan_service.app.ports.deletions import DeletionReads, DeletionWrites
     from flowspan_service.app.ports.flows import FlowReads
+    from flowspan_service.app.ports.labels import LabelReads, LabelWrites
     from flowspan_service.app.ports.logs import LogReads, LogWrites
     from flowspan_service.app.ports.notifier import CommitListener
     from flowspan_service.app.ports.operations import Budget, Operation
@@ -89,6 +90,11 @@ class UnitOfWork(Protocol):
     @property
     def deletions(self) -> DeletionWrites:
         """The deletions in this transaction."""
+        ...
+
+    @property
+    def labels(self) -> LabelWrites:
+        """The labels in this transaction."""
         ...
 
     @property
@@ -210,6 +216,11 @@ class Store(Protocol):
     @property
     def flows(self) -> FlowReads:
         """The reads of flows."""
+        ...
+
+    @property
+    def labels(self) -> LabelReads:
+        """The reads of labels."""
         ...
 
     @property
