@@ -16,6 +16,7 @@ from flowspan import flow, get_client
 from flowspan.client import (
     ArtifactFilter,
     Change,
+    Label,
     LogLevel,
     RunFilter,
     SnapshotEnd,
@@ -224,6 +225,56 @@ def test_variables_are_set_read_and_deleted(service: ServiceProcess) -> None:
         assert ask.delete_variable_by_name("other") is True
 
 
+def test_labels_are_set_read_listed_and_removed(service: ServiceProcess) -> None:
+    for ask in faces(service.address):
+        first, second = (ask.create_flow_run("etl").id for _ in range(2))
+        assert ask.get_labels(first) == {}
+        stored = ask.set_labels(first, {"team": "data", "n": 2, "x": 0.5, "is-good": True})
+        assert stored == {"is-good": "true", "n": "2", "team": "data", "x": "0.5"}
+        assert list(stored) == sorted(stored)
+        left = ask.set_labels(str(first), {"n": 3}, removed_keys=["x", "is-good"])
+        assert left == {"n": "3", "team": "data"} == ask.get_labels(first)
+        assert ask.update_flow_run_labels(second, {"team": "data", "lone": "\ud800"}) is None
+        assert ask.get_labels(second) == {"lone": "\\ud800", "team": "data"}
+        newest_first = [Label(run_id=each, key="team", value="data") for each in (second, first)]
+        assert ask.list_labels("team", limit=2, page_size=1) == newest_first
+        assert ask.list_labels("n", 3) == [Label(run_id=first, key="n", value="3")]
+        assert ask.list_labels("n", "4") == []
+        with pytest.raises(ApiError, match="labels") as caught:
+            ask.set_labels(first, {"Not so": "x"})
+        assert caught.value.status == "INVALID_ARGUMENT"
+        with pytest.raises(TypeError, match="label 'a' is of type NoneType"):
+            ask.set_labels(first, {"a": None})
+        with pytest.raises(ObjectNotFound):
+            ask.update_flow_run_labels(NOWHERE, {"a": "b"})
+        for run_id in (first, second):
+            ask.delete_flow_run(run_id, force=True)
+        assert ask.list_labels("n") == []
+
+
+def test_a_flow_labels_its_own_runs(service: ServiceProcess) -> None:
+    code = """
+        from flowspan import flow, get_client, runtime, task
+
+        @task
+        def label_itself(client):
+            return client.set_labels(runtime.task_run.id, {"rows": 5})
+
+        @flow
+        def etl():
+            with get_client(sync_client=True) as client:
+                print(label_itself(client))
+                client.update_flow_run_labels(runtime.flow_run.id, {"team": "data"})
+
+        etl()
+    """
+    out = run_code(code, home=service.home / "client", address=service.address)
+    assert "{'rows': '5'}" in out
+    with get_client(sync_client=True, address=service.address) as client:
+        (label,) = client.list_labels("team", "data")
+        assert client.read_flow_run(label.run_id).state.is_completed()
+
+
 def test_errors_say_what_is_wrong_and_what_to_do(service: ServiceProcess) -> None:
     for ask in faces(service.address):
         for name, *args in (
@@ -381,6 +432,10 @@ def test_an_empty_id_is_refused_and_matches_nothing(service: ServiceProcess, emp
         "delete_artifacts_of_key": (empty,),
         "read_variable_by_name": (empty,),
         "delete_variable_by_name": (empty,),
+        "set_labels": (empty, {"a": "b"}),
+        "get_labels": (empty,),
+        "list_labels": (empty,),
+        "update_flow_run_labels": (empty, {"a": "b"}),
         "report_batch": (empty,),
         "watch": (empty,),
     }

@@ -40,7 +40,7 @@ def programs_of(page: str) -> list[str]:
 
 def test_the_programs_of_the_pages(service: ServiceProcess) -> None:
     programs = programs_of(PAGE)
-    assert len(programs) == 5
+    assert len(programs) == 6
     report, reading, variables = programs_of(OBJECTS_PAGE)
     shown = (reading + SHOWS, variables + "print(limit)")
     # Each example is complete and needs no names of the ones before it.

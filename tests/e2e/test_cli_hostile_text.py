@@ -65,6 +65,7 @@ def store(service: ServiceProcess) -> Stored:
         client.set_variable("text", VALUE, tags=[BAD, WORSE])
         client.set_variable("object", {VALUE: [VALUE]})
         client.set_variable("doomed", VALUE)
+        client.set_labels(flow, {"note": BAD, "other": WORSE})
         waiting = client.create_flow_run(BAD, name=WORSE, tags=[BAD])
     return Stored(service, flow, task, str(waiting.id), tuple(str(each.id) for each in made))
 
@@ -116,6 +117,7 @@ CALLS: dict[str, list[str]] = {
     "run logs": ["{flow}", "{flow} --follow"],
     "run watch": ["{flow}"],
     "run history": ["{task}", "{flow}"],
+    "run label": ["{flow}"],
     "run cancel": ["{waiting}"],
     "run delete": ["{waiting} --force"],
     "task ls": ["", "--run {flow}"],
@@ -246,6 +248,8 @@ def test_commands_that_change_and_errors(
         flowspan("variable", "set", "other", "x", code=1),
         flowspan("variable", "get", "no" + "é", code=None),
         flowspan("variable", "unset", "doomed"),
+        flowspan("run", "label", stored.flow, "a=" + BAD.replace("\0", "")),
+        flowspan("run", "label", stored.flow, BAD.replace("\0", "") + "=a", code=1),
         flowspan("run", "delete", stored.flow),
     ]
     for outcome in calls:

@@ -12,7 +12,7 @@ from flowspan.core.state_types import type_of_number
 from flowspan.v1 import failure_pb2, run_filter_pb2, state_pb2, watch_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         artifact_pb2,
         flow_pb2,
         flow_run_pb2,
+        label_pb2,
         log_pb2,
         payload_pb2,
         system_service_pb2,
@@ -203,6 +204,16 @@ def variable(message: variable_pb2.Variable) -> models.Variable:
         created_at=instant(message, "create_time"),
         updated_at=instant(message, "update_time"),
     )
+
+
+def label(message: label_pb2.Label) -> models.Label:
+    """Return a label."""
+    return models.Label(run_id=UUID(message.run_id), key=message.key, value=message.value)
+
+
+def labels(by_key: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of a run, ordered by key."""
+    return dict(sorted(by_key.items()))
 
 
 def info(message: system_service_pb2.GetInfoResponse) -> models.ServiceInfo:

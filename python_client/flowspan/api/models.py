@@ -527,6 +527,15 @@ class Variable:
     updated_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """A key/value pair on a flow run or task run."""
+
+    run_id: UUID
+    key: str
+    value: str
+
+
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
     """Item of a watch: a run in its current state.

@@ -12,6 +12,7 @@ from flowspan.cli.safe_text import one_line
 from flowspan.core.durations import duration, wait_matters
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from flowspan.api.models import Failure, Run, State
@@ -168,6 +169,11 @@ def run_wait(run: Run, *, now: datetime) -> str:
     waited = waited_s(run, now=now)
     matters = wait_matters(waited, running_s(run, now=now) or 0.0)
     return duration(waited) if matters else ""
+
+
+def labels(by_key: Mapping[str, str]) -> str:
+    """Return the labels of a run on one line."""
+    return ", ".join(f"{key}={value}" for key, value in by_key.items())
 
 
 def visible(text: str) -> str:

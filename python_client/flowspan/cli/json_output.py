@@ -25,7 +25,7 @@ from flowspan.cli.safe_text import escape_json
 from flowspan.core.result_options import REFERENCE_ENCODING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from flowspan.cli.tree import Node
 
@@ -93,17 +93,24 @@ def run(value: FlowRun | TaskRun) -> dict[str, Any]:
     return {"kind": kind, **_fields(value)}
 
 
-def tree(root: Node, *, escaped: bool = False) -> Iterator[str]:
+def tree(
+    root: Node, *, labels: Mapping[str, str] | None = None, escaped: bool = False
+) -> Iterator[str]:
     """Yield a run as pieces of one JSON object on one line, descendants as `children`.
 
     Children are in order of creation. The object is built iteratively, because json.dumps would
     exceed the recursion limit on deep trees.
+
+    Args:
+        root: The run.
+        labels: The labels of the run, by key.
+        escaped: True to write ASCII only.
     """
 
-    def opening(node: Node) -> str:
-        return line(run(node.run), escaped=escaped)[:-1] + ',"children":['
+    def opening(node: Node, **further: Any) -> str:
+        return line({**run(node.run), **further}, escaped=escaped)[:-1] + ',"children":['
 
-    yield opening(root)
+    yield opening(root, labels=dict(labels or {}))
     under_way = [iter(root.children)]
     is_first = True
     while under_way:

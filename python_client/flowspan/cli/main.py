@@ -138,12 +138,13 @@ _server.command("stop", cls=_Command)(server.stop)
 app.add_typer(_server, name="server")
 app.add_typer(
     _group(
-        "List, inspect, watch and cancel flow runs.",
+        "List, inspect, watch, label and cancel flow runs.",
         ls=runs.list_runs,
         show=runs.show_run,
         logs=run_logs.show_logs,
         watch=run_watch.watch_run,
         history=runs.show_history,
+        label=run_changes.label_run,
         cancel=run_changes.cancel_run,
         delete=run_changes.delete_run,
     ),

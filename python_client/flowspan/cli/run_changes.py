@@ -1,4 +1,4 @@
-"""`flowspan run cancel` and `run delete`."""
+"""`flowspan run cancel`, `run delete` and `run label`."""
 
 from __future__ import annotations
 
@@ -70,6 +70,67 @@ def delete_run(
     else:
         below = f", and {fmt.count(count - 1, 'run')} below it" if count > 1 else ""
         this.print(f"Deleted {_called(run)}{below}.")
+
+
+def label_run(
+    ctx: typer.Context,
+    run_id: options.RunId,
+    labels: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Labels to set.",
+            show_default=False,
+            callback=options.refuse_blank,
+        ),
+    ] = None,
+    *,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--remove",
+            metavar="KEY",
+            help="Remove the label with this key. Repeatable.",
+            callback=options.refuse_blank,
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Set or remove labels of a flow run or task run, and show all its labels.
+
+    Other labels of the run stay as they are.
+
+    Try:
+
+        flowspan run label latest team=data ticket=DATA-17
+
+        flowspan run label latest --remove ticket
+    """
+    new = _parse_labels(labels or [])
+    this = session(ctx)
+    client = this.client()
+    run = find_run(client, run_id, now=this.now)
+    if new or remove:
+        shown = client.set_labels(run.id, new, removed_keys=remove or ())
+    else:
+        shown = client.get_labels(run.id)
+    if json:
+        this.print_json({"run_id": str(run.id), "labels": shown})
+        return
+    text = fmt.visible(fmt.labels(shown)) if shown else "no labels"
+    this.print(f"{_called(run)}: {text}")
+
+
+def _parse_labels(pairs: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not (key and sign):
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE")
+        if key in found:
+            raise typer.BadParameter(f"the key {key!r} is given twice")
+        found[key] = value
+    return found
 
 
 def _called(run: Run) -> str:

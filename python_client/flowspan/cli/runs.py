@@ -17,9 +17,10 @@ from flowspan.cli.safe_text import clean
 from flowspan.cli.session import session
 from flowspan.cli.state_view import state_text
 from flowspan.cli.states import checked, parse_states
+from flowspan.exceptions import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from flowspan.api.client import SyncFlowspanClient
@@ -31,7 +32,7 @@ _PAGE_SIZE = 1000
 _SHOWN_FAILURES = 3
 _SHOWN_TRACE_LINES = 12
 _TROUBLE = frozenset({StateType.FAILED, StateType.CRASHED})
-_PARAMETERS_WIDTH = 300
+_FIELD_WIDTH = 300
 
 
 def list_runs(
@@ -164,11 +165,12 @@ def show_run(
     this = session(ctx)
     client = this.client()
     run = find_run(client, run_id, now=this.now)
+    labels = _labels_of(client, run)
     shown = tree.build(run, _runs_of_tree(client, run))
     if json:
-        this.print_json_tree(shown.node(run.id))
+        this.print_json_tree(shown.node(run.id), labels=labels)
         return
-    for line in _head(run, now=this.now, full=full):
+    for line in _head(run, labels, now=this.now, full=full):
         this.print(line)
     this.print()
     detail = tree_view.FULL if full else tree_view.STANDARD
@@ -274,7 +276,17 @@ def _runs_of_tree(client: SyncFlowspanClient, run: Run) -> Iterator[Run]:
     yield from client.read_task_runs(run_filter, oldest_first=True, page_size=_PAGE_SIZE)
 
 
-def _head(run: Run, *, now: datetime, full: bool) -> Iterator[Text]:
+def _labels_of(client: SyncFlowspanClient, run: Run) -> dict[str, str]:
+    """Return the labels of a run; none from a service that is older than labels."""
+    try:
+        return client.get_labels(run.id)
+    except ApiError as error:
+        if error.status != "UNIMPLEMENTED":
+            raise
+        return {}
+
+
+def _head(run: Run, labels: Mapping[str, str], *, now: datetime, full: bool) -> Iterator[Text]:
     kind = "flow run" if isinstance(run, FlowRun) else "task run"
     title = Text.assemble((fmt.visible(run.function_name), "bold"), f" {fmt.visible(run.name)}")
     title.rstrip()
@@ -297,6 +309,8 @@ def _head(run: Run, *, now: datetime, full: bool) -> Iterator[Text]:
         yield _field("attempt", fmt.count(run.attempt))
     if run.tags:
         yield _field("tags", ", ".join(run.tags))
+    if labels:
+        yield _field("labels", _shortened(fmt.labels(labels), full=full))
     if isinstance(run, FlowRun) and run.parameters is not None:
         yield _field("parameters", _parameters(run.parameters, full=full))
     if run.trace is not None and run.trace.trace_id:
@@ -315,7 +329,11 @@ def _parameters(payload: Payload, *, full: bool) -> str:
     if not isinstance(value, dict):
         return json_output.line(value)
     text = ", ".join(f"{name}={json_output.line(item)}" for name, item in value.items())
-    return text if full or len(text) <= _PARAMETERS_WIDTH else f"{text[:_PARAMETERS_WIDTH]}…"
+    return _shortened(text, full=full)
+
+
+def _shortened(text: str, *, full: bool) -> str:
+    return text if full or len(text) <= _FIELD_WIDTH else f"{text[:_FIELD_WIDTH]}…"
 
 
 def _print_totals(this: Session, shown: RunTree, *, drawn_count: int) -> None:

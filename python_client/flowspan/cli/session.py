@@ -16,7 +16,7 @@ from flowspan.config import get_config
 from flowspan.exceptions import FlowspanError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import typer
@@ -125,9 +125,9 @@ class Session:
         """Print a JSON object on its own line. For `at_once`, see `print`."""
         self._write(json_output.line(value, escaped=self._is_ascii), at_once=at_once)
 
-    def print_json_tree(self, node: Node) -> None:
-        """Print a run and its descendants as a JSON object on one line."""
-        for piece in json_output.tree(node, escaped=self._is_ascii):
+    def print_json_tree(self, node: Node, *, labels: Mapping[str, str]) -> None:
+        """Print a run with its labels and its descendants as a JSON object on one line."""
+        for piece in json_output.tree(node, labels=labels, escaped=self._is_ascii):
             sys.stdout.write(piece)
         self._write("", at_once=False)
 

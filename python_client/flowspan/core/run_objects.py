@@ -93,7 +93,7 @@ class _Timed(Run):
 
     @property
     def labels(self) -> dict[str, Any]:
-        """Always empty: runs have tags instead."""
+        """Always empty: the service has them; `get_labels` of the API client reads them."""
         return {}
 
     @property

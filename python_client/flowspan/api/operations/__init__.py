@@ -11,6 +11,7 @@ from flowspan.api.operations import (
     artifacts,
     flow_runs,
     flows,
+    labels,
     logs,
     reports,
     service,
@@ -64,3 +65,8 @@ class Operations:
     read_variable_by_name = asks(variables.read_variable_by_name)
     read_variables = lists(variables.read_variables)
     delete_variable_by_name = asks(variables.delete_variable_by_name)
+
+    set_labels = asks(labels.set_labels)
+    get_labels = asks(labels.get_labels)
+    list_labels = lists(labels.list_labels)
+    update_flow_run_labels = asks(labels.update_flow_run_labels)

@@ -27,6 +27,7 @@ ARGUMENTS = {
     "flow_id": "f",
     "flow_name": "etl",
     "flow_run_id": "r",
+    "labels": {"a": "b"},
     "run_id": "r",
     "session_id": "s",
     "state": StateType.CANCELLING,

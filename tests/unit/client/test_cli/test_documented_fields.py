@@ -28,6 +28,7 @@ RECORDS = (
     api.ServiceInfo,
     api.Artifact,
     api.Variable,
+    api.Label,
     SpoolInfo,
     PushResult,
 )
