@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowspan_service.stores.artifacts import ArtifactReads, ArtifactWrites
+from flowspan_service.stores.claims import ClaimReads, ClaimWrites
 from flowspan_service.stores.commands import CommandReads, CommandWrites
 from flowspan_service.stores.deletions import DeletionReads, DeletionWrites
 from flowspan_service.stores.flows import FlowReads, FlowWrites
@@ -29,6 +30,7 @@ class AllReads:
 
     def __init__(self, reading: Reading) -> None:
         self.artifacts = ArtifactReads(reading)
+        self.claims = ClaimReads(reading)
         self.commands = CommandReads(reading)
         self.deletions = DeletionReads(reading)
         self.flows = FlowReads(reading)
@@ -48,6 +50,7 @@ class AllWrites:
         self.runs = RunWrites(tx, flows)
         self.logs = LogWrites(tx, self.runs)
         self.artifacts = ArtifactWrites(tx)
+        self.claims = ClaimWrites(tx)
         self.commands = CommandWrites(tx)
         self.labels = LabelWrites(tx)
         self.sessions = SessionWrites(tx)

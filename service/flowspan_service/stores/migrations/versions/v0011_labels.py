@@ -9,13 +9,13 @@ from flowspan_service.stores.ids import Id
 from flowspan_service.stores.schema import NAME
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """To this version."""
+    """Migrate to this version."""
     op.create_table(
         "label",
         sa.Column("run_id", Id(), primary_key=True),
