@@ -160,7 +160,7 @@ def test_run_logs(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_older_service_knows_no_filter_and_one_order(tmp_path: Any) -> None:
     """An old service ignores unknown fields and answers with all records, oldest first."""
-    from tests.unit.client.test_api.scripted_server import (  # noqa: PLC0415 - used only here
+    from tests.support.scripted_server import (  # noqa: PLC0415 - used only here
         Scripted,
         scripted_client,
     )

@@ -48,6 +48,19 @@ def test_modules_are_short():
     assert not {path: lines for path, lines in long.items() if lines > MAX_MODULE_LINES}
 
 
+def test_unit_tests_neither_sleep_nor_open_sockets():
+    waits = re.compile(
+        r"(?<![\w\"'])(?:time\.sleep|asyncio\.sleep|sleep)\((?!0\))|socket\.socket|socketpair"
+        r"|grpc\.(?:aio\.)?(?:server|insecure_channel)|create_server|HTTPServer"
+    )
+    found = {
+        str(path.relative_to(ROOT)): match[0]
+        for path in (ROOT / "tests" / "unit").rglob("test_*.py")
+        if path != Path(__file__) and (match := waits.search(path.read_text()))
+    }
+    assert not found, "these belong to tests/integration"
+
+
 def test_every_ignore_says_why():
     ignore = re.compile(r"#\s*(?:noqa|type:\s*ignore)(?P<rest>.*)")
     reasoned = re.compile(r"[A-Za-z0-9,\[\]:\s-]*?\s[-#(]\s*\S+")
