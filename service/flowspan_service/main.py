@@ -11,6 +11,7 @@ import structlog
 
 from flowspan_service.api.about import about_service
 from flowspan_service.api.backend import assemble
+from flowspan_service.api.services import CAPABILITIES
 from flowspan_service.config import without_secrets
 from flowspan_service.domain.errors import ServiceError
 from flowspan_service.loops.background import running, until_stopped
@@ -125,11 +126,9 @@ async def _serve(
 
 def _backend(config: Config, store: Store, readers: ThreadPoolExecutor) -> Backend:
     clock = SystemClock()
+    location = str(sqlite_path(config.db) or without_secrets(config.db))
     about = about_service(
-        config,
-        database_location=str(sqlite_path(config.db) or without_secrets(config.db)),
-        log_file=log_file(config.home),
-        started_us=clock.now_us(),
+        config, clock, CAPABILITIES, database_location=location, log_file=log_file(config.home)
     )
     in_store = ["before_commit", "after_commit"]
     on_point = crash_point(config.crash_point, config.crash_at, elsewhere=in_store)

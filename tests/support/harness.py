@@ -29,6 +29,7 @@ from flowspan_service.adapters.commit_notifier import CommitNotifier
 from flowspan_service.adapters.connected_sessions import ConnectedSessions
 from flowspan_service.api.about import About
 from flowspan_service.api.backend import Activity, Backend
+from flowspan_service.api.services import CAPABILITIES
 from flowspan_service.app.sessions import LeaseTerms, OpenSession
 from flowspan_service.loops.reaper import Reaper
 from flowspan_service.process.clock import SystemClock
@@ -208,6 +209,7 @@ class Harness:
                 log_file="/data/service.log",
                 is_embedded=True,
                 idle_timeout_us=300_000_000,
+                capabilities=CAPABILITIES,
             ),
             activity=Activity(last_call_us=self.clock.steady_us()),
             on_point=self.points.append,

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from flowspan_service.api.services import CAPABILITIES
-
 if TYPE_CHECKING:
+    from flowspan_service.app.ports import Clock
     from flowspan_service.config import Config
 
 
@@ -26,29 +25,36 @@ class About:
     log_file: str = ""
     is_embedded: bool = False
     idle_timeout_us: int | None = None
-    capabilities: tuple[str, ...] = CAPABILITIES
+    capabilities: tuple[str, ...] = ()
 
 
 def about_service(
-    config: Config, *, database_location: str, log_file: str, started_us: int
+    config: Config,
+    clock: Clock,
+    capabilities: tuple[str, ...],
+    *,
+    database_location: str,
+    log_file: str,
 ) -> About:
     """Return the facts about this process.
 
     Args:
         config: The settings.
+        clock: The clock; the service starts now.
+        capabilities: The names of its capabilities.
         database_location: The path of the database, or its URL without the password.
         log_file: The file of the log; empty without one.
-        started_us: The start of the service, in microseconds since 1970 UTC.
     """
     idle_s = config.idle_timeout_s
     return About(
         version=version("flowspan"),
         database=config.db.partition(":")[0].partition("+")[0],
-        started_us=started_us,
+        started_us=clock.now_us(),
         process_id=os.getpid(),
         otlp_endpoint=config.otlp_endpoint,
         database_location=database_location,
         log_file=log_file,
+        capabilities=capabilities,
         is_embedded=config.is_embedded,
         idle_timeout_us=None if idle_s is None else round(idle_s * 1e6),
     )

@@ -29,7 +29,7 @@ from flowspan_service.api.backend import Activity, Backend
 from flowspan_service.api.call import Call
 from flowspan_service.api.dispatcher import Dispatcher
 from flowspan_service.api.errors import Code, code_of, error_info
-from flowspan_service.api.services import SERVICE_NAMES, services
+from flowspan_service.api.services import CAPABILITIES, SERVICE_NAMES, services
 from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.domain.errors import OverloadedError, ServiceError
 from flowspan_service.process.clock import SystemClock
@@ -82,7 +82,13 @@ def run(tmp_path: Path) -> Iterator[Any]:
             terms=LeaseTerms(lease_us=30_000_000, grace_us=10_000_000),
             hub=CommitNotifier(asyncio.get_running_loop(), store, readers),
             live=ConnectedSessions(),
-            about=About(version="1.2.3", database="sqlite", started_us=1, process_id=42),
+            about=About(
+                version="1.2.3",
+                database="sqlite",
+                started_us=1,
+                process_id=42,
+                capabilities=CAPABILITIES,
+            ),
             activity=Activity(last_call_us=0),
         )
         store.on_commit(backend.hub)
