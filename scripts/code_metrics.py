@@ -1,4 +1,4 @@
-"""Measure the structure of the code: sizes, complexity, import cycles, docstrings.
+"""Measure the structure of the code: sizes, import cycles, docstrings.
 
 Usage: python scripts/code_metrics.py [FOLDER]
 
@@ -24,13 +24,8 @@ ROOTS = {
     "service": Path("service/flowspan_service"),
 }
 MAX_FUNCTION_LINES = 40
-MAX_COMPLEXITY = 10
 NOUN_CLAUSE = re.compile(r"(What|Whether|How|Who|Whose|Where|When|Which|Why|See|That|If|Is|Are)\b")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-_BRANCHES = (
-    ast.If, ast.For, ast.AsyncFor, ast.While, ast.IfExp, ast.ExceptHandler, ast.Assert,
-    ast.comprehension, ast.match_case,
-)  # fmt: skip
 
 
 def main() -> None:
@@ -59,9 +54,6 @@ def _measure(root: Path) -> dict[str, object]:
         f"functions over {MAX_FUNCTION_LINES} lines of code": sum(
             _code_lines(each) > MAX_FUNCTION_LINES for each in functions
         ),
-        f"functions over complexity {MAX_COMPLEXITY}": sum(
-            _complexity(each) > MAX_COMPLEXITY for each in functions
-        ),
         "modules in import cycles, lazy and typing too": len(_in_cycles(trees)),
         "modules in a folder, most": max(folders.values()),
         "docstrings": len(texts),
@@ -85,17 +77,6 @@ def _code_lines(function: ast.AST) -> int:
     if has_docstring:
         body = body[1:]
     return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
-
-
-def _complexity(function: ast.AST) -> int:
-    """Return McCabe's complexity, as ruff's C901 counts it, nested functions included."""
-    score = 1
-    for node in ast.walk(function):
-        if isinstance(node, _BRANCHES):
-            score += 1
-        if isinstance(node, (ast.For, ast.AsyncFor, ast.While, ast.Try)) and node.orelse:
-            score += 1
-    return score
 
 
 def docstrings(tree: ast.Module) -> Iterator[str]:
