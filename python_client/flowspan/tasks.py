@@ -331,7 +331,7 @@ def task(  # noqa: D417 - the options are described one by one
         fn: The function.
         name: The task's name. Defaults to the function's name.
         description: A description for people. Defaults to the docstring.
-        tags: Labels of the runs, for people and filters.
+        tags: Words on the runs, for people and filters.
         version: The version of the code.
         task_run_name: The name of the runs: a template with parameters in braces ("load-{day}"),
             or a function that returns the name. Defaults to the task's name and a number

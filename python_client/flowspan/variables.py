@@ -33,7 +33,7 @@ class Variable(Generic[T]):
     Attributes:
         name: The name.
         value: The value.
-        tags: The labels.
+        tags: Words for people and filters.
     """
 
     __slots__ = ("name", "tags", "value")
@@ -68,7 +68,7 @@ class Variable(Generic[T]):
         Args:
             name: Lower-case letters, digits, dashes and underscores; at most 255 characters.
             value: A JSON-serializable value of at most 64 KiB.
-            tags: Labels.
+            tags: Words for people and filters.
             overwrite: True to replace an existing variable, including its tags.
             _sync: True to return the variable, False to return a coroutine, independent of the
                 context.

@@ -36,7 +36,7 @@ class SetVariable:
         Args:
             name: The name of the variable.
             value: The value.
-            tags: The labels.
+            tags: Words for people and filters.
             overwrite: True to replace an existing variable.
         """
         self.name = name

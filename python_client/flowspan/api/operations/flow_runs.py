@@ -39,7 +39,7 @@ def create_flow_run(
         flow: A decorated function, or the name of a flow.
         name: The name of the run; generated if None.
         parameters: The arguments by parameter name; JSON-serializable values.
-        tags: Labels for people and filters.
+        tags: Words for people and filters.
         state: The first state, of type SCHEDULED or PENDING.
         flow_run_id: The run's id, a UUIDv7; generated if None. Creation is idempotent by id.
 

@@ -27,7 +27,7 @@ def set_variable(
     Args:
         name: Lower-case letters, digits, dashes and underscores; at most 255 characters.
         value: A JSON-serializable value of at most 64 KiB.
-        tags: Labels.
+        tags: Words for people and filters.
         overwrite: True to replace an existing variable, including its tags.
 
     Returns:
@@ -67,7 +67,7 @@ def read_variables(
 
     Args:
         name_prefix: The prefix of the names to include.
-        tags: Labels that a variable must have, all of them.
+        tags: The tags that a variable must have, all of them.
         limit: The maximum number of variables; None for all.
         page_size: The number fetched at a time, 1 to 1000; 0 for the service's default.
     """
