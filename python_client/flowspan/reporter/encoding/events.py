@@ -1,10 +1,10 @@
 """Hand-written encoder from the engine's events to items of flowspan.v1.Batch.
 
 A task makes three events, and the reporter's thread competes with user code for the GIL, so every
-microsecond here is taken from the user. The hot shapes are assembled from cached pieces. That takes
-a fifth of the time of the generated classes (benchmarks/reporter_cost.py), and a test shows that
-the generated classes parse the result identically. Values that the service would refuse as too long
-are shortened here, except log messages, which are split into pieces.
+microsecond here is taken from the user. The hot shapes are assembled from cached pieces, which is
+worth about 5 µs per task (docs/decisions/event-encoding.md). Tests enumerate the fields of the
+proto, and show that the generated classes parse the result identically. Values that the service
+would refuse as too long are shortened here, except log messages, which are split into pieces.
 """
 
 from __future__ import annotations

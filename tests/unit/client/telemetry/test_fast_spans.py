@@ -251,6 +251,7 @@ SAMPLERS: dict[str, Sampler] = {
     "parent based ratio": ParentBased(TraceIdRatioBased(0.5)),
     "picky": Picky(Decision.RECORD_AND_SAMPLE),
     "picky drop": Picky(Decision.DROP),
+    "picky record only": Picky(Decision.RECORD_ONLY),
 }
 
 
