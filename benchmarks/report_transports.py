@@ -53,10 +53,10 @@ class OverH2:
 
     def __init__(self, port: int) -> None:
         from flowspan.connection.address import Address  # noqa: PLC0415 - the import is measured
-        from flowspan.reporter.transport.stream import Link  # noqa: PLC0415 - the import is measured
+        from flowspan.reporter.transport.stream import H2Transport  # noqa: PLC0415 - the import is measured
 
         address = Address(f"127.0.0.1:{port}", host="127.0.0.1", port=port)
-        self._link = Link.connect(address, timeout_s=WAIT_S)
+        self._link = H2Transport.connect(address, timeout_s=WAIT_S)
 
     def ask(self, message: bytes) -> bytes:
         """Send a message and wait for the answer."""

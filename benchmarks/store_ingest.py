@@ -40,7 +40,7 @@ class SystemClock:
         """Return the wall-clock time; see flowspan_service.app.ports.Clock."""
         return time.time_ns() // 1000
 
-    def steady_us(self) -> int:
+    def monotonic_us(self) -> int:
         """Return the monotonic time; see flowspan_service.app.ports.Clock."""
         return time.monotonic_ns() // 1000
 

@@ -15,12 +15,12 @@ from flowspan_service.api.services import CAPABILITIES
 from flowspan_service.config import without_secrets
 from flowspan_service.domain.errors import ServiceError
 from flowspan_service.loops.background import running, until_stopped
-from flowspan_service.loops.commands import bring_commands
+from flowspan_service.loops.commands import send_open_commands
 from flowspan_service.loops.database import watch_database
 from flowspan_service.loops.housekeeping import keep_house
 from flowspan_service.loops.open_files import watch_open_files
 from flowspan_service.loops.reaper import Reaper
-from flowspan_service.loops.span_export import exporting_spans
+from flowspan_service.loops.span_exporter_lifecycle import exporting_spans
 from flowspan_service.loops.unfinished import finish_unfinished
 from flowspan_service.process.clock import SystemClock
 from flowspan_service.process.crash_points import crash_point
@@ -99,8 +99,8 @@ async def _serve(
     stop_on_signals(asyncio.get_running_loop(), stopped)
     with ThreadPoolExecutor(READERS, thread_name_prefix="flowspan-read") as readers:
         backend = _backend(config, store, readers)
-        store.on_commit(backend.hub)
-        reaper = Reaper(store, backend.clock, backend.live, backend.terms)
+        store.on_commit(backend.notifier)
+        reaper = Reaper(store, backend.clock, backend.connections, backend.terms)
         await reaper.reap()  # gives each session a full lease from now on
         with exporting_spans(config, store, backend.clock, os.environ):
             server = Server(backend)
@@ -115,7 +115,7 @@ async def _serve(
                     await until_stopped(
                         stopped,
                         idle_since_us=backend.idle_since_us,
-                        steady_us=backend.clock.steady_us,
+                        monotonic_us=backend.clock.monotonic_us,
                         timeout_s=config.idle_timeout_s,
                     )
             finally:
@@ -144,5 +144,5 @@ def _loops(backend: Backend, reaper: Reaper, server: Server) -> list[Coroutine[N
         watch_database(backend.store, server.set_problem),
     ]
     if backend.store.is_shared:
-        work.append(bring_commands(backend.store, backend.live, backend.readers))
+        work.append(send_open_commands(backend.store, backend.connections, backend.readers))
     return work

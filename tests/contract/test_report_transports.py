@@ -19,7 +19,7 @@ from flowspan.connection.address import Address
 from flowspan.core.events import CREATED, STATE, RunRecord
 from flowspan.reporter.reporter import Reporter
 from flowspan.reporter.transport import session
-from flowspan.reporter.transport.stream import Link, LinkClosedError
+from flowspan.reporter.transport.stream import H2Transport, LinkClosedError
 from flowspan.v1 import (
     flow_run_service_pb2,
     log_pb2,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from flowspan.reporter.transport.protocol import ReportTransport
 
 WAIT_S = 30.0
-KINDS: dict[str, type[ReportTransport]] = {"h2": Link, "grpcio": GrpcioTransport}
+KINDS: dict[str, type[ReportTransport]] = {"h2": H2Transport, "grpcio": GrpcioTransport}
 
 
 @pytest.fixture(params=KINDS)
@@ -334,7 +334,7 @@ def test_a_busy_service_holds_the_sender_back_without_blocking_it(
 def test_promise_the_reporter_runs_over_either(
     kind: type[ReportTransport], harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "Link", kind)
+    monkeypatch.setattr(session, "H2Transport", kind)
     run_id = new_id()
     record = RunRecord(
         run_id,

@@ -33,7 +33,7 @@ class FakeClock:
     def now_us(self) -> int:
         return self.time_us
 
-    def steady_us(self) -> int:
+    def monotonic_us(self) -> int:
         return self.time_us - START_US
 
 

@@ -376,7 +376,7 @@ def test_a_reaping_leaves_what_takes_too_long_to_others(store: SqlStore) -> None
     first, second = with_open_runs(store, lease_us=1), with_open_runs(store, lease_us=1)
     watch, looks_us = LeaseWatch(lease_us=1), iter((0, 1))
     for _ in range(2):
-        look = Reap(watch, limit=10, frames=lambda _: 0, steady_us=lambda: next(looks_us))
+        look = Reap(watch, limit=10, frames=lambda _: 0, monotonic_us=lambda: next(looks_us))
         reaped = store.submit(look).result(60)
         watch.remember(reaped.look)
     assert sorted(reaped.sessions) == sorted([first[0], second[0]])

@@ -1,6 +1,6 @@
 """The report stream over grpcio: the ordinary implementation of `ReportTransport`.
 
-flowspan uses `flowspan.reporter.transport.stream.Link` instead, for the reasons in
+flowspan uses `flowspan.reporter.transport.stream.H2Transport` instead, for the reasons in
 docs/decisions/reporter-transport.md. The contract tests run the same scenarios over both.
 """
 

@@ -60,8 +60,8 @@ class ShiftedClock:
     def now_us(self) -> int:
         return self._clock.now_us() + self.ahead_us + self.stepped_us
 
-    def steady_us(self) -> int:
-        return self._clock.steady_us() + self.ahead_us
+    def monotonic_us(self) -> int:
+        return self._clock.monotonic_us() + self.ahead_us
 
     def advance(self, seconds: float) -> None:
         """Advance both clocks."""
@@ -147,7 +147,7 @@ class Harness:
 
     def restart_reaper(self) -> None:
         """Replace the reaper as a restart does: without any memory, followed by a first pass."""
-        self._reaper = Reaper(self.store, self.clock, self.backend.live, self.backend.terms)
+        self._reaper = Reaper(self.store, self.clock, self.backend.connections, self.backend.terms)
         self.reap()
 
     def wait_for_store(self) -> None:
@@ -171,7 +171,7 @@ class Harness:
         """Return the number of connected sessions."""
 
         async def count() -> int:
-            return len(self.backend.live)
+            return len(self.backend.connections)
 
         return self.run(count())
 
@@ -197,8 +197,8 @@ class Harness:
             clock=self.clock,
             readers=self._readers,
             terms=LeaseTerms(lease_us=round(LEASE_S * 1e6), grace_us=round(GRACE_S * 1e6)),
-            hub=CommitNotifier(self._loop, self.store, self._readers),
-            live=ConnectedSessions(),
+            notifier=CommitNotifier(self._loop, self.store, self._readers),
+            connections=ConnectedSessions(),
             about=About(
                 version="1.2.3",
                 database="sqlite",
@@ -211,10 +211,10 @@ class Harness:
                 idle_timeout_us=300_000_000,
                 capabilities=CAPABILITIES,
             ),
-            activity=Activity(last_call_us=self.clock.steady_us()),
+            activity=Activity(last_call_us=self.clock.monotonic_us()),
             on_point=self.points.append,
         )
-        self.store.on_commit(self.backend.hub)
+        self.store.on_commit(self.backend.notifier)
         self.server = Server(self.backend)
         port = self.server.listen("127.0.0.1", 0)
         await self.server.start()

@@ -46,7 +46,7 @@ class ManualClock:
     def now_us(self) -> int:
         return self.us
 
-    def steady_us(self) -> int:
+    def monotonic_us(self) -> int:
         return self.steady
 
     def advance(self, seconds: float) -> None:

@@ -2,12 +2,12 @@
 
 - `operations`: one generator per API operation. It describes the requests and parses the
   responses, without any I/O; `Operations` is the table of all of them.
-- `steps`: the steps that operations yield, and helpers for pages, streams and waiting.
+- `requests`: the steps that operations yield, and helpers for pages, streams and waiting.
 - `blocking`, `asynchronous`: the two drivers, which perform the steps.
 - `methods`: descriptors that turn operations into typed methods of both clients.
 - `client`: the two clients.
 - `models`, `convert`, `chunks`, `errors`: the returned records and raised errors.
-- `events`, `ids`: reporting of runs that are not executed by a decorator.
+- `report_events`, `ids`: reporting of runs that are not executed by a decorator.
 
 Returned ids are `uuid.UUID`, so that a name is never mistaken for an id; arguments accept a
 UUID or its text. Instants are aware datetimes in UTC, durations are in seconds.

@@ -1,4 +1,4 @@
-"""gRPC channels to the service, for everything except the report stream (see `reporter.link`)."""
+"""gRPC channels to the service, for everything except the report stream (`reporter.transport`)."""
 
 from __future__ import annotations
 

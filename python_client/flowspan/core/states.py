@@ -351,7 +351,7 @@ class ReturnedState(State):
         return self if self.is_returned else self.data
 
 
-class KeptState(State):
+class ReusedState(State):
     """The state of a subflow whose result was stored by an earlier attempt of its caller.
 
     Attributes:

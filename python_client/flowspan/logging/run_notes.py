@@ -1,8 +1,8 @@
 """Flowspan's own log lines about runs: their end, retries, and problems.
 
 The service stores each line with the full traceback. The console output is short: the traceback of
-an exception that ends several runs is shown once (`shown_traces`), and similar lines are folded
-(`folding`).
+an exception that ends several runs is shown once (`shown_tracebacks`), and similar lines are folded
+(`repeated_lines`).
 """
 
 from __future__ import annotations

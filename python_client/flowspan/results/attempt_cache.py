@@ -97,7 +97,7 @@ class AttemptCache:
         return snapshot
 
 
-def place_of_call() -> tuple[Any, ...]:
+def call_site() -> tuple[Any, ...]:
     """Return the call site of the current task call in the code of the run.
 
     It is the stack of calls, each by its position in the source, so that two calls in one line

@@ -10,7 +10,7 @@ from flowspan import clock
 from flowspan.core.events import STATE
 from flowspan.core.failures import reason_of, summary
 from flowspan.core.result_options import NO_OPTIONS, ResultPolicy, handle_result
-from flowspan.core.states import COMPLETED, KeptState, State, StoredState
+from flowspan.core.states import COMPLETED, ReusedState, State, StoredState
 from flowspan.core.steps import CallBlocking
 from flowspan.core.transactions import (
     TransactionNode,
@@ -176,7 +176,7 @@ class RunResultHandler:
         now, run_id = self._io.now_ns(), self._run.record.id
         if is_flow:
             name, message, value = value
-            kept = KeptState(COMPLETED, "Cached", lookup.found_how, value, run_id, now)
+            kept = ReusedState(COMPLETED, "Cached", lookup.found_how, value, run_id, now)
             kept.earlier = name, message
             return kept
         return self._lean(State(COMPLETED, "Cached", lookup.found_how, value, run_id, now))
@@ -201,9 +201,11 @@ class RunResultHandler:
             transaction.state = TransactionState.STAGED
         if self._policy.persist:
             self._set_reference()
-        if self._writes and (transaction.waits_for_parent or self._lookup.kept_as is not None):
+        if self._writes and (
+            transaction.waits_for_parent or self._lookup.attempt_cache_call is not None
+        ):
             # Serialize before any other code gets the value and may change it.
-            yield CallBlocking(self._take_down)
+            yield CallBlocking(self._capture_result)
         if self._snapshot is not None and self._run.definition.is_flow:
             yield from self._keep_with_block()
         if transaction.waits_for_parent:
@@ -238,7 +240,11 @@ class RunResultHandler:
         callers = {run.parent.record.id, self._lookup.flow_run_id} if run.parent is not None else ()
         if block is None or block.run_id not in callers:
             return
-        call, snapshot, attempt = self._lookup.kept_as, self._snapshot, self._lookup.flow_attempt
+        call, snapshot, attempt = (
+            self._lookup.attempt_cache_call,
+            self._snapshot,
+            self._lookup.flow_attempt,
+        )
         node = TransactionNode(key=None, parent=block, run_id=run.record.id, note=self._note)
         node.has_joined = True  # internal, and invisible to the program
         node.write = lambda: self._policy.attempt_cache.put(call, snapshot, attempt)
@@ -247,11 +253,11 @@ class RunResultHandler:
 
     @property
     def _writes(self) -> bool:
-        return self._policy.persist or self._lookup.kept_as is not None
+        return self._policy.persist or self._lookup.attempt_cache_call is not None
 
-    def _take_down(self) -> None:
+    def _capture_result(self) -> None:
         """Capture the value as it is now, for the flow's next attempt and for the store."""
-        if self._lookup.kept_as is not None:
+        if self._lookup.attempt_cache_call is not None:
             is_flow = self._run.definition.is_flow
             self._snapshot = Snapshot((*self._names, self._value) if is_flow else self._value)
         if self._policy.persist:
@@ -275,9 +281,11 @@ class RunResultHandler:
         Raises:
             Exception: It cannot be written.
         """
-        if self._snapshot is not None and self._lookup.kept_as is not None:
+        if self._snapshot is not None and self._lookup.attempt_cache_call is not None:
             lookup = self._lookup
-            self._policy.attempt_cache.put(lookup.kept_as, self._snapshot, lookup.flow_attempt)
+            self._policy.attempt_cache.put(
+                lookup.attempt_cache_call, self._snapshot, lookup.flow_attempt
+            )
         if not self._policy.persist:
             return
         record = self._made_record() if self._record is None else self._record

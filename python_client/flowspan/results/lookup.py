@@ -21,7 +21,7 @@ from flowspan.core.values.inspection import exact_text, is_instance, type_name
 from flowspan.core.values.recording import recorded
 from flowspan.core.values.traversal import is_plain
 from flowspan.exceptions import ConfigError, ResultUnreadable
-from flowspan.results.attempt_cache import Call, place_of_call
+from flowspan.results.attempt_cache import Call, call_site
 from flowspan.results.key_templates import key_from_template
 from flowspan.results.store import store_for
 
@@ -46,8 +46,8 @@ class LookUp:
 
     Attributes:
         key: The cache key; None without one.
-        kept_as: The call identity under which a flow with retries caches the result; None if it
-            does not.
+        attempt_cache_call: The call identity under which a flow with retries caches the result;
+            None if it does not.
         flow_attempt: The attempt of the flow in which the run was called.
         flow_run_id: The run of that flow; None outside of flows.
         found_how: A message for people that says where the result was found.
@@ -56,7 +56,7 @@ class LookUp:
 
     def __init__(self, io: EngineIO, run: Run, result_policy: ResultPolicy) -> None:
         self.key: str | None = None
-        self.kept_as: Call | None = None
+        self.attempt_cache_call: Call | None = None
         flow_run = run.flow_run
         if run.definition.is_flow:
             flow_run = run.parent.flow_run if run.parent is not None else None
@@ -119,7 +119,7 @@ class LookUp:
                         self.found_how, self.is_stored = f"Found under the key {self.key}.", True
                         return found
         if self._results.attempt_cache is not None and self.key is None:
-            return (yield from self._look_up_kept())
+            return (yield from self._look_up_in_attempt_cache())
         return None
 
     def note_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -136,7 +136,7 @@ class LookUp:
             if not run.definition.is_flow:
                 return
             identity = run.definition.name
-        self._place = (_place_in(run.parent), identity, place_of_call())
+        self._place = (_place_in(run.parent), identity, call_site())
         if is_plain(args) and is_plain(kwargs.values()) and bytearray not in map(type, args):
             names = tuple((name, _plain(each)) for name, each in sorted(kwargs.items()))
             key = (self._place, tuple(map(_plain, args)), names)
@@ -162,13 +162,13 @@ class LookUp:
         """The call site for the calls of this run; unique if this call's inputs are unknown."""
         return object() if self._call is None else self._call[:2]
 
-    def _look_up_kept(self) -> Steps[tuple[Any] | None]:
+    def _look_up_in_attempt_cache(self) -> Steps[tuple[Any] | None]:
         args, kwargs = self._run.args, self._run.kwargs or {}
         if self._call is None and self._place is not None:
             self._call = yield CallBlocking(self._made_call, (args, kwargs))
         if self._call is None or not self._is_kept:
             return None
-        self.kept_as = self._call
+        self.attempt_cache_call = self._call
         if self._options.refresh:
             return None
         kept: tuple[Any] | None = self._results.attempt_cache.take(self._call, self.flow_attempt)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports import Store
     from flowspan_service.domain.runs import Run
 
-log = structlog.get_logger("flowspan.hub")
+log = structlog.get_logger("flowspan.notifier")
 
 LOOK_INTERVAL_S = 0.5
 """The interval of the poll for commits of other processes."""

@@ -50,9 +50,9 @@ class Backend:
         clock: The time.
         readers: Threads for reads, which block.
         terms: The leases of sessions.
-        hub: Notifies watchers of commits.
+        notifier: Notifies watchers of commits.
         feeds: The changes of trees, read once for all their watchers.
-        live: The connected sessions.
+        connections: The connected sessions.
         about: Facts about the service.
         activity: The use of the service.
         files: The number of open files and its limit.
@@ -67,8 +67,8 @@ class Backend:
     clock: Clock
     readers: Executor
     terms: LeaseTerms
-    hub: CommitNotifier
-    live: ConnectedSessions
+    notifier: CommitNotifier
+    connections: ConnectedSessions
     about: About
     activity: Activity
     files: OpenFiles = field(default_factory=OpenFiles)
@@ -81,11 +81,11 @@ class Backend:
 
     def __post_init__(self) -> None:
         self.tokens = Tokens(self.store.identity)
-        self.feeds = Feeds(self.store, self.hub, self.readers)
+        self.feeds = Feeds(self.store, self.notifier, self.readers)
 
     def idle_since_us(self) -> int | None:
         """Return the time of the last call, on the monotonic clock; None while in use."""
-        is_used = self.activity.open_calls or len(self.live)
+        is_used = self.activity.open_calls or len(self.connections)
         return None if is_used else self.activity.last_call_us
 
     async def write(self, operation: Operation[T]) -> T:
@@ -145,9 +145,9 @@ def assemble(
         terms=LeaseTerms(
             lease_us=round(config.lease_s * 1e6), grace_us=round(config.grace_s * 1e6)
         ),
-        hub=CommitNotifier(asyncio.get_running_loop(), store, readers),
-        live=ConnectedSessions(),
+        notifier=CommitNotifier(asyncio.get_running_loop(), store, readers),
+        connections=ConnectedSessions(),
         about=about,
-        activity=Activity(last_call_us=clock.steady_us()),
+        activity=Activity(last_call_us=clock.monotonic_us()),
         on_point=on_point,
     )

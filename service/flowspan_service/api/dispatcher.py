@@ -45,7 +45,7 @@ class Dispatcher:
         self._activity = backend.activity
         self._parsing = backend.parsing
         self._files = backend.files
-        self._steady_us = backend.clock.steady_us
+        self._steady_us = backend.clock.monotonic_us
         # Read once: structlog needs as long to find the level as the service to read a run.
         self._logs_calls = logging.getLogger("flowspan.rpc").isEnabledFor(logging.DEBUG)
 

@@ -75,7 +75,7 @@ class LogService:
                 "the database has no such record (a backup was restored?)", field="after_position"
             )
         run = await backend.read(get_run_of_any_kind, backend.store, request.run_id)
-        with backend.hub.mark(run.root_run_id) as mark:
+        with backend.notifier.mark(run.root_run_id) as mark:
             while True:
                 mark.take()
                 # Read the run before its logs: if it has ended by then, the logs are complete.

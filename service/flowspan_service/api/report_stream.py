@@ -85,7 +85,7 @@ class ReportStream:
         self._next_sequence = resume_after + 1
         self._acked = resume_after
         self._lease_us = lease_us
-        self._renewed_at_us = self._backend.clock.steady_us()
+        self._renewed_at_us = self._backend.clock.monotonic_us()
 
     def sign(self) -> int:
         """Return a number that changes with each sign of life (see app.ports.Connection).
@@ -113,7 +113,7 @@ class ReportStream:
         self._commands.append(command_message(command))
         self._wake.set()
 
-    async def bring_commands(self) -> None:
+    async def send_open_commands(self) -> None:
         """Send the stored open commands of the session."""
         store, after = self._backend.store, None
         while True:
@@ -161,7 +161,7 @@ class ReportStream:
 
     def end(self) -> None:
         """Note the end of the call: without a Goodbye, the reconnect grace begins."""
-        self._backend.live.disconnect(self)
+        self._backend.connections.disconnect(self)
         if self._has_no_session or self._backend.stopping.is_set():
             return
         self._backend.store.submit(
@@ -212,7 +212,7 @@ class ReportStream:
         await self._wait_for_room(len(events), size)
         self._unacked += len(events)
         self._unacked_bytes += size
-        self._renewed_at_us = self._backend.clock.steady_us()
+        self._renewed_at_us = self._backend.clock.monotonic_us()
         pieces = report_pieces(
             self.session_id,
             first_sequence=first,
@@ -273,7 +273,7 @@ class ReportStream:
 
     async def _bring_moved_commands(self) -> None:
         try:
-            await self.bring_commands()
+            await self.send_open_commands()
         except ServiceError as error:
             self._fail(error)  # the client reconnects and gets them then
 
@@ -304,7 +304,7 @@ class ReportStream:
 
     def _store_lease(self) -> None:
         """Renew the stored lease, but not more often than other service processes need."""
-        now_us = self._backend.clock.steady_us()
+        now_us = self._backend.clock.monotonic_us()
         if now_us - self._renewed_at_us >= self._lease_us // 4:
             self._renewed_at_us = now_us
             self._submit(RenewLease(self.session_id, connection_id=self.connection_id))

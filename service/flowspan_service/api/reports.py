@@ -68,9 +68,9 @@ class ReportService:
         try:
             opened = await backend.write(_open(backend, hello, stream.connection_id))
             stream.begin(resume_after=opened.resume_after, lease_us=opened.lease_us)
-            backend.live.connect(stream)
+            backend.connections.connect(stream)
             yield pb.ReportResponse(welcome=self._welcome(opened))
-            await stream.bring_commands()
+            await stream.send_open_commands()
             async with aclosing(stream.run(frames)) as responses:
                 async for response in responses:
                     yield response

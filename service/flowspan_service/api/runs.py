@@ -111,7 +111,7 @@ class RunOperations(Generic[M]):
         accepted = outcome.verdict.kind == VerdictKind.ACCEPTED
         backend.activity.committed_transition_count += accepted
         if outcome.command is not None:
-            connection = backend.live.get(outcome.command.session_id)
+            connection = backend.connections.get(outcome.command.session_id)
             if connection is not None:
                 connection.tell(outcome.command)
         return verdict_message(outcome.verdict), self._message(outcome.run)

@@ -37,7 +37,7 @@ class SystemService:
             start_time=timestamp(about.started_us),
             server_time=timestamp(backend.clock.now_us()),
             process_id=about.process_id,
-            connected_session_count=len(backend.live),
+            connected_session_count=len(backend.connections),
             committed_transition_count=backend.activity.committed_transition_count,
             queued_event_count=backend.store.queued_weight,
             lease=duration(backend.terms.lease_us),

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan_service.app.artifacts import apply_artifact_event
-from flowspan_service.app.effects import perform
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.sessions import Opened, OpenSession, require_session
+from flowspan_service.app.transitions import perform
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.domain.effects import effects_of_takeover
 from flowspan_service.domain.errors import BadSequenceError, ServiceError
@@ -292,7 +292,7 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
                 entered += 1
                 continue
         elif kind is ProposedTransition:
-            # `app.effects.make_transition`, inlined.
+            # `app.transitions.make_transition`, inlined.
             objection = decide(run, what)  # type: ignore[arg-type] # its class was just looked at
             if objection is None:
                 effects = enter(run, what)  # type: ignore[arg-type] # its class was just looked at

@@ -6,8 +6,8 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowspan_service.app.effects import make_transition, perform
 from flowspan_service.app.ports import Unfinished
+from flowspan_service.app.transitions import make_transition, perform
 from flowspan_service.domain.effects import effects_of_request
 from flowspan_service.domain.errors import (
     AlreadyExistsError,

@@ -7,8 +7,8 @@ import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flowspan_service.app.effects import make_transition
 from flowspan_service.app.ports import Unfinished
+from flowspan_service.app.transitions import make_transition
 from flowspan_service.domain.errors import (
     NotFoundError,
     SessionTakenOverError,
@@ -270,7 +270,7 @@ class Reap:
     before it, so that a slow writer does not hide one.
     """
 
-    __slots__ = ("frames", "limit", "run_ids", "steady_us", "watch", "weight")
+    __slots__ = ("frames", "limit", "monotonic_us", "run_ids", "watch", "weight")
 
     def __init__(
         self,
@@ -278,7 +278,7 @@ class Reap:
         *,
         limit: int,
         frames: Callable[[str], int],
-        steady_us: Callable[[], int],
+        monotonic_us: Callable[[], int],
     ) -> None:
         """Take the arguments.
 
@@ -286,18 +286,18 @@ class Reap:
             watch: The memory of this process about the sessions.
             limit: The maximum number of sessions.
             frames: See `LeaseWatch.judge`; called in the writer's thread.
-            steady_us: The monotonic clock.
+            monotonic_us: The monotonic clock.
         """
         self.watch = watch
         self.limit = limit
         self.frames = frames
-        self.steady_us = steady_us
+        self.monotonic_us = monotonic_us
         self.run_ids: Sequence[str] = ()
         self.weight = 100
 
     def __call__(self, uow: UnitOfWork) -> Reaped:
         """Reap the silent sessions."""
-        at_us = self.steady_us()  # before the rows are read: that may take long
+        at_us = self.monotonic_us()  # before the rows are read: that may take long
         look = self.watch.judge(uow.sessions.stored_signs(), self.frames, at_us=at_us)
         reaped = Reaped([], 0, len(look.silent) > self.limit, look)
         for session_id in look.silent[: self.limit]:

@@ -1,6 +1,6 @@
 """Effects: the consequences of a transition, as data.
 
-The rules return effects, and `app.effects` performs them in the transaction of the transition.
+The rules return effects, and `app.transitions` performs them in the transaction of the transition.
 Watches and the spans of crashed runs are not effects: they follow from the committed transitions.
 """
 

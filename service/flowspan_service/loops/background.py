@@ -28,7 +28,7 @@ async def until_stopped(
     stopped: asyncio.Event,
     *,
     idle_since_us: Callable[[], int | None],
-    steady_us: Callable[[], int],
+    monotonic_us: Callable[[], int],
     timeout_s: float | None,
 ) -> None:
     """Return when a signal stops the service, or when it was idle for the timeout.
@@ -36,12 +36,12 @@ async def until_stopped(
     Args:
         stopped: Set by the signal; set here, too, so that a later signal ends the process.
         idle_since_us: Returns the last use on the monotonic clock; None while it is in use.
-        steady_us: The monotonic clock.
+        monotonic_us: The monotonic clock.
         timeout_s: The idle timeout; None for a service that never ends because of it.
     """
     waits: list[Coroutine[Any, Any, object]] = [stopped.wait()]
     if timeout_s is not None:
-        waits.append(until_idle(idle_since_us, steady_us, timeout_s=timeout_s))
+        waits.append(until_idle(idle_since_us, monotonic_us, timeout_s=timeout_s))
     tasks = [asyncio.create_task(each) for each in waits]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     stopped.set()

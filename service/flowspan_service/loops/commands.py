@@ -24,29 +24,29 @@ log = structlog.get_logger("flowspan.commands")
 INTERVAL_S = 1.0
 
 
-async def bring_commands(
-    store: Store, live: Connections, readers: Executor, *, interval_s: float = INTERVAL_S
+async def send_open_commands(
+    store: Store, connections: Connections, readers: Executor, *, interval_s: float = INTERVAL_S
 ) -> None:
     """Look every interval, until the task is cancelled."""
     seen = -1
     while True:
         await asyncio.sleep(interval_s)
-        if not len(live):
+        if not len(connections):
             continue
         try:
-            seen = await bring_new_commands(store, live, readers, since=seen)
+            seen = await bring_new_commands(store, connections, readers, since=seen)
         except ServiceError as error:
             log.warning("commands could not be looked for", error=str(error))
 
 
 async def bring_new_commands(
-    store: Store, live: Connections, readers: Executor, *, since: int
+    store: Store, connections: Connections, readers: Executor, *, since: int
 ) -> int:
     """Bring commands that came after a commit to the connected sessions.
 
     Args:
         store: The store.
-        live: The sessions that are connected to this process.
+        connections: The sessions that are connected to this process.
         readers: Threads for reads.
         since: The number of the commit, as the call before returned it; -1 at first.
 
@@ -60,12 +60,12 @@ async def bring_new_commands(
     # First the commit, then the connections: a session that connects in between reads its commands
     # when it connects.
     newest = await loop.run_in_executor(readers, store.generation)
-    connected = [connection.session_id for connection in live]
+    connected = [connection.session_id for connection in connections]
     if newest == since or not connected:
         return newest
     find = partial(store.commands.sessions_with_open, connected, since=since)
     for session_id in await loop.run_in_executor(readers, find):
-        connection = live.get(session_id)
+        connection = connections.get(session_id)
         if connection is not None:
-            await connection.bring_commands()
+            await connection.send_open_commands()
     return newest

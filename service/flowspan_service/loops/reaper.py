@@ -33,14 +33,16 @@ class Reaper:
     Args:
         store: The store.
         clock: The clock; its monotonic time measures the silence.
-        live: The sessions that are connected to this process.
+        connections: The sessions that are connected to this process.
         terms: The durations of leases and grace periods.
     """
 
-    def __init__(self, store: Store, clock: Clock, live: Connections, terms: LeaseTerms) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, connections: Connections, terms: LeaseTerms
+    ) -> None:
         self._store = store
         self._clock = clock
-        self._live = live
+        self._connections = connections
         self._watch = LeaseWatch(lease_us=terms.lease_us)
 
     async def run(self, *, interval_s: float | None = None) -> None:
@@ -59,8 +61,8 @@ class Reaper:
             operation = Reap(
                 self._watch,
                 limit=LIMIT,
-                frames=self._live.sign_of,
-                steady_us=self._clock.steady_us,
+                frames=self._connections.sign_of,
+                monotonic_us=self._clock.monotonic_us,
             )
             reaped = await asyncio.wrap_future(self._store.submit(operation))
             self._watch.remember(reaped.look)

@@ -12,6 +12,6 @@ class SystemClock:
         """Return the wall clock, in microseconds since 1970 UTC."""
         return time.time_ns() // 1_000
 
-    def steady_us(self) -> int:
+    def monotonic_us(self) -> int:
         """Return the monotonic clock, in microseconds since an arbitrary moment."""
         return time.monotonic_ns() // 1_000

@@ -225,12 +225,14 @@ def _made(
         or (parent is None and current_transaction.get() is not None)
         or (definition.hooks is not None and definition.hooks.are_of_transactions)
     ):
-        _attach_keeper(process, run, result_policy)
+        _attach_result_handler(process, run, result_policy)
     run.span = telemetry.start_run(record, definition, now)
     return run
 
 
-def _attach_keeper(process: ProcessContext, run: Run, inherited: ResultPolicy | None) -> None:
+def _attach_result_handler(
+    process: ProcessContext, run: Run, inherited: ResultPolicy | None
+) -> None:
     from flowspan.results.handler import attach  # noqa: PLC0415 - most programs store no results
 
     attach(process, run, inherited)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flowspan import telemetry
 from flowspan.core.events import ARTIFACT, CREATED, STATE
 from flowspan.core.states import TERMINAL_TYPES, State, StateType
-from flowspan.drivers.processes.channel import FORGET, WATCH
+from flowspan.drivers.processes.pipe_messages import FORGET, WATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -22,7 +22,7 @@ from flowspan.core.pickling import (
 from flowspan.core.sent_by_value import pickler_by_value
 from flowspan.core.type_hints import signature_of
 from flowspan.core.values.inspection import type_name
-from flowspan.drivers.processes.exceptions import are_arguments, reduce_error
+from flowspan.drivers.processes.exception_pickling import are_arguments, reduce_error
 from flowspan.exceptions import NotPortable, RemoteError
 
 _ADVICE = (

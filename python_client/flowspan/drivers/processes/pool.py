@@ -8,7 +8,7 @@ import threading
 from itertools import count
 from typing import TYPE_CHECKING
 
-from flowspan.drivers.processes.worker_process import EXIT_TIMEOUT_S, WorkerHandle
+from flowspan.drivers.processes.worker_handle import EXIT_TIMEOUT_S, WorkerHandle
 
 if TYPE_CHECKING:
     from flowspan.drivers.process import ProcessContext

@@ -18,7 +18,7 @@ from flowspan.drivers.calls.attempt import timed_out
 from flowspan.drivers.calls.start import current_tags
 from flowspan.drivers.process import process_of
 from flowspan.drivers.processes import pickling
-from flowspan.drivers.processes.channel import Call
+from flowspan.drivers.processes.pipe_messages import Call
 from flowspan.drivers.processes.pool import WorkerPool
 from flowspan.drivers.processes.run_snapshot import dump_flow_run, dump_task_run
 from flowspan.drivers.sync_async_bridge import run_coroutine
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.core.run import Run
-    from flowspan.drivers.processes.worker_process import Answer, WorkerHandle
+    from flowspan.drivers.processes.worker_handle import Answer, WorkerHandle
     from flowspan.drivers.task_runners.protocol import SubmittedTask
 
 

@@ -31,10 +31,10 @@ from flowspan.drivers.cancellation.safe_points import calls_user_code, may_inter
 from flowspan.drivers.cancellation.scope import CancelScope
 from flowspan.drivers.futures.arguments import settle
 from flowspan.drivers.process import ProcessContext, set_process
-from flowspan.drivers.processes import channel as messages
 from flowspan.drivers.processes import pickling
+from flowspan.drivers.processes import pipe_messages as messages
+from flowspan.drivers.processes.event_sender import Outgoing
 from flowspan.drivers.processes.run_snapshot import load_flow_run, load_task_run
-from flowspan.drivers.processes.worker_outbox import Outgoing
 from flowspan.drivers.sync_async_bridge import run_coroutine
 from flowspan.exceptions import RunSignal
 from flowspan.logging import prints

@@ -1,7 +1,7 @@
 """The interface of a report stream, which the reporter requires of its transport.
 
-`flowspan.reporter.transport.stream.Link` is the implementation in use. A second one over grpcio
-(`tests/support/grpcio_transport.py`) passes the same contract tests.
+`flowspan.reporter.transport.stream.H2Transport` is the implementation in use. A second one over
+grpcio (`tests/support/grpcio_transport.py`) passes the same contract tests.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowspan.connection.client_identity import introduce
-from flowspan.reporter.transport.stream import Link, LinkClosedError
+from flowspan.reporter.transport.stream import H2Transport, LinkClosedError
 from flowspan.v1 import report_pb2, report_service_pb2
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def open_session(
         OSError: The connection failed.
         LinkClosedError: The service, or another server at the address, ended the stream.
     """
-    link = Link.connect(address, timeout_s=CONNECT_TIMEOUT_S)
+    link = H2Transport.connect(address, timeout_s=CONNECT_TIMEOUT_S)
     try:
         hello = report_pb2.Hello(session_id=session_id, secret=secret, recovering=recovering)
         introduce(hello, client)

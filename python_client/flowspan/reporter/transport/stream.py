@@ -5,7 +5,7 @@ https://grpc.io/docs/guides/wire-protocol) for exactly one bidirectional call: H
 package, a five-byte prefix before each message, a status in the trailers. It is safe to fork;
 docs/decisions/reporter-transport.md says why grpcio is not used.
 
-A Link never blocks, except in `connect` and `wait`. Only one thread may use it at a time.
+A H2Transport never blocks, except in `connect` and `wait`. Only one thread may use it at a time.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ STATUS_NAMES = [
 ]
 """The names of the gRPC status codes, indexed by number."""
 
-_links: weakref.WeakSet[Link] = weakref.WeakSet()
+_links: weakref.WeakSet[H2Transport] = weakref.WeakSet()
 
 
 class LinkClosedError(Exception):
@@ -96,7 +96,7 @@ class LinkClosedError(Exception):
         self.sequence = sequence
 
 
-class Link:
+class H2Transport:
     """The report stream over h2, an implementation of `ReportTransport`.
 
     Attributes:
@@ -143,7 +143,7 @@ class Link:
         )
 
     @classmethod
-    def connect(cls, address: Address, *, timeout_s: float) -> Link:
+    def connect(cls, address: Address, *, timeout_s: float) -> H2Transport:
         """Connect to the service and begin the call.
 
         Raises:

@@ -12,6 +12,6 @@ class Clock(Protocol):
         """Return the wall clock, in microseconds since 1970 UTC. It is for people, and may step."""
         ...
 
-    def steady_us(self) -> int:
+    def monotonic_us(self) -> int:
         """Return the monotonic clock in microseconds, for durations in this process."""
         ...

@@ -30,7 +30,7 @@ class Connection(Protocol):
         """Send a command. A no-op if this connection sent it before."""
         ...
 
-    async def bring_commands(self) -> None:
+    async def send_open_commands(self) -> None:
         """Send the session's open commands from the store.
 
         Raises:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flowspan_service.stores.engine.cache import Cache
 
 
-class Unit(AllWrites):
+class SqlUnitOfWork(AllWrites):
     """Implementation of app.ports.UnitOfWork. Used by the writer's thread alone."""
 
     def __init__(

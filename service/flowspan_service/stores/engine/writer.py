@@ -16,7 +16,7 @@ from flowspan_service.domain.errors import ServiceError, StoppingError, StoreUna
 from flowspan_service.stores.dialects.base import DatabaseGoneError
 from flowspan_service.stores.engine.cache import Cache
 from flowspan_service.stores.engine.holds import TARGET_S, GroupLimit, Holds
-from flowspan_service.stores.engine.unit_of_work import Unit
+from flowspan_service.stores.engine.unit_of_work import SqlUnitOfWork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -261,10 +261,10 @@ class Writer:
             )
             raise DatabaseGoneError(self.problem)
 
-    def _unit(self, connection: Connection, head: Head, *, until_s: float) -> Unit:
+    def _unit(self, connection: Connection, head: Head, *, until_s: float) -> SqlUnitOfWork:
         if self._cache.generation != head.generation:
             self._cache.doubt()
-        return Unit(
+        return SqlUnitOfWork(
             self._dialect,
             connection,
             head,
@@ -373,7 +373,7 @@ class Writer:
 
 
 def _run_operations(
-    unit: Unit, group: Sequence[_Waiting]
+    unit: SqlUnitOfWork, group: Sequence[_Waiting]
 ) -> tuple[list[tuple[Future[Any], Any]], list[tuple[Future[Any], Exception]]]:
     """Run the operations in order, until the time is over."""
     outcomes: list[tuple[Future[Any], Any]] = []

@@ -95,8 +95,8 @@ class Server:
         """Stop: drain the streams, ack what was taken, and cut the calls after the grace."""
         await self.health.enter_graceful_shutdown()
         self._backend.stopping.set()
-        self._backend.hub.wake()
-        for connection in self._backend.live:
+        self._backend.notifier.wake()
+        for connection in self._backend.connections:
             connection.drain()
         await self._server.stop(grace_s)
 

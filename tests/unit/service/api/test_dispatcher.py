@@ -80,8 +80,8 @@ def run(tmp_path: Path) -> Iterator[Any]:
             clock=clock,
             readers=readers,
             terms=LeaseTerms(lease_us=30_000_000, grace_us=10_000_000),
-            hub=CommitNotifier(asyncio.get_running_loop(), store, readers),
-            live=ConnectedSessions(),
+            notifier=CommitNotifier(asyncio.get_running_loop(), store, readers),
+            connections=ConnectedSessions(),
             about=About(
                 version="1.2.3",
                 database="sqlite",
@@ -91,7 +91,7 @@ def run(tmp_path: Path) -> Iterator[Any]:
             ),
             activity=Activity(last_call_us=0),
         )
-        store.on_commit(backend.hub)
+        store.on_commit(backend.notifier)
         await asyncio.wait_for(test(Caller(backend)), 60)
 
     def run_test(test: Any) -> None:
@@ -263,10 +263,10 @@ def test_a_stream_of_reports_is_acked_while_it_is_watched(run: Any) -> None:
             kinds.append(each.WhichOneof("frame"))
             if kinds[-1] == "ack":
                 assert each.ack.up_to_sequence == 3
-                assert len(caller.backend.live) == 1
+                assert len(caller.backend.connections) == 1
                 goodbye.set()
         assert kinds == ["welcome", "ack"]
-        assert len(caller.backend.live) == 0
+        assert len(caller.backend.connections) == 0
         assert await watching == [
             state_pb2.STATE_TYPE_PENDING,
             state_pb2.STATE_TYPE_RUNNING,
@@ -286,9 +286,9 @@ def test_a_stream_that_is_closed_early_ends_its_session(run: Any) -> None:
         method = caller.methods["Report"]
         async with aclosing(caller.dispatcher.stream(method, frames(), CALL)) as answers:
             await anext(answers)
-            assert len(caller.backend.live) == 1
+            assert len(caller.backend.connections) == 1
             assert caller.backend.activity.open_calls == 1
-        assert len(caller.backend.live) == 0
+        assert len(caller.backend.connections) == 0
         assert caller.backend.activity.open_calls == 0
 
     run(test)

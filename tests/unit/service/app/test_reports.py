@@ -180,7 +180,7 @@ def test_report_brings_a_lost_session_back(store: MemoryStore) -> None:
     watch = LeaseWatch(lease_us=LEASE_US)
     for _ in range(32):
         reaped = store.do(
-            Reap(watch, limit=10, frames=lambda _: 0, steady_us=store.clock.steady_us)
+            Reap(watch, limit=10, frames=lambda _: 0, monotonic_us=store.clock.monotonic_us)
         )
         watch.remember(reaped.look)
         store.clock.advance(1)

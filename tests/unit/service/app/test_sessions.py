@@ -44,7 +44,7 @@ class Watcher:
                 self.watch,
                 limit=limit,
                 frames=lambda key: self.frames.get(key, 0),
-                steady_us=self.store.clock.steady_us,
+                monotonic_us=self.store.clock.monotonic_us,
             )
         )
         self.watch.remember(reaped.look)

@@ -36,7 +36,7 @@ def start(stopped: asyncio.Event, *, idle_since_us: int | None, timeout_s: float
     waiting = until_stopped(
         stopped,
         idle_since_us=lambda: idle_since_us,
-        steady_us=lambda: 10_000_000,
+        monotonic_us=lambda: 10_000_000,
         timeout_s=timeout_s,
     )
     return asyncio.create_task(waiting)

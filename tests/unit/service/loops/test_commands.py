@@ -43,7 +43,7 @@ class FakeConnection:
         self.session_id = session_id
         self.brought = 0
 
-    async def bring_commands(self) -> None:
+    async def send_open_commands(self) -> None:
         self.brought += 1
 
 
@@ -58,20 +58,20 @@ async def test_each_command_is_brought_once_and_an_idle_database_is_not_searched
     readers: Executor,
 ) -> None:
     store: Any = FakeStore()
-    live = ConnectedSessions()
+    connections = ConnectedSessions()
     here: Any = FakeConnection("here")
-    live.connect(here)
+    connections.connect(here)
     store.give("here")
     store.give("elsewhere")
-    seen = await bring_new_commands(store, live, readers, since=-1)
+    seen = await bring_new_commands(store, connections, readers, since=-1)
     assert (here.brought, store.queries) == (1, 1)
-    seen = await bring_new_commands(store, live, readers, since=seen)
+    seen = await bring_new_commands(store, connections, readers, since=seen)
     assert (here.brought, store.queries) == (1, 1)
     store.give("elsewhere")
-    seen = await bring_new_commands(store, live, readers, since=seen)
+    seen = await bring_new_commands(store, connections, readers, since=seen)
     assert (here.brought, store.queries) == (1, 2)
     store.give("here")
-    await bring_new_commands(store, live, readers, since=seen)
+    await bring_new_commands(store, connections, readers, since=seen)
     assert here.brought == 2
 
 
@@ -85,10 +85,10 @@ async def test_a_command_that_comes_during_a_look_is_found_by_the_next(readers: 
             return found
 
     store: Any = BusyStore()
-    live = ConnectedSessions()
+    connections = ConnectedSessions()
     here: Any = FakeConnection("here")
-    live.connect(here)
-    seen = await bring_new_commands(store, live, readers, since=-1)
+    connections.connect(here)
+    seen = await bring_new_commands(store, connections, readers, since=-1)
     assert here.brought == 0
-    await bring_new_commands(store, live, readers, since=seen)
+    await bring_new_commands(store, connections, readers, since=seen)
     assert here.brought == 1

@@ -21,9 +21,9 @@ from flowspan.core.commands import Command
 from flowspan.core.events import ARTIFACT, CREATED, LOG, STATE
 from flowspan.core.run import current_run
 from flowspan.core.states import CANCELLED, CRASHED
-from flowspan.drivers.processes import worker_process as handle
-from flowspan.drivers.processes.channel import FORGET, WATCH
+from flowspan.drivers.processes import worker_handle as handle
 from flowspan.drivers.processes.event_relay import Relay
+from flowspan.drivers.processes.pipe_messages import FORGET, WATCH
 from flowspan.exceptions import CancelRun, WorkerProcessDied
 from flowspan.task_runners import ProcessPoolTaskRunner
 

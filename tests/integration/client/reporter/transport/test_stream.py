@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from hyperframe.frame import GoAwayFrame, PingFrame
 
 from flowspan.connection.address import Address
-from flowspan.reporter.transport.stream import METHOD, Link, LinkClosedError
+from flowspan.reporter.transport.stream import METHOD, H2Transport, LinkClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,8 +84,8 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 @pytest.fixture
-def ends(pair: tuple[socket.socket, socket.socket]) -> tuple[Link, Peer]:
-    link = Link(ADDRESS, pair[0])
+def ends(pair: tuple[socket.socket, socket.socket]) -> tuple[H2Transport, Peer]:
+    link = H2Transport(ADDRESS, pair[0])
     link.pump()
     return link, Peer(pair[1])
 
@@ -99,7 +99,7 @@ def messages_of(data: bytes) -> list[bytes]:
     return messages
 
 
-def ended(link: Link) -> LinkClosedError:
+def ended(link: H2Transport) -> LinkClosedError:
     try:
         while link.wait(WAIT_S):
             pass
@@ -108,7 +108,7 @@ def ended(link: Link) -> LinkClosedError:
     raise AssertionError("the link did not end")
 
 
-def test_it_calls_the_method_and_sends_messages(ends: tuple[Link, Peer]) -> None:
+def test_it_calls_the_method_and_sends_messages(ends: tuple[H2Transport, Peer]) -> None:
     link, peer = ends
     link.send(b"one")
     link.send(b"")
@@ -122,7 +122,7 @@ def test_it_calls_the_method_and_sends_messages(ends: tuple[Link, Peer]) -> None
 
 
 def test_it_reads_messages_however_they_are_cut(pair: tuple[socket.socket, socket.socket]) -> None:
-    link, peer = Link(ADDRESS, pair[0]), Peer(pair[1])
+    link, peer = H2Transport(ADDRESS, pair[0]), Peer(pair[1])
     link.send(b"hello")
     peer.read_until(lambda: bool(peer.received))
     sent = [b"a", b"b" * 70_000, b""]
@@ -147,7 +147,7 @@ def test_it_reads_messages_however_they_are_cut(pair: tuple[socket.socket, socke
 
 
 def test_it_waits_for_the_peers_window(pair: tuple[socket.socket, socket.socket]) -> None:
-    link, peer = Link(ADDRESS, pair[0]), Peer(pair[1])
+    link, peer = H2Transport(ADDRESS, pair[0]), Peer(pair[1])
     message = bytes(range(256)) * 4000
     link.send(message)
     link.send(b"last")
@@ -164,7 +164,7 @@ def test_it_waits_for_the_peers_window(pair: tuple[socket.socket, socket.socket]
 @pytest.mark.parametrize(
     ("status", "name"), [(0, "OK"), (3, "INVALID_ARGUMENT"), (14, "UNAVAILABLE"), (99, "UNKNOWN")]
 )
-def test_it_tells_the_status(status: int, name: str, ends: tuple[Link, Peer]) -> None:
+def test_it_tells_the_status(status: int, name: str, ends: tuple[H2Transport, Peer]) -> None:
     link, peer = ends
     peer.read_until(lambda: bool(peer.headers))
     peer.answer(b"before the end")
@@ -175,7 +175,7 @@ def test_it_tells_the_status(status: int, name: str, ends: tuple[Link, Peer]) ->
     assert link.ended is error
 
 
-def test_a_status_may_name_the_event_that_it_is_about(ends: tuple[Link, Peer]) -> None:
+def test_a_status_may_name_the_event_that_it_is_about(ends: tuple[H2Transport, Peer]) -> None:
     info = error_details_pb2.ErrorInfo(reason="INVALID_FIELD", metadata={"sequence": "42"})
     detail = any_pb2.Any()
     detail.Pack(info)
@@ -188,7 +188,7 @@ def test_a_status_may_name_the_event_that_it_is_about(ends: tuple[Link, Peer]) -
     assert ended(link).sequence == 42
 
 
-def test_nonsense_in_the_details_is_no_event(ends: tuple[Link, Peer]) -> None:
+def test_nonsense_in_the_details_is_no_event(ends: tuple[H2Transport, Peer]) -> None:
     link, peer = ends
     peer.read_until(lambda: bool(peer.headers))
     peer.answer()
@@ -196,7 +196,7 @@ def test_nonsense_in_the_details_is_no_event(ends: tuple[Link, Peer]) -> None:
     assert ended(link).sequence is None
 
 
-def test_a_closed_connection_is_unavailable(ends: tuple[Link, Peer]) -> None:
+def test_a_closed_connection_is_unavailable(ends: tuple[H2Transport, Peer]) -> None:
     link, peer = ends
     peer.socket.close()
     assert ended(link).status == "UNAVAILABLE"
@@ -208,7 +208,7 @@ def test_a_closed_connection_is_unavailable(ends: tuple[Link, Peer]) -> None:
 def test_a_service_that_stops_is_unavailable(
     pair: tuple[socket.socket, socket.socket], *, is_connected: bool
 ) -> None:
-    link = Link(ADDRESS, pair[0])
+    link = H2Transport(ADDRESS, pair[0])
     link.pump()
     peer = Peer(pair[1])
     if is_connected:
@@ -233,13 +233,13 @@ def test_a_service_that_stops_is_unavailable(
 def test_what_is_not_http2_is_no_grpc(
     garbage: bytes, pair: tuple[socket.socket, socket.socket]
 ) -> None:
-    link = Link(ADDRESS, pair[0])
+    link = H2Transport(ADDRESS, pair[0])
     pair[1].sendall(garbage)
     pair[1].shutdown(socket.SHUT_WR)
     assert ended(link).status == "NOT_GRPC"
 
 
-def test_an_http_error_is_no_grpc(ends: tuple[Link, Peer]) -> None:
+def test_an_http_error_is_no_grpc(ends: tuple[H2Transport, Peer]) -> None:
     link, peer = ends
     peer.read_until(lambda: bool(peer.headers))
     peer.http.send_headers(1, [(":status", "404")], end_stream=True)
@@ -249,7 +249,7 @@ def test_an_http_error_is_no_grpc(ends: tuple[Link, Peer]) -> None:
     assert "404" in error.message
 
 
-def test_a_message_beyond_all_measure_is_no_grpc(ends: tuple[Link, Peer]) -> None:
+def test_a_message_beyond_all_measure_is_no_grpc(ends: tuple[H2Transport, Peer]) -> None:
     link, peer = ends
     peer.read_until(lambda: bool(peer.headers))
     peer.answer()
@@ -258,7 +258,7 @@ def test_a_message_beyond_all_measure_is_no_grpc(ends: tuple[Link, Peer]) -> Non
     assert ended(link).status == "NOT_GRPC"
 
 
-def test_messages_that_were_put_back_come_again(ends: tuple[Link, Peer]) -> None:
+def test_messages_that_were_put_back_come_again(ends: tuple[H2Transport, Peer]) -> None:
     link, peer = ends
     peer.read_until(lambda: bool(peer.headers))
     peer.answer(b"welcome", b"command")
@@ -272,6 +272,6 @@ def test_messages_that_were_put_back_come_again(ends: tuple[Link, Peer]) -> None
     assert ended(link).status == "OK"
 
 
-def test_waiting_ends_with_the_time(ends: tuple[Link, Peer]) -> None:
+def test_waiting_ends_with_the_time(ends: tuple[H2Transport, Peer]) -> None:
     link, _ = ends
     assert link.wait(0.0) == []

@@ -19,8 +19,8 @@ from flowspan_service.domain.runs import Run, RunKind, TraceContext
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.loops import spans as spans_module
 from flowspan_service.loops.loop_claims import LEASE_S, HeldClaim, holder_name
+from flowspan_service.loops.span_exporter import SpanExporter, span_exporter
 from flowspan_service.loops.span_watermark import OldWatermark
-from flowspan_service.loops.spans import SpanExporter, span_exporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,8 +13,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from flowspan import clock
-from flowspan.drivers.processes import channel as messages
 from flowspan.drivers.processes import pickling
+from flowspan.drivers.processes import pipe_messages as messages
 from flowspan.reporter import get_reporter
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ def exporting_spans(
         yield
         return
     # OpenTelemetry's exporter is slow to import and seldom needed.
-    from flowspan_service.loops.spans import span_exporter  # noqa: PLC0415 - start-up cost
+    from flowspan_service.loops.span_exporter import span_exporter  # noqa: PLC0415 - start-up cost
 
     exporter = span_exporter(
         store, clock, endpoint=config.otlp_endpoint or None, home=config.home, environ=environ

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flowspan import clock, config, telemetry
 from flowspan.core.keys.qualified_names import program_name
 from flowspan.core.states import CANCELLED, CRASHED
-from flowspan.drivers.processes import channel as messages
+from flowspan.drivers.processes import pipe_messages as messages
 from flowspan.drivers.processes.event_relay import Relay
 from flowspan.exceptions import WorkerProcessDied
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flowspan.core.commands import Command
     from flowspan.core.run import Run
     from flowspan.drivers.process import ProcessContext
-    from flowspan.drivers.processes.channel import Call
+    from flowspan.drivers.processes.pipe_messages import Call
 
 START_TIMEOUT_S = 60.0
 CANCEL_GRACE_S = 3.0
