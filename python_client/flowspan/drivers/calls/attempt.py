@@ -13,7 +13,7 @@ from flowspan.exceptions import RunTimeout, TerminationSignal
 from flowspan.logging.capture import note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from flowspan.core.run import Run
     from flowspan.drivers.process import ProcessContext
@@ -27,30 +27,13 @@ _MAX_NAMES = 5
 
 
 @contextmanager
-def taking_commands(
-    process: ProcessContext,
-    run: Run,
-    key: object = None,
-    interrupt: Callable[[], object] | None = None,
-) -> Iterator[None]:
-    """Let a run take the service's commands while the block runs.
-
-    Args:
-        process: The process context.
-        run: The run.
-        key: The key of the interrupt; see `CancelScope.add_interrupt`.
-        interrupt: Called to interrupt a wait of the run; None if that is not needed.
-    """
-    scope = run.scope
-    if interrupt is not None:
-        scope.add_interrupt(key, interrupt)
+def taking_commands(process: ProcessContext, run: Run) -> Iterator[None]:
+    """Let a run take the service's commands while the block runs."""
     process.watch_commands(run.record.id, RunControl(run).take)
     try:
         yield
     finally:
         process.forget(run.record.id)
-        if interrupt is not None:
-            scope.remove_interrupt(key)
 
 
 def begin_attempt(run: Run) -> Run:
