@@ -220,11 +220,11 @@ def _seconds(text: str) -> float:
 def _count(text: str) -> int:
     if text.isdecimal() and len(text) <= _MAX_DIGITS and int(text):
         return int(text)
-    raise ValueError("expected a whole number from 1 on")
+    raise ValueError("expected a whole number of at least 1")
 
 
 def _size(text: str) -> int:
-    return int(_number(text, 1, 2**62, "a number of bytes, from 1 on"))
+    return int(_number(text, 1, 2**62, "a number of bytes of at least 1"))
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ _LIMITS = (
     "ThreadPoolTaskRunner(max_workers=…) limits its tasks."
 )
 _PROFILES = "flowspan has no profiles. Set variables of the environment (FLOWSPAN_…)."
-_ASSETS = "flowspan has no assets. Use @task, and artifacts (flowspan.artifacts) for what it made."
+_ASSETS = "flowspan has no assets. Use @task, and artifacts (flowspan.artifacts) for its outputs."
 _REST = (
     "There is no REST. The methods of the API client take keyword arguments: docs/api-client.md."
 )
@@ -45,7 +45,7 @@ _INFRASTRUCTURE = "flowspan starts no infrastructure: nothing raises it."
 _LOGGERS = "Use get_run_logger() in a run; print is logged with log_prints=True."
 _DATETIME = "Use datetime.datetime and datetime.date."
 _ANNOTATED = "Write the type yourself: Annotated[…, pydantic.Field(…)]."
-_CONTEXT = "Use with_context(function): it takes the run along, to threads and other processes."
+_CONTEXT = "Use with_context(function): it propagates the run to threads and other processes."
 
 MODULES = {
     "_internal": _INNER,
@@ -60,7 +60,7 @@ MODULES = {
     "client.schemas.filters": _FILTERS,
     "client.schemas.responses": _REST,
     "client.schemas.schedules": "Use Cron, Interval and RRule of flowspan.schedules.",
-    "client.schemas.sorting": "Runs come in the order of time. Sort them in Python.",
+    "client.schemas.sorting": "Runs are returned in chronological order. Sort them in Python.",
     "concurrency": _LIMITS,
     "deployments": _DEPLOYMENTS,
     "docker": _DEPLOYMENTS,
@@ -78,7 +78,7 @@ MODULES = {
     "main": "Import from flowspan itself.",
     "plugins": "flowspan has no plugins.",
     "runner": _DEPLOYMENTS,
-    "server": "The service is another package: start it by `flowspan server start`.",
+    "server": "The service is another package: start it with `flowspan server start`.",
     "settings.legacy": "Import the setting from flowspan.settings.",
     "settings.models": "Settings are variables of the environment; see flowspan.settings.",
     "settings.profiles": _PROFILES,
@@ -137,7 +137,7 @@ NAMES = {
         "ObjectLimitReached": "The API client raises flowspan.exceptions.ApiError.",
         **dict.fromkeys(
             ("MissingProfileError", "ProfileSettingsValidationError"),
-            "A wrong setting raises flowspan.exceptions.ConfigError.",
+            "An invalid setting raises flowspan.exceptions.ConfigError.",
         ),
         **dict.fromkeys(
             ("BlockMissingCapabilities", "ProtectedBlockError", "ObjectUnsupported"), _BLOCKS
@@ -181,7 +181,7 @@ NAMES = {
         "flowspan_harness knows the runs of a test: docs/testing.md.",
     ),
     "utilities.annotations": {
-        "freeze": "Give the value itself.",
+        "freeze": "Pass the value itself.",
         "BaseAnnotation": "Use one of unmapped, allow_failure, quote and opaque.",
     },
     "utilities.asyncutils": dict.fromkeys(
@@ -205,7 +205,7 @@ NAMES = {
         ),
         **dict.fromkeys(
             ("MAX_VARIABLE_NAME_LENGTH", "MAX_VARIABLE_VALUE_LENGTH"),
-            "A variable that is too large is refused with an ApiError that says the limit.",
+            "A variable that is too large is refused with an ApiError that names the limit.",
         ),
     },
     "client.schemas": {

@@ -178,7 +178,7 @@ class _Block(TransactionNode):
     def _enter(self) -> Steps[None]:
         """Join the enclosing transaction, lock the key, and look for an earlier commit."""
         if self._token is not None:
-            raise RuntimeError("The transaction has begun already; make another one.")
+            raise RuntimeError("The transaction has already begun; create another one.")
         run = self._run = current_run.get()
         if run is not None:
             self.run_id = run.record.id
@@ -251,7 +251,7 @@ class _Block(TransactionNode):
 
     def _check_entered(self) -> None:
         if self._token is None:
-            raise RuntimeError("The transaction has not begun, or is over already.")
+            raise RuntimeError("The transaction has not begun, or has already ended.")
 
     def _leave(self) -> None:
         if self._token is not None:

@@ -95,7 +95,7 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     if socket is None and db == default_db:
         socket = home / "service.sock"
     if flags.no_tcp and socket is None:
-        parser.error("--no-tcp with another --db than the default needs a --socket")
+        parser.error("--no-tcp with a --db other than the default requires --socket")
     name, _, at = (flags.crash_point or "").partition(":")
     values = {
         "db": db,

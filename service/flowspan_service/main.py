@@ -75,7 +75,7 @@ def main(config: Config, *, on_ready: Callable[[list[str]], None] | None = None)
                 store.close()
     except DatabaseLockedError as error:
         if config.is_embedded and (error.holder is None or error.holder.embedded):
-            log.info("another local service was faster", error=str(error))
+            log.info("another local service started first", error=str(error))
             return 0
         return complain(str(error), error.exit_code)
     except StartError as error:

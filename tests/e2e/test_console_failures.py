@@ -379,7 +379,7 @@ FOLDED = {
     def load(x): raise ValueError("no")
     """,
         [
-            "retry_condition_fn raised: the run is not tried again. "
+            "retry_condition_fn raised: the run is not retried. "
             "ZeroDivisionError: division by zero",
             "Failed. ValueError: no",
         ],

@@ -37,7 +37,7 @@ def test_a_kept_subflow_is_a_cached_run_without_tasks(flowspan_harness: Harness)
         tasks = [run.flow_run_id for run in client.read_task_runs()]
     assert states == [
         ("charge-1", "Completed", ""),
-        ("charge-1", "Cached", "Kept from an earlier attempt of the flow run."),
+        ("charge-1", "Cached", "Reused from an earlier attempt of the flow run."),
         ("charge-2", "Completed", ""),
     ]
     assert sorted(map(str, tasks)) == sorted([str(charges[0].id), str(charges[2].id)])

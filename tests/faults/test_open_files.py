@@ -39,7 +39,7 @@ def test_service_without_room_for_connections_refuses_and_goes_on(
         for _ in range(FEW):
             connection = socket.create_connection(("127.0.0.1", service.port), timeout=30)
             stack.enter_context(connection)
-        wait_until(lambda: "open files run short" in service.log, "the line in the log")
+        wait_until(lambda: "open files are running out" in service.log, "the line in the log")
         # New streams are rejected on existing connections.
         refused(lambda: ReportStream(channel), EXHAUSTED, "OVERLOADED")
         # Open streams continue, and so do calls and the database with all its readers.
@@ -54,7 +54,7 @@ def test_service_without_room_for_connections_refuses_and_goes_on(
         assert flow_history(channel, run_id) == ["Pending", "Running", "Completed"]
         stubs.system.GetInfo(system_service_pb2.GetInfoRequest(), timeout=60)
         stream.goodbye()
-    wait_until(lambda: "there is room for open files again" in service.log, "the line in the log")
+    wait_until(lambda: "open files are available again" in service.log, "the line in the log")
     with open_channel(service) as channel:
         other = ReportStream(channel)
         other.wait_for_ack(other.report(*whole_run(new_id())))

@@ -213,7 +213,7 @@ def test_a_session_that_another_process_takes_again_and_again_is_not_fought_for(
     journal = Journal(reporter)
     journal.run()
     assert reporter.flush(TIMEOUT_S).acked
-    while "gave the session away" not in caplog.text:
+    while "gave the session to another connection" not in caplog.text:
         other = session_of(reporter, service)
         assert other.welcome.resume_after == 5
     journal.run()

@@ -274,4 +274,4 @@ def test_many_processes_start_one_local_service(flowspan_home: Path) -> None:
             process.end()
     assert len(outputs) == 1
     log = (flowspan_home / "service.log").read_text()
-    assert log.count("Making a new database") == 1
+    assert log.count("Creating a new database") == 1

@@ -111,8 +111,8 @@ def test_a_database_that_was_overwritten_is_not_used(
     other.mkdir()
     open_store(sqlite_url(other), clock=FakeClock()).close()
     shutil.copyfile(other / "flowspan.db", path)
-    assert "was overwritten with another one" in str(store.problem())
-    assert "was overwritten with another one" in refused(store)
+    assert "was overwritten by another database" in str(store.problem())
+    assert "was overwritten by another database" in refused(store)
 
 
 def test_what_was_acked_survives_the_loss_of_the_log(

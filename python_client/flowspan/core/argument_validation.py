@@ -46,11 +46,11 @@ _FILES = (typing.IO, typing.TextIO, typing.BinaryIO)
 _MAX_SHOWN = 120
 _NOT_CHECKED = (
     "parameter {name!r} is not validated: its annotation {annotation} cannot be checked ({reason})."
-    " Its values are passed on as they are. {advice}"
+    " Its values are passed on unchanged. {advice}"
 )
 _NOT_APPLIED = (
     "parameter {name!r} is not validated where it is of type {kind}: pydantic cannot apply its "
-    "annotation {annotation} to such values. They are passed on as they are. {advice}"
+    "annotation {annotation} to such values. They are passed on unchanged. {advice}"
 )
 _ADVICE = (
     "To have them validated, annotate it with a type that pydantic knows; to do without, annotate "

@@ -139,7 +139,7 @@ def checked_name(name: str | None, fn: Callable[..., Any], *, is_flow: bool) -> 
         if is_flow:
             name = "unknown-lambda" if name == "<lambda>" else name.replace("_", "-")
     if not isinstance(name, str):
-        raise TypeError(f"name must be text, not {name!r}")
+        raise TypeError(f"name must be a string, not {name!r}")
     name = encodable(name)
     if not name.strip() or len(name.encode()) > MAX_NAME_BYTES:
         raise ValueError(f"name must have 1 to {MAX_NAME_BYTES} bytes, not {name!r}")
@@ -160,7 +160,9 @@ def checked_run_name(
     """
     if run_name is None or is_instance(run_name, str) or callable(run_name):
         return run_name
-    raise TypeError(f"{option} must be text or a function that returns text, not {run_name!r}")
+    raise TypeError(
+        f"{option} must be a string or a function that returns a string, not {run_name!r}"
+    )
 
 
 def made_description(description: str | None, fn: Callable[..., Any]) -> str | None:
@@ -200,11 +202,11 @@ def checked_tags(tags: object) -> tuple[str, ...]:
     if tags is None:
         return ()
     if isinstance(tags, str) or not hasattr(tags, "__iter__"):
-        raise TypeError(f"tags must be a list or a set of texts, not {tags!r}")
+        raise TypeError(f"tags must be a list or a set of strings, not {tags!r}")
     items = list(tags)
     for index, item in enumerate(items):
         if not is_instance(item, str):
-            raise TypeError(f"a tag must be text, not {shown(item)}")
+            raise TypeError(f"a tag must be a string, not {shown(item)}")
         items[index] = tag = encodable(item)
         if not tag or len(tag.encode()) > MAX_NAME_BYTES:
             raise ValueError(f"a tag must have 1 to {MAX_NAME_BYTES} bytes, not {tag!r}")

@@ -130,7 +130,7 @@ class RetryStage(Stage):
         if not policy.may_follow(state):
             return None
         try:
-            run.scope.check()  # a run that was cancelled meanwhile is not tried again
+            run.scope.check()  # a run that was cancelled meanwhile is not retried
             if policy.condition is not None:
                 if not (yield from _condition_holds(run, io, policy.condition, state)):
                     return None
@@ -158,7 +158,7 @@ def _condition_holds(
     try:
         return bool((yield CallUser(condition, (run.definition, run, state))))
     except Exception as error:  # noqa: BLE001 - user code
-        io.note(run, _ERROR, "retry_condition_fn raised: the run is not tried again.", error)
+        io.note(run, _ERROR, "retry_condition_fn raised: the run is not retried.", error)
         return False
 
 

@@ -115,15 +115,17 @@ def call_name_function(
         with suppress(Exception):  # any method of the exception may be user code
             BaseException.add_note(
                 error,
-                f"Raised by the {option} function, which makes the name of the run: the run's own "
+                f"Raised by the {option} function, which computes the name of the run: the run's own "
                 "function was not called.",
             )
         raise
     if inspect.iscoroutine(name):
         name.close()
-        raise TypeError(f"{option} must be a plain function that returns text, not a coroutine")
+        raise TypeError(
+            f"{option} must be a synchronous function that returns a string, not a coroutine"
+        )
     if not is_instance(name, str):
-        raise TypeError(f"{option} must return text, not {_shown(name)}")
+        raise TypeError(f"{option} must return a string, not {_shown(name)}")
     return name
 
 

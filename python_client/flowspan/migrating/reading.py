@@ -64,7 +64,7 @@ _NO_INTEGRATION = (
 _RUNNERS = frozenset({"dask", "ray"})
 _NO_RUNNER = "no task runner for it yet: use ThreadPoolTaskRunner or ProcessPoolTaskRunner"
 _LOGGERS = "the loggers of runs are called flowspan.flow_runs and flowspan.task_runs"
-_TEXT = "a text, which is not changed: change it yourself"
+_TEXT = "a string, which is not rewritten: change it yourself"
 
 
 @dataclass(frozen=True, order=True)

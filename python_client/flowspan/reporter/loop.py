@@ -386,7 +386,11 @@ class Loop:
         self._given_away_at = [at for at in self._given_away_at if now - at < _GIVEN_AWAY_S]
         self._given_away_at.append(now)
         if len(self._given_away_at) > _MAX_GIVEN_AWAY:
-            logger.error("the service at %s gave the session away: %s", address, error.message)
+            logger.error(
+                "the service at %s gave the session to another connection: %s",
+                address,
+                error.message,
+            )
             self._connector.be_patient()
 
     def _drop_link(self, why: str) -> None:

@@ -173,7 +173,7 @@ class LookUp:
             return None
         kept: tuple[Any] | None = self._results.attempt_cache.take(self._call, self.flow_attempt)
         if kept is not None:
-            self.found_how = "Kept from an earlier attempt of the flow run."
+            self.found_how = "Reused from an earlier attempt of the flow run."
         return kept
 
     @property
@@ -224,7 +224,7 @@ class LookUp:
         if key is None:
             return None
         if not is_instance(key, str):
-            raise TypeError(f"the key must be text or None, not {key!r}")
+            raise TypeError(f"the key must be a string or None, not {key!r}")
         return exact_text(key) or None
 
     def _warn_once_of_local(self, definition: Any) -> None:

@@ -195,9 +195,9 @@ class CommitNotifier:
             try:
                 await self._look_once()
             except ServiceError as error:
-                log.warning("commits of others could not be looked for", error=str(error))
+                log.warning("cannot check for commits of other processes", error=str(error))
             except Exception:
-                log.exception("commits of others could not be looked for")
+                log.exception("cannot check for commits of other processes")
             await asyncio.sleep(LOOK_INTERVAL_S)
 
     async def _look_once(self) -> None:

@@ -176,7 +176,8 @@ def check_key(key: str, field: str) -> None:
     check_text(key, field, limits.NAME)
     if not _is_key(key):
         raise invalid(
-            field, f"{shown(key)} has other characters than lower-case letters, digits and dashes"
+            field,
+            f"{shown(key)} contains characters other than lower-case letters, digits and dashes",
         )
 
 
@@ -205,7 +206,7 @@ def _check_filter(request: pb.ListArtifactsRequest) -> None:
     check_values(wanted.types, "filter.types")
     check_optional_id(wanted.run_id, "filter.run_id")
     if wanted.include_descendants and not wanted.run_id:
-        raise invalid("filter.run_id", "is required where the runs that it called are wanted too")
+        raise invalid("filter.run_id", "is required to include the runs that it called")
     check_id_part(wanted.id_prefix, "filter.id_prefix", "beginning")
     check_id_part(wanted.id_suffix, "filter.id_suffix", "end")
 

@@ -103,7 +103,7 @@ def invalid(field: str, why: str) -> InvalidFieldError:
 def too_large(field: str, size: int, limit: int) -> TooLargeError:
     """Return the error for a field that exceeds its limit."""
     return TooLargeError(
-        f"{field}: {size} bytes are more than the limit of {limit}", field=field, limit=str(limit)
+        f"{field}: {size} bytes exceed the limit of {limit}", field=field, limit=str(limit)
     )
 
 
@@ -130,7 +130,9 @@ def check_id_part(part: str, field: str, which: str) -> None:
 def check_text(value: str, field: str, limit: int) -> None:
     """Check a text of at most `limit` bytes without NUL characters, which PostgreSQL rejects."""
     if "\0" in value:
-        raise invalid(field, 'has a NUL character (U+0000). Leave it out, or send "␀" in its place')
+        raise invalid(
+            field, 'contains a NUL character (U+0000). Leave it out, or send "␀" in its place'
+        )
     check_length(value, field, limit)
 
 
@@ -152,7 +154,7 @@ def check_tags(tags: Sequence[str], field: str) -> None:
     """Check tags."""
     if len(tags) > limits.TAG_COUNT:
         raise TooLargeError(
-            f"{field}: {len(tags)} tags are more than {limits.TAG_COUNT}", field=field
+            f"{field}: {len(tags)} tags exceed the limit of {limits.TAG_COUNT}", field=field
         )
     for tag in tags:
         check_required_text(tag, field, limits.NAME)

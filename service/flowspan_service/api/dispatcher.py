@@ -116,8 +116,8 @@ class Dispatcher:
         files = self._files
         if not files.begin():
             raise OverloadedError(
-                f"The service has {files.used} files and connections open, of {files.limit} that "
-                "it may, and takes no more streams.",
+                f"The service has {files.used} of at most {files.limit} files and "
+                "connections open, and accepts no more streams.",
                 advice="Try again later. Its operator can raise the limit of open files.",
             )
 

@@ -87,8 +87,8 @@ def as_service_error(path: str, error: Exception) -> ServiceError:
     error_id = uuid.uuid4().hex[:12]
     log.error("unexpected error", method=path, error_id=error_id, exc_info=error)
     return ServiceError(
-        f"Unexpected error; the service's log has it as {error_id}.",
-        advice="Report it with what the log says.",
+        f"Unexpected error; find it in the service's log as {error_id}.",
+        advice="Report it with the lines of the log.",
         error_id=error_id,
     )
 

@@ -81,7 +81,7 @@ def _check_key(key: str, field: str) -> None:
     if not _is_key(key):
         raise invalid(
             field,
-            f"{shown(key)} has other characters than lower-case letters, digits, dots,"
+            f"{shown(key)} contains characters other than lower-case letters, digits, dots,"
             " underscores, slashes and dashes",
         )
 
@@ -89,7 +89,7 @@ def _check_key(key: str, field: str) -> None:
 def _check_count(items: Sized, field: str) -> None:
     if len(items) > limits.LABEL_COUNT:
         raise TooLargeError(
-            f"{field}: {len(items)} labels are more than {limits.LABEL_COUNT}",
+            f"{field}: {len(items)} labels exceed the limit of {limits.LABEL_COUNT}",
             field=field,
             limit=str(limits.LABEL_COUNT),
         )
@@ -105,7 +105,7 @@ def _check_change(request: pb.SetLabelsRequest) -> None:
     for key in request.removed_keys:
         _check_key(key, "removed_keys")
         if key in request.labels:
-            raise invalid("removed_keys", f"{shown(key)} is also a key of labels")
+            raise invalid("removed_keys", f"{shown(key)} is also set in labels")
 
 
 def _check_run(request: pb.GetLabelsRequest) -> None:

@@ -53,8 +53,8 @@ class Parsing:
         with self._lock:
             if self._waiting_bytes + size > MAX_WAITING:
                 raise OverloadedError(
-                    "More large messages arrive than can be parsed.",
-                    advice="Send it again in a moment.",
+                    "More large messages arrive than the service can parse.",
+                    advice="Retry in a moment.",
                 )
             self._waiting_bytes += size
 
@@ -107,7 +107,7 @@ def check_request_size(name: str, data: bytes, limit: int) -> None:
     """
     if len(data) > limit:
         raise TooLargeError(
-            f"The request has {len(data)} bytes; {name} takes {limit} at most.",
+            f"The request has {len(data)} bytes; {name} accepts at most {limit}.",
             advice="Send less in one request.",
             limit=str(limit),
         )

@@ -70,7 +70,7 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
                     ids.add(run_id)
                 attempt = entered.attempt or 1
                 if not 0 < attempt < _MAX_ATTEMPT:
-                    raise checks.invalid("attempt", f"{attempt} is not a possible attempt")
+                    raise checks.invalid("attempt", f"{attempt} is not a valid attempt")
                 state = read_state(entered.state)
                 if state.__class__ is NotUnderstood:
                     append((run_id, state))
@@ -92,7 +92,7 @@ def _check_size(first_sequence: int, count: int) -> None:
         raise checks.invalid("batch.first_sequence", "is required, and counts from 1")
     if count > limits.MAX_UNACKED_EVENTS:
         raise TooLargeError(
-            f"batch.events: {count} events are more than the limit of {limits.MAX_UNACKED_EVENTS}",
+            f"batch.events: {count} events exceed the limit of {limits.MAX_UNACKED_EVENTS}",
             field="batch.events",
         )
 
@@ -217,7 +217,7 @@ def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
         ids.add(run_id)
     level, attempt = wire.level or _INFO, wire.attempt
     if level < 0 or not 0 <= attempt < _MAX_ATTEMPT:
-        raise checks.invalid("level or attempt", "is not possible")
+        raise checks.invalid("level or attempt", "is out of range")
     time = wire.time
     seconds, nanos = time.seconds, time.nanos
     if not (0 < seconds <= _MAX_SECONDS and 0 <= nanos <= 999_999_999):
@@ -270,6 +270,6 @@ def _with_sequence(error: ServiceError, sequence: int) -> ServiceError:
     made = InvalidFieldError if isinstance(error, InvalidFieldError) else type(error)
     return made(
         f"Event {sequence}: {error}",
-        advice=error.advice or "Nothing of the batch was applied.",
+        advice=error.advice or "No part of the batch was applied.",
         **{**error.metadata, "sequence": str(sequence)},
     )

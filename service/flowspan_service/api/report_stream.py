@@ -194,7 +194,7 @@ class ReportStream:
                 self._submit(end)
                 return
             elif frame == "hello":
-                raise BadSequenceError("A second Hello came.", advice="Send Hello once.")
+                raise BadSequenceError("A second Hello arrived.", advice="Send Hello once.")
             elif not data:
                 raise invalid("frame", "is required")
             # Any other frame is one of a newer client, and optional.

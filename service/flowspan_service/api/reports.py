@@ -105,7 +105,7 @@ class ReportService:
         if is_overloaded:
             # Only now: a client that is refused has nevertheless renewed its lease.
             raise OverloadedError(
-                "More is reported than can be stored.", advice="Send it again in a moment."
+                "Events arrive faster than they can be stored.", advice="Retry in a moment."
             )
         if request.goodbye:
             await backend.write(EndSession(session_id))
@@ -171,7 +171,7 @@ def _check_hello(hello: report_pb2.Hello, field: str) -> None:
     if hello.secret and not limits.SECRET_MIN <= len(hello.secret) <= limits.SECRET:
         raise invalid(
             f"{field}.secret",
-            f"has {len(hello.secret)} bytes; it may have {limits.SECRET_MIN} to {limits.SECRET}",
+            f"has {len(hello.secret)} bytes; it must have {limits.SECRET_MIN} to {limits.SECRET}",
         )
 
 

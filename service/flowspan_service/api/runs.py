@@ -152,7 +152,7 @@ class RunOperations(Generic[M]):
 
 def _history_too_large(run_id: str, read_count: int) -> AnswerTooLargeError:
     return AnswerTooLargeError(
-        f"The history of the run {run_id} is larger than one message may be: it has more "
+        f"The history of the run {run_id} is too large for one message: it has more "
         f"than {read_count} transitions.",
         advice="Read it page by page, with page_size; older clients need an update for that.",
         run_id=run_id,

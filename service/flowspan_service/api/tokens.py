@@ -89,9 +89,9 @@ class Tokens:
         raw = _decoded(token)
         is_signed = raw.startswith(_VERSION) and len(raw) > _PLACE_AT
         if is_signed and not raw.startswith(_VERSION + self._database):
-            raise out_of_range("it was made for another database")
+            raise out_of_range("it was created for another database")
         if _is_unsigned(raw, query):
-            raise out_of_range("it was made by an earlier version of the service")
+            raise out_of_range("it was created by an earlier version of the service")
         position, _, commit_us = self.unseal(token, query=query, field="resume_token").partition(
             ":"
         )
@@ -112,8 +112,8 @@ class Tokens:
 def out_of_range(reason: str, *, field: str = "resume_token") -> TokenOutOfRangeError:
     """Return the error for a watch or a tail that cannot resume."""
     return TokenOutOfRangeError(
-        f"{field}: cannot resume from this place: {reason}",
-        advice="Begin again without it.",
+        f"{field}: cannot resume from this point: {reason}",
+        advice="Start again without it.",
         field=field,
     )
 
@@ -137,7 +137,7 @@ def _is_unsigned(raw: bytes, query: bytes) -> bool:
 
 def _bad_token(field: str) -> BadTokenError:
     return BadTokenError(
-        f"{field}: the token was not made for this database, or belongs to another query",
-        advice="Use a token as it was given, with the same query, or begin without one.",
+        f"{field}: the token was not created for this database, or belongs to another query",
+        advice="Use the token unchanged and with the same query, or start without one.",
         field=field,
     )

@@ -94,7 +94,7 @@ def check_variable_name(name: str, field: str) -> None:
     if not _is_name(name):
         raise invalid(
             field,
-            f"{shown(name)} has other characters than lower-case letters, digits, dashes and"
+            f"{shown(name)} contains characters other than lower-case letters, digits, dashes and"
             " underscores",
         )
 

@@ -52,8 +52,8 @@ def check_shape(data: bytes, message: type[Message]) -> None:
 def malformed() -> InvalidFieldError:
     """Return the error for bytes that are no message."""
     return InvalidFieldError(
-        "The bytes received are not a message of the type that this method takes.",
-        advice="Check that text is UTF-8 and that both sides were made from the same protos.",
+        "The bytes received are not a message of the type that this method expects.",
+        advice="Check that text is UTF-8 and that both sides were generated from the same protos.",
     )
 
 
@@ -85,9 +85,9 @@ class _Scan:
         """
         self._messages += 1
         if self._messages > MAX_MESSAGES:
-            raise _too_many(f"{MAX_MESSAGES} messages in it")
+            raise _too_many(f"{MAX_MESSAGES} nested messages")
         if depth > MAX_DEPTH:
-            raise _too_many(f"{MAX_DEPTH} messages within each other")
+            raise _too_many(f"{MAX_DEPTH} levels of nested messages")
         while at < end:
             self._fields += 1
             if self._fields > MAX_FIELDS:

@@ -76,7 +76,7 @@ class CreateArtifact:
         if known is not None:
             if not new.agrees_with(known):
                 raise AlreadyExistsError(
-                    f"An artifact {new.id} exists and was made with another content.",
+                    f"An artifact {new.id} already exists with different content.",
                     advice="Choose a new id for a new artifact.",
                     artifact_id=new.id,
                 )
@@ -141,7 +141,7 @@ class DeleteArtifacts:
             if uow.is_spent():
                 return Unfinished(
                     DeleteArtifacts(key=self.key, deleted=deleted),
-                    f"{deleted} artifacts were deleted, and others are left.",
+                    f"{deleted} artifacts were deleted; others remain.",
                 )
 
 

@@ -46,7 +46,7 @@ class SetLabels:
         after = self.change.applied_to(before)
         if len(after) > self.max_labels:
             raise TooLargeError(
-                f"The run would have {len(after)} labels; it may have {self.max_labels}.",
+                f"The run would have {len(after)} labels; at most {self.max_labels} are allowed.",
                 advice="Remove labels of the run in the same call.",
                 field="labels",
                 limit=str(self.max_labels),

@@ -72,7 +72,7 @@ class CreateRun:
             return Created(copy(run), is_new=True)
         if not self.new.agrees_with(run):
             raise AlreadyExistsError(
-                f"A run {run.id} exists and was created with another content.",
+                f"A run {run.id} already exists with different content.",
                 advice="Choose a new id for a new run.",
                 run_id=run.id,
             )
@@ -199,7 +199,7 @@ class DeleteRun:
             if run is not None:
                 raise StateConflictError(
                     f"The run {run.id} is {run.state.name} and has not ended.",
-                    advice="Cancel it first, or delete it by force.",
+                    advice="Cancel it first, or force the deletion.",
                     run_id=run.id,
                     state=run.state.name,
                 )
@@ -266,7 +266,7 @@ def history(
 def beyond_the_end(field: str) -> BadTokenError:
     """Return the error for a page token from a later state of the database."""
     return BadTokenError(
-        f"{field}: the token is of a later state of the database (a backup was restored?)",
+        f"{field}: the token is from a later state of the database (a backup was restored?)",
         advice="Begin without a token.",
         field=field,
     )

@@ -143,9 +143,9 @@ class OpenSession:
             return
         if not hmac.compare_digest(session.secret_hash, self.secret_hash or b""):
             raise WrongSecretError(
-                f"The session {session.id} is of a client that has its secret, and this Hello did "
-                "not show it.",
-                advice="Begin a session of your own, with an id and a secret that you choose.",
+                f"The session {session.id} is protected by a secret, which this Hello did "
+                "not contain.",
+                advice="Open a session of your own, with an id and a secret that you choose.",
                 session_id=session.id,
             )
 

@@ -59,8 +59,8 @@ class SetVariable:
             return VariableSet(new, is_new=True)
         if not self.overwrite:
             raise AlreadyExistsError(
-                f"There is a variable {self.name!r} already.",
-                advice="Ask to overwrite it, or choose another name.",
+                f"A variable {self.name!r} already exists.",
+                advice="Set overwrite to replace it, or choose another name.",
                 name=self.name,
             )
         changed = replace(known, value=self.value, tags=self.tags, updated_us=uow.now_us)

@@ -36,7 +36,7 @@ async def send_open_commands(
         try:
             seen = await bring_new_commands(store, connections, readers, since=seen)
         except ServiceError as error:
-            log.warning("commands could not be looked for", error=str(error))
+            log.warning("cannot check for commands", error=str(error))
 
 
 async def bring_new_commands(

@@ -36,7 +36,7 @@ async def watch_database(
         try:
             problem = await asyncio.to_thread(store.problem) or ""
         except Exception:
-            log.exception("the database could not be looked at")
+            log.exception("cannot check the database")
             continue
         if problem and problem != last:
             log.error("the database cannot be used", reason=problem)

@@ -27,7 +27,7 @@ async def watch_open_files(files: OpenFiles, *, interval_s: float = INTERVAL_S) 
         refused, files.refused = refused + files.refused, 0
         if files.is_short and silent_s >= SAY_AGAIN_S:
             log.warning(
-                "open files run short: new streams are refused, and new connections wait; raise "
+                "open files are running out: new streams are refused, and new connections wait; raise "
                 "the limit of open files (ulimit -n) of the service, or close idle clients",
                 open_files=files.used,
                 limit=files.limit,
@@ -36,7 +36,7 @@ async def watch_open_files(files: OpenFiles, *, interval_s: float = INTERVAL_S) 
             silent_s, refused = 0.0, 0
         elif was_short and not files.is_short:
             log.info(
-                "there is room for open files again",
+                "open files are available again",
                 open_files=files.used,
                 limit=files.limit,
                 refused_streams=refused,

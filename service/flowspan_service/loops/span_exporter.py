@@ -78,7 +78,7 @@ class _Outcome(Enum):
 
     DONE = "nothing is left"
     HELD = "another process holds the claim"
-    FAILED = "the receiver did not take the spans"
+    FAILED = "the receiver did not accept the spans"
 
 
 class _Quiet(NamedTuple):
@@ -267,7 +267,7 @@ class SpanExporter:
             return True
         if self._sink.export(spans) is not SpanExportResult.SUCCESS:
             if not self._failures:
-                log.warning("spans_wait", reason="they cannot be exported; it is tried again")
+                log.warning("spans_wait", reason="they cannot be exported; the export is retried")
             self._failures += 1
             return False
         if self._failures:

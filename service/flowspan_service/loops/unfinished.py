@@ -40,7 +40,7 @@ async def finish_unfinished(
         try:
             seen = await finish(store, under_way=under_way, seen=seen)
         except ServiceError as error:
-            log.warning("unfinished work could not be looked for", error=str(error))
+            log.warning("cannot check for unfinished work", error=str(error))
         await asyncio.sleep(interval_s)
 
 

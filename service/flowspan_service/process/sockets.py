@@ -36,7 +36,7 @@ def check_port(host: str, port: int) -> None:
             probe.bind(address)
             probe.listen(1)
     except UnicodeError as error:
-        raise ListenError(f"{host!r} is no host name. Name another with --host.") from error
+        raise ListenError(f"{host!r} is not a host name. Choose another with --host.") from error
     except OSError as error:
         raise ListenError(_why_not(host, port, error)) from error
 
@@ -99,7 +99,7 @@ def _why_not(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"Port {port} is in use. Stop what uses it (if it is flowspan: flowspan server stop), "
-            "or choose another one with --port; --port 0 takes any that is free."
+            "or choose another one with --port; --port 0 chooses any free port."
         )
     if error.errno == errno.EACCES:
         return (

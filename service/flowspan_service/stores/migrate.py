@@ -77,7 +77,7 @@ def _check(connection: Connection, version: str | None) -> None:
 
 def _create(connection: Connection) -> None:
     """Create the tables of the newest version: a new database needs no migrations."""
-    _log.info("Making a new database, with schema version %s", SCHEMA_VERSION)
+    _log.info("Creating a new database, with schema version %s", SCHEMA_VERSION)
     metadata.create_all(connection, checkfirst=False)
     connection.execute(head.insert(), {"id": 1, "position": 0, "log_position": 0, "generation": 0})
     row = {"id": 1, "database_id": str(uuid4()), "token_key": secrets.token_bytes(32)}

@@ -105,7 +105,9 @@ def _parse(url: str) -> URL:
         url.encode()  # psycopg accepts nothing else
         parsed = make_url(url)
         if "@" in (parsed.host or ""):
-            raise ValueError("an @ of the password is not encoded, and what follows it is no host")
+            raise ValueError(
+                "an @ in the password is not encoded, and the text after it is not a host"
+            )
     except (ArgumentError, ValueError) as error:
         # Without the URL and the cause: both may contain parts of a password.
         msg = (
@@ -169,7 +171,7 @@ def _keep_private(path: Path) -> None:
     try:
         os.close(open_file(path, os.O_RDWR))
     except OSError as error:
-        msg = f"The database {path} cannot be made ({error.strerror}). Name another file with --db."
+        msg = f"The database {path} cannot be created ({error.strerror}). Name another file with --db."
         raise StoreOpenError(msg) from error
     for suffix in ("-wal", "-shm", "-journal"):
         tighten(path.with_name(path.name + suffix))

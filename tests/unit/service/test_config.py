@@ -63,7 +63,7 @@ def test_crash_point(text: str, name: str, at: int) -> None:
         (["--grace", "nan"], {}, "'nan' is not a number of seconds"),
         (["--log-level", "loud"], {}, "--log-level"),
         (["--crash-point", "p:0"], {}, "expected NAME or NAME:N"),
-        (["--db", "postgresql://x/y", "--no-tcp"], {}, "needs a --socket"),
+        (["--db", "postgresql://x/y", "--no-tcp"], {}, "requires --socket"),
         (["--prot", "1"], {}, "--prot"),
         ([], {"FLOWSPAN_PORT": "many"}, "FLOWSPAN_PORT='many'"),
         ([], {"FLOWSPAN_SERVICE_LOG_FORMAT": "xml"}, "FLOWSPAN_SERVICE_LOG_FORMAT='xml'"),

@@ -70,7 +70,7 @@ def stop_attempt(run: Run, attempt: Run, error: BaseException | None) -> float |
     elif error is not None and not is_instance(error, Exception):
         if run.definition.is_flow:
             who = f"{run.definition.kind} run {run.record.run_name!r}"
-            attempt.scope.cancel(f"{who} was broken off.")
+            attempt.scope.cancel(f"{who} was interrupted.")
         patience_s = 0 if is_instance(error, GeneratorExit) else BREAK_OFF_WAIT_S
     return patience_s
 

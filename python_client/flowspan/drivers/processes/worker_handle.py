@@ -357,7 +357,7 @@ def _died(pid: int, code: int | None) -> WorkerProcessDied:
     why = {
         "SIGKILL": " (by hand, or by the system because memory ran out)",
         "SIGSEGV": " (a fault in native code)",
-        "SIGABRT": " (native code gave up)",
+        "SIGABRT": " (native code aborted)",
     }.get(name, "")
     return WorkerProcessDied(f"{who} was ended by {name}{why}.", signal=name)
 

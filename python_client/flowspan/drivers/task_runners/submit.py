@@ -315,7 +315,7 @@ class PendingRun:
         """Return the last state of a run that the driver gave up, perhaps only in its hooks."""
         if not self.run.state.is_final():
             return self._never_run(error)
-        note(self.run, logging.ERROR, "Its hooks were broken off.", error)
+        note(self.run, logging.ERROR, "Its hooks were interrupted.", error)
         return self.run.state
 
     def _prepare(self) -> BaseException | None:

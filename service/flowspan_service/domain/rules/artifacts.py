@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from flowspan_service.domain.artifacts import Artifact, ArtifactChange, NewArtifact
 
 CREATED_BEFORE = Objection(
-    VerdictKind.DUPLICATE, "artifact_agrees", "The artifact was made before."
+    VerdictKind.DUPLICATE, "artifact_agrees", "The artifact was already created."
 )
 CREATED_OTHERWISE = Objection(
     VerdictKind.REJECTED,
     "artifact_agrees",
-    "An artifact with this id exists and was made with another content.",
+    "An artifact with this id already exists with different content.",
 )
 
 

@@ -15,11 +15,11 @@ PARENT_WAS_DELETED = Objection(
     VerdictKind.ABORT, "run_was_deleted", "The run that called it was deleted."
 )
 RUN_IS_UNKNOWN = Objection(VerdictKind.REJECTED, "run_is_known", "No run with this id was created.")
-CREATED_BEFORE = Objection(VerdictKind.DUPLICATE, "creation_agrees", "The run was created before.")
+CREATED_BEFORE = Objection(VerdictKind.DUPLICATE, "creation_agrees", "The run was already created.")
 CREATED_OTHERWISE = Objection(
     VerdictKind.REJECTED,
     "creation_agrees",
-    "A run with this id exists and was created with another content.",
+    "A run with this id already exists with different content.",
 )
 
 

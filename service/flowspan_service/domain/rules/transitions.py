@@ -79,7 +79,7 @@ def same_again(run: Run, proposed: ProposedTransition) -> Objection | None:
         and proposed.state.name == now.name
         and (proposed.state.time_us == now.time_us or proposed.cause == Cause.REQUESTED)
     ):
-        return Objection(VerdictKind.DUPLICATE, "same_again", "The run is in this state already.")
+        return Objection(VerdictKind.DUPLICATE, "same_again", "The run is already in this state.")
     return None
 
 
@@ -101,10 +101,10 @@ def newer_attempt_starts_fresh(run: Run, proposed: ProposedTransition) -> Object
     if proposed.attempt != run.attempt + 1:
         reason = (
             f"Attempt {proposed.attempt} cannot follow attempt {run.attempt}:"
-            " attempts count up by one."
+            " attempts increase by one."
         )
     elif run.state.type not in RETRYABLE_TYPES:
-        reason = f"A run that is {run.state.name} is not tried again."
+        reason = f"A run that is {run.state.name} is not retried."
     elif proposed.state.type not in RETRY_STARTS:
         reason = f"A new attempt cannot begin with {proposed.state.name}."
     else:

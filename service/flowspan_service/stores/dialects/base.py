@@ -207,8 +207,8 @@ def check_updated(row_count: int, expected: int) -> None:
     """Check that an update found all changed runs.
 
     Raises:
-        RuntimeError: It found another number.
+        RuntimeError: It found a different number.
     """
     if row_count != expected:
-        msg = f"of {expected} runs that were changed, {row_count} are in the database"
+        msg = f"{row_count} of {expected} changed runs are in the database"
         raise RuntimeError(msg)

@@ -77,11 +77,11 @@ _CHANGES = ArrayEncoder([run.c[name] for name in CHANGING_COLUMNS])
 _UNAVAILABLE_CLASSES = {
     "08": "The connection to PostgreSQL {where} broke",
     "28": "PostgreSQL {where} refused the login. Check the user and the password in --db",
-    "40": "PostgreSQL {where} took the transaction back",
-    "53": "PostgreSQL {where} has run out of something (disk, memory, connections)",
+    "40": "PostgreSQL {where} rolled the transaction back",
+    "53": "PostgreSQL {where} has run out of a resource (disk, memory, connections)",
     "55": "PostgreSQL {where}: another process holds a lock",
-    "57": "PostgreSQL {where} is shutting down, or an administrator stepped in",
-    "58": "PostgreSQL {where} has trouble with its disk or system",
+    "57": "PostgreSQL {where} is shutting down, or an administrator intervened",
+    "58": "PostgreSQL {where} has a disk or system problem",
     "XX": "PostgreSQL {where} reports damage or a bug",
 }
 _INVALID_CATALOG = "3D000"
@@ -196,10 +196,10 @@ class PostgresqlDialect:
 
     def _other(self) -> DatabaseGoneError:
         self.gone = (
-            f"PostgreSQL at {self._url.host or 'the local socket'} has another database by the"
-            f" name of {self._url.database!r} than when the service started: it was created anew,"
-            " or another server has the address. Nothing is stored any more: bring the old one"
-            " back, or restart the service."
+            f"The database {self._url.database!r} of PostgreSQL at"
+            f" {self._url.host or 'the local socket'} is another one than when the service started:"
+            " it was recreated, or another server has the address. Nothing is stored any more:"
+            " restore the old database, or restart the service."
         )
         return DatabaseGoneError(self.gone)
 
@@ -401,7 +401,7 @@ class PostgresqlDialect:
                 f" (createdb {self._url.database}), or name another one with --db."
             )
         if state == _READ_ONLY_TRANSACTION:
-            return f"PostgreSQL {where} does not take writes (a standby, or read-only): {detail}"
+            return f"PostgreSQL {where} does not accept writes (a standby, or read-only): {detail}"
         if state is not None:
             known = _UNAVAILABLE_CLASSES.get(state[:2])
             return f"{known.format(where=where)}: {detail}" if known else None

@@ -225,8 +225,8 @@ class SqliteDialect:
     def _check_id(self, database_id: bytes) -> None:
         if database_id != self._database_id:
             self.gone = (
-                f"The database {self.path} was overwritten with another one while the service"
-                " runs. Nothing is stored any more: restart the service."
+                f"The database {self.path} was overwritten by another database while the service"
+                " was running. Nothing is stored any more: restart the service."
             )
             raise DatabaseGoneError(self.gone)
 

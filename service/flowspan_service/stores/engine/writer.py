@@ -257,7 +257,7 @@ class Writer:
         if head.generation < self._generation:
             self.problem = (
                 "The database is in an older state than a moment ago: a backup was restored while"
-                " the service runs. The service stores nothing more. Restart it."
+                " the service was running. The service stores nothing more. Restart it."
             )
             raise DatabaseGoneError(self.problem)
 
@@ -408,7 +408,8 @@ def _begin(waiting: _Waiting) -> bool:
 
 def _unavailable(error: _UnavailableError) -> StoreUnavailableError:
     return StoreUnavailableError(
-        f"The database did not take it: {error}", advice="Nothing to do: it is tried again."
+        f"The database did not accept the write: {error}",
+        advice="No action is needed: it is retried.",
     )
 
 

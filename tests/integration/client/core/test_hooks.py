@@ -379,7 +379,7 @@ def test_an_exit_in_a_hook_of_a_submitted_task_is_logged(
         return it.submit().result()
 
     assert outer() == 5
-    assert recorder.logs("it", level=40)[0].startswith("Its hooks were broken off")
+    assert recorder.logs("it", level=40)[0].startswith("Its hooks were interrupted")
 
 
 def test_a_closed_coroutine_still_calls_plain_hooks(recorder: Recorder, calls: Calls) -> None:

@@ -214,7 +214,7 @@ def test_with_options_keeps_what_is_not_given(decorator: Any) -> None:
 @BOTH
 def test_names_of_runs_are_texts_or_functions(decorator: Any) -> None:
     option = f"{decorator.__name__}_run_name"
-    with pytest.raises(TypeError, match=f"{option} must be text or a function.*, not 5"):
+    with pytest.raises(TypeError, match=f"{option} must be a string or a function.*, not 5"):
         decorator(name="it", **{option: 5})(lambda: None)
 
 

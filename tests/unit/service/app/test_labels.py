@@ -56,7 +56,7 @@ def test_only_changed_labels_are_written(store: MemoryStore) -> None:
 
 def test_a_run_with_too_many_labels_is_refused_and_unchanged(store: MemoryStore) -> None:
     set_labels(store, a="1", b="2", c="3")
-    with pytest.raises(TooLargeError, match="would have 4 labels; it may have 3") as caught:
+    with pytest.raises(TooLargeError, match="would have 4 labels; at most 3 are allowed") as caught:
         set_labels(store, d="4")
     assert caught.value.metadata == {"field": "labels", "limit": "3", "run_id": "r"}
     assert get_labels(store, "r") == {"a": "1", "b": "2", "c": "3"}

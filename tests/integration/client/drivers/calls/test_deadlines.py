@@ -52,7 +52,7 @@ def without_alarm(function: Callable[[], Any]) -> Any:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for the effects of a function that was broken off in its own thread."""
+    """Wait for the effects of a function that was interrupted in its own thread."""
     until = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < until
@@ -104,7 +104,7 @@ class Body:
     calls: int = 0
 
     async def sleep(self, seconds: float = FOREVER_S) -> None:
-        """Sleep. A plain function wakes up often: a thread is broken off between steps only."""
+        """Sleep. A plain function wakes up often: a thread is interrupted between steps only."""
         if self.kind.is_async:
             await asyncio.sleep(seconds)
         until = time.monotonic() + seconds

@@ -241,8 +241,8 @@ def call(way: str, it: Any) -> Any:
 
 BAD_NAMES = {
     "raises": (raising, LookupError, "no name"),
-    "no text": (lambda: 5, TypeError, "must return text, not 5"),
-    "coroutine": (asynchronous, TypeError, "plain function"),
+    "no text": (lambda: 5, TypeError, "must return a string, not 5"),
+    "coroutine": (asynchronous, TypeError, "synchronous function"),
     "unknown parameter": ("{y}", ValueError, r"'\{y\}' cannot be filled in .* parameters: x"),
     "no such attribute": ("{x.missing}", ValueError, "cannot be filled in"),
     "needs arguments": (lambda y: y, TypeError, "'y'"),

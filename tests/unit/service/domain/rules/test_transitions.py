@@ -124,7 +124,7 @@ def test_no_attempt_is_skipped(old: StateType, new: StateType):
     objection = decide(state(old), state(new), attempt=4)
     assert objection is not None
     assert objection.rule == "newer_attempt_starts_fresh"
-    assert "count up by one" in objection.reason
+    assert "increase by one" in objection.reason
 
 
 @pytest.mark.parametrize("kind", S)
