@@ -1,1 +1,1 @@
-"""The flowspan service: takes reports of runs, keeps their histories, answers for them."""
+"""The flowspan service: stores the reported histories of runs, and serves them."""

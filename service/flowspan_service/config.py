@@ -177,7 +177,7 @@ def _from_environment(
 
 
 def default_home() -> Path | None:
-    """Return the home where nothing names one: that of clients; None if the user has none."""
+    """Return the default home, which is the clients' home; None if the user has none."""
     from platformdirs import user_data_path  # noqa: PLC0415 - only without --home and FLOWSPAN_HOME
 
     try:
@@ -188,20 +188,20 @@ def default_home() -> Path | None:
 
 
 def _shown(name: str, text: str) -> str:
-    """Return the value of a setting as an error may show it."""
+    """Return the value of a setting for display in an error."""
     return without_secrets(text) if name == "db" else text
 
 
 def without_secrets(url: str) -> str:
-    """Return the URL of a database as it may be shown: without what may be a password.
+    """Return the URL of a database for display, without any part that may be a password.
 
-    Of its parameters, those show their values that are known to hold nothing secret.
+    Only parameters that are known to contain no secret keep their values.
     """
-    if url.startswith("sqlite:"):  # what follows is a path, in which ":", "@" and "?" mean nothing
+    if url.startswith("sqlite:"):  # the rest is a path, in which ":", "@" and "?" mean nothing
         return url
     scheme, separator, rest = url.partition("://")
     credentials, at, place = rest.rpartition("@")
-    if not separator or "?" in credentials:  # where the password begins and ends is not clear
+    if not separator or "?" in credentials:  # the bounds of the password are unclear
         return f"{scheme if separator else ''}{separator}{_HIDDEN}"
     user, colon, _ = credentials.partition(":")
     place, question, query = place.partition("#")[0].partition("?")
@@ -272,7 +272,7 @@ class _Setting(NamedTuple):
 
 
 class _Switch(NamedTuple):
-    """A flag that is given or not."""
+    """A flag without a value."""
 
     flag: str
     text: str

@@ -1,6 +1,6 @@
 """Services for tests, forked from one process that has already loaded all modules.
 
-``python -m flowspan_service.forkserver`` takes a JSON object a line from standard input:
+``python -m flowspan_service.forkserver`` reads one JSON object per line from standard input:
 
 - ``{"id": 1, "home": "/path", "arguments": ["--no-tcp"]}`` starts a service in a new home, with the
   flags of the service. The answer, on standard output: ``{"id": 1, "addresses": […], "pid": 7}``

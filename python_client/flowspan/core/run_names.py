@@ -115,8 +115,8 @@ def call_name_function(
         with suppress(Exception):  # any method of the exception may be user code
             BaseException.add_note(
                 error,
-                f"Raised by the {option} function, which computes the name of the run: the run's own "
-                "function was not called.",
+                f"Raised by the {option} function, which computes the name of the run: the "
+                "function of the run was not called.",
             )
         raise
     if inspect.iscoroutine(name):

@@ -1,8 +1,8 @@
 """The notifier within a process: commits wake the tasks that wait for changes of their trees.
 
-The store is the truth; a notifier only saves polling. A watcher of a tree without changes costs
-nothing: a commit wakes only the watchers of the trees that it changed. One poll of the head finds
-the commits of other service processes over the same database.
+The store is the source of truth; a notifier only saves polling. A commit wakes only the watchers of
+the trees that it changed, so the watcher of a tree without changes costs nothing. One poll of the
+head finds the commits of other service processes over the same database.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class CommitNotifier:
         roots: Collection[str] | None = None,
         before: Heads | None = None,
     ) -> None:
-        """Take note of a commit, in the writer's thread."""
+        """Note a commit, in the writer's thread."""
         del ended
         if before is not None:
             self._account(before, Heads(position, log_position))
@@ -141,7 +141,7 @@ class CommitNotifier:
         with self._lock:
             known = self._known or _NOTHING
             if not _covers(known, before) and self._foreign_from is None:
-                self._foreign_from = known  # others have committed in between
+                self._foreign_from = known  # other processes have committed in between
             self._known = _furthest(known, after)
 
     def wake(self) -> None:

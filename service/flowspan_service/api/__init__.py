@@ -1,1 +1,1 @@
-"""The API without its transport: checks, servicers and conversions, one module a noun."""
+"""The API without its transport: checks, servicers and conversions, one module per noun."""

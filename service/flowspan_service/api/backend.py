@@ -110,7 +110,7 @@ class Backend:
         """Return soon after the next change of the mark.
 
         Raises:
-            StoppingError: The service stops.
+            StoppingError: The service is stopping.
         """
         self.check_not_stopping()
         await mark.wait()
@@ -119,10 +119,10 @@ class Backend:
         await asyncio.sleep(PAUSE_S)
 
     def check_not_stopping(self) -> None:
-        """Check that the service does not stop.
+        """Check that the service is not stopping.
 
         Raises:
-            StoppingError: The service stops.
+            StoppingError: The service is stopping.
         """
         if self.stopping.is_set():
             raise StoppingError("The service is stopping.", advice="Call again.")

@@ -1,4 +1,4 @@
-"""General checks of requests, from which each noun builds the table of its own.
+"""General checks of requests, from which each noun builds its own table.
 
 A check raises InvalidFieldError, whose message names the field, or TooLargeError.
 """
@@ -83,7 +83,7 @@ def with_order(request: Any) -> None:
 
 
 def all_of(*checks: Check) -> Check:
-    """Return the check that makes several checks in turn."""
+    """Return a check that runs several checks in turn."""
 
     def check_request(request: Any) -> None:
         for check in checks:
@@ -122,13 +122,13 @@ def check_optional_id(value: str, field: str) -> None:
 
 
 def check_id_part(part: str, field: str, which: str) -> None:
-    """Check the beginning or the end of an id, or an empty text."""
+    """Check the beginning or the end of an id, or an empty string."""
     if part and not _ID_PART(part):
         raise invalid(field, f"{shown(part)} is not the {which} of an id, of 4 characters or more")
 
 
 def check_text(value: str, field: str, limit: int) -> None:
-    """Check a text of at most `limit` bytes without NUL characters, which PostgreSQL rejects."""
+    """Check a string of at most `limit` bytes without NULs, which PostgreSQL rejects."""
     if "\0" in value:
         raise invalid(
             field, 'contains a NUL character (U+0000). Leave it out, or send "␀" in its place'
@@ -137,14 +137,14 @@ def check_text(value: str, field: str, limit: int) -> None:
 
 
 def check_length(value: str, field: str, limit: int) -> None:
-    """Check that a text has at most `limit` bytes."""
-    # A character has at most four bytes, so most texts need not be encoded to be measured.
+    """Check that a string has at most `limit` bytes."""
+    # A character has at most four bytes, so most strings need not be encoded to be measured.
     if len(value) * 4 > limit and len(value.encode()) > limit:
         raise too_large(field, len(value.encode()), limit)
 
 
 def check_required_text(value: str, field: str, limit: int) -> None:
-    """Check a text that must not be empty."""
+    """Check a string that must not be empty."""
     if not value:
         raise invalid(field, "is required")
     check_text(value, field, limit)
@@ -161,7 +161,7 @@ def check_tags(tags: Sequence[str], field: str) -> None:
 
 
 def check_values(values: Sequence[str | int], field: str) -> None:
-    """Check the values of a filter: texts, or types of states."""
+    """Check the values of a filter: strings, or types of states."""
     if len(values) > limits.FILTER_VALUES:
         raise TooLargeError(f"{field}: more than {limits.FILTER_VALUES} values", field=field)
     for value in values:
@@ -172,7 +172,7 @@ def check_values(values: Sequence[str | int], field: str) -> None:
 
 
 def check_payload(payload: Payload, field: str, limit: int) -> None:
-    """Check a value of the user."""
+    """Check a value of user code."""
     check_required_text(payload.encoding, f"{field}.encoding", limits.SHORT_NAME)
     size = len(payload.data)
     if size > limit:
@@ -180,7 +180,7 @@ def check_payload(payload: Payload, field: str, limit: int) -> None:
 
 
 def check_hex(value: str, field: str, length: int) -> None:
-    """Check a text of `length` lower-case hex digits, or an empty one."""
+    """Check a string of `length` lower-case hex digits, or an empty one."""
     if value and (len(value) != length or not _HEX(value)):
         raise invalid(field, f"{shown(value)} is not {length} lower-case hex digits")
 
@@ -205,5 +205,5 @@ def check_duration(duration: Duration, field: str) -> None:
 
 
 def shown(value: str) -> str:
-    """Return a text as error messages quote it: shortened."""
+    """Return a string as error messages quote it, shortened."""
     return repr(value if len(value) <= 80 else value[:80] + "…")

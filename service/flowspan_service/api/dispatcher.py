@@ -34,8 +34,8 @@ log = structlog.get_logger("flowspan.rpc")
 class Dispatcher:
     """Dispatches calls to the handlers of methods.
 
-    Requests are parsed here and not by the transport: bytes that are no message are answered like
-    any other bad request, and the limits hold before anything is made of the bytes.
+    Requests are parsed here and not by the transport: bytes that are not a valid message are
+        answered like any other bad request, and the limits apply before the bytes are decoded.
 
     Args:
         backend: The store and what belongs to it; counts the calls.
@@ -50,7 +50,7 @@ class Dispatcher:
         self._logs_calls = logging.getLogger("flowspan.rpc").isEnabledFor(logging.DEBUG)
 
     async def unary(self, method: Method, data: bytes, call: Call) -> bytes:
-        """Return the answer of a call with one.
+        """Return the answer of a call that has a single one.
 
         Args:
             method: The method.

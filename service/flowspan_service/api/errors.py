@@ -54,7 +54,7 @@ CODES: Mapping[str, Code] = {
 """The code of each flowspan.v1.ErrorReason."""
 
 _MAX_DETAIL = 1024
-"""The longest text of an error: gRPC sends it in HTTP/2 headers, whose size is limited."""
+"""Maximum length of an error message: gRPC sends it in HTTP/2 headers, whose size is limited."""
 
 
 def code_of(error: ServiceError) -> Code:
@@ -76,7 +76,7 @@ def error_info(error: ServiceError) -> ErrorInfo:
 
 
 def as_service_error(path: str, error: Exception) -> ServiceError:
-    """Return the error that answers a call: for a defect, one that only refers to the log.
+    """Return the error that answers a call: for an unexpected one, a reference to the log.
 
     Args:
         path: The path of the method.

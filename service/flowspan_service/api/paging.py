@@ -75,7 +75,7 @@ class Paging:
 
 
 def is_oldest_first(request: Any) -> bool:
-    """Return True if a list is wanted in ascending order."""
+    """Return True if a list is requested in ascending order."""
     return bool(request.order == _OLDEST_FIRST)
 
 

@@ -83,7 +83,7 @@ def parse(message: type[M], data: bytes, *, scanned_above: int = IN_A_THREAD) ->
     """Parse a message; scan it first if it is larger than `scanned_above` bytes.
 
     Raises:
-        InvalidFieldError: The bytes are no such message.
+        InvalidFieldError: The bytes are not a message of that type.
         TooLargeError: The message has more fields than a message may have.
     """
     if len(data) > scanned_above:

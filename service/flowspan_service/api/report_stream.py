@@ -127,7 +127,7 @@ class ReportStream:
             after = page.items[-1]
 
     def drain(self) -> None:
-        """Take no more events, and end the stream when all taken events are acked."""
+        """Accept no more events, and end the stream when all accepted events are acked."""
         self._is_draining = True
         self._commands.append(report_pb2.Command(id="drain", drain=report_pb2.Drain()))
         self._wake.set()
@@ -226,7 +226,7 @@ class ReportStream:
         self._submit(pieces[-1], len(pieces[-1].events), size)
 
     async def _wait_for_room(self, events: int, size: int) -> None:
-        """Wait until this many more events and bytes may be queued; no frame is read meanwhile."""
+        """Wait until this many more events and bytes may be queued. No frame is read until then."""
         while self._unacked and (
             self._unacked + events > limits.MAX_UNACKED_EVENTS
             or self._unacked_bytes + size > limits.MAX_UNACKED

@@ -61,7 +61,7 @@ class RunMessages:
         return b"".join(parts), last_id if parts and keys.has_more else None
 
     def _encoded(self, keys: list[RunKey]) -> list[bytes]:
-        """Return the field of each run; empty for a run that was deleted meanwhile."""
+        """Return the field of each run; empty for a run that was deleted in the meantime."""
         found = list(map(self._kept.get, keys))
         missing = [key.id for key, part in zip(keys, found, strict=True) if part is None]
         if not missing:

@@ -119,7 +119,7 @@ class RunOperations(Generic[M]):
     async def history(self, request: Any) -> tuple[list[Transition], str]:
         """Return a page of a run's transitions, and the token of the next page.
 
-        Clients older than pages ask for no page size, and expect the whole history.
+        Clients that predate paging send no page size, and expect the whole history.
 
         Raises:
             AnswerTooLargeError: The whole history is wanted and too large for one message.

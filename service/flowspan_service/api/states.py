@@ -131,7 +131,7 @@ def verdict_message(verdict: Verdict) -> verdict_pb2.Verdict:
 
 
 def short_verdict_message(verdict: Verdict) -> verdict_pb2.Verdict:
-    """Return the smallest message of a verdict: the rule alone tells the reason."""
+    """Return the smallest message of a verdict: only the rule gives the reason."""
     return verdict_pb2.Verdict(
         sequence=verdict.sequence,
         run_id=verdict.run_id,

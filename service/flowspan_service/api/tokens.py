@@ -2,7 +2,7 @@
 
 A token is, in URL-safe base64: a version, the first bytes of the database's id, a signature, and
 the place. The key of the signature is in the database, so that every service process over it, and
-the next one after a restart, takes the tokens of the others.
+the next one after a restart, accepts the tokens of the others.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Tokens:
         """Return the place of a token.
 
         Raises:
-            BadTokenError: The token was not made for this database, or belongs to another query.
+            BadTokenError: The token is for another database, or belongs to another query.
         """
         raw = _decoded(token)
         if raw.startswith(_VERSION + self._database):
@@ -83,8 +83,8 @@ class Tokens:
         """Return the place of the resume token of a watch.
 
         Raises:
-            BadTokenError: The token was not made here, or belongs to another watch.
-            TokenOutOfRangeError: It was made for another database, or by an earlier version.
+            BadTokenError: The token is invalid, or belongs to another watch.
+            TokenOutOfRangeError: It is for another database, or from an earlier version.
         """
         raw = _decoded(token)
         is_signed = raw.startswith(_VERSION) and len(raw) > _PLACE_AT

@@ -92,7 +92,7 @@ class WatchService:
         """Return the position of a resume token.
 
         Raises:
-            BadTokenError: The token is of no database, or of another watch.
+            BadTokenError: The token is invalid, or belongs to another watch.
             TokenOutOfRangeError: The database does not have that position, or has another
                 transition there.
         """

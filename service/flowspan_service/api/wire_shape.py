@@ -33,14 +33,14 @@ _shapes: dict[str, _Shape] = {}
 
 
 class _MalformedError(Exception):
-    """The bytes are no message."""
+    """The bytes are not a message."""
 
 
 def check_shape(data: bytes, message: type[Message]) -> None:
     """Check that a message of this type has no more fields than it may have.
 
     Raises:
-        InvalidFieldError: The bytes are no message, or use groups, which no message here has.
+        InvalidFieldError: The bytes are not a message, or use groups, which no message here has.
         TooLargeError: The message has too many fields, or they are nested too deeply.
     """
     try:
@@ -50,7 +50,7 @@ def check_shape(data: bytes, message: type[Message]) -> None:
 
 
 def malformed() -> InvalidFieldError:
-    """Return the error for bytes that are no message."""
+    """Return the error for bytes that are not a message."""
     return InvalidFieldError(
         "The bytes received are not a message of the type that this method expects.",
         advice="Check that text is UTF-8 and that both sides were generated from the same protos.",
@@ -80,7 +80,7 @@ class _Scan:
         """Count the message in these bytes.
 
         Raises:
-            _MalformedError, IndexError, KeyError: The bytes are no message.
+            _MalformedError, IndexError, KeyError: The bytes are not a message.
             TooLargeError: A count exceeds its limit.
         """
         self._messages += 1

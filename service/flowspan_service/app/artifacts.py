@@ -28,7 +28,7 @@ def apply_artifact_event(
 
     Args:
         uow: The transaction.
-        run: The run that made the artifact; None outside of runs and for changes.
+        run: The run that created the artifact; None outside of runs and for changes.
         what: The reported event.
 
     Returns:
@@ -68,7 +68,7 @@ class CreateArtifact:
         """Create the artifact, or return the one that a request before this one created.
 
         Raises:
-            AlreadyExistsError: The id is taken by an artifact with another content.
+            AlreadyExistsError: The id belongs to an artifact with different content.
             NotFoundError: There is no such run.
         """
         new = self.new
@@ -121,7 +121,7 @@ class DeleteArtifacts:
     def __init__(
         self, *, artifact_id: str | None = None, key: str | None = None, deleted: int = 0
     ) -> None:
-        """Take an id or a key, and the number of artifacts that are deleted already."""
+        """Initialize with an id or a key, and the number of artifacts that are deleted already."""
         self.artifact_id = artifact_id
         self.key = key
         self.deleted = deleted

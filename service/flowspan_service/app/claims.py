@@ -26,7 +26,7 @@ class TakeClaim:
         begin_at: int = 0,
         rewind_to: int | None = None,
     ) -> None:
-        """Take the arguments.
+        """Initialize the operation.
 
         Args:
             loop: The name of the loop.
@@ -63,7 +63,7 @@ class MoveClaim:
     def __init__(
         self, loop: str, *, holder: str, position: int | None, lease_us: int | None
     ) -> None:
-        """Take the arguments.
+        """Initialize the operation.
 
         Args:
             loop: The name of the loop.

@@ -19,7 +19,7 @@ class SetLabels:
     __slots__ = ("change", "max_labels", "run_id", "run_ids", "weight")
 
     def __init__(self, run_id: str, change: LabelChange, *, max_labels: int) -> None:
-        """Take the arguments.
+        """Initialize the operation.
 
         Args:
             run_id: The run.

@@ -113,7 +113,7 @@ class ApplyReport:
         size_bytes: int = 0,
         applied: Applied | None = None,
     ) -> None:
-        """Take the arguments.
+        """Initialize the operation.
 
         Args:
             session_id: The session that reports the events.
@@ -181,7 +181,7 @@ class Reported:
 
 
 class OpenAndReport:
-    """Open a session and store events of it, in one transaction: one wait for the disk.
+    """Open a session and store events of it, in one transaction, with a single wait for the disk.
 
     For calls without a connection, each of which does both.
 
@@ -194,7 +194,7 @@ class OpenAndReport:
     def __init__(
         self, session_id: str, opening: OpenSession | Opened, report: Operation[Applied]
     ) -> None:
-        """Take the arguments; `opening` is Opened if earlier events of the batch opened it."""
+        """Initialize the operation; `opening` is Opened if earlier events of the batch opened it."""
         self.session_id = session_id
         self.opening = opening
         self.report = report
@@ -331,7 +331,7 @@ def _answer(
     run: Run | None,
     told: dict[str, State],
 ) -> Verdict:
-    """Return the verdict, with the state of the run unless the batch has told it before."""
+    """Return the verdict, with the run's state unless an earlier verdict has the same one."""
     kind, rule, reason = objection
     verdict = Verdict(kind, run_id, rule, reason, sequence=sequence)
     if run is not None:
@@ -343,7 +343,7 @@ def _answer(
 
 
 def _without_payloads(state: State) -> State:
-    """Return the part of a state that a verdict tells: a batch may have many verdicts."""
+    """Return the part of a state that a verdict contains: a batch may have many verdicts."""
     if state.failure is None and state.result is None and len(state.message) <= TOLD_CHARACTERS:
         return state
     return replace(state, message=state.message[:TOLD_CHARACTERS], failure=None, result=None)

@@ -54,7 +54,7 @@ class CreateRun:
         """Create the run, or return the one that a request before this one created.
 
         Raises:
-            AlreadyExistsError: The id is taken by a run with another content.
+            AlreadyExistsError: The id belongs to a run with different content.
             StateConflictError: The run of that id, or the parent, is being deleted.
         """
         run = uow.runs.get(self.new.id)
@@ -100,7 +100,7 @@ class SetState:
     __slots__ = ("kind", "run_id", "run_ids", "state", "weight")
 
     def __init__(self, kind: int, run_id: str, state: State) -> None:
-        """Take the arguments.
+        """Initialize the operation.
 
         Args:
             kind: The kind of the run.
@@ -147,7 +147,7 @@ class DeleteRun:
     __slots__ = ("_checked", "_deleted", "_path", "force", "run_id", "run_ids", "weight")
 
     def __init__(self, run_id: str, *, force: bool) -> None:
-        """Take the arguments.
+        """Initialize the operation.
 
         Args:
             run_id: The run.
@@ -259,7 +259,7 @@ def history(
         run_id, after_ordinal=after_ordinal, limit=limit, limit_bytes=limit_bytes
     )
     if not page.items and not after_ordinal:
-        raise run_not_found(kind, run_id)  # deleted meanwhile: every run has a transition
+        raise run_not_found(kind, run_id)  # deleted in the meantime: every run has a transition
     return page
 
 

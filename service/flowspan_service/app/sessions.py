@@ -90,7 +90,7 @@ class OpenSession:
         secret: bytes = b"",
         connection_id: str | None = None,
     ) -> None:
-        """Take the arguments.
+        """Initialize the operation.
 
         Args:
             session_id: The session.
@@ -156,7 +156,7 @@ class RenewLease:
     __slots__ = ("connection_id", "run_ids", "session_id", "weight")
 
     def __init__(self, session_id: str, *, connection_id: str | None = None) -> None:
-        """Take the session, and the connection of the sign of life."""
+        """Initialize with the session, and the connection of the sign of life."""
         self.session_id = session_id
         self.connection_id = connection_id
         self.run_ids: Sequence[str] = ()
@@ -180,7 +180,7 @@ class EndSession:
     __slots__ = ("connection_id", "run_ids", "session_id", "weight")
 
     def __init__(self, session_id: str, *, connection_id: str | None = None) -> None:
-        """Take the session, and the connection of the Goodbye."""
+        """Initialize with the session, and the connection of the Goodbye."""
         self.session_id = session_id
         self.connection_id = connection_id
         self.run_ids: Sequence[str] = ()
@@ -209,7 +209,7 @@ class CrashOpenRuns:
     __slots__ = ("crashed", "run_ids", "session_id", "weight")
 
     def __init__(self, session_id: str, *, crashed: int = 0) -> None:
-        """Take the session, and the number of its runs that crashed already."""
+        """Initialize with the session, and the number of its runs that crashed already."""
         self.session_id = session_id
         self.crashed = crashed
         self.run_ids: Sequence[str] = ()
@@ -229,7 +229,7 @@ class ConnectionBroken:
     __slots__ = ("connection_id", "grace_us", "run_ids", "session_id", "weight")
 
     def __init__(self, session_id: str, *, connection_id: str, grace_us: int) -> None:
-        """Take the session, the connection that broke, and the grace."""
+        """Initialize with the session, the connection that broke, and the grace."""
         self.session_id = session_id
         self.connection_id = connection_id
         self.grace_us = grace_us
@@ -280,7 +280,7 @@ class Reap:
         frames: Callable[[str], int],
         monotonic_us: Callable[[], int],
     ) -> None:
-        """Take the arguments.
+        """Initialize the operation.
 
         Args:
             watch: The memory of this process about the sessions.
@@ -332,7 +332,7 @@ class DeleteSessions:
     __slots__ = ("kept_us", "run_ids", "session_ids", "weight")
 
     def __init__(self, session_ids: Sequence[str], *, kept_us: int) -> None:
-        """Take the arguments.
+        """Initialize the operation.
 
         Args:
             session_ids: Sessions that may have ended long ago. A read finds them, as the search

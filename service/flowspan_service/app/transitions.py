@@ -1,4 +1,4 @@
-"""The road of a transition through a unit of work: decide, enter, store, perform the effects."""
+"""The path of a transition through a unit of work: decide, enter, store, perform the effects."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class SetVariable:
     def __init__(
         self, name: str, value: Payload, *, tags: tuple[str, ...] = (), overwrite: bool = False
     ) -> None:
-        """Take the arguments.
+        """Initialize the operation.
 
         Args:
             name: The name of the variable.

@@ -1,8 +1,9 @@
 """Watching runs: a snapshot as of a position, and the changes after it.
 
-The store is the truth and is read in pages, so a slow watcher costs no memory. The snapshot is
-exact: a run that changed while the pages were read is rebuilt from its history as of the position.
-So each change after the position follows exactly once, and a watch can resume from any position.
+The store is the source of truth and is read in pages, so a slow watcher costs no memory. The
+snapshot is exact: a run that changed while the pages were read is rebuilt from its history as of
+the position. So each change after the position follows exactly once, and a watch can resume from
+any position.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class Artifact:
 
     Attributes:
         key: The key that the artifact is a version of; None for an artifact of its run alone.
-        run_id: The run that made it; None outside of runs. The run of an artifact with a key may
+        run_id: The run that created it; None outside of runs. The run of an artifact with a key may
             have been deleted.
         flow_run_id: The flow run that it belongs to; None outside of flows.
         root_run_id: The run at the top of the tree of `run_id`; None outside of runs.

@@ -57,7 +57,7 @@ class NotFoundError(ServiceError):
 
 
 class AlreadyExistsError(ServiceError):
-    """The id or name is taken, with another content."""
+    """The id or name belongs to an object with different content."""
 
     reason = "ALREADY_EXISTS"
 

@@ -5,9 +5,9 @@ silence. A process that reads the rows repeatedly remembers each count and measu
 not changed, on its own monotonic clock. It compares no two clocks and reads no wall clock: neither
 a step of a clock nor a difference between two machines matters.
 
-Time in which the process could not have heard a session does not count against the session. Checks
-come regularly; a late one shows that this process, its event loop, the writer or the database stood
-still.
+Time in which the process could not have received frames does not count against the session. Checks
+are made at regular intervals; a late one shows that this process, its event loop, the writer or the
+database stalled.
 """
 
 from __future__ import annotations

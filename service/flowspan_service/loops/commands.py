@@ -1,7 +1,7 @@
 """Delivery of commands from other service processes to sessions that are connected to this one.
 
 It needs no claim: each process serves its own connections. If nothing was committed since the last
-look, a look reads a single row.
+    check, a check reads a single row.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INTERVAL_S = 1.0
 async def send_open_commands(
     store: Store, connections: Connections, readers: Executor, *, interval_s: float = INTERVAL_S
 ) -> None:
-    """Look every interval, until the task is cancelled."""
+    """Check at every interval, until the task is cancelled."""
     seen = -1
     while True:
         await asyncio.sleep(interval_s)
@@ -42,7 +42,7 @@ async def send_open_commands(
 async def bring_new_commands(
     store: Store, connections: Connections, readers: Executor, *, since: int
 ) -> int:
-    """Bring commands that came after a commit to the connected sessions.
+    """Deliver commands that were issued after a commit to the connected sessions.
 
     Args:
         store: The store.

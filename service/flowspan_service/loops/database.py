@@ -1,4 +1,4 @@
-"""Looks whether the database that the service opened is still there."""
+"""Detection of a database that disappears or is replaced while the service runs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ async def watch_database(
     *,
     interval_s: float = INTERVAL_S,
 ) -> None:
-    """Look every interval, until it is cancelled.
+    """Check the database at every interval, until cancelled.
 
     Args:
         store: The store.
-        tell: Is called when it changes, with the problem; with an empty text when it is over.
-        interval_s: The time between two looks.
+        tell: Called when the problem changes, with the problem; empty when it is solved.
+        interval_s: The time between two checks.
     """
     last = ""
     while True:

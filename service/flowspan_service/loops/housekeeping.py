@@ -25,7 +25,7 @@ KEPT_S = 30 * 86_400.0
 """Time from a session's end to its deletion. Until then, a spool that arrives late, from a machine
 that was offline, is recognized and not stored twice."""
 LIMIT = 500
-"""Sessions that one transaction deletes at most."""
+"""Maximum number of sessions that one transaction deletes."""
 
 
 async def keep_house(store: Store, clock: Clock, *, interval_s: float = INTERVAL_S) -> None:

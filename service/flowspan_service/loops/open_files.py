@@ -1,4 +1,4 @@
-"""Counts the open files, and says so when they run short."""
+"""Monitoring of open files, with a warning when they run out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAY_AGAIN_S = 30.0
 
 
 async def watch_open_files(files: OpenFiles, *, interval_s: float = INTERVAL_S) -> None:
-    """Count them every interval, until it is cancelled."""
+    """Count the open files at every interval, until cancelled."""
     silent_s = SAY_AGAIN_S
     was_short = False
     refused = 0
@@ -27,8 +27,8 @@ async def watch_open_files(files: OpenFiles, *, interval_s: float = INTERVAL_S) 
         refused, files.refused = refused + files.refused, 0
         if files.is_short and silent_s >= SAY_AGAIN_S:
             log.warning(
-                "open files are running out: new streams are refused, and new connections wait; raise "
-                "the limit of open files (ulimit -n) of the service, or close idle clients",
+                "open files are running out: new streams are refused, and new connections wait; "
+                "raise the limit of open files (ulimit -n) of the service, or close idle clients",
                 open_files=files.used,
                 limit=files.limit,
                 refused_streams=refused,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("flowspan.reaper")
 
 LIMIT = 100
-"""Sessions that one transaction reaps at most."""
+"""Maximum number of sessions that one transaction reaps."""
 
 
 class Reaper:

@@ -51,7 +51,7 @@ MAX_PAUSE_S = 30.0
 RETRY_S = 0.5
 """The pause while another process holds the claim."""
 LOOK_INTERVAL_S = 10.0
-"""The interval between looks for spans that a dead process left."""
+"""The interval between checks for spans that a dead process left."""
 CLOSE_TIMEOUT_S = 2.0
 MAX_LOOK_BACK = 1_000_000
 """The maximum look-back in positions: a database may be used for long without an exporter."""
@@ -74,7 +74,7 @@ class Sink(Protocol):
 
 
 class _Outcome(Enum):
-    """The result of a look for spans to export."""
+    """The result of a search for spans to export."""
 
     DONE = "nothing is left"
     HELD = "another process holds the claim"
@@ -125,7 +125,7 @@ class SpanExporter:
         self._is_shared = is_shared
         self._old_watermark = old_watermark
         self._since_us = 0
-        """The time before which the first look skips runs."""
+        """The time before which the first search skips runs."""
         self._wanted = 0
         """The position of the last own commit that needs a span."""
         self._done = 0
@@ -261,7 +261,7 @@ class SpanExporter:
         return self._store.runs.needing_spans(after=after, since_us=self._since_us, limit=PAGE)
 
     def _export(self, runs: Iterable[Run]) -> bool:
-        """Send the spans of the runs; return True if the receiver took them."""
+        """Send the spans of the runs; return True if the receiver accepted them."""
         spans = [span for run in runs if needs_span(run) and (span := self._span_of(run))]
         if not spans:
             return True
@@ -297,7 +297,8 @@ def span_exporter(
         store: The store.
         clock: The time.
         endpoint: An OTLP/gRPC endpoint (``--otlp-endpoint``). Without it, the standard
-            OTEL_EXPORTER_OTLP_* variables say where; with it, they still say how (headers, TLS).
+            OTEL_EXPORTER_OTLP_* variables name the receiver; with it, they still set the options
+            (headers, TLS).
         home: The service's folder, where an earlier version may have left its position; None
             without one.
         environ: The environment.

@@ -24,16 +24,16 @@ INTERVAL_S = 10.0
 async def finish_unfinished(
     store: Store, *, under_way: Container[str] = (), interval_s: float = INTERVAL_S
 ) -> None:
-    """Look at once, and then every interval, until the task is cancelled.
+    """Check at once, and then at every interval, until the task is cancelled.
 
     If other service processes may use the same database, a call of one of them may be doing a
-    deletion. Then only a deletion without progress since the last look is finished. No claim is
+    deletion. Then only a deletion without progress since the last check is finished. No claim is
     needed: what one process has finished, the others do not find.
 
     Args:
         store: The store.
         under_way: The deletions to skip: a call of this process is doing and counting them.
-        interval_s: The pause between looks.
+        interval_s: The pause between checks.
     """
     seen: dict[str, int] | None = {} if store.is_shared else None
     while True:
@@ -52,7 +52,7 @@ async def finish(
     Args:
         store: The store.
         under_way: The deletions to skip.
-        seen: The progress of deletions at the last look; a deletion that is new or has progressed
+        seen: The progress of deletions at the last check; a deletion that is new or has progressed
             since then is skipped. None finishes all.
 
     Returns:
@@ -62,7 +62,7 @@ async def finish(
     for run_id, pieces in begun.items():
         if run_id in under_way or (seen is not None and seen.get(run_id) != pieces):
             continue
-        # What was begun was allowed.
+        # The deletion was allowed when it began.
         deleted = await asyncio.wrap_future(store.submit(DeleteRun(run_id, force=True)))
         log.info("a deletion was finished", run_id=run_id, count=deleted)
     for session_id in await asyncio.to_thread(store.sessions.ended_with_open_runs):

@@ -27,7 +27,7 @@ MAX_CONTENT_BYTES = 4096
 ATTEMPTS = 5
 ATTEMPT_INTERVAL_S = 0.02
 TAKE_OVER_S = 10.0
-"""Time that the local service may take to make room for one that a person starts."""
+"""Time for the local service to stop when a person starts another service."""
 TAKE_OVER_INTERVAL_S = 0.02
 
 

@@ -21,7 +21,7 @@ def set_up_logging(*, level: str, as_json: bool) -> None:
 
     Args:
         level: debug, info, warning or error.
-        as_json: True for one JSON object a line instead of text for people.
+        as_json: True for one JSON object per line instead of text for people.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -71,7 +71,7 @@ def set_up_logging(*, level: str, as_json: bool) -> None:
 def _clean_values(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Escape the control characters in the texts of a record."""
+    """Escape the control characters in the strings of a record."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = clean(value)

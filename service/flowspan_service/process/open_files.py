@@ -25,7 +25,7 @@ GIVEN = 4
 """Reserved files that are closed at a time: a database of SQLite is a file and its log. The number
 is small because a waiting connection may take a freed file before the database does."""
 HEADROOM = 64
-"""Files left beside the reserve when new streams are refused, for calls that tell what is wrong."""
+"""Files left beside the reserve when new streams are refused, for calls that report the problem."""
 
 _FOLDERS = ("/proc/self/fd", "/dev/fd")
 _COUNT_AGAIN_S = 0.1

@@ -87,7 +87,7 @@ def short_socket_path(path: Path) -> Path:
 
 @contextlib.contextmanager
 def owner_only() -> Iterator[None]:
-    """Open sockets that are created in the block to their owner alone."""
+    """Restrict sockets that are created in the block to their owner."""
     before = os.umask(0o177)
     try:
         yield

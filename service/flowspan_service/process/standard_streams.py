@@ -53,7 +53,7 @@ def complain(message: str, exit_code: int) -> int:
 
 
 def log_file(home: Path) -> str:
-    """Return the file behind the standard error; empty if it is no file or has no known name."""
+    """Return the file behind the standard error; empty if it is not a file or has no known name."""
     try:
         found = os.fstat(2)
         usual = home / LOG_NAME

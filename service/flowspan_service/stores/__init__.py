@@ -1,6 +1,6 @@
 """The store: the data of the service, in SQLite or PostgreSQL.
 
-`open_store` makes one. Each noun has a module with its table, row mapping, reads and writes. The
+`open_store` creates one. Each noun has a module with its table, row mapping, reads and writes. The
 path of a transition: `engine.writer` (queue, group commit), `engine.unit_of_work` (the transaction
 in memory), `run_writes` (rows), `dialects` (bulk statements).
 """

@@ -54,7 +54,7 @@ command = Table(
 )
 """The commands to sessions; see domain.commands. `generation` is the number of the commit (see
 `head`) in which the session got the command, so that a process finds the commands since its last
-look. An older version leaves it 0.
+check. An older version leaves it 0.
 """
 Index(
     "command_open",

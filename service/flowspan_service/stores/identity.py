@@ -1,4 +1,4 @@
-"""The identity of a database, which is made with it and stored in it."""
+"""The identity of a database, which is created with it and stored in it."""
 
 from __future__ import annotations
 

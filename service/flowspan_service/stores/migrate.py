@@ -27,7 +27,7 @@ def migrate(engine: Engine) -> None:
     """Bring the database to SCHEMA_VERSION, in one transaction.
 
     Raises:
-        StoreOpenError: A newer program made the database, or it is not a database of flowspan.
+        StoreOpenError: A newer program created the database, or it is not a database of flowspan.
     """
     with engine.connect() as connection:
         if current_version(connection) == SCHEMA_VERSION:

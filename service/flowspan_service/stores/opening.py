@@ -41,13 +41,13 @@ def sqlite_path(url: str | None) -> Path | None:
     """Return the file of a SQLite database; None if the URL names another kind of database.
 
     Raises:
-        StoreOpenError: The URL is not that of a database.
+        StoreOpenError: The URL does not name a database.
     """
     if url is None:
         return default_path()
     if not url.startswith("sqlite:"):
         return None
-    # The rest is a path as it is, whatever characters it has.
+    # The rest is a literal path, whatever characters it contains.
     path = url.removeprefix("sqlite:///")
     if path in {url, "", ":memory:"}:
         msg = f"{url!r} names no file. Give one, as in sqlite:////var/lib/flowspan/flowspan.db."
@@ -171,7 +171,10 @@ def _keep_private(path: Path) -> None:
     try:
         os.close(open_file(path, os.O_RDWR))
     except OSError as error:
-        msg = f"The database {path} cannot be created ({error.strerror}). Name another file with --db."
+        msg = (
+            f"The database {path} cannot be created ({error.strerror}). "
+            "Name another file with --db."
+        )
         raise StoreOpenError(msg) from error
     for suffix in ("-wal", "-shm", "-journal"):
         tighten(path.with_name(path.name + suffix))

@@ -111,7 +111,7 @@ class _Wanted:
         return self._syntax.id_parameter(name)
 
     def bound(self, comparison: str, run_id: str) -> None:
-        """Narrow all ranges to the ids that compare so."""
+        """Narrow all ranges by a comparison of the id."""
         self._bounds.append((comparison, self.id_value(f"bound_{len(self._bounds)}", run_id)))
 
     def parts(self) -> list[tuple[_Range, str]]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from flowspan_service.stores.flows import FlowWrites
 
 LOAD_CHUNK = 256
-"""Runs loaded together; the texts of each are at most 48 KiB."""
+"""Runs loaded together; the strings of each have at most 48 KiB."""
 ROWS_BUFFERED = 64
 _PAYLOADS = (run_table.c.parameters, run_table.c.state_result, run_table.c.state_failure)
 _TRANSITION_WIDTH = len(transition.c)
@@ -88,7 +88,7 @@ class RunWrites(Buffered):
         if not unknown:
             return
         newest_id = self._newest_id()
-        # Most of the requested runs are about to be created, with ids that count up.
+        # Most of the requested runs are about to be created, with ascending ids.
         wanted = [run_id for run_id in unknown if run_id <= newest_id and run_id not in absent]
         absent.update(unknown)
         if wanted:

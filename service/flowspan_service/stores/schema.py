@@ -50,6 +50,6 @@ identity = Table(
     Column("database_id", Id, nullable=False),
     Column("token_key", LargeBinary, nullable=False),
 )
-"""One row, made with the database: a random id, and the key that signs tokens. A copy of the
+"""One row, created with the database: a random id, and the key that signs tokens. A copy of the
 database, such as a backup, has the same.
 """

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class SqlStore(AllReads):
-    """Implementation of app.ports.Store. Made by `opening.open_store`."""
+    """Implementation of app.ports.Store. Created by `opening.open_store`."""
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ def tree_ids(run_id: str, *, is_root: bool) -> SelectBase:
         )
     # Any, because mypy 2.4 fails (INTERNAL ERROR) over the type of a recursive CTE.
     start: Any = select(run.c.id).where(run.c.id == run_id).cte("descendants", recursive=True)
-    # UNION, not UNION ALL: ends even if clients have made a circle of parents.
+    # UNION, not UNION ALL: it ends even if clients have reported a cycle of parents.
     descendants = start.union(select(run.c.id).join(start, run.c.parent_run_id == start.c.id))
     return select(descendants.c.id)
 

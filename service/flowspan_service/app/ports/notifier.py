@@ -24,7 +24,7 @@ class CommitListener(Protocol):
         roots: Collection[str],
         before: Heads,
     ) -> None:
-        """Take note of a commit. Must return at once.
+        """Note a commit. Must return at once.
 
         Args:
             position: The position of the last transition.
@@ -54,7 +54,7 @@ class Mark(Protocol):
 
 
 class Notifier(Protocol):
-    """Wakes tasks after commits. The store is the truth; a notifier only saves polling."""
+    """Wakes tasks after commits. It only saves polling: the store is the source of truth."""
 
     def mark(self, root_run_id: str | None) -> contextlib.AbstractContextManager[Mark]:
         """Subscribe to the changes of a tree, or of everything if None, while this is open."""

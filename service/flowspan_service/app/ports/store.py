@@ -36,7 +36,7 @@ class Identity(NamedTuple):
     """The identity of a database."""
 
     database_id: str
-    """A random id, made with the database; a backup has the same."""
+    """A random id, created with the database; a backup has the same id."""
     token_key: bytes
     """The key that signs the tokens of this database."""
 

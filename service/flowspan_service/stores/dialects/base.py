@@ -99,7 +99,7 @@ class Dialect(Syntax, Protocol):
         """Begin a write transaction, which excludes other writers until its end.
 
         Raises:
-            DatabaseGoneError: It is another database than the one that was opened.
+            DatabaseGoneError: It is not the database that was opened.
         """
         ...
 

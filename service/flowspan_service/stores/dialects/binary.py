@@ -1,8 +1,8 @@
 """Values in PostgreSQL's binary formats: rows for COPY, and arrays for parameters.
 
 See "Binary Format" in postgresql.org/docs/current/sql-copy.html; arrays are as `array_recv` in the
-server's source reads them. Made column by column, so that most of the work is done by loops in C;
-psycopg's own way goes value by value and takes longer.
+server's source reads them. Values are encoded column by column, so that loops in C do most of the
+work; psycopg encodes value by value, which takes longer.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _encoder_of_values(column: Column[Any]) -> Callable[[Any], bytes]:
 def _text(value: str) -> bytes:
     data = value.encode()
     if b"\0" in data:
-        # PostgreSQL cannot keep it, and to lose a log record over it would be worse.
+        # PostgreSQL cannot store it, and losing a log record because of it would be worse.
         data = value.replace("\0", _SYMBOL_FOR_NUL).encode()
     return _LENGTH.pack(len(data)) + data
 

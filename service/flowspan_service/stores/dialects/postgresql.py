@@ -98,7 +98,7 @@ class PostgresqlDialect:
     null: object = None
 
     def __init__(self, url: URL) -> None:
-        """Prepare the connections without making one.
+        """Prepare the connections without opening one.
 
         Args:
             url: A URL of SQLAlchemy or libpq; the driver is always psycopg.

@@ -399,7 +399,7 @@ class SqliteDialect:
         if kind == sqlite3.SQLITE_IOERR and self._is_disk_full():
             kind = (
                 sqlite3.SQLITE_FULL
-            )  # SQLite reports a full disk so for the files beside the database
+            )  # SQLite reports a full disk like this for the files beside the database
         text = _UNAVAILABLE.get(kind) if kind is not None else None
         return text.format(path=self.path, error=original) if text else None
 

@@ -51,7 +51,7 @@ def fetch_page(
         connection: The database.
         statement: The rows in the order of the page, from the key after the last page on. It yields
             at least one row more than the limit, if there is one.
-        make: Makes an item of a row.
+        make: Creates an item from a row.
         size_of: Returns the approximate size of an item in bytes.
         query: The limits.
         rows_buffered: The number of rows fetched at once, so that a page of large rows is not

@@ -25,7 +25,7 @@ class Transaction:
         cache: The memory of the writer between transactions.
         budget: The bytes that the transaction may touch.
         now_us: The wall clock at the beginning.
-        changes: The number of calls that changed something. It tells whether a failed operation had
+        changes: The number of calls that changed something. It shows whether a failed operation has
             changed anything.
         position: The position of the last transition.
         log_position: The position of the last log record.

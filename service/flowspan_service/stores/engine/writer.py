@@ -375,7 +375,7 @@ class Writer:
 def _run_operations(
     unit: SqlUnitOfWork, group: Sequence[_Waiting]
 ) -> tuple[list[tuple[Future[Any], Any]], list[tuple[Future[Any], Exception]]]:
-    """Run the operations in order, until the time is over."""
+    """Run the operations in order, up to the time limit."""
     outcomes: list[tuple[Future[Any], Any]] = []
     refused: list[tuple[Future[Any], Exception]] = []
     for waiting in group:

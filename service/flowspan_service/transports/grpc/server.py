@@ -92,7 +92,7 @@ class Server:
         await self._set_health(is_serving=not problem)
 
     async def stop(self, *, grace_s: float) -> None:
-        """Stop: drain the streams, ack what was taken, and cut the calls after the grace."""
+        """Stop: drain the streams, ack the accepted events, and end the calls after the grace."""
         await self.health.enter_graceful_shutdown()
         self._backend.stopping.set()
         self._backend.notifier.wake()

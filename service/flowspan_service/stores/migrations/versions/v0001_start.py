@@ -18,7 +18,7 @@ POSITION = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """To this version."""
+    """Migrate to this version."""
     _create_run()
     _create_history()
     _create_rest()
@@ -26,7 +26,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back to nothing."""
+    """Migrate back to an empty database."""
     for name in ("run", "run_tag", "transition", "log", "session", "flow", "deleted_run", "head"):
         op.drop_table(name)
 

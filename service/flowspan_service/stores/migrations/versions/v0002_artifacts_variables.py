@@ -17,7 +17,7 @@ NAME = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """To this version."""
+    """Migrate to this version."""
     op.create_table(
         "artifact",
         sa.Column("id", Id(), primary_key=True),
@@ -49,7 +49,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back to the version before."""
+    """Migrate back to the version before."""
     op.drop_table("variable")
     op.drop_table("artifact")
 

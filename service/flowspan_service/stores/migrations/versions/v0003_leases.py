@@ -1,4 +1,4 @@
-"""Leases are judged by a count of the signs of life, and not by a time."""
+"""Leases are measured by a count of the signs of life instead of a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """To this version."""
+    """Migrate to this version."""
     for name in ("renewals", "silence_us"):
         op.add_column(
             "session", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0")
@@ -23,7 +23,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back to the version before."""
+    """Migrate back to the version before."""
     op.drop_index("session_open", "session")
     _create_index("session_by_lease", "lease_expires_us")
     for name in ("silence_us", "renewals"):

@@ -12,10 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """To this version."""
+    """Migrate to this version."""
     op.add_column("session", sa.Column("secret_hash", sa.LargeBinary()))
 
 
 def downgrade() -> None:
-    """Back to the version before."""
+    """Migrate back to the version before."""
     op.drop_column("session", "secret_hash")

@@ -17,7 +17,7 @@ _CANCEL_RUN = 1
 
 
 def upgrade() -> None:
-    """To this version."""
+    """Migrate to this version."""
     op.create_table(
         "command",
         sa.Column("run_id", Id(), primary_key=True),
@@ -37,7 +37,7 @@ def upgrade() -> None:
         sqlite_where=predicate,
         postgresql_where=predicate,
     )
-    # Until now, a run that is CANCELLING was all that there was of a command.
+    # Until now, a command existed only as a run that is CANCELLING.
     op.execute(
         "INSERT INTO command (run_id, number, session_id, kind, reason, created_us)"  # noqa: S608 - constants
         f" SELECT id, transition_count, session_id, {_CANCEL_RUN}, state_message, state_time_us"
@@ -46,5 +46,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back to the version before."""
+    """Migrate back to the version before."""
     op.drop_table("command")

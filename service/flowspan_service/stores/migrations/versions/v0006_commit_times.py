@@ -1,4 +1,4 @@
-"""The time of the latest commit, so that a clock that stands behind it is noticed."""
+"""The time of the latest commit, to detect a clock that is behind it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """To this version."""
+    """Migrate to this version."""
     op.add_column(
         "head", sa.Column("latest_us", sa.BigInteger(), nullable=False, server_default="0")
     )
@@ -23,5 +23,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back to the version before."""
+    """Migrate back to the version before."""
     op.drop_column("head", "latest_us")

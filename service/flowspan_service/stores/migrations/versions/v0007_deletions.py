@@ -1,4 +1,4 @@
-"""Deletions that were begun and are not finished."""
+"""Unfinished deletions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """To this version."""
+    """Migrate to this version."""
     op.create_table(
         "deletion",
         sa.Column("run_id", Id(), primary_key=True),
@@ -26,5 +26,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back to the version before."""
+    """Migrate back to the version before."""
     op.drop_table("deletion")

@@ -1,4 +1,4 @@
-"""Which database it is."""
+"""The identity of the database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """To this version."""
+    """Migrate to this version."""
     table = op.create_table(
         "identity",
         sa.Column("id", sa.SmallInteger(), primary_key=True, autoincrement=False),
@@ -29,5 +29,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back to the version before."""
+    """Migrate back to the version before."""
     op.drop_table("identity")

@@ -16,12 +16,12 @@ _CLAUSE = "WITHOUT ROWID"
 
 
 def upgrade() -> None:
-    """To this version."""
+    """Migrate to this version."""
     _make_anew(with_rowids=True)
 
 
 def downgrade() -> None:
-    """Back to the version before."""
+    """Migrate back to the version before."""
     _make_anew(with_rowids=False)
 
 
