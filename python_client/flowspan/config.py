@@ -272,7 +272,7 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
 }
 
 _read: tuple[tuple[object, ...], Config] | None = None
-"""The last settings, and the texts that they were read from."""
+"""The last settings, and the strings from which they were read."""
 
 # The dictionary behind os.environ, if available: reading os.environ itself is 20 times slower (a
 # microsecond for each variable that is not set), and it is read at each outermost run.

@@ -56,7 +56,7 @@ class RunContext:
 
     @property
     def log_prints(self) -> bool:
-        """True if the output of `print` is logged, by an own or inherited option."""
+        """True if the output of `print` is logged, by an option of the run or an inherited one."""
         return self.run.log_prints
 
     def __eq__(self, other: object) -> bool:

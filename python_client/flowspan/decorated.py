@@ -64,7 +64,7 @@ def _seconds(definition: Definition) -> float | None:
 
 
 def _persists(definition: Definition) -> bool | None:
-    """Return True or False if results are stored or not by the options; None if undecided."""
+    """Return True if the options store results, False if not; None if they do not say."""
     return None if definition.result_policy is None else definition.result_policy.persist
 
 

@@ -77,13 +77,13 @@ class ResultUnreadable(FlowspanError):  # noqa: N818 - named after the condition
 
 
 class UntrustedResult(ResultUnreadable):
-    """Raised when a result is in a place that only the run has named and that is not trusted."""
+    """Raised when a result is at a location that only the run has named and that is not trusted."""
 
     code = "untrusted_result"
 
 
 class HashError(FlowspanError, TypeError):
-    """Raised when a value cannot be hashed. The message names its type and what to do."""
+    """Raised when a value cannot be hashed. The message names its type and the remedy."""
 
     code = "hash"
 

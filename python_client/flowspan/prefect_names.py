@@ -1,8 +1,8 @@
 """Prefect's names that flowspan does not have, and their replacements.
 
 `from flowspan.blocks.system import Secret` fails with a message that says how to use secrets, and
-not only with "No module named"; `flow.serve` likewise, and `flowspan migrate` says the same.
-`import flowspan` does not load the tables.
+not only with "No module named". `flow.serve` does the same, and `flowspan migrate` gives the same
+advice. `import flowspan` does not load the tables.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Folders and files that only this user may read: 0700 and 0600, regardless of the umask.
 
 Existing ones with wider permissions are tightened, if they belong to this user. A home that has
-other uses as well (the user's home directory, a temporary folder) stays as it is; new files and
-folders in it are still private. docs/decisions/file-permissions.md has the reasons.
+other uses as well (the user's home directory, a temporary folder) keeps its permissions; new files
+and folders in it are still private. docs/decisions/file-permissions.md has the reasons.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Task runners: where submitted tasks run.
+"""Task runners, which run submitted tasks.
 
 To write your own, see `TaskRunner` and `RunningTaskRunner`.
 """
@@ -42,7 +42,7 @@ __all__ = [
 class ThreadPoolTaskRunner:
     """A task runner on threads; asynchronous tasks run on an event loop in another thread.
 
-    Threads are started on demand. A task whose inputs are not ready holds no thread. A task that
+    Threads are started on demand. A task whose inputs are not ready occupies no thread. A task that
     waits for a task that it submitted runs that task itself instead of blocking the pool.
 
     Args:

@@ -80,7 +80,7 @@ BaseTransaction = TransactionNode
 class _Block(TransactionNode):
     """The transaction of a block or of a task run: the part that sync and async share."""
 
-    # The transaction of a task run is made without `__init__` and has these values.
+    # The transaction of a task run is created without `__init__` and has these values.
     store: ResultStore | None = None
     overwrite = False
     write_on_commit = True
@@ -265,8 +265,8 @@ class _Block(TransactionNode):
 class Transaction(_Block):
     """The transaction of a `with` block, or of a run of a sync task.
 
-    Use `transaction` to make one; it describes the options. An instance that is made directly
-    stores nothing unless it is given a store.
+    Use `transaction` to create one; it describes the options. An instance that is created directly
+    stores nothing unless it gets a store.
     """
 
     def __enter__(self) -> Self:
@@ -386,7 +386,7 @@ def transaction(
     commit_mode: CommitMode | str | None = None,
     isolation_level: IsolationLevel | str | None = None,
     overwrite: bool = False,  # noqa: FBT001, FBT002 - Prefect's signature
-    write_on_commit: bool = True,  # noqa: FBT001, FBT002 - likewise
+    write_on_commit: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
     logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
 ) -> Transaction:
     """Return a transaction for a `with` block.
@@ -412,7 +412,8 @@ def transaction(
         ValueError: The mode or level does not exist.
         ConfigError: (At the beginning of the block.) SERIALIZABLE needs a lock manager, and the
             store has none.
-        CancelRun: (Likewise.) The run was cancelled while it waited for the lock.
+        CancelRun: (At the beginning of the block.) The run was cancelled while it waited for the
+            lock.
     """
     made = Transaction(
         key=key or None,
@@ -434,7 +435,7 @@ def atransaction(
     commit_mode: CommitMode | str | None = None,
     isolation_level: IsolationLevel | str | None = None,
     overwrite: bool = False,  # noqa: FBT001, FBT002 - Prefect's signature
-    write_on_commit: bool = True,  # noqa: FBT001, FBT002 - likewise
+    write_on_commit: bool = True,  # noqa: FBT001, FBT002 - Prefect's signature
     logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
 ) -> AsyncTransaction:
     """Return a transaction for an `async with` block, which does not block the loop.

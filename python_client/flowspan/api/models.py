@@ -81,14 +81,14 @@ class Payload:
     def load(self, *, trust: Trust = False) -> Any:
         """Return the value: decoded JSON, or the stored result that the payload refers to.
 
-        A result is read from the place that the run recorded, if that is one of this program's
+        A result is read from the location that the run recorded, if it is in one of this program's
         result storages: the folder in its home, FLOWSPAN_RESULTS_URL,
-        FLOWSPAN_RESULTS_TRUSTED_STORAGES, or the `result_storage` of one of its flows and
-        tasks. Loading a result can execute code chosen by whoever wrote it, and a run can
-        record any place, so other places are refused by default.
+        FLOWSPAN_RESULTS_TRUSTED_STORAGES, or the `result_storage` of one of its flows and tasks.
+        Loading a result can execute code chosen by whoever wrote it, and a run can record any
+        location, so other locations are refused by default.
 
         Args:
-            trust: True to read the result from any place; or one or several paths or URLs of
+            trust: True to read the result from any location; or one or several paths or URLs of
                 folders to trust in addition to this program's storages.
 
         Raises:
@@ -440,8 +440,8 @@ class RunFilter:
     """A filter of runs.
 
     Every field that is set must match. Of several values of a field, one must match; of tags,
-    all must. None does not filter. An empty text is refused, because it is most often an id
-    that was never set.
+    all must. None does not filter. An empty string is refused, because it is usually an id that was
+    never set.
 
     Attributes:
         function_names: Names of flows or tasks.
@@ -498,8 +498,8 @@ class Artifact:
 class ArtifactFilter:
     """A filter of artifacts.
 
-    Every field that is set must match; of several types, one must match. None does not filter.
-    An empty text is refused.
+    Every field that is set must match; of several types, one must match. None does not filter. An
+    empty string is refused.
 
     Attributes:
         run_id: The flow run or task run that created them.

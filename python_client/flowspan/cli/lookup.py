@@ -193,7 +193,7 @@ def _candidates(client: SyncFlowspanClient, run_filter: RunFilter) -> list[Run]:
 
 
 def _ambiguous(what: str, listed: list[str]) -> typer.BadParameter:
-    """Return the error for a text that matches several things, with the list of them."""
+    """Return the error for a text with several matches, which lists them."""
     lines = [f"{what}:", *(f"  {one_line(line)}" for line in listed[:_MAX_LISTED])]
     if len(listed) > _MAX_LISTED:
         lines.append("  … and more")

@@ -73,8 +73,8 @@ def migrate(
             advice="Install it: pip install 'flowspan[migrate]'",
         )
     from flowspan.migrating.files import python_files  # noqa: PLC0415 - needs libcst
-    from flowspan.migrating.programs import open_program  # noqa: PLC0415 - likewise
-    from flowspan.migrating.project import Project  # noqa: PLC0415 - likewise
+    from flowspan.migrating.programs import open_program  # noqa: PLC0415 - needs libcst
+    from flowspan.migrating.project import Project  # noqa: PLC0415 - needs libcst
 
     read = using = written = 0
     words: Counter[str] = Counter()

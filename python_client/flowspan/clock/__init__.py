@@ -177,7 +177,7 @@ class Timer:
         self._callback: Callable[[], object] | None = callback
 
     def cancel(self) -> None:
-        """Cancel the call, if it was not made yet."""
+        """Cancel the call, unless it has already been made."""
         if self._callback is not None:
             self._callback = None
             _timers.forget_one()

@@ -48,7 +48,7 @@ class Address:
         """The address in gRPC's form, which is a URL.
 
         Raises:
-            ConfigError: gRPC has no form for it (see `socket_links`).
+            ConfigError: gRPC cannot express it (see `socket_aliases`).
         """
         if self.path:
             return f"unix:{quote(os.fsencode(path_for_grpc(self.path)))}"

@@ -39,8 +39,9 @@ from flowspan.exceptions import (
 def judge_value(value: Any, run_id: str, time_ns: int, *, is_flow: bool) -> State:
     """Return the terminal state of a run whose function returned a value.
 
-    No code of the value itself runs: its truth, length and equality are never asked. If a handmade
-    state cannot be classified, because its name or message raises, the run fails with that error.
+    No code of the value itself runs: its truth value, length and equality are never evaluated. If a
+    handmade state cannot be classified, because its name or message raises, the run fails with that
+    error.
 
     Args:
         value: The returned value.
@@ -126,7 +127,7 @@ def _judge_made(state: State, run_id: str, time_ns: int, *, is_flow: bool) -> St
     message = state.message
     if not message and error is not None and state.type is FAILED:
         message = summary(error)
-    # Its texts may have any type if flowspan.states did not make it; reports need strings.
+    # Its fields may have any type if flowspan.states did not create it; reports need strings.
     name, message = encodable(str(state.name)), encodable(str(message or ""))
     if is_flow:
         return State(state.type, name, message, state.data, run_id, time_ns, failure)
@@ -168,7 +169,7 @@ def _judge_states(
 
 
 def _message_of(states: list[State], kind: StateType) -> str:
-    """Return how many of several states are bad, in Prefect's words."""
+    """Return a phrase for the number of states with a problem, in Prefect's words."""
     if kind is CANCELLED:
         count, what = sum(state.type is CANCELLED for state in states), "cancelled"
     elif paused := sum(state.type is PAUSED for state in states):

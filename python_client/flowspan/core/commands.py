@@ -2,7 +2,7 @@
 
 A command is decoded once, by the reporter (`flowspan.reporter.commands`), and handled once, by the
 run's inbox (`flowspan.drivers.cancellation.control`). All code in between, including the pipe to a
-worker process, passes it on as it is.
+worker process, passes it on unchanged.
 """
 
 from __future__ import annotations
@@ -32,6 +32,6 @@ class Command(NamedTuple):
 
 if TYPE_CHECKING:
     Inbox = Callable[[Command], bool]
-    """The receiver of a run's commands, which returns True if code of the run that blocks has to be
+    """The receiver of a run's commands, which returns True if blocking code of the run must be
     interrupted for the command. Called in the reporter's thread or, in a worker process, in the
     thread that reads the pipe; must return at once. The same command may arrive again."""

@@ -75,7 +75,7 @@ class Definition:
     _binding: Parameters | None = None
 
     def update_stages(self) -> None:
-        """Set `stages` by the options; called when hooks are first added and options change."""
+        """Derive `stages` from the options; called on the first hook and on changed options."""
         stages: list[Stage] = []
         if self.hooks is not None:
             stages.append(HOOKS)

@@ -76,7 +76,7 @@ class EngineIO:
         note: Logs a line about a run: (run, level, message, subject). The subject is an error, the
             state that the run ends in, or None.
         skip: In tests that skip time: called with a run and its retry delay, returns the part of
-            the delay that must be waited for all the same. None elsewhere.
+            the delay that must still be waited. None elsewhere.
     """
 
     __slots__ = ("emit", "emit_start", "note", "now_ns", "skip", "uniform")
@@ -100,7 +100,7 @@ class EngineIO:
 
 
 def execute(run: Run, io: EngineIO) -> Steps[State]:  # noqa: C901 - the hot path, in one piece
-    """Take an announced run through all its attempts to its terminal state.
+    """Drive an announced run through all its attempts to its terminal state.
 
     Args:
         run: The run; `announce` was called for it.
@@ -225,7 +225,7 @@ def never_run(run: Run, io: EngineIO, error: BaseException) -> State:
 
 
 def end_undriven(run: Run, io: EngineIO, error: BaseException) -> None:
-    """End a run that an error broke off before a driver took it over; otherwise do nothing.
+    """End a run that an error ended before a driver took it over; otherwise do nothing.
 
     Args:
         run: The run; `announce` was called for it.
@@ -250,7 +250,7 @@ def _end(run: Run, io: EngineIO, state: State) -> None:
     io.emit((STATE, run.record.id, run.attempt, kind, name, message, now, detail, None))
     state.flow_run_id = run.record.flow_run_id
     if run.span is not None:
-        # `own_error` of a completed run might read its result from the store in vain.
+        # `own_error` of a completed run might read its result from the store needlessly.
         error = state.own_error() if state.type is not COMPLETED else None
         run.span.end(kind, name, message, error, now or 0)
         state.traceparent = run.record.traceparent

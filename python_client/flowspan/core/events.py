@@ -1,6 +1,6 @@
 """Events that the engine reports, as plain tuples.
 
-An ordinary task makes three of them, so they are as cheap as Python allows: a tuple whose first
+An ordinary task emits three of them, so they are as cheap as Python allows: a tuple whose first
 item is one of the codes below, appended to the reporter's queue. The reporter's thread encodes them
 as wire messages (`flowspan.reporter.encoding.events`).
 

@@ -97,7 +97,7 @@ def wrapped_function(fn: Any) -> Any:
 
 
 def is_wrapper(fn: Any) -> bool:
-    """Return True if a callable is a wrapper made by `functools.wraps`."""
+    """Return True if a callable is a wrapper created by `functools.wraps`."""
     inner = fn
     while inner is not _MISSING:
         fn = inner

@@ -1,6 +1,6 @@
 """Run ids: UUIDs of version 7 (RFC 9562), in creation order within a process.
 
-Every task needs one, so they are made for speed: the part that changes once a millisecond is cached
+Every task needs one, so their creation is fast: the part that changes once a millisecond is cached
 as text, and an id only appends a counter to it.
 """
 

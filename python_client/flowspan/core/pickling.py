@@ -140,7 +140,7 @@ def mark_as_made(fn: Callable[..., Any], make: Callable[..., Any], of: Callable[
 
     Args:
         fn: The function.
-        make: The importable factory that made it.
+        make: The importable factory that created it.
         of: The function that the factory got.
     """
     fn.__dict__[MADE] = (make, of)

@@ -108,7 +108,7 @@ class ResultPolicy:
     Attributes:
         persist: True if results are stored.
         storage: The result storage, as in `ResultOptions`; None for the configured one.
-        serializer: The serializer, likewise.
+        serializer: The serializer, as in `ResultOptions`.
         attempt_cache: In a flow with retries, the results of its earlier attempts; see
             `flowspan.results.attempt_cache`.
     """
@@ -197,7 +197,7 @@ class ResultHandler(Protocol):
 
         Args:
             args: The positional arguments; futures in them may be pending.
-            kwargs: The keyword arguments, likewise.
+            kwargs: The keyword arguments; futures in them may be pending.
         """
 
     def look_up(self) -> Steps[State | None]:
@@ -208,7 +208,7 @@ class ResultHandler(Protocol):
         """
 
     def attempt_failed(self) -> Steps[None]:
-        """Roll back what a failed attempt did in its own tasks; another attempt follows."""
+        """Roll back the tasks of a failed attempt; another attempt follows."""
 
     def finish(self, state: State) -> Steps[State]:
         """Store the result of the run; not called if `look_up` returned a state.
@@ -236,7 +236,7 @@ class ResultStage(Stage):
         return _handler_of(run).look_up()
 
     def before_retry(self, run: Run, _io: EngineIO) -> Steps[None]:
-        """Roll back what the failed attempt did in its own tasks."""
+        """Roll back the tasks of the failed attempt."""
         return _handler_of(run).attempt_failed()
 
     def before_end(self, run: Run, _io: EngineIO, state: State) -> Steps[State | None]:
@@ -256,7 +256,7 @@ RESULTS = ResultStage()
 
 
 def handle_result(run: Run, handler: ResultHandler) -> None:
-    """Let a handler keep the result of a run, from now on."""
+    """Attach a result handler to a run, from now on."""
     run.result_handler = handler
     add_stage(run, RESULTS)
 

@@ -97,7 +97,7 @@ class RetryPolicy:
     def may_follow(self, state: State) -> bool:
         """Return True if a retry may follow an attempt that ended like this, `condition` aside.
 
-        A crash does not tell if it is safe to run the code again. So it is retried only if a
+        A crash does not show whether it is safe to run the code again. So it is retried only if a
         condition decides, and never if this process itself is ending.
         """
         if state.type is CRASHED:
@@ -123,14 +123,14 @@ class RetryStage(Stage):
     def after_failed_attempt(
         self, run: Run, io: EngineIO, state: State
     ) -> Steps[State | Retry | None]:
-        """Decide whether the run is tried again, and wait until then."""
+        """Decide whether the run is retried, and wait until then."""
         policy = run.definition.retry
         if policy is None or not run.may_retry or not policy.may_retry(run.attempt):
             return None
         if not policy.may_follow(state):
             return None
         try:
-            run.scope.check()  # a run that was cancelled meanwhile is not retried
+            run.scope.check()  # a run that was cancelled in the meantime is not retried
             if policy.condition is not None:
                 if not (yield from _condition_holds(run, io, policy.condition, state)):
                     return None
@@ -163,7 +163,7 @@ def _condition_holds(
 
 
 def _wait(run: Run, io: EngineIO, message: str, delay_s: float, now: int) -> Steps[State | Retry]:
-    """Wait in AwaitingRetry; an error that breaks the wait off ends the run."""
+    """Wait in AwaitingRetry; an error that interrupts the wait ends the run."""
     run.first_ns = run.started_ns
     run.ran_ns += now - run.running_since_ns
     run.running_since_ns = 0

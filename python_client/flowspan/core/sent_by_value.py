@@ -1,7 +1,8 @@
 """Origins of functions and classes that another process sent by value.
 
-Their cache keys must be the same in both processes. But only the process that made them can see if
-they can be imported by name, or have a namespace of their own. So these facts are sent along.
+Their cache keys must be the same in both processes. But only the process that created them can
+determine whether they can be imported by name, or have a namespace of their own. So these facts are
+sent along.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _STATE_SETTER = 5
 
 
 class Origin(NamedTuple):
-    """Facts that only the process where a function or class was made can determine.
+    """Facts that only the process that created a function or class can determine.
 
     Attributes:
         is_found_by_name: True if its name leads to it.
@@ -57,7 +58,8 @@ def with_origin(thing: Any, reduced: Any) -> Any:
         reduced: Its reduced form from cloudpickle.
 
     Returns:
-        The same reduced form for other objects, and for what is pickled by name.
+        The same reduced form for other objects, and for functions and classes that are pickled by
+        name.
     """
     is_function = type(thing) is FunctionType
     if not is_function and not issubclass(type(thing), type):

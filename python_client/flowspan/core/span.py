@@ -19,7 +19,7 @@ class RunSpan(Protocol):
     """The span of one run, from its creation to its terminal state."""
 
     def attempt(self, number: int, time_ns: int) -> None:
-        """Begin an attempt (1 for the first); end whatever the previous one left open."""
+        """Begin an attempt (1 for the first); end everything that the previous one left open."""
 
     def attempt_failed(self, error: BaseException | None, message: str, time_ns: int) -> None:
         """Record a failed attempt that is followed by another; the run's span stays open and ok."""
@@ -37,7 +37,7 @@ class RunSpan(Protocol):
         """Record that the run was renamed after the span started."""
 
     def mapped(self, index: int) -> None:
-        """Record the index of a run that `map` made; 0 for the first."""
+        """Record the index of a run that `map` created; 0 for the first."""
 
     def awaiting_retry(self, delay_s: float, time_ns: int) -> None:
         """Record that the run waits before its next attempt."""

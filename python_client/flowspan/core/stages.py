@@ -11,15 +11,15 @@ The engine (`execute`) calls the stages of a run, in their order, at each of the
 7. `after_end`: the run has entered its terminal state.
 8. `broken_off`: an error ended the run, which does not reach `after_end`.
 
-An error that a stage raises becomes the terminal state at `before_run` and `before_end`. At
+At `before_run` and `before_end`, an error of a stage becomes the terminal state. At
 `before_attempt` it ends the attempt, as if the function had raised it. At `after_end` it goes to
-the caller of the run. At the other points it breaks the run off.
+the caller of the run. At the other points it ends the run at once.
 
 To add a stage:
 
 - Derive a class from `Stage` and define the points that it needs. A point is a method that returns
   a generator of steps, so that it can sleep and make calls; only `broken_off` is a plain method.
-- Make one instance, which all runs share. It keeps nothing of a run: that belongs into the `Run`.
+- Make one instance, which all runs share. It holds no data of a run: that belongs in the `Run`.
 - If the stage follows from the definition (an option of a flow or task), add it to
   `Definition.update_stages`. Its place there is its place among the stages.
 - If only some runs need it, call `add_stage`: it comes before the stages of the definition.
@@ -67,10 +67,10 @@ class Stage:
 
     Attributes:
         before_run: Called with (run, io). Returns a terminal state if the run must not begin; the
-            stages after it are then not asked.
+            later stages are then skipped.
         before_attempt: Called with (run, io, state) and the state Running or Retrying.
         after_attempt: Called with (run, io, state) and the outcome of the attempt.
-        after_failed_attempt: Called with (run, io, state), likewise. Returns `RETRY` to begin the
+        after_failed_attempt: Called like `after_attempt`. Returns `RETRY` to begin the
             next attempt at once, a state to replace the outcome, or None. It waits for the delay of
             a retry itself.
         before_retry: Called with (run, io).
@@ -88,13 +88,13 @@ class Stage:
     after_end: Told | None = None
 
     def broken_off(self, run: Run) -> None:
-        """Release what the stage holds for a run that does not reach `after_end`."""
+        """Release the resources that the stage holds for a run that does not reach `after_end`."""
 
 
 class Stages:
     """The stages of a run: a tuple of methods for each point, empty where no stage needs it.
 
-    An ordinary task shares `NO_STAGES`, and pays one look at an empty tuple for each point. Make
+    An ordinary task shares `NO_STAGES`, and pays one check of an empty tuple for each point. Make
     others with `stages_of`, which gives equal combinations the same object.
 
     Attributes:
@@ -140,7 +140,7 @@ def add_stage(run: Run, stage: Stage) -> None:
 
 
 # The functions below are the engine's part of each point; it calls them only where a stage needs
-# the point. `run.stages` is read anew each time, since user code may add a stage to its run.
+# the point. `run.stages` is read each time, since user code may add a stage to its run.
 
 
 def before_run(run: Run, io: EngineIO) -> Steps[State | None]:
@@ -156,7 +156,7 @@ def before_run(run: Run, io: EngineIO) -> Steps[State | None]:
 
 
 def before_attempt(run: Run, io: EngineIO, name: str, message: str, now_ns: int) -> Steps[None]:
-    """Tell the stages that an attempt begins.
+    """Notify the stages that an attempt begins.
 
     Args:
         run: The run.
@@ -200,7 +200,7 @@ def before_end(run: Run, io: EngineIO, state: State) -> Steps[State]:
 
 
 def tell(stages: tuple[Told, ...], run: Run, io: EngineIO, state: State) -> Steps[None]:
-    """Tell the stages that need a point about a state of the run."""
+    """Notify the stages that need a point of a state of the run."""
     if len(stages) == 1:  # without another generator around that of the stage
         return stages[0](run, io, state)
     return _tell_all(stages, run, io, state)
@@ -212,6 +212,6 @@ def _tell_all(stages: tuple[Told, ...], run: Run, io: EngineIO, state: State) ->
 
 
 def broken_off(run: Run) -> None:
-    """Let the stages release what they hold for a run that an error ended."""
+    """Make the stages release the resources of a run that an error ended."""
     for stage in run.stages.all:
         stage.broken_off(run)

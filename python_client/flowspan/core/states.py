@@ -60,7 +60,7 @@ class State(StateQuestions):
 
     Attributes:
         type: The type of the state.
-        name: The display name: the type's name, or a finer one such as "TimedOut".
+        name: The display name: the type's name, or a more specific one such as "TimedOut".
         message: The reason, for people; may be empty.
         data: The result of the run, or the exception that ended it.
         failure: The exception in the form in which it is reported; None without one.

@@ -81,8 +81,8 @@ class TransactionNode:
         is_undoing: True while its rollback hooks are being called.
         values: The values that `set` stored.
         write: Stores the staged value; set by the owner, or None.
-        tell_rolled_back: Reports the rollback; likewise.
-        unlock: Unlocks the key; likewise.
+        tell_rolled_back: Reports the rollback; set by the owner, or None.
+        unlock: Unlocks the key; set by the owner, or None.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class TransactionNode:
         """Return a copy of a value that was set here, or else in an enclosing transaction.
 
         To change a value, use `set`: changing the copy has no effect. A value that cannot be copied
-        (a connection) is returned as it is.
+        (a connection) is returned unchanged.
 
         Raises:
             ValueError: The value was not set, and no default was given.
@@ -228,7 +228,7 @@ def commit(node: TransactionNode) -> Steps[bool]:
     # They refer to the result, which the parent would keep alive through its children.
     node.write = node.tell_rolled_back = None
     node.release()
-    # Another thread may have added children meanwhile.
+    # Another thread may have added children in the meantime.
     while (child := _taken(node.waiting, 0)) is not None:
         yield from commit(child)
     return True
@@ -300,7 +300,7 @@ def end(node: TransactionNode, *, failed: bool) -> Steps[bool]:
     parent.waiting.append(node)
     if not parent.has_ended:
         return False
-    # The parent ended meanwhile. The thread that removes the node from the list settles it.
+    # The parent ended in the meantime. The thread that removes the node from the list settles it.
     try:
         parent.waiting.remove(node)
     except ValueError:

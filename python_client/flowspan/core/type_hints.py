@@ -101,7 +101,7 @@ def outer_names(fn: Callable[..., Any]) -> dict[str, Any]:
 def global_names(fn: Callable[..., Any]) -> dict[str, Any]:
     """Return the values of names that a function's annotations use, from its module.
 
-    A function that is pickled by value takes along the globals that its code uses, but not those
+    A function that is pickled by value includes the globals that its code uses, but not those
     that only its annotations use.
     """
     target = wrapped_function(fn)
@@ -110,7 +110,7 @@ def global_names(fn: Callable[..., Any]) -> dict[str, Any]:
 
 
 def annotation_text(annotation: Any) -> str:
-    """Return an annotation as it was written, or nearly so."""
+    """Return an annotation as it was written, or an approximation."""
     if isinstance(annotation, str):
         return annotation
     try:

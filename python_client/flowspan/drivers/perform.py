@@ -38,10 +38,10 @@ def perform(step: Step, run: Run | None, span: RunSpan | None) -> Any:
         span: The span that user code is called in; None leaves the current one.
 
     Returns:
-        What to send to the engine.
+        The value to send to the engine.
 
     Raises:
-        BaseException: What to throw into the engine.
+        BaseException: The error to throw into the engine.
     """
     return PERFORMERS[type(step)](step, run, span)
 
@@ -55,10 +55,10 @@ def perform_all(steps: Steps[Any], run: Run | None) -> Any:
         run: The run whose code calls this; None outside of runs.
 
     Returns:
-        What the generator returns.
+        The generator's return value.
 
     Raises:
-        BaseException: What the generator raises.
+        BaseException: An error of the generator.
     """
     try:
         step = next(steps)

@@ -1,6 +1,6 @@
 """The performer of the engine's steps for coroutines; `perform` is its counterpart for plain code.
 
-It is a module apart because asyncio takes a while to import, and plain programs do without.
+It is a separate module because asyncio takes a while to import, and plain programs do not need it.
 Deadlines interrupt coroutines through asyncio, so nothing here needs `@calls_user_code`.
 """
 
@@ -32,14 +32,14 @@ async def perform(step: Step, run: Run | None, span: RunSpan | None) -> Any:
 
     Args:
         step: The step; not `RUN_FUNCTION`.
-        run: The run that it belongs to; None if only its asyncio task may break off a wait.
+        run: The run that it belongs to; None if only its asyncio task may interrupt a wait.
         span: The span that user code is called in; None leaves the current one.
 
     Returns:
-        What to send to the engine.
+        The value to send to the engine.
 
     Raises:
-        BaseException: What to throw into the engine.
+        BaseException: The error to throw into the engine.
     """
     return await PERFORMERS[type(step)](step, run, span)
 
@@ -51,10 +51,10 @@ async def perform_all(steps: Steps[Any]) -> Any:
         steps: The generator; it does not yield `RUN_FUNCTION`.
 
     Returns:
-        What the generator returns.
+        The generator's return value.
 
     Raises:
-        BaseException: What the generator raises.
+        BaseException: An error of the generator.
     """
     try:
         step = next(steps)
@@ -79,7 +79,7 @@ def perform_closed(step: Step, run: Run) -> Any:
         run: The run that it belongs to.
 
     Returns:
-        What to send to the engine.
+        The value to send to the engine.
     """
     if type(step) is not CallUser:
         return None

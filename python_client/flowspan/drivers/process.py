@@ -1,8 +1,8 @@
 """The process context of runs: the clock, run ids, randomness and the reporter.
 
-A process has one `ProcessContext`, made for its first run and bound to the settings at that time.
-If the settings have changed (another FLOWSPAN_HOME in the next test), the next outermost run gets a
-new one. Active runs and their calls keep the one with which they began. Unit tests install
+A process has one `ProcessContext`, created for its first run and bound to the settings at that
+time. If the settings have changed (another FLOWSPAN_HOME in the next test), the next outermost run
+gets a new one. Active runs and their calls keep the one with which they began. Unit tests install
 their own.
 """
 
@@ -123,12 +123,12 @@ _holds: list[None] = []
 are any. Adding and removing an item is atomic."""
 _is_forked = False
 _former: list[tuple[str, ProcessContext]] = []
-"""Hosts of earlier settings that still have runs, oldest first, each with an id that is higher than
-those of all its runs. Ids increase over time."""
+"""Process contexts of earlier settings that still have runs, oldest first, each with an id that is
+higher than those of all its runs. Ids increase over time."""
 
 
 def get_process() -> ProcessContext:
-    """Return the host for a new outermost run, or its stand-in while a run's name is computed."""
+    """Return the context for a new outermost run, or its stand-in while a name is computed."""
     held = _held() if _holds else None
     if held is not None:
         return held
@@ -140,7 +140,7 @@ def get_process() -> ProcessContext:
 
 
 def process_of(run: Run | None) -> ProcessContext:
-    """Return the host for the calls of a run; None stands for a new outermost run."""
+    """Return the process context for the calls of a run; None stands for a new outermost run."""
     if run is None:
         return get_process()
     held = _held() if _holds else None
@@ -153,7 +153,7 @@ def process_of(run: Run | None) -> ProcessContext:
 
 
 def _held() -> ProcessContext | None:
-    """Return the stand-in host of a run whose name is being computed in this context; else None."""
+    """Return the stand-in of a run whose name is being computed in this context; else None."""
     held = current_hold.get()
     return held if isinstance(held, ProcessContext) else None
 
@@ -188,14 +188,14 @@ own_reports.register(_find_wait)
 
 
 def set_process(process: ProcessContext | None) -> ProcessContext | None:
-    """Install another host, for tests; return the previous one."""
+    """Install another process context, for tests; return the previous one."""
     global _process
     before, _process = _process, process
     return before
 
 
 def leave_process(reason: str = "") -> None:
-    """Detach the host of this process; the next outermost run gets a new one.
+    """Detach the process context; the next outermost run gets a new one.
 
     Args:
         reason: Cancels the active runs with this reason, and drops their further reports. If empty,
@@ -249,7 +249,7 @@ def _make_process() -> ProcessContext:
 
 
 def _leave(process: ProcessContext | None, reason: str = "") -> None:
-    """Close a host and earlier ones, except those that still have runs."""
+    """Close a process context and earlier ones, except those that still have runs."""
     left = list(_former)
     if process is not None:
         uninstall()
@@ -269,7 +269,7 @@ def _emit_log(event: Event) -> None:
 
 
 def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
-    """Return a function that gives the service's endpoint for spans, once the service sent it."""
+    """Return a function that returns the service's endpoint for spans, once the service sent it."""
 
     def endpoint(timeout_s: float) -> str | None:
         welcome = reporter.wait_welcome(timeout_s)

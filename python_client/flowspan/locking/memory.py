@@ -85,7 +85,7 @@ def _is_free(key: str, holder: str | None) -> bool:
 
 
 def _wait(key: str, end_s: float | None) -> bool:
-    """Wait for a possible change of a key's lock; return False if the time is over."""
+    """Wait for a possible change of a key's lock; return False if the time has expired."""
     now_s = clock.monotonic()
     ends = [each for each in (end_s, _locks[key][1]) if each is not None]
     if end_s is not None and end_s <= now_s:

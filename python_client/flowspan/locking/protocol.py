@@ -8,7 +8,7 @@ from typing import Protocol
 class LockManager(Protocol):
     """A manager of locks on keys.
 
-    A holder is a text that the caller chooses. A holder may acquire its own lock again; a single
+    A holder is a string that the caller chooses. A holder may acquire its own lock again; a single
     release still unlocks it.
     """
 

@@ -43,7 +43,7 @@ _REPORTED = "flowspan_reported"
 IDS = "flowspan_ids"
 """The attribute of a record with its trace id and span id."""
 PRINTED = "flowspan_printed"
-"""The attribute of a record made for a print, which is stored and shown separately."""
+"""The attribute of a record of a print, which is stored and shown separately."""
 STORED = "flowspan_stored"
 """The attribute of a record with the text to report, if it is longer than the shown text."""
 
@@ -60,7 +60,7 @@ class ReportHandler(logging.Handler):
         self.emit_event: Emit | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Report a record if it was made inside a run and not by a library."""
+        """Report a record if it comes from a run and not from a library."""
         if self.emit_event is None or hasattr(record, _REPORTED) or hasattr(record, PRINTED):
             return
         run = captured_run_of(record)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowspan.core.run import Run
 
 LOGGER_NAME = "print"
-"""The logger name of stored prints, which tells them apart from other lines."""
+"""The logger name of stored prints, which distinguishes them from other lines."""
 
 _original = builtins.print
 _installed = False

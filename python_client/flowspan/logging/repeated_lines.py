@@ -1,4 +1,4 @@
-"""Folding of similar lines: 2,000 task runs that fail alike do not need 2,000 lines.
+"""Folding of similar lines: 2,000 task runs that fail in the same way do not need 2,000 lines.
 
 Only flowspan's own lines about runs are folded, and only on the console: the service stores all of
 them. The first lines of a kind are shown unchanged, the rest are counted, and the count is shown
@@ -51,7 +51,7 @@ class Line(NamedTuple):
 
 
 class _Group:
-    """The lines of one kind: of the runs of one task in one flow run that ended alike.
+    """The lines of one kind: of the runs of one task in one flow run that ended in the same way.
 
     Attributes:
         shown: Number of lines shown.
@@ -197,7 +197,7 @@ def _owner_of(run: Run) -> Run | None:
 
 
 def _is_stopped(group: _Group) -> bool:
-    """Return True if the flow run itself, or its attempt, was told to stop."""
+    """Return True if the flow run itself, or its attempt, was asked to stop."""
     owner = None if group.last is None else _owner_of(group.last.run)
     return owner is not None and owner.scope.cancelled
 

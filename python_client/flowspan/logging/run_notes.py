@@ -34,7 +34,7 @@ _TICK_S = 0.25
 _KIND_LENGTH = 24
 _BAR = " | "
 _QUIET = (KeyboardInterrupt, SystemExit, GeneratorExit, TerminationSignal)
-"""Exceptions that end the program, or something at its request: their origin is no news. Python
+"""Exceptions that end the program, or work at its request: their origin is known. Python
 shows the traceback of Ctrl-C itself."""
 
 

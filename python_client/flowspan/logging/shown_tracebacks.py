@@ -2,7 +2,7 @@
 
 An exception passes through all runs around the one that raised it. The first of them shows its
 traceback, from the program's outermost frame on; the others show only new frames, usually none.
-The exception carries a record of what was shown, as it carries the traceback of another process.
+The exception carries a record of the shown parts, as it carries the traceback of another process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from traceback import FrameSummary
 
 SHOWN = "_flowspan_shown"
-"""The attribute with which an exception records what was shown of it; see `_Mark`."""
+"""The attribute of an exception that records its shown parts; see `_Mark`."""
 
 MAX_TEXT_BYTES = 32 * 1024
 _HEADER = "Traceback (most recent call last):\n"
@@ -49,7 +49,7 @@ _lock = threading.Lock()
 
 
 class _Mark(NamedTuple):
-    """A record of what was shown of an exception: a plain tuple, which pickles without flowspan.
+    """A record of the shown parts of an exception: a plain tuple, which pickles without flowspan.
 
     Attributes:
         root: The outermost run at that time; the output of another one may be hours old.

@@ -31,7 +31,7 @@ def is_of_library(record: logging.LogRecord, run: Run) -> bool:
 
     Args:
         record: The record.
-        run: The run in which it was made.
+        run: The run in which it was logged.
     """
     name = record.name.partition(".")[0]
     if name == _PROGRAM or record.name == _WARNINGS:

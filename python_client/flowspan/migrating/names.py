@@ -32,7 +32,7 @@ _HOMES = {
 }
 """Modules and names whose rows are listed under another name."""
 _TERSE = frozenset({"", "no", "later"})
-"""Notes that say nothing outside of the migrating page."""
+"""Notes without meaning outside of the migrating page."""
 _NOT_HERE = "flowspan does not have it"
 
 

@@ -155,7 +155,7 @@ def _text(node: cst.CSTNode) -> str:
 
 
 def _has_function(node: cst.Call) -> bool:
-    """Return True if the call of a decorator passes the function, and so makes a flow or task."""
+    """Return True if the call of a decorator passes the function, and so creates a flow or task."""
     return any(argument.keyword is None and not argument.star for argument in node.args)
 
 

@@ -173,7 +173,7 @@ class Writer(cst.CSTTransformer):
 
 
 class _Survey:
-    """A survey of a program, made before its imports are changed.
+    """A survey of a program before its imports are changed.
 
     Attributes:
         aliases: The modules by alias: `import prefect.runtime as rt`.

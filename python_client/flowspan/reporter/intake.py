@@ -148,8 +148,8 @@ class Share:
     __slots__ = ("logs", "states")
 
     def __init__(self, intake: Intake) -> None:
-        # Logs are counted first: a later log may belong to a run that is created meanwhile, and
-        # must not overtake its creation.
+        # Logs are counted first: a later log may belong to a run that is created in the meantime,
+        # and must not overtake its creation.
         self.logs = len(intake.logs)
         self.states = len(intake.states)
 
@@ -203,7 +203,7 @@ class Builder:
         return Batch(after + 1, after + len(items), batch_bytes(after + 1, items)), self._passed
 
     def discard_logs(self, after: int) -> tuple[int, list[FlushRequest]]:
-        """Discard the queued logs, because there is no room for them.
+        """Discard the queued logs, because there is no space for them.
 
         Returns:
             The number discarded, and the flush requests whose marks have both passed.

@@ -1,4 +1,4 @@
-"""The reporter's thread: takes events in, sends batches, reads acks, keeps the session alive.
+"""The reporter's thread, which takes events, sends batches, reads acks and keeps the session alive.
 
 All unacknowledged events are in the backlog; the link comes and goes. One pass of the loop waits
 for something to do, reads the link, builds batches, writes, and checks the timeouts.
@@ -67,7 +67,7 @@ _FULL_S = 0.05
 _OF_USE_AFTER_S = 1.0
 _GIVEN_AWAY_S = 60.0
 _MAX_GIVEN_AWAY = 2
-"""Number of times a minute that the session may be given away without an error message."""
+"""Takeovers of the session per minute that are tolerated without an error message."""
 _MAX_VERDICTS_SAID = 10
 _VERDICT_REJECTED = 3
 _EVENT_IS_KNOWN = "event_is_known"

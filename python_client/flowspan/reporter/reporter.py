@@ -463,7 +463,7 @@ def _say_what_is_lost(loop: Loop) -> None:
 
 
 class _Patience:
-    """A message to the user about a long flush: what it waits for, and how to end the wait."""
+    """A message to the user about a long flush: the reason, and how to end the wait."""
 
     def __init__(self, reporter: Reporter, loop: Loop, config: Config, silence_s: float) -> None:
         self._reporter = reporter

@@ -127,7 +127,7 @@ class LookUp:
 
         Args:
             args: The positional arguments; futures in them may be unfinished.
-            kwargs: The keyword arguments, likewise.
+            kwargs: The keyword arguments; futures in them may be unfinished.
         """
         kept, run = self._results.attempt_cache, self._run
         try:
@@ -288,11 +288,11 @@ def _hash_or_record(value: Any) -> str:
     except Exception:  # noqa: BLE001 - an input may raise anything
         try:
             return json.dumps(recorded(value))
-        except Exception:  # noqa: BLE001 - likewise
+        except Exception:  # noqa: BLE001 - an input may raise anything
             return type_name(type(value))
 
 
 def _plain(value: Any) -> Hashable:
-    """Return a key that tells equal plain values apart: 1 and True, 0.0 and -0.0."""
+    """Return a key that distinguishes equal plain values: 1 and True, 0.0 and -0.0."""
     kind = type(value)
     return (kind, repr(value)) if kind in {float, complex} else (kind, value)

@@ -42,11 +42,12 @@ def load_reference(data: bytes, *, trust: Trust = False) -> Any:
 
     Args:
         data: The reference's bytes.
-        trust: Trusted places besides the storages of this program; see `results.trusted_storages`.
+        trust: Trusted locations besides the storages of this program; see
+            `results.trusted_storages`.
 
     Raises:
-        UntrustedResult: It points to an untrusted place, or to a result other than it claims.
-        MissingResult: There is no result at that place any more, as seen from here.
+        UntrustedResult: It points to an untrusted location, or to a result other than it claims.
+        MissingResult: There is no result at that location any more, as seen from here.
         ResultUnreadable: The file cannot be read.
     """
     reference = read_reference(data)

@@ -1,7 +1,7 @@
 """The trust in results: only those in the storages that this program has configured are read.
 
-A run's reporter says where its result is, and reading a result may run code of its author. So a
-place that only a state names is not read, unless the caller trusts it.
+A run's reporter names the location of its result, and reading a result may run code of its author.
+So a location that only a state names is not read, unless the caller trusts it.
 docs/decisions/trusted-results.md has the reasons.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Trust: TypeAlias = "bool | str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None"
-"""Places a caller trusts besides the program's storages: all, or some by their path or URL."""
+"""Locations that a caller trusts besides the program's storages: all, or paths or URLs."""
 
 _SPECIAL = frozenset("\\?#\0")
 
@@ -43,7 +43,7 @@ def read_trusted(url: str, *, trust: Trust = False) -> bytes | None:
 
     Args:
         url: The URL.
-        trust: Places the caller trusts besides the configured storages.
+        trust: Locations that the caller trusts besides the configured storages.
 
     Raises:
         UntrustedResult: The URL is in none of them; the message says what to do.

@@ -19,7 +19,7 @@ class _Meta(_ModelMeta):  # type: ignore[misc] # pydantic's metaclass is interna
             return not isinstance(instance, type) and isinstance(instance, SerializerLike)
         return bool(super().__instancecheck__(instance))
 
-    def __subclasscheck__(cls, kind: type) -> bool:  # noqa: N805 - likewise
+    def __subclasscheck__(cls, kind: type) -> bool:  # noqa: N805 - in a metaclass
         if cls.__dict__.get("is_base") and not _OWN.isdisjoint(type.mro(kind)):
             return True
         return bool(super().__subclasscheck__(kind))

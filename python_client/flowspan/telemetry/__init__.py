@@ -40,7 +40,7 @@ def configure(
     Args:
         config: The client's settings; those of the process by default.
         service_endpoint: Waits at most this number of seconds for the service's OTLP endpoint, and
-            returns it; None or an empty text if there was no answer or the service has none.
+            returns it; None or an empty string if there was no answer or the service has none.
     """
     global _config, _service_endpoint, _tracer, _final, _asked
     _config, _service_endpoint = config, service_endpoint

@@ -145,7 +145,7 @@ class RecordedRun:
         return [RecordedRun(self._client, run) for run in sorted(found, key=by_creation)]
 
     def runs_of(self, function: Named) -> list[RecordedRun]:
-        """Return the child runs of a flow or task, given as object or name, in order."""
+        """Return the child runs of a flow or task, given as an object or a name, in order."""
         names = names_of(function)
         return [run for run in self.runs if run.function_name in names]
 

@@ -194,7 +194,7 @@ class OpenAndReport:
     def __init__(
         self, session_id: str, opening: OpenSession | Opened, report: Operation[Applied]
     ) -> None:
-        """Initialize the operation; `opening` is Opened if earlier events of the batch opened it."""
+        """Initialize the operation; `opening` is Opened if earlier events opened the session."""
         self.session_id = session_id
         self.opening = opening
         self.report = report

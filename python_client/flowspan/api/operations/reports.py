@@ -63,7 +63,7 @@ def report_batch(
 
     Raises:
         TypeError, ValueError: A value is not JSON-serializable, or a time has no time zone.
-        ApiError: INVALID_ARGUMENT, an event is invalid or the sequence numbers have a gap. Nothing
+        ApiError: INVALID_ARGUMENT, an event is invalid or the sequence numbers have a gap. No part
             of the batch was stored.
     """
     request = pb.ReportBatchRequest(goodbye=goodbye)

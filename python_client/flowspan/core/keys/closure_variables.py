@@ -27,7 +27,7 @@ class FirstSeen:
         return None if found is None else found[1]
 
     def keep(self, thing: object, token: bytes, attribute: str = "") -> bytes:
-        """Store the token of an object; return the token of another thread that was faster."""
+        """Store the token of an object; if another thread was faster, return its token."""
         # The reference keeps the object alive, so that its id is not reused.
         return self._tokens.setdefault((id(thing), attribute), (thing, token))[1]
 

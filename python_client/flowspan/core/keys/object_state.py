@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _HEAP_TYPE = 1 << 9
-"""The flag of types that were made by a `class` statement."""
+"""The flag of types that a `class` statement created."""
 _REDUCERS = ("__reduce_ex__", "__reduce__", "__getstate__")
 _DICTIONARY_LAST = (functools.partial, io.BytesIO, io.StringIO)
 """Types whose state ends with their `__dict__`: None until it is first read, empty afterwards."""

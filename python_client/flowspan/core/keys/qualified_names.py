@@ -70,14 +70,14 @@ def know_what_was_sent(origin_of: Callable[[Any], Origin | None]) -> None:
     """Use the origins of functions and classes that another process sent by value.
 
     Args:
-        origin_of: Returns the origin; None for a function or class that was made here.
+        origin_of: Returns the origin; None for a function or class that was created here.
     """
     global _origin_of  # noqa: PLW0603 - once
     _origin_of = origin_of
 
 
 def has_own_namespace(function: FunctionType) -> bool:
-    """Return True for a function that was made by `exec` or `runpy`.
+    """Return True for a function that was created by `exec` or `runpy`.
 
     Its globals are not those of its module. A function that was sent by value always has copied
     globals, so its origin decides. Nor do the globals matter for the program in a process spawned

@@ -1,8 +1,8 @@
 """Values of user code as JSON, readable for people and other languages.
 
-Recording the parameters of a run happens unasked. So it never fails and runs no code of a value's
-class (see `flowspan.core.values.recording`). A value that JSON cannot hold is replaced by a
-placeholder with its type::
+The parameters of a run are recorded without a request of the user. So recording never fails and
+runs no code of a value's class (see `flowspan.core.values.recording`). A value that JSON cannot
+hold is replaced by a placeholder with its type::
 
     {"$unserializable": {"type": "pandas.DataFrame", "repr": "<pandas.DataFrame object>"}}
 """

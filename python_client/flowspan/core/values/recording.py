@@ -1,6 +1,6 @@
 """Recorded parameters: the stored content of values, in terms of JSON.
 
-Recording happens unasked, so no code of a value's class runs here: no `__fspath__`,
+The user does not request it, so recording runs no code of a value's class: no `__fspath__`,
 `__str__`, `__hash__`, property, serializer or computed field (see `values.inspection`).
 Instances of subclasses of known types are read by the methods of the known type, and models and
 dataclasses by the attributes that their instances store.

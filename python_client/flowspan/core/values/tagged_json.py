@@ -296,7 +296,7 @@ def _tagged(name: str, value: Any) -> dict[str, Any]:
 
 
 def _text_of(key: Any) -> str:
-    """Return the text that JSON makes of a key.
+    """Return the text of a key in JSON.
 
     Raises:
         TypeError: JSON has no text for it.

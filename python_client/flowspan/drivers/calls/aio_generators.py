@@ -205,10 +205,10 @@ def _first_step(body: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
 
 
 class InContext:
-    """Awaits something in another context than the one of the asyncio task.
+    """Awaits something in a context other than the asyncio task's.
 
     Args:
-        context: The context; no other code may run in it meanwhile.
+        context: The context; no other code may run in it in the meantime.
         awaitable: The awaitable.
     """
 

@@ -27,8 +27,23 @@ _MAX_NAMES = 5
 
 
 @contextmanager
-def taking_commands(process: ProcessContext, run: Run) -> Iterator[None]:
-    """Let a run take the service's commands while the block runs."""
+def taking_commands(
+    process: ProcessContext,
+    run: Run,
+    key: object = None,
+    interrupt: Callable[[], object] | None = None,
+) -> Iterator[None]:
+    """Let a run receive the service's commands while the block runs.
+
+    Args:
+        process: The process context.
+        run: The run.
+        key: The key of the interrupt; see `CancelScope.add_interrupt`.
+        interrupt: Called to interrupt a wait of the run; None if that is not needed.
+    """
+    scope = run.scope
+    if interrupt is not None:
+        scope.add_interrupt(key, interrupt)
     process.watch_commands(run.record.id, RunControl(run).take)
     try:
         yield

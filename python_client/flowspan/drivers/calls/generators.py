@@ -190,7 +190,7 @@ class BaseIteration:
         self._steps = execute(run, process) if error is None else end_unstarted(run, process, error)
 
     def answer(self, *, sent: Any = None, thrown: BaseException | None = None) -> None:
-        """Keep what the consumer sends or throws in reply to the last value."""
+        """Store the value or error that the consumer sends in reply to the last value."""
         self._sent, self._thrown = sent, thrown
 
     def tell(self, outcome: Any = None, error: BaseException | None = None) -> bool:
@@ -225,7 +225,7 @@ class BaseIteration:
         self._attempt = attempt
 
     def take_answer(self) -> tuple[Any, BaseException | None]:
-        """Return what the body gets next: a value to send, and an error to throw or None."""
+        """Return the next input of the body: a value to send, and an error to throw or None."""
         sent, thrown = self._sent, self._thrown
         self.answer()
         try:

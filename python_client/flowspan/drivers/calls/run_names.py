@@ -59,7 +59,7 @@ class HeldContext(ProcessContext):
             if self._events is not None:
                 self._events.append(event)
                 return
-        # Runs that began in the meantime continue to use this host.
+        # Runs that began in the meantime continue to use this process context.
         self._process.emit(event)
 
 

@@ -29,7 +29,7 @@ _logger = logging.getLogger("flowspan.telemetry")
 
 
 class Mapped(NamedTuple):
-    """The position of a run among those that one call of `map` makes.
+    """The position of a run among the runs of one call of `map`.
 
     Attributes:
         number: 0 for the first.
@@ -71,7 +71,7 @@ def link_inputs(
         args: The positional arguments as given, with futures, states and results of other runs.
         kwargs: The keyword arguments as given.
         wait_for: The additional upstream runs.
-        mapped: The position of the run if `map` made it.
+        mapped: The position of the run if `map` created it.
     """
     if run.span is None:
         return

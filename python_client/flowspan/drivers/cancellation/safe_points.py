@@ -2,7 +2,7 @@
 
 A deadline raises an exception in the middle of whatever a thread is doing. That is right for user
 code. In flowspan's own code it could corrupt a lock or a queue, so there the exception is deferred.
-The thread's frames tell which code is running.
+The thread's frames show which code is running.
 """
 
 from __future__ import annotations

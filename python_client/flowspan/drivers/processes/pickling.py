@@ -32,7 +32,7 @@ _ADVICE = (
 
 
 _by_value = threading.Lock()
-"""Held while cloudpickle is told to pickle a module by value, which affects all threads."""
+"""Held while cloudpickle is configured to pickle a module by value, for all threads."""
 
 
 class _Pickler(pickler_by_value()):  # type: ignore[misc] # untyped
@@ -167,7 +167,7 @@ def dump_function(who: str, fn: Any, text: str = "") -> tuple[bytes, bool]:
 
 
 def dump_function_by_value(who: str, fn: Any, module: str) -> bytes:
-    """Pickle the function of a task by value, with everything that it uses of its module.
+    """Pickle the function of a task by value, with all parts of its module that it uses.
 
     Args:
         who: The task in errors, as in "Task 'load'".

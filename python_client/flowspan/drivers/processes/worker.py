@@ -63,7 +63,7 @@ MOCKED = "FLOWSPAN__TESTING__MOCKED"
 
 
 def main(connection: Connection) -> None:
-    """Serve one parent until it sends EXIT or is gone.
+    """Serve one parent until it sends EXIT or has ended.
 
     Args:
         connection: The pipe to it. The first message is SETUP; `sys.path` has already been set.
@@ -132,7 +132,7 @@ class Worker:
         """Cancelled scopes of this call whose code has already been interrupted."""
 
     def serve(self) -> None:
-        """Perform calls until the parent sends EXIT or is gone."""
+        """Perform calls until the parent sends EXIT or has ended."""
         threading.Thread(target=self._read, name="flowspan-pipe", daemon=True).start()
         self.outgoing.start()
         self.outgoing.send((messages.READY,))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 60.0
 CANCEL_GRACE_S = 3.0
-"""Grace period for code that was told to stop, before its process is killed. Shorter than the wait
+"""Grace period for code that was asked to stop, before its process is killed. Shorter than the wait
 of an interrupted flow for its tasks."""
 DEADLINE_GRACE_S = 1.0
 EXIT_TIMEOUT_S = 5.0
@@ -273,7 +273,7 @@ class WorkerHandle:
     def _stop(
         self, call_id: int, ended: threading.Event, reason: str, deadline_of: str, grace_s: float
     ) -> None:
-        """Tell the code to stop, and kill the process after the grace period."""
+        """Ask the code to stop, and kill the process after the grace period."""
         message = (messages.STOP, call_id, reason, deadline_of)
 
         def kill_later() -> None:

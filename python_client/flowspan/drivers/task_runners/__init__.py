@@ -1,1 +1,1 @@
-"""Task runners: where submitted tasks run, and the way there."""
+"""Task runners, which run submitted tasks, and the path of a task to its runner."""

@@ -1,4 +1,4 @@
-"""The protocol of task runners: what `.submit()` and `.map()` need from one.
+"""The protocol of task runners, for `.submit()` and `.map()`.
 
 A task runner needs two methods once it runs, `start` and `close`. flowspan does the rest in its own
 code: states, retries, waiting for inputs, counting the outstanding tasks, cancellation.
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class TaskRunner(Protocol):
     """A task runner, as `@flow(task_runner=…)` takes it.
 
-    One object serves all runs of its flow, also concurrent ones: it holds options, and `open` makes
-    the running task runner of one flow run.
+    One object serves all runs of its flow, also concurrent ones: it holds options, and `open`
+        creates the running task runner of one flow run.
     """
 
     def open(self, name: str) -> RunningTaskRunner:
@@ -116,10 +116,10 @@ class CallsRemotely(Protocol):
     def function_for(self, task: SubmittedTask) -> Callable[..., Any]:
         """Return the function to call in place of the task's own, with the same arguments.
 
-        It is called once for each attempt, on the thread of `start`; it blocks, and returns what
-        the task's function returns (for an asynchronous task, what its coroutine returns). What it
-        raises fails the attempt. `flowspan.context.get_run_context()` works in it. Called in the
-        thread of `start`, once for each task run.
+        It is called once for each attempt, on the thread of `start`; it blocks, and returns the
+        return value of the task's function (for an asynchronous task, of its coroutine). An error
+        that it raises fails the attempt. `flowspan.context.get_run_context()` works in it. Called
+        in the thread of `start`, once for each task run.
 
         Args:
             task: The task.

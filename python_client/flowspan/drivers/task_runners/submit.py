@@ -56,7 +56,7 @@ def submit(
     Args:
         task: The task.
         args: The positional arguments; futures and states anywhere in them are resolved.
-        kwargs: The keyword arguments, likewise.
+        kwargs: The keyword arguments; futures and states in them are resolved, too.
         wait_for: Futures and states that must complete first.
         mapped: The position of the run among those of a `map`; None without.
 
@@ -312,7 +312,7 @@ class PendingRun:
             self._finish(State(CRASHED, message=str(stop), data=stop, run_id=self.run.record.id))
 
     def _broken_off(self, error: BaseException) -> State:
-        """Return the last state of a run that the driver gave up, perhaps only in its hooks."""
+        """Return the last state of a run that the driver abandoned, perhaps only in its hooks."""
         if not self.run.state.is_final():
             return self._never_run(error)
         note(self.run, logging.ERROR, "Its hooks were interrupted.", error)

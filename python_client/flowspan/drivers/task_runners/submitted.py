@@ -43,7 +43,7 @@ class SubmittedTasks:
     Attributes:
         running: The running task runner.
         coroutines: The runner of asynchronous tasks: the same one, if it can run them.
-        function_for: Gives the function that calls a task elsewhere; None if tasks are called on
+        function_for: Returns the function that calls a task elsewhere; None if tasks are called on
             the threads of `start`.
         lock: Guards its state; held for moments.
         process_id: The process in which it was opened. After a fork, a child opens another.
@@ -151,11 +151,11 @@ def _call_or_log(function: Callable[[], None]) -> None:
 
 
 _here = threading.local()
-"""Thread-local: the submitted tasks of which the thread runs one."""
+"""Thread-local: the submitted tasks to which the thread's current task belongs."""
 
 
 def current_submitted() -> SubmittedTasks | None:
-    """Return the submitted tasks of which the calling thread runs one; see also `act_for`."""
+    """Return the submitted tasks to which the calling thread's task belongs; see `act_for`."""
     return getattr(_here, "submitted", None)
 
 

@@ -1,1 +1,1 @@
-"""Drawings of the calls of a flow, made without running its tasks."""
+"""Diagrams of the calls of a flow, drawn without running its tasks."""

@@ -1,1 +1,1 @@
-"""The spool: what the service has not acknowledged, kept on disk while it is away."""
+"""The spool: unacknowledged events, kept on disk while the service is unavailable."""

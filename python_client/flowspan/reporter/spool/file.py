@@ -1,7 +1,7 @@
 """The spool file: its ownership and its contents.
 
 The file stores a session's batches while the service is unreachable. It is append-only, in the
-format of `spool_format`. The process that holds the file's lock (flock) owns it: the process that
+format of `spool.format`. The process that holds the file's lock (flock) owns it: the process that
 writes it, or one that found it without an owner and sends it to the service.
 """
 

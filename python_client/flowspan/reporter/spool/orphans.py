@@ -61,7 +61,7 @@ class SpoolInfo:
         missing_events: Number of events lost to the damage; a lower bound if the damage hides the
             exact number.
         is_set_aside: True if it is kept only for inspection: its readable part was sent.
-        problem: The reason why it cannot be sent as it is; empty if it can.
+        problem: The reason why it cannot be sent; empty if it can.
     """
 
     path: Path
