@@ -172,7 +172,7 @@ def get_run_context() -> FlowRunContext | TaskRunContext:
         raise NoRunError(
             "get_run_context() was called outside of a flow or task run. Call it inside of the "
             "function that is decorated with @flow or @task; FlowRunContext.get() and "
-            "flowspan.runtime give None elsewhere."
+            "flowspan.runtime return None elsewhere."
         )
     return context
 

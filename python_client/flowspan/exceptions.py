@@ -270,7 +270,7 @@ class TerminationSignal(RunSignal):
         self.signal = signal
 
     def __str__(self) -> str:
-        return f"The process was told to end (signal {self.signal})."
+        return f"The process was asked to end (signal {self.signal})."
 
 
 # Aliases under Prefect's names, so that code that catches them keeps working.

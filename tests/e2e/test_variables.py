@@ -90,7 +90,7 @@ def test_bad_names_and_values_are_refused(address: str, face: Face) -> None:
             face.set(name, 1)
         assert face.get(name, "none") == "none"
         assert face.unset(name) is False
-    with pytest.raises(TypeError, match="no form in JSON"):
+    with pytest.raises(TypeError, match="cannot be represented in JSON"):
         face.set("v", object())
     with pytest.raises(ApiError, match=r"variable\.value\.data: 70002 bytes"):
         face.set("v", "x" * 70_000)

@@ -276,7 +276,7 @@ def _change(message: watch_service_pb2.Change, token: str) -> models.Change:
 
 
 def wire_optional(value: UUID | str | None, name: str) -> str:
-    """Return an optional id or text for the wire, where an empty text means absent.
+    """Return an optional id or text for the wire, where an empty string means absent.
 
     Raises:
         ValueError: The text is empty or blank, which would be taken as absent.

@@ -45,7 +45,7 @@ def path_for_grpc(path: str) -> str:
         return os.fspath(link)
     raise ConfigError(
         f"gRPC cannot connect to the socket {path}: it treats a comma as the end of the path. A "
-        f"link to it by another name cannot be made in {' or '.join(problems)}. Choose a path "
+        f"link to it by another name cannot be created in {' or '.join(problems)}. Choose a path "
         "without a comma: with FLOWSPAN_HOME for the local service, with --socket for another."
     )
 

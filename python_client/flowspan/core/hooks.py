@@ -201,7 +201,7 @@ class HookDecorator:
 
 
 class AddHook:
-    """A decorator that makes a function a hook and returns it; with or without parentheses.
+    """A decorator that registers a function as a hook and returns it; with or without parentheses.
 
     Args:
         definition: The flow or task that gets the hook.

@@ -261,7 +261,7 @@ def report(
 def report_text(
     run: Run, level: int, logger: str, message: str, ids: tuple[str, str] | None = None
 ) -> None:
-    """Report a text that did not come through `logging`, such as a print."""
+    """Report text that did not come through `logging`, such as a print."""
     if _report_handler.emit_event is not None:
         report(_report_handler.emit_event, run, level, clock.now_ns(), logger, message, ids)
 

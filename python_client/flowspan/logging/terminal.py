@@ -32,7 +32,7 @@ STATES = {
 
 
 def cleaned(text: str) -> str:
-    """Return a text with control characters escaped, so that a terminal only displays it."""
+    """Return a string with control characters escaped, so that a terminal only displays it."""
     if text.isprintable():
         return text
     return _CONTROL.sub(_written_out, text.replace("\r\n", "\n"))
@@ -63,5 +63,5 @@ def is_coloured(stream: object, environ: Mapping[str, str]) -> bool:
 
 
 def painted(text: str, style: str | None, *, coloured: bool) -> str:
-    """Return a text in a style."""
+    """Return a string in a style."""
     return f"{style}{text}{RESET}" if coloured and style else text

@@ -182,7 +182,7 @@ class Backlog:
         if count and not self.lost_logs:
             logger.warning(
                 "there is no room left for logs, neither in the spool "
-                "(FLOWSPAN_SPOOL_MAX_BYTES is %d) nor in memory: they are left out until the "
+                "(FLOWSPAN_SPOOL_MAX_BYTES is %d) nor in memory: they are dropped until the "
                 "service answers. %s",
                 *(self.spool.limit_bytes, self.spool.problem or "Start it."),
             )
@@ -194,7 +194,7 @@ class Backlog:
             if count and not self.lost_states:
                 logger.error(
                     "there is no room left for states of runs, neither in the spool nor in "
-                    "memory: they are left out until the service answers. %s",
+                    "memory: they are dropped until the service answers. %s",
                     self.spool.problem or "Start it.",
                 )
             self.lost_states += count
@@ -215,4 +215,4 @@ def _placeholders(after: int, count: int) -> list[Batch]:
 
 
 def _bad_event(event: Event, error: Exception) -> None:
-    logger.error("an event could not be encoded and is left out: %.200r (%r)", event, error)
+    logger.error("an event could not be encoded and is dropped: %.200r (%r)", event, error)

@@ -369,7 +369,7 @@ class Loop:
         is_replaced = error.sequence is not None and self.backlog.replace(error.sequence)
         logger.error(
             "the service at %s refused a report (%s): %s",
-            *(address, error.message, "the event is left out" if is_replaced else "trying again"),
+            *(address, error.message, "the event is dropped" if is_replaced else "trying again"),
         )
         if not is_replaced:
             self._connector.be_patient()

@@ -442,7 +442,7 @@ class Reporter:
             where = f"They are kept {backlog.whereabouts(with_reason=is_news)}"
         lost = ""
         if backlog.lost_logs or backlog.lost_states:
-            lost = f" Left out: {backlog.lost_logs} log records, {backlog.lost_states} states."
+            lost = f" Dropped: {backlog.lost_logs} log records, {backlog.lost_states} states."
         logger.warning("The service has not stored %d events%s. %s%s", missing, why, where, lost)
 
     def _after_fork(self) -> None:

@@ -1,6 +1,6 @@
 """Copies of results for flows with retries: later changes to a value do not affect its copy.
 
-A copy is made by pickling. Parts that cannot be pickled (a lock, a socket, a generator), and
+Copies are created by pickling. Parts that cannot be pickled (a lock, a socket, a generator), and
 functions and classes, are shared between the value and its copies.
 """
 

@@ -67,7 +67,7 @@ def mock_task(
 
     The task's runs are reported as usual, with retries, timeouts and hooks. Only the function
     is not called, and results are neither looked up nor stored. The mock applies to calls,
-    `submit`, `map` and copies made by `with_options` in the block, in every thread of this
+    `submit`, `map` and copies created by `with_options` in the block, in every thread of this
     process. A task submitted to a ProcessPoolTaskRunner runs in this process. A task called
     inside a worker process cannot be mocked and raises a RuntimeError.
 

@@ -172,7 +172,7 @@ def check_artifact_change(
 
 
 def check_key(key: str, field: str) -> None:
-    """Check the key of an artifact, a prefix of one, or an empty text."""
+    """Check the key of an artifact, a prefix of one, or an empty string."""
     check_text(key, field, limits.NAME)
     if not _is_key(key):
         raise invalid(

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 # ruff: noqa: N802 - methods are named as in the protos
 
 _MANY_VERDICTS = 500
-"""Acks of more verdicts are made in a thread, so that they do not delay other calls."""
+"""Acks of more verdicts are built in a thread, so that they do not delay other calls."""
 
 
 class ReportService:

@@ -58,6 +58,6 @@ def payload_message(payload: Payload | None) -> payload_pb2.Payload | None:
 
 
 def brief(text: str) -> str:
-    """Return a text shortened for an answer that may hold many of them."""
+    """Return a string, shortened for an answer that may hold many of them."""
     limit = limits.BRIEF_TEXT
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -89,7 +89,7 @@ class VariableService:
 
 
 def check_variable_name(name: str, field: str) -> None:
-    """Check the name of a variable, a prefix of one, or an empty text."""
+    """Check the name of a variable, a prefix of one, or an empty string."""
     check_text(name, field, limits.VARIABLE_NAME)
     if not _is_name(name):
         raise invalid(

@@ -27,7 +27,7 @@ _SIZES = {1: 8, 5: 4}
 """The sizes of the other fields; groups (3 and 4) are not among them."""
 
 _Shape: TypeAlias = "dict[int, _Shape]"
-"""The fields of a type that hold messages, by number, each with the shape of its own type."""
+"""The fields of a type that hold messages, by number, each with the shape of its type."""
 
 _shapes: dict[str, _Shape] = {}
 

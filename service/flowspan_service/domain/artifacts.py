@@ -49,7 +49,7 @@ class NewArtifact(NamedTuple):
     created_us: int
 
     def make(self, run: Run | None) -> Artifact:
-        """Return the artifact, made by that run."""
+        """Return the artifact, created by that run."""
         is_flow = run is not None and run.kind == RunKind.FLOW
         return Artifact(
             id=self.id,

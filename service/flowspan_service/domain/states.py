@@ -41,7 +41,7 @@ class Cause(IntEnum):
 
 @dataclass(slots=True)
 class State:
-    """A state of a run. Treat it as immutable: it is not frozen only because millions are made.
+    """A state of a run. Treat it as immutable: it is not frozen only because millions are created.
 
     Attributes:
         type: A StateType, or its number.

@@ -45,7 +45,7 @@ WATERMARK_FILE = "spans-exported"
 PAGE = 500
 """The maximum number of runs between two writes of the position."""
 MOVE_AFTER = 20_000
-"""The number of positions without a span after which the position is stored all the same."""
+"""The number of positions without a span after which the position is stored anyway."""
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 30.0
 RETRY_S = 0.5

@@ -2,7 +2,7 @@
 
 Existing files and folders of this user with wider permissions are tightened. A home that also
 serves other purposes (the user's home directory, a temporary folder) keeps its permissions; files
-created in it are private all the same. (Reasons: docs/decisions/file-permissions.md.)
+created in it are nevertheless private. (Reasons: docs/decisions/file-permissions.md.)
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def pause_collector() -> None:
 def tune_collector() -> None:
     """Turn the collector on, and let it run less often.
 
-    Events are made of many objects without cycles. With the default threshold, the collector takes
+    Events consist of many objects without cycles. With the default threshold, the collector takes
     half of the time.
     """
     gc.enable()

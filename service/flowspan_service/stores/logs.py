@@ -122,7 +122,7 @@ class LogReads:
             return LogPage(page.items, page.items[-1].position, has_more=True)
         if statement.end is not None:
             return LogPage(page.items, statement.end, has_more=True)
-        # Records that were committed meanwhile were read up to the last one of the page.
+        # Records that were committed in the meantime were read up to the last one of the page.
         last = page.items[-1].position if page.items else 0
         looked_at = max(query.after_position, statement.newest, last)
         return LogPage(page.items, looked_at, has_more=False)
@@ -196,7 +196,7 @@ class LogStatement:
         Args:
             connection: The database.
             query: The query.
-            text_position: The function that finds a text in another: instr or strpos.
+            text_position: The function that finds a string in another: instr or strpos.
         """
         self._query = query
         self._text_position = getattr(func, text_position)

@@ -121,7 +121,7 @@ class RunWrites(Buffered):
         return run
 
     def add(self, run: Run) -> None:
-        """Store a new run, with its first transition (made from run.state, ordinal 1)."""
+        """Store a new run, with its first transition (from run.state, ordinal 1)."""
         self._tx.changes += 1
         run_id = run.id
         self._runs[run_id] = self._new[run_id] = run

@@ -23,7 +23,7 @@ log = structlog.get_logger("flowspan.service")
 
 
 def announce(config: Config, about: About, lock: DatabaseLock | None, addresses: list[str]) -> None:
-    """Publish the addresses, and tell people how to reach the service.
+    """Publish the addresses, and print how to reach the service.
 
     Args:
         config: The settings.
@@ -54,7 +54,7 @@ def announce(config: Config, about: About, lock: DatabaseLock | None, addresses:
 
 
 def _how_to_reach(config: Config, addresses: list[str]) -> list[str]:
-    """Return the lines that tell people how to point flows at this service."""
+    """Return the lines that explain how to connect flows to this service."""
     home = shlex.quote(str(config.home))
     lines = [
         f"Flows of this machine find it if their FLOWSPAN_HOME is {home}"

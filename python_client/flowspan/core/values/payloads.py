@@ -155,7 +155,7 @@ def _given(value: Any) -> Any:
         return MASK
     if type_attribute(kind, "model_dump") is not None:
         return value.model_dump(mode="json")
-    raise TypeError(f"{type_name(kind)} has no form in JSON")
+    raise TypeError(f"{type_name(kind)} cannot be represented in JSON")
 
 
 def _asked_for(value: Any) -> Any:

@@ -72,9 +72,11 @@ def _made_shape(kind: type) -> Shape:
     is_dataclass, is_model = of_dataclass is not None, type(of_model) is dict
     fields = fields_of(kind)
     if not is_dataclass and not is_model:
-        return Shape(problem="has no form in JSON")
+        return Shape(problem="cannot be represented in JSON")
     if len(fields) < len(of_model if of_dataclass is None else of_dataclass):
-        return Shape(problem="has no form in JSON: a field is behind a property or a descriptor")
+        return Shape(
+            problem="cannot be represented in JSON: a field is behind a property or a descriptor"
+        )
     if not is_model:
         return Shape(fields)
     decorators = type_attribute(kind, "__pydantic_decorators__")

@@ -134,12 +134,12 @@ def _dict_form(value: Any, above: set[int], declared: Classes) -> Any:
         # Keys of other types become text first, so their own hash is never called.
         keys = [_form(key, above, declared) for key in keys]
         if not is_json(keys):
-            raise TypeError("a key of a dictionary has no form in JSON")
+            raise TypeError("a key of a dictionary cannot be represented in JSON")
     if not has_plain_parts:
         parts = [_form(part, above, declared) for part in parts]
     fresh = dict(zip(keys, parts, strict=True))
     if len(fresh) < len(keys):
-        raise TypeError("two keys of a dictionary have the same form in JSON")
+        raise TypeError("two keys of a dictionary become the same key in JSON")
     return fresh
 
 

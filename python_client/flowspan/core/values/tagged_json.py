@@ -204,7 +204,7 @@ def _check(value: Any, data: bytes) -> None:
     except Exception as error:
         raise TypeError(f"it could not be read back ({summary(error)})") from error
     if not _is_alike(value, found):
-        raise TypeError("it would not come back unchanged: a part of it is not written")
+        raise TypeError("it would not be restored unchanged: a part of it is not written")
 
 
 def _is_alike(value: Any, other: Any) -> bool:
@@ -236,7 +236,7 @@ def _dumped_model(value: Any, kind: Any) -> Any:
         except Exception as error:  # noqa: BLE001 - validators are user code
             problem = summary(error)
     shown = f"{kind.__module__}.{kind.__qualname__}"
-    raise TypeError(f"the model {shown} would not come back unchanged ({problem})")
+    raise TypeError(f"the model {shown} would not be restored unchanged ({problem})")
 
 
 def _refuse_attributes(value: Any) -> None:
@@ -334,7 +334,7 @@ def _name_of_path(kind: type) -> str:
 
 
 def _no_form(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__} has no form in JSON that would restore it"
+    return f"{kind.__module__}.{kind.__qualname__} has no JSON form that would restore it"
 
 
 def _name_of(kind: type) -> str:
@@ -398,7 +398,7 @@ def _write_zone(zone: Any) -> Any:
         except PicklingError:
             raise TypeError(f"the time zone {zone!r} is from a file, and has no form") from None
         return zone.key
-    raise TypeError(f"the time zone {zone!r} has no form in JSON")
+    raise TypeError(f"the time zone {zone!r} cannot be represented in JSON")
 
 
 def _write_uuid(value: UUID) -> Any:

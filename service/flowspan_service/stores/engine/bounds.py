@@ -112,5 +112,5 @@ def tag_bytes(tags: Sequence[str]) -> int:
 
 
 def text_bytes(text: str) -> int:
-    """Return the size of a text. Strings know whether they are ASCII, and most are."""
+    """Return the size of a string. Strings know whether they are ASCII, and most are."""
     return len(text) if text.isascii() else len(text.encode())

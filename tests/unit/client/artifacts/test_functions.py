@@ -166,7 +166,7 @@ def test_what_cannot_be_shown_is_refused(recorder: Recorder) -> None:
     class Thing:
         pass
 
-    with pytest.raises(TypeError, match="Thing has no form in JSON"):
+    with pytest.raises(TypeError, match="Thing cannot be represented in JSON"):
         create_table_artifact([{"x": Thing()}])
     with pytest.raises(TypeError, match="a table must be a list of dictionaries"):
         create_table_artifact("no table")  # type: ignore[arg-type] # on purpose

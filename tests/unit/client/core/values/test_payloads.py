@@ -111,7 +111,7 @@ def test_what_only_looks_like_a_model() -> None:
 
     data, problems = encode_parameters({"a": Pretending()})
     assert json.loads(data)["a"][PLACEHOLDER]["repr"].endswith("Pretending object>")
-    assert problems[0].reason.endswith("Pretending has no form in JSON")
+    assert problems[0].reason.endswith("Pretending cannot be represented in JSON")
 
 
 def test_the_largest_give_way_when_there_is_too_much() -> None:
@@ -260,7 +260,7 @@ def test_a_single_value_is_written_or_refused():
     assert json.loads(encode_value([float("nan"), float("-inf"), "NaN"])) == [None, None, "NaN"]
     assert json.loads(encode_value(Point(1, Path("/x")))) == {"x": 1, "where": "/x"}
     assert json.loads(encode_value(Tagged(Path("/x")))) == {"where": "/x"}
-    with pytest.raises(TypeError, match="Opaque has no form in JSON"):
+    with pytest.raises(TypeError, match="Opaque cannot be represented in JSON"):
         encode_value([Opaque()])
     circular: list[Any] = []
     circular.append(circular)

@@ -272,7 +272,7 @@ def test_other_classes_are_recorded_by_name(make: Any, wrap: Any) -> None:
     data, problems = encode_parameters({"v": wrap(make()), "w": 1})
     assert touched == []
     assert [problem.name for problem in problems] == ["v"]
-    assert "has no form in JSON" in problems[0].reason
+    assert "cannot be represented in JSON" in problems[0].reason
     assert PLACEHOLDER in json.loads(data)["v"]
 
 
