@@ -197,9 +197,9 @@ class PostgresqlDialect:
     def _other(self) -> DatabaseGoneError:
         self.gone = (
             f"The database {self._url.database!r} of PostgreSQL at"
-            f" {self._url.host or 'the local socket'} is another one than when the service started:"
-            " it was recreated, or another server has the address. Nothing is stored any more:"
-            " restore the old database, or restart the service."
+            f" {self._url.host or 'the local socket'} is not the one that the service opened:"
+            " another database replaced it, or another server has the address. Nothing is stored"
+            " any more: restore the old database, or restart the service."
         )
         return DatabaseGoneError(self.gone)
 
