@@ -152,7 +152,7 @@ def test_runs_are_created_changed_and_deleted(service: ServiceProcess) -> None:
         with pytest.raises(ApiError) as refused:
             ask.delete_flow_run(run.id)
         assert refused.value.status == "FAILED_PRECONDITION"
-        assert "by force" in refused.value.advice
+        assert "force the deletion" in refused.value.advice
         verdict, after = ask.set_flow_run_state(run.id, Cancelling(message="enough"))
         assert verdict.is_accepted
         assert after.state.is_cancelled()

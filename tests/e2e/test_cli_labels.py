@@ -81,9 +81,7 @@ def test_labels_that_are_no_pairs_are_usage_errors(
 
 def test_labels_that_the_service_refuses(run: str) -> None:
     assert "lower-case letters" in flowspan("run", "label", run, "Team=x", code=1).err
-    assert (
-        "also a key of labels" in flowspan("run", "label", run, "a=1", "--remove", "a", code=1).err
-    )
+    assert "also set in labels" in flowspan("run", "label", run, "a=1", "--remove", "a", code=1).err
     assert "256" in flowspan("run", "label", run, f"a={'x' * 257}", code=1).err
 
 

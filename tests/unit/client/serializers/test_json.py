@@ -424,13 +424,13 @@ def test_tuples_come_back_as_lists_and_keys_as_texts(value: Any, found: Any) -> 
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "excluded": (Excluding(x=1, y=2), "Excluding would not come back"),
-    "excluded and required": (Required(x=1, y=2), "Required would not come back"),
-    "private": (private(5), "Private would not come back"),
-    "secret": (Secret(password=SecretStr("x")), "Secret would not come back"),
+    "excluded": (Excluding(x=1, y=2), "Excluding would not be restored"),
+    "excluded and required": (Required(x=1, y=2), "Required would not be restored"),
+    "private": (private(5), "Private would not be restored"),
+    "secret": (Secret(password=SecretStr("x")), "Secret would not be restored"),
     "extra": (Extra(day=dt.date(2026, 1, 1)), "Extra would not"),  # type: ignore[call-arg] # under test
-    "a field of any model": (AnyModel(value=Aliased(theX=1)), "AnyModel would not come back"),
-    "fields set in a set": (Group(of=frozenset({Frozen(a=0)})), "Group would not come back"),
+    "a field of any model": (AnyModel(value=Aliased(theX=1)), "AnyModel would not be restored"),
+    "fields set in a set": (Group(of=frozenset({Frozen(a=0)})), "Group would not be restored"),
     "items of a dataclass": (listed(1), "ListOf has no form"),
     "dataclass that is an error": (Problem(1), "Problem has no form"),
     "state of a named tuple": (
@@ -444,10 +444,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "exception": (ValueError(1), "ValueError has no form"),
     "bytes": (Blob(b"x"), "Blob has no form"),
     "queue of its own": (Queue([1]), "Queue has no form"),
-    "state outside of fields": (with_(Point(1), more=1), "would not come back"),
-    "state of the constructor": (with_(Totalled(1), total=9), "would not come back"),
-    "changed when it is made": (Doubled(1), "would not come back"),
-    "a class variable of its own": (with_(Kinds(), kind="other"), "would not come back"),
+    "state outside of fields": (with_(Point(1), more=1), "would not be restored"),
+    "state of the constructor": (with_(Totalled(1), total=9), "would not be restored"),
+    "changed when it is made": (Doubled(1), "would not be restored"),
+    "a class variable of its own": (with_(Kinds(), kind="other"), "would not be restored"),
     "made of more": (Initialised(1, 2), "could not be read back"),
     "text": (Name("a"), "Name has no form"),
     "number": ([Count(1)], "Count has no form"),
@@ -469,7 +469,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         Point(1, {np.float64(1): 1}),
         "is of type float64",
     ),
-    "text of its own as a key of a model": (Keyed(any={Text.A: 1}), "Keyed would not come back"),
+    "text of its own as a key of a model": (Keyed(any={Text.A: 1}), "Keyed would not be restored"),
     "tuple as a key": ({(1, 2): 3}, "a key of a dictionary is of type tuple"),
     "local": (local_enum(), "defined in a function"),
     "replaced": (enum.Enum("Colour", "A", module=__name__).A, "Colour is a different class now"),
@@ -480,7 +480,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "function": (len, "builtin_function_or_method has no form"),
 }
 if "aliased twice" not in FAITHFUL:
-    REFUSED["aliased twice"] = (AliasedTwice(inX=1), "AliasedTwice would not come back")
+    REFUSED["aliased twice"] = (AliasedTwice(inX=1), "AliasedTwice would not be restored")
 
 
 @pytest.mark.parametrize("name", REFUSED)
