@@ -27,7 +27,7 @@ class ArtifactQuery:
     """The last id of the page before."""
     limit: int = 100
     limit_bytes: int = 2_000_000
-    """The page ends after the artifact with which its messages exceed this size."""
+    """The page ends with the artifact that takes its messages above this size."""
     without_data: bool = False
 
 
@@ -39,7 +39,7 @@ class LatestArtifactQuery:
     after_key: str | None = None
     limit: int = 100
     limit_bytes: int = 2_000_000
-    """The page ends after the artifact with which its messages exceed this size."""
+    """The page ends with the artifact that takes its messages above this size."""
     without_data: bool = False
 
 

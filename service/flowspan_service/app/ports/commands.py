@@ -24,7 +24,7 @@ class CommandReads(Protocol):
     ) -> Page[Command]:
         """Return a page of the open commands of a session, by run and number.
 
-        The page ends after the command with which their reasons exceed limit_bytes.
+        The page ends with the command that takes their reasons above limit_bytes.
         """
         ...
 

@@ -22,7 +22,7 @@ class LabelQuery:
     after_run_id: str | None = None
     limit: int = 100
     limit_bytes: int = 2_000_000
-    """The page ends after the label with which its messages exceed this size."""
+    """The page ends with the label that takes its messages above this size."""
 
 
 class LabelReads(Protocol):

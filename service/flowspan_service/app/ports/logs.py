@@ -28,7 +28,7 @@ class LogQuery:
     newest_first: bool = False
     limit: int = 1000
     limit_bytes: int = 2_000_000
-    """The page ends after the record with which its messages exceed this size."""
+    """The page ends with the record that takes its messages above this size."""
 
 
 class LogPage(NamedTuple):

@@ -45,7 +45,7 @@ class RunQuery:
     """The last id of the page before."""
     limit: int = 100
     limit_bytes: int = 2_000_000
-    """The page ends after the run with which its payloads exceed this size."""
+    """The page ends with the run that takes its payloads above this size."""
 
     @property
     def is_cheap(self) -> bool:
@@ -118,7 +118,7 @@ class RunReads(Protocol):
     ) -> Page[Run]:
         """Return a page of a run and its descendants, by id ascending (parents before children).
 
-        The page ends after the run with which its payloads exceed limit_bytes.
+        The page ends with the run that takes its payloads above limit_bytes.
         """
         ...
 
@@ -165,6 +165,6 @@ class RunWrites(Protocol):
     def open_of(self, session_id: str, *, limit: int, limit_bytes: int) -> Page[Run]:
         """Return some open runs of a session, the deepest first (by id, descending).
 
-        The page ends after the run with which its payloads exceed limit_bytes.
+        The page ends with the run that takes its payloads above limit_bytes.
         """
         ...

@@ -39,7 +39,7 @@ class TransitionReads(Protocol):
     ) -> Page[Transition]:
         """Return a page of the history of a run, by ordinal; all of it without a limit.
 
-        The page ends after the transition with which its payloads exceed limit_bytes.
+        The page ends with the transition that takes its payloads above limit_bytes.
         """
         ...
 
@@ -48,7 +48,7 @@ class TransitionReads(Protocol):
     ) -> Changes:
         """Return transitions after a position, of all runs or of one run's tree.
 
-        They end after the transition with which their payloads exceed limit_bytes.
+        They end with the transition that takes their payloads above limit_bytes.
         """
         ...
 

@@ -20,7 +20,7 @@ class VariableQuery:
     after_name: str | None = None
     limit: int = 100
     limit_bytes: int = 2_000_000
-    """The page ends after the variable with which its messages exceed this size."""
+    """The page ends with the variable that takes its messages above this size."""
 
 
 class VariableReads(Protocol):
