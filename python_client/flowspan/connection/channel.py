@@ -1,4 +1,4 @@
-"""gRPC channels to the service, for all calls but the report stream (`reporter.transport`)."""
+"""gRPC channels to the service, for everything except the report stream (`reporter.transport`)."""
 
 from __future__ import annotations
 

@@ -27,23 +27,8 @@ _MAX_NAMES = 5
 
 
 @contextmanager
-def taking_commands(
-    process: ProcessContext,
-    run: Run,
-    key: object = None,
-    interrupt: Callable[[], object] | None = None,
-) -> Iterator[None]:
-    """Let a run receive the service's commands while the block runs.
-
-    Args:
-        process: The process context.
-        run: The run.
-        key: The key of the interrupt; see `CancelScope.add_interrupt`.
-        interrupt: Called to interrupt a wait of the run; None if that is not needed.
-    """
-    scope = run.scope
-    if interrupt is not None:
-        scope.add_interrupt(key, interrupt)
+def taking_commands(process: ProcessContext, run: Run) -> Iterator[None]:
+    """Let a run take the service's commands while the block runs."""
     process.watch_commands(run.record.id, RunControl(run).take)
     try:
         yield
@@ -85,7 +70,7 @@ def stop_attempt(run: Run, attempt: Run, error: BaseException | None) -> float |
     elif error is not None and not is_instance(error, Exception):
         if run.definition.is_flow:
             who = f"{run.definition.kind} run {run.record.run_name!r}"
-            attempt.scope.cancel(f"{who} was interrupted.")
+            attempt.scope.cancel(f"{who} was broken off.")
         patience_s = 0 if is_instance(error, GeneratorExit) else BREAK_OFF_WAIT_S
     return patience_s
 

@@ -4,10 +4,11 @@ The engine stays in the parent: it decides about states, retries and deadlines, 
 through the parent's session. Only the function is called in a worker. Events of that code (logs,
 nested runs) come back over the same pipe, before its result.
 
-- `channel`: the protocol of the pipe.
-- `pickling`, `exceptions`: pickling of values, functions and exceptions.
+- `task_runner`, `pool`: the running task runner and its workers.
+- `worker_handle`, `event_relay`: the parent's side, for one worker.
+- `worker`, `event_sender`: the worker's side.
+- `pipe_messages`: the protocol of the pipe between them.
+- `pickling`, `exception_pickling`: pickling of values, functions and exceptions.
 - `run_snapshot`: the run as the worker's code sees it.
-- `worker`, `worker_outbox`: the worker's side of the pipe.
-- `worker_process`, `event_relay`: the parent's side, for one worker.
-- `pool`, `task_runner`: the workers of an open task runner, and the runner.
+- `carried_run`: the current run, taken along into processes that the program starts.
 """
