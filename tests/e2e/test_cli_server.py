@@ -184,7 +184,7 @@ def test_spools_are_listed_and_pushed(service, flowspan_home):
     to_service = ("--address", service.address, "spool", "push")
     left = flowspan(*to_service).out
     assert left.startswith(f"Skipped: {spool['path']}: it is for the service at {gone}; ")
-    assert left.endswith("--any-address to the one given.\nNothing else to send.\n")
+    assert left.endswith("--any-address to the given address.\nNothing else to send.\n")
     (as_json,) = flowspan(*to_service, "--json").objects
     assert (as_json["path"], as_json["events"], as_json["is_done"]) == (spool["path"], 0, False)
     assert gone in as_json["left"]
@@ -213,7 +213,7 @@ def test_a_spool_in_use_and_one_that_cannot_be_read_are_told_of(service, flowspa
     outcome = flowspan("--address", service.address, "spool", "push", "--any-address", code=1)
     in_use, broken = sorted(outcome.lines, key=lambda line: "broken" in line)
     assert in_use.startswith("Skipped: ")
-    assert in_use.endswith(f"process {pid} still uses it, and sends it itself.")
+    assert in_use.endswith(f"process {pid} is using it, and will send it.")
     assert broken.startswith("Not sent: ")
     assert "1 of 1 spools were not sent" in outcome.err
     process.communicate("\n", timeout=60)

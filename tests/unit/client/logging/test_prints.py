@@ -89,7 +89,7 @@ def test_handlers_get_prints_as_records_of_their_runs(recorder: Recorder, name: 
     assert sorted(kept.texts[2:]) == ([] if name.endswith("runs") else of_tasks)
     record = kept.records[0]
     assert (record.name, record.levelname) == ("flowspan.flow_runs", "INFO")
-    assert (record.funcName, record.filename) == ("outer", "test_printed_records.py")
+    assert (record.funcName, record.filename) == ("outer", "test_prints.py")
     assert record.__dict__["flow_name"] == "outer"
     assert record.__dict__["flow_run_id"] == recorder.run("outer").id
     if not name:
