@@ -17,7 +17,7 @@ from tests.support.memory_store import ManualClock, MemoryStore
 from flowspan_service.domain.rules.transitions import ProposedTransition, enter
 from flowspan_service.domain.runs import Run, RunKind, TraceContext
 from flowspan_service.domain.states import Cause, State, StateType
-from flowspan_service.loops import spans as spans_module
+from flowspan_service.loops import span_exporter as spans_module
 from flowspan_service.loops.loop_claims import LEASE_S, HeldClaim, holder_name
 from flowspan_service.loops.span_exporter import SpanExporter, span_exporter
 from flowspan_service.loops.span_watermark import OldWatermark
