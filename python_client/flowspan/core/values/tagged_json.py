@@ -396,7 +396,7 @@ def _write_zone(zone: Any) -> Any:
         try:
             zone.__reduce__()
         except PicklingError:
-            raise TypeError(f"the time zone {zone!r} is from a file, and has no JSON form") from None
+            raise TypeError(f"the time zone {zone!r} is from a file and has no JSON form") from None
         return zone.key
     raise TypeError(f"the time zone {zone!r} cannot be represented in JSON")
 
