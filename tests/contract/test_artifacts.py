@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from tests.support.harness import refused
-from tests.support.reporting import ReportStream, created, new_id, now, whole_run
+from tests.support.report_client import ReportStream, created, new_id, now, whole_run
 
 from flowspan.v1 import (
     artifact_pb2,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.harness import LEASE_S, Stubs
-from tests.support.queries import flow_history, wait_until
-from tests.support.reporting import ReportStream, created, entered, new_id
+from tests.support.report_client import ReportStream, created, entered, new_id
+from tests.support.run_queries import flow_history, wait_until
 
 from flowspan.v1 import (
     flow_run_service_pb2,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from tests.support.reporting import new_id
+from tests.support.report_client import new_id
 
 from flowspan.v1 import flow_run_service_pb2, report_pb2, report_service_pb2, watch_service_pb2
 from flowspan_service.api import limits

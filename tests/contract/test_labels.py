@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from tests.support.harness import refused
-from tests.support.reporting import ReportStream, new_id, whole_run
+from tests.support.report_client import ReportStream, new_id, whole_run
 
 from flowspan.v1 import flow_run_service_pb2, label_pb2
 from flowspan.v1 import label_service_pb2 as service_pb2

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.harness import refused
-from tests.support.reporting import ReportStream, created, entered, new_id, now, whole_run
+from tests.support.report_client import ReportStream, created, entered, new_id, now, whole_run
 
 from flowspan.v1 import log_pb2, log_service_pb2, report_pb2
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 from sqlalchemy.engine import make_url
-from tests.support.command import run_cli
+from tests.support.command_process import run_cli
 from tests.support.harness import Stubs
 
 from flowspan.v1 import system_service_pb2

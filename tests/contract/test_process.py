@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from tests.support.dying import dying_with_us
-from tests.support.queries import flow_history
-from tests.support.reporting import ReportStream, created, new_id, whole_run
+from tests.support.child_processes import dying_with_us
+from tests.support.report_client import ReportStream, created, new_id, whole_run
+from tests.support.run_queries import flow_history
 from tests.support.service import read_service_file
 
 from flowspan.v1 import system_service_pb2, system_service_pb2_grpc

@@ -14,7 +14,15 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.harness import error_info, refused
-from tests.support.reporting import ReportStream, created, entered, new_id, now, state, whole_run
+from tests.support.report_client import (
+    ReportStream,
+    created,
+    entered,
+    new_id,
+    now,
+    state,
+    whole_run,
+)
 
 from flowspan.v1 import (
     artifact_pb2,

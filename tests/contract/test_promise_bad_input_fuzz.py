@@ -21,7 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 from tests.support.fuzz import Fuzzer
 from tests.support.harness import Harness, Stubs, error_info
 from tests.support.history import check_all_histories, watch_from_here
-from tests.support.reporting import created, entered, new_id, whole_run
+from tests.support.report_client import created, entered, new_id, whole_run
 
 from flowspan.v1 import (
     artifact_pb2,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.support.queries import flow_history
-from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
+from tests.support.report_client import ReportStream, created, entered, new_id, whole_run
+from tests.support.run_queries import flow_history
 
 from flowspan.v1 import (
     flow_run_service_pb2,

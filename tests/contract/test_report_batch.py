@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from tests.support.harness import LEASE_S, refused
-from tests.support.queries import flow_history
-from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
+from tests.support.report_client import ReportStream, created, entered, new_id, whole_run
+from tests.support.run_queries import flow_history
 
 from flowspan.v1 import flow_run_service_pb2, report_pb2, report_service_pb2, state_pb2
 from flowspan_service.app import reports

@@ -11,8 +11,8 @@ import pytest
 from tests.support.grpcio_transport import GrpcioTransport
 from tests.support.harness import Harness, Stubs
 from tests.support.proxy import Proxy
-from tests.support.queries import flow_history
-from tests.support.reporting import created, entered, new_id, whole_run
+from tests.support.report_client import created, entered, new_id, whole_run
+from tests.support.run_queries import flow_history
 
 from flowspan.config import Config
 from flowspan.connection.address import Address

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from tests.support.harness import refused
-from tests.support.reporting import ReportStream, created, entered, new_id, now, state, whole_run
+from tests.support.report_client import (
+    ReportStream,
+    created,
+    entered,
+    new_id,
+    now,
+    state,
+    whole_run,
+)
 
 from flowspan.v1 import (
     failure_pb2,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from tests.support.harness import GRACE_S, LEASE_S, Stubs, refused
-from tests.support.queries import flow_history, flow_runs, wait_until
-from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
+from tests.support.report_client import ReportStream, created, entered, new_id, whole_run
+from tests.support.run_queries import flow_history, flow_runs, wait_until
 
 from flowspan.v1 import report_pb2, report_service_pb2
 from flowspan_service.app import reports

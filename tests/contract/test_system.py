@@ -8,7 +8,7 @@ from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.support.harness import GRACE_S, LEASE_S
-from tests.support.reporting import ReportStream, new_id, whole_run
+from tests.support.report_client import ReportStream, new_id, whole_run
 
 from flowspan.v1 import system_service_pb2
 from flowspan_service.api.services import SERVICE_NAMES

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from tests.support.harness import refused
-from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
+from tests.support.report_client import ReportStream, created, entered, new_id, whole_run
 
 from flowspan.v1 import flow_run_service_pb2, report_pb2, watch_service_pb2
 from flowspan_service.app import feeds, watching

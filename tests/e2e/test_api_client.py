@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
-from tests.support.faces import NOWHERE, faces
-from tests.support.flows import run_code
+from tests.support.api_clients import NOWHERE, faces
+from tests.support.flow_processes import run_code
 
 from flowspan import flow, get_client
 from flowspan.client import (

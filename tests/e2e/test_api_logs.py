@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.cli import flowspan
-from tests.support.reporting import Reporter
+from tests.support.report_client import Reporter
 
 from flowspan import get_client
 from flowspan.v1 import log_pb2, log_service_pb2

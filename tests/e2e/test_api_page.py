@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.flows import run_code
+from tests.support.flow_processes import run_code
 
 from flowspan.api.operations import Operations
 

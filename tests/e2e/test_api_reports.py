@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
-from tests.support.faces import NOWHERE, faces
-from tests.support.queries import wait_until
+from tests.support.api_clients import NOWHERE, faces
+from tests.support.run_queries import wait_until
 
 from flowspan import get_client
 from flowspan.client import (

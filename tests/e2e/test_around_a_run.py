@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.support.flows import run_code
+from tests.support.flow_processes import run_code
 from tests.support.otlp import OtlpReceiver
 
 from flowspan import get_client

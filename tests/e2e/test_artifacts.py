@@ -7,9 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.flows import FlowProcess, run_code
-from tests.support.queries import flow_runs, task_runs
-from tests.support.skew import UNKNOWN_BYTES, SkewProxy, replaying
+from tests.support.flow_processes import FlowProcess, run_code
+from tests.support.run_queries import flow_runs, task_runs
+from tests.support.version_skew import UNKNOWN_BYTES, SkewProxy, replaying
 
 from flowspan import get_client
 from flowspan.artifacts import Artifact

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.command import run_cli
-from tests.support.flows import FlowProcess, run_code
-from tests.support.queries import flow_history, flow_runs, logs
+from tests.support.command_process import run_cli
+from tests.support.flow_processes import FlowProcess, run_code
+from tests.support.run_queries import flow_history, flow_runs, logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from tests.support.faces import faces
-from tests.support.flows import run_code
+from tests.support.api_clients import faces
+from tests.support.flow_processes import run_code
 
 from flowspan.client import (
     ArtifactCreated,

@@ -12,7 +12,7 @@ import pytest
 from tests.support.cli import COMMAND, flowspan
 from tests.support.cli_commands import SAMPLES, all_commands
 from tests.support.cli_shared import BAD_BYTES, HUGE, Shared, assert_clear
-from tests.support.reporting import Reporter
+from tests.support.report_client import Reporter
 
 from flowspan import states as library
 from flowspan.cli import states

@@ -20,7 +20,7 @@ import pytest
 from tests.support.cli import COMMAND, TIMEOUT_S, Outcome, flowspan, flowspan_process
 from tests.support.cli_commands import LOCAL, SAMPLES, all_commands, sample
 from tests.support.cli_shared import BAD_BYTES, HUGE, Shared, assert_clear
-from tests.support.reporting import Reporter
+from tests.support.report_client import Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import typer
 from tests.support.cli import COMMAND, Outcome, flowspan, on_terminal
-from tests.support.reporting import Reporter
+from tests.support.report_client import Reporter
 from tests.support.service import ServiceProcess
 
 from flowspan.api.client import SyncFlowspanClient

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.cli import flowspan
-from tests.support.reporting import Reporter
+from tests.support.report_client import Reporter
 
 from flowspan.api.client import SyncFlowspanClient
 from flowspan.exceptions import ApiError

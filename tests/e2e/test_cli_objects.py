@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.cli import flowspan
-from tests.support.flows import run_code
-from tests.support.queries import flow_runs, task_runs
+from tests.support.flow_processes import run_code
+from tests.support.run_queries import flow_runs, task_runs
 from tests.support.service import ServiceProcess
 
 from flowspan import get_client

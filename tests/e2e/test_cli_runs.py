@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 from tests.support.cli import COMMAND, flowspan, flowspan_process, on_terminal
-from tests.support.flows import FlowProcess
-from tests.support.reporting import Reporter, new_id
+from tests.support.flow_processes import FlowProcess
+from tests.support.report_client import Reporter, new_id
 from tests.support.service import ServiceProcess
 
 from flowspan.v1 import failure_pb2, log_pb2

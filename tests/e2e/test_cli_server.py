@@ -11,8 +11,8 @@ import sys
 import time
 
 import pytest
+from tests.support.child_processes import dying_with_us
 from tests.support.cli import COMMAND, flowspan, flowspan_process
-from tests.support.dying import dying_with_us
 from tests.support.service import read_service_file
 
 from flowspan_service.config import load as load_service_settings

@@ -12,8 +12,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from tests.support.cli import COMMAND, flowspan, on_terminal
-from tests.support.flows import run_code
-from tests.support.reporting import Reporter, ReportStream, created, entered, new_id
+from tests.support.flow_processes import run_code
+from tests.support.report_client import Reporter, ReportStream, created, entered, new_id
 
 from flowspan.api.client import SyncFlowspanClient
 from flowspan.cli.summary import print_summary

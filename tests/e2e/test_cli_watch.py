@@ -11,7 +11,7 @@ import time
 
 import pytest
 from tests.support.cli import COMMAND, flowspan, on_terminal
-from tests.support.reporting import Reporter
+from tests.support.report_client import Reporter
 
 from flowspan import get_client
 from flowspan.api import StateType

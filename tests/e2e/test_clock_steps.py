@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import run_code
-from tests.support.queries import flow_runs, logs, task_runs
+from tests.support.flow_processes import run_code
+from tests.support.run_queries import flow_runs, logs, task_runs
 
 if TYPE_CHECKING:
     from tests.support.service import ServiceProcess

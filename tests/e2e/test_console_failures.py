@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import FlowProcess
-from tests.support.queries import flow_runs, logs, task_runs
+from tests.support.flow_processes import FlowProcess
+from tests.support.run_queries import flow_runs, logs, task_runs
 
 if TYPE_CHECKING:
     from tests.support.service import ServiceProcess

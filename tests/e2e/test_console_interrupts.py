@@ -6,8 +6,8 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import FlowProcess
-from tests.support.queries import count_task_runs, flow_runs, task_runs, wait_until
+from tests.support.flow_processes import FlowProcess
+from tests.support.run_queries import count_task_runs, flow_runs, task_runs, wait_until
 
 from flowspan.v1 import state_pb2
 

@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import FlowProcess
-from tests.support.queries import flow_runs, logs
+from tests.support.flow_processes import FlowProcess
+from tests.support.run_queries import flow_runs, logs
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.cli import flowspan, on_terminal
-from tests.support.flows import run_code
+from tests.support.flow_processes import run_code
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.queries import flow_history, flow_runs, logs, task_history, task_runs
+from tests.support.run_queries import flow_history, flow_runs, logs, task_history, task_runs
 from tests.support.service import ServiceProcess
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.cli import flowspan
-from tests.support.told import Told, told
+from tests.support.reported_program import Told, told
 
 from flowspan.v1 import state_pb2
 

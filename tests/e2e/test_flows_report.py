@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.support import queries
-from tests.support.flows import FlowProcess, run_code
+from tests.support import run_queries as queries
+from tests.support.flow_processes import FlowProcess, run_code
 
 from flowspan.v1 import flow_run_service_pb2, flow_run_service_pb2_grpc, state_pb2
 

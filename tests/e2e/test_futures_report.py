@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support import queries
-from tests.support.flows import run_code
+from tests.support import run_queries as queries
+from tests.support.flow_processes import run_code
 
 if TYPE_CHECKING:
     from tests.support.service import ServiceProcess

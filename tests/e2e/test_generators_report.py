@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support import queries
-from tests.support.flows import FlowProcess
+from tests.support import run_queries as queries
+from tests.support.flow_processes import FlowProcess
 
 from flowspan.v1 import flow_run_service_pb2, flow_run_service_pb2_grpc, state_pb2
 

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import run_code
+from tests.support.flow_processes import run_code
 from tests.support.service import end_local_service
 
 if TYPE_CHECKING:

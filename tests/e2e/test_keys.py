@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import FlowProcess
-from tests.support.told import Told, told
+from tests.support.flow_processes import FlowProcess
+from tests.support.reported_program import Told, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import FlowProcess
+from tests.support.flow_processes import FlowProcess
 
 if TYPE_CHECKING:
     from pathlib import Path

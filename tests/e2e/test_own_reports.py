@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import FlowProcess, run_code
+from tests.support.flow_processes import FlowProcess, run_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ IMPORTS = """
 import asyncio, os
 from flowspan import flow, get_client, runtime, task
 from flowspan.task_runners import ProcessPoolTaskRunner
-from tests.support.own_reads import ask_all, ask_all_async
+from tests.support.read_your_writes import ask_all, ask_all_async
 """
 
 WHERE = {

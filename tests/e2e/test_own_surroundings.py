@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.dying import dying_with_us
-from tests.support.flows import FlowProcess
+from tests.support.child_processes import dying_with_us
+from tests.support.flow_processes import FlowProcess
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tests.support import queries
-from tests.support.flows import FlowProcess, run_code
+from tests.support import run_queries as queries
+from tests.support.flow_processes import FlowProcess, run_code
 from tests.support.otlp import OtlpReceiver
 
 from flowspan.v1 import flow_run_service_pb2, flow_run_service_pb2_grpc, state_pb2

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.command import run_cli
-from tests.support.flows import FlowProcess
-from tests.support.queries import flow_history, flow_runs, logs, task_history, task_runs
-from tests.support.reporting import ReportStream, created, entered, new_id
-from tests.support.skew import (
+from tests.support.command_process import run_cli
+from tests.support.flow_processes import FlowProcess
+from tests.support.report_client import ReportStream, created, entered, new_id
+from tests.support.run_queries import flow_history, flow_runs, logs, task_history, task_runs
+from tests.support.version_skew import (
     UNKNOWN_BYTES,
     UNKNOWN_VALUE,
     Recorded,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
-from tests.support.queries import flow_history
-from tests.support.skew import request_class
+from tests.support.run_queries import flow_history
+from tests.support.version_skew import request_class
 
 from flowspan.v1 import report_service_pb2, report_service_pb2_grpc
 

@@ -6,9 +6,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from tests.support import queries
+from tests.support import run_queries as queries
 from tests.support.cli import flowspan
-from tests.support.flows import FlowProcess, run_code
+from tests.support.flow_processes import FlowProcess, run_code
 
 if TYPE_CHECKING:
     from tests.support.service import ServiceProcess

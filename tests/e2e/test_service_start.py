@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.mounts import small_disk
-from tests.support.queries import count_flow_runs
-from tests.support.reporting import ReportStream, new_id, whole_run
+from tests.support.report_client import ReportStream, new_id, whole_run
+from tests.support.run_queries import count_flow_runs
+from tests.support.small_disks import small_disk
 
 from flowspan.v1 import state_pb2
 from flowspan_service.process.clock import SystemClock

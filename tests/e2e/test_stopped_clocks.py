@@ -7,7 +7,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.flows import run_code
+from tests.support.flow_processes import run_code
 
 from flowspan import clock
 

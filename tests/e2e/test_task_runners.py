@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.told import Told, told
+from tests.support.reported_program import Told, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

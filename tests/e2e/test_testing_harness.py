@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.flows import FlowProcess, run_code
-from tests.support.queries import wait_until
+from tests.support.flow_processes import FlowProcess, run_code
+from tests.support.run_queries import wait_until
 
 from flowspan import flow, get_client, get_run_logger, task
 from flowspan.artifacts import create_markdown_artifact, create_table_artifact

@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import FlowProcess, run_code
+from tests.support.flow_processes import FlowProcess, run_code
 from tests.support.otlp import ERROR, OtlpReceiver
-from tests.support.queries import flow_runs, task_runs, wait_until
-from tests.support.reporting import Reporter
+from tests.support.report_client import Reporter
+from tests.support.run_queries import flow_runs, task_runs, wait_until
 
 from flowspan.v1 import log_service_pb2, log_service_pb2_grpc, state_pb2, trace_pb2
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.support.flows import FlowProcess, run_code
+from tests.support.flow_processes import FlowProcess, run_code
 from tests.support.otlp import ERROR, OtlpReceiver
-from tests.support.queries import flow_runs, task_runs
+from tests.support.run_queries import flow_runs, task_runs
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import run_code
+from tests.support.flow_processes import run_code
 from tests.support.otlp import ERROR, OtlpReceiver, ReceivedSpan
 
 from flowspan import get_client

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.faces import Face
-from tests.support.told import Told, told
+from tests.support.api_clients import Face
+from tests.support.reported_program import Told, told
+from tests.support.user_values import ERRORS, REAL, VALUES
 from tests.support.value_paths import WAYS
-from tests.support.values import ERRORS, REAL, VALUES
 
 from flowspan.v1 import state_pb2
 
@@ -26,10 +26,10 @@ PROGRAM = (
     sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 """
     """
-    from tests.support.both import ASYNC, PLAIN, ended, value_of
+    from tests.support.sync_and_async import ASYNC, PLAIN, ended, value_of
     from tests.support.value_paths import WAYS, way_of
-    from tests.support.values import *
-    from tests.support.values import touched
+    from tests.support.user_values import *
+    from tests.support.user_values import touched
     from flowspan import flow, get_run_logger, tags, task
     from flowspan.artifacts import *
     from flowspan.cache_policies import INPUTS

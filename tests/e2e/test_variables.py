@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.flows import run_code
-from tests.support.skew import replaying
+from tests.support.flow_processes import run_code
+from tests.support.version_skew import replaying
 
 from flowspan import get_client
 from flowspan.exceptions import ApiError, ServiceUnavailableError, VariableAlreadyExists

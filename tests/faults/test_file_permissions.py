@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.command import COMMAND
-from tests.support.dying import dying_with_us
-from tests.support.queries import wait_until
+from tests.support.child_processes import dying_with_us
+from tests.support.command_process import COMMAND
+from tests.support.run_queries import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import grpc
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from tests.support.harness import Stubs
-from tests.support.reporting import ReportStream
+from tests.support.report_client import ReportStream
 
 from flowspan.v1 import system_service_pb2
 from flowspan_service.api import limits

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import FlowProcess, run_code
-from tests.support.queries import flow_history, flow_runs, task_runs
+from tests.support.flow_processes import FlowProcess, run_code
+from tests.support.run_queries import flow_history, flow_runs, task_runs
 
 from flowspan.config import Config
 from flowspan.reporter import list_spools

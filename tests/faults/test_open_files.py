@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from tests.support.harness import Stubs, refused
-from tests.support.queries import flow_history, wait_until
-from tests.support.reporting import ReportStream, new_id, whole_run
+from tests.support.report_client import ReportStream, new_id, whole_run
+from tests.support.run_queries import flow_history, wait_until
 
 from flowspan.v1 import flow_run_service_pb2, system_service_pb2
 

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from tests.support.harness import Stubs
 from tests.support.memory import forget_peak, peak_mib
-from tests.support.reporting import created, entered, new_id
+from tests.support.report_client import created, entered, new_id
 
 from flowspan.v1 import payload_pb2, report_pb2, report_service_pb2, system_service_pb2
 

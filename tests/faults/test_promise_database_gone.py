@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.support.queries import WAIT_S, flow_history
-from tests.support.reporting import ReportStream, created, entered, new_id
+from tests.support.report_client import ReportStream, created, entered, new_id
+from tests.support.run_queries import WAIT_S, flow_history
 
 from flowspan.v1 import system_service_pb2, system_service_pb2_grpc
 

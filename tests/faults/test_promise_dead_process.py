@@ -10,9 +10,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from tests.support.flows import FlowProcess
-from tests.support.queries import flow_history, flow_runs, task_history, task_runs, wait_until
-from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
+from tests.support.flow_processes import FlowProcess
+from tests.support.report_client import ReportStream, created, entered, new_id, whole_run
+from tests.support.run_queries import flow_history, flow_runs, task_history, task_runs, wait_until
 
 from flowspan.v1 import state_pb2
 

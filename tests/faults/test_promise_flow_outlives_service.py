@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import FlowProcess
-from tests.support.queries import count_task_runs, flow_history, flow_runs
+from tests.support.flow_processes import FlowProcess
+from tests.support.run_queries import count_task_runs, flow_history, flow_runs
 
 from flowspan.v1 import state_pb2
 

@@ -15,8 +15,8 @@ import grpc
 import pytest
 from tests.support.clocks import WallClock
 from tests.support.postgres import db, postgres_server, postgres_url
-from tests.support.queries import flow_history, wait_until
-from tests.support.reporting import ReportStream, created, entered, new_id
+from tests.support.report_client import ReportStream, created, entered, new_id
+from tests.support.run_queries import flow_history, wait_until
 
 from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc
 

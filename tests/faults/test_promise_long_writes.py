@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.queries import WAIT_S, count_flow_runs, count_task_runs, flow_history
-from tests.support.reporting import ReportStream, created, entered, new_id, whole_run
+from tests.support.report_client import ReportStream, created, entered, new_id, whole_run
+from tests.support.run_queries import WAIT_S, count_flow_runs, count_task_runs, flow_history
 
 from flowspan.v1 import flow_run_service_pb2 as flow_runs
 from flowspan.v1 import flow_run_service_pb2_grpc, verdict_pb2

@@ -10,8 +10,8 @@ import grpc
 import pytest
 from tests.support.otlp import OtlpReceiver
 from tests.support.postgres import postgres_server, postgres_url
-from tests.support.queries import wait_until
-from tests.support.reporting import ReportStream, created, entered, new_id
+from tests.support.report_client import ReportStream, created, entered, new_id
+from tests.support.run_queries import wait_until
 
 from flowspan.v1 import trace_pb2
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.postgres import db, postgres_server, postgres_url
-from tests.support.reporting import ReportStream, created, entered, new_id
+from tests.support.report_client import ReportStream, created, entered, new_id
 
 from flowspan.api.models import Change, RunSnapshot, SnapshotEnd
 from flowspan.client import SyncFlowspanClient

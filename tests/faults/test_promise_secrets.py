@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.flows import FlowProcess
+from tests.support.flow_processes import FlowProcess
 from tests.support.harness import error_info
 from tests.support.postgres import postgres_server, postgres_url
-from tests.support.queries import flow_history, flow_runs, wait_until
-from tests.support.reporting import ReportStream, created, entered, new_id
+from tests.support.report_client import ReportStream, created, entered, new_id
+from tests.support.run_queries import flow_history, flow_runs, wait_until
 
 from flowspan.reporter.spool.format import read_opening, start_of
 from flowspan.v1 import report_pb2, report_service_pb2, report_service_pb2_grpc

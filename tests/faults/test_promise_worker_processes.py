@@ -7,8 +7,8 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tests.support.flows import FlowProcess
-from tests.support.queries import flow_runs, task_runs, wait_until
+from tests.support.flow_processes import FlowProcess
+from tests.support.run_queries import flow_runs, task_runs, wait_until
 
 from flowspan.v1 import state_pb2
 

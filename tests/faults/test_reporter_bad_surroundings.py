@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.emitting import COMPLETED, Journal, entered, logged
-from tests.support.flows import FlowProcess, run_code
-from tests.support.mounts import small_disk
-from tests.support.queries import flow_history, flow_runs, logs, wait_until
+from tests.support.engine_events import COMPLETED, Journal, entered, logged
+from tests.support.flow_processes import FlowProcess, run_code
+from tests.support.run_queries import flow_history, flow_runs, logs, wait_until
+from tests.support.small_disks import small_disk
 
 from flowspan.config import Config, load
 from flowspan.connection.local_service import ensure_local_service, find_local_service
@@ -124,7 +124,7 @@ def test_a_local_service_that_was_killed_is_started_again(flowspan_home: Path) -
         import json, os, signal
         from flowspan.config import get_config
         from flowspan.reporter import get_reporter
-        from tests.support.emitting import Journal
+        from tests.support.engine_events import Journal
 
         def pid():
             return json.loads((get_config().home / "service.json").read_text())["pid"]
@@ -174,7 +174,7 @@ def test_a_full_disk_loses_nothing_when_the_service_comes_back(
 def test_a_log_line_of_100_mb_arrives_whole(service: ServiceProcess, flowspan_home: Path) -> None:
     code = """
         from flowspan.reporter import get_reporter
-        from tests.support.emitting import COMPLETED, Journal, entered, logged
+        from tests.support.engine_events import COMPLETED, Journal, entered, logged
         from tests.support.memory import peak_mib
 
         reporter = get_reporter()
@@ -202,7 +202,7 @@ def test_a_log_line_of_100_mb_arrives_whole(service: ServiceProcess, flowspan_ho
 
 FLOOD = """
     from flowspan.reporter import get_reporter
-    from tests.support.emitting import COMPLETED, Journal, entered, logged
+    from tests.support.engine_events import COMPLETED, Journal, entered, logged
     from tests.support.memory import peak_mib
 
     reporter = get_reporter()

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.emitting import (
+from tests.support.engine_events import (
     COMPLETED,
     FAILED,
     RUNNING,
@@ -16,8 +16,8 @@ from tests.support.emitting import (
     flow_record,
     logged,
 )
-from tests.support.queries import flow_history, flow_runs, logs, wait_until
-from tests.support.reporting import ReportStream
+from tests.support.report_client import ReportStream
+from tests.support.run_queries import flow_history, flow_runs, logs, wait_until
 
 from flowspan.config import Config
 from flowspan.core.commands import CANCEL, Command

@@ -6,9 +6,9 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.emitting import Journal
+from tests.support.engine_events import Journal
 from tests.support.proxy import Proxy
-from tests.support.queries import wait_until
+from tests.support.run_queries import wait_until
 
 from flowspan.config import Config
 from flowspan.reporter import Reporter, loop

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import FlowProcess
-from tests.support.mounts import make_read_only, small_disk
+from tests.support.flow_processes import FlowProcess
+from tests.support.small_disks import make_read_only, small_disk
 
 from flowspan.config import Config
 from flowspan.reporter import list_spools

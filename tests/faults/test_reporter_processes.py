@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import FlowProcess, run_code
-from tests.support.queries import flow_history, flow_runs, wait_until
+from tests.support.flow_processes import FlowProcess, run_code
+from tests.support.run_queries import flow_history, flow_runs, wait_until
 
 from flowspan.config import Config
 from flowspan.reporter import list_spools
@@ -26,7 +26,7 @@ COMPLETE = ["Pending", "Running", "Completed"]
 CHILDREN = """
     import json, multiprocessing, sys, threading
     from flowspan.reporter import get_reporter
-    from tests.support.emitting import Journal
+    from tests.support.engine_events import Journal
 
     def work(number):
         reporter = get_reporter()
@@ -61,7 +61,7 @@ CHILDREN = """
 FORK_IN_A_FLOW = """
     import json, os
     from flowspan.reporter import get_reporter
-    from tests.support.emitting import Journal
+    from tests.support.engine_events import Journal
 
     reporter = get_reporter()
     journal = Journal(reporter)
@@ -150,7 +150,7 @@ def test_a_forked_child_does_not_keep_the_parents_connection(
     code = """
         import os, time
         from flowspan.reporter import get_reporter
-        from tests.support.emitting import Journal
+        from tests.support.engine_events import Journal
 
         journal = Journal(get_reporter())
         run_id = journal.begin()
@@ -178,7 +178,7 @@ def test_a_child_of_multiprocessing_flushes_at_its_end(
     code = """
         import multiprocessing
         from flowspan.reporter import get_reporter
-        from tests.support.emitting import Journal
+        from tests.support.engine_events import Journal
 
         def work():
             print(Journal(get_reporter()).run(), flush=True)
@@ -197,7 +197,7 @@ def test_the_end_of_a_process_flushes_and_says_goodbye(
     service = start_service(lease_s=3600.0, grace_s=3600.0)
     code = """
         from flowspan.reporter import get_reporter
-        from tests.support.emitting import Journal
+        from tests.support.engine_events import Journal
 
         journal = Journal(get_reporter())
         print(journal.run())
@@ -216,7 +216,7 @@ def test_the_end_of_a_process_flushes_and_says_goodbye(
 def test_ctrl_c_during_a_flush_leaves_everything_in_the_spool(flowspan_home: Path) -> None:
     code = """
         from flowspan.reporter import get_reporter
-        from tests.support.emitting import Journal
+        from tests.support.engine_events import Journal
 
         Journal(get_reporter()).run()
         try:
@@ -241,7 +241,7 @@ def test_busy_code_does_not_keep_the_reporter_from_its_heartbeats(
     code = """
         import time
         from flowspan.reporter import get_reporter
-        from tests.support.emitting import COMPLETED, Journal, entered
+        from tests.support.engine_events import COMPLETED, Journal, entered
 
         reporter = get_reporter()
         run_id = Journal(reporter).begin()
@@ -260,7 +260,7 @@ def test_busy_code_does_not_keep_the_reporter_from_its_heartbeats(
 def test_many_processes_start_one_local_service(flowspan_home: Path) -> None:
     code = """
         from flowspan.reporter import get_reporter
-        from tests.support.emitting import Journal
+        from tests.support.engine_events import Journal
 
         Journal(get_reporter()).run()
         assert get_reporter().flush(60).acked

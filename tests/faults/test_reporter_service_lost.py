@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.emitting import Journal
-from tests.support.flows import FlowProcess, run_code
-from tests.support.queries import flow_history, flow_runs, wait_until
+from tests.support.engine_events import Journal
+from tests.support.flow_processes import FlowProcess, run_code
+from tests.support.run_queries import flow_history, flow_runs, wait_until
 
 from flowspan.config import Config
 from flowspan.reporter import Reporter, list_spools, push_spools
@@ -26,7 +26,7 @@ IMPATIENT = {**ENV, "FLOWSPAN_FLUSH_TIMEOUT_S": "0.2"}
 
 EMIT_AND_WAIT = """
     from flowspan.reporter import get_reporter
-    from tests.support.emitting import Journal
+    from tests.support.engine_events import Journal
 
     reporter = get_reporter()
     journal = Journal(reporter)
@@ -39,7 +39,7 @@ EMIT_AND_WAIT = """
 
 EMIT_AND_END = """
     from flowspan.reporter import get_reporter
-    from tests.support.emitting import Journal
+    from tests.support.engine_events import Journal
 
     print("run", Journal(get_reporter()).run())
 """

@@ -7,10 +7,10 @@ import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from tests.support.command import run_cli
-from tests.support.flows import FlowProcess
-from tests.support.queries import count_flow_runs, flow_history, flow_runs, wait_until
-from tests.support.reporting import new_id, whole_run
+from tests.support.command_process import run_cli
+from tests.support.flow_processes import FlowProcess
+from tests.support.report_client import new_id, whole_run
+from tests.support.run_queries import count_flow_runs, flow_history, flow_runs, wait_until
 from tests.support.spools import batches_of, write_old_spool, write_spool
 
 from flowspan.config import Config

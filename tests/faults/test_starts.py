@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.flows import FlowProcess, run_code
-from tests.support.queries import flow_history, flow_runs, wait_until
+from tests.support.flow_processes import FlowProcess, run_code
+from tests.support.run_queries import flow_history, flow_runs, wait_until
 
 from flowspan.config import Config
 from flowspan.reporter import list_spools

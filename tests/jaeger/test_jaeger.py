@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from tests.support.flows import FlowProcess, run_code
-from tests.support.queries import flow_runs, task_runs, wait_until
+from tests.support.flow_processes import FlowProcess, run_code
+from tests.support.run_queries import flow_runs, task_runs, wait_until
 
 from flowspan.v1 import log_service_pb2, log_service_pb2_grpc, state_pb2
 

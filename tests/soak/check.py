@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.support.queries import logs
+from tests.support.run_queries import logs
 
 from flowspan.v1 import (
     flow_run_service_pb2,

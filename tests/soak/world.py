@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.soak.stepped import write_step
-from tests.support.dying import dying_with_us
+from tests.support.child_processes import dying_with_us
 from tests.support.postgres import running_postgres
 from tests.support.proxy import Proxy
 from tests.support.service import ServiceProcess

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.store.builders import FakeClock, a_run, add_runs
 from tests.store.conftest import sqlite_url
-from tests.support.mounts import make_read_only, small_disk
+from tests.support.small_disks import make_read_only, small_disk
 
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.stores import StoreOpenError, open_store, sqlite_path

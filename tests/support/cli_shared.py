@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.support.cli_commands import sample
-from tests.support.reporting import Reporter
+from tests.support.report_client import Reporter
 from tests.support.service import ServiceProcess
 
 from flowspan import get_client

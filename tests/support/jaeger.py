@@ -12,7 +12,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from tests.support.dying import dying_with_us
+from tests.support.child_processes import dying_with_us
 
 BUILD_SCRIPT = Path(__file__).parents[2] / "scripts" / "build-jaeger.sh"
 NO_JAEGER = 3

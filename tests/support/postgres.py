@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.dying import dying_with_us
+from tests.support.child_processes import dying_with_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from tests.support.dying import dying_with_us
+from tests.support.child_processes import dying_with_us
 from tests.support.history import check_all_histories, watch_from_here
 
 if TYPE_CHECKING:

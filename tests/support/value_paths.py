@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.support.both import ASYNC, ended
+from tests.support.sync_and_async import ASYNC, ended
 
 from flowspan import get_run_logger, unmapped
 from flowspan.states import Completed
@@ -13,7 +13,7 @@ from flowspan.transactions import get_transaction, transaction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.both import Kind
+    from tests.support.sync_and_async import Kind
 
     Way = Callable[[Kind, Any], Any]
 

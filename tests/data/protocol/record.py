@@ -13,10 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.command import run_cli
-from tests.support.flows import run_code
+from tests.support.command_process import run_cli
+from tests.support.flow_processes import run_code
 from tests.support.service import ServiceProcess
-from tests.support.skew import SkewProxy
+from tests.support.version_skew import SkewProxy
 
 import flowspan
 

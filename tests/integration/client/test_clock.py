@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import freezegun
 import pytest
 import time_machine
-from tests.support.flows import run_code
+from tests.support.flow_processes import run_code
 
 from flowspan import clock
 from flowspan.clock import aio

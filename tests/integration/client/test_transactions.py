@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.both import ASYNC, PLAIN, Kind, ended
+from tests.support.sync_and_async import ASYNC, PLAIN, Kind, ended
 
 from flowspan.cache_policies import INPUTS
 from flowspan.core.transactions import TransactionState

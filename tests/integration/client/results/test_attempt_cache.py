@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.both import ASYNC, PLAIN, Kind, ended
+from tests.support.sync_and_async import ASYNC, PLAIN, Kind, ended
 
 from flowspan import flow, task
 from flowspan.transactions import transaction

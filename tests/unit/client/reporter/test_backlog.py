@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.emitting import RUNNING, created, entered, flow_record, logged
+from tests.support.engine_events import RUNNING, created, entered, flow_record, logged
 
 from flowspan.config import Config
 from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE

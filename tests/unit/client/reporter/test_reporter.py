@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from tests.support.emitting import Journal
+from tests.support.engine_events import Journal
 
 from flowspan.config import Config
 from flowspan.reporter import Reporter, reporter

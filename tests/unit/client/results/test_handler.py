@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.both import ASYNC, PLAIN, Kind, ended
+from tests.support.sync_and_async import ASYNC, PLAIN, Kind, ended
 
 from flowspan import task
 from flowspan.cache_policies import INPUTS, NO_CACHE, RUN_ID, TASK_SOURCE

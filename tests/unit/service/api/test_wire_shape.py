@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from google.protobuf.message import DecodeError
-from tests.support.reporting import created, entered, new_id, whole_run
+from tests.support.report_client import created, entered, new_id, whole_run
 
 from flowspan.v1 import failure_pb2, flow_run_service_pb2, report_pb2, report_service_pb2
 from flowspan_service.api import limits, wire_shape

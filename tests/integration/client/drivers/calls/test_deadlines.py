@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.both import ASYNC, PLAIN, Kind, ended
+from tests.support.sync_and_async import ASYNC, PLAIN, Kind, ended
 
 from flowspan.exceptions import RunTimeout
 

@@ -10,7 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from tests.support.reporting import whole_run
+from tests.support.report_client import whole_run
 from tests.support.spools import batches_of, flipped, write_old_spool, write_spool
 
 from flowspan.config import Config

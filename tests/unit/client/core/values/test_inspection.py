@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import BaseModel
-from tests.support.both import ASYNC, PLAIN, Kind, ended
-from tests.support.value_paths import WAYS, way_of
-from tests.support.values import (
+from tests.support.sync_and_async import ASYNC, PLAIN, Kind, ended
+from tests.support.user_values import (
     ERRORS,
     VALUES,
     Hostile,
@@ -22,6 +21,7 @@ from tests.support.values import (
     frame,
     touched,
 )
+from tests.support.value_paths import WAYS, way_of
 
 from flowspan import State, allow_failure, flow, tags, task
 from flowspan.core.failures import failure_info, summary
@@ -282,7 +282,7 @@ def test_exits_with_any_code_are_crashes(recorder: Recorder) -> None:
         leave()
     assert recorder.end("leave") == ("CRASHED", "Crashed")
     message = recorder.last_event("leave")[5]
-    assert message.endswith("(SystemExit: <tests.support.values.Hostile object>).")
+    assert message.endswith("(SystemExit: <tests.support.user_values.Hostile object>).")
 
 
 # --- what surrounds a run -------------------------------------------------------------------------

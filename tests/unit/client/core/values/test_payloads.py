@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
-from tests.support.values import HOSTILE, array, frame, orm_dataclass, touched
+from tests.support.user_values import HOSTILE, array, frame, orm_dataclass, touched
 
 from flowspan.core.limits import MAX_PARAMETERS_BYTES
 from flowspan.core.values.payloads import (

@@ -38,8 +38,8 @@ from pydantic import (
     model_serializer,
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
-from tests.support.both import ASYNC, PLAIN, Kind, ended
-from tests.support.values import HostileModel, HostilePath, touched
+from tests.support.sync_and_async import ASYNC, PLAIN, Kind, ended
+from tests.support.user_values import HostileModel, HostilePath, touched
 
 from flowspan.core.failures import reason_of
 from flowspan.core.values.payloads import encode_parameters

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import BaseModel, PrivateAttr
-from tests.support.both import ASYNC, PLAIN, Kind, ended
-from tests.support.values import (
+from tests.support.sync_and_async import ASYNC, PLAIN, Kind, ended
+from tests.support.user_values import (
     Hostile,
     HostileDict,
     HostileList,

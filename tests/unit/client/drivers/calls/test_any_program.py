@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.both import value_of
+from tests.support.sync_and_async import value_of
 
 from flowspan import flow, states, task
 from flowspan.drivers.process import get_process

@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from tests.support.both import ASYNC, PLAIN
+from tests.support.sync_and_async import ASYNC, PLAIN
+from tests.support.user_values import ERRORS, VALUES, touched
 from tests.support.value_paths import WAYS, way_of
-from tests.support.values import ERRORS, VALUES, touched
 
 from flowspan import allow_failure, flow, runtime, task, telemetry, unmapped
 from flowspan.core import provenance as origins

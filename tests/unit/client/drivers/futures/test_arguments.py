@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pydantic
 import pytest
-from tests.support.both import value_of
+from tests.support.sync_and_async import value_of
 
 from flowspan import allow_failure, flow, task, unmapped
 from flowspan.exceptions import SelfDependency, UpstreamFailed

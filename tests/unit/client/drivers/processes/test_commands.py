@@ -6,7 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from tests.support.queries import wait_until
+from tests.support.run_queries import wait_until
 
 from flowspan import flow, task
 from flowspan.core.commands import Command

@@ -6,8 +6,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.both import ASYNC, PLAIN, Kind
-from tests.support.values import (
+from tests.support.sync_and_async import ASYNC, PLAIN, Kind
+from tests.support.user_values import (
     HOSTILE,
     Touched,
     touched,

@@ -9,7 +9,7 @@ import textwrap
 import threading
 from typing import TYPE_CHECKING
 
-from tests.support.dying import dying_with_us
+from tests.support.child_processes import dying_with_us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

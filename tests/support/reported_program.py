@@ -9,8 +9,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tests.support import queries
-from tests.support.flows import FlowProcess
+from tests.support import run_queries as queries
+from tests.support.flow_processes import FlowProcess
 from tests.support.service import ServiceProcess
 
 if TYPE_CHECKING:

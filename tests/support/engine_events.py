@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from tests.support.queries import flow_history, logs
+from tests.support.run_queries import flow_history, logs
 
 from flowspan.core.events import CREATED, LOG, STATE, RunRecord
 
