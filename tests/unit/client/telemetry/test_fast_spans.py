@@ -207,9 +207,10 @@ PARENTS: dict[str, Context] = {
     "remote": parent(),
     "local": parent(is_remote=False),
     "not sampled": parent(is_sampled=False),
-    "random trace id": parent(flags=2),
     "invalid": trace.set_span_in_context(trace.INVALID_SPAN),
 }
+if hasattr(TraceFlags, "RANDOM_TRACE_ID"):  # older SDKs drop the flag
+    PARENTS["random trace id"] = parent(flags=2)
 
 
 class Picky(Sampler):
