@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 from sqlalchemy import update
@@ -38,8 +39,11 @@ class SqlUnitOfWork(AllWrites):
     ) -> None:
         self.now_us = now_us
         self.budget = Budget(is_spent)
+        # A strong reference would be a cycle, and keep each transaction's rows until the garbage
+        # collector runs, which is rare (see `process.tuning`).
+        unit = weakref.ref(self)
         self._tx = tx = Transaction(
-            dialect, connection, head, cache, self.budget, now_us=now_us, flush=self.flush
+            dialect, connection, head, cache, self.budget, now_us=now_us, flush=lambda: _flush(unit)
         )
         super().__init__(tx)
 
@@ -97,3 +101,9 @@ class SqlUnitOfWork(AllWrites):
     def ended_runs(self) -> list[Run]:
         """Return the runs that entered a terminal state and are in one; call it after `finish`."""
         return self.runs.ended()
+
+
+def _flush(unit: weakref.ref[SqlUnitOfWork]) -> None:
+    alive = unit()
+    if alive is not None:
+        alive.flush()
