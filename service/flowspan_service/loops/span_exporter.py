@@ -152,7 +152,7 @@ class SpanExporter:
             self._thread.join(CLOSE_TIMEOUT_S / 2)
 
     def __call__(self, *, position: int, ended: Sequence[Run], before: Heads, **_: object) -> None:
-        """See app.ports.CommitListener."""
+        """Note a commit with runs that need a span; called in the thread of the writer."""
         if any(map(needs_span, ended)):
             self._wanted = position
             self._wake.set()
